@@ -1,0 +1,3 @@
+//! The bridge.
+pub mod http;
+pub mod secret;
