@@ -129,6 +129,7 @@ impl Flags {
                     url,
                     headers,
                     request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
+                    transport: self.transport,
                     max_message,
                     patience: if self.fail_fast {
                         endpoint::Patience::FailFast

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::endpoint::Transport;
+
 pub use config::{ConfigError, Log, Settings};
 
 const EXAMPLE: &str = "\
@@ -36,6 +38,15 @@ pub struct Flags {
     /// Read such headers from a file, one a line
     #[arg(long, value_name = "PATH", help_heading = "Server")]
     header_file: Vec<PathBuf>,
+
+    /// Which transports to try: streamable HTTP, or the older HTTP+SSE
+    #[arg(
+        long,
+        value_enum,
+        default_value = "http-first",
+        help_heading = "Server"
+    )]
+    transport: Transport,
 
     /// Allow http to other machines: everything, tokens included, is then readable on the way
     #[arg(long, help_heading = "Server")]
