@@ -2,6 +2,7 @@
 
 mod config;
 mod header;
+mod network;
 
 use std::path::PathBuf;
 
@@ -52,14 +53,12 @@ pub struct Flags {
     #[arg(long, help_heading = "Server")]
     allow_http: bool,
 
-    /// How long a connection may take to come up
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value = "10",
-        help_heading = "Limits"
-    )]
-    connect_timeout: config::Seconds,
+    /// Do not send back the cookies that the server sets, by which load balancers recognise a client
+    #[arg(long, help_heading = "Server")]
+    disable_cookies: bool,
+
+    #[command(flatten)]
+    network: network::NetworkFlags,
 
     /// How long a request may go without an answer or a sign of progress; 0 for as long as it takes
     #[arg(

@@ -48,6 +48,8 @@ pub struct Config {
     pub transport: Transport,
     /// The largest message taken from the server, in bytes.
     pub max_message: usize,
+    /// Whether cookies are kept.
+    pub cookies: Cookies,
     /// Whether to wait for a server that is not up.
     pub patience: Patience,
     /// The network.
@@ -65,6 +67,15 @@ pub enum Transport {
     HttpOnly,
     /// HTTP+SSE (MCP 2024-11-05).
     SseOnly,
+}
+
+/// Whether the server's cookies are sent back to it, in this process only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cookies {
+    /// They are: a load balancer may route by them.
+    Keep,
+    /// They are not.
+    Ignore,
 }
 
 /// Whether to wait for a server that is not up.
@@ -206,8 +217,11 @@ impl Endpoint {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let built = self.config.http.client(&self.config.url);
-        let built = built.map_err(|error| Failure::of_client(&error))?;
+        let built = self.config.http.builder(&self.config.url);
+        let keeps_cookies = self.config.cookies == Cookies::Keep;
+        let built = built
+            .and_then(|builder| builder.cookie_store(keeps_cookies).build())
+            .map_err(|error| Failure::of_client(&error))?;
         *client = Some(built.clone());
         Ok(built)
     }
