@@ -1,4 +1,4 @@
-//! The command line: flags as they are typed ([`Flags`]), and as they are meant ([`config`]).
+//! The command line: flags as they are typed ([`Flags`]), and as they are meant ([`Settings`]).
 
 mod config;
 mod header;
@@ -20,7 +20,7 @@ Credentials are kept in MCP_BRIDGE_DIR, by default mcp-bridge in the user's data
 
 /// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth.
 #[derive(Debug, Parser)]
-#[command(name = "mcp-bridge", version, after_help = EXAMPLE, max_term_width = 100)]
+#[command(name = "mcp-bridge", version, after_help = EXAMPLE, disable_help_flag = true)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag on the command line"
@@ -107,4 +107,8 @@ pub struct Flags {
     /// Write the log to a file instead of stderr
     #[arg(long, value_name = "PATH", help_heading = "Messages")]
     log_file: Option<PathBuf>,
+
+    /// Print this help
+    #[arg(short, long, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
+    help: Option<bool>,
 }
