@@ -7,6 +7,7 @@
 mod body;
 mod exchange;
 mod failure;
+mod headers;
 mod http_sse;
 mod listen;
 mod recovery;
@@ -14,6 +15,7 @@ mod send;
 mod session;
 mod sse;
 mod stream;
+mod tool_headers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
