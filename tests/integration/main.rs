@@ -1,0 +1,5 @@
+//! The bridge as an app sees it: the built binary, real pipes, real HTTP.
+
+mod support;
+
+mod stdin;
