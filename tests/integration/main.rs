@@ -2,4 +2,7 @@
 
 mod support;
 
+mod command_line;
+mod fidelity;
+mod lifecycle;
 mod stdin;

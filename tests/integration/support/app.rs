@@ -32,7 +32,6 @@ const MEMORY_LIMIT_MIB: u64 = 64;
 pub(crate) struct Launch {
     args: Vec<String>,
     env: Vec<(String, String)>,
-    reads_stdout: bool,
     memory_limit_mib: u64,
     server: Option<Server>,
     wrapper: Option<String>,
@@ -57,7 +56,6 @@ impl Launch {
         Self {
             args: Vec::new(),
             env: Vec::new(),
-            reads_stdout: true,
             memory_limit_mib: MEMORY_LIMIT_MIB,
             server: None,
             wrapper: None,
@@ -71,12 +69,6 @@ impl Launch {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The app reads nothing from stdout until [`App::read_stdout`].
-    pub(crate) fn without_reading(mut self) -> Self {
-        self.reads_stdout = false;
         self
     }
 
@@ -118,7 +110,7 @@ impl Launch {
         let mut child = command.spawn().expect("the bridge starts");
         let pid = child.id().expect("it has not been waited for");
         let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let (reading, may_read) = watch::channel(self.reads_stdout);
+        let (reading, may_read) = watch::channel(true);
         let (lines, inbox) = mpsc::unbounded_channel();
         let stdout = child.stdout.take().expect("it is piped");
         let stderr = Arc::new(Mutex::new(Vec::new()));
@@ -248,8 +240,12 @@ impl App {
 
     /// The answer to the request with this id, as a line.
     pub(crate) async fn response(&mut self, id: impl Into<Value>) -> Line {
-        let id = Into::<Value>::into(id).to_string();
-        let is_wanted = |line: &Line| line.message.is_response() && line.message.id() == Some(&id);
+        self.response_to(&Into::<Value>::into(id).to_string()).await
+    }
+
+    /// The answer to the request whose id is spelled so.
+    pub(crate) async fn response_to(&mut self, id: &str) -> Line {
+        let is_wanted = |line: &Line| line.message.is_response() && line.message.id() == Some(id);
         self.line(&format!("a response to {id}"), is_wanted).await
     }
 
@@ -271,12 +267,13 @@ impl App {
         }
     }
 
-    /// The error of the bridge itself for the request with this id; returns its `data`.
+    /// The error of the bridge itself for the request with this id; returns its `data`. Where the
+    /// cause may be seen in two ways, `kind` is both: `a|b`.
     pub(crate) async fn own_error(&mut self, id: impl Into<Value>, kind: &str) -> Value {
         let error = self.error(id).await;
         if error["code"] != -32603
             || error["data"]["source"] != "mcp-bridge"
-            || error["data"]["kind"] != kind
+            || !kind.split('|').any(|kind| error["data"]["kind"] == kind)
             || error["message"].as_str().is_none_or(str::is_empty)
         {
             self.fail(&format!("not an error of the kind {kind}: {error}"));
@@ -317,7 +314,11 @@ impl App {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Begins to read stdout, for an app that was started without.
+    /// Leaves stdout unread until [`Self::read_stdout`].
+    pub(crate) fn stop_reading_stdout(&self) {
+        self.reading.send_replace(false);
+    }
+
     pub(crate) fn read_stdout(&self) {
         self.reading.send_replace(true);
     }
@@ -346,6 +347,34 @@ impl App {
     fn process(&self) -> rustix::process::Pid {
         let pid = i32::try_from(self.pid).expect("a process id fits");
         rustix::process::Pid::from_raw(pid).expect("a process id is positive")
+    }
+
+    /// The bridge refuses to start: with status 2 and a message on stderr, which is returned, and
+    /// without a look at stdin, which is still open.
+    pub(crate) async fn refuses_to_start(mut self) -> String {
+        self.ended_by_test = true;
+        let status = self.exit().await;
+        self.outputs_are_at_their_end().await;
+        if status.code() != Some(2) || !self.unread().is_empty() || self.stderr().is_empty() {
+            self.fail(&format!("not a refusal: {status}"));
+        }
+        self.finish().await.stderr
+    }
+
+    /// The bridge ends by itself; finish() then accepts any status.
+    pub(crate) async fn ends_by_itself(&mut self) -> ExitStatus {
+        self.ended_by_test = true;
+        self.exit().await
+    }
+
+    /// Waits until all that hold stdout are gone.
+    pub(crate) async fn stdout_ends(&mut self) {
+        self.ended_by_test = true;
+        let stdout = self.stdout.as_mut().expect("nobody took it");
+        if timeout(EXIT_LIMIT, stdout).await.is_err() {
+            self.fail("stdout stays open");
+        }
+        self.stdout = None;
     }
 
     /// Waits for the end of the process.
@@ -595,10 +624,7 @@ async fn read_lines(
     lines: mpsc::UnboundedSender<Line>,
 ) {
     let mut stdout = BufReader::new(stdout);
-    if may_read.wait_for(|may| *may).await.is_err() {
-        return;
-    }
-    loop {
+    while may_read.wait_for(|may| *may).await.is_ok() {
         let mut line = Vec::new();
         let count = stdout.read_until(b'\n', &mut line).await.unwrap_or(0);
         if count == 0 {

@@ -22,7 +22,7 @@ use super::{
     LIMIT, QUERY_MARKER,
     mcp::{Binding, Mcp},
     reply::{Framing, Gate, Piece, Reply, Step},
-    request::{Request, Want},
+    request::{Request, VersionHeader, Want},
 };
 
 /// How many requests a test makes at most, retries included; more is a storm, unless a test says
@@ -57,6 +57,7 @@ struct State {
     log: Vec<Request>,
     connections: usize,
     max_requests: usize,
+    version_header: VersionHeader,
     accepting: Option<JoinHandle<()>>,
     /// Keeps the port for us, and refuses connections, while the server is down.
     reserved: Option<TcpSocket>,
@@ -98,6 +99,7 @@ impl Server {
                 log: Vec::new(),
                 connections: 0,
                 max_requests: MAX_REQUESTS,
+                version_header: VersionHeader::Expected,
                 accepting: None,
                 reserved: Some(socket),
             }),
@@ -156,6 +158,11 @@ impl Server {
 
     pub(crate) fn allow_requests(&self, max: usize) {
         self.state().max_requests = max;
+    }
+
+    /// The server names no version that a header could carry.
+    pub(crate) fn names_no_version(&self) {
+        self.state().version_header = VersionHeader::Unknown;
     }
 
     /// Stops listening and drops every connection; connections are refused from now on.
@@ -279,7 +286,11 @@ impl Server {
     /// What was wrong with the requests that came, whatever the test is about.
     pub(crate) fn faults(&self) -> Vec<String> {
         let state = self.state();
-        let mut faults: Vec<_> = state.log.iter().flat_map(Request::faults).collect();
+        let mut faults: Vec<_> = state
+            .log
+            .iter()
+            .flat_map(|request| request.faults(state.version_header))
+            .collect();
         if state.log.len() > state.max_requests {
             faults.push(format!("{} requests came", state.log.len()));
         }
@@ -384,19 +395,7 @@ async fn read_request(
             return Ok(None);
         }
     };
-    let mut lines = head.lines();
-    let mut start = lines.next().unwrap_or_default().split(' ');
-    let mut request = Request {
-        method: start.next().unwrap_or_default().to_owned(),
-        target: start.next().unwrap_or_default().to_owned(),
-        headers: lines
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        body: Vec::new(),
-        connection,
-        at: Instant::now(),
-    };
+    let mut request = Request::from_head(&head, connection);
     let length = request
         .header("content-length")
         .map_or(0, |length| length.parse().expect("a length is a number"));
@@ -406,7 +405,7 @@ async fn read_request(
         }
     }
     let rest = buffer.split_off(length);
-    request.body = std::mem::replace(buffer, rest);
+    request.body = std::mem::replace(buffer, rest).into();
     request.at = Instant::now();
     Ok(Some(request))
 }

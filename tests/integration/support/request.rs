@@ -1,5 +1,10 @@
 //! A request as the fault server received it, and the description of the requests a test means.
 
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
 use serde_json::{Value, json};
 
 use super::{HEADER_MARKER, envelope::Envelope};
@@ -11,14 +16,33 @@ pub(crate) struct Request {
     /// Path and query.
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Arc<[u8]>,
+    message: OnceLock<Arc<Envelope>>,
     /// Which connection it came on, counted from one.
     pub(crate) connection: usize,
     /// When it had arrived.
-    pub(crate) at: std::time::Instant,
+    pub(crate) at: Instant,
 }
 
 impl Request {
+    /// Reads the head of a request, start line and all.
+    pub(crate) fn from_head(head: &str, connection: usize) -> Self {
+        let mut lines = head.lines();
+        let mut start = lines.next().unwrap_or_default().split(' ');
+        Self {
+            method: start.next().unwrap_or_default().to_owned(),
+            target: start.next().unwrap_or_default().to_owned(),
+            headers: lines
+                .filter_map(|line| line.split_once(": "))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            body: Arc::default(),
+            message: OnceLock::new(),
+            connection,
+            at: Instant::now(),
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.header_values(name).first().copied()
     }
@@ -36,8 +60,9 @@ impl Request {
     }
 
     /// The JSON-RPC message in the body; an empty one for a request without.
-    pub(crate) fn message(&self) -> Envelope {
-        Envelope::parse(self.text()).unwrap_or_default()
+    pub(crate) fn message(&self) -> &Envelope {
+        let parse = || Arc::new(Envelope::parse(self.text()).unwrap_or_default());
+        self.message.get_or_init(parse)
     }
 
     pub(crate) fn rpc_method(&self) -> String {
@@ -73,7 +98,7 @@ impl Request {
     }
 
     /// What every request of the bridge must have, whichever test it belongs to.
-    pub(crate) fn faults(&self) -> Vec<String> {
+    pub(crate) fn faults(&self, version: VersionHeader) -> Vec<String> {
         let mut faults = Vec::new();
         let mut expect = |fault: &str, holds: bool| {
             if !holds {
@@ -102,8 +127,8 @@ impl Request {
                     accepts("application/json") && accepts("text/event-stream"),
                 );
                 expect(
-                    "the body is not one JSON object",
-                    Envelope::parse(self.text()).is_some(),
+                    "the body is not one JSON-RPC message",
+                    self.message().jsonrpc.is_some(),
                 );
             }
             "GET" => expect("Accept is not for events", accepts("text/event-stream")),
@@ -118,11 +143,19 @@ impl Request {
         if self.rpc_method() == "initialize" {
             expect("a session id on initialize", !has_session);
             expect("a version header on initialize", !has_version);
-        } else if has_session {
+        } else if has_session && version == VersionHeader::Expected {
             expect("a session without the version header", has_version);
         }
         faults
     }
+}
+
+/// Whether the bridge can know the version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionHeader {
+    Expected,
+    /// The server named none, or one that no header can carry.
+    Unknown,
 }
 
 /// The requests that a rule or a wait is about.
