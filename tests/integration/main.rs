@@ -2,7 +2,10 @@
 
 mod support;
 
+mod answers;
 mod command_line;
+mod event_stream;
 mod fidelity;
 mod lifecycle;
 mod stdin;
+mod unreachable;
