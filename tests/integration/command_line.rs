@@ -177,5 +177,6 @@ async fn a_conversation_that_goes_well_is_not_logged_by_default() {
     let mut app = Launch::bare().args([server.url().as_str()]).start();
     app.initialize().await;
     app.still_served().await;
+    app.close_stdin();
     assert_eq!(app.finish().await.stderr, "");
 }

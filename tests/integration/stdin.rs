@@ -312,7 +312,7 @@ async fn a_request_without_initialize_is_forwarded_for_the_server_to_judge() {
 /// X-13, HL-1, HL-2
 #[tokio::test]
 async fn messages_in_one_write_reach_the_server_in_the_order_of_the_handshake() {
-    let server = Server::start();
+    let server = Server::start_as(Binding::Stateless);
     let (opening, opened) = (Gate::closed(), Gate::closed());
     let (hold_opening, hold_opened) = (opening.clone(), opened.clone());
     server.once(rpc("notifications/initialized"), move |_| {

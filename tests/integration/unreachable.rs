@@ -16,7 +16,12 @@ async fn a_name_that_does_not_exist_is_named_as_the_cause() {
     let mut app = Launch::for_url("https://no-such-host.invalid/mcp").start();
     app.send(initialize_line("2025-06-18")).await;
     let data = app.own_error("init", "dns").await;
-    assert_eq!(data["host"], "no-such-host.invalid:443");
+    assert!(
+        data["host"]
+            .as_str()
+            .expect("text")
+            .starts_with("no-such-host.invalid")
+    );
     app.finish().await;
 }
 

@@ -123,7 +123,7 @@ impl Launch {
                 ledger.clone(),
                 lines,
             ))),
-            stderr_task: tokio::spawn(read_all(err, stderr.clone())),
+            stderr_reader: Some(tokio::spawn(read_all(err, stderr.clone()))),
             child,
             pid,
             ledger,
@@ -147,7 +147,7 @@ pub(crate) struct App {
     pid: u32,
     stdin: Option<ChildStdin>,
     stdout: Option<JoinHandle<()>>,
-    stderr_task: JoinHandle<()>,
+    stderr_reader: Option<JoinHandle<()>>,
     reading: watch::Sender<bool>,
     inbox: mpsc::UnboundedReceiver<Line>,
     /// Lines that were read while the test waited for another one.
@@ -470,16 +470,13 @@ impl App {
     }
 
     async fn outputs_are_at_their_end(&mut self) {
-        if let Some(stdout) = self.stdout.take() {
-            let ended = timeout(LIMIT, stdout).await;
-            ended
-                .expect("stdout ends with the process")
-                .expect("the reader lives");
+        for reader in [self.stdout.take(), self.stderr_reader.take()] {
+            let Some(reader) = reader else { continue };
+            match timeout(LIMIT, reader).await {
+                Ok(ended) => ended.expect("the reader lives"),
+                Err(_) => self.fail("an output does not end with the process"),
+            }
         }
-        let ended = timeout(LIMIT, &mut self.stderr_task).await;
-        ended
-            .expect("stderr ends with the process")
-            .expect("the reader lives");
     }
 
     fn outputs_are_clean(&self) {

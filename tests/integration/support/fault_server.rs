@@ -83,9 +83,7 @@ impl Server {
 
     /// A server that has its port but does not listen yet: connections are refused.
     pub(crate) fn start_down(binding: Binding) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        let any = "127.0.0.1:0".parse().expect("an address");
-        socket.bind(any).expect("a free port");
+        let socket = reserve("127.0.0.1:0".parse().expect("an address"));
         let path = match binding {
             Binding::HttpSse => "/sse",
             Binding::Streamable | Binding::Stateless => "/mcp",
@@ -170,11 +168,7 @@ impl Server {
         let accepting = self.state().accepting.take().expect("it is up");
         accepting.abort();
         let _ = accepting.await;
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .set_reuseaddr(true)
-            .expect("an option of every system");
-        socket.bind(self.0.address).expect("it was our port");
+        let socket = reserve(self.0.address);
         let mut state = self.state();
         state.reserved = Some(socket);
         state.mcp.forget();
@@ -335,6 +329,17 @@ impl Drop for Inner {
             accepting.abort();
         }
     }
+}
+
+/// Takes a port without listening on it.
+fn reserve(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // What is left of earlier connections must not keep the port from us.
+    socket
+        .set_reuseaddr(true)
+        .expect("an option of every system");
+    socket.bind(address).expect("a port for us");
+    socket
 }
 
 async fn accept(listener: TcpListener, server: std::sync::Weak<Inner>) {
