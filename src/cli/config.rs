@@ -50,6 +50,9 @@ pub enum ConfigError {
     /// A header.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// A file that should hold certificates.
+    #[error("{path} is not a PEM file with what it should hold", path = .0.display())]
+    NotPem(PathBuf),
     /// A file that is named by a flag.
     #[error("cannot read {path}: {error}", path = .path.display())]
     File {
@@ -72,14 +75,14 @@ impl ConfigError {
             Self::Header(HeaderError::Variable { .. }) => {
                 Some("set it in the \"env\" block of the app's configuration")
             }
-            Self::Header(_) | Self::File { .. } => None,
+            Self::Header(_) | Self::NotPem(_) | Self::File { .. } => None,
         }
     }
 }
 
 /// A duration in seconds; fractions are allowed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seconds(Duration);
+pub(super) struct Seconds(pub(super) Duration);
 
 impl FromStr for Seconds {
     type Err = String;
@@ -120,6 +123,7 @@ impl Flags {
             headers.insert(name, value);
         }
         let log = self.log();
+        let http = self.network.options()?;
         let max_message = usize::from(self.max_message_size) * MIB;
         let Seconds(request_timeout) = self.request_timeout;
         Ok(Settings {
@@ -129,15 +133,19 @@ impl Flags {
                     url,
                     headers,
                     request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
+                    transport: self.transport,
                     max_message,
                     patience: if self.fail_fast {
                         endpoint::Patience::FailFast
                     } else {
                         endpoint::Patience::Wait
                     },
-                    http: http::Options {
-                        connect_timeout: self.connect_timeout.0,
+                    cookies: if self.disable_cookies {
+                        endpoint::Cookies::Ignore
+                    } else {
+                        endpoint::Cookies::Keep
                     },
+                    http,
                 },
                 drain: self.drain_timeout.0,
                 max_message,

@@ -10,10 +10,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::exchange::Track;
-use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
-use super::{Endpoint, Failure, body};
-use crate::auth::Interaction;
+use super::{Endpoint, Failure};
 use crate::message::{Message, RequestId};
 
 /// How long a server may take to open a session again.
@@ -135,18 +134,10 @@ impl Endpoint {
         notification: &Message,
         session: &Session,
     ) -> Result<(), Failure> {
-        let track = Track::default();
-        let outgoing = Outgoing {
-            verb: Verb::Post(notification.text().clone()),
-            session: SessionUse::Fixed(session.clone()),
-            interaction: Interaction::Forbidden,
-            repeat: Repeat::Safe,
-            track: &track,
-        };
-        let sent = self.send(&outgoing).await;
-        let accepted = sent.map_err(|failure| Failure::SessionLost(failure.to_string()))?;
-        body::drain(accepted.response);
-        Ok(())
+        let session = SessionUse::Fixed(session.clone());
+        self.post(notification, session, Repeat::Safe)
+            .await
+            .map_err(|failure| Failure::SessionLost(failure.to_string()))
     }
 
     /// A server that lost its sessions was probably replaced: what it offers may have changed.
