@@ -353,13 +353,15 @@ impl Exchange<'_> {
         loop {
             let event = match stream.next().await {
                 Ok(Some(event)) => event,
-                // Many a server forgets the last blank line. A whole response counts all the same.
-                Ok(None) => match stream.unfinished().map(|text| Message::parse(&text)) {
-                    Some(Ok(message)) if message.id() == Some(self.id) => {
-                        return Ok(self.take(message, Elsewhere::Forwarded).await);
-                    }
-                    _ => return Ok(None),
-                },
+                end @ (Ok(None) | Err(Failure::ConnectionLost { .. })) => {
+                    // Many a server forgets the last blank line. A whole response counts all the same.
+                    return match stream.unfinished().map(|text| Message::parse(&text)) {
+                        Some(Ok(message)) if message.id() == Some(self.id) => {
+                            Ok(self.take(message, Elsewhere::Forwarded).await)
+                        }
+                        _ => end.map(|_| None),
+                    };
+                }
                 Err(failure) => return Err(failure),
             };
             self.track.advanced();
@@ -402,7 +404,11 @@ impl Exchange<'_> {
     async fn take(&self, message: Message, elsewhere: Elsewhere) -> Option<Message> {
         match (message.kind(), elsewhere) {
             (Kind::Response { id: Some(id) }, _) if id == self.id => return Some(message),
-            (Kind::Response { id: None }, _) => return Some(message.with_id(self.id)),
+            // An error that could not name its request.
+            (Kind::Response { id: None }, _) if message.is_error() => {
+                return Some(message.with_id(self.id));
+            }
+            (Kind::Response { id: None }, _) => self.endpoint.drop_response(None),
             (Kind::Response { id }, Elsewhere::Dropped) => self.endpoint.drop_response(id.as_ref()),
             _ => self.endpoint.deliver(message, self.generation).await,
         }

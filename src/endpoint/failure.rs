@@ -126,6 +126,23 @@ impl Failure {
         }
     }
 
+    /// What it means that a body cannot be read on.
+    pub(super) fn of_body(error: &reqwest::Error) -> Self {
+        // The client calls every such error one of decoding; only its cause tells them apart.
+        let garbled = sources(error)
+            .filter_map(|source| source.downcast_ref::<io::Error>())
+            .any(|io| {
+                matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
+            });
+        if garbled {
+            return Self::InvalidResponse("its encoding is broken".to_owned());
+        }
+        Self::of_http(error)
+    }
+
     /// The client could not be built: its trust store cannot be read.
     pub(super) fn of_client(error: &reqwest::Error) -> Self {
         Self::Connect {

@@ -94,7 +94,6 @@ async fn plain_http_to_this_machine_is_fine() {
 async fn a_header_that_cannot_be_sent_is_refused_and_its_value_is_not_shown() {
     for header in [
         format!("X-Key: {HEADER_MARKER}\r\nX-Evil: 1"),
-        format!("X-Key: {HEADER_MARKER}\n"),
         format!(": {HEADER_MARKER}"),
         format!("X Key: {HEADER_MARKER}"),
         format!("X-Key {HEADER_MARKER}"),

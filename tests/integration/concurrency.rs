@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{
     app::{App, initialize_line},
     fault_server::Server,
-    mcp::initialize_result,
+    mcp::{Binding, initialize_result},
     reply::{Gate, Reply},
     request::{Want, call, get, rpc},
 };
@@ -157,7 +157,7 @@ async fn the_cancellation_of_an_unknown_or_finished_request_does_nothing() {
 /// §1.8: cancelled before it could be sent.
 #[tokio::test]
 async fn a_request_cancelled_while_it_waits_for_the_handshake_is_not_answered() {
-    let server = Server::start();
+    let server = Server::start_as(Binding::Stateless);
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(rpc("initialize"), move |request| {

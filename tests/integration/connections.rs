@@ -140,7 +140,8 @@ async fn a_redirect_that_leads_nowhere_is_given_up() {
         });
         let mut app = App::initialized(&server).await;
         app.call(1, "moved", "").await;
-        app.own_error(1, "redirect|http_status").await;
+        app.own_error(1, "redirect|http_status|invalid_response")
+            .await;
         assert!(server.count(&call("moved")) <= HOPS);
         app.still_served().await;
         app.finish().await;

@@ -8,7 +8,7 @@ use crate::support::{
     fault_server::Server,
     mcp::initialize_result,
     reply::{Gate, Reply},
-    request::{Request, Want, call, get, rpc},
+    request::{Request, Want, call, get, get_in_session, rpc},
 };
 
 fn session(request: &Request) -> &str {
@@ -78,8 +78,7 @@ async fn what_the_app_had_set_up_is_set_up_again_in_the_new_session() {
     app.result(5).await;
     server.restart().await;
     app.still_served().await;
-    let stream = server.received(get(), 2).await;
-    assert!(session(&stream).ends_with("-2"));
+    server.received(get_in_session("-2"), 1).await;
     let in_new = |method: &str| -> Vec<Value> {
         let requests = server.requests_for(&rpc(method));
         let new = requests
@@ -93,7 +92,9 @@ async fn what_the_app_had_set_up_is_set_up_again_in_the_new_session() {
     let first = &server.requests_for(&rpc("initialize"))[0];
     let second = &server.requests_for(&rpc("initialize"))[1];
     assert_eq!(first.params(), second.params());
-    // The answers to what the bridge asked by itself are not for the app.
+    // The answers to what the bridge asked by itself are not for the app; that the tools may have
+    // changed is.
+    app.from_server("notifications/tools/list_changed").await;
     let finished = app.finish().await;
     assert!(finished.unread.is_empty(), "{:?}", finished.unread);
 }
@@ -196,6 +197,7 @@ async fn a_new_session_that_is_refused_fails_the_request_and_the_next_one_tries_
     for status in [404, 400, 500, 503] {
         let server = Server::start();
         let mut app = App::initialized(&server).await;
+        app.still_served().await;
         server.forget_sessions();
         server.always(rpc("initialize"), move |_| Reply::status(status));
         app.call(1, "echo", "").await;
@@ -212,6 +214,7 @@ async fn a_new_session_that_is_refused_fails_the_request_and_the_next_one_tries_
 async fn a_new_session_that_is_answered_with_an_error_fails_the_request() {
     let server = Server::start();
     let mut app = App::initialized(&server).await;
+    app.still_served().await;
     server.forget_sessions();
     server.once(rpc("initialize"), |request| {
         Reply::json(request.error(-32602, "Unsupported protocol version"))
@@ -227,11 +230,16 @@ async fn a_new_session_that_is_answered_with_an_error_fails_the_request() {
 async fn a_server_that_comes_back_with_other_capabilities_is_served_on() {
     let server = Server::start();
     let mut app = App::initialized(&server).await;
+    app.still_served().await;
     server.forget_sessions();
     server.once(rpc("initialize"), |request| {
         let result = initialize_result(&json!("2025-06-18")).replace("logging", "completions");
-        Reply::json(request.result(result))
+        Reply::json(request.result(result)).header("Mcp-Session-Id", "other")
     });
+    server.always(call("echo"), |request| {
+        (session(request) == "other").then(|| Reply::json(request.echo()))
+    });
+    server.always(rpc("notifications/initialized"), |_| Reply::status(202));
     app.still_served().await;
     app.finish().await;
 }
@@ -241,6 +249,7 @@ async fn a_server_that_comes_back_with_other_capabilities_is_served_on() {
 async fn a_server_that_comes_back_with_another_version_ends_the_bridge_after_an_answer() {
     let server = Server::start();
     let mut app = App::initialized(&server).await;
+    app.still_served().await;
     server.forget_sessions();
     server.always(rpc("initialize"), |request| {
         let result = initialize_result(&json!("2025-03-26"));
@@ -261,7 +270,7 @@ async fn a_session_id_that_no_header_should_carry_is_not_used() {
             format!("{SESSION_MARKER} {id}").replace(' ', if id.contains(' ') { " " } else { "" });
         let server = Server::start();
         let bad = id.clone();
-        server.once(rpc("initialize"), move |request| {
+        server.always(rpc("initialize"), move |request| {
             let result = initialize_result(&json!("2025-06-18"));
             Reply::json(request.result(result)).header("Mcp-Session-Id", &bad)
         });

@@ -169,6 +169,8 @@ pub(crate) enum Want {
     Response,
     /// A request with this HTTP method.
     Http(&'static str),
+    /// A GET in a session whose id ends so.
+    GetInSession(&'static str),
     /// A GET that resumes a stream after this event.
     ResumeAfter(String),
 }
@@ -183,6 +185,10 @@ pub(crate) fn call(tool: &str) -> Want {
 
 pub(crate) fn get() -> Want {
     Want::Http("GET")
+}
+
+pub(crate) fn get_in_session(end: &'static str) -> Want {
+    Want::GetInSession(end)
 }
 
 pub(crate) fn delete() -> Want {
@@ -206,6 +212,10 @@ impl Want {
             }
             Self::Response => request.method == "POST" && request.message().is_response(),
             Self::Http(method) => request.method == *method,
+            Self::GetInSession(end) => {
+                let session = request.header("mcp-session-id").unwrap_or_default();
+                request.method == "GET" && session.ends_with(end)
+            }
             Self::ResumeAfter(id) => {
                 request.method == "GET" && request.header("last-event-id") == Some(id)
             }
