@@ -175,6 +175,28 @@ impl Failure {
         }
     }
 
+    /// Whether the same request may well be answered a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { cause, .. } => cause.may_pass() || *cause == ConnectCause::Timeout,
+            Self::ConnectionLost { .. } => true,
+            Self::Status { status, .. } => {
+                matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::Timeout(_)
+            | Self::Redirect { .. }
+            | Self::InvalidResponse(_)
+            | Self::NoResponse(_)
+            | Self::HttpSse
+            | Self::TooLarge { .. }
+            | Self::SessionLost(_)
+            | Self::Auth(_)
+            | Self::Overloaded { .. }
+            | Self::ShuttingDown
+            | Self::Internal => false,
+        }
+    }
+
     /// A short stable name, for `data.kind`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
