@@ -296,6 +296,7 @@ async fn a_stream_that_breaks_fails_what_is_in_flight_and_the_session_is_opened_
         assert_eq!(server.count(&rpc("initialize")), 2);
         assert_eq!(server.count(&rpc("notifications/initialized")), 2);
         assert_eq!(server.count(&call("stuck")), 1);
+        app.from_server("notifications/tools/list_changed").await;
         let finished = app.finish().await;
         assert!(finished.unread.is_empty(), "{:?}", finished.unread);
     }
