@@ -215,9 +215,30 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request and reads on until its response is there. Also returns the session that the
-    /// answer opens, if the request is an `initialize`.
+    /// Sends a request and reads on until its response is there; a second time, if the answer broke
+    /// off and the request has no side effects. Also returns the session that the answer opens, if the
+    /// request is an `initialize`.
     pub(super) async fn converse(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        session: SessionUse,
+        track: &Track,
+    ) -> Result<(Message, Session), Failure> {
+        let first = self
+            .converse_once(request, id, session.clone(), track)
+            .await;
+        match first {
+            Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
+                if is_safe(request.method().unwrap_or_default()) && !*self.stopping.borrow() =>
+            {
+                self.converse_once(request, id, session, track).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn converse_once(
         self: &Arc<Self>,
         request: &Message,
         id: &RequestId,
@@ -251,6 +272,7 @@ impl Endpoint {
         let exchange = Exchange {
             endpoint: self,
             id,
+            method,
             track,
             generation,
         };
@@ -295,6 +317,7 @@ impl Endpoint {
 struct Exchange<'a> {
     endpoint: &'a Arc<Endpoint>,
     id: &'a RequestId,
+    method: &'a str,
     track: &'a Track,
     generation: u64,
 }
@@ -339,11 +362,25 @@ impl Exchange<'_> {
                 barren = 0;
                 backoff.reset();
             }
-            let Some(cursor) = stream.cursor().filter(|_| barren < MAX_BARREN_RESUMES) else {
+            let Some(cursor) = stream.cursor() else {
                 return Err(end);
             };
-            tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
-            let resumed = self.resume(cursor, &session).await?;
+            let resumed = loop {
+                if barren >= MAX_BARREN_RESUMES {
+                    return Err(end);
+                }
+                tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
+                match self.resume(cursor.clone(), &session).await {
+                    Ok(resumed) => break resumed,
+                    Err(failure) if failure.may_pass() => barren += 1,
+                    Err(failure) => {
+                        // The request itself was accepted: why the rest of its answer cannot be had
+                        // must not read as if it had been refused.
+                        let detail = format!("the event stream cannot be resumed: {failure}");
+                        return Err(Failure::ConnectionLost { detail });
+                    }
+                }
+            };
             stream.resume(resumed);
         }
     }
@@ -353,17 +390,20 @@ impl Exchange<'_> {
         loop {
             let event = match stream.next().await {
                 Ok(Some(event)) => event,
-                // Many a server forgets the last blank line. A whole response counts all the same.
-                Ok(None) => match stream.unfinished().map(|text| Message::parse(&text)) {
-                    Some(Ok(message)) if message.id() == Some(self.id) => {
-                        return Ok(self.take(message, Elsewhere::Forwarded).await);
-                    }
-                    _ => return Ok(None),
-                },
+                end @ (Ok(None) | Err(Failure::ConnectionLost { .. })) => {
+                    // Many a server forgets the last blank line. A whole response counts all the same.
+                    return match stream.unfinished().map(|text| Message::parse(&text)) {
+                        Some(Ok(message)) if message.id() == Some(self.id) => {
+                            Ok(self.take(message, Elsewhere::Forwarded).await)
+                        }
+                        _ => end.map(|_| None),
+                    };
+                }
                 Err(failure) => return Err(failure),
             };
             self.track.advanced();
-            if &event.name[..] == b"endpoint" {
+            // A server of 2024-11-05 may answer even a POST so; later it is an event like any other.
+            if self.method == "initialize" && &event.name[..] == b"endpoint" {
                 return Err(Failure::HttpSse);
             }
             for message in messages(&event.name, &event.data, self.endpoint) {
@@ -402,7 +442,11 @@ impl Exchange<'_> {
     async fn take(&self, message: Message, elsewhere: Elsewhere) -> Option<Message> {
         match (message.kind(), elsewhere) {
             (Kind::Response { id: Some(id) }, _) if id == self.id => return Some(message),
-            (Kind::Response { id: None }, _) => return Some(message.with_id(self.id)),
+            // An error that could not name its request.
+            (Kind::Response { id: None }, _) if message.is_error() => {
+                return Some(message.with_id(self.id));
+            }
+            (Kind::Response { id: None }, _) => self.endpoint.drop_response(None),
             (Kind::Response { id }, Elsewhere::Dropped) => self.endpoint.drop_response(id.as_ref()),
             _ => self.endpoint.deliver(message, self.generation).await,
         }

@@ -126,6 +126,23 @@ impl Failure {
         }
     }
 
+    /// What it means that a body cannot be read on.
+    pub(super) fn of_body(error: &reqwest::Error) -> Self {
+        // The client calls every such error one of decoding; only its cause tells them apart.
+        let garbled = sources(error)
+            .filter_map(|source| source.downcast_ref::<io::Error>())
+            .any(|io| {
+                matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
+            });
+        if garbled {
+            return Self::InvalidResponse("its encoding is broken".to_owned());
+        }
+        Self::of_http(error)
+    }
+
     /// The client could not be built: its trust store cannot be read.
     pub(super) fn of_client(error: &reqwest::Error) -> Self {
         Self::Connect {
@@ -155,6 +172,28 @@ impl Failure {
             Self::Status { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406),
             Self::InvalidResponse(_) | Self::NoResponse(_) | Self::Timeout(_) => true,
             _ => false,
+        }
+    }
+
+    /// Whether the same request may well be answered a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { cause, .. } => cause.may_pass() || *cause == ConnectCause::Timeout,
+            Self::ConnectionLost { .. } => true,
+            Self::Status { status, .. } => {
+                matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::Timeout(_)
+            | Self::Redirect { .. }
+            | Self::InvalidResponse(_)
+            | Self::NoResponse(_)
+            | Self::HttpSse
+            | Self::TooLarge { .. }
+            | Self::SessionLost(_)
+            | Self::Auth(_)
+            | Self::Overloaded { .. }
+            | Self::ShuttingDown
+            | Self::Internal => false,
         }
     }
 
