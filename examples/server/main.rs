@@ -9,6 +9,7 @@
 #[path = "mod.rs"]
 mod server;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -18,11 +19,14 @@ use std::time::Duration;
 use clap::Parser;
 use mcp_bridge::secret::Secret;
 use oauth2::CsrfToken;
-use serde_json::json;
+use serde::Serialize;
 use server::{Options, PRE_REGISTERED_CLIENT_ID, Server};
 
 /// Where the secret of the one known client may come from.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
+
+/// Where the bridge reads the secret of its client from.
+const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
 
 /// Length of a client secret that is made up here, in random bytes.
 const CLIENT_SECRET_BYTES: u32 = 32;
@@ -99,39 +103,62 @@ fn print_what_to_try(url: &str, client_secret: Option<&Secret<String>>) -> io::R
     } else {
         ("", "")
     };
+    let entry = AppEntry::new(url, client_secret);
     let mut out = stdout.lock();
     writeln!(out, "MCP endpoint: {bold}{url}{plain}\n")?;
-
-    let (arguments, config) = match client_secret {
-        None => (
-            format!("mcp-bridge {url}"),
-            json!({ "command": "mcp-bridge", "args": [url] }),
-        ),
-        Some(secret) => {
-            let secret = secret.expose();
-            writeln!(out, "Clients cannot register here. The one that is known:")?;
-            writeln!(out, "  client id      {PRE_REGISTERED_CLIENT_ID}")?;
-            writeln!(out, "  client secret  {secret}\n")?;
-            let variable = "MCP_BRIDGE_CLIENT_SECRET";
-            (
-                format!(
-                    "{variable}={secret} mcp-bridge {url} --client-id {PRE_REGISTERED_CLIENT_ID}"
-                ),
-                json!({
-                    "command": "mcp-bridge",
-                    "args": [url, "--client-id", PRE_REGISTERED_CLIENT_ID],
-                    "env": { variable: secret },
-                }),
-            )
-        }
-    };
-    let config = json!({ "mcpServers": { "example": config } });
-    writeln!(out, "Try it in a terminal:\n  {bold}{arguments}{plain}\n")?;
+    if let Some(secret) = client_secret {
+        writeln!(out, "Clients cannot register here. The one that is known:")?;
+        writeln!(out, "  client id      {PRE_REGISTERED_CLIENT_ID}")?;
+        writeln!(out, "  client secret  {}\n", secret.expose())?;
+    }
+    writeln!(
+        out,
+        "Try it in a terminal:\n  {bold}{}{plain}\n",
+        entry.shell_command()
+    )?;
     writeln!(
         out,
         "Or in Cursor (~/.cursor/mcp.json) or Claude Desktop (claude_desktop_config.json):"
     )?;
-    writeln!(out, "{config:#}\n")?;
+    let config = BTreeMap::from([("mcpServers", BTreeMap::from([("example", entry)]))]);
+    writeln!(out, "{}\n", serde_json::to_string_pretty(&config)?)?;
     writeln!(out, "Ctrl-C stops the server.")?;
     out.flush()
+}
+
+/// How an app's configuration names a server, in the order in which people write it.
+#[derive(Serialize)]
+struct AppEntry<'a> {
+    command: &'static str,
+    args: Vec<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<&'static str, &'a str>,
+}
+
+impl<'a> AppEntry<'a> {
+    fn new(url: &'a str, client_secret: Option<&'a Secret<String>>) -> Self {
+        let mut entry = Self {
+            command: "mcp-bridge",
+            args: vec![url],
+            env: BTreeMap::new(),
+        };
+        if let Some(secret) = client_secret {
+            entry.args.extend(["--client-id", PRE_REGISTERED_CLIENT_ID]);
+            entry.env.insert(BRIDGE_SECRET_VARIABLE, secret.expose());
+        }
+        entry
+    }
+
+    fn shell_command(&self) -> String {
+        let variables = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value} "));
+        format!(
+            "{}{} {}",
+            variables.collect::<String>(),
+            self.command,
+            self.args.join(" ")
+        )
+    }
 }
