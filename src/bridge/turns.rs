@@ -1,0 +1,127 @@
+//! What has to go before what.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// The order in which messages have to reach the server, each of them in an HTTP request of its own:
+/// notifications one after the other, a response after the notifications before it, and every request
+/// after `initialize` was answered and `notifications/initialized` accepted (MCP "Lifecycle").
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    taken: u64,
+    /// The turn that requests wait for.
+    requests_after: u64,
+    done: Arc<watch::Sender<u64>>,
+}
+
+/// A place in the order. Those behind may go when it is dropped.
+pub(super) struct Turn {
+    number: u64,
+    done: Arc<watch::Sender<u64>>,
+}
+
+/// What has to be over before a message goes out.
+pub(super) struct Wait {
+    number: u64,
+    done: Arc<watch::Sender<u64>>,
+}
+
+impl Turns {
+    pub(super) fn take(&mut self) -> Turn {
+        self.taken += 1;
+        Turn {
+            number: self.taken,
+            done: Arc::clone(&self.done),
+        }
+    }
+
+    pub(super) const fn requests_wait_for(&mut self, turn: &Turn) {
+        self.requests_after = turn.number;
+    }
+
+    pub(super) fn for_request(&self) -> Wait {
+        Wait {
+            number: self.requests_after,
+            done: Arc::clone(&self.done),
+        }
+    }
+
+    pub(super) fn for_response(&self) -> Wait {
+        Wait {
+            number: self.taken,
+            done: Arc::clone(&self.done),
+        }
+    }
+}
+
+impl Turn {
+    /// The end of the turn before this one.
+    pub(super) fn before(&self) -> Wait {
+        Wait {
+            number: self.number - 1,
+            done: Arc::clone(&self.done),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.done.send_if_modified(|done| {
+            let later = self.number > *done;
+            *done = (*done).max(self.number);
+            later
+        });
+    }
+}
+
+impl Wait {
+    pub(super) async fn passed(self) {
+        if *self.done.borrow() < self.number {
+            // Cannot fail: the sender is held right here.
+            let _ = self
+                .done
+                .subscribe()
+                .wait_for(|done| *done >= self.number)
+                .await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    async fn is_over(wait: Wait) -> bool {
+        let mut passed = pin!(wait.passed());
+        poll_fn(|context| Poll::Ready(passed.as_mut().poll(context).is_ready())).await
+    }
+
+    #[tokio::test]
+    async fn requests_wait_for_the_handshake_and_not_for_other_notifications() {
+        let mut turns = Turns::default();
+        assert!(is_over(turns.for_request()).await, "nothing to wait for");
+        let initialize = turns.take();
+        turns.requests_wait_for(&initialize);
+        let initialized = turns.take();
+        turns.requests_wait_for(&initialized);
+        assert!(!is_over(initialized.before()).await);
+        drop(initialize);
+        assert!(is_over(initialized.before()).await);
+        assert!(!is_over(turns.for_request()).await);
+        drop(initialized);
+        assert!(is_over(turns.for_request()).await);
+
+        let progress = turns.take();
+        assert!(is_over(turns.for_request()).await);
+        assert!(
+            !is_over(turns.for_response()).await,
+            "a response keeps its place"
+        );
+        drop(progress);
+        assert!(is_over(turns.for_response()).await);
+    }
+}

@@ -1,0 +1,311 @@
+//! What can go wrong between the bridge and the server, and how the app is told.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::auth::AuthError;
+use crate::message::{INTERNAL_ERROR, Message, RequestId};
+
+/// Why a request got no answer from the server.
+///
+/// The app gets it as a JSON-RPC error: [`Failure::to_response`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// No connection came up, so the server has not seen the request.
+    #[error("could not connect: {detail}")]
+    Connect {
+        /// Which part of it failed.
+        cause: ConnectCause,
+        /// The operating system's or the TLS library's words.
+        detail: String,
+    },
+    /// The connection broke after the request was on its way.
+    #[error("the connection broke before the answer was complete: {detail}")]
+    ConnectionLost {
+        /// The operating system's words.
+        detail: String,
+    },
+    /// The server gave neither an answer nor a sign of progress in time.
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// The server answered with an HTTP error.
+    #[error("the server answered {status}{}", .excerpt.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    Status {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The JSON-RPC error in the body, if it is one: the app gets that instead of ours.
+        error: Option<Box<Message>>,
+        /// What the body says in words.
+        excerpt: Option<String>,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The server points elsewhere, where the bridge does not follow.
+    #[error("the server redirects to {target}, which is not followed")]
+    Redirect {
+        /// Scheme, host and path of the target.
+        target: String,
+    },
+    /// The body is not what MCP has there.
+    #[error("the answer is not valid: {0}")]
+    InvalidResponse(String),
+    /// The exchange ended well by HTTP but without the response to the request.
+    #[error("the server ended the exchange without an answer ({0})")]
+    NoResponse(String),
+    /// The answer is larger than the bridge takes.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The session was lost and could not be made anew.
+    #[error("the session was lost and could not be opened again: {0}")]
+    SessionLost(String),
+    /// The server wants a token, and there is none to be had.
+    #[error(transparent)]
+    Auth(std::sync::Arc<AuthError>),
+    /// Too many requests are under way.
+    #[error("{limit} requests are already waiting for their answers")]
+    Overloaded {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// The bridge is on its way out.
+    #[error("the bridge is shutting down")]
+    ShuttingDown,
+    /// A bug: the part of the bridge that carried the request stopped.
+    #[error("the bridge failed on this request; this is a bug in mcp-bridge")]
+    Internal,
+}
+
+/// Which part of making a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectCause {
+    /// The name has no address.
+    Dns,
+    /// Nobody listens there.
+    Refused,
+    /// No way to the host, or another error of the network.
+    Unreachable,
+    /// The TLS handshake failed, mostly by the certificate.
+    Tls,
+    /// The proxy would not connect.
+    Proxy,
+    /// It took too long.
+    Timeout,
+}
+
+impl ConnectCause {
+    /// Whether another try may help while the server comes up.
+    pub(super) const fn may_pass(self) -> bool {
+        match self {
+            Self::Dns | Self::Refused | Self::Unreachable => true,
+            // A connection that ran into its limit has waited long enough.
+            Self::Tls | Self::Proxy | Self::Timeout => false,
+        }
+    }
+}
+
+impl Failure {
+    /// What a failed request of the HTTP client means.
+    pub(super) fn of_http(error: &reqwest::Error) -> Self {
+        let detail = innermost(error);
+        if !error.is_connect() {
+            return Self::ConnectionLost { detail };
+        }
+        Self::Connect {
+            cause: connect_cause(error),
+            detail,
+        }
+    }
+
+    /// The client could not be built: its trust store cannot be read.
+    pub(super) fn of_client(error: &reqwest::Error) -> Self {
+        Self::Connect {
+            cause: ConnectCause::Tls,
+            detail: innermost(error),
+        }
+    }
+
+    /// A short stable name, for `data.kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect { cause, .. } => match cause {
+                ConnectCause::Dns => "dns",
+                ConnectCause::Refused => "refused",
+                ConnectCause::Unreachable => "unreachable",
+                ConnectCause::Tls => "tls",
+                ConnectCause::Proxy => "proxy",
+                ConnectCause::Timeout => "timeout",
+            },
+            Self::ConnectionLost { .. } => "connection_lost",
+            Self::Timeout(_) => "timeout",
+            Self::Status { .. } => "http_status",
+            Self::Redirect { .. } => "redirect",
+            Self::InvalidResponse(_) => "invalid_response",
+            Self::NoResponse(_) => "no_response",
+            Self::TooLarge { .. } => "too_large",
+            Self::SessionLost(_) => "session_lost",
+            Self::Auth(error) => error.kind(),
+            Self::Overloaded { .. } => "overloaded",
+            Self::ShuttingDown => "shutting_down",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the server may have acted on the request although no answer came.
+    #[must_use]
+    pub const fn outcome_unknown(&self) -> bool {
+        match self {
+            Self::ConnectionLost { .. }
+            | Self::Timeout(_)
+            | Self::InvalidResponse(_)
+            | Self::NoResponse(_)
+            | Self::TooLarge { .. }
+            | Self::ShuttingDown
+            | Self::Internal => true,
+            Self::Status { status, .. } => {
+                matches!(status.as_u16(), 500 | 502 | 504)
+            }
+            Self::Connect { .. }
+            | Self::Redirect { .. }
+            | Self::SessionLost(_)
+            | Self::Auth(_)
+            | Self::Overloaded { .. } => false,
+        }
+    }
+
+    /// What the person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Connect { cause, detail } => match cause {
+                ConnectCause::Dns => "check the host name in the URL and the network connection",
+                ConnectCause::Refused | ConnectCause::Unreachable => {
+                    "check that the server is running and that the port in the URL is right"
+                }
+                ConnectCause::Tls if detail.contains("UnknownIssuer") => {
+                    "the certificate comes from an authority this machine does not know: add it to \
+                     the system's trust store, or name its PEM file in SSL_CERT_FILE"
+                }
+                ConnectCause::Tls => "the server's certificate has to be mended by who runs it",
+                ConnectCause::Proxy => "check HTTPS_PROXY and the proxy's credentials",
+                ConnectCause::Timeout => "check the network, or raise --connect-timeout",
+            },
+            Self::Status { status, .. } => match status.as_u16() {
+                401 => "check the credentials given by --header",
+                404 | 405 => "check the path of the URL: it has to be the server's MCP endpoint",
+                407 => "check HTTPS_PROXY and the proxy's credentials",
+                429 | 503 => "the server is busy: try again later",
+                _ => return None,
+            },
+            Self::Redirect { .. } => "if the target is right, put it in the place of the URL",
+            Self::TooLarge { .. } => "raise --max-message-size",
+            Self::Timeout(_) => "raise --request-timeout",
+            Self::Auth(error) => return error.hint(),
+            Self::ConnectionLost { .. }
+            | Self::InvalidResponse(_)
+            | Self::NoResponse(_)
+            | Self::SessionLost(_)
+            | Self::Overloaded { .. }
+            | Self::ShuttingDown
+            | Self::Internal => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// The response that the app gets for the request `id`, which called `method` on `host`.
+    ///
+    /// A JSON-RPC error that came with an HTTP error is passed on as it is; everything else is an
+    /// error of ours, which says so in `data.source` (MCP reserves the codes around -32000).
+    #[must_use]
+    pub fn to_response(&self, id: &RequestId, method: &str, host: &str) -> Message {
+        if let Self::Status {
+            error: Some(error), ..
+        } = self
+        {
+            return error.with_id(id);
+        }
+        let mut data = json!({ "source": "mcp-bridge", "kind": self.kind(), "host": host });
+        if let Self::Status {
+            status,
+            retry_after,
+            ..
+        } = self
+        {
+            data["httpStatus"] = status.as_u16().into();
+            if let Some(wait) = retry_after {
+                data["retryAfter"] = wait.as_secs().into();
+            }
+        }
+        if self.outcome_unknown() && !super::is_safe(method) {
+            data["outcomeUnknown"] = true.into();
+        }
+        if let Self::Auth(error) = self
+            && let Some(url) = error.sign_in_url()
+        {
+            data["signInUrl"] = url.as_str().into();
+        }
+        let mut text = format!("mcp-bridge: {host}: {self}");
+        if let Some(hint) = self.hint() {
+            text = format!("{text} ({hint})");
+            data["hint"] = Value::from(hint);
+        }
+        Message::error(Some(id), INTERNAL_ERROR, &text, Some(&data))
+    }
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(std::sync::Arc::new(error))
+    }
+}
+
+fn connect_cause(error: &reqwest::Error) -> ConnectCause {
+    for source in sources(error) {
+        if let Some(io) = source.downcast_ref::<io::Error>() {
+            if io
+                .get_ref()
+                .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+            {
+                return ConnectCause::Tls;
+            }
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused => return ConnectCause::Refused,
+                io::ErrorKind::TimedOut => return ConnectCause::Timeout,
+                io::ErrorKind::InvalidData => return ConnectCause::Tls,
+                _ => {}
+            }
+        }
+        // The connector's own error types are private; these are their words.
+        let text = source.to_string();
+        if text.contains("dns error") {
+            return ConnectCause::Dns;
+        }
+        if text.contains("tunnel") || text.contains("proxy") {
+            return ConnectCause::Proxy;
+        }
+    }
+    if error.is_timeout() {
+        return ConnectCause::Timeout;
+    }
+    ConnectCause::Unreachable
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it took too long".to_owned();
+    }
+    sources(error)
+        .last()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn sources<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |error| (*error).source())
+}

@@ -1,0 +1,232 @@
+//! The MCP endpoint over HTTP: what the app says goes in, what the server says comes out of a channel.
+//!
+//! [`Endpoint::request`] ends in exactly one response, the server's or an error of ours, whatever
+//! happens on the way. Everything else that the server sends (notifications, requests of its own)
+//! arrives as [`Inbound`], in the order in which it was read.
+
+mod body;
+mod exchange;
+mod failure;
+mod listen;
+mod recovery;
+mod send;
+mod session;
+mod sse;
+mod stream;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::header::HeaderMap;
+use tokio::sync::{Notify, mpsc, watch};
+use url::Url;
+
+pub use exchange::Track;
+pub use failure::{ConnectCause, Failure};
+
+use crate::auth::Authorizer;
+use crate::http;
+use crate::message::{Message, RequestId};
+use listen::Listener;
+use recovery::Recovery;
+use session::Sessions;
+
+/// What the user may choose about the endpoint.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The endpoint's URL.
+    pub url: Url,
+    /// Headers of the user's own, sent to the endpoint's origin only.
+    pub headers: HeaderMap,
+    /// How long a request may go without an answer or a sign of progress; `None` for as long as it
+    /// takes.
+    pub request_timeout: Option<Duration>,
+    /// The largest message taken from the server, in bytes.
+    pub max_message: usize,
+    /// Whether to wait for a server that is not up.
+    pub patience: Patience,
+    /// The network.
+    pub http: http::Options,
+}
+
+/// Whether to wait for a server that is not up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Try again for a bounded time.
+    Wait,
+    /// Fail at once.
+    FailFast,
+}
+
+/// A message that the server sent of its own accord, or along with an answer.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The message.
+    pub message: Message,
+    /// The session in which it was sent, to which an answer has to go.
+    pub generation: u64,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for its turn.
+    Queued,
+    /// Is, or may be, with the server.
+    Sent,
+    /// Waits for a person to sign in.
+    SigningIn,
+}
+
+/// The remote side. Cheap to share; all methods may run at once.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: Config,
+    /// Absent when the user gave an `Authorization` header: then that is the way in.
+    authorizer: Option<Authorizer>,
+    client: Mutex<Option<Client>>,
+    sessions: Sessions,
+    recovery: Recovery,
+    listener: Listener,
+    inbound: mpsc::Sender<Inbound>,
+    /// Told whenever a request goes out: a good moment to try a lost stream again.
+    activity: Notify,
+    stopping: watch::Sender<bool>,
+    /// Why nothing more can be had from the server in this process.
+    ended: watch::Sender<Option<String>>,
+}
+
+impl Endpoint {
+    #[must_use]
+    /// An endpoint that hands what the server sends to `inbound`. Does nothing on the network.
+    pub fn new(
+        config: Config,
+        authorizer: Option<Authorizer>,
+        inbound: mpsc::Sender<Inbound>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            authorizer,
+            client: Mutex::default(),
+            sessions: Sessions::default(),
+            recovery: Recovery::default(),
+            listener: Listener::default(),
+            inbound,
+            activity: Notify::new(),
+            stopping: watch::Sender::new(false),
+            ended: watch::Sender::new(None),
+        })
+    }
+
+    /// The endpoint's host and port, for messages to people.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host_and_port(&self.config.url)
+    }
+
+    /// From now on nobody is asked to sign in; what waits for it fails.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves, with the reason, when the process has to be started anew to go on.
+    pub async fn ended(&self) -> String {
+        let mut ended = self.ended.subscribe();
+        match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn end(&self, reason: &str) {
+        self.ended.send_replace(Some(reason.to_owned()));
+    }
+
+    /// Lets go of connections that a sleeping computer has left half open, and opens the notification
+    /// stream again.
+    pub fn woke_up(&self) {
+        *self.lock_client() = None;
+        self.listener.reopen();
+    }
+
+    /// The session that is current now.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.sessions.generation()
+    }
+
+    /// Ends the session: closes the notification stream and tells the server (HTTP DELETE), waiting
+    /// `limit` for that at most.
+    pub async fn close(self: &Arc<Self>, limit: Duration) {
+        self.listener.stop();
+        let session = self.sessions.close();
+        if session.id.is_some() {
+            let _ = tokio::time::timeout(limit, self.delete(&session)).await;
+        }
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        let mut client = self.lock_client();
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let built = self.config.http.client(&self.config.url);
+        let built = built.map_err(|error| Failure::of_client(&error))?;
+        *client = Some(built.clone());
+        Ok(built)
+    }
+
+    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
+        self.client
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Hands a message to the app, as soon as the app reads.
+    async fn deliver(&self, message: Message, generation: u64) {
+        // The channel is closed only when the bridge is gone, and then nobody is left to tell.
+        let _ = self
+            .inbound
+            .send(Inbound {
+                message,
+                generation,
+            })
+            .await;
+    }
+
+    /// Deals with a response that nobody here waits for.
+    fn drop_response(&self, id: Option<&RequestId>) {
+        let id = id.map_or("null", RequestId::as_json);
+        tracing::debug!(host = %self.host(), id, "dropped a response that answers no request");
+    }
+}
+
+/// Whether a method may be sent twice without doing anything twice.
+#[must_use]
+pub fn is_safe(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "server/discover"
+            | "tools/list"
+            | "prompts/list"
+            | "prompts/get"
+            | "resources/list"
+            | "resources/templates/list"
+            | "resources/read"
+            | "completion/complete"
+            | "logging/setLevel"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+    )
+}
+
+fn host_and_port(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => url.to_string(),
+    }
+}

@@ -1,0 +1,167 @@
+//! A lost session is opened again, once for all requests that find it lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::exchange::Track;
+use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::session::{Handshake, Session};
+use super::{Endpoint, Failure, body};
+use crate::auth::Interaction;
+use crate::message::{Message, RequestId};
+
+/// How long a server may take to open a session again.
+const REOPEN_LIMIT: Duration = Duration::from_secs(30);
+
+/// After a failed attempt, how long all requests fail with it before the next one tries again.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// What the requests that find the session lost have to agree on.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    attempt: Mutex<Option<Failed>>,
+    ids: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    failure: Failure,
+}
+
+impl Endpoint {
+    /// Makes sure that the session is no longer the one of `lost`: whoever comes first opens a new
+    /// one, the others wait for it.
+    pub(super) async fn recover(self: &Arc<Self>, lost: u64) -> Result<(), Failure> {
+        let mut attempt = self.recovery.attempt.lock().await;
+        if self.sessions.generation() != lost {
+            return Ok(());
+        }
+        if let Some(failed) = &*attempt
+            && failed.at.elapsed() < PAUSE_AFTER_FAILURE
+        {
+            return Err(failed.failure.clone());
+        }
+        // Boxed, because opening a session sends requests, and sending may open a session.
+        let opened = match timeout(REOPEN_LIMIT, Box::pin(self.reopen())).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Failure::SessionLost("it took too long".to_owned())),
+        };
+        *attempt = opened.as_ref().err().map(|failure| Failed {
+            at: Instant::now(),
+            failure: failure.clone(),
+        });
+        opened
+    }
+
+    /// Says to the server all that the app once said, and makes the result the session.
+    async fn reopen(self: &Arc<Self>) -> Result<(), Failure> {
+        let handshake = self.sessions.handshake();
+        let Some(initialize) = &handshake.initialize else {
+            return Err(Failure::SessionLost("it was never initialized".to_owned()));
+        };
+        tracing::info!(host = %self.host(), "the session is gone; opening another");
+        let (result, session) = self
+            .replay(initialize, SessionUse::None)
+            .await
+            .map_err(|failure| Failure::SessionLost(failure.to_string()))?;
+        if let Some((code, text)) = result.error_text() {
+            return Err(Failure::SessionLost(format!("error {code}: {text}")));
+        }
+        self.same_version(&handshake, &session)?;
+        if let Some(initialized) = &handshake.initialized {
+            self.replay_notification(initialized, &session).await?;
+        }
+        for request in handshake
+            .level
+            .iter()
+            .chain(handshake.subscriptions.values())
+        {
+            let replayed = self
+                .replay(request, SessionUse::Fixed(session.clone()))
+                .await;
+            if let Err(failure) = replayed {
+                let method = request.method().unwrap_or_default();
+                tracing::warn!(host = %self.host(), method, "not renewed in the new session: {failure}");
+            }
+        }
+        self.sessions.reopened(session);
+        if handshake.initialized.is_some() {
+            self.listen();
+            self.announce_changes(&handshake).await;
+        }
+        Ok(())
+    }
+
+    /// The app cannot be told that the server now speaks another version. It has to start anew.
+    fn same_version(&self, handshake: &Handshake, session: &Session) -> Result<(), Failure> {
+        let before = self.sessions.current().protocol_version;
+        if before == session.protocol_version || handshake.initialized.is_none() {
+            return Ok(());
+        }
+        let text = |version: &Option<HeaderValue>| {
+            let version = version.as_ref().and_then(|version| version.to_str().ok());
+            version.unwrap_or("none").to_owned()
+        };
+        let reason = format!(
+            "the server now speaks MCP {} instead of {}",
+            text(&session.protocol_version),
+            text(&before)
+        );
+        self.end(&reason);
+        Err(Failure::SessionLost(reason))
+    }
+
+    /// Sends a request that the app made earlier once more, under an id of our own.
+    async fn replay(
+        self: &Arc<Self>,
+        request: &Message,
+        session: SessionUse,
+    ) -> Result<(Message, Session), Failure> {
+        let number = self.recovery.ids.fetch_add(1, Ordering::Relaxed);
+        let id = RequestId::from_string(&format!("mcp-bridge-replay-{number}"));
+        self.converse(&request.with_id(&id), &id, session, &Track::default())
+            .await
+    }
+
+    async fn replay_notification(
+        self: &Arc<Self>,
+        notification: &Message,
+        session: &Session,
+    ) -> Result<(), Failure> {
+        let track = Track::default();
+        let outgoing = Outgoing {
+            verb: Verb::Post(notification.text().clone()),
+            session: SessionUse::Fixed(session.clone()),
+            interaction: Interaction::Forbidden,
+            repeat: Repeat::Safe,
+            track: &track,
+        };
+        let sent = self.send(&outgoing).await;
+        let accepted = sent.map_err(|failure| Failure::SessionLost(failure.to_string()))?;
+        body::drain(accepted.response);
+        Ok(())
+    }
+
+    /// A server that lost its sessions was probably replaced: what it offers may have changed.
+    async fn announce_changes(&self, handshake: &Handshake) {
+        let capabilities = handshake
+            .result
+            .as_ref()
+            .and_then(|result| result.result_member::<serde_json::Value>("capabilities"))
+            .unwrap_or_default();
+        for list in ["tools", "prompts", "resources"] {
+            if capabilities[list]["listChanged"] == json!(true) {
+                let method = format!("notifications/{list}/list_changed");
+                let message = Message::notification(&method, &json!({}));
+                self.deliver(message, self.sessions.generation()).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! One HTTP request to the endpoint, with all that may have to happen before it is accepted: headers,
+//! token, redirects, sign-in, a new session, another try.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, WWW_AUTHENTICATE,
+};
+use reqwest::{Method, Response, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use super::body::{ErrorBody, retry_after};
+use super::session::{Session, speaks_of_session};
+use super::{Endpoint, Failure, Patience, Phase};
+use crate::auth::{AccessToken, Interaction, Refusal};
+use crate::message::Message;
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Same-origin redirects that are followed for one request.
+const MAX_REDIRECTS: usize = 5;
+
+/// Tokens that one request may ask for: a stored one, a refreshed one, one with more scopes.
+const MAX_AUTHORIZATIONS: u32 = 3;
+
+/// How long a request waits for a server that is not there, and the first message of all: an app gives
+/// that half a minute or more, and a server that is being restarted is back by then.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first and the longest pause between two tries to connect.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+const MAX_CONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a busy server (429, 503) is asked again, and the longest `Retry-After` that is waited for.
+const MAX_BUSY_RETRIES: u32 = 3;
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(20);
+
+/// How long a token may take to come once the bridge is on its way out.
+const STOPPING_LIMIT: Duration = Duration::from_secs(1);
+
+/// An HTTP request to the endpoint.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    pub(super) verb: Verb,
+    pub(super) session: SessionUse,
+    pub(super) interaction: Interaction,
+    pub(super) repeat: Repeat,
+    /// Where the request stands, for those who wait.
+    pub(super) track: &'a super::Track,
+}
+
+/// The HTTP method with what belongs to it.
+#[derive(Debug, Clone)]
+pub(super) enum Verb {
+    /// Sends a message.
+    Post(Bytes),
+    /// Opens a stream, after the event that was seen last.
+    Get { last_event_id: Option<HeaderValue> },
+}
+
+/// Whether the request belongs to a session.
+#[derive(Debug, Clone)]
+pub(super) enum SessionUse {
+    /// It opens one.
+    None,
+    /// The one that is current when it goes out; if that is lost, a new one.
+    Current,
+    /// This one, which is being opened or may be lost.
+    Fixed(Session),
+}
+
+/// Whether the request may be sent again when it is not known what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It has no side effects.
+    Safe,
+    /// It opens the session: safe, and worth waiting for.
+    Initialize,
+    /// It may have been acted upon.
+    Never,
+}
+
+/// An accepted request.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) response: Response,
+    /// The session that it was sent in.
+    pub(super) session: Session,
+}
+
+/// What was tried already.
+#[derive(Debug, Default)]
+struct Tries {
+    authorizations: u32,
+    recovered: bool,
+    lost: bool,
+    busy: u32,
+    connect: Option<(Instant, Duration)>,
+}
+
+impl Endpoint {
+    /// Sends until the server accepts (2xx) or there is nothing left to try.
+    pub(super) async fn send(
+        self: &std::sync::Arc<Self>,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<Accepted, Failure> {
+        let mut tries = Tries::default();
+        loop {
+            let session = match &outgoing.session {
+                SessionUse::None => Session::default(),
+                SessionUse::Current => self.sessions.current(),
+                SessionUse::Fixed(session) => session.clone(),
+            };
+            let token = self.token().await;
+            outgoing.track.enter(Phase::Sent);
+            let mut response = match self
+                .dispatch(&outgoing.verb, &session, token.as_ref())
+                .await
+            {
+                Ok(response) => response,
+                Err(failure) => {
+                    let pause = self.pause_after(&failure, outgoing.repeat, &mut tries);
+                    tokio::time::sleep(pause.ok_or(failure)?).await;
+                    continue;
+                }
+            };
+            let status = response.status();
+            if status.is_success() {
+                return Ok(Accepted { response, session });
+            }
+            let body = ErrorBody::read(&mut response).await;
+            if is_session_loss(status, &session, response.headers(), &body)
+                && matches!(outgoing.session, SessionUse::Current)
+                && !std::mem::replace(&mut tries.recovered, true)
+            {
+                self.recover(session.generation).await?;
+                continue;
+            }
+            if wants_authorization(status, response.headers())
+                && self.authorizer.is_some()
+                && tries.authorizations < MAX_AUTHORIZATIONS
+            {
+                tries.authorizations += 1;
+                self.authorize(&response, token, outgoing).await?;
+                continue;
+            }
+            if let Some(pause) = busy_pause(&response, outgoing.repeat, &mut tries) {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            return Err(body.into_failure(status, response.headers()));
+        }
+    }
+
+    /// Tells the server that the session is over. Whether it hears is of no consequence.
+    pub(super) async fn delete(&self, session: &Session) {
+        let token = self.token().await;
+        let request =
+            self.request_builder(Method::DELETE, &self.config.url, session, token.as_ref());
+        if let Ok(request) = request {
+            let _ = request.send().await;
+        }
+    }
+
+    async fn token(&self) -> Option<AccessToken> {
+        match &self.authorizer {
+            Some(authorizer) => authorizer.token().await,
+            None => None,
+        }
+    }
+
+    async fn authorize(
+        &self,
+        response: &Response,
+        refused: Option<AccessToken>,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<(), Failure> {
+        let Some(authorizer) = &self.authorizer else {
+            return Ok(());
+        };
+        let refusal = Refusal {
+            status: response.status(),
+            www_authenticate: response
+                .headers()
+                .get_all(WWW_AUTHENTICATE)
+                .iter()
+                .cloned()
+                .collect(),
+            refused,
+        };
+        let mut stopping = self.stopping.subscribe();
+        outgoing.track.enter(Phase::SigningIn);
+        tokio::select! {
+            token = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
+                token?;
+                return Ok(());
+            }
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        // Nobody will sign in any more, but a token that only needs a refresh still comes.
+        let last = authorizer.authorize(refusal, Interaction::Forbidden);
+        match tokio::time::timeout(STOPPING_LIMIT, last).await {
+            Ok(token) => Ok(token.map(|_| ())?),
+            Err(_) => Err(Failure::ShuttingDown),
+        }
+    }
+
+    /// Sends once, following redirects that stay at the endpoint's origin.
+    async fn dispatch(
+        &self,
+        verb: &Verb,
+        session: &Session,
+        token: Option<&AccessToken>,
+    ) -> Result<Response, Failure> {
+        let mut url = self.config.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let request = match verb {
+                Verb::Post(body) => self
+                    .request_builder(Method::POST, &url, session, token)?
+                    .header(CONTENT_TYPE, "application/json")
+                    .header(ACCEPT, "application/json, text/event-stream")
+                    .body(body.clone()),
+                Verb::Get { last_event_id } => {
+                    let request = self
+                        .request_builder(Method::GET, &url, session, token)?
+                        .header(ACCEPT, "text/event-stream");
+                    match last_event_id {
+                        Some(id) => request.header(LAST_EVENT_ID, id),
+                        None => request,
+                    }
+                }
+            };
+            let response = request
+                .send()
+                .await
+                .map_err(|error| Failure::of_http(&error))?;
+            match redirect(&response, &url, verb)? {
+                Some(target) => url = target,
+                None => return Ok(response),
+            }
+        }
+        Err(Failure::Redirect {
+            target: "itself, again and again".to_owned(),
+        })
+    }
+
+    fn request_builder(
+        &self,
+        method: Method,
+        url: &Url,
+        session: &Session,
+        token: Option<&AccessToken>,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
+        let mut headers = self.config.headers.clone();
+        // Compressors hold back what a stream has to hand on at once.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, token.header());
+        }
+        if let Some(id) = &session.id {
+            headers.insert(SESSION_ID, id.clone());
+        }
+        if let Some(version) = &session.protocol_version {
+            headers.insert(PROTOCOL_VERSION, version.clone());
+        }
+        Ok(self.client()?.request(method, url.clone()).headers(headers))
+    }
+
+    /// How long to wait before a request that did not get through is sent again; `None` if it is not.
+    fn pause_after(
+        &self,
+        failure: &Failure,
+        repeat: Repeat,
+        tries: &mut Tries,
+    ) -> Option<Duration> {
+        if *self.stopping.borrow() || self.config.patience == Patience::FailFast {
+            return None;
+        }
+        match failure {
+            Failure::Connect { cause, .. } if cause.may_pass() => {
+                let patience = match repeat {
+                    Repeat::Initialize => INITIALIZE_PATIENCE,
+                    Repeat::Safe | Repeat::Never => CONNECT_PATIENCE,
+                };
+                let (since, pause) = tries
+                    .connect
+                    .get_or_insert_with(|| (Instant::now(), CONNECT_PAUSE));
+                let this = *pause;
+                *pause = (this * 2).min(MAX_CONNECT_PAUSE);
+                (since.elapsed() + this < patience).then_some(this)
+            }
+            Failure::ConnectionLost { .. } if repeat != Repeat::Never => {
+                (!std::mem::replace(&mut tries.lost, true)).then_some(CONNECT_PAUSE)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a refusal can be met with another token: any 401, and a 403 for want of scope
+/// (RFC 6750 §3.1).
+fn wants_authorization(status: StatusCode, headers: &HeaderMap) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::FORBIDDEN => headers.get_all(WWW_AUTHENTICATE).iter().any(|challenge| {
+            String::from_utf8_lossy(challenge.as_bytes()).contains("insufficient_scope")
+        }),
+        _ => false,
+    }
+}
+
+fn is_session_loss(
+    status: StatusCode,
+    session: &Session,
+    headers: &HeaderMap,
+    body: &ErrorBody,
+) -> bool {
+    const METHOD_NOT_FOUND: i64 = -32601;
+    if session.id.is_none() {
+        return false;
+    }
+    match status {
+        StatusCode::NOT_FOUND => {
+            let code = body.error.as_ref().and_then(Message::error_text);
+            code.is_none_or(|(code, _)| code != METHOD_NOT_FOUND)
+        }
+        StatusCode::BAD_REQUEST | StatusCode::GONE => speaks_of_session(body.text()),
+        StatusCode::UNAUTHORIZED => {
+            !headers.contains_key(WWW_AUTHENTICATE) && speaks_of_session(body.text())
+        }
+        _ => false,
+    }
+}
+
+fn busy_pause(response: &Response, repeat: Repeat, tries: &mut Tries) -> Option<Duration> {
+    let busy = matches!(
+        response.status(),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    if !busy || repeat == Repeat::Never || tries.busy >= MAX_BUSY_RETRIES {
+        return None;
+    }
+    tries.busy += 1;
+    retry_after(response.headers()).filter(|pause| *pause <= MAX_RETRY_AFTER)
+}
+
+/// Where a redirect leads, if it may be followed: to the same origin, with method and body kept.
+fn redirect(response: &Response, from: &Url, verb: &Verb) -> Result<Option<Url>, Failure> {
+    let keeps_method = match response.status() {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
+            matches!(verb, Verb::Get { .. })
+        }
+        _ => return Ok(None),
+    };
+    let location = response.headers().get(LOCATION);
+    let target = location
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| from.join(location).ok());
+    let Some(target) = target else {
+        return Err(Failure::InvalidResponse(
+            "a redirect without a valid Location".to_owned(),
+        ));
+    };
+    if keeps_method && target.origin() == from.origin() {
+        return Ok(Some(target));
+    }
+    // Without the query, which may hold what is nobody's business.
+    let mut shown = target;
+    shown.set_query(None);
+    shown.set_fragment(None);
+    Err(Failure::Redirect {
+        target: shown.to_string(),
+    })
+}

@@ -1,0 +1,160 @@
+//! Reading an event stream that may break and go on (MCP 2025-11-25, "Resumability and Redelivery").
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Response;
+use reqwest::header::HeaderValue;
+
+use super::body::next_chunk;
+use super::sse::{Event, EventParser};
+use super::{Failure, body};
+
+/// The bounds for the reconnection time that a server asks for.
+const MIN_RETRY: Duration = Duration::from_millis(100);
+const MAX_RETRY: Duration = Duration::from_secs(300);
+
+/// The reconnection time where the server names none, doubled up to the maximum.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many event ids are remembered, to drop what a server sends again after a resume.
+const SEEN_IDS: usize = 256;
+
+/// A longer event id is not sent back as a header.
+const MAX_CURSOR_BYTES: usize = 4 * 1024;
+
+/// One stream over all its connections.
+#[derive(Debug)]
+pub(super) struct EventStream {
+    response: Response,
+    parser: EventParser,
+    seen: VecDeque<Bytes>,
+    limit: usize,
+}
+
+impl EventStream {
+    /// The stream whose first connection is `response`; events of up to `limit` bytes.
+    pub(super) fn new(response: Response, limit: usize) -> Self {
+        Self {
+            response,
+            parser: EventParser::new(limit),
+            seen: VecDeque::new(),
+            limit,
+        }
+    }
+
+    /// The next event that has not been seen; `None` when the connection ended as it should.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        loop {
+            while let Some(event) = self
+                .parser
+                .next()
+                .map_err(|_| Failure::TooLarge { limit: self.limit })?
+            {
+                if self.is_new(&event) {
+                    return Ok(Some(event));
+                }
+            }
+            match next_chunk(&mut self.response).await? {
+                Some(chunk) => self.parser.push(&chunk),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The message that the end of the connection cut off before its blank line, if it is whole.
+    pub(super) fn unfinished(&mut self) -> Option<Bytes> {
+        self.parser.unfinished()
+    }
+
+    /// Goes on with another connection.
+    pub(super) fn resume(&mut self, response: Response) {
+        self.response = response;
+        self.parser.reconnected();
+    }
+
+    /// What to send as `Last-Event-ID`: the id that was seen last, if it is legal in a header.
+    pub(super) fn cursor(&self) -> Option<HeaderValue> {
+        let id = self.parser.last_event_id()?;
+        if id.len() > MAX_CURSOR_BYTES {
+            return None;
+        }
+        HeaderValue::from_bytes(id).ok()
+    }
+
+    /// How long the server wants the bridge to wait before it connects again.
+    pub(super) fn retry(&self) -> Option<Duration> {
+        let retry = Duration::from_millis(self.parser.retry()?);
+        Some(retry.clamp(MIN_RETRY, MAX_RETRY))
+    }
+
+    /// Lets the connection end in peace.
+    pub(super) fn drain(self) {
+        body::drain(self.response);
+    }
+
+    fn is_new(&mut self, event: &Event) -> bool {
+        let Some(id) = &event.id else { return true };
+        if self.seen.contains(id) {
+            return false;
+        }
+        if self.seen.len() == SEEN_IDS {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(id.clone());
+        true
+    }
+}
+
+/// Pauses between tries, growing, with jitter so that many bridges do not come back at once.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The pause before the next try.
+    pub(super) fn pause(&mut self) -> Duration {
+        let doubled = FIRST_PAUSE * 2_u32.saturating_pow(self.failures);
+        self.failures = (self.failures + 1).min(16);
+        jittered(doubled.min(MAX_PAUSE))
+    }
+
+    /// After a success.
+    pub(super) const fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Between three quarters of `pause` and all of it.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, RandomState};
+    // The standard library's only source of randomness, which is enough for this.
+    let random = RandomState::new().hash_one(());
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a fraction of that precision is plenty"
+    )]
+    let fraction = random as f64 / u64::MAX as f64;
+    pause.mul_f64(0.75 + fraction / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_start_over_after_a_success() {
+        let mut backoff = Backoff::default();
+        let mut last = Duration::ZERO;
+        for _ in 0..40 {
+            last = backoff.pause();
+            assert!(last <= MAX_PAUSE);
+        }
+        assert!(last >= MAX_PAUSE.mul_f64(0.75));
+        backoff.reset();
+        assert!(backoff.pause() <= FIRST_PAUSE);
+    }
+}

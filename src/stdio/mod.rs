@@ -1,0 +1,9 @@
+//! Newline-delimited JSON-RPC on two byte streams (MCP "stdio" transport).
+
+mod lines;
+mod os;
+mod writer;
+
+pub use lines::{Line, LineReader};
+pub use os::{stdin, stdout};
+pub use writer::LineWriter;
