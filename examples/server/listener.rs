@@ -53,13 +53,17 @@ impl Listener for LoopbackListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        match &mut self.v6 {
+        let (stream, peer) = match &mut self.v6 {
             Some(v6) => tokio::select! {
                 connection = Listener::accept(&mut self.v4) => connection,
                 connection = Listener::accept(v6) => connection,
             },
             None => Listener::accept(&mut self.v4).await,
-        }
+        };
+        // Events are small and must not wait for more. Without this they are only later, so a
+        // failure does not matter.
+        let _ = stream.set_nodelay(true);
+        (stream, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

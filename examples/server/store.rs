@@ -321,6 +321,7 @@ impl Store {
     }
 
     /// Writes the state file. A failure is reported and not fatal: the server goes on from memory.
+    /// The file is small and the server has few users, so nobody waits long for this.
     fn save(&self) {
         let Some(path) = &self.path else {
             return;
