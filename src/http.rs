@@ -41,7 +41,6 @@ impl Options {
     }
 
     /// The settings that every client shares, for a caller with further wishes.
-    #[must_use]
     pub fn builder(&self) -> ClientBuilder {
         // A second call finds the provider installed; that is what we want.
         let _ = rustls::crypto::ring::default_provider().install_default();
