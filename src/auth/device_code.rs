@@ -80,7 +80,7 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<(), Auth
     check_endpoint(&page)?;
     session.page.send_replace(Some(page.clone()));
     tracing::warn!(
-        target: "sign_in",
+        target: crate::log::SIGN_IN,
         "{} wants you to sign in. On any device, open\n{}\nand enter the code {}",
         session.server.host_str().unwrap_or_default(),
         codes.verification_uri().as_str(),

@@ -174,7 +174,7 @@ async fn show(session: &Session, url: &Url, open_page: &OpenPage) {
     let host = session.server.host_str().unwrap_or_default();
     session.page.send_replace(Some(url.clone()));
     tracing::warn!(
-        target: "sign_in",
+        target: crate::log::SIGN_IN,
         "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
     );
     let opened = match open_page {
@@ -182,7 +182,7 @@ async fn show(session: &Session, url: &Url, open_page: &OpenPage) {
         OpenPage::AlreadyOpen => Ok(()),
     };
     if let Err(reason) = opened {
-        tracing::warn!(target: "sign_in", "no browser could be opened here ({reason})");
+        tracing::warn!(target: crate::log::SIGN_IN, "no browser could be opened here ({reason})");
     }
 }
 
