@@ -1,8 +1,9 @@
 //! The HTTP clients: what the MCP endpoint and the sign-in have in common on the network.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, redirect};
 use url::Url;
 
 /// How long a TCP and TLS connection may take to come up, unless the user says otherwise.
@@ -11,46 +12,83 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the kernel asks a silent peer whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// How long an unused connection is kept. Load balancers close theirs after a minute or more.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
 /// What the user may choose about the network.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Limit for one connection to come up, DNS and TLS included.
     pub connect_timeout: Duration,
+    /// Proxy for everything but loopback; by default what `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and
+    /// the system's settings say.
+    pub proxy: Option<Url>,
+    /// Certification authorities to trust beside those of the system.
+    pub extra_roots: Vec<Certificate>,
+    /// The client certificate and its key, for servers that ask for one (mutual TLS).
+    pub identity: Option<Identity>,
+    /// Which addresses to connect to.
+    pub family: Family,
+}
+
+/// Which addresses to connect to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Family {
+    /// IPv6 and IPv4, whichever answers first (RFC 8305).
+    #[default]
+    Any,
+    /// IPv4, for networks where IPv6 leads nowhere.
+    Ipv4,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             connect_timeout: CONNECT_TIMEOUT,
+            proxy: None,
+            extra_roots: Vec::new(),
+            identity: None,
+            family: Family::Any,
         }
     }
 }
 
 impl Options {
-    /// A client for requests to `url` and its origin.
+    /// A client with these settings and no others.
+    pub fn client(&self, url: &Url) -> reqwest::Result<Client> {
+        self.builder(url)?.build()
+    }
+
+    /// The settings of a client for requests to the origin of `url`.
     ///
     /// Redirects are never followed here: who sends a request decides where it may go. For an `http:`
     /// URL no trust store is read, which saves a hundred file reads at start and works on machines
     /// that have none.
-    pub fn client(&self, url: &Url) -> reqwest::Result<Client> {
-        let builder = self.builder();
-        match url.scheme() {
-            "https" => builder.build(),
-            _ => builder.tls_certs_only([]).build(),
-        }
-    }
-
-    /// The settings that every client shares, for a caller with further wishes.
-    #[must_use]
-    pub fn builder(&self) -> ClientBuilder {
+    pub fn builder(&self, url: &Url) -> reqwest::Result<ClientBuilder> {
         // A second call finds the provider installed; that is what we want.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Client::builder()
+        let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE)
             .tcp_keepalive(TCP_KEEPALIVE)
-            .tcp_nodelay(true)
+            .tcp_nodelay(true);
+        builder = match url.scheme() {
+            "https" => builder.tls_certs_merge(self.extra_roots.iter().cloned()),
+            _ => builder.tls_certs_only([]),
+        };
+        if let Some(identity) = &self.identity {
+            builder = builder.identity(identity.clone());
+        }
+        if self.family == Family::Ipv4 {
+            builder = builder.local_address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        }
+        Ok(match &self.proxy {
+            _ if is_loopback(url) => builder.no_proxy(),
+            Some(proxy) => builder.proxy(Proxy::all(proxy.clone())?),
+            None => builder,
+        })
     }
 }
 

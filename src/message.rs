@@ -136,7 +136,7 @@ impl Message {
     pub fn parse_all(text: &Bytes) -> Vec<Result<Self, Invalid>> {
         let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
         if first != Some(&b'[') {
-            return vec![Self::parse(text.clone())];
+            return vec![Self::parse(text)];
         }
         let batch = std::str::from_utf8(text)
             .map_err(|error| Invalid::NotJson(error.to_string()))
@@ -149,15 +149,15 @@ impl Message {
             Ok(items) if items.is_empty() => vec![Err(Invalid::of(None, "the batch is empty"))],
             Ok(items) => items
                 .into_iter()
-                .map(|item| Self::parse(text.slice_ref(item.get().as_bytes())))
+                .map(|item| Self::parse(&text.slice_ref(item.get().as_bytes())))
                 .collect(),
         }
     }
 
     /// Reads a text that holds one message.
-    pub fn parse(text: Bytes) -> Result<Self, Invalid> {
+    pub fn parse(text: &Bytes) -> Result<Self, Invalid> {
         let utf8 =
-            std::str::from_utf8(&text).map_err(|error| Invalid::NotJson(error.to_string()))?;
+            std::str::from_utf8(text).map_err(|error| Invalid::NotJson(error.to_string()))?;
         let mut envelope = Envelope::default();
         let mut json = serde_json::Deserializer::from_str(utf8);
         let read = if utf8.trim_ascii_start().starts_with('{') {
@@ -167,7 +167,7 @@ impl Message {
         };
         read.and_then(|()| json.end())
             .map_err(|error| Invalid::NotJson(error.to_string()))?;
-        envelope.into_message(&text)
+        envelope.into_message(text)
     }
 
     /// The id of the request whose text begins with `prefix`, for a text that was too long to keep.
@@ -232,7 +232,7 @@ impl Message {
             text.extend_from_slice(format!(r#""id":{id},"#).as_bytes());
             text.extend_from_slice(&self.text[brace..]);
         }
-        Self::parse(text.freeze()).unwrap_or_else(|_| self.clone())
+        Self::parse(&text.freeze()).unwrap_or_else(|_| self.clone())
     }
 
     /// The text as it arrived.
@@ -320,12 +320,12 @@ impl Message {
 
     /// A message of our own, whose text is valid by construction.
     fn built(text: String) -> Self {
-        Self::parse(Bytes::from(text)).unwrap_or_else(|error| unreachable!("{error}"))
+        Self::parse(&Bytes::from(text)).unwrap_or_else(|error| unreachable!("{error}"))
     }
 }
 
 /// One member of a JSON object, found without reading the others into memory.
-fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
+pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
     struct Find<'n>(&'n str);
 
     impl<'de> Visitor<'de> for Find<'_> {
@@ -442,7 +442,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Message, Invalid> {
-        Message::parse(Bytes::copy_from_slice(text.as_bytes()))
+        Message::parse(&Bytes::copy_from_slice(text.as_bytes()))
     }
 
     fn kind(text: &str) -> Kind {
@@ -522,7 +522,7 @@ mod tests {
             assert!(matches!(parse(text), Err(Invalid::NotJson(_))), "{text:?}");
         }
         assert!(matches!(
-            Message::parse(Bytes::from_static(b"{\"a\":\"\xff\"}")),
+            Message::parse(&Bytes::from_static(b"{\"a\":\"\xff\"}")),
             Err(Invalid::NotJson(_))
         ));
     }

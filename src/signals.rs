@@ -19,7 +19,7 @@ pub(crate) async fn stop() {
     });
     if first.wait_for(|stopped| *stopped).await.is_err() {
         // The system has no signals to give. The end of the input still ends the bridge.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,13 +1,18 @@
-//! The command line: flags as they are typed ([`Flags`]), and as they are meant ([`config`]).
+//! The command line: flags as they are typed ([`Flags`]), and as they are meant ([`Settings`]).
 
 mod config;
 mod header;
+mod network;
+mod sign_in;
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::endpoint::Transport;
+
 pub use config::{ConfigError, Log, Settings};
+pub use sign_in::{FlagError, SignInFlags};
 
 const EXAMPLE: &str = "\
 Example, for the configuration of Cursor or Claude Desktop:
@@ -17,7 +22,7 @@ Credentials are kept in MCP_BRIDGE_DIR, by default mcp-bridge in the user's data
 
 /// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth.
 #[derive(Debug, Parser)]
-#[command(name = "mcp-bridge", version, after_help = EXAMPLE, max_term_width = 100)]
+#[command(name = "mcp-bridge", version, after_help = EXAMPLE, disable_help_flag = true)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag on the command line"
@@ -37,18 +42,28 @@ pub struct Flags {
     #[arg(long, value_name = "PATH", help_heading = "Server")]
     header_file: Vec<PathBuf>,
 
+    /// Which transports to try: streamable HTTP, or the older HTTP+SSE
+    #[arg(
+        long,
+        value_enum,
+        default_value = "http-first",
+        help_heading = "Server"
+    )]
+    transport: Transport,
+
     /// Allow http to other machines: everything, tokens included, is then readable on the way
     #[arg(long, help_heading = "Server")]
     allow_http: bool,
 
-    /// How long a connection may take to come up
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value = "10",
-        help_heading = "Limits"
-    )]
-    connect_timeout: config::Seconds,
+    /// Do not send back the cookies that the server sets, by which load balancers recognise a client
+    #[arg(long, help_heading = "Server")]
+    disable_cookies: bool,
+
+    #[command(flatten)]
+    sign_in: SignInFlags,
+
+    #[command(flatten)]
+    network: network::NetworkFlags,
 
     /// How long a request may go without an answer or a sign of progress; 0 for as long as it takes
     #[arg(
@@ -97,4 +112,8 @@ pub struct Flags {
     /// Write the log to a file instead of stderr
     #[arg(long, value_name = "PATH", help_heading = "Messages")]
     log_file: Option<PathBuf>,
+
+    /// Print this help
+    #[arg(short, long, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
+    help: Option<bool>,
 }

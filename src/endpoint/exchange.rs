@@ -12,10 +12,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::body::{self, ContentType};
+use super::http_sse::HttpSse;
 use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
 use super::session::{self, Session};
 use super::stream::{Backoff, EventStream};
-use super::{Endpoint, Failure, Patience, Phase, is_safe};
+use super::{Endpoint, Failure, Patience, Phase, Transport, is_safe};
 use crate::auth::Interaction;
 use crate::message::{Kind, Message, RequestId};
 
@@ -111,18 +112,10 @@ impl Endpoint {
     /// Sends a notification, or the app's response to a request of the server. Nobody can be told of a
     /// failure, so it is logged.
     pub async fn notify(self: &Arc<Self>, message: &Message) {
-        let track = Track::default();
-        let outgoing = Outgoing {
-            verb: Verb::Post(message.text().clone()),
-            session: SessionUse::Current,
-            interaction: Interaction::Forbidden,
-            repeat: Repeat::Never,
-            track: &track,
-        };
         let method = message.method().unwrap_or("response");
-        match timeout(NOTIFICATION_LIMIT, self.send(&outgoing)).await {
-            Ok(Ok(accepted)) => {
-                body::drain(accepted.response);
+        let sent = self.post(message, SessionUse::Current, Repeat::Never);
+        match timeout(NOTIFICATION_LIMIT, sent).await {
+            Ok(Ok(())) => {
                 self.sessions.remember(message);
                 if method == "notifications/initialized" {
                     self.listen();
@@ -131,6 +124,33 @@ impl Endpoint {
             Ok(Err(failure)) => tracing::warn!(host = %self.host(), method, "not sent: {failure}"),
             Err(_) => tracing::warn!(host = %self.host(), method, "not accepted in time"),
         }
+    }
+
+    /// Sends a message that has no response of its own.
+    pub(super) async fn post(
+        self: &Arc<Self>,
+        message: &Message,
+        session: SessionUse,
+        repeat: Repeat,
+    ) -> Result<(), Failure> {
+        let track = Track::default();
+        let interaction = Interaction::Forbidden;
+        if let Some(connection) = self.http_sse() {
+            return connection
+                .post(self, message, &session, interaction, &track)
+                .await;
+        }
+        let outgoing = Outgoing {
+            target: &self.config.url,
+            verb: Verb::Post(message.text().clone()),
+            session,
+            interaction,
+            repeat,
+            track: &track,
+        };
+        let accepted = self.send(&outgoing).await?;
+        body::drain(accepted.response);
+        Ok(())
     }
 
     async fn exchange(
@@ -155,15 +175,49 @@ impl Endpoint {
             let endpoint = Arc::clone(self);
             tokio::spawn(async move { endpoint.delete(&previous).await });
         }
-        let (response, session) = self.converse(request, id, SessionUse::None, track).await?;
+        let (response, session) = self.initialize(request, id, track).await?;
         if !response.is_error() {
             self.sessions.opened(session, request, &response);
         }
         Ok(response)
     }
 
-    /// Sends a request and reads on until its response is there. Also returns the session that the
-    /// answer opens, if the request is an `initialize`.
+    /// Sends `initialize` over the transport that the server speaks (MCP 2025-11-25, "Backwards
+    /// Compatibility").
+    async fn initialize(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        track: &Track,
+    ) -> Result<(Message, Session), Failure> {
+        self.set_http_sse(None);
+        let converse = || self.converse(request, id, SessionUse::None, track);
+        let refusal = match self.config.transport {
+            Transport::HttpOnly => return converse().await,
+            Transport::SseOnly | Transport::SseFirst => None,
+            Transport::HttpFirst => match converse().await {
+                Err(failure) if failure.suggests_http_sse() => Some(failure),
+                answer => return answer,
+            },
+        };
+        match (HttpSse::connect(self, track).await, refusal) {
+            (Ok(connection), _) => {
+                self.set_http_sse(Some(connection));
+                converse().await
+            }
+            (Err(_), Some(refusal)) => Err(refusal),
+            (Err(failure), None)
+                if self.config.transport == Transport::SseFirst && failure.suggests_http() =>
+            {
+                converse().await
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// Sends a request and reads on until its response is there; a second time, if the answer broke
+    /// off and the request has no side effects. Also returns the session that the answer opens, if the
+    /// request is an `initialize`.
     pub(super) async fn converse(
         self: &Arc<Self>,
         request: &Message,
@@ -171,8 +225,35 @@ impl Endpoint {
         session: SessionUse,
         track: &Track,
     ) -> Result<(Message, Session), Failure> {
+        let first = self
+            .converse_once(request, id, session.clone(), track)
+            .await;
+        match first {
+            Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
+                if is_safe(request.method().unwrap_or_default()) && !*self.stopping.borrow() =>
+            {
+                self.converse_once(request, id, session, track).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn converse_once(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        session: SessionUse,
+        track: &Track,
+    ) -> Result<(Message, Session), Failure> {
         let method = request.method().unwrap_or_default();
+        if let Some(connection) = self.http_sse() {
+            let answer = connection
+                .request(self, request, id, &session, track)
+                .await?;
+            return Ok((answer, Session::default()));
+        }
         let outgoing = Outgoing {
+            target: &self.config.url,
             verb: Verb::Post(request.text().clone()),
             session,
             interaction: Interaction::Allowed,
@@ -191,6 +272,7 @@ impl Endpoint {
         let exchange = Exchange {
             endpoint: self,
             id,
+            method,
             track,
             generation,
         };
@@ -235,6 +317,7 @@ impl Endpoint {
 struct Exchange<'a> {
     endpoint: &'a Arc<Endpoint>,
     id: &'a RequestId,
+    method: &'a str,
     track: &'a Track,
     generation: u64,
 }
@@ -279,11 +362,25 @@ impl Exchange<'_> {
                 barren = 0;
                 backoff.reset();
             }
-            let Some(cursor) = stream.cursor().filter(|_| barren < MAX_BARREN_RESUMES) else {
+            let Some(cursor) = stream.cursor() else {
                 return Err(end);
             };
-            tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
-            let resumed = self.resume(cursor, &session).await?;
+            let resumed = loop {
+                if barren >= MAX_BARREN_RESUMES {
+                    return Err(end);
+                }
+                tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
+                match self.resume(cursor.clone(), &session).await {
+                    Ok(resumed) => break resumed,
+                    Err(failure) if failure.may_pass() => barren += 1,
+                    Err(failure) => {
+                        // The request itself was accepted: why the rest of its answer cannot be had
+                        // must not read as if it had been refused.
+                        let detail = format!("the event stream cannot be resumed: {failure}");
+                        return Err(Failure::ConnectionLost { detail });
+                    }
+                }
+            };
             stream.resume(resumed);
         }
     }
@@ -293,16 +390,22 @@ impl Exchange<'_> {
         loop {
             let event = match stream.next().await {
                 Ok(Some(event)) => event,
-                // Many a server forgets the last blank line. A whole response counts all the same.
-                Ok(None) => match stream.unfinished().map(Message::parse) {
-                    Some(Ok(message)) if message.id() == Some(self.id) => {
-                        return Ok(self.take(message, Elsewhere::Forwarded).await);
-                    }
-                    _ => return Ok(None),
-                },
+                end @ (Ok(None) | Err(Failure::ConnectionLost { .. })) => {
+                    // Many a server forgets the last blank line. A whole response counts all the same.
+                    return match stream.unfinished().map(|text| Message::parse(&text)) {
+                        Some(Ok(message)) if message.id() == Some(self.id) => {
+                            Ok(self.take(message, Elsewhere::Forwarded).await)
+                        }
+                        _ => end.map(|_| None),
+                    };
+                }
                 Err(failure) => return Err(failure),
             };
             self.track.advanced();
+            // A server of 2024-11-05 may answer even a POST so; later it is an event like any other.
+            if self.method == "initialize" && &event.name[..] == b"endpoint" {
+                return Err(Failure::HttpSse);
+            }
             for message in messages(&event.name, &event.data, self.endpoint) {
                 if let Some(answer) = self.take(message, Elsewhere::Forwarded).await {
                     return Ok(Some(answer));
@@ -317,6 +420,7 @@ impl Exchange<'_> {
         session: &Session,
     ) -> Result<reqwest::Response, Failure> {
         let outgoing = Outgoing {
+            target: &self.endpoint.config.url,
             verb: Verb::Get {
                 last_event_id: Some(cursor),
             },
@@ -338,7 +442,11 @@ impl Exchange<'_> {
     async fn take(&self, message: Message, elsewhere: Elsewhere) -> Option<Message> {
         match (message.kind(), elsewhere) {
             (Kind::Response { id: Some(id) }, _) if id == self.id => return Some(message),
-            (Kind::Response { id: None }, _) => return Some(message.with_id(self.id)),
+            // An error that could not name its request.
+            (Kind::Response { id: None }, _) if message.is_error() => {
+                return Some(message.with_id(self.id));
+            }
+            (Kind::Response { id: None }, _) => self.endpoint.drop_response(None),
             (Kind::Response { id }, Elsewhere::Dropped) => self.endpoint.drop_response(id.as_ref()),
             _ => self.endpoint.deliver(message, self.generation).await,
         }

@@ -56,6 +56,9 @@ pub enum Failure {
     /// The exchange ended well by HTTP but without the response to the request.
     #[error("the server ended the exchange without an answer ({0})")]
     NoResponse(String),
+    /// The server speaks the transport of MCP 2024-11-05.
+    #[error("the server speaks the older HTTP+SSE transport")]
+    HttpSse,
     /// The answer is larger than the bridge takes.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
@@ -123,11 +126,74 @@ impl Failure {
         }
     }
 
+    /// What it means that a body cannot be read on.
+    pub(super) fn of_body(error: &reqwest::Error) -> Self {
+        // The client calls every such error one of decoding; only its cause tells them apart.
+        let garbled = sources(error)
+            .filter_map(|source| source.downcast_ref::<io::Error>())
+            .any(|io| {
+                matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
+            });
+        if garbled {
+            return Self::InvalidResponse("its encoding is broken".to_owned());
+        }
+        Self::of_http(error)
+    }
+
     /// The client could not be built: its trust store cannot be read.
     pub(super) fn of_client(error: &reqwest::Error) -> Self {
         Self::Connect {
             cause: ConnectCause::Tls,
             detail: innermost(error),
+        }
+    }
+
+    /// Whether a refused `initialize` may mean that the server speaks HTTP+SSE: 400, 404 or 405 without
+    /// an error of the 2026-07-28 revision, whose servers have no older transport.
+    pub(super) fn suggests_http_sse(&self) -> bool {
+        const MODERN: [i64; 3] = [-32020, -32021, -32022];
+        match self {
+            Self::HttpSse => true,
+            Self::Status { status, error, .. } => {
+                let code = error.as_deref().and_then(Message::error_text);
+                matches!(status.as_u16(), 400 | 404 | 405)
+                    && code.is_none_or(|(code, _)| !MODERN.contains(&code))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a refused event stream may mean that the server speaks streamable HTTP.
+    pub(super) const fn suggests_http(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406),
+            Self::InvalidResponse(_) | Self::NoResponse(_) | Self::Timeout(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the same request may well be answered a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { cause, .. } => cause.may_pass() || *cause == ConnectCause::Timeout,
+            Self::ConnectionLost { .. } => true,
+            Self::Status { status, .. } => {
+                matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::Timeout(_)
+            | Self::Redirect { .. }
+            | Self::InvalidResponse(_)
+            | Self::NoResponse(_)
+            | Self::HttpSse
+            | Self::TooLarge { .. }
+            | Self::SessionLost(_)
+            | Self::Auth(_)
+            | Self::Overloaded { .. }
+            | Self::ShuttingDown
+            | Self::Internal => false,
         }
     }
 
@@ -149,6 +215,7 @@ impl Failure {
             Self::Redirect { .. } => "redirect",
             Self::InvalidResponse(_) => "invalid_response",
             Self::NoResponse(_) => "no_response",
+            Self::HttpSse => "transport",
             Self::TooLarge { .. } => "too_large",
             Self::SessionLost(_) => "session_lost",
             Self::Auth(error) => error.kind(),
@@ -174,6 +241,7 @@ impl Failure {
             }
             Self::Connect { .. }
             | Self::Redirect { .. }
+            | Self::HttpSse
             | Self::SessionLost(_)
             | Self::Auth(_)
             | Self::Overloaded { .. } => false,
@@ -205,6 +273,7 @@ impl Failure {
                 _ => return None,
             },
             Self::Redirect { .. } => "if the target is right, put it in the place of the URL",
+            Self::HttpSse => "drop --transport, or pass --transport http-first",
             Self::TooLarge { .. } => "raise --max-message-size",
             Self::Timeout(_) => "raise --request-timeout",
             Self::Auth(error) => return error.hint(),

@@ -21,7 +21,7 @@ use crate::auth::Interaction;
 #[derive(Debug, Default)]
 pub(super) struct Listener {
     task: Mutex<Option<AbortHandle>>,
-    reopen: Arc<Notify>,
+    pub(super) reopen: Arc<Notify>,
 }
 
 impl Listener {
@@ -58,6 +58,10 @@ enum End {
 impl Endpoint {
     /// Opens the stream for the current session, and keeps it open until the session ends.
     pub(super) fn listen(self: &Arc<Self>) {
+        // The older transport has its one stream open already.
+        if self.http_sse().is_some() {
+            return;
+        }
         let session = self.sessions.current();
         let task = tokio::spawn(listen(Arc::downgrade(self), session));
         self.listener.replace(Some(task.abort_handle()));
@@ -155,6 +159,7 @@ async fn connect(
 ) -> Result<reqwest::Response, Failure> {
     let track = Track::default();
     let outgoing = Outgoing {
+        target: &endpoint.config.url,
         verb: Verb::Get { last_event_id },
         session: SessionUse::Fixed(session.clone()),
         interaction: Interaction::Forbidden,
@@ -193,6 +198,7 @@ fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> End {
         Failure::Redirect { .. }
         | Failure::InvalidResponse(_)
         | Failure::NoResponse(_)
+        | Failure::HttpSse
         | Failure::TooLarge { .. }
         | Failure::SessionLost(_)
         | Failure::Overloaded { .. }

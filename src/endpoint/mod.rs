@@ -7,12 +7,15 @@
 mod body;
 mod exchange;
 mod failure;
+mod headers;
+mod http_sse;
 mod listen;
 mod recovery;
 mod send;
 mod session;
 mod sse;
 mod stream;
+mod tool_headers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,6 +31,7 @@ pub use failure::{ConnectCause, Failure};
 use crate::auth::Authorizer;
 use crate::http;
 use crate::message::{Message, RequestId};
+use http_sse::HttpSse;
 use listen::Listener;
 use recovery::Recovery;
 use session::Sessions;
@@ -42,12 +46,38 @@ pub struct Config {
     /// How long a request may go without an answer or a sign of progress; `None` for as long as it
     /// takes.
     pub request_timeout: Option<Duration>,
+    /// Which transports to try.
+    pub transport: Transport,
     /// The largest message taken from the server, in bytes.
     pub max_message: usize,
+    /// Whether cookies are kept.
+    pub cookies: Cookies,
     /// Whether to wait for a server that is not up.
     pub patience: Patience,
     /// The network.
     pub http: http::Options,
+}
+
+/// Which transports to try, in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
+    HttpFirst,
+    /// HTTP+SSE; streamable HTTP if there is no such stream.
+    SseFirst,
+    /// Streamable HTTP.
+    HttpOnly,
+    /// HTTP+SSE (MCP 2024-11-05).
+    SseOnly,
+}
+
+/// Whether the server's cookies are sent back to it, in this process only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cookies {
+    /// They are: a load balancer may route by them.
+    Keep,
+    /// They are not.
+    Ignore,
 }
 
 /// Whether to wait for a server that is not up.
@@ -89,6 +119,8 @@ pub struct Endpoint {
     sessions: Sessions,
     recovery: Recovery,
     listener: Listener,
+    /// The connection of the older transport, where the server speaks that.
+    http_sse: Mutex<Option<Arc<HttpSse>>>,
     inbound: mpsc::Sender<Inbound>,
     /// Told whenever a request goes out: a good moment to try a lost stream again.
     activity: Notify,
@@ -112,6 +144,7 @@ impl Endpoint {
             sessions: Sessions::default(),
             recovery: Recovery::default(),
             listener: Listener::default(),
+            http_sse: Mutex::default(),
             inbound,
             activity: Notify::new(),
             stopping: watch::Sender::new(false),
@@ -160,10 +193,25 @@ impl Endpoint {
     /// `limit` for that at most.
     pub async fn close(self: &Arc<Self>, limit: Duration) {
         self.listener.stop();
+        self.set_http_sse(None);
         let session = self.sessions.close();
         if session.id.is_some() {
             let _ = tokio::time::timeout(limit, self.delete(&session)).await;
         }
+    }
+
+    fn http_sse(&self) -> Option<Arc<HttpSse>> {
+        self.lock_http_sse().clone()
+    }
+
+    fn set_http_sse(&self, connection: Option<Arc<HttpSse>>) {
+        *self.lock_http_sse() = connection;
+    }
+
+    fn lock_http_sse(&self) -> std::sync::MutexGuard<'_, Option<Arc<HttpSse>>> {
+        self.http_sse
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn client(&self) -> Result<Client, Failure> {
@@ -171,8 +219,11 @@ impl Endpoint {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let built = self.config.http.client(&self.config.url);
-        let built = built.map_err(|error| Failure::of_client(&error))?;
+        let built = self.config.http.builder(&self.config.url);
+        let keeps_cookies = self.config.cookies == Cookies::Keep;
+        let built = built
+            .and_then(|builder| builder.cookie_store(keeps_cookies).build())
+            .map_err(|error| Failure::of_client(&error))?;
         *client = Some(built.clone());
         Ok(built)
     }

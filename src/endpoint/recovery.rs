@@ -7,19 +7,18 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::exchange::Track;
-use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
-use super::{Endpoint, Failure, body};
-use crate::auth::Interaction;
+use super::{Endpoint, Failure};
 use crate::message::{Message, RequestId};
 
 /// How long a server may take to open a session again.
 const REOPEN_LIMIT: Duration = Duration::from_secs(30);
 
-/// After a failed attempt, how long all requests fail with it before the next one tries again.
+/// How long after a failed attempt the next one is made.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What the requests that find the session lost have to agree on.
@@ -39,14 +38,17 @@ impl Endpoint {
     /// Makes sure that the session is no longer the one of `lost`: whoever comes first opens a new
     /// one, the others wait for it.
     pub(super) async fn recover(self: &Arc<Self>, lost: u64) -> Result<(), Failure> {
+        let asked = Instant::now();
         let mut attempt = self.recovery.attempt.lock().await;
         if self.sessions.generation() != lost {
             return Ok(());
         }
-        if let Some(failed) = &*attempt
-            && failed.at.elapsed() < PAUSE_AFTER_FAILURE
-        {
-            return Err(failed.failure.clone());
+        if let Some(failed) = &*attempt {
+            // Whoever waited for an attempt shares its outcome; who comes later makes another.
+            if failed.at >= asked {
+                return Err(failed.failure.clone());
+            }
+            sleep_until(failed.at + PAUSE_AFTER_FAILURE).await;
         }
         // Boxed, because opening a session sends requests, and sending may open a session.
         let opened = match timeout(REOPEN_LIMIT, Box::pin(self.reopen())).await {
@@ -135,18 +137,10 @@ impl Endpoint {
         notification: &Message,
         session: &Session,
     ) -> Result<(), Failure> {
-        let track = Track::default();
-        let outgoing = Outgoing {
-            verb: Verb::Post(notification.text().clone()),
-            session: SessionUse::Fixed(session.clone()),
-            interaction: Interaction::Forbidden,
-            repeat: Repeat::Safe,
-            track: &track,
-        };
-        let sent = self.send(&outgoing).await;
-        let accepted = sent.map_err(|failure| Failure::SessionLost(failure.to_string()))?;
-        body::drain(accepted.response);
-        Ok(())
+        let session = SessionUse::Fixed(session.clone());
+        self.post(notification, session, Repeat::Safe)
+            .await
+            .map_err(|failure| Failure::SessionLost(failure.to_string()))
     }
 
     /// A server that lost its sessions was probably replaced: what it offers may have changed.

@@ -47,6 +47,8 @@ const STOPPING_LIMIT: Duration = Duration::from_secs(1);
 /// An HTTP request to the endpoint.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
+    /// The address: the endpoint's URL, or one of the same origin.
+    pub(super) target: &'a Url,
     pub(super) verb: Verb,
     pub(super) session: SessionUse,
     pub(super) interaction: Interaction,
@@ -119,10 +121,7 @@ impl Endpoint {
             };
             let token = self.token().await;
             outgoing.track.enter(Phase::Sent);
-            let mut response = match self
-                .dispatch(&outgoing.verb, &session, token.as_ref())
-                .await
-            {
+            let mut response = match self.dispatch(outgoing, &session, token.as_ref()).await {
                 Ok(response) => response,
                 Err(failure) => {
                     let pause = self.pause_after(&failure, outgoing.repeat, &mut tries);
@@ -214,11 +213,12 @@ impl Endpoint {
     /// Sends once, following redirects that stay at the endpoint's origin.
     async fn dispatch(
         &self,
-        verb: &Verb,
+        outgoing: &Outgoing<'_>,
         session: &Session,
         token: Option<&AccessToken>,
     ) -> Result<Response, Failure> {
-        let mut url = self.config.url.clone();
+        let Outgoing { target, verb, .. } = outgoing;
+        let mut url = (*target).clone();
         for _ in 0..=MAX_REDIRECTS {
             let request = match verb {
                 Verb::Post(body) => self

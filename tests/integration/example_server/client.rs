@@ -65,11 +65,10 @@ pub(crate) struct Answer {
 impl Client {
     /// A client that is not registered.
     pub(crate) fn unknown(server: &Server) -> Self {
+        let url = server.url().parse().unwrap();
         let http = http::Options::default()
-            .builder()
-            .tls_certs_only([])
-            .timeout(LIMIT)
-            .build();
+            .builder(&url)
+            .and_then(|builder| builder.timeout(LIMIT).build());
         Self {
             http: http.unwrap(),
             resource: server.url().to_owned(),
