@@ -20,4 +20,5 @@ mod lifecycle;
 mod resume;
 mod session;
 mod stdin;
+mod tls;
 mod unreachable;
