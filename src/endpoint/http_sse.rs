@@ -246,7 +246,11 @@ fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
                     Link::Up(_) | Link::Down => false,
                 });
             }
-            Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),
+            Err(failure) => {
+                tracing::warn!(host = %endpoint.host(), "{failure}");
+                // A stream without its session is of no use: both are opened anew.
+                endpoint.listener.reopen();
+            }
         }
     });
 }
