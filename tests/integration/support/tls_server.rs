@@ -24,7 +24,7 @@ use super::{envelope::Envelope, mcp::initialize_result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnCall {
     Answer,
-    /// RST_STREAM with this reason.
+    /// `RST_STREAM` with this reason.
     Reset(Reason),
     /// The answer, and then GOAWAY: the next request needs another connection.
     AnswerAndGoAway,
@@ -124,16 +124,11 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>
     while let Some(Ok((request, respond))) = connection.accept().await {
         let on_call = answer(request, respond, &state);
         // The body comes only while the connection is driven.
-        tokio::pin!(on_call);
-        let on_call = loop {
-            tokio::select! {
-                biased;
-                on_call = &mut on_call => break on_call,
-                closed = std::future::poll_fn(|context| connection.poll_closed(context)) => {
-                    let _ = closed;
-                    return;
-                }
-            }
+        let closed = std::future::poll_fn(|context| connection.poll_closed(context));
+        let on_call = tokio::select! {
+            biased;
+            on_call = on_call => on_call,
+            _ = closed => return,
         };
         match on_call {
             OnCall::Answer | OnCall::Reset(_) => {}
