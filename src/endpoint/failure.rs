@@ -338,10 +338,7 @@ impl From<AuthError> for Failure {
 fn connect_cause(error: &reqwest::Error) -> ConnectCause {
     for source in sources(error) {
         if let Some(io) = source.downcast_ref::<io::Error>() {
-            if io
-                .get_ref()
-                .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
-            {
+            if is_tls(io) {
                 return ConnectCause::Tls;
             }
             match io.kind() {
@@ -364,6 +361,13 @@ fn connect_cause(error: &reqwest::Error) -> ConnectCause {
         return ConnectCause::Timeout;
     }
     ConnectCause::Unreachable
+}
+
+/// Whether an error of the TLS library is in there; the connector wraps it more than once.
+fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
+    })
 }
 
 fn innermost(error: &reqwest::Error) -> String {

@@ -1,13 +1,15 @@
 //! Whatever a server answers, and however it fails to: the app gets one answer that says what
 //! happened, and the next request goes through.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{
     app::{App, Launch},
     fault_server::Server,
     mcp::Binding,
-    reply::Reply,
+    reply::{Piece, Reply},
     request::{Request, call, delete, get, rpc},
 };
 
@@ -175,7 +177,7 @@ async fn an_array_is_split_into_its_messages() {
     for (id, tool) in [(1, "json"), (2, "sse")] {
         app.call(id, tool, tool).await;
         assert_eq!(app.result(id).await["content"][0]["text"], tool);
-        app.from_server("vendor/note").await;
+        app.server_sent("vendor/note").await;
     }
     app.finish().await;
     error_for("invalid_response|no_response", |_| Reply::json("[]")).await;
@@ -207,6 +209,82 @@ async fn a_request_time_limit_ends_a_body_that_never_does_and_cancels_the_call()
     server.aborted(2).await;
     app.still_served().await;
     app.finish().await;
+}
+
+/// HC-16
+#[tokio::test]
+async fn progress_does_not_put_the_time_limit_off_for_ever() {
+    const PROGRESS: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}"#;
+    const PERIOD: Duration = Duration::from_millis(20);
+    let server = Server::start();
+    server.once(call("busy"), |_| {
+        let (sender, pieces) = tokio::sync::mpsc::unbounded_channel();
+        let event = format!("data: {PROGRESS}\n\n").into_bytes();
+        tokio::spawn(async move {
+            let mut period = tokio::time::interval(PERIOD);
+            while sender.send(Piece::Bytes(event.clone())).is_ok() {
+                period.tick().await;
+            }
+        });
+        Reply::sse().follow(pieces)
+    });
+    let mut app = Launch::for_server(&server)
+        .args(["--request-timeout", "0.1"])
+        .start();
+    app.initialize().await;
+    app.call(1, "busy", "").await;
+    app.own_error(1, "timeout").await;
+    server.aborted(1).await;
+    app.finish().await;
+}
+
+/// B5
+#[tokio::test]
+async fn an_answer_that_is_not_even_http_is_an_error() {
+    const HEADERS: usize = 20_000;
+    let garbage: [fn() -> Vec<u8>; 7] = [
+        || b"not HTTP at all\r\n\r\n".to_vec(),
+        || b"\0\0\0\0".to_vec(),
+        || b"HTTP/1.1 2000 OK\r\n\r\n".to_vec(),
+        || b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n".to_vec(),
+        || b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n123456".to_vec(),
+        || b"HTTP/1.1 200 OK\r\nBad Header: 1\r\n\r\n".to_vec(),
+        || format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: 1\r\n".repeat(HEADERS)).into_bytes(),
+    ];
+    for bytes in garbage {
+        let server = Server::start();
+        server.always(call("faulty"), move |_| Reply::raw(bytes()));
+        let mut app = App::initialized(&server).await;
+        app.call(1, "faulty", "").await;
+        let data = app
+            .own_error(1, "connection_lost|invalid_response|no_response")
+            .await;
+        assert_eq!(data["outcomeUnknown"], true, "{data}");
+        assert_eq!(server.count(&call("faulty")), 1);
+        app.still_served().await;
+        app.finish().await;
+    }
+}
+
+/// B5, HC-11
+#[tokio::test]
+async fn a_body_that_holds_another_message_than_the_answer_is_an_error() {
+    for body in [
+        r#"{"jsonrpc":"2.0","method":"vendor/note"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"vendor/ask"}"#,
+        r#"[{"jsonrpc":"2.0","id":2,"result":{}}]"#,
+        r#"{"jsonrpc":"2.0","id":1}"#,
+        r#"{"id":1,"result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{}}{"jsonrpc":"2.0","id":1,"result":{}}"#,
+    ] {
+        let server = Server::start();
+        server.once(call("faulty"), move |_| Reply::json(body));
+        let mut app = App::initialized(&server).await;
+        app.call(1, "faulty", "").await;
+        app.own_error(1, "invalid_response|no_response").await;
+        app.still_served().await;
+        app.finish().await;
+    }
 }
 
 /// X-53, I4
@@ -482,7 +560,7 @@ struct Bits {
 impl Bits {
     fn push(&mut self, bits: &str) {
         for bit in bits.bytes() {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             if bit == b'1' {

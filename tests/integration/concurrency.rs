@@ -196,7 +196,7 @@ async fn progress_reaches_the_app_as_it_was_sent_and_not_after_the_answer() {
     app.result(1).await;
     for _ in 0..2 {
         assert_eq!(
-            app.from_server("notifications/progress").await.text,
+            app.server_sent("notifications/progress").await.text,
             PROGRESS
         );
     }
@@ -216,7 +216,7 @@ async fn a_request_of_the_server_may_have_the_id_of_a_request_of_the_app() {
     });
     let mut app = App::initialized(&server).await;
     app.call(1, "ask", "asked").await;
-    app.from_server("elicitation/create").await;
+    app.server_sent("elicitation/create").await;
     app.send(r#"{"jsonrpc":"2.0","id":1,"result":{"action":"decline"}}"#)
         .await;
     let answer = server.received(Want::Response, 1).await;
@@ -241,7 +241,7 @@ async fn a_thousand_requests_of_the_server_are_all_asked_and_all_answered() {
     }
     for id in 0..QUESTIONS {
         assert_eq!(
-            app.from_server("vendor/unknown").await.message.id(),
+            app.server_sent("vendor/unknown").await.message.id(),
             Some(&*id.to_string())
         );
         let error = json!({"code": -32601, "message": "Method not found"});

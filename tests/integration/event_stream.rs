@@ -19,7 +19,7 @@ async fn delivers(what: &str, notes: usize, respond: impl Fn(&Request) -> Reply 
     app.call(1, "stream", what).await;
     assert_eq!(app.result(1).await["content"][0]["text"], what);
     for _ in 0..notes {
-        assert_eq!(app.from_server("vendor/note").await.text, NOTE, "{what}");
+        assert_eq!(app.server_sent("vendor/note").await.text, NOTE, "{what}");
     }
     app.still_served().await;
     let finished = app.finish().await;
@@ -323,7 +323,7 @@ async fn no_event_id_gets_into_a_header_as_more_than_a_value() {
         server.always(get(), |_| Reply::status(405));
         let mut app = App::initialized(&server).await;
         app.call(1, "stream", "").await;
-        app.from_server("vendor/note").await;
+        app.server_sent("vendor/note").await;
         app.error(1).await;
         app.still_served().await;
         app.finish().await;

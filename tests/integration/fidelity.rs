@@ -143,8 +143,8 @@ async fn unknown_requests_and_notifications_pass_in_both_directions() {
     app.send(NOTE).await;
     assert_eq!(server.received(rpc("vendor/note"), 1).await.text(), NOTE);
     app.request(1, "vendor/do", &json!({})).await;
-    assert_eq!(app.from_server("vendor/note").await.text, NOTE);
-    assert_eq!(app.from_server("vendor/ask").await.text, QUESTION);
+    assert_eq!(app.server_sent("vendor/note").await.text, NOTE);
+    assert_eq!(app.server_sent("vendor/ask").await.text, QUESTION);
     app.result(1).await;
     app.send(ANSWER).await;
     assert_eq!(server.received(Want::Response, 1).await.text(), ANSWER);

@@ -6,7 +6,7 @@ use crate::support::{
     app::App,
     fault_server::Server,
     reply::{Piece, Reply},
-    request::{Want, get, resume_after, rpc},
+    request::{Request, Want, get, resume_after, rpc},
 };
 
 const NOTE: &str = r#"{"jsonrpc":"2.0","method":"vendor/note","params":{"n":1.0}}"#;
@@ -23,9 +23,9 @@ async fn the_server_asks_and_tells_on_the_get_stream_and_the_app_answers() {
     assert_eq!(stream.header("mcp-protocol-version"), Some("2025-06-18"));
     assert_eq!(stream.header("last-event-id"), None);
     server.push(NOTE);
-    assert_eq!(app.from_server("vendor/note").await.text, NOTE);
+    assert_eq!(app.server_sent("vendor/note").await.text, NOTE);
     server.push(ASK);
-    assert_eq!(app.from_server("sampling/createMessage").await.text, ASK);
+    assert_eq!(app.server_sent("sampling/createMessage").await.text, ASK);
     app.send(ANSWER).await;
     let answer = server.received(Want::Response, 1).await;
     assert_eq!(answer.text(), ANSWER);
@@ -38,11 +38,7 @@ async fn the_get_stream_is_opened_after_initialized() {
     let server = Server::start();
     let app = App::initialized(&server).await;
     server.received(get(), 1).await;
-    let order: Vec<_> = server
-        .requests()
-        .iter()
-        .map(|request| request.rpc_method())
-        .collect();
+    let order: Vec<_> = server.requests().iter().map(Request::rpc_method).collect();
     assert_eq!(order, ["initialize", "notifications/initialized", ""]);
     app.finish().await;
 }
@@ -107,11 +103,11 @@ async fn a_get_stream_that_breaks_is_opened_again_after_its_last_event() {
         server.received(get(), 1).await;
         let event = format!("id: g-7\nretry: 10\ndata: {NOTE}\n\n");
         server.push_piece(Piece::Bytes(event.into_bytes()));
-        app.from_server("vendor/note").await;
+        app.server_sent("vendor/note").await;
         server.push_piece(end());
         server.received(resume_after("g-7"), 1).await;
         server.push(NOTE);
-        app.from_server("vendor/note").await;
+        app.server_sent("vendor/note").await;
         app.finish().await;
     }
 }
@@ -123,12 +119,12 @@ async fn a_get_stream_without_event_ids_is_opened_again_when_it_breaks() {
     let mut app = App::initialized(&server).await;
     server.received(get(), 1).await;
     server.push(NOTE);
-    app.from_server("vendor/note").await;
+    app.server_sent("vendor/note").await;
     server.push_piece(Piece::Reset);
     let again = server.received(get(), 2).await;
     assert_eq!(again.header("last-event-id"), None);
     server.push(NOTE);
-    app.from_server("vendor/note").await;
+    app.server_sent("vendor/note").await;
     app.finish().await;
 }
 
@@ -145,7 +141,7 @@ async fn a_get_stream_comes_back_when_the_server_does() {
     app.still_served().await;
     server.received(get(), 2).await;
     server.push(NOTE);
-    app.from_server("vendor/note").await;
+    app.server_sent("vendor/note").await;
     assert_eq!(server.count(&rpc("initialize")), 2);
     app.finish().await;
 }

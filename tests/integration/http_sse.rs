@@ -105,10 +105,10 @@ async fn messages_come_with_or_without_their_type_and_other_events_are_ignored()
         server.push_piece(Piece::Bytes(text.into_bytes()));
     }
     for _ in 0..2 {
-        assert_eq!(app.from_server("vendor/note").await.text, NOTE);
+        assert_eq!(app.server_sent("vendor/note").await.text, NOTE);
     }
     server.push(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
-    app.from_server("roots/list").await;
+    app.server_sent("roots/list").await;
     app.send(r#"{"jsonrpc":"2.0","id":"q","result":{"roots":[]}}"#)
         .await;
     server
@@ -269,7 +269,7 @@ async fn a_second_endpoint_replaces_the_first() {
     ));
     let note = r#"{"jsonrpc":"2.0","method":"vendor/note"}"#;
     server.push(note);
-    app.from_server("vendor/note").await;
+    app.server_sent("vendor/note").await;
     app.send(note).await;
     assert_eq!(
         server.received(rpc("vendor/note"), 1).await.target,
@@ -296,10 +296,42 @@ async fn a_stream_that_breaks_fails_what_is_in_flight_and_the_session_is_opened_
         assert_eq!(server.count(&rpc("initialize")), 2);
         assert_eq!(server.count(&rpc("notifications/initialized")), 2);
         assert_eq!(server.count(&call("stuck")), 1);
-        app.from_server("notifications/tools/list_changed").await;
+        app.server_sent("notifications/tools/list_changed").await;
         let finished = app.finish().await;
         assert!(finished.unread.is_empty(), "{:?}", finished.unread);
     }
+}
+
+/// X-61, HS-5
+#[tokio::test]
+async fn a_session_that_cannot_be_opened_again_at_once_is_opened_later() {
+    let server = Server::start_as(Binding::HttpSse);
+    let mut app = start_sse_only(&server);
+    app.initialize().await;
+    app.still_served().await;
+    server.times(2, rpc("initialize"), |_| Reply::status(500));
+    server.push_piece(Piece::End);
+    server.received(rpc("initialize"), 2).await;
+    app.still_served().await;
+    assert_eq!(server.count(&rpc("initialize")), 4);
+    app.finish().await;
+}
+
+/// HS-5: the server is gone, and comes back.
+#[tokio::test]
+async fn a_server_that_goes_down_and_comes_back_is_found_again() {
+    let server = Server::start_as(Binding::HttpSse);
+    let mut app = start_sse_only(&server);
+    app.initialize().await;
+    app.still_served().await;
+    server.go_down().await;
+    app.call(1, "echo", "").await;
+    app.own_error(1, "refused|connection_lost|session_lost")
+        .await;
+    server.come_up();
+    app.still_served().await;
+    assert_eq!(server.count(&rpc("initialize")), 2);
+    app.finish().await;
 }
 
 /// §1.8

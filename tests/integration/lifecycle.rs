@@ -259,7 +259,7 @@ async fn an_app_that_does_not_read_stops_the_server_and_not_its_own_cancellation
     server.received(rpc("notifications/cancelled"), 1).await;
     app.read_stdout();
     for _ in 0..NOTES {
-        app.from_server("vendor/note").await;
+        app.server_sent("vendor/note").await;
     }
     assert_eq!(app.result(2).await["content"][0]["text"], "at last");
     app.finish().await;

@@ -39,7 +39,7 @@ async fn a_stream_that_breaks_is_resumed_after_the_last_event_and_the_wait_the_s
         app.call(1, "stream", "").await;
         assert_eq!(app.result(1).await["resumed"], true);
         for number in 1..=3 {
-            assert_eq!(app.from_server("vendor/note").await.text, note(number));
+            assert_eq!(app.server_sent("vendor/note").await.text, note(number));
         }
         let asked = server.received(call("stream"), 1).await.at;
         let resumed = server.received(resume_after("a-2"), 1).await;
@@ -197,7 +197,7 @@ async fn a_resumption_that_meets_a_new_session_ends_the_request_and_opens_the_se
     let mut app = App::initialized(&server).await;
     server.received(get(), 1).await;
     app.call(1, "stream", "").await;
-    app.from_server("vendor/note").await;
+    app.server_sent("vendor/note").await;
     server.forget_sessions();
     let data = app
         .own_error(1, "session_lost|connection_lost|http_status")
@@ -254,7 +254,7 @@ async fn events_that_were_seen_before_are_not_delivered_again() {
     app.call(1, "stream", "").await;
     app.result(1).await;
     for number in 1..=3 {
-        assert_eq!(app.from_server("vendor/note").await.text, note(number));
+        assert_eq!(app.server_sent("vendor/note").await.text, note(number));
     }
     let finished = app.finish().await;
     assert!(finished.unread.is_empty(), "{:?}", finished.unread);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    app::{App, Launch, initialize_line},
+    app::{App, INITIALIZED, Launch, initialize_line},
     fault_server::Server,
     mcp::Binding,
     reply::Reply,
@@ -14,28 +14,38 @@ use crate::support::{
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_named_as_the_cause() {
     let mut app = Launch::for_url("https://no-such-host.invalid/mcp").start();
-    app.send(initialize_line("2025-06-18")).await;
-    let data = app.own_error("init", "dns").await;
-    assert!(
-        data["host"]
-            .as_str()
-            .expect("text")
-            .starts_with("no-such-host.invalid")
-    );
+    app.request(1, "tools/list", &json!({})).await;
+    let data = app.own_error(1, "dns").await;
+    assert_eq!(data["host"], "no-such-host.invalid");
     app.finish().await;
 }
 
-/// X-30, B18
+///
 #[tokio::test]
-async fn a_server_that_is_not_yet_up_is_reached_when_it_is() {
-    let server = Server::start_down(Binding::Streamable);
+async fn a_port_where_nobody_listens_is_named_as_the_cause() {
+    let server = Server::start_down(Binding::Stateless);
     let mut app = App::start(&server);
-    app.send(initialize_line("2025-06-18")).await;
-    let data = app.own_error("init", "refused").await;
+    app.call(1, "echo", "").await;
+    let data = app.own_error(1, "refused").await;
     assert_eq!(data["host"], server.host());
     assert_eq!(data.get("outcomeUnknown"), None, "{data}");
     server.come_up();
-    app.initialize().await;
+    app.still_served().await;
+    app.finish().await;
+}
+
+/// B18
+#[tokio::test]
+async fn a_server_that_is_not_yet_up_is_waited_for() {
+    let server = Server::start_down(Binding::Streamable);
+    let mut app = App::start(&server);
+    app.send(initialize_line("2025-06-18")).await;
+    // The answer of the bridge itself shows that it has read the line before.
+    app.send("not JSON").await;
+    app.error_without_id().await;
+    server.come_up();
+    app.result("init").await;
+    app.send(INITIALIZED).await;
     app.still_served().await;
     app.finish().await;
 }

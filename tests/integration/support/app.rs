@@ -195,7 +195,9 @@ impl App {
     pub(crate) async fn send_all(&mut self, lines: &[&str]) {
         {
             let mut ledger = self.ledger();
-            lines.iter().for_each(|line| ledger.write(line));
+            for line in lines {
+                ledger.write(line);
+            }
         }
         let mut text = lines.join("\n");
         text.push('\n');
@@ -290,7 +292,7 @@ impl App {
     }
 
     /// The next request or notification of the server with this method.
-    pub(crate) async fn from_server(&mut self, method: &str) -> Line {
+    pub(crate) async fn server_sent(&mut self, method: &str) -> Line {
         let is_wanted = |line: &Line| line.message.method().as_deref() == Some(method);
         self.line(method, is_wanted).await
     }
@@ -364,7 +366,7 @@ impl App {
         self.finish().await.stderr
     }
 
-    /// The bridge ends by itself; finish() then accepts any status.
+    /// The bridge ends by itself; [`Self::finish`] then accepts any status.
     pub(crate) async fn ends_by_itself(&mut self) -> ExitStatus {
         self.ended_by_test = true;
         self.exit().await
@@ -511,9 +513,10 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        if !self.finished && !std::thread::panicking() {
-            panic!("a test must end with finish(), which checks what must hold in every test");
-        }
+        assert!(
+            self.finished || std::thread::panicking(),
+            "a test must end with finish(), which checks what must hold in every test"
+        );
     }
 }
 

@@ -63,10 +63,13 @@ struct State {
     reserved: Option<TcpSocket>,
 }
 
+/// What a rule does with a request; `None` leaves it to the well-behaved server.
+type Respond = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
+
 struct Rule {
     want: Want,
     left: usize,
-    respond: Box<dyn FnMut(&Request) -> Option<Reply> + Send>,
+    respond: Respond,
 }
 
 impl Server {
@@ -232,10 +235,10 @@ impl Server {
                 events.changed().await.expect("the sender is ours");
             }
         };
-        match timeout(LIMIT, arrived).await {
-            Ok(request) => request,
-            Err(_) => panic!("{want:?} did not come {times} times:\n{}", self.story()),
-        }
+        let Ok(request) = timeout(LIMIT, arrived).await else {
+            panic!("{want:?} did not come {times} times:\n{}", self.story());
+        };
+        request
     }
 
     /// Waits until the client has left so many replies before their end.
@@ -304,19 +307,19 @@ impl Inner {
     }
 
     /// Enters the request and decides on the reply, in one step for whoever waits for the request.
-    fn receive(&self, request: Request) -> Reply {
+    fn receive(&self, request: &Request) -> Reply {
         let reply = {
             let mut state = self.state();
             state.log.push(request.clone());
             let rule = state
                 .rules
                 .iter_mut()
-                .find(|rule| rule.left > 0 && rule.want.matches(&request));
+                .find(|rule| rule.left > 0 && rule.want.matches(request));
             let scripted = rule.and_then(|rule| {
                 rule.left -= 1;
-                (rule.respond)(&request)
+                (rule.respond)(request)
             });
-            scripted.unwrap_or_else(|| state.mcp.reply(&request))
+            scripted.unwrap_or_else(|| state.mcp.reply(request))
         };
         self.events.send_modify(|events| events.requests += 1);
         reply
@@ -368,7 +371,7 @@ async fn serve(
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer, connection).await? {
-        let Some(reply) = server.upgrade().map(|server| server.receive(request)) else {
+        let Some(reply) = server.upgrade().map(|server| server.receive(&request)) else {
             return Ok(());
         };
         match play(&mut stream, reply, &events).await {
@@ -465,7 +468,7 @@ async fn play(
 fn head(reply: &Reply) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {} Status\r\n", reply.status);
     for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     match reply.framing {
         Framing::Raw => return Vec::new(),
@@ -479,7 +482,7 @@ fn head(reply: &Reply) -> Vec<u8> {
                     _ => 0,
                 })
                 .sum();
-            head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+            head.extend(["Content-Length: ", &length.to_string(), "\r\n\r\n"]);
         }
     }
     head.into_bytes()

@@ -24,7 +24,9 @@ impl Ledger {
     /// Enters a line that the app writes; an array counts as its members.
     pub(crate) fn write(&mut self, line: &str) {
         if let Ok(batch) = serde_json::from_str::<Vec<Box<RawValue>>>(line) {
-            batch.iter().for_each(|member| self.write(member.get()));
+            for member in &batch {
+                self.write(member.get());
+            }
             return;
         }
         let Some(message) = Envelope::parse(line) else {

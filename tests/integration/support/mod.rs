@@ -10,6 +10,7 @@ pub(crate) mod ledger;
 pub(crate) mod mcp;
 pub(crate) mod reply;
 pub(crate) mod request;
+pub(crate) mod tls_server;
 
 use std::time::Duration;
 
