@@ -11,6 +11,7 @@ use url::Url;
 
 use super::Flags;
 use super::header::{self, HeaderError};
+use super::sign_in::FlagError;
 use crate::{auth, bridge, endpoint, http};
 
 const MIB: usize = 1024 * 1024;
@@ -53,6 +54,9 @@ pub enum ConfigError {
     /// A file that should hold certificates.
     #[error("{path} is not a PEM file with what it should hold", path = .0.display())]
     NotPem(PathBuf),
+    /// A flag about signing in.
+    #[error(transparent)]
+    SignIn(#[from] FlagError),
     /// A file that is named by a flag.
     #[error("cannot read {path}: {error}", path = .path.display())]
     File {
@@ -75,7 +79,7 @@ impl ConfigError {
             Self::Header(HeaderError::Variable { .. }) => {
                 Some("set it in the \"env\" block of the app's configuration")
             }
-            Self::Header(_) | Self::NotPem(_) | Self::File { .. } => None,
+            Self::Header(_) | Self::SignIn(_) | Self::NotPem(_) | Self::File { .. } => None,
         }
     }
 }
@@ -123,12 +127,13 @@ impl Flags {
             headers.insert(name, value);
         }
         let log = self.log();
+        let auth = self.auth(&headers)?;
         let http = self.network.options()?;
         let max_message = usize::from(self.max_message_size) * MIB;
         let Seconds(request_timeout) = self.request_timeout;
         Ok(Settings {
             bridge: bridge::Config {
-                auth: (!headers.contains_key(AUTHORIZATION)).then(auth::Config::default),
+                auth,
                 endpoint: endpoint::Config {
                     url,
                     headers,
@@ -152,6 +157,16 @@ impl Flags {
             },
             log,
         })
+    }
+
+    /// A token of the user's own takes the place of the sign-in.
+    fn auth(&self, headers: &HeaderMap) -> Result<Option<auth::Config>, ConfigError> {
+        if headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        let mut config = self.sign_in.clone().config(self.callback_port)?;
+        config.server_as_given = Some(self.url.clone());
+        Ok(Some(config))
     }
 
     fn log(&self) -> Log {

@@ -3,6 +3,7 @@
 mod config;
 mod header;
 mod network;
+pub mod sign_in;
 
 use std::path::PathBuf;
 
@@ -56,6 +57,9 @@ pub struct Flags {
     /// Do not send back the cookies that the server sets, by which load balancers recognise a client
     #[arg(long, help_heading = "Server")]
     disable_cookies: bool,
+
+    #[command(flatten)]
+    sign_in: sign_in::SignInFlags,
 
     #[command(flatten)]
     network: network::NetworkFlags,

@@ -5,8 +5,12 @@ mod browser;
 #[path = "../../examples/server/mod.rs"]
 mod server;
 mod support;
+mod support_auth;
 
 mod answers;
+mod auth_callback;
+mod auth_sign_in;
+mod auth_tokens;
 mod command_line;
 mod concurrency;
 mod config_files;
