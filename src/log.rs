@@ -11,15 +11,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::Log;
 
-/// The target of what a person has to read in order to sign in.
-pub(crate) const SIGN_IN: &str = "sign_in";
-
 /// Starts the log. Only the bridge's own events are in it: what the libraries have to say may hold
 /// what nobody should read.
 pub(crate) fn start(log: &Log) -> io::Result<()> {
-    let ours = Targets::new()
-        .with_target(env!("CARGO_CRATE_NAME"), log.level)
-        .with_target(SIGN_IN, log.level);
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), log.level);
     let layer = match &log.file {
         // Apps put a time before each line of stderr themselves.
         None => fmt::layer()
