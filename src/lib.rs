@@ -21,6 +21,7 @@ pub mod auth;
 pub mod bridge;
 pub mod cli;
 pub mod endpoint;
+pub mod era;
 pub mod http;
 mod log;
 pub mod message;

@@ -209,6 +209,15 @@ impl Message {
         ))
     }
 
+    /// A request of the bridge's own.
+    #[must_use]
+    pub fn request(id: &RequestId, method: &str, params: &serde_json::Value) -> Self {
+        let method = serde_json::Value::from(method);
+        Self::built(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#
+        ))
+    }
+
     /// A notification with `params`.
     #[must_use]
     pub fn notification(method: &str, params: &serde_json::Value) -> Self {
