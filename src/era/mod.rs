@@ -23,6 +23,8 @@ mod envelope;
 mod mint;
 mod object;
 mod outbox;
+#[cfg(test)]
+mod transcripts;
 pub mod upgrade;
 
 use std::time::Duration;

@@ -141,7 +141,7 @@ impl Upgrade {
         if requests.len() > MAX_QUESTIONS
             || self.questions.len() + requests.len() > MAX_QUESTIONS_IN_ALL
         {
-            return self.end_asked_too_much(call, "the server asks too many questions at once");
+            return self.end_asked_too_much(&call, "the server asks too many questions at once");
         }
         if let Some(request) = requests.iter().find(|request| !may_ask(&self.app, request)) {
             let text = format!(
@@ -227,13 +227,12 @@ impl Upgrade {
         if call.rounds <= MAX_ROUNDS {
             return Some(call);
         }
-        self.end_asked_too_much(call, "the server asks again and again");
+        self.end_asked_too_much(&call, "the server asks again and again");
         None
     }
 
-    fn end_asked_too_much(&mut self, mut call: Call, text: &str) {
-        call.stage = Stage::New;
-        self.abandon(&call);
+    fn end_asked_too_much(&mut self, call: &Call, text: &str) {
+        self.abandon(call);
         self.outbox.fail(&call.id, "input", text);
     }
 }

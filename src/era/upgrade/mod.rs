@@ -212,16 +212,18 @@ impl Upgrade {
             let (app, outbox) = (&self.app, &mut self.outbox);
             return self.listen.take_end(id, Some(response), app, outbox);
         }
-        let Some(call) = self.legs.remove(id).and_then(|id| self.calls.remove(&id)) else {
+        let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
+        let Some(mut call) = call else {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
-        let Stage::Sent(_, step) = &call.stage else {
-            return;
-        };
-        match step {
-            Step::Call(_) => self.take_call_response(call, response),
-            Step::Poll => self.take_poll_response(call, response),
-            Step::Update(_) => self.take_update_response(call, response),
+        match std::mem::replace(&mut call.stage, Stage::New) {
+            Stage::Sent(_, Step::Call(_)) => self.take_call_response(call, response),
+            Stage::Sent(_, Step::Poll) => self.take_poll_response(call, response),
+            Stage::Sent(_, step @ Step::Update(_)) => {
+                self.take_update_response(call, step, response);
+            }
+            // Calls of these stages have no exchange under way.
+            Stage::New | Stage::Asking(_) | Stage::Pausing(..) => {}
         }
     }
 

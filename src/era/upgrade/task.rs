@@ -118,21 +118,12 @@ impl Upgrade {
     }
 
     /// Whether the answers have arrived.
-    pub(super) fn take_update_response(&mut self, call: Call, response: &Message) {
-        let wait = call
-            .task
-            .as_ref()
-            .map_or(POLL_INTERVAL, |task| task.interval);
-        if !response.is_error() {
-            return self.pause(call, Step::Poll, wait);
+    pub(super) fn take_update_response(&mut self, call: Call, step: Step, response: &Message) {
+        if response.is_error() {
+            return self.try_again(call, step, response);
         }
-        match call.stage {
-            super::Stage::Sent(_, ref step) => {
-                let step = step.clone();
-                self.try_again(call, step, response);
-            }
-            _ => self.end_invalid(&call, "it does not take the answers"),
-        }
+        let wait = call.task.as_ref().map_or(POLL_INTERVAL, |task| task.interval);
+        self.pause(call, Step::Poll, wait);
     }
 
     /// The work goes on whatever becomes of one exchange, so that a failure on the way, which is no
