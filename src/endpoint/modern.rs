@@ -150,7 +150,7 @@ impl Endpoint {
         if let Some(cursor) = cursor {
             params["cursor"] = cursor.into();
         }
-        Some(Message::request(&self.next_id(), "tools/list", &params))
+        Some(Message::request(&self.next_id(), "tools/list", &params.to_string()))
     }
 
     /// Keeps a subscription open over dropped connections without the app noticing, until the server
