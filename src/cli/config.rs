@@ -133,6 +133,7 @@ impl Flags {
             identity_headers: identity(&headers),
             ..self.sign_in.config(self.callback_port)?
         };
+        let directory = auth.directory.clone();
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.contains_key(AUTHORIZATION)).then_some(auth);
         let max_message = usize::from(self.max_message_size) * MIB;
@@ -145,6 +146,8 @@ impl Flags {
                     headers,
                     request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
                     transport: self.transport,
+                    protocol: self.protocol,
+                    directory,
                     max_message,
                     patience: if self.fail_fast {
                         endpoint::Patience::FailFast
