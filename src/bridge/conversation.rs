@@ -341,18 +341,17 @@ impl Conversation {
                     }
                 };
                 match lane {
-                    Some(Lane::Native) => self.take_native(message, generation),
+                    Some(Lane::Native) => self.take_native(&message, generation),
                     Some(lane) => self.take_translated(lane, &message, exchange.as_ref()),
                     None => tracing::debug!("dropped a message of a stream that was given up"),
                 }
             }
             Event::Outcome { id, outcome } => {
-                match self.exchanges.remove(&(endpoint, id.clone())) {
-                    Some(exchange) => self.settle(exchange.lane, &id, outcome, exchange.request),
-                    None => {
-                        tracing::debug!(%id, "dropped what came of a request that was given up")
-                    }
-                }
+                let Some(exchange) = self.exchanges.remove(&(endpoint, id.clone())) else {
+                    tracing::debug!(%id, "dropped what came of a request that was given up");
+                    return;
+                };
+                self.settle(exchange.lane, &id, outcome, exchange.request);
             }
             Event::Listening(listening) => self.take_listening(endpoint, listening),
             Event::Reopened => self.take_reopened(endpoint),
@@ -360,25 +359,17 @@ impl Conversation {
     }
 
     /// What the server says in the era of the app.
-    fn take_native(&mut self, message: Message, generation: u64) {
+    fn take_native(&mut self, message: &Message, generation: u64) {
         match message.kind() {
             Kind::Response { id } => {
                 // It has come on another stream than its own, which then need not go on. The exchange of
                 // an `initialize` is not given up: it has the session to install.
-                let id = id.clone();
-                let exchange =
-                    id.and_then(|id| self.exchanges.get(&(0, id.clone())).map(|e| (id, e)));
-                match exchange {
-                    Some((id, exchange))
-                        if exchange.lane == Lane::Native
-                            && exchange.request.method() != Some("initialize") =>
-                    {
-                        self.abort(Lane::Native, &id);
-                        self.answer(&message);
-                    }
-                    _ => {
-                        tracing::debug!("dropped a response of the server that answers no request")
-                    }
+                let given_up = id.as_ref().filter(|id| self.is_native_request(id)).cloned();
+                if let Some(id) = given_up {
+                    self.abort(Lane::Native, &id);
+                    self.answer(message);
+                } else {
+                    tracing::debug!("dropped a response of the server that answers no request");
                 }
                 return;
             }
@@ -398,14 +389,24 @@ impl Conversation {
                 }
             }
         }
-        self.write(&message);
+        self.write(message);
+    }
+
+    fn is_native_request(&self, id: &RequestId) -> bool {
+        self.exchanges
+            .get(&(0, id.clone()))
+            .is_some_and(|exchange| {
+                exchange.lane == Lane::Native && exchange.request.method() != Some("initialize")
+            })
     }
 
     /// Gives the app the response to one of its requests, unless it has one already or wants none.
     pub(super) fn answer(&mut self, response: &Message) {
-        match response.id().and_then(|id| self.unanswered.remove(id)) {
-            Some(_) => self.write(response),
-            None => tracing::debug!("dropped a response that the app does not wait for"),
+        let asked = response.id().and_then(|id| self.unanswered.remove(id));
+        if asked.is_some() {
+            self.write(response);
+        } else {
+            tracing::debug!("dropped a response that the app does not wait for");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -12,7 +12,7 @@ use super::body;
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::session::{self, Session};
 use super::track::Track;
-use super::{Endpoint, Failure, Outcome, Patience, is_safe};
+use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
 use crate::auth::Interaction;
 use crate::era::Era;
 use crate::message::{Message, RequestId};
@@ -117,7 +117,7 @@ impl Endpoint {
         }
         let outgoing = Outgoing {
             target: &self.config.url,
-            headers: HeaderMap::new(),
+            headers: headers::routing(message),
             verb: Verb::Post(message.text().clone()),
             session,
             interaction,
@@ -168,7 +168,7 @@ impl Endpoint {
         }
         let outgoing = Outgoing {
             target: &self.config.url,
-            headers: HeaderMap::new(),
+            headers: headers::routing(request),
             verb: Verb::Post(request.text().clone()),
             session,
             interaction: Interaction::Allowed,

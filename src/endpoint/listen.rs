@@ -128,15 +128,12 @@ async fn connect_and_read(
         Ok(response) => response,
         Err(failure) => return end_of(endpoint, &failure, stream.is_some()),
     };
-    let stream = match stream {
-        Some(stream) => {
-            stream.resume(response);
-            stream
-        }
-        None => {
-            endpoint.tell(Event::Listening(true)).await;
-            stream.insert(EventStream::new(response, endpoint.config.max_message))
-        }
+    let stream = if let Some(stream) = stream {
+        stream.resume(response);
+        stream
+    } else {
+        endpoint.tell(Event::Listening(true)).await;
+        stream.insert(EventStream::new(response, endpoint.config.max_message))
     };
     let mut brought_something = false;
     loop {

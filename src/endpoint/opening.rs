@@ -15,7 +15,7 @@ use super::send::SessionUse;
 use super::session::Session;
 use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Protocol, Transport};
-use crate::era::{Discovery, Upgrade, refuse_malformed};
+use crate::era::{Discovery, MODERN_VERSION, Upgrade, is_modern, refuse_malformed};
 use crate::message::{Message, RequestId};
 
 /// How long the app waits for the answer to its own probe. Apps give up after ten seconds.
@@ -133,9 +133,9 @@ impl Endpoint {
         track: &Track,
     ) -> Result<Option<Message>, Failure> {
         let discover = Upgrade::discover_request(initialize, &self.next_id());
-        let answer = match timeout(PROBE_LIMIT, self.leg_for_app(&discover, track)).await {
-            Ok(answer) => answer,
-            Err(_) => return Ok(None),
+        let asked = self.leg_for_app(&discover, track);
+        let Ok(answer) = timeout(PROBE_LIMIT, asked).await else {
+            return Ok(None);
         };
         let modern = match &answer {
             Ok(answer) => Discovery::of(answer) == Discovery::Modern && !answer.is_error(),
@@ -167,6 +167,27 @@ impl Endpoint {
         }
     }
 
+    /// The answer to `server/discover` of a server that cannot be asked yet: all that it may have.
+    fn presumed(&self) -> Message {
+        let result = json!({
+            "resultType": "complete",
+            "supportedVersions": [MODERN_VERSION],
+            "capabilities": {
+                "tools": { "listChanged": true },
+                "prompts": { "listChanged": true },
+                "resources": { "listChanged": true, "subscribe": true },
+                "completions": {},
+                "logging": {},
+            },
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": {
+                "io.modelcontextprotocol/serverInfo": { "name": self.host(), "version": "unknown" },
+            },
+        });
+        Message::result(&self.next_id(), &result.to_string())
+    }
+
     /// What an answer to `server/discover` says of the server. Returns what to tell the app.
     fn note_discovery(&self, answer: Result<Message, Failure>) -> Option<Message> {
         let answer = match answer {
@@ -181,6 +202,12 @@ impl Endpoint {
             {
                 self.verdict.is_modern(false);
                 return None;
+            }
+            // Nothing is known of a server that wants a token first. The app may go on: its first request
+            // leads to the sign-in, and is translated if the server should turn out to be of the other era.
+            Err(Failure::Auth(_)) => {
+                let known = self.verdict.discovered();
+                return Some(known.unwrap_or_else(|| self.presumed()));
             }
             Err(_) => return self.verdict.discovered(),
         };
@@ -243,9 +270,13 @@ impl Endpoint {
 /// Whether what came of `initialize` may be the answer of a server that has no such method.
 fn suggests_modern(answer: &Result<Opening, Failure>) -> bool {
     match answer {
-        Ok(Opening::Answered(response, _)) => response
-            .error_text()
-            .is_some_and(|(code, _)| matches!(code, -32601 | -32602 | -32004 | -32022..=-32020)),
+        Ok(Opening::Answered(response, _)) => match response.error_text() {
+            Some((code, _)) => matches!(code, -32601 | -32602 | -32004 | -32022..=-32020),
+            // No session is meant by a version that has none.
+            None => response
+                .result_member::<String>("protocolVersion")
+                .is_some_and(|version| is_modern(&version)),
+        },
         Err(Failure::Status { status, .. }) => matches!(status.as_u16(), 400 | 404 | 405),
         Ok(Opening::ModernOnly(_)) | Err(_) => false,
     }

@@ -66,7 +66,8 @@ pub(super) fn supported_versions(response: &Message) -> Option<Vec<String>> {
 }
 
 /// Versions are dates, so that one of the future is modern, too.
-pub(super) fn is_modern(version: &str) -> bool {
+#[must_use]
+pub fn is_modern(version: &str) -> bool {
     is_date(version) && version >= MODERN_VERSION
 }
 

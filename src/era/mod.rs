@@ -30,7 +30,7 @@ pub mod upgrade;
 use std::time::Duration;
 
 pub use downgrade::Downgrade;
-pub use envelope::{Discovery, MODERN_VERSION};
+pub use envelope::{Discovery, MODERN_VERSION, is_modern};
 pub use upgrade::Upgrade;
 
 use crate::message::{Message, RequestId};
