@@ -55,13 +55,9 @@ impl App {
         }
     }
 
-    /// Whether the app declared the capability at `path`, as an object.
+    /// Whether the app declared the capability at `path`.
     pub(super) fn declares(&self, path: &[&str]) -> bool {
-        let mut at = Some(self.capabilities.clone());
-        for name in path {
-            at = at.and_then(|object| object.object(name));
-        }
-        at.is_some()
+        self.capabilities.declares(path)
     }
 
     /// Whether the server may answer with a task.
@@ -97,12 +93,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Whether the server declared `capability`, and with it the flag `name` if one is given.
-    pub(super) fn declares(&self, capability: &str, flag: Option<&str>) -> bool {
-        let Some(declared) = self.capabilities.object(capability) else {
-            return false;
-        };
-        flag.is_none_or(|flag| declared.read(flag) == Some(true))
+    /// Whether the server declared the capability at `path`.
+    pub(super) fn declares(&self, path: &[&str]) -> bool {
+        self.capabilities.declares(path)
     }
 }
 

@@ -130,7 +130,7 @@ impl Listen {
     pub(super) fn new(server: &Server) -> Self {
         let told = LISTS
             .into_iter()
-            .filter(|(capability, ..)| server.declares(capability, Some("listChanged")));
+            .filter(|(capability, ..)| server.declares(&[capability, "listChanged"]));
         Self {
             wanted: Filter {
                 lists: told.map(|(_, name, _)| name).collect(),

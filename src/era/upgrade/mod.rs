@@ -278,7 +278,7 @@ impl Upgrade {
 
     /// MCP 2025-11-25, "Logging": from now on each request carries the level.
     fn set_level(&mut self, id: &RequestId, request: &Message) {
-        if !self.server.declares("logging", None) {
+        if !self.server.declares(&["logging"]) {
             return self.method_not_found(id);
         }
         let level: Option<String> = request.param("level");
@@ -305,7 +305,7 @@ impl Upgrade {
 
     /// The URI of a subscription, if the server has any and the request makes sense.
     fn subscription(&mut self, id: &RequestId, request: &Message) -> Option<String> {
-        if !self.server.declares("resources", Some("subscribe")) {
+        if !self.server.declares(&["resources", "subscribe"]) {
             self.method_not_found(id);
             return None;
         }
