@@ -20,6 +20,7 @@
 
 pub mod downgrade;
 mod envelope;
+mod filter;
 mod mint;
 mod object;
 mod outbox;

@@ -69,7 +69,7 @@ pub(super) enum Stage {
     /// The app for the server, which has a question; a moment is waited for more.
     Gathering(Gathering),
     /// The server for the app, which has the questions and is to come again.
-    Parked(Parked),
+    Parked(Box<Parked>),
 }
 
 impl Downgrade {
@@ -122,7 +122,10 @@ impl Downgrade {
     }
 
     pub(super) fn take_response(&mut self, id: &RequestId, response: &Message) {
-        if self.listeners.take_response(id, response, &mut self.outbox) {
+        if self
+            .subscriptions
+            .take_response(id, response, &mut self.outbox)
+        {
             return;
         }
         let call = self.legs.remove(id).and_then(|key| self.calls.remove(&key));
@@ -238,7 +241,7 @@ impl Downgrade {
             let text = "Missing required client capability";
             let id = Some(&call.request);
             let error = Message::error(id, MISSING_CAPABILITY, text, Some(&required));
-            return self.outbox.to_app(error);
+            return self.outbox.tell_app(error);
         }
         let mut requests = Object::default();
         for (at, mut page) in pages.into_iter().enumerate() {

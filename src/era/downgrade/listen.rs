@@ -9,13 +9,13 @@ use serde_json::json;
 use super::Standalone;
 use super::handshake::Server;
 use crate::era::Timer;
-use crate::era::envelope::SUBSCRIPTION_ID;
+use crate::era::filter::{Filter, marked};
 use crate::era::object::Object;
 use crate::era::outbox::Outbox;
 use crate::message::{Message, RequestId};
 
 /// Subscriptions that the app may have at once.
-const MAX_LISTENERS: usize = 100;
+const MAX_SUBSCRIPTIONS: usize = 100;
 
 /// Resources that they may be about in all.
 const MAX_RESOURCES: usize = 1_000;
@@ -23,31 +23,12 @@ const MAX_RESOURCES: usize = 1_000;
 /// How long an acknowledgement waits for the server: for its stream, and for each resource.
 const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The lists that may change: the capability, the member of the filter, the notification.
-const LISTS: [(&str, &str, &str); 3] = [
-    (
-        "tools",
-        "toolsListChanged",
-        "notifications/tools/list_changed",
-    ),
-    (
-        "prompts",
-        "promptsListChanged",
-        "notifications/prompts/list_changed",
-    ),
-    (
-        "resources",
-        "resourcesListChanged",
-        "notifications/resources/list_changed",
-    ),
-];
-
 /// The app's subscriptions, and what the server knows of them.
 #[derive(Debug, Default)]
-pub(super) struct Listeners {
+pub(super) struct Subscriptions {
     /// Not known until the server has answered.
     standalone: Option<Standalone>,
-    listeners: BTreeMap<RequestId, Listener>,
+    open: BTreeMap<RequestId, Subscription>,
     /// The resources that some of them are about.
     resources: BTreeMap<String, Resource>,
     /// Resources whose `resources/subscribe` is with the server.
@@ -55,10 +36,9 @@ pub(super) struct Listeners {
 }
 
 #[derive(Debug)]
-struct Listener {
-    /// Members of [`LISTS`], by their names in the filter.
-    lists: BTreeSet<&'static str>,
-    uris: BTreeSet<String>,
+struct Subscription {
+    /// What the app wants; once it is acknowledged, what it gets.
+    filter: Filter,
     /// When it is acknowledged at the latest; `None` once it is.
     limit: Option<Timer>,
 }
@@ -73,9 +53,9 @@ enum Resource {
     Refused,
 }
 
-impl Listeners {
+impl Subscriptions {
     pub(super) fn contains(&self, id: &RequestId) -> bool {
-        self.listeners.contains_key(id)
+        self.open.contains_key(id)
     }
 
     /// Opens a subscription; the acknowledgement waits for what the server says.
@@ -86,55 +66,41 @@ impl Listeners {
         server: &Server,
         outbox: &mut Outbox,
     ) {
-        let filter: Object = request.param("notifications").unwrap_or_default();
-        let lists = LISTS
-            .into_iter()
-            .filter(|(_, name, _)| filter.read(name) == Some(true))
-            .filter(|(capability, ..)| server.declares(&[capability, "listChanged"]))
-            .map(|(_, name, _)| name);
-        let uris: Option<BTreeSet<String>> = filter.read("resourceSubscriptions");
-        let uris = uris.filter(|_| server.declares(&["resources", "subscribe"]));
-        let uris = uris.unwrap_or_default();
-        let new = uris
+        let params = request.params_json().and_then(Object::parse);
+        let mut filter = Filter::read(&params.unwrap_or_default());
+        let declared = Filter::declared(&server.capabilities);
+        filter.lists.retain(|name| declared.lists.contains(name));
+        if !server.declares(&["resources", "subscribe"]) {
+            filter.uris.clear();
+        }
+        let new = filter
+            .uris
             .iter()
             .filter(|uri| !self.resources.contains_key(*uri))
             .count();
-        if self.listeners.len() >= MAX_LISTENERS || self.resources.len() + new > MAX_RESOURCES {
+        if self.open.len() >= MAX_SUBSCRIPTIONS || self.resources.len() + new > MAX_RESOURCES {
             return outbox.fail(id, "overloaded", "too many subscriptions");
         }
-        let listener = Listener {
-            lists: lists.collect(),
-            uris,
+        let subscription = Subscription {
+            filter,
             limit: Some(outbox.after(ACKNOWLEDGEMENT_LIMIT)),
         };
         // Without a stream nothing would ever come of it.
         if self.standalone != Some(Standalone::Refused) {
-            for uri in &listener.uris {
+            for uri in &subscription.filter.uris {
                 if !self.resources.contains_key(uri) {
                     self.subscribe(uri, outbox);
                 }
             }
         }
-        self.listeners.insert(id.clone(), listener);
+        self.open.insert(id.clone(), subscription);
         self.acknowledge_complete(outbox);
     }
 
     /// Ends a subscription; the server is told when it was the last about a resource.
     pub(super) fn close(&mut self, id: &RequestId, outbox: &mut Outbox) {
-        let Some(listener) = self.listeners.remove(id) else {
-            return;
-        };
-        for uri in listener.uris {
-            if self
-                .listeners
-                .values()
-                .any(|other| other.uris.contains(&uri))
-            {
-                continue;
-            }
-            if self.resources.remove(&uri) == Some(Resource::Subscribed) {
-                unsubscribe(&uri, outbox);
-            }
+        if let Some(subscription) = self.open.remove(id) {
+            self.drop_unwanted(subscription.filter.uris, outbox);
         }
     }
 
@@ -148,22 +114,23 @@ impl Listeners {
         let Some(uri) = self.subscribing.remove(id) else {
             return false;
         };
-        match self.resources.get_mut(&uri) {
-            Some(resource) if response.is_error() => *resource = Resource::Refused,
-            Some(resource) => *resource = Resource::Subscribed,
-            // Nobody wants it any more.
-            None if response.is_error() => {}
-            None => unsubscribe(&uri, outbox),
-        }
+        let state = if response.is_error() {
+            Resource::Refused
+        } else {
+            Resource::Subscribed
+        };
+        self.resources.insert(uri.clone(), state);
+        // It may be that nobody wants it any more.
+        self.drop_unwanted(BTreeSet::from([uri]), outbox);
         self.acknowledge_complete(outbox);
         true
     }
 
     pub(super) fn take_timer(&mut self, timer: Timer, outbox: &mut Outbox) {
         let late = self
-            .listeners
+            .open
             .iter()
-            .find(|(_, listener)| listener.limit == Some(timer));
+            .find(|(_, subscription)| subscription.limit == Some(timer));
         if let Some(id) = late.map(|(id, _)| id.clone()) {
             self.acknowledge(&id, outbox);
         }
@@ -173,15 +140,15 @@ impl Listeners {
     pub(super) fn take_standalone(&mut self, standalone: Standalone, outbox: &mut Outbox) {
         self.standalone = Some(standalone);
         if standalone == Standalone::Refused {
-            let acknowledged = self.listeners.iter().filter(|(_, listener)| {
-                listener.limit.is_none() && !(listener.lists.is_empty() && listener.uris.is_empty())
+            let acknowledged = self.open.iter().filter(|(_, subscription)| {
+                subscription.limit.is_none() && !subscription.filter.is_empty()
             });
             let acknowledged: Vec<RequestId> = acknowledged.map(|(id, _)| id.clone()).collect();
             for id in acknowledged {
                 self.close(&id, outbox);
                 let mut params = Object::default();
                 params.set_json("requestId", id.as_json());
-                outbox.to_app(params.into_notification("notifications/cancelled"));
+                outbox.tell_app(params.into_notification("notifications/cancelled"));
             }
         }
         self.acknowledge_complete(outbox);
@@ -189,19 +156,12 @@ impl Listeners {
 
     /// Hands a copy to each subscription that is about it.
     pub(super) fn take_event(&self, method: &str, event: &Message, outbox: &mut Outbox) {
-        let list = LISTS.into_iter().find(|(_, _, event)| *event == method);
         let uri: Option<String> = event.param("uri");
-        for (id, listener) in &self.listeners {
-            let is_about = match (list, &uri) {
-                (Some((_, name, _)), _) => listener.lists.contains(name),
-                // A URI that is subscribed to may stand for resources below it.
-                (None, Some(uri)) => listener.uris.iter().any(|known| uri.starts_with(known)),
-                (None, None) => false,
-            };
-            if is_about && listener.limit.is_none() {
+        for (id, subscription) in &self.open {
+            if subscription.limit.is_none() && subscription.filter.covers(method, uri.as_deref()) {
                 let params = event.params_json().and_then(Object::parse);
                 let params = params.unwrap_or_default();
-                outbox.to_app(marked(params, id).into_notification(method));
+                outbox.tell_app(marked(params, id).into_notification(method));
             }
         }
     }
@@ -226,12 +186,12 @@ impl Listeners {
     fn acknowledge_complete(&mut self, outbox: &mut Outbox) {
         let is_asked = |uri: &String| self.resources.get(uri) == Some(&Resource::Asked);
         let complete = self
-            .listeners
+            .open
             .iter()
-            .filter(|(_, listener)| match self.standalone {
-                Some(Standalone::Refused) => listener.limit.is_some(),
+            .filter(|(_, subscription)| match self.standalone {
+                Some(Standalone::Refused) => subscription.limit.is_some(),
                 Some(Standalone::Open) => {
-                    listener.limit.is_some() && !listener.uris.iter().any(is_asked)
+                    subscription.limit.is_some() && !subscription.filter.uris.iter().any(is_asked)
                 }
                 None => false,
             });
@@ -243,56 +203,43 @@ impl Listeners {
 
     /// Acknowledges what the server will tell of.
     fn acknowledge(&mut self, id: &RequestId, outbox: &mut Outbox) {
-        let Some(listener) = self.listeners.get_mut(id) else {
+        let Some(subscription) = self.open.get_mut(id) else {
             return;
         };
-        listener.limit = None;
+        subscription.limit = None;
         if self.standalone == Some(Standalone::Refused) {
-            listener.lists.clear();
+            subscription.filter.lists.clear();
         }
         let told = |uri: &String| {
             self.standalone != Some(Standalone::Refused)
                 && self.resources.get(uri) == Some(&Resource::Subscribed)
         };
-        let (kept, dropped) = std::mem::take(&mut listener.uris)
+        let (kept, dropped) = std::mem::take(&mut subscription.filter.uris)
             .into_iter()
             .partition(told);
-        listener.uris = kept;
+        subscription.filter.uris = kept;
         let dropped: BTreeSet<String> = dropped;
-        let mut filter = Object::default();
-        for list in &listener.lists {
-            filter.set(list, &true);
-        }
-        if !listener.uris.is_empty() {
-            filter.set("resourceSubscriptions", &listener.uris);
-        }
         let mut params = Object::default();
-        params.set("notifications", &filter);
+        params.set("notifications", &subscription.filter.to_object());
         let acknowledged = "notifications/subscriptions/acknowledged";
-        outbox.to_app(marked(params, id).into_notification(acknowledged));
-        for uri in dropped {
-            if !self
-                .listeners
-                .values()
-                .any(|other| other.uris.contains(&uri))
-            {
-                self.resources.remove(&uri);
+        outbox.tell_app(marked(params, id).into_notification(acknowledged));
+        self.drop_unwanted(dropped, outbox);
+    }
+
+    /// Lets those resources go that no subscription is about any more.
+    fn drop_unwanted(&mut self, uris: BTreeSet<String>, outbox: &mut Outbox) {
+        for uri in uris {
+            let mut open = self.open.values();
+            if open.any(|subscription| subscription.filter.uris.contains(&uri)) {
+                continue;
+            }
+            // One that the server has not answered for is let go when it does.
+            if self.resources.remove(&uri) == Some(Resource::Subscribed) {
+                let id = outbox.mint.id();
+                outbox.request(&id, "resources/unsubscribe", &uri_params(&uri));
             }
         }
     }
-}
-
-/// The params with the id of the subscription.
-fn marked(mut params: Object, subscription: &RequestId) -> Object {
-    let mut meta = params.object("_meta").unwrap_or_default();
-    meta.set_json(SUBSCRIPTION_ID, subscription.as_json());
-    params.set("_meta", &meta);
-    params
-}
-
-fn unsubscribe(uri: &str, outbox: &mut Outbox) {
-    let id = outbox.mint.id();
-    outbox.request(&id, "resources/unsubscribe", &uri_params(uri));
 }
 
 fn uri_params(uri: &str) -> Object {

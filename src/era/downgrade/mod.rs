@@ -21,7 +21,7 @@ use crate::message::{Kind, Message, RequestId};
 use call::{Call, CallKey, Stage};
 pub use handshake::Client;
 use handshake::Server;
-use listen::Listeners;
+use listen::Subscriptions;
 
 /// JSON-RPC of MCP: the server does not speak the version of the request.
 const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
@@ -32,7 +32,7 @@ pub struct Downgrade {
     client: Client,
     server: Server,
     outbox: Outbox,
-    listeners: Listeners,
+    subscriptions: Subscriptions,
     calls: BTreeMap<CallKey, Call>,
     next_call: CallKey,
     /// The call that a request of the app waits for.
@@ -71,7 +71,7 @@ impl Downgrade {
             client: client.clone(),
             server: Server::of(initialize_response, host)?,
             outbox: Outbox::new(),
-            listeners: Listeners::default(),
+            subscriptions: Subscriptions::default(),
             calls: BTreeMap::new(),
             next_call: CallKey::default(),
             waiting: BTreeMap::new(),
@@ -124,14 +124,15 @@ impl Downgrade {
         } else if let Some(call) = self.timers.remove(&timer) {
             self.call_timer(call, timer);
         } else {
-            self.listeners.take_timer(timer, &mut self.outbox);
+            self.subscriptions.take_timer(timer, &mut self.outbox);
         }
         self.outbox.take()
     }
 
     /// Takes what became of the stream that the session's `initialized` opens.
     pub fn take_standalone(&mut self, standalone: Standalone) -> Vec<Action> {
-        self.listeners.take_standalone(standalone, &mut self.outbox);
+        self.subscriptions
+            .take_standalone(standalone, &mut self.outbox);
         self.outbox.take()
     }
 
@@ -142,7 +143,7 @@ impl Downgrade {
         if let Some(level) = self.log_level.take() {
             self.ask_for_logs(level);
         }
-        self.listeners.subscribe_again(&mut self.outbox);
+        self.subscriptions.subscribe_again(&mut self.outbox);
         self.outbox.take()
     }
 
@@ -156,22 +157,22 @@ impl Downgrade {
         self.calls.clear();
         self.waiting.clear();
         self.timers.clear();
-        self.listeners = Listeners::default();
+        self.subscriptions = Subscriptions::default();
         self.outbox.take()
     }
 
     /// The requests of a modern app.
     fn take_request(&mut self, id: &RequestId, method: &str, request: &Message) {
-        if self.waiting.contains_key(id) || self.listeners.contains(id) {
+        if self.waiting.contains_key(id) || self.subscriptions.contains(id) {
             return tracing::warn!(%id, "dropped a request whose id is in use");
         }
         if let Some(refusal) = refuse_envelope(id, request) {
-            return self.outbox.to_app(refusal);
+            return self.outbox.tell_app(refusal);
         }
         match method {
             "server/discover" => self.outbox.reply(id, &self.server.discovered()),
             "subscriptions/listen" => {
-                self.listeners
+                self.subscriptions
                     .open(id, request, &self.server, &mut self.outbox);
             }
             "tools/call" | "prompts/get" | "resources/read" => {
@@ -227,14 +228,15 @@ impl Downgrade {
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed"
             | "notifications/resources/updated" => {
-                self.listeners.take_event(method, event, &mut self.outbox);
+                self.subscriptions
+                    .take_event(method, event, &mut self.outbox);
             }
             "notifications/progress" => self.take_progress(event, stream),
             "notifications/message" => self.take_log(event, stream),
             "notifications/cancelled" => self.withdraw(event),
             // The modern era has no such thing.
             "notifications/elicitation/complete" | "notifications/tasks/status" => {}
-            _ => self.outbox.to_app(event.clone()),
+            _ => self.outbox.tell_app(event.clone()),
         }
     }
 
@@ -248,7 +250,7 @@ impl Downgrade {
                 self.abandon(&call);
             }
         } else {
-            self.listeners.close(&id, &mut self.outbox);
+            self.subscriptions.close(&id, &mut self.outbox);
         }
     }
 
@@ -262,7 +264,7 @@ impl Downgrade {
         let level = level.and_then(|level| severity(&level));
         let wanted = call.log_level.is_some_and(|least| level >= Some(least));
         if wanted && !matches!(call.stage, Stage::Parked(_)) {
-            self.outbox.to_app(without_legacy_meta(event));
+            self.outbox.tell_app(without_legacy_meta(event));
         }
     }
 
@@ -303,7 +305,7 @@ impl Downgrade {
         params.set_json("progressToken", now.as_json());
         envelope::strip_legacy(&mut params);
         self.outbox
-            .to_app(params.into_notification("notifications/progress"));
+            .tell_app(params.into_notification("notifications/progress"));
     }
 
     /// Answers a request of the server with an error.

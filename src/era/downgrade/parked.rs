@@ -141,13 +141,13 @@ impl Downgrade {
         self.outbox.reply(&call.request, &result);
         let until = self.outbox.after(PARKED_LIMIT);
         self.timers.insert(until, call.key);
-        call.stage = Stage::Parked(Parked {
+        call.stage = Stage::Parked(Box::new(Parked {
             handle,
             until,
             questions,
             later: Vec::new(),
             outcome: None,
-        });
+        }));
         self.calls.insert(call.key, call);
     }
 
@@ -186,7 +186,7 @@ impl Downgrade {
         call.token_now = meta.id("progressToken");
         call.log_level = log_level(request);
         self.waiting.insert(id.clone(), call.key);
-        self.resume(call, parked, &answers.unwrap_or_default());
+        self.resume(call, *parked, &answers.unwrap_or_default());
     }
 
     /// Hands the answers to the server, and asks what is still to be asked.

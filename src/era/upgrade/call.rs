@@ -139,7 +139,7 @@ impl Upgrade {
                 for question in &round.waiting {
                     self.questions.remove(&question.id);
                     let withdrawal = question.withdrawal();
-                    self.outbox.to_app(withdrawal);
+                    self.outbox.tell_app(withdrawal);
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::era::envelope::{
     self, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN_VERSION, PROTOCOL_VERSION,
     SERVER_INFO, TASKS_EXTENSION,
 };
+use crate::era::filter::Filter;
 use crate::era::object::Object;
 use crate::message::Message;
 
@@ -93,6 +94,11 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// The changes that the server says it tells of.
+    pub(super) fn tells_of(&self) -> Filter {
+        Filter::declared(&self.capabilities)
+    }
+
     /// Whether the server declared the capability at `path`.
     pub(super) fn declares(&self, path: &[&str]) -> bool {
         self.capabilities.declares(path)

@@ -156,7 +156,7 @@ impl Upgrade {
         for request in requests {
             let id = self.outbox.mint.id();
             let question = question(&self.app, &id, &request);
-            self.outbox.to_app(question);
+            self.outbox.tell_app(question);
             self.questions.insert(id.clone(), call.id.clone());
             waiting.push(Question {
                 id,

@@ -198,11 +198,11 @@ impl Upgrade {
             "notifications/progress" => self.take_progress(event, stream),
             "notifications/message" => {
                 if !stream.is_some_and(|id| self.listen.owns(id)) {
-                    self.outbox.to_app(event.clone());
+                    self.outbox.tell_app(event.clone());
                 }
             }
             "notifications/tasks" => {}
-            _ => self.outbox.to_app(without_modern_meta(event)),
+            _ => self.outbox.tell_app(without_modern_meta(event)),
         }
     }
 
@@ -333,7 +333,7 @@ impl Upgrade {
             }
             *known = progress;
         }
-        self.outbox.to_app(event.clone());
+        self.outbox.tell_app(event.clone());
     }
 
     fn method_not_found(&mut self, id: &RequestId) {
