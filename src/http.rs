@@ -54,6 +54,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// A client with these settings and no others.
+    pub fn client(&self, url: &Url) -> reqwest::Result<Client> {
+        self.builder(url)?.build()
+    }
+
     /// The settings of a client for requests to the origin of `url`.
     ///
     /// Redirects are never followed here: who sends a request decides where it may go. For an `http:`

@@ -352,7 +352,7 @@ impl Message {
 }
 
 /// One member of a JSON object, found without reading the others into memory.
-fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
+pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
     struct Find<'n>(&'n str);
 
     impl<'de> Visitor<'de> for Find<'_> {

@@ -1,59 +1,312 @@
-//! Placeholder until the branch lands.
-#![allow(missing_docs, clippy::unused_async)]
-use crate::http;
+//! OAuth 2.1 for a native client, as the MCP specification asks for it.
+//!
+//! [`Authorizer`] is the only door. What it does to get a token, in this order:
+//!
+//! 1. another request, or another process, has brought a new one meanwhile;
+//! 2. the refresh token brings one ([`renewal`]);
+//! 3. a person signs in ([`sign_in`]).
+//!
+//! On the way to a sign-in each step is a value that the next one needs: `BearerChallenge` →
+//! `ProtectedResourceMetadata` → `AuthorizationServerMetadata` → `ClientRegistration` →
+//! `AuthorizationRequest` → `AuthorizationResponse` → `TokenSet`.
+//!
+//! Nothing in here knows of MCP messages.
+
+mod address;
+mod attempt;
+mod authorization;
+mod browser;
+mod challenge;
+mod client_credentials;
+mod config;
+mod device_code;
+mod discovery;
+mod error;
+mod grant;
+mod lock;
+mod loopback;
+mod mcp_remote;
+mod page;
+mod pending;
+mod registration;
+mod renewal;
+mod scope;
+mod session;
+mod sign_in;
+mod store;
+mod token;
+mod transport;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use url::Url;
+
+pub use self::authorization::RESERVED_PARAMETERS;
+pub use self::config::{
+    Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
+    IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
+};
+pub use self::error::AuthError;
+pub use self::token::AccessToken;
+
+use self::authorization::AuthorizationResponse;
+use self::challenge::BearerChallenge;
+use self::page::Page;
+use self::renewal::Renewal;
+use self::scope::Scopes;
+use self::session::{Freshness, Session, Wanted};
+use crate::http;
+
+/// How long a request waits for a refresh ahead of time before it goes out with the old token.
+const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(10);
+
+/// A token that is refused so soon after it was issued will not get better by trying again.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// How often one scope is asked for in a run; a server that keeps asking does not want us.
+const MOST_STEP_UPS: u32 = 2;
+
+/// The source of tokens for one MCP server.
 #[derive(Debug)]
-pub struct Authorizer;
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessToken(HeaderValue);
-impl AccessToken {
-    pub fn header(&self) -> HeaderValue {
-        self.0.clone()
-    }
+pub struct Authorizer {
+    session: Arc<Session>,
 }
+
+/// A request that the server turned down.
 #[derive(Debug, Clone)]
 pub struct Refusal {
+    /// 401 or 403.
     pub status: StatusCode,
+    /// All `WWW-Authenticate` lines.
     pub www_authenticate: Vec<HeaderValue>,
+    /// The token that the request carried.
     pub refused: Option<AccessToken>,
 }
+
+/// Whether a person may be asked to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interaction {
+    /// The request is somebody's wish.
     Allowed,
+    /// The request is ours, such as a notification stream: refresh at most.
     Forbidden,
 }
-#[derive(Debug, Clone, Default)]
-pub struct Config {}
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    #[error("no")]
-    No,
-}
-impl AuthError {
-    pub fn kind(&self) -> &'static str {
-        "auth"
-    }
-    pub fn hint(&self) -> Option<String> {
-        None
-    }
-    pub fn sign_in_url(&self) -> Option<&Url> {
-        None
+
+impl Refusal {
+    /// Whether another token may change the server's mind: 401, or 403 with `insufficient_scope` (RFC 6750
+    /// §3.1).
+    #[must_use]
+    pub fn is_about_the_token(&self) -> bool {
+        match self.status {
+            StatusCode::UNAUTHORIZED => true,
+            StatusCode::FORBIDDEN => {
+                BearerChallenge::find(&self.www_authenticate).wants_more_scope()
+            }
+            _ => false,
+        }
     }
 }
+
 impl Authorizer {
-    pub fn new(_server: Url, _config: Config, _http: http::Options) -> Self {
-        Self
+    /// Tokens for the MCP endpoint `server`. Nothing is read, sent or opened before a token is asked for.
+    #[must_use]
+    pub fn new(server: Url, config: Config, http: http::Options) -> Self {
+        Self {
+            session: Arc::new(Session::new(server, config, http)),
+        }
     }
+
+    /// The token for the next request, or none when there is none: the server may not want one.
+    ///
+    /// It is renewed ahead of its end, with a bounded wait. This never opens a browser and never fails: if
+    /// renewing does not work out for now, the old token goes out and the server decides.
     pub async fn token(&self) -> Option<AccessToken> {
-        None
+        self.session.load().await;
+        if self.session.is_renewal_due() {
+            let renewal = self.renew(Wanted::Fresh);
+            if let Ok(Err(error)) = timeout(REFRESH_AHEAD_WAIT, renewal).await {
+                tracing::debug!(%error, "not renewed ahead of time");
+            }
+        }
+        self.session.token()
     }
+
+    /// Another token after a refusal, by whatever it takes and `interaction` permits.
+    ///
+    /// Callers share one refresh and one sign-in. A sign-in goes on when its caller is gone, so that the
+    /// next attempt finds its token.
     pub async fn authorize(
         &self,
-        _refusal: Refusal,
-        _i: Interaction,
+        refusal: Refusal,
+        interaction: Interaction,
     ) -> Result<AccessToken, AuthError> {
-        Err(AuthError::No)
+        self.session.load().await;
+        let challenge = BearerChallenge::find(&refusal.www_authenticate);
+        let wanted = Wanted::OtherThan(refusal.refused);
+        match refusal.status {
+            StatusCode::UNAUTHORIZED => self.replace(challenge, wanted, interaction).await,
+            StatusCode::FORBIDDEN if challenge.wants_more_scope() => {
+                self.step_up(challenge, wanted, interaction).await
+            }
+            _ => Err(AuthError::Forbidden),
+        }
+    }
+
+    /// The page of the sign-in that waits for a person, in this process or in another one of the same
+    /// account.
+    #[must_use]
+    pub fn pending_sign_in(&self) -> Option<Url> {
+        self.session.page.borrow().clone()
+    }
+
+    /// Waits for the sign-in page to come up, change or go away.
+    #[must_use]
+    pub fn watch_sign_in(&self) -> tokio::sync::watch::Receiver<Option<Url>> {
+        self.session.page.subscribe()
+    }
+
+    /// Hands in what a person pasted for the sign-in under way: the address that their browser ended at, or
+    /// the code alone. It is checked like an answer that a browser brings.
+    pub async fn submit(&self, pasted: &str) -> Result<(), AuthError> {
+        let refused = |reason: &str| Err(AuthError::Configuration(reason.into()));
+        let Some(answer) = AuthorizationResponse::pasted(pasted) else {
+            return refused("this is neither the address of the last page nor a code");
+        };
+        let Some(sign_in) = self.session.answers() else {
+            return refused("no sign-in waits for an answer");
+        };
+        let (answer, page) = loopback::Callback::new(answer);
+        if sign_in.send(answer).await.is_err() {
+            return Err(AuthError::Interrupted);
+        }
+        match page.await {
+            Ok(Page::SignedIn) => Ok(()),
+            Ok(Page::Redirect(url)) => Err(AuthError::SignInRequired { url: Some(url) }),
+            Ok(Page::Unexpected) => refused("this is the answer to another sign-in"),
+            Ok(Page::Denied | Page::Failed | Page::AlreadyAnswered | Page::NotFound) | Err(_) => {
+                refused("the sign-in did not work")
+            }
+        }
+    }
+
+    /// Waits for a refresh under way to be stored. A process that ends without this may lose a refresh token
+    /// that was just replaced. Bounded by the limit of a token request; a sign-in is not waited for.
+    pub async fn settle(&self) {
+        let _ = self.session.renewing.lock().await;
+    }
+
+    /// After a 401.
+    async fn replace(
+        &self,
+        challenge: BearerChallenge,
+        wanted: Wanted,
+        interaction: Interaction,
+    ) -> Result<AccessToken, AuthError> {
+        if let Some(token) = self.session.usable(&wanted) {
+            return Ok(token);
+        }
+        // A token fresh from a refresh that is refused again shows that refreshing does not help.
+        if self.session.freshness(FRESH) != Freshness::Refreshed
+            && let Renewal::Token(token) = self.renew(wanted.clone()).await?
+        {
+            return Ok(token);
+        }
+        let reason = match self.session.freshness(FRESH) {
+            Freshness::SignedIn => sign_in::Reason::FreshTokenRefused,
+            Freshness::Refreshed if self.session.has_signed_in_within(FRESH) => {
+                sign_in::Reason::FreshTokenRefused
+            }
+            Freshness::Refreshed | Freshness::Old => sign_in::Reason::NoToken,
+        };
+        let order = sign_in::Order {
+            challenge,
+            wanted,
+            reason,
+            scopes: Scopes::default(),
+        };
+        self.sign_in(order, interaction).await
+    }
+
+    /// After a 403 with `insufficient_scope` (MCP authorization, "Step-Up Authorization Flow"). A refresh
+    /// can't widen a grant, so a person has to agree.
+    async fn step_up(
+        &self,
+        challenge: BearerChallenge,
+        wanted: Wanted,
+        interaction: Interaction,
+    ) -> Result<AccessToken, AuthError> {
+        if let Some(token) = self.session.usable(&wanted) {
+            return Ok(token);
+        }
+        let required = Scopes::parse(challenge.scope.as_deref().unwrap_or_default());
+        if required.is_empty() || !self.session.may_step_up(&required, MOST_STEP_UPS) {
+            return Err(AuthError::InsufficientScope {
+                scope: required.to_string(),
+            });
+        }
+        let order = sign_in::Order {
+            challenge,
+            wanted,
+            reason: sign_in::Reason::MoreScope,
+            scopes: self.session.requested_scopes().union(&required),
+        };
+        let token = self.sign_in(order, interaction).await?;
+        if self.session.lacks_granted(&required) {
+            return Err(AuthError::InsufficientScope {
+                scope: required.to_string(),
+            });
+        }
+        Ok(token)
+    }
+
+    async fn renew(&self, wanted: Wanted) -> Result<Renewal, AuthError> {
+        let turn = Arc::clone(&self.session.renewing).lock_owned().await;
+        let session = Arc::clone(&self.session);
+        // In a task of its own: between the answer of the token endpoint and the disk nobody may cancel it,
+        // or a rotated refresh token would be lost.
+        finished(tokio::spawn(async move {
+            let _turn = turn;
+            renewal::renew(&session, &wanted).await
+        }))
+        .await
+    }
+
+    async fn sign_in(
+        &self,
+        order: sign_in::Order,
+        interaction: Interaction,
+    ) -> Result<AccessToken, AuthError> {
+        if interaction == Interaction::Forbidden && self.session.config.grant.needs_person() {
+            return Err(AuthError::SignInRequired {
+                url: self.pending_sign_in(),
+            });
+        }
+        let arrived = Instant::now();
+        let mut turn = Arc::clone(&self.session.signing_in).lock_owned().await;
+        // Who waited for a sign-in that failed does not start the next one by itself.
+        if let Some(error) = turn.failure_since(arrived) {
+            return Err(error);
+        }
+        let session = Arc::clone(&self.session);
+        finished(tokio::spawn(async move {
+            let outcome = sign_in::sign_in(&session, &order).await;
+            session.page.send_replace(None);
+            turn.record(outcome.as_ref().err());
+            outcome
+        }))
+        .await
+    }
+}
+
+async fn finished<T>(task: JoinHandle<Result<T, AuthError>>) -> Result<T, AuthError> {
+    match task.await {
+        Ok(outcome) => outcome,
+        Err(end) if end.is_panic() => std::panic::resume_unwind(end.into_panic()),
+        Err(_) => Err(AuthError::Interrupted),
     }
 }

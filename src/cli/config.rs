@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
 use super::Flags;
 use super::header::{self, HeaderError};
+use super::sign_in::FlagError;
 use crate::{auth, bridge, endpoint, http};
 
 const MIB: usize = 1024 * 1024;
@@ -50,6 +51,9 @@ pub enum ConfigError {
     /// A header.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// A flag about the sign-in.
+    #[error(transparent)]
+    SignIn(#[from] FlagError),
     /// A file that should hold certificates.
     #[error("{path} is not a PEM file with what it should hold", path = .0.display())]
     NotPem(PathBuf),
@@ -75,7 +79,7 @@ impl ConfigError {
             Self::Header(HeaderError::Variable { .. }) => {
                 Some("set it in the \"env\" block of the app's configuration")
             }
-            Self::Header(_) | Self::NotPem(_) | Self::File { .. } => None,
+            Self::Header(_) | Self::SignIn(_) | Self::NotPem(_) | Self::File { .. } => None,
         }
     }
 }
@@ -124,11 +128,18 @@ impl Flags {
         }
         let log = self.log();
         let http = self.network.options()?;
+        let auth = auth::Config {
+            server_as_given: Some(self.url.clone()),
+            identity_headers: identity(&headers),
+            ..self.sign_in.config(self.callback_port)?
+        };
+        // Who brings an `Authorization` header of his own needs no other.
+        let auth = (!headers.contains_key(AUTHORIZATION)).then_some(auth);
         let max_message = usize::from(self.max_message_size) * MIB;
         let Seconds(request_timeout) = self.request_timeout;
         Ok(Settings {
             bridge: bridge::Config {
-                auth: (!headers.contains_key(AUTHORIZATION)).then(auth::Config::default),
+                auth,
                 endpoint: endpoint::Config {
                     url,
                     headers,
@@ -170,6 +181,15 @@ impl Flags {
             file: self.log_file.clone(),
         }
     }
+}
+
+/// The headers that may tell one account at the server from another.
+fn identity(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)))
+        .collect()
 }
 
 fn server_url(text: &str, allow_http: bool) -> Result<Url, ConfigError> {

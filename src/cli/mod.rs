@@ -3,6 +3,7 @@
 mod config;
 mod header;
 mod network;
+mod sign_in;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::Parser;
 use crate::endpoint::Transport;
 
 pub use config::{ConfigError, Log, Settings};
+pub use sign_in::{FlagError, SignInFlags};
 
 const EXAMPLE: &str = "\
 Example, for the configuration of Cursor or Claude Desktop:
@@ -56,6 +58,9 @@ pub struct Flags {
     /// Do not send back the cookies that the server sets, by which load balancers recognise a client
     #[arg(long, help_heading = "Server")]
     disable_cookies: bool,
+
+    #[command(flatten)]
+    sign_in: SignInFlags,
 
     #[command(flatten)]
     network: network::NetworkFlags,

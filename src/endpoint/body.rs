@@ -73,12 +73,10 @@ pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Bytes,
 
 /// The next piece of a body.
 pub(super) async fn next_chunk(response: &mut Response) -> Result<Option<Bytes>, Failure> {
-    response.chunk().await.map_err(|error| {
-        if error.is_decode() {
-            return Failure::InvalidResponse("its Content-Encoding cannot be decoded".to_owned());
-        }
-        Failure::of_http(&error)
-    })
+    response
+        .chunk()
+        .await
+        .map_err(|error| Failure::of_body(&error))
 }
 
 /// Reads on for a moment after the answer, so that the connection goes back to the pool.

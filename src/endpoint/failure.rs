@@ -56,6 +56,9 @@ pub enum Failure {
     /// The exchange ended well by HTTP but without the response to the request.
     #[error("the server ended the exchange without an answer ({0})")]
     NoResponse(String),
+    /// The message cannot be put into an HTTP request.
+    #[error("it cannot be sent: {0}")]
+    Unsendable(String),
     /// The server speaks the transport of MCP 2024-11-05.
     #[error("the server speaks the older HTTP+SSE transport")]
     HttpSse,
@@ -126,6 +129,23 @@ impl Failure {
         }
     }
 
+    /// What it means that a body cannot be read on.
+    pub(super) fn of_body(error: &reqwest::Error) -> Self {
+        // The client calls every such error one of decoding; only its cause tells them apart.
+        let garbled = sources(error)
+            .filter_map(|source| source.downcast_ref::<io::Error>())
+            .any(|io| {
+                matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
+            });
+        if garbled {
+            return Self::InvalidResponse("its encoding is broken".to_owned());
+        }
+        Self::of_http(error)
+    }
+
     /// The client could not be built: its trust store cannot be read.
     pub(super) fn of_client(error: &reqwest::Error) -> Self {
         Self::Connect {
@@ -158,6 +178,29 @@ impl Failure {
         }
     }
 
+    /// Whether the same request may well be answered a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { cause, .. } => cause.may_pass() || *cause == ConnectCause::Timeout,
+            Self::ConnectionLost { .. } => true,
+            Self::Status { status, .. } => {
+                matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::Timeout(_)
+            | Self::Redirect { .. }
+            | Self::InvalidResponse(_)
+            | Self::NoResponse(_)
+            | Self::HttpSse
+            | Self::Unsendable(_)
+            | Self::TooLarge { .. }
+            | Self::SessionLost(_)
+            | Self::Auth(_)
+            | Self::Overloaded { .. }
+            | Self::ShuttingDown
+            | Self::Internal => false,
+        }
+    }
+
     /// A short stable name, for `data.kind`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -177,6 +220,7 @@ impl Failure {
             Self::InvalidResponse(_) => "invalid_response",
             Self::NoResponse(_) => "no_response",
             Self::HttpSse => "transport",
+            Self::Unsendable(_) => "unsendable",
             Self::TooLarge { .. } => "too_large",
             Self::SessionLost(_) => "session_lost",
             Self::Auth(error) => error.kind(),
@@ -203,6 +247,7 @@ impl Failure {
             Self::Connect { .. }
             | Self::Redirect { .. }
             | Self::HttpSse
+            | Self::Unsendable(_)
             | Self::SessionLost(_)
             | Self::Auth(_)
             | Self::Overloaded { .. } => false,
@@ -241,6 +286,7 @@ impl Failure {
             Self::ConnectionLost { .. }
             | Self::InvalidResponse(_)
             | Self::NoResponse(_)
+            | Self::Unsendable(_)
             | Self::SessionLost(_)
             | Self::Overloaded { .. }
             | Self::ShuttingDown
@@ -299,10 +345,7 @@ impl From<AuthError> for Failure {
 fn connect_cause(error: &reqwest::Error) -> ConnectCause {
     for source in sources(error) {
         if let Some(io) = source.downcast_ref::<io::Error>() {
-            if io
-                .get_ref()
-                .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
-            {
+            if is_tls(io) {
                 return ConnectCause::Tls;
             }
             match io.kind() {
@@ -325,6 +368,13 @@ fn connect_cause(error: &reqwest::Error) -> ConnectCause {
         return ConnectCause::Timeout;
     }
     ConnectCause::Unreachable
+}
+
+/// Whether an error of the TLS library is in there; the connector wraps it more than once.
+fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
+    })
 }
 
 fn innermost(error: &reqwest::Error) -> String {

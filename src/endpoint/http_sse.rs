@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use url::Url;
 
+use super::answer::messages;
 use super::body::{self, ContentType};
-use super::exchange::{Track, messages};
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::stream::{Backoff, EventStream};
+use super::track::Track;
 use super::{Endpoint, Failure};
 use crate::auth::Interaction;
 use crate::message::{Kind, Message, RequestId};
@@ -94,13 +96,15 @@ impl HttpSse {
         session: &SessionUse,
         track: &Track,
     ) -> Result<Message, Failure> {
+        let turn = self.turn(session).await?;
+        // Only now: a stream that breaks before has nothing to do with this request.
         let (sender, answer) = oneshot::channel();
         self.lock_waiting().insert(id.clone(), sender);
         let waiting = Waiting {
             connection: self,
             id,
         };
-        self.post(endpoint, request, session, Interaction::Allowed, track)
+        turn.send(endpoint, request, Interaction::Allowed, track)
             .await?;
         let answer = answer.await;
         drop(waiting);
@@ -118,29 +122,30 @@ impl HttpSse {
         interaction: Interaction,
         track: &Track,
     ) -> Result<(), Failure> {
-        let target = self.target(session).await?;
-        let _one_at_a_time = self.sending.lock().await;
-        let outgoing = Outgoing {
-            target: &target,
-            verb: Verb::Post(message.text().clone()),
-            session: SessionUse::None,
-            interaction,
-            repeat: Repeat::Never,
-            track,
-        };
-        let accepted = endpoint.send(&outgoing).await?;
-        body::drain(accepted.response);
-        Ok(())
+        let turn = self.turn(session).await?;
+        turn.send(endpoint, message, interaction, track).await
     }
 
-    async fn target(&self, session: &SessionUse) -> Result<Url, Failure> {
+    /// Waits until there is somewhere to send to, and nobody else is sending.
+    async fn turn(&self, session: &SessionUse) -> Result<Turn<'_>, Failure> {
         let mut link = self.link.subscribe();
-        let usable = link.wait_for(|link| link.target_for(session).is_some());
-        let target = match timeout(RECONNECT_LIMIT, usable).await {
-            Ok(Ok(link)) => link.target_for(session).cloned(),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        target.ok_or_else(|| Failure::SessionLost("its event stream cannot be opened".to_owned()))
+        loop {
+            let usable = link.wait_for(|link| link.target_for(session).is_some());
+            if !matches!(timeout(RECONNECT_LIMIT, usable).await, Ok(Ok(_))) {
+                return Err(Failure::SessionLost(
+                    "its event stream cannot be opened".to_owned(),
+                ));
+            }
+            let one_at_a_time = self.sending.lock().await;
+            // The stream may have broken while others were sending.
+            let target = self.link.borrow().target_for(session).cloned();
+            if let Some(target) = target {
+                return Ok(Turn {
+                    target,
+                    _one_at_a_time: one_at_a_time,
+                });
+            }
+        }
     }
 
     /// All who wait for an answer on the stream that broke will not get it.
@@ -173,6 +178,35 @@ impl HttpSse {
         self.reader
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The right to send one message.
+struct Turn<'a> {
+    target: Url,
+    _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    async fn send(
+        self,
+        endpoint: &Arc<Endpoint>,
+        message: &Message,
+        interaction: Interaction,
+        track: &Track,
+    ) -> Result<(), Failure> {
+        let outgoing = Outgoing {
+            target: &self.target,
+            verb: Verb::Post(message.text().clone()),
+            headers: HeaderMap::new(),
+            session: SessionUse::None,
+            interaction,
+            repeat: Repeat::Never,
+            track,
+        };
+        let accepted = endpoint.send(&outgoing).await?;
+        body::drain(accepted.response);
+        Ok(())
     }
 }
 
@@ -246,7 +280,11 @@ fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
                     Link::Up(_) | Link::Down => false,
                 });
             }
-            Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),
+            Err(failure) => {
+                tracing::warn!(host = %endpoint.host(), "{failure}");
+                // A stream without its session is of no use: both are opened anew.
+                endpoint.listener.reopen();
+            }
         }
     });
 }
@@ -282,6 +320,7 @@ async fn open(
         verb: Verb::Get {
             last_event_id: None,
         },
+        headers: HeaderMap::new(),
         session: SessionUse::None,
         interaction,
         repeat: Repeat::Initialize,

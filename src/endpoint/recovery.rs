@@ -1,31 +1,29 @@
 //! A lost session is opened again, once for all requests that find it lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::exchange::Track;
 use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
+use super::track::Track;
 use super::{Endpoint, Failure};
-use crate::message::{Message, RequestId};
+use crate::message::Message;
 
 /// How long a server may take to open a session again.
 const REOPEN_LIMIT: Duration = Duration::from_secs(30);
 
-/// After a failed attempt, how long all requests fail with it before the next one tries again.
+/// How long after a failed attempt the next one is made.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What the requests that find the session lost have to agree on.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     attempt: Mutex<Option<Failed>>,
-    ids: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -38,14 +36,17 @@ impl Endpoint {
     /// Makes sure that the session is no longer the one of `lost`: whoever comes first opens a new
     /// one, the others wait for it.
     pub(super) async fn recover(self: &Arc<Self>, lost: u64) -> Result<(), Failure> {
+        let asked = Instant::now();
         let mut attempt = self.recovery.attempt.lock().await;
         if self.sessions.generation() != lost {
             return Ok(());
         }
-        if let Some(failed) = &*attempt
-            && failed.at.elapsed() < PAUSE_AFTER_FAILURE
-        {
-            return Err(failed.failure.clone());
+        if let Some(failed) = &*attempt {
+            // Whoever waited for an attempt shares its outcome; who comes later makes another.
+            if failed.at >= asked {
+                return Err(failed.failure.clone());
+            }
+            sleep_until(failed.at + PAUSE_AFTER_FAILURE).await;
         }
         // Boxed, because opening a session sends requests, and sending may open a session.
         let opened = match timeout(REOPEN_LIMIT, Box::pin(self.reopen())).await {
@@ -123,8 +124,7 @@ impl Endpoint {
         request: &Message,
         session: SessionUse,
     ) -> Result<(Message, Session), Failure> {
-        let number = self.recovery.ids.fetch_add(1, Ordering::Relaxed);
-        let id = RequestId::from_string(&format!("mcp-bridge-replay-{number}"));
+        let id = self.next_id();
         self.converse(&request.with_id(&id), &id, session, &Track::default())
             .await
     }

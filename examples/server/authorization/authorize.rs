@@ -1,0 +1,195 @@
+//! The authorization endpoint: asks the user, and sends the browser back with the answer.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use url::Url;
+
+use super::super::scope::Scopes;
+use super::super::token::Digest;
+use super::super::{App, pages, resource, users};
+use super::client::Client;
+use super::error::{ErrorCode, OAuthError};
+use super::parameters::Parameters;
+
+/// A valid authorization request (RFC 6749 §4.1.1).
+#[derive(Clone)]
+pub(crate) struct AuthorizationRequest {
+    /// Who asks.
+    pub(crate) client_id: String,
+    /// Where the answer goes, and whether it may go there is settled.
+    pub(crate) redirect_uri: String,
+    /// To be returned as it came, so that the client recognises its own request.
+    state: Option<String>,
+    /// Hash of the verifier that the token request must show (RFC 7636 §4.3).
+    pub(crate) code_challenge: Digest,
+    /// What for.
+    pub(crate) scopes: Scopes,
+    /// Where the tokens will be used (RFC 8707 §2).
+    pub(crate) resource: String,
+}
+
+/// Answers `GET /authorize` (RFC 6749 §4.1.1) with a page that asks the user.
+pub(crate) async fn authorize(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let (parameters, client) = match parse_client(&app, query.as_deref().unwrap_or_default()) {
+        Ok(parsed) => parsed,
+        Err(error) => return pages::error(&error.description),
+    };
+    // From here on it is safe to send the browser back with an error (RFC 6749 §4.1.2.1).
+    let request = match AuthorizationRequest::parse(&app, &client, &parameters) {
+        Ok(request) => request,
+        Err(error) => {
+            let redirect_uri = parameters.get("redirect_uri").unwrap_or_default();
+            return redirect(&app, redirect_uri, parameters.get("state"), &Err(error));
+        }
+    };
+    let page = pages::Consent {
+        client_name: &client.name,
+        scopes: request.scopes.clone(),
+        redirect_uri: &request.redirect_uri,
+    };
+    let opened = app.store().open_consent(request.clone());
+    let Ok(form_token) = opened else {
+        let description = "too many sign-ins are open";
+        let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, description);
+        return redirect(
+            &app,
+            &request.redirect_uri,
+            request.state.as_deref(),
+            &Err(error),
+        );
+    };
+    page.render(form_token)
+}
+
+/// Answers `POST /consent`, the form of the page, with a redirect to the client (RFC 6749 §4.1.2).
+///
+/// Only the page itself may send it. The form's token shows that: another site cannot read the page,
+/// and what it submits carries its own `Origin`.
+pub(crate) async fn consent(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let origin = headers.get(header::ORIGIN);
+    if origin.is_some_and(|origin| origin != app.issuer.as_str()) {
+        return pages::error("This answer does not come from the sign-in page.");
+    }
+    let form = match Parameters::parse(&body) {
+        Ok(form) => form,
+        Err(error) => return pages::error(&error.description),
+    };
+    let form_token = form.get("form_token").unwrap_or_default();
+    let Some(request) = app.store().close_consent(form_token) else {
+        return pages::error("This page was answered before, or it waited for too long.");
+    };
+    let user = form.get("user").and_then(users::find);
+    let (redirect_uri, state) = (request.redirect_uri.clone(), request.state.clone());
+    let answer = match (form.get("decision"), user) {
+        (Some("allow"), Some(user)) => Ok(app.store().grant(request, user.id).into_inner()),
+        _ => Err(OAuthError::new(ErrorCode::AccessDenied, "the user said no")),
+    };
+    redirect(&app, &redirect_uri, state.as_deref(), &answer)
+}
+
+/// Finds out who asks and whether the browser may be sent there. If not, the error must stay on this
+/// side (RFC 6749 §4.1.2.1): redirecting to an address that anybody can put into a link would make
+/// this an open redirector.
+fn parse_client(app: &App, query: &str) -> Result<(Parameters, Client), OAuthError> {
+    let parameters = Parameters::parse(query.as_bytes())?;
+    let invalid = |description| OAuthError::new(ErrorCode::InvalidRequest, description);
+    let client_id = parameters.require("client_id")?;
+    let client = app.store().client(client_id).cloned();
+    let client = client.ok_or_else(|| invalid("The app is not registered here (client_id)."))?;
+    if !client.may_redirect_to(parameters.require("redirect_uri")?) {
+        return Err(invalid(
+            "The app did not register the address it wants you sent to (redirect_uri).",
+        ));
+    }
+    Ok((parameters, client))
+}
+
+impl AuthorizationRequest {
+    fn parse(app: &App, client: &Client, parameters: &Parameters) -> Result<Self, OAuthError> {
+        let invalid = |code, description: &str| Err(OAuthError::new(code, description));
+        if parameters.require("response_type")? != "code" {
+            return invalid(
+                ErrorCode::UnsupportedResponseType,
+                "response_type must be code",
+            );
+        }
+        // RFC 7636 §4.4.1. Without a method it would be `plain`, which protects nothing.
+        if parameters.get("code_challenge_method") != Some("S256") {
+            return invalid(
+                ErrorCode::InvalidRequest,
+                "code_challenge_method must be S256",
+            );
+        }
+        let Some(code_challenge) = Digest::parse(parameters.require("code_challenge")?) else {
+            return invalid(
+                ErrorCode::InvalidRequest,
+                "code_challenge is no SHA-256 hash",
+            );
+        };
+        if parameters.get("resource") != Some(app.resource.as_str()) {
+            let description = format!("resource must be {}", app.resource);
+            return invalid(ErrorCode::InvalidTarget, &description);
+        }
+        let scopes = match parameters.get("scope").map(Scopes::parse) {
+            None => Scopes::from(resource::BASIC_SCOPES),
+            Some(Ok(scopes)) => scopes,
+            Some(Err(unknown)) => {
+                return invalid(
+                    ErrorCode::InvalidScope,
+                    &format!("there is no scope {unknown}"),
+                );
+            }
+        };
+        Ok(Self {
+            client_id: client.id.clone(),
+            redirect_uri: parameters.require("redirect_uri")?.to_owned(),
+            state: parameters.get("state").map(str::to_owned),
+            code_challenge,
+            scopes,
+            resource: app.resource.clone(),
+        })
+    }
+}
+
+/// Sends the browser to the client with a code, or with an error (RFC 6749 §4.1.2). `iss` tells the
+/// client which server answered (RFC 9207 §2).
+///
+/// 303 makes the browser use `GET`: a 307 would repeat the form to the client (RFC 9700 §4.12).
+fn redirect(
+    app: &App,
+    redirect_uri: &str,
+    state: Option<&str>,
+    answer: &Result<String, OAuthError>,
+) -> Response {
+    let Ok(mut location) = Url::parse(redirect_uri) else {
+        return pages::error("The app wants you sent to an address that is none.");
+    };
+    {
+        let mut query = location.query_pairs_mut();
+        match answer {
+            Ok(code) => query.append_pair("code", code),
+            Err(error) => query
+                .append_pair("error", &error.code.to_string())
+                .append_pair("error_description", &error.description),
+        };
+        if let Some(state) = state {
+            query.append_pair("state", state);
+        }
+        query.append_pair("iss", &app.issuer);
+    }
+    let headers = [
+        (header::LOCATION, location.to_string()),
+        // The address has a secret in it.
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}

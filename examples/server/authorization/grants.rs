@@ -1,0 +1,157 @@
+//! The token endpoint: codes and refresh tokens in, access tokens out. And their revocation.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::super::App;
+use super::super::scope::Scopes;
+use super::super::store::{IssuedTokens, Store};
+use super::super::token::Digest;
+use super::client::{Client, GrantType, authenticate};
+use super::error::{ErrorCode, OAuthError, no_store};
+use super::parameters::Parameters;
+
+/// Lengths that a PKCE verifier may have (RFC 7636 §4.1).
+const VERIFIER_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
+
+/// Answers `POST /token` (RFC 6749 §3.2).
+pub(crate) async fn token(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, OAuthError> {
+    let form = Parameters::parse(&body)?;
+    let mut store = app.store();
+    let client = authenticate(&store, &headers, &form)?.clone();
+    let (grant_type, exchange): (_, Exchange) = match form.require("grant_type")? {
+        "authorization_code" => (GrantType::AuthorizationCode, exchange_code),
+        "refresh_token" => (GrantType::RefreshToken, exchange_refresh_token),
+        other => {
+            let description = format!("{other} is not supported");
+            return Err(OAuthError::new(
+                ErrorCode::UnsupportedGrantType,
+                description,
+            ));
+        }
+    };
+    if !client.grant_types.contains(&grant_type) {
+        let description = "the client is not registered for this grant type";
+        return Err(OAuthError::new(ErrorCode::UnauthorizedClient, description));
+    }
+    let (grant_id, scopes) = exchange(&app, &mut store, &client, &form)?;
+    let tokens = store.issue(&grant_id, scopes.clone(), app.token_lifetime);
+    Ok(no_store(Json(TokenResponse::new(
+        &app, &client, tokens, &scopes,
+    ))))
+}
+
+/// Answers `POST /revoke` (RFC 7009 §2): signing out. An unknown token is revoked already.
+pub(crate) async fn revoke(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, OAuthError> {
+    let form = Parameters::parse(&body)?;
+    let mut store = app.store();
+    let client = authenticate(&store, &headers, &form)?.clone();
+    store.revoke(form.require("token")?, &client.id);
+    Ok(StatusCode::OK.into_response())
+}
+
+/// How a grant type turns what the client has into a grant and scopes for the access token.
+type Exchange = fn(&App, &mut Store, &Client, &Parameters) -> Result<(String, Scopes), OAuthError>;
+
+/// RFC 6749 §4.1.3, with the verifier of RFC 7636 §4.6.
+fn exchange_code(
+    app: &App,
+    store: &mut Store,
+    client: &Client,
+    form: &Parameters,
+) -> Result<(String, Scopes), OAuthError> {
+    let (request, grant_id) = store
+        .redeem_code(form.require("code")?)
+        .ok_or_else(|| invalid_grant("the code is unknown, expired or was used before"))?;
+    if request.client_id != client.id {
+        return Err(invalid_grant("the code was issued to another client"));
+    }
+    if form.require("redirect_uri")? != request.redirect_uri {
+        return Err(invalid_grant(
+            "redirect_uri differs from the authorization request",
+        ));
+    }
+    let verifier = form.require("code_verifier")?;
+    if !VERIFIER_CHARS.contains(&verifier.len()) || Digest::of(verifier) != request.code_challenge {
+        return Err(invalid_grant("code_verifier does not fit code_challenge"));
+    }
+    check_target(app, form, &request.resource)?;
+    Ok((grant_id, request.scopes))
+}
+
+/// RFC 6749 §6, with the rotation of RFC 9700 §4.14.2: the presented token has had its use.
+fn exchange_refresh_token(
+    app: &App,
+    store: &mut Store,
+    client: &Client,
+    form: &Parameters,
+) -> Result<(String, Scopes), OAuthError> {
+    let presented = form.require("refresh_token")?;
+    let (grant_id, grant) = store
+        .refreshable(presented, &client.id)
+        .ok_or_else(|| invalid_grant("the refresh token is unknown, expired, revoked or used"))?;
+    check_target(app, form, &grant.resource)?;
+    let scopes = match form.get("scope").map(Scopes::parse) {
+        None => grant.scopes,
+        Some(Ok(fewer)) if grant.scopes.include(&fewer) => fewer,
+        Some(_) => {
+            let description = "a refresh cannot give more than the user granted";
+            return Err(OAuthError::new(ErrorCode::InvalidScope, description));
+        }
+    };
+    store.spend(presented);
+    Ok((grant_id, scopes))
+}
+
+/// Whether the tokens are asked for the resource that the user granted, and that is this server's
+/// (RFC 8707 §2.2).
+fn check_target(app: &App, form: &Parameters, granted: &str) -> Result<(), OAuthError> {
+    if form.get("resource") == Some(granted) && granted == app.resource {
+        return Ok(());
+    }
+    let description = format!("resource must be {}", app.resource);
+    Err(OAuthError::new(ErrorCode::InvalidTarget, description))
+}
+
+fn invalid_grant(description: &str) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidGrant, description)
+}
+
+/// The answer (RFC 6749 §5.1).
+#[derive(Serialize)]
+struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    scope: String,
+}
+
+impl TokenResponse {
+    fn new(app: &App, client: &Client, tokens: IssuedTokens, scopes: &Scopes) -> Self {
+        let may_refresh = client.grant_types.contains(&GrantType::RefreshToken);
+        Self {
+            access_token: tokens.access_token.into_inner(),
+            token_type: "Bearer",
+            expires_in: app.token_lifetime.as_secs(),
+            refresh_token: may_refresh.then(|| tokens.refresh_token.into_inner()),
+            scope: scopes.to_string(),
+        }
+    }
+}

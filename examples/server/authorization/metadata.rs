@@ -1,0 +1,59 @@
+//! What a client must know about the authorization server.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::super::scope::Scope;
+use super::super::{App, Registration};
+
+/// Answers `GET /.well-known/oauth-authorization-server` (RFC 8414 §3).
+pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<AuthorizationServerMetadata> {
+    let endpoint = |path: &str| format!("{}/{path}", app.issuer);
+    let (registration_endpoint, client_authentication): (_, &[_]) = match app.registration {
+        Registration::Dynamic => (
+            Some(endpoint("register")),
+            &["none", "client_secret_basic", "client_secret_post"],
+        ),
+        Registration::BeforehandOnly => (None, &["client_secret_basic"]),
+    };
+    Json(AuthorizationServerMetadata {
+        issuer: app.issuer.clone(),
+        authorization_endpoint: endpoint("authorize"),
+        token_endpoint: endpoint("token"),
+        registration_endpoint,
+        revocation_endpoint: endpoint("revoke"),
+        scopes_supported: Scope::ALL.map(Scope::name),
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
+        grant_types_supported: ["authorization_code", "refresh_token"],
+        token_endpoint_auth_methods_supported: client_authentication,
+        revocation_endpoint_auth_methods_supported: client_authentication,
+        code_challenge_methods_supported: ["S256"],
+        authorization_response_iss_parameter_supported: true,
+    })
+}
+
+/// The document (RFC 8414 §2).
+#[derive(Serialize)]
+pub(crate) struct AuthorizationServerMetadata {
+    /// Must be the URL from which the address of this document was made: clients compare.
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
+    revocation_endpoint: String,
+    scopes_supported: [&'static str; Scope::ALL.len()],
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: &'static [&'static str],
+    revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    /// MCP clients refuse a server that does not say this.
+    code_challenge_methods_supported: [&'static str; 1],
+    /// RFC 9207 §3: the authorization response carries `iss`.
+    authorization_response_iss_parameter_supported: bool,
+}

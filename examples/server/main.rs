@@ -1,0 +1,164 @@
+//! An MCP server to try the bridge with: tools, sign-in and all, on this machine alone.
+//!
+//! ```sh
+//! cargo run --example server
+//! ```
+//!
+//! Read `mod.rs` to see how a server offers MCP and OAuth; this file is its command line.
+
+#[path = "mod.rs"]
+mod server;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use mcp_bridge::secret::Secret;
+use oauth2::CsrfToken;
+use serde::Serialize;
+use server::{Options, PRE_REGISTERED_CLIENT_ID, Server};
+
+/// Where the secret of the one known client may come from.
+const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
+
+/// Where the bridge reads the secret of its client from.
+const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
+
+/// Length of a client secret that is made up here, in random bytes.
+const CLIENT_SECRET_BYTES: u32 = 32;
+
+/// An MCP server with OAuth sign-in, offline and without accounts, to try mcp-bridge with
+#[derive(Parser)]
+#[command(name = "server", version)]
+struct Arguments {
+    /// Port on the loopback interface; 0 takes a free one
+    #[arg(long, default_value_t = 3001)]
+    port: u16,
+
+    /// How long an access token is good for; a small number lets you watch the refresh
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    token_lifetime: u64,
+
+    /// Keep registrations and hashes of tokens in this file, over restarts
+    #[arg(long, value_name = "PATH")]
+    state_file: Option<PathBuf>,
+
+    /// Let no client register itself: the id and secret of the only one are printed.
+    /// Its secret is that of `EXAMPLE_CLIENT_SECRET`, or made up
+    #[arg(long)]
+    no_registration: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if error.kind() == io::ErrorKind::AddrInUse {
+                eprintln!("\nhint: choose another port with --port, or a free one with --port 0");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> io::Result<()> {
+    let client_secret = arguments.no_registration.then(client_secret);
+    let server = Server::start(Options {
+        port: arguments.port,
+        token_lifetime: Duration::from_secs(arguments.token_lifetime),
+        state_file: arguments.state_file,
+        client_secret: client_secret.clone(),
+    })
+    .await?;
+    print_what_to_try(server.url(), client_secret.as_ref())?;
+    tokio::signal::ctrl_c().await?;
+    server.stop().await;
+    Ok(())
+}
+
+fn client_secret() -> Secret<String> {
+    let given = env::var(CLIENT_SECRET_VARIABLE)
+        .ok()
+        .filter(|secret| !secret.is_empty());
+    given
+        .unwrap_or_else(|| CsrfToken::new_random_len(CLIENT_SECRET_BYTES).into_secret())
+        .into()
+}
+
+/// Says where the server is, and how to reach it from a terminal and from an app.
+fn print_what_to_try(url: &str, client_secret: Option<&Secret<String>>) -> io::Result<()> {
+    let stdout = io::stdout();
+    let (bold, plain) = if stdout.is_terminal() && env::var_os("NO_COLOR").is_none() {
+        ("\x1b[1m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    let entry = AppEntry::new(url, client_secret);
+    let mut out = stdout.lock();
+    writeln!(out, "MCP endpoint: {bold}{url}{plain}\n")?;
+    if let Some(secret) = client_secret {
+        writeln!(out, "Clients cannot register here. The one that is known:")?;
+        writeln!(out, "  client id      {PRE_REGISTERED_CLIENT_ID}")?;
+        writeln!(out, "  client secret  {}\n", secret.expose())?;
+    }
+    writeln!(
+        out,
+        "Try it in a terminal:\n  {bold}{}{plain}\n",
+        entry.shell_command()
+    )?;
+    writeln!(
+        out,
+        "Or in Cursor (~/.cursor/mcp.json) or Claude Desktop (claude_desktop_config.json):"
+    )?;
+    let config = BTreeMap::from([("mcpServers", BTreeMap::from([("example", entry)]))]);
+    writeln!(out, "{}\n", serde_json::to_string_pretty(&config)?)?;
+    writeln!(out, "Ctrl-C stops the server.")?;
+    out.flush()
+}
+
+/// How an app's configuration names a server, in the order in which people write it.
+#[derive(Serialize)]
+struct AppEntry<'a> {
+    command: &'static str,
+    args: Vec<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<&'static str, &'a str>,
+}
+
+impl<'a> AppEntry<'a> {
+    fn new(url: &'a str, client_secret: Option<&'a Secret<String>>) -> Self {
+        let mut entry = Self {
+            command: "mcp-bridge",
+            args: vec![url],
+            env: BTreeMap::new(),
+        };
+        if let Some(secret) = client_secret {
+            entry.args.extend(["--client-id", PRE_REGISTERED_CLIENT_ID]);
+            entry.env.insert(BRIDGE_SECRET_VARIABLE, secret.expose());
+        }
+        entry
+    }
+
+    fn shell_command(&self) -> String {
+        let variables = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value} "));
+        format!(
+            "{}{} {}",
+            variables.collect::<String>(),
+            self.command,
+            self.args.join(" ")
+        )
+    }
+}

@@ -1,0 +1,263 @@
+//! The MCP server: its tools.
+
+use std::time::Duration;
+
+use axum::http::request::Parts;
+use rmcp::handler::server::common::Extension;
+use rmcp::handler::server::tool::InputResponses;
+use rmcp::handler::server::wrapper::{Json, Parameters};
+use rmcp::model::{
+    CallToolResponse, CallToolResult, ContentBlock, ElicitRequest, ElicitRequestParams,
+    ElicitResult, ElicitationAction, ElicitationSchema, ErrorData, Implementation, InputRequest,
+    InputRequests, InputRequiredResult, ProgressNotificationParam, ServerCapabilities,
+    ServerConfig,
+};
+use rmcp::schemars::{self, JsonSchema};
+use rmcp::service::{RequestContext, RoleServer};
+use rmcp::{ServerHandler, tool, tool_handler, tool_router};
+use serde::{Deserialize, Serialize};
+
+use super::resource::Authorized;
+use super::scope::Scope;
+
+/// Name of the tool that needs [`Scope::Coffee`].
+pub(crate) const ORDER_COFFEE: &str = "order-coffee";
+
+/// Where the count-down may start at most.
+const MAX_COUNT: u8 = 50;
+
+/// Time between two numbers of the count-down.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long a person may think about an order.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// Key of the question and its answer in a multi-round request.
+const ORDER: &str = "order";
+
+/// The server has no state of its own: all that a tool knows is in the request.
+pub(crate) struct ExampleServer;
+
+#[tool_router]
+impl ExampleServer {
+    /// The data of the user that authorized this very request. The token check left it in the HTTP
+    /// request's extensions, so it is never a matter of the session, whose id is no proof of
+    /// anything (MCP, security best practices: Session Hijacking).
+    #[tool(
+        name = "get-user-data",
+        description = "Who is signed in: name, e-mail address and what the app may do",
+        annotations(read_only_hint = true)
+    )]
+    async fn get_user_data(
+        &self,
+        Extension(http): Extension<Parts>,
+    ) -> Result<Json<UserData>, ErrorData> {
+        let Authorized {
+            user,
+            client_name,
+            scopes,
+        } = authorized(&http)?;
+        Ok(Json(UserData {
+            id: user.id.to_owned(),
+            name: user.name.to_owned(),
+            email: user.email.to_owned(),
+            favourite_coffee: user.favourite_coffee.to_owned(),
+            app: client_name,
+            scopes: scopes.iter().map(|scope| scope.name().to_owned()).collect(),
+        }))
+    }
+
+    /// The simplest tool there is.
+    #[tool(
+        name = "echo",
+        description = "Returns the text it is given",
+        annotations(read_only_hint = true)
+    )]
+    async fn echo(&self, Parameters(Echo { text }): Parameters<Echo>) -> String {
+        text
+    }
+
+    /// Takes a while and says how far it is (MCP, utilities: Progress). Ends early if the client
+    /// cancels the request (MCP, utilities: Cancellation).
+    #[tool(
+        name = "count-down",
+        description = "Counts down to zero and reports progress on the way",
+        annotations(read_only_hint = true)
+    )]
+    async fn count_down(
+        &self,
+        Parameters(CountDown { from }): Parameters<CountDown>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<String, ErrorData> {
+        if from > MAX_COUNT {
+            let text = format!("counting from {from} takes too long, {MAX_COUNT} is the most");
+            return Err(ErrorData::invalid_params(text, None));
+        }
+        for passed in 0..from {
+            // Only a client that sent a progress token wants to know.
+            if let Some(token) = context.meta.get_progress_token() {
+                let progress = ProgressNotificationParam::new(token, f64::from(passed))
+                    .with_total(f64::from(from))
+                    .with_message(format!("{} …", from - passed));
+                // A client that is gone has cancelled, which the next lines see.
+                let _ = context.peer.notify_progress(progress).await;
+            }
+            tokio::select! {
+                () = context.ct.cancelled() => {
+                    return Err(ErrorData::internal_error("cancelled", None));
+                }
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+        Ok("Lift-off!".to_owned())
+    }
+
+    /// Asks the user something while the call is under way (MCP, client features: Elicitation), and
+    /// needs a scope that a first sign-in does not ask for.
+    #[tool(
+        name = "order-coffee",
+        description = "Orders a coffee for the user, who is asked which one",
+        annotations(read_only_hint = false, destructive_hint = false)
+    )]
+    async fn order_coffee(
+        &self,
+        Extension(http): Extension<Parts>,
+        InputResponses(answers): InputResponses,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Authorized { user, scopes, .. } = authorized(&http)?;
+        // The HTTP check lets the client ask for the scope. This one is the lock: it does not
+        // depend on what the check could read from the body.
+        if !scopes.iter().any(|scope| scope == Scope::Coffee) {
+            return Err(ErrorData::invalid_request(
+                "the scope coffee is needed",
+                None,
+            ));
+        }
+        let question = question(user.name)?;
+        let asks_in_rounds = context
+            .protocol_version()
+            .is_some_and(|v| !v.has_initialize());
+        let answer = match answers {
+            Some(answers) => given_answer(&answers)?,
+            // From 2026-07-28 on a server cannot send requests: the result says what is missing,
+            // and the client calls again with the answer.
+            None if asks_in_rounds => {
+                let question = InputRequest::Elicitation(ElicitRequest::new(question));
+                let questions = InputRequests::from([(ORDER.to_owned(), question)]);
+                return Ok(InputRequiredResult::from_input_requests(questions).into());
+            }
+            None if context.peer.supported_elicitation_modes().is_empty() => {
+                let text = "This app cannot ask you anything, so there is no coffee.";
+                return Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into());
+            }
+            None => context
+                .peer
+                .create_elicitation_with_timeout(question, Some(ANSWER_LIMIT))
+                .await
+                .map_err(|error| ErrorData::internal_error(error.to_string(), None))?,
+        };
+        let text = match answer.action {
+            ElicitationAction::Accept => confirmation(user.name, answer)?,
+            _ => "No coffee, then.".to_owned(),
+        };
+        Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
+    }
+}
+
+#[tool_handler]
+impl ServerHandler for ExampleServer {
+    fn get_info(&self) -> ServerConfig {
+        let version = env!("CARGO_PKG_VERSION");
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("mcp-bridge-example", version))
+            .with_instructions("Call get-user-data to see who is signed in.")
+    }
+}
+
+/// Arguments of `echo`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "schemars")]
+struct Echo {
+    /// What to return.
+    text: String,
+}
+
+/// Arguments of `count-down`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "schemars")]
+struct CountDown {
+    /// Where to start, at most 50.
+    #[serde(default = "ten")]
+    #[schemars(range(max = MAX_COUNT))]
+    from: u8,
+}
+
+/// Result of `get-user-data`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "schemars")]
+struct UserData {
+    /// Account id.
+    id: String,
+    /// Full name.
+    name: String,
+    /// E-mail address.
+    email: String,
+    /// What to order if nobody says otherwise.
+    favourite_coffee: String,
+    /// Name of the app that asks.
+    app: String,
+    /// What the user allowed the app.
+    scopes: Vec<String>,
+}
+
+/// What the user is asked for.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "schemars")]
+struct CoffeeOrder {
+    /// Espresso, filter, cappuccino …
+    coffee: String,
+    /// Number of lumps of sugar.
+    #[serde(default)]
+    sugar: u8,
+}
+
+fn ten() -> u8 {
+    10
+}
+
+fn authorized(http: &Parts) -> Result<Authorized, ErrorData> {
+    let authorized = http.extensions.get::<Authorized>().cloned();
+    // Cannot happen as long as the check stands before the service.
+    authorized.ok_or_else(|| ErrorData::internal_error("the request is not authorized", None))
+}
+
+fn question(name: &str) -> Result<ElicitRequestParams, ErrorData> {
+    let requested_schema = ElicitationSchema::from_type::<CoffeeOrder>()
+        .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+    Ok(ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message: format!("Which coffee would you like, {name}?"),
+        requested_schema,
+    })
+}
+
+fn given_answer(answers: &rmcp::model::InputResponses) -> Result<ElicitResult, ErrorData> {
+    let answer = answers.get(ORDER).cloned().unwrap_or_default();
+    serde_json::from_value(answer).map_err(|error| invalid_answer(&error))
+}
+
+fn confirmation(name: &str, answer: ElicitResult) -> Result<String, ErrorData> {
+    let order = serde_json::from_value(answer.content.unwrap_or_default());
+    let CoffeeOrder { coffee, sugar } = order.map_err(|error| invalid_answer(&error))?;
+    Ok(format!(
+        "One {coffee} for {name} is on its way, with {sugar} lumps of sugar."
+    ))
+}
+
+fn invalid_answer(error: &serde_json::Error) -> ErrorData {
+    ErrorData::invalid_params(
+        format!("the answer does not fit the question: {error}"),
+        None,
+    )
+}

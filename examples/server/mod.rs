@@ -1,0 +1,236 @@
+//! An MCP server that protects itself with OAuth, complete and offline.
+//!
+//! Three roles live in this one process. In a real deployment the third is usually a product
+//! (your identity provider), and you write only the first two:
+//!
+//! ```text
+//!   MCP server            mcp.rs            tools; learns from each request who authorized it
+//!   resource server       resource.rs       points to the authorization server, checks tokens
+//!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
+//! ```
+//!
+//! Read `router` below first: it is the whole server at a glance. `store.rs` remembers clients and
+//! tokens, `users.rs` has the people who can sign in, `pages.rs` what they see.
+
+mod authorization;
+mod listener;
+mod mcp;
+mod pages;
+mod resource;
+mod scope;
+mod sessions;
+mod store;
+mod token;
+mod users;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use mcp_bridge::secret::Secret;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use listener::LoopbackListener;
+use sessions::Sessions;
+use store::Store;
+
+/// The `client_id` of the client that is known without registration, see [`Options::client_secret`].
+pub(crate) const PRE_REGISTERED_CLIENT_ID: &str = "example-client";
+
+/// How long open requests may take to end when the server stops; then they are cut off.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Largest form, registration or JSON-RPC message that is read, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What whoever starts the server may choose.
+pub(crate) struct Options {
+    /// TCP port on the loopback interface; 0 takes a free one.
+    pub(crate) port: u16,
+    /// How long an access token is good for. Zero makes every token expired at birth.
+    pub(crate) token_lifetime: Duration,
+    /// Where clients and (hashes of) tokens are kept over a restart; `None` keeps them in memory.
+    pub(crate) state_file: Option<PathBuf>,
+    /// With a secret here, clients cannot register: there is one, [`PRE_REGISTERED_CLIENT_ID`], and
+    /// this is its secret.
+    pub(crate) client_secret: Option<Secret<String>>,
+}
+
+/// A running server. Dropping it stops it without waiting; [`Server::stop`] waits.
+pub(crate) struct Server {
+    url: String,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Opens the port and serves in a task of the current tokio runtime.
+    ///
+    /// Fails if the port is taken, or if the state file is there and cannot be read.
+    pub(crate) async fn start(options: Options) -> io::Result<Self> {
+        let listener = LoopbackListener::bind(options.port).await?;
+        let origin = format!("http://localhost:{}", listener.port()?);
+        let app = Arc::new(App::new(origin, options)?);
+        let url = app.resource.clone();
+
+        let config = mcp_config(&app);
+        let sessions = config.cancellation_token.clone();
+        let (stop, stopped) = oneshot::channel();
+        let serve =
+            axum::serve(listener, router(&app, config)).with_graceful_shutdown(async move {
+                // An error means that `Server` was dropped: stop as well.
+                let _ = stopped.await;
+                // Ends the event streams, which would otherwise stay open for as long as clients listen.
+                sessions.cancel();
+            });
+        let task = tokio::spawn(async move { serve.await });
+        Ok(Self { url, stop, task })
+    }
+
+    /// The URL of the MCP endpoint, such as `http://localhost:3001/mcp`.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops listening, gives open requests a moment to end, and closes the port.
+    pub(crate) async fn stop(self) {
+        let Self { stop, mut task, .. } = self;
+        drop(stop);
+        if tokio::time::timeout(SHUTDOWN_LIMIT, &mut task)
+            .await
+            .is_err()
+        {
+            task.abort();
+        }
+    }
+}
+
+/// What the request handlers share.
+struct App {
+    /// Identifier of the authorization server and prefix of its endpoints (RFC 8414 §2).
+    issuer: String,
+    /// Identifier of the protected resource: the URL of the MCP endpoint (RFC 8707 §2).
+    resource: String,
+    /// How long an access token is good for.
+    token_lifetime: Duration,
+    /// Whether clients may register themselves (RFC 7591).
+    registration: Registration,
+    sessions: Sessions,
+    store: Mutex<Store>,
+}
+
+/// How clients become known to the authorization server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Registration {
+    /// They register themselves (RFC 7591).
+    Dynamic,
+    /// Somebody registered them by hand.
+    BeforehandOnly,
+}
+
+impl App {
+    fn new(issuer: String, options: Options) -> io::Result<Self> {
+        let mut store = match options.state_file {
+            Some(path) => Store::open(path)?,
+            None => Store::default(),
+        };
+        let registration = match &options.client_secret {
+            Some(secret) => {
+                store.pre_register(authorization::pre_registered_client(secret.expose()));
+                Registration::BeforehandOnly
+            }
+            None => Registration::Dynamic,
+        };
+        Ok(Self {
+            resource: format!("{issuer}/mcp"),
+            issuer,
+            token_lifetime: options.token_lifetime,
+            registration,
+            sessions: Sessions::default(),
+            store: Mutex::new(store),
+        })
+    }
+
+    /// The store, for a moment: the guard must not live across an `await`.
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every route of the server.
+fn router(app: &Arc<App>, config: StreamableHttpServerConfig) -> Router {
+    let mcp = StreamableHttpService::new(
+        || Ok(mcp::ExampleServer),
+        Arc::new(LocalSessionManager::default()),
+        config,
+    );
+    let protected = Router::new()
+        .route_service("/mcp", mcp)
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            resource::require_token,
+        ));
+
+    let mut open = Router::new()
+        .route(
+            "/.well-known/oauth-protected-resource/mcp",
+            get(resource::metadata),
+        )
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(authorization::metadata),
+        )
+        .route("/authorize", get(authorization::authorize))
+        .route("/consent", post(authorization::consent))
+        .route("/token", post(authorization::token))
+        .route("/revoke", post(authorization::revoke));
+    if app.registration == Registration::Dynamic {
+        open = open.route("/register", post(authorization::register));
+    }
+
+    protected
+        .merge(open)
+        .with_state(app.clone())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(require_loopback_host))
+}
+
+fn mcp_config(app: &App) -> StreamableHttpServerConfig {
+    // rmcp checks `Host` by itself. `Origin` must be asked for: a page of another origin has no
+    // business here (MCP, transports: Security Warning).
+    StreamableHttpServerConfig::default()
+        .with_allowed_origins([app.issuer.clone()])
+        .with_max_request_body_bytes(MAX_BODY_BYTES)
+}
+
+/// Refuses requests that came here under another name than this machine's.
+///
+/// A web page can point its own host name at 127.0.0.1 (DNS rebinding) and would then read and
+/// submit the consent form as if it were its own. A server on the internet with `https` does not
+/// need this: its certificate does it.
+async fn require_loopback_host(request: Request, next: Next) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
+    let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
+    match url {
+        Some(url) if mcp_bridge::http::is_loopback(&url) => next.run(request).await,
+        _ => (
+            StatusCode::FORBIDDEN,
+            "this server answers on loopback names only",
+        )
+            .into_response(),
+    }
+}

@@ -1,0 +1,159 @@
+//! What the user sees. No script, nothing from elsewhere, and every value escaped.
+
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::authorization::no_store;
+use super::scope::Scopes;
+use super::token::Token;
+use super::users::{USERS, User};
+
+const LAYOUT: &str = include_str!("pages/layout.html");
+const STYLE: &str = include_str!("pages/style.css");
+const CONSENT: &str = include_str!("pages/consent.html");
+const ACCOUNT: &str = include_str!("pages/account.html");
+const SCOPE: &str = include_str!("pages/scope.html");
+const ERROR: &str = include_str!("pages/error.html");
+
+/// The page may be shown in no frame (so that no other page can get the click), may load nothing and
+/// run nothing. `form-action` is not restricted: browsers apply it to redirects too, and the form's
+/// answer redirects to the client.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The page that asks who the user is and whether the app may have what it wants.
+pub(crate) struct Consent<'a> {
+    /// The name that the client gave itself.
+    pub(crate) client_name: &'a str,
+    /// What it wants to be allowed.
+    pub(crate) scopes: Scopes,
+    /// Where the browser goes with the answer: the one thing about the client that is certain.
+    pub(crate) redirect_uri: &'a str,
+}
+
+impl Consent<'_> {
+    /// The page. `form_token` comes back with the answer.
+    pub(crate) fn render(&self, form_token: Token) -> Response {
+        let accounts = USERS
+            .iter()
+            .enumerate()
+            .map(|(n, user)| account(n, user))
+            .collect();
+        let scopes = self
+            .scopes
+            .iter()
+            .map(|scope| {
+                let values = [
+                    ("name", Markup::text(scope.name())),
+                    ("description", Markup::text(scope.description())),
+                ];
+                fill(SCOPE, &values)
+            })
+            .collect();
+        let values = [
+            ("client_name", Markup::text(self.client_name)),
+            ("scopes", Markup(scopes)),
+            ("accounts", Markup(accounts)),
+            ("redirect_uri", Markup::text(self.redirect_uri)),
+            ("form_token", Markup::text(&form_token.into_inner())),
+        ];
+        page(StatusCode::OK, "Sign in", fill(CONSENT, &values))
+    }
+}
+
+/// A page for an error that must not be sent to the client, or has no client to go to.
+pub(crate) fn error(description: &str) -> Response {
+    let content = fill(ERROR, &[("description", Markup::text(description))]);
+    page(StatusCode::BAD_REQUEST, "This did not work", content)
+}
+
+fn account(index: usize, user: &User) -> String {
+    let initials: String = user
+        .name
+        .split(' ')
+        .filter_map(|word| word.chars().next())
+        .collect();
+    let values = [
+        ("id", Markup::text(user.id)),
+        ("initials", Markup(initials)),
+        ("name", Markup::text(user.name)),
+        ("email", Markup::text(user.email)),
+        (
+            "checked",
+            Markup(if index == 0 { "checked" } else { "" }.to_owned()),
+        ),
+    ];
+    fill(ACCOUNT, &values)
+}
+
+fn page(status: StatusCode, title: &str, content: String) -> Response {
+    let values = [
+        ("title", Markup::text(title)),
+        ("style", Markup(STYLE.to_owned())),
+        ("content", Markup(content)),
+    ];
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        // For the form: with `no-referrer` a browser would send `Origin: null`.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    (status, headers, no_store(Html(fill(LAYOUT, &values)))).into_response()
+}
+
+/// Text that is HTML already.
+struct Markup(String);
+
+impl Markup {
+    /// Escapes text for an element's content and for a quoted attribute.
+    fn text(text: &str) -> Self {
+        let mut escaped = String::with_capacity(text.len());
+        for character in text.chars() {
+            match character {
+                '&' => escaped.push_str("&amp;"),
+                '<' => escaped.push_str("&lt;"),
+                '>' => escaped.push_str("&gt;"),
+                '"' => escaped.push_str("&quot;"),
+                '\'' => escaped.push_str("&#39;"),
+                other => escaped.push(other),
+            }
+        }
+        Self(escaped)
+    }
+}
+
+/// Replaces each `{{name}}` in the template by its value, in one pass, so that braces in a value
+/// mean nothing.
+fn fill(template: &str, values: &[(&str, Markup)]) -> String {
+    let mut pieces = template.split("{{");
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once("}}").unwrap_or((piece, ""));
+        let value = values.iter().find(|(known, _)| *known == name);
+        debug_assert!(
+            value.is_some(),
+            "the template names a value that is not there: {name}"
+        );
+        filled.extend(value.map(|(_, markup)| markup.0.as_str()));
+        filled.push_str(rest);
+    }
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped_and_never_expanded_again() {
+        let values = [
+            ("a", Markup::text(r#"<b title="{{b}}">'&"#)),
+            ("b", Markup::text("no")),
+        ];
+        assert_eq!(
+            fill("<p>{{a}}</p>", &values),
+            "<p>&lt;b title=&quot;{{b}}&quot;&gt;&#39;&amp;</p>"
+        );
+    }
+}

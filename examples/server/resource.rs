@@ -1,0 +1,198 @@
+//! The resource server: says who issues tokens for it, and lets nobody in without one.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::scope::{Scope, Scopes};
+use super::users::{self, User};
+use super::{App, MAX_BODY_BYTES};
+
+/// The scopes that are needed for anything at all.
+pub(crate) const BASIC_SCOPES: [Scope; 1] = [Scope::Profile];
+
+/// Who authorized a request. The check puts it into the request's extensions, for the tools to find.
+#[derive(Clone)]
+pub(crate) struct Authorized {
+    /// In whose name the client acts.
+    pub(crate) user: &'static User,
+    /// Name of the client, as it gave it itself.
+    pub(crate) client_name: String,
+    /// What the user allowed.
+    pub(crate) scopes: Scopes,
+}
+
+/// Answers `GET /.well-known/oauth-protected-resource/mcp` (RFC 9728 §3): the path of the resource
+/// comes after the well-known one.
+pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<ProtectedResourceMetadata> {
+    Json(ProtectedResourceMetadata {
+        resource: app.resource.clone(),
+        resource_name: "MCP example server",
+        authorization_servers: [app.issuer.clone()],
+        scopes_supported: Scope::ALL.map(Scope::name),
+        bearer_methods_supported: ["header"],
+    })
+}
+
+/// The document (RFC 9728 §2).
+#[derive(Serialize)]
+pub(crate) struct ProtectedResourceMetadata {
+    /// Must be the URL that the client wanted to reach: clients compare.
+    resource: String,
+    resource_name: &'static str,
+    authorization_servers: [String; 1],
+    scopes_supported: [&'static str; Scope::ALL.len()],
+    bearer_methods_supported: [&'static str; 1],
+}
+
+/// Lets a request through to the MCP server if its access token is good for it (RFC 6750 §2.1 and
+/// §3.1), with the user it stands for.
+pub(crate) async fn require_token(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let authorized = match check_token(&app, request.headers()) {
+        Ok(authorized) => authorized,
+        Err(refusal) => return refusal.response(&app),
+    };
+    let (mut request, needed) = match needed_scopes(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    if !authorized.scopes.include(&needed) {
+        // What is there already stays in the list: the client will ask for exactly these.
+        let scopes = authorized.scopes.union(&needed);
+        return Refusal::InsufficientScope(scopes).response(&app);
+    }
+    let session = session_id(request.headers());
+    if session.is_some_and(|id| !app.sessions.belongs_to(id, authorized.user.id)) {
+        return (StatusCode::NOT_FOUND, "this session does not exist").into_response();
+    }
+
+    let user = authorized.user;
+    request.extensions_mut().insert(authorized);
+    let response = next.run(request).await;
+    if let Some(id) = session_id(response.headers()) {
+        app.sessions.opened(id, user.id);
+    }
+    response
+}
+
+/// Why a request is not let through (RFC 6750 §3.1).
+enum Refusal {
+    /// There is no token. That is not an error yet, so the answer names none.
+    NoToken,
+    /// There is one, but it is not good here and now.
+    InvalidToken(&'static str),
+    /// It is good, but not for this. These are the scopes that would do.
+    InsufficientScope(Scopes),
+}
+
+fn check_token(app: &App, headers: &HeaderMap) -> Result<Authorized, Refusal> {
+    let presented = bearer_token(headers).ok_or(Refusal::NoToken)?;
+    let store = app.store();
+    let (token, grant) = store
+        .access_token(presented)
+        .ok_or(Refusal::InvalidToken("the token is not known here"))?;
+    if token.expires_at <= SystemTime::now() {
+        return Err(Refusal::InvalidToken("the token has expired"));
+    }
+    // A token that was made for another server must not work here, and the other way round
+    // (RFC 8707 §2; MCP, authorization: Token Handling).
+    if grant.resource != app.resource {
+        return Err(Refusal::InvalidToken("the token is for another resource"));
+    }
+    let user = users::find(&grant.user_id).ok_or(Refusal::InvalidToken("the account is gone"))?;
+    let client = store.client(&grant.client_id);
+    let client = client.ok_or(Refusal::InvalidToken("the client is gone"))?;
+    Ok(Authorized {
+        user,
+        client_name: client.name.clone(),
+        scopes: token.scopes.clone(),
+    })
+}
+
+/// The token of `Authorization: Bearer`. The scheme's name has no case (RFC 9110 §11.1).
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}
+
+/// Which scopes a request needs: for a tool call that depends on the tool, so the body is looked at
+/// before rmcp gets it.
+async fn needed_scopes(request: Request) -> Result<(Request, Scopes), Response> {
+    if request.method() != Method::POST {
+        return Ok((request, Scopes::from(BASIC_SCOPES)));
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+    };
+    let called = serde_json::from_slice::<ToolCall>(&bytes)
+        .ok()
+        .map(|call| call.params.name);
+    let needed = match called.as_deref() {
+        Some(super::mcp::ORDER_COFFEE) => Scopes::from([Scope::Profile, Scope::Coffee]),
+        Some(_) | None => Scopes::from(BASIC_SCOPES),
+    };
+    Ok((Request::from_parts(parts, Body::from(bytes)), needed))
+}
+
+/// As much of a `tools/call` request as must be known; other messages do not have this shape or name
+/// no tool.
+#[derive(Deserialize)]
+struct ToolCall {
+    params: ToolCallParams,
+}
+
+#[derive(Deserialize)]
+struct ToolCallParams {
+    name: String,
+}
+
+fn session_id(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(HeaderName::from_static("mcp-session-id"))?
+        .to_str()
+        .ok()
+}
+
+impl Refusal {
+    /// The answer with its challenge: the client learns where to find out about tokens (RFC 9728
+    /// §5.1) and which scopes to ask for (RFC 6750 §3).
+    fn response(&self, app: &App) -> Response {
+        let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", app.issuer);
+        let basic = Scopes::from(BASIC_SCOPES);
+        let (status, error, scope) = match self {
+            Self::NoToken => (StatusCode::UNAUTHORIZED, String::new(), &basic),
+            Self::InvalidToken(reason) => (
+                StatusCode::UNAUTHORIZED,
+                format!(r#"error="invalid_token", error_description="{reason}", "#),
+                &basic,
+            ),
+            Self::InsufficientScope(scopes) => (
+                StatusCode::FORBIDDEN,
+                r#"error="insufficient_scope", error_description="the user must allow more", "#
+                    .to_owned(),
+                scopes,
+            ),
+        };
+        let challenge = format!(r#"Bearer {error}scope="{scope}", resource_metadata="{metadata}""#);
+        let mut response = status.into_response();
+        if let Ok(value) = HeaderValue::from_str(&challenge) {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,275 @@
+//! The `WWW-Authenticate` header (RFC 9110 §11.6.1, RFC 6750 §3, RFC 9728 §5.1).
+
+use reqwest::header::HeaderValue;
+
+/// What the Bearer challenge of a refused request says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct BearerChallenge {
+    /// Where the protected resource metadata lies (RFC 9728 §5.1).
+    pub(super) resource_metadata: Option<String>,
+    /// The scopes that the request needs (RFC 6750 §3).
+    pub(super) scope: Option<String>,
+    /// The error code (RFC 6750 §3.1).
+    pub(super) error: Option<String>,
+}
+
+impl BearerChallenge {
+    /// The Bearer challenge among all challenges of all header lines; an empty one when there is none.
+    ///
+    /// A challenge that names the metadata goes before one that does not.
+    pub(super) fn find(headers: &[HeaderValue]) -> Self {
+        let mut bearer = headers
+            .iter()
+            .flat_map(|header| challenges(&String::from_utf8_lossy(header.as_bytes())))
+            .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"))
+            .map(Challenge::into_bearer)
+            .collect::<Vec<_>>();
+        let best = bearer
+            .iter()
+            .position(|challenge| challenge.resource_metadata.is_some())
+            .unwrap_or(0);
+        if bearer.is_empty() {
+            return Self::default();
+        }
+        bearer.swap_remove(best)
+    }
+
+    /// Whether the token was fine but allows too little (RFC 6750 §3.1).
+    pub(super) fn wants_more_scope(&self) -> bool {
+        self.error.as_deref() == Some("insufficient_scope")
+    }
+}
+
+/// One challenge of any scheme.
+#[derive(Debug)]
+struct Challenge {
+    scheme: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    /// A parameter that occurs twice counts once: the first.
+    fn into_bearer(self) -> BearerChallenge {
+        let value = |wanted: &str| {
+            self.parameters
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| value.clone())
+                .filter(|value| !value.is_empty())
+        };
+        BearerChallenge {
+            resource_metadata: value("resource_metadata"),
+            scope: value("scope"),
+            error: value("error"),
+        }
+    }
+}
+
+/// The challenges of one header line. What does not follow the grammar is skipped up to the next comma.
+fn challenges(line: &str) -> Vec<Challenge> {
+    let mut found: Vec<Challenge> = Vec::new();
+    let mut rest = Scanner { rest: line };
+    while !rest.is_empty() {
+        rest.skip_separators();
+        let Some(token) = rest.token() else {
+            rest.skip_to_comma();
+            continue;
+        };
+        // `name = value` belongs to the challenge before; a token alone opens the next challenge.
+        match (rest.parameter_value(), found.last_mut()) {
+            (Some(value), Some(challenge)) => challenge.parameters.push((token.into(), value)),
+            (Some(_), None) => {}
+            (None, _) => {
+                rest.skip_token68();
+                found.push(Challenge {
+                    scheme: token.into(),
+                    parameters: Vec::new(),
+                });
+            }
+        }
+    }
+    found
+}
+
+struct Scanner<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Scanner<'a> {
+    fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn skip_separators(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\t', ',']);
+    }
+
+    fn skip_to_comma(&mut self) {
+        self.rest = self.rest.find(',').map_or("", |at| &self.rest[at..]);
+    }
+
+    fn token(&mut self) -> Option<&'a str> {
+        let end = self
+            .rest
+            .find(|c: char| !is_token_char(c))
+            .unwrap_or(self.rest.len());
+        let (token, rest) = self.rest.split_at(end);
+        if token.is_empty() {
+            return None;
+        }
+        self.rest = rest;
+        Some(token)
+    }
+
+    /// `= value` with white space around the sign, the value a token or a quoted string.
+    fn parameter_value(&mut self) -> Option<String> {
+        let after = self
+            .rest
+            .trim_start_matches([' ', '\t'])
+            .strip_prefix('=')?;
+        // `==` is the padding of a token68, not a parameter.
+        if after.starts_with('=') {
+            return None;
+        }
+        let after = after.trim_start_matches([' ', '\t']);
+        if let Some(quoted) = after.strip_prefix('"') {
+            return Some(self.quoted(quoted));
+        }
+        // Servers send URLs without quotes; up to the comma there is no doubt what is meant.
+        let end = after.find([',', ' ', '\t']).unwrap_or(after.len());
+        let (value, rest) = after.split_at(end);
+        self.rest = rest;
+        Some(value.into())
+    }
+
+    fn quoted(&mut self, text: &'a str) -> String {
+        let mut value = String::new();
+        let mut characters = text.char_indices();
+        while let Some((at, c)) = characters.next() {
+            match c {
+                '"' => {
+                    self.rest = &text[at + 1..];
+                    return value;
+                }
+                '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+                _ => value.push(c),
+            }
+        }
+        self.rest = "";
+        value
+    }
+
+    /// The single blob that some schemes carry instead of parameters (`Negotiate YII=`).
+    fn skip_token68(&mut self) {
+        let after = self.rest.trim_start_matches([' ', '\t']);
+        let end = after
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "-._~+/=".contains(c)))
+            .unwrap_or(after.len());
+        let (blob, rest) = after.split_at(end);
+        let ends_here = matches!(
+            rest.trim_start_matches([' ', '\t']).chars().next(),
+            None | Some(',')
+        );
+        // Inside `realm=x` the sign is no padding.
+        if ends_here && !blob.trim_end_matches('=').contains('=') {
+            self.rest = rest;
+        }
+    }
+}
+
+fn is_token_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(lines: &[&str]) -> BearerChallenge {
+        let headers: Vec<_> = lines
+            .iter()
+            .map(|line| HeaderValue::from_bytes(line.as_bytes()).unwrap())
+            .collect();
+        BearerChallenge::find(&headers)
+    }
+
+    fn check(lines: &[&str], metadata: Option<&str>, scope: Option<&str>, error: Option<&str>) {
+        let expected = BearerChallenge {
+            resource_metadata: metadata.map(Into::into),
+            scope: scope.map(Into::into),
+            error: error.map(Into::into),
+        };
+        assert_eq!(find(lines), expected, "{lines:?}");
+    }
+
+    /// A-2
+    #[test]
+    fn the_whole_grammar_of_challenges_is_read() {
+        check(&[], None, None, None);
+        check(&["Bearer"], None, None, None);
+        check(&["bearer scope=files"], None, Some("files"), None);
+        check(&[r#"BEARER SCOPE = "a b""#], None, Some("a b"), None);
+        check(
+            &[r#"Bearer realm="x", error="invalid_token", resource_metadata="https://x/p""#],
+            Some("https://x/p"),
+            None,
+            Some("invalid_token"),
+        );
+        check(
+            &[r#"Basic realm="scope=wrong", Bearer scope="right", Digest scope="other""#],
+            None,
+            Some("right"),
+            None,
+        );
+        check(
+            &[r"Negotiate YIIabc==, Bearer scope=right"],
+            None,
+            Some("right"),
+            None,
+        );
+        check(
+            &[r#"Basic realm="x""#, r#"Bearer scope="second line""#],
+            None,
+            Some("second line"),
+            None,
+        );
+        check(
+            &[r#"Bearer error_description="needs scope=admin, or \"x\"", scope="read""#],
+            None,
+            Some("read"),
+            None,
+        );
+        check(
+            &[r#"Bearer x_error="no", error="yes""#],
+            None,
+            None,
+            Some("yes"),
+        );
+        check(
+            &["Bearer resource_metadata=https://x/.well-known/a?b=c, scope=s"],
+            Some("https://x/.well-known/a?b=c"),
+            Some("s"),
+            None,
+        );
+        check(
+            &[r#"Bearer realm="one", Bearer resource_metadata="https://x/p""#],
+            Some("https://x/p"),
+            None,
+            None,
+        );
+        check(&[r#",, ,Bearer , scope="x","#], None, Some("x"), None);
+        check(
+            &[r#"Bearer scope="unterminated"#],
+            None,
+            Some("unterminated"),
+            None,
+        );
+        check(
+            &[r#"(broken) "x", Bearer scope=ok"#],
+            None,
+            Some("ok"),
+            None,
+        );
+        check(&[r#"Bearer scope="""#], None, None, None);
+    }
+}

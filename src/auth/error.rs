@@ -1,0 +1,251 @@
+//! What can go wrong when a token is wanted, told so that someone can act on it.
+
+use std::time::Duration;
+
+use url::Url;
+
+/// Why there is no token.
+///
+/// The error is cloned: everyone who waited for one sign-in gets its outcome. No variant carries a secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuthError {
+    /// A person has to sign in, and this caller must not ask for it.
+    #[error("the server wants a sign-in")]
+    SignInRequired {
+        /// The page of the sign-in that is under way, if there is one.
+        url: Option<Url>,
+    },
+    /// The authorization server or the person said no (RFC 6749 §4.1.2.1).
+    #[error("the sign-in was refused: {reason}")]
+    Denied {
+        /// The error code and its description, without control characters.
+        reason: String,
+    },
+    /// Nobody finished the sign-in in time.
+    #[error("nobody finished the sign-in within {} s", limit.as_secs())]
+    TimedOut {
+        /// How long the sign-in was open.
+        limit: Duration,
+        /// The page that was waiting.
+        url: Option<Url>,
+    },
+    /// The authorization server can't be reached or is overloaded. What is stored was kept.
+    #[error("the authorization server can't be reached for now: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+        /// When it makes sense to ask again.
+        retry_after: Duration,
+    },
+    /// The MCP server refused a token that had just been obtained; another one would not help.
+    #[error("the server refused a token that its own authorization server had just issued")]
+    FreshTokenRefused,
+    /// The token lacks a scope, and asking for it did not bring it (RFC 6750 §3.1).
+    #[error("the server wants the scope `{scope}`, which the sign-in did not grant")]
+    InsufficientScope {
+        /// What the server asked for.
+        scope: String,
+    },
+    /// The server forbids this request; no token would change that.
+    #[error("the server forbids this request")]
+    Forbidden,
+    /// The authorization server has no registration for unknown clients.
+    #[error("{issuer} does not register clients by itself")]
+    ClientRequired {
+        /// The authorization server.
+        issuer: String,
+        /// What to enter as redirect URI where the client is registered.
+        redirect_uri: String,
+    },
+    /// The authorization server rejected the registration of this client (RFC 7591 §3.2.2).
+    #[error("{endpoint} rejected the client registration: {reason}")]
+    RegistrationRejected {
+        /// The registration endpoint.
+        endpoint: Url,
+        /// Its error code and description, or its status.
+        reason: String,
+    },
+    /// The client that the user configured was rejected at the token endpoint.
+    #[error("{issuer} rejected the configured client: {reason}")]
+    ClientRejected {
+        /// The authorization server.
+        issuer: String,
+        /// The error code and its description.
+        reason: String,
+    },
+    /// The configured client belongs to another authorization server than the one the server names now.
+    #[error("the configured client belongs to {recorded}, but the server now names {found}")]
+    IssuerChanged {
+        /// The authorization server that the client was used with.
+        recorded: String,
+        /// The one that the server names.
+        found: String,
+    },
+    /// Two places that must name one issuer name two (RFC 8414 §3.3, RFC 9207 §2.4).
+    #[error("{place} names the issuer {found}, expected {expected}")]
+    IssuerMismatch {
+        /// Where the wrong value stands.
+        place: String,
+        /// The issuer that was asked for.
+        expected: String,
+        /// The issuer that answered.
+        found: String,
+    },
+    /// The authorization server does not say that it knows PKCE with S256.
+    #[error("{issuer} does not offer PKCE with S256")]
+    PkceNotOffered {
+        /// The authorization server.
+        issuer: String,
+        /// Whether the metadata lacks the list altogether, so that the user may decide otherwise.
+        unlisted: bool,
+    },
+    /// A metadata document is missing, broken or speaks of something else.
+    #[error("{url}: {reason}")]
+    Metadata {
+        /// The document.
+        url: Url,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A URL that must not be requested or opened.
+    #[error("refused to use {url}: {reason}")]
+    UnsafeUrl {
+        /// The URL, without its query.
+        url: String,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// The token endpoint answered with an error that is not about this client or grant, or with nonsense.
+    #[error("{endpoint} gave no token: {reason}")]
+    TokenEndpoint {
+        /// The token endpoint.
+        endpoint: Url,
+        /// Its error code and description, or what is wrong with its answer.
+        reason: String,
+    },
+    /// The callback's address is taken or can't be used.
+    #[error("can't listen for the sign-in's answer on {address}: {reason}")]
+    Callback {
+        /// Host and port.
+        address: String,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The chosen options contradict each other or the server.
+    #[error("{0}")]
+    Configuration(String),
+    /// The bridge is ending.
+    #[error("the sign-in was interrupted")]
+    Interrupted,
+}
+
+impl AuthError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SignInRequired { .. } => "auth_required",
+            Self::Denied { .. } => "auth_denied",
+            Self::TimedOut { .. } => "auth_timeout",
+            Self::Unavailable { .. } => "auth_unavailable",
+            Self::FreshTokenRefused => "auth_token_refused",
+            Self::InsufficientScope { .. } => "auth_insufficient_scope",
+            Self::Forbidden => "auth_forbidden",
+            Self::ClientRequired { .. } => "auth_client_required",
+            Self::RegistrationRejected { .. } => "auth_registration_rejected",
+            Self::ClientRejected { .. } => "auth_client_rejected",
+            Self::IssuerChanged { .. } | Self::IssuerMismatch { .. } => "auth_issuer_mismatch",
+            Self::Interrupted => "auth_interrupted",
+            Self::Configuration(_) => "auth_configuration",
+            Self::PkceNotOffered { .. }
+            | Self::Metadata { .. }
+            | Self::UnsafeUrl { .. }
+            | Self::TokenEndpoint { .. }
+            | Self::Callback { .. } => "auth_failed",
+        }
+    }
+
+    /// What the person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::SignInRequired { url: Some(url) } | Self::TimedOut { url: Some(url), .. } => {
+                format!("open {url} in a browser on this machine, then try again")
+            }
+            Self::SignInRequired { url: None } => {
+                "use the server from the app once, which opens the sign-in page".into()
+            }
+            Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
+                "try again: the next request opens the sign-in page anew".into()
+            }
+            Self::Unavailable { retry_after, .. } => format!(
+                "nothing was lost; try again in {} s",
+                retry_after.as_secs().max(1)
+            ),
+            Self::FreshTokenRefused => {
+                "the server and its authorization server disagree; --resource or --scope may help, \
+                 otherwise tell the server's operator"
+                    .into()
+            }
+            Self::InsufficientScope { .. } => {
+                "the account may lack the right; ask the server's operator, or pass --scope".into()
+            }
+            Self::ClientRequired { redirect_uri, .. } => format!(
+                "register an application there with the redirect URI {redirect_uri}, then pass \
+                 --client-id ID (and --client-secret-env VAR if it has a secret)"
+            ),
+            Self::RegistrationRejected { .. } => {
+                "register an application there by hand, then pass --client-id ID, or change what is \
+                 registered with --static-oauth-client-metadata"
+                    .into()
+            }
+            Self::ClientRejected { .. } => "check --client-id and the client secret".into(),
+            Self::IssuerChanged { .. } => {
+                "if this is right, pass the client of the new authorization server, or name it with \
+                 --issuer"
+                    .into()
+            }
+            Self::IssuerMismatch { .. } => {
+                "this may be an attack. If you know that the server is set up so, pass \
+                 --issuer-check same-site (or off)"
+                    .into()
+            }
+            Self::PkceNotOffered { unlisted: true, .. } => {
+                "if you trust the server, pass --allow-missing-pkce-metadata: S256 is sent all the \
+                 same"
+                    .into()
+            }
+            Self::Callback { .. } => {
+                "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
+            }
+            Self::Forbidden
+            | Self::PkceNotOffered { .. }
+            | Self::Metadata { .. }
+            | Self::UnsafeUrl { .. }
+            | Self::TokenEndpoint { .. }
+            | Self::Configuration(_)
+            | Self::Interrupted => return None,
+        };
+        Some(hint)
+    }
+
+    /// The page where the person can still sign in.
+    #[must_use]
+    pub fn sign_in_url(&self) -> Option<&Url> {
+        match self {
+            Self::SignInRequired { url } | Self::TimedOut { url, .. } => url.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// `text` as it may be shown: one line, no control characters, not endless.
+///
+/// What an authorization server says about an error is chosen by a stranger and ends on a terminal.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST_CHARS: usize = 300;
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST_CHARS)
+        .collect()
+}

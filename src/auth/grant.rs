@@ -1,0 +1,521 @@
+//! Requests to the token endpoint (RFC 6749 §4.1.3, §4.4, §6; RFC 8707 §2.2).
+
+use std::time::Duration;
+
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+    BasicTokenType,
+};
+use oauth2::{
+    AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl, EndpointNotSet,
+    EndpointSet, ExtraTokenFields, RedirectUrl, RefreshToken, RequestTokenError, Scope,
+    StandardDeviceAuthorizationResponse, StandardRevocableToken, StandardTokenResponse,
+    TokenResponse as _, TokenUrl,
+};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::authorization::AuthorizationRequest;
+use super::config::ClientAuthentication;
+use super::discovery::AuthorizationServerMetadata;
+use super::error::{AuthError, shown};
+use super::registration::Client;
+use super::scope::Scopes;
+use super::token::{AccessToken, TokenSet};
+use super::transport::{Answer, RETRY_AFTER_DEFAULT, Transport, bare};
+use crate::secret::Secret;
+
+/// The token endpoint of one authorization server, as one client sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TokenEndpoint<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) metadata: &'a AuthorizationServerMetadata,
+    pub(super) client: &'a Client,
+}
+
+/// Why there are no tokens.
+#[derive(Debug)]
+pub(super) enum GrantError {
+    /// The authorization server's own word (RFC 6749 §5.2).
+    Refused(Box<Refusal>),
+    /// Anything else: network, outage, nonsense. It says nothing about the client or the grant.
+    Failed(AuthError),
+}
+
+/// An error answer of the token endpoint.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    code: String,
+    reason: String,
+    endpoint: Url,
+}
+
+/// What an error code means for what we hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The refresh token or code is used up, revoked or not ours.
+    GrantIsDead,
+    /// The client is unknown there, or may not do this.
+    ClientIsDead,
+    /// The `resource` parameter is not liked (RFC 8707 §2; Entra ID says it in its own way).
+    ResourceIsUnwanted,
+    /// A scope is unknown there.
+    ScopeIsUnwanted,
+    /// Nothing that would justify giving anything up.
+    Other,
+}
+
+impl Refusal {
+    pub(super) fn meaning(&self) -> Meaning {
+        meaning(&self.code, &self.reason)
+    }
+
+    /// The error code (RFC 6749 §5.2).
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(super) fn into_error(self) -> AuthError {
+        AuthError::TokenEndpoint {
+            endpoint: self.endpoint,
+            reason: self.reason,
+        }
+    }
+
+    /// The error for a caller who keeps everything and may try again later.
+    pub(super) fn into_passing(self) -> AuthError {
+        AuthError::Unavailable {
+            reason: format!("{} answered {}", self.endpoint, self.reason),
+            retry_after: RETRY_AFTER_DEFAULT,
+        }
+    }
+}
+
+impl GrantError {
+    /// The error for a user who configured the client.
+    pub(super) fn about_client(self, issuer: &str) -> AuthError {
+        match self {
+            Self::Refused(refusal) if refusal.meaning() == Meaning::ClientIsDead => {
+                AuthError::ClientRejected {
+                    issuer: issuer.into(),
+                    reason: refusal.reason,
+                }
+            }
+            other => other.into_error(),
+        }
+    }
+
+    pub(super) fn into_error(self) -> AuthError {
+        match self {
+            Self::Refused(refusal) => refusal.into_error(),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+/// What an OAuth error code says, here or in the answer of the authorization endpoint.
+pub(super) fn meaning(code: &str, reason: &str) -> Meaning {
+    // Entra ID, for `resource` beside v2 scopes.
+    const UNWANTED_RESOURCE: [&str; 3] = ["AADSTS9010010", "AADSTS901002", "AADSTS500011"];
+    if code == "invalid_target" || UNWANTED_RESOURCE.iter().any(|code| reason.contains(code)) {
+        return Meaning::ResourceIsUnwanted;
+    }
+    match code {
+        "invalid_grant" => Meaning::GrantIsDead,
+        "invalid_client" | "unauthorized_client" => Meaning::ClientIsDead,
+        "invalid_scope" => Meaning::ScopeIsUnwanted,
+        _ => Meaning::Other,
+    }
+}
+
+type OAuthClient = oauth2::Client<
+    BasicErrorResponse,
+    Reply,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+type Reply = StandardTokenResponse<IdToken, BasicTokenType>;
+
+/// The member that OpenID Connect adds (OpenID Connect Core §3.1.3.3).
+#[derive(Debug, Serialize, Deserialize)]
+struct IdToken {
+    id_token: Option<String>,
+}
+
+impl ExtraTokenFields for IdToken {}
+
+impl TokenEndpoint<'_> {
+    /// Tokens for the code of an answered request.
+    pub(super) async fn redeem(
+        &self,
+        request: &AuthorizationRequest,
+        code: Secret<String>,
+    ) -> Result<TokenSet, GrantError> {
+        let client = self.oauth_client();
+        let redirect_uri =
+            RedirectUrl::new(request.redirect_uri.to_string()).expect("a URL's text is a URL");
+        let mut grant = client
+            .exchange_code(AuthorizationCode::new(code.expose().clone()))
+            .set_pkce_verifier(request.pkce_verifier())
+            .set_redirect_uri(std::borrow::Cow::Owned(redirect_uri));
+        if let Some(resource) = &request.resource {
+            grant = grant.add_extra_param("resource", resource);
+        }
+        let reply = grant.request_async(self.transport).await;
+        self.tokens(reply, request.scopes.clone())
+    }
+
+    /// Tokens for a refresh token. The granted scope is repeated, because Entra ID takes a request without
+    /// one for something else (AADSTS90009).
+    pub(super) async fn refresh(
+        &self,
+        old: &TokenSet,
+        refresh_token: &Secret<String>,
+        resource: Option<&str>,
+    ) -> Result<TokenSet, GrantError> {
+        let client = self.oauth_client();
+        let refresh_token = RefreshToken::new(refresh_token.expose().clone());
+        let mut grant = client
+            .exchange_refresh_token(&refresh_token)
+            .add_scopes(old.granted.iter().map(|scope| Scope::new(scope.to_owned())));
+        if let Some(resource) = resource {
+            grant = grant.add_extra_param("resource", resource);
+        }
+        let reply = grant.request_async(self.transport).await;
+        let mut tokens = self.tokens(reply, old.granted.clone())?;
+        tokens.requested.clone_from(&old.requested);
+        Ok(tokens.succeeding(old))
+    }
+
+    /// Tokens for the client itself (RFC 6749 §4.4).
+    pub(super) async fn client_credentials(
+        &self,
+        scopes: &Scopes,
+        resource: Option<&str>,
+    ) -> Result<TokenSet, GrantError> {
+        let client = self.oauth_client();
+        let mut grant = client
+            .exchange_client_credentials()
+            .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
+        if let Some(resource) = resource {
+            grant = grant.add_extra_param("resource", resource);
+        }
+        let reply = grant.request_async(self.transport).await;
+        self.tokens(reply, scopes.clone())
+    }
+
+    /// The codes with which a person signs in on another device (RFC 8628 §3.1, §3.2).
+    pub(super) async fn device_codes(
+        &self,
+        endpoint: Url,
+        scopes: &Scopes,
+        resource: Option<&str>,
+    ) -> Result<StandardDeviceAuthorizationResponse, GrantError> {
+        let client = self
+            .oauth_client()
+            .set_device_authorization_url(DeviceAuthorizationUrl::from_url(endpoint));
+        let mut request = client
+            .exchange_device_code()
+            .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
+        if let Some(resource) = resource {
+            request = request.add_extra_param("resource", resource);
+        }
+        let reply = request.request_async(self.transport).await;
+        reply.map_err(|error| self.error(error))
+    }
+
+    /// Tokens for device codes, as soon as the person has signed in (RFC 8628 §3.4, §3.5). Asks as often as
+    /// the server permits, until the codes or `limit` run out.
+    pub(super) async fn device_tokens(
+        &self,
+        codes: &StandardDeviceAuthorizationResponse,
+        scopes: Scopes,
+        resource: Option<&str>,
+        limit: Duration,
+    ) -> Result<TokenSet, GrantError> {
+        let client = self.oauth_client();
+        let mut request = client.exchange_device_access_token(codes);
+        if let Some(resource) = resource {
+            request = request.add_extra_param("resource", resource);
+        }
+        let reply = request
+            .request_async(self.transport, tokio::time::sleep, Some(limit))
+            .await;
+        match reply {
+            Ok(reply) => self.tokens(Ok(reply), scopes),
+            Err(RequestTokenError::ServerResponse(refusal)) => {
+                Err(GrantError::Refused(self.refusal(
+                    refusal.error().as_ref(),
+                    refusal.error_description().map(String::as_str),
+                )))
+            }
+            Err(RequestTokenError::Request(error)) => Err(GrantError::Failed(error)),
+            Err(RequestTokenError::Parse(error, _)) => {
+                Err(GrantError::Failed(self.nonsense(&error.to_string())))
+            }
+            Err(RequestTokenError::Other(reason)) => {
+                Err(GrantError::Failed(self.nonsense(&reason)))
+            }
+        }
+    }
+
+    fn oauth_client(&self) -> OAuthClient {
+        let method = match self.client.method {
+            ClientAuthentication::ClientSecretBasic => AuthType::BasicAuth,
+            ClientAuthentication::ClientSecretPost | ClientAuthentication::None => {
+                AuthType::RequestBody
+            }
+        };
+        let client = oauth2::Client::new(ClientId::new(self.client.id.clone()))
+            .set_token_uri(TokenUrl::from_url(self.metadata.token_endpoint.clone()))
+            .set_auth_type(method);
+        match (&self.client.secret, self.client.method) {
+            (None, _) | (_, ClientAuthentication::None) => client,
+            (Some(secret), _) => {
+                client.set_client_secret(ClientSecret::new(secret.expose().clone()))
+            }
+        }
+    }
+
+    fn tokens(
+        &self,
+        reply: Result<Reply, RequestTokenError<AuthError, BasicErrorResponse>>,
+        requested: Scopes,
+    ) -> Result<TokenSet, GrantError> {
+        let reply = reply.map_err(|error| self.error(error))?;
+        let nonsense = |reason: &str| GrantError::Failed(self.nonsense(reason));
+        if *reply.token_type() != BasicTokenType::Bearer {
+            return Err(nonsense("it issued a token that is no bearer token"));
+        }
+        let access_token = AccessToken::new(reply.access_token().secret().clone())
+            .ok_or_else(|| nonsense("it issued a token that no header can carry"))?;
+        let mut tokens = TokenSet::received(access_token, reply.expires_in(), requested);
+        tokens.refresh_token = reply
+            .refresh_token()
+            .map(|token| Secret::new(token.secret().clone()));
+        tokens.id_token = reply
+            .extra_fields()
+            .id_token
+            .clone()
+            .and_then(AccessToken::new);
+        if let Some(granted) = reply.scopes() {
+            tokens.granted = granted.iter().map(|scope| scope.to_string()).collect();
+        }
+        Ok(tokens)
+    }
+
+    fn error(&self, error: RequestTokenError<AuthError, BasicErrorResponse>) -> GrantError {
+        match error {
+            RequestTokenError::ServerResponse(refusal) => GrantError::Refused(self.refusal(
+                refusal.error().as_ref(),
+                refusal.error_description().map(String::as_str),
+            )),
+            RequestTokenError::Request(error) => GrantError::Failed(error),
+            // The body may hold a token, so it is not shown.
+            RequestTokenError::Parse(error, _) => {
+                GrantError::Failed(self.nonsense(&format!("its answer is not understood: {error}")))
+            }
+            RequestTokenError::Other(reason) => GrantError::Failed(self.nonsense(&reason)),
+        }
+    }
+
+    fn refusal(&self, code: &str, description: Option<&str>) -> Box<Refusal> {
+        Box::new(Refusal {
+            code: code.into(),
+            reason: shown(&match description {
+                Some(description) => format!("{code}: {description}"),
+                None => code.into(),
+            }),
+            endpoint: bare(&self.metadata.token_endpoint),
+        })
+    }
+
+    fn nonsense(&self, reason: &str) -> AuthError {
+        AuthError::TokenEndpoint {
+            endpoint: bare(&self.metadata.token_endpoint),
+            reason: shown(reason),
+        }
+    }
+}
+
+/// The answer of a token endpoint in the shape of RFC 6749 §5, whatever shape the provider chose: forms
+/// instead of JSON, errors with status 200, numbers as strings.
+pub(super) fn standard_form(answer: Answer) -> oauth2::HttpResponse {
+    let mut response = oauth2::HttpResponse::new(answer.body);
+    *response.status_mut() = answer.status;
+    let Some(mut members) = members(response.body()) else {
+        return response;
+    };
+    let is_error = members.contains_key("error") && !members.contains_key("access_token");
+    if is_error && answer.status.is_success() {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    } else if answer.status.is_success() {
+        *response.status_mut() = StatusCode::OK;
+        normalize(&mut members);
+    }
+    *response.body_mut() = Value::Object(members).to_string().into_bytes();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The members of a JSON object, or of a form that has one of the members we look for.
+fn members(body: &[u8]) -> Option<Map<String, Value>> {
+    if let Ok(Value::Object(members)) = serde_json::from_slice(body) {
+        return Some(members);
+    }
+    let form: Map<String, Value> = url::form_urlencoded::parse(body)
+        .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+        .collect();
+    (form.contains_key("access_token") || form.contains_key("error")).then_some(form)
+}
+
+fn normalize(members: &mut Map<String, Value>) {
+    if !members.contains_key("token_type") {
+        members.insert("token_type".into(), "bearer".into());
+    }
+    match members.get("expires_in").and_then(seconds) {
+        Some(seconds) => members.insert("expires_in".into(), seconds.into()),
+        None => members.remove("expires_in"),
+    };
+    if let Some(Value::Array(scopes)) = members.get("scope") {
+        let list: Vec<_> = scopes.iter().filter_map(Value::as_str).collect();
+        let list = list.join(" ");
+        members.insert("scope".into(), list.into());
+    }
+    for name in ["refresh_token", "id_token", "scope"] {
+        let usable = members
+            .get(name)
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty());
+        if !usable {
+            members.remove(name);
+        }
+    }
+}
+
+/// A lifetime as number or numeric string. A lifetime of nothing or less is no information: the token is
+/// tried, and the server's refusal tells.
+fn seconds(value: &Value) -> Option<u64> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive here, and the conversion clamps what is too large"
+    )]
+    (seconds >= 1.0).then_some(seconds.min(Duration::MAX.as_secs_f64()) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn normalized(status: u16, body: &str) -> (u16, Value) {
+        let response = standard_form(Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            body: body.into(),
+        });
+        let body = serde_json::from_slice(response.body()).unwrap_or_default();
+        (response.status().as_u16(), body)
+    }
+
+    /// A-52, X-127
+    #[test]
+    fn token_answers_of_every_shape_come_out_in_one() {
+        let check = |status, body: &str, expected_status, expected: Value| {
+            assert_eq!(
+                normalized(status, body),
+                (expected_status, expected),
+                "{body}"
+            );
+        };
+        check(
+            200,
+            r#"{"access_token":"a","token_type":"Bearer","expires_in":"3600"}"#,
+            200,
+            json!({"access_token":"a","token_type":"Bearer","expires_in":3600}),
+        );
+        check(
+            201,
+            r#"{"access_token":"a","expires_in":12.9,"refresh_token":null,"scope":["x","y"]}"#,
+            200,
+            json!({"access_token":"a","token_type":"bearer","expires_in":12,"scope":"x y"}),
+        );
+        for useless in ["-5", "0", "null", "\"soon\"", "{}"] {
+            check(
+                200,
+                &format!(r#"{{"access_token":"a","token_type":"b","expires_in":{useless}}}"#),
+                200,
+                json!({"access_token":"a","token_type":"b"}),
+            );
+        }
+        let (_, huge) = normalized(200, r#"{"access_token":"a","expires_in":1e300}"#);
+        assert_eq!(huge["expires_in"], u64::MAX);
+        check(
+            200,
+            "access_token=a&scope=x%20y&token_type=bearer",
+            200,
+            json!({"access_token":"a","scope":"x y","token_type":"bearer"}),
+        );
+        check(
+            200,
+            r#"{"error":"bad_code"}"#,
+            400,
+            json!({"error":"bad_code"}),
+        );
+        check(200, "error=bad_code", 400, json!({"error":"bad_code"}));
+        check(
+            401,
+            r#"{"error":"invalid_client"}"#,
+            401,
+            json!({"error":"invalid_client"}),
+        );
+        check(200, "<html>", 200, Value::Null);
+    }
+
+    /// A-65, B3, B8: only these codes make us give something up.
+    #[test]
+    fn few_error_codes_are_final() {
+        let check =
+            |code: &str, reason: &str, expected| assert_eq!(meaning(code, reason), expected);
+        check("invalid_grant", "", Meaning::GrantIsDead);
+        check("invalid_client", "", Meaning::ClientIsDead);
+        check("unauthorized_client", "", Meaning::ClientIsDead);
+        check("invalid_target", "", Meaning::ResourceIsUnwanted);
+        check(
+            "invalid_request",
+            "AADSTS9010010: …",
+            Meaning::ResourceIsUnwanted,
+        );
+        check("invalid_scope", "", Meaning::ScopeIsUnwanted);
+        for passing in [
+            "temporarily_unavailable",
+            "server_error",
+            "invalid_request",
+            "x",
+        ] {
+            check(passing, "", Meaning::Other);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The place on this machine where the browser brings the answer of the sign-in (RFC 8252 §7.3).
+//!
+//! It is open while a sign-in waits and no longer. Any program and any web page can reach it, so it takes
+//! little, keeps nobody waiting, and believes nothing: whoever receives from it checks `state` first.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::authorization::AuthorizationResponse;
+use super::config::Callback as CallbackConfig;
+use super::error::AuthError;
+use super::page::{CONTENT_SECURITY_POLICY, Page};
+
+/// A browser sends its headers at once.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From connection to answer; the code is exchanged meanwhile, for which the token endpoint has 30 s.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Largest request head. Codes and states have a few hundred bytes, some providers' a few thousand.
+const LARGEST_HEAD: usize = 16 * 1024;
+
+/// Beyond this many connections the oldest ends, so that idle ones can't keep the browser out.
+const MOST_CONNECTIONS: usize = 64;
+
+/// How long to rest after a failed accept, which may be out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers that may wait for the sign-in to look at them.
+const MOST_CALLBACKS: usize = 16;
+
+/// How long the last page may take to reach the browser before the port closes.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Attempts to find a port that is free in both address families.
+const PORT_ATTEMPTS: usize = 8;
+
+/// The ports to try for the callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// This one or none: the redirect URI was registered with it.
+    Only(u16),
+    /// These in turn, then any.
+    Prefer(Vec<u16>),
+}
+
+/// A bound but silent listener; its redirect URI can be registered now.
+#[derive(Debug)]
+pub(super) struct LoopbackListener {
+    sockets: Vec<TcpListener>,
+    port: u16,
+}
+
+/// An answer that the browser brought, and the browser that waits for a page.
+#[derive(Debug)]
+pub(super) struct Callback {
+    answer: AuthorizationResponse,
+    page: oneshot::Sender<Page>,
+}
+
+impl Callback {
+    /// An answer, and where the page for it will come.
+    pub(super) fn new(answer: AuthorizationResponse) -> (Self, oneshot::Receiver<Page>) {
+        let (page, shown) = oneshot::channel();
+        (Self { answer, page }, shown)
+    }
+
+    /// The answer, and the means to show a page for it.
+    pub(super) fn into_parts(self) -> (AuthorizationResponse, oneshot::Sender<Page>) {
+        (self.answer, self.page)
+    }
+}
+
+impl LoopbackListener {
+    /// Binds to loopback: both address families where the redirect URI says `localhost`, because the
+    /// browser may take either.
+    pub(super) async fn bind(callback: &CallbackConfig, ports: &Ports) -> Result<Self, AuthError> {
+        let addresses = addresses(callback);
+        let failed = |port: u16, error: &io::Error| AuthError::Callback {
+            address: format!("{}:{port}", callback.host),
+            reason: error.to_string(),
+        };
+        match ports {
+            Ports::Only(port) => bind_all(&addresses, *port)
+                .await
+                .map_err(|error| failed(*port, &error)),
+            Ports::Prefer(preferred) => {
+                for port in preferred {
+                    if let Ok(listener) = bind_all(&addresses, *port).await {
+                        return Ok(listener);
+                    }
+                }
+                bind_any(&addresses)
+                    .await
+                    .map_err(|error| failed(0, &error))
+            }
+        }
+    }
+
+    /// The port that was bound.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Answers requests until the server is finished or dropped.
+    pub(super) fn serve(self, redirect_uri: &Url) -> LoopbackServer {
+        let (callbacks, received) = mpsc::channel(MOST_CALLBACKS);
+        let (open, closing) = watch::channel(());
+        let site = Arc::new(Site {
+            path: redirect_uri.path().to_owned(),
+            port: self.port,
+            redirect_uri: redirect_uri.clone(),
+            callbacks: callbacks.clone(),
+        });
+        let mut tasks = JoinSet::new();
+        for socket in self.sockets {
+            tasks.spawn(accept(socket, Arc::clone(&site), closing.clone()));
+        }
+        LoopbackServer {
+            callbacks,
+            received,
+            open: Some(open),
+            tasks,
+        }
+    }
+}
+
+/// A listener at work. Dropping it closes the port and all connections.
+#[derive(Debug)]
+pub(super) struct LoopbackServer {
+    callbacks: mpsc::Sender<Callback>,
+    received: mpsc::Receiver<Callback>,
+    /// Taken when the port is to close.
+    open: Option<watch::Sender<()>>,
+    tasks: JoinSet<()>,
+}
+
+impl LoopbackServer {
+    /// Another way in, for answers that no browser brings.
+    pub(super) fn answers(&self) -> mpsc::Sender<Callback> {
+        self.callbacks.clone()
+    }
+
+    /// The next answer, whoever sent it.
+    pub(super) async fn next(&mut self) -> Option<Callback> {
+        self.received.recv().await
+    }
+
+    /// Closes the port, and waits a moment for the pages under way to be delivered.
+    pub(super) async fn close(&mut self) {
+        self.received.close();
+        self.open.take();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = timeout(DRAIN_TIMEOUT, drained).await;
+    }
+}
+
+fn addresses(callback: &CallbackConfig) -> Vec<IpAddr> {
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    if let Some(bind) = callback.bind {
+        return vec![bind];
+    }
+    match Host::parse(&callback.host) {
+        Ok(Host::Ipv4(_)) => vec![V4],
+        Ok(Host::Ipv6(_)) => vec![V6],
+        Ok(Host::Domain(_)) | Err(_) => vec![V4, V6],
+    }
+}
+
+async fn bind_any(addresses: &[IpAddr]) -> io::Result<LoopbackListener> {
+    let mut last = None;
+    for _ in 0..PORT_ATTEMPTS {
+        match bind_all(addresses, 0).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrInUse)))
+}
+
+/// Binds one port on all addresses. A machine without the second family does without it; a port that
+/// somebody else has there does not count as free, since the browser might go to them.
+async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListener> {
+    let mut sockets = Vec::new();
+    let mut port = port;
+    for address in addresses {
+        match TcpListener::bind((*address, port)).await {
+            Ok(socket) => {
+                port = socket.local_addr()?.port();
+                sockets.push(socket);
+            }
+            Err(error) if sockets.is_empty() || error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(error);
+            }
+            Err(error) => tracing::debug!(%address, %error, "not listening there"),
+        }
+    }
+    Ok(LoopbackListener { sockets, port })
+}
+
+/// What a request is judged by.
+struct Site {
+    path: String,
+    port: u16,
+    redirect_uri: Url,
+    callbacks: mpsc::Sender<Callback>,
+}
+
+async fn accept(socket: TcpListener, site: Arc<Site>, mut closing: watch::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            // Fails when the sender is dropped, which is the sign to close.
+            _ = closing.changed() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        // A failure concerns one connection, or file descriptors that others will give back.
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        oldest_first.retain(|connection| !connection.is_finished());
+        if oldest_first.len() >= MOST_CONNECTIONS
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        let connection = converse(stream, Arc::clone(&site), closing.clone());
+        oldest_first.push_back(connections.spawn(connection));
+    }
+    drop(socket);
+    drop(site);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn converse(stream: TcpStream, site: Arc<Site>, mut closing: watch::Receiver<()>) {
+    let asked = AtomicBool::new(false);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(LARGEST_HEAD)
+        .keep_alive(false)
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(async |request| {
+                asked.store(true, Ordering::Relaxed);
+                Ok::<_, Infallible>(respond(&page_for(&request, &site).await))
+            }),
+        );
+    // Browsers open connections in advance; one that never asked for anything does not delay the end.
+    let closed_unasked = async {
+        let _ = closing.changed().await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        // A broken connection is the browser's business.
+        _ = timeout(CONNECTION_TIMEOUT, connection) => {}
+        () = closed_unasked => {}
+    }
+}
+
+async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
+    if request.uri().path() != site.path || request.method() != Method::GET {
+        return Page::NotFound;
+    }
+    if !site.is_meant_by(request) {
+        return Page::Unexpected;
+    }
+    let answer = AuthorizationResponse::parse(request.uri().query().unwrap_or_default());
+    let Some(answer) = answer.filter(AuthorizationResponse::is_complete) else {
+        return Page::Unexpected;
+    };
+    let (callback, shown) = Callback::new(answer);
+    match site.callbacks.try_send(callback) {
+        Ok(()) => shown.await.unwrap_or(Page::AlreadyAnswered),
+        Err(_) => Page::AlreadyAnswered,
+    }
+}
+
+impl Site {
+    /// Whether the browser was sent to this machine by name. A web page that had its own name resolve to
+    /// loopback (DNS rebinding) shows by its `Host`.
+    fn is_meant_by(&self, request: &Request<Incoming>) -> bool {
+        let host = request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let Some(host) = host else {
+            return false;
+        };
+        let Ok(named) = Url::parse(&format!("http://{host}/")) else {
+            return false;
+        };
+        let is_redirect_uri =
+            named.host() == self.redirect_uri.host() && named.port() == self.redirect_uri.port();
+        is_redirect_uri
+            || (crate::http::is_loopback(&named)
+                && named.port_or_known_default() == Some(self.port))
+    }
+}
+
+fn respond(page: &Page) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(page.html())));
+    *response.status_mut() = page.status();
+    let headers = response.headers_mut();
+    let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_TYPE, "text/html; charset=utf-8");
+    set(header::CACHE_CONTROL, "no-store");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(header::CONNECTION, "close");
+    if let Ok(policy) = HeaderValue::from_str(&CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    if let Page::Redirect(target) = page
+        && let Ok(target) = HeaderValue::from_str(target.as_str())
+    {
+        headers.insert(header::LOCATION, target);
+    }
+    response
+}

@@ -1,0 +1,341 @@
+//! What all requests share: the credential in use, where it came from, and when to leave the server alone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{OnceCell, mpsc, watch};
+use url::Url;
+
+use super::address::AddressGuard;
+use super::config::Config;
+use super::error::AuthError;
+use super::loopback::Callback;
+use super::scope::Scopes;
+use super::store::{Credential, CredentialKey, CredentialStore};
+use super::token::{AccessToken, Age};
+use super::transport::Transport;
+use crate::http;
+
+/// The longest pause between two attempts to refresh.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+
+/// The shared state of one [`super::Authorizer`].
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) server: Url,
+    pub(super) config: Config,
+    pub(super) transport: Transport,
+    store: Arc<CredentialStore>,
+    loaded: OnceCell<()>,
+    state: Mutex<State>,
+    /// Held while a refresh runs.
+    pub(super) renewing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a sign-in runs.
+    pub(super) signing_in: Arc<tokio::sync::Mutex<LastSignIn>>,
+    /// The page that waits for a person.
+    pub(super) page: watch::Sender<Option<Url>>,
+    /// Where answers to the sign-in under way go, for those that the person pastes.
+    answers: Mutex<Option<mpsc::Sender<Callback>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    credential: Option<Credential>,
+    /// How this process came by the token, and when.
+    source: Option<(Source, Instant)>,
+    back_off: Option<BackOff>,
+    step_ups: HashMap<String, u32>,
+    /// The client that a sign-in of this run worked with.
+    proven_client: Option<String>,
+    /// When the last sign-in of this run worked.
+    signed_in: Option<Instant>,
+}
+
+/// How a token was obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From the disk.
+    Store,
+    /// By the refresh token.
+    Refresh,
+    /// By a person, or by the client's own credentials.
+    SignIn,
+}
+
+/// How the token in use was obtained, if that was only just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// Not just now, or not by us.
+    Old,
+    /// By a refresh.
+    Refreshed,
+    /// By a sign-in.
+    SignedIn,
+}
+
+/// Which token would do.
+#[derive(Debug, Clone)]
+pub(super) enum Wanted {
+    /// One that is not about to end.
+    Fresh,
+    /// Any other than the one that was refused.
+    OtherThan(Option<AccessToken>),
+}
+
+#[derive(Debug, Clone)]
+struct BackOff {
+    until: Instant,
+    pause: Duration,
+    reason: String,
+}
+
+/// How the last sign-in of this process ended.
+#[derive(Debug, Default)]
+pub(super) struct LastSignIn {
+    failure: Option<(Instant, AuthError)>,
+}
+
+impl LastSignIn {
+    pub(super) fn failure_since(&self, moment: Instant) -> Option<AuthError> {
+        self.failure
+            .as_ref()
+            .filter(|(ended, _)| *ended >= moment)
+            .map(|(_, error)| error.clone())
+    }
+
+    pub(super) fn record(&mut self, failure: Option<&AuthError>) {
+        self.failure = failure.map(|error| (Instant::now(), error.clone()));
+    }
+}
+
+impl Session {
+    pub(super) fn new(mut server: Url, config: Config, options: http::Options) -> Self {
+        server.set_fragment(None);
+        let key = CredentialKey::new(&server, &config);
+        let guard = AddressGuard::new(server.clone(), config.addresses);
+        Self {
+            transport: Transport::new(options, guard),
+            server,
+            store: Arc::new(CredentialStore::new(config.directory.clone(), key)),
+            loaded: OnceCell::new(),
+            config,
+            state: Mutex::default(),
+            renewing: Arc::default(),
+            signing_in: Arc::default(),
+            page: watch::Sender::new(None),
+            answers: Mutex::default(),
+        }
+    }
+
+    /// Reads what is stored, once.
+    pub(super) async fn load(&self) {
+        self.loaded.get_or_init(|| self.reload()).await;
+    }
+
+    /// Takes over what another process stored meanwhile.
+    pub(super) async fn reload(&self) {
+        let stored = self.with_store(CredentialStore::load).await.flatten();
+        let Some(stored) = stored else { return };
+        let mut state = self.state();
+        let same = state.credential.as_ref().is_some_and(|known| {
+            let token = |credential: &Credential| {
+                credential
+                    .tokens
+                    .as_ref()
+                    .map(|tokens| tokens.access_token.clone())
+            };
+            token(known) == token(&stored)
+        });
+        if !same {
+            state.credential = Some(stored);
+            state.source = Some((Source::Store, Instant::now()));
+            state.back_off = None;
+        }
+    }
+
+    /// Runs a short, blocking operation on the store. None if the runtime is ending.
+    pub(super) async fn with_store<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&CredentialStore) -> T + Send + 'static,
+    ) -> Option<T> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || operation(&store))
+            .await
+            .ok()
+    }
+
+    /// Stores `credential`, then uses it: a token must not be seen by anyone before it is safe.
+    pub(super) async fn adopt(&self, credential: Credential, source: Source) {
+        let saved = credential.clone();
+        self.with_store(move |store| store.save(&saved)).await;
+        let mut state = self.state();
+        state.credential = Some(credential);
+        let now = Instant::now();
+        state.source = Some((source, now));
+        state.back_off = None;
+        if source == Source::SignIn {
+            state.signed_in = Some(now);
+        }
+    }
+
+    /// Removes what one authorization server gave us.
+    pub(super) async fn forget(&self, issuer: &str) {
+        let removed = issuer.to_owned();
+        self.with_store(move |store| store.remove(&removed)).await;
+        let mut state = self.state();
+        let is_in_use = state
+            .credential
+            .as_ref()
+            .is_some_and(|credential| credential.metadata.issuer == issuer);
+        if is_in_use {
+            state.credential = None;
+            state.source = None;
+        }
+    }
+
+    /// The credential in use.
+    pub(super) fn credential(&self) -> Option<Credential> {
+        self.state().credential.clone()
+    }
+
+    /// The token in use.
+    pub(super) fn token(&self) -> Option<AccessToken> {
+        let state = self.state();
+        let tokens = state.credential.as_ref()?.tokens.as_ref()?;
+        Some(tokens.bearer(self.config.bearer).clone())
+    }
+
+    /// The token in use, if it is what is wanted.
+    pub(super) fn usable(&self, wanted: &Wanted) -> Option<AccessToken> {
+        let token = self.token()?;
+        let does = match wanted {
+            Wanted::Fresh => !self.is_stale(),
+            Wanted::OtherThan(refused) => refused.as_ref() != Some(&token),
+        };
+        does.then_some(token)
+    }
+
+    /// Whether there is reason and means to renew the token ahead of its end.
+    pub(super) fn is_renewal_due(&self) -> bool {
+        self.is_stale() && self.back_off().is_none()
+    }
+
+    fn is_stale(&self) -> bool {
+        self.state()
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.tokens.as_ref())
+            .is_some_and(|tokens| tokens.age(SystemTime::now()) == Age::Stale)
+    }
+
+    /// Whether the token in use was obtained only just now: within `fresh` and, for short-lived tokens, the
+    /// first half of their life.
+    pub(super) fn freshness(&self, fresh: Duration) -> Freshness {
+        let state = self.state();
+        let tokens = state.credential.as_ref().and_then(|it| it.tokens.as_ref());
+        let (Some(tokens), Some((source, since))) = (tokens, state.source) else {
+            return Freshness::Old;
+        };
+        let half_life = tokens.lifetime.map_or(fresh, Duration::from_secs) / 2;
+        if since.elapsed() >= fresh.min(half_life) {
+            return Freshness::Old;
+        }
+        match source {
+            Source::Store => Freshness::Old,
+            Source::Refresh => Freshness::Refreshed,
+            Source::SignIn => Freshness::SignedIn,
+        }
+    }
+
+    /// Whether this process had a sign-in that recently.
+    pub(super) fn has_signed_in_within(&self, period: Duration) -> bool {
+        self.state()
+            .signed_in
+            .is_some_and(|moment| moment.elapsed() < period)
+    }
+
+    /// What the token in use was asked for with.
+    pub(super) fn requested_scopes(&self) -> Scopes {
+        self.state()
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.tokens.as_ref())
+            .map(|tokens| tokens.requested.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether the token in use is known not to have one of `required`.
+    pub(super) fn lacks_granted(&self, required: &Scopes) -> bool {
+        self.state()
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.tokens.as_ref())
+            .is_some_and(|tokens| required.iter().any(|scope| !tokens.granted.contains(scope)))
+    }
+
+    /// Counts a request for more scope. False if it was asked for `limit` times already.
+    pub(super) fn may_step_up(&self, required: &Scopes, limit: u32) -> bool {
+        let mut state = self.state();
+        let asked = state.step_ups.entry(required.to_string()).or_default();
+        *asked += 1;
+        *asked <= limit
+    }
+
+    /// Remembers that the authorization server knows this client.
+    pub(super) fn prove_client(&self, id: &str) {
+        self.state().proven_client = Some(id.to_owned());
+    }
+
+    /// Whether a sign-in of this run worked with this client.
+    pub(super) fn has_proven_client(&self, id: &str) -> bool {
+        self.state().proven_client.as_deref() == Some(id)
+    }
+
+    /// The reason to leave the authorization server alone for now.
+    pub(super) fn back_off(&self) -> Option<AuthError> {
+        let state = self.state();
+        let back_off = state.back_off.as_ref()?;
+        let left = back_off.until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then(|| AuthError::Unavailable {
+            reason: back_off.reason.clone(),
+            retry_after: left,
+        })
+    }
+
+    /// Leaves the authorization server alone: as long as it wishes, or twice as long as the last time.
+    pub(super) fn start_back_off(&self, error: &AuthError) {
+        let AuthError::Unavailable {
+            reason,
+            retry_after,
+        } = error
+        else {
+            return;
+        };
+        let mut state = self.state();
+        let doubled = state.back_off.as_ref().map_or(Duration::ZERO, |last| {
+            (last.pause * 2).min(LONGEST_BACK_OFF)
+        });
+        let pause = doubled.max(*retry_after);
+        state.back_off = Some(BackOff {
+            until: Instant::now() + pause,
+            pause,
+            reason: reason.clone(),
+        });
+    }
+
+    /// Lets pasted answers go the way of those that a browser brings.
+    pub(super) fn expect_answers(&self, answers: mpsc::Sender<Callback>) {
+        *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(answers);
+    }
+
+    /// The way to the sign-in under way, if there is one.
+    pub(super) fn answers(&self) -> Option<mpsc::Sender<Callback>> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.clone().filter(|answers| !answers.is_closed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

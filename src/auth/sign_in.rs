@@ -1,0 +1,324 @@
+//! A person signs in: one browser tab for all requests and all processes of an account.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::attempt::Attempt;
+use super::authorization::{AuthorizationError, AuthorizationResponse};
+use super::browser;
+use super::challenge::BearerChallenge;
+use super::client_credentials;
+use super::config::Grant;
+use super::device_code;
+use super::error::AuthError;
+use super::grant::{GrantError, Meaning, TokenEndpoint, meaning};
+use super::lock::{self, Lock};
+use super::page::Page;
+use super::pending::{PendingSignIn, now_millis};
+use super::scope::Scopes;
+use super::session::{Session, Source, Wanted};
+use super::token::{AccessToken, TokenSet};
+use crate::secret::Secret;
+
+/// The log target of what a person has to read and do.
+pub(super) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
+
+/// How often a waiting process looks which page the other one shows.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What another process may take beyond the person's time: discovery, registration, the exchange.
+const OVERHEAD: Duration = Duration::from_secs(90);
+
+/// What a sign-in is for.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) challenge: BearerChallenge,
+    /// The token that makes it superfluous.
+    pub(super) wanted: Wanted,
+    pub(super) reason: Reason,
+    /// At least these scopes are needed.
+    pub(super) scopes: Scopes,
+}
+
+/// Why a person is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// There is no token, or nothing to refresh it with.
+    NoToken,
+    /// The token allows too little.
+    MoreScope,
+    /// The last sign-in's token was refused: only another authorization server can change that.
+    FreshTokenRefused,
+}
+
+/// Waits for its turn, then has the person sign in, unless somebody else just did.
+pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessToken, AuthError> {
+    let arrived = now_millis();
+    let _lock = turn(session).await?;
+    session.reload().await;
+    if let Some(token) = session.usable(&order.wanted) {
+        return Ok(token);
+    }
+    let pending = PendingSignIn::read(session).await;
+    let limit = session.config.timeout;
+    if let Some(error) = pending
+        .as_ref()
+        .and_then(|pending| pending.failure_since(arrived, limit))
+    {
+        return Err(error);
+    }
+    let outcome = match &session.config.grant {
+        Grant::AuthorizationCode => in_browser(session, order, pending).await,
+        Grant::ClientCredentials { token_endpoint } => {
+            client_credentials::obtain(session, order, token_endpoint.as_ref()).await
+        }
+        Grant::DeviceCode => device_code::sign_in(session, order).await,
+    };
+    match outcome.as_ref().err().and_then(PendingSignIn::ended) {
+        Some(ended) => ended.write(session).await,
+        None => PendingSignIn::clear(session).await,
+    }
+    outcome?;
+    session.token().ok_or(AuthError::Interrupted)
+}
+
+/// The right to sign in, among all processes. While another one has it, its page is shown as ours.
+async fn turn(session: &Session) -> Result<Lock, AuthError> {
+    let limit = session.config.timeout;
+    let deadline = Instant::now() + limit + OVERHEAD;
+    while Instant::now() < deadline {
+        let path = session
+            .with_store(|store| store.path("sign-in.lock"))
+            .await
+            .flatten();
+        if let Some(lock) = lock::acquire(path, LOOK).await {
+            return Ok(lock);
+        }
+        let pending = PendingSignIn::read(session).await;
+        let page = pending.and_then(|pending| pending.request(limit).map(|it| it.url.clone()));
+        session.page.send_if_modified(|shown| {
+            let differs = *shown != page;
+            *shown = page;
+            differs
+        });
+    }
+    let url = session.page.borrow().clone();
+    Err(AuthError::TimedOut { limit, url })
+}
+
+async fn in_browser(
+    session: &Session,
+    order: &Order,
+    pending: Option<PendingSignIn>,
+) -> Result<(), AuthError> {
+    let limit = session.config.timeout;
+    if let Some(pending) = pending
+        && let Some(request) = pending.request(limit)
+        && let Some(attempt) = Attempt::resume(session, order, request).await
+    {
+        tracing::info!("going on with the sign-in of a process that has ended");
+        if pending.has_tab() {
+            return answered(session, attempt, &OpenPage::AlreadyOpen).await;
+        }
+        pending.reopened().write(session).await;
+        return answered(session, attempt, &OpenPage::Now).await;
+    }
+    let attempt = Attempt::prepare(session, order).await?;
+    PendingSignIn::opened(attempt.request.clone())
+        .write(session)
+        .await;
+    answered(session, attempt, &OpenPage::Now).await
+}
+
+/// Whether the page still has to be opened.
+enum OpenPage {
+    Now,
+    AlreadyOpen,
+}
+
+/// Shows the page and takes answers until one brings tokens, says no, or the time is over.
+async fn answered(
+    session: &Session,
+    mut attempt: Attempt,
+    open_page: &OpenPage,
+) -> Result<(), AuthError> {
+    let limit = session.config.timeout;
+    let deadline = Instant::now() + limit;
+    session.expect_answers(attempt.listener.answers());
+    show(session, &attempt.request.url, open_page).await;
+    loop {
+        let next = timeout_at(deadline, attempt.listener.next()).await;
+        let Ok(Some(callback)) = next else {
+            return Err(AuthError::TimedOut {
+                limit,
+                url: Some(attempt.request.url),
+            });
+        };
+        let (answer, page) = callback.into_parts();
+        if !attempt.request.is_answered_by(&answer) {
+            tracing::info!("ignored an answer that belongs to no sign-in of ours");
+            let _ = page.send(Page::Unexpected);
+            continue;
+        }
+        match redeem(session, &attempt, answer).await {
+            Ok(tokens) => {
+                finish(session, attempt, tokens, page).await;
+                return Ok(());
+            }
+            Err(rejection) => again(session, &mut attempt, rejection, page).await?,
+        }
+    }
+}
+
+async fn show(session: &Session, url: &Url, open_page: &OpenPage) {
+    let host = session.server.host_str().unwrap_or_default();
+    session.page.send_replace(Some(url.clone()));
+    tracing::warn!(
+        target: TARGET,
+        "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
+    );
+    let opened = match open_page {
+        OpenPage::Now => browser::open(&session.config.browser, url).await,
+        OpenPage::AlreadyOpen => Ok(()),
+    };
+    if let Err(reason) = opened {
+        tracing::warn!(target: TARGET, "no browser could be opened here ({reason})");
+    }
+}
+
+/// Why an answer brought no tokens.
+struct Rejection {
+    error: AuthError,
+    meaning: Meaning,
+    page: Page,
+}
+
+impl From<AuthorizationError> for Rejection {
+    fn from(error: AuthorizationError) -> Self {
+        let (meaning, page) = match &error {
+            AuthorizationError::Refused { error, description } => (
+                meaning(error, description.as_deref().unwrap_or_default()),
+                Page::Denied,
+            ),
+            AuthorizationError::WrongState
+            | AuthorizationError::WrongIssuer(_)
+            | AuthorizationError::NoCode => (Meaning::Other, Page::Failed),
+        };
+        Self {
+            error: error.into(),
+            meaning,
+            page,
+        }
+    }
+}
+
+impl From<GrantError> for Rejection {
+    fn from(error: GrantError) -> Self {
+        let meaning = match &error {
+            GrantError::Refused(refusal) => refusal.meaning(),
+            GrantError::Failed(_) => Meaning::Other,
+        };
+        Self {
+            error: error.into_error(),
+            meaning,
+            page: Page::Failed,
+        }
+    }
+}
+
+async fn redeem(
+    session: &Session,
+    attempt: &Attempt,
+    answer: AuthorizationResponse,
+) -> Result<TokenSet, Rejection> {
+    let code: Secret<String> = attempt.request.code(answer)?;
+    let endpoint = TokenEndpoint {
+        transport: &session.transport,
+        metadata: &attempt.credential.metadata,
+        client: &attempt.client,
+    };
+    Ok(endpoint.redeem(&attempt.request, code).await?)
+}
+
+async fn finish(
+    session: &Session,
+    mut attempt: Attempt,
+    tokens: TokenSet,
+    page: oneshot::Sender<Page>,
+) {
+    attempt.credential.tokens = Some(tokens);
+    session.prove_client(&attempt.client.id);
+    session.adopt(attempt.credential, Source::SignIn).await;
+    let _ = page.send(Page::SignedIn);
+    attempt.listener.close().await;
+    tracing::info!("signed in");
+}
+
+/// Sends the browser on with another request, if the rejection was about something that can be left out or
+/// made anew; each at most once. Else the sign-in ends with the error.
+async fn again(
+    session: &Session,
+    attempt: &mut Attempt,
+    rejection: Rejection,
+    page: oneshot::Sender<Page>,
+) -> Result<(), AuthError> {
+    match change(session, attempt, rejection.meaning).await {
+        Ok(Change::Made) => {
+            tracing::info!(reason = %rejection.error, "asking in another way");
+            PendingSignIn::opened(attempt.request.clone())
+                .write(session)
+                .await;
+            session.page.send_replace(Some(attempt.request.url.clone()));
+            let _ = page.send(Page::Redirect(attempt.request.url.clone()));
+            Ok(())
+        }
+        Ok(Change::Impossible) => {
+            let _ = page.send(rejection.page);
+            attempt.listener.close().await;
+            Err(rejection.error)
+        }
+        Err(error) => {
+            let _ = page.send(Page::Failed);
+            attempt.listener.close().await;
+            Err(error)
+        }
+    }
+}
+
+enum Change {
+    Made,
+    Impossible,
+}
+
+async fn change(
+    session: &Session,
+    attempt: &mut Attempt,
+    meaning: Meaning,
+) -> Result<Change, AuthError> {
+    let quirks = &mut attempt.credential.quirks;
+    match meaning {
+        Meaning::ResourceIsUnwanted if attempt.request.resource.is_some() => {
+            quirks.no_resource = true;
+        }
+        Meaning::ScopeIsUnwanted if session.config.pinned_scope().is_none() && !quirks.no_scope => {
+            quirks.no_scope = true;
+        }
+        Meaning::ClientIsDead => {
+            let replaced = attempt.replace_registration(session).await?;
+            return Ok(if replaced {
+                Change::Made
+            } else {
+                Change::Impossible
+            });
+        }
+        Meaning::ResourceIsUnwanted
+        | Meaning::ScopeIsUnwanted
+        | Meaning::GrantIsDead
+        | Meaning::Other => return Ok(Change::Impossible),
+    }
+    attempt.renew_request(session)?;
+    Ok(Change::Made)
+}

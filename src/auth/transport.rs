@@ -1,0 +1,286 @@
+//! Every HTTP request of the sign-in: bounded in time and size, over https, to permitted addresses.
+
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, Request, Response, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+use super::address::AddressGuard;
+use super::error::AuthError;
+use crate::http::{self, is_loopback};
+
+/// Limit for one metadata document; the sign-in needs a few of them in a row.
+const GET_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Limit for a token or registration request; some providers take their time.
+const POST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Limit for any answer. Real documents have a few KiB.
+const LARGEST_BODY: usize = 1 << 20;
+
+/// How many redirects a metadata document may be behind; all on its own origin.
+const MOST_REDIRECTS: usize = 3;
+
+/// How long to leave a server in peace that does not say it itself.
+pub(super) const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest `Retry-After` that is honoured; beyond it a person would think that we hang.
+const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(300);
+
+/// The sign-in's way to the network.
+#[derive(Debug)]
+pub(super) struct Transport {
+    options: http::Options,
+    guard: AddressGuard,
+    /// One for each [`Reach`], built when the first URL of that kind comes up: a client for https reads the
+    /// whole trust store.
+    clients: [OnceLock<Client>; 3],
+}
+
+/// What settings a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    Plain,
+    Https,
+    LoopbackHttps,
+}
+
+impl Reach {
+    fn of(url: &Url) -> Self {
+        match url.scheme() {
+            "https" if is_loopback(url) => Self::LoopbackHttps,
+            "https" => Self::Https,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// What a metadata URL had to offer.
+#[derive(Debug)]
+pub(super) enum Document {
+    /// A JSON object.
+    Found(Value),
+    /// Nothing there: a 4xx status, or a redirect to another origin.
+    Missing(StatusCode),
+    /// Something that is no JSON object, such as a start page that answers every path.
+    Unusable(String),
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+impl Transport {
+    pub(super) fn new(options: http::Options, guard: AddressGuard) -> Self {
+        Self {
+            options,
+            guard,
+            clients: Default::default(),
+        }
+    }
+
+    /// Fetches a metadata document. A server error or a network failure is an error: an outage must not
+    /// pass for absence.
+    pub(super) async fn document(&self, url: &Url) -> Result<Document, AuthError> {
+        let mut target = url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let mut request = Request::new(Method::GET, target.clone());
+            *request.timeout_mut() = Some(GET_TIMEOUT);
+            request.headers_mut().insert(ACCEPT, JSON);
+            let response = self.send(request).await?;
+            match redirect(&target, &response) {
+                Redirect::None => return document(&target, response).await,
+                Redirect::SameOrigin(next) => target = next,
+                Redirect::Elsewhere => return Ok(Document::Missing(response.status())),
+            }
+        }
+        Ok(Document::Unusable("too many redirects".into()))
+    }
+
+    /// Posts a JSON document and takes whatever comes; no redirects.
+    pub(super) async fn post_json(&self, url: &Url, body: &Value) -> Result<Answer, AuthError> {
+        let mut request = Request::new(Method::POST, url.clone());
+        *request.timeout_mut() = Some(POST_TIMEOUT);
+        request.headers_mut().insert(ACCEPT, JSON);
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        *request.body_mut() = Some(body.to_string().into());
+        let response = self.send(request).await?;
+        refuse_outage(url, &response)?;
+        read(url, response).await
+    }
+
+    /// Whether the authorization endpoint turns the client away before any page is shown.
+    ///
+    /// Only the status is looked at: what the page says is between the person and the server.
+    pub(super) async fn status(&self, url: &Url) -> Result<StatusCode, AuthError> {
+        let mut request = Request::new(Method::GET, url.clone());
+        *request.timeout_mut() = Some(GET_TIMEOUT);
+        Ok(self.send(request).await?.status())
+    }
+
+    async fn execute(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
+        let mut request = Request::try_from(request).map_err(|error| AuthError::Metadata {
+            url: Url::parse("about:invalid").expect("a constant URL parses"),
+            reason: error.to_string(),
+        })?;
+        *request.timeout_mut() = Some(POST_TIMEOUT);
+        let url = request.url().clone();
+        let response = self.send(request).await?;
+        refuse_outage(&url, &response)?;
+        Ok(super::grant::standard_form(read(&url, response).await?))
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, AuthError> {
+        let url = request.url().clone();
+        self.guard.check(&url).await?;
+        let response = self
+            .client(&url)?
+            .execute(request)
+            .await
+            .map_err(|error| failed(&url, &error))?;
+        tracing::debug!(url = %bare(&url), status = response.status().as_u16(), "answered");
+        Ok(response)
+    }
+
+    fn client(&self, url: &Url) -> Result<&Client, AuthError> {
+        let slot = &self.clients[Reach::of(url) as usize];
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let client = self
+            .options
+            .builder(url)
+            .and_then(|builder| builder.dns_resolver(self.guard.resolver()).build());
+        let client = client.map_err(|error| {
+            AuthError::Configuration(format!("can't set up TLS: {}", root_cause(&error)))
+        })?;
+        Ok(slot.get_or_init(|| client))
+    }
+}
+
+/// How the `oauth2` crate sends what it builds.
+///
+/// Outages end here, so that nothing behind takes the page of a broken proxy for the word of the
+/// authorization server. Answers that providers give in other shapes come out as RFC 6749 §5 has them.
+impl<'c> AsyncHttpClient<'c> for Transport {
+    type Error = AuthError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, AuthError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.execute(request))
+    }
+}
+
+const JSON: reqwest::header::HeaderValue =
+    reqwest::header::HeaderValue::from_static("application/json");
+
+enum Redirect {
+    None,
+    SameOrigin(Url),
+    Elsewhere,
+}
+
+fn redirect(from: &Url, response: &Response) -> Redirect {
+    if !response.status().is_redirection() {
+        return Redirect::None;
+    }
+    let target = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| from.join(location).ok());
+    match target {
+        Some(target) if target.origin() == from.origin() => Redirect::SameOrigin(target),
+        Some(_) | None => Redirect::Elsewhere,
+    }
+}
+
+async fn document(url: &Url, response: Response) -> Result<Document, AuthError> {
+    refuse_outage(url, &response)?;
+    if !response.status().is_success() {
+        return Ok(Document::Missing(response.status()));
+    }
+    let answer = read(url, response).await?;
+    match serde_json::from_slice::<Value>(&answer.body) {
+        Ok(document @ Value::Object(_)) => Ok(Document::Found(document)),
+        Ok(_) => Ok(Document::Unusable("not a JSON object".into())),
+        Err(_) => Ok(Document::Unusable("not JSON".into())),
+    }
+}
+
+/// 429 and 5xx say nothing about the request (RFC 9110 §15.6, RFC 6585 §4).
+fn refuse_outage(url: &Url, response: &Response) -> Result<(), AuthError> {
+    let status = response.status();
+    if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
+        return Ok(());
+    }
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs)
+        .min(RETRY_AFTER_LONGEST);
+    Err(AuthError::Unavailable {
+        reason: format!("{} answered {status}", bare(url)),
+        retry_after,
+    })
+}
+
+async fn read(url: &Url, mut response: Response) -> Result<Answer, AuthError> {
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failed(url, &error))?
+    {
+        if body.len() + chunk.len() > LARGEST_BODY {
+            return Err(AuthError::Metadata {
+                url: bare(url),
+                reason: format!("the answer is larger than {LARGEST_BODY} bytes"),
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, body })
+}
+
+fn failed(url: &Url, error: &reqwest::Error) -> AuthError {
+    if let Some(refused) = super::address::refusal(error) {
+        return AuthError::UnsafeUrl {
+            url: bare(url).to_string(),
+            reason: refused,
+        };
+    }
+    AuthError::Unavailable {
+        reason: format!("{}: {}", bare(url), root_cause(error)),
+        retry_after: RETRY_AFTER_DEFAULT,
+    }
+}
+
+/// The innermost cause, which names the fault; what lies around it repeats the URL with its query.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// The URL without query, fragment and user: those may hold secrets.
+pub(super) fn bare(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}

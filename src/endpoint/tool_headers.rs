@@ -1,0 +1,290 @@
+//! `x-mcp-header`: arguments of tools that are mirrored in headers (MCP 2026-07-28, "Custom Headers from
+//! Tool Parameters").
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::HeaderName;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::message::Message;
+
+const ANNOTATION: &str = "x-mcp-header";
+
+/// Tools whose headers are remembered. A server with more gets the headers of the others refused, and
+/// they are learned anew then.
+const MAX_TOOLS: usize = 10_000;
+
+/// How deep a schema is followed.
+const MAX_DEPTH: usize = 64;
+
+/// A header, and the path of the argument whose value it carries.
+pub(super) type Mirror = (HeaderName, Vec<String>);
+
+/// What the lists of tools that went by say about headers. The latest list counts.
+#[derive(Debug, Default)]
+pub(super) struct ToolHeaders {
+    tools: Mutex<HashMap<String, Vec<Mirror>>>,
+}
+
+/// Why a tool may not be used over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadTool {
+    #[error("an x-mcp-header is not a header name")]
+    Name,
+    #[error("two arguments have the x-mcp-header {0}")]
+    Twice(HeaderName),
+    #[error("an x-mcp-header stands on an argument that is not of type string, integer or boolean")]
+    Type,
+    #[error("an x-mcp-header stands where no single argument is meant")]
+    Place,
+    #[error("the schema is nested too deeply")]
+    Depth,
+}
+
+impl ToolHeaders {
+    /// The headers that a call of `tool` has to carry.
+    pub(super) fn of_tool(&self, tool: &str) -> Vec<Mirror> {
+        self.lock().get(tool).cloned().unwrap_or_default()
+    }
+
+    /// Learns from a `tools/list` response, and returns it without the tools that must not be used.
+    pub(super) fn learn(&self, response: &Message) -> Message {
+        let Some(listed) = response.result_member::<Vec<&RawValue>>("tools") else {
+            return response.clone();
+        };
+        let mut kept = Vec::with_capacity(listed.len());
+        for raw in &listed {
+            let Ok(tool) = serde_json::from_str::<Value>(raw.get()) else {
+                // Nothing that could be annotated; the app may judge it.
+                kept.push(*raw);
+                continue;
+            };
+            let name = tool["name"].as_str().unwrap_or_default();
+            match mirrors(&tool["inputSchema"]) {
+                Ok(mirrors) => {
+                    self.remember(name, mirrors);
+                    kept.push(*raw);
+                }
+                Err(reason) => {
+                    self.lock().remove(name);
+                    tracing::warn!(tool = name, "left out of tools/list: {reason}");
+                }
+            }
+        }
+        if kept.len() == listed.len() {
+            return response.clone();
+        }
+        with_tools(response, &kept)
+    }
+
+    fn remember(&self, name: &str, mirrors: Vec<Mirror>) {
+        let mut tools = self.lock();
+        if mirrors.is_empty() {
+            tools.remove(name);
+        } else if tools.len() < MAX_TOOLS || tools.contains_key(name) {
+            tools.insert(name.to_owned(), mirrors);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Mirror>>> {
+        self.tools
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The response with only the tools in `kept`; every other byte stays.
+fn with_tools(response: &Message, kept: &[&RawValue]) -> Message {
+    let Some(list) = response.result_member::<&RawValue>("tools") else {
+        return response.clone();
+    };
+    let text = response.text();
+    let start = list.get().as_ptr() as usize - text.as_ptr() as usize;
+    let end = start + list.get().len();
+    let tools: Vec<&str> = kept.iter().map(|raw| raw.get()).collect();
+    let mut rebuilt = BytesMut::from(&text[..start]);
+    rebuilt.extend_from_slice(format!("[{}]", tools.join(",")).as_bytes());
+    rebuilt.extend_from_slice(&text[end..]);
+    Message::parse(&Bytes::from(rebuilt)).unwrap_or_else(|_| response.clone())
+}
+
+/// All annotations of an input schema.
+fn mirrors(schema: &Value) -> Result<Vec<Mirror>, BadTool> {
+    let mut found = Vec::new();
+    collect(schema, Some(&[]), &mut found, 0)?;
+    let mut names = HashSet::new();
+    for (name, _) in &found {
+        if !names.insert(name) {
+            return Err(BadTool::Twice(name.clone()));
+        }
+    }
+    Ok(found)
+}
+
+/// Walks a schema by the places where JSON Schema 2020-12 has schemas, so that a property which happens
+/// to be named `x-mcp-header` is data. `path` is known as long as only `properties` led here.
+fn collect(
+    schema: &Value,
+    path: Option<&[String]>,
+    found: &mut Vec<Mirror>,
+    depth: usize,
+) -> Result<(), BadTool> {
+    let Value::Object(members) = schema else {
+        return Ok(());
+    };
+    if depth > MAX_DEPTH {
+        return Err(BadTool::Depth);
+    }
+    if let Some(annotation) = members.get(ANNOTATION) {
+        let path = path.filter(|path| !path.is_empty()).ok_or(BadTool::Place)?;
+        found.push((header(annotation)?, path.to_vec()));
+        let kind = members.get("type").and_then(Value::as_str);
+        if !matches!(kind, Some("string" | "integer" | "boolean")) {
+            return Err(BadTool::Type);
+        }
+    }
+    for (keyword, value) in members {
+        match keyword.as_str() {
+            "properties" => {
+                for (name, schema) in value.as_object().into_iter().flatten() {
+                    let path = path.map(|path| [path, &[name.clone()]].concat());
+                    collect(schema, path.as_deref(), found, depth + 1)?;
+                }
+            }
+            "items"
+            | "additionalProperties"
+            | "additionalItems"
+            | "contains"
+            | "not"
+            | "if"
+            | "then"
+            | "else"
+            | "propertyNames"
+            | "unevaluatedItems"
+            | "unevaluatedProperties"
+            | "contentSchema"
+            | "prefixItems"
+            | "allOf"
+            | "anyOf"
+            | "oneOf" => {
+                for schema in value
+                    .as_array()
+                    .map_or(std::slice::from_ref(value), Vec::as_slice)
+                {
+                    collect(schema, None, found, depth + 1)?;
+                }
+            }
+            "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
+                for schema in value.as_object().into_iter().flat_map(|map| map.values()) {
+                    collect(schema, None, found, depth + 1)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn header(annotation: &Value) -> Result<HeaderName, BadTool> {
+    let name = annotation.as_str().filter(|name| !name.is_empty());
+    let name = name.ok_or(BadTool::Name)?;
+    HeaderName::try_from(format!("mcp-param-{name}")).map_err(|_| BadTool::Name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schema(properties: &Value) -> Value {
+        json!({ "type": "object", "properties": properties })
+    }
+
+    #[test]
+    fn annotations_are_found_along_properties() {
+        let found = mirrors(&schema(&json!({
+            "a": { "type": "string", "x-mcp-header": "Region" },
+            "b": { "type": "object", "properties": { "c": { "type": "boolean", "x-mcp-header": "X-C" } } },
+            "x-mcp-header": { "type": "string" },
+            "d": { "enum": [{ "x-mcp-header": "no schema" }], "default": { "x-mcp-header": "" } },
+        })))
+        .unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, path)| (name.as_str(), path.join("/")))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("mcp-param-region", "a".to_owned()),
+                ("mcp-param-x-c", "b/c".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tool_with_a_bad_annotation_is_refused() {
+        let twice = HeaderName::from_static("mcp-param-region");
+        for (properties, expected) in [
+            (
+                json!({ "a": { "type": "string", "x-mcp-header": "" } }),
+                BadTool::Name,
+            ),
+            (
+                json!({ "a": { "type": "string", "x-mcp-header": "A B" } }),
+                BadTool::Name,
+            ),
+            (
+                json!({ "a": { "type": "string", "x-mcp-header": "X\r\nEvil: 1" } }),
+                BadTool::Name,
+            ),
+            (
+                json!({ "a": { "type": "string", "x-mcp-header": 7 } }),
+                BadTool::Name,
+            ),
+            (
+                json!({ "a": { "type": "number", "x-mcp-header": "A" } }),
+                BadTool::Type,
+            ),
+            (
+                json!({ "a": { "type": ["string"], "x-mcp-header": "A" } }),
+                BadTool::Type,
+            ),
+            (json!({ "a": { "x-mcp-header": "A" } }), BadTool::Type),
+            (
+                json!({ "a": { "type": "string", "x-mcp-header": "Region" }, "b": { "type": "string", "x-mcp-header": "region" } }),
+                BadTool::Twice(twice),
+            ),
+            (
+                json!({ "a": { "items": { "type": "string", "x-mcp-header": "A" } } }),
+                BadTool::Place,
+            ),
+            (
+                json!({ "a": { "anyOf": [{ "type": "string", "x-mcp-header": "A" }] } }),
+                BadTool::Place,
+            ),
+            (
+                json!({ "a": { "items": { "properties": { "b": { "type": "string", "x-mcp-header": "A" } } } } }),
+                BadTool::Place,
+            ),
+        ] {
+            assert_eq!(mirrors(&schema(&properties)), Err(expected), "{properties}");
+        }
+        let behind_ref = json!({ "$defs": { "a": { "type": "string", "x-mcp-header": "A" } }, "properties": { "a": { "$ref": "#/$defs/a" } } });
+        assert_eq!(mirrors(&behind_ref), Err(BadTool::Place));
+    }
+
+    #[test]
+    fn only_the_bad_tools_are_cut_out_of_the_list() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[ {"name":"a","n":1.0}, {"name":"b","inputSchema":{"properties":{"x":{"x-mcp-header":""}}}},{"name":"c","x":1e400}],"nextCursor":"","ttlMs":1.0}}"#;
+        let message = Message::parse(&Bytes::from_static(text.as_bytes())).unwrap();
+        let filtered = ToolHeaders::default().learn(&message);
+        assert_eq!(
+            filtered.text(),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a","n":1.0},{"name":"c","x":1e400}],"nextCursor":"","ttlMs":1.0}}"#
+        );
+    }
+}

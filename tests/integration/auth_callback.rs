@@ -1,0 +1,216 @@
+//! What may and what may not come back from the browser.
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::json;
+use tempfile::tempdir;
+use url::Url;
+
+use crate::support_auth::{App, Browser, Provider, config, soon};
+
+fn with(url: &Url, name: &str, value: Option<&str>) -> Url {
+    let mut changed = url.clone();
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let kept = pairs.into_iter().filter(|(known, _)| known != name);
+    changed.query_pairs_mut().clear().extend_pairs(kept);
+    if let Some(value) = value {
+        changed.query_pairs_mut().append_pair(name, value);
+    }
+    changed
+}
+
+/// nothing of this ends the sign-in.
+#[tokio::test]
+async fn forged_answers_are_refused_and_the_true_one_still_counts() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let right = Browser::default().approve(app.sign_in_page().await).await;
+
+    let mut twice = right.clone();
+    twice.query_pairs_mut().append_pair("code", "another");
+    let mut both = right.clone();
+    both.query_pairs_mut().append_pair("error", "access_denied");
+    let mut state_twice = right.clone();
+    state_twice
+        .query_pairs_mut()
+        .append_pair("state", "another");
+    let forged = [
+        with(&right, "state", Some("wrong")),
+        with(&right, "state", None),
+        with(&right, "state", Some("")),
+        with(&right, "code", None),
+        with(&with(&right, "state", Some("x")), "code", None),
+        twice,
+        both,
+        state_twice,
+    ];
+    for url in forged.iter().cycle().take(100) {
+        let (status, page) = Browser::default().visit(url.clone()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{url}");
+        assert!(!page.contains("signed in"));
+    }
+    let client = Client::new();
+    let mut elsewhere = right.clone();
+    elsewhere.set_path("/favicon.ico");
+    for (method, url) in [
+        (Method::GET, elsewhere),
+        (Method::POST, right.clone()),
+        (Method::HEAD, right.clone()),
+    ] {
+        let response = client.request(method, url).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    }
+    let foreign = client
+        .get(right.clone())
+        .header("host", "evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(foreign.status(), StatusCode::BAD_REQUEST);
+    assert!(provider.seen("/token").is_empty());
+
+    let (status, page) = Browser::default().visit(right).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("You are signed in"));
+    assert_eq!(
+        soon("the call", call).await.unwrap().unwrap(),
+        StatusCode::OK
+    );
+}
+
+///
+#[tokio::test]
+async fn an_answer_in_the_name_of_another_issuer_is_not_used() {
+    let cases = [
+        (json!({ "iss": "https://evil.example" }), json!({})),
+        (json!({ "iss": null }), json!({})),
+        (json!({ "iss": "SLASH" }), json!({})),
+        (
+            json!({ "iss": "https://evil.example" }),
+            json!({ "authorization_response_iss_parameter_supported": false }),
+        ),
+        (
+            json!({ "iss": "https://evil.example", "code": null, "error": "<script>" }),
+            json!({}),
+        ),
+    ];
+    for (answer, metadata) in cases {
+        let provider = Provider::start().await;
+        let mut answer = answer;
+        if answer["iss"] == "SLASH" {
+            answer["iss"] = format!("{}/", provider.origin()).into();
+        }
+        provider.behave(|it| {
+            it.authorization_response = answer.clone();
+            it.server_metadata = metadata;
+        });
+        let directory = tempdir().unwrap();
+        let app = App::new(&provider, config(directory.path()));
+        let error = app.call_with_browser().await.unwrap_err();
+        assert_eq!(error.kind(), "auth_issuer_mismatch", "{answer}");
+        assert!(!error.to_string().contains("script"));
+        assert!(provider.seen("/token").is_empty());
+    }
+}
+
+/// an issuer that promises nothing may stay silent.
+#[tokio::test]
+async fn an_answer_without_iss_is_fine_where_none_was_promised() {
+    let provider = Provider::start().await;
+    provider.behave(|it| {
+        it.authorization_response = json!({ "iss": null });
+        it.server_metadata = json!({ "authorization_response_iss_parameter_supported": null });
+    });
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+}
+
+/// E: the page repeats nothing.
+#[tokio::test]
+async fn a_denied_sign_in_fails_promptly_and_the_page_repeats_nothing() {
+    let provider = Provider::start().await;
+    provider.behave(|it| {
+        it.authorization_response = json!({
+            "code": null,
+            "error": "access_denied",
+            "error_description": "<script>alert(1)</script>\u{1b}[2J",
+        });
+    });
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let (status, page) = Browser::default().visit(app.sign_in_page().await).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(!page.contains("alert(1)"));
+    assert!(page.contains("refused"));
+    let error = soon("the call", call).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), "auth_denied");
+    assert!(!error.to_string().contains('\u{1b}'));
+}
+
+/// requests that waited for a refused sign-in, here or in another process, do not start the next one.
+#[tokio::test]
+async fn a_denied_sign_in_is_denied_for_everyone_who_waited() {
+    let provider = Provider::start().await;
+    provider.behave(|it| {
+        it.authorization_response = json!({ "code": null, "error": "access_denied" });
+    });
+    let directory = tempdir().unwrap();
+    let one = App::new(&provider, config(directory.path()));
+    let other = App::new(&provider, config(directory.path()));
+    let calls = [
+        one.spawn_call(),
+        one.spawn_call(),
+        other.spawn_call(),
+        other.spawn_call(),
+    ];
+    let page = one.sign_in_page().await;
+    assert_eq!(other.sign_in_page().await, page);
+    Browser::default().visit(page).await;
+    for call in calls {
+        let error = soon("a call", call).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), "auth_denied");
+    }
+    assert_eq!(provider.seen("/authorize").len(), 1);
+}
+
+///
+#[tokio::test]
+async fn the_callback_page_is_locked_down_and_the_port_closes_after_it() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let callback = Browser::default().approve(app.sign_in_page().await).await;
+    let response = Client::new().get(callback.clone()).send().await.unwrap();
+    let header = |name: &str| response.headers()[name].to_str().unwrap();
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("referrer-policy"), "no-referrer");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert!(header("content-security-policy").starts_with("default-src 'none'"));
+    soon("the call", call).await.unwrap().unwrap();
+    assert!(
+        Client::new().get(callback).send().await.is_err(),
+        "the port is closed"
+    );
+}
+
+/// ST-39: the app may give up on its request; the sign-in goes on.
+#[tokio::test]
+async fn a_sign_in_survives_the_request_that_started_it() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let page = app.sign_in_page().await;
+    call.abort();
+    let next = app.spawn_call();
+    Browser::default().visit(page).await;
+    assert_eq!(
+        soon("the next call", next).await.unwrap().unwrap(),
+        StatusCode::OK
+    );
+    assert_eq!(provider.seen("/authorize").len(), 1);
+}

@@ -1,0 +1,13 @@
+//! The example server, tried without the bridge: it is the other end in many tests, so it must be
+//! as strict as a client may find servers to be.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a double that fails fails its test, whose name and line say the rest"
+)]
+
+mod client;
+mod discovery;
+mod sign_in;
+mod tokens;
+mod tools;

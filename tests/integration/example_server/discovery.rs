@@ -1,0 +1,184 @@
+//! What a client finds before it signs in.
+
+use reqwest::{StatusCode, header};
+use serde_json::{Value, json};
+
+use super::client::{Client, answer, challenge, public_client, start, text, with_client_secret};
+use crate::server::{PRE_REGISTERED_CLIENT_ID, Server};
+
+/// A-2, A-3, A-6, A-7, A-9, A-11, A-31, A-34
+#[tokio::test]
+async fn the_challenge_leads_to_both_metadata_documents() {
+    let server = start().await;
+    let client = Client::unknown(&server);
+
+    let refused = client.post("/mcp").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let metadata_url = client.url("/.well-known/oauth-protected-resource/mcp");
+    assert_eq!(
+        challenge(&refused),
+        format!(r#"Bearer scope="profile", resource_metadata="{metadata_url}""#),
+    );
+
+    let resource = answer(client.get(metadata_url.path()).send().await.unwrap())
+        .await
+        .body;
+    assert_eq!(resource["resource"], server.url());
+    let issuer = text(&resource["authorization_servers"][0]);
+    assert_eq!(format!("{issuer}/mcp"), server.url());
+
+    let path = "/.well-known/oauth-authorization-server";
+    let metadata = answer(client.get(path).send().await.unwrap()).await.body;
+    assert_eq!(metadata["issuer"], issuer);
+    for endpoint in ["authorization", "token", "registration", "revocation"] {
+        let url = text(&metadata[format!("{endpoint}_endpoint")]);
+        assert!(url.starts_with(&format!("{issuer}/")), "{endpoint}: {url}");
+    }
+    assert_eq!(
+        metadata["code_challenge_methods_supported"],
+        json!(["S256"])
+    );
+    assert_eq!(
+        metadata["authorization_response_iss_parameter_supported"],
+        true
+    );
+    server.stop().await;
+}
+
+/// A-4: the root form names another resource, the one without a path.
+#[tokio::test]
+async fn the_resource_metadata_are_under_the_path_form_only() {
+    let server = start().await;
+    let response = Client::unknown(&server)
+        .get("/.well-known/oauth-protected-resource")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+}
+
+async fn refused_registration(server: &Server, member: &str, value: Value) -> String {
+    let mut metadata = public_client();
+    metadata[member] = value;
+    let answer = Client::unknown(server).register(metadata).await;
+    assert_eq!(
+        answer.status,
+        StatusCode::BAD_REQUEST,
+        "{member}: {}",
+        answer.body
+    );
+    answer.error()
+}
+
+/// A-24, A-26
+#[tokio::test]
+async fn a_registration_that_makes_no_sense_is_refused() {
+    let server = start().await;
+    for uris in [
+        json!([]),
+        json!(["/callback"]),
+        json!(["http://example.com/callback"]),
+        json!(["http://127.0.0.1/callback#here"]),
+        json!(["javascript:alert(1)"]),
+        json!(["http://127.0.0.1/callback", "ftp://127.0.0.1/"]),
+    ] {
+        let error = refused_registration(&server, "redirect_uris", uris).await;
+        assert_eq!(error, "invalid_redirect_uri");
+    }
+    let web = refused_registration(&server, "application_type", json!("web")).await;
+    assert_eq!(web, "invalid_redirect_uri");
+
+    for (member, value) in [
+        ("redirect_uris", json!("http://127.0.0.1/callback")),
+        ("application_type", json!("desktop")),
+        ("grant_types", json!(["refresh_token"])),
+        ("grant_types", json!(["authorization_code", "password"])),
+        ("response_types", json!(["token"])),
+        ("token_endpoint_auth_method", json!("private_key_jwt")),
+        ("scope", json!("profile admin")),
+        ("client_name", json!("x".repeat(1000))),
+    ] {
+        let error = refused_registration(&server, member, value).await;
+        assert_eq!(error, "invalid_client_metadata", "{member}");
+    }
+}
+
+/// A-25
+#[tokio::test]
+async fn a_client_gets_a_secret_only_if_it_wants_to_authenticate_with_one() {
+    let server = start().await;
+    let client = Client::unknown(&server);
+    let public = client.register(public_client()).await.body;
+    assert_eq!(public.get("client_secret"), None);
+
+    let mut metadata = public_client();
+    metadata["token_endpoint_auth_method"] = json!("client_secret_post");
+    let confidential = client.register(metadata).await.body;
+    assert!(text(&confidential["client_secret"]).len() >= 43);
+    assert_eq!(confidential["client_secret_expires_at"], 0);
+    assert_eq!(confidential["application_type"], "native");
+}
+
+/// A-20: nothing to register with, so the user must have brought a client.
+#[tokio::test]
+async fn without_registration_there_is_one_client_and_no_endpoint() {
+    let server = Server::start(with_client_secret("secret")).await.unwrap();
+    let client = Client::unknown(&server);
+
+    let path = "/.well-known/oauth-authorization-server";
+    let metadata = answer(client.get(path).send().await.unwrap()).await.body;
+    assert_eq!(metadata.get("registration_endpoint"), None);
+    assert_eq!(
+        metadata["token_endpoint_auth_methods_supported"],
+        json!(["client_secret_basic"])
+    );
+    let refused = client.register(public_client()).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+
+    let known = client.known_as(PRE_REGISTERED_CLIENT_ID);
+    let parameters = super::client::with(
+        known.authorization_request(),
+        "redirect_uri",
+        "http://localhost:49152/oauth/callback",
+    );
+    let page = known
+        .get(known.authorization_url(&parameters).as_str())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+}
+
+/// A page on the internet can give its name this machine's address. It must not get any further.
+#[tokio::test]
+async fn a_foreign_host_name_gets_no_answer() {
+    let server = start().await;
+    let client = Client::registered(&server).await;
+    for path in [
+        "/mcp",
+        "/authorize",
+        "/.well-known/oauth-authorization-server",
+    ] {
+        let request = client.get(path).header(header::HOST, "evil.example");
+        assert_eq!(
+            request.send().await.unwrap().status(),
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
+    }
+}
+
+/// A page of another origin has no business with the MCP endpoint, whatever token it has.
+#[tokio::test]
+async fn a_foreign_origin_is_refused_at_the_mcp_endpoint() {
+    let server = start().await;
+    let client = Client::registered(&server).await;
+    let tokens = client.tokens("ada", "profile").await;
+    let request = client.mcp(&tokens.access, &super::client::initialize());
+    let response = request
+        .header(header::ORIGIN, "https://evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+}

@@ -1,0 +1,43 @@
+//! The bridge as an app sees it: the built binary, real pipes, real HTTP.
+//!
+//! Each module is about one behaviour, and each test names in its doc comment the rows of the
+//! catalogue of faults (`X-…`) and of the protocol's requirements (`HC-`, `HL-`, `HS-`, `SSE-`, `ST-`)
+//! that it shows. What must hold in every one of them is not written in each:
+//! [`support::app::App::finish`] checks it, and a test that does not call it fails. The rows that have
+//! no test here, and why:
+//!
+//! | row | why |
+//! |---|---|
+//! | X-12, X-15, X-45, X-70, half of X-14 and X-36 | they are about MCP 2026-07-28, and stand with its tests |
+//! | X-20, X-25, X-55…X-57, X-59 | they are about the sign-in: `auth_*` |
+//! | X-26 | a panic needs a bug to cause it, and none is known; `finish` looks for one in every test |
+//! | X-48, the clamp of a very long `retry` | it would take the five minutes it is clamped to; the values that are ignored and the short ones are here |
+//! | X-51 | a peer that is gone without a word needs a network that drops packets; TCP keep-alive and the answer to a computer that wakes up are settings, not behaviour that a loopback shows |
+//! | X-21 on Windows, X-24 elsewhere than on Linux | there the test has no way to send the event |
+
+#[path = "../../examples/demo/browser.rs"]
+mod browser;
+#[path = "../../examples/server/mod.rs"]
+mod server;
+mod support;
+mod support_auth;
+
+mod answers;
+mod auth_callback;
+mod auth_sign_in;
+mod auth_tokens;
+mod command_line;
+mod concurrency;
+mod config_files;
+mod connections;
+mod event_stream;
+mod example_server;
+mod fidelity;
+mod get_stream;
+mod http_sse;
+mod lifecycle;
+mod resume;
+mod session;
+mod stdin;
+mod tls;
+mod unreachable;

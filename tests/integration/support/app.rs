@@ -1,0 +1,652 @@
+//! The app: starts the built bridge as its `command` and speaks MCP over its pipes.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{
+    HEADER_MARKER, LIMIT, MARKERS, envelope::Envelope, fault_server::Server, ledger::Ledger,
+};
+
+/// How long the bridge may take to end once stdin is closed and nothing is in flight: it may wait
+/// two seconds for the DELETE, and the machine is busy.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The most memory that an ordinary test needs; a test with large messages says its own limit.
+const MEMORY_LIMIT_MIB: u64 = 64;
+
+/// How an app starts the bridge.
+pub(crate) struct Launch {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    memory_limit_mib: u64,
+    server: Option<Server>,
+    wrapper: Option<String>,
+}
+
+impl Launch {
+    /// The bridge for this server, with a secret header and at its most talkative.
+    pub(crate) fn for_server(server: &Server) -> Self {
+        let mut launch = Self::for_url(&server.url());
+        launch.server = Some(server.clone());
+        launch
+    }
+
+    pub(crate) fn for_url(url: &str) -> Self {
+        Self::bare()
+            .args([url, "--debug", "--header", "X-Api-Key: ${API_KEY}"])
+            .env("API_KEY", HEADER_MARKER)
+    }
+
+    /// No arguments at all.
+    pub(crate) fn bare() -> Self {
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            memory_limit_mib: MEMORY_LIMIT_MIB,
+            server: None,
+            wrapper: None,
+        }
+    }
+
+    pub(crate) fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        self.args.extend(args.into_iter().map(str::to_owned));
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn memory_limit_mib(mut self, limit: u64) -> Self {
+        self.memory_limit_mib = limit;
+        self
+    }
+
+    /// Starts the bridge through `sh -c script`, which finds the command in `"$0" "$@"`.
+    pub(crate) fn through_shell(mut self, script: &str) -> Self {
+        self.wrapper = Some(script.to_owned());
+        self
+    }
+
+    pub(crate) fn start(self) -> App {
+        let home = TempDir::new().expect("a directory for the test");
+        let browser = Browser::install(home.path());
+        let bridge = env!("CARGO_BIN_EXE_mcp-bridge");
+        let mut command = match &self.wrapper {
+            None => Command::new(bridge),
+            Some(script) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", script, bridge]);
+                shell
+            }
+        };
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(environment(home.path(), &browser))
+            .envs(self.env)
+            .current_dir(home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn().expect("the bridge starts");
+        let pid = child.id().expect("it has not been waited for");
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let (reading, may_read) = watch::channel(true);
+        let (lines, inbox) = mpsc::unbounded_channel();
+        let stdout = child.stdout.take().expect("it is piped");
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let err = child.stderr.take().expect("it is piped");
+        App {
+            stdin: child.stdin.take(),
+            stdout: Some(tokio::spawn(read_lines(
+                stdout,
+                may_read,
+                ledger.clone(),
+                lines,
+            ))),
+            stderr_reader: Some(tokio::spawn(read_all(err, stderr.clone()))),
+            child,
+            pid,
+            ledger,
+            reading,
+            inbox,
+            waiting: Vec::new(),
+            stderr,
+            browser,
+            server: self.server,
+            memory_limit_mib: self.memory_limit_mib,
+            ended_by_test: false,
+            finished: false,
+            through_shell: self.wrapper.is_some(),
+            _home: home,
+        }
+    }
+}
+
+/// The app and the bridge that it started.
+pub(crate) struct App {
+    child: Child,
+    pid: u32,
+    stdin: Option<ChildStdin>,
+    stdout: Option<JoinHandle<()>>,
+    stderr_reader: Option<JoinHandle<()>>,
+    reading: watch::Sender<bool>,
+    inbox: mpsc::UnboundedReceiver<Line>,
+    /// Lines that were read while the test waited for another one.
+    waiting: Vec<Line>,
+    ledger: Arc<Mutex<Ledger>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    browser: Browser,
+    server: Option<Server>,
+    memory_limit_mib: u64,
+    /// The test sent a signal or broke a pipe: then the exit status is its own business.
+    ended_by_test: bool,
+    finished: bool,
+    through_shell: bool,
+    /// Removed at the end.
+    _home: TempDir,
+}
+
+impl App {
+    pub(crate) fn start(server: &Server) -> Self {
+        Launch::for_server(server).start()
+    }
+
+    /// Starts the bridge and opens the conversation.
+    pub(crate) async fn initialized(server: &Server) -> Self {
+        let mut app = Self::start(server);
+        app.initialize().await;
+        app
+    }
+
+    /// The handshake of an app of 2025-06-18; returns the result of `initialize`.
+    pub(crate) async fn initialize(&mut self) -> Value {
+        self.send(initialize_line("2025-06-18")).await;
+        let result = self.result("init").await;
+        self.send(INITIALIZED).await;
+        result
+    }
+
+    /// Writes one line.
+    pub(crate) async fn send(&mut self, line: impl AsRef<str>) {
+        self.send_all(&[line.as_ref()]).await;
+    }
+
+    /// Writes lines in one go.
+    pub(crate) async fn send_all(&mut self, lines: &[&str]) {
+        {
+            let mut ledger = self.ledger();
+            for line in lines {
+                ledger.write(line);
+            }
+        }
+        let mut text = lines.join("\n");
+        text.push('\n');
+        self.write(text.as_bytes()).await;
+    }
+
+    /// Writes bytes that are not meant to be a message.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        let written = async {
+            stdin.write_all(bytes).await?;
+            stdin.flush().await
+        };
+        let outcome = timeout(LIMIT, written).await;
+        let outcome = outcome.unwrap_or_else(|_| self.fail("the bridge does not read stdin"));
+        outcome.expect("stdin is open");
+    }
+
+    pub(crate) async fn request(&mut self, id: impl Into<Value>, method: &str, params: &Value) {
+        let id: Value = id.into();
+        let line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.send(line.to_string()).await;
+    }
+
+    /// Calls the tool of that name, with a text as its argument.
+    pub(crate) async fn call(&mut self, id: impl Into<Value>, tool: &str, text: &str) {
+        let params = json!({"name": tool, "arguments": {"text": text}});
+        self.request(id, "tools/call", &params).await;
+    }
+
+    /// Cancels the request with this id.
+    pub(crate) async fn cancel(&mut self, id: impl Into<Value>) {
+        let id: Value = id.into();
+        let method = "notifications/cancelled";
+        let line = json!({"jsonrpc": "2.0", "method": method, "params": {"requestId": id}});
+        self.send(line.to_string()).await;
+    }
+
+    /// Proves that another request goes through, there and back.
+    pub(crate) async fn still_served(&mut self) {
+        let id = format!("served-{}", self.ledger().asked());
+        self.call(id.as_str(), "echo", "still served").await;
+        assert_eq!(self.result(id).await["content"][0]["text"], "still served");
+    }
+
+    /// The answer to the request with this id, as a line.
+    pub(crate) async fn response(&mut self, id: impl Into<Value>) -> Line {
+        self.response_to(&Into::<Value>::into(id).to_string()).await
+    }
+
+    /// The answer to the request whose id is spelled so.
+    pub(crate) async fn response_to(&mut self, id: &str) -> Line {
+        let is_wanted = |line: &Line| line.message.is_response() && line.message.id() == Some(id);
+        self.line(&format!("a response to {id}"), is_wanted).await
+    }
+
+    /// The result for the request with this id.
+    pub(crate) async fn result(&mut self, id: impl Into<Value>) -> Value {
+        let line = self.response(id).await;
+        match line.message.result() {
+            Some(result) => serde_json::from_str(result).expect("a result is JSON"),
+            None => self.fail(&format!("an error instead of a result: {}", line.text)),
+        }
+    }
+
+    /// The error for the request with this id.
+    pub(crate) async fn error(&mut self, id: impl Into<Value>) -> Value {
+        let line = self.response(id).await;
+        match line.message.error() {
+            Some(error) => error,
+            None => self.fail(&format!("no error: {}", line.text)),
+        }
+    }
+
+    /// The error of the bridge itself for the request with this id; returns its `data`. Where the
+    /// cause may be seen in two ways, `kind` is both: `a|b`.
+    pub(crate) async fn own_error(&mut self, id: impl Into<Value>, kind: &str) -> Value {
+        let error = self.error(id).await;
+        if error["code"] != -32603
+            || error["data"]["source"] != "mcp-bridge"
+            || !kind.split('|').any(|kind| error["data"]["kind"] == kind)
+            || error["message"].as_str().is_none_or(str::is_empty)
+        {
+            self.fail(&format!("not an error of the kind {kind}: {error}"));
+        }
+        error["data"].clone()
+    }
+
+    /// The error with `id: null`, for what cannot be answered otherwise.
+    pub(crate) async fn error_without_id(&mut self) -> Value {
+        self.error(Value::Null).await
+    }
+
+    /// The next request or notification of the server with this method.
+    pub(crate) async fn server_sent(&mut self, method: &str) -> Line {
+        let is_wanted = |line: &Line| line.message.method().as_deref() == Some(method);
+        self.line(method, is_wanted).await
+    }
+
+    async fn line(&mut self, what: &str, is_wanted: impl Fn(&Line) -> bool) -> Line {
+        if let Some(position) = self.waiting.iter().position(&is_wanted) {
+            return self.waiting.remove(position);
+        }
+        loop {
+            match timeout(LIMIT, self.inbox.recv()).await {
+                Ok(Some(line)) if is_wanted(&line) => return line,
+                Ok(Some(line)) => self.waiting.push(line),
+                Ok(None) => self.fail(&format!("stdout ended before {what}")),
+                Err(_) => self.fail(&format!("{what} did not come")),
+            }
+        }
+    }
+
+    /// The lines that have been read and that no test has asked for, oldest first.
+    pub(crate) fn unread(&mut self) -> Vec<Line> {
+        while let Ok(line) = self.inbox.try_recv() {
+            self.waiting.push(line);
+        }
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Leaves stdout unread until [`Self::read_stdout`].
+    pub(crate) fn stop_reading_stdout(&self) {
+        self.reading.send_replace(false);
+    }
+
+    pub(crate) fn read_stdout(&self) {
+        self.reading.send_replace(true);
+    }
+
+    /// Closes the app's end of stdin.
+    pub(crate) fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Closes the app's end of stdout, as an app that was killed.
+    pub(crate) async fn close_stdout(&mut self) {
+        self.ended_by_test = true;
+        let task = self.stdout.take().expect("stdout is open");
+        task.abort();
+        let _ = task.await;
+    }
+
+    /// Sends a signal to the process that was started.
+    #[cfg(unix)]
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
+        self.ended_by_test = true;
+        rustix::process::kill_process(self.process(), signal).expect("it is running");
+    }
+
+    #[cfg(unix)]
+    fn process(&self) -> rustix::process::Pid {
+        let pid = i32::try_from(self.pid).expect("a process id fits");
+        rustix::process::Pid::from_raw(pid).expect("a process id is positive")
+    }
+
+    /// The bridge refuses to start: with status 2 and a message on stderr, which is returned, and
+    /// without a look at stdin, which is still open.
+    pub(crate) async fn refuses_to_start(mut self) -> String {
+        self.ended_by_test = true;
+        let status = self.exit().await;
+        self.outputs_are_at_their_end().await;
+        if status.code() != Some(2) || !self.unread().is_empty() || self.stderr().is_empty() {
+            self.fail(&format!("not a refusal: {status}"));
+        }
+        self.finish().await.stderr
+    }
+
+    /// The bridge ends by itself; [`Self::finish`] then accepts any status.
+    pub(crate) async fn ends_by_itself(&mut self) -> ExitStatus {
+        self.ended_by_test = true;
+        self.exit().await
+    }
+
+    /// Waits until all that hold stdout are gone.
+    pub(crate) async fn stdout_ends(&mut self) {
+        self.ended_by_test = true;
+        let stdout = self.stdout.as_mut().expect("nobody took it");
+        if timeout(EXIT_LIMIT, stdout).await.is_err() {
+            self.fail("stdout stays open");
+        }
+        self.stdout = None;
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        match timeout(EXIT_LIMIT, self.child.wait()).await {
+            Ok(status) => status.expect("it is our child"),
+            Err(_) => self.fail("the process does not end"),
+        }
+    }
+
+    /// What the process has written to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        let bytes = self.stderr.lock().expect("no reader panics");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The end of every test: what must hold whatever it is about.
+    ///
+    /// - Nothing but JSON-RPC messages came on stdout, one a line.
+    /// - Every request was answered exactly once, unless it was cancelled or stdin was closed before.
+    /// - No secret was shown on stdout or stderr, and no browser was opened.
+    /// - The requests to the server were well-formed, within the limit on their number, and the
+    ///   memory of the process within its own.
+    /// - The pipe is alive to the last; the process ends when stdin is closed, with status 0, and
+    ///   leaves no other process behind.
+    pub(crate) async fn finish(mut self) -> Finished {
+        self.read_stdout();
+        if self.stdin.is_some() && !self.ended_by_test {
+            self.all_are_answered().await;
+            self.pipe_is_alive().await;
+            self.memory_is_bounded();
+            self.close_stdin();
+        }
+        let status = self.exit().await;
+        if !self.ended_by_test && !status.success() {
+            self.fail(&format!("the process ended with {status}"));
+        }
+        self.outputs_are_at_their_end().await;
+        self.outputs_are_clean();
+        // Who reaps the orphan of a shell is not for us to say, and until then it is in the group.
+        #[cfg(unix)]
+        if !self.through_shell && rustix::process::test_kill_process_group(self.process()).is_ok() {
+            self.fail("a process is left behind");
+        }
+        if let Some(server) = &self.server {
+            let faults = server.faults();
+            assert!(faults.is_empty(), "{faults:#?}\n{}", server.story());
+        }
+        self.finished = true;
+        Finished {
+            stderr: self.stderr(),
+            unread: self.unread(),
+        }
+    }
+
+    async fn all_are_answered(&mut self) {
+        while !self.ledger().unanswered().is_empty() {
+            match timeout(LIMIT, self.inbox.recv()).await {
+                Ok(Some(line)) => self.waiting.push(line),
+                Ok(None) => self.fail("stdout ended before all were answered"),
+                Err(_) => self.fail("not all were answered"),
+            }
+        }
+    }
+
+    /// A message that is no request is refused by the bridge itself, so it needs no server.
+    async fn pipe_is_alive(&mut self) {
+        let id = "the pipe is alive";
+        self.send(json!({"jsonrpc": "2.0", "id": id}).to_string())
+            .await;
+        let error = self.error(id).await;
+        assert_eq!(error["code"], -32600, "{error}");
+    }
+
+    fn memory_is_bounded(&self) {
+        let Some(peak) = peak_memory_mib(self.pid) else {
+            return;
+        };
+        if peak > self.memory_limit_mib {
+            let limit = self.memory_limit_mib;
+            self.fail(&format!("{peak} MiB of memory, with a limit of {limit}"));
+        }
+    }
+
+    async fn outputs_are_at_their_end(&mut self) {
+        for reader in [self.stdout.take(), self.stderr_reader.take()] {
+            let Some(reader) = reader else { continue };
+            match timeout(LIMIT, reader).await {
+                Ok(ended) => ended.expect("the reader lives"),
+                Err(_) => self.fail("an output does not end with the process"),
+            }
+        }
+    }
+
+    fn outputs_are_clean(&self) {
+        let stderr = self.stderr();
+        if let Some(marker) = MARKERS.iter().find(|marker| stderr.contains(*marker)) {
+            self.fail(&format!("stderr shows {marker}"));
+        }
+        if stderr.contains("panicked at") {
+            self.fail("a panic");
+        }
+        let violations = self.ledger().violations().to_vec();
+        if !violations.is_empty() {
+            self.fail(&format!("{violations:#?}"));
+        }
+        if let Some(visited) = self.browser.visited() {
+            self.fail(&format!("a browser was opened: {visited}"));
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no reader panics")
+    }
+
+    /// Ends the test with everything that is known.
+    fn fail(&self, why: &str) -> ! {
+        const SHOWN: usize = 8_000;
+        let stderr: Vec<_> = self.stderr().chars().rev().take(SHOWN).collect();
+        let stderr: String = stderr.into_iter().rev().collect();
+        let server = self.server.as_ref().map(Server::story).unwrap_or_default();
+        let waiting: Vec<_> = self.waiting.iter().map(Line::shown).collect();
+        let unanswered = self.ledger().unanswered();
+        let violations = self.ledger().violations().to_vec();
+        panic!(
+            "{why}\nunanswered: {unanswered:?}\nviolations: {violations:#?}\nread: {waiting:#?}\n\
+             requests:\n{server}\nstderr:\n{stderr}"
+        );
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        assert!(
+            self.finished || std::thread::panicking(),
+            "a test must end with finish(), which checks what must hold in every test"
+        );
+    }
+}
+
+/// What is left of a process.
+pub(crate) struct Finished {
+    pub(crate) stderr: String,
+    pub(crate) unread: Vec<Line>,
+}
+
+/// A line of stdout.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) text: String,
+    pub(crate) message: Envelope,
+}
+
+impl Line {
+    fn shown(&self) -> String {
+        const SHOWN: usize = 300;
+        self.text.chars().take(SHOWN).collect()
+    }
+
+    /// The whole message, for tests to which the spelling does not matter.
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_str(&self.text).expect("a line is JSON")
+    }
+}
+
+pub(crate) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+/// `initialize` with the id `"init"`.
+pub(crate) fn initialize_line(version: &str) -> String {
+    let params = json!({
+        "protocolVersion": version,
+        "capabilities": {"sampling": {}, "roots": {"listChanged": true}},
+        "clientInfo": {"name": "app-double", "version": "1"}
+    });
+    json!({"jsonrpc": "2.0", "id": "init", "method": "initialize", "params": params}).to_string()
+}
+
+/// A browser that must not be called: it keeps a note if it is.
+struct Browser {
+    directory: PathBuf,
+    note: PathBuf,
+}
+
+impl Browser {
+    fn install(home: &Path) -> Self {
+        let directory = home.join("bin");
+        let note = home.join("visited");
+        std::fs::create_dir(&directory).expect("the home is ours");
+        for name in [
+            "browser",
+            "xdg-open",
+            "gio",
+            "gnome-open",
+            "kde-open",
+            "open",
+        ] {
+            let script = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", note.display());
+            let path = directory.join(name);
+            std::fs::write(&path, script).expect("the home is ours");
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                let executable = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(&path, executable).expect("the file is ours");
+            }
+        }
+        Self { directory, note }
+    }
+
+    fn visited(&self) -> Option<String> {
+        std::fs::read_to_string(&self.note).ok()
+    }
+}
+
+/// A fresh user: a home of his own, nothing inherited, and the browser above.
+fn environment(home: &Path, browser: &Browser) -> Vec<(&'static str, PathBuf)> {
+    vec![
+        ("HOME", home.to_owned()),
+        ("XDG_CONFIG_HOME", home.join("config")),
+        ("XDG_DATA_HOME", home.join("data")),
+        ("XDG_STATE_HOME", home.join("state")),
+        ("XDG_CACHE_HOME", home.join("cache")),
+        ("XDG_RUNTIME_DIR", home.join("run")),
+        ("MCP_BRIDGE_DIR", home.join("bridge")),
+        ("PATH", browser.directory.clone()),
+        ("BROWSER", browser.directory.join("browser")),
+    ]
+}
+
+async fn read_lines(
+    stdout: ChildStdout,
+    mut may_read: watch::Receiver<bool>,
+    ledger: Arc<Mutex<Ledger>>,
+    lines: mpsc::UnboundedSender<Line>,
+) {
+    let mut stdout = BufReader::new(stdout);
+    while may_read.wait_for(|may| *may).await.is_ok() {
+        let mut line = Vec::new();
+        let count = stdout.read_until(b'\n', &mut line).await.unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        // A last line without its end stays as it is and is judged with the missing end.
+        let complete = line.pop_if(|last| *last == b'\n').is_some();
+        let mut ledger = ledger.lock().expect("no reader panics");
+        ledger.read(&line, complete);
+        let text = String::from_utf8_lossy(&line).into_owned();
+        let message = Envelope::parse(&text).unwrap_or_default();
+        let _ = lines.send(Line { text, message });
+    }
+}
+
+async fn read_all(mut from: impl AsyncReadExt + Unpin, into: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        into.lock()
+            .expect("no reader panics")
+            .extend(&buffer[..count]);
+    }
+}
+
+/// The most memory the process ever had; known on Linux only.
+pub(crate) fn peak_memory_mib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib / 1024)
+}

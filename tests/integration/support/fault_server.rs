@@ -1,0 +1,534 @@
+//! A server whose behaviour per request is given by the test, down to bytes and connection resets.
+//!
+//! Where the test says nothing it is a well-behaved MCP server (see [`super::mcp`]). HTTP is spoken
+//! by hand here: a proper HTTP library cannot be brought to send what these tests need.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+
+use super::{
+    LIMIT, QUERY_MARKER,
+    mcp::{Binding, Mcp},
+    reply::{Framing, Gate, Piece, Reply, Step},
+    request::{Request, VersionHeader, Want},
+};
+
+/// How many requests a test makes at most, retries included; more is a storm, unless a test says
+/// what it expects with [`Server::allow_requests`].
+const MAX_REQUESTS: usize = 60;
+
+/// A write that makes no progress for so long stands still because nobody reads.
+const WRITE_STANDS_STILL: Duration = Duration::from_millis(300);
+
+/// A handle to the server; it ends with the last handle.
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Inner>);
+
+struct Inner {
+    address: SocketAddr,
+    path: &'static str,
+    state: Mutex<State>,
+    /// Changes with everything a test may wait for.
+    events: watch::Sender<Events>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Events {
+    requests: usize,
+    aborted: usize,
+    written: usize,
+}
+
+struct State {
+    mcp: Mcp,
+    rules: Vec<Rule>,
+    log: Vec<Request>,
+    connections: usize,
+    max_requests: usize,
+    version_header: VersionHeader,
+    accepting: Option<JoinHandle<()>>,
+    /// Keeps the port for us, and refuses connections, while the server is down.
+    reserved: Option<TcpSocket>,
+}
+
+/// What a rule does with a request; `None` leaves it to the well-behaved server.
+type Respond = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
+
+struct Rule {
+    want: Want,
+    left: usize,
+    respond: Respond,
+}
+
+impl Server {
+    /// A streamable HTTP server with sessions.
+    pub(crate) fn start() -> Self {
+        Self::start_as(Binding::Streamable)
+    }
+
+    pub(crate) fn start_as(binding: Binding) -> Self {
+        let server = Self::start_down(binding);
+        server.come_up();
+        server
+    }
+
+    /// A server that has its port but does not listen yet: connections are refused.
+    pub(crate) fn start_down(binding: Binding) -> Self {
+        let socket = reserve("127.0.0.1:0".parse().expect("an address"));
+        let path = match binding {
+            Binding::HttpSse => "/sse",
+            Binding::Streamable | Binding::Stateless => "/mcp",
+        };
+        Self(Arc::new(Inner {
+            address: socket.local_addr().expect("it is bound"),
+            path,
+            state: Mutex::new(State {
+                mcp: Mcp::new(binding),
+                rules: Vec::new(),
+                log: Vec::new(),
+                connections: 0,
+                max_requests: MAX_REQUESTS,
+                version_header: VersionHeader::Expected,
+                accepting: None,
+                reserved: Some(socket),
+            }),
+            events: watch::Sender::default(),
+        }))
+    }
+
+    /// The URL for the bridge, with a secret in its query.
+    pub(crate) fn url(&self) -> String {
+        let Inner { address, path, .. } = &*self.0;
+        format!("http://{address}{path}?key={QUERY_MARKER}")
+    }
+
+    /// `host:port`, as it stands in errors.
+    pub(crate) fn host(&self) -> String {
+        self.0.address.to_string()
+    }
+
+    /// Answers the next request that is wanted in this way; in the order of the calls.
+    pub(crate) fn once<R: Into<Option<Reply>>>(
+        &self,
+        want: Want,
+        respond: impl FnMut(&Request) -> R + Send + 'static,
+    ) {
+        self.times(1, want, respond);
+    }
+
+    /// Answers every request that is wanted in this way, where no earlier rule does.
+    pub(crate) fn always<R: Into<Option<Reply>>>(
+        &self,
+        want: Want,
+        respond: impl FnMut(&Request) -> R + Send + 'static,
+    ) {
+        self.times(usize::MAX, want, respond);
+    }
+
+    /// Answers so many requests in this way. `None` from `respond` leaves it to the well-behaved
+    /// server.
+    pub(crate) fn times<R: Into<Option<Reply>>>(
+        &self,
+        times: usize,
+        want: Want,
+        mut respond: impl FnMut(&Request) -> R + Send + 'static,
+    ) {
+        self.state().rules.push(Rule {
+            want,
+            left: times,
+            respond: Box::new(move |request| respond(request).into()),
+        });
+    }
+
+    /// Drops all rules: from now on the server is well-behaved.
+    pub(crate) fn behave(&self) {
+        self.state().rules.clear();
+    }
+
+    pub(crate) fn allow_requests(&self, max: usize) {
+        self.state().max_requests = max;
+    }
+
+    /// The server names no version that a header could carry.
+    pub(crate) fn names_no_version(&self) {
+        self.state().version_header = VersionHeader::Unknown;
+    }
+
+    /// Stops listening and drops every connection; connections are refused from now on.
+    pub(crate) async fn go_down(&self) {
+        let accepting = self.state().accepting.take().expect("it is up");
+        accepting.abort();
+        let _ = accepting.await;
+        let socket = reserve(self.0.address);
+        let mut state = self.state();
+        state.reserved = Some(socket);
+        state.mcp.forget();
+    }
+
+    pub(crate) fn come_up(&self) {
+        const BACKLOG: u32 = 128;
+        let mut state = self.state();
+        let socket = state.reserved.take().expect("it is down");
+        let listener = socket.listen(BACKLOG).expect("it is bound");
+        state.accepting = Some(tokio::spawn(accept(listener, Arc::downgrade(&self.0))));
+    }
+
+    /// Ends all connections and sessions and starts anew on the same port.
+    pub(crate) async fn restart(&self) {
+        self.go_down().await;
+        self.come_up();
+    }
+
+    /// Forgets all sessions while connections stay.
+    pub(crate) fn forget_sessions(&self) {
+        self.state().mcp.forget();
+    }
+
+    /// Sends an event with this data on the stream that was opened last.
+    pub(crate) fn push(&self, data: impl AsRef<str>) {
+        self.push_piece(Piece::Bytes(super::mcp::event(data.as_ref())));
+    }
+
+    pub(crate) fn push_piece(&self, piece: Piece) {
+        assert!(self.state().mcp.push(piece), "no stream is open");
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.state().log.clone()
+    }
+
+    pub(crate) fn requests_for(&self, want: &Want) -> Vec<Request> {
+        let log = self.requests();
+        log.into_iter()
+            .filter(|request| want.matches(request))
+            .collect()
+    }
+
+    pub(crate) fn count(&self, want: &Want) -> usize {
+        self.requests_for(want).len()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.state().connections
+    }
+
+    /// Waits until so many of the wanted requests have come; returns the last of them.
+    pub(crate) async fn received(&self, want: Want, times: usize) -> Request {
+        let mut events = self.0.events.subscribe();
+        let arrived = async {
+            loop {
+                if let Some(request) = self.requests_for(&want).into_iter().nth(times - 1) {
+                    return request;
+                }
+                events.changed().await.expect("the sender is ours");
+            }
+        };
+        let Ok(request) = timeout(LIMIT, arrived).await else {
+            panic!("{want:?} did not come {times} times:\n{}", self.story());
+        };
+        request
+    }
+
+    /// Waits until the client has left so many replies before their end.
+    pub(crate) async fn aborted(&self, times: usize) {
+        let mut events = self.0.events.subscribe();
+        let left = events.wait_for(|events| events.aborted >= times);
+        timeout(LIMIT, left)
+            .await
+            .expect("the client leaves")
+            .expect("the sender is ours");
+    }
+
+    /// Waits until a reply that was begun can write no more because nobody reads it.
+    pub(crate) async fn write_stands_still(&self) {
+        let mut events = self.0.events.subscribe();
+        let mut last = events
+            .wait_for(|events| events.written > 0)
+            .await
+            .map(|seen| *seen);
+        while timeout(WRITE_STANDS_STILL, events.changed()).await.is_ok() {
+            last = Ok(*events.borrow());
+        }
+        last.expect("the sender is ours");
+    }
+
+    /// The requests so far, a line each, for a test that fails.
+    pub(crate) fn story(&self) -> String {
+        let line = |request: &Request| {
+            let Request {
+                method,
+                target,
+                connection,
+                ..
+            } = request;
+            let resumes = request.header("last-event-id").unwrap_or_default();
+            let name = request.rpc_method();
+            format!("  {method} {target} {name} {resumes} (connection {connection})\n")
+        };
+        self.requests().iter().map(line).collect()
+    }
+
+    /// What was wrong with the requests that came, whatever the test is about.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let state = self.state();
+        let mut faults: Vec<_> = state
+            .log
+            .iter()
+            .flat_map(|request| request.faults(state.version_header))
+            .collect();
+        if state.log.len() > state.max_requests {
+            faults.push(format!("{} requests came", state.log.len()));
+        }
+        faults
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state()
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no test panics while it holds the state")
+    }
+
+    /// Enters the request and decides on the reply, in one step for whoever waits for the request.
+    fn receive(&self, request: &Request) -> Reply {
+        let reply = {
+            let mut state = self.state();
+            state.log.push(request.clone());
+            let rule = state
+                .rules
+                .iter_mut()
+                .find(|rule| rule.left > 0 && rule.want.matches(request));
+            let scripted = rule.and_then(|rule| {
+                rule.left -= 1;
+                (rule.respond)(request)
+            });
+            scripted.unwrap_or_else(|| state.mcp.reply(request))
+        };
+        self.events.send_modify(|events| events.requests += 1);
+        reply
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(accepting) = self.state().accepting.take() {
+            accepting.abort();
+        }
+    }
+}
+
+/// Takes a port without listening on it.
+fn reserve(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // What is left of earlier connections must not keep the port from us.
+    socket
+        .set_reuseaddr(true)
+        .expect("an option of every system");
+    socket.bind(address).expect("a port for us");
+    socket
+}
+
+async fn accept(listener: TcpListener, server: std::sync::Weak<Inner>) {
+    // Connections end with this task.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let Some(server) = server.upgrade() else {
+            return;
+        };
+        let number = {
+            let mut state = server.state();
+            state.connections += 1;
+            state.connections
+        };
+        let events = server.events.clone();
+        connections.spawn(serve(stream, number, Arc::downgrade(&server), events));
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    connection: usize,
+    server: std::sync::Weak<Inner>,
+    events: watch::Sender<Events>,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::new();
+    while let Some(request) = read_request(&mut stream, &mut buffer, connection).await? {
+        let Some(reply) = server.upgrade().map(|server| server.receive(&request)) else {
+            return Ok(());
+        };
+        match play(&mut stream, reply, &events).await {
+            Ok(After::KeepAlive) => {}
+            Ok(After::Close) => return Ok(()),
+            Err(_) => {
+                events.send_modify(|events| events.aborted += 1);
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads one request; `None` when the client closed the connection instead.
+async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    connection: usize,
+) -> io::Result<Option<Request>> {
+    const END: &[u8] = b"\r\n\r\n";
+    let head = loop {
+        if let Some(end) = buffer.windows(END.len()).position(|window| window == END) {
+            let rest = buffer.split_off(end + END.len());
+            let head = std::mem::replace(buffer, rest);
+            break String::from_utf8_lossy(&head).into_owned();
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let mut request = Request::from_head(&head, connection);
+    let length = request
+        .header("content-length")
+        .map_or(0, |length| length.parse().expect("a length is a number"));
+    while buffer.len() < length {
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let rest = buffer.split_off(length);
+    request.body = std::mem::replace(buffer, rest).into();
+    request.at = Instant::now();
+    Ok(Some(request))
+}
+
+enum After {
+    KeepAlive,
+    Close,
+}
+
+/// Does what the reply says; an error means that the client left first.
+async fn play(
+    stream: &mut TcpStream,
+    reply: Reply,
+    events: &watch::Sender<Events>,
+) -> io::Result<After> {
+    let framing = reply.framing;
+    write(stream, &head(&reply), events).await?;
+    for step in reply.steps {
+        match step {
+            Step::Write(bytes) => write(stream, &framed(framing, bytes), events).await?,
+            Step::Wait(gate) => until_open(stream, &gate).await?,
+            Step::Follow(mut pieces) => loop {
+                let piece = tokio::select! {
+                    piece = pieces.recv() => piece,
+                    left = client_leaves(stream) => return Err(left),
+                };
+                match piece {
+                    Some(Piece::Bytes(bytes)) => {
+                        write(stream, &framed(framing, bytes), events).await?;
+                    }
+                    Some(Piece::End) => break,
+                    Some(Piece::Reset) => return reset(stream),
+                    // The server was told to forget: the stream ends as with a crash.
+                    None => return Ok(After::Close),
+                }
+            },
+            Step::Stall => return Err(client_leaves(stream).await),
+            Step::Reset => return reset(stream),
+            Step::Close => return Ok(After::Close),
+        }
+    }
+    match framing {
+        Framing::ContentLength => Ok(After::KeepAlive),
+        Framing::Raw => Ok(After::Close),
+        Framing::Chunked => {
+            write(stream, b"0\r\n\r\n", events).await?;
+            Ok(After::KeepAlive)
+        }
+    }
+}
+
+fn head(reply: &Reply) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {} Status\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    match reply.framing {
+        Framing::Raw => return Vec::new(),
+        Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n\r\n"),
+        Framing::ContentLength => {
+            let length: usize = reply
+                .steps
+                .iter()
+                .map(|step| match step {
+                    Step::Write(bytes) => bytes.len(),
+                    _ => 0,
+                })
+                .sum();
+            head.extend(["Content-Length: ", &length.to_string(), "\r\n\r\n"]);
+        }
+    }
+    head.into_bytes()
+}
+
+fn framed(framing: Framing, bytes: Vec<u8>) -> Vec<u8> {
+    if framing != Framing::Chunked || bytes.is_empty() {
+        return bytes;
+    }
+    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+    chunk.extend(bytes);
+    chunk.extend(b"\r\n");
+    chunk
+}
+
+async fn write(
+    stream: &mut TcpStream,
+    mut bytes: &[u8],
+    events: &watch::Sender<Events>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = stream.write(bytes).await?;
+        bytes = &bytes[written..];
+        events.send_modify(|events| events.written += written);
+    }
+    Ok(())
+}
+
+async fn until_open(stream: &TcpStream, gate: &Gate) -> io::Result<()> {
+    tokio::select! {
+        () = gate.opened() => Ok(()),
+        left = client_leaves(stream) => Err(left),
+    }
+}
+
+/// Returns when the client has closed or reset the connection.
+async fn client_leaves(stream: &TcpStream) -> io::Error {
+    match stream.peek(&mut [0]).await {
+        Ok(0) => io::ErrorKind::BrokenPipe.into(),
+        // More bytes before our answer: none of our clients pipelines.
+        Ok(_) => std::future::pending().await,
+        Err(error) => error,
+    }
+}
+
+fn reset(stream: &TcpStream) -> io::Result<After> {
+    stream.set_zero_linger()?;
+    Ok(After::Close)
+}

@@ -1,0 +1,26 @@
+//! The two ends that the bridge stands between, as doubles: the app that starts it and the server
+//! behind it.
+//!
+//! What every test must prove is proved here and not in the tests: see [`app::App::finish`].
+
+pub(crate) mod app;
+pub(crate) mod envelope;
+pub(crate) mod fault_server;
+pub(crate) mod ledger;
+pub(crate) mod mcp;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod tls_server;
+
+use std::time::Duration;
+
+/// How long a test waits for anything before it fails. Generous, because the machine may be busy:
+/// nothing that works ever waits this long.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// Secrets that no output of the bridge may show: a header's value, a part of every session id, and
+/// a value in the query of the server's URL.
+pub(crate) const MARKERS: [&str; 3] = [HEADER_MARKER, SESSION_MARKER, QUERY_MARKER];
+pub(crate) const HEADER_MARKER: &str = "marker-of-a-header-value";
+pub(crate) const SESSION_MARKER: &str = "marker-of-a-session-id";
+pub(crate) const QUERY_MARKER: &str = "marker-of-a-query-value";

@@ -1,0 +1,145 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use mcp_bridge::auth::{self, AccessToken, AuthError, Authorizer, Config, Interaction, Refusal};
+use mcp_bridge::http::Options;
+use reqwest::header::{AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use reqwest::{Client, StatusCode};
+use tokio::task::JoinHandle;
+use url::Url;
+
+use super::{Provider, soon};
+
+/// A configuration for tests: nothing outside `directory`, no real browser, no fixed port.
+pub(crate) fn config(directory: &Path) -> Config {
+    Config {
+        directory: Some(directory.to_owned()),
+        browser: auth::Browser::None,
+        ..Config::default()
+    }
+}
+
+/// What the bridge does with an [`Authorizer`]: send, and on a refusal get another token and send again.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) authorizer: Arc<Authorizer>,
+    server: Url,
+    client: Client,
+}
+
+impl App {
+    pub(crate) fn new(provider: &Provider, config: Config) -> Self {
+        let server = provider.mcp_url();
+        Self {
+            authorizer: Arc::new(Authorizer::new(server.clone(), config, Options::default())),
+            client: plain_client(),
+            server,
+        }
+    }
+
+    /// One request, with one retry.
+    pub(crate) async fn call(&self) -> Result<StatusCode, AuthError> {
+        self.call_as(Interaction::Allowed).await
+    }
+
+    pub(crate) async fn call_as(&self, interaction: Interaction) -> Result<StatusCode, AuthError> {
+        let token = self.authorizer.token().await;
+        match self.send(token).await {
+            Ok(status) => Ok(status),
+            Err(refusal) => {
+                let token = self.authorizer.authorize(refusal, interaction).await?;
+                Ok(match self.send(Some(token)).await {
+                    Ok(status) => status,
+                    Err(refusal) => refusal.status,
+                })
+            }
+        }
+    }
+
+    /// One request without retry.
+    pub(crate) async fn send(&self, token: Option<AccessToken>) -> Result<StatusCode, Refusal> {
+        let mut request = self.client.post(self.server.clone());
+        if let Some(token) = &token {
+            request = request.header(AUTHORIZATION, token.header());
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let refusal = Refusal {
+            status,
+            www_authenticate: response
+                .headers()
+                .get_all(WWW_AUTHENTICATE)
+                .iter()
+                .cloned()
+                .collect(),
+            refused: token,
+        };
+        if refusal.is_about_the_token() {
+            return Err(refusal);
+        }
+        Ok(status)
+    }
+
+    /// The page that waits for a person.
+    pub(crate) async fn sign_in_page(&self) -> Url {
+        let mut page = self.authorizer.watch_sign_in();
+        let shown = soon("a sign-in page", page.wait_for(Option::is_some)).await;
+        shown.unwrap().clone().unwrap()
+    }
+
+    /// Runs [`App::call`] while a browser signs in. It must be needed.
+    pub(crate) async fn call_with_browser(&self) -> Result<StatusCode, AuthError> {
+        let call = self.spawn_call();
+        Browser::default().visit(self.sign_in_page().await).await;
+        soon("the call", call).await.unwrap()
+    }
+
+    /// [`App::call`] in the background.
+    pub(crate) fn spawn_call(&self) -> JoinHandle<Result<StatusCode, AuthError>> {
+        let app = self.clone();
+        tokio::spawn(async move { app.call().await })
+    }
+}
+
+/// A browser without a window: follows redirects wherever they lead.
+pub(crate) struct Browser {
+    client: Client,
+}
+
+impl Default for Browser {
+    fn default() -> Self {
+        Self {
+            client: plain_client(),
+        }
+    }
+}
+
+impl Browser {
+    /// The last page on the way: status and text.
+    pub(crate) async fn visit(&self, mut url: Url) -> (StatusCode, String) {
+        for _ in 0..10 {
+            let response = self.client.get(url.clone()).send().await.unwrap();
+            let status = response.status();
+            match response.headers().get(LOCATION) {
+                Some(next) => url = url.join(next.to_str().unwrap()).unwrap(),
+                None => return (status, response.text().await.unwrap()),
+            }
+        }
+        panic!("redirects without end");
+    }
+
+    /// Where the sign-in page would send the browser.
+    pub(crate) async fn approve(&self, url: Url) -> Url {
+        let response = self.client.get(url.clone()).send().await.unwrap();
+        let next = response
+            .headers()
+            .get(LOCATION)
+            .expect("the page redirects");
+        url.join(next.to_str().unwrap()).unwrap()
+    }
+}
+
+fn plain_client() -> Client {
+    let url = Url::parse("http://localhost/").unwrap();
+    Options::default().client(&url).unwrap()
+}

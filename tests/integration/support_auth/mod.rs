@@ -1,0 +1,24 @@
+//! Doubles for the sign-in: a server with its authorization server, a browser, an app.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a double that cannot do its part fails the test"
+)]
+
+mod app;
+mod provider;
+
+pub(crate) use app::{App, Browser, config};
+pub(crate) use provider::{Challenge, Grants, Provider, TokenReply};
+
+use std::time::Duration;
+
+/// Nothing in these tests takes longer, even on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// The value of a future that must come within [`LIMIT`].
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not happen in time"))
+}

@@ -1,0 +1,555 @@
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use url::Url;
+
+/// An MCP server and its authorization server at one address, strict about everything a client owes them.
+#[derive(Clone)]
+pub(crate) struct Provider {
+    address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+    _server: Arc<AbortOnDrop>,
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the provider does instead of the right thing. Changed while it runs.
+pub(crate) struct Behaviour {
+    /// Replaces or removes members of the protected resource metadata.
+    pub(crate) resource_metadata: Value,
+    /// Replaces or removes members of the authorization server metadata.
+    pub(crate) server_metadata: Value,
+    /// Answers of the token endpoint, first come first served; then it works.
+    pub(crate) token_replies: Vec<TokenReply>,
+    /// The token endpoint answers all requests like this.
+    pub(crate) token_outage: Option<TokenReply>,
+    /// Seconds that tokens live, told and enforced.
+    pub(crate) token_lifetime: Option<u64>,
+    /// What the 401 says beyond `Bearer`.
+    pub(crate) challenge: Challenge,
+    /// The scope that `/mcp` asks for.
+    pub(crate) required_scope: Option<String>,
+    /// Members of the answer to the authorization request to set, or with null to remove.
+    pub(crate) authorization_response: Value,
+    /// Members of the registration answer to set, or with null to remove.
+    pub(crate) registration_reply: Value,
+    /// The status of the registration endpoint, if not 201.
+    pub(crate) registration_status: Option<u16>,
+    /// Paths that answer with this status and text, whatever is asked.
+    pub(crate) broken_paths: HashMap<String, (u16, String)>,
+    /// Whether refresh tokens are issued.
+    pub(crate) grants: Grants,
+    /// Whether `resource` is refused, as Entra ID does.
+    pub(crate) refuses_resource: bool,
+    /// Scopes that the authorization endpoint knows; None knows all.
+    pub(crate) known_scopes: Option<Vec<String>>,
+    /// Clients that the authorization endpoint no longer knows answer this.
+    pub(crate) forgotten_client_status: u16,
+}
+
+/// What the 401 tells about the metadata.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    Metadata,
+    Bare,
+}
+
+/// What a grant consists of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grants {
+    RotatingRefreshTokens,
+    AccessTokensOnly,
+}
+
+/// An answer of the token endpoint.
+#[derive(Clone)]
+pub(crate) struct TokenReply {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+}
+
+impl TokenReply {
+    pub(crate) fn error(status: u16, code: &str) -> Self {
+        Self::json(status, &json!({ "error": code }))
+    }
+
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self {
+            status,
+            content_type: "application/json",
+            headers: Vec::new(),
+            body: body.to_string(),
+        }
+    }
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            resource_metadata: json!({}),
+            server_metadata: json!({}),
+            token_replies: Vec::new(),
+            token_outage: None,
+            token_lifetime: None,
+            challenge: Challenge::Metadata,
+            required_scope: None,
+            authorization_response: json!({}),
+            registration_reply: json!({}),
+            registration_status: None,
+            broken_paths: HashMap::new(),
+            grants: Grants::RotatingRefreshTokens,
+            refuses_resource: false,
+            known_scopes: None,
+            forgotten_client_status: 400,
+        }
+    }
+}
+
+/// A request that came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) query: HashMap<String, String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) form: HashMap<String, String>,
+    pub(crate) body: String,
+}
+
+#[derive(Default)]
+struct Inner {
+    behaviour: Behaviour,
+    seen: Vec<Seen>,
+    clients: HashMap<String, Client>,
+    codes: HashMap<String, Grant>,
+    refresh_tokens: HashMap<String, Grant>,
+    used_refresh_tokens: HashSet<String>,
+    access_tokens: HashMap<String, (Grant, std::time::Instant)>,
+    counter: u64,
+}
+
+#[derive(Clone)]
+struct Client {
+    secret: Option<String>,
+    redirect_uris: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Grant {
+    client_id: String,
+    redirect_uri: String,
+    challenge: String,
+    resource: Option<String>,
+    scope: String,
+}
+
+impl Provider {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let inner = Arc::new(Mutex::new(Inner::default()));
+        let app = Router::new()
+            .fallback(answer)
+            .with_state((address, Arc::clone(&inner)));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self {
+            address,
+            inner,
+            _server: Arc::new(AbortOnDrop(server.abort_handle())),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn mcp_url(&self) -> Url {
+        Url::parse(&format!("{}/mcp", self.origin())).unwrap()
+    }
+
+    /// Changes what it does from now on.
+    pub(crate) fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut self.lock().behaviour);
+    }
+
+    /// All requests so far to `path`.
+    pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
+        let inner = self.lock();
+        inner
+            .seen
+            .iter()
+            .filter(|seen| seen.path == path)
+            .cloned()
+            .collect()
+    }
+
+    /// The paths of all requests so far, in order, beside `/mcp`.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let inner = self.lock();
+        inner
+            .seen
+            .iter()
+            .map(|seen| seen.path.clone())
+            .filter(|path| path != "/mcp")
+            .collect()
+    }
+
+    /// Token requests with a refresh token so far.
+    pub(crate) fn refreshes(&self) -> usize {
+        self.seen("/token")
+            .iter()
+            .filter(|seen| {
+                seen.form
+                    .get("grant_type")
+                    .is_some_and(|grant| grant == "refresh_token")
+            })
+            .count()
+    }
+
+    /// Forgets all access tokens, as a restarted server does.
+    pub(crate) fn revoke_access_tokens(&self) {
+        self.lock().access_tokens.clear();
+    }
+
+    /// Forgets refresh tokens, too: only a person can help now.
+    pub(crate) fn revoke_all(&self) {
+        let mut inner = self.lock();
+        inner.access_tokens.clear();
+        inner.refresh_tokens.clear();
+    }
+
+    /// Forgets all clients.
+    pub(crate) fn forget_clients(&self) {
+        self.lock().clients.clear();
+    }
+
+    /// Registers a client by hand.
+    pub(crate) fn register(&self, id: &str, secret: Option<&str>, redirect_uri: &str) {
+        let client = Client {
+            secret: secret.map(Into::into),
+            redirect_uris: vec![redirect_uri.into()],
+        };
+        self.lock().clients.insert(id.into(), client);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+}
+
+type Shared = (SocketAddr, Arc<Mutex<Inner>>);
+
+async fn answer(State((address, inner)): State<Shared>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body: Bytes = to_bytes(body, 1 << 20).await.unwrap();
+    let pairs = |text: &[u8]| -> HashMap<String, String> {
+        url::form_urlencoded::parse(text).into_owned().collect()
+    };
+    let seen = Seen {
+        path: parts.uri.path().into(),
+        query: pairs(parts.uri.query().unwrap_or_default().as_bytes()),
+        headers: parts.headers,
+        form: pairs(&body),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    let mut inner = inner.lock().unwrap();
+    inner.seen.push(seen.clone());
+    if let Some((status, text)) = inner.behaviour.broken_paths.get(&seen.path) {
+        return (StatusCode::from_u16(*status).unwrap(), text.clone()).into_response();
+    }
+    let origin = format!("http://{address}");
+    match seen.path.as_str() {
+        "/mcp" => inner.mcp(&origin, &seen),
+        "/.well-known/oauth-protected-resource/mcp" => inner.resource_metadata(&origin),
+        "/.well-known/oauth-authorization-server" => inner.server_metadata(&origin),
+        "/register" => inner.register(&seen),
+        "/authorize" => inner.authorize(&origin, &seen),
+        "/token" => inner.token(&seen),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+impl Inner {
+    fn mcp(&self, origin: &str, seen: &Seen) -> Response {
+        let token = seen
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let grant = token
+            .and_then(|token| self.access_tokens.get(token))
+            .filter(|(_, issued)| {
+                let lifetime = self.behaviour.token_lifetime;
+                lifetime.is_none_or(|seconds| issued.elapsed() < Duration::from_secs(seconds))
+            });
+        let metadata = match self.behaviour.challenge {
+            Challenge::Bare => String::new(),
+            Challenge::Metadata => {
+                format!(r#" resource_metadata="{origin}/.well-known/oauth-protected-resource/mcp""#)
+            }
+        };
+        let Some((grant, _)) = grant else {
+            return (
+                StatusCode::UNAUTHORIZED,
+                [(header::WWW_AUTHENTICATE, format!("Bearer{metadata}"))],
+            )
+                .into_response();
+        };
+        let required = self.behaviour.required_scope.as_deref().unwrap_or_default();
+        let granted: Vec<_> = grant.scope.split(' ').collect();
+        if required
+            .split_whitespace()
+            .all(|scope| granted.contains(&scope))
+        {
+            return StatusCode::OK.into_response();
+        }
+        let challenge =
+            format!(r#"Bearer error="insufficient_scope", scope="{required}",{metadata}"#);
+        (
+            StatusCode::FORBIDDEN,
+            [(header::WWW_AUTHENTICATE, challenge)],
+        )
+            .into_response()
+    }
+
+    fn resource_metadata(&self, origin: &str) -> Response {
+        let document = json!({
+            "resource": format!("{origin}/mcp"),
+            "authorization_servers": [origin],
+        });
+        axum::Json(changed(document, &self.behaviour.resource_metadata)).into_response()
+    }
+
+    fn server_metadata(&self, origin: &str) -> Response {
+        let document = json!({
+            "issuer": origin,
+            "authorization_endpoint": format!("{origin}/authorize"),
+            "token_endpoint": format!("{origin}/token"),
+            "registration_endpoint": format!("{origin}/register"),
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+            "authorization_response_iss_parameter_supported": true,
+        });
+        axum::Json(changed(document, &self.behaviour.server_metadata)).into_response()
+    }
+
+    fn register(&mut self, seen: &Seen) -> Response {
+        if let Some(status) = self.behaviour.registration_status {
+            let body = axum::Json(self.behaviour.registration_reply.clone());
+            return (StatusCode::from_u16(status).unwrap(), body).into_response();
+        }
+        let request: Value = serde_json::from_str(&seen.body).unwrap();
+        let id = self.fresh("client");
+        let secret =
+            (request["token_endpoint_auth_method"] != "none").then(|| self.fresh("secret"));
+        let uris: Vec<String> = serde_json::from_value(request["redirect_uris"].clone()).unwrap();
+        let mut reply = request.clone();
+        reply["client_id"] = id.clone().into();
+        if let Some(secret) = &secret {
+            reply["client_secret"] = secret.clone().into();
+        }
+        let client = Client {
+            secret,
+            redirect_uris: uris,
+        };
+        self.clients.insert(id, client);
+        let reply = changed(reply, &self.behaviour.registration_reply);
+        (StatusCode::CREATED, axum::Json(reply)).into_response()
+    }
+
+    fn authorize(&mut self, origin: &str, seen: &Seen) -> Response {
+        let query = |name: &str| seen.query.get(name).cloned().unwrap_or_default();
+        let client_id = query("client_id");
+        let redirect_uri = query("redirect_uri");
+        let known = self.clients.get(&client_id);
+        if !known.is_some_and(|client| client.redirect_uris.contains(&redirect_uri)) {
+            let status = StatusCode::from_u16(self.behaviour.forgotten_client_status).unwrap();
+            return (status, "unknown client or redirect URI").into_response();
+        }
+        assert_eq!(query("response_type"), "code");
+        assert_eq!(query("code_challenge_method"), "S256");
+        assert!(query("state").len() >= 22, "128 bit of state");
+        let mut answer = json!({ "state": query("state"), "iss": origin });
+        if self.behaviour.refuses_resource && seen.query.contains_key("resource") {
+            answer["error"] = "invalid_target".into();
+        } else if self.has_unknown_scope(&query("scope")) {
+            answer["error"] = "invalid_scope".into();
+        } else {
+            let code = self.fresh("code");
+            let grant = Grant {
+                client_id,
+                redirect_uri: redirect_uri.clone(),
+                challenge: query("code_challenge"),
+                resource: seen.query.get("resource").cloned(),
+                scope: query("scope"),
+            };
+            self.codes.insert(code.clone(), grant);
+            answer["code"] = code.into();
+        }
+        let answer = changed(answer, &self.behaviour.authorization_response);
+        let mut target = Url::parse(&redirect_uri).unwrap();
+        for (name, value) in answer.as_object().unwrap() {
+            target
+                .query_pairs_mut()
+                .append_pair(name, value.as_str().unwrap());
+        }
+        Redirect::to(target.as_str()).into_response()
+    }
+
+    fn has_unknown_scope(&self, scope: &str) -> bool {
+        let Some(known) = &self.behaviour.known_scopes else {
+            return false;
+        };
+        scope
+            .split_whitespace()
+            .any(|scope| !known.iter().any(|known| known == scope))
+    }
+
+    fn token(&mut self, seen: &Seen) -> Response {
+        let scripted = match &self.behaviour.token_outage {
+            Some(reply) => Some(reply.clone()),
+            None if self.behaviour.token_replies.is_empty() => None,
+            None => Some(self.behaviour.token_replies.remove(0)),
+        };
+        if let Some(reply) = scripted {
+            let mut response = (
+                StatusCode::from_u16(reply.status).unwrap(),
+                [(header::CONTENT_TYPE, reply.content_type)],
+                reply.body,
+            )
+                .into_response();
+            for (name, value) in reply.headers {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+            return response;
+        }
+        let error = |status: u16, code: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            (status, axum::Json(json!({ "error": code }))).into_response()
+        };
+        let Some(client_id) = self.authenticated(seen) else {
+            return error(401, "invalid_client");
+        };
+        if self.behaviour.refuses_resource && seen.form.contains_key("resource") {
+            return error(400, "invalid_target");
+        }
+        let form = |name: &str| seen.form.get(name).cloned().unwrap_or_default();
+        let grant = match form("grant_type").as_str() {
+            "authorization_code" => self.codes.remove(&form("code")).filter(|grant| {
+                let digest = Sha256::digest(form("code_verifier"));
+                grant.challenge == BASE64_URL_SAFE_NO_PAD.encode(digest)
+                    && grant.redirect_uri == form("redirect_uri")
+                    && grant.resource == seen.form.get("resource").cloned()
+            }),
+            "refresh_token" => {
+                let used = form("refresh_token");
+                // A second use is theft: the family ends (RFC 9700 §4.14.2).
+                if self.used_refresh_tokens.contains(&used) {
+                    self.refresh_tokens.clear();
+                    self.access_tokens.clear();
+                    return error(400, "invalid_grant");
+                }
+                self.used_refresh_tokens.insert(used.clone());
+                self.refresh_tokens.remove(&used)
+            }
+            "client_credentials" => Some(Grant {
+                client_id: client_id.clone(),
+                redirect_uri: String::new(),
+                challenge: String::new(),
+                resource: seen.form.get("resource").cloned(),
+                scope: form("scope"),
+            }),
+            _ => return error(400, "unsupported_grant_type"),
+        };
+        let Some(grant) = grant.filter(|grant| grant.client_id == client_id) else {
+            return error(400, "invalid_grant");
+        };
+        axum::Json(self.issue(grant)).into_response()
+    }
+
+    fn issue(&mut self, grant: Grant) -> Value {
+        let access_token = self.fresh("access");
+        let mut reply = json!({ "access_token": access_token, "token_type": "Bearer" });
+        if !grant.scope.is_empty() {
+            reply["scope"] = grant.scope.clone().into();
+        }
+        if let Some(seconds) = self.behaviour.token_lifetime {
+            reply["expires_in"] = seconds.into();
+        }
+        if self.behaviour.grants == Grants::RotatingRefreshTokens && !grant.challenge.is_empty() {
+            let refresh_token = self.fresh("refresh");
+            reply["refresh_token"] = refresh_token.clone().into();
+            self.refresh_tokens.insert(refresh_token, grant.clone());
+        }
+        self.access_tokens
+            .insert(access_token, (grant, std::time::Instant::now()));
+        reply
+    }
+
+    /// The client that the token request proves to come from, by exactly one method.
+    fn authenticated(&self, seen: &Seen) -> Option<String> {
+        let basic = seen.headers.get(header::AUTHORIZATION).map(|value| {
+            let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
+            let pair = String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
+            let (id, secret) = pair.split_once(':').unwrap();
+            let decode = |text: &str| -> String {
+                url::form_urlencoded::parse(format!("x={text}").as_bytes())
+                    .next()
+                    .unwrap()
+                    .1
+                    .into_owned()
+            };
+            (decode(id), decode(secret))
+        });
+        let (id, secret) = match basic {
+            Some((id, secret)) => {
+                assert!(
+                    !seen.form.contains_key("client_secret"),
+                    "two methods at once"
+                );
+                (id, Some(secret))
+            }
+            None => (
+                seen.form.get("client_id")?.clone(),
+                seen.form.get("client_secret").cloned(),
+            ),
+        };
+        let client = self.clients.get(&id)?;
+        (client.secret == secret).then_some(id)
+    }
+
+    fn fresh(&mut self, kind: &str) -> String {
+        self.counter += 1;
+        format!("{kind}-MARKER-{}", self.counter)
+    }
+}
+
+/// `document` with the members of `change`; null removes one.
+fn changed(mut document: Value, change: &Value) -> Value {
+    let members = document.as_object_mut().unwrap();
+    for (name, value) in change.as_object().unwrap() {
+        match value {
+            Value::Null => members.remove(name),
+            value => members.insert(name.clone(), value.clone()),
+        };
+    }
+    document
+}

@@ -1,0 +1,129 @@
+//! TLS that cannot be trusted, and HTTP/2 that breaks off.
+
+use h2::Reason;
+use serde_json::json;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+use crate::support::{
+    app::{App, Launch},
+    tls_server::{OnCall, TlsServer, certificate},
+};
+
+fn launch(server: &TlsServer) -> Launch {
+    let authority = certificate("authority.pem");
+    Launch::for_url(&server.url()).args(["--ca-cert", &authority])
+}
+
+async fn initialized(server: &TlsServer) -> App {
+    let mut app = launch(server).start();
+    app.initialize().await;
+    app
+}
+
+/// the certificate that the others differ from.
+#[tokio::test]
+async fn a_server_is_served_by_tls_and_http_2() {
+    let server = TlsServer::start("good.pem", &[]).await;
+    let mut app = initialized(&server).await;
+    for id in 1..=5 {
+        app.call(id, "echo", "").await;
+        app.result(id).await;
+    }
+    assert_eq!(server.connections(), 1);
+    app.finish().await;
+}
+
+///
+#[tokio::test]
+async fn a_certificate_that_cannot_be_trusted_is_named_as_the_cause() {
+    for (file, word) in [
+        ("expired.pem", "expired"),
+        ("wrong_name.pem", "name"),
+        ("self_signed.pem", "issuer"),
+    ] {
+        let server = TlsServer::start(file, &[]).await;
+        let mut app = launch(&server).start();
+        app.request(1, "tools/list", &json!({})).await;
+        let error = app.error(1).await;
+        assert_eq!(error["data"]["kind"], "tls", "{error}");
+        let message = error["message"].as_str().expect("text").to_lowercase();
+        assert!(message.contains(word), "{file}: {message}");
+        assert_eq!(server.connections(), 0, "{file}");
+        app.finish().await;
+    }
+}
+
+///
+#[tokio::test]
+async fn an_authority_that_is_not_known_is_not_trusted() {
+    let server = TlsServer::start("good.pem", &[]).await;
+    let mut app = Launch::for_url(&server.url()).start();
+    app.request(1, "tools/list", &json!({})).await;
+    app.own_error(1, "tls").await;
+    assert_eq!(server.connections(), 0);
+    app.finish().await;
+}
+
+///
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_named_as_the_cause() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // As a plain HTTP server answers the first message of TLS.
+            let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+            let _ = stream.write_all(refusal).await;
+        }
+    });
+    let mut app = Launch::for_url(&format!("https://{address}/mcp")).start();
+    app.request(1, "tools/list", &json!({})).await;
+    app.own_error(1, "tls").await;
+    app.finish().await;
+    server.abort();
+}
+
+/// what the server refused to look at may be sent again, even a call.
+#[tokio::test]
+async fn a_call_that_the_server_refused_to_process_is_sent_again() {
+    let server = TlsServer::start("good.pem", &[OnCall::Reset(Reason::REFUSED_STREAM)]).await;
+    let mut app = initialized(&server).await;
+    app.call(1, "echo", "").await;
+    app.result(1).await;
+    assert_eq!(server.count("tools/call"), 2);
+    app.finish().await;
+}
+
+///
+#[tokio::test]
+async fn a_call_that_is_broken_off_is_reported_with_its_outcome_unknown() {
+    for fault in [
+        OnCall::Reset(Reason::INTERNAL_ERROR),
+        OnCall::Reset(Reason::CANCEL),
+        OnCall::GoAway(Reason::INTERNAL_ERROR),
+    ] {
+        let server = TlsServer::start("good.pem", &[fault]).await;
+        let mut app = initialized(&server).await;
+        app.call(1, "echo", "").await;
+        let data = app.own_error(1, "connection_lost").await;
+        assert_eq!(data["outcomeUnknown"], true, "{data}");
+        assert_eq!(server.count("tools/call"), 1);
+        app.call(2, "echo", "").await;
+        app.result(2).await;
+        app.finish().await;
+    }
+}
+
+///
+#[tokio::test]
+async fn a_connection_that_the_server_winds_up_is_replaced() {
+    let server = TlsServer::start("good.pem", &[OnCall::AnswerAndGoAway; 3]).await;
+    let mut app = initialized(&server).await;
+    for id in 1..=4 {
+        app.call(id, "echo", "").await;
+        app.result(id).await;
+    }
+    assert_eq!(server.count("tools/call"), 4);
+    assert_eq!(server.connections(), 4);
+    app.finish().await;
+}
