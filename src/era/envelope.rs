@@ -78,8 +78,10 @@ fn is_date(version: &str) -> bool {
         })
 }
 
-/// See [`super::refuse_malformed`].
-pub(super) fn refuse_malformed(request: &Message) -> Option<Message> {
+/// The refusal of a modern request that lacks what each one must carry, whichever server it is for
+/// (specification, "`_meta`"); `None` if all is there.
+#[must_use]
+pub fn refuse_malformed(request: &Message) -> Option<Message> {
     let id = request.id()?;
     let meta = request.param::<Object>("_meta").unwrap_or_default();
     let missing = if meta.read::<String>(PROTOCOL_VERSION).is_none() {

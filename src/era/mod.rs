@@ -25,13 +25,15 @@ mod mint;
 mod object;
 mod outbox;
 #[cfg(test)]
+mod random_walk;
+#[cfg(test)]
 mod transcripts;
 pub mod upgrade;
 
 use std::time::Duration;
 
-pub use downgrade::Downgrade;
-pub use envelope::{Discovery, MODERN_VERSION};
+pub use downgrade::{Client, Downgrade, Standalone};
+pub use envelope::{Discovery, MODERN_VERSION, refuse_malformed};
 pub use upgrade::Upgrade;
 
 use crate::message::{Message, RequestId};
@@ -67,13 +69,6 @@ impl Era {
             Self::Legacy
         }
     }
-}
-
-/// Why a modern request cannot be served by anyone: it lacks what each one must carry (specification,
-/// "`_meta`"). The response for the app, or `None` if all is there.
-#[must_use]
-pub fn refuse_malformed(request: &Message) -> Option<Message> {
-    envelope::refuse_malformed(request)
 }
 
 /// What is to be done next, in this order.

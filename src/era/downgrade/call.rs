@@ -155,10 +155,7 @@ impl Downgrade {
             }
             // The app has not come again.
             Stage::Parked(parked) if parked.until == timer => self.abandon(&call),
-            _ => {
-                self.task_timer(&mut call, timer);
-                self.calls.insert(key, call);
-            }
+            _ => self.task_timer(call, timer),
         }
     }
 

@@ -20,11 +20,15 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The least and the most that a server may ask for.
 const POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(60)];
 
+/// The longest that a task is waited for.
+const TASK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A task of the server.
 #[derive(Debug)]
 pub(super) struct Task {
     /// As it stood there.
     id: Box<RawValue>,
+    deadline: Timer,
     step: Step,
 }
 
@@ -87,8 +91,10 @@ impl Downgrade {
                 let Some(id) = created.get("taskId").map(ToOwned::to_owned) else {
                     return false;
                 };
+                let deadline = self.outbox.after(TASK_LIMIT);
+                self.timers.insert(deadline, call.key);
                 let step = self.pause(call, &created);
-                call.task = Some(Task { id, step });
+                call.task = Some(Task { id, deadline, step });
                 true
             }
             Some(Step::Looking)
@@ -107,11 +113,25 @@ impl Downgrade {
         }
     }
 
-    pub(super) fn task_timer(&mut self, call: &mut Call, timer: Timer) {
+    /// Takes a timer of a call's task.
+    pub(super) fn task_timer(&mut self, mut call: Call, timer: Timer) {
+        if call
+            .task
+            .as_ref()
+            .is_some_and(|task| task.deadline == timer)
+        {
+            self.abandon(&call);
+            if self.waiting.remove(&call.request).is_some() {
+                let text = "the task did not come to an end";
+                self.outbox.fail(&call.request, "time-limit", text);
+            }
+            return;
+        }
         let step = call.task.as_ref().map(|task| &task.step);
         if step == Some(&Step::Pausing(timer)) {
-            self.send_step(call, "tasks/get", Step::Looking);
+            self.send_step(&mut call, "tasks/get", Step::Looking);
         }
+        self.calls.insert(call.key, call);
     }
 
     /// Cancels the task of a call; `false` if it has none.

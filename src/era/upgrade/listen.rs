@@ -125,8 +125,19 @@ impl Listen {
 
     /// The app does not want the answer to a `resources/subscribe` any more.
     pub(super) fn cancel(&mut self, id: &RequestId) {
-        for subscriber in self.subscribers.extract_if(.., |waiting| waiting.id == *id) {
-            self.wanted.uris.remove(&subscriber.uri);
+        let at = self
+            .subscribers
+            .iter()
+            .position(|waiting| waiting.id == *id);
+        let Some(cancelled) = at.map(|at| self.subscribers.remove(at)) else {
+            return;
+        };
+        if !self
+            .subscribers
+            .iter()
+            .any(|other| other.uri == cancelled.uri)
+        {
+            self.wanted.uris.remove(&cancelled.uri);
         }
     }
 
@@ -148,17 +159,17 @@ impl Listen {
             if acknowledged.uris.contains(&subscriber.uri) {
                 outbox.reply(&subscriber.id, &Object::default());
             } else {
-                self.wanted.uris.remove(&subscriber.uri);
                 let text =
                     "Invalid params: the server does not support subscribing to this resource";
                 outbox.refuse(&subscriber.id, INVALID_PARAMS, text);
             }
         }
-        // Asking for these again would change nothing.
+        // What the server did not take is not wanted any more, until the app asks for it anew.
         let mut requested = next.requested;
-        requested
-            .uris
-            .retain(|uri| self.wanted.uris.contains(uri) || acknowledged.uris.contains(uri));
+        for uri in requested.uris.difference(&acknowledged.uris) {
+            self.wanted.uris.remove(uri);
+        }
+        requested.uris.retain(|uri| acknowledged.uris.contains(uri));
         if requested.lists != acknowledged.lists {
             tracing::info!("the server does not tell of all changes that it declares");
         }

@@ -19,6 +19,7 @@ use super::{Action, INVALID_PARAMS, METHOD_NOT_FOUND, OpenError, Timer};
 use crate::message::{Kind, Message, RequestId};
 use call::{Call, Stage, Step};
 use handshake::{App, Server};
+use input::Brought;
 use listen::Listen;
 use output::Output;
 
@@ -217,7 +218,7 @@ impl Upgrade {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
         match std::mem::replace(&mut call.stage, Stage::New) {
-            Stage::Sent(_, Step::Call(_)) => self.take_call_response(call, response),
+            Stage::Sent(_, step @ Step::Call(_)) => self.take_call_response(call, step, response),
             Stage::Sent(_, Step::Poll) => self.take_poll_response(call, response),
             Stage::Sent(_, step @ Step::Update(_)) => {
                 self.take_update_response(call, step, response);
@@ -227,9 +228,14 @@ impl Upgrade {
         }
     }
 
-    fn take_call_response(&mut self, call: Call, response: &Message) {
+    fn take_call_response(&mut self, mut call: Call, step: Step, response: &Message) {
         if let Some(error) = response.error_json() {
-            return self.end_with_error(call, response, error);
+            if !call.version_retried && Discovery::of(response) == Discovery::Modern {
+                // It refuses what it says it speaks: perhaps another instance answers next time.
+                call.version_retried = true;
+                return self.send(call, step, None);
+            }
+            return self.end_with_error(&call, response, error);
         }
         let json = response.result_json().unwrap_or("null");
         let Some(result) = Object::parse(json) else {
@@ -260,8 +266,7 @@ impl Upgrade {
         if let Some(token) = call.progress_token() {
             self.progress.insert(token, f64::NEG_INFINITY);
         }
-        let step = Step::Call(call.params.clone());
-        self.send(call, step, Some(id.clone()));
+        self.send(call, Step::Call(Brought::default()), Some(id.clone()));
     }
 
     /// MCP "Cancellation": a modern server hears of it by the end of the stream.

@@ -144,7 +144,7 @@ impl Upgrade {
             return self.pause(call, step, wait);
         }
         let error = response.error_json().unwrap_or("{}");
-        self.end_with_error(call, response, error);
+        self.end_with_error(&call, response, error);
     }
 
     /// Tells an app that wants to hear of progress that the work goes on: else it might give up.
