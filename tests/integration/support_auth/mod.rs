@@ -9,7 +9,7 @@ mod app;
 mod provider;
 
 pub(crate) use app::{App, Browser, config};
-pub(crate) use provider::{Challenge, Grants, Provider, TokenReply};
+pub(crate) use provider::{Challenge, Device, Grants, Provider, TokenReply};
 
 use std::time::Duration;
 

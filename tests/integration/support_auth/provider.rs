@@ -61,8 +61,24 @@ pub(crate) struct Behaviour {
     pub(crate) refuses_resource: bool,
     /// Scopes that the authorization endpoint knows; None knows all.
     pub(crate) known_scopes: Option<Vec<String>>,
+    /// `/mcp` answers 403 with this challenge.
+    pub(crate) forbids: Option<String>,
+    /// What a person at another device did with the code so far.
+    pub(crate) device: Device,
+    /// Clients may send their secret only in the body, whatever the metadata says.
+    pub(crate) only_post: bool,
+    /// The scope that is granted, whatever is asked for.
+    pub(crate) granted_scope: Option<String>,
     /// Clients that the authorization endpoint no longer knows answer this.
     pub(crate) forgotten_client_status: u16,
+}
+
+/// What a person at another device did with the code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    Waiting,
+    Approved,
+    Refused,
 }
 
 /// What the 401 tells about the metadata.
@@ -120,6 +136,10 @@ impl Default for Behaviour {
             grants: Grants::RotatingRefreshTokens,
             refuses_resource: false,
             known_scopes: None,
+            forbids: None,
+            device: Device::Waiting,
+            only_post: false,
+            granted_scope: None,
             forgotten_client_status: 400,
         }
     }
@@ -284,6 +304,7 @@ async fn answer(State((address, inner)): State<Shared>, request: Request) -> Res
         "/register" => inner.register(&seen),
         "/authorize" => inner.authorize(&origin, &seen),
         "/token" => inner.token(&seen),
+        "/device" => inner.device(&origin, &seen),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -313,6 +334,10 @@ impl Inner {
             )
                 .into_response();
         };
+        if let Some(challenge) = &self.behaviour.forbids {
+            let headers = [(header::WWW_AUTHENTICATE, challenge.clone())];
+            return (StatusCode::FORBIDDEN, headers).into_response();
+        }
         let required = self.behaviour.required_scope.as_deref().unwrap_or_default();
         let granted: Vec<_> = grant.scope.split(' ').collect();
         if required
@@ -470,6 +495,11 @@ impl Inner {
                 self.used_refresh_tokens.insert(used.clone());
                 self.refresh_tokens.remove(&used)
             }
+            "urn:ietf:params:oauth:grant-type:device_code" => match self.behaviour.device {
+                Device::Waiting => return error(400, "authorization_pending"),
+                Device::Refused => return error(400, "access_denied"),
+                Device::Approved => self.codes.remove(&form("device_code")),
+            },
             "client_credentials" => Some(Grant {
                 client_id: client_id.clone(),
                 redirect_uri: String::new(),
@@ -485,7 +515,31 @@ impl Inner {
         axum::Json(self.issue(grant)).into_response()
     }
 
-    fn issue(&mut self, grant: Grant) -> Value {
+    /// RFC 8628 §3.2
+    fn device(&mut self, origin: &str, seen: &Seen) -> Response {
+        let code = self.fresh("device");
+        let grant = Grant {
+            client_id: seen.form["client_id"].clone(),
+            redirect_uri: String::new(),
+            challenge: "device".into(),
+            resource: seen.form.get("resource").cloned(),
+            scope: seen.form.get("scope").cloned().unwrap_or_default(),
+        };
+        self.codes.insert(code.clone(), grant);
+        axum::Json(json!({
+            "device_code": code,
+            "user_code": "WDJB-MJHT",
+            "verification_uri": format!("{origin}/activate"),
+            "expires_in": 60,
+            "interval": 1,
+        }))
+        .into_response()
+    }
+
+    fn issue(&mut self, mut grant: Grant) -> Value {
+        if let Some(granted) = &self.behaviour.granted_scope {
+            grant.scope.clone_from(granted);
+        }
         let access_token = self.fresh("access");
         let mut reply = json!({ "access_token": access_token, "token_type": "Bearer" });
         if !grant.scope.is_empty() {
@@ -519,6 +573,12 @@ impl Inner {
             };
             (decode(id), decode(secret))
         });
+        if self.behaviour.only_post && basic.is_some() {
+            return None;
+        }
+        if let Some(assertion) = seen.form.get("client_assertion") {
+            return Some(Self::vouched(assertion));
+        }
         let (id, secret) = match basic {
             Some((id, secret)) => {
                 assert!(
@@ -534,6 +594,15 @@ impl Inner {
         };
         let client = self.clients.get(&id)?;
         (client.secret == secret).then_some(id)
+    }
+
+    /// The client that a signed statement speaks of. Its signature is checked where it is made.
+    fn vouched(assertion: &str) -> String {
+        let claims = assertion.split('.').nth(1).unwrap();
+        let claims: Value =
+            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!(claims["iss"], claims["sub"]);
+        claims["sub"].as_str().unwrap().to_owned()
     }
 
     fn fresh(&mut self, kind: &str) -> String {
