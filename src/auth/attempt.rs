@@ -29,6 +29,8 @@ pub(super) struct Attempt {
     pub(super) client: Client,
     pub(super) request: AuthorizationRequest,
     pub(super) listener: LoopbackServer,
+    /// Whether a code turned out to be used up; that is worth another try, once.
+    pub(super) has_lost_code: bool,
     /// What the scopes are chosen from if the request has to be made again.
     scopes: Scopes,
     /// Where the client came from.
@@ -111,6 +113,7 @@ impl Attempt {
             client,
             listener: listener.serve(&request.redirect_uri),
             request,
+            has_lost_code: false,
             scopes,
             registration,
         };
@@ -153,6 +156,7 @@ impl Attempt {
             listener: listener.serve(&request.redirect_uri),
             scopes: request.scopes.clone(),
             request: request.clone(),
+            has_lost_code: false,
             registration: Registration::Current,
             credential,
             client,

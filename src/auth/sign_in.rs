@@ -341,6 +341,9 @@ async fn change(
                 Change::Impossible
             });
         }
+        // The code was used by somebody else: the process that this one took over from, or a program that
+        // looks at links before people do.
+        Meaning::GrantIsDead if !attempt.has_lost_code => attempt.has_lost_code = true,
         Meaning::ResourceIsUnwanted
         | Meaning::ScopeIsUnwanted
         | Meaning::GrantIsDead

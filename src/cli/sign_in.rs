@@ -124,15 +124,15 @@ enum IssuerCheckFlag {
     Off,
 }
 
-/// What the flags need of the environment; read by the caller, once.
-pub trait Environment {
+/// What the flags need of the environment.
+trait Environment {
     /// The value of a variable, if it is set and not empty.
     fn variable(&self, name: &str) -> Option<String>;
 }
 
 /// The process' own environment.
 #[derive(Debug, Clone, Copy)]
-pub struct ProcessEnvironment;
+struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn variable(&self, name: &str) -> Option<String> {
@@ -147,7 +147,7 @@ impl SignInFlags {
     }
 
     /// The same in another environment.
-    pub fn config_in(
+    fn config_in(
         self,
         environment: &impl Environment,
         callback_port: Option<u16>,

@@ -1,17 +1,12 @@
 //! Who we are at an authorization server.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test relies on and does not find fails it"
-)]
-
 use mcp_bridge::auth::{ClientCredential, Config, Interaction, IssuerCheck, PreRegisteredClient};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use url::Url;
 
-use crate::support_auth::{App, Browser, Provider, config, soon};
+use crate::support_auth::{App, Browser, Provider, config, free_port, soon};
 
 ///
 #[tokio::test]
@@ -320,9 +315,4 @@ async fn a_known_mismatch_of_issuers_can_be_accepted_and_is_then_compared_exactl
 
 fn provider_origin_of(issuer: &str) -> String {
     format!("{issuer}/")
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

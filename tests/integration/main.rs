@@ -23,9 +23,11 @@ mod support;
 mod support_auth;
 
 mod answers;
+mod auth_browser;
 mod auth_callback;
 mod auth_grants;
 mod auth_many;
+mod auth_processes;
 mod auth_registration;
 mod auth_scopes;
 mod auth_sign_in;

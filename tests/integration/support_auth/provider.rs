@@ -45,6 +45,10 @@ pub(crate) struct Behaviour {
     pub(crate) token_lifetime: Option<u64>,
     /// What the 401 says beyond `Bearer`.
     pub(crate) challenge: Challenge,
+    /// Where the challenge says that the metadata lies, instead of the right place.
+    pub(crate) named_metadata: Option<String>,
+    /// Paths that redirect.
+    pub(crate) redirects: HashMap<String, String>,
     /// The scope that `/mcp` asks for.
     pub(crate) required_scope: Option<String>,
     /// Members of the answer to the authorization request to set, or with null to remove.
@@ -128,6 +132,8 @@ impl Default for Behaviour {
             token_outage: None,
             token_lifetime: None,
             challenge: Challenge::Metadata,
+            named_metadata: None,
+            redirects: HashMap::new(),
             required_scope: None,
             authorization_response: json!({}),
             registration_reply: json!({}),
@@ -296,6 +302,9 @@ async fn answer(State((address, inner)): State<Shared>, request: Request) -> Res
     if let Some((status, text)) = inner.behaviour.broken_paths.get(&seen.path) {
         return (StatusCode::from_u16(*status).unwrap(), text.clone()).into_response();
     }
+    if let Some(target) = inner.behaviour.redirects.get(&seen.path) {
+        return Redirect::to(target).into_response();
+    }
     let origin = format!("http://{address}");
     match seen.path.as_str() {
         "/mcp" => inner.mcp(&origin, &seen),
@@ -324,7 +333,9 @@ impl Inner {
         let metadata = match self.behaviour.challenge {
             Challenge::Bare => String::new(),
             Challenge::Metadata => {
-                format!(r#" resource_metadata="{origin}/.well-known/oauth-protected-resource/mcp""#)
+                let path = self.behaviour.named_metadata.as_deref();
+                let path = path.unwrap_or("/.well-known/oauth-protected-resource/mcp");
+                format!(r#" resource_metadata="{origin}{path}""#)
             }
         };
         let Some((grant, _)) = grant else {
@@ -344,7 +355,7 @@ impl Inner {
             .split_whitespace()
             .all(|scope| granted.contains(&scope))
         {
-            return StatusCode::OK.into_response();
+            return Self::json_rpc(seen);
         }
         let challenge =
             format!(r#"Bearer error="insufficient_scope", scope="{required}",{metadata}"#);
@@ -353,6 +364,23 @@ impl Inner {
             [(header::WWW_AUTHENTICATE, challenge)],
         )
             .into_response()
+    }
+
+    /// Enough of MCP for a bridge to have something to carry.
+    fn json_rpc(seen: &Seen) -> Response {
+        let message: Value = serde_json::from_str(&seen.body).unwrap_or_default();
+        let Some(id) = message.get("id") else {
+            return StatusCode::OK.into_response();
+        };
+        let result = match message["method"].as_str() {
+            Some("initialize") => json!({
+                "protocolVersion": "2025-06-18",
+                "capabilities": { "tools": {} },
+                "serverInfo": { "name": "provider", "version": "1" },
+            }),
+            _ => json!({}),
+        };
+        axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result })).into_response()
     }
 
     fn resource_metadata(&self, origin: &str) -> Response {
