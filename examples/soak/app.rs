@@ -30,8 +30,8 @@ const CALLS_PER_CANCELLATION: u64 = 50;
 pub(crate) struct Tally {
     results: usize,
     cancelled: usize,
-    /// By kind, or by the server's code.
-    errors: BTreeMap<String, usize>,
+    /// By kind, or by the server's code: how many, and the words of the last.
+    errors: BTreeMap<String, (usize, String)>,
 }
 
 /// The bridge, and the app's account of it.
@@ -237,7 +237,9 @@ impl App {
         if let Some(error) = message.get("error") {
             let kind = error["data"]["kind"].as_str();
             let kind = kind.map_or_else(|| error["code"].to_string(), str::to_owned);
-            *self.tally.errors.entry(kind).or_default() += 1;
+            let (count, words) = self.tally.errors.entry(kind).or_default();
+            *count += 1;
+            *words = error["message"].as_str().unwrap_or_default().to_owned();
             return;
         }
         self.tally.results += 1;
@@ -253,7 +255,7 @@ impl App {
 
 impl Tally {
     fn failed(&self) -> usize {
-        self.errors.values().sum()
+        self.errors.values().map(|(count, _)| count).sum()
     }
 }
 
@@ -269,8 +271,8 @@ impl fmt::Display for Tally {
             "results {results}, cancelled {cancelled}, errors {}:",
             self.failed()
         )?;
-        for (kind, count) in errors {
-            write!(f, "\n  {count:>6} {kind}")?;
+        for (kind, (count, words)) in errors {
+            write!(f, "\n  {count:>6} {kind}, such as: {words}")?;
         }
         Ok(())
     }
