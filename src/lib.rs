@@ -12,6 +12,7 @@
 //! - [`message`]: the JSON-RPC envelope, kept byte for byte.
 //! - [`stdio`]: newline-delimited frames.
 //! - [`endpoint`]: the MCP endpoint over HTTP: exchanges, event streams, sessions.
+//! - [`era`]: between the two eras of MCP, where the app and the server are not of the same one.
 //! - [`auth`]: OAuth 2.1 for a native client. Knows nothing of MCP messages.
 //! - [`http`]: what both have in common on the network.
 //! - [`secret`]: values that can be sent and cannot be printed.
@@ -21,6 +22,7 @@ pub mod auth;
 pub mod bridge;
 pub mod cli;
 pub mod endpoint;
+pub mod era;
 pub mod http;
 mod log;
 pub mod message;

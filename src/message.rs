@@ -28,7 +28,7 @@ pub struct RequestId(Box<str>);
 
 impl RequestId {
     /// Reads an id from its JSON text; `None` for `null`, fractions and everything that is no id.
-    fn from_json(text: &str) -> Option<Self> {
+    pub(crate) fn from_json(text: &str) -> Option<Self> {
         if let Some(quoted) = text.strip_prefix('"') {
             if !quoted.contains('\\') {
                 return Some(Self(text.into()));
@@ -209,6 +209,15 @@ impl Message {
         ))
     }
 
+    /// A request with `params`, which is the JSON text of an object.
+    #[must_use]
+    pub fn request(id: &RequestId, method: &str, params: &str) -> Self {
+        let method = serde_json::Value::from(method);
+        Self::built(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#
+        ))
+    }
+
     /// A notification with `params`.
     #[must_use]
     pub fn notification(method: &str, params: &serde_json::Value) -> Self {
@@ -282,6 +291,24 @@ impl Message {
     #[must_use]
     pub fn result_member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
         member(self.part(self.result.as_ref())?, name)
+    }
+
+    /// The JSON text of `params`.
+    #[must_use]
+    pub fn params_json(&self) -> Option<&str> {
+        self.part(self.params.as_ref())
+    }
+
+    /// The JSON text of `result`.
+    #[must_use]
+    pub fn result_json(&self) -> Option<&str> {
+        self.part(self.result.as_ref())
+    }
+
+    /// The JSON text of `error`, unless that is `null`.
+    #[must_use]
+    pub fn error_json(&self) -> Option<&str> {
+        self.part(self.error.as_ref())
     }
 
     /// The id that a member of `params` holds, as in `notifications/cancelled`.

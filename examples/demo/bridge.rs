@@ -84,16 +84,22 @@ pub(crate) async fn follow(
     sign_in: &SignIn,
 ) -> Result<(), FollowError> {
     let mut lines = BufReader::new(stderr).lines();
+    let mut last_address = None;
     while let Some(line) = lines.next_line().await? {
         terminal.bridge(&line);
         let Some(address) = sign_in_address(&line) else {
             continue;
         };
+        // The bridge may say it again; the page can be answered once.
+        if last_address.as_ref() == Some(&address) {
+            continue;
+        }
         sign_in.0.set(true);
         match approval {
             Approval::Person => terminal.notice("Your turn: sign in in the browser."),
             Approval::Demo => approve(&address, terminal).await?,
         }
+        last_address = Some(address);
     }
     Ok(())
 }

@@ -27,14 +27,21 @@ use clap::Parser;
 use rmcp::ServiceExt;
 use rmcp::model::CallToolRequestParams;
 use rmcp::transport::TokioChildProcess;
+use serde_json::Value;
 use server::{Options, Server};
 use terminal::Terminal;
 
 /// How long an access token is good for.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How long the demo waits for a person to sign in, and for anything else.
-const LIMIT: Duration = Duration::from_secs(10 * 60);
+/// How long everything may take if a person has to sign in.
+const PERSON_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// How long everything may take if nobody has to do anything; on a slow machine it is seconds.
+const UNATTENDED_LIMIT: Duration = Duration::from_secs(60);
+
+/// Exit status after Ctrl-C: 128 and the number of the signal, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// Shows mcp-bridge at work: starts a server that wants a sign-in, and calls its tools through the
 /// bridge
@@ -54,6 +61,13 @@ struct Arguments {
     port: u16,
 }
 
+/// How the demo came to its end.
+enum End {
+    Done,
+    /// The person pressed Ctrl-C.
+    Interrupted,
+}
+
 fn main() -> ExitCode {
     if let Some(arguments) = bridge::arguments() {
         return mcp_bridge::main(arguments);
@@ -61,7 +75,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = Terminal::new();
     match play(&arguments, &terminal) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             report(error.as_ref());
             ExitCode::FAILURE
@@ -70,18 +85,23 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn play(arguments: &Arguments, terminal: &Terminal) -> Result<(), Box<dyn Error>> {
+async fn play(arguments: &Arguments, terminal: &Terminal) -> Result<End, Box<dyn Error>> {
     let directory = directory(arguments)?;
     terminal.step("Start the example server");
     let server = start_server(arguments.port, &directory, terminal).await?;
     terminal.value("MCP endpoint", server.url());
 
+    let (approval, limit) = if arguments.yes {
+        (Approval::Demo, UNATTENDED_LIMIT)
+    } else {
+        (Approval::Person, PERSON_LIMIT)
+    };
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(LIMIT, visit(&server, arguments, &directory, terminal)) => {
-            outcome.unwrap_or_else(|_| Err("nobody signed in, so the demo ends here".into()))
+        outcome = tokio::time::timeout(limit, visit(&server, approval, &directory, terminal)) => {
+            outcome.unwrap_or_else(|_| Err(format!("not done after {limit:?}").into()))
         }
         interrupted = tokio::signal::ctrl_c() => {
-            interrupted.map_err(Into::into).and(Err("interrupted".into()))
+            interrupted.map(|()| End::Interrupted).map_err(Into::into)
         }
     };
     server.stop().await;
@@ -91,15 +111,10 @@ async fn play(arguments: &Arguments, terminal: &Terminal) -> Result<(), Box<dyn 
 /// Everything that happens while the server is there.
 async fn visit(
     server: &Server,
-    arguments: &Arguments,
+    approval: Approval,
     directory: &Path,
     terminal: &Terminal,
-) -> Result<(), Box<dyn Error>> {
-    let approval = if arguments.yes {
-        Approval::Demo
-    } else {
-        Approval::Person
-    };
+) -> Result<End, Box<dyn Error>> {
     terminal.step("Start the bridge, as an app would");
     terminal.value("command", format_args!("mcp-bridge {}", server.url()));
     let credentials = directory.join("bridge");
@@ -123,7 +138,7 @@ async fn visit(
     }
     terminal.detail("With --fresh the demo starts over.");
     terminal.detail("For your own app see cursor-config.json and claude-config.json.");
-    Ok(())
+    Ok(End::Done)
 }
 
 /// What the app does: it speaks MCP over the bridge's stdin and stdout, and knows nothing of OAuth.
@@ -152,10 +167,19 @@ async fn converse(transport: TokioChildProcess, terminal: &Terminal) -> Result<(
         .structured_content
         .ok_or("get-user-data returned no data")?;
     for (name, value) in data.as_object().into_iter().flatten() {
-        terminal.value(name, value);
+        terminal.value(name, plain(value));
     }
     client.cancel().await?;
     Ok(())
+}
+
+/// A value as a person would write it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
 }
 
 /// Starts the server at `port`, so that the bridge finds it again in the next run.

@@ -26,7 +26,8 @@ pub(super) struct Session {
     pub(super) server: Url,
     pub(super) config: Config,
     pub(super) transport: Transport,
-    store: OnceCell<Arc<CredentialStore>>,
+    store: Arc<CredentialStore>,
+    loaded: OnceCell<()>,
     state: Mutex<State>,
     /// Held while a refresh runs.
     pub(super) renewing: Arc<tokio::sync::Mutex<()>>,
@@ -111,12 +112,14 @@ impl LastSignIn {
 impl Session {
     pub(super) fn new(mut server: Url, config: Config, options: http::Options) -> Self {
         server.set_fragment(None);
+        let key = CredentialKey::new(&server, &config);
         let guard = AddressGuard::new(server.clone(), config.addresses);
         Self {
             transport: Transport::new(options, guard),
             server,
+            store: Arc::new(CredentialStore::new(config.directory.clone(), key)),
+            loaded: OnceCell::new(),
             config,
-            store: OnceCell::new(),
             state: Mutex::default(),
             renewing: Arc::default(),
             signing_in: Arc::default(),
@@ -127,31 +130,7 @@ impl Session {
 
     /// Reads what is stored, once.
     pub(super) async fn load(&self) {
-        if self.store.initialized() {
-            return;
-        }
-        self.store().await;
-        self.reload().await;
-    }
-
-    /// The store, opened at the first call.
-    pub(super) async fn store(&self) -> &Arc<CredentialStore> {
-        self.store
-            .get_or_init(|| async {
-                let key = CredentialKey::new(&self.server, &self.config);
-                let directory = self.config.directory.clone();
-                let in_memory = key.clone();
-                let opened = tokio::task::spawn_blocking(move || {
-                    CredentialStore::open(directory.as_deref(), key)
-                });
-                // Fails only if the runtime is ending.
-                Arc::new(
-                    opened
-                        .await
-                        .unwrap_or_else(|_| CredentialStore::open(None, in_memory)),
-                )
-            })
-            .await
+        self.loaded.get_or_init(|| self.reload()).await;
     }
 
     /// Takes over what another process stored meanwhile.
@@ -180,7 +159,7 @@ impl Session {
         &self,
         operation: impl FnOnce(&CredentialStore) -> T + Send + 'static,
     ) -> Option<T> {
-        let store = Arc::clone(self.store().await);
+        let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || operation(&store))
             .await
             .ok()

@@ -23,6 +23,9 @@ use super::session::{Session, Source, Wanted};
 use super::token::{AccessToken, TokenSet};
 use crate::secret::Secret;
 
+/// The log target of what a person has to read and do.
+pub(super) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
+
 /// How often a waiting process looks which page the other one shows.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -174,7 +177,7 @@ async fn show(session: &Session, url: &Url, open_page: &OpenPage) {
     let host = session.server.host_str().unwrap_or_default();
     session.page.send_replace(Some(url.clone()));
     tracing::warn!(
-        target: "sign_in",
+        target: TARGET,
         "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
     );
     let opened = match open_page {
@@ -182,7 +185,7 @@ async fn show(session: &Session, url: &Url, open_page: &OpenPage) {
         OpenPage::AlreadyOpen => Ok(()),
     };
     if let Err(reason) = opened {
-        tracing::warn!(target: "sign_in", "no browser could be opened here ({reason})");
+        tracing::warn!(target: TARGET, "no browser could be opened here ({reason})");
     }
 }
 

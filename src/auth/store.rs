@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -159,26 +159,19 @@ fn hash(bytes: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct CredentialStore {
     directory: Option<PathBuf>,
+    /// Whether the directory can be used, once that was tried.
+    ready: OnceLock<bool>,
     key: CredentialKey,
     /// What the disk did not take. It is newer than what lies there.
     unsaved: Mutex<Option<Credential>>,
 }
 
 impl CredentialStore {
-    /// Makes the directory, private to the user, if it can.
-    pub(super) fn open(directory: Option<&Path>, key: CredentialKey) -> Self {
-        let directory = directory.and_then(|directory| match private_directory(directory) {
-            Ok(()) => Some(directory.to_owned()),
-            Err(error) => {
-                tracing::warn!(
-                    directory = %directory.display(), %error,
-                    "credentials can't be kept, so the sign-in will not last beyond this run"
-                );
-                None
-            }
-        });
+    /// Touches nothing: a server that wants no sign-in leaves no trace.
+    pub(super) fn new(directory: Option<PathBuf>, key: CredentialKey) -> Self {
         Self {
             directory,
+            ready: OnceLock::new(),
             key,
             unsaved: Mutex::default(),
         }
@@ -186,8 +179,24 @@ impl CredentialStore {
 
     /// Where further files of this key go. None if nothing can be stored.
     pub(super) fn path(&self, extension: &str) -> Option<PathBuf> {
-        let directory = self.directory.as_ref()?;
+        let directory = self.ready()?;
         Some(directory.join(format!("{}.{extension}", self.key.name())))
+    }
+
+    /// The directory, made private to the user at the first call. None if that does not work.
+    fn ready(&self) -> Option<&Path> {
+        let directory = self.directory.as_deref()?;
+        let made = self.ready.get_or_init(|| {
+            private_directory(directory)
+                .inspect_err(|error| {
+                    tracing::warn!(
+                        directory = %directory.display(), %error,
+                        "credentials can't be kept, so the sign-in will not last beyond this run"
+                    );
+                })
+                .is_ok()
+        });
+        made.then_some(directory)
     }
 
     /// The credential in use: the newest that has tokens, else the newest.
@@ -237,7 +246,7 @@ impl CredentialStore {
         let mut credential = credential.clone();
         credential.version = SCHEMA_VERSION;
         credential.saved_at = super::token::unix_seconds(std::time::SystemTime::now());
-        let saved = match &self.directory {
+        let saved = match self.ready() {
             None => Err(io::Error::other("there is no directory for them")),
             Some(directory) => {
                 let path = directory.join(self.key.file_name(&credential.metadata.issuer));
@@ -248,7 +257,7 @@ impl CredentialStore {
         match saved {
             Ok(()) => *unsaved = None,
             Err(error) => {
-                if unsaved.is_none() && self.directory.is_some() {
+                if unsaved.is_none() && self.ready().is_some() {
                     tracing::warn!(%error, "credentials can't be saved and last for this run only");
                 }
                 *unsaved = Some(credential);

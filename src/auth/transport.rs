@@ -12,7 +12,7 @@ use url::Url;
 
 use super::address::AddressGuard;
 use super::error::AuthError;
-use crate::http;
+use crate::http::{self, is_loopback};
 
 /// Limit for one metadata document; the sign-in needs a few of them in a row.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,10 +37,27 @@ const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(300);
 pub(super) struct Transport {
     options: http::Options,
     guard: AddressGuard,
-    /// Reads the trust store, so it is built when the first https URL comes up.
-    https: OnceLock<Client>,
-    /// For loopback, without a trust store.
-    plain: OnceLock<Client>,
+    /// One for each [`Reach`], built when the first URL of that kind comes up: a client for https reads the
+    /// whole trust store.
+    clients: [OnceLock<Client>; 3],
+}
+
+/// What settings a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    Plain,
+    Https,
+    LoopbackHttps,
+}
+
+impl Reach {
+    fn of(url: &Url) -> Self {
+        match url.scheme() {
+            "https" if is_loopback(url) => Self::LoopbackHttps,
+            "https" => Self::Https,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// What a metadata URL had to offer.
@@ -66,8 +83,7 @@ impl Transport {
         Self {
             options,
             guard,
-            https: OnceLock::new(),
-            plain: OnceLock::new(),
+            clients: Default::default(),
         }
     }
 
@@ -135,16 +151,14 @@ impl Transport {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, AuthError> {
-        let slot = match url.scheme() {
-            "https" => &self.https,
-            _ => &self.plain,
-        };
+        let slot = &self.clients[Reach::of(url) as usize];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
-        let builder = self.options.builder(url);
-        let resolver = self.guard.resolver();
-        let client = builder.and_then(|builder| builder.dns_resolver(resolver).build());
+        let client = self
+            .options
+            .builder(url)
+            .and_then(|builder| builder.dns_resolver(self.guard.resolver()).build());
         let client = client.map_err(|error| {
             AuthError::Configuration(format!("can't set up TLS: {}", root_cause(&error)))
         })?;

@@ -56,6 +56,9 @@ pub enum Failure {
     /// The exchange ended well by HTTP but without the response to the request.
     #[error("the server ended the exchange without an answer ({0})")]
     NoResponse(String),
+    /// The message cannot be put into an HTTP request.
+    #[error("it cannot be sent: {0}")]
+    Unsendable(String),
     /// The server speaks the transport of MCP 2024-11-05.
     #[error("the server speaks the older HTTP+SSE transport")]
     HttpSse,
@@ -188,6 +191,7 @@ impl Failure {
             | Self::InvalidResponse(_)
             | Self::NoResponse(_)
             | Self::HttpSse
+            | Self::Unsendable(_)
             | Self::TooLarge { .. }
             | Self::SessionLost(_)
             | Self::Auth(_)
@@ -216,6 +220,7 @@ impl Failure {
             Self::InvalidResponse(_) => "invalid_response",
             Self::NoResponse(_) => "no_response",
             Self::HttpSse => "transport",
+            Self::Unsendable(_) => "unsendable",
             Self::TooLarge { .. } => "too_large",
             Self::SessionLost(_) => "session_lost",
             Self::Auth(error) => error.kind(),
@@ -242,6 +247,7 @@ impl Failure {
             Self::Connect { .. }
             | Self::Redirect { .. }
             | Self::HttpSse
+            | Self::Unsendable(_)
             | Self::SessionLost(_)
             | Self::Auth(_)
             | Self::Overloaded { .. } => false,
@@ -280,6 +286,7 @@ impl Failure {
             Self::ConnectionLost { .. }
             | Self::InvalidResponse(_)
             | Self::NoResponse(_)
+            | Self::Unsendable(_)
             | Self::SessionLost(_)
             | Self::Overloaded { .. }
             | Self::ShuttingDown

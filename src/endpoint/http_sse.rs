@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use url::Url;
 
+use super::answer::messages;
 use super::body::{self, ContentType};
-use super::exchange::{Track, messages};
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::stream::{Backoff, EventStream};
+use super::track::Track;
 use super::{Endpoint, Failure};
 use crate::auth::Interaction;
 use crate::message::{Kind, Message, RequestId};
@@ -196,6 +198,7 @@ impl Turn<'_> {
         let outgoing = Outgoing {
             target: &self.target,
             verb: Verb::Post(message.text().clone()),
+            headers: HeaderMap::new(),
             session: SessionUse::None,
             interaction,
             repeat: Repeat::Never,
@@ -317,6 +320,7 @@ async fn open(
         verb: Verb::Get {
             last_event_id: None,
         },
+        headers: HeaderMap::new(),
         session: SessionUse::None,
         interaction,
         repeat: Repeat::Initialize,

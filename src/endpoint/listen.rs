@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::answer::messages;
 use super::body::ContentType;
-use super::exchange::{Track, messages};
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::session::Session;
 use super::stream::{Backoff, EventStream};
+use super::track::Track;
 use super::{Endpoint, Failure};
 use crate::auth::Interaction;
 
@@ -161,6 +162,7 @@ async fn connect(
     let outgoing = Outgoing {
         target: &endpoint.config.url,
         verb: Verb::Get { last_event_id },
+        headers: HeaderMap::new(),
         session: SessionUse::Fixed(session.clone()),
         interaction: Interaction::Forbidden,
         repeat: Repeat::Never,
@@ -199,6 +201,7 @@ fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> End {
         | Failure::InvalidResponse(_)
         | Failure::NoResponse(_)
         | Failure::HttpSse
+        | Failure::Unsendable(_)
         | Failure::TooLarge { .. }
         | Failure::SessionLost(_)
         | Failure::Overloaded { .. }

@@ -4,19 +4,23 @@
 //! happens on the way. Everything else that the server sends (notifications, requests of its own)
 //! arrives as [`Inbound`], in the order in which it was read.
 
+mod answer;
 mod body;
 mod exchange;
 mod failure;
 mod headers;
 mod http_sse;
 mod listen;
+mod modern;
 mod recovery;
 mod send;
 mod session;
 mod sse;
 mod stream;
 mod tool_headers;
+mod track;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,8 +29,8 @@ use reqwest::header::HeaderMap;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
-pub use exchange::Track;
 pub use failure::{ConnectCause, Failure};
+pub use track::{Phase, Track};
 
 use crate::auth::Authorizer;
 use crate::http;
@@ -35,6 +39,7 @@ use http_sse::HttpSse;
 use listen::Listener;
 use recovery::Recovery;
 use session::Sessions;
+use tool_headers::ToolHeaders;
 
 /// What the user may choose about the endpoint.
 #[derive(Debug, Clone)]
@@ -98,17 +103,6 @@ pub struct Inbound {
     pub generation: u64,
 }
 
-/// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Waits for its turn.
-    Queued,
-    /// Is, or may be, with the server.
-    Sent,
-    /// Waits for a person to sign in.
-    SigningIn,
-}
-
 /// The remote side. Cheap to share; all methods may run at once.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -118,6 +112,10 @@ pub struct Endpoint {
     client: Mutex<Option<Client>>,
     sessions: Sessions,
     recovery: Recovery,
+    /// What the tools that were listed want to see in headers.
+    tool_headers: ToolHeaders,
+    /// For the ids of requests of our own.
+    ids: AtomicU64,
     listener: Listener,
     /// The connection of the older transport, where the server speaks that.
     http_sse: Mutex<Option<Arc<HttpSse>>>,
@@ -143,6 +141,8 @@ impl Endpoint {
             client: Mutex::default(),
             sessions: Sessions::default(),
             recovery: Recovery::default(),
+            tool_headers: ToolHeaders::default(),
+            ids: AtomicU64::new(0),
             listener: Listener::default(),
             http_sse: Mutex::default(),
             inbound,
@@ -232,6 +232,12 @@ impl Endpoint {
         self.client
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// An id for a request of our own.
+    fn next_id(&self) -> RequestId {
+        let number = self.ids.fetch_add(1, Ordering::Relaxed);
+        RequestId::from_string(&format!("mcp-bridge-{number}"))
     }
 
     /// Hands a message to the app, as soon as the app reads.

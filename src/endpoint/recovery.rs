@@ -1,7 +1,6 @@
 //! A lost session is opened again, once for all requests that find it lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -9,11 +8,11 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::exchange::Track;
 use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
+use super::track::Track;
 use super::{Endpoint, Failure};
-use crate::message::{Message, RequestId};
+use crate::message::Message;
 
 /// How long a server may take to open a session again.
 const REOPEN_LIMIT: Duration = Duration::from_secs(30);
@@ -25,7 +24,6 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     attempt: Mutex<Option<Failed>>,
-    ids: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -126,8 +124,7 @@ impl Endpoint {
         request: &Message,
         session: SessionUse,
     ) -> Result<(Message, Session), Failure> {
-        let number = self.recovery.ids.fetch_add(1, Ordering::Relaxed);
-        let id = RequestId::from_string(&format!("mcp-bridge-replay-{number}"));
+        let id = self.next_id();
         self.converse(&request.with_id(&id), &id, session, &Track::default())
             .await
     }

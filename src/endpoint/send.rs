@@ -50,6 +50,8 @@ pub(super) struct Outgoing<'a> {
     /// The address: the endpoint's URL, or one of the same origin.
     pub(super) target: &'a Url,
     pub(super) verb: Verb,
+    /// Those of the message itself, beside what every request has.
+    pub(super) headers: HeaderMap,
     pub(super) session: SessionUse,
     pub(super) interaction: Interaction,
     pub(super) repeat: Repeat,
@@ -225,6 +227,7 @@ impl Endpoint {
                     .request_builder(Method::POST, &url, session, token)?
                     .header(CONTENT_TYPE, "application/json")
                     .header(ACCEPT, "application/json, text/event-stream")
+                    .headers(outgoing.headers.clone())
                     .body(body.clone()),
                 Verb::Get { last_event_id } => {
                     let request = self

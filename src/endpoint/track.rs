@@ -1,0 +1,70 @@
+//! Where a request stands.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// Progress puts a request's timeout off, to this many times its length in all.
+const TIMEOUT_CEILING: u32 = 10;
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for its turn.
+    Queued,
+    /// Is, or may be, with the server.
+    Sent,
+    /// Waits for a person to sign in.
+    SigningIn,
+}
+
+/// Where a request stands, shared between who carries it and who waits for it.
+#[derive(Debug, Default)]
+pub struct Track {
+    phase: AtomicU8,
+    progress: Notify,
+}
+
+impl Track {
+    /// Where the request stands now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Queued,
+            1 => Phase::Sent,
+            _ => Phase::SigningIn,
+        }
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        let phase = match phase {
+            Phase::Queued => 0,
+            Phase::Sent => 1,
+            Phase::SigningIn => 2,
+        };
+        self.phase.store(phase, Ordering::Relaxed);
+        self.progress.notify_one();
+    }
+
+    /// The server has given a sign of life.
+    pub(super) fn advanced(&self) {
+        self.progress.notify_one();
+    }
+
+    /// Resolves when the request has taken too long: `idle` without progress, or many times that with.
+    /// The time that a person takes to sign in does not count.
+    pub(super) async fn expired(&self, idle: Duration) {
+        let mut ceiling = Instant::now() + idle * TIMEOUT_CEILING;
+        loop {
+            let limit = idle.min(ceiling.saturating_duration_since(Instant::now()));
+            let silent = timeout(limit, self.progress.notified()).await.is_err();
+            if self.phase() != Phase::Sent {
+                ceiling = Instant::now() + idle * TIMEOUT_CEILING;
+            } else if silent || Instant::now() >= ceiling {
+                return;
+            }
+        }
+    }
+}

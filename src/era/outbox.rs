@@ -1,0 +1,82 @@
+//! What a translation wants done, collected while one message is taken.
+
+use std::time::Duration;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::object::Object;
+use super::{Action, Timer};
+use crate::message::{INTERNAL_ERROR, Message, RequestId};
+
+/// The actions so far, and the ids and timers of our own that they need.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pub(super) mint: super::mint::Mint,
+    actions: Vec<Action>,
+}
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        Self {
+            mint: super::mint::Mint::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// The actions since the last time, in order.
+    pub(super) fn take(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    pub(super) fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub(super) fn to_app(&mut self, message: Message) {
+        self.push(Action::ToApp(message));
+    }
+
+    /// Answers a request of the app.
+    pub(super) fn reply(&mut self, id: &RequestId, result: &Object) {
+        self.to_app(Message::result(id, &result.to_json()));
+    }
+
+    /// Answers a request of the app with an error of the protocol.
+    pub(super) fn refuse(&mut self, id: &RequestId, code: i32, text: &str) {
+        self.to_app(Message::error(Some(id), code, text, None));
+    }
+
+    /// Answers a request of the app with an error of ours, which says so in `data.source`: the codes
+    /// around -32000 are taken (specification, "Error Codes").
+    pub(super) fn fail(&mut self, id: &RequestId, kind: &str, text: &str) {
+        let data = json!({ "source": "mcp-bridge", "kind": kind });
+        let error = Message::error(Some(id), INTERNAL_ERROR, text, Some(&data));
+        self.to_app(error);
+    }
+
+    /// Answers a request of the app with the error object of another response.
+    pub(super) fn pass_error(&mut self, id: &RequestId, error: &RawValue) {
+        let mut response = Object::default();
+        response.set("jsonrpc", &"2.0");
+        response.set_json("id", id.as_json());
+        response.set("error", &error);
+        self.to_app(response.into_message());
+    }
+
+    /// Sends a request to the server.
+    pub(super) fn request(&mut self, id: &RequestId, method: &str, params: &Object) {
+        self.push(Action::Request(Message::request(
+            id,
+            method,
+            &params.to_json(),
+        )));
+    }
+
+    /// Asks for a timer.
+    pub(super) fn after(&mut self, wait: Duration) -> Timer {
+        let timer = self.mint.timer();
+        self.push(Action::After(wait, timer));
+        timer
+    }
+}

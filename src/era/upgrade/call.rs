@@ -1,0 +1,286 @@
+//! A request of the app on its way through as many exchanges as it takes.
+
+use serde_json::json;
+
+use super::task::Task;
+use super::{Upgrade, input};
+use crate::era::envelope::{self, Discovery, MODERN_VERSION};
+use crate::era::object::Object;
+use crate::era::{Action, INVALID_PARAMS, Timer};
+use crate::message::{Message, RequestId};
+
+/// A request of the app that has no answer yet.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: RequestId,
+    pub(super) method: String,
+    /// As they were sent first, with who asks: what each further round begins with.
+    pub(super) params: Object,
+    /// How often the server has asked for input.
+    pub(super) rounds: u32,
+    /// When the server's questions have to come to an end.
+    pub(super) deadline: Option<Timer>,
+    /// The task that the server made of it.
+    pub(super) task: Option<Task>,
+    /// Whether it was sent again after the server refused a version that it says it speaks.
+    version_retried: bool,
+    pub(super) stage: Stage,
+}
+
+/// What a call waits for.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Nothing yet.
+    New,
+    /// The server, in the exchange of this id.
+    Sent(RequestId, Step),
+    /// The app.
+    Asking(input::Round),
+    /// A while, before this is sent.
+    Pausing(Timer, Step),
+}
+
+/// What is sent to the server for a call.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// The call itself, with these params.
+    Call(Object),
+    /// `tasks/get` for its task.
+    Poll,
+    /// `tasks/update` for its task, with these `inputResponses`.
+    Update(Object),
+}
+
+impl Call {
+    pub(super) fn new(id: RequestId, method: String, params: Object) -> Self {
+        Self {
+            id,
+            method,
+            params,
+            rounds: 0,
+            deadline: None,
+            task: None,
+            version_retried: false,
+            stage: Stage::New,
+        }
+    }
+
+    /// The token under which the app wants to hear of progress.
+    pub(super) fn progress_token(&self) -> Option<RequestId> {
+        self.params.object("_meta")?.id("progressToken")
+    }
+}
+
+impl Upgrade {
+    /// Sends a step of the call, in an exchange of this id or of a new one.
+    pub(super) fn send(&mut self, mut call: Call, step: Step, leg: Option<RequestId>) {
+        let leg = leg.unwrap_or_else(|| self.outbox.mint.id());
+        let method = match &step {
+            Step::Call(_) => &*call.method,
+            Step::Poll => "tasks/get",
+            Step::Update(_) => "tasks/update",
+        };
+        let params = match (&step, &call.task) {
+            (Step::Call(params), _) => params.clone(),
+            (Step::Poll, task) => self.task_params(task.as_ref(), None),
+            (Step::Update(answers), task) => self.task_params(task.as_ref(), Some(answers)),
+        };
+        self.outbox.request(&leg, method, &params);
+        self.legs.insert(leg.clone(), call.id.clone());
+        call.stage = Stage::Sent(leg, step);
+        self.calls.insert(call.id.clone(), call);
+    }
+
+    /// Sends a step of the call after a while.
+    pub(super) fn pause(&mut self, mut call: Call, step: Step, wait: std::time::Duration) {
+        let timer = self.outbox.after(wait);
+        self.timers.insert(timer, call.id.clone());
+        call.stage = Stage::Pausing(timer, step);
+        self.calls.insert(call.id.clone(), call);
+    }
+
+    pub(super) fn call_timer(&mut self, id: &RequestId, timer: Timer) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let is_deadline = call.deadline == Some(timer);
+        let text = match &call.stage {
+            Stage::Pausing(due, step) if *due == timer => {
+                let step = step.clone();
+                if let Some(call) = self.calls.remove(id) {
+                    self.send(call, step, None);
+                }
+                return;
+            }
+            Stage::Asking(round) if round.limit == timer => "nobody answered the server's question",
+            _ if is_deadline => "the server's questions did not come to an end",
+            _ => return,
+        };
+        let Some(call) = self.calls.remove(id) else {
+            return;
+        };
+        self.abandon(&call);
+        if is_deadline {
+            self.outbox.fail(&call.id, "input", text);
+        } else {
+            self.end_unanswered(&call, text);
+        }
+    }
+
+    /// Ends whatever is under way for a call, without answering it.
+    pub(super) fn abandon(&mut self, call: &Call) {
+        match &call.stage {
+            Stage::New | Stage::Pausing(..) => {}
+            Stage::Sent(leg, _) => {
+                self.legs.remove(leg);
+                self.outbox.push(Action::Abort(leg.clone()));
+            }
+            Stage::Asking(round) => {
+                for question in &round.waiting {
+                    self.questions.remove(&question.id);
+                    let withdrawal = question.withdrawal();
+                    self.outbox.to_app(withdrawal);
+                }
+            }
+        }
+        if call.task.is_some() {
+            let params = self.task_params(call.task.as_ref(), None);
+            let id = self.outbox.mint.id();
+            self.outbox.request(&id, "tasks/cancel", &params);
+        }
+        self.forget(call);
+    }
+
+    /// The final result of the call.
+    pub(super) fn end_with_result(&mut self, call: &Call, mut result: Object) {
+        result.remove("resultType");
+        if envelope::is_cacheable(&call.method) {
+            result.remove("ttlMs");
+            result.remove("cacheScope");
+        }
+        envelope::strip_modern(&mut result);
+        match &*call.method {
+            "tools/call" => self.output.wrap_result(&call.params, &mut result),
+            "tools/list" => self.output.wrap_schemas(&mut result),
+            _ => {}
+        }
+        self.forget(call);
+        self.outbox.reply(&call.id, &result);
+    }
+
+    /// The errors of a modern server that a legacy app would not understand.
+    pub(super) fn end_with_error(&mut self, call: Call, response: &Message, error: &str) {
+        let (code, text) = response.error_text().unwrap_or_default();
+        match code {
+            -32020 => {
+                self.forget(&call);
+                let text = format!("the server does not accept the request's headers: {text}");
+                self.outbox.fail(&call.id, "header-mismatch", &text);
+            }
+            -32021 => {
+                let required = required_capabilities(error);
+                self.end_unanswerable(
+                    &call,
+                    INVALID_PARAMS,
+                    &format!("{text} (the server needs an app that can: {required})"),
+                );
+            }
+            -32022 | -32004 => match Discovery::of(response) {
+                Discovery::Modern if !call.version_retried => {
+                    let step = Step::Call(call.params.clone());
+                    let call = Call {
+                        version_retried: true,
+                        ..call
+                    };
+                    self.send(call, step, None);
+                }
+                Discovery::LegacyOnly(_) => {
+                    self.end_with_versions(&call, response);
+                    self.outbox.push(Action::EraOver);
+                }
+                Discovery::Modern | Discovery::OtherModern(_) => {
+                    self.end_with_versions(&call, response);
+                }
+                Discovery::NotModern => self.end_as_it_is(&call, error),
+            },
+            _ => self.end_as_it_is(&call, error),
+        }
+    }
+
+    fn end_with_versions(&mut self, call: &Call, response: &Message) {
+        self.forget(call);
+        let versions = envelope::supported_versions(response).unwrap_or_default();
+        let text = format!(
+            "the server now speaks {}, and the bridge {MODERN_VERSION}",
+            versions.join(", ")
+        );
+        self.outbox.fail(&call.id, "version", &text);
+    }
+
+    pub(super) fn end_as_it_is(&mut self, call: &Call, error: &str) {
+        self.forget(call);
+        if let Ok(error) = serde_json::from_str(error) {
+            self.outbox.pass_error(&call.id, error);
+        }
+    }
+
+    /// The server has broken the protocol.
+    pub(super) fn end_invalid(&mut self, call: &Call, what: &str) {
+        self.forget(call);
+        let text = format!("the server's answer is invalid: {what}");
+        self.outbox.fail(&call.id, "invalid-response", &text);
+    }
+
+    /// The server's question has no answer.
+    pub(super) fn end_unanswered(&mut self, call: &Call, text: &str) {
+        self.end_unanswerable(call, crate::message::INTERNAL_ERROR, text);
+    }
+
+    /// What stands in the way is the app or its user, not the protocol: a model gets to read it.
+    fn end_unanswerable(&mut self, call: &Call, code: i32, text: &str) {
+        self.forget(call);
+        if call.method == "tools/call" {
+            let content = json!([{ "type": "text", "text": text }]);
+            let mut result = Object::default();
+            result.set("content", &content);
+            result.set("isError", &true);
+            self.outbox.reply(&call.id, &result);
+        } else if code == INVALID_PARAMS {
+            self.outbox.refuse(&call.id, code, text);
+        } else {
+            self.outbox.fail(&call.id, "input", text);
+        }
+    }
+
+    pub(super) fn end_with_failure(&mut self, call: &Call, kind: &str, text: &str) {
+        self.forget(call);
+        self.outbox.fail(&call.id, kind, text);
+    }
+
+    fn forget(&mut self, call: &Call) {
+        if let Some(token) = call.progress_token() {
+            self.progress.remove(&token);
+        }
+    }
+}
+
+/// The names of the capabilities that a `MissingRequiredClientCapability` error asks for.
+fn required_capabilities(error: &str) -> String {
+    let required = Object::parse(error)
+        .and_then(|error| error.object("data"))
+        .and_then(|data| data.object("requiredCapabilities"));
+    let Some(required) = required else {
+        return "what it does not name".to_owned();
+    };
+    let names: Vec<String> = required
+        .iter()
+        .flat_map(|(name, value)| match Object::parse(value.get()) {
+            Some(inner) if !inner.is_empty() => inner
+                .iter()
+                .map(|(part, _)| format!("{name}.{part}"))
+                .collect(),
+            _ => vec![name.to_owned()],
+        })
+        .collect();
+    names.join(", ")
+}

@@ -1,0 +1,143 @@
+//! The handshake that a legacy app wants and a modern server does not have (MCP 2025-11-25, "Lifecycle";
+//! MCP 2026-07-28, "Discovery").
+
+use serde_json::value::RawValue;
+
+use crate::era::envelope::{
+    self, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN_VERSION, PROTOCOL_VERSION,
+    SERVER_INFO, TASKS_EXTENSION,
+};
+use crate::era::object::Object;
+use crate::message::Message;
+
+/// The newest version with a handshake: what an app is offered that asks for an unknown one.
+const NEWEST_LEGACY: &str = "2025-11-25";
+
+const LEGACY_VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", NEWEST_LEGACY];
+
+/// The first version whose apps can be asked by a form.
+const FIRST_WITH_ELICITATION: &str = "2025-06-18";
+
+/// The legacy app, as a modern server gets to know it.
+#[derive(Debug)]
+pub(super) struct App {
+    /// The version spoken with it.
+    pub(super) version: &'static str,
+    info: Box<RawValue>,
+    capabilities: Object,
+    /// The level of its `logging/setLevel`.
+    pub(super) log_level: Option<String>,
+}
+
+impl App {
+    /// The app that sent this `initialize`.
+    pub(super) fn of(initialize: &Message) -> Self {
+        let asked: Option<String> = initialize.param("protocolVersion");
+        let version = LEGACY_VERSIONS
+            .into_iter()
+            .find(|known| asked.as_deref() == Some(known))
+            .unwrap_or(NEWEST_LEGACY);
+        let mut capabilities: Object = initialize.param("capabilities").unwrap_or_default();
+        capabilities.remove("tasks");
+        if version < FIRST_WITH_ELICITATION {
+            capabilities.remove("elicitation");
+        }
+        if capabilities.object("roots").is_some() {
+            capabilities.set("roots", &Object::default());
+        }
+        let info: Option<Object> = initialize.param("clientInfo");
+        let info = info.map_or_else(|| envelope::anonymous().to_string(), |info| info.to_json());
+        Self {
+            version,
+            info: RawValue::from_string(info).unwrap_or_default(),
+            capabilities,
+            log_level: None,
+        }
+    }
+
+    /// Whether the app declared the capability at `path`, as an object.
+    pub(super) fn declares(&self, path: &[&str]) -> bool {
+        let mut at = Some(self.capabilities.clone());
+        for name in path {
+            at = at.and_then(|object| object.object(name));
+        }
+        at.is_some()
+    }
+
+    /// Whether the server may answer with a task.
+    pub(super) fn accepts_tasks(&self) -> bool {
+        self.declares(&["extensions", TASKS_EXTENSION])
+    }
+
+    /// Lets the server answer with a task, where it says that it may.
+    pub(super) fn accept_tasks(&mut self) {
+        let mut extensions = self.capabilities.object("extensions").unwrap_or_default();
+        extensions.set(TASKS_EXTENSION, &Object::default());
+        self.capabilities.set("extensions", &extensions);
+    }
+
+    /// Puts into the `_meta` of params who asks.
+    pub(super) fn sign(&self, params: &mut Object) {
+        let mut meta = params.object("_meta").unwrap_or_default();
+        meta.set(PROTOCOL_VERSION, &MODERN_VERSION);
+        meta.set(CLIENT_INFO, &self.info);
+        meta.set(CLIENT_CAPABILITIES, &self.capabilities);
+        match &self.log_level {
+            Some(level) => meta.set(LOG_LEVEL, level),
+            None => drop(meta.remove(LOG_LEVEL)),
+        }
+        params.set("_meta", &meta);
+    }
+}
+
+/// The modern server, as far as the translation asks for it.
+#[derive(Debug)]
+pub(super) struct Server {
+    capabilities: Object,
+}
+
+impl Server {
+    /// Whether the server declared `capability`, and with it the flag `name` if one is given.
+    pub(super) fn declares(&self, capability: &str, flag: Option<&str>) -> bool {
+        let Some(declared) = self.capabilities.object(capability) else {
+            return false;
+        };
+        flag.is_none_or(|flag| declared.read(flag) == Some(true))
+    }
+}
+
+/// Makes the `InitializeResult` of the `DiscoverResult`. Members that neither defines are kept.
+pub(super) fn initialize_result(app: &mut App, discover: &Message, host: &str) -> (Server, Object) {
+    let discovered = discover.result_json().and_then(Object::parse);
+    let mut result = discovered.unwrap_or_default();
+    let info = result
+        .object("_meta")
+        .and_then(|meta| meta.object(SERVER_INFO));
+    let info = info.unwrap_or_else(|| {
+        let mut info = Object::default();
+        info.set("name", &host);
+        info.set("version", &"unknown");
+        info
+    });
+    let mut capabilities = result.object("capabilities").unwrap_or_default();
+    let server = Server {
+        capabilities: capabilities.clone(),
+    };
+    capabilities.remove("tasks");
+    capabilities.edit("extensions", |extensions| {
+        if extensions.remove(TASKS_EXTENSION).is_some() {
+            app.accept_tasks();
+        }
+    });
+    result.retain(|name| {
+        !matches!(
+            name,
+            "supportedVersions" | "resultType" | "ttlMs" | "cacheScope"
+        )
+    });
+    envelope::strip_modern(&mut result);
+    result.set("protocolVersion", &app.version);
+    result.set("capabilities", &capabilities);
+    result.set("serverInfo", &info);
+    (server, result)
+}

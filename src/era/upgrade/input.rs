@@ -1,0 +1,302 @@
+//! Questions of the server (MCP 2026-07-28, "Multi Round-Trip Requests"), asked as the requests that a
+//! legacy app knows.
+
+use std::time::Duration;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Upgrade;
+use super::call::{Call, Stage, Step};
+use super::handshake::App;
+use crate::era::object::Object;
+use crate::era::{Timer, envelope, mint};
+use crate::message::{Message, RequestId};
+
+/// How often a server may ask for input before its request counts as endless.
+const MAX_ROUNDS: u32 = 10;
+
+/// All the time that the questions of one request may take.
+const INPUT_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// How long a person may take for the questions of one round.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// Questions that may be asked at once for one request.
+const MAX_QUESTIONS: usize = 32;
+
+/// Questions that may wait for the app's answers in all.
+const MAX_QUESTIONS_IN_ALL: usize = 256;
+
+/// The wait before a server is asked again that wants nothing but to be asked again. It doubles with
+/// each round.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The methods whose requests may be answered with questions (specification, "Supported Requests").
+pub(super) const ELIGIBLE: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+
+/// The first version in which a question has a `mode`.
+const FIRST_WITH_MODES: &str = "2025-11-25";
+
+/// The questions of one round, while they wait for answers.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) waiting: Vec<Question>,
+    /// When they have waited long enough.
+    pub(super) limit: Timer,
+    /// The `inputResponses` so far.
+    answers: Object,
+    /// The `requestState` to give back, as it stood there.
+    state: Option<Box<RawValue>>,
+}
+
+/// A question that the app has been asked.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) id: RequestId,
+    key: String,
+    method: String,
+}
+
+impl Question {
+    /// What tells the app that its answer is not wanted any more.
+    pub(super) fn withdrawal(&self) -> Message {
+        let mut params = Object::default();
+        params.set_json("requestId", self.id.as_json());
+        params.into_notification("notifications/cancelled")
+    }
+}
+
+/// A question as the server put it.
+#[derive(Debug)]
+pub(super) struct InputRequest {
+    pub(super) key: String,
+    method: String,
+    params: Option<Object>,
+}
+
+/// Reads `inputRequests`; `None` if it is not what the specification says.
+pub(super) fn read_requests(holder: &Object) -> Option<Vec<InputRequest>> {
+    if holder.get("inputRequests").is_none() {
+        return Some(Vec::new());
+    }
+    let requests = holder.object("inputRequests")?;
+    let read = |(key, request): (&str, &RawValue)| {
+        let request = Object::parse(request.get())?;
+        let params = match request.get("params") {
+            None => None,
+            Some(params) => Some(Object::parse(params.get())?),
+        };
+        Some(InputRequest {
+            key: key.to_owned(),
+            method: request.read("method")?,
+            params,
+        })
+    };
+    requests.iter().map(read).collect()
+}
+
+impl Upgrade {
+    /// The server wants input before it goes on.
+    pub(super) fn take_input_required(&mut self, mut call: Call, result: &Object) {
+        if !ELIGIBLE.contains(&&*call.method) {
+            return self.end_invalid(&call, "this request cannot be answered with a question");
+        }
+        let state = result
+            .get("requestState")
+            .filter(|state| state.get() != "null");
+        let state = state.map(ToOwned::to_owned);
+        let Some(requests) = read_requests(result) else {
+            return self.end_invalid(&call, "its inputRequests cannot be read");
+        };
+        if requests.is_empty() && state.is_none() {
+            return self.end_invalid(&call, "it asks for input and does not say which");
+        }
+        if call.deadline.is_none() {
+            let deadline = self.outbox.after(INPUT_LIMIT);
+            self.timers.insert(deadline, call.id.clone());
+            call.deadline = Some(deadline);
+        }
+        if !requests.is_empty() {
+            return self.ask(call, requests, state);
+        }
+        let Some(call) = self.count_round(call) else {
+            return;
+        };
+        let wait = FIRST_PAUSE * 2_u32.pow(call.rounds - 1);
+        let params = retry_params(&call, None, state.as_deref());
+        self.pause(call, Step::Call(params), wait);
+    }
+
+    /// Asks the app all questions of a round, or none of them.
+    pub(super) fn ask(
+        &mut self,
+        call: Call,
+        requests: Vec<InputRequest>,
+        state: Option<Box<RawValue>>,
+    ) {
+        let Some(mut call) = self.count_round(call) else {
+            return;
+        };
+        if requests.len() > MAX_QUESTIONS
+            || self.questions.len() + requests.len() > MAX_QUESTIONS_IN_ALL
+        {
+            return self.end_asked_too_much(&call, "the server asks too many questions at once");
+        }
+        if let Some(request) = requests.iter().find(|request| !may_ask(&self.app, request)) {
+            let text = format!(
+                "the server asks for something this app does not offer: {}",
+                request.method
+            );
+            // No question is out yet, but a task may be.
+            self.abandon(&call);
+            return self.end_unanswered(&call, &text);
+        }
+        let mut waiting = Vec::with_capacity(requests.len());
+        for request in requests {
+            let id = self.outbox.mint.id();
+            let question = question(&self.app, &id, &request);
+            self.outbox.to_app(question);
+            self.questions.insert(id.clone(), call.id.clone());
+            waiting.push(Question {
+                id,
+                key: request.key,
+                method: request.method,
+            });
+        }
+        let limit = self.outbox.after(QUESTION_LIMIT);
+        self.timers.insert(limit, call.id.clone());
+        call.stage = Stage::Asking(Round {
+            waiting,
+            limit,
+            answers: Object::default(),
+            state,
+        });
+        self.calls.insert(call.id.clone(), call);
+    }
+
+    /// Takes the app's answer to a question; any other response is dropped.
+    pub(super) fn take_answer(&mut self, id: &RequestId, response: &Message) {
+        let call = self.questions.remove(id);
+        let Some(mut call) = call.and_then(|call| self.calls.remove(&call)) else {
+            return tracing::debug!(%id, "dropped an answer to no question");
+        };
+        let Stage::Asking(round) = &mut call.stage else {
+            return;
+        };
+        let Some(at) = round.waiting.iter().position(|question| question.id == *id) else {
+            return;
+        };
+        let question = round.waiting.remove(at);
+        match (response.result_json(), &*question.method) {
+            (Some(answer), _) if !response.is_error() => {
+                round.answers.set_json(&question.key, answer);
+            }
+            // There is no form for errors, but an app that cannot show a form is as good as a user who
+            // closes it.
+            (_, "elicitation/create") => {
+                round
+                    .answers
+                    .set(&question.key, &json!({ "action": "cancel" }));
+            }
+            _ => {
+                let said = response.error_text().map(|(_, text)| text);
+                let said = said.unwrap_or_default();
+                let text = format!("the app did not answer {}: {said}", question.method);
+                self.abandon(&call);
+                return self.end_unanswered(&call, &text);
+            }
+        }
+        if !round.waiting.is_empty() {
+            self.calls.insert(call.id.clone(), call);
+            return;
+        }
+        let answers = std::mem::take(&mut round.answers);
+        let state = round.state.take();
+        let step = if call.task.is_some() {
+            Step::Update(answers)
+        } else {
+            Step::Call(retry_params(&call, Some(&answers), state.as_deref()))
+        };
+        self.send(call, step, None);
+    }
+
+    /// Counts a round of questions, and ends the call if they are too many.
+    fn count_round(&mut self, mut call: Call) -> Option<Call> {
+        call.rounds += 1;
+        if call.rounds <= MAX_ROUNDS {
+            return Some(call);
+        }
+        self.end_asked_too_much(&call, "the server asks again and again");
+        None
+    }
+
+    fn end_asked_too_much(&mut self, call: &Call, text: &str) {
+        self.abandon(call);
+        self.outbox.fail(&call.id, "input", text);
+    }
+}
+
+/// The params of the call once more, with what this round brought (specification, "Client
+/// Requirements").
+fn retry_params(call: &Call, answers: Option<&Object>, state: Option<&RawValue>) -> Object {
+    let mut params = call.params.clone();
+    params.remove("inputResponses");
+    params.remove("requestState");
+    if let Some(answers) = answers {
+        params.set("inputResponses", answers);
+    }
+    if let Some(state) = state {
+        params.set("requestState", &state);
+    }
+    params
+}
+
+/// Whether the app said that it can be asked this.
+fn may_ask(app: &App, request: &InputRequest) -> bool {
+    let has = |name: &str| {
+        let params = request.params.as_ref();
+        params.is_some_and(|params| params.get(name).is_some())
+    };
+    match &*request.method {
+        "roots/list" => app.declares(&["roots"]),
+        "sampling/createMessage" if has("tools") || has("toolChoice") => {
+            app.declares(&["sampling", "tools"])
+        }
+        "sampling/createMessage" => app.declares(&["sampling"]) && request.params.is_some(),
+        "elicitation/create" => match mode(request).as_deref() {
+            Some("form") => {
+                app.declares(&["elicitation", "form"])
+                    || app.declares(&["elicitation"]) && !app.declares(&["elicitation", "url"])
+            }
+            Some("url") => app.declares(&["elicitation", "url"]),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The mode of an elicitation: `form` if it does not say, `None` if it says nonsense.
+fn mode(request: &InputRequest) -> Option<String> {
+    let params = request.params.as_ref()?;
+    match params.get("mode") {
+        None => Some("form".to_owned()),
+        Some(_) => params.read("mode"),
+    }
+}
+
+/// The request for the app, in the words of its version.
+fn question(app: &App, id: &RequestId, request: &InputRequest) -> Message {
+    let mut params = request.params.clone().unwrap_or_default();
+    envelope::strip_modern(&mut params);
+    if request.method == "elicitation/create" {
+        match mode(request).as_deref() {
+            Some("url") if params.get("elicitationId").is_none() => {
+                params.set("elicitationId", &mint::uuid());
+            }
+            Some("form") if app.version < FIRST_WITH_MODES => drop(params.remove("mode")),
+            _ => {}
+        }
+    }
+    Message::request(id, &request.method, &params.to_json())
+}

@@ -1,0 +1,425 @@
+//! What a legacy app hears of by itself, and a modern server tells on a stream that is asked for (MCP
+//! 2026-07-28, "Subscriptions").
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::handshake::{App, Server};
+use super::without_modern_meta;
+use crate::era::envelope::SUBSCRIPTION_ID;
+use crate::era::object::Object;
+use crate::era::outbox::Outbox;
+use crate::era::{Action, INVALID_PARAMS, Timer};
+use crate::message::{INTERNAL_ERROR, Message, RequestId};
+
+/// Resources that one app may be subscribed to.
+const MAX_SUBSCRIPTIONS: usize = 1_000;
+
+/// How long the server may take to acknowledge a stream.
+const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// The wait before another stream after one has ended, doubled up to the longest as long as nothing
+/// comes through.
+const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(5 * 60)];
+
+/// The lists that may change: the capability, the member of the filter, the notification.
+const LISTS: [(&str, &str, &str); 3] = [
+    (
+        "tools",
+        "toolsListChanged",
+        "notifications/tools/list_changed",
+    ),
+    (
+        "prompts",
+        "promptsListChanged",
+        "notifications/prompts/list_changed",
+    ),
+    (
+        "resources",
+        "resourcesListChanged",
+        "notifications/resources/list_changed",
+    ),
+];
+
+const RESOURCE_UPDATED: &str = "notifications/resources/updated";
+
+/// The streams for one app: one that is heard, and at times another that is to take its place.
+#[derive(Debug)]
+pub(super) struct Listen {
+    wanted: Filter,
+    current: Option<Stream>,
+    next: Option<Opening>,
+    /// The app's `resources/subscribe` that wait for an acknowledgement.
+    subscribers: Vec<Subscriber>,
+    /// The wait before another stream.
+    pause: Option<Timer>,
+    /// Streams that have ended since something came through.
+    ends: u32,
+    /// Whether something may have been missed since the last stream.
+    gap: bool,
+}
+
+/// What is listened to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Filter {
+    /// Members of [`LISTS`], by their names in the filter.
+    lists: BTreeSet<&'static str>,
+    uris: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: RequestId,
+    requested: Filter,
+    acknowledged: Filter,
+}
+
+#[derive(Debug)]
+struct Opening {
+    id: RequestId,
+    requested: Filter,
+    limit: Timer,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    id: RequestId,
+    uri: String,
+}
+
+impl Filter {
+    fn read(params: &Object) -> Self {
+        let filter = params.object("notifications").unwrap_or_default();
+        let uris: Option<Vec<String>> = filter.read("resourceSubscriptions");
+        let names = LISTS.into_iter().map(|(_, name, _)| name);
+        Self {
+            lists: names
+                .filter(|name| filter.read(name) == Some(true))
+                .collect(),
+            uris: uris.into_iter().flatten().collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.uris.is_empty()
+    }
+
+    fn to_object(&self) -> Object {
+        let mut filter = Object::default();
+        for list in &self.lists {
+            filter.set(list, &true);
+        }
+        if !self.uris.is_empty() {
+            filter.set("resourceSubscriptions", &self.uris);
+        }
+        filter
+    }
+
+    /// A URI that is subscribed to may stand for resources below it.
+    fn covers(&self, method: &str) -> bool {
+        if method == RESOURCE_UPDATED {
+            return !self.uris.is_empty();
+        }
+        let list = LISTS.into_iter().find(|(_, _, event)| *event == method);
+        list.is_some_and(|(_, name, _)| self.lists.contains(name))
+    }
+}
+
+impl Listen {
+    /// Will listen for the changes that the server says it tells of.
+    pub(super) fn new(server: &Server) -> Self {
+        let told = LISTS
+            .into_iter()
+            .filter(|(capability, ..)| server.declares(capability, Some("listChanged")));
+        Self {
+            wanted: Filter {
+                lists: told.map(|(_, name, _)| name).collect(),
+                uris: BTreeSet::new(),
+            },
+            current: None,
+            next: None,
+            subscribers: Vec::new(),
+            pause: None,
+            ends: 0,
+            gap: false,
+        }
+    }
+
+    /// The app is ready to hear of changes.
+    pub(super) fn start(&mut self, app: &App, outbox: &mut Outbox) {
+        self.refresh(app, outbox);
+    }
+
+    /// Whether the exchange is one of the streams.
+    pub(super) fn owns(&self, id: &RequestId) -> bool {
+        self.is_next(id) || self.is_current(id)
+    }
+
+    /// Subscribes; the answer waits for the server's acknowledgement.
+    pub(super) fn subscribe(
+        &mut self,
+        id: &RequestId,
+        uri: String,
+        app: &App,
+        outbox: &mut Outbox,
+    ) {
+        let acknowledged = self.current.as_ref().map(|stream| &stream.acknowledged);
+        if acknowledged.is_some_and(|filter| filter.uris.contains(&uri)) {
+            self.wanted.uris.insert(uri);
+            return outbox.reply(id, &Object::default());
+        }
+        if self.wanted.uris.len() >= MAX_SUBSCRIPTIONS {
+            return outbox.fail(id, "overloaded", "too many subscriptions");
+        }
+        self.wanted.uris.insert(uri.clone());
+        let id = id.clone();
+        self.subscribers.push(Subscriber { id, uri });
+        self.refresh(app, outbox);
+    }
+
+    /// Unsubscribes, at once as far as the app can tell.
+    pub(super) fn unsubscribe(
+        &mut self,
+        id: &RequestId,
+        uri: &str,
+        app: &App,
+        outbox: &mut Outbox,
+    ) {
+        self.wanted.uris.remove(uri);
+        for subscriber in self
+            .subscribers
+            .extract_if(.., |waiting| waiting.uri == uri)
+        {
+            outbox.reply(&subscriber.id, &Object::default());
+        }
+        outbox.reply(id, &Object::default());
+        self.refresh(app, outbox);
+    }
+
+    /// The app does not want the answer to a `resources/subscribe` any more.
+    pub(super) fn cancel(&mut self, id: &RequestId) {
+        for subscriber in self.subscribers.extract_if(.., |waiting| waiting.id == *id) {
+            self.wanted.uris.remove(&subscriber.uri);
+        }
+    }
+
+    /// The first message of a stream.
+    pub(super) fn take_acknowledgement(
+        &mut self,
+        event: &Message,
+        stream: Option<&RequestId>,
+        app: &App,
+        outbox: &mut Outbox,
+    ) {
+        let id = subscription(event, stream);
+        let Some(next) = self.next.take_if(|next| Some(&next.id) == id.as_ref()) else {
+            return tracing::debug!("dropped an acknowledgement of no subscription");
+        };
+        let params = event.params_json().and_then(Object::parse);
+        let acknowledged = Filter::read(&params.unwrap_or_default());
+        for subscriber in self.answerable(&next.requested) {
+            if acknowledged.uris.contains(&subscriber.uri) {
+                outbox.reply(&subscriber.id, &Object::default());
+            } else {
+                self.wanted.uris.remove(&subscriber.uri);
+                let text =
+                    "Invalid params: the server does not support subscribing to this resource";
+                outbox.refuse(&subscriber.id, INVALID_PARAMS, text);
+            }
+        }
+        // Asking for these again would change nothing.
+        let mut requested = next.requested;
+        requested
+            .uris
+            .retain(|uri| self.wanted.uris.contains(uri) || acknowledged.uris.contains(uri));
+        if requested.lists != acknowledged.lists {
+            tracing::info!("the server does not tell of all changes that it declares");
+        }
+        let stream = Stream {
+            id: next.id,
+            requested,
+            acknowledged,
+        };
+        if std::mem::take(&mut self.gap) {
+            report_gap(&stream.acknowledged, outbox);
+        }
+        if let Some(previous) = self.current.replace(stream) {
+            outbox.push(Action::Abort(previous.id));
+        }
+        self.refresh(app, outbox);
+    }
+
+    /// Something has changed.
+    pub(super) fn take_event(
+        &mut self,
+        event: &Message,
+        stream: Option<&RequestId>,
+        outbox: &mut Outbox,
+    ) {
+        let id = subscription(event, stream);
+        let current = self
+            .current
+            .as_ref()
+            .map(|stream| (&stream.id, &stream.acknowledged));
+        // The acknowledgement should have come first; nothing is lost by not insisting.
+        let next = self.next.as_ref().map(|next| (&next.id, &next.requested));
+        let filter = [current, next]
+            .into_iter()
+            .flatten()
+            .find(|(own, _)| Some(*own) == id.as_ref());
+        let method = event.method().unwrap_or_default();
+        if !filter.is_some_and(|(_, filter)| filter.covers(method)) {
+            return tracing::debug!(method, "dropped a notification that nobody subscribed to");
+        }
+        self.ends = 0;
+        outbox.to_app(without_modern_meta(event));
+    }
+
+    /// A stream has ended, by a result, an error, or a notification instead of a response.
+    pub(super) fn take_end(
+        &mut self,
+        id: &RequestId,
+        response: Option<&Message>,
+        app: &App,
+        outbox: &mut Outbox,
+    ) {
+        let refusal = response.and_then(Message::error_text);
+        let refusal = refusal.filter(|(code, _)| *code != i64::from(INTERNAL_ERROR));
+        if self.is_current(id) {
+            self.current = None;
+            self.gap = true;
+        } else if let Some(next) = self.next.take_if(|next| next.id == *id) {
+            self.fail(&next, refusal.as_ref().map(|(_, text)| &**text), outbox);
+        } else {
+            return;
+        }
+        if refusal.is_some() && self.current.is_none() {
+            // The server has no such streams, or not this one: changes of lists go unnoticed.
+            tracing::warn!("the server refuses to tell of changes");
+            return self.refresh_if_wanted(app, outbox);
+        }
+        self.reopen_later(outbox);
+    }
+
+    /// A wait is over, if it is one of these.
+    pub(super) fn take_timer(&mut self, timer: Timer, app: &App, outbox: &mut Outbox) {
+        if self.pause.take_if(|pause| *pause == timer).is_some() {
+            return self.refresh(app, outbox);
+        }
+        if let Some(next) = self.next.take_if(|next| next.limit == timer) {
+            outbox.push(Action::Abort(next.id.clone()));
+            self.fail(&next, None, outbox);
+            self.reopen_later(outbox);
+        }
+    }
+
+    /// Ends the streams.
+    pub(super) fn close(&mut self, outbox: &mut Outbox) {
+        let current = self.current.take().map(|stream| stream.id);
+        let next = self.next.take().map(|next| next.id);
+        for id in current.into_iter().chain(next) {
+            outbox.push(Action::Abort(id));
+        }
+        self.wanted = Filter::default();
+        self.subscribers.clear();
+        self.pause = None;
+    }
+
+    /// Opens a stream for what is wanted, if the present one is for something else. One at a time: what
+    /// is wanted meanwhile is seen to when it is acknowledged. The present one ends after that, so that
+    /// nothing is missed.
+    fn refresh(&mut self, app: &App, outbox: &mut Outbox) {
+        let requested = self.current.as_ref().map(|stream| &stream.requested);
+        if self.next.is_some() || requested == Some(&self.wanted) {
+            return;
+        }
+        self.pause = None;
+        if self.wanted.is_empty() {
+            if let Some(stream) = self.current.take() {
+                outbox.push(Action::Abort(stream.id));
+            }
+            return;
+        }
+        let id = outbox.mint.id();
+        let mut params = Object::default();
+        params.set("notifications", &self.wanted.to_object());
+        app.sign(&mut params);
+        outbox.request(&id, "subscriptions/listen", &params);
+        self.next = Some(Opening {
+            id,
+            requested: self.wanted.clone(),
+            limit: outbox.after(ACKNOWLEDGEMENT_LIMIT),
+        });
+    }
+
+    /// Opens a stream only for subscriptions that were asked for meanwhile.
+    fn refresh_if_wanted(&mut self, app: &App, outbox: &mut Outbox) {
+        if !self.subscribers.is_empty() {
+            self.refresh(app, outbox);
+        }
+    }
+
+    fn reopen_later(&mut self, outbox: &mut Outbox) {
+        let requested = self.current.as_ref().map(|stream| &stream.requested);
+        if self.wanted.is_empty() || requested == Some(&self.wanted) || self.next.is_some() {
+            return;
+        }
+        let [first, longest] = PAUSES;
+        let wait = first
+            .saturating_mul(2_u32.saturating_pow(self.ends))
+            .min(longest);
+        self.ends += 1;
+        self.pause = Some(outbox.after(wait));
+    }
+
+    /// Answers those who waited for a stream that did not come to be.
+    fn fail(&mut self, opening: &Opening, refusal: Option<&str>, outbox: &mut Outbox) {
+        for subscriber in self.answerable(&opening.requested) {
+            self.wanted.uris.remove(&subscriber.uri);
+            match refusal {
+                Some(text) => outbox.refuse(&subscriber.id, INVALID_PARAMS, text),
+                None => {
+                    let text = "the server did not take the subscription";
+                    outbox.fail(&subscriber.id, "subscription", text);
+                }
+            }
+        }
+    }
+
+    /// Takes out those whose resource was asked for in this filter.
+    fn answerable(&mut self, requested: &Filter) -> Vec<Subscriber> {
+        self.subscribers
+            .extract_if(.., |waiting| requested.uris.contains(&waiting.uri))
+            .collect()
+    }
+
+    fn is_current(&self, id: &RequestId) -> bool {
+        self.current.as_ref().is_some_and(|stream| stream.id == *id)
+    }
+
+    fn is_next(&self, id: &RequestId) -> bool {
+        self.next.as_ref().is_some_and(|next| next.id == *id)
+    }
+}
+
+/// The subscription that a notification belongs to: the one it names, else the one on whose stream it
+/// came.
+fn subscription(event: &Message, stream: Option<&RequestId>) -> Option<RequestId> {
+    let meta: Option<Object> = event.param("_meta");
+    let named = meta.and_then(|meta| meta.id(SUBSCRIPTION_ID));
+    named.or_else(|| stream.cloned())
+}
+
+/// What may have changed while nobody listened.
+fn report_gap(filter: &Filter, outbox: &mut Outbox) {
+    for (_, name, event) in LISTS {
+        if filter.lists.contains(name) {
+            outbox.to_app(Object::default().into_notification(event));
+        }
+    }
+    for uri in &filter.uris {
+        let mut params = Object::default();
+        params.set("uri", uri);
+        outbox.to_app(params.into_notification(RESOURCE_UPDATED));
+    }
+}

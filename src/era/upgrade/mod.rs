@@ -1,0 +1,367 @@
+//! A legacy app and a server that speaks the modern era alone.
+//!
+//! The bridge is a legacy server to the app and a modern client to the server. The tables below name
+//! what is special; everything else is forwarded, with who asks in its `_meta`.
+
+mod call;
+mod handshake;
+mod input;
+mod listen;
+mod output;
+mod task;
+
+use std::collections::BTreeMap;
+
+use super::envelope::{self, Discovery, severity};
+use super::object::Object;
+use super::outbox::Outbox;
+use super::{Action, INVALID_PARAMS, METHOD_NOT_FOUND, OpenError, Timer};
+use crate::message::{Kind, Message, RequestId};
+use call::{Call, Stage, Step};
+use handshake::{App, Server};
+use listen::Listen;
+use output::Output;
+
+/// The translation for one `initialize` of the app.
+#[derive(Debug)]
+pub struct Upgrade {
+    app: App,
+    server: Server,
+    outbox: Outbox,
+    listen: Listen,
+    output: Output,
+    /// The app's requests, by their ids.
+    calls: BTreeMap<RequestId, Call>,
+    /// The call that an exchange with the server belongs to.
+    legs: BTreeMap<RequestId, RequestId>,
+    /// The call that a question to the app belongs to.
+    questions: BTreeMap<RequestId, RequestId>,
+    /// The call that a timer belongs to.
+    timers: BTreeMap<Timer, RequestId>,
+    /// The progress that the app has heard of, by the token.
+    progress: BTreeMap<RequestId, f64>,
+}
+
+impl Upgrade {
+    /// The `server/discover`, with the id `id`, that tells what `initialize` asks for.
+    #[must_use]
+    pub fn discover_request(initialize: &Message, id: &RequestId) -> Message {
+        let mut params = Object::default();
+        App::of(initialize).sign(&mut params);
+        Message::request(id, "server/discover", &params.to_json())
+    }
+
+    /// Begins with the app's `initialize` and the server's response to `server/discover`, and gives the
+    /// response for the app. `host` stands for the name of a server that does not tell its own.
+    pub fn open(
+        initialize: &Message,
+        discover: &Message,
+        host: &str,
+    ) -> Result<(Self, Message), OpenError> {
+        match Discovery::of(discover) {
+            Discovery::Modern if discover.result_json().is_some() => {}
+            Discovery::Modern | Discovery::NotModern => return Err(OpenError::NotModern),
+            Discovery::LegacyOnly(versions) => return Err(OpenError::LegacyOnly(versions)),
+            Discovery::OtherModern(versions) => return Err(OpenError::NoCommonVersion(versions)),
+        }
+        let id = initialize.id().ok_or(OpenError::NotModern)?;
+        let mut app = App::of(initialize);
+        let (server, result) = handshake::initialize_result(&mut app, discover, host);
+        let response = Message::result(id, &result.to_json());
+        let upgrade = Self {
+            listen: Listen::new(&server),
+            app,
+            server,
+            outbox: Outbox::new(),
+            output: Output::default(),
+            calls: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            progress: BTreeMap::new(),
+        };
+        Ok((upgrade, response))
+    }
+
+    /// Takes a message of the app.
+    pub fn take_from_app(&mut self, message: &Message) -> Vec<Action> {
+        match message.kind() {
+            Kind::Request { id, method } => self.take_request(id, method, message),
+            Kind::Notification { method } => self.take_notification(method, message),
+            Kind::Response { id } => {
+                if let Some(id) = id {
+                    self.take_answer(id, message);
+                }
+            }
+        }
+        self.outbox.take()
+    }
+
+    /// Takes a message of the server: the response to an [`Action::Request`], or a notification. `stream`
+    /// is the request on whose stream it came.
+    pub fn take_from_server(
+        &mut self,
+        message: &Message,
+        stream: Option<&RequestId>,
+    ) -> Vec<Action> {
+        match message.kind() {
+            Kind::Response { id } => {
+                if let Some(id) = id {
+                    self.take_response(id, message);
+                }
+            }
+            Kind::Notification { method } => self.take_event(method, message, stream),
+            // A modern server has no way to ask but `input_required`, and the client no way to answer
+            // (Streamable HTTP, "Receiving Messages").
+            Kind::Request { method, .. } => {
+                tracing::warn!(
+                    method,
+                    "dropped a request of a server that must not send any"
+                );
+            }
+        }
+        self.outbox.take()
+    }
+
+    /// Takes a timer that has run out.
+    pub fn take_timer(&mut self, timer: Timer) -> Vec<Action> {
+        if let Some(call) = self.timers.remove(&timer) {
+            self.call_timer(&call, timer);
+        } else {
+            self.listen.take_timer(timer, &self.app, &mut self.outbox);
+        }
+        self.outbox.take()
+    }
+
+    /// Gives everything up that is under way, unanswered: the app has begun anew.
+    pub fn close(&mut self) -> Vec<Action> {
+        for call in std::mem::take(&mut self.calls).into_values() {
+            self.abandon(&call);
+        }
+        self.listen.close(&mut self.outbox);
+        self.outbox.take()
+    }
+
+    /// The requests of a legacy app.
+    fn take_request(&mut self, id: &RequestId, method: &str, request: &Message) {
+        match method {
+            "ping" => self.outbox.reply(id, &Object::default()),
+            "logging/setLevel" => self.set_level(id, request),
+            "resources/subscribe" => self.subscribe(id, request),
+            "resources/unsubscribe" => self.unsubscribe(id, request),
+            // Tasks of 2025-11-25 were never offered; the others belong to the other era, or come first.
+            "tasks/get"
+            | "tasks/result"
+            | "tasks/list"
+            | "tasks/cancel"
+            | "tasks/update"
+            | "initialize"
+            | "server/discover"
+            | "subscriptions/listen" => {
+                self.method_not_found(id);
+            }
+            _ => self.forward(id, method, request),
+        }
+    }
+
+    /// The notifications of a legacy app.
+    fn take_notification(&mut self, method: &str, notification: &Message) {
+        match method {
+            "notifications/initialized" => self.listen.start(&self.app, &mut self.outbox),
+            "notifications/cancelled" => self.cancel(notification),
+            // Roots are asked for anew whenever they are needed; the others have no way to the server.
+            "notifications/roots/list_changed"
+            | "notifications/progress"
+            | "notifications/tasks/status" => {}
+            _ => self.outbox.push(Action::Notify(notification.clone())),
+        }
+    }
+
+    /// The notifications of a modern server.
+    fn take_event(&mut self, method: &str, event: &Message, stream: Option<&RequestId>) {
+        match method {
+            "notifications/subscriptions/acknowledged" => {
+                self.listen
+                    .take_acknowledgement(event, stream, &self.app, &mut self.outbox);
+            }
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/resources/updated" => {
+                self.listen.take_event(event, stream, &mut self.outbox);
+            }
+            "notifications/cancelled" => {
+                if let Some(id) = event.id_param("requestId") {
+                    self.listen.take_end(&id, None, &self.app, &mut self.outbox);
+                }
+            }
+            "notifications/progress" => self.take_progress(event, stream),
+            "notifications/message" => {
+                if !stream.is_some_and(|id| self.listen.owns(id)) {
+                    self.outbox.to_app(event.clone());
+                }
+            }
+            "notifications/tasks" => {}
+            _ => self.outbox.to_app(without_modern_meta(event)),
+        }
+    }
+
+    /// The responses of a modern server.
+    fn take_response(&mut self, id: &RequestId, response: &Message) {
+        if self.listen.owns(id) {
+            let (app, outbox) = (&self.app, &mut self.outbox);
+            return self.listen.take_end(id, Some(response), app, outbox);
+        }
+        let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
+        let Some(mut call) = call else {
+            return tracing::debug!(%id, "dropped a response that answers no request");
+        };
+        match std::mem::replace(&mut call.stage, Stage::New) {
+            Stage::Sent(_, Step::Call(_)) => self.take_call_response(call, response),
+            Stage::Sent(_, Step::Poll) => self.take_poll_response(call, response),
+            Stage::Sent(_, step @ Step::Update(_)) => {
+                self.take_update_response(call, step, response);
+            }
+            // Calls of these stages have no exchange under way.
+            Stage::New | Stage::Asking(_) | Stage::Pausing(..) => {}
+        }
+    }
+
+    fn take_call_response(&mut self, call: Call, response: &Message) {
+        if let Some(error) = response.error_json() {
+            return self.end_with_error(call, response, error);
+        }
+        let json = response.result_json().unwrap_or("null");
+        let Some(result) = Object::parse(json) else {
+            return self.end_invalid(&call, "its result is not an object that can be read");
+        };
+        match result_type(&result).as_deref() {
+            Some("complete") => self.end_with_result(&call, result),
+            Some("input_required") => self.take_input_required(call, &result),
+            Some("task") if call.method == "tools/call" => self.take_task(call, &result),
+            _ => self.end_invalid(&call, "its resultType is unknown"),
+        }
+    }
+
+    fn forward(&mut self, id: &RequestId, method: &str, request: &Message) {
+        if self.calls.contains_key(id) {
+            return tracing::warn!(%id, "dropped a request whose id is in use");
+        }
+        let Some(mut params) = Object::parse(request.params_json().unwrap_or("{}")) else {
+            let text = "Invalid params: not an object that can be read";
+            return self.outbox.refuse(id, INVALID_PARAMS, text);
+        };
+        if method == "tools/call" {
+            params.remove("task");
+        }
+        envelope::strip_legacy(&mut params);
+        self.app.sign(&mut params);
+        let call = Call::new(id.clone(), method.to_owned(), params);
+        if let Some(token) = call.progress_token() {
+            self.progress.insert(token, f64::NEG_INFINITY);
+        }
+        let step = Step::Call(call.params.clone());
+        self.send(call, step, Some(id.clone()));
+    }
+
+    /// MCP "Cancellation": a modern server hears of it by the end of the stream.
+    fn cancel(&mut self, notification: &Message) {
+        let Some(id) = notification.id_param("requestId") else {
+            return;
+        };
+        if let Some(call) = self.calls.remove(&id) {
+            self.abandon(&call);
+        } else {
+            self.listen.cancel(&id);
+        }
+    }
+
+    /// MCP 2025-11-25, "Logging": from now on each request carries the level.
+    fn set_level(&mut self, id: &RequestId, request: &Message) {
+        if !self.server.declares("logging", None) {
+            return self.method_not_found(id);
+        }
+        let level: Option<String> = request.param("level");
+        let Some(level) = level.filter(|level| severity(level).is_some()) else {
+            let text = "Invalid params: not a log level";
+            return self.outbox.refuse(id, INVALID_PARAMS, text);
+        };
+        self.app.log_level = Some(level);
+        self.outbox.reply(id, &Object::default());
+    }
+
+    fn subscribe(&mut self, id: &RequestId, request: &Message) {
+        if let Some(uri) = self.subscription(id, request) {
+            self.listen.subscribe(id, uri, &self.app, &mut self.outbox);
+        }
+    }
+
+    fn unsubscribe(&mut self, id: &RequestId, request: &Message) {
+        if let Some(uri) = self.subscription(id, request) {
+            let (app, outbox) = (&self.app, &mut self.outbox);
+            self.listen.unsubscribe(id, &uri, app, outbox);
+        }
+    }
+
+    /// The URI of a subscription, if the server has any and the request makes sense.
+    fn subscription(&mut self, id: &RequestId, request: &Message) -> Option<String> {
+        if !self.server.declares("resources", Some("subscribe")) {
+            self.method_not_found(id);
+            return None;
+        }
+        let uri = request.param("uri");
+        if uri.is_none() {
+            let text = "Invalid params: no uri";
+            self.outbox.refuse(id, INVALID_PARAMS, text);
+        }
+        uri
+    }
+
+    /// Progress of a request that is under way, and never backwards: a round of questions may make the
+    /// server begin again.
+    fn take_progress(&mut self, event: &Message, stream: Option<&RequestId>) {
+        if stream.is_some_and(|id| self.listen.owns(id)) {
+            return;
+        }
+        let token = event.id_param("progressToken");
+        let Some(known) = token.and_then(|token| self.progress.get_mut(&token)) else {
+            return tracing::debug!("dropped progress of no request that is under way");
+        };
+        if let Some(progress) = event.param::<f64>("progress") {
+            if progress < *known {
+                return;
+            }
+            *known = progress;
+        }
+        self.outbox.to_app(event.clone());
+    }
+
+    fn method_not_found(&mut self, id: &RequestId) {
+        self.outbox.refuse(id, METHOD_NOT_FOUND, "Method not found");
+    }
+}
+
+/// What kind of result it is; `complete` if it does not say, and `None` if it says nonsense.
+fn result_type(result: &Object) -> Option<String> {
+    match result.get("resultType") {
+        None => Some("complete".to_owned()),
+        Some(_) => result.read("resultType"),
+    }
+}
+
+/// The notification without the keys of the modern era in its `_meta`.
+fn without_modern_meta(notification: &Message) -> Message {
+    let text = std::str::from_utf8(notification.text()).unwrap_or_default();
+    let Some(mut object) = Object::parse(text) else {
+        return notification.clone();
+    };
+    let Some(mut params) = object.object("params") else {
+        return notification.clone();
+    };
+    if params.get("_meta").is_none() {
+        return notification.clone();
+    }
+    envelope::strip_modern(&mut params);
+    object.set("params", &params);
+    object.into_message()
+}

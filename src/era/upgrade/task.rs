@@ -1,0 +1,174 @@
+//! Long work: a server of the tasks extension may answer `tools/call` with a task (SEP-2663). The app
+//! knows nothing of it and waits for the result.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::Upgrade;
+use super::call::{Call, Step};
+use super::input::read_requests;
+use crate::era::object::Object;
+use crate::message::{INTERNAL_ERROR, Message};
+
+/// The wait between two looks at a task, if the server does not say.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The least and the most that a server may ask for.
+const POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(60)];
+
+/// The longest that a task is waited for.
+const TASK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Looks in a row that may fail before the task counts as lost.
+const MAX_FAILURES: u32 = 5;
+
+/// A task of the server.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// As it stood there.
+    id: Box<RawValue>,
+    interval: Duration,
+    /// The keys of the questions that were asked: they come again until the server has seen the answers.
+    asked: HashSet<String>,
+    failures: u32,
+}
+
+impl Upgrade {
+    /// The params of `tasks/get` and `tasks/cancel`, or of `tasks/update` with answers.
+    pub(super) fn task_params(&self, task: Option<&Task>, answers: Option<&Object>) -> Object {
+        let mut params = Object::default();
+        if let Some(task) = task {
+            params.set("taskId", &task.id);
+        }
+        if let Some(answers) = answers {
+            params.set("inputResponses", answers);
+        }
+        self.app.sign(&mut params);
+        params
+    }
+
+    /// The server has made a task of the call.
+    pub(super) fn take_task(&mut self, mut call: Call, result: &Object) {
+        if result.read::<String>("taskId").is_none() || !self.app.accepts_tasks() {
+            return self.end_invalid(&call, "it is a task that cannot be followed");
+        }
+        let Some(id) = result.get("taskId").map(ToOwned::to_owned) else {
+            return;
+        };
+        let task = Task {
+            id,
+            interval: interval(result),
+            asked: HashSet::new(),
+            failures: 0,
+        };
+        let deadline = self.outbox.after(TASK_LIMIT);
+        self.timers.insert(deadline, call.id.clone());
+        call.deadline = Some(deadline);
+        self.report(&call, result);
+        let wait = task.interval;
+        call.task = Some(task);
+        self.pause(call, Step::Poll, wait);
+    }
+
+    /// How the task stands.
+    pub(super) fn take_poll_response(&mut self, mut call: Call, response: &Message) {
+        if response.is_error() {
+            return self.try_again(call, Step::Poll, response);
+        }
+        let result = response.result_json().and_then(Object::parse);
+        let (Some(result), Some(task)) = (result, &mut call.task) else {
+            return self.end_invalid(&call, "the state of its task cannot be read");
+        };
+        task.failures = 0;
+        task.interval = interval(&result);
+        let wait = task.interval;
+        match result.read::<String>("status").as_deref() {
+            Some("working") => {
+                self.report(&call, &result);
+                self.pause(call, Step::Poll, wait);
+            }
+            Some("input_required") => {
+                let Some(mut requests) = read_requests(&result) else {
+                    self.abandon(&call);
+                    return self.end_invalid(&call, "its inputRequests cannot be read");
+                };
+                requests.retain(|request| !task.asked.contains(&request.key));
+                if requests.is_empty() {
+                    return self.pause(call, Step::Poll, wait);
+                }
+                let keys = requests.iter().map(|request| request.key.clone());
+                task.asked.extend(keys);
+                self.ask(call, requests, None);
+            }
+            Some("completed") => match result.object("result") {
+                Some(result) => self.end_with_result(&call, result),
+                None => self.end_invalid(&call, "its task has completed without a result"),
+            },
+            Some("failed") => match result.get("error") {
+                Some(error) => self.end_as_it_is(&call, error.get()),
+                None => self.end_invalid(&call, "its task has failed without an error"),
+            },
+            Some("cancelled") => {
+                self.end_with_failure(&call, "task-cancelled", "the task was cancelled")
+            }
+            _ => self.end_invalid(&call, "the status of its task is unknown"),
+        }
+    }
+
+    /// Whether the answers have arrived.
+    pub(super) fn take_update_response(&mut self, call: Call, step: Step, response: &Message) {
+        if response.is_error() {
+            return self.try_again(call, step, response);
+        }
+        let wait = call.task.as_ref().map_or(POLL_INTERVAL, |task| task.interval);
+        self.pause(call, Step::Poll, wait);
+    }
+
+    /// The work goes on whatever becomes of one exchange, so that a failure on the way, which is no
+    /// answer of the tasks extension, is tried again.
+    fn try_again(&mut self, mut call: Call, step: Step, response: &Message) {
+        let passing = response
+            .error_text()
+            .is_some_and(|(code, _)| code == i64::from(INTERNAL_ERROR));
+        if let Some(task) = &mut call.task
+            && passing
+            && task.failures < MAX_FAILURES
+        {
+            task.failures += 1;
+            let wait = task.interval.max(POLL_INTERVAL) * 2_u32.pow(task.failures);
+            return self.pause(call, step, wait);
+        }
+        let error = response.error_json().unwrap_or("{}");
+        self.end_with_error(call, response, error);
+    }
+
+    /// Tells an app that wants to hear of progress that the work goes on: else it might give up.
+    fn report(&mut self, call: &Call, task: &Object) {
+        let Some(token) = call.progress_token() else {
+            return;
+        };
+        let Some(known) = self.progress.get_mut(&token) else {
+            return;
+        };
+        *known = known.max(0.0) + 1.0;
+        let mut params = Object::default();
+        params.set_json("progressToken", token.as_json());
+        params.set("progress", known);
+        if let Some(message) = task.read::<String>("statusMessage") {
+            params.set("message", &message);
+        }
+        self.outbox
+            .to_app(params.into_notification("notifications/progress"));
+    }
+}
+
+/// The wait that the server asks for, within limits.
+fn interval(task: &Object) -> Duration {
+    let [least, most] = POLL_INTERVALS;
+    let asked = task.read::<u64>("pollIntervalMs");
+    asked
+        .map_or(POLL_INTERVAL, Duration::from_millis)
+        .clamp(least, most)
+}
