@@ -38,6 +38,8 @@ mod http_sse;
 mod lifecycle;
 mod resume;
 mod session;
+#[cfg(unix)]
+mod sign_in;
 mod stdin;
 mod tls;
 mod unreachable;
