@@ -431,6 +431,7 @@ async fn no_secret_is_shown(log_to: LogTo) {
             }
         }
         secrets.are_not_in(&path.display().to_string(), &text);
+        assert!(!text.contains(QUERY_MARKER), "{}", path.display());
     }
     assert_eq!(mode(&user.store()), 0o700);
 }
