@@ -440,8 +440,9 @@ impl Bridge {
     }
 
     fn write_anonymous(&mut self, response: &Message) {
+        const SECOND: Duration = Duration::from_secs(1);
         let (since, count) = &mut self.anonymous_errors;
-        if since.elapsed() >= Duration::from_secs(1) {
+        if since.elapsed() >= SECOND {
             (*since, *count) = (Instant::now(), 0);
         }
         *count += 1;

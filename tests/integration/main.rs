@@ -30,6 +30,7 @@ mod command_line;
 mod concurrency;
 mod config_files;
 mod connections;
+mod documents;
 mod event_stream;
 mod example_server;
 mod fidelity;
