@@ -62,11 +62,13 @@ pub(super) struct Quirks {
 
 impl Credential {
     pub(super) fn new(
-        server: Url,
+        mut server: Url,
         metadata: AuthorizationServerMetadata,
         resource: Option<String>,
         client: ClientRegistration,
     ) -> Self {
+        // It may hold the user's key for the server, and nobody needs it here.
+        server.set_query(None);
         Self {
             version: SCHEMA_VERSION,
             server,

@@ -505,8 +505,9 @@ impl Conversation {
             }
             return;
         }
+        const SECOND: Duration = Duration::from_secs(1);
         let (since, count) = &mut self.anonymous_errors;
-        if since.elapsed() >= Duration::from_secs(1) {
+        if since.elapsed() >= SECOND {
             (*since, *count) = (Instant::now(), 0);
         }
         *count += 1;

@@ -37,6 +37,7 @@ mod command_line;
 mod concurrency;
 mod config_files;
 mod connections;
+mod documents;
 mod event_stream;
 mod example_server;
 mod fidelity;
@@ -45,6 +46,8 @@ mod http_sse;
 mod lifecycle;
 mod resume;
 mod session;
+#[cfg(unix)]
+mod sign_in;
 mod stdin;
 mod tls;
 mod unreachable;

@@ -137,6 +137,7 @@ impl Launch {
             ended_by_test: false,
             finished: false,
             through_shell: self.wrapper.is_some(),
+            killed: false,
             _home: home,
         }
     }
@@ -162,6 +163,8 @@ pub(crate) struct App {
     ended_by_test: bool,
     finished: bool,
     through_shell: bool,
+    /// Nobody was left to take note of its children's end.
+    killed: bool,
     /// Removed at the end.
     _home: TempDir,
 }
@@ -345,7 +348,13 @@ impl App {
     #[cfg(unix)]
     pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
         self.ended_by_test = true;
+        self.killed |= signal == rustix::process::Signal::KILL;
         rustix::process::kill_process(self.process(), signal).expect("it is running");
+    }
+
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
     }
 
     #[cfg(unix)]
@@ -419,9 +428,12 @@ impl App {
         }
         self.outputs_are_at_their_end().await;
         self.outputs_are_clean();
-        // Who reaps the orphan of a shell is not for us to say, and until then it is in the group.
+        // Who reaps an orphan is not for us to say, and until then it is in the group.
         #[cfg(unix)]
-        if !self.through_shell && rustix::process::test_kill_process_group(self.process()).is_ok() {
+        if !self.through_shell
+            && !self.killed
+            && rustix::process::test_kill_process_group(self.process()).is_ok()
+        {
             self.fail("a process is left behind");
         }
         if let Some(server) = &self.server {

@@ -1,0 +1,391 @@
+//! What the documents say about the program is true, and what they say about its shape holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Parser as _;
+use mcp_bridge::cli::Flags;
+use serde::Deserialize;
+
+const README: &str = include_str!("../../README.md");
+const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
+const CARGO: &str = include_str!("../../Cargo.toml");
+
+/// Where things that differ between operating systems may stand.
+const SYSTEM_SPECIFIC: [&str; 6] = [
+    "src/auth/lock.rs",
+    "src/auth/store.rs",
+    "src/bridge/surroundings.rs",
+    "src/log.rs",
+    "src/signals.rs",
+    "src/stdio/os.rs",
+];
+
+/// Each file under `folder`, by its path from the root of the repository.
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join(folder)];
+    let mut found = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(root).expect("it is below the root");
+            let name: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
+            let text = fs::read(&path).expect("a file");
+            found.insert(name.join("/"), String::from_utf8_lossy(&text).into_owned());
+        }
+    }
+    found
+}
+
+/// The program's own code: no tests, no comments.
+fn code() -> BTreeMap<String, String> {
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    files("src")
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".rs") && !name.ends_with("/transcripts.rs"))
+        .map(|(name, text)| {
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or("");
+            let lines: Vec<_> = text.lines().filter(is_code).collect();
+            (name, lines.join("\n"))
+        })
+        .collect()
+}
+
+/// The blocks of a document that are marked as `language`.
+fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
+    let start = format!("\n```{language}\n");
+    let rest = document.split(start.as_str()).skip(1);
+    rest.map(|rest| rest.split("\n```").next().expect("a block"))
+        .collect()
+}
+
+/// A part of a document, by its heading.
+fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+    let start = format!("\n{heading}\n");
+    let (_, rest) = document.split_once(start.as_str()).expect(heading);
+    rest.split("\n## ").next().expect("a part")
+}
+
+/// The texts between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct AppConfig {
+    mcp_servers: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    command: String,
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+#[test]
+fn the_configurations_in_the_readme_start_the_bridge() {
+    let blocks = blocks(README, "json");
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        let config: AppConfig = serde_json::from_str(block).expect(block);
+        for entry in config.mcp_servers.into_values() {
+            assert_eq!(entry.command, env!("CARGO_PKG_NAME"));
+            for name in entry.args.iter().filter_map(|text| variable(text)) {
+                assert!(entry.env.contains_key(name), "{name} is not set:\n{block}");
+            }
+            Flags::try_parse_from(std::iter::once(entry.command).chain(entry.args)).expect(block);
+        }
+    }
+}
+
+/// The first `${NAME}` in a text.
+fn variable(text: &str) -> Option<&str> {
+    Some(text.split_once("${")?.1.split_once('}')?.0)
+}
+
+#[test]
+fn the_commands_in_the_readme_exist() {
+    let blocks = blocks(README, "sh");
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    let inline = quoted(README).filter(|text| text.starts_with("cargo "));
+    let commands: Vec<_> = lines.chain(inline).collect();
+    assert!(commands.len() >= 4);
+    for command in commands {
+        let mut words = command
+            .split('#')
+            .next()
+            .expect("a command")
+            .split_whitespace();
+        match [words.next(), words.next(), words.next(), words.next()] {
+            [Some("cargo"), Some("test"), None, None]
+            | [Some("cargo"), Some("install"), Some("--path"), Some(".")] => {}
+            [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
+                let main = format!("examples/{example}/main.rs");
+                let main = &files("examples")[&main];
+                for flag in words.filter(|word| *word != "--") {
+                    let name = flag.trim_start_matches("--").replace('-', "_");
+                    assert!(main.contains(&format!("    {name}: ")), "{command}");
+                }
+            }
+            [Some("mcp-bridge"), ..] => {
+                Flags::try_parse_from(command.split_whitespace()).expect(command);
+            }
+            _ => panic!("no test knows this command: {command}"),
+        }
+    }
+}
+
+/// Cut to the width that the README has room for.
+#[test]
+fn the_options_in_the_readme_are_those_of_the_program() {
+    let help = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .arg("--help")
+        .env_clear()
+        .env("COLUMNS", "100")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .expect("the program");
+    let help = String::from_utf8(help.stdout).expect("text");
+    let block = blocks(section(README, "## Options"), "text");
+    assert_eq!(
+        block,
+        [help.trim_end()],
+        "put the output of `COLUMNS=100 mcp-bridge --help | cat` there"
+    );
+}
+
+/// The beginning of each message, as far as it is always the same.
+#[test]
+fn the_messages_that_the_readme_explains_are_those_of_the_program() {
+    let sources: String = files("src").into_values().collect();
+    let mut checked = 0;
+    for row in section(README, "## What you may see").lines() {
+        let cell = row.split('|').nth(1).unwrap_or_default();
+        let Some(message) = quoted(cell).next() else {
+            continue;
+        };
+        let fixed = message.split('…').next().expect("a beginning");
+        let words: Vec<_> = fixed.split_whitespace().take(3).collect();
+        assert!(sources.contains(&words.join(" ")), "{message}");
+        checked += 1;
+    }
+    assert!(checked >= 5);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for document in [README, ARCHITECTURE] {
+        for link in document.split("](").skip(1) {
+            let target = link.split(')').next().expect("a link");
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            assert!(root.join(file).exists(), "{target}");
+            assert_eq!(anchor, "", "no test knows anchors: {target}");
+        }
+    }
+}
+
+#[test]
+fn the_code_map_names_every_source_file_and_nothing_else() {
+    let map = blocks(section(ARCHITECTURE, "## Code map"), "text")[0];
+    let mapped = map
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let mapped: Vec<_> = mapped.map(str::to_owned).collect();
+    let unique: BTreeSet<_> = mapped.iter().cloned().collect();
+    assert_eq!(mapped.len(), unique.len(), "a file stands there twice");
+    for path in &unique {
+        assert!(PathBuf::from(path).exists(), "{path} is not there");
+    }
+    let sources: BTreeSet<_> = files("src").into_keys().collect();
+    let missing: Vec<_> = sources.difference(&unique).collect();
+    assert!(missing.is_empty(), "not in the map: {missing:#?}");
+}
+
+/// A test is a function of that name, a lint stands in Cargo.toml.
+#[test]
+fn every_invariant_names_a_guard_that_exists() {
+    let sources: String = files("src")
+        .into_values()
+        .chain(files("tests").into_values())
+        .collect();
+    let (_, lints) = CARGO.split_once("[lints.rust]").expect("lints");
+    let invariants = section(ARCHITECTURE, "## Invariants").split("\n- ").skip(1);
+    let mut checked = 0;
+    for invariant in invariants {
+        let (_, guards) = invariant.split_once("\n  Guards: ").expect(invariant);
+        let guards: Vec<_> = quoted(guards).collect();
+        assert!(!guards.is_empty(), "{invariant}");
+        for guard in guards {
+            let is_function = sources.contains(&format!("fn {guard}("));
+            let is_lint = lints.contains(&format!("\n{guard} = "));
+            assert!(is_function || is_lint, "{guard} is not there");
+        }
+        checked += 1;
+    }
+    assert!(checked >= 10);
+}
+
+#[test]
+fn every_dependency_is_accounted_for() {
+    let table = section(ARCHITECTURE, "## Why it is so");
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let named: BTreeSet<_> = rows
+        .flat_map(|row| quoted(row.split('|').nth(1).expect("a cell")))
+        .collect();
+    let mut used = BTreeSet::new();
+    let mut is_dependency = false;
+    for line in CARGO.lines() {
+        if line.starts_with('[') {
+            is_dependency = line.ends_with("dependencies]");
+        } else if is_dependency && let Some((name, _)) = line.split_once(" = ") {
+            used.insert(name);
+        }
+    }
+    assert_eq!(named, used);
+}
+
+/// The modules of the library with those that each of them may know, which stand below it.
+fn allowed() -> Vec<(&'static str, BTreeSet<&'static str>)> {
+    let block = blocks(section(ARCHITECTURE, "## Code map"), "text")[1];
+    let lines = block.lines().map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next().expect("a module"), words.collect())
+    });
+    lines.collect()
+}
+
+/// The modules that a text names by `crate::`, or that `lib.rs` names directly.
+fn known(file: &str, text: &str, modules: &[&'static str]) -> BTreeSet<&'static str> {
+    if file == "src/lib.rs" {
+        let (_, body) = text.split_once("\nuse ").expect("the end of the list");
+        let names = |module: &&str| body.contains(&format!("{module}::"));
+        return modules.iter().copied().filter(names).collect();
+    }
+    let mut found = BTreeSet::new();
+    for rest in text.split("crate::").skip(1) {
+        let end = if rest.starts_with('{') { '}' } else { ':' };
+        let names = rest.split([end, ';']).next().unwrap_or_default();
+        let names = names.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+        found.extend(names.filter_map(|name| modules.iter().find(|it| **it == name)));
+    }
+    found
+}
+
+#[test]
+fn modules_know_only_those_below_them() {
+    let allowed = allowed();
+    let modules: Vec<_> = allowed.iter().map(|(module, _)| *module).collect();
+    for (place, (module, may)) in allowed.iter().enumerate() {
+        let below = &modules[place + 1..];
+        let beside: Vec<_> = may.iter().filter(|it| !below.contains(it)).collect();
+        assert!(beside.is_empty(), "{module} would know {beside:?}");
+    }
+    let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (file, text) in code() {
+        let name = file.strip_prefix("src/").expect("a source");
+        let name = name.split(['/', '.']).next().expect("a name");
+        if name == "main" {
+            continue;
+        }
+        let (module, may) = allowed
+            .iter()
+            .find(|(module, _)| *module == name)
+            .unwrap_or_else(|| panic!("{file} belongs to no module of the order"));
+        let mut does = known(&file, &text, &modules);
+        does.remove(module);
+        let forbidden: Vec<_> = does.difference(may).collect();
+        assert!(forbidden.is_empty(), "{file} knows {forbidden:?}");
+        seen.entry(module).or_default().extend(does);
+    }
+    // What is allowed and not needed would let a bad edge in unseen.
+    for (module, may) in allowed {
+        let does = seen.remove(module).unwrap_or_default();
+        assert_eq!(does, may, "{module} need not know all of them");
+    }
+}
+
+#[test]
+fn what_only_decides_knows_no_runtime_and_no_network() {
+    for (file, text) in code() {
+        let decides = ["src/era/", "src/message.rs", "src/secret.rs"];
+        if !decides.iter().any(|it| file.starts_with(it)) {
+            continue;
+        }
+        for name in [
+            "tokio",
+            "reqwest",
+            "hyper",
+            "std::io",
+            "std::fs",
+            "std::net",
+            "Instant::now",
+        ] {
+            assert!(!text.contains(name), "{file} knows {name}");
+        }
+    }
+}
+
+#[test]
+fn stdout_is_opened_in_one_place() {
+    for (file, text) in code() {
+        let text = text.replace("stdio::stdout", "");
+        for opened in ["io::stdout", "Stdout"] {
+            let is_place = file == "src/stdio/os.rs";
+            assert!(is_place || !text.contains(opened), "{file} opens stdout");
+        }
+    }
+}
+
+#[test]
+fn what_differs_between_systems_stands_in_few_files() {
+    let differs = |text: &str| {
+        ["unix", "windows", "target_os"]
+            .iter()
+            .any(|system| text.contains(&format!("cfg({system}")))
+            || text.contains("cfg(not(")
+            || text.contains("std::os::")
+    };
+    let found: Vec<_> = code()
+        .into_iter()
+        .filter_map(|(file, text)| differs(&text).then_some(file))
+        .collect();
+    assert_eq!(found, SYSTEM_SPECIFIC);
+    let invariants = section(ARCHITECTURE, "## Invariants");
+    for file in SYSTEM_SPECIFIC {
+        let name = file.trim_start_matches("src/");
+        assert!(invariants.contains(&format!("`{name}`")), "{file}");
+    }
+}
+
+#[test]
+fn durations_are_named_constants() {
+    let units = ["from_secs(", "from_millis(", "from_mins("];
+    for (file, text) in code() {
+        let mut before = "";
+        for line in text.lines() {
+            let is_literal = units.iter().any(|unit| {
+                let value = line.split_once(unit).map(|(_, value)| value);
+                value.is_some_and(|value| value.starts_with(|first: char| first.is_ascii_digit()))
+            });
+            let is_named = line.contains("const ") || before.contains("const ");
+            assert!(!is_literal || is_named, "{file}: {}", line.trim());
+            before = line;
+        }
+    }
+}
