@@ -16,7 +16,9 @@
 //! - [`upgrade`], [`downgrade`]: the two directions. The table of what is special stands at the top of
 //!   each, in one match; what is not named there is forwarded.
 //! - `envelope`: who asks, as a modern request carries it, and reading what a server discovered.
+//! - `filter`: what a subscription is about.
 //! - `object`: JSON objects whose values stay text, so that a translation changes just what it names.
+//! - `outbox`: the actions of one step, with ids and timers of our own.
 
 pub mod downgrade;
 mod envelope;
@@ -168,6 +170,37 @@ mod tests {
         Upgrade::open(&initialize, &discover, "host")
             .expect("a modern server")
             .0
+    }
+
+    /// X-83, E-2
+    #[test]
+    fn a_server_without_a_common_version_is_not_translated_for() {
+        let initialize = message(r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#);
+        for (answer, expected) in [
+            (r#""result":{"supportedVersions":[]}"#, OpenError::NotModern),
+            (r#""result":{}"#, OpenError::NotModern),
+            (
+                r#""error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}"#,
+                OpenError::NotModern,
+            ),
+            (
+                r#""result":{"supportedVersions":["2025-11-25"]}"#,
+                OpenError::LegacyOnly(vec!["2025-11-25".to_owned()]),
+            ),
+            (
+                r#""error":{"code":-32022,"message":"","data":{"supported":["2027-01-01"]}}"#,
+                OpenError::NoCommonVersion(vec!["2027-01-01".to_owned()]),
+            ),
+        ] {
+            let discover = message(&format!(r#"{{"jsonrpc":"2.0","id":1,{answer}}}"#));
+            let error = Upgrade::open(&initialize, &discover, "host").map(|_| ());
+            assert_eq!(error, Err(expected), "{answer}");
+        }
+        let error = OpenError::NoCommonVersion(vec!["2027-01-01".to_owned()]).to_string();
+        assert!(
+            error.contains("2027-01-01") && error.contains("2026-07-28"),
+            "{error}"
+        );
     }
 
     fn text(actions: &[Action]) -> String {

@@ -10,7 +10,7 @@ use super::{Action, Client, Downgrade, MODERN_VERSION, Timer, Upgrade};
 use crate::message::{Kind, Message, RequestId};
 
 /// Conversations, and lines in each.
-const WALKS: u64 = 60;
+const WALKS: u64 = 40;
 const STEPS: usize = 400;
 
 /// Lines after which a conversation has to have come to rest when nobody begins anything new.

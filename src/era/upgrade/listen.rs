@@ -222,13 +222,12 @@ impl Listen {
         app: &App,
         outbox: &mut Outbox,
     ) {
-        let refusal = response.and_then(Message::error_text);
-        let refusal = refusal.filter(|(code, _)| *code != i64::from(INTERNAL_ERROR));
+        let refusal = response.and_then(refusal);
         if self.is_current(id) {
             self.current = None;
             self.gap = true;
         } else if let Some(next) = self.next.take_if(|next| next.id == *id) {
-            self.fail(&next, refusal.as_ref().map(|(_, text)| &**text), outbox);
+            self.fail(&next, refusal.as_deref(), outbox);
         } else {
             return;
         }
@@ -346,6 +345,22 @@ fn subscription(event: &Message, stream: Option<&RequestId>) -> Option<RequestId
     let meta: Option<Object> = event.param("_meta");
     let named = meta.and_then(|meta| meta.id(SUBSCRIPTION_ID));
     named.or_else(|| stream.cloned())
+}
+
+/// What a server says that will not say otherwise the next time. Not so an internal error, which may be
+/// one of ours that tells of the network, unless it tells of an HTTP status that blames the request.
+fn refusal(response: &Message) -> Option<String> {
+    let (code, text) = response.error_text()?;
+    let data = response.error_json().and_then(Object::parse);
+    let data = data.and_then(|error| error.object("data"));
+    let status = data.and_then(|data| data.read::<u16>("httpStatus"));
+    let is_final = match status {
+        // Sign-in, a slow connection and a rate limit pass.
+        Some(401 | 403 | 407 | 408 | 429) => false,
+        Some(status) => (400..500).contains(&status),
+        None => code != i64::from(INTERNAL_ERROR),
+    };
+    is_final.then_some(text)
 }
 
 /// What may have changed while nobody listened.
