@@ -26,8 +26,9 @@ const MAX_OUTBOUND: usize = 10_000;
 /// Requests of the server that may wait for the app's answer.
 const MAX_SERVER_REQUESTS: usize = 10_000;
 
-/// Answers without an id in a second: a broken pipe full of garbage is no reason for a storm.
-const ANONYMOUS_ERRORS_PER_SECOND: u32 = 5;
+/// Answers without an id in each period: a broken pipe full of garbage is no reason for a storm.
+const ANONYMOUS_ERRORS: u32 = 5;
+const ANONYMOUS_ERRORS_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a cancelled request's stream stays open, so that the server hears of the cancellation
 /// before it sees the connection go.
@@ -505,13 +506,12 @@ impl Conversation {
             }
             return;
         }
-        const SECOND: Duration = Duration::from_secs(1);
         let (since, count) = &mut self.anonymous_errors;
-        if since.elapsed() >= SECOND {
+        if since.elapsed() >= ANONYMOUS_ERRORS_PERIOD {
             (*since, *count) = (Instant::now(), 0);
         }
         *count += 1;
-        if *count <= ANONYMOUS_ERRORS_PER_SECOND {
+        if *count <= ANONYMOUS_ERRORS {
             self.write(refusal);
         }
     }
