@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::AuthError;
-use crate::message::{INTERNAL_ERROR, Message, RequestId};
+use crate::message::{INTERNAL_ERROR, INVALID_REQUEST, Message, RequestId};
 
 /// Why a request got no answer from the server.
 ///
@@ -332,7 +332,11 @@ impl Failure {
             text = format!("{text} ({hint})");
             data["hint"] = Value::from(hint);
         }
-        Message::error(Some(id), INTERNAL_ERROR, &text, Some(&data))
+        let code = match self {
+            Self::Unsendable(_) => INVALID_REQUEST,
+            _ => INTERNAL_ERROR,
+        };
+        Message::error(Some(id), code, &text, Some(&data))
     }
 }
 

@@ -20,16 +20,19 @@ pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 /// The largest integer that every JSON reader keeps exactly.
 const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
+/// A longer method is none, and would only make servers refuse the whole request for its headers.
+const MAX_METHOD_BYTES: usize = 1024;
+
 /// The method cannot stand in a header, so the message cannot be sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the method has characters that a header may not have")]
+#[error("the method is too long, or has characters that a header may not have")]
 pub(super) struct BadMethod;
 
 /// The headers for a request or a notification of the modern era.
 pub(super) fn of(message: &Message, tools: &ToolHeaders) -> Result<HeaderMap, BadMethod> {
     let mut headers = HeaderMap::new();
     let method = message.method().unwrap_or_default();
-    headers.insert(METHOD, plain(method).ok_or(BadMethod)?);
+    headers.insert(METHOD, method_header(method).ok_or(BadMethod)?);
     if let Some(version) = version(message).and_then(|version| plain(&version)) {
         headers.insert(PROTOCOL_VERSION, version);
     }
@@ -52,8 +55,12 @@ pub(super) fn of(message: &Message, tools: &ToolHeaders) -> Result<HeaderMap, Ba
 
 /// The header that a message of the legacy era may have as well: gateways of today route by it.
 pub(super) fn routing(message: &Message) -> HeaderMap {
-    let method = message.method().and_then(plain);
+    let method = message.method().and_then(method_header);
     method.map(|method| (METHOD, method)).into_iter().collect()
+}
+
+fn method_header(method: &str) -> Option<HeaderValue> {
+    plain(method).filter(|value| !value.is_empty() && value.len() <= MAX_METHOD_BYTES)
 }
 
 /// The revision that a message says it is made in.
