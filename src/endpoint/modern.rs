@@ -150,7 +150,11 @@ impl Endpoint {
         if let Some(cursor) = cursor {
             params["cursor"] = cursor.into();
         }
-        Some(Message::request(&self.next_id(), "tools/list", &params.to_string()))
+        Some(Message::request(
+            &self.next_id(),
+            "tools/list",
+            &params.to_string(),
+        ))
     }
 
     /// Keeps a subscription open over dropped connections without the app noticing, until the server

@@ -25,7 +25,9 @@ fn a_modern_app_and_a_legacy_server_talk_as_the_transcripts_say() {
 }
 
 fn run_all(direction: &str, pair: impl Fn() -> Pair) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(direction);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/transcripts")
+        .join(direction);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .expect("the folder of transcripts")
         .map(|entry| entry.expect("a transcript").path())
@@ -80,16 +82,20 @@ impl Run {
         }
         let lines = joined(text);
         for (number, line) in &lines {
-            self.line(line).map_err(|difference| format!("{number}: {line}\n{difference}"))?;
+            self.line(line)
+                .map_err(|difference| format!("{number}: {line}\n{difference}"))?;
         }
         let last = lines.last().map_or(1, |(number, _)| *number);
-        self.nothing_left().map_err(|difference| format!("{last}: after the end\n{difference}"))
+        self.nothing_left()
+            .map_err(|difference| format!("{last}: after the end\n{difference}"))
     }
 
     fn line(&mut self, line: &str) -> Result<(), String> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let takes_in = matches!(word, "app>" | "server<" | "timer" | "standalone" | "new" | "close")
-            || word.starts_with("server[");
+        let takes_in = matches!(
+            word,
+            "app>" | "server<" | "timer" | "standalone" | "new" | "close"
+        ) || word.starts_with("server[");
         if takes_in {
             self.nothing_left()?;
         }
@@ -123,7 +129,9 @@ impl Run {
             }
             "app<" | "server>" | "abort" | "after" | "era" => self.expect(word, rest),
             _ => {
-                let stream = word.strip_prefix("server[").and_then(|word| word.strip_suffix("]<"));
+                let stream = word
+                    .strip_prefix("server[")
+                    .and_then(|word| word.strip_suffix("]<"));
                 let stream = self.json(stream.ok_or("no such word")?)?;
                 self.from_server(&self.message(rest)?, Some(&id(&stream)?))
             }
@@ -135,7 +143,10 @@ impl Run {
         let client = json!({ "name": "app", "version": "1" });
         let capabilities = with.get("app").cloned().unwrap_or_else(|| json!({}));
         let server = with.get("server").cloned().unwrap_or_else(|| json!({}));
-        let version = with.get("version").cloned().unwrap_or_else(|| json!("2025-11-25"));
+        let version = with
+            .get("version")
+            .cloned()
+            .unwrap_or_else(|| json!("2025-11-25"));
         let meta = json!({
             PROTOCOL_VERSION: MODERN_VERSION,
             CLIENT_INFO: client,
@@ -225,7 +236,10 @@ impl Run {
             return Ok(());
         }
         let actions: Vec<String> = self.actions.iter().map(told).collect();
-        Err(format!("  not mentioned: {}", actions.join("\n                 ")))
+        Err(format!(
+            "  not mentioned: {}",
+            actions.join("\n                 ")
+        ))
     }
 
     fn expect(&mut self, word: &str, rest: &str) -> Result<(), String> {
@@ -239,12 +253,15 @@ impl Run {
             | (Action::Request(message) | Action::Notify(message), "server>") => {
                 let mut actual: Value = serde_json::from_slice(message.text())
                     .map_err(|error| format!("{error}: {}", told(&action)))?;
-                let version = actual.as_object_mut().and_then(|object| object.remove("jsonrpc"));
+                let version = actual
+                    .as_object_mut()
+                    .and_then(|object| object.remove("jsonrpc"));
                 let expected = self.json(rest)?;
                 version == Some(json!("2.0")) && self.matches(&expected, &actual)
             }
             (Action::Abort(id), "abort") => {
-                let actual = serde_json::from_str(id.as_json()).map_err(|error| error.to_string())?;
+                let actual =
+                    serde_json::from_str(id.as_json()).map_err(|error| error.to_string())?;
                 let expected = self.json(rest)?;
                 self.matches(&expected, &actual)
             }
@@ -270,12 +287,17 @@ impl Run {
             (Value::Object(expected), Value::Object(actual)) => {
                 expected.len() == actual.len()
                     && expected.iter().all(|(name, value)| {
-                        actual.get(name).is_some_and(|actual| self.matches(value, actual))
+                        actual
+                            .get(name)
+                            .is_some_and(|actual| self.matches(value, actual))
                     })
             }
             (Value::Array(expected), Value::Array(actual)) => {
                 expected.len() == actual.len()
-                    && expected.iter().zip(actual).all(|(one, other)| self.matches(one, other))
+                    && expected
+                        .iter()
+                        .zip(actual)
+                        .all(|(one, other)| self.matches(one, other))
             }
             _ => expected == actual,
         }
@@ -293,10 +315,12 @@ impl Run {
 
     fn filled(&self, value: Value) -> Value {
         match value {
-            Value::String(text) => match text.strip_prefix('$').and_then(|name| self.names.get(name)) {
-                Some(known) => known.clone(),
-                None => Value::String(text),
-            },
+            Value::String(text) => {
+                match text.strip_prefix('$').and_then(|name| self.names.get(name)) {
+                    Some(known) => known.clone(),
+                    None => Value::String(text),
+                }
+            }
             Value::Array(items) => items.into_iter().map(|item| self.filled(item)).collect(),
             Value::Object(members) => {
                 let mut filled = Map::new();

@@ -122,7 +122,10 @@ impl Upgrade {
         if response.is_error() {
             return self.try_again(call, step, response);
         }
-        let wait = call.task.as_ref().map_or(POLL_INTERVAL, |task| task.interval);
+        let wait = call
+            .task
+            .as_ref()
+            .map_or(POLL_INTERVAL, |task| task.interval);
         self.pause(call, Step::Poll, wait);
     }
 
