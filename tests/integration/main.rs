@@ -27,6 +27,7 @@ mod auth_browser;
 mod auth_callback;
 mod auth_grants;
 mod auth_many;
+mod auth_oidc_provider;
 mod auth_processes;
 mod auth_registration;
 mod auth_scopes;

@@ -30,7 +30,10 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(provider: &Provider, config: Config) -> Self {
-        let server = provider.mcp_url();
+        Self::for_server(provider.mcp_url(), config)
+    }
+
+    pub(crate) fn for_server(server: Url, config: Config) -> Self {
         Self {
             authorizer: Arc::new(Authorizer::new(server.clone(), config, Options::default())),
             client: plain_client(),
@@ -118,7 +121,7 @@ impl Default for Browser {
 impl Browser {
     /// The last page on the way: status and text.
     pub(crate) async fn visit(&self, mut url: Url) -> (StatusCode, String) {
-        for _ in 0..10 {
+        for _ in 0..20 {
             let response = self.client.get(url.clone()).send().await.unwrap();
             let status = response.status();
             match response.headers().get(LOCATION) {
@@ -126,7 +129,7 @@ impl Browser {
                 None => return (status, response.text().await.unwrap()),
             }
         }
-        panic!("redirects without end");
+        panic!("redirects without end, at last to {url}");
     }
 
     /// Where the sign-in page would send the browser.
@@ -142,5 +145,6 @@ impl Browser {
 
 fn plain_client() -> Client {
     let url = Url::parse("http://localhost/").unwrap();
-    Options::default().client(&url).unwrap()
+    let builder = Options::default().builder(&url).unwrap();
+    builder.cookie_store(true).build().unwrap()
 }

@@ -1,0 +1,98 @@
+// An MCP server behind a certified OpenID provider: dynamic registration, resource indicators, rotating
+// refresh tokens with reuse detection, device flow, client credentials. Nobody has to sign in by hand: the
+// interaction page approves at once. Prints its URL; counts what matters at /counts.
+import http from 'node:http';
+import { Provider } from 'oidc-provider';
+
+const lifetime = Number(process.env.TOKEN_LIFETIME ?? 3);
+const counts = { sign_ins: 0, refreshes: 0, registrations: 0, revoked_families: 0 };
+
+const server = http.createServer();
+await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+const origin = `http://localhost:${server.address().port}`;
+const resource = `${origin}/mcp`;
+
+const provider = new Provider(origin, {
+  clients: [{
+    client_id: 'robot',
+    client_secret: 'robot-secret',
+    grant_types: ['client_credentials'],
+    redirect_uris: [],
+    response_types: [],
+  }],
+  features: {
+    devInteractions: { enabled: false },
+    registration: { enabled: true },
+    clientCredentials: { enabled: true },
+    revocation: { enabled: true },
+    deviceFlow: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => undefined,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (_, indicator) => {
+        if (indicator !== resource) throw new Error('unknown resource');
+        return { scope: 'mcp:use', audience: resource, accessTokenFormat: 'opaque', accessTokenTTL: lifetime };
+      },
+    },
+  },
+  scopes: ['openid', 'offline_access'],
+  rotateRefreshToken: true,
+  issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+  ttl: { AccessToken: lifetime, ClientCredentials: lifetime, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
+  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  cookies: { keys: ['for tests only'] },
+});
+provider.on('grant.success', ({ oidc }) => {
+  if (oidc.params.grant_type === 'refresh_token') counts.refreshes += 1;
+});
+provider.on('grant.revoked', () => { counts.revoked_families += 1; });
+provider.on('registration_create.success', () => { counts.registrations += 1; });
+
+async function approve(request, response) {
+  const { params, prompt } = await provider.interactionDetails(request, response);
+  if (prompt.name === 'login') {
+    counts.sign_ins += 1;
+    return provider.interactionFinished(request, response, { login: { accountId: 'someone' } });
+  }
+  const grant = new provider.Grant({ accountId: 'someone', clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  grant.addResourceScope(resource, 'mcp:use');
+  const grantId = await grant.save();
+  return provider.interactionFinished(request, response, { consent: { grantId } });
+}
+
+async function mcp(request, response) {
+  const value = (request.headers.authorization ?? '').replace(/^Bearer /, '');
+  const token = value && (await provider.AccessToken.find(value) ?? await provider.ClientCredentials.find(value));
+  if (!token || token.isExpired || token.aud !== resource) {
+    const metadata = `${origin}/.well-known/oauth-protected-resource/mcp`;
+    response.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${metadata}"` });
+    return response.end();
+  }
+  response.writeHead(200);
+  return response.end();
+}
+
+const handle = provider.callback();
+server.on('request', (request, response) => {
+  const { pathname } = new URL(request.url, origin);
+  const json = (body) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(body));
+  };
+  if (pathname === '/mcp') return mcp(request, response);
+  if (pathname === '/counts') return json(counts);
+  if (pathname === '/.well-known/oauth-protected-resource/mcp') {
+    return json({ resource, authorization_servers: [origin], scopes_supported: ['mcp:use'] });
+  }
+  if (pathname.startsWith('/interaction/')) {
+    return approve(request, response).catch((error) => response.writeHead(500).end(String(error)));
+  }
+  return handle(request, response);
+});
+
+console.log(resource);
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));
