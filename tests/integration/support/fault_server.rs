@@ -168,12 +168,13 @@ impl Server {
 
     /// Stops listening and drops every connection; connections are refused from now on.
     pub(crate) async fn go_down(&self) {
+        // Before the port is let go, so that nobody else takes it.
+        let reserved = reserve(self.0.address);
         let accepting = self.state().accepting.take().expect("it is up");
         accepting.abort();
         let _ = accepting.await;
-        let socket = reserve(self.0.address);
         let mut state = self.state();
-        state.reserved = Some(socket);
+        state.reserved = Some(reserved);
         state.mcp.forget();
     }
 
@@ -337,10 +338,12 @@ impl Drop for Inner {
 /// Takes a port without listening on it.
 fn reserve(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
-    // What is left of earlier connections must not keep the port from us.
+    // Neither our own listener nor what is left of its connections must keep the port from us.
     socket
         .set_reuseaddr(true)
         .expect("an option of every system");
+    #[cfg(unix)]
+    socket.set_reuseport(true).expect("an option of every Unix");
     socket.bind(address).expect("a port for us");
     socket
 }
