@@ -154,6 +154,10 @@ impl App {
     /// Calls one after another, all of which must succeed.
     pub(crate) async fn calm(&mut self, calls: usize) {
         let failed = self.tally.failed();
+        // A request that may be sent twice finds out which connections are gone.
+        self.ask(json!("notice"), "ping", json!({}), Value::Null)
+            .await;
+        self.settle().await;
         for _ in 0..calls {
             self.calm += 1;
             let params = json!({"name": "echo", "arguments": {"text": "calm"}});
@@ -239,7 +243,10 @@ impl App {
             let kind = kind.map_or_else(|| error["code"].to_string(), str::to_owned);
             let (count, words) = self.tally.errors.entry(kind).or_default();
             *count += 1;
-            error["message"].as_str().unwrap_or_default().clone_into(words);
+            error["message"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(words);
             return;
         }
         self.tally.results += 1;

@@ -59,6 +59,7 @@ struct State {
     max_requests: usize,
     version_header: VersionHeader,
     accepting: Option<JoinHandle<()>>,
+    serving: JoinSet<io::Result<()>>,
     /// Keeps the port for us, and refuses connections, while the server is down.
     reserved: Option<TcpSocket>,
 }
@@ -102,6 +103,7 @@ impl Server {
                 max_requests: MAX_REQUESTS,
                 version_header: VersionHeader::Expected,
                 accepting: None,
+                serving: JoinSet::new(),
                 reserved: Some(socket),
             }),
             events: watch::Sender::default(),
@@ -173,6 +175,9 @@ impl Server {
         let accepting = self.state().accepting.take().expect("it is up");
         accepting.abort();
         let _ = accepting.await;
+        let mut serving = std::mem::take(&mut self.state().serving);
+        // When this returns, every connection is closed, so that the client can know.
+        serving.shutdown().await;
         let mut state = self.state();
         state.reserved = Some(reserved);
         state.mcp.forget();
@@ -349,19 +354,20 @@ fn reserve(address: SocketAddr) -> TcpSocket {
 }
 
 async fn accept(listener: TcpListener, server: std::sync::Weak<Inner>) {
-    // Connections end with this task.
-    let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let Some(server) = server.upgrade() else {
             return;
         };
-        let number = {
-            let mut state = server.state();
-            state.connections += 1;
-            state.connections
-        };
-        let events = server.events.clone();
-        connections.spawn(serve(stream, number, Arc::downgrade(&server), events));
+        let mut state = server.state();
+        state.connections += 1;
+        let connection = serve(
+            stream,
+            state.connections,
+            Arc::downgrade(&server),
+            server.events.clone(),
+        );
+        state.serving.spawn(connection);
+        while state.serving.try_join_next().is_some() {}
     }
 }
 
