@@ -154,6 +154,10 @@ impl App {
     /// Calls one after another, all of which must succeed.
     pub(crate) async fn calm(&mut self, calls: usize) {
         let failed = self.tally.failed();
+        // A request that may be sent twice finds out which connections are gone.
+        self.ask(json!("notice"), "ping", json!({}), Value::Null)
+            .await;
+        self.settle().await;
         for _ in 0..calls {
             self.calm += 1;
             let params = json!({"name": "echo", "arguments": {"text": "calm"}});

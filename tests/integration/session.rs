@@ -77,6 +77,7 @@ async fn what_the_app_had_set_up_is_set_up_again_in_the_new_session() {
         .await;
     app.result(5).await;
     server.restart().await;
+    app.notices_closed_connections().await;
     app.still_served().await;
     server.received(get_in_session("-2"), 1).await;
     let in_new = |method: &str| -> Vec<Value> {
@@ -107,6 +108,7 @@ async fn a_restart_of_the_server_between_two_calls_goes_unnoticed() {
     app.still_served().await;
     for _ in 0..3 {
         server.restart().await;
+        app.notices_closed_connections().await;
         app.still_served().await;
     }
     assert_eq!(server.count(&rpc("initialize")), 4);
@@ -402,6 +404,7 @@ async fn an_answer_to_a_question_of_the_lost_session_is_not_sent_to_the_new_one(
     server.push(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
     app.server_sent("roots/list").await;
     server.restart().await;
+    app.notices_closed_connections().await;
     app.still_served().await;
     app.send(r#"{"jsonrpc":"2.0","id":"q","result":{"roots":[]}}"#)
         .await;

@@ -250,6 +250,14 @@ impl App {
         assert_eq!(self.result(id).await["content"][0]["text"], "still served");
     }
 
+    /// Lets the bridge find out that its connections are gone, by a request that may be sent twice. A
+    /// call that is sent in the very moment in which a connection is closed could be lost with it.
+    pub(crate) async fn notices_closed_connections(&mut self) {
+        let id = format!("notice-{}", self.ledger().asked());
+        self.request(id.as_str(), "ping", &json!({})).await;
+        self.result(id).await;
+    }
+
     /// The answer to the request with this id, as a line.
     pub(crate) async fn response(&mut self, id: impl Into<Value>) -> Line {
         self.response_to(&Into::<Value>::into(id).to_string()).await

@@ -59,6 +59,7 @@ struct State {
     max_requests: usize,
     version_header: VersionHeader,
     accepting: Option<JoinHandle<()>>,
+    serving: JoinSet<io::Result<()>>,
     /// Keeps the port for us, and refuses connections, while the server is down.
     reserved: Option<TcpSocket>,
 }
@@ -102,6 +103,7 @@ impl Server {
                 max_requests: MAX_REQUESTS,
                 version_header: VersionHeader::Expected,
                 accepting: None,
+                serving: JoinSet::new(),
                 reserved: Some(socket),
             }),
             events: watch::Sender::default(),
@@ -168,12 +170,16 @@ impl Server {
 
     /// Stops listening and drops every connection; connections are refused from now on.
     pub(crate) async fn go_down(&self) {
+        // Before the port is let go, so that nobody else takes it.
+        let reserved = reserve(self.0.address);
         let accepting = self.state().accepting.take().expect("it is up");
         accepting.abort();
         let _ = accepting.await;
-        let socket = reserve(self.0.address);
+        let mut serving = std::mem::take(&mut self.state().serving);
+        // When this returns, every connection is closed, so that the client can know.
+        serving.shutdown().await;
         let mut state = self.state();
-        state.reserved = Some(socket);
+        state.reserved = Some(reserved);
         state.mcp.forget();
     }
 
@@ -337,28 +343,31 @@ impl Drop for Inner {
 /// Takes a port without listening on it.
 fn reserve(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
-    // What is left of earlier connections must not keep the port from us.
+    // Neither our own listener nor what is left of its connections must keep the port from us.
     socket
         .set_reuseaddr(true)
         .expect("an option of every system");
+    #[cfg(unix)]
+    socket.set_reuseport(true).expect("an option of every Unix");
     socket.bind(address).expect("a port for us");
     socket
 }
 
 async fn accept(listener: TcpListener, server: std::sync::Weak<Inner>) {
-    // Connections end with this task.
-    let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let Some(server) = server.upgrade() else {
             return;
         };
-        let number = {
-            let mut state = server.state();
-            state.connections += 1;
-            state.connections
-        };
-        let events = server.events.clone();
-        connections.spawn(serve(stream, number, Arc::downgrade(&server), events));
+        let mut state = server.state();
+        state.connections += 1;
+        let connection = serve(
+            stream,
+            state.connections,
+            Arc::downgrade(&server),
+            server.events.clone(),
+        );
+        state.serving.spawn(connection);
+        while state.serving.try_join_next().is_some() {}
     }
 }
 
