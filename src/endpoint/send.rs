@@ -15,7 +15,7 @@ use url::Url;
 use super::body::{ErrorBody, retry_after};
 use super::session::{Session, speaks_of_session};
 use super::{Endpoint, Failure, Patience, Phase};
-use crate::auth::{AccessToken, Interaction, Refusal};
+use crate::auth::{AccessToken, Authorizer, Interaction, Refusal};
 use crate::message::Message;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -143,12 +143,13 @@ impl Endpoint {
                 self.recover(session.generation).await?;
                 continue;
             }
-            if wants_authorization(status, response.headers())
-                && self.authorizer.is_some()
+            let refusal = refusal(&response, token);
+            if refusal.is_about_the_token()
+                && let Some(authorizer) = &self.authorizer
                 && tries.authorizations < MAX_AUTHORIZATIONS
             {
                 tries.authorizations += 1;
-                self.authorize(&response, token, outgoing).await?;
+                self.authorize(authorizer, refusal, outgoing).await?;
                 continue;
             }
             if let Some(pause) = busy_pause(&response, outgoing.repeat, &mut tries) {
@@ -178,23 +179,10 @@ impl Endpoint {
 
     async fn authorize(
         &self,
-        response: &Response,
-        refused: Option<AccessToken>,
+        authorizer: &Authorizer,
+        refusal: Refusal,
         outgoing: &Outgoing<'_>,
     ) -> Result<(), Failure> {
-        let Some(authorizer) = &self.authorizer else {
-            return Ok(());
-        };
-        let refusal = Refusal {
-            status: response.status(),
-            www_authenticate: response
-                .headers()
-                .get_all(WWW_AUTHENTICATE)
-                .iter()
-                .cloned()
-                .collect(),
-            refused,
-        };
         let mut stopping = self.stopping.subscribe();
         outgoing.track.enter(Phase::SigningIn);
         tokio::select! {
@@ -306,15 +294,13 @@ impl Endpoint {
     }
 }
 
-/// Whether a refusal can be met with another token: any 401, and a 403 for want of scope
-/// (RFC 6750 §3.1).
-fn wants_authorization(status: StatusCode, headers: &HeaderMap) -> bool {
-    match status {
-        StatusCode::UNAUTHORIZED => true,
-        StatusCode::FORBIDDEN => headers.get_all(WWW_AUTHENTICATE).iter().any(|challenge| {
-            String::from_utf8_lossy(challenge.as_bytes()).contains("insufficient_scope")
-        }),
-        _ => false,
+/// What the server said against the token, or the lack of one.
+fn refusal(response: &Response, refused: Option<AccessToken>) -> Refusal {
+    let challenges = response.headers().get_all(WWW_AUTHENTICATE);
+    Refusal {
+        status: response.status(),
+        www_authenticate: challenges.iter().cloned().collect(),
+        refused,
     }
 }
 
