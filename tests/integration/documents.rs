@@ -44,12 +44,16 @@ fn files(folder: &str) -> BTreeMap<String, String> {
     found
 }
 
+fn is_rust(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it == "rs")
+}
+
 /// The program's own code: no tests, no comments.
 fn code() -> BTreeMap<String, String> {
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     files("src")
         .into_iter()
-        .filter(|(name, _)| name.ends_with(".rs") && !name.ends_with("/transcripts.rs"))
+        .filter(|(name, _)| is_rust(name) && !name.ends_with("/transcripts.rs"))
         .map(|(name, text)| {
             let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or("");
             let lines: Vec<_> = text.lines().filter(is_code).collect();
@@ -166,7 +170,7 @@ fn the_options_in_the_readme_are_those_of_the_program() {
     );
 }
 
-/// The beginning of each message, as far as it is always the same.
+/// The first words of each message that are always the same.
 #[test]
 fn the_messages_that_the_readme_explains_are_those_of_the_program() {
     let sources: String = files("src").into_values().collect();
@@ -176,8 +180,9 @@ fn the_messages_that_the_readme_explains_are_those_of_the_program() {
         let Some(message) = quoted(cell).next() else {
             continue;
         };
-        let fixed = message.split('…').next().expect("a beginning");
-        let words: Vec<_> = fixed.split_whitespace().take(3).collect();
+        let mut fixed = message.split('…').filter(|part| !part.is_empty());
+        let words = fixed.next().expect("a beginning").split_whitespace();
+        let words: Vec<_> = words.take(3).collect();
         assert!(sources.contains(&words.join(" ")), "{message}");
         checked += 1;
     }
