@@ -230,6 +230,9 @@ impl Message {
     /// A copy that carries `id` instead of its own; everything else keeps its bytes.
     #[must_use]
     pub fn with_id(&self, id: &RequestId) -> Self {
+        if self.id() == Some(id) {
+            return self.clone();
+        }
         let mut text = BytesMut::with_capacity(self.text.len() + id.as_json().len() + 8);
         if let Some(range) = &self.id {
             text.extend_from_slice(&self.text[..range.start]);

@@ -13,7 +13,7 @@ use super::discovery::{
 use super::error::AuthError;
 use super::loopback::{LoopbackListener, LoopbackServer, Ports};
 use super::mcp_remote;
-use super::registration::{Client, ClientRegistration, DynamicRegistration, register};
+use super::registration::{Choice, Client, ClientRegistration, DynamicRegistration, register};
 use super::scope::Scopes;
 use super::session::Session;
 use super::sign_in::{Order, Reason};
@@ -29,6 +29,8 @@ pub(super) struct Attempt {
     pub(super) client: Client,
     pub(super) request: AuthorizationRequest,
     pub(super) listener: LoopbackServer,
+    /// Whether a code turned out to be used up; that is worth another try, once.
+    pub(super) has_lost_code: bool,
     /// What the scopes are chosen from if the request has to be made again.
     scopes: Scopes,
     /// Where the client came from.
@@ -111,6 +113,7 @@ impl Attempt {
             client,
             listener: listener.serve(&request.redirect_uri),
             request,
+            has_lost_code: false,
             scopes,
             registration,
         };
@@ -153,6 +156,7 @@ impl Attempt {
             listener: listener.serve(&request.redirect_uri),
             scopes: request.scopes.clone(),
             request: request.clone(),
+            has_lost_code: false,
             registration: Registration::Current,
             credential,
             client,
@@ -170,6 +174,18 @@ impl Attempt {
             &self.scopes,
         )?;
         Ok(())
+    }
+
+    /// Sends the client's secret in the other place, if which one is right was our guess. False if that was
+    /// tried before.
+    pub(super) fn swap_authentication(&mut self, session: &Session) -> Result<bool, AuthError> {
+        let quirks = &mut self.credential.quirks;
+        if self.client.choice == Choice::Agreed || quirks.other_authentication {
+            return Ok(false);
+        }
+        quirks.other_authentication = true;
+        self.renew_request(session)?;
+        Ok(true)
     }
 
     /// Registers anew, if the client was our own and has not just been made. False if there is nothing to
@@ -302,7 +318,7 @@ pub(super) fn usable_registration(stored: &Credential) -> Option<DynamicRegistra
 pub(super) fn client_of(session: &Session, credential: &Credential) -> Result<Client, AuthError> {
     credential
         .client
-        .client(&session.config, &credential.metadata)
+        .client(&session.config, &credential.metadata, credential.quirks)
         .ok_or_else(|| AuthError::Configuration("the stored client is no longer configured".into()))
 }
 

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::client_assertion::SigningKey;
 use crate::secret::Secret;
 
 /// How long a sign-in page may stay open before the requests that wait for it fail.
@@ -18,12 +20,16 @@ pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Config {
     /// The server's URL as the user wrote it; `mcp-remote` names its files by that.
     pub server_as_given: Option<String>,
+    /// The custom headers as the user wrote them, variables and all; for the same purpose.
+    pub headers_as_given: Secret<Vec<(String, String)>>,
+    /// Where `mcp-remote` keeps its credentials. What it left for this server is used.
+    pub mcp_remote_directory: Option<PathBuf>,
     /// Where credentials are kept; none keeps them in memory only.
     pub directory: Option<PathBuf>,
     /// A name that keeps several accounts at one server apart.
     pub profile: Option<String>,
     /// Header values that tell accounts apart, such as a tenant's id. Only a hash of them is stored.
-    pub identity_headers: Vec<(String, String)>,
+    pub identity_headers: Secret<Vec<(String, String)>>,
     /// The authorization server to use where the resource names several.
     pub issuer: Option<String>,
     /// The client that was registered by hand.
@@ -60,9 +66,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server_as_given: None,
+            headers_as_given: Secret::new(Vec::new()),
+            mcp_remote_directory: None,
             directory: None,
             profile: None,
-            identity_headers: Vec::new(),
+            identity_headers: Secret::new(Vec::new()),
             issuer: None,
             client: None,
             client_metadata: Map::new(),
@@ -110,6 +118,8 @@ pub enum ClientCredential {
     None,
     /// A shared secret.
     Secret(Secret<String>),
+    /// A private key whose public half is registered (RFC 7523).
+    PrivateKey(Arc<SigningKey>),
 }
 
 /// How a client identifies itself at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
@@ -122,6 +132,8 @@ pub enum ClientAuthentication {
     ClientSecretPost,
     /// Id and secret in an `Authorization: Basic` header.
     ClientSecretBasic,
+    /// A statement signed with its private key (RFC 7523 §2.2).
+    PrivateKeyJwt,
 }
 
 impl ClientAuthentication {
@@ -132,15 +144,21 @@ impl ClientAuthentication {
             Self::None => "none",
             Self::ClientSecretPost => "client_secret_post",
             Self::ClientSecretBasic => "client_secret_basic",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 
     /// The method of that name, if we have it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::None, Self::ClientSecretPost, Self::ClientSecretBasic]
-            .into_iter()
-            .find(|method| method.name() == name)
+        [
+            Self::None,
+            Self::ClientSecretPost,
+            Self::ClientSecretBasic,
+            Self::PrivateKeyJwt,
+        ]
+        .into_iter()
+        .find(|method| method.name() == name)
     }
 }
 

@@ -8,8 +8,8 @@ use oauth2::basic::{
 };
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl, EndpointNotSet,
-    EndpointSet, ExtraTokenFields, RedirectUrl, RefreshToken, RequestTokenError, Scope,
-    StandardDeviceAuthorizationResponse, StandardRevocableToken, StandardTokenResponse,
+    EndpointSet, ExtraTokenFields, RedirectUrl, RefreshToken, RequestTokenError, RevocationUrl,
+    Scope, StandardDeviceAuthorizationResponse, StandardRevocableToken, StandardTokenResponse,
     TokenResponse as _, TokenUrl,
 };
 use reqwest::StatusCode;
@@ -19,7 +19,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::authorization::AuthorizationRequest;
-use super::config::ClientAuthentication;
+use super::client_assertion::ASSERTION_TYPE;
+use super::config::{ClientAuthentication, ClientCredential};
 use super::discovery::AuthorizationServerMetadata;
 use super::error::{AuthError, shown};
 use super::registration::Client;
@@ -172,8 +173,8 @@ impl TokenEndpoint<'_> {
             .exchange_code(AuthorizationCode::new(code.expose().clone()))
             .set_pkce_verifier(request.pkce_verifier())
             .set_redirect_uri(std::borrow::Cow::Owned(redirect_uri));
-        if let Some(resource) = &request.resource {
-            grant = grant.add_extra_param("resource", resource);
+        for (name, value) in self.extra_parameters(request.resource.as_deref())? {
+            grant = grant.add_extra_param(name, value);
         }
         let reply = grant.request_async(self.transport).await;
         self.tokens(reply, request.scopes.clone())
@@ -185,15 +186,16 @@ impl TokenEndpoint<'_> {
         &self,
         old: &TokenSet,
         refresh_token: &Secret<String>,
+        scopes: &Scopes,
         resource: Option<&str>,
     ) -> Result<TokenSet, GrantError> {
         let client = self.oauth_client();
         let refresh_token = RefreshToken::new(refresh_token.expose().clone());
         let mut grant = client
             .exchange_refresh_token(&refresh_token)
-            .add_scopes(old.granted.iter().map(|scope| Scope::new(scope.to_owned())));
-        if let Some(resource) = resource {
-            grant = grant.add_extra_param("resource", resource);
+            .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
+        for (name, value) in self.extra_parameters(resource)? {
+            grant = grant.add_extra_param(name, value);
         }
         let reply = grant.request_async(self.transport).await;
         let mut tokens = self.tokens(reply, old.granted.clone())?;
@@ -211,8 +213,8 @@ impl TokenEndpoint<'_> {
         let mut grant = client
             .exchange_client_credentials()
             .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
-        if let Some(resource) = resource {
-            grant = grant.add_extra_param("resource", resource);
+        for (name, value) in self.extra_parameters(resource)? {
+            grant = grant.add_extra_param(name, value);
         }
         let reply = grant.request_async(self.transport).await;
         self.tokens(reply, scopes.clone())
@@ -231,8 +233,8 @@ impl TokenEndpoint<'_> {
         let mut request = client
             .exchange_device_code()
             .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
-        if let Some(resource) = resource {
-            request = request.add_extra_param("resource", resource);
+        for (name, value) in self.extra_parameters(resource)? {
+            request = request.add_extra_param(name, value);
         }
         let reply = request.request_async(self.transport).await;
         reply.map_err(|error| self.error(error))
@@ -249,8 +251,8 @@ impl TokenEndpoint<'_> {
     ) -> Result<TokenSet, GrantError> {
         let client = self.oauth_client();
         let mut request = client.exchange_device_access_token(codes);
-        if let Some(resource) = resource {
-            request = request.add_extra_param("resource", resource);
+        for (name, value) in self.extra_parameters(resource)? {
+            request = request.add_extra_param(name, value);
         }
         let reply = request
             .request_async(self.transport, tokio::time::sleep, Some(limit))
@@ -273,22 +275,62 @@ impl TokenEndpoint<'_> {
         }
     }
 
+    /// Tells the authorization server that a sign-in is over (RFC 7009). Whether it listens is its affair.
+    pub(super) async fn revoke(&self, endpoint: Url, tokens: &TokenSet) {
+        let client = self
+            .oauth_client()
+            .set_revocation_url(RevocationUrl::from_url(endpoint));
+        let token = match &tokens.refresh_token {
+            Some(token) => RefreshToken::new(token.expose().clone()).into(),
+            None => oauth2::AccessToken::new(tokens.access_token.expose().to_owned()).into(),
+        };
+        let Ok(mut request) = client.revoke_token(token) else {
+            return;
+        };
+        for (name, value) in self.extra_parameters(None).unwrap_or_default() {
+            request = request.add_extra_param(name, value);
+        }
+        if request.request_async(self.transport).await.is_err() {
+            tracing::info!("the authorization server did not confirm that the sign-in is over");
+        }
+    }
+
     fn oauth_client(&self) -> OAuthClient {
         let method = match self.client.method {
             ClientAuthentication::ClientSecretBasic => AuthType::BasicAuth,
-            ClientAuthentication::ClientSecretPost | ClientAuthentication::None => {
-                AuthType::RequestBody
-            }
+            ClientAuthentication::ClientSecretPost
+            | ClientAuthentication::PrivateKeyJwt
+            | ClientAuthentication::None => AuthType::RequestBody,
         };
         let client = oauth2::Client::new(ClientId::new(self.client.id.clone()))
             .set_token_uri(TokenUrl::from_url(self.metadata.token_endpoint.clone()))
             .set_auth_type(method);
-        match (&self.client.secret, self.client.method) {
-            (None, _) | (_, ClientAuthentication::None) => client,
-            (Some(secret), _) => {
+        match (&self.client.credential, self.client.method) {
+            (ClientCredential::None | ClientCredential::PrivateKey(_), _)
+            | (_, ClientAuthentication::None) => client,
+            (ClientCredential::Secret(secret), _) => {
                 client.set_client_secret(ClientSecret::new(secret.expose().clone()))
             }
         }
+    }
+
+    /// What the `oauth2` crate does not know of: RFC 8707 §2.2 and RFC 7523 §2.2.
+    fn extra_parameters(
+        &self,
+        resource: Option<&str>,
+    ) -> Result<Vec<(&'static str, String)>, GrantError> {
+        let mut parameters = Vec::new();
+        if let Some(resource) = resource {
+            parameters.push(("resource", resource.to_owned()));
+        }
+        if let ClientCredential::PrivateKey(key) = &self.client.credential {
+            let assertion = key
+                .client_assertion(&self.client.id, &self.metadata.issuer)
+                .map_err(|error| GrantError::Failed(AuthError::Configuration(error.to_string())))?;
+            parameters.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
+            parameters.push(("client_assertion", assertion));
+        }
+        Ok(parameters)
     }
 
     fn tokens(

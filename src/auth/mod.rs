@@ -17,6 +17,7 @@ mod attempt;
 mod authorization;
 mod browser;
 mod challenge;
+mod client_assertion;
 mod client_credentials;
 mod config;
 mod device_code;
@@ -47,6 +48,7 @@ use tokio::time::timeout;
 use url::Url;
 
 pub use self::authorization::RESERVED_PARAMETERS;
+pub use self::client_assertion::{KeyError, SigningKey};
 pub use self::config::{
     Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
     IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
@@ -56,14 +58,16 @@ pub use self::token::AccessToken;
 
 use self::authorization::AuthorizationResponse;
 use self::challenge::BearerChallenge;
+use self::grant::TokenEndpoint;
 use self::page::Page;
 use self::renewal::Renewal;
 use self::scope::Scopes;
 use self::session::{Freshness, Session, Wanted};
+use self::store::CredentialStore;
 use crate::http;
 
 /// How long a request waits for a refresh ahead of time before it goes out with the old token.
-const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(10);
+const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
 
 /// A token that is refused so soon after it was issued will not get better by trying again.
 const FRESH: Duration = Duration::from_secs(10);
@@ -192,6 +196,31 @@ impl Authorizer {
                 refused("the sign-in did not work")
             }
         }
+    }
+
+    /// Ends the sign-in: forgets all tokens and clients of this account, and tells the authorization servers
+    /// (RFC 7009). False if there was nothing to forget.
+    pub async fn sign_out(&self) -> Result<bool, AuthError> {
+        let session = &self.session;
+        let _turn = session.renewing.lock().await;
+        let _lock = renewal::exclusive(session).await?;
+        let stored = session.with_store(CredentialStore::load_all).await;
+        let stored = stored.unwrap_or_default();
+        for credential in &stored {
+            if let Some(endpoint) = credential.metadata.revocation_endpoint.clone()
+                && let Some(tokens) = &credential.tokens
+                && let Ok(client) = attempt::client_of(session, credential)
+            {
+                let issued = TokenEndpoint {
+                    transport: &session.transport,
+                    metadata: &credential.metadata,
+                    client: &client,
+                };
+                issued.revoke(endpoint, tokens).await;
+            }
+            session.forget(&credential.metadata.issuer).await;
+        }
+        Ok(!stored.is_empty())
     }
 
     /// Waits for a refresh under way to be stored. A process that ends without this may lose a refresh token

@@ -13,6 +13,7 @@ use super::authorization::AuthorizationRequest;
 use super::error::AuthError;
 use super::session::Session;
 use super::store::{read_private, write_private};
+use super::token::unix_millis;
 
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);
@@ -142,11 +143,7 @@ impl PendingSignIn {
 }
 
 pub(super) fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+    unix_millis(SystemTime::now())
 }
 
 /// A record from the future is as good as none.

@@ -9,7 +9,8 @@ use url::Url;
 use super::config::{ClientAuthentication, ClientCredential, Config};
 use super::discovery::AuthorizationServerMetadata;
 use super::error::{AuthError, shown};
-use super::store::exposed;
+use super::store::{Quirks, exposed};
+use super::token::unix_millis;
 use super::transport::{Answer, Transport};
 use crate::secret::Secret;
 
@@ -49,11 +50,25 @@ pub(super) struct DynamicRegistration {
 }
 
 impl DynamicRegistration {
+    /// A registration that another program made for us.
+    pub(super) fn imported(
+        client_id: String,
+        client_secret: Option<String>,
+        method: Option<&str>,
+        redirect_uri: String,
+    ) -> Self {
+        Self {
+            client_id,
+            client_secret: client_secret.filter(|it| !it.is_empty()).map(Secret::new),
+            client_secret_expires_at: 0,
+            token_endpoint_auth_method: method.and_then(ClientAuthentication::from_name),
+            redirect_uri,
+        }
+    }
+
     /// Whether its secret is past its time.
     pub(super) fn is_expired(&self, now: SystemTime) -> bool {
-        let now = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let now = unix_millis(now) / 1000;
         self.client_secret_expires_at != 0 && self.client_secret_expires_at <= now
     }
 }
@@ -62,8 +77,19 @@ impl DynamicRegistration {
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) id: String,
-    pub(super) secret: Option<Secret<String>>,
+    pub(super) credential: ClientCredential,
     pub(super) method: ClientAuthentication,
+    /// Whether the method is our guess, and another one might do.
+    pub(super) choice: Choice,
+}
+
+/// Who chose the way to authenticate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The user, or the registration.
+    Agreed,
+    /// What the server offers, or the default.
+    Guessed,
 }
 
 impl ClientRegistration {
@@ -87,35 +113,42 @@ impl ClientRegistration {
         &self,
         config: &Config,
         metadata: &AuthorizationServerMetadata,
+        quirks: Quirks,
     ) -> Option<Client> {
         match self {
             Self::PreRegistered => {
                 let client = config.client.as_ref()?;
-                let secret = match &client.credential {
-                    ClientCredential::None => None,
-                    ClientCredential::Secret(secret) => Some(secret.clone()),
+                let credential = client.credential.clone();
+                let (method, choice) = authentication(client.method, &credential, metadata);
+                let method = match choice {
+                    Choice::Guessed if quirks.other_authentication => other_secret_method(method),
+                    Choice::Guessed | Choice::Agreed => method,
                 };
                 Some(Client {
                     id: client.id.clone(),
-                    method: authentication(client.method, secret.as_ref(), metadata),
-                    secret,
+                    credential,
+                    method,
+                    choice,
                 })
             }
             Self::MetadataDocument => Some(Client {
                 id: config.client_metadata_url.as_ref()?.to_string(),
-                secret: None,
+                credential: ClientCredential::None,
                 method: ClientAuthentication::None,
+                choice: Choice::Agreed,
             }),
             Self::Dynamic(registration) => {
-                let secret = registration.client_secret.clone();
+                let credential = registration
+                    .client_secret
+                    .clone()
+                    .map_or(ClientCredential::None, ClientCredential::Secret);
+                let agreed = registration.token_endpoint_auth_method;
+                let (method, choice) = authentication(agreed, &credential, metadata);
                 Some(Client {
                     id: registration.client_id.clone(),
-                    method: authentication(
-                        registration.token_endpoint_auth_method,
-                        secret.as_ref(),
-                        metadata,
-                    ),
-                    secret,
+                    credential,
+                    method,
+                    choice,
                 })
             }
         }
@@ -126,25 +159,41 @@ impl ClientRegistration {
 /// RFC 8414 §2; without one not at all.
 fn authentication(
     agreed: Option<ClientAuthentication>,
-    secret: Option<&Secret<String>>,
+    credential: &ClientCredential,
     metadata: &AuthorizationServerMetadata,
-) -> ClientAuthentication {
-    use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public};
-    if secret.is_none() {
-        return Public;
+) -> (ClientAuthentication, Choice) {
+    use ClientAuthentication::{
+        ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
+    };
+    match credential {
+        ClientCredential::None => return (Public, Choice::Agreed),
+        ClientCredential::PrivateKey(_) => return (PrivateKeyJwt, Choice::Agreed),
+        ClientCredential::Secret(_) => {}
     }
     // A secret was issued for a reason, even if the answer says `none`.
     if let Some(method @ (ClientSecretBasic | ClientSecretPost)) = agreed {
-        return method;
+        return (method, Choice::Agreed);
     }
     let offered = metadata.token_endpoint_auth_methods_supported.as_deref();
     let offers = |method: ClientAuthentication| {
         offered.is_some_and(|methods| methods.iter().any(|name| name == method.name()))
     };
     if offers(ClientSecretPost) && !offers(ClientSecretBasic) {
-        return ClientSecretPost;
+        return (ClientSecretPost, Choice::Guessed);
     }
-    ClientSecretBasic
+    (ClientSecretBasic, Choice::Guessed)
+}
+
+/// The other way to send a secret.
+fn other_secret_method(method: ClientAuthentication) -> ClientAuthentication {
+    use ClientAuthentication::{
+        ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
+    };
+    match method {
+        ClientSecretBasic => ClientSecretPost,
+        ClientSecretPost => ClientSecretBasic,
+        Public | PrivateKeyJwt => method,
+    }
 }
 
 /// Registers this client anew (RFC 7591 §3.1).

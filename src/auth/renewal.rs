@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::attempt::client_of;
 use super::client_credentials;
 use super::error::AuthError;
 use super::grant::{GrantError, Meaning, TokenEndpoint};
-use super::lock;
+use super::lock::{self, Lock};
 use super::registration::{Client, ClientRegistration};
 use super::session::{Session, Source, Wanted};
 use super::store::Credential;
@@ -36,16 +37,7 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
     if let Some(error) = session.back_off() {
         return Err(error);
     }
-    let path = session
-        .with_store(|store| store.path("lock"))
-        .await
-        .flatten();
-    let Some(_lock) = lock::acquire(path, LOCK_WAIT).await else {
-        return Err(AuthError::Unavailable {
-            reason: "another process is refreshing the token".into(),
-            retry_after: RETRY_AFTER_DEFAULT,
-        });
-    };
+    let _lock = exclusive(session).await?;
     session.reload().await;
     if let Some(token) = session.usable(wanted) {
         return Ok(Renewal::Token(token));
@@ -64,6 +56,20 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
     }
 }
 
+/// The right to replace the stored tokens, among all processes.
+pub(super) async fn exclusive(session: &Session) -> Result<Lock, AuthError> {
+    let path = session
+        .with_store(|store| store.path("lock"))
+        .await
+        .flatten();
+    lock::acquire(path, LOCK_WAIT)
+        .await
+        .ok_or_else(|| AuthError::Unavailable {
+            reason: "another process is refreshing the token".into(),
+            retry_after: RETRY_AFTER_DEFAULT,
+        })
+}
+
 /// The credential in use with its client, if it has a refresh token and its client still exists.
 fn refreshable(session: &Session) -> Option<(Credential, Client)> {
     let credential = session.credential()?;
@@ -73,9 +79,7 @@ fn refreshable(session: &Session) -> Option<(Credential, Client)> {
     {
         return None;
     }
-    let client = credential
-        .client
-        .client(&session.config, &credential.metadata)?;
+    let client = client_of(session, &credential).ok()?;
     Some((credential, client))
 }
 
@@ -101,6 +105,10 @@ async fn refresh(
     match refusal.meaning() {
         Meaning::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
+            Box::pin(refresh(session, credential, client)).await
+        }
+        Meaning::ScopeIsUnwanted if !credential.quirks.no_scope => {
+            credential.quirks.no_scope = true;
             Box::pin(refresh(session, credential, client)).await
         }
         Meaning::GrantIsDead => Ok(give_up(session, &old, GiveUp::Tokens).await),
@@ -134,8 +142,9 @@ async fn request(
         return Err(GrantError::Failed(AuthError::SignInRequired { url: None }));
     };
     tracing::debug!("refreshing the token");
+    let scopes = credential.scopes(old.granted.clone());
     endpoint
-        .refresh(old, refresh_token, credential.resource())
+        .refresh(old, refresh_token, &scopes, credential.resource())
         .await
 }
 

@@ -16,10 +16,13 @@ use super::device_code;
 use super::error::AuthError;
 use super::grant::{GrantError, Meaning, TokenEndpoint, meaning};
 use super::lock::{self, Lock};
+use super::mcp_remote;
 use super::page::Page;
 use super::pending::{PendingSignIn, now_millis};
+use super::renewal::{self, Renewal};
 use super::scope::Scopes;
 use super::session::{Session, Source, Wanted};
+use super::store::Credential;
 use super::token::{AccessToken, TokenSet};
 use crate::secret::Secret;
 
@@ -70,6 +73,12 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessTo
     {
         return Err(error);
     }
+    if session.credential().is_none()
+        && let Some(imported) = mcp_remote::import(session, order).await
+        && let Some(token) = take_over(session, order, imported).await
+    {
+        return Ok(token);
+    }
     let outcome = match &session.config.grant {
         Grant::AuthorizationCode => in_browser(session, order, pending).await,
         Grant::ClientCredentials { token_endpoint } => {
@@ -83,6 +92,21 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessTo
     }
     outcome?;
     session.token().ok_or(AuthError::Interrupted)
+}
+
+/// Uses a credential that came from elsewhere, if it still brings a token.
+async fn take_over(
+    session: &Session,
+    order: &Order,
+    credential: Credential,
+) -> Option<AccessToken> {
+    session.adopt(credential, Source::Store).await;
+    match renewal::renew(session, &Wanted::Fresh).await {
+        Ok(Renewal::Token(token)) => {
+            Some(token).filter(|_| session.usable(&order.wanted).is_some())
+        }
+        Ok(Renewal::NeedsSignIn) | Err(_) => None,
+    }
 }
 
 /// The right to sign in, among all processes. While another one has it, its page is shown as ours.
@@ -250,6 +274,8 @@ async fn finish(
     page: oneshot::Sender<Page>,
 ) {
     attempt.credential.tokens = Some(tokens);
+    // A refresh that runs elsewhere must not overwrite what the person has just agreed to.
+    let _lock = renewal::exclusive(session).await.ok();
     session.prove_client(&attempt.client.id);
     session.adopt(attempt.credential, Source::SignIn).await;
     let _ = page.send(Page::SignedIn);
@@ -307,13 +333,17 @@ async fn change(
             quirks.no_scope = true;
         }
         Meaning::ClientIsDead => {
-            let replaced = attempt.replace_registration(session).await?;
+            let replaced = attempt.swap_authentication(session)?
+                || attempt.replace_registration(session).await?;
             return Ok(if replaced {
                 Change::Made
             } else {
                 Change::Impossible
             });
         }
+        // The code was used by somebody else: the process that this one took over from, or a program that
+        // looks at links before people do.
+        Meaning::GrantIsDead if !attempt.has_lost_code => attempt.has_lost_code = true,
         Meaning::ResourceIsUnwanted
         | Meaning::ScopeIsUnwanted
         | Meaning::GrantIsDead

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use super::config::{Config, Grant, ResourceParameter};
 use super::discovery::AuthorizationServerMetadata;
 use super::registration::ClientRegistration;
 use super::scope::Scopes;
-use super::token::TokenSet;
+use super::token::{TokenSet, unix_millis};
 
 /// Changes when an older program could not read the file any more.
 const SCHEMA_VERSION: u32 = 1;
@@ -40,7 +41,7 @@ pub(super) struct Credential {
     /// What this authorization server turned out not to like.
     #[serde(default)]
     pub(super) quirks: Quirks,
-    /// Seconds since 1970; the newest credential of a server is the one in use.
+    /// Milliseconds since 1970; the newest credential of a server is the one in use.
     #[serde(default)]
     saved_at: u64,
 }
@@ -54,6 +55,9 @@ pub(super) struct Quirks {
     /// It refuses the scopes that the resource names.
     #[serde(default)]
     pub(super) no_scope: bool,
+    /// It wants the client's secret in the other place than it says, or than is the default.
+    #[serde(default)]
+    pub(super) other_authentication: bool,
 }
 
 impl Credential {
@@ -118,7 +122,7 @@ impl CredentialKey {
         let identity = Identity {
             server,
             profile: config.profile.as_deref(),
-            headers: &config.identity_headers,
+            headers: config.identity_headers.expose(),
             issuer: config.issuer.as_deref(),
             client_id: config.client.as_ref().map(|client| client.id.as_str()),
             client_metadata_url: config.client_metadata_url.as_ref(),
@@ -247,7 +251,7 @@ impl CredentialStore {
     pub(super) fn save(&self, credential: &Credential) {
         let mut credential = credential.clone();
         credential.version = SCHEMA_VERSION;
-        credential.saved_at = super::token::unix_seconds(std::time::SystemTime::now());
+        credential.saved_at = unix_millis(SystemTime::now());
         let saved = match self.ready() {
             None => Err(io::Error::other("there is no directory for them")),
             Some(directory) => {

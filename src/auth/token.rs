@@ -83,7 +83,7 @@ pub(super) struct TokenSet {
     pub(super) refresh_token: Option<Secret<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) id_token: Option<AccessToken>,
-    /// When the answer came, in seconds since 1970.
+    /// When the answer came, in milliseconds since 1970.
     pub(super) obtained_at: u64,
     /// How long the token lives from then on, in seconds; unknown means until the server refuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,7 +120,7 @@ impl TokenSet {
             access_token,
             refresh_token: None,
             id_token: None,
-            obtained_at: unix_seconds(SystemTime::now()),
+            obtained_at: unix_millis(SystemTime::now()),
             lifetime: lifetime.map(|lifetime| lifetime.min(LONGEST_LIFETIME).as_secs()),
             granted: requested.clone(),
             requested,
@@ -142,7 +142,7 @@ impl TokenSet {
             return Age::Fresh;
         };
         let best_before = lifetime.saturating_sub((lifetime / 10).min(LONGEST_MARGIN));
-        let by_calendar = Duration::from_secs(unix_seconds(now).saturating_sub(self.obtained_at));
+        let by_calendar = Duration::from_millis(unix_millis(now).saturating_sub(self.obtained_at));
         let by_stopwatch = self
             .obtained
             .map_or(Duration::ZERO, |obtained| obtained.elapsed());
@@ -165,9 +165,12 @@ impl TokenSet {
     }
 }
 
-pub(super) fn unix_seconds(time: SystemTime) -> u64 {
+/// A clock before 1970 is as wrong as one that stands still.
+pub(super) fn unix_millis(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }
 
 #[cfg(test)]
@@ -196,7 +199,7 @@ mod tests {
                 Scopes::default(),
             );
             tokens.obtained = None;
-            tokens.obtained_at = 1_000_000;
+            tokens.obtained_at = 1_000_000_000;
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + age_seconds);
             assert_eq!(tokens.age(now), expected, "{lifetime:?} {age_seconds}");
         };

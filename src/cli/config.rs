@@ -12,6 +12,7 @@ use url::Url;
 use super::Flags;
 use super::header::{self, HeaderError};
 use super::sign_in::FlagError;
+use crate::secret::Secret;
 use crate::{auth, bridge, endpoint, http};
 
 const MIB: usize = 1024 * 1024;
@@ -130,9 +131,11 @@ impl Flags {
         let http = self.network.options()?;
         let auth = auth::Config {
             server_as_given: Some(self.url.clone()),
+            headers_as_given: as_given(&self.header),
             identity_headers: identity(&headers),
             ..self.sign_in.config(self.callback_port)?
         };
+        let directory = auth.directory.clone();
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.contains_key(AUTHORIZATION)).then_some(auth);
         let max_message = usize::from(self.max_message_size) * MIB;
@@ -145,6 +148,8 @@ impl Flags {
                     headers,
                     request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
                     transport: self.transport,
+                    protocol: self.protocol,
+                    directory,
                     max_message,
                     patience: if self.fail_fast {
                         endpoint::Patience::FailFast
@@ -184,12 +189,19 @@ impl Flags {
 }
 
 /// The headers that may tell one account at the server from another.
-fn identity(headers: &HeaderMap) -> Vec<(String, String)> {
+fn identity(headers: &HeaderMap) -> Secret<Vec<(String, String)>> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    headers
+    let pairs = headers
         .iter()
-        .map(|(name, value)| (name.to_string(), text(value)))
-        .collect()
+        .map(|(name, value)| (name.to_string(), text(value)));
+    Secret::new(pairs.collect())
+}
+
+/// The headers of the command line before variables are filled in.
+fn as_given(headers: &[String]) -> Secret<Vec<(String, String)>> {
+    let pairs = headers.iter().filter_map(|text| text.split_once(':'));
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.trim_start().to_owned()));
+    Secret::new(pairs.collect())
 }
 
 fn server_url(text: &str, allow_http: bool) -> Result<Url, ConfigError> {

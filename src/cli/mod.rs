@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::endpoint::Transport;
+use crate::endpoint::{Protocol, Transport};
 
 pub use config::{ConfigError, Log, Settings};
 pub use sign_in::{FlagError, SignInFlags};
@@ -51,6 +51,10 @@ pub struct Flags {
         help_heading = "Server"
     )]
     transport: Transport,
+
+    /// Which MCP era to speak: up to 2025-11-25, from 2026-07-28 on, or what the server wants
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Server")]
+    protocol: Protocol,
 
     /// Allow http to other machines: everything, tokens included, is then readable on the way
     #[arg(long, help_heading = "Server")]

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::auth::{
     self, Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config,
-    Grant, IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
+    Grant, IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SigningKey,
 };
 use crate::secret::Secret;
 
@@ -41,6 +41,10 @@ pub struct SignInFlags {
     /// The file that holds the client's secret
     #[arg(long, value_name = "PATH")]
     client_secret_file: Option<PathBuf>,
+    /// The file (PEM, PKCS #8) with the private key that the client proves its identity with
+    #[arg(long, value_name = "PATH", requires = "client_id",
+          conflicts_with_all = ["client_secret_env", "client_secret_file"])]
+    client_assertion_key: Option<PathBuf>,
     /// A registered client as JSON, or as @FILE; ${VAR} is taken from the environment
     #[arg(long, value_name = "JSON", conflicts_with = "client_id")]
     static_oauth_client_info: Option<String>,
@@ -120,15 +124,15 @@ enum IssuerCheckFlag {
     Off,
 }
 
-/// What the flags need of the environment; read by the caller, once.
-pub trait Environment {
+/// What the flags need of the environment.
+trait Environment {
     /// The value of a variable, if it is set and not empty.
     fn variable(&self, name: &str) -> Option<String>;
 }
 
 /// The process' own environment.
 #[derive(Debug, Clone, Copy)]
-pub struct ProcessEnvironment;
+struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn variable(&self, name: &str) -> Option<String> {
@@ -143,7 +147,7 @@ impl SignInFlags {
     }
 
     /// The same in another environment.
-    pub fn config_in(
+    fn config_in(
         self,
         environment: &impl Environment,
         callback_port: Option<u16>,
@@ -178,6 +182,7 @@ impl SignInFlags {
         };
         Ok(Config {
             directory: directory(environment),
+            mcp_remote_directory: mcp_remote_directory(environment),
             profile: self.profile,
             issuer: self.issuer,
             client,
@@ -244,6 +249,16 @@ impl SignInFlags {
             }
             return Ok(None);
         };
+        if let Some(path) = &self.client_assertion_key {
+            const FLAG: &str = "--client-assertion-key";
+            let key = SigningKey::from_pem(&read(FLAG, path)?)
+                .map_err(|error| wrong(FLAG, &error.to_string()))?;
+            return Ok(Some(PreRegisteredClient {
+                id,
+                credential: ClientCredential::PrivateKey(key.into()),
+                method: None,
+            }));
+        }
         Ok(Some(PreRegisteredClient {
             id,
             credential: secret.map_or(ClientCredential::None, ClientCredential::Secret),
@@ -400,6 +415,15 @@ fn directory(environment: &impl Environment) -> Option<PathBuf> {
     Some(home.data_local_dir().join("mcp-bridge"))
 }
 
+/// Where `mcp-remote` keeps its files.
+fn mcp_remote_directory(environment: &impl Environment) -> Option<PathBuf> {
+    if let Some(directory) = environment.variable("MCP_REMOTE_CONFIG_DIR") {
+        return Some(directory.into());
+    }
+    let home = directories::BaseDirs::new()?;
+    Some(home.home_dir().join(".mcp-auth"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -435,7 +459,7 @@ mod tests {
     fn secret(config: &Config) -> Option<&str> {
         match &config.client.as_ref()?.credential {
             ClientCredential::Secret(secret) => Some(secret.expose()),
-            ClientCredential::None => None,
+            ClientCredential::None | ClientCredential::PrivateKey(_) => None,
         }
     }
 

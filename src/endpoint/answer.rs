@@ -140,7 +140,9 @@ impl Exchange<'_> {
 
     /// Hands on what is not the response itself.
     pub(super) async fn hand_on(&self, message: Message) {
-        self.endpoint.deliver(message, self.generation).await;
+        self.endpoint
+            .deliver(message, self.generation, Some(self.id))
+            .await;
     }
 
     async fn resume(

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::answer::Exchange;
 use super::body;
-use super::http_sse::HttpSse;
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::session::{self, Session};
 use super::track::Track;
-use super::{Endpoint, Failure, Patience, Transport, is_safe};
+use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
 use crate::auth::Interaction;
 use crate::era::Era;
 use crate::message::{Message, RequestId};
@@ -24,22 +23,23 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 
 impl Endpoint {
-    /// Sends a request and returns its response: the server's, or an error that says what happened.
-    pub async fn request(self: &Arc<Self>, request: &Message, track: &Track) -> Message {
+    /// Sends a request and returns what came of it: in nearly every case the response, the server's or an
+    /// error that says what happened.
+    pub async fn request(self: &Arc<Self>, request: &Message, track: &Track) -> Outcome {
         let (Some(id), Some(method)) = (request.id(), request.method()) else {
             unreachable!("only requests are sent as requests");
         };
         self.activity.notify_waiters();
         let exchange = self.exchange(request, id, method, track);
         let outcome = match self.config.request_timeout {
-            None => exchange.await,
-            Some(idle) => tokio::select! {
+            Some(idle) if method != "subscriptions/listen" => tokio::select! {
                 outcome = exchange => outcome,
                 () = track.expired(idle) => {
-                    self.cancel_upstream(id, method);
+                    self.cancel_upstream(request, id, method);
                     Err(Failure::Timeout(idle))
                 }
             },
+            _ => exchange.await,
         };
         outcome.unwrap_or_else(|failure| {
             tracing::warn!(host = %self.host(), method, "{failure}");
@@ -48,15 +48,47 @@ impl Endpoint {
             {
                 self.end(&failure.to_string());
             }
-            failure.to_response(id, method, &self.host())
+            Outcome::Response(failure.to_response(id, method, &self.host()))
         })
+    }
+
+    async fn exchange(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        method: &str,
+        track: &Track,
+    ) -> Result<Outcome, Failure> {
+        match (Era::of_request(request), method) {
+            (Era::Modern, "server/discover") => {
+                Ok(Outcome::Response(self.discover(request, id).await))
+            }
+            (Era::Modern, _) => self.request_modern(request, id, method, track).await,
+            (Era::Legacy, "initialize") => self.open(request, id, track).await,
+            (Era::Legacy, _) => {
+                let session = SessionUse::Current;
+                let (response, _) = self.converse(request, id, session, track).await?;
+                if !response.is_error() {
+                    self.sessions.remember(request);
+                }
+                Ok(Outcome::Response(response))
+            }
+        }
     }
 
     /// Sends a notification, or the app's response to a request of the server. Nobody can be told of a
     /// failure, so it is logged.
     pub async fn notify(self: &Arc<Self>, message: &Message) {
         let method = message.method().unwrap_or("response");
-        let sent = self.post(message, SessionUse::Current, Repeat::Never);
+        let sent = async {
+            match Era::of_request(message) {
+                Era::Modern => self.post_modern(message).await,
+                Era::Legacy => {
+                    let session = SessionUse::Current;
+                    self.post(message, session, Repeat::Never).await
+                }
+            }
+        };
         match timeout(NOTIFICATION_LIMIT, sent).await {
             Ok(Ok(())) => {
                 self.sessions.remember(message);
@@ -85,7 +117,7 @@ impl Endpoint {
         }
         let outgoing = Outgoing {
             target: &self.config.url,
-            headers: HeaderMap::new(),
+            headers: headers::routing(message),
             verb: Verb::Post(message.text().clone()),
             session,
             interaction,
@@ -95,68 +127,6 @@ impl Endpoint {
         let accepted = self.send(&outgoing).await?;
         body::drain(accepted.response);
         Ok(())
-    }
-
-    async fn exchange(
-        self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        method: &str,
-        track: &Track,
-    ) -> Result<Message, Failure> {
-        if method != "initialize" {
-            let (response, _) = self
-                .converse(request, id, SessionUse::Current, track)
-                .await?;
-            if !response.is_error() {
-                self.sessions.remember(request);
-            }
-            return Ok(response);
-        }
-        self.listener.stop();
-        let previous = self.sessions.close();
-        if previous.id.is_some() {
-            let endpoint = Arc::clone(self);
-            tokio::spawn(async move { endpoint.delete(&previous).await });
-        }
-        let (response, session) = self.initialize(request, id, track).await?;
-        if !response.is_error() {
-            self.sessions.opened(session, request, &response);
-        }
-        Ok(response)
-    }
-
-    /// Sends `initialize` over the transport that the server speaks (MCP 2025-11-25, "Backwards
-    /// Compatibility").
-    async fn initialize(
-        self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        track: &Track,
-    ) -> Result<(Message, Session), Failure> {
-        self.set_http_sse(None);
-        let converse = || self.converse(request, id, SessionUse::None, track);
-        let refusal = match self.config.transport {
-            Transport::HttpOnly => return converse().await,
-            Transport::SseOnly | Transport::SseFirst => None,
-            Transport::HttpFirst => match converse().await {
-                Err(failure) if failure.suggests_http_sse() => Some(failure),
-                answer => return answer,
-            },
-        };
-        match (HttpSse::connect(self, track).await, refusal) {
-            (Ok(connection), _) => {
-                self.set_http_sse(Some(connection));
-                converse().await
-            }
-            (Err(_), Some(refusal)) => Err(refusal),
-            (Err(failure), None)
-                if self.config.transport == Transport::SseFirst && failure.suggests_http() =>
-            {
-                converse().await
-            }
-            (Err(failure), None) => Err(failure),
-        }
     }
 
     /// Sends a request and reads on until its response is there; a second time, if the answer broke
@@ -198,7 +168,7 @@ impl Endpoint {
         }
         let outgoing = Outgoing {
             target: &self.config.url,
-            headers: HeaderMap::new(),
+            headers: headers::routing(request),
             verb: Verb::Post(request.text().clone()),
             session,
             interaction: Interaction::Allowed,
@@ -232,9 +202,9 @@ impl Endpoint {
     }
 
     /// Tells the server that nobody waits for a request any more (MCP "Cancellation").
-    fn cancel_upstream(self: &Arc<Self>, id: &RequestId, method: &str) {
-        // An `initialize` must not be cancelled.
-        if method == "initialize" {
+    fn cancel_upstream(self: &Arc<Self>, request: &Message, id: &RequestId, method: &str) {
+        // An `initialize` must not be cancelled, and the modern era hears of it by the end of the stream.
+        if method == "initialize" || Era::of_request(request) == Era::Modern {
             return;
         }
         let id: serde_json::Value = serde_json::from_str(id.as_json()).unwrap_or_default();

@@ -50,6 +50,12 @@ pub(super) fn of(message: &Message, tools: &ToolHeaders) -> Result<HeaderMap, Ba
     Ok(headers)
 }
 
+/// The header that a message of the legacy era may have as well: gateways of today route by it.
+pub(super) fn routing(message: &Message) -> HeaderMap {
+    let method = message.method().and_then(plain);
+    method.map(|method| (METHOD, method)).into_iter().collect()
+}
+
 /// The revision that a message says it is made in.
 pub(super) fn version(message: &Message) -> Option<String> {
     let meta = message.param::<&RawValue>("_meta")?;

@@ -162,7 +162,7 @@ impl HttpSse {
             return;
         }
         endpoint
-            .deliver(message, endpoint.sessions.generation())
+            .deliver(message, endpoint.sessions.generation(), None)
             .await;
     }
 

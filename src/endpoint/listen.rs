@@ -15,7 +15,7 @@ use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::session::Session;
 use super::stream::{Backoff, EventStream};
 use super::track::Track;
-use super::{Endpoint, Failure};
+use super::{Endpoint, Event, Failure};
 use crate::auth::Interaction;
 
 /// The task that holds the stream open.
@@ -85,7 +85,7 @@ async fn listen(endpoint: Weak<Endpoint>, session: Session) {
             () = reopen.notified() => End::Passing { brought_something: true },
         };
         match end {
-            End::Final => return,
+            End::Final => return endpoint.tell(Event::Listening(false)).await,
             End::SessionLost => {
                 // A task of its own: the recovery replaces this one by the new session's.
                 let generation = session.generation;
@@ -128,12 +128,12 @@ async fn connect_and_read(
         Ok(response) => response,
         Err(failure) => return end_of(endpoint, &failure, stream.is_some()),
     };
-    let stream = match stream {
-        Some(stream) => {
-            stream.resume(response);
-            stream
-        }
-        None => stream.insert(EventStream::new(response, endpoint.config.max_message)),
+    let stream = if let Some(stream) = stream {
+        stream.resume(response);
+        stream
+    } else {
+        endpoint.tell(Event::Listening(true)).await;
+        stream.insert(EventStream::new(response, endpoint.config.max_message))
     };
     let mut brought_something = false;
     loop {
@@ -141,7 +141,7 @@ async fn connect_and_read(
             Ok(Some(event)) => {
                 brought_something = true;
                 for message in messages(&event.name, &event.data, endpoint) {
-                    endpoint.deliver(message, session.generation).await;
+                    endpoint.deliver(message, session.generation, None).await;
                 }
             }
             Ok(None) => return End::Passing { brought_something },

@@ -12,6 +12,7 @@ mod headers;
 mod http_sse;
 mod listen;
 mod modern;
+mod opening;
 mod recovery;
 mod send;
 mod session;
@@ -19,7 +20,9 @@ mod sse;
 mod stream;
 mod tool_headers;
 mod track;
+mod verdict;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,6 +43,7 @@ use listen::Listener;
 use recovery::Recovery;
 use session::Sessions;
 use tool_headers::ToolHeaders;
+use verdict::Verdict;
 
 /// What the user may choose about the endpoint.
 #[derive(Debug, Clone)]
@@ -53,6 +57,10 @@ pub struct Config {
     pub request_timeout: Option<Duration>,
     /// Which transports to try.
     pub transport: Transport,
+    /// Which era to speak where the app and the server do not agree by themselves.
+    pub protocol: Protocol,
+    /// Where to remember what a server speaks; nowhere if there is none.
+    pub directory: Option<PathBuf>,
     /// The largest message taken from the server, in bytes.
     pub max_message: usize,
     /// Whether cookies are kept.
@@ -76,6 +84,19 @@ pub enum Transport {
     SseOnly,
 }
 
+/// Which era to speak with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// The app's own; the other one, by translation, where the server refuses that.
+    Auto,
+    /// Up to 2025-11-25 (`initialize`).
+    Legacy,
+    /// From 2026-07-28 on.
+    Modern,
+    /// From 2026-07-28 on if the server speaks it, even to an app that does not.
+    PreferModern,
+}
+
 /// Whether the server's cookies are sent back to it, in this process only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cookies {
@@ -94,26 +115,68 @@ pub enum Patience {
     FailFast,
 }
 
-/// A message that the server sent of its own accord, or along with an answer.
+/// What an endpoint has to tell, in the order in which it happened.
 #[derive(Debug)]
 pub struct Inbound {
-    /// The message.
-    pub message: Message,
-    /// The session in which it was sent, to which an answer has to go.
-    pub generation: u64,
+    /// The endpoint's number.
+    pub endpoint: usize,
+    /// What there is to tell.
+    pub event: Event,
+}
+
+/// See [`Inbound`].
+#[derive(Debug)]
+pub enum Event {
+    /// A message that the server sent of its own accord, or along with an answer.
+    Message {
+        /// The message.
+        message: Message,
+        /// The session in which it was sent, to which an answer has to go.
+        generation: u64,
+        /// The request on whose stream it came; `None` for the server's own stream.
+        exchange: Option<RequestId>,
+    },
+    /// The server's own stream is open, or there will be none in this session.
+    Listening(bool),
+    /// The session was lost, and there is another in its place.
+    Reopened,
+    /// What came of a request.
+    Outcome {
+        /// The request's id.
+        id: RequestId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its response.
+    Response(Message),
+    /// It is an `initialize`, and the server speaks the modern era alone. This is what the server
+    /// answered to `server/discover`.
+    ModernOnly(Message),
+    /// It is of the modern era, and the server speaks the legacy era alone: nothing came of it.
+    LegacyOnly,
+    /// It is a subscription that is over without a response: for this reason, as an error.
+    Ended(Message),
 }
 
 /// The remote side. Cheap to share; all methods may run at once.
 #[derive(Debug)]
 pub struct Endpoint {
+    number: usize,
     config: Config,
     /// Absent when the user gave an `Authorization` header: then that is the way in.
-    authorizer: Option<Authorizer>,
+    authorizer: Option<Arc<Authorizer>>,
     client: Mutex<Option<Client>>,
     sessions: Sessions,
     recovery: Recovery,
     /// What the tools that were listed want to see in headers.
     tool_headers: ToolHeaders,
+    /// Which eras the server speaks.
+    verdict: Verdict,
     /// For the ids of requests of our own.
     ids: AtomicU64,
     listener: Listener,
@@ -131,11 +194,14 @@ impl Endpoint {
     #[must_use]
     /// An endpoint that hands what the server sends to `inbound`. Does nothing on the network.
     pub fn new(
+        number: usize,
         config: Config,
-        authorizer: Option<Authorizer>,
+        authorizer: Option<Arc<Authorizer>>,
         inbound: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            number,
+            verdict: Verdict::new(&config.url, config.directory.as_deref()),
             config,
             authorizer,
             client: Mutex::default(),
@@ -176,11 +242,24 @@ impl Endpoint {
         self.ended.send_replace(Some(reason.to_owned()));
     }
 
+    /// The server has left the modern era: whatever was known of it is wrong, and the app has to begin
+    /// anew.
+    pub fn era_over(&self) {
+        self.verdict.is_modern(false);
+        self.end("the server no longer speaks MCP 2026-07-28");
+    }
+
     /// Lets go of connections that a sleeping computer has left half open, and opens the notification
     /// stream again.
     pub fn woke_up(&self) {
         *self.lock_client() = None;
         self.listener.reopen();
+    }
+
+    /// The number that it was given, to tell it from others.
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        self.number
     }
 
     /// The session that is current now.
@@ -195,9 +274,16 @@ impl Endpoint {
         self.listener.stop();
         self.set_http_sse(None);
         let session = self.sessions.close();
-        if session.id.is_some() {
-            let _ = tokio::time::timeout(limit, self.delete(&session)).await;
-        }
+        let _ = tokio::time::timeout(limit, async {
+            if let Some(authorizer) = &self.authorizer {
+                // A refresh token that is being replaced must not be lost.
+                authorizer.settle().await;
+            }
+            if session.id.is_some() {
+                self.delete(&session).await;
+            }
+        })
+        .await;
     }
 
     fn http_sse(&self) -> Option<Arc<HttpSse>> {
@@ -241,15 +327,19 @@ impl Endpoint {
     }
 
     /// Hands a message to the app, as soon as the app reads.
-    async fn deliver(&self, message: Message, generation: u64) {
+    async fn deliver(&self, message: Message, generation: u64, exchange: Option<&RequestId>) {
+        self.tell(Event::Message {
+            message,
+            generation,
+            exchange: exchange.cloned(),
+        })
+        .await;
+    }
+
+    async fn tell(&self, event: Event) {
+        let endpoint = self.number;
         // The channel is closed only when the bridge is gone, and then nobody is left to tell.
-        let _ = self
-            .inbound
-            .send(Inbound {
-                message,
-                generation,
-            })
-            .await;
+        let _ = self.inbound.send(Inbound { endpoint, event }).await;
     }
 
     /// Deals with a response that nobody here waits for.

@@ -36,9 +36,6 @@ impl Endpoint {
         method: &str,
         track: &Track,
     ) -> Result<Message, Failure> {
-        if method == "subscriptions/listen" {
-            return self.subscribe(request, id, track).await;
-        }
         let mut healed = false;
         let mut reissues = 0;
         let mut leg = request.clone();
@@ -70,13 +67,42 @@ impl Endpoint {
     /// Sends a notification of the modern era. The core protocol has none over HTTP; extensions may.
     pub(super) async fn post_modern(self: &Arc<Self>, message: &Message) -> Result<(), Failure> {
         let track = Track::default();
-        let accepted = self.send_modern(message, Repeat::Never, &track).await?;
+        let accepted = self
+            .send_modern(message, Repeat::Never, Interaction::Forbidden, &track)
+            .await?;
         body::drain(accepted.response);
         Ok(())
     }
 
     /// One HTTP exchange for a request.
-    async fn leg(self: &Arc<Self>, leg: &Message, track: &Track) -> Result<Message, Failure> {
+    pub(super) async fn leg(
+        self: &Arc<Self>,
+        leg: &Message,
+        track: &Track,
+    ) -> Result<Message, Failure> {
+        let interaction = match leg.method() {
+            // A probe must not surprise anybody with a browser window.
+            Some("server/discover") => Interaction::Forbidden,
+            _ => Interaction::Allowed,
+        };
+        self.leg_with(leg, track, interaction).await
+    }
+
+    /// The same for a `server/discover` in place of the app's `initialize`, for which people sign in.
+    pub(super) async fn leg_for_app(
+        self: &Arc<Self>,
+        leg: &Message,
+        track: &Track,
+    ) -> Result<Message, Failure> {
+        self.leg_with(leg, track, Interaction::Allowed).await
+    }
+
+    async fn leg_with(
+        self: &Arc<Self>,
+        leg: &Message,
+        track: &Track,
+        interaction: Interaction,
+    ) -> Result<Message, Failure> {
         let (Some(id), Some(method)) = (leg.id(), leg.method()) else {
             unreachable!("only requests are sent as requests");
         };
@@ -85,7 +111,7 @@ impl Endpoint {
         } else {
             Repeat::Never
         };
-        let accepted = self.send_modern(leg, repeat, track).await?;
+        let accepted = self.send_modern(leg, repeat, interaction, track).await?;
         let exchange = Exchange {
             endpoint: self,
             id,
@@ -101,6 +127,7 @@ impl Endpoint {
         self: &Arc<Self>,
         message: &Message,
         repeat: Repeat,
+        interaction: Interaction,
         track: &Track,
     ) -> Result<Accepted, Failure> {
         let headers = headers::of(message, &self.tool_headers)
@@ -110,11 +137,7 @@ impl Endpoint {
             verb: Verb::Post(message.text().clone()),
             headers,
             session: SessionUse::None,
-            interaction: match message.method() {
-                // A probe must not surprise anybody with a browser window.
-                Some("server/discover") => Interaction::Forbidden,
-                _ => Interaction::Allowed,
-            },
+            interaction,
             repeat,
             track,
         };
@@ -158,14 +181,14 @@ impl Endpoint {
     }
 
     /// Keeps a subscription open over dropped connections without the app noticing, until the server
-    /// ends it or there is no hope left.
-    async fn subscribe(
+    /// ends it or there is no hope left. `acknowledged` tells whether there was one at all.
+    pub(super) async fn subscribe(
         self: &Arc<Self>,
         request: &Message,
         id: &RequestId,
         track: &Track,
+        acknowledged: &mut bool,
     ) -> Result<Message, Failure> {
-        let mut acknowledged = false;
         let mut backoff = Backoff::default();
         let mut barren = 0;
         loop {
@@ -178,17 +201,20 @@ impl Endpoint {
                     generation: self.generation(),
                     era: Era::Modern,
                 },
-                acknowledged,
+                acknowledged: *acknowledged,
                 brought_something: false,
             };
-            let end = match self.send_modern(request, Repeat::Safe, track).await {
+            let end = match self
+                .send_modern(request, Repeat::Safe, Interaction::Allowed, track)
+                .await
+            {
                 Ok(accepted) => match subscription.read(accepted).await {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => failure,
                 },
                 Err(failure) => failure,
             };
-            acknowledged = subscription.acknowledged;
+            *acknowledged = subscription.acknowledged;
             if subscription.brought_something {
                 barren = 0;
                 backoff.reset();
@@ -196,7 +222,7 @@ impl Endpoint {
             barren += 1;
             // A subscription that never was is not kept: whoever asked for it has to know.
             let may_come_back = end.may_pass() || matches!(end, Failure::NoResponse(_));
-            if !acknowledged || !may_come_back || barren > MAX_BARREN_LISTENS {
+            if !*acknowledged || !may_come_back || barren > MAX_BARREN_LISTENS {
                 return Err(end);
             }
             tokio::select! {

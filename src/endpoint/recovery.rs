@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
 use super::track::Track;
-use super::{Endpoint, Failure};
+use super::{Endpoint, Event, Failure};
 use crate::message::Message;
 
 /// How long a server may take to open a session again.
@@ -92,6 +92,7 @@ impl Endpoint {
             }
         }
         self.sessions.reopened(session);
+        self.tell(Event::Reopened).await;
         if handshake.initialized.is_some() {
             self.listen();
             self.announce_changes(&handshake).await;
@@ -151,7 +152,8 @@ impl Endpoint {
             if capabilities[list]["listChanged"] == json!(true) {
                 let method = format!("notifications/{list}/list_changed");
                 let message = Message::notification(&method, &json!({}));
-                self.deliver(message, self.sessions.generation()).await;
+                self.deliver(message, self.sessions.generation(), None)
+                    .await;
             }
         }
     }

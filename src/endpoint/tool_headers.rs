@@ -150,7 +150,7 @@ fn collect(
         match keyword.as_str() {
             "properties" => {
                 for (name, schema) in value.as_object().into_iter().flatten() {
-                    let path = path.map(|path| [path, &[name.clone()]].concat());
+                    let path = path.map(|path| [path, std::slice::from_ref(name)].concat());
                     collect(schema, path.as_deref(), found, depth + 1)?;
                 }
             }

@@ -66,7 +66,8 @@ pub(super) fn supported_versions(response: &Message) -> Option<Vec<String>> {
 }
 
 /// Versions are dates, so that one of the future is modern, too.
-pub(super) fn is_modern(version: &str) -> bool {
+#[must_use]
+pub fn is_modern(version: &str) -> bool {
     is_date(version) && version >= MODERN_VERSION
 }
 
@@ -78,8 +79,10 @@ fn is_date(version: &str) -> bool {
         })
 }
 
-/// See [`super::refuse_malformed`].
-pub(super) fn refuse_malformed(request: &Message) -> Option<Message> {
+/// The refusal of a modern request that lacks what each one must carry, whichever server it is for
+/// (specification, "`_meta`"); `None` if all is there.
+#[must_use]
+pub fn refuse_malformed(request: &Message) -> Option<Message> {
     let id = request.id()?;
     let meta = request.param::<Object>("_meta").unwrap_or_default();
     let missing = if meta.read::<String>(PROTOCOL_VERSION).is_none() {
@@ -151,4 +154,128 @@ pub(super) fn severity(level: &str) -> Option<usize> {
 /// itself.
 pub(super) fn anonymous() -> serde_json::Value {
     json!({ "name": "unknown", "version": "unknown" })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn message(text: &str) -> Message {
+        Message::parse(&Bytes::copy_from_slice(text.as_bytes())).expect(text)
+    }
+
+    /// X-83, E-2, E-4, E-7, E-8
+    #[test]
+    fn a_discovery_tells_the_era() {
+        let versions = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        for (supported, expected) in [
+            (r#"["2026-07-28"]"#, Discovery::Modern),
+            (
+                r#"["2025-11-25","2027-01-01","2026-07-28"]"#,
+                Discovery::Modern,
+            ),
+            (
+                r#"["2025-11-25","2027-01-01"]"#,
+                Discovery::OtherModern(versions(&["2025-11-25", "2027-01-01"])),
+            ),
+            (
+                r#"["2025-06-18","2025-11-25"]"#,
+                Discovery::LegacyOnly(versions(&["2025-06-18", "2025-11-25"])),
+            ),
+            (
+                r#"["latest"]"#,
+                Discovery::LegacyOnly(versions(&["latest"])),
+            ),
+            ("[]", Discovery::NotModern),
+            ("[7]", Discovery::NotModern),
+            (r#""2026-07-28""#, Discovery::NotModern),
+            ("null", Discovery::NotModern),
+        ] {
+            for response in [
+                format!(r#""result":{{"supportedVersions":{supported}}}"#),
+                format!(
+                    r#""error":{{"code":-32022,"message":"","data":{{"supported":{supported}}}}}"#
+                ),
+                format!(
+                    r#""error":{{"code":-32004,"message":"","data":{{"supported":{supported}}}}}"#
+                ),
+            ] {
+                let response = format!(r#"{{"jsonrpc":"2.0","id":1,{response}}}"#);
+                assert_eq!(Discovery::of(&message(&response)), expected, "{response}");
+            }
+        }
+    }
+
+    /// E-3
+    #[test]
+    fn other_errors_and_results_are_not_modern() {
+        for response in [
+            r#""error":{"code":-32601,"message":"Method not found"}"#,
+            r#""error":{"code":-32022,"message":"no list"}"#,
+            r#""error":{"code":-32000,"message":"","data":{"supported":["2026-07-28"]}}"#,
+            r#""result":{}"#,
+            r#""result":[]"#,
+        ] {
+            let response = format!(r#"{{"jsonrpc":"2.0","id":1,{response}}}"#);
+            let discovery = Discovery::of(&message(&response));
+            assert_eq!(discovery, Discovery::NotModern, "{response}");
+        }
+    }
+
+    /// E-8
+    #[test]
+    fn versions_are_compared_as_dates() {
+        for version in ["2026-07-28", "2026-07-29", "2030-01-01"] {
+            assert!(is_modern(version), "{version}");
+        }
+        for version in [
+            "2026-07-27",
+            "2025-11-25",
+            "1900-01-01",
+            "9",
+            "2027",
+            "next-version",
+        ] {
+            assert!(!is_modern(version), "{version}");
+        }
+    }
+
+    /// ST-36, X-15
+    #[test]
+    fn a_request_that_does_not_say_who_asks_is_refused() {
+        for (meta, is_refused) in [
+            (
+                format!(r#"{{"{PROTOCOL_VERSION}":"2026-07-28","{CLIENT_CAPABILITIES}":{{}}}}"#),
+                false,
+            ),
+            (
+                format!(r#"{{"{PROTOCOL_VERSION}":"1900-01-01","{CLIENT_CAPABILITIES}":{{}}}}"#),
+                false,
+            ),
+            (
+                format!(r#"{{"{PROTOCOL_VERSION}":7,"{CLIENT_CAPABILITIES}":{{}}}}"#),
+                true,
+            ),
+            (
+                format!(r#"{{"{PROTOCOL_VERSION}":"2026-07-28","{CLIENT_CAPABILITIES}":[]}}"#),
+                true,
+            ),
+            (format!(r#"{{"{PROTOCOL_VERSION}":"2026-07-28"}}"#), true),
+            ("7".to_owned(), true),
+        ] {
+            let request =
+                format!(r#"{{"jsonrpc":"2.0","id":"x","method":"m","params":{{"_meta":{meta}}}}}"#);
+            let refusal = refuse_malformed(&message(&request));
+            let code = refusal
+                .and_then(|refusal| refusal.error_text())
+                .map(|(code, _)| code);
+            assert_eq!(
+                code,
+                is_refused.then_some(i64::from(INVALID_PARAMS)),
+                "{meta}"
+            );
+        }
+    }
 }

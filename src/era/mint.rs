@@ -30,6 +30,11 @@ impl Mint {
         RequestId::from_string(&self.text())
     }
 
+    /// A string that nobody can guess.
+    pub(super) fn secret(&mut self) -> String {
+        format!("{}-{:016x}", self.text(), random())
+    }
+
     pub(super) fn timer(&mut self) -> Timer {
         self.next += 1;
         Timer(self.next)

@@ -16,21 +16,26 @@
 //! - [`upgrade`], [`downgrade`]: the two directions. The table of what is special stands at the top of
 //!   each, in one match; what is not named there is forwarded.
 //! - `envelope`: who asks, as a modern request carries it, and reading what a server discovered.
+//! - `filter`: what a subscription is about.
 //! - `object`: JSON objects whose values stay text, so that a translation changes just what it names.
+//! - `outbox`: the actions of one step, with ids and timers of our own.
 
 pub mod downgrade;
 mod envelope;
+mod filter;
 mod mint;
 mod object;
 mod outbox;
+#[cfg(test)]
+mod random_walk;
 #[cfg(test)]
 mod transcripts;
 pub mod upgrade;
 
 use std::time::Duration;
 
-pub use downgrade::Downgrade;
-pub use envelope::{Discovery, MODERN_VERSION};
+pub use downgrade::{Client, Downgrade, Standalone};
+pub use envelope::{Discovery, MODERN_VERSION, is_modern, refuse_malformed};
 pub use upgrade::Upgrade;
 
 use crate::message::{Message, RequestId};
@@ -66,13 +71,6 @@ impl Era {
             Self::Legacy
         }
     }
-}
-
-/// Why a modern request cannot be served by anyone: it lacks what each one must carry (specification,
-/// "`_meta`"). The response for the app, or `None` if all is there.
-#[must_use]
-pub fn refuse_malformed(request: &Message) -> Option<Message> {
-    envelope::refuse_malformed(request)
 }
 
 /// What is to be done next, in this order.
@@ -113,4 +111,161 @@ pub enum OpenError {
     /// The server speaks modern versions, but none that the bridge does.
     #[error("the server speaks {}, and the bridge {MODERN_VERSION}", .0.join(", "))]
     NoCommonVersion(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn message(text: &str) -> Message {
+        Message::parse(&Bytes::copy_from_slice(text.as_bytes())).expect(text)
+    }
+
+    /// ST-30, E-8, X-15
+    #[test]
+    fn the_era_of_a_request_shows_in_its_meta() {
+        let version = "io.modelcontextprotocol/protocolVersion";
+        for (rest, era) in [
+            (
+                format!(r#""method":"m","params":{{"_meta":{{"{version}":"2026-07-28"}}}}"#),
+                Era::Modern,
+            ),
+            (
+                format!(r#""method":"m","params":{{"_meta":{{"{version}":"1900-01-01"}}}}"#),
+                Era::Modern,
+            ),
+            (
+                format!(r#""method":"m","params":{{"_meta":{{"{version}":7}}}}"#),
+                Era::Modern,
+            ),
+            (r#""method":"server/discover""#.to_owned(), Era::Modern),
+            (
+                r#""method":"initialize","params":{"protocolVersion":"2025-11-25"}"#.to_owned(),
+                Era::Legacy,
+            ),
+            (
+                r#""method":"m","params":{"_meta":{"progressToken":1}}"#.to_owned(),
+                Era::Legacy,
+            ),
+            (
+                r#""method":"m","params":{"_meta":7}"#.to_owned(),
+                Era::Legacy,
+            ),
+            (r#""method":"m""#.to_owned(), Era::Legacy),
+        ] {
+            let request = format!(r#"{{"jsonrpc":"2.0","id":1,{rest}}}"#);
+            assert_eq!(Era::of_request(&message(&request)), era, "{rest}");
+        }
+    }
+
+    fn opened() -> Upgrade {
+        let initialize = message(
+            r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}"#,
+        );
+        let discover = message(
+            r#"{"jsonrpc":"2.0","id":0,"result":{"supportedVersions":["2026-07-28"],"capabilities":{}}}"#,
+        );
+        Upgrade::open(&initialize, &discover, "host")
+            .expect("a modern server")
+            .0
+    }
+
+    /// X-83, E-2
+    #[test]
+    fn a_server_without_a_common_version_is_not_translated_for() {
+        let initialize = message(r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#);
+        for (answer, expected) in [
+            (r#""result":{"supportedVersions":[]}"#, OpenError::NotModern),
+            (r#""result":{}"#, OpenError::NotModern),
+            (
+                r#""error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}"#,
+                OpenError::NotModern,
+            ),
+            (
+                r#""result":{"supportedVersions":["2025-11-25"]}"#,
+                OpenError::LegacyOnly(vec!["2025-11-25".to_owned()]),
+            ),
+            (
+                r#""error":{"code":-32022,"message":"","data":{"supported":["2027-01-01"]}}"#,
+                OpenError::NoCommonVersion(vec!["2027-01-01".to_owned()]),
+            ),
+        ] {
+            let discover = message(&format!(r#"{{"jsonrpc":"2.0","id":1,{answer}}}"#));
+            let error = Upgrade::open(&initialize, &discover, "host").map(|_| ());
+            assert_eq!(error, Err(expected), "{answer}");
+        }
+        let error = OpenError::NoCommonVersion(vec!["2027-01-01".to_owned()]).to_string();
+        assert!(
+            error.contains("2027-01-01") && error.contains("2026-07-28"),
+            "{error}"
+        );
+    }
+
+    fn text(actions: &[Action]) -> String {
+        match actions {
+            [Action::ToApp(message) | Action::Request(message)] => {
+                String::from_utf8_lossy(message.text()).into_owned()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Numbers, order and spelling of what no rule is about.
+    #[test]
+    fn what_is_not_translated_keeps_its_text() {
+        let inside = r#"{"z":12345678901234567890123,"a":1.0,"e":1e400,"s":"\ud800","u":"\u0061"}"#;
+        let mut upgrade = opened();
+        let request = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t","arguments":{inside}}}}}"#
+        );
+        let sent = text(&upgrade.take_from_app(&message(&request)));
+        assert!(sent.contains(&format!(r#""arguments":{inside}"#)), "{sent}");
+        let response = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","content":[{inside}]}}}}"#
+        );
+        let answer = text(&upgrade.take_from_server(&message(&response), None));
+        assert!(
+            answer.contains(&format!(r#""content":[{inside}]"#)),
+            "{answer}"
+        );
+    }
+
+    /// X-91
+    #[test]
+    fn a_large_request_state_comes_back_as_it_was_spelled() {
+        let state = format!(r#""{}\u00e9\ud83d\"\/ü""#, "x".repeat(1_000_000));
+        let mut upgrade = opened();
+        let request = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
+        upgrade.take_from_app(&message(request));
+        let response = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","requestState":{state}}}}}"#
+        );
+        let actions = upgrade.take_from_server(&message(&response), None);
+        let [Action::After(..), Action::After(_, pause)] = actions[..] else {
+            panic!("{actions:?}");
+        };
+        let retry = text(&upgrade.take_timer(pause));
+        assert!(retry.contains(&format!(r#""requestState":{state}"#)));
+    }
+
+    /// A name that is no text: no member of that name can be told from another.
+    #[test]
+    fn what_cannot_be_read_is_answered_all_the_same() {
+        let mut upgrade = opened();
+        let request = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"\ud800":1}}"#;
+        let refusal = text(&upgrade.take_from_app(&message(request)));
+        assert!(
+            refusal.contains(r#""id":1,"error":{"code":-32602"#),
+            "{refusal}"
+        );
+        upgrade.take_from_app(&message(r#"{"jsonrpc":"2.0","id":2,"method":"m"}"#));
+        let response = r#"{"jsonrpc":"2.0","id":2,"result":{"\ud800":1}}"#;
+        let refusal = text(&upgrade.take_from_server(&message(response), None));
+        assert!(
+            refusal.contains(r#""id":2,"error":{"code":-32603"#),
+            "{refusal}"
+        );
+    }
 }

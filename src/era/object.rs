@@ -49,6 +49,15 @@ impl Object {
         RequestId::from_json(self.get(name)?.get())
     }
 
+    /// Whether there is a capability at `path`: an object, or `true`.
+    pub(super) fn declares(&self, path: &[&str]) -> bool {
+        match path {
+            [] => true,
+            [name] => self.object(name).is_some() || self.read(name) == Some(true),
+            [name, rest @ ..] => self.object(name).is_some_and(|inner| inner.declares(rest)),
+        }
+    }
+
     /// Gives the member `name` this value, in its old place if it had one.
     pub(super) fn set(&mut self, name: &str, value: &impl Serialize) {
         if let Ok(value) = to_raw_value(value) {

@@ -33,18 +33,18 @@ impl Outbox {
         self.actions.push(action);
     }
 
-    pub(super) fn to_app(&mut self, message: Message) {
+    pub(super) fn tell_app(&mut self, message: Message) {
         self.push(Action::ToApp(message));
     }
 
     /// Answers a request of the app.
     pub(super) fn reply(&mut self, id: &RequestId, result: &Object) {
-        self.to_app(Message::result(id, &result.to_json()));
+        self.tell_app(Message::result(id, &result.to_json()));
     }
 
     /// Answers a request of the app with an error of the protocol.
     pub(super) fn refuse(&mut self, id: &RequestId, code: i32, text: &str) {
-        self.to_app(Message::error(Some(id), code, text, None));
+        self.tell_app(Message::error(Some(id), code, text, None));
     }
 
     /// Answers a request of the app with an error of ours, which says so in `data.source`: the codes
@@ -52,7 +52,7 @@ impl Outbox {
     pub(super) fn fail(&mut self, id: &RequestId, kind: &str, text: &str) {
         let data = json!({ "source": "mcp-bridge", "kind": kind });
         let error = Message::error(Some(id), INTERNAL_ERROR, text, Some(&data));
-        self.to_app(error);
+        self.tell_app(error);
     }
 
     /// Answers a request of the app with the error object of another response.
@@ -61,7 +61,7 @@ impl Outbox {
         response.set("jsonrpc", &"2.0");
         response.set_json("id", id.as_json());
         response.set("error", &error);
-        self.to_app(response.into_message());
+        self.tell_app(response.into_message());
     }
 
     /// Sends a request to the server.

@@ -40,7 +40,7 @@ fn run_all(direction: &str, pair: impl Fn() -> Pair) {
         let text = std::fs::read_to_string(&file).expect("a transcript");
         if let Err(difference) = Run::new(pair()).play(&text) {
             let name = file.file_name().unwrap_or_default().display().to_string();
-            wrong.push_str(&format!("\n{direction}/{name}:{difference}\n"));
+            wrong.extend(["\n", direction, "/", &name, ":", &difference, "\n"]);
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -107,8 +107,11 @@ impl Run {
                 Ok(())
             }
             "opened" => self.opened(&self.json(rest)?),
-            "app>" => self.from_app(&self.message(rest)?),
-            "server<" => self.from_server(&self.message(rest)?, None),
+            "app>" => {
+                self.take_from_app(&self.message(rest)?);
+                Ok(())
+            }
+            "server<" => self.take_from_server(&self.message(rest)?, None),
             "timer" => {
                 let timer = *self.timers.get(rest).ok_or("no such timer was asked for")?;
                 self.actions = match &mut self.pair {
@@ -133,7 +136,7 @@ impl Run {
                     .strip_prefix("server[")
                     .and_then(|word| word.strip_suffix("]<"));
                 let stream = self.json(stream.ok_or("no such word")?)?;
-                self.from_server(&self.message(rest)?, Some(&id(&stream)?))
+                self.take_from_server(&self.message(rest)?, Some(&id(&stream)?))
             }
         }
     }
@@ -178,7 +181,7 @@ impl Run {
         Ok(())
     }
 
-    fn from_app(&mut self, message: &Message) -> Result<(), String> {
+    fn take_from_app(&mut self, message: &Message) {
         self.actions = match &mut self.pair {
             Pair::Upgrade(Some(upgrade)) => upgrade.take_from_app(message),
             Pair::Downgrade(Some(downgrade)) => downgrade.take_from_app(message),
@@ -193,10 +196,13 @@ impl Run {
                 vec![Action::Request(Client::of(message).initialize_request(&id))]
             }
         };
-        Ok(())
     }
 
-    fn from_server(&mut self, message: &Message, stream: Option<&RequestId>) -> Result<(), String> {
+    fn take_from_server(
+        &mut self,
+        message: &Message,
+        stream: Option<&RequestId>,
+    ) -> Result<(), String> {
         self.actions = match &mut self.pair {
             Pair::Upgrade(Some(upgrade)) => upgrade.take_from_server(message, stream),
             Pair::Downgrade(Some(downgrade)) => downgrade.take_from_server(message, stream),

@@ -5,7 +5,7 @@ use serde_json::json;
 use tempfile::tempdir;
 use url::Url;
 
-use crate::support_auth::{App, Browser, Provider, config, soon};
+use crate::support_auth::{App, Browser, Provider, TokenReply, config, soon};
 
 fn with(url: &Url, name: &str, value: Option<&str>) -> Url {
     let mut changed = url.clone();
@@ -213,4 +213,99 @@ async fn a_sign_in_survives_the_request_that_started_it() {
         StatusCode::OK
     );
     assert_eq!(provider.seen("/authorize").len(), 1);
+}
+
+/// idle connections, endless headers and a crowd keep nobody out.
+#[tokio::test]
+async fn slow_large_and_many_connections_do_not_keep_the_browser_out() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let callback = Browser::default().approve(app.sign_in_page().await).await;
+    let port = callback.port().unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..500 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let _ = stream
+            .write_all(b"GET /oauth/callback HTTP/1.1\r\nX: ")
+            .await;
+        crowd.push(stream);
+    }
+    let mut endless = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let _ = endless
+        .write_all(b"GET /oauth/callback HTTP/1.1\r\nX: ")
+        .await;
+    let _ = endless.write_all(&vec![b'a'; 100_000]).await;
+    let mut answer = Vec::new();
+    let _ = soon(
+        "the end of a too long request",
+        endless.read_to_end(&mut answer),
+    )
+    .await;
+    assert!(answer.len() < 1000, "it is cut off, with or without a word");
+
+    let (status, page) = Browser::default().visit(callback).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("You are signed in"));
+    assert_eq!(
+        soon("the call", call).await.unwrap().unwrap(),
+        StatusCode::OK
+    );
+    drop(crowd);
+}
+
+/// a second answer with the same state finds the work done.
+#[tokio::test]
+async fn a_code_is_redeemed_once_whatever_the_browser_does() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let callback = Browser::default().approve(app.sign_in_page().await).await;
+    let visits = [(); 5].map(|()| {
+        let callback = callback.clone();
+        tokio::spawn(async move {
+            let response = Client::new().get(callback).send().await.ok()?;
+            Some((response.status(), response.text().await.ok()?))
+        })
+    });
+    let mut signed_in = 0;
+    for visit in visits {
+        if let Some((status, page)) = visit.await.unwrap() {
+            assert_eq!(status, StatusCode::OK);
+            signed_in += usize::from(page.contains("You are signed in"));
+        }
+    }
+    assert_eq!(signed_in, 1);
+    assert_eq!(
+        soon("the call", call).await.unwrap().unwrap(),
+        StatusCode::OK
+    );
+    assert_eq!(provider.seen("/token").len(), 1);
+}
+
+/// a code that somebody else has used up leads to another one in the same tab, once.
+#[tokio::test]
+async fn a_used_up_code_is_replaced_in_the_same_tab() {
+    let provider = Provider::start().await;
+    provider.behave(|it| it.token_replies = vec![TokenReply::error(400, "invalid_grant")]);
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    let asked = provider.seen("/authorize");
+    assert_eq!(asked.len(), 2);
+    assert_ne!(asked[0].query["state"], asked[1].query["state"]);
+
+    let provider = Provider::start().await;
+    provider.behave(|it| it.token_outage = Some(TokenReply::error(400, "invalid_grant")));
+    let app = App::new(&provider, config(tempdir().unwrap().path()));
+    assert_eq!(
+        app.call_with_browser().await.unwrap_err().kind(),
+        "auth_failed"
+    );
+    assert_eq!(provider.seen("/authorize").len(), 2);
 }

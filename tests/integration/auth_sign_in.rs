@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support_auth::{App, Browser, Challenge, Provider, config, soon};
+use crate::support_auth::{App, Browser, Challenge, Provider, config, free_port, soon};
 
 /// A-1, A-3, A-9, A-24, A-30, A-36, A-60
 #[tokio::test]
@@ -232,11 +232,7 @@ async fn a_pre_registered_client_signs_in_and_its_secret_is_not_stored() {
         credential: ClientCredential::Secret(secret.to_owned().into()),
         method: None,
     });
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let free = free_port();
     config.callback.port = Some(free);
     let redirect_uri = format!("http://localhost:{free}/oauth/callback");
     provider.register("by hand", Some(secret), &redirect_uri);
@@ -366,5 +362,120 @@ async fn a_server_that_moves_to_another_authorization_server_gets_a_new_client_a
     {
         let text = format!("{seen:?}");
         assert!(!text.contains("refresh-MARKER"), "{text}");
+    }
+}
+
+/// A-82, A-84, X-111: documents that are no documents.
+#[tokio::test]
+async fn metadata_that_is_none_is_passed_over_or_told() {
+    let named = "/.well-known/oauth-protected-resource/mcp";
+    let server = "/.well-known/oauth-authorization-server";
+    let large = format!(r#"{{"padding":"{}"}}"#, "x".repeat(5 << 20));
+    let cases = [
+        (named, 200, "<html>", "auth_failed"),
+        (named, 200, "", "auth_failed"),
+        (named, 403, "", "auth_failed"),
+        (named, 200, "[]", "auth_failed"),
+        (named, 200, large.as_str(), "auth_failed"),
+        (named, 503, "", "auth_unavailable"),
+        (server, 200, "<html>", "auth_failed"),
+        (server, 200, large.as_str(), "auth_failed"),
+    ];
+    for (path, status, text, kind) in cases {
+        let provider = Provider::start().await;
+        let answer = (status, text.to_owned());
+        provider.behave(|it| drop(it.broken_paths.insert(path.into(), answer)));
+        let directory = tempdir().unwrap();
+        let error = App::new(&provider, config(directory.path()))
+            .call()
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), kind, "{path} {status} {error}");
+        assert!(provider.seen("/register").is_empty());
+    }
+}
+
+/// A-5
+#[tokio::test]
+async fn metadata_that_is_named_but_not_there_is_looked_for_at_the_well_known_places() {
+    let provider = Provider::start().await;
+    provider.behave(|it| {
+        it.named_metadata = Some("/gone".into());
+    });
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    assert_eq!(
+        provider.paths()[..2],
+        ["/gone", "/.well-known/oauth-protected-resource/mcp"]
+    );
+}
+
+/// A-82
+#[tokio::test]
+async fn metadata_behind_redirects_is_found_on_the_same_origin_only() {
+    let other = Provider::start().await;
+    for (target, expected) in [("/moved", true), (other.origin().as_str(), false)] {
+        let provider = Provider::start().await;
+        provider.behave(|it| {
+            it.redirects.insert("/named".into(), target.into());
+            let moved = "/.well-known/oauth-protected-resource/mcp";
+            it.redirects.insert("/moved".into(), moved.into());
+            it.named_metadata = Some("/named".into());
+        });
+        let directory = tempdir().unwrap();
+        let app = App::new(&provider, config(directory.path()));
+        if expected {
+            assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+        } else {
+            assert_eq!(app.call().await.unwrap_err().kind(), "auth_failed");
+        }
+    }
+    assert!(other.paths().is_empty());
+}
+
+/// A-80, X-115
+#[tokio::test]
+async fn endpoints_must_be_https_or_on_this_machine() {
+    for endpoint in [
+        "authorization_endpoint",
+        "token_endpoint",
+        "registration_endpoint",
+    ] {
+        let provider = Provider::start().await;
+        let metadata = json!({ endpoint: "http://as.example/x" });
+        provider.behave(|it| it.server_metadata = metadata);
+        let directory = tempdir().unwrap();
+        let app = App::new(&provider, config(directory.path()));
+        let error = if endpoint == "token_endpoint" {
+            app.call_with_browser().await.unwrap_err()
+        } else {
+            app.call().await.unwrap_err()
+        };
+        assert!(
+            matches!(error, AuthError::UnsafeUrl { .. }),
+            "{endpoint}: {error}"
+        );
+    }
+}
+
+/// A-12
+#[tokio::test]
+async fn discovery_carries_no_token() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    app.call_with_browser().await.unwrap();
+    provider.revoke_all();
+    app.call_with_browser().await.unwrap();
+    for path in provider
+        .paths()
+        .iter()
+        .filter(|path| path.starts_with("/.well-known"))
+    {
+        for seen in provider.seen(path) {
+            assert!(!seen.headers.contains_key("authorization"));
+            assert_eq!(seen.headers["accept"], "application/json");
+        }
     }
 }

@@ -23,8 +23,15 @@ mod support;
 mod support_auth;
 
 mod answers;
+mod auth_browser;
 mod auth_callback;
+mod auth_grants;
+mod auth_many;
+mod auth_processes;
+mod auth_registration;
+mod auth_scopes;
 mod auth_sign_in;
+mod auth_store;
 mod auth_tokens;
 mod command_line;
 mod concurrency;

@@ -23,7 +23,7 @@ pub(super) struct Call {
     /// The task that the server made of it.
     pub(super) task: Option<Task>,
     /// Whether it was sent again after the server refused a version that it says it speaks.
-    version_retried: bool,
+    pub(super) version_retried: bool,
     pub(super) stage: Stage,
 }
 
@@ -43,8 +43,8 @@ pub(super) enum Stage {
 /// What is sent to the server for a call.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// The call itself, with these params.
-    Call(Object),
+    /// The call itself, with what the last round brought.
+    Call(input::Brought),
     /// `tasks/get` for its task.
     Poll,
     /// `tasks/update` for its task, with these `inputResponses`.
@@ -80,10 +80,10 @@ impl Upgrade {
             Step::Poll => "tasks/get",
             Step::Update(_) => "tasks/update",
         };
-        let params = match (&step, &call.task) {
-            (Step::Call(params), _) => params.clone(),
-            (Step::Poll, task) => self.task_params(task.as_ref(), None),
-            (Step::Update(answers), task) => self.task_params(task.as_ref(), Some(answers)),
+        let params = match &step {
+            Step::Call(brought) => brought.params(&call.params),
+            Step::Poll => self.task_params(call.task.as_ref(), None),
+            Step::Update(answers) => self.task_params(call.task.as_ref(), Some(answers)),
         };
         self.outbox.request(&leg, method, &params);
         self.legs.insert(leg.clone(), call.id.clone());
@@ -113,6 +113,7 @@ impl Upgrade {
                 return;
             }
             Stage::Asking(round) if round.limit == timer => "nobody answered the server's question",
+            _ if is_deadline && call.task.is_some() => "the task did not come to an end",
             _ if is_deadline => "the server's questions did not come to an end",
             _ => return,
         };
@@ -121,7 +122,7 @@ impl Upgrade {
         };
         self.abandon(&call);
         if is_deadline {
-            self.outbox.fail(&call.id, "input", text);
+            self.outbox.fail(&call.id, "time-limit", text);
         } else {
             self.end_unanswered(&call, text);
         }
@@ -139,7 +140,7 @@ impl Upgrade {
                 for question in &round.waiting {
                     self.questions.remove(&question.id);
                     let withdrawal = question.withdrawal();
-                    self.outbox.to_app(withdrawal);
+                    self.outbox.tell_app(withdrawal);
                 }
             }
         }
@@ -169,41 +170,33 @@ impl Upgrade {
     }
 
     /// The errors of a modern server that a legacy app would not understand.
-    pub(super) fn end_with_error(&mut self, call: Call, response: &Message, error: &str) {
+    pub(super) fn end_with_error(&mut self, call: &Call, response: &Message, error: &str) {
         let (code, text) = response.error_text().unwrap_or_default();
         match code {
             -32020 => {
-                self.forget(&call);
+                self.forget(call);
                 let text = format!("the server does not accept the request's headers: {text}");
                 self.outbox.fail(&call.id, "header-mismatch", &text);
             }
             -32021 => {
                 let required = required_capabilities(error);
                 self.end_unanswerable(
-                    &call,
+                    call,
                     INVALID_PARAMS,
                     &format!("{text} (the server needs an app that can: {required})"),
                 );
             }
             -32022 | -32004 => match Discovery::of(response) {
-                Discovery::Modern if !call.version_retried => {
-                    let step = Step::Call(call.params.clone());
-                    let call = Call {
-                        version_retried: true,
-                        ..call
-                    };
-                    self.send(call, step, None);
+                Discovery::Modern | Discovery::OtherModern(_) => {
+                    self.end_with_versions(call, response);
                 }
                 Discovery::LegacyOnly(_) => {
-                    self.end_with_versions(&call, response);
+                    self.end_with_versions(call, response);
                     self.outbox.push(Action::EraOver);
                 }
-                Discovery::Modern | Discovery::OtherModern(_) => {
-                    self.end_with_versions(&call, response);
-                }
-                Discovery::NotModern => self.end_as_it_is(&call, error),
+                Discovery::NotModern => self.end_as_it_is(call, error),
             },
-            _ => self.end_as_it_is(&call, error),
+            _ => self.end_as_it_is(call, error),
         }
     }
 

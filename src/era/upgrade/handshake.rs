@@ -7,6 +7,7 @@ use crate::era::envelope::{
     self, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN_VERSION, PROTOCOL_VERSION,
     SERVER_INFO, TASKS_EXTENSION,
 };
+use crate::era::filter::Filter;
 use crate::era::object::Object;
 use crate::message::Message;
 
@@ -55,13 +56,9 @@ impl App {
         }
     }
 
-    /// Whether the app declared the capability at `path`, as an object.
+    /// Whether the app declared the capability at `path`.
     pub(super) fn declares(&self, path: &[&str]) -> bool {
-        let mut at = Some(self.capabilities.clone());
-        for name in path {
-            at = at.and_then(|object| object.object(name));
-        }
-        at.is_some()
+        self.capabilities.declares(path)
     }
 
     /// Whether the server may answer with a task.
@@ -97,12 +94,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Whether the server declared `capability`, and with it the flag `name` if one is given.
-    pub(super) fn declares(&self, capability: &str, flag: Option<&str>) -> bool {
-        let Some(declared) = self.capabilities.object(capability) else {
-            return false;
-        };
-        flag.is_none_or(|flag| declared.read(flag) == Some(true))
+    /// The changes that the server says it tells of.
+    pub(super) fn tells_of(&self) -> Filter {
+        Filter::declared(&self.capabilities)
+    }
+
+    /// Whether the server declared the capability at `path`.
+    pub(super) fn declares(&self, path: &[&str]) -> bool {
+        self.capabilities.declares(path)
     }
 }
 

@@ -50,6 +50,27 @@ pub(super) struct Round {
     state: Option<Box<RawValue>>,
 }
 
+/// What a round of questions brought, for the retry alone that follows it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Brought {
+    answers: Option<Object>,
+    state: Option<Box<RawValue>>,
+}
+
+impl Brought {
+    /// The params of the call with it (specification, "Client Requirements").
+    pub(super) fn params(&self, call: &Object) -> Object {
+        let mut params = call.clone();
+        if let Some(answers) = &self.answers {
+            params.set("inputResponses", answers);
+        }
+        if let Some(state) = &self.state {
+            params.set("requestState", state);
+        }
+        params
+    }
+}
+
 /// A question that the app has been asked.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -124,8 +145,8 @@ impl Upgrade {
             return;
         };
         let wait = FIRST_PAUSE * 2_u32.pow(call.rounds - 1);
-        let params = retry_params(&call, None, state.as_deref());
-        self.pause(call, Step::Call(params), wait);
+        let answers = None;
+        self.pause(call, Step::Call(Brought { answers, state }), wait);
     }
 
     /// Asks the app all questions of a round, or none of them.
@@ -156,7 +177,7 @@ impl Upgrade {
         for request in requests {
             let id = self.outbox.mint.id();
             let question = question(&self.app, &id, &request);
-            self.outbox.to_app(question);
+            self.outbox.tell_app(question);
             self.questions.insert(id.clone(), call.id.clone());
             waiting.push(Question {
                 id,
@@ -216,7 +237,8 @@ impl Upgrade {
         let step = if call.task.is_some() {
             Step::Update(answers)
         } else {
-            Step::Call(retry_params(&call, Some(&answers), state.as_deref()))
+            let answers = Some(answers);
+            Step::Call(Brought { answers, state })
         };
         self.send(call, step, None);
     }
@@ -235,21 +257,6 @@ impl Upgrade {
         self.abandon(call);
         self.outbox.fail(&call.id, "input", text);
     }
-}
-
-/// The params of the call once more, with what this round brought (specification, "Client
-/// Requirements").
-fn retry_params(call: &Call, answers: Option<&Object>, state: Option<&RawValue>) -> Object {
-    let mut params = call.params.clone();
-    params.remove("inputResponses");
-    params.remove("requestState");
-    if let Some(answers) = answers {
-        params.set("inputResponses", answers);
-    }
-    if let Some(state) = state {
-        params.set("requestState", &state);
-    }
-    params
 }
 
 /// Whether the app said that it can be asked this.

@@ -1,12 +1,12 @@
 //! What a legacy app hears of by itself, and a modern server tells on a stream that is asked for (MCP
 //! 2026-07-28, "Subscriptions").
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::handshake::{App, Server};
 use super::without_modern_meta;
 use crate::era::envelope::SUBSCRIPTION_ID;
+use crate::era::filter::{Filter, LISTS, RESOURCE_UPDATED};
 use crate::era::object::Object;
 use crate::era::outbox::Outbox;
 use crate::era::{Action, INVALID_PARAMS, Timer};
@@ -22,27 +22,6 @@ const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(30);
 /// comes through.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(5 * 60)];
 
-/// The lists that may change: the capability, the member of the filter, the notification.
-const LISTS: [(&str, &str, &str); 3] = [
-    (
-        "tools",
-        "toolsListChanged",
-        "notifications/tools/list_changed",
-    ),
-    (
-        "prompts",
-        "promptsListChanged",
-        "notifications/prompts/list_changed",
-    ),
-    (
-        "resources",
-        "resourcesListChanged",
-        "notifications/resources/list_changed",
-    ),
-];
-
-const RESOURCE_UPDATED: &str = "notifications/resources/updated";
-
 /// The streams for one app: one that is heard, and at times another that is to take its place.
 #[derive(Debug)]
 pub(super) struct Listen {
@@ -57,14 +36,6 @@ pub(super) struct Listen {
     ends: u32,
     /// Whether something may have been missed since the last stream.
     gap: bool,
-}
-
-/// What is listened to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Filter {
-    /// Members of [`LISTS`], by their names in the filter.
-    lists: BTreeSet<&'static str>,
-    uris: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -87,55 +58,11 @@ struct Subscriber {
     uri: String,
 }
 
-impl Filter {
-    fn read(params: &Object) -> Self {
-        let filter = params.object("notifications").unwrap_or_default();
-        let uris: Option<Vec<String>> = filter.read("resourceSubscriptions");
-        let names = LISTS.into_iter().map(|(_, name, _)| name);
-        Self {
-            lists: names
-                .filter(|name| filter.read(name) == Some(true))
-                .collect(),
-            uris: uris.into_iter().flatten().collect(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.uris.is_empty()
-    }
-
-    fn to_object(&self) -> Object {
-        let mut filter = Object::default();
-        for list in &self.lists {
-            filter.set(list, &true);
-        }
-        if !self.uris.is_empty() {
-            filter.set("resourceSubscriptions", &self.uris);
-        }
-        filter
-    }
-
-    /// A URI that is subscribed to may stand for resources below it.
-    fn covers(&self, method: &str) -> bool {
-        if method == RESOURCE_UPDATED {
-            return !self.uris.is_empty();
-        }
-        let list = LISTS.into_iter().find(|(_, _, event)| *event == method);
-        list.is_some_and(|(_, name, _)| self.lists.contains(name))
-    }
-}
-
 impl Listen {
     /// Will listen for the changes that the server says it tells of.
     pub(super) fn new(server: &Server) -> Self {
-        let told = LISTS
-            .into_iter()
-            .filter(|(capability, ..)| server.declares(capability, Some("listChanged")));
         Self {
-            wanted: Filter {
-                lists: told.map(|(_, name, _)| name).collect(),
-                uris: BTreeSet::new(),
-            },
+            wanted: server.tells_of(),
             current: None,
             next: None,
             subscribers: Vec::new(),
@@ -198,8 +125,19 @@ impl Listen {
 
     /// The app does not want the answer to a `resources/subscribe` any more.
     pub(super) fn cancel(&mut self, id: &RequestId) {
-        for subscriber in self.subscribers.extract_if(.., |waiting| waiting.id == *id) {
-            self.wanted.uris.remove(&subscriber.uri);
+        let at = self
+            .subscribers
+            .iter()
+            .position(|waiting| waiting.id == *id);
+        let Some(cancelled) = at.map(|at| self.subscribers.remove(at)) else {
+            return;
+        };
+        if !self
+            .subscribers
+            .iter()
+            .any(|other| other.uri == cancelled.uri)
+        {
+            self.wanted.uris.remove(&cancelled.uri);
         }
     }
 
@@ -221,17 +159,17 @@ impl Listen {
             if acknowledged.uris.contains(&subscriber.uri) {
                 outbox.reply(&subscriber.id, &Object::default());
             } else {
-                self.wanted.uris.remove(&subscriber.uri);
                 let text =
                     "Invalid params: the server does not support subscribing to this resource";
                 outbox.refuse(&subscriber.id, INVALID_PARAMS, text);
             }
         }
-        // Asking for these again would change nothing.
+        // What the server did not take is not wanted any more, until the app asks for it anew.
         let mut requested = next.requested;
-        requested
-            .uris
-            .retain(|uri| self.wanted.uris.contains(uri) || acknowledged.uris.contains(uri));
+        for uri in requested.uris.difference(&acknowledged.uris) {
+            self.wanted.uris.remove(uri);
+        }
+        requested.uris.retain(|uri| acknowledged.uris.contains(uri));
         if requested.lists != acknowledged.lists {
             tracing::info!("the server does not tell of all changes that it declares");
         }
@@ -268,11 +206,12 @@ impl Listen {
             .flatten()
             .find(|(own, _)| Some(*own) == id.as_ref());
         let method = event.method().unwrap_or_default();
-        if !filter.is_some_and(|(_, filter)| filter.covers(method)) {
+        let uri: Option<String> = event.param("uri");
+        if !filter.is_some_and(|(_, filter)| filter.covers(method, uri.as_deref())) {
             return tracing::debug!(method, "dropped a notification that nobody subscribed to");
         }
         self.ends = 0;
-        outbox.to_app(without_modern_meta(event));
+        outbox.tell_app(without_modern_meta(event));
     }
 
     /// A stream has ended, by a result, an error, or a notification instead of a response.
@@ -283,13 +222,12 @@ impl Listen {
         app: &App,
         outbox: &mut Outbox,
     ) {
-        let refusal = response.and_then(Message::error_text);
-        let refusal = refusal.filter(|(code, _)| *code != i64::from(INTERNAL_ERROR));
+        let refusal = response.and_then(refusal);
         if self.is_current(id) {
             self.current = None;
             self.gap = true;
         } else if let Some(next) = self.next.take_if(|next| next.id == *id) {
-            self.fail(&next, refusal.as_ref().map(|(_, text)| &**text), outbox);
+            self.fail(&next, refusal.as_deref(), outbox);
         } else {
             return;
         }
@@ -376,12 +314,11 @@ impl Listen {
     fn fail(&mut self, opening: &Opening, refusal: Option<&str>, outbox: &mut Outbox) {
         for subscriber in self.answerable(&opening.requested) {
             self.wanted.uris.remove(&subscriber.uri);
-            match refusal {
-                Some(text) => outbox.refuse(&subscriber.id, INVALID_PARAMS, text),
-                None => {
-                    let text = "the server did not take the subscription";
-                    outbox.fail(&subscriber.id, "subscription", text);
-                }
+            if let Some(text) = refusal {
+                outbox.refuse(&subscriber.id, INVALID_PARAMS, text);
+            } else {
+                let text = "the server did not take the subscription";
+                outbox.fail(&subscriber.id, "subscription", text);
             }
         }
     }
@@ -410,16 +347,32 @@ fn subscription(event: &Message, stream: Option<&RequestId>) -> Option<RequestId
     named.or_else(|| stream.cloned())
 }
 
+/// What a server says that will not say otherwise the next time. Not so an internal error, which may be
+/// one of ours that tells of the network, unless it tells of an HTTP status that blames the request.
+fn refusal(response: &Message) -> Option<String> {
+    let (code, text) = response.error_text()?;
+    let data = response.error_json().and_then(Object::parse);
+    let data = data.and_then(|error| error.object("data"));
+    let status = data.and_then(|data| data.read::<u16>("httpStatus"));
+    let is_final = match status {
+        // Sign-in, a slow connection and a rate limit pass.
+        Some(401 | 403 | 407 | 408 | 429) => false,
+        Some(status) => (400..500).contains(&status),
+        None => code != i64::from(INTERNAL_ERROR),
+    };
+    is_final.then_some(text)
+}
+
 /// What may have changed while nobody listened.
 fn report_gap(filter: &Filter, outbox: &mut Outbox) {
     for (_, name, event) in LISTS {
         if filter.lists.contains(name) {
-            outbox.to_app(Object::default().into_notification(event));
+            outbox.tell_app(Object::default().into_notification(event));
         }
     }
     for uri in &filter.uris {
         let mut params = Object::default();
         params.set("uri", uri);
-        outbox.to_app(params.into_notification(RESOURCE_UPDATED));
+        outbox.tell_app(params.into_notification(RESOURCE_UPDATED));
     }
 }

@@ -19,6 +19,7 @@ use super::{Action, INVALID_PARAMS, METHOD_NOT_FOUND, OpenError, Timer};
 use crate::message::{Kind, Message, RequestId};
 use call::{Call, Stage, Step};
 use handshake::{App, Server};
+use input::Brought;
 use listen::Listen;
 use output::Output;
 
@@ -198,11 +199,11 @@ impl Upgrade {
             "notifications/progress" => self.take_progress(event, stream),
             "notifications/message" => {
                 if !stream.is_some_and(|id| self.listen.owns(id)) {
-                    self.outbox.to_app(event.clone());
+                    self.outbox.tell_app(event.clone());
                 }
             }
             "notifications/tasks" => {}
-            _ => self.outbox.to_app(without_modern_meta(event)),
+            _ => self.outbox.tell_app(without_modern_meta(event)),
         }
     }
 
@@ -217,7 +218,7 @@ impl Upgrade {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
         match std::mem::replace(&mut call.stage, Stage::New) {
-            Stage::Sent(_, Step::Call(_)) => self.take_call_response(call, response),
+            Stage::Sent(_, step @ Step::Call(_)) => self.take_call_response(call, step, response),
             Stage::Sent(_, Step::Poll) => self.take_poll_response(call, response),
             Stage::Sent(_, step @ Step::Update(_)) => {
                 self.take_update_response(call, step, response);
@@ -227,9 +228,14 @@ impl Upgrade {
         }
     }
 
-    fn take_call_response(&mut self, call: Call, response: &Message) {
+    fn take_call_response(&mut self, mut call: Call, step: Step, response: &Message) {
         if let Some(error) = response.error_json() {
-            return self.end_with_error(call, response, error);
+            if !call.version_retried && Discovery::of(response) == Discovery::Modern {
+                // It refuses what it says it speaks: perhaps another instance answers next time.
+                call.version_retried = true;
+                return self.send(call, step, None);
+            }
+            return self.end_with_error(&call, response, error);
         }
         let json = response.result_json().unwrap_or("null");
         let Some(result) = Object::parse(json) else {
@@ -260,8 +266,7 @@ impl Upgrade {
         if let Some(token) = call.progress_token() {
             self.progress.insert(token, f64::NEG_INFINITY);
         }
-        let step = Step::Call(call.params.clone());
-        self.send(call, step, Some(id.clone()));
+        self.send(call, Step::Call(Brought::default()), Some(id.clone()));
     }
 
     /// MCP "Cancellation": a modern server hears of it by the end of the stream.
@@ -278,7 +283,7 @@ impl Upgrade {
 
     /// MCP 2025-11-25, "Logging": from now on each request carries the level.
     fn set_level(&mut self, id: &RequestId, request: &Message) {
-        if !self.server.declares("logging", None) {
+        if !self.server.declares(&["logging"]) {
             return self.method_not_found(id);
         }
         let level: Option<String> = request.param("level");
@@ -305,7 +310,7 @@ impl Upgrade {
 
     /// The URI of a subscription, if the server has any and the request makes sense.
     fn subscription(&mut self, id: &RequestId, request: &Message) -> Option<String> {
-        if !self.server.declares("resources", Some("subscribe")) {
+        if !self.server.declares(&["resources", "subscribe"]) {
             self.method_not_found(id);
             return None;
         }
@@ -333,7 +338,7 @@ impl Upgrade {
             }
             *known = progress;
         }
-        self.outbox.to_app(event.clone());
+        self.outbox.tell_app(event.clone());
     }
 
     fn method_not_found(&mut self, id: &RequestId) {

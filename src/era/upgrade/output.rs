@@ -221,7 +221,7 @@ mod tests {
             r#"{"$ref":"https://example.com/schema"}"#,
             r##"{"const":{"$ref":"#/$defs/A"}}"##,
             r##"{"enum":[{"$ref":"#/a"}]}"##,
-            r##"{"properties":{"$ref":{"type":"string"}}}"##,
+            r#"{"properties":{"$ref":{"type":"string"}}}"#,
             r##"{"$id":"https://example.com/s","items":{"$ref":"#/$defs/A"}}"##,
             r#"{"maximum":1e400,"type":"array","items":{"type":"integer"}}"#,
             "true",

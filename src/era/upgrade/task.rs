@@ -111,7 +111,7 @@ impl Upgrade {
                 None => self.end_invalid(&call, "its task has failed without an error"),
             },
             Some("cancelled") => {
-                self.end_with_failure(&call, "task-cancelled", "the task was cancelled")
+                self.end_with_failure(&call, "task-cancelled", "the task was cancelled");
             }
             _ => self.end_invalid(&call, "the status of its task is unknown"),
         }
@@ -144,7 +144,7 @@ impl Upgrade {
             return self.pause(call, step, wait);
         }
         let error = response.error_json().unwrap_or("{}");
-        self.end_with_error(call, response, error);
+        self.end_with_error(&call, response, error);
     }
 
     /// Tells an app that wants to hear of progress that the work goes on: else it might give up.
@@ -163,7 +163,7 @@ impl Upgrade {
             params.set("message", &message);
         }
         self.outbox
-            .to_app(params.into_notification("notifications/progress"));
+            .tell_app(params.into_notification("notifications/progress"));
     }
 }
 

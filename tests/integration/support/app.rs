@@ -143,6 +143,10 @@ impl Launch {
 }
 
 /// The app and the bridge that it started.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about one test"
+)]
 pub(crate) struct App {
     child: Child,
     pid: u32,

@@ -8,13 +8,14 @@ use reqwest::{Client, StatusCode};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::{Provider, soon};
+use super::{LIMIT, Provider, soon};
 
 /// A configuration for tests: nothing outside `directory`, no real browser, no fixed port.
 pub(crate) fn config(directory: &Path) -> Config {
     Config {
         directory: Some(directory.to_owned()),
         browser: auth::Browser::None,
+        timeout: LIMIT,
         ..Config::default()
     }
 }

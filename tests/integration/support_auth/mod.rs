@@ -6,10 +6,12 @@
 )]
 
 mod app;
+mod process;
 mod provider;
 
 pub(crate) use app::{App, Browser, config};
-pub(crate) use provider::{Challenge, Grants, Provider, TokenReply};
+pub(crate) use process::{BrowserProgram, Process};
+pub(crate) use provider::{Challenge, Device, Grants, Provider, TokenReply};
 
 use std::time::Duration;
 
@@ -21,4 +23,10 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future)
         .await
         .unwrap_or_else(|_| panic!("{what} did not happen in time"))
+}
+
+/// A port that nobody has at this moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }

@@ -45,6 +45,10 @@ pub(crate) struct Behaviour {
     pub(crate) token_lifetime: Option<u64>,
     /// What the 401 says beyond `Bearer`.
     pub(crate) challenge: Challenge,
+    /// Where the challenge says that the metadata lies, instead of the right place.
+    pub(crate) named_metadata: Option<String>,
+    /// Paths that redirect.
+    pub(crate) redirects: HashMap<String, String>,
     /// The scope that `/mcp` asks for.
     pub(crate) required_scope: Option<String>,
     /// Members of the answer to the authorization request to set, or with null to remove.
@@ -61,8 +65,24 @@ pub(crate) struct Behaviour {
     pub(crate) refuses_resource: bool,
     /// Scopes that the authorization endpoint knows; None knows all.
     pub(crate) known_scopes: Option<Vec<String>>,
+    /// `/mcp` answers 403 with this challenge.
+    pub(crate) forbids: Option<String>,
+    /// What a person at another device did with the code so far.
+    pub(crate) device: Device,
+    /// Clients may send their secret only in the body, whatever the metadata says.
+    pub(crate) only_post: bool,
+    /// The scope that is granted, whatever is asked for.
+    pub(crate) granted_scope: Option<String>,
     /// Clients that the authorization endpoint no longer knows answer this.
     pub(crate) forgotten_client_status: u16,
+}
+
+/// What a person at another device did with the code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    Waiting,
+    Approved,
+    Refused,
 }
 
 /// What the 401 tells about the metadata.
@@ -112,6 +132,8 @@ impl Default for Behaviour {
             token_outage: None,
             token_lifetime: None,
             challenge: Challenge::Metadata,
+            named_metadata: None,
+            redirects: HashMap::new(),
             required_scope: None,
             authorization_response: json!({}),
             registration_reply: json!({}),
@@ -120,6 +142,10 @@ impl Default for Behaviour {
             grants: Grants::RotatingRefreshTokens,
             refuses_resource: false,
             known_scopes: None,
+            forbids: None,
+            device: Device::Waiting,
+            only_post: false,
+            granted_scope: None,
             forgotten_client_status: 400,
         }
     }
@@ -276,6 +302,9 @@ async fn answer(State((address, inner)): State<Shared>, request: Request) -> Res
     if let Some((status, text)) = inner.behaviour.broken_paths.get(&seen.path) {
         return (StatusCode::from_u16(*status).unwrap(), text.clone()).into_response();
     }
+    if let Some(target) = inner.behaviour.redirects.get(&seen.path) {
+        return Redirect::to(target).into_response();
+    }
     let origin = format!("http://{address}");
     match seen.path.as_str() {
         "/mcp" => inner.mcp(&origin, &seen),
@@ -284,6 +313,7 @@ async fn answer(State((address, inner)): State<Shared>, request: Request) -> Res
         "/register" => inner.register(&seen),
         "/authorize" => inner.authorize(&origin, &seen),
         "/token" => inner.token(&seen),
+        "/device" => inner.device(&origin, &seen),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -303,7 +333,9 @@ impl Inner {
         let metadata = match self.behaviour.challenge {
             Challenge::Bare => String::new(),
             Challenge::Metadata => {
-                format!(r#" resource_metadata="{origin}/.well-known/oauth-protected-resource/mcp""#)
+                let path = self.behaviour.named_metadata.as_deref();
+                let path = path.unwrap_or("/.well-known/oauth-protected-resource/mcp");
+                format!(r#" resource_metadata="{origin}{path}""#)
             }
         };
         let Some((grant, _)) = grant else {
@@ -313,13 +345,17 @@ impl Inner {
             )
                 .into_response();
         };
+        if let Some(challenge) = &self.behaviour.forbids {
+            let headers = [(header::WWW_AUTHENTICATE, challenge.clone())];
+            return (StatusCode::FORBIDDEN, headers).into_response();
+        }
         let required = self.behaviour.required_scope.as_deref().unwrap_or_default();
         let granted: Vec<_> = grant.scope.split(' ').collect();
         if required
             .split_whitespace()
             .all(|scope| granted.contains(&scope))
         {
-            return StatusCode::OK.into_response();
+            return Self::json_rpc(seen);
         }
         let challenge =
             format!(r#"Bearer error="insufficient_scope", scope="{required}",{metadata}"#);
@@ -328,6 +364,23 @@ impl Inner {
             [(header::WWW_AUTHENTICATE, challenge)],
         )
             .into_response()
+    }
+
+    /// Enough of MCP for a bridge to have something to carry.
+    fn json_rpc(seen: &Seen) -> Response {
+        let message: Value = serde_json::from_str(&seen.body).unwrap_or_default();
+        let Some(id) = message.get("id") else {
+            return StatusCode::OK.into_response();
+        };
+        let result = match message["method"].as_str() {
+            Some("initialize") => json!({
+                "protocolVersion": "2025-06-18",
+                "capabilities": { "tools": {} },
+                "serverInfo": { "name": "provider", "version": "1" },
+            }),
+            _ => json!({}),
+        };
+        axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result })).into_response()
     }
 
     fn resource_metadata(&self, origin: &str) -> Response {
@@ -470,6 +523,11 @@ impl Inner {
                 self.used_refresh_tokens.insert(used.clone());
                 self.refresh_tokens.remove(&used)
             }
+            "urn:ietf:params:oauth:grant-type:device_code" => match self.behaviour.device {
+                Device::Waiting => return error(400, "authorization_pending"),
+                Device::Refused => return error(400, "access_denied"),
+                Device::Approved => self.codes.remove(&form("device_code")),
+            },
             "client_credentials" => Some(Grant {
                 client_id: client_id.clone(),
                 redirect_uri: String::new(),
@@ -485,7 +543,31 @@ impl Inner {
         axum::Json(self.issue(grant)).into_response()
     }
 
-    fn issue(&mut self, grant: Grant) -> Value {
+    /// RFC 8628 §3.2
+    fn device(&mut self, origin: &str, seen: &Seen) -> Response {
+        let code = self.fresh("device");
+        let grant = Grant {
+            client_id: seen.form["client_id"].clone(),
+            redirect_uri: String::new(),
+            challenge: "device".into(),
+            resource: seen.form.get("resource").cloned(),
+            scope: seen.form.get("scope").cloned().unwrap_or_default(),
+        };
+        self.codes.insert(code.clone(), grant);
+        axum::Json(json!({
+            "device_code": code,
+            "user_code": "WDJB-MJHT",
+            "verification_uri": format!("{origin}/activate"),
+            "expires_in": 60,
+            "interval": 1,
+        }))
+        .into_response()
+    }
+
+    fn issue(&mut self, mut grant: Grant) -> Value {
+        if let Some(granted) = &self.behaviour.granted_scope {
+            grant.scope.clone_from(granted);
+        }
         let access_token = self.fresh("access");
         let mut reply = json!({ "access_token": access_token, "token_type": "Bearer" });
         if !grant.scope.is_empty() {
@@ -519,6 +601,12 @@ impl Inner {
             };
             (decode(id), decode(secret))
         });
+        if self.behaviour.only_post && basic.is_some() {
+            return None;
+        }
+        if let Some(assertion) = seen.form.get("client_assertion") {
+            return Some(Self::vouched(assertion));
+        }
         let (id, secret) = match basic {
             Some((id, secret)) => {
                 assert!(
@@ -534,6 +622,15 @@ impl Inner {
         };
         let client = self.clients.get(&id)?;
         (client.secret == secret).then_some(id)
+    }
+
+    /// The client that a signed statement speaks of. Its signature is checked where it is made.
+    fn vouched(assertion: &str) -> String {
+        let claims = assertion.split('.').nth(1).unwrap();
+        let claims: Value =
+            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!(claims["iss"], claims["sub"]);
+        claims["sub"].as_str().unwrap().to_owned()
     }
 
     fn fresh(&mut self, kind: &str) -> String {

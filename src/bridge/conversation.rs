@@ -1,0 +1,518 @@
+//! The messages of the app, and the way of each to the server and back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, sleep};
+
+use super::Config;
+use super::lanes::{Downgraded, LegacyLane};
+use super::turns::Turns;
+use crate::auth::Authorizer;
+use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
+use crate::era::{Era, Timer};
+use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
+use crate::stdio::{Line, LineWriter};
+
+/// Requests of the app that may be under way at once.
+pub(super) const MAX_IN_FLIGHT: usize = 10_000;
+
+/// Notifications and responses of the app that may wait to be sent.
+const MAX_OUTBOUND: usize = 10_000;
+
+/// Requests of the server that may wait for the app's answer.
+const MAX_SERVER_REQUESTS: usize = 10_000;
+
+/// Answers without an id in each period: a broken pipe full of garbage is no reason for a storm.
+const ANONYMOUS_ERRORS: u32 = 5;
+const ANONYMOUS_ERRORS_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a cancelled request's stream stays open, so that the server hears of the cancellation
+/// before it sees the connection go.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+/// Messages of the server that wait for their turn. When they are this many, reading from its
+/// connections stops, and TCP slows the server down.
+const INBOUND_MESSAGES: usize = 64;
+
+/// All that is under way between one app and one server.
+pub(super) struct Conversation {
+    pub(super) config: endpoint::Config,
+    pub(super) authorizer: Option<Arc<Authorizer>>,
+    /// The first one carries what the app says in the server's own era; each of the others is a session
+    /// that is held for an app of the other era.
+    pub(super) links: Vec<Link>,
+    writer: LineWriter,
+    sender: mpsc::Sender<Inbound>,
+    /// The app's requests that have no answer yet. What is not in here any more is not answered again.
+    pub(super) unanswered: HashMap<RequestId, Asked>,
+    /// The requests that are with the server, by the number of their endpoint and their id there.
+    exchanges: HashMap<(usize, RequestId), Exchange>,
+    tasks: JoinSet<()>,
+    by_task: HashMap<tokio::task::Id, (usize, RequestId)>,
+    /// Notifications and responses on their way to the server.
+    outbound: JoinSet<()>,
+    pub(super) timers: JoinSet<(Lane, Timer)>,
+    /// Requests of the server that the app has not answered, and the session they belong to.
+    server_requests: HashMap<RequestId, u64>,
+    pub(super) legacy: LegacyLane,
+    pub(super) downgraded: Vec<Downgraded>,
+    anonymous_errors: (Instant, u32),
+}
+
+/// An endpoint, and what has to go before what on the way to it.
+pub(super) struct Link {
+    pub(super) endpoint: Arc<Endpoint>,
+    turns: Turns,
+}
+
+/// A request of the app.
+pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) era: Era,
+}
+
+/// A request that is with the server.
+struct Exchange {
+    request: Message,
+    lane: Lane,
+    track: Arc<Track>,
+    task: AbortHandle,
+}
+
+/// On whose behalf something is with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// The app's own words, as they are.
+    Native,
+    /// A legacy app's, translated for a modern server.
+    Upgraded,
+    /// A modern app's, translated for a session with a legacy server: the link of this number.
+    Downgraded(usize),
+}
+
+impl Lane {
+    const fn link(self) -> usize {
+        match self {
+            Self::Native | Self::Upgraded => 0,
+            Self::Downgraded(link) => link,
+        }
+    }
+}
+
+impl Conversation {
+    pub(super) fn new(config: &Config, writer: LineWriter) -> (Self, mpsc::Receiver<Inbound>) {
+        let (sender, from_server) = mpsc::channel(INBOUND_MESSAGES);
+        let authorizer = config.auth.clone().map(|auth| {
+            let http = config.endpoint.http.clone();
+            Arc::new(Authorizer::new(config.endpoint.url.clone(), auth, http))
+        });
+        let mut conversation = Self {
+            config: config.endpoint.clone(),
+            authorizer,
+            links: Vec::new(),
+            writer,
+            sender,
+            unanswered: HashMap::new(),
+            exchanges: HashMap::new(),
+            tasks: JoinSet::new(),
+            by_task: HashMap::new(),
+            outbound: JoinSet::new(),
+            timers: JoinSet::new(),
+            server_requests: HashMap::new(),
+            legacy: LegacyLane::Fresh,
+            downgraded: Vec::new(),
+            anonymous_errors: (Instant::now(), 0),
+        };
+        conversation.add_link(config.endpoint.clone());
+        (conversation, from_server)
+    }
+
+    /// Another endpoint at the same server; returns its number.
+    pub(super) fn add_link(&mut self, config: endpoint::Config) -> usize {
+        let number = self.links.len();
+        let authorizer = self.authorizer.clone();
+        self.links.push(Link {
+            endpoint: Endpoint::new(number, config, authorizer, self.sender.clone()),
+            turns: Turns::default(),
+        });
+        number
+    }
+
+    /// The endpoint of the app's own words.
+    pub(super) fn endpoint(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.links[0].endpoint)
+    }
+
+    pub(super) fn take_line(&mut self, line: Line) {
+        match line {
+            Line::Text(text) => {
+                for message in Message::parse_all(&text) {
+                    match message {
+                        Ok(message) => self.take_message(message),
+                        Err(invalid) => self.refuse(&invalid),
+                    }
+                }
+            }
+            Line::TooLong { prefix } => {
+                tracing::warn!("skipped a line of the app that is above --max-message-size");
+                let id = Message::id_in_prefix(&prefix);
+                let text = "the message is larger than --max-message-size allows";
+                let refusal = Message::error(id.as_ref(), INVALID_REQUEST, text, None);
+                self.write_refusal(&refusal);
+            }
+        }
+    }
+
+    fn take_message(&mut self, message: Message) {
+        match message.kind() {
+            Kind::Request { id, method } => {
+                let (id, method) = (id.clone(), method.clone());
+                self.take_request(message, id, method);
+            }
+            Kind::Notification { method } if method == "notifications/cancelled" => {
+                self.take_cancellation(&message);
+            }
+            Kind::Notification { .. } => match Era::of_request(&message) {
+                Era::Modern => self.send_in_turn(0, message, None),
+                Era::Legacy => self.take_legacy(message),
+            },
+            Kind::Response { id } => {
+                let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
+                if asked.is_some() {
+                    self.send_in_turn(0, message, asked);
+                } else {
+                    self.take_answer(&message);
+                }
+            }
+        }
+    }
+
+    fn take_request(&mut self, request: Message, id: RequestId, method: String) {
+        if let Some(asked) = self.unanswered.get(&id) {
+            // An app that gave its probe up goes on with `initialize`, maybe under the same id.
+            if method != "initialize" || asked.method != "server/discover" {
+                tracing::warn!(%id, method, "dropped a request whose id is in use");
+                return;
+            }
+            self.abort(Lane::Native, &id);
+        }
+        if self.unanswered.len() >= MAX_IN_FLIGHT {
+            let failure = Failure::Overloaded {
+                limit: MAX_IN_FLIGHT,
+            };
+            return self.write(&failure.to_response(&id, &method, &self.host()));
+        }
+        let era = Era::of_request(&request);
+        // Before there is a session, a ping can only be about the bridge (MCP "Lifecycle").
+        if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
+            return self.write(&Message::result(&id, "{}"));
+        }
+        self.unanswered.insert(id, Asked { method, era });
+        match era {
+            Era::Legacy => self.take_legacy(request),
+            Era::Modern => self.take_modern(request),
+        }
+    }
+
+    /// MCP "Cancellation": the app gets no answer any more, and the server hears of it as its era wants.
+    fn take_cancellation(&mut self, notification: &Message) {
+        let Some(id) = notification.id_param("requestId") else {
+            tracing::debug!("ignored a cancellation without a requestId");
+            return;
+        };
+        let Some(asked) = self.unanswered.get(&id) else {
+            tracing::debug!(%id, "ignored the cancellation of a request that is not in flight");
+            return;
+        };
+        if asked.method == "initialize" {
+            tracing::debug!("ignored the cancellation of initialize");
+            return;
+        }
+        let era = asked.era;
+        self.unanswered.remove(&id);
+        let Some(exchange) = self.exchanges.get(&(0, id.clone())) else {
+            return self.cancel_translated(&id, era, notification);
+        };
+        if exchange.lane == Lane::Upgraded {
+            return self.cancel_translated(&id, era, notification);
+        }
+        match (era, exchange.track.phase()) {
+            // A modern server hears of it by the end of the stream; the others have not taken it yet.
+            (Era::Modern, _) | (Era::Legacy, Phase::Queued | Phase::SigningIn) => {
+                self.abort(Lane::Native, &id);
+            }
+            (Era::Legacy, Phase::Sent) => {
+                let task = exchange.task.clone();
+                self.exchanges.remove(&(0, id));
+                self.send_in_turn(0, notification.clone(), None);
+                tokio::spawn(async move {
+                    sleep(CANCEL_GRACE).await;
+                    task.abort();
+                });
+            }
+        }
+    }
+
+    /// Sends a request to the server, on behalf of `lane`.
+    pub(super) fn start_exchange(&mut self, request: Message, lane: Lane) {
+        let Some(id) = request.id().cloned() else {
+            return;
+        };
+        let number = lane.link();
+        let link = &self.links[number];
+        let wait = link.turns.for_request();
+        let track = Arc::new(Track::default());
+        let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
+        let carried = {
+            let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
+            async move {
+                wait.passed().await;
+                let outcome = endpoint.request(&request, &track).await;
+                let event = Event::Outcome { id, outcome };
+                let endpoint = number;
+                // The bridge takes what was sent until it ends, and then nobody wants the answer.
+                let _ = sender.send(Inbound { endpoint, event }).await;
+            }
+        };
+        let task = self.tasks.spawn(carried);
+        self.by_task.insert(task.id(), (number, id.clone()));
+        let exchange = Exchange {
+            request,
+            lane,
+            track,
+            task,
+        };
+        self.exchanges.insert((number, id), exchange);
+    }
+
+    /// Ends an exchange; nothing of it will be heard any more.
+    pub(super) fn abort(&mut self, lane: Lane, id: &RequestId) {
+        if let Some(exchange) = self.exchanges.remove(&(lane.link(), id.clone())) {
+            exchange.task.abort();
+        }
+    }
+
+    /// Sends a notification, or a response for a request of the server in the session `session`, after
+    /// the notifications that came before it.
+    pub(super) fn send_in_turn(&mut self, number: usize, message: Message, session: Option<u64>) {
+        if self.outbound.len() >= MAX_OUTBOUND {
+            tracing::warn!("dropped a message of the app: {MAX_OUTBOUND} wait to be sent");
+            return;
+        }
+        let link = &mut self.links[number];
+        let endpoint = Arc::clone(&link.endpoint);
+        let (turn, wait) = if matches!(message.kind(), Kind::Response { .. }) {
+            (None, link.turns.for_response())
+        } else {
+            let turn = link.turns.take();
+            if message.method() == Some("notifications/initialized") {
+                link.turns.requests_wait_for(&turn);
+            }
+            let wait = turn.before();
+            (Some(turn), wait)
+        };
+        self.outbound.spawn(async move {
+            wait.passed().await;
+            if session.is_some_and(|session| session != endpoint.generation()) {
+                tracing::debug!("dropped a response of the app for a session that is gone");
+            } else {
+                endpoint.notify(&message).await;
+            }
+            drop(turn);
+        });
+    }
+
+    pub(super) fn take_inbound(&mut self, inbound: Inbound) {
+        let Inbound { endpoint, event } = inbound;
+        match event {
+            Event::Message {
+                message,
+                generation,
+                exchange,
+            } => {
+                let lane = match &exchange {
+                    None => Some(Downgraded::lane_of_link(endpoint)),
+                    Some(id) => {
+                        let exchange = self.exchanges.get(&(endpoint, id.clone()));
+                        exchange.map(|exchange| exchange.lane)
+                    }
+                };
+                match lane {
+                    Some(Lane::Native) => self.take_native(&message, generation),
+                    Some(lane) => self.take_translated(lane, &message, exchange.as_ref()),
+                    None => tracing::debug!("dropped a message of a stream that was given up"),
+                }
+            }
+            Event::Outcome { id, outcome } => {
+                let Some(exchange) = self.exchanges.remove(&(endpoint, id.clone())) else {
+                    tracing::debug!(%id, "dropped what came of a request that was given up");
+                    return;
+                };
+                self.settle(exchange.lane, &id, outcome, exchange.request);
+            }
+            Event::Listening(listening) => self.take_listening(endpoint, listening),
+            Event::Reopened => self.take_reopened(endpoint),
+        }
+    }
+
+    /// What the server says in the era of the app.
+    fn take_native(&mut self, message: &Message, generation: u64) {
+        match message.kind() {
+            Kind::Response { id } => {
+                // It has come on another stream than its own, which then need not go on. The exchange of
+                // an `initialize` is not given up: it has the session to install.
+                let given_up = id.as_ref().filter(|id| self.is_native_request(id)).cloned();
+                if let Some(id) = given_up {
+                    self.abort(Lane::Native, &id);
+                    self.answer(message);
+                } else {
+                    tracing::debug!("dropped a response of the server that answers no request");
+                }
+                return;
+            }
+            Kind::Request { id, .. } => {
+                if self.server_requests.len() >= MAX_SERVER_REQUESTS {
+                    let text = "too many requests wait for the app's answer";
+                    let refusal = Message::error(Some(id), INVALID_REQUEST, text, None);
+                    return self.send_in_turn(0, refusal, Some(generation));
+                }
+                self.server_requests.insert(id.clone(), generation);
+            }
+            Kind::Notification { method } => {
+                if method == "notifications/cancelled"
+                    && let Some(id) = message.id_param("requestId")
+                {
+                    self.server_requests.remove(&id);
+                }
+            }
+        }
+        self.write(message);
+    }
+
+    fn is_native_request(&self, id: &RequestId) -> bool {
+        self.exchanges
+            .get(&(0, id.clone()))
+            .is_some_and(|exchange| {
+                exchange.lane == Lane::Native && exchange.request.method() != Some("initialize")
+            })
+    }
+
+    /// Gives the app the response to one of its requests, unless it has one already or wants none.
+    pub(super) fn answer(&mut self, response: &Message) {
+        let asked = response.id().and_then(|id| self.unanswered.remove(id));
+        if asked.is_some() {
+            self.write(response);
+        } else {
+            tracing::debug!("dropped a response that the app does not wait for");
+        }
+    }
+
+    /// Waits until a task of the conversation has ended, and draws the consequences.
+    pub(super) async fn task_ended(&mut self) {
+        tokio::select! {
+            Some(done) = self.tasks.join_next_with_id() => self.exchange_ended(&done),
+            Some(_) = self.outbound.join_next() => {}
+            Some(timer) = self.timers.join_next() => {
+                if let Ok((lane, timer)) = timer {
+                    self.take_timer(lane, timer);
+                }
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// An exchange tells what came of it before it ends; one that panicked has not.
+    fn exchange_ended(&mut self, done: &Result<(tokio::task::Id, ()), JoinError>) {
+        let (task, broken) = match done {
+            Ok((task, ())) => (*task, false),
+            Err(error) => (error.id(), error.is_panic()),
+        };
+        let Some((link, id)) = self.by_task.remove(&task) else {
+            return;
+        };
+        if !broken {
+            return;
+        }
+        if let Some(exchange) = self.exchanges.remove(&(link, id.clone())) {
+            let method = exchange.request.method().unwrap_or_default();
+            let failure = Failure::Internal.to_response(&id, method, &self.host());
+            let outcome = Outcome::Response(failure);
+            self.settle(exchange.lane, &id, outcome, exchange.request);
+        }
+    }
+
+    /// Whether somebody still waits for something.
+    pub(super) fn is_busy(&self) -> bool {
+        let waiting = |asked: &Asked| asked.method != "subscriptions/listen";
+        self.unanswered.values().any(waiting) || !self.outbound.is_empty()
+    }
+
+    /// Nobody is asked to sign in any more.
+    pub(super) fn stop(&self) {
+        for link in &self.links {
+            link.endpoint.stop();
+        }
+    }
+
+    /// The machine has slept: connections are half open.
+    pub(super) fn woke_up(&self) {
+        for link in &self.links {
+            link.endpoint.woke_up();
+        }
+    }
+
+    /// Answers all that is not answered: nothing more will come.
+    pub(super) fn give_up(&mut self) {
+        let host = self.host();
+        for (id, asked) in std::mem::take(&mut self.unanswered) {
+            self.write(&Failure::ShuttingDown.to_response(&id, &asked.method, &host));
+        }
+    }
+
+    /// Ends everything with the server, within `limit`.
+    pub(super) async fn close(&mut self, limit: Duration) {
+        self.tasks.abort_all();
+        let mut closing = JoinSet::new();
+        for link in &self.links {
+            let endpoint = Arc::clone(&link.endpoint);
+            closing.spawn(async move { endpoint.close(limit).await });
+        }
+        closing.join_all().await;
+    }
+
+    pub(super) fn host(&self) -> String {
+        self.links[0].endpoint.host()
+    }
+
+    pub(super) fn write(&self, message: &Message) {
+        self.writer.send(message.line());
+    }
+
+    fn refuse(&mut self, invalid: &Invalid) {
+        tracing::warn!("refused a line of the app: {invalid}");
+        self.write_refusal(&invalid.to_response());
+    }
+
+    /// Writes an error for something that was no request. One without an id is not written too often,
+    /// and one with an id only if no request waits under it.
+    fn write_refusal(&mut self, refusal: &Message) {
+        if let Some(id) = refusal.id() {
+            if !self.unanswered.contains_key(id) {
+                self.write(refusal);
+            }
+            return;
+        }
+        let (since, count) = &mut self.anonymous_errors;
+        if since.elapsed() >= ANONYMOUS_ERRORS_PERIOD {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+        if *count <= ANONYMOUS_ERRORS {
+            self.write(refusal);
+        }
+    }
+}

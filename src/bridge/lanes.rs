@@ -1,0 +1,397 @@
+//! What stands between the app and the server where they are not of the same era. The translation itself
+//! is in [`crate::era`]; here its actions are carried out.
+
+use std::collections::VecDeque;
+
+use tokio::time::sleep;
+
+use super::conversation::{Conversation, Lane, MAX_IN_FLIGHT};
+use crate::endpoint::{self, Failure, Outcome, Protocol};
+use crate::era::downgrade::{Client, Standalone};
+use crate::era::{Action, Downgrade, Era, Timer, Upgrade};
+use crate::message::{INTERNAL_ERROR, Kind, Message, RequestId};
+
+/// Sessions with a legacy server that are held for modern apps: one for each way in which the app
+/// describes itself.
+const MAX_DOWNGRADED: usize = 16;
+
+/// Where the legacy app stands.
+pub(super) enum LegacyLane {
+    /// It has not begun.
+    Fresh,
+    /// Its `initialize` is under way; what came behind waits, for nobody knows yet who will take it.
+    Opening(VecDeque<Message>),
+    /// It has a session with the server.
+    Native,
+    /// The server speaks the modern era alone.
+    Upgraded(Box<Upgrade>),
+}
+
+impl LegacyLane {
+    pub(super) const fn is_open(&self) -> bool {
+        match self {
+            Self::Fresh | Self::Opening(_) => false,
+            Self::Native | Self::Upgraded(_) => true,
+        }
+    }
+}
+
+/// A session with a legacy server that is held for a modern app.
+pub(super) struct Downgraded {
+    client: Client,
+    link: usize,
+    state: DowngradedState,
+}
+
+enum DowngradedState {
+    /// The session is being opened; these wait for it.
+    Opening(VecDeque<Message>),
+    Open(Box<Downgrade>),
+    /// The session could not be opened: this is what the server said. The next request tries again.
+    Failed,
+}
+
+impl Downgraded {
+    /// Whose words come and go on the server's own stream of a link.
+    pub(super) const fn lane_of_link(link: usize) -> Lane {
+        match link {
+            0 => Lane::Native,
+            link => Lane::Downgraded(link),
+        }
+    }
+}
+
+impl Conversation {
+    /// A message of the app in the legacy era.
+    pub(super) fn take_legacy(&mut self, message: Message) {
+        let is_initialize = message.method() == Some("initialize");
+        match &mut self.legacy {
+            LegacyLane::Opening(held) => {
+                if held.len() < MAX_IN_FLIGHT {
+                    held.push_back(message);
+                } else {
+                    tracing::warn!("dropped a message of the app: too many wait for initialize");
+                }
+            }
+            LegacyLane::Upgraded(upgrade) if is_initialize => {
+                let actions = upgrade.close();
+                self.act(Lane::Upgraded, actions);
+                self.open_legacy(message);
+            }
+            LegacyLane::Upgraded(upgrade) => {
+                let actions = upgrade.take_from_app(&message);
+                self.act(Lane::Upgraded, actions);
+            }
+            LegacyLane::Fresh | LegacyLane::Native if is_initialize => self.open_legacy(message),
+            LegacyLane::Fresh | LegacyLane::Native => match message.kind() {
+                Kind::Request { .. } => self.start_exchange(message, Lane::Native),
+                Kind::Notification { .. } | Kind::Response { .. } => {
+                    self.send_in_turn(0, message, None);
+                }
+            },
+        }
+    }
+
+    fn open_legacy(&mut self, initialize: Message) {
+        self.legacy = LegacyLane::Opening(VecDeque::new());
+        self.start_exchange(initialize, Lane::Native);
+    }
+
+    /// A request of the app in the modern era.
+    pub(super) fn take_modern(&mut self, request: Message) {
+        if self.downgraded.is_empty() || request.method() == Some("server/discover") {
+            self.start_exchange(request, Lane::Native);
+        } else {
+            self.downgrade(request);
+        }
+    }
+
+    /// A response of the app that is for none of the server's own requests: for a question of ours, then.
+    pub(super) fn take_answer(&mut self, response: &Message) {
+        let LegacyLane::Upgraded(upgrade) = &mut self.legacy else {
+            tracing::debug!("dropped a response of the app that answers no request");
+            return;
+        };
+        let actions = upgrade.take_from_app(response);
+        self.act(Lane::Upgraded, actions);
+    }
+
+    /// The app has given up a request that is not with the server in its own words.
+    pub(super) fn cancel_translated(&mut self, id: &RequestId, era: Era, notification: &Message) {
+        if era == Era::Modern {
+            for at in 0..self.downgraded.len() {
+                let session = &mut self.downgraded[at];
+                let actions = match &mut session.state {
+                    DowngradedState::Open(downgrade) => downgrade.take_from_app(notification),
+                    DowngradedState::Opening(held) => {
+                        held.retain(|request| request.id() != Some(id));
+                        continue;
+                    }
+                    DowngradedState::Failed => continue,
+                };
+                let lane = Lane::Downgraded(session.link);
+                self.act(lane, actions);
+            }
+            return;
+        }
+        match &mut self.legacy {
+            LegacyLane::Opening(held) => held.retain(|request| request.id() != Some(id)),
+            LegacyLane::Upgraded(upgrade) => {
+                let actions = upgrade.take_from_app(notification);
+                self.act(Lane::Upgraded, actions);
+            }
+            LegacyLane::Fresh | LegacyLane::Native => {}
+        }
+    }
+
+    /// What came of a request that was with the server.
+    pub(super) fn settle(
+        &mut self,
+        lane: Lane,
+        id: &RequestId,
+        outcome: Outcome,
+        request: Message,
+    ) {
+        match (lane, outcome) {
+            (Lane::Native, outcome) if request.method() == Some("initialize") => {
+                self.opened(&request, outcome);
+            }
+            (Lane::Native, Outcome::Response(response)) => self.answer(&response),
+            (Lane::Native, Outcome::LegacyOnly) => self.downgrade(request),
+            (Lane::Native, Outcome::Ended(_)) => self.end_subscription(id),
+            (Lane::Downgraded(link), Outcome::Response(response))
+                if request.method() == Some("initialize") =>
+            {
+                self.opened_downgraded(link, &response);
+            }
+            (lane, Outcome::Response(response) | Outcome::Ended(response)) => {
+                self.take_translated(lane, &response, None);
+            }
+            // Only a legacy app's own `initialize` and a modern app's own requests end so.
+            (lane, outcome @ (Outcome::ModernOnly(_) | Outcome::LegacyOnly)) => {
+                tracing::error!(?lane, ?outcome, "an exchange ended as none of its kind can");
+                let method = request.method().unwrap_or_default();
+                let failure = Failure::Internal.to_response(id, method, &self.host());
+                self.take_translated(lane, &failure, None);
+            }
+        }
+    }
+
+    /// What came of the legacy app's `initialize`.
+    fn opened(&mut self, initialize: &Message, outcome: Outcome) {
+        let (lane, response) = match outcome {
+            Outcome::Response(response) | Outcome::Ended(response) if response.is_error() => {
+                (LegacyLane::Fresh, response)
+            }
+            Outcome::Response(response) | Outcome::Ended(response) => {
+                (LegacyLane::Native, response)
+            }
+            Outcome::ModernOnly(discover) => {
+                match Upgrade::open(initialize, &discover, &self.host()) {
+                    Ok((upgrade, response)) => (LegacyLane::Upgraded(Box::new(upgrade)), response),
+                    Err(error) => {
+                        let text = format!("mcp-bridge: {}: {error}", self.host());
+                        let id = initialize.id();
+                        let response = Message::error(id, INTERNAL_ERROR, &text, None);
+                        (LegacyLane::Fresh, response)
+                    }
+                }
+            }
+            Outcome::LegacyOnly => return,
+        };
+        let held = match std::mem::replace(&mut self.legacy, lane) {
+            LegacyLane::Opening(held) => held,
+            LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => VecDeque::new(),
+        };
+        self.answer(&response);
+        for message in held {
+            self.take_legacy(message);
+        }
+    }
+
+    /// A subscription has ended without a response, of which the app hears by a cancellation (MCP
+    /// 2026-07-28, "Cancellation").
+    fn end_subscription(&mut self, id: &RequestId) {
+        if self.unanswered.remove(id).is_none() {
+            return;
+        }
+        let id: serde_json::Value = serde_json::from_str(id.as_json()).unwrap_or_default();
+        let params = serde_json::json!({ "requestId": id, "reason": "the connection was lost" });
+        self.write(&Message::notification("notifications/cancelled", &params));
+    }
+
+    /// What the server says in another era than the app's. `stream` is the request on whose stream it
+    /// came.
+    pub(super) fn take_translated(
+        &mut self,
+        lane: Lane,
+        message: &Message,
+        stream: Option<&RequestId>,
+    ) {
+        let actions = match lane {
+            Lane::Native => return,
+            Lane::Upgraded => match &mut self.legacy {
+                LegacyLane::Upgraded(upgrade) => upgrade.take_from_server(message, stream),
+                LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Opening(_) => return,
+            },
+            Lane::Downgraded(link) => match self.open_session(link) {
+                Some(downgrade) => downgrade.take_from_server(message, stream),
+                None => return,
+            },
+        };
+        self.act(lane, actions);
+    }
+
+    pub(super) fn take_timer(&mut self, lane: Lane, timer: Timer) {
+        let actions = match lane {
+            Lane::Native => return,
+            Lane::Upgraded => match &mut self.legacy {
+                LegacyLane::Upgraded(upgrade) => upgrade.take_timer(timer),
+                LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Opening(_) => return,
+            },
+            Lane::Downgraded(link) => match self.open_session(link) {
+                Some(downgrade) => downgrade.take_timer(timer),
+                None => return,
+            },
+        };
+        self.act(lane, actions);
+    }
+
+    /// The server's own stream of a session is there, or will not be.
+    pub(super) fn take_listening(&mut self, link: usize, listening: bool) {
+        let standalone = if listening {
+            Standalone::Open
+        } else {
+            Standalone::Refused
+        };
+        if let Some(downgrade) = self.open_session(link) {
+            let actions = downgrade.take_standalone(standalone);
+            self.act(Lane::Downgraded(link), actions);
+        }
+    }
+
+    /// A session was lost, and there is another in its place.
+    pub(super) fn take_reopened(&mut self, link: usize) {
+        if let Some(downgrade) = self.open_session(link) {
+            let actions = downgrade.take_new_session();
+            self.act(Lane::Downgraded(link), actions);
+        }
+    }
+
+    /// Serves a request of the modern era by a session with the legacy server.
+    fn downgrade(&mut self, request: Message) {
+        let client = Client::of(&request);
+        let known = self
+            .downgraded
+            .iter()
+            .position(|known| known.client == client);
+        let Some(at) = known else {
+            return self.open_downgraded(client, request);
+        };
+        let session = &mut self.downgraded[at];
+        let lane = Lane::Downgraded(session.link);
+        match &mut session.state {
+            DowngradedState::Open(downgrade) => {
+                let actions = downgrade.take_from_app(&request);
+                self.act(lane, actions);
+            }
+            DowngradedState::Opening(held) => held.push_back(request),
+            DowngradedState::Failed => {
+                session.state = DowngradedState::Opening(VecDeque::from([request]));
+                self.start_session(at);
+            }
+        }
+    }
+
+    fn open_downgraded(&mut self, client: Client, request: Message) {
+        if self.downgraded.len() >= MAX_DOWNGRADED {
+            let (Some(id), Some(method)) = (request.id(), request.method()) else {
+                return;
+            };
+            let failure = Failure::Overloaded {
+                limit: MAX_DOWNGRADED,
+            };
+            return self.answer(&failure.to_response(id, method, &self.host()));
+        }
+        let link = self.add_link(endpoint::Config {
+            protocol: Protocol::Legacy,
+            ..self.config.clone()
+        });
+        self.downgraded.push(Downgraded {
+            client,
+            link,
+            state: DowngradedState::Opening(VecDeque::from([request])),
+        });
+        self.start_session(self.downgraded.len() - 1);
+    }
+
+    fn start_session(&mut self, at: usize) {
+        let session = &self.downgraded[at];
+        let id = RequestId::from_string(&format!("mcp-bridge-session-{}", session.link));
+        let initialize = session.client.initialize_request(&id);
+        self.start_exchange(initialize, Lane::Downgraded(session.link));
+    }
+
+    fn opened_downgraded(&mut self, link: usize, response: &Message) {
+        let host = self.host();
+        let Some(session) = self.downgraded.iter_mut().find(|known| known.link == link) else {
+            return;
+        };
+        let opened = Downgrade::open(&session.client, response, &host);
+        let (state, actions) = match opened {
+            Some((downgrade, actions)) => (DowngradedState::Open(Box::new(downgrade)), actions),
+            None => (DowngradedState::Failed, Vec::new()),
+        };
+        let failed = matches!(state, DowngradedState::Failed);
+        let held = match std::mem::replace(&mut session.state, state) {
+            DowngradedState::Opening(held) => held,
+            DowngradedState::Open(_) | DowngradedState::Failed => VecDeque::new(),
+        };
+        self.act(Lane::Downgraded(link), actions);
+        for request in held {
+            match request.id() {
+                Some(id) if failed => self.answer(&response.with_id(id)),
+                _ => self.downgrade(request),
+            }
+        }
+    }
+
+    fn open_session(&mut self, link: usize) -> Option<&mut Downgrade> {
+        let session = self
+            .downgraded
+            .iter_mut()
+            .find(|known| known.link == link)?;
+        match &mut session.state {
+            DowngradedState::Open(downgrade) => Some(downgrade),
+            DowngradedState::Opening(_) | DowngradedState::Failed => None,
+        }
+    }
+
+    /// Does what a translation asks for.
+    fn act(&mut self, lane: Lane, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::ToApp(message) => match message.kind() {
+                    Kind::Response { .. } => self.answer(&message),
+                    Kind::Request { .. } | Kind::Notification { .. } => self.write(&message),
+                },
+                Action::Request(message) => self.start_exchange(message, lane),
+                Action::Notify(message) => {
+                    let link = match lane {
+                        Lane::Native | Lane::Upgraded => 0,
+                        Lane::Downgraded(link) => link,
+                    };
+                    self.send_in_turn(link, message, None);
+                }
+                Action::Abort(id) => self.abort(lane, &id),
+                Action::After(wait, timer) => {
+                    self.timers.spawn(async move {
+                        sleep(wait).await;
+                        (lane, timer)
+                    });
+                }
+                Action::EraOver => self.endpoint().era_over(),
+            }
+        }
+    }
+}

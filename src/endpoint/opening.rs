@@ -1,0 +1,308 @@
+//! Which era the server speaks, found out from what it answers to what the app wanted to say anyway
+//! (MCP 2026-07-28, "Versioning", "Backward Compatibility"): no probe goes out before something was
+//! refused.
+//!
+//! Refused credentials, a busy server and a broken network are never evidence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::http_sse::HttpSse;
+use super::send::SessionUse;
+use super::session::Session;
+use super::track::Track;
+use super::{Endpoint, Failure, Outcome, Protocol, Transport};
+use crate::era::{Discovery, MODERN_VERSION, Upgrade, is_modern, refuse_malformed};
+use crate::message::{Message, RequestId};
+
+/// How long the app waits for the answer to its own probe. Apps give up after ten seconds.
+const DISCOVER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the server may take to answer a probe of ours.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+const METHOD_NOT_FOUND: i32 = -32601;
+
+/// What came of an `initialize`.
+enum Opening {
+    /// The server's response, and the session if that is a result.
+    Answered(Message, Session),
+    /// The server speaks the modern era alone; its answer to `server/discover`.
+    ModernOnly(Message),
+}
+
+impl Endpoint {
+    /// Opens a session for the app.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        initialize: &Message,
+        id: &RequestId,
+        track: &Track,
+    ) -> Result<Outcome, Failure> {
+        self.listener.stop();
+        let previous = self.sessions.close();
+        if previous.id.is_some() {
+            let endpoint = Arc::clone(self);
+            tokio::spawn(async move { endpoint.delete(&previous).await });
+        }
+        let modern_first = match self.config.protocol {
+            Protocol::Modern => {
+                let discover = self.probe(initialize, track).await?;
+                return discover.map(Outcome::ModernOnly).ok_or_else(|| {
+                    Failure::InvalidResponse("it is none of a server of MCP 2026-07-28".to_owned())
+                });
+            }
+            Protocol::PreferModern => true,
+            Protocol::Auto => self.verdict.is_modern_only(),
+            Protocol::Legacy => false,
+        };
+        if modern_first && let Some(discover) = self.probe(initialize, track).await? {
+            return Ok(Outcome::ModernOnly(discover));
+        }
+        match self.initialize(initialize, id, track).await? {
+            Opening::Answered(response, session) => {
+                if !response.is_error() {
+                    self.verdict.is_legacy(true);
+                    self.sessions.opened(session, initialize, &response);
+                }
+                Ok(Outcome::Response(response))
+            }
+            Opening::ModernOnly(discover) => {
+                self.verdict.is_legacy(false);
+                Ok(Outcome::ModernOnly(discover))
+            }
+        }
+    }
+
+    /// Sends `initialize` over the transport that the server speaks (MCP 2025-11-25, "Backwards
+    /// Compatibility"), unless it turns out to speak the modern era alone.
+    async fn initialize(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        track: &Track,
+    ) -> Result<Opening, Failure> {
+        self.set_http_sse(None);
+        let converse = || async {
+            let answer = self.converse(request, id, SessionUse::None, track).await;
+            answer.map(|(response, session)| Opening::Answered(response, session))
+        };
+        let refusal = match self.config.transport {
+            Transport::SseOnly | Transport::SseFirst => None,
+            Transport::HttpFirst | Transport::HttpOnly => {
+                let answer = converse().await;
+                if self.config.protocol != Protocol::Legacy
+                    && suggests_modern(&answer)
+                    && let Ok(Some(discover)) = self.probe(request, track).await
+                {
+                    return Ok(Opening::ModernOnly(discover));
+                }
+                match answer {
+                    Err(failure)
+                        if failure.suggests_http_sse()
+                            && self.config.transport == Transport::HttpFirst =>
+                    {
+                        Some(failure)
+                    }
+                    answer => return answer,
+                }
+            }
+        };
+        match (HttpSse::connect(self, track).await, refusal) {
+            (Ok(connection), _) => {
+                self.set_http_sse(Some(connection));
+                converse().await
+            }
+            (Err(_), Some(refusal)) => Err(refusal),
+            (Err(failure), None)
+                if self.config.transport == Transport::SseFirst && failure.suggests_http() =>
+            {
+                converse().await
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// Asks the server whether it speaks the modern era; `None` if it does not seem to.
+    async fn probe(
+        self: &Arc<Self>,
+        initialize: &Message,
+        track: &Track,
+    ) -> Result<Option<Message>, Failure> {
+        let discover = Upgrade::discover_request(initialize, &self.next_id());
+        let asked = self.leg_for_app(&discover, track);
+        let Ok(answer) = timeout(PROBE_LIMIT, asked).await else {
+            return Ok(None);
+        };
+        let modern = match &answer {
+            Ok(answer) => Discovery::of(answer) == Discovery::Modern && !answer.is_error(),
+            Err(Failure::Status { status, .. }) if status.is_client_error() => false,
+            Err(_) => return answer.map(|_| None),
+        };
+        self.verdict.is_modern(modern);
+        Ok(answer.ok().filter(|_| modern))
+    }
+
+    /// The app's own `server/discover`: answered soon, from the server or from memory, or as a server of
+    /// the legacy era would, so that the app goes on with `initialize`.
+    pub(super) async fn discover(self: &Arc<Self>, request: &Message, id: &RequestId) -> Message {
+        if let Some(refusal) = refuse_malformed(request) {
+            return refusal;
+        }
+        if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
+            return not_found(id);
+        }
+        // A task of its own: an answer that comes too late for the app is still worth knowing.
+        let (endpoint, request) = (Arc::clone(self), request.clone());
+        let asked = tokio::spawn(async move {
+            let answer = endpoint.leg(&request, &Track::default()).await;
+            endpoint.note_discovery(answer)
+        });
+        match timeout(DISCOVER_LIMIT, asked).await {
+            Ok(Ok(Some(answer))) => answer.with_id(id),
+            Ok(Ok(None) | Err(_)) | Err(_) => not_found(id),
+        }
+    }
+
+    /// The answer to `server/discover` of a server that cannot be asked yet: all that it may have.
+    fn presumed(&self) -> Message {
+        let result = json!({
+            "resultType": "complete",
+            "supportedVersions": [MODERN_VERSION],
+            "capabilities": {
+                "tools": { "listChanged": true },
+                "prompts": { "listChanged": true },
+                "resources": { "listChanged": true, "subscribe": true },
+                "completions": {},
+                "logging": {},
+            },
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": {
+                "io.modelcontextprotocol/serverInfo": { "name": self.host(), "version": "unknown" },
+            },
+        });
+        Message::result(&self.next_id(), &result.to_string())
+    }
+
+    /// What an answer to `server/discover` says of the server. Returns what to tell the app.
+    fn note_discovery(&self, answer: Result<Message, Failure>) -> Option<Message> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Failure::Status {
+                status,
+                error: Some(error),
+                ..
+            }) if status.is_client_error() => *error,
+            Err(Failure::Status { status, .. })
+                if matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415) =>
+            {
+                self.verdict.is_modern(false);
+                return None;
+            }
+            // Nothing is known of a server that wants a token first. The app may go on: its first request
+            // leads to the sign-in, and is translated if the server should turn out to be of the other era.
+            Err(Failure::Auth(_)) => {
+                let known = self.verdict.discovered();
+                return Some(known.unwrap_or_else(|| self.presumed()));
+            }
+            Err(_) => return self.verdict.discovered(),
+        };
+        match Discovery::of(&answer) {
+            Discovery::Modern | Discovery::OtherModern(_) => {
+                self.verdict.is_modern(true);
+                if !answer.is_error() {
+                    self.verdict.set_discovered(&answer);
+                }
+                Some(answer)
+            }
+            Discovery::NotModern if is_modern_error(&answer) => Some(answer),
+            Discovery::LegacyOnly(_) | Discovery::NotModern => {
+                self.verdict.is_modern(false);
+                None
+            }
+        }
+    }
+
+    /// Another request of the modern era, which a server of the legacy era does not understand.
+    pub(super) async fn request_modern(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        method: &str,
+        track: &Track,
+    ) -> Result<Outcome, Failure> {
+        if let Some(refusal) = refuse_malformed(request) {
+            return Ok(Outcome::Response(refusal));
+        }
+        if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
+            return Ok(Outcome::LegacyOnly);
+        }
+        let mut acknowledged = false;
+        let answer = if method == "subscriptions/listen" {
+            self.subscribe(request, id, track, &mut acknowledged).await
+        } else {
+            self.converse_modern(request, id, method, track).await
+        };
+        if acknowledged && let Err(failure) = &answer {
+            let error = failure.to_response(id, method, &self.host());
+            return Ok(Outcome::Ended(error));
+        }
+        if self.config.protocol == Protocol::Modern || !suggests_legacy(&answer) {
+            return answer.map(Outcome::Response);
+        }
+        let Some(meta) = request.param::<Value>("_meta") else {
+            return answer.map(Outcome::Response);
+        };
+        let params = json!({ "_meta": meta }).to_string();
+        let discover = Message::request(&self.next_id(), "server/discover", &params);
+        let discovery = timeout(PROBE_LIMIT, self.leg(&discover, track)).await;
+        match discovery.map(|answer| self.note_discovery(answer)) {
+            Ok(None) if self.verdict.is_legacy_only() => Ok(Outcome::LegacyOnly),
+            _ => answer.map(Outcome::Response),
+        }
+    }
+}
+
+/// Whether what came of `initialize` may be the answer of a server that has no such method.
+fn suggests_modern(answer: &Result<Opening, Failure>) -> bool {
+    match answer {
+        Ok(Opening::Answered(response, _)) => match response.error_text() {
+            Some((code, _)) => matches!(code, -32601 | -32602 | -32004 | -32022..=-32020),
+            // No session is meant by a version that has none.
+            None => response
+                .result_member::<String>("protocolVersion")
+                .is_some_and(|version| is_modern(&version)),
+        },
+        Err(Failure::Status { status, .. }) => matches!(status.as_u16(), 400 | 404 | 405),
+        Ok(Opening::ModernOnly(_)) | Err(_) => false,
+    }
+}
+
+/// Whether what came of a modern request may be the answer of a server that wants a session first.
+fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
+    match answer {
+        Ok(response) => response
+            .error_text()
+            .is_some_and(|(code, _)| matches!(code, -32000 | -32600 | -32602)),
+        Err(Failure::Status { status, error, .. }) => {
+            let modern = error.as_deref().is_some_and(is_modern_error);
+            matches!(status.as_u16(), 400 | 404 | 405 | 406) && !modern
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether only a server of the modern era says so.
+fn is_modern_error(error: &Message) -> bool {
+    error
+        .error_text()
+        .is_some_and(|(code, _)| matches!(code, -32022..=-32020))
+}
+
+fn not_found(id: &RequestId) -> Message {
+    Message::error(Some(id), METHOD_NOT_FOUND, "Method not found", None)
+}

@@ -1,0 +1,216 @@
+//! What is known of the eras that a server speaks, in this process and from the last one.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use crate::message::Message;
+
+/// How long a verdict counts. A server that was of the legacy era alone may have learned the other one
+/// since, and would never show it.
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The layout of the file.
+const FORMAT: u32 = 1;
+
+/// The verdict on one server.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    file: Option<PathBuf>,
+    state: Mutex<Option<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Known,
+    /// The server's last answer to `server/discover`.
+    discovered: Option<Message>,
+}
+
+/// Two facts, neither of which follows from the other: a server may speak both eras.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    modern: Option<bool>,
+    legacy: Option<bool>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct File {
+    format: u32,
+    server: String,
+    /// Seconds since 1970.
+    at: u64,
+    #[serde(flatten)]
+    known: Known,
+}
+
+impl Verdict {
+    /// The verdict on the server at `url`, kept in `directory` if there is one. Reads nothing yet.
+    pub(super) fn new(url: &Url, directory: Option<&Path>) -> Self {
+        let name = hex(&Sha256::digest(url.as_str()));
+        Self {
+            file: directory.map(|directory| directory.join("servers").join(name + ".json")),
+            state: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn is_modern_only(&self) -> bool {
+        let known = self.known();
+        known.modern == Some(true) && known.legacy == Some(false)
+    }
+
+    pub(super) fn is_legacy_only(&self) -> bool {
+        self.known().modern == Some(false)
+    }
+
+    /// The server has shown whether it speaks the modern era.
+    pub(super) fn is_modern(&self, modern: bool) {
+        self.learn(|known| known.modern = Some(modern));
+    }
+
+    /// The server has shown whether it speaks the legacy era.
+    pub(super) fn is_legacy(&self, legacy: bool) {
+        self.learn(|known| known.legacy = Some(legacy));
+    }
+
+    pub(super) fn discovered(&self) -> Option<Message> {
+        self.lock().as_ref()?.discovered.clone()
+    }
+
+    pub(super) fn set_discovered(&self, answer: &Message) {
+        self.loaded(|state| state.discovered = Some(answer.clone()));
+    }
+
+    fn known(&self) -> Known {
+        self.loaded(|state| state.known)
+    }
+
+    fn learn(&self, fact: impl FnOnce(&mut Known)) {
+        let (before, after) = self.loaded(|state| {
+            let before = state.known;
+            fact(&mut state.known);
+            (before, state.known)
+        });
+        // That a server answers `initialize` is what everybody expects: not worth a file.
+        let worth_a_file =
+            before != after && (after.modern.is_some() || after.legacy == Some(false));
+        if worth_a_file && let Err(error) = self.save(after) {
+            tracing::debug!("cannot remember the server's era: {error}");
+        }
+    }
+
+    fn loaded<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let state = state.get_or_insert_with(|| State {
+            known: self.load().unwrap_or_default(),
+            discovered: None,
+        });
+        use_it(state)
+    }
+
+    fn load(&self) -> Option<Known> {
+        let text = fs::read(self.file.as_ref()?).ok()?;
+        let file: File = serde_json::from_slice(&text).ok()?;
+        let age = now().checked_sub(file.at)?;
+        (file.format == FORMAT && age < LIFETIME.as_secs()).then_some(file.known)
+    }
+
+    fn save(&self, known: Known) -> io::Result<()> {
+        let Some(path) = &self.file else {
+            return Ok(());
+        };
+        let Some(directory) = path.parent() else {
+            return Ok(());
+        };
+        create_private(directory)?;
+        let file = File {
+            format: FORMAT,
+            server: path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            at: now(),
+            known,
+        };
+        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
+        serde_json::to_writer(&mut temporary, &file)?;
+        temporary.persist(path)?;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn create_private(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().take(16).fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Url {
+        Url::parse("https://mcp.example.com/mcp").unwrap()
+    }
+
+    #[test]
+    fn a_verdict_is_there_for_the_next_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let verdict = Verdict::new(&server(), Some(directory.path()));
+        verdict.is_modern(true);
+        verdict.is_legacy(false);
+        assert!(Verdict::new(&server(), Some(directory.path())).is_modern_only());
+        let other = Url::parse("https://mcp.example.com/other").unwrap();
+        assert!(!Verdict::new(&other, Some(directory.path())).is_modern_only());
+    }
+
+    #[test]
+    fn an_old_or_broken_file_counts_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let verdict = Verdict::new(&server(), Some(directory.path()));
+        verdict.is_modern(false);
+        let path = verdict.file.unwrap();
+        for text in [
+            r#"{"format":1,"server":"x","at":1,"modern":false,"legacy":null}"#,
+            r#"{"format":2,"server":"x","at":99999999999,"modern":false,"legacy":null}"#,
+            "{",
+            "",
+        ] {
+            fs::write(&path, text).unwrap();
+            assert!(!Verdict::new(&server(), Some(directory.path())).is_legacy_only());
+        }
+    }
+
+    #[test]
+    fn a_plain_legacy_server_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        Verdict::new(&server(), Some(directory.path())).is_legacy(true);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,280 @@
+//! A request of the app, and what has become of it in the session with the server.
+
+use std::time::Duration;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::parked::{Gathering, Parked};
+use super::task::Task;
+use super::{Downgrade, log_level};
+use crate::era::envelope;
+use crate::era::object::Object;
+use crate::era::{Action, INVALID_PARAMS, Timer};
+use crate::message::{Message, RequestId};
+
+/// How long a cancelled request's stream stays open, so that the server hears of the cancellation before
+/// it sees the connection go.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+/// Legacy: there is no such resource. The modern era says `Invalid params`.
+const RESOURCE_NOT_FOUND: i64 = -32002;
+
+/// Legacy: the user has to visit a page first (MCP 2025-11-25, "URL Elicitation Required Error").
+const URL_ELICITATION_REQUIRED: i64 = -32042;
+
+/// Modern: the app does not offer what the server needs.
+const MISSING_CAPABILITY: i32 = -32021;
+
+/// Tells calls apart: the ids of the app's requests come and go while one goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CallKey(u64);
+
+impl CallKey {
+    pub(super) fn take_next(&mut self) -> Self {
+        self.0 += 1;
+        *self
+    }
+}
+
+/// A request that the server has not answered, or whose answer the app has not fetched.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) key: CallKey,
+    /// The app's request that waits for it, or did last.
+    pub(super) request: RequestId,
+    /// The exchange with the server.
+    pub(super) leg: RequestId,
+    pub(super) method: String,
+    /// What a retry has to repeat.
+    pub(super) params: String,
+    /// The token under which the server reports progress.
+    pub(super) token: Option<RequestId>,
+    /// The token under which the app wants to hear of it now.
+    pub(super) token_now: Option<RequestId>,
+    /// The least level of log messages that the app wants, as a place among the levels.
+    pub(super) log_level: Option<usize>,
+    /// How many questions the server has put.
+    pub(super) questions: u32,
+    /// The task that the server made of it.
+    pub(super) task: Option<Task>,
+    pub(super) stage: Stage,
+}
+
+/// Who waits for whom.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The app for the server.
+    Running,
+    /// The app for the server, which has a question; a moment is waited for more.
+    Gathering(Gathering),
+    /// The server for the app, which has the questions and is to come again.
+    Parked(Box<Parked>),
+}
+
+impl Downgrade {
+    /// Sends a request of the app on.
+    pub(super) fn forward(&mut self, id: &RequestId, method: &str, request: &Message) {
+        let Some(params) = Object::parse(request.params_json().unwrap_or("{}")) else {
+            let text = "Invalid params: not an object that can be read";
+            return self.outbox.refuse(id, INVALID_PARAMS, text);
+        };
+        let level = log_level(request);
+        if let Some(level) = level {
+            self.ask_for_logs(level);
+        }
+        let repeated = repeated(&params);
+        let mut sent = params;
+        envelope::strip_modern(&mut sent);
+        if is_eligible(method) {
+            sent.remove("inputResponses");
+            sent.remove("requestState");
+        }
+        if method == "tools/call" {
+            self.make_task(&mut sent);
+        }
+        let token = sent
+            .object("_meta")
+            .and_then(|meta| meta.id("progressToken"));
+        let key = self.next_call.take_next();
+        let call = Call {
+            key,
+            request: id.clone(),
+            // The app may use an id again that a call still goes by at the server.
+            leg: if self.is_leg(id) {
+                self.outbox.mint.id()
+            } else {
+                id.clone()
+            },
+            method: method.to_owned(),
+            params: repeated,
+            token: token.clone(),
+            token_now: token,
+            log_level: level,
+            questions: 0,
+            task: None,
+            stage: Stage::Running,
+        };
+        self.outbox.request(&call.leg, method, &sent);
+        self.legs.insert(call.leg.clone(), key);
+        self.waiting.insert(id.clone(), key);
+        self.calls.insert(key, call);
+    }
+
+    pub(super) fn take_response(&mut self, id: &RequestId, response: &Message) {
+        if self
+            .subscriptions
+            .take_response(id, response, &mut self.outbox)
+        {
+            return;
+        }
+        let call = self.legs.remove(id).and_then(|key| self.calls.remove(&key));
+        let Some(mut call) = call else {
+            return tracing::debug!(%id, "dropped a response that answers no request");
+        };
+        if !response.is_error() && self.take_task_response(&mut call, response) {
+            self.calls.insert(call.key, call);
+            return;
+        }
+        if let Stage::Parked(parked) = &mut call.stage {
+            parked.outcome = Some(response.clone());
+            self.calls.insert(call.key, call);
+            return;
+        }
+        self.end(&call, response);
+    }
+
+    pub(super) fn call_timer(&mut self, key: CallKey, timer: Timer) {
+        let Some(mut call) = self.calls.remove(&key) else {
+            return;
+        };
+        match &mut call.stage {
+            Stage::Gathering(gathering) if gathering.until == timer => {
+                let questions = std::mem::take(&mut gathering.questions);
+                self.park(call, questions);
+            }
+            // The app has not come again.
+            Stage::Parked(parked) if parked.until == timer => self.abandon(&call),
+            _ => self.task_timer(call, timer),
+        }
+    }
+
+    /// Ends whatever is under way for a call, without answering the app.
+    pub(super) fn abandon(&mut self, call: &Call) {
+        if matches!(&call.stage, Stage::Parked(parked) if parked.outcome.is_some()) {
+            return;
+        }
+        self.cancel_questions(call);
+        let is_sent = self.legs.remove(&call.leg).is_some();
+        if self.cancel_task(call) {
+            if is_sent {
+                self.outbox.push(Action::Abort(call.leg.clone()));
+            }
+            return;
+        }
+        let mut params = Object::default();
+        params.set_json("requestId", call.leg.as_json());
+        let cancelled = params.into_notification("notifications/cancelled");
+        self.outbox.push(Action::Notify(cancelled));
+        let timer = self.outbox.after(CANCEL_GRACE);
+        self.closing.insert(timer, call.leg.clone());
+    }
+
+    /// Answers the app with the server's response.
+    pub(super) fn end(&mut self, call: &Call, response: &Message) {
+        self.waiting.remove(&call.request);
+        if let Some(error) = response.error_json() {
+            return self.end_with_error(call, response, error);
+        }
+        let Some(mut result) = response.result_json().and_then(Object::parse) else {
+            let text =
+                "the server's answer is invalid: its result is not an object that can be read";
+            return self.outbox.fail(&call.request, "invalid-response", text);
+        };
+        result.set("resultType", &"complete");
+        if envelope::is_cacheable(&call.method) {
+            result.set("ttlMs", &0);
+            result.set("cacheScope", &"private");
+        }
+        envelope::strip_legacy(&mut result);
+        if call.method == "tools/list" {
+            self.take_tools(&mut result);
+        }
+        self.outbox.reply(&call.request, &result);
+    }
+
+    /// The errors of a legacy server that a modern app would not understand.
+    fn end_with_error(&mut self, call: &Call, response: &Message, error: &str) {
+        let (code, _) = response.error_text().unwrap_or_default();
+        match code {
+            RESOURCE_NOT_FOUND => {
+                let mut error = Object::parse(error).unwrap_or_default();
+                error.set("code", &INVALID_PARAMS);
+                self.pass_error(call, &error.to_json());
+            }
+            URL_ELICITATION_REQUIRED => self.end_with_pages(call, error),
+            _ => self.pass_error(call, error),
+        }
+    }
+
+    fn pass_error(&mut self, call: &Call, error: &str) {
+        if let Ok(error) = serde_json::from_str(error) {
+            self.outbox.pass_error(&call.request, error);
+        }
+    }
+
+    /// The pages that the user has to visit become questions. The request is over for the server, so
+    /// that there is nothing to park: the app's retry is simply the request once more.
+    fn end_with_pages(&mut self, call: &Call, error: &str) {
+        let data = Object::parse(error).and_then(|error| error.object("data"));
+        let pages = data.and_then(|data| data.read::<Vec<Object>>("elicitations"));
+        let pages = pages.unwrap_or_default();
+        if !is_eligible(&call.method) || pages.is_empty() {
+            let text = "the server wants the user to visit a page and does not say which";
+            return self.outbox.fail(&call.request, "url-elicitation", text);
+        }
+        if !self.client.capabilities().declares(&["elicitation", "url"]) {
+            let required = json!({ "requiredCapabilities": { "elicitation": { "url": {} } } });
+            let text = "Missing required client capability";
+            let id = Some(&call.request);
+            let error = Message::error(id, MISSING_CAPABILITY, text, Some(&required));
+            return self.outbox.tell_app(error);
+        }
+        let mut requests = Object::default();
+        for (at, mut page) in pages.into_iter().enumerate() {
+            page.remove("elicitationId");
+            page.set("mode", &"url");
+            let mut request = Object::default();
+            request.set("method", &"elicitation/create");
+            request.set("params", &page);
+            requests.set(&format!("page-{}", at + 1), &request);
+        }
+        let mut result = Object::default();
+        result.set("resultType", &"input_required");
+        result.set("inputRequests", &requests);
+        self.outbox.reply(&call.request, &result);
+    }
+
+    fn is_leg(&self, id: &RequestId) -> bool {
+        self.legs.contains_key(id) || self.closing.values().any(|leg| leg == id)
+    }
+}
+
+/// The methods whose requests may be answered with questions (specification, "Supported Requests").
+pub(super) fn is_eligible(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
+}
+
+/// What a retry has in common with the request that it repeats.
+pub(super) fn repeated(params: &Object) -> String {
+    let mut params = params.clone();
+    for name in ["_meta", "inputResponses", "requestState"] {
+        params.remove(name);
+    }
+    let mut members: Vec<(&str, &RawValue)> = params.iter().collect();
+    members.sort_unstable_by_key(|(name, _)| *name);
+    let members = members
+        .iter()
+        .map(|(name, value)| format!("{name:?}:{value}"));
+    members.collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,107 @@
+//! The handshake that a legacy server wants and a modern app does not make (MCP 2025-11-25,
+//! "Lifecycle").
+
+use serde_json::json;
+
+use crate::era::envelope::{
+    self, CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, SERVER_INFO, TASKS_EXTENSION,
+};
+use crate::era::object::Object;
+use crate::message::{Message, RequestId};
+
+/// The version that a legacy server is asked for.
+const LEGACY_VERSION: &str = "2025-11-25";
+
+/// Who asks, by the `_meta` of a modern request. Requests that differ in this need sessions of their
+/// own, for a legacy server is told once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Client {
+    info: String,
+    capabilities: String,
+}
+
+impl Client {
+    /// The client that a modern request names.
+    #[must_use]
+    pub fn of(request: &Message) -> Self {
+        let meta = request.param::<Object>("_meta").unwrap_or_default();
+        let info = meta.object(CLIENT_INFO);
+        let capabilities = meta.object(CLIENT_CAPABILITIES).unwrap_or_default();
+        Self {
+            info: info.map_or_else(|| envelope::anonymous().to_string(), |info| info.to_json()),
+            capabilities: capabilities.to_json(),
+        }
+    }
+
+    /// The `initialize` request, with the id `id`, for a session of this client.
+    #[must_use]
+    pub fn initialize_request(&self, id: &RequestId) -> Message {
+        let mut capabilities = self.capabilities();
+        if capabilities.object("roots").is_some() {
+            // Nobody says in the modern era that roots have changed.
+            capabilities.set("roots", &json!({ "listChanged": false }));
+        }
+        capabilities.edit("extensions", |extensions| {
+            extensions.remove(TASKS_EXTENSION);
+        });
+        let mut params = Object::default();
+        params.set("protocolVersion", &LEGACY_VERSION);
+        params.set("capabilities", &capabilities);
+        params.set_json("clientInfo", &self.info);
+        Message::request(id, "initialize", &params.to_json())
+    }
+
+    pub(super) fn capabilities(&self) -> Object {
+        Object::parse(&self.capabilities).unwrap_or_default()
+    }
+}
+
+/// The legacy server, as its `InitializeResult` tells of it.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) capabilities: Object,
+    info: Object,
+    instructions: Option<String>,
+}
+
+impl Server {
+    /// The server that sent this response to `initialize`; `None` if that is an error.
+    pub(super) fn of(response: &Message, host: &str) -> Option<Self> {
+        let result = Object::parse(response.result_json()?)?;
+        let info = result.object("serverInfo").unwrap_or_else(|| {
+            let mut info = Object::default();
+            info.set("name", &host);
+            info.set("version", &"unknown");
+            info
+        });
+        Some(Self {
+            capabilities: result.object("capabilities").unwrap_or_default(),
+            info,
+            instructions: result.read("instructions"),
+        })
+    }
+
+    /// Whether the server declared the capability at `path`.
+    pub(super) fn declares(&self, path: &[&str]) -> bool {
+        self.capabilities.declares(path)
+    }
+
+    /// What a modern server would answer to `server/discover`.
+    pub(super) fn discovered(&self) -> Object {
+        let mut capabilities = self.capabilities.clone();
+        capabilities.remove("tasks");
+        let mut meta = Object::default();
+        meta.set(SERVER_INFO, &self.info);
+        let mut result = Object::default();
+        result.set("resultType", &"complete");
+        result.set("supportedVersions", &[MODERN_VERSION]);
+        result.set("capabilities", &capabilities);
+        if let Some(instructions) = &self.instructions {
+            result.set("instructions", instructions);
+        }
+        result.set("ttlMs", &0);
+        result.set("cacheScope", &"private");
+        result.set("_meta", &meta);
+        result
+    }
+}

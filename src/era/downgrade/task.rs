@@ -1,0 +1,175 @@
+//! Tools that a server of 2025-11-25 runs as tasks alone (MCP 2025-11-25, "Tasks"). The app, which knows
+//! another kind of tasks if any, calls them like others and waits.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::Downgrade;
+use super::call::Call;
+use crate::era::Timer;
+use crate::era::object::Object;
+use crate::message::Message;
+
+/// Tools that are remembered as such.
+const MAX_TOOLS: usize = 10_000;
+
+/// The wait between two looks at a task, if the server does not say.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The least and the most that a server may ask for.
+const POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(60)];
+
+/// The longest that a task is waited for.
+const TASK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A task of the server.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// As it stood there.
+    id: Box<RawValue>,
+    deadline: Timer,
+    step: Step,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Before the next look.
+    Pausing(Timer),
+    /// `tasks/get` is with the server.
+    Looking,
+    /// `tasks/result` is with the server, which asks its questions on that stream.
+    Fetching,
+}
+
+impl Downgrade {
+    /// Reads a result of `tools/list`, and takes out what the modern era does not have.
+    pub(super) fn take_tools(&mut self, result: &mut Object) {
+        let Some(mut tools) = result.read::<Vec<Object>>("tools") else {
+            return;
+        };
+        for tool in &mut tools {
+            let execution = tool.object("execution");
+            tool.remove("execution");
+            let Some(name) = tool.read::<String>("name") else {
+                continue;
+            };
+            let support = execution.and_then(|execution| execution.read::<String>("taskSupport"));
+            if support.as_deref() != Some("required") {
+                self.task_tools.remove(&name);
+            } else if self.task_tools.len() < MAX_TOOLS {
+                self.task_tools.insert(name);
+            }
+        }
+        result.set("tools", &tools);
+    }
+
+    /// Asks for a task, where the tool cannot be called without.
+    pub(super) fn make_task(&self, params: &mut Object) {
+        let name: Option<String> = params.read("name");
+        let is_task = name.is_some_and(|name| self.task_tools.contains(&name));
+        if is_task
+            && self
+                .server
+                .declares(&["tasks", "requests", "tools", "call"])
+        {
+            params.set("task", &Object::default());
+        }
+    }
+
+    /// Takes a response that is one step of a task; `false` if it is the end of the call.
+    pub(super) fn take_task_response(&mut self, call: &mut Call, response: &Message) -> bool {
+        let result = response
+            .result_json()
+            .and_then(Object::parse)
+            .unwrap_or_default();
+        match call.task.as_ref().map(|task| &task.step) {
+            None if call.method == "tools/call" => {
+                let Some(created) = result.object("task") else {
+                    return false;
+                };
+                let Some(id) = created.get("taskId").map(ToOwned::to_owned) else {
+                    return false;
+                };
+                let deadline = self.outbox.after(TASK_LIMIT);
+                self.timers.insert(deadline, call.key);
+                let step = self.pause(call, &created);
+                call.task = Some(Task { id, deadline, step });
+                true
+            }
+            Some(Step::Looking)
+                if result.read::<String>("status").as_deref() == Some("working") =>
+            {
+                let step = self.pause(call, &result);
+                set_step(call, step);
+                true
+            }
+            // It is over, or has a question: either way the result is to be fetched.
+            Some(Step::Looking) => {
+                self.send_step(call, "tasks/result", Step::Fetching);
+                true
+            }
+            None | Some(Step::Fetching | Step::Pausing(_)) => false,
+        }
+    }
+
+    /// Takes a timer of a call's task.
+    pub(super) fn task_timer(&mut self, mut call: Call, timer: Timer) {
+        if call
+            .task
+            .as_ref()
+            .is_some_and(|task| task.deadline == timer)
+        {
+            self.abandon(&call);
+            if self.waiting.remove(&call.request).is_some() {
+                let text = "the task did not come to an end";
+                self.outbox.fail(&call.request, "time-limit", text);
+            }
+            return;
+        }
+        let step = call.task.as_ref().map(|task| &task.step);
+        if step == Some(&Step::Pausing(timer)) {
+            self.send_step(&mut call, "tasks/get", Step::Looking);
+        }
+        self.calls.insert(call.key, call);
+    }
+
+    /// Cancels the task of a call; `false` if it has none.
+    pub(super) fn cancel_task(&mut self, call: &Call) -> bool {
+        let Some(task) = &call.task else {
+            return false;
+        };
+        let mut params = Object::default();
+        params.set("taskId", &task.id);
+        let id = self.outbox.mint.id();
+        self.outbox.request(&id, "tasks/cancel", &params);
+        true
+    }
+
+    fn send_step(&mut self, call: &mut Call, method: &str, step: Step) {
+        let Some(task) = &mut call.task else {
+            return;
+        };
+        task.step = step;
+        let mut params = Object::default();
+        params.set("taskId", &task.id);
+        call.leg = self.outbox.mint.id();
+        self.legs.insert(call.leg.clone(), call.key);
+        self.outbox.request(&call.leg, method, &params);
+    }
+
+    fn pause(&mut self, call: &Call, task: &Object) -> Step {
+        let [least, most] = POLL_INTERVALS;
+        let asked = task.read::<u64>("pollInterval").map(Duration::from_millis);
+        let wait = asked.unwrap_or(POLL_INTERVAL).clamp(least, most);
+        let timer = self.outbox.after(wait);
+        self.timers.insert(timer, call.key);
+        Step::Pausing(timer)
+    }
+}
+
+fn set_step(call: &mut Call, step: Step) {
+    if let Some(task) = &mut call.task {
+        task.step = step;
+    }
+}

@@ -1,0 +1,100 @@
+//! What a subscription is about (MCP 2026-07-28, "Notification Filter").
+
+use std::collections::BTreeSet;
+
+use super::envelope::SUBSCRIPTION_ID;
+use super::object::Object;
+use crate::message::RequestId;
+
+/// The lists that may change: the capability, the member of the filter, the notification.
+pub(super) const LISTS: [(&str, &str, &str); 3] = [
+    (
+        "tools",
+        "toolsListChanged",
+        "notifications/tools/list_changed",
+    ),
+    (
+        "prompts",
+        "promptsListChanged",
+        "notifications/prompts/list_changed",
+    ),
+    (
+        "resources",
+        "resourcesListChanged",
+        "notifications/resources/list_changed",
+    ),
+];
+
+pub(super) const RESOURCE_UPDATED: &str = "notifications/resources/updated";
+
+/// Which changes are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Filter {
+    /// Lists, by their names in the filter.
+    pub(super) lists: BTreeSet<&'static str>,
+    /// Resources.
+    pub(super) uris: BTreeSet<String>,
+}
+
+impl Filter {
+    /// The changes of lists that the server says it tells of.
+    pub(super) fn declared(capabilities: &Object) -> Self {
+        let declared = |(capability, ..): &(&str, &str, &str)| {
+            capabilities.declares(&[*capability, "listChanged"])
+        };
+        Self {
+            lists: LISTS
+                .into_iter()
+                .filter(declared)
+                .map(|(_, name, _)| name)
+                .collect(),
+            uris: BTreeSet::new(),
+        }
+    }
+
+    /// Reads the member `notifications` of params.
+    pub(super) fn read(params: &Object) -> Self {
+        let filter = params.object("notifications").unwrap_or_default();
+        let uris: Option<BTreeSet<String>> = filter.read("resourceSubscriptions");
+        let names = LISTS.into_iter().map(|(_, name, _)| name);
+        Self {
+            lists: names
+                .filter(|name| filter.read(name) == Some(true))
+                .collect(),
+            uris: uris.unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.uris.is_empty()
+    }
+
+    pub(super) fn to_object(&self) -> Object {
+        let mut filter = Object::default();
+        for list in &self.lists {
+            filter.set(list, &true);
+        }
+        if !self.uris.is_empty() {
+            filter.set("resourceSubscriptions", &self.uris);
+        }
+        filter
+    }
+
+    /// Whether it is about a notification, of the resource `uri` if it is one of a resource. A URI that
+    /// is subscribed to may stand for resources below it.
+    pub(super) fn covers(&self, method: &str, uri: Option<&str>) -> bool {
+        if method == RESOURCE_UPDATED {
+            return uri.is_some_and(|uri| self.uris.iter().any(|known| uri.starts_with(&**known)));
+        }
+        let list = LISTS.into_iter().find(|(_, _, event)| *event == method);
+        list.is_some_and(|(_, name, _)| self.lists.contains(name))
+    }
+}
+
+/// The params with the id of the subscription that they belong to.
+pub(super) fn marked(mut params: Object, subscription: &RequestId) -> Object {
+    let mut meta = params.object("_meta").unwrap_or_default();
+    meta.set_json(SUBSCRIPTION_ID, subscription.as_json());
+    params.set("_meta", &meta);
+    params
+}

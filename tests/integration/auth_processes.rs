@@ -1,0 +1,133 @@
+//! The built program and its sign-in: several processes, secrets, the end.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+use url::Url;
+
+use crate::support_auth::{Browser, BrowserProgram, Process, Provider, free_port};
+
+fn initialize() -> Value {
+    json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": { "name": "app", "version": "1" },
+        },
+    })
+}
+
+/// B2, X-131, A-66b: the app kills the one that opened the tab.
+#[tokio::test]
+async fn a_killed_owner_of_the_sign_in_costs_no_second_tab() {
+    let provider = Provider::start().await;
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut owner = Process::start(&provider, home.path(), &browser, &[]);
+    owner.send(&initialize()).await;
+    let page = Url::parse(&browser.started().await[0]).unwrap();
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut process = Process::start(&provider, home.path(), &browser, &[]);
+        process.send(&initialize()).await;
+        others.push(process);
+    }
+    owner.kill().await;
+
+    let callback = Browser::default().approve(page).await;
+    // Somebody takes over within a moment; a browser, too, tries again.
+    let mut shown = None;
+    for _ in 0..200 {
+        if let Ok(response) = reqwest::get(callback.clone()).await {
+            shown = Some(response.status());
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert_eq!(shown, Some(StatusCode::OK));
+    for mut process in others {
+        assert!(process.response(1).await["result"].is_object());
+        let (status, _) = process.end().await;
+        assert!(status.success());
+    }
+    assert!(!browser.was_started().await, "one tab");
+    assert_eq!(provider.seen("/register").len(), 1);
+    assert_eq!(provider.seen("/token").len(), 1);
+}
+
+/// B22, X-143: with everything said that can be said.
+#[tokio::test]
+async fn no_secret_is_shown_even_with_debug_output() {
+    let provider = Provider::start().await;
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let port = free_port().to_string();
+    let redirect_uri = format!("http://localhost:{port}/oauth/callback");
+    provider.register("by-hand", Some("secret-MARKER"), &redirect_uri);
+    let flags = [port.as_str(), "--debug", "--client-id", "by-hand"];
+    let mut process = Process::start(&provider, home.path(), &browser, &flags);
+    assert!(!process.command_line().contains("MARKER"));
+    process.send(&initialize()).await;
+    let page = Url::parse(&browser.started().await[0]).unwrap();
+    let forged = format!("{redirect_uri}?code=code-MARKER-forged&state=state-MARKER");
+    let (status, _) = Browser::default().visit(Url::parse(&forged).unwrap()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    Browser::default().visit(page.clone()).await;
+    process.response(1).await;
+    provider.revoke_access_tokens();
+    process
+        .send(&json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }))
+        .await;
+    process.response(2).await;
+    assert_eq!(provider.refreshes(), 1);
+    let (status, stderr) = process.end().await;
+    assert!(status.success());
+
+    assert!(!stderr.contains("MARKER"), "{stderr}");
+    let token = provider.seen("/token")[0].clone();
+    assert!(!stderr.contains(&token.form["code_verifier"]));
+    // The page's address holds the state; it stands there once, for the person, and nowhere else.
+    let (_, state) = page
+        .query_pairs()
+        .find(|(name, _)| name == "state")
+        .unwrap();
+    assert_eq!(stderr.matches(&*state).count(), 1, "{stderr}");
+    assert!(stderr.lines().any(|line| line.contains(page.as_str())));
+}
+
+/// B17, A-88: nothing is left of a sign-in that the app does not wait for.
+#[tokio::test]
+async fn the_end_of_the_input_ends_a_sign_in_and_frees_its_port() {
+    let provider = Provider::start().await;
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut process = Process::start(&provider, home.path(), &browser, &["--drain-timeout", "0"]);
+    process.send(&initialize()).await;
+    let page = Url::parse(&browser.started().await[0]).unwrap();
+    let (_, redirect_uri) = page
+        .query_pairs()
+        .find(|(name, _)| name == "redirect_uri")
+        .unwrap();
+    let port = Url::parse(&redirect_uri).unwrap().port().unwrap();
+    process.end().await;
+    assert!(
+        tokio::net::TcpListener::bind(("127.0.0.1", port))
+            .await
+            .is_ok()
+    );
+
+    // The tab is still good for the next start.
+    let mut next = Process::start(&provider, home.path(), &browser, &[]);
+    next.send(&initialize()).await;
+    let callback = Browser::default().approve(page).await;
+    for _ in 0..200 {
+        if reqwest::get(callback.clone()).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert!(next.response(1).await["result"].is_object());
+    next.end().await;
+    assert_eq!(provider.seen("/register").len(), 1);
+}

@@ -1,0 +1,316 @@
+//! What is kept on disk, and what happens if it can't be.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test relies on and does not find fails it"
+)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use mcp_bridge::auth::{Config, Interaction};
+use mcp_bridge::secret::Secret;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support_auth::{App, Provider, config, soon};
+
+fn credential_file(directory: &Path) -> PathBuf {
+    let files = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut credentials = files.filter(|path| path.extension().is_some_and(|it| it == "json"));
+    let found = credentials.next().expect("a credential is stored");
+    assert!(credentials.next().is_none());
+    found
+}
+
+/// none of it is fatal, and none of it is believed.
+#[tokio::test]
+async fn a_damaged_or_foreign_credential_file_is_ignored() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 6] = [
+        ("empty", |path| fs::write(path, "").unwrap()),
+        ("half", |path| {
+            let text = fs::read(path).unwrap();
+            fs::write(path, &text[..text.len() / 2]).unwrap();
+        }),
+        ("wrong type", |path| fs::write(path, "[1,2]").unwrap()),
+        ("a later version", |path| {
+            let mut text: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            text["version"] = 99.into();
+            fs::write(path, text.to_string()).unwrap();
+        }),
+        ("a directory", |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }),
+        ("a link", |path| {
+            let target = path.with_extension("elsewhere");
+            fs::rename(path, &target).unwrap();
+            symlink(target, path).unwrap();
+        }),
+    ];
+    for (name, damage) in damages {
+        let provider = Provider::start().await;
+        let directory = tempdir().unwrap();
+        App::new(&provider, config(directory.path()))
+            .call_with_browser()
+            .await
+            .unwrap();
+        damage(&credential_file(directory.path()));
+        let app = App::new(&provider, config(directory.path()));
+        let error = app.call_as(Interaction::Forbidden).await.unwrap_err();
+        assert_eq!(error.kind(), "auth_required", "{name}");
+        assert_eq!(
+            app.call_with_browser().await.unwrap(),
+            StatusCode::OK,
+            "{name}"
+        );
+    }
+}
+
+///
+#[tokio::test]
+async fn a_file_that_others_could_read_is_made_private_and_used() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    App::new(&provider, config(directory.path()))
+        .call_with_browser()
+        .await
+        .unwrap();
+    let file = credential_file(directory.path());
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    assert_eq!(
+        app.call_as(Interaction::Forbidden).await.unwrap(),
+        StatusCode::OK
+    );
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// The second refresh needs what the first one brought.
+async fn keep_calling_until_refreshed_twice(app: &App, provider: &Provider) {
+    soon("two refreshes", async {
+        while provider.refreshes() < 2 {
+            let answer = app.call_as(Interaction::Forbidden).await;
+            assert_eq!(answer.unwrap(), StatusCode::OK);
+        }
+    })
+    .await;
+}
+
+/// no directory, one that can't be made, one that can't be written.
+#[tokio::test]
+async fn without_a_usable_directory_the_sign_in_lasts_for_the_run_and_rotation_is_not_lost() {
+    let directory = tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    for place in [
+        None,
+        Some(file.join("below")),
+        Some(PathBuf::from("/proc/nothing/here")),
+    ] {
+        let provider = Provider::start().await;
+        provider.behave(|it| it.token_lifetime = Some(1));
+        let config = Config {
+            directory: place.clone(),
+            ..config(directory.path())
+        };
+        let app = App::new(&provider, config);
+        assert_eq!(
+            app.call_with_browser().await.unwrap(),
+            StatusCode::OK,
+            "{place:?}"
+        );
+        keep_calling_until_refreshed_twice(&app, &provider).await;
+    }
+}
+
+/// the place is taken by something that can't be replaced, as on a full disk.
+#[tokio::test]
+async fn a_rotated_token_that_cannot_be_saved_is_used_and_leaves_no_partial_file() {
+    let provider = Provider::start().await;
+    provider.behave(|it| it.token_lifetime = Some(1));
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    app.call_with_browser().await.unwrap();
+    let file = credential_file(directory.path());
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let before = fs::read_dir(directory.path()).unwrap().count();
+    keep_calling_until_refreshed_twice(&app, &provider).await;
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), before);
+}
+
+/// X-139, B20
+#[tokio::test]
+async fn accounts_are_kept_apart() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let account = |profile: &str, tenant: &str| {
+        let mut config = config(directory.path());
+        config.profile = Some(profile.into());
+        config.identity_headers = Secret::new(vec![("x-tenant".into(), tenant.into())]);
+        config
+    };
+    App::new(&provider, account("one", "a"))
+        .call_with_browser()
+        .await
+        .unwrap();
+    for other in [
+        account("two", "a"),
+        account("one", "b"),
+        config(directory.path()),
+    ] {
+        let app = App::new(&provider, other);
+        assert!(app.authorizer.token().await.is_none());
+    }
+    assert!(
+        App::new(&provider, account("one", "a"))
+            .authorizer
+            .token()
+            .await
+            .is_some()
+    );
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!text.contains("x-tenant"));
+    }
+}
+
+/// a server that wants no sign-in leaves no trace.
+#[tokio::test]
+async fn nothing_is_written_before_a_sign_in() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let store = directory.path().join("store");
+    assert!(
+        App::new(&provider, config(&store))
+            .authorizer
+            .token()
+            .await
+            .is_none()
+    );
+    assert!(!store.exists());
+}
+
+/// A-73, B20
+#[tokio::test]
+async fn signing_out_forgets_tokens_and_clients() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    assert!(!app.authorizer.sign_out().await.unwrap());
+    app.call_with_browser().await.unwrap();
+    assert!(app.authorizer.sign_out().await.unwrap());
+    assert!(app.authorizer.token().await.is_none());
+    assert!(
+        App::new(&provider, config(directory.path()))
+            .authorizer
+            .token()
+            .await
+            .is_none()
+    );
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!text.contains("MARKER"));
+    }
+}
+
+/// Puts the files there that mcp-remote 0.15 writes.
+fn leave_credentials(provider: &Provider, directory: &Path, tokens: &Value, client: &Value) {
+    let hash = format!(
+        "{:x}",
+        <md5::Md5 as md5::Digest>::digest(provider.mcp_url().as_str())
+    );
+    let place = directory.join("mcp-remote-v1");
+    fs::create_dir_all(&place).unwrap();
+    for (name, content) in [("tokens", tokens), ("client_info", client)] {
+        fs::write(
+            place.join(format!("{hash}_{name}.json")),
+            content.to_string(),
+        )
+        .unwrap();
+    }
+}
+
+/// B20: who changes over from mcp-remote does not sign in again.
+#[tokio::test]
+async fn credentials_that_mcp_remote_left_are_used() {
+    for expired in [false, true] {
+        let provider = Provider::start().await;
+        let theirs = tempdir().unwrap();
+        let first = tempdir().unwrap();
+        App::new(&provider, config(first.path()))
+            .call_with_browser()
+            .await
+            .unwrap();
+        let stored: Value =
+            serde_json::from_slice(&fs::read(credential_file(first.path())).unwrap()).unwrap();
+        let tokens = json!({
+            "access_token": stored["tokens"]["access_token"],
+            "refresh_token": stored["tokens"]["refresh_token"],
+            "token_type": "Bearer",
+            "expires_at": if expired { 1000.0 } else { 4e12 },
+            "issuer": provider.origin(),
+        });
+        let client = json!({
+            "client_id": stored["client"]["client_id"],
+            "redirect_uris": [stored["client"]["redirect_uri"]],
+            "issuer": provider.origin(),
+        });
+        leave_credentials(&provider, theirs.path(), &tokens, &client);
+
+        let ours = tempdir().unwrap();
+        let config = Config {
+            mcp_remote_directory: Some(theirs.path().to_owned()),
+            ..config(ours.path())
+        };
+        let app = App::new(&provider, config.clone());
+        assert_eq!(
+            app.call().await.unwrap(),
+            StatusCode::OK,
+            "expired: {expired}"
+        );
+        assert_eq!(provider.refreshes(), usize::from(expired));
+        assert_eq!(provider.seen("/authorize").len(), 1);
+        let next = App::new(
+            &provider,
+            Config {
+                mcp_remote_directory: None,
+                ..config
+            },
+        );
+        assert_eq!(
+            next.call_as(Interaction::Forbidden).await.unwrap(),
+            StatusCode::OK
+        );
+    }
+}
+
+/// B20, A-27: but not at another authorization server.
+#[tokio::test]
+async fn credentials_of_another_issuer_that_mcp_remote_left_are_not_used() {
+    let provider = Provider::start().await;
+    let theirs = tempdir().unwrap();
+    let tokens = json!({
+        "access_token": "theirs", "refresh_token": "theirs", "issuer": "https://other.example",
+    });
+    leave_credentials(
+        &provider,
+        theirs.path(),
+        &tokens,
+        &json!({ "client_id": "theirs" }),
+    );
+    let ours = tempdir().unwrap();
+    let config = Config {
+        mcp_remote_directory: Some(theirs.path().to_owned()),
+        ..config(ours.path())
+    };
+    let app = App::new(&provider, config);
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    assert!(!format!("{:?}", provider.seen("/token")).contains("theirs"));
+}
