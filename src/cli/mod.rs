@@ -16,7 +16,8 @@ pub use sign_in::{FlagError, SignInFlags};
 
 const EXAMPLE: &str = "\
 Example, for the configuration of Cursor or Claude Desktop:
-  { \"mcpServers\": { \"example\": { \"command\": \"mcp-bridge\", \"args\": [\"https://mcp.example.com/mcp\"] } } }
+  { \"mcpServers\": { \"example\": {
+      \"command\": \"mcp-bridge\", \"args\": [\"https://mcp.example.com/mcp\"] } } }
 
 Credentials are kept in MCP_BRIDGE_DIR, by default mcp-bridge in the user's data directory.";
 

@@ -265,7 +265,7 @@ impl Failure {
                 }
                 ConnectCause::Tls if detail.contains("UnknownIssuer") => {
                     "the certificate comes from an authority this machine does not know: add it to \
-                     the system's trust store, or name its PEM file in SSL_CERT_FILE"
+                     the system's trust store, or pass its PEM file with --ca-cert"
                 }
                 ConnectCause::Tls => "the server's certificate has to be mended by who runs it",
                 ConnectCause::Proxy => "check HTTPS_PROXY and the proxy's credentials",

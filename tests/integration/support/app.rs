@@ -136,8 +136,7 @@ impl Launch {
             memory_limit_mib: self.memory_limit_mib,
             ended_by_test: false,
             finished: false,
-            through_shell: self.wrapper.is_some(),
-            killed: false,
+            leaves_orphans: self.wrapper.is_some(),
             _home: home,
         }
     }
@@ -166,9 +165,8 @@ pub(crate) struct App {
     /// The test sent a signal or broke a pipe: then the exit status is its own business.
     ended_by_test: bool,
     finished: bool,
-    through_shell: bool,
-    /// Nobody was left to take note of its children's end.
-    killed: bool,
+    /// Its children are not its own to see to at the end.
+    leaves_orphans: bool,
     /// Removed at the end.
     _home: TempDir,
 }
@@ -360,7 +358,7 @@ impl App {
     #[cfg(unix)]
     pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
         self.ended_by_test = true;
-        self.killed |= signal == rustix::process::Signal::KILL;
+        self.leaves_orphans |= signal == rustix::process::Signal::KILL;
         rustix::process::kill_process(self.process(), signal).expect("it is running");
     }
 
@@ -442,9 +440,7 @@ impl App {
         self.outputs_are_clean();
         // Who reaps an orphan is not for us to say, and until then it is in the group.
         #[cfg(unix)]
-        if !self.through_shell
-            && !self.killed
-            && rustix::process::test_kill_process_group(self.process()).is_ok()
+        if !self.leaves_orphans && rustix::process::test_kill_process_group(self.process()).is_ok()
         {
             self.fail("a process is left behind");
         }
