@@ -2,10 +2,9 @@
 
 use url::Url;
 
-use super::attempt::{
-    client_of, discover, refuse_foreign_issuer, resource_parameter, scopes, usable_registration,
-};
+use super::attempt::{client_of, usable_registration};
 use super::authorization::check_endpoint;
+use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
 use super::grant::{GrantError, TokenEndpoint};
 use super::registration::{ClientRegistration, register};
