@@ -59,6 +59,7 @@ pub use self::config::{
     IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
 };
 pub use self::error::AuthError;
+pub use self::sign_in::SIGN_IN_TARGET;
 pub use self::token::AccessToken;
 
 use self::authorization::AuthorizationResponse;

@@ -28,7 +28,7 @@ use crate::http::is_loopback;
 use crate::secret::Secret;
 
 /// The log target of what a person has to read and do.
-pub(super) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
+pub const SIGN_IN_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
 
 /// How often a waiting process looks which page the other one shows.
 const LOOK: Duration = Duration::from_secs(1);
@@ -201,14 +201,14 @@ async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
     let host = session.server.host_str().unwrap_or_default();
     session.page.send_replace(Some(url.clone()));
     tracing::warn!(
-        target: TARGET,
+        target: SIGN_IN_TARGET,
         "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
     );
     if let Some(remote) = &session.config.remote_login
         && let Some(port) = listening_port(session, &attempt.request.redirect_uri)
     {
         tracing::warn!(
-            target: TARGET,
+            target: SIGN_IN_TARGET,
             "to sign in from the machine you sit at, run there first: \
              ssh -N -L {port}:localhost:{port} {remote}"
         );
@@ -218,7 +218,7 @@ async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
         OpenPage::AlreadyOpen => Ok(()),
     };
     if let Err(reason) = opened {
-        tracing::warn!(target: TARGET, "no browser could be opened here ({reason})");
+        tracing::warn!(target: SIGN_IN_TARGET, "no browser could be opened here ({reason})");
     }
 }
 
