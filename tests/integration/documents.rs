@@ -53,10 +53,6 @@ fn is_rust(name: &str) -> bool {
 const TESTS: [&str; 2] = ["src/era/random_walk.rs", "src/era/transcripts.rs"];
 
 /// The program's own code: no tests, no comments.
-#[expect(
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "our own files are named by us"
-)]
 fn code() -> BTreeMap<String, String> {
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     files("src")

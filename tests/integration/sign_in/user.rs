@@ -67,6 +67,7 @@ impl User {
     pub(crate) fn launch(&self, url: &str) -> Launch {
         let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
         Launch::for_url(url)
+            .leaves_orphans()
             .env("MCP_BRIDGE_DIR", &path(self.store()))
             .env("BROWSER", &path(self.home.path().join("browser")))
     }
@@ -117,8 +118,7 @@ impl User {
         }
     }
 
-    /// No window was opened that the test has not seen. To be asked when the bridges have ended:
-    /// their children have ended with them, so nothing is still on its way.
+    /// No window was opened that the test has not seen. To be asked when the bridges have ended.
     pub(crate) fn saw_every_window(&self) {
         assert_eq!(self.windows.buffer(), b"", "a window too many");
         let mut more = [0; 1024];

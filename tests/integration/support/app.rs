@@ -35,6 +35,7 @@ pub(crate) struct Launch {
     memory_limit_mib: u64,
     server: Option<Server>,
     wrapper: Option<String>,
+    leaves_orphans: bool,
 }
 
 impl Launch {
@@ -59,6 +60,7 @@ impl Launch {
             memory_limit_mib: MEMORY_LIMIT_MIB,
             server: None,
             wrapper: None,
+            leaves_orphans: false,
         }
     }
 
@@ -80,6 +82,12 @@ impl Launch {
     /// Starts the bridge through `sh -c script`, which finds the command in `"$0" "$@"`.
     pub(crate) fn through_shell(mut self, script: &str) -> Self {
         self.wrapper = Some(script.to_owned());
+        self.leaves_orphans()
+    }
+
+    /// What it starts may outlive it, as a browser does.
+    pub(crate) fn leaves_orphans(mut self) -> Self {
+        self.leaves_orphans = true;
         self
     }
 
@@ -136,17 +144,13 @@ impl Launch {
             memory_limit_mib: self.memory_limit_mib,
             ended_by_test: false,
             finished: false,
-            leaves_orphans: self.wrapper.is_some(),
+            leaves_orphans: self.leaves_orphans,
             _home: home,
         }
     }
 }
 
 /// The app and the bridge that it started.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts about one test"
-)]
 pub(crate) struct App {
     child: Child,
     pid: u32,
