@@ -36,8 +36,7 @@ impl Witness {
 
     /// Says what was different on the two sides of the bridge.
     pub(crate) fn summary(&self, terminal: &Terminal) {
-        let discoveries = self.count("server/discover");
-        if discoveries == 0 {
+        if !self.discovered() {
             terminal.detail("Nothing: app and server speak the same version.");
             return;
         }
@@ -61,6 +60,13 @@ impl Witness {
                 self.count("tools/call")
             ),
         );
+    }
+
+    /// Whether the server said that it speaks the modern era.
+    fn discovered(&self) -> bool {
+        let heard = self.heard.borrow();
+        let mut answered = heard.iter().filter(|heard| heard.status.is_success());
+        answered.any(|heard| heard.method == "server/discover")
     }
 
     fn count(&self, method: &str) -> usize {

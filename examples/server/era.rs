@@ -109,7 +109,7 @@ impl Eras {
 
 /// What reached the endpoint with a good token, and what became of it.
 pub(crate) struct Heard {
-    /// The method of the message, or that of HTTP where there is no message.
+    /// The method of the message, or that of HTTP where the message is a response or there is none.
     pub(crate) method: String,
     /// The version that the request names.
     pub(crate) version: Option<String>,

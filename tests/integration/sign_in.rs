@@ -5,8 +5,8 @@
     reason = "a double that cannot do its part fails the test"
 )]
 
-mod rmcp_client;
-mod user;
+pub(crate) mod rmcp_client;
+pub(crate) mod user;
 
 use std::fs;
 use std::net::TcpListener;
