@@ -47,6 +47,7 @@ mod fidelity;
 mod get_stream;
 mod http_sse;
 mod lifecycle;
+mod network;
 mod resume;
 mod session;
 #[cfg(unix)]

@@ -9,8 +9,11 @@ use axum::http::{Request, Response};
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, server::SendResponse};
 use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::WebPkiSupportedAlgorithms,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -50,13 +53,22 @@ impl TlsServer {
     /// Starts with a certificate of the directory `certificates`. Calls are answered by the script,
     /// and well once that has come to its end.
     pub(crate) async fn start(certificate: &str, script: &[OnCall]) -> Self {
+        Self::start_with(acceptor(certificate, None), script).await
+    }
+
+    /// Starts a server that serves those alone who show this certificate of the directory.
+    pub(crate) async fn start_for(client: &str) -> Self {
+        let client = CertificateDer::from_pem_file(certificate(client)).expect("a certificate");
+        Self::start_with(acceptor("good.pem", Some(client)), &[]).await
+    }
+
+    async fn start_with(acceptor: TlsAcceptor, script: &[OnCall]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let state = Arc::new(Mutex::new(State {
             script: script.iter().rev().copied().collect(),
             ..State::default()
         }));
-        let acceptor = acceptor(certificate);
         let mut connections = JoinSet::new();
         let shared = state.clone();
         connections.spawn(async move {
@@ -99,18 +111,72 @@ pub(crate) fn certificate(name: &str) -> String {
     )
 }
 
-fn acceptor(name: &str) -> TlsAcceptor {
+fn acceptor(name: &str, client: Option<CertificateDer<'static>>) -> TlsAcceptor {
     let chain = CertificateDer::from_pem_file(certificate(name)).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(certificate("server.key")).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .expect("the provider's own")
-        .with_no_client_auth()
+        .expect("the provider's own");
+    let builder = match client {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => builder.with_client_cert_verifier(Arc::new(OneClient {
+            certificate,
+            algorithms: provider.signature_verification_algorithms,
+        })),
+    };
+    let mut config = builder
         .with_single_cert(vec![chain], key)
         .expect("the key is the certificate's");
     config.alpn_protocols = vec![b"h2".to_vec()];
     TlsAcceptor::from(Arc::new(config))
+}
+
+/// Lets one client in, and asks it to prove that the certificate is its own.
+#[derive(Debug)]
+struct OneClient {
+    certificate: CertificateDer<'static>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for OneClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if *shown == self.certificate {
+            return Ok(ClientCertVerified::assertion());
+        }
+        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }
 
 async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>>) {

@@ -1,0 +1,144 @@
+//! Networks between the bridge and the server: proxies, authorities, client certificates, load balancers.
+
+use serde_json::json;
+
+use crate::support::{
+    app::{Launch, initialize_line},
+    fault_server::Server,
+    reply::Reply,
+    request::{Want, post},
+    tls_server::{TlsServer, certificate},
+};
+
+/// A proxy that answers everything itself, so that it shows what it was asked for.
+fn proxy() -> Server {
+    let proxy = Server::start();
+    proxy.always(post(), |_| Reply::status(502));
+    proxy.always(Want::Http("CONNECT"), |_| Reply::status(502));
+    proxy
+}
+
+///
+#[tokio::test]
+async fn the_proxy_of_the_environment_is_used() {
+    let proxy = proxy();
+    let mut app = Launch::for_url("http://mcp.example/mcp")
+        .args(["--allow-http"])
+        .env("http_proxy", &format!("http://{}", proxy.host()))
+        .start();
+    app.send(initialize_line("2025-11-25")).await;
+    let error = app.own_error("init", "http_status").await;
+    assert_eq!(error["httpStatus"], 502);
+    assert_eq!(proxy.count(&post()), 1);
+    app.finish().await;
+}
+
+///
+#[tokio::test]
+async fn the_proxy_of_the_flag_takes_the_place_of_the_environments() {
+    let proxy = proxy();
+    let nobody = Server::start();
+    let address = format!("http://{}", proxy.host());
+    let mut app = Launch::for_url("http://mcp.example/mcp")
+        .args(["--allow-http", "--proxy", &address])
+        .env("http_proxy", &format!("http://{}", nobody.host()))
+        .start();
+    app.send(initialize_line("2025-11-25")).await;
+    app.own_error("init", "http_status").await;
+    assert_eq!((proxy.count(&post()), nobody.requests().len()), (1, 0));
+    app.finish().await;
+}
+
+///
+#[tokio::test]
+async fn this_machine_is_never_behind_a_proxy() {
+    let proxy = proxy();
+    let server = Server::start();
+    let address = format!("http://{}", proxy.host());
+    let mut app = Launch::for_server(&server)
+        .args(["--proxy", &address])
+        .env("http_proxy", &address)
+        .start();
+    app.initialize().await;
+    app.still_served().await;
+    assert_eq!(proxy.requests().len(), 0);
+    app.finish().await;
+}
+
+/// B13: a configuration that was written for a Node program serves unchanged.
+#[tokio::test]
+async fn the_authorities_of_node_programs_are_trusted() {
+    let server = TlsServer::start("good.pem", &[]).await;
+    let mut app = Launch::for_url(&server.url())
+        .env("NODE_EXTRA_CA_CERTS", &certificate("authority.pem"))
+        .start();
+    app.initialize().await;
+    app.finish().await;
+}
+
+/// B13
+#[tokio::test]
+async fn a_server_that_wants_a_client_certificate_gets_the_one_of_the_flags() {
+    let server = TlsServer::start_for("good.pem").await;
+    let authority = certificate("authority.pem");
+    let (cert, key) = (certificate("good.pem"), certificate("server.key"));
+    let mut app = Launch::for_url(&server.url())
+        .args(["--ca-cert", &authority])
+        .args(["--client-cert", &cert, "--client-key", &key])
+        .start();
+    app.initialize().await;
+    app.finish().await;
+
+    let mut app = Launch::for_url(&server.url())
+        .args(["--ca-cert", &authority])
+        .start();
+    app.request(1, "tools/list", &json!({})).await;
+    app.error(1).await;
+    app.finish().await;
+}
+
+/// B13: a file that does not hold what the flag is for is named before anything is sent.
+#[tokio::test]
+async fn a_certificate_file_without_certificates_is_refused() {
+    let key = certificate("server.key");
+    for args in [
+        vec!["--ca-cert", key.as_str()],
+        vec!["--ca-cert", "/nonexistent.pem"],
+        vec!["--client-cert", key.as_str()],
+    ] {
+        let app = Launch::for_url("https://mcp.example/mcp").args(args);
+        let words = app.start().refuses_to_start().await;
+        assert!(words.contains("error: "), "{words}");
+    }
+}
+
+/// Load balancers send a client where it was before by a cookie.
+#[tokio::test]
+async fn cookies_of_the_server_go_back_to_it_unless_they_are_unwanted() {
+    for (args, expected) in [(vec![], Some("route=a")), (vec!["--disable-cookies"], None)] {
+        let server = Server::start();
+        server.always(post(), |request| {
+            let reply = Reply::json(request.echo());
+            Some(reply.header("Set-Cookie", "route=a; Path=/"))
+        });
+        let mut app = Launch::for_server(&server).args(args).start();
+        for id in 1..=2 {
+            app.call(id, "echo", "").await;
+            app.result(id).await;
+        }
+        let requests = server.requests_for(&post());
+        assert_eq!(requests[0].header("cookie"), None);
+        assert_eq!(requests[1].header("cookie"), expected);
+        app.finish().await;
+    }
+}
+
+/// Where IPv6 leads nowhere.
+#[tokio::test]
+async fn the_bridge_can_be_told_to_use_ipv4_alone() {
+    let server = Server::start();
+    let mut app = Launch::for_server(&server).args(["--ipv4"]).start();
+    app.initialize().await;
+    app.still_served().await;
+    app.finish().await;
+}
