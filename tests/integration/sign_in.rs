@@ -358,8 +358,10 @@ async fn no_secret_is_shown(log_to: LogTo) {
     let mut user = User::new();
     let url = format!("{}?api_key={QUERY_MARKER}", server.url());
     let log_file = user.file("bridge.log");
+    let port = free_port().to_string();
     let mut launch = user
         .launch(&url)
+        .args([port.as_str()])
         .args(["--client-id", PRE_REGISTERED_CLIENT_ID])
         .env("MCP_BRIDGE_CLIENT_SECRET", CLIENT_SECRET);
     if log_to == LogTo::File {
@@ -434,6 +436,12 @@ async fn no_secret_is_shown(log_to: LogTo) {
         assert!(!text.contains(QUERY_MARKER), "{}", path.display());
     }
     assert_eq!(mode(&user.store()), 0o700);
+}
+
+/// A client that was registered by hand has one redirect URI, and so one port, which has to be free.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// What a sign-in knows while it waits.
