@@ -3,38 +3,53 @@
 use std::fs::OpenOptions;
 use std::io;
 
-use tracing_subscriber::Layer as _;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::auth::SIGN_IN_TARGET;
 use crate::cli::Log;
 
 /// Starts the log. Only the bridge's own events are in it: what the libraries have to say may hold
 /// what nobody should read.
 pub(crate) fn start(log: &Log) -> io::Result<()> {
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), log.level);
-    let layer = match &log.file {
-        // Apps put a time before each line of stderr themselves.
-        None => fmt::layer()
-            .with_writer(io::stderr)
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .with_target(false)
-            .without_time()
-            .boxed(),
-        Some(path) => {
-            let mut options = OpenOptions::new();
-            options.create(true).append(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let file = options.open(path)?;
-            fmt::layer().with_writer(file).with_ansi(false).boxed()
-        }
+    let Some(path) = &log.file else {
+        start_with(on_stderr().with_filter(ours));
+        return Ok(());
     };
-    // Only the first log of a process counts, which is what a library caller with its own log wants.
-    let _ = tracing_subscriber::registry()
-        .with(layer.with_filter(ours))
-        .try_init();
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    let in_file = fmt::layer().with_writer(file).with_ansi(false);
+    // What a person has to read in order to sign in is of no use in a file alone.
+    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, log.level);
+    start_with(
+        in_file
+            .with_filter(ours)
+            .and_then(on_stderr().with_filter(sign_in)),
+    );
     Ok(())
+}
+
+/// Only the first log of a process counts, which is what a library caller with its own log wants.
+fn start_with(layer: impl Layer<Registry> + Send + Sync) {
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+}
+
+/// Apps put a time before each line of stderr themselves.
+fn on_stderr<S>() -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_target(false)
+        .without_time()
 }

@@ -1,8 +1,9 @@
 //! The whole way in one command: an app, the bridge, and a server that wants a sign-in.
 //!
 //! ```sh
-//! cargo run --example demo            # opens your browser
-//! cargo run --example demo -- --yes   # signs in by itself
+//! cargo run --example demo                   # opens your browser
+//! cargo run --example demo -- --yes          # signs in by itself
+//! cargo run --example demo -- --era modern   # with a server that has no `initialize` any more
 //! ```
 //!
 //! ```text
@@ -10,26 +11,27 @@
 //!  (this process)             (a child)              (this process)
 //! ```
 
+mod app;
 mod bridge;
 mod browser;
 #[path = "../server/mod.rs"]
 mod server;
 mod terminal;
+mod witness;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs, io};
 
 use bridge::{Approval, SignIn};
 use clap::Parser;
-use rmcp::ServiceExt;
-use rmcp::model::CallToolRequestParams;
-use rmcp::transport::TokioChildProcess;
-use serde_json::Value;
-use server::{Options, Server};
+use server::{Eras, Heard, Options, Server};
 use terminal::Terminal;
+use tokio::sync::mpsc;
+use witness::Witness;
 
 /// How long an access token is good for.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -52,6 +54,10 @@ struct Arguments {
     #[arg(long)]
     yes: bool,
 
+    /// Which versions of MCP the server speaks: up to 2025-11-25, from 2026-07-28 on, or all
+    #[arg(long, value_enum, default_value_t = Eras::Dual)]
+    era: Eras,
+
     /// Forget the sign-in of earlier runs
     #[arg(long)]
     fresh: bool,
@@ -73,7 +79,7 @@ fn main() -> ExitCode {
         return mcp_bridge::main(arguments);
     }
     let arguments = Arguments::parse();
-    let terminal = Terminal::new();
+    let terminal = Arc::new(Terminal::new());
     match play(&arguments, &terminal) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Interrupted) => ExitCode::from(INTERRUPTED),
@@ -85,11 +91,13 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn play(arguments: &Arguments, terminal: &Terminal) -> Result<End, Box<dyn Error>> {
+async fn play(arguments: &Arguments, terminal: &Arc<Terminal>) -> Result<End, Box<dyn Error>> {
     let directory = directory(arguments)?;
     terminal.step("Start the example server");
-    let server = start_server(arguments.port, &directory, terminal).await?;
+    let (witness, mut heard) = mpsc::unbounded_channel();
+    let server = start_server(arguments, witness, &directory, terminal).await?;
     terminal.value("MCP endpoint", server.url());
+    terminal.value("MCP versions", versions(arguments.era));
 
     let (approval, limit) = if arguments.yes {
         (Approval::Demo, UNATTENDED_LIMIT)
@@ -97,7 +105,10 @@ async fn play(arguments: &Arguments, terminal: &Terminal) -> Result<End, Box<dyn
         (Approval::Person, PERSON_LIMIT)
     };
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(limit, visit(&server, approval, &directory, terminal)) => {
+        outcome = tokio::time::timeout(
+            limit,
+            visit(&server, &mut heard, approval, &directory, terminal),
+        ) => {
             outcome.unwrap_or_else(|_| Err(format!("not done after {limit:?}").into()))
         }
         interrupted = tokio::signal::ctrl_c() => {
@@ -111,9 +122,10 @@ async fn play(arguments: &Arguments, terminal: &Terminal) -> Result<End, Box<dyn
 /// Everything that happens while the server is there.
 async fn visit(
     server: &Server,
+    heard: &mut mpsc::UnboundedReceiver<Heard>,
     approval: Approval,
     directory: &Path,
-    terminal: &Terminal,
+    terminal: &Arc<Terminal>,
 ) -> Result<End, Box<dyn Error>> {
     terminal.step("Start the bridge, as an app would");
     terminal.value("command", format_args!("mcp-bridge {}", server.url()));
@@ -127,12 +139,21 @@ async fn visit(
             .await
             .map_err(Box::<dyn Error>::from)
     };
+    let witness = Witness::new();
     // The bridge's stderr ends when the conversation has ended and the bridge with it.
-    tokio::try_join!(converse(transport, terminal), follow)?;
+    tokio::select! {
+        outcome = async { tokio::try_join!(app::converse(transport, terminal), follow) } => {
+            outcome?;
+        }
+        never = witness.listen(heard, terminal) => match never {},
+    }
+
+    terminal.step("What the bridge translated");
+    witness.summary(terminal);
 
     terminal.step("Done");
     if sign_in.happened() {
-        terminal.success("signed in, once: run the demo again and it needs no sign-in");
+        terminal.success("signed in: run the demo again and it needs no sign-in");
     } else {
         terminal.success("no sign-in was needed: the bridge remembered the last one");
     }
@@ -141,54 +162,27 @@ async fn visit(
     Ok(End::Done)
 }
 
-/// What the app does: it speaks MCP over the bridge's stdin and stdout, and knows nothing of OAuth.
-async fn converse(transport: TokioChildProcess, terminal: &Terminal) -> Result<(), Box<dyn Error>> {
-    terminal.step("Connect");
-    let client = ().serve(transport).await?;
-    if let Some(peer) = client.peer_info() {
-        let name = peer
-            .server_info
-            .as_ref()
-            .map_or("?", |server| server.name.as_str());
-        terminal.value("server", name);
-        terminal.value("protocol", &peer.protocol_version);
-    }
-
-    terminal.step("List the tools");
-    for tool in client.list_all_tools().await? {
-        terminal.value(&tool.name, tool.description.as_deref().unwrap_or_default());
-    }
-
-    terminal.step("Call get-user-data");
-    let result = client
-        .call_tool(CallToolRequestParams::new("get-user-data"))
-        .await?;
-    let data = result
-        .structured_content
-        .ok_or("get-user-data returned no data")?;
-    for (name, value) in data.as_object().into_iter().flatten() {
-        terminal.value(name, plain(value));
-    }
-    client.cancel().await?;
-    Ok(())
+/// The versions, as a person would list them.
+fn versions(eras: Eras) -> String {
+    let versions: Vec<_> = eras.versions().iter().map(ToString::to_string).collect();
+    versions.join(", ")
 }
 
-/// A value as a person would write it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
-}
-
-/// Starts the server at `port`, so that the bridge finds it again in the next run.
-async fn start_server(port: u16, directory: &Path, terminal: &Terminal) -> io::Result<Server> {
+/// Starts the server at the same port each time, so that the bridge finds it again in the next run.
+async fn start_server(
+    arguments: &Arguments,
+    witness: mpsc::UnboundedSender<Heard>,
+    directory: &Path,
+    terminal: &Terminal,
+) -> io::Result<Server> {
+    let port = arguments.port;
     let options = |port| Options {
         port,
         token_lifetime: TOKEN_LIFETIME,
         state_file: Some(directory.join("server.json")),
         client_secret: None,
+        eras: arguments.era,
+        witness: Some(witness.clone()),
     };
     match Server::start(options(port)).await {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

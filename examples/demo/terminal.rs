@@ -1,9 +1,9 @@
 //! What the demo prints: numbered steps, in colour where there is a terminal.
 
-use std::cell::Cell;
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Stdout, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const BOLD: &str = "\x1b[1m";
 const CYAN: &str = "\x1b[36m";
@@ -16,7 +16,7 @@ const RESET: &str = "\x1b[0m";
 pub(crate) struct Terminal {
     out: Stdout,
     coloured: bool,
-    steps: Cell<u32>,
+    steps: AtomicU32,
 }
 
 impl Terminal {
@@ -28,14 +28,13 @@ impl Terminal {
         Self {
             coloured: out.is_terminal() && !no_color,
             out,
-            steps: Cell::new(0),
+            steps: AtomicU32::new(0),
         }
     }
 
     /// Begins the next step.
     pub(crate) fn step(&self, title: &str) {
-        let step = self.steps.get() + 1;
-        self.steps.set(step);
+        let step = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
         let number = self.paint(CYAN, &format!("{step}."));
         self.line(&format!("\n{number} {}", self.paint(BOLD, title)));
     }
@@ -66,6 +65,11 @@ impl Terminal {
     /// Shows a line that the bridge wrote on stderr.
     pub(crate) fn bridge(&self, line: &str) {
         self.detail(self.paint(DIM, &format!("mcp-bridge │ {line}")));
+    }
+
+    /// Shows what the server heard.
+    pub(crate) fn server(&self, heard: impl Display) {
+        self.detail(self.paint(DIM, &format!("server     │ {heard}")));
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {

@@ -20,7 +20,8 @@ use clap::Parser;
 use mcp_bridge::secret::Secret;
 use oauth2::CsrfToken;
 use serde::Serialize;
-use server::{Options, PRE_REGISTERED_CLIENT_ID, Server};
+use server::{Eras, Heard, Options, PRE_REGISTERED_CLIENT_ID, Server};
+use tokio::sync::mpsc;
 
 /// Where the secret of the one known client may come from.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
@@ -39,6 +40,10 @@ struct Arguments {
     #[arg(long, default_value_t = 3001)]
     port: u16,
 
+    /// Which versions of MCP to serve: up to 2025-11-25, from 2026-07-28 on, or all
+    #[arg(long, value_enum, default_value_t = Eras::Dual)]
+    era: Eras,
+
     /// How long an access token is good for; a small number lets you watch the refresh
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     token_lifetime: u64,
@@ -51,6 +56,10 @@ struct Arguments {
     /// Its secret is that of `EXAMPLE_CLIENT_SECRET`, or made up
     #[arg(long)]
     no_registration: bool,
+
+    /// Say on stderr what reaches the MCP endpoint
+    #[arg(long)]
+    verbose: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -78,12 +87,24 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         state_file: arguments.state_file,
         client_secret: client_secret.clone(),
+        eras: arguments.era,
+        witness: arguments.verbose.then(say_what_is_heard),
     })
     .await?;
     print_what_to_try(server.url(), client_secret.as_ref())?;
     tokio::signal::ctrl_c().await?;
     server.stop().await;
     Ok(())
+}
+
+fn say_what_is_heard() -> mpsc::UnboundedSender<Heard> {
+    let (witness, mut heard) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(heard) = heard.recv().await {
+            eprintln!("{heard}");
+        }
+    });
+    witness
 }
 
 fn client_secret() -> Secret<String> {

@@ -1,5 +1,7 @@
-//! The MCP server: its tools.
+//! The MCP server: its tools, and the menu as resources. Both eras of the protocol are served with the
+//! same code; where they differ, that is said.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::request::Parts;
@@ -9,14 +11,19 @@ use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::model::{
     CallToolResponse, CallToolResult, ContentBlock, ElicitRequest, ElicitRequestParams,
     ElicitResult, ElicitationAction, ElicitationSchema, ErrorData, Implementation, InputRequest,
-    InputRequests, InputRequiredResult, ProgressNotificationParam, ServerCapabilities,
-    ServerConfig,
+    InputRequests, InputRequiredResult, ListResourcesResult, PaginatedRequestParams,
+    ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig,
+    SubscriptionFilter,
 };
 use rmcp::schemars::{self, JsonSchema};
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ServerHandler, tool, tool_handler, tool_router};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
+use super::era::Eras;
+use super::menu::Menu;
 use super::resource::Authorized;
 use super::scope::Scope;
 
@@ -35,8 +42,25 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Key of the question and its answer in a multi-round request.
 const ORDER: &str = "order";
 
-/// The server has no state of its own: all that a tool knows is in the request.
-pub(crate) struct ExampleServer;
+/// One session of the legacy era, or one request of the modern one. It has no state of its own: who
+/// asks is in the request, and the menu is everybody's.
+pub(crate) struct ExampleServer {
+    eras: Eras,
+    menu: Menu,
+    /// What has changed since this began, so that nothing is missed before the first look.
+    changes: watch::Receiver<Vec<String>>,
+}
+
+impl ExampleServer {
+    pub(crate) fn new(eras: Eras, menu: Menu) -> Self {
+        let changes = menu.changes();
+        Self {
+            eras,
+            menu,
+            changes,
+        }
+    }
+}
 
 #[tool_router]
 impl ExampleServer {
@@ -75,6 +99,27 @@ impl ExampleServer {
     )]
     async fn echo(&self, Parameters(Echo { text }): Parameters<Echo>) -> String {
         text
+    }
+
+    /// Changes what `resources/list` returns, which clients that want to know are told. The argument
+    /// comes a second time in the header `Mcp-Param-Coffee`, in the modern era, for those on the way
+    /// who do not read bodies; rmcp compares the two (MCP, transports: Custom Headers).
+    #[tool(
+        name = "add-to-menu",
+        description = "Puts a coffee on the menu",
+        annotations(read_only_hint = false, destructive_hint = false)
+    )]
+    async fn add_to_menu(
+        &self,
+        Parameters(NewCoffee { coffee }): Parameters<NewCoffee>,
+    ) -> CallToolResult {
+        match self.menu.add(&coffee) {
+            Ok(()) => {
+                let text = format!("{coffee} is on the menu.");
+                CallToolResult::success(vec![ContentBlock::text(text)])
+            }
+            Err(error) => CallToolResult::error(vec![ContentBlock::text(error.to_string())]),
+        }
     }
 
     /// Takes a while and says how far it is (MCP, utilities: Progress). Ends early if the client
@@ -169,10 +214,90 @@ impl ExampleServer {
 impl ServerHandler for ExampleServer {
     fn get_info(&self) -> ServerConfig {
         let version = env!("CARGO_PKG_VERSION");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .build();
+        ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("mcp-bridge-example", version))
             .with_instructions("Call get-user-data to see who is signed in.")
     }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(self.eras.versions())
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let coffees = self.menu.coffees().into_iter();
+        let resources = coffees.map(|(uri, name)| Resource::new(uri, name));
+        Ok(ListResourcesResult::with_all_items(resources.collect()))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let coffee = self.menu.coffee(&request.uri);
+        let coffee = coffee.ok_or_else(|| {
+            ErrorData::resource_not_found("there is no such coffee on the menu", None)
+        })?;
+        let contents = ResourceContents::text(coffee, request.uri);
+        Ok(ReadResourceResult::new(vec![contents]).into())
+    }
+
+    /// Legacy era: changes are announced to every session, by the stream that its client opens with GET
+    /// (MCP, transports: Listening for Messages from the Server).
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let mut changes = self.changes.clone();
+        tokio::spawn(async move {
+            // Ends when the server does, and with the first announcement that a client is not there for.
+            while changes.changed().await.is_ok() {
+                if context.peer.notify_resource_list_changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Modern era: a client says what it wants to know. rmcp takes out what [`Self::get_info`] does not
+    /// offer.
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    /// Modern era: changes are announced in answer to `subscriptions/listen`, for as long as the client
+    /// keeps that request open.
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut changes = self.changes.clone();
+        loop {
+            tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                changed = changes.changed() => changed.map_err(|_| {
+                    ErrorData::internal_error("the menu is gone", None)
+                })?,
+            }
+            // A client that is gone has cancelled; one that did not ask for this is not told.
+            let _ = context.sink().notify_resource_list_changed().await;
+        }
+    }
+}
+
+/// Arguments of `add-to-menu`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "schemars")]
+struct NewCoffee {
+    /// What the coffee is called.
+    #[schemars(extend("x-mcp-header" = "Coffee"))]
+    coffee: String,
 }
 
 /// Arguments of `echo`.

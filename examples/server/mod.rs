@@ -9,12 +9,16 @@
 //!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
 //! ```
 //!
-//! Read `router` below first: it is the whole server at a glance. `store.rs` remembers clients and
-//! tokens, `users.rs` has the people who can sign in, `pages.rs` what they see.
+//! Read `router` below first: it is the whole server at a glance. `era.rs` says which versions of MCP
+//! are served, `menu.rs` has what changes. `store.rs` remembers clients and tokens, `users.rs` has the
+//! people who can sign in, `pages.rs` what they see.
 
 mod authorization;
+mod era;
 mod listener;
 mod mcp;
+mod menu;
+mod message;
 mod pages;
 mod resource;
 mod scope;
@@ -37,11 +41,13 @@ use axum::routing::{get, post};
 use mcp_bridge::secret::Secret;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use url::Url;
 
+pub(crate) use era::{Eras, Heard};
 use listener::LoopbackListener;
+use menu::Menu;
 use sessions::Sessions;
 use store::Store;
 
@@ -65,6 +71,10 @@ pub(crate) struct Options {
     /// With a secret here, clients cannot register: there is one, [`PRE_REGISTERED_CLIENT_ID`], and
     /// this is its secret.
     pub(crate) client_secret: Option<Secret<String>>,
+    /// The versions of MCP that are served.
+    pub(crate) eras: Eras,
+    /// Who wants to know what reaches the MCP endpoint. It must be read: nothing limits it.
+    pub(crate) witness: Option<mpsc::UnboundedSender<Heard>>,
 }
 
 /// A running server. Dropping it stops it without waiting; [`Server::stop`] waits.
@@ -128,6 +138,9 @@ struct App {
     registration: Registration,
     sessions: Sessions,
     store: Mutex<Store>,
+    eras: Eras,
+    menu: Menu,
+    witness: Option<mpsc::UnboundedSender<Heard>>,
 }
 
 /// How clients become known to the authorization server.
@@ -159,7 +172,17 @@ impl App {
             registration,
             sessions: Sessions::default(),
             store: Mutex::new(store),
+            eras: options.eras,
+            menu: Menu::default(),
+            witness: options.witness,
         })
+    }
+
+    /// Tells the witness, if there is one that still listens.
+    fn note(&self, heard: Heard) {
+        if let Some(witness) = &self.witness {
+            let _ = witness.send(heard);
+        }
     }
 
     /// The store, for a moment: the guard must not live across an `await`.
@@ -170,13 +193,18 @@ impl App {
 
 /// Every route of the server.
 fn router(app: &Arc<App>, config: StreamableHttpServerConfig) -> Router {
+    let (eras, menu) = (app.eras, app.menu.clone());
     let mcp = StreamableHttpService::new(
-        || Ok(mcp::ExampleServer),
+        move || Ok(mcp::ExampleServer::new(eras, menu.clone())),
         Arc::new(LocalSessionManager::default()),
         config,
     );
     let protected = Router::new()
         .route_service("/mcp", mcp)
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            era::require_era,
+        ))
         .layer(middleware::from_fn_with_state(
             app.clone(),
             resource::require_token,
@@ -209,9 +237,10 @@ fn router(app: &Arc<App>, config: StreamableHttpServerConfig) -> Router {
 fn mcp_config(app: &App) -> StreamableHttpServerConfig {
     // rmcp checks `Host` by itself. `Origin` must be asked for: a page of another origin has no
     // business here (MCP, transports: Security Warning).
-    StreamableHttpServerConfig::default()
+    let config = StreamableHttpServerConfig::default()
         .with_allowed_origins([app.issuer.clone()])
-        .with_max_request_body_bytes(MAX_BODY_BYTES)
+        .with_max_request_body_bytes(MAX_BODY_BYTES);
+    app.eras.configure(config)
 }
 
 /// Refuses requests that came here under another name than this machine's.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::App;
+use super::message::Message;
 use super::scope::{Scope, Scopes};
 use super::users::{self, User};
-use super::{App, MAX_BODY_BYTES};
 
 /// The scopes that are needed for anything at all.
 pub(crate) const BASIC_SCOPES: [Scope; 1] = [Scope::Profile];
@@ -130,33 +130,12 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 /// Which scopes a request needs: for a tool call that depends on the tool, so the body is looked at
 /// before rmcp gets it.
 async fn needed_scopes(request: Request) -> Result<(Request, Scopes), Response> {
-    if request.method() != Method::POST {
-        return Ok((request, Scopes::from(BASIC_SCOPES)));
-    }
-    let (parts, body) = request.into_parts();
-    let Ok(bytes) = to_bytes(body, MAX_BODY_BYTES).await else {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
-    };
-    let called = serde_json::from_slice::<ToolCall>(&bytes)
-        .ok()
-        .map(|call| call.params.name);
-    let needed = match called.as_deref() {
+    let (request, message) = Message::read(request).await?;
+    let needed = match message.param("name").as_str() {
         Some(super::mcp::ORDER_COFFEE) => Scopes::from([Scope::Profile, Scope::Coffee]),
         Some(_) | None => Scopes::from(BASIC_SCOPES),
     };
-    Ok((Request::from_parts(parts, Body::from(bytes)), needed))
-}
-
-/// As much of a `tools/call` request as must be known; other messages do not have this shape or name
-/// no tool.
-#[derive(Deserialize)]
-struct ToolCall {
-    params: ToolCallParams,
-}
-
-#[derive(Deserialize)]
-struct ToolCallParams {
-    name: String,
+    Ok((request, needed))
 }
 
 fn session_id(headers: &HeaderMap) -> Option<&str> {

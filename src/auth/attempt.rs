@@ -5,11 +5,9 @@ use std::time::SystemTime;
 use url::Url;
 
 use super::authorization::AuthorizationRequest;
-use super::config::{Config, ResourceParameter};
-use super::discovery::{
-    AuthorizationServerMetadata, ProtectedResourceMetadata, authorization_server,
-    authorization_server_at_origin, protected_resource,
-};
+use super::authorization_server::AuthorizationServerMetadata;
+use super::config::Config;
+use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
 use super::loopback::{LoopbackListener, LoopbackServer, Ports};
 use super::mcp_remote;
@@ -44,13 +42,6 @@ enum Registration {
     Stored,
     /// Made, proven or chosen in this run.
     Current,
-}
-
-/// Where a token for the server comes from.
-#[derive(Debug)]
-pub(super) struct Discovered {
-    pub(super) resource: Option<ProtectedResourceMetadata>,
-    pub(super) metadata: AuthorizationServerMetadata,
 }
 
 impl Attempt {
@@ -248,60 +239,6 @@ impl Attempt {
     }
 }
 
-/// Finds the authorization server (MCP authorization, "Authorization Server Discovery").
-pub(super) async fn discover(session: &Session, order: &Order) -> Result<Discovered, AuthError> {
-    let transport = &session.transport;
-    let check = session.config.issuer_check;
-    let resource = protected_resource(transport, &session.server, &order.challenge).await?;
-    let listed = resource
-        .as_ref()
-        .map_or(&[][..], |resource| &resource.authorization_servers);
-    let metadata = match choose_issuer(session, listed) {
-        Some(issuer) => authorization_server(transport, &issuer, check).await?,
-        None => authorization_server_at_origin(transport, &session.server, check).await?,
-    };
-    Ok(Discovered { resource, metadata })
-}
-
-/// The user's choice, else the one that we have tokens of, else the first (RFC 9728 §7.6 leaves the choice
-/// to the client).
-fn choose_issuer(session: &Session, listed: &[String]) -> Option<String> {
-    if let Some(chosen) = &session.config.issuer {
-        return Some(chosen.clone());
-    }
-    let known = session
-        .credential()
-        .map(|credential| credential.metadata.issuer);
-    listed
-        .iter()
-        .find(|issuer| Some(*issuer) == known.as_ref())
-        .or(listed.first())
-        .cloned()
-}
-
-/// Credentials belong to the authorization server they were made with (MCP authorization, "Authorization
-/// Server Binding").
-pub(super) fn refuse_foreign_issuer(
-    config: &Config,
-    known: Option<&Credential>,
-    metadata: &AuthorizationServerMetadata,
-    reason: Reason,
-) -> Result<(), AuthError> {
-    let Some(known) = known else { return Ok(()) };
-    let same = known.metadata.issuer == metadata.issuer;
-    if same && reason == Reason::FreshTokenRefused {
-        return Err(AuthError::FreshTokenRefused);
-    }
-    let is_given = config.client.is_some() && known.client == ClientRegistration::PreRegistered;
-    if !same && is_given && config.issuer.is_none() {
-        return Err(AuthError::IssuerChanged {
-            recorded: known.metadata.issuer.clone(),
-            found: metadata.issuer.clone(),
-        });
-    }
-    Ok(())
-}
-
 pub(super) fn usable_registration(stored: &Credential) -> Option<DynamicRegistration> {
     match &stored.client {
         ClientRegistration::Dynamic(registration)
@@ -356,57 +293,6 @@ fn redirect_uri(config: &Config, port: u16) -> Result<Url, AuthError> {
     Url::parse(&uri)
         .map_err(|error| AuthError::Configuration(format!("{uri} is no redirect URI: {error}")))
 }
-
-/// The `resource` of all requests (RFC 8707 §2; MCP authorization, "Canonical Server URI").
-pub(super) fn resource_parameter(
-    session: &Session,
-    metadata: Option<&ProtectedResourceMetadata>,
-) -> Option<String> {
-    match (&session.config.resource, metadata) {
-        (ResourceParameter::Omitted, _) => None,
-        (ResourceParameter::Fixed(resource), _) => Some(resource.clone()),
-        (ResourceParameter::Automatic, Some(metadata)) => Some(metadata.resource.clone()),
-        (ResourceParameter::Automatic, None) => Some(canonical(&session.server)),
-    }
-}
-
-/// Without query, which may hold a secret, and without the slash of an empty path.
-fn canonical(server: &Url) -> String {
-    let server = super::transport::bare(server);
-    match server.path() {
-        "/" => server.as_str().trim_end_matches('/').to_owned(),
-        _ => server.into(),
-    }
-}
-
-/// The user's scopes, else the challenge's, else the resource's, else none (MCP authorization, "Scope
-/// Selection Strategy"); at a step-up those of the token in use and the challenge's.
-pub(super) fn scopes(config: &Config, order: &Order, discovered: &Discovered) -> Scopes {
-    if order.reason == Reason::MoreScope {
-        return order.scopes.clone();
-    }
-    if let Some(scope) = config.pinned_scope() {
-        return Scopes::parse(scope);
-    }
-    let chosen = match (&order.challenge.scope, &discovered.resource) {
-        (Some(scope), _) => Scopes::parse(scope),
-        (None, Some(resource)) => resource.scopes_supported.iter().cloned().collect(),
-        (None, None) => Scopes::default(),
-    };
-    let offers_refresh = discovered
-        .metadata
-        .scopes_supported
-        .as_ref()
-        .is_some_and(|offered| offered.iter().any(|scope| scope == OFFLINE_ACCESS));
-    // Alone it would narrow a grant that otherwise has the server's default scopes.
-    if offers_refresh && !chosen.is_empty() {
-        return chosen.union(&Scopes::parse(OFFLINE_ACCESS));
-    }
-    chosen
-}
-
-/// The scope that brings a refresh token at servers that list it (OpenID Connect Core §11).
-const OFFLINE_ACCESS: &str = "offline_access";
 
 fn request(
     session: &Session,

@@ -6,8 +6,8 @@ use oauth2::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::authorization_server::AuthorizationServerMetadata;
 use super::config::Config;
-use super::discovery::AuthorizationServerMetadata;
 use super::error::{AuthError, shown};
 use super::registration::Client;
 use super::scope::Scopes;
@@ -122,7 +122,7 @@ impl AuthorizationRequest {
         };
         match answer.iss {
             Some(iss) if iss != self.issuer => return mismatch(&iss),
-            None if self.iss_promised => return mismatch("nobody"),
+            None if self.iss_promised => return mismatch("none"),
             Some(_) | None => {}
         }
         if let Some(error) = answer.error {

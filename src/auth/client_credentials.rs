@@ -3,9 +3,10 @@
 
 use url::Url;
 
-use super::attempt::{client_of, discover, resource_parameter, scopes};
+use super::attempt::client_of;
+use super::authorization_server::AuthorizationServerMetadata;
 use super::config::Grant;
-use super::discovery::AuthorizationServerMetadata;
+use super::discovery::{discover, resource_parameter, scopes};
 use super::error::AuthError;
 use super::grant::TokenEndpoint;
 use super::registration::ClientRegistration;

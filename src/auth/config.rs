@@ -50,6 +50,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Who opens the sign-in page.
     pub browser: Browser,
+    /// The address of this machine as a person knows it who is logged in from another one over SSH.
+    pub remote_login: Option<String>,
     /// How exactly issuers must agree.
     pub issuer_check: IssuerCheck,
     /// What to do when the metadata does not list PKCE methods.
@@ -81,6 +83,7 @@ impl Default for Config {
             callback: Callback::default(),
             timeout: SIGN_IN_TIMEOUT,
             browser: Browser::default(),
+            remote_login: None,
             issuer_check: IssuerCheck::default(),
             missing_pkce_metadata: MissingPkceMetadata::default(),
             bearer: Bearer::default(),

@@ -2,15 +2,14 @@
 
 use url::Url;
 
-use super::attempt::{
-    client_of, discover, refuse_foreign_issuer, resource_parameter, scopes, usable_registration,
-};
+use super::attempt::{client_of, usable_registration};
 use super::authorization::check_endpoint;
+use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
 use super::grant::{GrantError, TokenEndpoint};
 use super::registration::{ClientRegistration, register};
 use super::session::{Session, Source};
-use super::sign_in::{Order, TARGET};
+use super::sign_in::{Order, SIGN_IN_TARGET};
 use super::store::Credential;
 
 /// A redirect URI that nothing ever comes to: registration asks for one even of devices without a browser.
@@ -80,7 +79,7 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<(), Auth
     check_endpoint(&page)?;
     session.page.send_replace(Some(page.clone()));
     tracing::warn!(
-        target: TARGET,
+        target: SIGN_IN_TARGET,
         "{} wants you to sign in. On any device, open\n{}\nand enter the code {}",
         session.server.host_str().unwrap_or_default(),
         codes.verification_uri().as_str(),

@@ -1,597 +1,127 @@
-//! From a refused request to the authorization server: RFC 9728, then RFC 8414 or OpenID Connect Discovery.
+//! From a refused request to where a token comes from, and what to ask for there.
 
-use reqwest::StatusCode;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 use url::Url;
 
-use super::challenge::BearerChallenge;
-use super::config::{IssuerCheck, MissingPkceMetadata};
-use super::error::{AuthError, shown};
-use super::transport::{Document, Transport, bare};
+use super::authorization_server::{
+    AuthorizationServerMetadata, authorization_server, authorization_server_at_origin,
+};
+use super::config::{Config, ResourceParameter};
+use super::error::AuthError;
+use super::protected_resource::{ProtectedResourceMetadata, protected_resource};
+use super::registration::ClientRegistration;
+use super::scope::Scopes;
+use super::session::Session;
+use super::sign_in::{Order, Reason};
+use super::store::Credential;
 
-/// The metadata of the protected resource (RFC 9728 §2).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct ProtectedResourceMetadata {
-    /// The resource's identifier.
-    pub(super) resource: String,
-    /// The issuers that may grant access.
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) authorization_servers: Vec<String>,
-    /// The scopes that make the resource useful.
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) scopes_supported: Vec<String>,
+/// The scope that brings a refresh token at servers that list it (OpenID Connect Core §11).
+const OFFLINE_ACCESS: &str = "offline_access";
+
+/// Where a token for the server comes from.
+#[derive(Debug)]
+pub(super) struct Discovered {
+    pub(super) resource: Option<ProtectedResourceMetadata>,
+    pub(super) metadata: AuthorizationServerMetadata,
 }
 
-/// The metadata of an authorization server (RFC 8414 §2), as far as a client needs it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct AuthorizationServerMetadata {
-    /// Its name, character by character as its document has it.
-    pub(super) issuer: String,
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) authorization_endpoint: Option<Url>,
-    pub(super) token_endpoint: Url,
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) registration_endpoint: Option<Url>,
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) device_authorization_endpoint: Option<Url>,
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) revocation_endpoint: Option<Url>,
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) scopes_supported: Option<Vec<String>>,
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) code_challenge_methods_supported: Option<Vec<String>>,
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) client_id_metadata_document_supported: bool,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) authorization_response_iss_parameter_supported: bool,
-    /// Where the document came from.
-    #[serde(default)]
-    pub(super) origin: MetadataOrigin,
-}
-
-/// An optional member of the wrong type (`null`, an empty string for a URL) counts as absent: real
-/// documents have them, and what a sign-in needs is asked for where it is needed.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
-}
-
-/// Whether an authorization server described itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum MetadataOrigin {
-    /// By its document.
-    #[default]
-    Document,
-    /// It has none; these are the default endpoints of the 2025-03-26 revision.
-    DefaultEndpoints,
-}
-
-impl AuthorizationServerMetadata {
-    /// The endpoints of a server at `origin` that describes itself nowhere (MCP 2025-03-26, "Fallbacks for
-    /// Servers without Metadata Discovery").
-    fn with_default_endpoints(origin: &Url) -> Self {
-        let endpoint = |path: &str| {
-            let mut url = origin.clone();
-            url.set_path(path);
-            url
-        };
-        Self {
-            authorization_endpoint: Some(endpoint("/authorize")),
-            registration_endpoint: Some(endpoint("/register")),
-            ..Self::with_token_endpoint(endpoint("/token"))
-        }
-    }
-
-    /// An authorization server of which only the token endpoint is known.
-    pub(super) fn with_token_endpoint(token_endpoint: Url) -> Self {
-        Self {
-            issuer: token_endpoint.origin().ascii_serialization(),
-            authorization_endpoint: None,
-            token_endpoint,
-            registration_endpoint: None,
-            device_authorization_endpoint: None,
-            revocation_endpoint: None,
-            scopes_supported: None,
-            code_challenge_methods_supported: None,
-            token_endpoint_auth_methods_supported: None,
-            client_id_metadata_document_supported: false,
-            authorization_response_iss_parameter_supported: false,
-            origin: MetadataOrigin::DefaultEndpoints,
-        }
-    }
-
-    /// PKCE with S256 must be offered (MCP authorization, "Authorization Code Protection").
-    pub(super) fn require_pkce(&self, missing: MissingPkceMetadata) -> Result<(), AuthError> {
-        let refused = |unlisted| {
-            Err(AuthError::PkceNotOffered {
-                issuer: self.issuer.clone(),
-                unlisted,
-            })
-        };
-        match (&self.code_challenge_methods_supported, self.origin) {
-            (Some(methods), _) if methods.iter().any(|method| method == "S256") => Ok(()),
-            (Some(_), _) => refused(false),
-            (None, MetadataOrigin::DefaultEndpoints) => Ok(()),
-            (None, MetadataOrigin::Document) => match missing {
-                MissingPkceMetadata::Allow => Ok(()),
-                MissingPkceMetadata::Refuse => refused(true),
-            },
-        }
-    }
-
-    /// The endpoint that shows the sign-in page.
-    pub(super) fn require_authorization_endpoint(&self) -> Result<&Url, AuthError> {
-        self.authorization_endpoint
-            .as_ref()
-            .ok_or_else(|| AuthError::Configuration(format!("{} has no sign-in page", self.issuer)))
-    }
-}
-
-/// The metadata of `server`, or nothing if it publishes none (MCP authorization, "Protected Resource
-/// Metadata Discovery").
-pub(super) async fn protected_resource(
-    transport: &Transport,
-    server: &Url,
-    challenge: &BearerChallenge,
-) -> Result<Option<ProtectedResourceMetadata>, AuthError> {
-    let mut candidates = well_known_resource_urls(server);
-    if let Some(named) = &challenge.resource_metadata {
-        let named = server.join(named).map_err(|error| AuthError::UnsafeUrl {
-            url: shown(named),
-            reason: error.to_string(),
-        })?;
-        // The server pointed at this very document: what it says counts, and only if there is none at all
-        // does it make sense to look further.
-        if let Some(metadata) = named_resource_metadata(transport, server, &named).await? {
-            return Ok(Some(metadata));
-        }
-        candidates.retain(|url| *url != named);
-    }
-    for url in candidates {
-        match transport.document(&url).await? {
-            Document::Found(document) => match resource_metadata(&url, server, document) {
-                Ok(metadata) => return Ok(Some(metadata)),
-                Err(Rejected::Foreign(error)) => return Err(error),
-                Err(Rejected::Broken(error)) => tracing::debug!(%error, "no metadata there"),
-            },
-            Document::Missing(status) => {
-                tracing::debug!(url = %bare(&url), %status, "no metadata there");
-            }
-            Document::Unusable(reason) => {
-                tracing::debug!(url = %bare(&url), reason, "no metadata there");
-            }
-        }
-    }
-    Ok(None)
-}
-
-async fn named_resource_metadata(
-    transport: &Transport,
-    server: &Url,
-    url: &Url,
-) -> Result<Option<ProtectedResourceMetadata>, AuthError> {
-    let reason = match transport.document(url).await? {
-        Document::Found(document) => {
-            return match resource_metadata(url, server, document) {
-                Ok(metadata) => Ok(Some(metadata)),
-                Err(Rejected::Broken(error) | Rejected::Foreign(error)) => Err(error),
-            };
-        }
-        Document::Missing(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-            tracing::info!(url = %bare(url), "the server names metadata that is not there");
-            return Ok(None);
-        }
-        Document::Missing(status) => format!("it answered {status}"),
-        Document::Unusable(reason) => reason,
+/// Finds the authorization server (MCP authorization, "Authorization Server Discovery").
+pub(super) async fn discover(session: &Session, order: &Order) -> Result<Discovered, AuthError> {
+    let transport = &session.transport;
+    let check = session.config.issuer_check;
+    let resource = protected_resource(transport, &session.server, &order.challenge).await?;
+    let listed = resource
+        .as_ref()
+        .map_or(&[][..], |resource| &resource.authorization_servers);
+    let metadata = match choose_issuer(session, listed) {
+        Some(issuer) => authorization_server(transport, &issuer, check).await?,
+        None => authorization_server_at_origin(transport, &session.server, check).await?,
     };
-    Err(AuthError::Metadata {
-        url: bare(url),
-        reason,
-    })
+    Ok(Discovered { resource, metadata })
 }
 
-/// The path form, then the root form (RFC 9728 §3.1).
-fn well_known_resource_urls(server: &Url) -> Vec<Url> {
-    const NAME: &str = "oauth-protected-resource";
-    let path = server.path().trim_end_matches('/');
-    let mut urls = vec![well_known(server, NAME, path), well_known(server, NAME, "")];
-    urls[0].set_query(server.query());
-    urls.dedup();
-    urls
-}
-
-fn well_known(base: &Url, name: &str, path: &str) -> Url {
-    let mut url = base.clone();
-    url.set_path(&format!("/.well-known/{name}{path}"));
-    url.set_query(None);
-    url.set_fragment(None);
-    url
-}
-
-enum Rejected {
-    /// Not metadata at all.
-    Broken(AuthError),
-    /// The metadata of another resource.
-    Foreign(AuthError),
-}
-
-fn resource_metadata(
-    url: &Url,
-    server: &Url,
-    document: Value,
-) -> Result<ProtectedResourceMetadata, Rejected> {
-    let error = |reason: String| AuthError::Metadata {
-        url: bare(url),
-        reason,
-    };
-    let metadata: ProtectedResourceMetadata = serde_json::from_value(document)
-        .map_err(|problem| Rejected::Broken(error(problem.to_string())))?;
-    if !describes(&metadata.resource, server) {
-        return Err(Rejected::Foreign(error(format!(
-            "it describes {}, not {}",
-            shown(&metadata.resource),
-            bare(server)
-        ))));
+/// The user's choice, else the one that we have tokens of, else the first (RFC 9728 §7.6 leaves the choice
+/// to the client).
+fn choose_issuer(session: &Session, listed: &[String]) -> Option<String> {
+    if let Some(chosen) = &session.config.issuer {
+        return Some(chosen.clone());
     }
-    Ok(metadata)
+    let known = session
+        .credential()
+        .map(|credential| credential.metadata.issuer);
+    listed
+        .iter()
+        .find(|issuer| Some(*issuer) == known.as_ref())
+        .or(listed.first())
+        .cloned()
 }
 
-/// Whether `resource` is `server` or one of the paths above it on the same origin (RFC 9728 §3.3; the
-/// specification's SDKs accept a parent, and servers rely on it).
-fn describes(resource: &str, server: &Url) -> bool {
-    let Ok(resource) = Url::parse(resource) else {
-        return false;
-    };
-    if resource.origin() != server.origin() || !resource.origin().is_tuple() {
-        return false;
+/// Credentials belong to the authorization server they were made with (MCP authorization, "Authorization
+/// Server Binding").
+pub(super) fn refuse_foreign_issuer(
+    config: &Config,
+    known: Option<&Credential>,
+    metadata: &AuthorizationServerMetadata,
+    reason: Reason,
+) -> Result<(), AuthError> {
+    let Some(known) = known else { return Ok(()) };
+    let same = known.metadata.issuer == metadata.issuer;
+    if same && reason == Reason::FreshTokenRefused {
+        return Err(AuthError::FreshTokenRefused);
     }
-    if resource.query().is_some() && resource.query() != server.query() {
-        return false;
-    }
-    let above = resource.path().trim_end_matches('/');
-    server
-        .path()
-        .strip_prefix(above)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The metadata of `issuer` (MCP authorization, "Authorization Server Metadata Discovery").
-pub(super) async fn authorization_server(
-    transport: &Transport,
-    issuer: &str,
-    check: IssuerCheck,
-) -> Result<AuthorizationServerMetadata, AuthError> {
-    let url = Url::parse(issuer).map_err(|error| AuthError::UnsafeUrl {
-        url: shown(issuer),
-        reason: error.to_string(),
-    })?;
-    match find_metadata(transport, issuer, &url, check).await? {
-        Search::Found(metadata) => Ok(*metadata),
-        Search::Absent => Err(AuthError::Metadata {
-            url: bare(&url),
-            reason: "the authorization server publishes no metadata".into(),
-        }),
-        Search::Unusable(error) => Err(error),
-    }
-}
-
-/// The authorization server of a server without resource metadata: its own origin, by its metadata or,
-/// where there is none, by the default endpoints (MCP 2025-03-26, "Server Metadata Discovery").
-pub(super) async fn authorization_server_at_origin(
-    transport: &Transport,
-    server: &Url,
-    check: IssuerCheck,
-) -> Result<AuthorizationServerMetadata, AuthError> {
-    let origin = server.origin().ascii_serialization();
-    let url = Url::parse(&origin).map_err(|error| AuthError::UnsafeUrl {
-        url: origin.clone(),
-        reason: error.to_string(),
-    })?;
-    match find_metadata(transport, &origin, &url, check).await? {
-        Search::Found(metadata) => Ok(*metadata),
-        Search::Absent => Ok(AuthorizationServerMetadata::with_default_endpoints(&url)),
-        Search::Unusable(error) => Err(error),
-    }
-}
-
-enum Search {
-    Found(Box<AuthorizationServerMetadata>),
-    /// Nothing at any place.
-    Absent,
-    /// Something that is no metadata.
-    Unusable(AuthError),
-}
-
-async fn find_metadata(
-    transport: &Transport,
-    issuer: &str,
-    url: &Url,
-    check: IssuerCheck,
-) -> Result<Search, AuthError> {
-    let mut unusable = None;
-    for candidate in metadata_urls(url) {
-        let reason = match transport.document(&candidate).await? {
-            Document::Found(document) => {
-                match serde_json::from_value::<AuthorizationServerMetadata>(document) {
-                    Ok(metadata) => {
-                        check_issuer(&candidate, issuer, &metadata.issuer, check)?;
-                        return Ok(Search::Found(Box::new(metadata)));
-                    }
-                    Err(error) => shown(&error.to_string()),
-                }
-            }
-            Document::Missing(status) => {
-                tracing::debug!(url = %bare(&candidate), %status, "no metadata there");
-                continue;
-            }
-            Document::Unusable(reason) => reason,
-        };
-        tracing::debug!(url = %bare(&candidate), reason, "no metadata there");
-        unusable.get_or_insert(AuthError::Metadata {
-            url: bare(&candidate),
-            reason,
+    let is_given = config.client.is_some() && known.client == ClientRegistration::PreRegistered;
+    if !same && is_given && config.issuer.is_none() {
+        return Err(AuthError::IssuerChanged {
+            recorded: known.metadata.issuer.clone(),
+            found: metadata.issuer.clone(),
         });
     }
-    Ok(unusable.map_or(Search::Absent, Search::Unusable))
+    Ok(())
 }
 
-/// RFC 8414 §3.1 with the path inserted, then OpenID Connect Discovery with the path inserted and, as that
-/// specification itself has it, appended. The root is no place for the metadata of an issuer with a path.
-fn metadata_urls(issuer: &Url) -> Vec<Url> {
-    let path = issuer.path().trim_end_matches('/');
-    let mut urls = vec![
-        well_known(issuer, "oauth-authorization-server", path),
-        well_known(issuer, "openid-configuration", path),
-    ];
-    if !path.is_empty() {
-        let mut appended = well_known(issuer, "openid-configuration", "");
-        appended.set_path(&format!("{path}/.well-known/openid-configuration"));
-        urls.push(appended);
+/// The `resource` of all requests (RFC 8707 §2; MCP authorization, "Canonical Server URI").
+pub(super) fn resource_parameter(
+    session: &Session,
+    metadata: Option<&ProtectedResourceMetadata>,
+) -> Option<String> {
+    match (&session.config.resource, metadata) {
+        (ResourceParameter::Omitted, _) => None,
+        (ResourceParameter::Fixed(resource), _) => Some(resource.clone()),
+        (ResourceParameter::Automatic, Some(metadata)) => Some(metadata.resource.clone()),
+        (ResourceParameter::Automatic, None) => Some(canonical(&session.server)),
     }
-    urls
 }
 
-/// The issuer in the document must be the one that was asked (RFC 8414 §3.3), so that nobody can speak in
-/// another's name.
-fn check_issuer(
-    document: &Url,
-    expected: &str,
-    found: &str,
-    check: IssuerCheck,
-) -> Result<(), AuthError> {
-    let agrees = match check {
-        IssuerCheck::Strict => same_issuer(expected, found),
-        IssuerCheck::SameSite => same_issuer(expected, found) || same_site(expected, found),
-        IssuerCheck::Off => true,
-    };
-    if agrees {
-        return Ok(());
+/// Without query, which may hold a secret, and without the slash of an empty path.
+fn canonical(server: &Url) -> String {
+    let server = super::transport::bare(server);
+    match server.path() {
+        "/" => server.as_str().trim_end_matches('/').to_owned(),
+        _ => server.into(),
     }
-    Err(AuthError::IssuerMismatch {
-        place: bare(document).to_string(),
-        expected: shown(expected),
-        found: shown(found),
-    })
 }
 
-/// Code point by code point, except the slash of an empty path: `https://a` and `https://a/` are one URL,
-/// and which of the two a document has is chance.
-fn same_issuer(expected: &str, found: &str) -> bool {
-    let without_slash = |issuer: &str| -> Option<String> {
-        let root = issuer.strip_suffix('/')?;
-        (root.matches('/').count() == 2).then(|| root.to_owned())
+/// The user's scopes, else the challenge's, else the resource's, else none (MCP authorization, "Scope
+/// Selection Strategy"); at a step-up those of the token in use and the challenge's.
+pub(super) fn scopes(config: &Config, order: &Order, discovered: &Discovered) -> Scopes {
+    if order.reason == Reason::MoreScope {
+        return order.scopes.clone();
+    }
+    if let Some(scope) = config.pinned_scope() {
+        return Scopes::parse(scope);
+    }
+    let chosen = match (&order.challenge.scope, &discovered.resource) {
+        (Some(scope), _) => Scopes::parse(scope),
+        (None, Some(resource)) => resource.scopes_supported.iter().cloned().collect(),
+        (None, None) => Scopes::default(),
     };
-    expected == found
-        || without_slash(expected).as_deref() == Some(found)
-        || without_slash(found).as_deref() == Some(expected)
-}
-
-/// Both https, and one host is the other or lies below it.
-fn same_site(one: &str, other: &str) -> bool {
-    let (Ok(one), Ok(other)) = (Url::parse(one), Url::parse(other)) else {
-        return false;
-    };
-    let (Some(one_host), Some(other_host)) = (one.domain(), other.domain()) else {
-        return false;
-    };
-    let below = |host: &str, parent: &str| {
-        parent.contains('.')
-            && host
-                .strip_suffix(parent)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    one.scheme() == other.scheme() && (below(one_host, other_host) || below(other_host, one_host))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
+    let offers_refresh = discovered
+        .metadata
+        .scopes_supported
+        .as_ref()
+        .is_some_and(|offered| offered.iter().any(|scope| scope == OFFLINE_ACCESS));
+    // Alone it would narrow a grant that otherwise has the server's default scopes.
+    if offers_refresh && !chosen.is_empty() {
+        return chosen.union(&Scopes::parse(OFFLINE_ACCESS));
     }
-
-    fn texts(urls: &[Url]) -> Vec<&str> {
-        urls.iter().map(Url::as_str).collect()
-    }
-
-    /// A-4
-    #[test]
-    fn resource_metadata_is_looked_for_at_the_path_and_then_at_the_root() {
-        let check = |server: &str, expected: &[&str]| {
-            assert_eq!(texts(&well_known_resource_urls(&url(server))), expected);
-        };
-        check(
-            "https://x.example/a/mcp/?k=v",
-            &[
-                "https://x.example/.well-known/oauth-protected-resource/a/mcp?k=v",
-                "https://x.example/.well-known/oauth-protected-resource",
-            ],
-        );
-        check(
-            "https://x.example/",
-            &["https://x.example/.well-known/oauth-protected-resource"],
-        );
-    }
-
-    /// A-9
-    #[test]
-    fn issuer_metadata_is_looked_for_at_the_specified_places_only() {
-        let check = |issuer: &str, expected: &[&str]| {
-            assert_eq!(texts(&metadata_urls(&url(issuer))), expected);
-        };
-        check(
-            "https://as.example/tenant/1/",
-            &[
-                "https://as.example/.well-known/oauth-authorization-server/tenant/1",
-                "https://as.example/.well-known/openid-configuration/tenant/1",
-                "https://as.example/tenant/1/.well-known/openid-configuration",
-            ],
-        );
-        check(
-            "https://as.example",
-            &[
-                "https://as.example/.well-known/oauth-authorization-server",
-                "https://as.example/.well-known/openid-configuration",
-            ],
-        );
-    }
-
-    /// A-7, X-110, X-111
-    #[test]
-    fn a_resource_describes_itself_and_the_paths_below_it_on_its_origin() {
-        let check = |resource: &str, server: &str, expected: bool| {
-            assert_eq!(
-                describes(resource, &url(server)),
-                expected,
-                "{resource} {server}"
-            );
-        };
-        check("https://x.example/mcp", "https://x.example/mcp", true);
-        check("https://X.example:443/mcp", "https://x.example/mcp", true);
-        check("https://x.example", "https://x.example/mcp", true);
-        check("https://x.example/a", "https://x.example/a/mcp?q=1", true);
-        check("https://x.example/mcp/", "https://x.example/mcp", true);
-        check("https://x.example/mc", "https://x.example/mcp", false);
-        check(
-            "https://x.example/mcp/below",
-            "https://x.example/mcp",
-            false,
-        );
-        check("https://evil.example/mcp", "https://x.example/mcp", false);
-        check("http://x.example/mcp", "https://x.example/mcp", false);
-        check("https://x.example:8443/mcp", "https://x.example/mcp", false);
-        check("https://x.example/mcp?t=1", "https://x.example/mcp", false);
-        check("not a url", "https://x.example/mcp", false);
-        check("urn:x", "urn:x", false);
-    }
-
-    /// A-11, X-112
-    #[test]
-    fn issuers_agree_character_by_character_unless_the_user_says_otherwise() {
-        use IssuerCheck::{Off, SameSite, Strict};
-
-        let check = |check: IssuerCheck, expected: &str, found: &str, agrees: bool| {
-            let document = url("https://as.example/.well-known/oauth-authorization-server");
-            let verdict = check_issuer(&document, expected, found, check);
-            assert_eq!(verdict.is_ok(), agrees, "{check:?} {expected} {found}");
-        };
-        check(Strict, "https://as.example", "https://as.example", true);
-        check(Strict, "https://as.example", "https://as.example/", true);
-        check(Strict, "https://as.example/", "https://as.example", true);
-        check(
-            Strict,
-            "https://as.example/t",
-            "https://as.example/t/",
-            false,
-        );
-        check(Strict, "https://as.example/t", "https://as.example", false);
-        check(Strict, "https://as.example", "https://AS.example", false);
-        check(
-            Strict,
-            "https://as.example",
-            "https://as.example:443",
-            false,
-        );
-        check(
-            Strict,
-            "https://attacker.example",
-            "https://honest.example",
-            false,
-        );
-        check(
-            SameSite,
-            "https://mcp.at.example",
-            "https://cf.mcp.at.example",
-            true,
-        );
-        check(
-            SameSite,
-            "https://mcp.slack.example",
-            "https://slack.example",
-            true,
-        );
-        check(SameSite, "https://as.example/t", "https://as.example", true);
-        check(SameSite, "https://as.example", "https://bas.example", false);
-        check(SameSite, "https://as.example", "https://example", false);
-        check(SameSite, "https://as.example", "http://as.example", false);
-        check(Off, "https://as.example", "https://other.example", true);
-    }
-
-    /// A-31, X-116
-    #[test]
-    fn pkce_is_required_where_metadata_could_have_offered_it() {
-        use MetadataOrigin::{DefaultEndpoints, Document};
-        use MissingPkceMetadata::{Allow, Refuse};
-
-        let check = |methods: Option<&[&str]>, origin, missing, expected: bool| {
-            let mut metadata =
-                AuthorizationServerMetadata::with_token_endpoint(url("https://as.example/token"));
-            metadata.origin = origin;
-            metadata.code_challenge_methods_supported =
-                methods.map(|methods| methods.iter().map(|&method| method.into()).collect());
-            assert_eq!(metadata.require_pkce(missing).is_ok(), expected);
-        };
-        check(Some(&["plain", "S256"]), Document, Refuse, true);
-        check(Some(&["plain"]), Document, Allow, false);
-        check(Some(&[]), Document, Allow, false);
-        check(None, Document, Refuse, false);
-        check(None, Document, Allow, true);
-        check(None, DefaultEndpoints, Refuse, true);
-    }
+    chosen
 }

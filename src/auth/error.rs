@@ -40,6 +40,9 @@ pub enum AuthError {
     /// The MCP server refused a token that had just been obtained; another one would not help.
     #[error("the server refused a token that its own authorization server had just issued")]
     FreshTokenRefused,
+    /// There were too many sign-ins in a short time; something opens one after the other.
+    #[error("too many sign-ins in a short time")]
+    TooManySignIns,
     /// The token lacks a scope, and asking for it did not bring it (RFC 6750 §3.1).
     #[error("the server wants the scope `{scope}`, which the sign-in did not grant")]
     InsufficientScope {
@@ -82,7 +85,7 @@ pub enum AuthError {
         found: String,
     },
     /// Two places that must name one issuer name two (RFC 8414 §3.3, RFC 9207 §2.4).
-    #[error("{place} names the issuer {found}, expected {expected}")]
+    #[error("{place} names {found} as its issuer instead of {expected}")]
     IssuerMismatch {
         /// Where the wrong value stands.
         place: String,
@@ -149,6 +152,7 @@ impl AuthError {
             Self::TimedOut { .. } => "auth_timeout",
             Self::Unavailable { .. } => "auth_unavailable",
             Self::FreshTokenRefused => "auth_token_refused",
+            Self::TooManySignIns => "auth_too_many",
             Self::InsufficientScope { .. } => "auth_insufficient_scope",
             Self::Forbidden => "auth_forbidden",
             Self::ClientRequired { .. } => "auth_client_required",
@@ -187,6 +191,7 @@ impl AuthError {
                  otherwise tell the server's operator"
                     .into()
             }
+            Self::TooManySignIns => "wait a few minutes, then try again".into(),
             Self::InsufficientScope { .. } => {
                 "the account may lack the right; ask the server's operator, or pass --scope".into()
             }

@@ -94,6 +94,9 @@ impl LoopbackListener {
     /// browser may take either.
     pub(super) async fn bind(callback: &CallbackConfig, ports: &Ports) -> Result<Self, AuthError> {
         let addresses = addresses(callback);
+        if let Some(wide) = addresses.iter().find(|address| !address.is_loopback()) {
+            tracing::warn!(address = %wide, "others on the network can reach the sign-in's callback");
+        }
         let failed = |port: u16, error: &io::Error| AuthError::Callback {
             address: format!("{}:{port}", callback.host),
             reason: error.to_string(),

@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::attempt::{discover, resource_parameter};
 use super::config::{Config, Grant, ResourceParameter};
+use super::discovery::{discover, resource_parameter};
+use super::private_file::read_private;
 use super::registration::{ClientRegistration, DynamicRegistration};
 use super::scope::Scopes;
 use super::session::Session;
 use super::sign_in::Order;
-use super::store::{Credential, read_private};
+use super::store::Credential;
 use super::token::{AccessToken, TokenSet, unix_millis};
 use crate::secret::Secret;
 

@@ -15,6 +15,7 @@
 mod address;
 mod attempt;
 mod authorization;
+mod authorization_server;
 mod browser;
 mod challenge;
 mod client_assertion;
@@ -29,6 +30,8 @@ mod loopback;
 mod mcp_remote;
 mod page;
 mod pending;
+mod private_file;
+mod protected_resource;
 mod registration;
 mod renewal;
 mod scope;
@@ -36,7 +39,9 @@ mod session;
 mod sign_in;
 mod store;
 mod token;
+mod token_reply;
 mod transport;
+mod well_known;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +59,7 @@ pub use self::config::{
     IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
 };
 pub use self::error::AuthError;
+pub use self::sign_in::SIGN_IN_TARGET;
 pub use self::token::AccessToken;
 
 use self::authorization::AuthorizationResponse;
@@ -320,6 +326,12 @@ impl Authorizer {
         // Who waited for a sign-in that failed does not start the next one by itself.
         if let Some(error) = turn.failure_since(arrived) {
             return Err(error);
+        }
+        if let Some(token) = self.session.usable(&order.wanted) {
+            return Ok(token);
+        }
+        if self.session.config.grant.needs_person() {
+            turn.begin()?;
         }
         let session = Arc::clone(&self.session);
         finished(tokio::spawn(async move {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::authorization::AuthorizationRequest;
 use super::error::AuthError;
+use super::private_file::{read_private, write_private};
 use super::session::Session;
-use super::store::{read_private, write_private};
 use super::token::unix_millis;
 
 /// A tab that was opened so recently is still looked at; after that the page is opened again.

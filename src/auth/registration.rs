@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::authorization_server::AuthorizationServerMetadata;
 use super::config::{ClientAuthentication, ClientCredential, Config};
-use super::discovery::AuthorizationServerMetadata;
 use super::error::{AuthError, shown};
 use super::store::{Quirks, exposed};
 use super::token::unix_millis;

@@ -1,6 +1,6 @@
 //! What all requests share: the credential in use, where it came from, and when to leave the server alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -90,13 +90,32 @@ struct BackOff {
     reason: String,
 }
 
-/// How the last sign-in of this process ended.
+/// How many sign-ins may begin within [`SIGN_INS_PERIOD`]. No person does more; a server that takes back
+/// what it gives, and an app that tries again by itself, would open tab after tab.
+const MOST_SIGN_INS: usize = 5;
+
+/// See [`MOST_SIGN_INS`].
+const SIGN_INS_PERIOD: Duration = Duration::from_secs(300);
+
+/// How the last sign-ins of this process went.
 #[derive(Debug, Default)]
 pub(super) struct LastSignIn {
     failure: Option<(Instant, AuthError)>,
+    begun: VecDeque<Instant>,
 }
 
 impl LastSignIn {
+    /// Counts one more sign-in, unless there were too many.
+    pub(super) fn begin(&mut self) -> Result<(), AuthError> {
+        self.begun
+            .retain(|moment| moment.elapsed() < SIGN_INS_PERIOD);
+        if self.begun.len() >= MOST_SIGN_INS {
+            return Err(AuthError::TooManySignIns);
+        }
+        self.begun.push_back(Instant::now());
+        Ok(())
+    }
+
     pub(super) fn failure_since(&self, moment: Instant) -> Option<AuthError> {
         self.failure
             .as_ref()

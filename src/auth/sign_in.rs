@@ -24,10 +24,11 @@ use super::scope::Scopes;
 use super::session::{Session, Source, Wanted};
 use super::store::Credential;
 use super::token::{AccessToken, TokenSet};
+use crate::http::is_loopback;
 use crate::secret::Secret;
 
 /// The log target of what a person has to read and do.
-pub(super) const TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
+pub const SIGN_IN_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
 
 /// How often a waiting process looks which page the other one shows.
 const LOOK: Duration = Duration::from_secs(1);
@@ -75,7 +76,7 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessTo
     }
     if session.credential().is_none()
         && let Some(imported) = mcp_remote::import(session, order).await
-        && let Some(token) = take_over(session, order, imported).await
+        && let Some(token) = take_over(session, order, imported).await?
     {
         return Ok(token);
     }
@@ -94,18 +95,16 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessTo
     session.token().ok_or(AuthError::Interrupted)
 }
 
-/// Uses a credential that came from elsewhere, if it still brings a token.
+/// Uses a credential that came from elsewhere. None if it brings no token any more.
 async fn take_over(
     session: &Session,
     order: &Order,
     credential: Credential,
-) -> Option<AccessToken> {
+) -> Result<Option<AccessToken>, AuthError> {
     session.adopt(credential, Source::Store).await;
-    match renewal::renew(session, &Wanted::Fresh).await {
-        Ok(Renewal::Token(token)) => {
-            Some(token).filter(|_| session.usable(&order.wanted).is_some())
-        }
-        Ok(Renewal::NeedsSignIn) | Err(_) => None,
+    match renewal::renew(session, &Wanted::Fresh).await? {
+        Renewal::Token(_) => Ok(session.usable(&order.wanted)),
+        Renewal::NeedsSignIn => Ok(None),
     }
 }
 
@@ -172,7 +171,7 @@ async fn answered(
     let limit = session.config.timeout;
     let deadline = Instant::now() + limit;
     session.expect_answers(attempt.listener.answers());
-    show(session, &attempt.request.url, open_page).await;
+    show(session, &attempt, open_page).await;
     loop {
         let next = timeout_at(deadline, attempt.listener.next()).await;
         let Ok(Some(callback)) = next else {
@@ -197,20 +196,41 @@ async fn answered(
     }
 }
 
-async fn show(session: &Session, url: &Url, open_page: &OpenPage) {
+async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
+    let url = &attempt.request.url;
     let host = session.server.host_str().unwrap_or_default();
     session.page.send_replace(Some(url.clone()));
     tracing::warn!(
-        target: TARGET,
+        target: SIGN_IN_TARGET,
         "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
     );
+    if let Some(remote) = &session.config.remote_login
+        && let Some(port) = listening_port(session, &attempt.request.redirect_uri)
+    {
+        tracing::warn!(
+            target: SIGN_IN_TARGET,
+            "to sign in from the machine you sit at, run there first: \
+             ssh -N -L {port}:localhost:{port} {remote}"
+        );
+    }
     let opened = match open_page {
         OpenPage::Now => browser::open(&session.config.browser, url).await,
         OpenPage::AlreadyOpen => Ok(()),
     };
     if let Err(reason) = opened {
-        tracing::warn!(target: TARGET, "no browser could be opened here ({reason})");
+        tracing::warn!(target: SIGN_IN_TARGET, "no browser could be opened here ({reason})");
     }
+}
+
+/// The port that a browser elsewhere has to reach; none where the redirect URI does not lead here.
+fn listening_port(session: &Session, redirect_uri: &Url) -> Option<u16> {
+    let here = is_loopback(redirect_uri);
+    session
+        .config
+        .callback
+        .port
+        .or(redirect_uri.port())
+        .filter(|_| here)
 }
 
 /// Why an answer brought no tokens.

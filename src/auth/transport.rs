@@ -2,16 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Method, Request, Response, StatusCode};
+use reqwest::{Body, Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
 use super::address::AddressGuard;
 use super::error::AuthError;
+use super::token_reply::standard_form;
 use crate::http::{self, is_loopback};
 
 /// Limit for one metadata document; the sign-in needs a few of them in a row.
@@ -133,9 +134,11 @@ impl Transport {
         })?;
         *request.timeout_mut() = Some(POST_TIMEOUT);
         let url = request.url().clone();
+        let sent = request.body().and_then(Body::as_bytes).map(<[u8]>::to_vec);
         let response = self.send(request).await?;
         refuse_outage(&url, &response)?;
-        Ok(super::grant::standard_form(read(&url, response).await?))
+        let answer = read(&url, response).await?;
+        Ok(standard_form(answer, &sent.unwrap_or_default()))
     }
 
     async fn send(&self, request: Request) -> Result<Response, AuthError> {
@@ -225,13 +228,22 @@ fn refuse_outage(url: &Url, response: &Response) -> Result<(), AuthError> {
     let retry_after = response
         .headers()
         .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs)
+        .and_then(|value| retry_after(value.to_str().ok()?.trim()))
+        .unwrap_or(RETRY_AFTER_DEFAULT)
         .min(RETRY_AFTER_LONGEST);
     Err(AuthError::Unavailable {
         reason: format!("{} answered {status}", bare(url)),
         retry_after,
     })
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = httpdate::parse_http_date(value).ok()?;
+    moment.duration_since(SystemTime::now()).ok()
 }
 
 async fn read(url: &Url, mut response: Response) -> Result<Answer, AuthError> {

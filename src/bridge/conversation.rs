@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use super::Config;
 use super::lanes::{Downgraded, LegacyLane};
 use super::turns::Turns;
+use super::{Config, Input};
 use crate::auth::Authorizer;
 use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
 use crate::era::{Era, Timer};
@@ -61,6 +61,7 @@ pub(super) struct Conversation {
     pub(super) legacy: LegacyLane,
     pub(super) downgraded: Vec<Downgraded>,
     anonymous_errors: (Instant, u32),
+    input: Input,
 }
 
 /// An endpoint, and what has to go before what on the way to it.
@@ -126,6 +127,7 @@ impl Conversation {
             legacy: LegacyLane::Fresh,
             downgraded: Vec::new(),
             anonymous_errors: (Instant::now(), 0),
+            input: config.input,
         };
         conversation.add_link(config.endpoint.clone());
         (conversation, from_server)
@@ -149,6 +151,9 @@ impl Conversation {
 
     pub(super) fn take_line(&mut self, line: Line) {
         match line {
+            Line::Text(text) if self.input == Input::Terminal && !begins_json(&text) => {
+                self.take_pasted(&text);
+            }
             Line::Text(text) => {
                 for message in Message::parse_all(&text) {
                     match message {
@@ -165,6 +170,19 @@ impl Conversation {
                 self.write_refusal(&refusal);
             }
         }
+    }
+
+    /// A person at the terminal has the browser elsewhere, and brings the address where it ended.
+    fn take_pasted(&self, text: &[u8]) {
+        let pasted = String::from_utf8_lossy(text).into_owned();
+        let Some(authorizer) = self.authorizer.clone() else {
+            return tracing::warn!("not taken: this is no JSON-RPC message");
+        };
+        tokio::spawn(async move {
+            if let Err(error) = authorizer.submit(&pasted).await {
+                tracing::warn!("not taken: {error}");
+            }
+        });
     }
 
     fn take_message(&mut self, message: Message) {
@@ -515,4 +533,8 @@ impl Conversation {
             self.write(refusal);
         }
     }
+}
+
+fn begins_json(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'{' | b'['))
 }

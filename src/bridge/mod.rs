@@ -48,6 +48,18 @@ pub struct Config {
     pub drain: Duration,
     /// The largest line taken from the app, in bytes.
     pub max_message: usize,
+    /// Who is at the other end of the input.
+    pub input: Input,
+}
+
+/// Who is at the other end of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// An app: each line is a JSON-RPC message.
+    App,
+    /// A person who tries things out: a line that is no JSON is the address at which the browser ended,
+    /// for a sign-in whose browser is on another machine.
+    Terminal,
 }
 
 /// Why the bridge ended.

@@ -1,6 +1,7 @@
 //! The flags as they are meant.
 
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -165,6 +166,11 @@ impl Flags {
                 },
                 drain: self.drain_timeout.0,
                 max_message,
+                input: if std::io::stdin().is_terminal() {
+                    bridge::Input::Terminal
+                } else {
+                    bridge::Input::App
+                },
             },
             log,
         })

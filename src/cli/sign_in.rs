@@ -204,6 +204,7 @@ impl SignInFlags {
             },
             timeout: Duration::from_secs(self.auth_timeout.max(1)),
             browser: browser(environment, self.no_browser),
+            remote_login: remote_login(environment),
             issuer_check: match self.issuer_check {
                 IssuerCheckFlag::Strict => IssuerCheck::Strict,
                 IssuerCheckFlag::SameSite => IssuerCheck::SameSite,
@@ -407,6 +408,12 @@ fn browser(environment: &impl Environment, no_browser: bool) -> Browser {
     }
 }
 
+/// The server's address in `SSH_CONNECTION`, which is "client, its port, server, its port".
+fn remote_login(environment: &impl Environment) -> Option<String> {
+    let connection = environment.variable("SSH_CONNECTION")?;
+    connection.split(' ').nth(2).map(str::to_owned)
+}
+
 fn directory(environment: &impl Environment) -> Option<PathBuf> {
     if let Some(directory) = environment.variable("MCP_BRIDGE_DIR") {
         return Some(directory.into());
@@ -541,6 +548,13 @@ mod tests {
             chosen.browser,
             Browser::Command(vec!["/usr/bin/firefox".into()])
         );
+    }
+
+    #[test]
+    fn over_ssh_the_address_to_forward_from_is_known() {
+        let found = config(&[], &[("SSH_CONNECTION", "10.0.0.9 50022 10.0.0.5 22")]).unwrap();
+        assert_eq!(found.remote_login.as_deref(), Some("10.0.0.5"));
+        assert_eq!(config(&[], &[]).unwrap().remote_login, None);
     }
 
     #[test]

@@ -163,7 +163,11 @@ impl Endpoint {
         });
         match timeout(DISCOVER_LIMIT, asked).await {
             Ok(Ok(Some(answer))) => answer.with_id(id),
-            Ok(Ok(None) | Err(_)) | Err(_) => not_found(id),
+            Ok(Ok(None) | Err(_)) => not_found(id),
+            Err(_) => match self.verdict.discovered() {
+                Some(known) => known.with_id(id),
+                None => not_found(id),
+            },
         }
     }
 

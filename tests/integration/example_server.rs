@@ -8,6 +8,7 @@
 
 mod client;
 mod discovery;
+mod eras;
 mod sign_in;
 mod tokens;
 mod tools;

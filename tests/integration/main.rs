@@ -39,6 +39,8 @@ mod concurrency;
 mod config_files;
 mod connections;
 mod documents;
+#[cfg(unix)]
+mod eras;
 mod event_stream;
 mod example_server;
 mod fidelity;

@@ -5,8 +5,8 @@
     reason = "a double that cannot do its part fails the test"
 )]
 
-mod rmcp_client;
-mod user;
+pub(crate) mod rmcp_client;
+pub(crate) mod user;
 
 use std::fs;
 use std::net::TcpListener;
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::server::{Options, PRE_REGISTERED_CLIENT_ID, Server};
+use crate::server::{Eras, Options, PRE_REGISTERED_CLIENT_ID, Server};
 use crate::support::app::{App, INITIALIZED, initialize_line};
 use crate::support::{HEADER_MARKER, LIMIT, QUERY_MARKER};
 use user::{Tokens, User, Window, visit};
@@ -37,6 +37,8 @@ fn options() -> Options {
         token_lifetime: Duration::from_secs(3600),
         state_file: None,
         client_secret: None,
+        eras: Eras::Dual,
+        witness: None,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::handshake::{App, Server};
-use super::without_modern_meta;
+use super::{BEGAN_ANEW, SESSION_LOST, without_modern_meta};
 use crate::era::envelope::SUBSCRIPTION_ID;
 use crate::era::filter::{Filter, LISTS, RESOURCE_UPDATED};
 use crate::era::object::Object;
@@ -251,15 +251,17 @@ impl Listen {
         }
     }
 
-    /// Ends the streams.
+    /// Ends the streams, and answers those who waited for one.
     pub(super) fn close(&mut self, outbox: &mut Outbox) {
+        for subscriber in self.subscribers.drain(..) {
+            outbox.fail(&subscriber.id, SESSION_LOST, BEGAN_ANEW);
+        }
         let current = self.current.take().map(|stream| stream.id);
         let next = self.next.take().map(|next| next.id);
         for id in current.into_iter().chain(next) {
             outbox.push(Action::Abort(id));
         }
         self.wanted = Filter::default();
-        self.subscribers.clear();
         self.pause = None;
     }
 

@@ -23,6 +23,10 @@ use input::Brought;
 use listen::Listen;
 use output::Output;
 
+/// The kind of error for what the app had asked before it began anew, and its text.
+const SESSION_LOST: &str = "session_lost";
+const BEGAN_ANEW: &str = "mcp-bridge: given up: the app sent another initialize";
+
 /// The translation for one `initialize` of the app.
 #[derive(Debug)]
 pub struct Upgrade {
@@ -134,9 +138,11 @@ impl Upgrade {
         self.outbox.take()
     }
 
-    /// Gives everything up that is under way, unanswered: the app has begun anew.
+    /// Gives everything up that is under way: the app has begun anew. What it had asked before is
+    /// answered with an error, for no answer of the server will come.
     pub fn close(&mut self) -> Vec<Action> {
-        for call in std::mem::take(&mut self.calls).into_values() {
+        for (id, call) in std::mem::take(&mut self.calls) {
+            self.outbox.fail(&id, SESSION_LOST, BEGAN_ANEW);
             self.abandon(&call);
         }
         self.listen.close(&mut self.outbox);

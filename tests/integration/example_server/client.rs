@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use url::{Url, form_urlencoded};
 
 use crate::browser;
-use crate::server::{Options, Server};
+use crate::server::{Eras, Options, Server};
 
 /// How long an answer may take. Nothing here waits for anything.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -32,6 +32,8 @@ pub(crate) fn options() -> Options {
         token_lifetime: Duration::from_secs(3600),
         state_file: None,
         client_secret: None,
+        eras: Eras::Dual,
+        witness: None,
     }
 }
 

@@ -4,11 +4,14 @@ use std::process::Stdio;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams,
-    ElicitResult, ElicitationAction, Implementation, ProgressNotificationParam,
+    ElicitResult, ElicitationAction, Implementation, ProgressNotificationParam, ServerNotification,
+    SubscriptionFilter,
 };
-use rmcp::service::{NotificationContext, RequestContext, RunningService};
+use rmcp::service::{
+    ClientInitializeError, NotificationContext, RequestContext, RunningService, Subscription,
+};
 use rmcp::transport::TokioChildProcess;
-use rmcp::{ClientHandler, ErrorData, RoleClient, ServiceExt as _};
+use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, ErrorData, RoleClient};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -18,20 +21,34 @@ use super::user::User;
 use crate::support::LIMIT;
 
 /// The app, with a person who answers every question in the same way.
-pub(super) struct App {
+pub(crate) struct App {
     client: RunningService<RoleClient, Person>,
     questions: mpsc::UnboundedReceiver<String>,
     progress: mpsc::UnboundedReceiver<ProgressNotificationParam>,
+    changes: mpsc::UnboundedReceiver<()>,
 }
 
 struct Person {
     questions: mpsc::UnboundedSender<String>,
     progress: mpsc::UnboundedSender<ProgressNotificationParam>,
+    changes: mpsc::UnboundedSender<()>,
 }
 
 impl App {
     /// Starts the bridge as its child and initializes. Returns when the person has signed in.
-    pub(super) async fn start(user: &mut User, url: &str) -> Self {
+    pub(crate) async fn start(user: &mut User, url: &str) -> Self {
+        let start = Self::start_as(ClientLifecycleMode::Initialize, user, url);
+        let sign_in = async { user.window().await.sign_in().await };
+        let (app, ()) = tokio::join!(start, sign_in);
+        app.unwrap()
+    }
+
+    /// Starts the bridge as its child, and begins as it is told. Nobody signs in.
+    pub(crate) fn start_as(
+        begin: ClientLifecycleMode,
+        user: &User,
+        url: &str,
+    ) -> impl Future<Output = Result<Self, ClientInitializeError>> + use<> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
         command
             .arg(url)
@@ -44,20 +61,58 @@ impl App {
             .unwrap();
         let (asked, questions) = mpsc::unbounded_channel();
         let (advanced, progress) = mpsc::unbounded_channel();
+        let (changed, changes) = mpsc::unbounded_channel();
         let person = Person {
             questions: asked,
             progress: advanced,
+            changes: changed,
         };
-        let sign_in = async { user.window().await.sign_in().await };
-        let (client, ()) = tokio::join!(timeout(LIMIT, person.serve(transport)), sign_in);
-        Self {
-            client: client.expect("an answer to initialize").unwrap(),
-            questions,
-            progress,
+        async move {
+            let begun = timeout(LIMIT, person.serve_with_lifecycle(transport, begin)).await;
+            Ok(Self {
+                client: begun.expect("an answer to the first request")?,
+                questions,
+                progress,
+                changes,
+            })
         }
     }
 
-    pub(super) async fn call(&self, tool: &'static str, arguments: Value) -> CallToolResult {
+    /// The version that the app and the bridge speak.
+    pub(crate) fn version(&self) -> String {
+        let peer = self.client.peer_info().expect("a beginning");
+        peer.protocol_version.to_string()
+    }
+
+    /// The names of the tools.
+    pub(crate) async fn tools(&self) -> Vec<String> {
+        let tools = timeout(LIMIT, self.client.list_all_tools()).await;
+        let tools = tools.expect("an answer").unwrap().into_iter();
+        tools.map(|tool| tool.name.into_owned()).collect()
+    }
+
+    /// The names of the resources.
+    pub(crate) async fn resources(&self) -> Vec<String> {
+        let resources = timeout(LIMIT, self.client.list_all_resources()).await;
+        let resources = resources.expect("an answer").unwrap().into_iter();
+        resources.map(|resource| resource.name.clone()).collect()
+    }
+
+    /// Modern era: asks to be told when the resources change.
+    pub(crate) async fn listen(&self) -> Subscription {
+        let mut filter = SubscriptionFilter::new();
+        filter.resources_list_changed = Some(true);
+        let subscription = timeout(LIMIT, self.client.listen(filter)).await;
+        subscription.expect("an acknowledgement").unwrap()
+    }
+
+    /// Legacy era: is told that the resources changed.
+    pub(crate) async fn change(&mut self) {
+        let next = timeout(LIMIT, self.changes.recv()).await;
+        next.expect("a notification").unwrap();
+    }
+
+    pub(crate) async fn call(&self, tool: &'static str, arguments: Value) -> CallToolResult {
         let Value::Object(arguments) = arguments else {
             panic!("arguments are an object");
         };
@@ -67,21 +122,31 @@ impl App {
     }
 
     /// The next question that the person was asked.
-    pub(super) async fn question(&mut self) -> String {
+    pub(crate) async fn question(&mut self) -> String {
         let next = timeout(LIMIT, self.questions.recv()).await;
         next.expect("a question").unwrap()
     }
 
     /// The next report of how far a call is.
-    pub(super) async fn progress(&mut self) -> ProgressNotificationParam {
+    pub(crate) async fn progress(&mut self) -> ProgressNotificationParam {
         let next = timeout(LIMIT, self.progress.recv()).await;
         next.expect("progress").unwrap()
     }
 
     /// Closes the bridge's stdin and waits for its end.
-    pub(super) async fn leave(self) {
+    pub(crate) async fn leave(self) {
         self.client.cancel().await.unwrap();
     }
+}
+
+/// Modern era: is told that the resources changed.
+pub(crate) async fn change(subscription: &mut Subscription) {
+    let next = timeout(LIMIT, subscription.next()).await;
+    let notification = next.expect("a notification").unwrap();
+    assert!(matches!(
+        notification,
+        Some(ServerNotification::ResourceListChangedNotification(_))
+    ));
 }
 
 impl ClientHandler for Person {
@@ -104,6 +169,10 @@ impl ClientHandler for Person {
         _: NotificationContext<RoleClient>,
     ) {
         self.progress.send(progress).unwrap();
+    }
+
+    async fn on_resource_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.changes.send(()).unwrap();
     }
 
     fn get_info(&self) -> ClientConfig {

@@ -1,0 +1,396 @@
+//! The metadata of an authorization server: RFC 8414, OpenID Connect Discovery.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::config::{IssuerCheck, MissingPkceMetadata};
+use super::error::{AuthError, shown};
+use super::transport::{Document, Transport, bare};
+use super::well_known::{lenient, well_known};
+
+/// The metadata of an authorization server (RFC 8414 §2), as far as a client needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AuthorizationServerMetadata {
+    /// Its name, character by character as its document has it.
+    pub(super) issuer: String,
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) authorization_endpoint: Option<Url>,
+    pub(super) token_endpoint: Url,
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) registration_endpoint: Option<Url>,
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) device_authorization_endpoint: Option<Url>,
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) revocation_endpoint: Option<Url>,
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) scopes_supported: Option<Vec<String>>,
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) code_challenge_methods_supported: Option<Vec<String>>,
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) client_id_metadata_document_supported: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) authorization_response_iss_parameter_supported: bool,
+    /// Where the document came from.
+    #[serde(default)]
+    pub(super) origin: MetadataOrigin,
+}
+
+/// Whether an authorization server described itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MetadataOrigin {
+    /// By its document.
+    #[default]
+    Document,
+    /// It has none; these are the default endpoints of the 2025-03-26 revision.
+    DefaultEndpoints,
+}
+
+impl AuthorizationServerMetadata {
+    /// The endpoints of a server at `origin` that describes itself nowhere (MCP 2025-03-26, "Fallbacks for
+    /// Servers without Metadata Discovery").
+    fn with_default_endpoints(origin: &Url) -> Self {
+        let endpoint = |path: &str| {
+            let mut url = origin.clone();
+            url.set_path(path);
+            url
+        };
+        Self {
+            authorization_endpoint: Some(endpoint("/authorize")),
+            registration_endpoint: Some(endpoint("/register")),
+            ..Self::with_token_endpoint(endpoint("/token"))
+        }
+    }
+
+    /// An authorization server of which only the token endpoint is known.
+    pub(super) fn with_token_endpoint(token_endpoint: Url) -> Self {
+        Self {
+            issuer: token_endpoint.origin().ascii_serialization(),
+            authorization_endpoint: None,
+            token_endpoint,
+            registration_endpoint: None,
+            device_authorization_endpoint: None,
+            revocation_endpoint: None,
+            scopes_supported: None,
+            code_challenge_methods_supported: None,
+            token_endpoint_auth_methods_supported: None,
+            client_id_metadata_document_supported: false,
+            authorization_response_iss_parameter_supported: false,
+            origin: MetadataOrigin::DefaultEndpoints,
+        }
+    }
+
+    /// PKCE with S256 must be offered (MCP authorization, "Authorization Code Protection").
+    pub(super) fn require_pkce(&self, missing: MissingPkceMetadata) -> Result<(), AuthError> {
+        let refused = |unlisted| {
+            Err(AuthError::PkceNotOffered {
+                issuer: self.issuer.clone(),
+                unlisted,
+            })
+        };
+        match (&self.code_challenge_methods_supported, self.origin) {
+            (Some(methods), _) if methods.iter().any(|method| method == "S256") => Ok(()),
+            (Some(_), _) => refused(false),
+            (None, MetadataOrigin::DefaultEndpoints) => Ok(()),
+            (None, MetadataOrigin::Document) => match missing {
+                MissingPkceMetadata::Allow => Ok(()),
+                MissingPkceMetadata::Refuse => refused(true),
+            },
+        }
+    }
+
+    /// The endpoint that shows the sign-in page.
+    pub(super) fn require_authorization_endpoint(&self) -> Result<&Url, AuthError> {
+        self.authorization_endpoint
+            .as_ref()
+            .ok_or_else(|| AuthError::Configuration(format!("{} has no sign-in page", self.issuer)))
+    }
+}
+
+/// The metadata of `issuer` (MCP authorization, "Authorization Server Metadata Discovery").
+pub(super) async fn authorization_server(
+    transport: &Transport,
+    issuer: &str,
+    check: IssuerCheck,
+) -> Result<AuthorizationServerMetadata, AuthError> {
+    let url = Url::parse(issuer).map_err(|error| AuthError::UnsafeUrl {
+        url: shown(issuer),
+        reason: error.to_string(),
+    })?;
+    match find_metadata(transport, issuer, &url, check).await? {
+        Search::Found(metadata) => Ok(*metadata),
+        Search::Absent => Err(AuthError::Metadata {
+            url: bare(&url),
+            reason: "the authorization server publishes no metadata".into(),
+        }),
+        Search::Unusable(error) => Err(error),
+    }
+}
+
+/// The authorization server of a server without resource metadata: its own origin, by its metadata or,
+/// where there is none, by the default endpoints (MCP 2025-03-26, "Server Metadata Discovery").
+pub(super) async fn authorization_server_at_origin(
+    transport: &Transport,
+    server: &Url,
+    check: IssuerCheck,
+) -> Result<AuthorizationServerMetadata, AuthError> {
+    let origin = server.origin().ascii_serialization();
+    let url = Url::parse(&origin).map_err(|error| AuthError::UnsafeUrl {
+        url: origin.clone(),
+        reason: error.to_string(),
+    })?;
+    match find_metadata(transport, &origin, &url, check).await? {
+        Search::Found(metadata) => Ok(*metadata),
+        Search::Absent => Ok(AuthorizationServerMetadata::with_default_endpoints(&url)),
+        Search::Unusable(error) => Err(error),
+    }
+}
+
+enum Search {
+    Found(Box<AuthorizationServerMetadata>),
+    /// Nothing at any place.
+    Absent,
+    /// Something that is no metadata.
+    Unusable(AuthError),
+}
+
+async fn find_metadata(
+    transport: &Transport,
+    issuer: &str,
+    url: &Url,
+    check: IssuerCheck,
+) -> Result<Search, AuthError> {
+    let mut unusable = None;
+    for candidate in metadata_urls(url) {
+        let reason = match transport.document(&candidate).await? {
+            Document::Found(document) => {
+                match serde_json::from_value::<AuthorizationServerMetadata>(document) {
+                    Ok(metadata) => {
+                        check_issuer(&candidate, issuer, &metadata.issuer, check)?;
+                        return Ok(Search::Found(Box::new(metadata)));
+                    }
+                    Err(error) => shown(&error.to_string()),
+                }
+            }
+            Document::Missing(status) => {
+                tracing::debug!(url = %bare(&candidate), %status, "no metadata there");
+                continue;
+            }
+            Document::Unusable(reason) => reason,
+        };
+        tracing::debug!(url = %bare(&candidate), reason, "no metadata there");
+        unusable.get_or_insert(AuthError::Metadata {
+            url: bare(&candidate),
+            reason,
+        });
+    }
+    Ok(unusable.map_or(Search::Absent, Search::Unusable))
+}
+
+/// RFC 8414 §3.1 with the path inserted, then OpenID Connect Discovery with the path inserted and, as that
+/// specification itself has it, appended. The root is no place for the metadata of an issuer with a path.
+fn metadata_urls(issuer: &Url) -> Vec<Url> {
+    let path = issuer.path().trim_end_matches('/');
+    let mut urls = vec![
+        well_known(issuer, "oauth-authorization-server", path),
+        well_known(issuer, "openid-configuration", path),
+    ];
+    if !path.is_empty() {
+        let mut appended = well_known(issuer, "openid-configuration", "");
+        appended.set_path(&format!("{path}/.well-known/openid-configuration"));
+        urls.push(appended);
+    }
+    urls
+}
+
+/// The issuer in the document must be the one that was asked (RFC 8414 §3.3), so that nobody can speak in
+/// another's name.
+fn check_issuer(
+    document: &Url,
+    expected: &str,
+    found: &str,
+    check: IssuerCheck,
+) -> Result<(), AuthError> {
+    let agrees = match check {
+        IssuerCheck::Strict => same_issuer(expected, found),
+        IssuerCheck::SameSite => same_issuer(expected, found) || same_site(expected, found),
+        IssuerCheck::Off => true,
+    };
+    if agrees {
+        return Ok(());
+    }
+    Err(AuthError::IssuerMismatch {
+        place: bare(document).to_string(),
+        expected: shown(expected),
+        found: shown(found),
+    })
+}
+
+/// Code point by code point, except the slash of an empty path: `https://a` and `https://a/` are one URL,
+/// and which of the two a document has is chance.
+fn same_issuer(expected: &str, found: &str) -> bool {
+    let without_slash = |issuer: &str| -> Option<String> {
+        let root = issuer.strip_suffix('/')?;
+        (root.matches('/').count() == 2).then(|| root.to_owned())
+    };
+    expected == found
+        || without_slash(expected).as_deref() == Some(found)
+        || without_slash(found).as_deref() == Some(expected)
+}
+
+/// Both https, and one host is the other or lies below it.
+fn same_site(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (Url::parse(one), Url::parse(other)) else {
+        return false;
+    };
+    let (Some(one_host), Some(other_host)) = (one.domain(), other.domain()) else {
+        return false;
+    };
+    let below = |host: &str, parent: &str| {
+        parent.contains('.')
+            && host
+                .strip_suffix(parent)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    one.scheme() == other.scheme() && (below(one_host, other_host) || below(other_host, one_host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn texts(urls: &[Url]) -> Vec<&str> {
+        urls.iter().map(Url::as_str).collect()
+    }
+
+    /// A-9
+    #[test]
+    fn issuer_metadata_is_looked_for_at_the_specified_places_only() {
+        let check = |issuer: &str, expected: &[&str]| {
+            assert_eq!(texts(&metadata_urls(&url(issuer))), expected);
+        };
+        check(
+            "https://as.example/tenant/1/",
+            &[
+                "https://as.example/.well-known/oauth-authorization-server/tenant/1",
+                "https://as.example/.well-known/openid-configuration/tenant/1",
+                "https://as.example/tenant/1/.well-known/openid-configuration",
+            ],
+        );
+        check(
+            "https://as.example",
+            &[
+                "https://as.example/.well-known/oauth-authorization-server",
+                "https://as.example/.well-known/openid-configuration",
+            ],
+        );
+    }
+
+    /// A-11, X-112
+    #[test]
+    fn issuers_agree_character_by_character_unless_the_user_says_otherwise() {
+        use IssuerCheck::{Off, SameSite, Strict};
+
+        let check = |check: IssuerCheck, expected: &str, found: &str, agrees: bool| {
+            let document = url("https://as.example/.well-known/oauth-authorization-server");
+            let verdict = check_issuer(&document, expected, found, check);
+            assert_eq!(verdict.is_ok(), agrees, "{check:?} {expected} {found}");
+        };
+        check(Strict, "https://as.example", "https://as.example", true);
+        check(Strict, "https://as.example", "https://as.example/", true);
+        check(Strict, "https://as.example/", "https://as.example", true);
+        check(
+            Strict,
+            "https://as.example/t",
+            "https://as.example/t/",
+            false,
+        );
+        check(Strict, "https://as.example/t", "https://as.example", false);
+        check(Strict, "https://as.example", "https://AS.example", false);
+        check(
+            Strict,
+            "https://as.example",
+            "https://as.example:443",
+            false,
+        );
+        check(
+            Strict,
+            "https://attacker.example",
+            "https://honest.example",
+            false,
+        );
+        check(
+            SameSite,
+            "https://mcp.at.example",
+            "https://cf.mcp.at.example",
+            true,
+        );
+        check(
+            SameSite,
+            "https://mcp.slack.example",
+            "https://slack.example",
+            true,
+        );
+        check(SameSite, "https://as.example/t", "https://as.example", true);
+        check(SameSite, "https://as.example", "https://bas.example", false);
+        check(SameSite, "https://as.example", "https://example", false);
+        check(SameSite, "https://as.example", "http://as.example", false);
+        check(Off, "https://as.example", "https://other.example", true);
+    }
+
+    /// A-31, X-116
+    #[test]
+    fn pkce_is_required_where_metadata_could_have_offered_it() {
+        use MetadataOrigin::{DefaultEndpoints, Document};
+        use MissingPkceMetadata::{Allow, Refuse};
+
+        let check = |methods: Option<&[&str]>, origin, missing, expected: bool| {
+            let mut metadata =
+                AuthorizationServerMetadata::with_token_endpoint(url("https://as.example/token"));
+            metadata.origin = origin;
+            metadata.code_challenge_methods_supported =
+                methods.map(|methods| methods.iter().map(|&method| method.into()).collect());
+            assert_eq!(metadata.require_pkce(missing).is_ok(), expected);
+        };
+        check(Some(&["plain", "S256"]), Document, Refuse, true);
+        check(Some(&["plain"]), Document, Allow, false);
+        check(Some(&[]), Document, Allow, false);
+        check(None, Document, Refuse, false);
+        check(None, Document, Allow, true);
+        check(None, DefaultEndpoints, Refuse, true);
+    }
+}
