@@ -16,7 +16,7 @@ const CARGO: &str = include_str!("../../Cargo.toml");
 /// Where things that differ between operating systems may stand.
 const SYSTEM_SPECIFIC: [&str; 7] = [
     "src/auth/lock.rs",
-    "src/auth/store.rs",
+    "src/auth/private_file.rs",
     "src/bridge/surroundings.rs",
     "src/endpoint/verdict.rs",
     "src/log.rs",
@@ -184,9 +184,9 @@ fn the_messages_that_the_readme_explains_are_those_of_the_program() {
         let Some(message) = quoted(cell).next() else {
             continue;
         };
-        let mut fixed = message.split('…').filter(|part| !part.is_empty());
-        let words = fixed.next().expect("a beginning").split_whitespace();
-        let words: Vec<_> = words.take(3).collect();
+        let mut fixed = message.split('…').map(str::trim);
+        let first = fixed.find(|part| !part.is_empty()).expect("a beginning");
+        let words: Vec<_> = first.split_whitespace().take(3).collect();
         assert!(sources.contains(&words.join(" ")), "{message}");
         checked += 1;
     }
