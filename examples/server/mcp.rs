@@ -281,7 +281,7 @@ impl ServerHandler for ExampleServer {
         loop {
             tokio::select! {
                 () = context.cancelled() => return Ok(()),
-                changed = changes.changed() => changed.map_err(|_| {
+                next = changes.changed() => next.map_err(|_| {
                     ErrorData::internal_error("the menu is gone", None)
                 })?,
             }

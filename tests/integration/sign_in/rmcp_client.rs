@@ -61,16 +61,16 @@ impl App {
             .unwrap();
         let (asked, questions) = mpsc::unbounded_channel();
         let (advanced, progress) = mpsc::unbounded_channel();
-        let (changed, changes) = mpsc::unbounded_channel();
+        let (announce, changes) = mpsc::unbounded_channel();
         let person = Person {
             questions: asked,
             progress: advanced,
-            changes: changed,
+            changes: announce,
         };
         async move {
-            let begun = timeout(LIMIT, person.serve_with_lifecycle(transport, begin)).await;
+            let client = timeout(LIMIT, person.serve_with_lifecycle(transport, begin)).await;
             Ok(Self {
-                client: begun.expect("an answer to the first request")?,
+                client: client.expect("an answer to the first request")?,
                 questions,
                 progress,
                 changes,
