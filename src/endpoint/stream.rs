@@ -95,8 +95,12 @@ impl EventStream {
         body::drain(self.response);
     }
 
+    /// An event without data brings nothing that could come twice. Servers begin a stream with one, and
+    /// some give its id to the first message as well.
     fn is_new(&mut self, event: &Event) -> bool {
-        let Some(id) = &event.id else { return true };
+        let Some(id) = event.id.as_ref().filter(|_| !event.data.is_empty()) else {
+            return true;
+        };
         if self.seen.contains(id) {
             return false;
         }

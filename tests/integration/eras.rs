@@ -71,14 +71,19 @@ async fn start(
     attended(user, start).await
 }
 
-/// Lists, calls, is told of a change and is asked a question. `version` is the one that the app is to see.
+/// Begins without a sign-in, so that the first thing that the bridge learns is that it needs one.
 async fn converses(begin: ClientLifecycleMode, eras: Eras, version: &str) {
     let server = server(eras).await;
     let mut user = User::new();
-    let mut app = start(begin, &mut user, &server).await.unwrap();
-    assert_eq!(app.version(), version);
+    let app = start(begin, &mut user, &server).await.unwrap();
+    says_all(app, &mut user, version).await;
+    server.stop().await;
+}
 
-    let tools = app.tools().await;
+/// Lists, calls, is told of a change and is asked a question. `version` is the one that the app is to see.
+async fn says_all(mut app: App, user: &mut User, version: &str) {
+    assert_eq!(app.version(), version);
+    let tools = attended(user, app.tools()).await;
     for tool in ["add-to-menu", "echo", "order-coffee"] {
         assert!(tools.iter().any(|name| name == tool), "{tools:?}");
     }
@@ -87,14 +92,21 @@ async fn converses(begin: ClientLifecycleMode, eras: Eras, version: &str) {
 
     is_told_of_a_change(&mut app, version).await;
 
-    let order = attended(&mut user, app.call("order-coffee", json!({}))).await;
+    let order = attended(user, app.call("order-coffee", json!({}))).await;
     let question = "Which coffee would you like, Ada Lovelace?";
     assert_eq!(app.question().await, question);
     let confirmation = "One flat white for Ada Lovelace is on its way, with 2 lumps of sugar.";
     assert_eq!(text(&order), confirmation);
-
     app.leave().await;
-    server.stop().await;
+}
+
+/// A server, and a person whose bridge has credentials for it.
+async fn signed_in(eras: Eras) -> (Server, User) {
+    let server = server(eras).await;
+    let mut user = User::new();
+    let app = App::start(&mut user, server.url()).await;
+    app.leave().await;
+    (server, user)
 }
 
 /// The argument of the tool goes along in a header too, where the server is asked in the modern era.
@@ -146,9 +158,20 @@ async fn a_modern_app_converses_with_a_server_of_both_eras() {
     converses(discover(), Eras::Dual, MODERN).await;
 }
 
+/// ST-33: it hears that the server is of the older era, and begins with `initialize`.
 #[tokio::test]
-async fn an_app_of_both_eras_converses_with_a_legacy_server() {
-    converses(auto(), Eras::Legacy, LEGACY).await;
+async fn an_app_of_both_eras_goes_back_to_initialize_with_a_legacy_server() {
+    let (server, mut user) = signed_in(Eras::Legacy).await;
+    let app = start(auto(), &mut user, &server).await.unwrap();
+    says_all(app, &mut user, LEGACY).await;
+    server.stop().await;
+}
+
+/// ST-31: a look opens no browser. So nobody knows yet what the server is, the app goes on in the era
+/// that it likes best, and the bridge translates.
+#[tokio::test]
+async fn an_app_of_both_eras_converses_with_a_legacy_server_that_wants_a_sign_in_first() {
+    converses(auto(), Eras::Legacy, MODERN).await;
 }
 
 #[tokio::test]
@@ -161,11 +184,10 @@ async fn an_app_of_both_eras_converses_with_a_server_of_both() {
     converses(auto(), Eras::Dual, MODERN).await;
 }
 
-/// U-1: a look at a legacy server fails in the way that says so.
+/// ST-33: an app that knows the modern era alone has to know.
 #[tokio::test]
 async fn a_modern_app_learns_that_the_server_is_legacy() {
-    let server = server(Eras::Legacy).await;
-    let mut user = User::new();
+    let (server, mut user) = signed_in(Eras::Legacy).await;
     let refused = start(discover(), &mut user, &server).await;
     let error = refused.err().expect("an error").to_string();
     assert!(error.contains("-32601"), "{error}");

@@ -112,6 +112,18 @@ async fn a_get_stream_that_breaks_is_opened_again_after_its_last_event() {
     }
 }
 
+/// rmcp numbers the empty event at the start of a stream and the first message alike.
+#[tokio::test]
+async fn a_message_with_the_id_of_the_empty_event_before_it_is_delivered() {
+    let server = Server::start();
+    let mut app = App::initialized(&server).await;
+    server.received(get(), 1).await;
+    let events = format!("data: \nid: 0\nretry: 3000\n\ndata: {NOTE}\nid: 0\n\n");
+    server.push_piece(Piece::Bytes(events.into_bytes()));
+    app.server_sent("vendor/note").await;
+    app.finish().await;
+}
+
 /// B14, X-50
 #[tokio::test]
 async fn a_get_stream_without_event_ids_is_opened_again_when_it_breaks() {
