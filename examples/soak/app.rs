@@ -239,7 +239,10 @@ impl App {
             let kind = kind.map_or_else(|| error["code"].to_string(), str::to_owned);
             let (count, words) = self.tally.errors.entry(kind).or_default();
             *count += 1;
-            error["message"].as_str().unwrap_or_default().clone_into(words);
+            error["message"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(words);
             return;
         }
         self.tally.results += 1;
