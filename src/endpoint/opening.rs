@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -59,7 +60,10 @@ impl Endpoint {
             Protocol::Auto => self.verdict.is_modern_only(),
             Protocol::Legacy => false,
         };
-        if modern_first && let Some(discover) = self.probe(initialize, track).await? {
+        if modern_first
+            && let Some(discover) = self.probe(initialize, track).await?
+            && Discovery::of(&discover) == Discovery::Modern
+        {
             return Ok(Outcome::ModernOnly(discover));
         }
         match self.initialize(initialize, id, track).await? {
@@ -126,7 +130,8 @@ impl Endpoint {
         }
     }
 
-    /// Asks the server whether it speaks the modern era; `None` if it does not seem to.
+    /// Asks the server whether it speaks the modern era, in whichever versions; `None` if it does not
+    /// seem to.
     async fn probe(
         self: &Arc<Self>,
         initialize: &Message,
@@ -137,13 +142,38 @@ impl Endpoint {
         let Ok(answer) = timeout(PROBE_LIMIT, asked).await else {
             return Ok(None);
         };
-        let modern = match &answer {
-            Ok(answer) => Discovery::of(answer) == Discovery::Modern && !answer.is_error(),
-            Err(Failure::Status { status, .. }) if status.is_client_error() => false,
-            Err(_) => return answer.map(|_| None),
-        };
-        self.verdict.is_modern(modern);
-        Ok(answer.ok().filter(|_| modern))
+        match answer {
+            Ok(answer) if self.note_era(&answer) && !answer.is_error() => Ok(Some(answer)),
+            Ok(_) => Ok(None),
+            Err(Failure::Status { status, error, .. }) if is_evidence(status) => {
+                match error {
+                    Some(error) => _ = self.note_era(&error),
+                    None => self.verdict.is_modern(false),
+                }
+                Ok(None)
+            }
+            Err(Failure::Status { status, .. }) if status.is_client_error() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Remembers what an answer to `server/discover` says of the server's era, and tells whether it is
+    /// one of a modern server.
+    fn note_era(&self, answer: &Message) -> bool {
+        match Discovery::of(answer) {
+            Discovery::Modern | Discovery::OtherModern(_) => {
+                self.verdict.is_modern(true);
+                if !answer.is_error() {
+                    self.verdict.set_discovered(answer);
+                }
+                true
+            }
+            Discovery::NotModern if is_modern_error(answer) => true,
+            Discovery::LegacyOnly(_) | Discovery::NotModern => {
+                self.verdict.is_modern(false);
+                false
+            }
+        }
     }
 
     /// The app's own `server/discover`: answered soon, from the server or from memory, or as a server of
@@ -196,16 +226,12 @@ impl Endpoint {
     fn note_discovery(&self, answer: Result<Message, Failure>) -> Option<Message> {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(Failure::Status {
-                status,
-                error: Some(error),
-                ..
-            }) if status.is_client_error() => *error,
-            Err(Failure::Status { status, .. })
-                if matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415) =>
-            {
-                self.verdict.is_modern(false);
-                return None;
+            Err(Failure::Status { status, error, .. }) if is_evidence(status) => {
+                let Some(error) = error else {
+                    self.verdict.is_modern(false);
+                    return None;
+                };
+                *error
             }
             // Nothing is known of a server that wants a token first. The app may go on: its first request
             // leads to the sign-in, and is translated if the server should turn out to be of the other era.
@@ -215,20 +241,7 @@ impl Endpoint {
             }
             Err(_) => return self.verdict.discovered(),
         };
-        match Discovery::of(&answer) {
-            Discovery::Modern | Discovery::OtherModern(_) => {
-                self.verdict.is_modern(true);
-                if !answer.is_error() {
-                    self.verdict.set_discovered(&answer);
-                }
-                Some(answer)
-            }
-            Discovery::NotModern if is_modern_error(&answer) => Some(answer),
-            Discovery::LegacyOnly(_) | Discovery::NotModern => {
-                self.verdict.is_modern(false);
-                None
-            }
-        }
+        self.note_era(&answer).then_some(answer)
     }
 
     /// Another request of the modern era, which a server of the legacy era does not understand.
@@ -298,6 +311,12 @@ fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Whether a refusal with this status tells of the server's era. The others tell of rights, load and
+/// networks.
+fn is_evidence(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415)
 }
 
 /// Whether only a server of the modern era says so.

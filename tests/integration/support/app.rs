@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    HEADER_MARKER, LIMIT, MARKERS, envelope::Envelope, fault_server::Server, ledger::Ledger,
+    HEADER_MARKER, LIMIT, MARKERS, envelope::Envelope, fault_server::Server, ledger::Ledger, modern,
 };
 
 /// How long the bridge may take to end once stdin is closed and nothing is in flight: it may wait
@@ -229,6 +229,31 @@ impl App {
         let id: Value = id.into();
         let line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.send(line.to_string()).await;
+    }
+
+    /// A request of an app of 2026-07-28, which says who asks.
+    pub(crate) async fn ask(&mut self, id: impl Into<Value>, method: &str, params: &Value) {
+        self.request(id, method, &modern::signed(params)).await;
+    }
+
+    /// The probe of such an app.
+    pub(crate) async fn discover(&mut self, id: impl Into<Value>) {
+        self.ask(id, "server/discover", &json!({})).await;
+    }
+
+    /// A call of such an app, with a text as the tool's argument.
+    pub(crate) async fn ask_tool(&mut self, id: impl Into<Value>, tool: &str, text: &str) {
+        let params = json!({"name": tool, "arguments": {"text": text}});
+        self.ask(id, "tools/call", &params).await;
+    }
+
+    /// Proves that another request of such an app goes through, there and back.
+    pub(crate) async fn still_served_modern(&mut self) {
+        let id = format!("served-{}", self.ledger().asked());
+        self.ask_tool(id.as_str(), "echo", "still served").await;
+        let result = self.result(id).await;
+        assert_eq!(result["content"][0]["text"], "still served");
+        assert_eq!(result["resultType"], "complete");
     }
 
     /// Calls the tool of that name, with a text as its argument.

@@ -90,7 +90,7 @@ impl Server {
         let socket = reserve("127.0.0.1:0".parse().expect("an address"));
         let path = match binding {
             Binding::HttpSse => "/sse",
-            Binding::Streamable | Binding::Stateless => "/mcp",
+            Binding::Streamable | Binding::Stateless | Binding::Modern | Binding::Dual => "/mcp",
         };
         Self(Arc::new(Inner {
             address: socket.local_addr().expect("it is bound"),
@@ -195,6 +195,11 @@ impl Server {
     pub(crate) async fn restart(&self) {
         self.go_down().await;
         self.come_up();
+    }
+
+    /// From now on the well-behaved server speaks this; sessions and streams are gone.
+    pub(crate) fn speak(&self, binding: Binding) {
+        self.state().mcp.speak(binding);
     }
 
     /// Forgets all sessions while connections stay.

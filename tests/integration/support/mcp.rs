@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    SESSION_MARKER,
+    SESSION_MARKER, modern,
     reply::{Piece, Reply},
     request::Request,
 };
@@ -20,6 +20,10 @@ pub(crate) enum Binding {
     Stateless,
     /// HTTP+SSE, 2024-11-05: a GET stream that names where to POST.
     HttpSse,
+    /// 2026-07-28 and nothing else: no handshake, no session, no GET.
+    Modern,
+    /// 2026-07-28, and sessions for those who begin with `initialize`.
+    Dual,
 }
 
 /// The path that the stream of an HTTP+SSE server names.
@@ -44,6 +48,12 @@ impl Mcp {
         }
     }
 
+    /// From now on the server speaks this, as after a deployment.
+    pub(crate) fn speak(&mut self, binding: Binding) {
+        self.binding = binding;
+        self.forget();
+    }
+
     /// Forgets all sessions and streams, as a server that was started anew.
     pub(crate) fn forget(&mut self) {
         self.sessions.clear();
@@ -60,7 +70,19 @@ impl Mcp {
         match self.binding {
             Binding::HttpSse => self.http_sse(request),
             Binding::Streamable | Binding::Stateless => self.streamable(request),
+            Binding::Modern => self.modern(request),
+            Binding::Dual if modern::is_modern(request) => self.modern(request),
+            Binding::Dual => self.streamable(request),
         }
+    }
+
+    fn modern(&mut self, request: &Request) -> Reply {
+        if request.rpc_method() == "subscriptions/listen" {
+            return Reply::sse()
+                .data(modern::acknowledgement(request))
+                .follow(self.stream());
+        }
+        modern::reply(request)
     }
 
     fn streamable(&mut self, request: &Request) -> Reply {
@@ -68,7 +90,7 @@ impl Mcp {
             return self.open_session(request);
         }
         let session = request.header("mcp-session-id").unwrap_or_default();
-        if self.binding == Binding::Streamable && !self.sessions.contains(session) {
+        if self.binding != Binding::Stateless && !self.sessions.contains(session) {
             let body = request.error(-32001, "Session not found");
             return Reply::status(404).body("application/json", body);
         }

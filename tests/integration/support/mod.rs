@@ -8,6 +8,7 @@ pub(crate) mod envelope;
 pub(crate) mod fault_server;
 pub(crate) mod ledger;
 pub(crate) mod mcp;
+pub(crate) mod modern;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod tls_server;

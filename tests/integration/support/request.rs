@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{HEADER_MARKER, envelope::Envelope};
+use super::{HEADER_MARKER, envelope::Envelope, modern};
 
 /// One HTTP request, whole.
 #[derive(Debug, Clone)]
@@ -137,6 +137,10 @@ impl Request {
                 self.header("mcp-session-id").is_some(),
             ),
             other => expect(&format!("the method {other}"), false),
+        }
+        if modern::is_modern(self) {
+            faults.extend(modern::faults(self));
+            return faults;
         }
         let has_session = self.header("mcp-session-id").is_some();
         let has_version = self.header("mcp-protocol-version").is_some();
