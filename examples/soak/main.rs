@@ -27,6 +27,7 @@ mod support {
     pub(crate) mod fault_server;
     pub(crate) mod ledger;
     pub(crate) mod mcp;
+    pub(crate) mod modern;
     pub(crate) mod reply;
     pub(crate) mod request;
 

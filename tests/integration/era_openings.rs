@@ -56,9 +56,12 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = directory.read_dir().expect("a directory");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
-        .flat_map(|path| match path.is_dir() {
-            true => files(&path),
-            false => vec![path],
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
         })
         .collect()
 }
@@ -124,7 +127,7 @@ async fn a_probe_that_is_killed_leaves_nothing_behind() {
         probe.signal(signal);
         probe.ends_by_itself().await;
         probe.finish().await;
-        assert_eq!(files(memory.path()), [PathBuf::new(); 0]);
+        assert_eq!(files(memory.path()), Vec::<PathBuf>::new());
         let mut probe = with_memory(&server, &memory).start();
         probe.discover(0).await;
         probe.result(0).await;

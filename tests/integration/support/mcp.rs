@@ -69,10 +69,9 @@ impl Mcp {
     pub(crate) fn reply(&mut self, request: &Request) -> Reply {
         match self.binding {
             Binding::HttpSse => self.http_sse(request),
-            Binding::Streamable | Binding::Stateless => self.streamable(request),
             Binding::Modern => self.modern(request),
             Binding::Dual if modern::is_modern(request) => self.modern(request),
-            Binding::Dual => self.streamable(request),
+            Binding::Streamable | Binding::Stateless | Binding::Dual => self.streamable(request),
         }
     }
 

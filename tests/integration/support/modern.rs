@@ -35,11 +35,11 @@ pub(crate) fn is_modern(request: &Request) -> bool {
 fn version(request: &Request) -> Option<Value> {
     #[derive(serde::Deserialize)]
     struct Params<'a> {
-        #[serde(borrow)]
-        _meta: BTreeMap<String, &'a RawValue>,
+        #[serde(borrow, rename = "_meta")]
+        meta: BTreeMap<String, &'a RawValue>,
     }
     let params: Params = serde_json::from_str(request.message().params()?).ok()?;
-    serde_json::from_str(params._meta.get(VERSION_KEY)?.get()).ok()
+    serde_json::from_str(params.meta.get(VERSION_KEY)?.get()).ok()
 }
 
 /// What every modern request of the bridge must have, and what it must not have.
