@@ -3,8 +3,8 @@
 //! [`Authorizer`] is the only door. What it does to get a token, in this order:
 //!
 //! 1. another request, or another process, has brought a new one meanwhile;
-//! 2. the refresh token brings one ([`renewal`]);
-//! 3. a person signs in ([`sign_in`]).
+//! 2. the refresh token brings one (`renewal`);
+//! 3. a person signs in (`sign_in`).
 //!
 //! On the way to a sign-in each step is a value that the next one needs: `BearerChallenge` →
 //! `ProtectedResourceMetadata` → `AuthorizationServerMetadata` → `ClientRegistration` →
