@@ -357,6 +357,7 @@ pub fn is_safe(method: &str) -> bool {
         "initialize"
             | "ping"
             | "server/discover"
+            | "tasks/get"
             | "tools/list"
             | "prompts/list"
             | "prompts/get"
