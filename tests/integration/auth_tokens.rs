@@ -50,6 +50,25 @@ async fn processes_with_an_expired_token_refresh_once() {
     assert_eq!(provider.seen("/authorize").len(), 1);
 }
 
+/// a process whose token another one has replaced takes that one's, and does not try the
+/// refresh token that is used up.
+#[tokio::test]
+async fn a_process_takes_the_token_that_another_one_has_refreshed() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let one = App::new(&provider, config(directory.path()));
+    one.call_with_browser().await.unwrap();
+    let other = App::new(&provider, config(directory.path()));
+    other.call().await.unwrap();
+    provider.revoke_access_tokens();
+    for app in [&one, &other] {
+        let status = app.call_as(Interaction::Forbidden).await.unwrap();
+        assert_eq!(status, StatusCode::OK);
+    }
+    assert_eq!(provider.refreshes(), 1);
+    assert_eq!(provider.seen("/authorize").len(), 1);
+}
+
 /// many requests of one process, too.
 #[tokio::test]
 async fn requests_that_are_refused_together_share_one_refresh() {
@@ -165,7 +184,7 @@ async fn a_forgotten_client_is_registered_anew() {
     assert_eq!(provider.seen("/register").len(), 2);
 }
 
-/// a token that is refused as soon as it is issued does not lead to another tab.
+/// a token that is refused as soon as it is issued does not lead to another tab.
 #[tokio::test]
 async fn a_server_that_refuses_fresh_tokens_gets_one_sign_in() {
     let provider = Provider::start().await;

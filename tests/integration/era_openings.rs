@@ -6,6 +6,7 @@
 //! | X-80 | `a_probe_that_hangs_is_answered_in_time_and_its_late_answer_is_only_remembered` |
 //! | X-81 | `a_probe_that_is_killed_leaves_nothing_behind` |
 //! | X-82 | `a_probe_that_is_refused_without_a_token_is_answered_at_once_with_what_may_be_there`, `a_server_that_is_presumed_modern_and_is_not_serves_the_app_by_translation`, `a_probe_opens_no_browser_and_the_next_request_does`, `a_probe_that_fails_is_answered_with_what_was_known_or_not_found` |
+//! | X-145 | `each_request_is_answered_as_the_server_treats_it` |
 //! | X-83 | `versions_that_are_not_modern_send_the_app_to_initialize`, `versions_of_the_future_are_for_the_app_to_judge`, `an_initialize_that_no_version_fits_is_an_error`; the reading of each list is a unit test of `era::envelope` |
 //! | X-84 | `a_refusal_that_says_nothing_leads_through_the_eras_to_the_older_transport`, `a_modern_server_with_odd_refusals_is_found`, `a_page_instead_of_an_answer_is_an_error_and_no_evidence` |
 //! | X-85 | `a_verdict_is_there_for_the_next_process`, `a_stale_modern_verdict_is_corrected_by_one_probe`, `a_stale_legacy_verdict_is_corrected_by_one_probe`, `a_server_that_was_put_back_is_probed_once_and_served_by_translation` |
@@ -215,6 +216,32 @@ async fn a_probe_opens_no_browser_and_the_next_request_does() {
     assert!(app.response(2).await["result"].is_object());
     let (status, _) = app.end().await;
     assert!(status.success());
+}
+
+/// a server may want a token for one method and not for another.
+#[tokio::test]
+async fn each_request_is_answered_as_the_server_treats_it() {
+    let server = Server::start_as(Binding::Modern);
+    server.always(discover(), |_| Reply::status(401));
+    let mut app = Launch::for_server(&server)
+        .args(["--header", "Authorization: Bearer ${KEY}"])
+        .env("KEY", "known")
+        .start();
+    app.request(1, "server/discover", &modern::signed(&json!({})))
+        .await;
+    app.response(1).await;
+    app.request(2, "tools/list", &modern::signed(&json!({})))
+        .await;
+    app.result(2).await;
+    server.behave();
+    server.always(rpc("tools/list"), |_| Reply::status(401));
+    app.request(3, "server/discover", &modern::signed(&json!({})))
+        .await;
+    app.result(3).await;
+    app.request(4, "tools/list", &modern::signed(&json!({})))
+        .await;
+    app.own_error(4, "http_status").await;
+    app.finish().await;
 }
 
 /// X-82, ST-31: where something else fails than the sign-in.

@@ -13,6 +13,7 @@
 //! | X-26 | a panic needs a bug to cause it, and none is known; `finish` looks for one in every test |
 //! | X-48, the clamp of a very long `retry` | it would take the five minutes it is clamped to; the values that are ignored and the short ones are here |
 //! | X-51 | a peer that is gone without a word needs a network that drops packets; TCP keep-alive and the answer to a computer that wakes up are settings, not behaviour that a loopback shows |
+//! | X-136 | the bridge closes no stream for the age of its token; what it does when the server cuts one is shown by `resume` and `get_stream`, and that the next request then has a new token by `sign_in` |
 //! | X-21 on Windows, X-24 elsewhere than on Linux | there the test has no way to send the event |
 
 #[path = "../../examples/demo/browser.rs"]

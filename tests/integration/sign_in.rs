@@ -265,7 +265,7 @@ async fn a_signal_during_the_sign_in_ends_the_bridge() {
     leaves_while_the_window_is_open(|app| app.signal(Signal::TERM)).await;
 }
 
-/// who brings a header of their own does not want to sign in.
+/// who brings a header of their own does not want to sign in.
 #[tokio::test]
 async fn a_header_of_the_users_own_that_is_refused_is_an_error_and_no_sign_in() {
     let server = server().await;
