@@ -96,6 +96,7 @@ impl Endpoint {
         };
         let refusal = match self.config.transport {
             Transport::SseOnly | Transport::SseFirst => None,
+            Transport::HttpFirst if self.verdict.is_http_sse() => None,
             Transport::HttpFirst | Transport::HttpOnly => {
                 let answer = converse().await;
                 if self.config.protocol != Protocol::Legacy
@@ -117,13 +118,15 @@ impl Endpoint {
         };
         match (HttpSse::connect(self, track).await, refusal) {
             (Ok(connection), _) => {
+                self.verdict.speaks_http_sse(true);
                 self.set_http_sse(Some(connection));
                 converse().await
             }
             (Err(_), Some(refusal)) => Err(refusal),
             (Err(failure), None)
-                if self.config.transport == Transport::SseFirst && failure.suggests_http() =>
+                if self.config.transport != Transport::SseOnly && failure.suggests_http() =>
             {
+                self.verdict.speaks_http_sse(false);
                 converse().await
             }
             (Err(failure), None) => Err(failure),

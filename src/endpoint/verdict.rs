@@ -32,11 +32,14 @@ struct State {
     discovered: Option<Message>,
 }
 
-/// Two facts, neither of which follows from the other: a server may speak both eras.
+/// Three facts, none of which follows from the others: a server may speak both eras, and the legacy one
+/// over either transport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     modern: Option<bool>,
     legacy: Option<bool>,
+    #[serde(default)]
+    http_sse: Option<bool>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -78,6 +81,16 @@ impl Verdict {
         self.learn(|known| known.legacy = Some(legacy));
     }
 
+    /// Whether the server was last reached by HTTP+SSE.
+    pub(super) fn is_http_sse(&self) -> bool {
+        self.known().http_sse == Some(true)
+    }
+
+    /// The server has shown whether it speaks HTTP+SSE.
+    pub(super) fn speaks_http_sse(&self, http_sse: bool) {
+        self.learn(|known| known.http_sse = Some(http_sse));
+    }
+
     pub(super) fn discovered(&self) -> Option<Message> {
         self.lock().as_ref()?.discovered.clone()
     }
@@ -97,8 +110,9 @@ impl Verdict {
             (before, state.known)
         });
         // That a server answers `initialize` is what everybody expects: not worth a file.
-        let worth_a_file =
-            before != after && (after.modern.is_some() || after.legacy == Some(false));
+        let says_something =
+            after.modern.is_some() || after.legacy == Some(false) || after.http_sse == Some(true);
+        let worth_a_file = before != after && (says_something || before.http_sse == Some(true));
         if worth_a_file && let Err(error) = self.save(after) {
             tracing::debug!("cannot remember the server's era: {error}");
         }

@@ -14,6 +14,7 @@
 //! | X-103 | `initialize_takes_the_place_of_a_probe_with_the_same_id`, `both_eras_are_served_side_by_side` |
 //! | X-15 | `a_request_of_an_unknown_version_is_for_the_server_and_a_malformed_one_is_refused` |
 //! | E-1 | `refusals_that_pass_are_no_evidence_of_an_era`, `a_probe_that_is_refused_for_a_while_is_no_evidence` |
+//! | E-5, the transport | `the_older_transport_is_known_by_the_next_process` |
 //! | `--protocol` | `auto_costs_no_probe`, `legacy_never_speaks_modern`, `modern_never_speaks_legacy`, `prefer_modern_probes_first_and_falls_back` |
 
 use std::{
@@ -216,6 +217,26 @@ async fn a_probe_opens_no_browser_and_the_next_request_does() {
     assert!(app.response(2).await["result"].is_object());
     let (status, _) = app.end().await;
     assert!(status.success());
+}
+
+/// E-5: what a server of 2024-11-05 refused once is not asked of it at the next start, and a server that
+/// has moved on since is found.
+#[tokio::test]
+async fn the_older_transport_is_known_by_the_next_process() {
+    let memory = TempDir::new().expect("a directory");
+    let server = Server::start_as(Binding::HttpSse);
+    let initialize = rpc("initialize");
+    for expected in [2, 3] {
+        let mut app = with_memory(&server, &memory).start();
+        app.initialize().await;
+        app.finish().await;
+        assert_eq!(server.count(&initialize), expected);
+    }
+    server.speak(Binding::Streamable);
+    let mut app = with_memory(&server, &memory).start();
+    app.initialize().await;
+    app.still_served().await;
+    app.finish().await;
 }
 
 /// a server may want a token for one method and not for another.
