@@ -96,7 +96,8 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    const fn link(self) -> usize {
+    /// The link that carries it.
+    pub(super) const fn link(self) -> usize {
         match self {
             Self::Native | Self::Upgraded => 0,
             Self::Downgraded(link) => link,

@@ -47,7 +47,7 @@ enum DowngradedState {
     /// The session is being opened; these wait for it.
     Opening(VecDeque<Message>),
     Open(Box<Downgrade>),
-    /// The session could not be opened: this is what the server said. The next request tries again.
+    /// The session could not be opened. The next request tries again.
     Failed,
 }
 
@@ -376,13 +376,7 @@ impl Conversation {
                     Kind::Request { .. } | Kind::Notification { .. } => self.write(&message),
                 },
                 Action::Request(message) => self.start_exchange(message, lane),
-                Action::Notify(message) => {
-                    let link = match lane {
-                        Lane::Native | Lane::Upgraded => 0,
-                        Lane::Downgraded(link) => link,
-                    };
-                    self.send_in_turn(link, message, None);
-                }
+                Action::Notify(message) => self.send_in_turn(lane.link(), message, None),
                 Action::Abort(id) => self.abort(lane, &id),
                 Action::After(wait, timer) => {
                     self.timers.spawn(async move {

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::answer::Exchange;
 use super::body;
-use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::send::{Outgoing, Repeat, SESSION_ID, SessionUse, Verb};
 use super::session::{self, Session};
 use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
 use crate::auth::Interaction;
 use crate::era::Era;
 use crate::message::{Message, RequestId};
-
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// How long the server may take to accept a notification or a response.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);

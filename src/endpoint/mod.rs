@@ -256,12 +256,6 @@ impl Endpoint {
         self.listener.reopen();
     }
 
-    /// The number that it was given, to tell it from others.
-    #[must_use]
-    pub const fn number(&self) -> usize {
-        self.number
-    }
-
     /// The session that is current now.
     #[must_use]
     pub fn generation(&self) -> u64 {

@@ -18,7 +18,7 @@ use super::{Endpoint, Failure, Patience, Phase};
 use crate::auth::{AccessToken, Authorizer, Interaction, Refusal};
 use crate::message::Message;
 
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
