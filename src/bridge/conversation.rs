@@ -9,6 +9,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::lanes::{Downgraded, LegacyLane};
+use super::tools::Tools;
 use super::turns::Turns;
 use super::{Config, Input};
 use crate::auth::Authorizer;
@@ -60,6 +61,8 @@ pub(super) struct Conversation {
     server_requests: HashMap<RequestId, u64>,
     pub(super) legacy: LegacyLane,
     pub(super) downgraded: Vec<Downgraded>,
+    /// Absent where nothing is hidden from the app.
+    pub(super) tools: Option<Tools>,
     anonymous_errors: (Instant, u32),
     input: Input,
 }
@@ -127,6 +130,7 @@ impl Conversation {
             server_requests: HashMap::new(),
             legacy: LegacyLane::Fresh,
             downgraded: Vec::new(),
+            tools: config.tools.clone().map(Tools::new),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
         };
@@ -195,6 +199,10 @@ impl Conversation {
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 self.take_cancellation(&message);
             }
+            // A call that wants no answer would pass the filter.
+            Kind::Notification { method } if method == "tools/call" && self.tools.is_some() => {
+                tracing::warn!("dropped a tools/call without an id");
+            }
             Kind::Notification { .. } => match Era::of_request(&message) {
                 Era::Modern => self.send_in_turn(0, message, None),
                 Era::Legacy => self.take_legacy(message),
@@ -230,7 +238,10 @@ impl Conversation {
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
             return self.write(&Message::result(&id, "{}"));
         }
-        self.unanswered.insert(id, Asked { method, era });
+        self.unanswered.insert(id.clone(), Asked { method, era });
+        if self.tools_take(&request, &id) {
+            return;
+        }
         match era {
             Era::Legacy => self.take_legacy(request),
             Era::Modern => self.take_modern(request),
@@ -353,6 +364,9 @@ impl Conversation {
                 generation,
                 exchange,
             } => {
+                if let Some(tools) = &mut self.tools {
+                    tools.hear(&message);
+                }
                 let lane = match &exchange {
                     None => Some(Downgraded::lane_of_link(endpoint)),
                     Some(id) => {
@@ -422,11 +436,12 @@ impl Conversation {
 
     /// Gives the app the response to one of its requests, unless it has one already or wants none.
     pub(super) fn answer(&mut self, response: &Message) {
-        let asked = response.id().and_then(|id| self.unanswered.remove(id));
-        if asked.is_some() {
-            self.write(response);
-        } else {
-            tracing::debug!("dropped a response that the app does not wait for");
+        match response.id().and_then(|id| self.unanswered.remove(id)) {
+            Some(asked) if self.tools.is_some() && asked.method == "tools/list" => {
+                self.take_tools(response);
+            }
+            Some(_) => self.write(response),
+            None => tracing::debug!("dropped a response that the app does not wait for"),
         }
     }
 
@@ -488,6 +503,9 @@ impl Conversation {
     pub(super) fn give_up(&mut self) {
         let host = self.host();
         for (id, asked) in std::mem::take(&mut self.unanswered) {
+            if self.tools.as_ref().is_some_and(|tools| tools.is_own(&id)) {
+                continue;
+            }
             self.write(&Failure::ShuttingDown.to_response(&id, &asked.method, &host));
         }
     }

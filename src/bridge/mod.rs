@@ -6,12 +6,15 @@
 //!
 //! - `conversation`: the messages of the app and the way of each to the server and back.
 //! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
+//! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `turns`: what has to go before what.
 //! - `surroundings`: what happens around the process without telling it.
 
 mod conversation;
 mod lanes;
 mod surroundings;
+mod tool_filter;
+mod tools;
 mod turns;
 
 use std::io;
@@ -27,6 +30,8 @@ use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
 use conversation::Conversation;
 use surroundings::Surroundings;
+
+pub use tool_filter::{Access, Glob, ToolFilter};
 
 /// How long the server may take to hear that the session is over, at the end of the input.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -50,6 +55,8 @@ pub struct Config {
     pub max_message: usize,
     /// Who is at the other end of the input.
     pub input: Input,
+    /// Which tools the app may see and call; `None` for all.
+    pub tools: Option<ToolFilter>,
 }
 
 /// Who is at the other end of the input.

@@ -137,6 +137,7 @@ impl Flags {
                     bridge::Input::App
                 },
                 max_message: connection.endpoint.max_message,
+                tools: self.tools.filter(),
                 auth: connection.auth,
                 endpoint: endpoint::Config {
                     patience: if self.fail_fast {
@@ -144,6 +145,7 @@ impl Flags {
                     } else {
                         endpoint::Patience::Wait
                     },
+                    keep_alive: self.keep_alive.interval(),
                     ..connection.endpoint
                 },
             },
@@ -196,6 +198,7 @@ impl ConnectionFlags {
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,
+                keep_alive: None,
                 cookies: if self.disable_cookies {
                     endpoint::Cookies::Ignore
                 } else {
