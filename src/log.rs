@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
@@ -34,6 +34,17 @@ pub(crate) fn start(log: &Log) -> io::Result<()> {
             .with_filter(ours)
             .and_then(on_stderr().with_filter(sign_in)),
     );
+    Ok(())
+}
+
+/// Starts the log of a command that itself tells a person what is wrong: warnings would say it twice. What
+/// has to be read in order to sign in is there all the same.
+pub(crate) fn start_for_command(log: &Log) -> io::Result<()> {
+    if log.file.is_some() || log.level != LevelFilter::WARN {
+        return start(log);
+    }
+    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, log.level);
+    start_with(on_stderr().with_filter(sign_in));
     Ok(())
 }
 

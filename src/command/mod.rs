@@ -1,7 +1,14 @@
 //! What the program can be told to do. Without a command it is the bridge: [`bridge`].
 
 mod bridge;
+mod call;
+mod client;
+mod json;
+mod schema;
+mod text;
+mod tools;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,7 +48,10 @@ pub struct CommandLine {
 
 /// A command for a person.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Tools(tools::Args),
+    Call(call::Args),
+}
 
 /// Why a command could not do what it was told, for a person.
 struct Stop {
@@ -57,7 +67,8 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
-            Some(command) => match command {},
+            Some(Command::Tools(args)) => tools::run(args),
+            Some(Command::Call(args)) => call::run(args),
             None => bridge::run(self.flags),
         };
         match done {
@@ -83,6 +94,11 @@ impl Stop {
             status: ExitCode::from(2),
             ..Self::failed(error)
         }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+    fn no_log(error: io::Error) -> Self {
+        Self::usage(format!("cannot write the log: {error}"))
     }
 
     fn report(self) -> ExitCode {
@@ -111,6 +127,25 @@ fn runtime() -> Result<Runtime, Stop> {
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))
 }
 
+/// Runs to its end what a command does.
+fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    // Reading a terminal takes a thread that cannot be interrupted; it need not be waited for.
+    runtime.shutdown_background();
+    done
+}
+
 fn start_log(log: &Log) -> Result<(), Stop> {
-    log::start(log).map_err(|error| Stop::usage(format!("cannot write the log: {error}")))
+    log::start(log).map_err(Stop::no_log)
+}
+
+/// The report is written, or its reader has gone, as `head` does.
+fn written(written: io::Result<()>) -> Result<ExitCode, Stop> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Stop::failed(format!("cannot write to stdout: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+    }
 }

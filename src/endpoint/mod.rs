@@ -238,8 +238,9 @@ impl Endpoint {
     /// Resolves, with the reason, when the process has to be started anew to go on.
     pub async fn ended(&self) -> String {
         let mut ended = self.ended.subscribe();
-        match ended.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+        let reason = ended.wait_for(Option::is_some).await.map(|it| it.clone());
+        match reason {
+            Ok(reason) => reason.unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
     }

@@ -35,7 +35,11 @@ mod auth_scopes;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
+mod command_call;
+#[cfg(unix)]
+mod command_example;
 mod command_line;
+mod command_tools;
 mod concurrency;
 mod config_files;
 mod connections;
