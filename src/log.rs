@@ -44,7 +44,7 @@ pub(crate) fn start_for_command(log: &Log) -> io::Result<()> {
         return start(log);
     }
     let sign_in = Targets::new().with_target(SIGN_IN_TARGET, log.level);
-    start_with(on_stderr().with_filter(sign_in));
+    start_with(on_stderr().with_level(false).with_filter(sign_in));
     Ok(())
 }
 
@@ -54,13 +54,20 @@ fn start_with(layer: impl Layer<Registry> + Send + Sync) {
 }
 
 /// Apps put a time before each line of stderr themselves.
-fn on_stderr<S>() -> impl Layer<S>
+fn on_stderr<S>() -> OnStderr<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
     fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(io::stderr as fn() -> io::Stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(false)
         .without_time()
 }
+
+type OnStderr<S> = fmt::Layer<
+    S,
+    fmt::format::DefaultFields,
+    fmt::format::Format<fmt::format::Full, ()>,
+    fn() -> io::Stderr,
+>;

@@ -238,8 +238,8 @@ impl Conversation {
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
             return self.write(&Message::result(&id, "{}"));
         }
-        self.unanswered.insert(id.clone(), Asked { method, era });
-        if self.tools_take(&request, &id) {
+        self.unanswered.insert(id, Asked { method, era });
+        if self.tools_take(&request) {
             return;
         }
         match era {

@@ -157,14 +157,11 @@ impl Tools {
 
 impl Conversation {
     /// Whether a request of the app is dealt with here, and goes no further for now.
-    pub(super) fn tools_take(&mut self, request: &Message, id: &RequestId) -> bool {
-        if self.tools.is_none() {
-            return false;
-        }
-        let host = self.host();
-        let Some(tools) = &mut self.tools else {
+    pub(super) fn tools_take(&mut self, request: &Message) -> bool {
+        let (Some(tools), Some(id)) = (&mut self.tools, request.id()) else {
             return false;
         };
+        let host = self.links[0].endpoint.host();
         match tools.judge(request, id, &host) {
             Verdict::Passes => return false,
             Verdict::Refused(response) => self.answer(&response),

@@ -184,8 +184,7 @@ impl Argument {
         let takes_text = self.kinds.contains(&Kind::String);
         match parsed {
             // Who means text gets it, also where nothing at all would do.
-            Some(Value::Null) if takes_text => Ok(string),
-            Some(Value::String(_)) if takes_text => Ok(string),
+            Some(Value::Null | Value::String(_)) if takes_text => Ok(string),
             Some(value) if self.kinds.iter().any(|kind| kind.holds(&value)) => Ok(value),
             Some(value) if self.kinds.is_empty() => Ok(value),
             _ if takes_text || self.kinds.is_empty() => Ok(string),

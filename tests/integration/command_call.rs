@@ -39,7 +39,7 @@ fn prepared(server: &Server, args: &[&str]) -> Run {
 }
 
 async fn run(server: &Server, args: &[&str]) -> Ran {
-    let ran = prepared(server, args).to_its_end().await;
+    let ran = prepared(server, args).until_its_end().await;
     let faults = server.faults();
     assert!(faults.is_empty(), "{faults:#?}\n{}", server.story());
     ran
@@ -76,10 +76,10 @@ async fn arguments_come_as_json_from_the_line_a_file_or_stdin() {
     let ran = run(&server, &["order-coffee", json]).await;
     assert_eq!(ran.stdout, format!("{expected}\n"));
     let stdin = prepared(&server, &["order-coffee", "-"]).stdin(json);
-    assert_eq!(stdin.to_its_end().await.stdout, format!("{expected}\n"));
+    assert_eq!(stdin.until_its_end().await.stdout, format!("{expected}\n"));
     let file = prepared(&server, &["order-coffee", "@order.json"]);
     std::fs::write(file.directory().join("order.json"), json).expect("it is ours");
-    assert_eq!(file.to_its_end().await.stdout, format!("{expected}\n"));
+    assert_eq!(file.until_its_end().await.stdout, format!("{expected}\n"));
 }
 
 #[tokio::test]

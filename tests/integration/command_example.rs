@@ -33,7 +33,7 @@ async fn run(user: &mut User, args: &[&str], sign_ins: usize) -> Ran {
             user.window().await.sign_in().await;
         }
     };
-    tokio::join!(run.to_its_end(), signing_in).0
+    tokio::join!(run.until_its_end(), signing_in).0
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn tools(server: &Server, flags: &[&str]) -> Ran {
     let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
     let args = ["tools", &url, "--header", &header];
     let ran = Run::new(args.into_iter().chain(flags.iter().copied()))
-        .to_its_end()
+        .until_its_end()
         .await;
     let faults = server.faults();
     assert!(faults.is_empty(), "{faults:#?}\n{}", server.story());
@@ -136,7 +136,9 @@ async fn what_rmcp_cannot_read_is_listed_all_the_same() {
 
 #[tokio::test]
 async fn arguments_that_make_no_sense_are_refused_before_anything_is_sent() {
-    let ran = Run::new(["tools", "ftp://localhost/"]).to_its_end().await;
+    let ran = Run::new(["tools", "ftp://localhost/"])
+        .until_its_end()
+        .await;
     assert_eq!((ran.stdout.as_str(), ran.status), ("", 2));
     assert!(
         ran.stderr.starts_with("error: the server's URL "),

@@ -92,8 +92,8 @@ impl Client {
         };
         let (to_bridge, input) = tokio::io::duplex(WIRE_BYTES);
         let (output, from_bridge) = tokio::io::duplex(WIRE_BYTES);
-        let (give_up, given_up) = watch::channel(false);
-        let stop = Interrupt(given_up);
+        let (give_up, stop) = watch::channel(false);
+        let stop = Interrupt(stop);
         let bridge = tokio::spawn(async move {
             bridge::run(config, input, output, async move { stop.came().await }).await
         });

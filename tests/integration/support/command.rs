@@ -64,7 +64,7 @@ impl Run {
         self.home.path()
     }
 
-    pub(crate) async fn to_its_end(self) -> Ran {
+    pub(crate) async fn until_its_end(self) -> Ran {
         self.start().await.ends().await
     }
 
