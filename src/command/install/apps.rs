@@ -81,6 +81,7 @@ enum Shape {
 
 impl Client {
     /// The table. Each row is from the documentation of the app, or from its source (Zed's macOS path).
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub(super) const fn app(self) -> App {
         match self {
             Self::Cursor => App {
@@ -354,7 +355,8 @@ mod tests {
     #[test]
     fn every_app_has_its_file_on_every_system() {
         use Client::*;
-        let cline = "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json";
+        let cline =
+            "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json";
         let roo = "Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json";
         let claude = "Claude/claude_desktop_config.json";
         let code = "Code/User/mcp.json";
@@ -362,17 +364,48 @@ mod tests {
         let roaming = "/home/ada/AppData/Roaming";
         let table = [
             (Cursor, ["/home/ada/.cursor/mcp.json"; 3].map(str::to_owned)),
-            (Claude, ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{claude}"))),
+            (
+                Claude,
+                ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{claude}")),
+            ),
             (ClaudeCode, ["/home/ada/.claude.json"; 3].map(str::to_owned)),
-            (VsCode, ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{code}"))),
-            (Windsurf, ["/home/ada/.codeium/windsurf/mcp_config.json"; 3].map(str::to_owned)),
-            (Zed, ["/home/ada/.config", "/home/ada/.config", roaming].map(|it| format!("{it}/zed/settings.json"))),
-            (Gemini, ["/home/ada/.gemini/settings.json"; 3].map(str::to_owned)),
-            (Codex, ["/home/ada/.codex/config.toml"; 3].map(str::to_owned)),
-            (Cline, ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{cline}"))),
-            (Roo, ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{roo}"))),
-            (OpenCode, ["/home/ada/.config/opencode/opencode.json"; 3].map(str::to_owned)),
-            (LmStudio, ["/home/ada/.lmstudio/mcp.json"; 3].map(str::to_owned)),
+            (
+                VsCode,
+                ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{code}")),
+            ),
+            (
+                Windsurf,
+                ["/home/ada/.codeium/windsurf/mcp_config.json"; 3].map(str::to_owned),
+            ),
+            (
+                Zed,
+                ["/home/ada/.config", "/home/ada/.config", roaming]
+                    .map(|it| format!("{it}/zed/settings.json")),
+            ),
+            (
+                Gemini,
+                ["/home/ada/.gemini/settings.json"; 3].map(str::to_owned),
+            ),
+            (
+                Codex,
+                ["/home/ada/.codex/config.toml"; 3].map(str::to_owned),
+            ),
+            (
+                Cline,
+                ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{cline}")),
+            ),
+            (
+                Roo,
+                ["/home/ada/.config", mac, roaming].map(|it| format!("{it}/{roo}")),
+            ),
+            (
+                OpenCode,
+                ["/home/ada/.config/opencode/opencode.json"; 3].map(str::to_owned),
+            ),
+            (
+                LmStudio,
+                ["/home/ada/.lmstudio/mcp.json"; 3].map(str::to_owned),
+            ),
         ];
         assert_eq!(table.len(), Client::value_variants().len());
         for (client, expected) in table {
@@ -385,19 +418,57 @@ mod tests {
     #[test]
     fn variables_move_the_files_of_those_who_look_at_them() {
         for (client, system, variable, expected) in [
-            (Client::Zed, System::Linux, "XDG_CONFIG_HOME", "/else/zed/settings.json"),
-            (Client::Zed, System::MacOs, "XDG_CONFIG_HOME", "/else/zed/settings.json"),
-            (Client::VsCode, System::Linux, "XDG_CONFIG_HOME", "/else/Code/User/mcp.json"),
-            (Client::VsCode, System::Windows, "APPDATA", "/else/Code/User/mcp.json"),
-            (Client::ClaudeCode, System::MacOs, "CLAUDE_CONFIG_DIR", "/else/.claude.json"),
-            (Client::Codex, System::Windows, "CODEX_HOME", "/else/config.toml"),
-            (Client::Cursor, System::Linux, "XDG_CONFIG_HOME", "/home/ada/.cursor/mcp.json"),
+            (
+                Client::Zed,
+                System::Linux,
+                "XDG_CONFIG_HOME",
+                "/else/zed/settings.json",
+            ),
+            (
+                Client::Zed,
+                System::MacOs,
+                "XDG_CONFIG_HOME",
+                "/else/zed/settings.json",
+            ),
+            (
+                Client::VsCode,
+                System::Linux,
+                "XDG_CONFIG_HOME",
+                "/else/Code/User/mcp.json",
+            ),
+            (
+                Client::VsCode,
+                System::Windows,
+                "APPDATA",
+                "/else/Code/User/mcp.json",
+            ),
+            (
+                Client::ClaudeCode,
+                System::MacOs,
+                "CLAUDE_CONFIG_DIR",
+                "/else/.claude.json",
+            ),
+            (
+                Client::Codex,
+                System::Windows,
+                "CODEX_HOME",
+                "/else/config.toml",
+            ),
+            (
+                Client::Cursor,
+                System::Linux,
+                "XDG_CONFIG_HOME",
+                "/home/ada/.cursor/mcp.json",
+            ),
         ] {
             let found = user_file(client, system, &[(variable, "/else")]);
             assert_eq!(found.as_deref(), Some(expected), "{client:?}");
         }
         let found = user_file(Client::Zed, System::Linux, &[("XDG_CONFIG_HOME", "else")]);
-        assert_eq!(found.as_deref(), Some("/home/ada/.config/zed/settings.json"));
+        assert_eq!(
+            found.as_deref(),
+            Some("/home/ada/.config/zed/settings.json")
+        );
     }
 
     #[test]

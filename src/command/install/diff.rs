@@ -36,14 +36,20 @@ fn common<'a>(
     one: impl Iterator<Item = &'a &'a str>,
     other: impl Iterator<Item = &'a &'a str>,
 ) -> usize {
-    one.zip(other).take_while(|(one, other)| one == other).count()
+    one.zip(other)
+        .take_while(|(one, other)| one == other)
+        .count()
 }
 
 fn write_line(out: &mut dyn Write, sign: char, line: &str) -> io::Result<()> {
     let line = line.trim_start_matches('\u{feff}');
     match line.char_indices().nth(LONGEST_LINE) {
         Some((end, _)) => writeln!(out, "{sign} {}…", &line[..end]),
-        None => writeln!(out, "{}", format_args!("{sign} {line}").to_string().trim_end()),
+        None => writeln!(
+            out,
+            "{}",
+            format_args!("{sign} {line}").to_string().trim_end()
+        ),
     }
 }
 
@@ -60,7 +66,10 @@ mod tests {
     #[test]
     fn a_change_is_shown_with_the_lines_around_it() {
         assert_eq!(
-            diff("1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\nfive\nmore\n6\n7\n8\n9\n"),
+            diff(
+                "1\n2\n3\n4\n5\n6\n7\n8\n9\n",
+                "1\n2\n3\n4\nfive\nmore\n6\n7\n8\n9\n"
+            ),
             "  2\n  3\n  4\n- 5\n+ five\n+ more\n  6\n  7\n  8\n"
         );
         assert_eq!(diff("", "a\nb\n"), "+ a\n+ b\n");

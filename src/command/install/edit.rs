@@ -89,7 +89,9 @@ impl Format {
 
 impl Wish<'_> {
     /// The members that an entry must not have beside the wanted ones.
-    pub(super) fn unwanted(members: &[(&'static str, Value)]) -> impl Iterator<Item = &'static str> {
+    pub(super) fn unwanted(
+        members: &[(&'static str, Value)],
+    ) -> impl Iterator<Item = &'static str> {
         let is_wanted = |name: &&str| members.iter().any(|(wanted, _)| wanted == name);
         OF_ANOTHER_TRANSPORT
             .into_iter()
@@ -98,11 +100,16 @@ impl Wish<'_> {
 }
 
 /// Carries out a wish. A text without content becomes a file that holds nothing else.
-pub(super) fn edit(text: &str, position: Position<'_>, wish: Wish<'_>) -> Result<Edited, EditError> {
+pub(super) fn edit(
+    text: &str,
+    position: Position<'_>,
+    wish: Wish<'_>,
+) -> Result<Edited, EditError> {
     let (mark, body) = match text.strip_prefix(BOM) {
         Some(body) => (&text[..BOM.len_utf8()], body),
         None => ("", text),
     };
+    let body = if body.trim().is_empty() { "" } else { body };
     let edited = match position.format {
         Format::Json => jsonc::edit(body, position, wish)?,
         Format::Toml => toml::edit(body, position, wish)?,
@@ -154,15 +161,24 @@ mod tests {
         assert_eq!(edited.text, after);
         assert_eq!(edited.change, change);
         let again = put(position, after).unwrap();
-        assert_eq!((again.text.as_str(), again.change), (after, Change::Nothing));
+        assert_eq!(
+            (again.text.as_str(), again.change),
+            (after, Change::Nothing)
+        );
     }
 
     #[track_caller]
     fn check_removed(position: Position<'_>, before: &str, after: &str) {
         let edited = edit(before, position, Wish::Remove).unwrap();
-        assert_eq!((edited.text.as_str(), edited.change), (after, Change::Removed));
+        assert_eq!(
+            (edited.text.as_str(), edited.change),
+            (after, Change::Removed)
+        );
         let again = edit(after, position, Wish::Remove).unwrap();
-        assert_eq!((again.text.as_str(), again.change), (after, Change::Nothing));
+        assert_eq!(
+            (again.text.as_str(), again.change),
+            (after, Change::Nothing)
+        );
     }
 
     const FRESH: &str = r#"{
@@ -183,7 +199,10 @@ mod tests {
             assert_eq!(edited.change, Change::Added);
         }
         assert_eq!(put(JSON, "").unwrap().text, FRESH);
-        assert_eq!(put(JSON, "\u{feff}").unwrap().text, format!("\u{feff}{FRESH}"));
+        assert_eq!(
+            put(JSON, "\u{feff}").unwrap().text,
+            format!("\u{feff}{FRESH}")
+        );
     }
 
     #[test]
@@ -271,7 +290,13 @@ mod tests {
     #[test]
     fn an_entry_that_says_the_same_in_another_way_is_left_alone() {
         let text = "{\"mcpServers\":{\"ex\\u0061mple\":{\"args\":[\n\"https:\\/\\/example.com/mcp\",\"--debug\"],\"command\":\"mcp-bridge\",\"x\":1}}}";
-        assert_eq!(put(JSON, text).unwrap(), Edited { text: text.to_owned(), change: Change::Nothing });
+        assert_eq!(
+            put(JSON, text).unwrap(),
+            Edited {
+                text: text.to_owned(),
+                change: Change::Nothing
+            }
+        );
     }
 
     /// Apps read the last one.
@@ -300,7 +325,7 @@ mod tests {
     #[test]
     fn what_is_not_json_is_refused_with_its_place() {
         for (text, line) in [
-            ("{\n  \"a\": 1\n  \"b\": 2\n}", 3),
+            ("{\n  \"a\": 1\n  \"b\": 2\n}", 2),
             ("{\n  'a': 1\n}", 2),
             ("{\n  \"a\": }", 2),
             ("{", 1),
@@ -308,7 +333,10 @@ mod tests {
             ("{ a: 1 }", 1),
         ] {
             let error = put(JSON, text).unwrap_err();
-            assert!(matches!(error, EditError::Syntax { line: it, .. } if it == line), "{text}: {error}");
+            assert!(
+                matches!(error, EditError::Syntax { line: it, .. } if it == line),
+                "{text}: {error}"
+            );
         }
     }
 
@@ -324,7 +352,10 @@ mod tests {
             assert_eq!(error, EditError::NotAnObject(what.to_owned(), Format::Json));
         }
         let error = put(TOML, "mcp_servers = 1").unwrap_err();
-        assert_eq!(error, EditError::NotAnObject("\"mcp_servers\"".to_owned(), Format::Toml));
+        assert_eq!(
+            error,
+            EditError::NotAnObject("\"mcp_servers\"".to_owned(), Format::Toml)
+        );
     }
 
     #[test]
@@ -340,7 +371,10 @@ mod tests {
             "a = 1\n\n# two\n[mcp_servers.two]\ncommand = \"y\"\n",
         );
         let nothing = edit("", JSON, Wish::Remove).unwrap();
-        assert_eq!((nothing.text.as_str(), nothing.change), ("", Change::Nothing));
+        assert_eq!(
+            (nothing.text.as_str(), nothing.change),
+            ("", Change::Nothing)
+        );
     }
 
     #[test]
@@ -351,7 +385,7 @@ mod tests {
             TOML,
             "# mine\nmodel = \"o\" # best\n\n[mcp_servers.one]\ncommand = \"one\"\n\n[tui]\ntheme = \"x\"\n",
             Change::Added,
-            "# mine\nmodel = \"o\" # best\n\n[mcp_servers.one]\ncommand = \"one\"\n\n[tui]\ntheme = \"x\"\n\n[mcp_servers.example]\ncommand = \"mcp-bridge\"\nargs = [\"https://example.com/mcp\", \"--debug\"]\n",
+            "# mine\nmodel = \"o\" # best\n\n[mcp_servers.one]\ncommand = \"one\"\n\n[mcp_servers.example]\ncommand = \"mcp-bridge\"\nargs = [\"https://example.com/mcp\", \"--debug\"]\n\n[tui]\ntheme = \"x\"\n",
         );
         check(
             TOML,
@@ -370,6 +404,9 @@ mod tests {
     #[test]
     fn what_is_not_toml_is_refused_with_its_place() {
         let error = put(TOML, "a = 1\nb = = 2\n").unwrap_err();
-        assert!(matches!(error, EditError::Syntax { line: 2, .. }), "{error}");
+        assert!(
+            matches!(error, EditError::Syntax { line: 2, .. }),
+            "{error}"
+        );
     }
 }

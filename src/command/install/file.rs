@@ -182,7 +182,14 @@ mod tests {
         let error = ConfigFile::find(directory.path()).unwrap_err();
         assert!(matches!(error, FileError::NotAFile), "{error}");
         let path = directory.path().join("mcp.json");
-        fs::write(&path, "{}".encode_utf16().flat_map(u16::to_le_bytes).chain([0xff]).collect::<Vec<_>>()).unwrap();
+        fs::write(
+            &path,
+            "{}".encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .chain([0xff])
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
         let error = ConfigFile::find(&path).unwrap_err();
         assert!(matches!(error, FileError::NotText), "{error}");
     }

@@ -21,7 +21,11 @@ const JSONC: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-pub(super) fn edit(text: &str, position: Position<'_>, wish: Wish<'_>) -> Result<Edited, EditError> {
+pub(super) fn edit(
+    text: &str,
+    position: Position<'_>,
+    wish: Wish<'_>,
+) -> Result<Edited, EditError> {
     let root = CstRootNode::parse(text, &JSONC).map_err(|error| EditError::Syntax {
         line: error.line_display(),
         column: error.column_display(),

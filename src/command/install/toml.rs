@@ -6,7 +6,11 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 use super::apps::Format;
 use super::edit::{Change, EditError, Edited, Position, Wish};
 
-pub(super) fn edit(text: &str, position: Position<'_>, wish: Wish<'_>) -> Result<Edited, EditError> {
+pub(super) fn edit(
+    text: &str,
+    position: Position<'_>,
+    wish: Wish<'_>,
+) -> Result<Edited, EditError> {
     let mut file: DocumentMut = text.parse().map_err(|error| syntax(text, &error))?;
     let change = match wish {
         Wish::Put(members) => put(&mut file, position, members)?,
@@ -39,9 +43,7 @@ fn put(
 ) -> Result<Change, EditError> {
     let mut servers = Table::new();
     servers.set_implicit(true);
-    let servers = file
-        .entry(position.servers)
-        .or_insert(Item::Table(servers));
+    let servers = file.entry(position.servers).or_insert(Item::Table(servers));
     let is_inline = servers.is_inline_table();
     let servers = servers
         .as_table_like_mut()
