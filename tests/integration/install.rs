@@ -203,6 +203,7 @@ If Zed is running, restart it.
             0,
             r#""example" is taken out of ~/.config/zed/settings.json:
 
+    "context_servers": {
       /* local */
       "files": { "command": "files", "args": [], },
 -     "example": {
@@ -438,7 +439,7 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
     for (text, error) in [
         (
             "{\n  \"mcpServers\": {\n    \"a\": }\n}\n",
-            "line 3, column 10: Unexpected token",
+            "line 3, column 10: Unexpected close brace",
         ),
         ("[]", "the file is no object"),
         ("{ \"mcpServers\": [] }", "\"mcpServers\" is no object"),

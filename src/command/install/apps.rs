@@ -232,8 +232,6 @@ impl App {
 /// What tells where files are on this machine.
 pub(super) struct Machine<'a> {
     pub(super) system: System,
-    /// The user's home directory, if there is one.
-    pub(super) home: Option<PathBuf>,
     /// Looks up a variable of the environment.
     pub(super) variable: &'a dyn Fn(&str) -> Option<OsString>,
 }
@@ -269,8 +267,14 @@ impl Machine<'_> {
         is_path.then_some(directory)
     }
 
+    /// A path below the user's home directory. What the user database says of it is not asked: whoever
+    /// runs a program without `HOME` does not mean that user's files.
     fn at_home(&self, path: &str) -> Option<PathBuf> {
-        Some(below(self.home.as_deref()?, path))
+        let home = match self.system {
+            System::Linux | System::MacOs => self.named("HOME"),
+            System::Windows => self.named("USERPROFILE"),
+        };
+        Some(below(&home?, path))
     }
 }
 
@@ -339,13 +343,17 @@ mod tests {
     const HOME: &str = "/home/ada";
 
     fn user_file(client: Client, system: System, variables: &[(&str, &str)]) -> Option<String> {
+        let home = match system {
+            System::Linux | System::MacOs => ("HOME", HOME),
+            System::Windows => ("USERPROFILE", HOME),
+        };
         let find = |name: &str| {
-            let found = variables.iter().find(|(it, _)| *it == name);
+            let mut variables = variables.iter().chain([&home]);
+            let found = variables.find(|(it, _)| *it == name);
             found.map(|(_, value)| OsString::from(value))
         };
         let machine = Machine {
             system,
-            home: Some(HOME.into()),
             variable: &find,
         };
         let file = client.app().user_file(&machine)?;
@@ -499,13 +507,14 @@ mod tests {
 
     #[test]
     fn without_a_home_there_is_no_file() {
-        let machine = Machine {
-            system: System::Linux,
-            home: None,
-            variable: &|_| None,
-        };
-        for client in Client::value_variants() {
-            assert_eq!(client.app().user_file(&machine), None, "{client:?}");
+        for home in [None, Some(""), Some("relative")] {
+            let machine = Machine {
+                system: System::Linux,
+                variable: &|name| home.filter(|_| name == "HOME").map(OsString::from),
+            };
+            for client in Client::value_variants() {
+                assert_eq!(client.app().user_file(&machine), None, "{client:?}");
+            }
         }
     }
 }

@@ -397,7 +397,7 @@ mod tests {
             TOML,
             "mcp_servers = { one = { command = \"one\" } }\n",
             Change::Added,
-            "mcp_servers = { one = { command = \"one\" }, example = { command = \"mcp-bridge\", args = [\"https://example.com/mcp\", \"--debug\"] } }\n",
+            "mcp_servers = { one = { command = \"one\" } , example = { command = \"mcp-bridge\", args = [\"https://example.com/mcp\", \"--debug\"] } }\n",
         );
     }
 

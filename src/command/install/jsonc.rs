@@ -55,6 +55,7 @@ fn put(
         None => file.object_value_or_set(position.servers),
     };
     let Some(entry) = member(&servers, position.name) else {
+        file.ensure_multiline();
         servers.append(position.name, object(members));
         return Ok(Change::Added);
     };

@@ -113,7 +113,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     let surroundings = Surroundings {
         machine: Machine {
             system: System::named(env::consts::OS),
-            home: env::home_dir().filter(|home| home.is_absolute()),
             variable: &|name| env::var_os(name),
         },
         running: env::current_exe().map_err(InstallError::Running)?,
@@ -329,8 +328,7 @@ mod tests {
         let surroundings = Surroundings {
             machine: Machine {
                 system: System::Linux,
-                home: Some(home.to_owned()),
-                variable: &|_| None,
+                variable: &|name| (name == "HOME").then(|| home.as_os_str().to_owned()),
             },
             running: PathBuf::from("/bin/mcp-bridge"),
             path: None,
