@@ -87,18 +87,6 @@ impl Format {
     }
 }
 
-impl Wish<'_> {
-    /// The members that an entry must not have beside the wanted ones.
-    pub(super) fn unwanted(
-        members: &[(&'static str, Value)],
-    ) -> impl Iterator<Item = &'static str> {
-        let is_wanted = |name: &&str| members.iter().any(|(wanted, _)| wanted == name);
-        OF_ANOTHER_TRANSPORT
-            .into_iter()
-            .filter(move |name| !is_wanted(name))
-    }
-}
-
 /// Carries out a wish. A text without content becomes a file that holds nothing else.
 pub(super) fn edit(
     text: &str,
@@ -119,6 +107,14 @@ pub(super) fn edit(
         text: format!("{mark}{body}"),
         change: edited.change,
     })
+}
+
+/// The members that an entry must not have beside `members`.
+pub(super) fn unwanted(members: &[(&'static str, Value)]) -> impl Iterator<Item = &'static str> {
+    let is_wanted = |name: &&str| members.iter().any(|(wanted, _)| wanted == name);
+    OF_ANOTHER_TRANSPORT
+        .into_iter()
+        .filter(move |name| !is_wanted(name))
 }
 
 /// What the editors insert may have other line ends than the rest.

@@ -5,7 +5,7 @@ use jsonc_parser::cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRoo
 use serde_json::Value;
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish};
+use super::edit::{Change, EditError, Edited, Position, Wish, unwanted};
 
 /// Comments and trailing commas. What goes beyond would be an error for the apps too.
 const JSONC: ParseOptions = ParseOptions {
@@ -64,7 +64,7 @@ fn put(
         return Ok(Change::Changed);
     };
     let mut change = Change::Nothing;
-    for name in Wish::unwanted(members) {
+    for name in unwanted(members) {
         if let Some(unwanted) = member(&entry, name) {
             unwanted.remove();
             change = Change::Changed;

@@ -86,6 +86,10 @@ pub(super) struct Args {
     /// Flags for the bridge, as in mcp-bridge URL FLAGS
     #[arg(last = true, value_name = "FLAGS", conflicts_with = "remove")]
     flags: Vec<String>,
+
+    /// Print this help
+    #[arg(short, long, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 /// What a person says.
@@ -99,12 +103,15 @@ enum Consent {
 
 /// What the command has to do with outside of its files.
 struct Surroundings<'a> {
+    /// Where files are.
     machine: Machine<'a>,
     /// This program.
     running: PathBuf,
     /// Where programs are looked for.
     path: Option<OsString>,
+    /// Stdout.
     out: &'a mut dyn Write,
+    /// Asks whether to write.
     ask: fn() -> Consent,
 }
 
@@ -228,12 +235,17 @@ impl Surroundings<'_> {
         position: Position<'_>,
         members: &[(&'static str, Value)],
     ) -> Result<ExitCode, InstallError> {
-        if let Ok(path) = self.path(args, app) {
+        let path = match self.path(args, app) {
+            Ok(path) => path,
+            Err(InstallError::NoHome) => PathBuf::new(),
+            Err(error) => return Err(error),
+        };
+        if !path.as_os_str().is_empty() {
             eprintln!("This belongs into {}:\n", path.display());
         }
-        if let Ok(whole) = edit::edit("", position, Wish::Put(members)) {
-            self.out.write_all(whole.text.as_bytes())?;
-        }
+        let whole = edit::edit("", position, Wish::Put(members));
+        let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
+        self.out.write_all(whole.text.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish};
+use super::edit::{Change, EditError, Edited, Position, Wish, unwanted};
 
 pub(super) fn edit(
     text: &str,
@@ -74,7 +74,7 @@ fn put(
 
 fn merge(entry: &mut dyn TableLike, members: &[(&'static str, Value)]) -> Change {
     let mut change = Change::Nothing;
-    for name in Wish::unwanted(members) {
+    for name in unwanted(members) {
         if entry.remove(name).is_some() {
             change = Change::Changed;
         }
