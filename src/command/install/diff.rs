@@ -43,14 +43,19 @@ fn common<'a>(
 
 fn write_line(out: &mut dyn Write, sign: char, line: &str) -> io::Result<()> {
     let line = line.trim_start_matches('\u{feff}');
-    match line.char_indices().nth(LONGEST_LINE) {
-        Some((end, _)) => writeln!(out, "{sign} {}…", &line[..end]),
-        None => writeln!(
-            out,
-            "{}",
-            format_args!("{sign} {line}").to_string().trim_end()
-        ),
+    let mut shown: String = line.chars().take(LONGEST_LINE).map(printable).collect();
+    if line.chars().nth(LONGEST_LINE).is_some() {
+        shown.push('…');
     }
+    writeln!(out, "{}", format!("{sign} {shown}").trim_end())
+}
+
+/// A comment in a project's file could move the cursor, and show another change than is made.
+fn printable(letter: char) -> char {
+    if letter.is_control() && letter != '\t' {
+        return char::REPLACEMENT_CHARACTER;
+    }
+    letter
 }
 
 #[cfg(test)]
@@ -83,5 +88,10 @@ mod tests {
         let (before, after) = ("é".repeat(300), "è".repeat(300));
         let cut = |sign: &str, letter: &str| format!("{sign} {}…\n", letter.repeat(LONGEST_LINE));
         assert_eq!(diff(&before, &after), cut("-", "é") + &cut("+", "è"));
+    }
+
+    #[test]
+    fn what_would_steer_the_terminal_is_not_shown() {
+        assert_eq!(diff("", "// \u{1b}[2J\tx"), "+ // \u{fffd}[2J\tx\n");
     }
 }

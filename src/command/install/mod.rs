@@ -7,33 +7,34 @@ mod error;
 mod file;
 mod flags;
 mod jsonc;
+mod plan;
 mod program;
 mod toml;
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use apps::{App, Client, Machine, System};
-use edit::{Change, Edited, Position, Wish};
+use edit::{Position, Wish};
 use error::InstallError;
-use file::ConfigFile;
+use plan::Plan;
 use program::Readers;
 
 use super::Stop;
 use crate::stdio;
 
 const AFTER_HELP: &str = "\
-The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it
-was stays beside it, with .backup-1 (or the next number) after its name. Comments, and members that the
+The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \
+was stays beside it, with .backup-1 (or the next number) after its name. Comments, and members that the \
 bridge does not know, stay as they are; an entry of the same name keeps its \"env\" and its switches.
 
-The command in the entry is the whole path of this program, since apps that are started from the desktop
-do not look for programs where your shell does. With --project it is mcp-bridge, if that is what your
+The command in the entry is the whole path of this program, since apps that are started from the desktop \
+do not look for programs where your shell does. With --project it is mcp-bridge, if that is what your \
 shell finds: such a file is for everybody who works on the project.
 
 Examples:
@@ -163,41 +164,30 @@ impl Surroundings<'_> {
         } else {
             Wish::Put(&members)
         };
-        let path = self.path(args, &app)?;
-        let refused = |error| InstallError::File {
-            path: path.clone(),
-            error,
-        };
-        let file = ConfigFile::find(&path).map_err(refused)?;
-        let before = file.text.as_deref().unwrap_or_default();
-        let edited = edit::edit(before, position, wish).map_err(|error| InstallError::Edit {
-            path: path.clone(),
-            error,
-        })?;
+        let plan = Plan::make(self.path(args, &app)?, position, wish)?;
         let Self { out, ask, .. } = self;
-        describe(out, args, &app, &path, &file, &edited)?;
-        if edited.change == Change::Nothing {
+        plan.describe(out)?;
+        if plan.is_done() {
             return Ok(ExitCode::SUCCESS);
+        }
+        let is_own = args.config_file.is_none() && args.project.is_none();
+        if is_own && let Some(missing) = plan.missing_directory() {
+            let (title, missing) = (app.title, missing.display());
+            writeln!(out, "\nThere is no {missing} yet. Is {title} installed?")?;
         }
         let consent = if args.yes { Consent::Yes } else { ask() };
         match consent {
-            Consent::Yes => {}
+            Consent::Yes => {
+                plan.carry_out(out)?;
+                writeln!(out, "If {} is running, restart it.", app.title)?;
+                Ok(ExitCode::SUCCESS)
+            }
             Consent::No => {
                 writeln!(out, "\nNothing was written.")?;
-                return Ok(ExitCode::FAILURE);
+                Ok(ExitCode::FAILURE)
             }
-            Consent::Nobody => return Err(InstallError::NobodyToAsk),
+            Consent::Nobody => Err(InstallError::NobodyToAsk),
         }
-        match file.replace(&edited.text).map_err(refused)? {
-            Some(backup) => writeln!(
-                out,
-                "\nWritten. The file as it was: {backup}",
-                backup = backup.display()
-            )?,
-            None => writeln!(out, "\nWritten.")?,
-        }
-        writeln!(out, "If {} is running, restart it.", app.title)?;
-        Ok(ExitCode::SUCCESS)
     }
 
     /// The entry for a server. Says on stderr which secrets would stand in the file.
@@ -262,42 +252,6 @@ impl Surroundings<'_> {
     }
 }
 
-/// Says what will become of the file.
-fn describe(
-    out: &mut dyn Write,
-    args: &Args,
-    app: &App,
-    path: &Path,
-    file: &ConfigFile,
-    edited: &Edited,
-) -> io::Result<()> {
-    let (name, path_name) = (&args.name, path.display());
-    match (edited.change, &file.text) {
-        (Change::Nothing, _) if args.remove => {
-            return writeln!(out, "Nothing to do: {path_name} has no \"{name}\".");
-        }
-        (Change::Nothing, _) => {
-            return writeln!(
-                out,
-                "Nothing to do: {path_name} has \"{name}\" as it should be."
-            );
-        }
-        (Change::Added, None) => writeln!(out, "\"{name}\" goes into {path_name}, a new file:\n")?,
-        (Change::Added, Some(_)) => writeln!(out, "\"{name}\" goes into {path_name}:\n")?,
-        (Change::Changed, _) => writeln!(out, "\"{name}\" is changed in {path_name}:\n")?,
-        (Change::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path_name}:\n")?,
-    }
-    let before = file.text.as_deref().unwrap_or_default();
-    diff::write(out, before, &edited.text)?;
-    let is_own = args.config_file.is_none() && args.project.is_none();
-    let directory = path.parent().unwrap_or(path);
-    if is_own && !directory.exists() {
-        let (title, directory) = (app.title, directory.display());
-        writeln!(out, "\nThere is no {directory} yet. Is {title} installed?")?;
-    }
-    Ok(())
-}
-
 /// Names that each app takes, and can build the names of tools with.
 fn check_name(name: &str) -> Result<(), InstallError> {
     const LONGEST_NAME: usize = 64;
@@ -311,6 +265,7 @@ fn check_name(name: &str) -> Result<(), InstallError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use clap::Parser;
 
