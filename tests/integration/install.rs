@@ -523,7 +523,7 @@ fn a_read_only_file_is_not_replaced() {
 }
 
 #[test]
-fn a_secret_among_the_flags_is_warned_of() {
+fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
     let home = Home::new();
     let header = "Authorization: Bearer hunter2";
     let ran = home.run(&[
@@ -536,19 +536,28 @@ fn a_secret_among_the_flags_is_warned_of() {
          who can read it; --bearer-env VARIABLE takes it from the environment\n\n\
          This belongs into ~/.cursor/mcp.json:\n\n"
     );
-    for flags in [
-        ["--header", "Authorization: Bearer ${TOKEN}"],
-        ["--header", "X-Tenant: acme"],
-        [
+    let args = ["--client", "cursor", "--print", "example", URL, "--"];
+    for (flag, value, variable) in [
+        ("--header", "Authorization: Bearer ${TOKEN}", Some("TOKEN")),
+        ("--header", "X-Tenant: acme", None),
+        (
             "--static-oauth-client-info",
             r#"{"client_id":"a","client_secret":"${SECRET}"}"#,
-        ],
+            Some("SECRET"),
+        ),
     ] {
-        let [flag, value] = flags;
-        let ran = home.run(&[
-            "--client", "cursor", "--print", "example", URL, "--", flag, value,
-        ]);
-        assert_eq!(ran.stderr, "This belongs into ~/.cursor/mcp.json:\n\n");
+        let ran = home.run(&[&args[..], &[flag, value]].concat());
+        let note = variable.map(|name| {
+            format!(
+                "note: the bridge will look for {name} in its environment; put it into the \"env\" of \
+                 the entry, unless Cursor has it\n\n"
+            )
+        });
+        let note = note.unwrap_or_default();
+        assert_eq!(
+            ran.stderr,
+            format!("{note}This belongs into ~/.cursor/mcp.json:\n\n")
+        );
     }
     let info = r#"--static-oauth-client-info={"client_id":"a","client_secret":"hunter2"}"#;
     let ran = home.run(&["--client", "cursor", "--print", "example", URL, "--", info]);

@@ -211,6 +211,14 @@ impl App {
         first_that_exists(files.collect())
     }
 
+    /// What an entry calls the variables that the app sets for the program.
+    pub(super) const fn environment(&self) -> &'static str {
+        match self.shape {
+            Shape::Plain | Shape::Tagged(..) => "env",
+            Shape::OneList => "environment",
+        }
+    }
+
     /// The members of an entry that starts `program` with `arguments`.
     pub(super) fn entry(&self, program: &str, arguments: &[String]) -> Vec<(&'static str, Value)> {
         let plain = [("command", json!(program)), ("args", json!(arguments))];

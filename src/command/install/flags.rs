@@ -28,3 +28,54 @@ pub(super) fn check(url: &str, flags: &[String]) -> Result<Flags, InstallError> 
     line.flags.server()?;
     Ok(line.flags)
 }
+
+/// The variables that the bridge will look for in its environment: each `${NAME}`, and what the flags
+/// name whose own name ends in `-env` (`--client-secret-env NAME`, `--header-env HEADER=NAME`).
+pub(super) fn variables(flags: &[String]) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut before = "";
+    for word in flags {
+        let by_flag = match word.split_once("-env=") {
+            Some((flag, value)) if flag.starts_with("--") => Some(value),
+            Some(_) | None if before.starts_with("--") && before.ends_with("-env") => {
+                Some(word.as_str())
+            }
+            Some(_) | None => None,
+        };
+        let by_flag = by_flag.map(|value| value.rsplit_once('=').map_or(value, |(_, name)| name));
+        let by_brace = word.split("${").skip(1);
+        let by_brace = by_brace.filter_map(|rest| Some(rest.split_once('}')?.0));
+        for name in by_flag.into_iter().chain(by_brace) {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+        before = word;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_found_wherever_flags_name_them() {
+        let flags = [
+            "8765",
+            "--header",
+            "X-Key: ${KEY}-${REGION}",
+            "--client-secret-env",
+            "SECRET",
+            "--header-env=X-Other=OTHER",
+            "--header-env",
+            "X-Third=THIRD",
+            "--header=X: ${KEY}",
+            "--profile",
+            "work",
+        ];
+        let flags = flags.map(str::to_owned);
+        let expected = ["KEY", "REGION", "SECRET", "OTHER", "THIRD"];
+        assert_eq!(variables(&flags), expected);
+    }
+}

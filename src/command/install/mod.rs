@@ -190,7 +190,8 @@ impl Surroundings<'_> {
         }
     }
 
-    /// The entry for a server. Says on stderr which secrets would stand in the file.
+    /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
+    /// to provide.
     fn members(
         &self,
         args: &Args,
@@ -201,6 +202,14 @@ impl Surroundings<'_> {
         let bridge = flags::check(url, &args.flags)?;
         for secret in bridge.plain_secrets() {
             eprintln!("warning: {secret}\n");
+        }
+        for variable in flags::variables(&args.flags) {
+            eprintln!(
+                "note: the bridge will look for {variable} in its environment; put it into the \"{}\" of \
+                 the entry, unless {} has it\n",
+                app.environment(),
+                app.title
+            );
         }
         let readers = match args.project {
             Some(_) => Readers::TheProject,
@@ -272,6 +281,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
+    #[command(disable_help_flag = true)]
     struct Line {
         #[command(flatten)]
         args: Args,
