@@ -1,6 +1,7 @@
 //! What the program can be told to do. Without a command it is the bridge: [`bridge`].
 
 mod bridge;
+mod install;
 
 use std::process::ExitCode;
 
@@ -41,7 +42,9 @@ pub struct CommandLine {
 
 /// A command for a person.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Install(install::Args),
+}
 
 /// Why a command could not do what it was told, for a person.
 struct Stop {
@@ -57,7 +60,7 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
-            Some(command) => match command {},
+            Some(Command::Install(args)) => install::run(&args),
             None => bridge::run(self.flags),
         };
         match done {
