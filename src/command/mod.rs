@@ -3,6 +3,7 @@
 mod bridge;
 mod call;
 mod client;
+mod install;
 mod json;
 mod schema;
 mod text;
@@ -42,7 +43,7 @@ pub struct CommandLine {
     flags: Flags,
 
     /// Print this help
-    #[arg(short, long, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
     help: Option<bool>,
 }
 
@@ -51,6 +52,7 @@ pub struct CommandLine {
 enum Command {
     Tools(tools::Args),
     Call(call::Args),
+    Install(install::Args),
 }
 
 /// Why a command could not do what it was told, for a person.
@@ -69,6 +71,7 @@ impl CommandLine {
         let done = match self.command {
             Some(Command::Tools(args)) => tools::run(args),
             Some(Command::Call(args)) => call::run(args),
+            Some(Command::Install(args)) => install::run(&args),
             None => bridge::run(self.flags),
         };
         match done {

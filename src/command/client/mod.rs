@@ -89,6 +89,8 @@ impl Client {
             max_message: limit,
             input: bridge::Input::Terminal,
             tools: None,
+            answering: bridge::Answering::AfterServer,
+            memory: None,
         };
         let (to_bridge, input) = tokio::io::duplex(WIRE_BYTES);
         let (output, from_bridge) = tokio::io::duplex(WIRE_BYTES);
