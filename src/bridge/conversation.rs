@@ -17,7 +17,7 @@ use super::promise::Told;
 use super::tools::Tools;
 use super::turns::Turns;
 use super::{Answering, Config, Input};
-use crate::auth::{Authorizer, SignInStage};
+use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
 use crate::era::{Era, Timer};
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
@@ -154,7 +154,7 @@ impl Conversation {
             memory: Memory::new(config.memory.clone()),
             tickets: Tickets::default(),
             alarms: JoinSet::new(),
-            notices: Notices::new(stage),
+            notices: Notices::new(config.input, stage),
             missed_sign_in: false,
             stopping: false,
             downgraded: Vec::new(),
@@ -209,11 +209,11 @@ impl Conversation {
     fn take_pasted(&self, text: &[u8]) {
         let pasted = String::from_utf8_lossy(text).into_owned();
         let Some(authorizer) = self.authorizer.clone() else {
-            return tracing::warn!("not taken: this is no JSON-RPC message");
+            return tracing::warn!(target: SIGN_IN_TARGET, "not taken: this is no JSON-RPC message");
         };
         tokio::spawn(async move {
             if let Err(error) = authorizer.submit(&pasted).await {
-                tracing::warn!("not taken: {error}");
+                tracing::warn!(target: SIGN_IN_TARGET, "not taken: {error}");
             }
         });
     }

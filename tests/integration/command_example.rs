@@ -92,6 +92,8 @@ async fn calls_of_the_example_server_in_both_eras() {
         let declined = "the server asks: Which coffee would you like, Ada Lovelace?\n\
             declined: there is no terminal to answer on\n";
         assert!(ran.stderr.ends_with(declined), "{ran:?}");
+        // The bridge shows the page once, on stderr, and does not ask the client to show it as well.
+        assert_eq!(ran.stderr.matches("/authorize?").count(), 1, "{ran:?}");
         let ran = run(&mut user, &["call", url, "add-to-menu", "coffee=…"], 0).await;
         assert_eq!(ran.status, 0, "{ran:?}");
         user.saw_every_window();

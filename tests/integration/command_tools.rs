@@ -114,12 +114,11 @@ async fn an_error_of_the_server_is_told_as_that() {
 async fn a_server_that_is_not_there_is_an_error_with_a_hint() {
     let server = Server::start_down(Binding::Streamable);
     let ran = tools(&server, &[]).await;
-    let expected = format!(
-        "error: {}: could not connect: Connection refused (os error 111)\n\n\
-         hint: check that the server is running and that the port in the URL is right\n",
-        server.host()
-    );
-    assert_eq!(ran.stderr, expected);
+    let error = format!("error: {}: could not connect: ", server.host());
+    let hint = "\n\nhint: check that the server is running and that the port in the URL is right\n";
+    assert!(ran.stderr.starts_with(&error), "{ran:?}");
+    assert!(ran.stderr.ends_with(hint), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 3, "{ran:?}");
     assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));
 }
 
