@@ -34,6 +34,7 @@ use url::Url;
 
 pub use failure::{ConnectCause, Failure};
 pub use track::{Phase, Track};
+pub use verdict::KnownServer;
 
 use crate::auth::Authorizer;
 use crate::http;
