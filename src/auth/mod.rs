@@ -65,7 +65,7 @@ pub use self::sign_in::SIGN_IN_TARGET;
 pub use self::sign_out::{Revocation, SignedOut};
 pub use self::store::{
     Account, Expiry, Keychain, KeychainError, Limits, Place, Servers, SignedIn, StoreError, Vault,
-    choose_place,
+    choose_place, place_of_new,
 };
 pub use self::token::AccessToken;
 

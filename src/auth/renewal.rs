@@ -14,7 +14,7 @@ use super::token::{AccessToken, TokenSet};
 use super::transport::RETRY_AFTER_DEFAULT;
 
 /// How long to wait for another process' refresh: a little longer than its token request may take.
-const LOCK_WAIT: Duration = Duration::from_secs(40);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(40);
 
 /// What came of it.
 #[derive(Debug)]

@@ -425,6 +425,12 @@ fn remote_login(environment: &impl Environment) -> Option<String> {
     connection.split(' ').nth(2).map(str::to_owned)
 }
 
+/// Where credentials are kept; none if there is no place for them.
+#[must_use]
+pub fn store_directory() -> Option<PathBuf> {
+    directory(&ProcessEnvironment)
+}
+
 fn directory(environment: &impl Environment) -> Option<PathBuf> {
     if let Some(directory) = environment.variable("MCP_BRIDGE_DIR") {
         return Some(directory.into());

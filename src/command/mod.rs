@@ -1,12 +1,20 @@
 //! What the program can be told to do. Without a command it is the bridge: [`bridge`].
 
+mod account;
 mod bridge;
+mod login;
+mod logout;
+mod status;
+mod store;
+mod visit;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
+use tracing::level_filters::LevelFilter;
 
+use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::{ConfigError, Flags, Log};
 use crate::log;
 
@@ -41,7 +49,12 @@ pub struct CommandLine {
 
 /// A command for a person.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Login(login::Args),
+    Logout(logout::Args),
+    Status(status::Args),
+    Store(store::Args),
+}
 
 /// Why a command could not do what it was told, for a person.
 struct Stop {
@@ -57,7 +70,10 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
-            Some(command) => match command {},
+            Some(Command::Login(args)) => login::run(args),
+            Some(Command::Logout(args)) => logout::run(args),
+            Some(Command::Status(args)) => status::run(&args),
+            Some(Command::Store(args)) => store::run(&args),
             None => bridge::run(self.flags),
         };
         match done {
@@ -85,12 +101,46 @@ impl Stop {
         }
     }
 
+    /// What the command has to say could not be written.
+    fn from_output(error: std::io::Error) -> Self {
+        Self::failed(format!("cannot write to standard output: {error}"))
+    }
+
     fn report(self) -> ExitCode {
         eprintln!("error: {}", self.error);
         if let Some(hint) = self.hint {
             eprintln!("\nhint: {hint}");
         }
         self.status
+    }
+}
+
+impl From<AuthError> for Stop {
+    fn from(error: AuthError) -> Self {
+        Self {
+            hint: error.hint(),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<KeychainError> for Stop {
+    fn from(error: KeychainError) -> Self {
+        Self {
+            hint: Some(error.hint().to_owned()),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Keychain(error) => error.into(),
+            StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
+                Self::failed(error.to_string())
+            }
+        }
     }
 }
 
@@ -109,6 +159,21 @@ fn runtime() -> Result<Runtime, Stop> {
         .enable_all()
         .build()
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))
+}
+
+/// For commands that have no flags about the log: what goes wrong is said on stderr.
+fn start_quiet_log() -> Result<(), Stop> {
+    start_log(&Log {
+        level: LevelFilter::WARN,
+        file: None,
+    })
+}
+
+/// For a command that is about signing in: what a person has to read and do comes without decoration, and
+/// what the command reports itself is not said twice.
+fn start_log_for_person(log: &Log) -> Result<(), Stop> {
+    log::start_for_person(log)
+        .map_err(|error| Stop::usage(format!("cannot write the log: {error}")))
 }
 
 fn start_log(log: &Log) -> Result<(), Stop> {

@@ -10,7 +10,9 @@ use super::files;
 use super::key::CredentialKey;
 use super::keychain::Keychain;
 use super::record::{Place, Record, StoreError, move_to};
+use crate::auth::lock;
 use crate::auth::pending;
+use crate::auth::renewal::LOCK_WAIT;
 use crate::auth::token::unix_millis;
 
 /// What one authorization server gave for one account at a server.
@@ -28,6 +30,8 @@ pub struct Account {
     pub place: Place,
     /// Whether a sign-in page of this account waits for a person.
     pub is_pending: bool,
+    /// When it was stored, in milliseconds since 1970.
+    pub saved_at: u64,
     path: PathBuf,
     pub(in crate::auth) key: CredentialKey,
 }
@@ -73,6 +77,7 @@ impl Account {
                     profile: record.credential.profile,
                     issuer: record.credential.metadata.issuer,
                     place: record.secrets,
+                    saved_at: record.credential.saved_at,
                     path,
                     key,
                 })
@@ -88,11 +93,26 @@ impl Account {
         self.server == without_query(url.clone())
     }
 
+    /// Whether the other one is the same account, at another authorization server perhaps.
+    #[must_use]
+    pub fn is_same_account(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
     /// Moves the secrets to `place`. They are deleted where they were only after they were read where they
-    /// are now. False if they were there already. Blocks, perhaps for as long as a person takes to unlock
-    /// the keychain.
-    pub fn move_to(&self, place: Place, keychain: &Keychain) -> Result<bool, StoreError> {
-        move_to(&self.path, place, keychain)
+    /// are now. False if they were there already. Takes as long as a person takes to unlock the keychain;
+    /// a refresh in another process is waited for.
+    pub async fn move_to(&self, place: Place, keychain: &Keychain) -> Result<bool, StoreError> {
+        let lock = self.path.with_file_name(self.key.sibling("lock"));
+        let Some(lock) = lock::acquire(Some(lock), LOCK_WAIT).await else {
+            return Err(StoreError::Busy);
+        };
+        let (path, keychain) = (self.path.clone(), keychain.clone());
+        let moving = tokio::task::spawn_blocking(move || {
+            let _lock = lock;
+            move_to(&path, place, &keychain)
+        });
+        moving.await.unwrap_or(Err(StoreError::Busy))
     }
 }
 

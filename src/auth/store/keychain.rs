@@ -102,8 +102,8 @@ impl Keychain {
         }))
     }
 
-    /// Whether it can be used now. Blocks.
-    pub(in crate::auth) fn check(&self) -> Result<(), KeychainError> {
+    /// Whether it can be used now. Blocks for as long as it takes to answer.
+    pub fn check(&self) -> Result<(), KeychainError> {
         self.get("nothing").map(|_| ())
     }
 

@@ -9,8 +9,6 @@ pub(super) mod exposed;
 mod key;
 mod keychain;
 mod record;
-#[cfg(all(unix, not(target_os = "macos")))]
-mod secret_service;
 mod settings;
 mod system;
 
@@ -29,7 +27,7 @@ use crate::private_file::private_directory;
 pub use account::{Account, Expiry, SignedIn};
 pub use keychain::{Keychain, KeychainError, Limits, Vault};
 pub use record::{Place, StoreError};
-pub use settings::{Servers, choose_place};
+pub use settings::{Servers, choose_place, place_of_new};
 
 pub(super) use credential::{Credential, Quirks};
 pub(super) use key::CredentialKey;

@@ -30,6 +30,9 @@ pub enum StoreError {
     /// The keychain.
     #[error(transparent)]
     Keychain(#[from] KeychainError),
+    /// Another process has the credential in its hands.
+    #[error("another process is refreshing it")]
+    Busy,
     /// What was written does not come back as it was.
     #[error("what was written could not be read again, so nothing was moved")]
     ReadsOtherwise,

@@ -60,6 +60,12 @@ impl Settings {
     }
 }
 
+/// Where the secrets of a server go that nothing is known of.
+#[must_use]
+pub fn place_of_new(directory: &Path) -> Place {
+    Settings::read(directory).store.unwrap_or_default()
+}
+
 /// Writes down that secrets belong at `place` from now on.
 pub fn choose_place(directory: &Path, servers: Servers<'_>, place: Place) -> io::Result<()> {
     private_directory(directory)?;

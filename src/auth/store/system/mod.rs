@@ -5,13 +5,16 @@ use std::sync::Arc;
 use super::keychain::Vault;
 
 #[cfg(all(unix, not(target_os = "macos")))]
+mod secret_service;
+
+#[cfg(all(unix, not(target_os = "macos")))]
 pub(super) use linux::{HINT, LARGEST_SECRET, open};
 #[cfg(any(windows, target_os = "macos"))]
 pub(super) use native::{HINT, LARGEST_SECRET, open};
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod linux {
-    use super::super::secret_service::SecretService;
+    use super::secret_service::SecretService;
     use super::{Arc, Vault};
 
     /// There is no limit that a credential would reach.

@@ -14,7 +14,7 @@ use dbus::blocking::Connection;
 use dbus::message::MatchRule;
 use dbus::{Error, Message, Path};
 
-use super::keychain::Vault;
+use crate::auth::store::keychain::Vault;
 
 const BUS_NAME: &str = "org.freedesktop.secrets";
 const SERVICE_PATH: &str = "/org/freedesktop/secrets";
