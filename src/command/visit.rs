@@ -118,10 +118,18 @@ fn member(response: &Message, name: &str) -> Option<String> {
 }
 
 fn refusal(response: &Message) -> Stop {
+    let hint = member(response, "hint");
     let text = response.error_text().map(|(_, text)| text);
+    let text = text.unwrap_or_else(|| "the server gave no reason".to_owned());
+    // What apps show in one line is two here.
+    let in_brackets = hint.as_ref().map(|hint| format!(" ({hint})"));
+    let text = text.strip_prefix("mcp-bridge: ").unwrap_or(&text);
+    let text = in_brackets
+        .and_then(|it| text.strip_suffix(&it))
+        .unwrap_or(text);
     Stop {
-        hint: member(response, "hint"),
-        ..Stop::failed(text.unwrap_or_else(|| "the server gave no reason".to_owned()))
+        hint,
+        ..Stop::failed(text)
     }
 }
 

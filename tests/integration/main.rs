@@ -23,10 +23,12 @@ mod server;
 mod support;
 mod support_auth;
 
+mod accounts;
 mod answers;
 mod auth_browser;
 mod auth_callback;
 mod auth_grants;
+mod auth_keychain;
 mod auth_many;
 mod auth_oidc_provider;
 mod auth_processes;
