@@ -102,6 +102,7 @@ impl Stop {
     }
 
     /// What the command has to say could not be written.
+    #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
     fn from_output(error: std::io::Error) -> Self {
         Self::failed(format!("cannot write to standard output: {error}"))
     }

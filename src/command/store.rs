@@ -1,5 +1,6 @@
 //! `mcp-bridge store`: where secrets are kept.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -61,14 +62,15 @@ fn show(directory: &Path, out: &mut (impl Write + std::io::IsTerminal)) -> Resul
     let mut text = String::new();
     for account in &accounts {
         let name = style.paint(Paint::Name, &title(account));
-        text += &format!("{:<14}{name}\n", place(account.place));
+        let _ = writeln!(text, "{:<14}{name}", place(account.place));
     }
     if accounts.is_empty() {
         text += "No sign-in is stored yet.\n";
     }
     let future = place(place_of_new(directory));
-    text += &format!(
-        "New sign-ins are kept in {future}, below {}.\n",
+    let _ = writeln!(
+        text,
+        "New sign-ins are kept in {future}, below {}.",
         directory.display()
     );
     out.write_all(text.as_bytes()).map_err(Stop::from_output)?;

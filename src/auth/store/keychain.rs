@@ -162,13 +162,11 @@ impl Keychain {
         };
         let started = thread::Builder::new().name("keychain".into()).spawn(asking);
         started.map_err(|error: io::Error| KeychainError(error.to_string()))?;
-        match receiver.recv_timeout(self.0.limits.time) {
-            Ok(outcome) => outcome.map_err(KeychainError),
-            Err(_) => {
-                let lost = format!("no answer within {} s", self.0.limits.time.as_secs_f64());
-                Err(self.0.lost.get_or_init(|| KeychainError(lost)).clone())
-            }
+        if let Ok(outcome) = receiver.recv_timeout(self.0.limits.time) {
+            return outcome.map_err(KeychainError);
         }
+        let lost = format!("no answer within {} s", self.0.limits.time.as_secs_f64());
+        Err(self.0.lost.get_or_init(|| KeychainError(lost)).clone())
     }
 }
 
@@ -292,7 +290,7 @@ mod tests {
         let vault = Arc::new(Small::default());
         let keychain = Keychain::new(vault.clone(), SMALL);
         for length in [0, 1, 31, 32, 33, 500, 64, 2] {
-            let secret: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            let secret: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
             keychain.set("a b", &secret).unwrap();
             let found = keychain.get("a b").unwrap().unwrap();
             assert_eq!(found.expose(), &secret);

@@ -24,7 +24,7 @@ mod linux {
         with the Secret Service interface, or use --store file";
 
     pub(in crate::auth::store) fn open() -> Result<Arc<dyn Vault>, String> {
-        Ok(Arc::new(SecretService))
+        Ok(Arc::new(SecretService::open()?))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The keychain of Linux desktops: the Secret Service API, which GNOME Keyring, KWallet and KeePassXC have on
-//! the user's D-Bus (<https://specifications.freedesktop.org/secret-service-spec/0.2>).
+//! The keychain of Linux desktops: the Secret Service API, which GNOME Keyring, `KWallet` and `KeePassXC` have
+//! on the user's D-Bus (<https://specifications.freedesktop.org/secret-service-spec/0.2>).
 //!
 //! Secrets pass the bus in plain: who can listen on the user's own bus can ask the keychain just as well.
 
@@ -41,6 +41,13 @@ type Secret = (Path<'static>, Vec<u8>, Vec<u8>, String);
 
 /// The keychain. Each call has a connection of its own: there are few, and the service may be restarted.
 pub(super) struct SecretService;
+
+impl SecretService {
+    /// Fails where the user has no bus, as on a server.
+    pub(super) fn open() -> Result<Self, String> {
+        Bus::connect().map(|_| Self)
+    }
+}
 
 impl Vault for SecretService {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
