@@ -10,7 +10,7 @@ use url::Url;
 use super::account::{Paint, Style, rows};
 use super::visit::{Visit, Visitor};
 use super::{Stop, runtime, start_log_for_person};
-use crate::auth::{self, Account, Authorizer, Place, Servers, Store, choose_place};
+use crate::auth::{self, Account, Authorizer, Place, Servers, SignInStage, Store, choose_place};
 use crate::cli::{Connection, ConnectionFlags};
 use crate::{signals, stdio};
 
@@ -99,14 +99,14 @@ impl<'a> Login<'a> {
             Beginning::SignOut => _ = self.authorizer.sign_out().await?,
         }
         let had_token = self.authorizer.token().await.is_some();
-        let mut page = self.authorizer.watch_sign_in();
+        let stage = self.authorizer.watch_sign_in();
         let pasting = tokio::spawn(take_pasted(Arc::clone(&self.authorizer)));
         let visitor = Visitor::new(self.connection.endpoint.clone(), &self.authorizer);
         let visit = visitor.visit().await;
         pasting.abort();
         let visit = visit?;
-        let had_page = page.has_changed().unwrap_or(false) || page.borrow_and_update().is_some();
-        let opening = if had_token && !had_page {
+        let is_old = had_token && *stage.borrow() != SignInStage::Done;
+        let opening = if is_old {
             "Already signed in to"
         } else {
             "Signed in to"
@@ -122,7 +122,7 @@ impl<'a> Login<'a> {
         out.write_all(text.as_bytes())
             .and_then(|()| writeln!(out, "{}", greeting(&visit)))
             .map_err(Stop::from_output)?;
-        if had_token && !had_page {
+        if is_old {
             let advice = "To sign in anew, perhaps as somebody else, pass --force.";
             writeln!(out, "{advice}").map_err(Stop::from_output)?;
         }

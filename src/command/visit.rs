@@ -61,28 +61,31 @@ impl Visitor {
             "capabilities": {},
             "clientInfo": client,
         });
-        let (greeting, list) = match self.ask("initialize", &initialize).await {
-            Outcome::ModernOnly(discovered) => {
-                let meta = json!({ "_meta": {
+        let (greeting, list) = match self.ask("initialize", &initialize).await? {
+            Answer::Legacy(greeting) => {
+                if !greeting.is_error() {
+                    let method = "notifications/initialized";
+                    let initialized = Message::notification(method, &json!({}));
+                    self.endpoint.notify(&initialized).await;
+                }
+                (greeting, json!({}))
+            }
+            Answer::Modern(discovered) => {
+                let meta = json!({
                     "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
                     "io.modelcontextprotocol/clientInfo": client,
                     "io.modelcontextprotocol/clientCapabilities": {},
-                } });
-                (discovered, meta)
+                });
+                (discovered, json!({ "_meta": meta }))
             }
-            outcome => (answer(outcome)?, json!({})),
         };
         if greeting.is_error() {
-            return Err(refusal(&greeting));
+            let text = greeting.error_text().map(|(_, text)| text);
+            return Err(Stop::failed(text.unwrap_or_default()));
         }
-        if list == json!({}) {
-            let initialized = Message::notification("notifications/initialized", &json!({}));
-            self.endpoint.notify(&initialized).await;
-        }
-        let listed = answer(self.ask("tools/list", &list).await)?;
-        if is_ours(&listed) {
-            return Err(refusal(&listed));
-        }
+        // Whatever the server itself says about tools shows that it answers.
+        let (Answer::Legacy(listed) | Answer::Modern(listed)) =
+            self.ask("tools/list", &list).await?;
         let tools = listed.result_member::<Vec<&RawValue>>("tools");
         Ok(Visit {
             name: name(&greeting),
@@ -90,47 +93,28 @@ impl Visitor {
         })
     }
 
-    async fn ask(&self, method: &str, params: &Value) -> Outcome {
+    async fn ask(&self, method: &str, params: &Value) -> Result<Answer, Stop> {
         let id = RequestId::from_string(method);
         let request = Message::request(&id, method, &params.to_string());
-        self.endpoint.request(&request, &Track::default()).await
+        match self.endpoint.request(&request, &Track::default()).await {
+            Outcome::Response(response) => Ok(Answer::Legacy(response)),
+            Outcome::ModernOnly(response) => Ok(Answer::Modern(response)),
+            Outcome::Failed(failure) => Err(Stop {
+                hint: failure.hint(),
+                ..Stop::failed(format!("{}: {failure}", self.endpoint.host()))
+            }),
+            Outcome::LegacyOnly | Outcome::Ended(_) => Err(Stop::failed(
+                "the server has changed its mind about its era",
+            )),
+        }
     }
 }
 
-fn answer(outcome: Outcome) -> Result<Message, Stop> {
-    match outcome {
-        Outcome::Response(response) | Outcome::ModernOnly(response) => Ok(response),
-        Outcome::LegacyOnly | Outcome::Ended(_) => Err(Stop::failed(
-            "the server has changed its mind about its era",
-        )),
-    }
-}
-
-/// Whether an error is the bridge's own: what the server itself says about tools shows that it answers.
-fn is_ours(response: &Message) -> bool {
-    member(response, "source").is_some_and(|source| source == "mcp-bridge")
-}
-
-/// A member of the error's `data`.
-fn member(response: &Message, name: &str) -> Option<String> {
-    let error: Value = serde_json::from_str(response.error_json()?).ok()?;
-    Some(error["data"][name].as_str()?.to_owned())
-}
-
-fn refusal(response: &Message) -> Stop {
-    let hint = member(response, "hint");
-    let text = response.error_text().map(|(_, text)| text);
-    let text = text.unwrap_or_else(|| "the server gave no reason".to_owned());
-    // What apps show in one line is two here.
-    let in_brackets = hint.as_ref().map(|hint| format!(" ({hint})"));
-    let text = text.strip_prefix("mcp-bridge: ").unwrap_or(&text);
-    let text = in_brackets
-        .and_then(|it| text.strip_suffix(&it))
-        .unwrap_or(text);
-    Stop {
-        hint,
-        ..Stop::failed(text)
-    }
+/// A response, by what it says of the server.
+enum Answer {
+    Legacy(Message),
+    /// To `initialize`: the server speaks the modern era alone, and this is what it says of itself.
+    Modern(Message),
 }
 
 /// `serverInfo`, which a modern server has in `_meta`.

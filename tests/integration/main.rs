@@ -54,6 +54,8 @@ mod get_stream;
 mod http_sse;
 mod lifecycle;
 mod network;
+#[cfg(unix)]
+mod online_at_once;
 mod resume;
 mod session;
 #[cfg(unix)]

@@ -69,6 +69,10 @@ impl CredentialKey {
         format!("{}.{}.json", self.0, hash(issuer.as_bytes()))
     }
 
+    pub(in crate::auth) fn name(&self) -> &str {
+        &self.0
+    }
+
     /// The name of another file of this key.
     pub(super) fn sibling(&self, extension: &str) -> String {
         format!("{}.{extension}", self.0)
