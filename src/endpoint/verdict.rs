@@ -270,6 +270,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_can_be_shown_and_is_kept_without_the_query() {
+        let directory = tempfile::tempdir().unwrap();
+        let with_key = Url::parse("https://mcp.example.com/mcp?key=hunter2").unwrap();
+        Verdict::new(&with_key, Some(directory.path())).is_modern(true);
+        let other = Url::parse("https://a.example.com/mcp").unwrap();
+        Verdict::new(&other, Some(directory.path())).is_modern(false);
+        let known = KnownServer::all(directory.path());
+        let shown: Vec<_> = known
+            .iter()
+            .map(|it| (it.url.as_str(), it.speaks))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("https://a.example.com/mcp", "MCP up to 2025-11-25"),
+                ("https://mcp.example.com/mcp", "MCP 2026-07-28"),
+            ]
+        );
+        for entry in fs::read_dir(directory.path().join(FOLDER)).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_plain_legacy_server_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
         Verdict::new(&server(), Some(directory.path())).is_legacy(true);
