@@ -47,7 +47,7 @@ pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
     if log.file.is_some() || log.level != LevelFilter::WARN {
         return start(log);
     }
-    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, log.level);
+    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, LevelFilter::INFO);
     let others = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), log.level)
         .with_target(ENDPOINT_TARGET, LevelFilter::ERROR)
@@ -58,10 +58,11 @@ pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
         .with_target(false)
         .with_level(false)
         .without_time();
+    // The level of the last one counts for both.
     start_with(
-        in_words
-            .with_filter(sign_in)
-            .and_then(on_stderr().with_filter(others)),
+        on_stderr()
+            .with_filter(others)
+            .and_then(in_words.with_filter(sign_in)),
     );
     Ok(())
 }

@@ -51,9 +51,14 @@ impl Style {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
+    /// What a line of a block is about.
+    fn label(self, about: &str) -> String {
+        self.paint(Paint::Aside, &format!("  {about:<0$}", COLUMN - 2))
+    }
+
     /// A line of a block: what it is about, and what there is to say, on several lines if it is long.
     pub(super) fn row(self, about: &str, text: &str) -> String {
-        let mut row = self.paint(Paint::Aside, &format!("  {about:<0$}", COLUMN - 2));
+        let mut row = self.label(about);
         let mut used = COLUMN;
         for word in text.split_whitespace() {
             let length = word.chars().count();
@@ -91,9 +96,8 @@ pub(super) fn rows(style: Style, account: &Account) -> String {
                 (false, Some(user)) => (Paint::Good, format!("as {user}")),
                 (false, None) => (Paint::Good, "yes".to_owned()),
             };
-            rows += &style.row("signed in", "");
-            rows.truncate(rows.trim_end_matches('\n').len());
-            let _ = writeln!(rows, "{}", style.paint(paint, &state));
+            let label = style.label("signed in");
+            let _ = writeln!(rows, "{label}{}", style.paint(paint, &state));
             if !signed_in.scopes.is_empty() {
                 rows += &style.row("scopes", &signed_in.scopes);
             }

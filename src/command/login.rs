@@ -4,15 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use url::Url;
 
 use super::account::{Paint, Style, rows};
 use super::visit::{Visit, Visitor};
-use super::{Stop, runtime, start_log_for_person};
+use super::{Stop, printed, runtime, start_log_for_person};
 use crate::auth::{self, Account, Authorizer, Place, Servers, SignInStage, Store, choose_place};
 use crate::cli::{Connection, ConnectionFlags};
-use crate::{signals, stdio};
+use crate::signals;
+use crate::stdio::{self, Line, LineReader};
 
 /// The longest line that is read as a pasted address, in bytes.
 const LONGEST_PASTE: usize = 16 * 1024;
@@ -119,12 +119,10 @@ impl<'a> Login<'a> {
             let title = style.paint(Paint::Name, &server);
             format!("{opening} {title}\n{}", rows(style, &account))
         };
-        out.write_all(text.as_bytes())
-            .and_then(|()| writeln!(out, "{}", greeting(&visit)))
-            .map_err(Stop::from_output)?;
+        printed(writeln!(out, "{text}{}", greeting(&visit)))?;
         if is_old {
             let advice = "To sign in anew, perhaps as somebody else, pass --force.";
-            writeln!(out, "{advice}").map_err(Stop::from_output)?;
+            printed(writeln!(out, "{advice}"))?;
         }
         Ok(())
     }
@@ -179,12 +177,18 @@ fn shown(url: &Url) -> String {
 
 /// Takes the address at which the browser ended from somebody whose browser is on another machine.
 async fn take_pasted(authorizer: Arc<Authorizer>) {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if line.len() > LONGEST_PASTE || line.trim().is_empty() {
-            continue;
-        }
-        if let Err(error) = authorizer.submit(line.trim()).await {
+    let mut lines = LineReader::new(stdio::stdin(), LONGEST_PASTE);
+    while let Ok(Some(line)) = lines.next().await {
+        let taken = match &line {
+            Line::Text(text) => {
+                authorizer
+                    .submit(String::from_utf8_lossy(text).trim())
+                    .await
+            }
+            // No answer of an authorization server is that long.
+            Line::TooLong { .. } => continue,
+        };
+        if let Err(error) = taken {
             tracing::warn!(target: auth::SIGN_IN_TARGET, "not taken: {error}");
         }
     }

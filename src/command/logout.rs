@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use url::Url;
 
 use super::account::title;
-use super::{Stop, runtime, start_log};
+use super::{Stop, printed, runtime, start_log};
 use crate::auth::{self, Account, Authorizer, Leftover, Revocation, SignedOut};
 use crate::cli::{self, Connection, ConnectionFlags};
 use crate::stdio;
@@ -78,7 +78,12 @@ impl<O: Write> Farewell<'_, O> {
         let connection = self.flags.clone().connection(url, None)?;
         start_log(&connection.log)?;
         let server = connection.endpoint.url.clone();
-        let Some(config) = connection.auth.clone() else {
+        // Where secrets are is known of each account.
+        let config = connection.auth.clone().map(|config| auth::Config {
+            store: None,
+            ..config
+        });
+        let Some(config) = config else {
             return Err(Stop {
                 hint: Some("leave the header out to sign out of what is stored".into()),
                 ..Stop::failed("with an Authorization header of your own nobody is signed in")
@@ -150,7 +155,7 @@ impl<O: Write> Farewell<'_, O> {
     }
 
     fn say(&mut self, line: &str) -> Result<(), Stop> {
-        writeln!(self.out, "{line}").map_err(Stop::from_output)
+        printed(writeln!(self.out, "{line}"))
     }
 }
 

@@ -8,6 +8,7 @@ mod status;
 mod store;
 mod visit;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -101,12 +102,6 @@ impl Stop {
         }
     }
 
-    /// What the command has to say could not be written.
-    #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
-    fn from_output(error: std::io::Error) -> Self {
-        Self::failed(format!("cannot write to standard output: {error}"))
-    }
-
     fn report(self) -> ExitCode {
         eprintln!("error: {}", self.error);
         if let Some(hint) = self.hint {
@@ -151,6 +146,16 @@ impl From<ConfigError> for Stop {
             hint: error.hint().map(str::to_owned),
             ..Self::usage(error.to_string())
         }
+    }
+}
+
+/// What came of writing to standard output. Who does not read to the end, such as `head`, is content.
+fn printed(result: io::Result<()>) -> Result<(), Stop> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::account::{Paint, Style, rows, title};
-use super::{Stop, start_quiet_log};
+use super::{Stop, printed, start_quiet_log};
 use crate::auth::{Account, Expiry, Place};
 use crate::cli;
 use crate::endpoint::KnownServer;
@@ -38,12 +38,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     start_quiet_log()?;
     let known = known();
     let mut out = stdio::printer();
-    let printed = if args.json {
+    printed(if args.json {
         print_json(&known, &mut out)
     } else {
         print(&known, Style::of(&out), &mut out)
-    };
-    printed.map_err(Stop::from_output)?;
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,7 +60,7 @@ fn known() -> Vec<Known> {
             account: Some(account),
         })
         .collect();
-    servers.retain(|server| !known.iter().any(|it| it.server.as_ref() == Some(server)));
+    servers.retain(|server| !known.iter().any(|it| it.is_at(server)));
     known.extend(servers.into_iter().map(|server| Known {
         account: None,
         server: Some(server),
@@ -102,6 +101,11 @@ fn print_json(known: &[Known], out: &mut impl Write) -> io::Result<()> {
 }
 
 impl Known {
+    fn is_at(&self, server: &KnownServer) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.is_at(&server.url))
+    }
+
     /// Times are seconds from now: negative for what is over, null where nothing is known.
     fn to_json(&self) -> Value {
         let account = self.account.as_ref();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use url::Url;
 
 use super::account::{Paint, Style, place, title};
-use super::{Stop, runtime, start_quiet_log};
+use super::{Stop, printed, runtime, start_quiet_log};
 use crate::auth::{Account, Keychain, Place, Servers, choose_place, place_of_new};
 use crate::{cli, stdio};
 
@@ -73,7 +73,7 @@ fn show(directory: &Path, out: &mut (impl Write + std::io::IsTerminal)) -> Resul
         "New sign-ins are kept in {future}, below {}.",
         directory.display()
     );
-    out.write_all(text.as_bytes()).map_err(Stop::from_output)?;
+    printed(out.write_all(text.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,14 +108,14 @@ async fn moved(
                 format!("{name}: not moved: {error}")
             }
         };
-        writeln!(out, "{line}").map_err(Stop::from_output)?;
+        printed(writeln!(out, "{line}"))?;
     }
     let place = place(to);
     let future = match url {
         None => format!("New sign-ins are kept in {place}, too."),
         Some(url) => format!("New sign-ins at {} are kept in {place}, too.", host(url)),
     };
-    writeln!(out, "{future}").map_err(Stop::from_output)?;
+    printed(writeln!(out, "{future}"))?;
     Ok(status)
 }
 

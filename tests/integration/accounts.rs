@@ -12,7 +12,7 @@ use std::process::{ExitStatus, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
@@ -299,6 +299,31 @@ http://server/mcp
     crate::support_auth::visit_when_it_listens(&callback).await;
     let said = ended(next).await;
     assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
+}
+
+/// Nobody is left to wonder why no page opens.
+#[tokio::test]
+async fn a_second_login_shows_the_page_of_the_first() {
+    let provider = provider().await;
+    let person = Person::new().await;
+    let url = provider.mcp_url();
+    let first = person.start(&["login", url.as_str()]);
+    let page = person.browser.started().await.remove(0);
+    let mut second = person.start(&["login", url.as_str()]);
+    let mut stderr = BufReader::new(second.stderr.take().unwrap()).lines();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let line = soon("a line", stderr.next_line()).await;
+        told.push(line.unwrap().unwrap());
+    }
+    let words = "another mcp-bridge waits for the same sign-in already. Its page:";
+    assert_eq!(told, [words, &page]);
+    Browser::default().visit(Url::parse(&page).unwrap()).await;
+    for login in [first, second] {
+        let said = ended(login).await;
+        assert!(said.stdout.contains("igned in to"), "{}", said.stderr);
+    }
+    assert!(!person.browser.was_started().await, "one tab");
 }
 
 #[tokio::test]

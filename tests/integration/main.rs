@@ -34,6 +34,8 @@ mod auth_oidc_provider;
 mod auth_processes;
 mod auth_registration;
 mod auth_scopes;
+#[cfg(unix)]
+mod auth_secret_service;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;

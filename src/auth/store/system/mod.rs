@@ -43,8 +43,13 @@ mod native {
     /// What the entries belong to, as a person sees it.
     const SERVICE: &str = "mcp-bridge";
 
-    /// `CRED_MAX_CREDENTIAL_BLOB_SIZE` of Windows; macOS has no limit that matters.
+    /// `CRED_MAX_CREDENTIAL_BLOB_SIZE`.
+    #[cfg(windows)]
     pub(in crate::auth::store) const LARGEST_SECRET: usize = 5 * 512;
+
+    /// There is no limit that a credential would reach, and each entry may be a question to the person.
+    #[cfg(target_os = "macos")]
+    pub(in crate::auth::store) const LARGEST_SECRET: usize = usize::MAX;
 
     pub(in crate::auth::store) const HINT: &str =
         "unlock the keychain and let mcp-bridge use it, or use --store file";
