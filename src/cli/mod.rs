@@ -4,6 +4,7 @@
 mod config;
 mod header;
 mod network;
+mod plain_secrets;
 mod sign_in;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::Args;
 use crate::endpoint::{Protocol, Transport};
 
 pub use config::{ConfigError, Connection, Log, Settings, server_url};
+pub use plain_secrets::PlainSecret;
 pub use sign_in::{FlagError, SignInFlags, store_directory};
 
 /// What the bridge itself is told, beside how to reach the server.

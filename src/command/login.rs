@@ -46,7 +46,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
             "--store memory would forget the sign-in as soon as it is done",
         ));
     }
-    let mut out = stdio::printer();
+    let mut out = stdio::report();
     let style = Style::of(&out);
     let login = Login::new(&connection, auth, args.force);
     let runtime = runtime()?;

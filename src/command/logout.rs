@@ -35,7 +35,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let all = Account::all(&cli::store_directory().unwrap_or_default());
-    let mut out = stdio::printer();
+    let mut out = stdio::report();
     let runtime = runtime()?;
     let mut farewell = Farewell {
         flags: args.connection,

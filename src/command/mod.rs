@@ -1,7 +1,8 @@
-//! What the program can be told to do. Without a command it is the bridge: [`bridge`].
+//! What the program can be told to do. Without a command it is the bridge.
 
 mod account;
 mod bridge;
+mod install;
 mod login;
 mod logout;
 mod status;
@@ -55,6 +56,7 @@ enum Command {
     Logout(logout::Args),
     Status(status::Args),
     Store(store::Args),
+    Install(install::Args),
 }
 
 /// Why a command could not do what it was told, for a person.
@@ -75,6 +77,7 @@ impl CommandLine {
             Some(Command::Logout(args)) => logout::run(args),
             Some(Command::Status(args)) => status::run(&args),
             Some(Command::Store(args)) => store::run(&args),
+            Some(Command::Install(args)) => install::run(&args),
             None => bridge::run(self.flags),
         };
         match done {

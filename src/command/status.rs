@@ -37,7 +37,7 @@ struct Known {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     start_quiet_log()?;
     let known = known();
-    let mut out = stdio::printer();
+    let mut out = stdio::report();
     printed(if args.json {
         print_json(&known, &mut out)
     } else {

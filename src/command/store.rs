@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         hint: Some("name a directory in the environment variable MCP_BRIDGE_DIR".into()),
         ..Stop::failed("there is no place to store anything")
     })?;
-    let mut out = stdio::printer();
+    let mut out = stdio::report();
     let Some(to) = args.place else {
         return show(&directory, &mut out);
     };

@@ -25,10 +25,9 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
     Box::new(tokio::io::stdout())
 }
 
-/// Standard output for a command that talks to a person or a script, and not to an app.
-#[must_use]
-pub fn printer() -> std::io::Stdout {
-    std::io::stdout()
+/// Standard output for the report of a command. The bridge itself writes to [`stdout`].
+pub fn report() -> std::io::StdoutLock<'static> {
+    std::io::stdout().lock()
 }
 
 #[cfg(unix)]

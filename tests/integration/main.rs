@@ -54,6 +54,8 @@ mod example_server;
 mod fidelity;
 mod get_stream;
 mod http_sse;
+#[cfg(unix)]
+mod install;
 mod lifecycle;
 mod network;
 #[cfg(unix)]
