@@ -1,10 +1,5 @@
 //! GNOME Keyring, on a bus of its own, as the keychain. Skipped, with a message, where it is not installed.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test relies on and does not find fails it"
-)]
-
 use std::fs;
 use std::process::Stdio;
 

@@ -75,7 +75,7 @@ impl Account {
                     signed_in: record.summary().map(|it| SignedIn::of(it, now)),
                     server: record.credential.server,
                     profile: record.credential.profile,
-                    issuer: record.credential.metadata.issuer,
+                    issuer: printable(&record.credential.metadata.issuer),
                     place: record.secrets,
                     saved_at: record.credential.saved_at,
                     path,
@@ -120,11 +120,16 @@ impl SignedIn {
     fn of(summary: Summary, now: SystemTime) -> Self {
         Self {
             user: summary.user,
-            scopes: summary.granted.to_string(),
+            scopes: printable(&summary.granted.to_string()),
             renewable: summary.renewable,
             expiry: Expiry::at(summary.obtained_at, summary.lifetime, unix_millis(now)),
         }
     }
+}
+
+/// What a stranger has chosen, as it may stand on a terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "")
 }
 
 impl Expiry {
