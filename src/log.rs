@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::io;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
@@ -12,6 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::auth::SIGN_IN_TARGET;
 use crate::cli::Log;
+
+/// The log target of requests that failed, which a command reports itself.
+const ENDPOINT_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint");
 
 /// Starts the log. Only the bridge's own events are in it: what the libraries have to say may hold
 /// what nobody should read.
@@ -37,14 +41,29 @@ pub(crate) fn start(log: &Log) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the log of a command that itself tells a person what is wrong: warnings would say it twice. What
-/// has to be read in order to sign in is there all the same.
-pub(crate) fn start_for_command(log: &Log) -> io::Result<()> {
+/// Starts the log of a command whose reader is a person who signs in: what they have to do stands there in
+/// plain words.
+pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
     if log.file.is_some() || log.level != LevelFilter::WARN {
         return start(log);
     }
-    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, log.level);
-    start_with(on_stderr().with_level(false).with_filter(sign_in));
+    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, LevelFilter::INFO);
+    let others = Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), log.level)
+        .with_target(ENDPOINT_TARGET, LevelFilter::ERROR)
+        .with_target(SIGN_IN_TARGET, LevelFilter::OFF);
+    let in_words = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_level(false)
+        .without_time();
+    // The level of the last one counts for both.
+    start_with(
+        on_stderr()
+            .with_filter(others)
+            .and_then(in_words.with_filter(sign_in)),
+    );
     Ok(())
 }
 
@@ -54,20 +73,13 @@ fn start_with(layer: impl Layer<Registry> + Send + Sync) {
 }
 
 /// Apps put a time before each line of stderr themselves.
-fn on_stderr<S>() -> OnStderr<S>
+fn on_stderr<S>() -> impl Layer<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
     fmt::layer()
-        .with_writer(io::stderr as fn() -> io::Stderr)
+        .with_writer(io::stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(false)
         .without_time()
 }
-
-type OnStderr<S> = fmt::Layer<
-    S,
-    fmt::format::DefaultFields,
-    fmt::format::Format<fmt::format::Full, ()>,
-    fn() -> io::Stderr,
->;

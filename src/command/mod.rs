@@ -1,20 +1,28 @@
 //! What the program can be told to do. Without a command it is the bridge.
 
+mod account;
 mod bridge;
 mod call;
 mod client;
 mod install;
 mod json;
+mod login;
+mod logout;
 mod schema;
+mod status;
+mod store;
 mod text;
 mod tools;
+mod visit;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
+use tracing::level_filters::LevelFilter;
 
+use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::{ConfigError, Flags, Log};
 use crate::log;
 
@@ -52,6 +60,10 @@ pub struct CommandLine {
 enum Command {
     Tools(tools::Args),
     Call(call::Args),
+    Login(login::Args),
+    Logout(logout::Args),
+    Status(status::Args),
+    Store(store::Args),
     Install(install::Args),
 }
 
@@ -71,6 +83,10 @@ impl CommandLine {
         let done = match self.command {
             Some(Command::Tools(args)) => tools::run(args),
             Some(Command::Call(args)) => call::run(args),
+            Some(Command::Login(args)) => login::run(args),
+            Some(Command::Logout(args)) => logout::run(args),
+            Some(Command::Status(args)) => status::run(&args),
+            Some(Command::Store(args)) => store::run(&args),
             Some(Command::Install(args)) => install::run(&args),
             None => bridge::run(self.flags),
         };
@@ -99,11 +115,6 @@ impl Stop {
         }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
-    fn no_log(error: io::Error) -> Self {
-        Self::usage(format!("cannot write the log: {error}"))
-    }
-
     fn report(self) -> ExitCode {
         eprintln!("error: {}", self.error);
         if let Some(hint) = self.hint {
@@ -113,12 +124,51 @@ impl Stop {
     }
 }
 
+impl From<AuthError> for Stop {
+    fn from(error: AuthError) -> Self {
+        Self {
+            hint: error.hint(),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<KeychainError> for Stop {
+    fn from(error: KeychainError) -> Self {
+        Self {
+            hint: Some(error.hint().to_owned()),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Keychain(error) => error.into(),
+            StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
+                Self::failed(error.to_string())
+            }
+        }
+    }
+}
+
 impl From<ConfigError> for Stop {
     fn from(error: ConfigError) -> Self {
         Self {
             hint: error.hint().map(str::to_owned),
             ..Self::usage(error.to_string())
         }
+    }
+}
+
+/// What came of writing to standard output. Who does not read to the end, such as `head`, is content.
+fn printed(result: io::Result<()>) -> Result<(), Stop> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -139,16 +189,21 @@ fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> 
     done
 }
 
-fn start_log(log: &Log) -> Result<(), Stop> {
-    log::start(log).map_err(Stop::no_log)
+/// For commands that have no flags about the log: what goes wrong is said on stderr.
+fn start_quiet_log() -> Result<(), Stop> {
+    start_log(&Log {
+        level: LevelFilter::WARN,
+        file: None,
+    })
 }
 
-/// The report is written, or its reader has gone, as `head` does.
-fn written(written: io::Result<()>) -> Result<ExitCode, Stop> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Stop::failed(format!("cannot write to stdout: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
-    }
+/// For a command that is about signing in: what a person has to read and do comes without decoration, and
+/// what the command reports itself is not said twice.
+fn start_log_for_person(log: &Log) -> Result<(), Stop> {
+    log::start_for_person(log)
+        .map_err(|error| Stop::usage(format!("cannot write the log: {error}")))
+}
+
+fn start_log(log: &Log) -> Result<(), Stop> {
+    log::start(log).map_err(|error| Stop::usage(format!("cannot write the log: {error}")))
 }

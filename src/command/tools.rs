@@ -10,7 +10,7 @@ use super::schema::{Argument, Hints, Tool, shown};
 use super::text::{columns, cut, first_line, harmless, padded};
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
-use crate::{log, stdio};
+use crate::stdio;
 
 /// The longest name and type of an argument that others are lined up with.
 const MAX_COLUMN: usize = 24;
@@ -32,7 +32,7 @@ pub(super) struct Args {
 /// Lists the tools.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_command(&connection.log).map_err(Stop::no_log)?;
+    super::start_log_for_person(&connection.log)?;
     let tools = run_async(async {
         let client = Client::connect(connection).await?;
         let tools = client.tools().await;
@@ -49,7 +49,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         }
         write_tools(&mut out, &tools, stdio::report_width())
     };
-    super::written(written)
+    super::printed(written)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A tool a line, so that it can be read and compared.

@@ -11,7 +11,7 @@ use super::schema::Tool;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
 use crate::message::Message;
-use crate::{log, stdio};
+use crate::stdio;
 use output::Report;
 
 /// How alike two names have to be for one to be meant by the other (Jaro-Winkler).
@@ -49,7 +49,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let given = arguments::Given::read(&args.arguments, std::io::stdin())?;
     let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_command(&connection.log).map_err(Stop::no_log)?;
+    super::start_log_for_person(&connection.log)?;
     let result = run_async(async {
         let client = Client::connect(connection).await?;
         let result = call(&client, &args.url, &args.tool, given).await;
@@ -63,7 +63,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         (false, None) => Report::Plain,
     };
     let written = report.write(&result, &mut stdio::report())?;
-    super::written(written)?;
+    super::printed(written)?;
     if result.result_member("isError") == Some(true) {
         let name = super::text::harmless(&args.tool);
         return Err(Stop::failed(format!(
