@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use reqwest::{Certificate, Identity};
 use url::Url;
 
-use super::config::{ConfigError, Seconds};
+use super::config::Seconds;
+use super::error::ConfigError;
 use crate::http::{Family, Options};
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
@@ -40,6 +41,10 @@ pub(super) struct NetworkFlags {
     /// Connect by IPv4 only
     #[arg(long)]
     ipv4: bool,
+
+    /// Does nothing: proxies are used as the environment says. For configurations of npm mcp-remote
+    #[arg(long)]
+    enable_proxy: bool,
 }
 
 impl NetworkFlags {

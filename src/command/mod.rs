@@ -1,29 +1,28 @@
 //! What the program can be told to do. Without a command it is the bridge: [`bridge`].
 
 mod bridge;
+mod completions;
+mod help;
+mod man;
 
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
+use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
-use crate::log;
+use crate::{cli, log, stdio};
 
-const EXAMPLE: &str = "\
-Example, for the configuration of Cursor or Claude Desktop:
-  { \"mcpServers\": { \"example\": {
-      \"command\": \"mcp-bridge\", \"args\": [\"https://mcp.example.com/mcp\"] } } }
-
-Credentials are kept in MCP_BRIDGE_DIR, by default mcp-bridge in the user's data directory.";
-
-/// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth.
+/// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth
 #[derive(Debug, Parser)]
 #[command(
     name = "mcp-bridge",
     version,
-    after_help = EXAMPLE,
-    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]
@@ -33,15 +32,27 @@ pub struct CommandLine {
 
     #[command(flatten)]
     flags: Flags,
-
-    /// Print this help
-    #[arg(short, long, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
-    help: Option<bool>,
 }
 
 /// A command for a person.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Completions(completions::Args),
+    /// Print the manual page, for `man -l -`
+    Man,
+    Help(help::Args),
+}
+
+/// Why arguments could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// They make no sense, or ask for help or the version: a text for a person.
+    #[error(transparent)]
+    Arguments(#[from] clap::Error),
+    /// The file of `--config` cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
 
 /// Why a command could not do what it was told, for a person.
 struct Stop {
@@ -53,16 +64,52 @@ struct Stop {
 }
 
 impl CommandLine {
+    /// Reads the program's arguments, of which the first is its name, and the file of `--config`.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
+        let given = cli::without_npx(args.into_iter().collect());
+        let args = cli::file::with_file(given.clone(), &Self::command())?;
+        Self::try_parse_from(args).map_err(|error| {
+            match error.kind() {
+                clap::error::ErrorKind::DisplayHelp => {
+                    let program = cli::help::on_one_screen(Self::command());
+                    program.try_get_matches_from(given).err().unwrap_or(error)
+                }
+                _ => error,
+            }
+            .into()
+        })
+    }
+
     /// Does what the command line says, and tells the person on stderr if that is not possible.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
-            Some(command) => match command {},
+            Some(Command::Completions(args)) => completions::run(&args),
+            Some(Command::Man) => man::run(),
+            Some(Command::Help(args)) => help::run(&args),
             None => bridge::run(self.flags),
         };
         match done {
             Ok(status) => status,
             Err(stop) => stop.report(),
+        }
+    }
+}
+
+impl ReadError {
+    /// Tells the person, on stderr, or on stdout what was asked for.
+    #[must_use]
+    pub fn report(self) -> ExitCode {
+        match self {
+            Self::Arguments(error) => {
+                let _ = error.print();
+                ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+            }
+            Self::File(error) => Stop {
+                hint: error.hint().map(str::to_owned),
+                ..Stop::usage(error.to_string())
+            }
+            .report(),
         }
     }
 }
@@ -103,6 +150,16 @@ impl From<ConfigError> for Stop {
     }
 }
 
+/// Writes what a command was asked for. Who does not read on has read enough.
+fn print(text: &[u8]) -> Result<ExitCode, Stop> {
+    match stdio::report().write_all(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Stop::failed(format!("cannot write to stdout: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
 /// One thread: the work is waiting.
 fn runtime() -> Result<Runtime, Stop> {
     tokio::runtime::Builder::new_current_thread()
@@ -112,5 +169,9 @@ fn runtime() -> Result<Runtime, Stop> {
 }
 
 fn start_log(log: &Log) -> Result<(), Stop> {
-    log::start(log).map_err(|error| Stop::usage(format!("cannot write the log: {error}")))
+    log::start(log).map_err(|error| Stop::usage(format!("cannot write the log: {error}")))?;
+    for note in &log.notes {
+        tracing::warn!("{note}");
+    }
+    Ok(())
 }

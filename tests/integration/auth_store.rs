@@ -166,7 +166,7 @@ async fn accounts_are_kept_apart() {
         config(directory.path()),
     ] {
         let app = App::new(&provider, other);
-        assert!(app.authorizer.token().await.is_none());
+        assert!(app.authorizer.token().await.unwrap().is_none());
     }
     assert!(
         App::new(&provider, account("one", "a"))
@@ -206,7 +206,7 @@ async fn signing_out_forgets_tokens_and_clients() {
     assert!(!app.authorizer.sign_out().await.unwrap());
     app.call_with_browser().await.unwrap();
     assert!(app.authorizer.sign_out().await.unwrap());
-    assert!(app.authorizer.token().await.is_none());
+    assert!(app.authorizer.token().await.unwrap().is_none());
     assert!(
         App::new(&provider, config(directory.path()))
             .authorizer
