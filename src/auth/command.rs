@@ -211,16 +211,23 @@ impl TokenCommand {
             return Err(self.failed("it has no output"));
         };
         let logged = tokio::spawn(log(self.name(), stderr));
-        let ended = timeout(RUN_LIMIT, async {
-            let output = read(stdout).await.map_err(|reason| self.failed(reason))?;
-            let status = child.wait().await;
-            let status = status.map_err(|error| self.failed(error.to_string()))?;
-            Ok::<_, AuthError>((output, status))
-        });
-        let (output, status) = ended.await.map_err(|_| {
+        let ended = async {
+            let output = read(stdout).await?;
+            let status = child.wait().await.map_err(|error| error.to_string())?;
+            Ok((output, status))
+        };
+        let ended = timeout(RUN_LIMIT, ended).await;
+        let ended = ended.unwrap_or_else(|_| {
             let limit = RUN_LIMIT.as_secs();
-            self.failed(format!("it did not end within {limit} s"))
-        })??;
+            Err(format!("it did not end within {limit} s"))
+        });
+        let (output, status) = match ended {
+            Ok(ended) => ended,
+            Err(reason) => {
+                let _ = child.kill().await;
+                return Err(self.failed(reason));
+            }
+        };
         let last_line = match timeout(STDERR_LIMIT, logged).await {
             Ok(Ok(line)) => line,
             Ok(Err(_)) | Err(_) => None,

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
+use crate::secret::Secret;
 use crate::{auth, bridge, endpoint, http};
 
 const MIB: usize = 1024 * 1024;
@@ -108,10 +109,9 @@ impl ConnectionFlags {
         let as_given = url;
         let url = server_url(as_given, self.allow_http)?;
         let mut headers = self.headers.read()?;
-        let http = self.network.options()?;
         let auth = auth::Config {
             server_as_given: Some(as_given.to_owned()),
-            headers_as_given: self.headers.as_given(),
+            headers_as_given: Secret::new(std::mem::take(&mut headers.as_given)),
             identity_headers: headers.identity(),
             ..self.sign_in.config(callback_port)?
         };
@@ -123,6 +123,7 @@ impl ConnectionFlags {
             return Err(FlagError::new("--auth-success-url", problem).into());
         }
         let mut notes: Vec<_> = headers.left_out.iter().map(left_out).collect();
+        let http = self.network.options(&mut notes)?;
         if auth.command.is_some() && headers.map.remove(AUTHORIZATION).is_some() {
             notes.push(
                 "the header authorization is left out: --auth-command brings the tokens".into(),

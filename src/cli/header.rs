@@ -36,6 +36,8 @@ pub(super) struct Headers {
     pub(super) map: HeaderMap,
     /// Names of headers that were left out, because the bridge sets them itself.
     pub(super) left_out: Vec<HeaderName>,
+    /// Those of `--header` and the files before variables are filled in.
+    pub(super) as_given: Vec<(String, String)>,
 }
 
 /// Why a header is refused. The value is never part of it.
@@ -80,7 +82,7 @@ impl HeaderFlags {
         }
         for text in &self.header_env {
             let (name, variable) = text.split_once('=').ok_or(HeaderError::NoVariable)?;
-            headers.add(&format!("{name}: ${{{variable}}}"), environment)?;
+            headers.insert(name, &format!("${{{variable}}}"), environment)?;
         }
         if let Some(variable) = &self.bearer_env {
             let token = environment
@@ -94,19 +96,24 @@ impl HeaderFlags {
         }
         Ok(headers)
     }
-
-    /// What stands in `--header` before variables are filled in.
-    pub(super) fn as_given(&self) -> Secret<Vec<(String, String)>> {
-        let pairs = self.header.iter().filter_map(|text| text.split_once(':'));
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.trim_start().to_owned()));
-        Secret::new(pairs.collect())
-    }
 }
 
 impl Headers {
-    /// Adds one header, with `${NAME}` in its value replaced by the environment variable.
+    /// Adds one header, as it stands on the command line or in a file.
     fn add(&mut self, text: &str, environment: &impl Environment) -> Result<(), HeaderError> {
-        let (name, text) = text.split_once(':').ok_or(HeaderError::NoColon)?;
+        let (name, value) = text.split_once(':').ok_or(HeaderError::NoColon)?;
+        let as_given = (name.to_owned(), value.trim_start().to_owned());
+        self.as_given.push(as_given);
+        self.insert(name, value, environment)
+    }
+
+    /// Adds one header, with `${NAME}` in its value replaced by the environment variable.
+    fn insert(
+        &mut self,
+        name: &str,
+        text: &str,
+        environment: &impl Environment,
+    ) -> Result<(), HeaderError> {
         let name = name.trim();
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| HeaderError::Name(name.to_owned()))?;

@@ -48,13 +48,18 @@ pub(super) struct NetworkFlags {
 }
 
 impl NetworkFlags {
-    pub(super) fn options(&self) -> Result<Options, ConfigError> {
-        let from_node = env::var_os(NODE_EXTRA_CA_CERTS).map(PathBuf::from);
+    /// The network as the flags want it. What else there is to say goes to `notes`.
+    pub(super) fn options(&self, notes: &mut Vec<String>) -> Result<Options, ConfigError> {
         let mut extra_roots = Vec::new();
-        for path in self.ca_cert.iter().chain(&from_node) {
-            let certificates = Certificate::from_pem_bundle(&read(path)?);
-            let certificates = certificates.ok().filter(|found| !found.is_empty());
-            extra_roots.extend(certificates.ok_or_else(|| not_pem(path))?);
+        for path in &self.ca_cert {
+            extra_roots.extend(certificates(path)?);
+        }
+        let from_node = env::var_os(NODE_EXTRA_CA_CERTS).filter(|path| !path.is_empty());
+        match from_node.map(|path| certificates(Path::new(&path))) {
+            Some(Ok(certificates)) => extra_roots.extend(certificates),
+            // Meant for other programs, and those only warn of it.
+            Some(Err(error)) => notes.push(format!("{NODE_EXTRA_CA_CERTS} is of no use: {error}")),
+            None => {}
         }
         Ok(Options {
             connect_timeout: self.connect_timeout.0,
@@ -75,6 +80,12 @@ impl NetworkFlags {
         let identity = Identity::from_pem(&pem).map_err(|_| not_pem(certificate))?;
         Ok(Some(identity))
     }
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>, ConfigError> {
+    let certificates = Certificate::from_pem_bundle(&read(path)?);
+    let certificates = certificates.ok().filter(|found| !found.is_empty());
+    certificates.ok_or_else(|| not_pem(path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

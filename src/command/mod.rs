@@ -38,8 +38,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Completions(completions::Args),
-    /// Print the manual page, for `man -l -`
-    Man,
+    Man(man::Args),
     Help(help::Args),
 }
 
@@ -85,7 +84,7 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Some(Command::Completions(args)) => completions::run(&args),
-            Some(Command::Man) => man::run(),
+            Some(Command::Man(args)) => man::run(&args),
             Some(Command::Help(args)) => help::run(&args),
             None => bridge::run(self.flags),
         };

@@ -173,6 +173,7 @@ async fn accounts_are_kept_apart() {
             .authorizer
             .token()
             .await
+            .unwrap()
             .is_some()
     );
     for entry in fs::read_dir(directory.path()).unwrap() {
@@ -192,6 +193,7 @@ async fn nothing_is_written_before_a_sign_in() {
             .authorizer
             .token()
             .await
+            .unwrap()
             .is_none()
     );
     assert!(!store.exists());
@@ -212,6 +214,7 @@ async fn signing_out_forgets_tokens_and_clients() {
             .authorizer
             .token()
             .await
+            .unwrap()
             .is_none()
     );
     for entry in fs::read_dir(directory.path()).unwrap() {
