@@ -33,6 +33,9 @@ const LARGEST_OUTPUT: usize = 64 * 1024;
 const LONGEST_LINE: u64 = 4 * 1024;
 const MOST_LINES: usize = 100;
 
+/// What lives shorter has expired by the time that a request goes out.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
+
 /// Numbers from here on are milliseconds since 1970; in seconds it would be the year 5138.
 const FIRST_MILLIS: f64 = 1e11;
 
@@ -339,7 +342,7 @@ fn of_object(
         (None, None) => return Ok((token.to_owned(), None)),
     };
     match lifetime {
-        Some(Ok(lifetime)) if lifetime >= Duration::from_secs(1) => {
+        Some(Ok(lifetime)) if lifetime >= SHORTEST_LIFETIME => {
             Ok((token.to_owned(), Some(lifetime)))
         }
         Some(Ok(_) | Err(_)) => Err("the token that it printed has already expired".into()),

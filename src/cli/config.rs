@@ -32,6 +32,8 @@ pub struct Connection {
     pub endpoint: endpoint::Config,
     /// How to sign in; `None` where the user's own headers are the way in.
     pub auth: Option<auth::Config>,
+    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
+    pub memory: Option<PathBuf>,
     /// What to say, and where.
     pub log: Log,
 }
@@ -83,12 +85,20 @@ impl Flags {
                     bridge::Input::App
                 },
                 max_message: connection.endpoint.max_message,
+                memory: connection.memory,
+                answering: if self.wait_for_auth || self.fail_fast {
+                    bridge::Answering::AfterServer
+                } else {
+                    bridge::Answering::AtOnce {
+                        patience: self.patience.0,
+                    }
+                },
                 auth: connection.auth,
                 endpoint: endpoint::Config {
-                    patience: if self.fail_fast {
-                        endpoint::Patience::FailFast
-                    } else {
-                        endpoint::Patience::Wait
+                    patience: match (self.fail_fast, self.wait_for_auth) {
+                        (true, _) => endpoint::Patience::FailFast,
+                        (false, true) => endpoint::Patience::Wait,
+                        (false, false) => endpoint::Patience::WaitInSession,
                     },
                     ..connection.endpoint
                 },
@@ -130,6 +140,9 @@ impl ConnectionFlags {
             );
         }
         let directory = auth.directory.clone();
+        let account = auth::account_name(&url, &auth);
+        let answer = |directory: &PathBuf| directory.join("answers").join(account + ".json");
+        let memory = directory.as_ref().map(answer);
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
         Ok(Connection {
@@ -152,6 +165,7 @@ impl ConnectionFlags {
                 http,
             },
             auth,
+            memory,
             log: self.messages.log(notes),
         })
     }

@@ -20,22 +20,15 @@
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use toml_edit::{Document, Item, Value};
+use clap::{Arg, ArgAction, Command};
+use toml_edit::{Document, Item, Key, Value};
+
+use super::given::Line;
 
 const FLAG: &str = "--config";
-
-/// Flags that say the same thing in other words: one on the command line silences the others in the file.
-const RIVALS: [&[&str]; 3] = [
-    &["log_level", "debug", "silent"],
-    &["resource", "disable_resource_parameter"],
-    &["client_id", "static_oauth_client_info"],
-];
 
 /// Flags whose value may be `@FILE`.
 const AT_FILE: [&str; 2] = ["static_oauth_client_info", "static_oauth_client_metadata"];
@@ -77,11 +70,15 @@ impl FileError {
 }
 
 /// The arguments of `program`, together with those that stand in the file that they name, if they do.
-pub fn with_file(args: Vec<OsString>, program: &Command) -> Result<Vec<OsString>, FileError> {
+pub fn with_file(
+    args: Vec<OsString>,
+    program: impl FnOnce() -> Command,
+) -> Result<Vec<OsString>, FileError> {
     let is_config = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(FLAG));
     if !args.iter().any(is_config) {
         return Ok(args);
     }
+    let program = program();
     // What is wrong with the arguments comes out when all of them are there.
     let mut first_look = program.clone().ignore_errors(true);
     let Ok(matches) = first_look.try_get_matches_from_mut(&args) else {
@@ -109,8 +106,7 @@ pub fn with_file(args: Vec<OsString>, program: &Command) -> Result<Vec<OsString>
         text: &text,
         probe: program.clone().mut_arg("url", |url| url.required(false)),
     };
-    let line = Line { command, matches };
-    let found = file.arguments(program, &line)?;
+    let found = file.arguments(&program, &Line { command, matches })?;
     let mut args = args;
     args.splice(start..start, found.flags.into_iter().chain(found.url));
     args.extend(found.callback_port);
@@ -125,60 +121,6 @@ struct Arguments {
     callback_port: Option<OsString>,
 }
 
-/// The command line as it was typed.
-struct Line<'a> {
-    command: &'a Command,
-    matches: &'a ArgMatches,
-}
-
-impl Line<'_> {
-    /// The argument, if this command has it.
-    fn arg(&self, id: &str) -> Option<&Arg> {
-        self.command.get_arguments().find(|arg| arg.get_id() == id)
-    }
-
-    fn has(&self, id: &str) -> bool {
-        let known = self.arg(id).is_some();
-        known && self.matches.value_source(id) == Some(ValueSource::CommandLine)
-    }
-
-    /// Whether the command line says something that `arg` in the file would contradict.
-    fn outdoes(&self, arg: &Arg) -> bool {
-        let id = arg.get_id().as_str();
-        if self.has(id) && !matches!(arg.get_action(), ArgAction::Append) {
-            return true;
-        }
-        let excludes = |one: &Arg, other: &Arg| {
-            let excluded = self.command.get_arg_conflicts_with(one);
-            excluded.iter().any(|it| it.get_id() == other.get_id())
-        };
-        let rivals = RIVALS.iter().filter(|rivals| rivals.contains(&id));
-        let mut rivals = rivals.copied().flatten();
-        let is_authorization = matches!(id, "bearer_env" | "auth_command");
-        let mut others = self.command.get_arguments();
-        rivals.any(|rival| *rival != id && self.has(rival))
-            || is_authorization && self.has_authorization()
-            || others.any(|it| {
-                self.has(it.get_id().as_str()) && (excludes(arg, it) || excludes(it, arg))
-            })
-    }
-
-    /// Whether it has an `Authorization` header of its own.
-    fn has_authorization(&self) -> bool {
-        let is_authorization = |text: &String| {
-            let name = text.split([':', '=']).next().unwrap_or_default();
-            name.trim().eq_ignore_ascii_case("authorization")
-        };
-        ["header", "header_env"].iter().any(|id| {
-            let given = self.matches.try_get_many::<String>(id);
-            given
-                .ok()
-                .flatten()
-                .is_some_and(|mut it| it.any(is_authorization))
-        })
-    }
-}
-
 /// A file on its way to become arguments.
 struct File<'a> {
     path: &'a Path,
@@ -187,36 +129,45 @@ struct File<'a> {
     probe: Command,
 }
 
+/// A key with its value.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    key: &'a str,
+    item: &'a Item,
+    /// The number of its line.
+    line: usize,
+}
+
 impl File<'_> {
-    fn arguments(&self, program: &Command, line: &Line<'_>) -> Result<Arguments, FileError> {
+    fn arguments(&self, program: &Command, given: &Line<'_>) -> Result<Arguments, FileError> {
         let document = Document::parse(self.text).map_err(|error| {
-            let problem = error.message().to_owned();
-            self.wrong(error.span(), problem, None)
+            let line = self.line(error.span().map(|span| span.start));
+            self.wrong(line, error.message())
         })?;
-        let table = document.as_table();
         let mut found = Arguments::default();
-        for (key, item) in table {
-            let span = table.key(key).and_then(toml_edit::Key::span);
+        for (key, item) in document.as_table() {
+            let entry = self.entry(key, item, document.as_table().key(key));
             match key {
                 "url" => {
-                    let url = self.word(span, key, item)?;
-                    found.url = (line.arg("url").is_some() && !line.has("url")).then(|| url.into());
+                    let url = self.word(entry)?;
+                    let is_wanted = given.arg("url").is_some() && !given.has("url");
+                    found.url = is_wanted.then(|| url.into());
                 }
                 "callback-port" => {
-                    let port = self.word(span, key, item)?;
-                    let takes_port = line.arg("callback_port").is_some_and(Arg::is_positional);
-                    found.callback_port =
-                        (takes_port && !line.has("callback_port")).then(|| port.into());
+                    let port = self.word(entry)?;
+                    let takes_port = given.arg("callback_port").is_some_and(Arg::is_positional);
+                    let is_wanted = takes_port && !given.has("callback_port");
+                    found.callback_port = is_wanted.then(|| port.into());
                 }
-                "headers" => self.table(item, span, "header", ": ", &mut found.flags)?,
+                "headers" => found.flags.extend(self.headers(entry, "header", ": ")?),
                 "header-env" if item.is_table_like() => {
-                    self.table(item, span, "header-env", "=", &mut found.flags)?;
+                    found.flags.extend(self.headers(entry, "header-env", "=")?);
                 }
                 _ => {
-                    let arg = self.flag(program, key, &span)?;
-                    let words = self.words(arg, item, &span)?;
-                    let fits = line.arg(arg.get_id().as_str()).is_some();
-                    if fits && !line.outdoes(arg) {
+                    let arg = self.flag(program, entry)?;
+                    let words = self.words(arg, entry)?;
+                    let fits = given.arg(arg.get_id().as_str()).is_some();
+                    if fits && !given.outdoes(arg) {
                         found.flags.extend(words);
                     }
                 }
@@ -225,87 +176,78 @@ impl File<'_> {
         Ok(found)
     }
 
+    fn entry<'e>(&self, key: &'e str, item: &'e Item, place: Option<&Key>) -> Entry<'e> {
+        let start = place.and_then(Key::span).map(|span| span.start);
+        let line = self.line(start);
+        Entry { key, item, line }
+    }
+
     /// The flag of that name, which the bridge has even if this command does not.
-    fn flag<'p>(
-        &self,
-        program: &'p Command,
-        key: &str,
-        span: &Option<Range<usize>>,
-    ) -> Result<&'p Arg, FileError> {
+    fn flag<'p>(&self, program: &'p Command, entry: Entry<'_>) -> Result<&'p Arg, FileError> {
+        let key = entry.key;
         let mut flags = program.get_arguments();
         let flag = flags.find(|arg| arg.get_long() == Some(key) && arg.get_id() != "config");
         flag.ok_or_else(|| {
             let probed = self.probe(&format!("--{key}").into());
-            let suggested = match probed
+            let suggested = probed
                 .as_ref()
-                .and_then(|it| it.get(ContextKind::SuggestedArg))
-            {
-                Some(ContextValue::String(name)) => Some(name.trim_start_matches('-')),
+                .and_then(|it| it.get(ContextKind::SuggestedArg));
+            let hint = match suggested {
+                Some(ContextValue::String(name)) => {
+                    Some(format!("there is `{}`", name.trim_start_matches('-')))
+                }
                 _ => None,
             };
-            let hint = suggested.map(|name| format!("there is `{name}`"));
-            self.wrong(span.clone(), format!("there is no flag `{key}`"), hint)
+            FileError::Line {
+                path: self.path.to_owned(),
+                line: entry.line,
+                problem: format!("there is no flag `{key}`"),
+                hint,
+            }
         })
     }
 
     /// The words that a key stands for.
-    fn words(
-        &self,
-        arg: &Arg,
-        item: &Item,
-        span: &Option<Range<usize>>,
-    ) -> Result<Vec<OsString>, FileError> {
-        let name = arg.get_long().unwrap_or_default();
-        let values = match (arg.get_action(), item) {
+    fn words(&self, arg: &Arg, entry: Entry<'_>) -> Result<Vec<OsString>, FileError> {
+        let values = match (arg.get_action(), entry.item) {
             (ArgAction::SetTrue, Item::Value(Value::Boolean(on))) => {
-                let word = on.value().then(|| format!("--{name}").into());
+                let word = on.value().then(|| format!("--{}", entry.key).into());
                 return Ok(word.into_iter().collect());
             }
-            (ArgAction::SetTrue, _) => {
-                return Err(self.wrong_type(span, name, "true or false"));
-            }
+            (ArgAction::SetTrue, _) => return Err(self.wrong_type(entry, "true or false")),
             (ArgAction::Append, Item::Value(Value::Array(values))) => {
                 let words = values.iter().map(word).collect::<Option<Vec<_>>>();
-                words.ok_or_else(|| self.wrong_type(span, name, "an array of strings"))?
+                words.ok_or_else(|| self.wrong_type(entry, "an array of strings"))?
             }
-            (_, item) => vec![self.word(span.clone(), name, item)?],
+            _ => vec![self.word(entry)?],
         };
         let words = values.into_iter().map(|value| {
-            let mut word = OsString::from(format!("--{name}="));
+            let mut word = OsString::from(format!("--{}=", entry.key));
             word.push(self.beside(arg, value));
-            self.check(&word, span).map(|()| word)
+            self.check(&word, entry.line).map(|()| word)
         });
         words.collect()
     }
 
-    /// A table of headers.
-    fn table(
+    /// The words that a table of headers stands for.
+    fn headers(
         &self,
-        item: &Item,
-        span: Option<Range<usize>>,
+        entry: Entry<'_>,
         flag: &str,
         between: &str,
-        words: &mut Vec<OsString>,
-    ) -> Result<(), FileError> {
-        let Some(table) = item.as_table_like() else {
-            return Err(self.wrong_type(&span, flag, "a table of strings"));
-        };
-        for (name, item) in table.iter() {
-            let span = table.key(name).and_then(toml_edit::Key::span);
-            let value = self.word(span, name, item)?;
-            words.push(format!("--{flag}={name}{between}{value}").into());
-        }
-        Ok(())
+    ) -> Result<Vec<OsString>, FileError> {
+        let table = entry.item.as_table_like();
+        let table = table.ok_or_else(|| self.wrong_type(entry, "a table of strings"))?;
+        let headers = table.iter().map(|(name, item)| {
+            let value = self.word(self.entry(name, item, table.key(name)))?;
+            Ok(format!("--{flag}={name}{between}{value}").into())
+        });
+        headers.collect()
     }
 
-    fn word(
-        &self,
-        span: Option<Range<usize>>,
-        name: &str,
-        item: &Item,
-    ) -> Result<String, FileError> {
-        let value = item.as_value().and_then(word);
-        value.ok_or_else(|| self.wrong_type(&span, name, "a string or a number"))
+    fn word(&self, entry: Entry<'_>) -> Result<String, FileError> {
+        let value = entry.item.as_value().and_then(word);
+        value.ok_or_else(|| self.wrong_type(entry, "a string or a number"))
     }
 
     /// A path that is relative is so to the file.
@@ -325,20 +267,19 @@ impl File<'_> {
         }
     }
 
-    fn check(&self, word: &OsString, span: &Option<Range<usize>>) -> Result<(), FileError> {
-        let Some(error) = self.probe(word) else {
+    fn check(&self, word: &OsString, line: usize) -> Result<(), FileError> {
+        let is_about_the_value = |error: &clap::Error| {
+            matches!(
+                error.kind(),
+                ErrorKind::InvalidValue | ErrorKind::ValueValidation
+            )
+        };
+        let Some(error) = self.probe(word).filter(is_about_the_value) else {
             return Ok(());
         };
-        if !matches!(
-            error.kind(),
-            ErrorKind::InvalidValue | ErrorKind::ValueValidation
-        ) {
-            return Ok(());
-        }
         let text = error.to_string();
         let problem = text.split("\n\nFor more").next().unwrap_or_default();
-        let problem = problem.trim_start_matches("error: ").trim();
-        Err(self.wrong(span.clone(), problem.to_owned(), None))
+        Err(self.wrong(line, problem.trim_start_matches("error: ").trim()))
     }
 
     /// What is wrong with one argument by itself.
@@ -347,22 +288,21 @@ impl File<'_> {
         self.probe.clone().try_get_matches_from(words).err()
     }
 
-    fn wrong_type(&self, span: &Option<Range<usize>>, name: &str, expected: &str) -> FileError {
-        self.wrong(span.clone(), format!("`{name}` has to be {expected}"), None)
+    fn line(&self, start: Option<usize>) -> usize {
+        let before = self.text.get(..start.unwrap_or_default());
+        1 + before.unwrap_or_default().matches('\n').count()
     }
 
-    fn wrong(
-        &self,
-        span: Option<Range<usize>>,
-        problem: String,
-        hint: Option<String>,
-    ) -> FileError {
-        let before = self.text.get(..span.map_or(0, |span| span.start));
+    fn wrong_type(&self, entry: Entry<'_>, expected: &str) -> FileError {
+        self.wrong(entry.line, &format!("`{}` has to be {expected}", entry.key))
+    }
+
+    fn wrong(&self, line: usize, problem: &str) -> FileError {
         FileError::Line {
             path: self.path.to_owned(),
-            line: 1 + before.unwrap_or_default().matches('\n').count(),
-            problem,
-            hint,
+            line,
+            problem: problem.to_owned(),
+            hint: None,
         }
     }
 }

@@ -91,7 +91,10 @@ impl HeaderFlags {
                     flag: "--bearer-env",
                     variable: variable.clone(),
                 })?;
-            let value = value(&AUTHORIZATION, &format!("Bearer {}", token.trim()))?;
+            let token = token.trim();
+            // Some keep the scheme in the variable, as in that of a `--header`.
+            let token = token.strip_prefix("Bearer ").unwrap_or(token);
+            let value = value(&AUTHORIZATION, &format!("Bearer {token}"))?;
             headers.map.insert(AUTHORIZATION, value);
         }
         Ok(headers)

@@ -28,6 +28,36 @@ In the configuration of an app:
 /// The word for everything.
 pub const ALL: &str = "all";
 
+/// The word for the variables.
+pub const ENVIRONMENT: &str = "environment";
+
+/// The environment variables that the program reads, and what for.
+pub const VARIABLES: [(&str, &str); 8] = [
+    (
+        "MCP_BRIDGE_DIR",
+        "where credentials are kept, instead of the user's data directory",
+    ),
+    ("MCP_BRIDGE_PROFILE", "what --profile says"),
+    (
+        "MCP_BRIDGE_CLIENT_SECRET",
+        "the secret of the client of --client-id",
+    ),
+    ("BROWSER", "the program that opens the sign-in page"),
+    (
+        "HTTPS_PROXY, HTTP_PROXY",
+        "the proxy, unless --proxy names one",
+    ),
+    ("NO_PROXY", "what is reached without a proxy"),
+    (
+        "NODE_EXTRA_CA_CERTS",
+        "what --ca-cert says, as for programs that run on Node",
+    ),
+    (
+        "MCP_REMOTE_CONFIG_DIR",
+        "where npm mcp-remote keeps its credentials, instead of ~/.mcp-auth",
+    ),
+];
+
 /// A word that is neither a group nor a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no help about {0:?}")]
@@ -50,7 +80,7 @@ pub fn on_one_screen(program: Command) -> Command {
         arg.hide(!is_common).help_heading(None::<&str>)
     });
     program.after_help(format!(
-        "More:\n  {}\n  {PROGRAM} help COMMAND, {PROGRAM} help {ALL}\n\n{EXAMPLE}",
+        "More:\n  {}\n  {PROGRAM} help {ENVIRONMENT}, {PROGRAM} help COMMAND, {PROGRAM} help {ALL}\n\n{EXAMPLE}",
         all_groups(&groups)
     ))
 }
@@ -75,6 +105,9 @@ pub fn about(program: &Command, topic: &str) -> Result<String, UnknownTopic> {
     if topic == ALL {
         return Ok(program.clone().render_help().to_string());
     }
+    if topic == ENVIRONMENT {
+        return Ok(environment());
+    }
     let group = groups(program)
         .into_iter()
         .find(|group| slug(group) == topic);
@@ -93,8 +126,13 @@ pub fn topics(program: &Command) -> Vec<String> {
     let groups = groups(program).into_iter();
     groups
         .map(|group| slug(&group))
-        .chain([ALL.to_owned()])
+        .chain([ENVIRONMENT.to_owned(), ALL.to_owned()])
         .collect()
+}
+
+fn environment() -> String {
+    let lines = VARIABLES.map(|(name, meaning)| format!("  {name:<24}  {meaning}\n"));
+    format!("Environment:\n{}", lines.concat())
 }
 
 fn of_command(program: &Command, name: &str) -> Option<String> {

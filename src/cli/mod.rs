@@ -10,6 +10,7 @@ mod drop_in;
 mod environment;
 mod error;
 pub mod file;
+mod given;
 mod header;
 pub mod help;
 mod messages;
@@ -51,6 +52,20 @@ pub struct Flags {
         help_heading = "Limits"
     )]
     drain_timeout: config::Seconds,
+
+    /// How long a request waits for a sign-in or for a server that is down, before it gets an error that
+    /// says so
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "45",
+        help_heading = "Limits"
+    )]
+    patience: config::Seconds,
+
+    /// Let the app wait, with its first message too, until the user has signed in
+    #[arg(long, conflicts_with = "patience", help_heading = "Limits")]
+    wait_for_auth: bool,
 
     /// Exit when the server cannot be reached, instead of waiting for it
     #[arg(long, help_heading = "Limits")]

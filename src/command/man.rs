@@ -7,6 +7,7 @@ use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 
 use super::{CommandLine, Stop, print};
+use crate::cli::help::VARIABLES;
 
 /// Print the manual page of the bridge or of a command, for `man -l -`
 #[derive(Debug, clap::Args)]
@@ -45,5 +46,9 @@ fn page(command: &mut Command) -> io::Result<Vec<u8>> {
         man.render_subcommands_section(&mut page)?;
     }
     man.render_options_section(&mut page)?;
+    writeln!(page, ".SH ENVIRONMENT")?;
+    for (name, meaning) in VARIABLES {
+        writeln!(page, ".TP\n\\fB{name}\\fR\n{}", meaning.replace('-', "\\-"))?;
+    }
     Ok(page)
 }

@@ -66,7 +66,7 @@ impl CommandLine {
     /// Reads the program's arguments, of which the first is its name, and the file of `--config`.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
         let given = cli::without_npx(args.into_iter().collect());
-        let args = cli::file::with_file(given.clone(), &Self::command())?;
+        let args = cli::file::with_file(given.clone(), Self::command)?;
         Self::try_parse_from(args).map_err(|error| {
             match error.kind() {
                 clap::error::ErrorKind::DisplayHelp => {

@@ -79,9 +79,9 @@ impl Taken {
     }
 }
 
-fn server_that_takes(token: &'static str) -> (Server, Taken) {
+fn server_that_takes(first: &'static str) -> (Server, Taken) {
     let server = Server::start();
-    let taken = Taken(Arc::new(Mutex::new(token)));
+    let taken = Taken(Arc::new(Mutex::new(first)));
     for want in [post(), get()] {
         let taken = taken.clone();
         server.always(want, move |request| {

@@ -17,10 +17,10 @@ const CARGO: &str = include_str!("../../Cargo.toml");
 /// Where things that differ between operating systems may stand.
 const SYSTEM_SPECIFIC: [&str; 7] = [
     "src/auth/lock.rs",
-    "src/auth/private_file.rs",
     "src/bridge/surroundings.rs",
     "src/endpoint/verdict.rs",
     "src/log.rs",
+    "src/private_file.rs",
     "src/signals.rs",
     "src/stdio/os.rs",
 ];
@@ -116,6 +116,19 @@ fn the_configurations_in_the_readme_start_the_bridge() {
             CommandLine::try_parse_from(std::iter::once(entry.command).chain(entry.args))
                 .expect(block);
         }
+    }
+}
+
+#[test]
+fn the_option_files_in_the_readme_can_be_read() {
+    let blocks = blocks(README, "toml");
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let path = directory.path().join("bridge.toml");
+        fs::write(&path, block).expect("the directory is ours");
+        let args = ["mcp-bridge".into(), "--config".into(), path.into()];
+        CommandLine::read(args).unwrap_or_else(|error| panic!("{error}\n{block}"));
     }
 }
 

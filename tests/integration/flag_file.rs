@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use mcp_bridge::cli::{Flags, Settings};
 use mcp_bridge::command::CommandLine;
 use mcp_bridge::endpoint::Protocol;
@@ -47,8 +47,7 @@ struct Bridge {
 
 fn settings<'a>(args: impl IntoIterator<Item = &'a &'a str>) -> Settings {
     let args = std::iter::once(&"mcp-bridge").chain(args);
-    let program = <Bridge as clap::CommandFactory>::command();
-    let args = mcp_bridge::cli::file::with_file(args.map(Into::into).collect(), &program);
+    let args = mcp_bridge::cli::file::with_file(args.map(Into::into).collect(), Bridge::command);
     let bridge = Bridge::try_parse_from(args.expect("a file")).expect("arguments");
     bridge.flags.settings().expect("settings")
 }

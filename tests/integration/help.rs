@@ -88,6 +88,28 @@ fn every_flag_stands_in_the_overview_or_in_one_group() {
     }
 }
 
+/// A word in capitals with an underscore is a variable.
+#[test]
+fn every_variable_that_the_flags_read_is_explained() {
+    // It is known to whoever logs in by SSH, and set by nobody.
+    const OF_THE_SYSTEM: &str = "SSH_CONNECTION";
+    let screen = printed(&["help", help::ENVIRONMENT]);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli");
+    let mut found = 0;
+    for file in std::fs::read_dir(folder).expect("the sources") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("a source");
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in text.split('"').skip(1).step_by(2) {
+            let is_name = |it: char| it.is_ascii_uppercase() || it == '_';
+            if word.contains('_') && word.chars().all(is_name) && word != OF_THE_SYSTEM {
+                assert!(screen.contains(word), "{word}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 4);
+}
+
 /// B24: who mistypes is told the right word.
 #[test]
 fn an_unknown_topic_is_an_error_that_names_those_that_exist() {
@@ -158,6 +180,7 @@ fn the_manual_page_can_be_typeset_and_names_every_flag() {
         ".SH NAME",
         ".SH SYNOPSIS",
         ".SH OPTIONS",
+        ".SH ENVIRONMENT",
     ] {
         assert!(page.contains(part), "{part}");
     }

@@ -57,6 +57,8 @@ mod help;
 mod http_sse;
 mod lifecycle;
 mod network;
+#[cfg(unix)]
+mod online_at_once;
 mod resume;
 mod session;
 #[cfg(unix)]
