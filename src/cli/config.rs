@@ -108,6 +108,14 @@ impl Flags {
     }
 }
 
+impl Flags {
+    /// The server, if the bridge would accept its URL. Reads nothing.
+    pub fn server(&self) -> Result<Url, ConfigError> {
+        let url = self.url.as_deref().unwrap_or_default();
+        server_url(url, self.connection.allow_http)
+    }
+}
+
 impl ConnectionFlags {
     /// Reads the flags as they are meant, for the server at `url` and a sign-in that comes back to
     /// `callback_port`. Reads the files and environment variables they name, and nothing else.

@@ -13,9 +13,9 @@ use crate::secret::Secret;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct HeaderFlags {
-    /// Send a header of your own to the server; ${NAME} stands for an environment variable
+    /// Send a header to the server; ${NAME} is taken from the environment
     #[arg(long, value_name = "NAME: VALUE")]
-    header: Vec<String>,
+    pub(super) header: Vec<String>,
 
     /// Send a header whose value is in an environment variable
     #[arg(long, value_name = "NAME=VAR")]

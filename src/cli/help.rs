@@ -21,10 +21,6 @@ const COMMON: [&str; 10] = [
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
-const EXAMPLE: &str = "\
-In the configuration of an app:
-  \"command\": \"mcp-bridge\", \"args\": [\"https://mcp.example.com/mcp\"]";
-
 /// The word for everything.
 pub const ALL: &str = "all";
 
@@ -80,7 +76,7 @@ pub fn on_one_screen(program: Command) -> Command {
         arg.hide(!is_common).help_heading(None::<&str>)
     });
     program.after_help(format!(
-        "More:\n  {}\n  {PROGRAM} help {ENVIRONMENT}, {PROGRAM} help COMMAND, {PROGRAM} help {ALL}\n\n{EXAMPLE}",
+        "More:\n  {}\n  {PROGRAM} help {ENVIRONMENT}, {PROGRAM} help COMMAND, {PROGRAM} help {ALL}",
         all_groups(&groups)
     ))
 }

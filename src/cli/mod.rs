@@ -15,6 +15,7 @@ mod header;
 pub mod help;
 mod messages;
 mod network;
+mod plain_secrets;
 mod sign_in;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use config::{Connection, Log, Settings, server_url};
 pub use drop_in::without_npx;
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
+pub use plain_secrets::PlainSecret;
 pub use sign_in::SignInFlags;
 
 /// What the bridge itself is told, beside how to reach the server.

@@ -22,7 +22,7 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     connect_timeout: Seconds,
 
-    /// Go through this proxy (http, https, socks5), instead of what `HTTPS_PROXY` and `NO_PROXY` say
+    /// Go through this proxy (http, https, socks5), not that of HTTPS_PROXY
     #[arg(long, value_name = "URL")]
     proxy: Option<Url>,
 

@@ -32,12 +32,7 @@ pub struct SignInFlags {
     auth_timeout: u64,
 
     /// A name that keeps several accounts at one server apart
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "MCP_BRIDGE_PROFILE",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "NAME", env = "MCP_BRIDGE_PROFILE", hide_env = true)]
     profile: Option<String>,
 
     /// Get tokens from what this command prints, instead of a sign-in
@@ -179,6 +174,11 @@ impl SignInFlags {
             },
             ..Config::default()
         })
+    }
+
+    /// Whether the client's secret stands on the command line as it is.
+    pub(super) fn has_plain_client_secret(&self) -> bool {
+        self.client.has_plain_secret()
     }
 }
 

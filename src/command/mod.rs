@@ -3,6 +3,7 @@
 mod bridge;
 mod completions;
 mod help;
+mod install;
 mod man;
 
 use std::ffi::OsString;
@@ -37,6 +38,7 @@ pub struct CommandLine {
 /// A command for a person.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Install(install::Args),
     Completions(completions::Args),
     Man(man::Args),
     Help(help::Args),
@@ -83,6 +85,7 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            Some(Command::Install(args)) => install::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),
             Some(Command::Help(args)) => help::run(&args),

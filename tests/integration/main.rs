@@ -55,6 +55,8 @@ mod flag_file;
 mod get_stream;
 mod help;
 mod http_sse;
+#[cfg(unix)]
+mod install;
 mod lifecycle;
 mod network;
 #[cfg(unix)]
