@@ -237,13 +237,29 @@ impl AuthError {
                  server takes"
                     .into()
             }
-            Self::Forbidden
-            | Self::PkceNotOffered { .. }
-            | Self::Metadata { .. }
-            | Self::UnsafeUrl { .. }
-            | Self::TokenEndpoint { .. }
-            | Self::Configuration(_)
-            | Self::Interrupted => return None,
+            Self::Forbidden => {
+                "the account may lack the right: ask the server's operator, or sign in as somebody else \
+                 with --profile NAME"
+                    .into()
+            }
+            Self::PkceNotOffered {
+                unlisted: false, ..
+            } => "without S256 a sign-in can be stolen: its operator has to offer it".into(),
+            Self::Metadata { .. } => {
+                "the server's operator has to mend this document; mcp-bridge doctor URL shows what is \
+                 wrong with it"
+                    .into()
+            }
+            Self::UnsafeUrl { .. } => {
+                "tell the server's operator. If the provider is on a network of yours, pass \
+                 --allow-private-addresses"
+                    .into()
+            }
+            Self::TokenEndpoint { .. } => {
+                "try again; if it stays so, tell the authorization server's operator".into()
+            }
+            Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
+            Self::Interrupted => "try again: the next request signs in anew".into(),
         };
         Some(hint)
     }

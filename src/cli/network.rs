@@ -22,7 +22,7 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     connect_timeout: Seconds,
 
-    /// Go through this proxy (http, https, socks5), not that of HTTPS_PROXY
+    /// Go through this proxy (http, https, socks5), not that of the environment
     #[arg(long, value_name = "URL")]
     proxy: Option<Url>,
 

@@ -17,15 +17,16 @@ def say(what: str) -> None:
     print(f"{time.monotonic() - since:.1f} s: {what}", flush=True)
 
 
-async def work(app: Client | ClientSession) -> None:
-    """Lists and calls; as long as the server is not there, again."""
-    while True:
-        try:
-            tools = (await app.list_tools()).tools
-            result = await app.call_tool("get-user-data", {})
-            break
-        except MCPError as error:
-            say(f"not yet: {str(error)[:100]}")
+async def work(app: Client | ClientSession, changed: anyio.Event) -> None:
+    """Lists and calls; if the server is not there yet, once more when it is."""
+    try:
+        await app.list_tools()
+    except MCPError as error:
+        say(f"no tools yet: {str(error)[:100]}")
+        await changed.wait()
+        say("told that the list has changed")
+    tools = (await app.list_tools()).tools
+    result = await app.call_tool("get-user-data", {})
     user = result.structured_content["id"]
     say(f"{len(tools)} tools, called as {user}")
     assert user == "ada"
@@ -33,24 +34,22 @@ async def work(app: Client | ClientSession) -> None:
 
 async def main(kind: str, bridge: str, url: str) -> None:
     server = StdioServerParameters(command=bridge, args=[url], env=dict(os.environ))
-    if kind == "client":
-        async with Client(stdio_client(server)) as client:
-            say("connected")
-            await work(client)
-        return
     changed = anyio.Event()
 
     async def heard(message: object) -> None:
         if type(message).__name__ == "ToolListChangedNotification":
             changed.set()
 
+    if kind == "client":
+        async with Client(stdio_client(server), message_handler=heard) as client:
+            say("connected")
+            await work(client, changed)
+        return
     async with stdio_client(server) as (read, write):
         async with ClientSession(read, write, message_handler=heard) as session:
             await session.initialize()
             say("connected")
-            await work(session)
-            await changed.wait()
-            say("told that the list has changed")
+            await work(session, changed)
 
 
 anyio.run(main, *sys.argv[1:])
