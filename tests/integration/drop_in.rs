@@ -332,7 +332,7 @@ async fn the_configurations_in_the_readme_of_mcp_remote_start_the_bridge() {
         let mut app = launch.start();
         app.close_stdin();
         let stderr = app.finish().await.stderr;
-        assert!(!stderr.contains("error"), "{args:?}: {stderr}");
+        assert!(!stderr.contains("error: "), "{args:?}: {stderr}");
     }
 }
 

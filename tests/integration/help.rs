@@ -99,6 +99,8 @@ fn every_variable_that_the_flags_read_is_explained() {
     for file in std::fs::read_dir(folder).expect("the sources") {
         let text = std::fs::read_to_string(file.expect("a file").path()).expect("a source");
         let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        let text: String = text.lines().filter(is_code).collect();
         for word in text.split('"').skip(1).step_by(2) {
             let is_name = |it: char| it.is_ascii_uppercase() || it == '_';
             if word.contains('_') && word.chars().all(is_name) && !SET_BY_OTHERS.contains(&word) {
