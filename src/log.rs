@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
@@ -18,7 +18,7 @@ use crate::cli::Log;
 pub(crate) fn start(log: &Log) -> io::Result<()> {
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), log.level);
     let Some(path) = &log.file else {
-        start_with(on_stderr().with_filter(ours));
+        start_with(on_stderr().with_filter(ours), log);
         return Ok(());
     };
     let mut options = OpenOptions::new();
@@ -33,23 +33,45 @@ pub(crate) fn start(log: &Log) -> io::Result<()> {
         in_file
             .with_filter(ours)
             .and_then(on_stderr().with_filter(sign_in)),
+        log,
     );
     Ok(())
 }
 
+/// Starts the log of a command that itself tells a person what is wrong: warnings would say it twice. What
+/// has to be read in order to sign in is there all the same.
+pub(crate) fn start_for_command(log: &Log) -> io::Result<()> {
+    if log.file.is_some() || log.level != LevelFilter::WARN {
+        return start(log);
+    }
+    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, log.level);
+    start_with(on_stderr().with_level(false).with_filter(sign_in), log);
+    Ok(())
+}
+
 /// Only the first log of a process counts, which is what a library caller with its own log wants.
-fn start_with(layer: impl Layer<Registry> + Send + Sync) {
+fn start_with(layer: impl Layer<Registry> + Send + Sync, log: &Log) {
     let _ = tracing_subscriber::registry().with(layer).try_init();
+    for note in &log.notes {
+        tracing::warn!("{note}");
+    }
 }
 
 /// Apps put a time before each line of stderr themselves.
-fn on_stderr<S>() -> impl Layer<S>
+fn on_stderr<S>() -> OnStderr<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
     fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(io::stderr as fn() -> io::Stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(false)
         .without_time()
 }
+
+type OnStderr<S> = fmt::Layer<
+    S,
+    fmt::format::DefaultFields,
+    fmt::format::Format<fmt::format::Full, ()>,
+    fn() -> io::Stderr,
+>;

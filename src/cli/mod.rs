@@ -13,10 +13,12 @@ pub mod file;
 mod given;
 mod header;
 pub mod help;
+mod keep_alive;
 mod messages;
 mod network;
 mod plain_secrets;
 mod sign_in;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -45,6 +47,12 @@ pub struct Flags {
 
     #[command(flatten)]
     connection: ConnectionFlags,
+
+    #[command(flatten)]
+    tools: tools::ToolFlags,
+
+    #[command(flatten)]
+    keep_alive: keep_alive::KeepAliveFlags,
 
     /// How long answers are awaited once the app has closed the input
     #[arg(

@@ -1,13 +1,19 @@
 //! What the program can be told to do. Without a command it is the bridge.
 
 mod bridge;
+mod call;
+mod client;
 mod completions;
 mod help;
 mod install;
+mod json;
 mod man;
+mod schema;
+mod text;
+mod tools;
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -38,6 +44,8 @@ pub struct CommandLine {
 /// A command for a person.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Tools(tools::Args),
+    Call(call::Args),
     Install(install::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -85,6 +93,8 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            Some(Command::Tools(args)) => tools::run(args),
+            Some(Command::Call(args)) => call::run(args),
             Some(Command::Install(args)) => install::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),
@@ -134,6 +144,11 @@ impl Stop {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+    fn no_log(error: io::Error) -> Self {
+        Self::usage(format!("cannot write the log: {error}"))
+    }
+
     fn report(self) -> ExitCode {
         eprintln!("error: {}", self.error);
         if let Some(hint) = self.hint {
@@ -152,14 +167,9 @@ impl From<ConfigError> for Stop {
     }
 }
 
-/// Writes what a command was asked for. Who does not read on has read enough.
+/// Writes what a command was asked for.
 fn print(text: &[u8]) -> Result<ExitCode, Stop> {
-    match stdio::report().write_all(text) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Stop::failed(format!("cannot write to stdout: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
-    }
+    written(stdio::report().write_all(text))
 }
 
 /// One thread: the work is waiting.
@@ -170,10 +180,25 @@ fn runtime() -> Result<Runtime, Stop> {
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))
 }
 
+/// Runs to its end what a command does.
+fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    // Reading a terminal takes a thread that cannot be interrupted; it need not be waited for.
+    runtime.shutdown_background();
+    done
+}
+
 fn start_log(log: &Log) -> Result<(), Stop> {
-    log::start(log).map_err(|error| Stop::usage(format!("cannot write the log: {error}")))?;
-    for note in &log.notes {
-        tracing::warn!("{note}");
+    log::start(log).map_err(Stop::no_log)
+}
+
+/// The report is written, or its reader has gone, as `head` does.
+fn written(written: io::Result<()>) -> Result<ExitCode, Stop> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Stop::failed(format!("cannot write to stdout: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
     }
-    Ok(())
 }

@@ -26,7 +26,7 @@ const README: &str = include_str!("../../README.md");
 const CONFIGURATIONS: &str = include_str!("drop_in/readme.json");
 
 /// Every flag of mcp-remote 0.15.1, in the order of its source.
-const FLAGS: [&str; 28] = [
+const FLAGS: [&str; 31] = [
     "header",
     "header-file",
     "allow-http",
@@ -37,6 +37,8 @@ const FLAGS: [&str; 28] = [
     "headers-timeout",
     "ipv4",
     "enable-proxy",
+    "ping-interval",
+    "keep-alive",
     "transport",
     "protocol",
     "host",
@@ -53,6 +55,7 @@ const FLAGS: [&str; 28] = [
     "resource",
     "disable-resource-parameter",
     "authorize-param",
+    "ignore-tool",
     "auth-timeout",
     "help",
 ];
@@ -182,6 +185,19 @@ fn flags_about_the_network_have_their_meaning() {
     );
     assert_eq!(endpoint(&["--headers-timeout", "0"]).headers_timeout, None);
     assert_eq!(endpoint(&["--body-timeout", "0"]).body_timeout, None);
+}
+
+#[test]
+fn flags_about_quiet_sessions_have_their_meaning() {
+    let interval = |flags: &[&str]| with(flags).bridge.endpoint.keep_alive;
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(interval(&[]), None);
+    assert_eq!(interval(&["--keep-alive"]), Some(seconds(30)));
+    assert_eq!(interval(&["--ping-interval", "60"]), Some(seconds(60)));
+    assert_eq!(
+        interval(&["--keep-alive", "--ping-interval", "5"]),
+        Some(seconds(5))
+    );
 }
 
 #[test]

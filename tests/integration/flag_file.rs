@@ -251,6 +251,19 @@ async fn a_file_that_is_not_there_is_named() {
     );
 }
 
+/// What only the bridge itself understands is left out.
+#[test]
+fn a_command_takes_its_url_and_its_flags_from_the_same_file() {
+    let file = File::new(
+        "url = 'https://x.example/'\ncallback-port = 1\nfail-fast = true\nclient-id = 'c'\n",
+    );
+    let path = file.path();
+    let args = ["mcp-bridge", "tools", "--config", &path].map(Into::into);
+    CommandLine::read(args).expect("a command");
+    let args = ["mcp-bridge", "tools", "--fail-fast"].map(Into::into);
+    CommandLine::read(args).expect_err("no flag of this command");
+}
+
 /// The mistake is on the command line, and the file does not hide it.
 #[tokio::test]
 async fn mistakes_on_the_command_line_are_told_beside_a_file_too() {

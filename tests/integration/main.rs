@@ -37,7 +37,11 @@ mod auth_scopes;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
+mod command_call;
+#[cfg(unix)]
+mod command_example;
 mod command_line;
+mod command_tools;
 mod concurrency;
 mod config_files;
 mod connections;
@@ -57,6 +61,7 @@ mod help;
 mod http_sse;
 #[cfg(unix)]
 mod install;
+mod keep_alive;
 mod lifecycle;
 mod network;
 #[cfg(unix)]
@@ -67,4 +72,5 @@ mod session;
 mod sign_in;
 mod stdin;
 mod tls;
+mod tool_filters;
 mod unreachable;
