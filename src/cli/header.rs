@@ -10,7 +10,7 @@ use super::error::ConfigError;
 use crate::secret::Secret;
 
 /// Headers of the user's own.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct HeaderFlags {
     /// Send a header to the server; ${NAME} is taken from the environment

@@ -28,11 +28,12 @@ pub const ALL: &str = "all";
 pub const ENVIRONMENT: &str = "environment";
 
 /// The environment variables that the program reads, and what for.
-pub const VARIABLES: [(&str, &str); 8] = [
+pub const VARIABLES: [(&str, &str); 9] = [
     (
         "MCP_BRIDGE_DIR",
         "where credentials are kept, instead of the user's data directory",
     ),
+    ("MCP_BRIDGE_STORE", "what --store says"),
     ("MCP_BRIDGE_PROFILE", "what --profile says"),
     (
         "MCP_BRIDGE_CLIENT_SECRET",

@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 use super::config::Log;
 
 /// How much is said, and where.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageFlags {
     /// How much to say on stderr

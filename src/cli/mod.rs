@@ -31,7 +31,7 @@ pub use drop_in::without_npx;
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;
-pub use sign_in::SignInFlags;
+pub use sign_in::{SignInFlags, store_directory};
 
 /// What the bridge itself is told, beside how to reach the server.
 #[derive(Debug, Args)]
@@ -84,7 +84,7 @@ pub struct Flags {
 
 /// How to reach a server and sign in there: the flags that the bridge and the commands about a server
 /// have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConnectionFlags {
     /// Read flags from a TOML file; those of the command line count more
     // It has been read before: see `file`.

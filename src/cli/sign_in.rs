@@ -12,7 +12,7 @@ use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use crate::auth::{
     self, Addresses, Bearer, Browser, Config, Grant, IssuerCheck, MissingPkceMetadata,
-    ResourceParameter, TokenCommand,
+    ResourceParameter, Store, TokenCommand,
 };
 
 /// How to sign in.
@@ -88,6 +88,16 @@ pub struct SignInFlags {
     #[arg(long)]
     allow_private_addresses: bool,
 
+    /// Where the tokens are kept; without it where they are, or where `mcp-bridge store` put them
+    #[arg(
+        long,
+        value_name = "WHERE",
+        value_enum,
+        env = "MCP_BRIDGE_STORE",
+        hide_env = true
+    )]
+    store: Option<Store>,
+
     #[command(flatten)]
     client: ClientFlags,
 
@@ -128,6 +138,7 @@ impl SignInFlags {
         Ok(Config {
             directory: directory(environment),
             mcp_remote_directory: mcp_remote_directory(environment),
+            store: self.store,
             profile: self.profile,
             issuer: self.issuer,
             client,
@@ -233,6 +244,12 @@ fn browser(environment: &impl Environment, no_browser: bool) -> Browser {
 fn remote_login(environment: &impl Environment) -> Option<String> {
     let connection = environment.variable("SSH_CONNECTION")?;
     connection.split(' ').nth(2).map(str::to_owned)
+}
+
+/// Where credentials are kept; none if there is no place for them.
+#[must_use]
+pub fn store_directory() -> Option<PathBuf> {
+    directory(&ProcessEnvironment)
 }
 
 fn directory(environment: &impl Environment) -> Option<PathBuf> {

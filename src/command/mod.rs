@@ -1,5 +1,6 @@
 //! What the program can be told to do. Without a command it is the bridge.
 
+mod account;
 mod bridge;
 mod call;
 mod client;
@@ -7,10 +8,15 @@ mod completions;
 mod help;
 mod install;
 mod json;
+mod login;
+mod logout;
 mod man;
 mod schema;
+mod status;
+mod store;
 mod text;
 mod tools;
+mod visit;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -18,7 +24,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
+use tracing::level_filters::LevelFilter;
 
+use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
 use crate::{cli, log, stdio};
@@ -44,6 +52,10 @@ pub struct CommandLine {
 /// A command for a person.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Login(login::Args),
+    Logout(logout::Args),
+    Status(status::Args),
+    Store(store::Args),
     Tools(tools::Args),
     Call(call::Args),
     Install(install::Args),
@@ -93,6 +105,10 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            Some(Command::Login(args)) => login::run(args),
+            Some(Command::Logout(args)) => logout::run(args),
+            Some(Command::Status(args)) => status::run(&args),
+            Some(Command::Store(args)) => store::run(&args),
             Some(Command::Tools(args)) => tools::run(args),
             Some(Command::Call(args)) => call::run(args),
             Some(Command::Install(args)) => install::run(&args),
@@ -158,6 +174,35 @@ impl Stop {
     }
 }
 
+impl From<AuthError> for Stop {
+    fn from(error: AuthError) -> Self {
+        Self {
+            hint: error.hint(),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<KeychainError> for Stop {
+    fn from(error: KeychainError) -> Self {
+        Self {
+            hint: Some(error.hint().to_owned()),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Keychain(error) => error.into(),
+            StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
+                Self::failed(error.to_string())
+            }
+        }
+    }
+}
+
 impl From<ConfigError> for Stop {
     fn from(error: ConfigError) -> Self {
         Self {
@@ -170,6 +215,16 @@ impl From<ConfigError> for Stop {
 /// Writes what a command was asked for.
 fn print(text: &[u8]) -> Result<ExitCode, Stop> {
     written(stdio::report().write_all(text))
+}
+
+/// What came of writing to standard output. Who does not read to the end, such as `head`, is content.
+fn printed(result: io::Result<()>) -> Result<(), Stop> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// One thread: the work is waiting.
@@ -193,12 +248,22 @@ fn start_log(log: &Log) -> Result<(), Stop> {
     log::start(log).map_err(Stop::no_log)
 }
 
+/// For commands that have no flags about the log: what goes wrong is said on stderr.
+fn start_quiet_log() -> Result<(), Stop> {
+    start_log(&Log {
+        level: LevelFilter::WARN,
+        file: None,
+        notes: Vec::new(),
+    })
+}
+
+/// For a command that is about signing in: what a person has to read and do comes without decoration, and
+/// what the command reports itself is not said twice.
+fn start_log_for_person(log: &Log) -> Result<(), Stop> {
+    log::start_for_person(log).map_err(Stop::no_log)
+}
+
 /// The report is written, or its reader has gone, as `head` does.
 fn written(written: io::Result<()>) -> Result<ExitCode, Stop> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Stop::failed(format!("cannot write to stdout: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
-    }
+    printed(written).map(|()| ExitCode::SUCCESS)
 }

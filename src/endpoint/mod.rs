@@ -35,6 +35,7 @@ use url::Url;
 
 pub use failure::{ConnectCause, Failure};
 pub use track::{Phase, Track};
+pub use verdict::KnownServer;
 
 use crate::auth::Authorizer;
 use crate::http;
