@@ -132,11 +132,12 @@ fn environment() -> String {
     format!("Environment:\n{}", lines.concat())
 }
 
+/// What the command itself answers to `--help`.
 fn of_command(program: &Command, name: &str) -> Option<String> {
-    let mut program = on_one_screen(program.clone());
-    program.build();
-    let command = program.find_subcommand_mut(name)?;
-    Some(command.render_help().to_string())
+    program.find_subcommand(name)?;
+    let words = [PROGRAM, name, "--help"];
+    let screen = on_one_screen(program.clone()).try_get_matches_from(words);
+    screen.err().map(|screen| screen.to_string())
 }
 
 fn of_group(program: &Command, group: &str) -> String {
