@@ -22,7 +22,7 @@ const ENDPOINT_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint");
 pub(crate) fn start(log: &Log) -> io::Result<()> {
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), log.level);
     let Some(path) = &log.file else {
-        start_with(on_stderr().with_filter(ours));
+        start_with(on_stderr().with_filter(ours), log);
         return Ok(());
     };
     let mut options = OpenOptions::new();
@@ -37,6 +37,7 @@ pub(crate) fn start(log: &Log) -> io::Result<()> {
         in_file
             .with_filter(ours)
             .and_then(on_stderr().with_filter(sign_in)),
+        log,
     );
     Ok(())
 }
@@ -63,13 +64,17 @@ pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
         on_stderr()
             .with_filter(others)
             .and_then(in_words.with_filter(sign_in)),
+        log,
     );
     Ok(())
 }
 
 /// Only the first log of a process counts, which is what a library caller with its own log wants.
-fn start_with(layer: impl Layer<Registry> + Send + Sync) {
+fn start_with(layer: impl Layer<Registry> + Send + Sync, log: &Log) {
     let _ = tracing_subscriber::registry().with(layer).try_init();
+    for note in &log.notes {
+        tracing::warn!("{note}");
+    }
 }
 
 /// Apps put a time before each line of stderr themselves.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::client_assertion::SigningKey;
+use super::command::TokenCommand;
 use super::store::Keychain;
 use crate::secret::Secret;
 
@@ -65,6 +66,8 @@ pub struct Config {
     pub bearer: Bearer,
     /// How a token is obtained.
     pub grant: Grant,
+    /// The program that prints the tokens; with it there is no sign-in.
+    pub command: Option<TokenCommand>,
     /// Which addresses the authorization server may have.
     pub addresses: Addresses,
 }
@@ -95,6 +98,7 @@ impl Default for Config {
             missing_pkce_metadata: MissingPkceMetadata::default(),
             bearer: Bearer::default(),
             grant: Grant::default(),
+            command: None,
             addresses: Addresses::default(),
         }
     }
@@ -198,6 +202,8 @@ pub struct Callback {
     pub bind: Option<IpAddr>,
     /// The redirect URI as a whole, where something stands between the browser and this process.
     pub redirect_uri: Option<Url>,
+    /// Where the browser is sent once the code was exchanged, instead of our own page.
+    pub success_url: Option<Url>,
 }
 
 impl Default for Callback {
@@ -208,6 +214,7 @@ impl Default for Callback {
             path: "/oauth/callback".into(),
             bind: None,
             redirect_uri: None,
+            success_url: None,
         }
     }
 }

@@ -134,6 +134,14 @@ pub enum AuthError {
         /// What the operating system says.
         reason: String,
     },
+    /// The program that prints tokens did not.
+    #[error("`{program}` brings no token: {reason}")]
+    Command {
+        /// The program, without its arguments.
+        program: String,
+        /// What happened, without what it printed.
+        reason: String,
+    },
     /// The chosen options contradict each other or the server.
     #[error("{0}")]
     Configuration(String),
@@ -161,6 +169,7 @@ impl AuthError {
             Self::IssuerChanged { .. } | Self::IssuerMismatch { .. } => "auth_issuer_mismatch",
             Self::Interrupted => "auth_interrupted",
             Self::Configuration(_) => "auth_configuration",
+            Self::Command { .. } => "auth_command_failed",
             Self::PkceNotOffered { .. }
             | Self::Metadata { .. }
             | Self::UnsafeUrl { .. }
@@ -224,6 +233,11 @@ impl AuthError {
             }
             Self::Callback { .. } => {
                 "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
+            }
+            Self::Command { .. } => {
+                "run the command of --auth-command in a terminal: it has to print a token that this \
+                 server takes"
+                    .into()
             }
             Self::Forbidden => {
                 "the account may lack the right: ask the server's operator, or sign in as somebody else \

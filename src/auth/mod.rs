@@ -6,6 +6,8 @@
 //! 2. the refresh token brings one (`renewal`);
 //! 3. a person signs in (`sign_in`).
 //!
+//! Where the user names a program that prints tokens, there is none of this: `command` runs it.
+//!
 //! On the way to a sign-in each step is a value that the next one needs: `BearerChallenge` →
 //! `ProtectedResourceMetadata` → `AuthorizationServerMetadata` → `ClientRegistration` →
 //! `AuthorizationRequest` → `AuthorizationResponse` → `TokenSet`.
@@ -20,6 +22,7 @@ mod browser;
 mod challenge;
 mod client_assertion;
 mod client_credentials;
+mod command;
 mod config;
 mod device_code;
 mod discovery;
@@ -54,6 +57,7 @@ use url::Url;
 
 pub use self::authorization::RESERVED_PARAMETERS;
 pub use self::client_assertion::{KeyError, SigningKey};
+pub use self::command::{CommandError, TokenCommand};
 pub use self::config::{
     Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
     IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
@@ -71,6 +75,7 @@ pub use self::token::AccessToken;
 
 use self::authorization::AuthorizationResponse;
 use self::challenge::BearerChallenge;
+use self::command::CommandTokens;
 use self::page::Page;
 use self::renewal::Renewal;
 use self::scope::Scopes;
@@ -78,7 +83,7 @@ use self::session::{Freshness, Session, Wanted};
 use self::store::{CredentialKey, CredentialStore};
 use crate::http;
 
-/// How long a request waits for a refresh ahead of time before it goes out with the old token.
+/// How long a request waits for a new token ahead of time before it goes out with the old one.
 const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
 
 /// A token that is refused so soon after it was issued will not get better by trying again.
@@ -91,6 +96,8 @@ const MOST_STEP_UPS: u32 = 2;
 #[derive(Debug)]
 pub struct Authorizer {
     session: Arc<Session>,
+    /// Where all tokens come from, if there is to be no sign-in.
+    command: Option<CommandTokens>,
 }
 
 /// A request that the server turned down.
@@ -163,6 +170,7 @@ impl Authorizer {
     #[must_use]
     pub fn new(server: Url, config: Config, http: http::Options) -> Self {
         Self {
+            command: config.command.clone().map(CommandTokens::new),
             session: Arc::new(Session::new(server, config, http)),
         }
     }
@@ -173,14 +181,19 @@ impl Authorizer {
         let session = Session::with_key(account.server.clone(), config, http, account.key.clone());
         Self {
             session: Arc::new(session),
+            command: None,
         }
     }
 
     /// The token for the next request, or none when there is none: the server may not want one.
     ///
-    /// It is renewed ahead of its end, with a bounded wait. This never opens a browser and never fails: if
-    /// renewing does not work out for now, the old token goes out and the server decides.
-    pub async fn token(&self) -> Option<AccessToken> {
+    /// It is renewed ahead of its end, with a bounded wait. This never opens a browser, and if renewing does
+    /// not work out for now, the old token goes out and the server decides. It fails only where the tokens
+    /// come from a command and there is none yet.
+    pub async fn token(&self) -> Result<Option<AccessToken>, AuthError> {
+        if let Some(command) = &self.command {
+            return command.token(REFRESH_AHEAD_WAIT).await.map(Some);
+        }
         self.session.load().await;
         if self.session.is_renewal_due() {
             let renewal = self.renew(Wanted::Fresh);
@@ -188,7 +201,7 @@ impl Authorizer {
                 tracing::debug!(%error, "not renewed ahead of time");
             }
         }
-        self.session.token()
+        Ok(self.session.token())
     }
 
     /// Another token after a refusal, by whatever it takes and `interaction` permits.
@@ -200,8 +213,16 @@ impl Authorizer {
         refusal: Refusal,
         interaction: Interaction,
     ) -> Result<AccessToken, AuthError> {
-        self.session.load().await;
         let challenge = BearerChallenge::find(&refusal.www_authenticate);
+        if let Some(command) = &self.command {
+            return match challenge.scope {
+                Some(scope) if refusal.status == StatusCode::FORBIDDEN => {
+                    Err(AuthError::InsufficientScope { scope })
+                }
+                _ => command.replace(refusal.refused).await,
+            };
+        }
+        self.session.load().await;
         let wanted = Wanted::OtherThan(refusal.refused);
         match refusal.status {
             StatusCode::UNAUTHORIZED => self.replace(challenge, wanted, interaction).await,
@@ -240,7 +261,7 @@ impl Authorizer {
             return Err(AuthError::Interrupted);
         }
         match page.await {
-            Ok(Page::SignedIn) => Ok(()),
+            Ok(Page::SignedIn | Page::SignedInAt(_)) => Ok(()),
             Ok(Page::Redirect(url)) => Err(AuthError::SignInRequired { url: Some(url) }),
             Ok(Page::Unexpected) => refused("this is the answer to another sign-in"),
             Ok(Page::Denied | Page::Failed | Page::AlreadyAnswered | Page::NotFound) | Err(_) => {

@@ -306,7 +306,10 @@ async fn finish(
     let _lock = renewal::exclusive(session).await.ok();
     session.prove_client(&attempt.client.id);
     session.adopt(attempt.credential, Source::SignIn).await;
-    let _ = page.send(Page::SignedIn);
+    let _ = page.send(match &session.config.callback.success_url {
+        Some(url) => Page::SignedInAt(url.clone()),
+        None => Page::SignedIn,
+    });
     attempt.listener.close().await;
     tracing::info!("signed in");
 }

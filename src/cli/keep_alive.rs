@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::config::Seconds;
 
+/// How long a session may be quiet where the user does not say it.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct KeepAliveFlags {
@@ -11,15 +14,18 @@ pub(super) struct KeepAliveFlags {
     #[arg(long)]
     keep_alive: bool,
 
-    /// How long a session may be quiet before such a ping
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = above_zero)]
-    ping_interval: Seconds,
+    /// The same after this long a quiet [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero)]
+    ping_interval: Option<Seconds>,
 }
 
 impl KeepAliveFlags {
     /// How long a session may be quiet; `None` for ever.
     pub(super) fn interval(&self) -> Option<Duration> {
-        self.keep_alive.then_some(self.ping_interval.0)
+        match &self.ping_interval {
+            Some(Seconds(interval)) => Some(*interval),
+            None => self.keep_alive.then_some(PING_INTERVAL),
+        }
     }
 }
 

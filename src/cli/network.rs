@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use reqwest::{Certificate, Identity};
 use url::Url;
 
-use super::config::{ConfigError, Seconds};
+use super::config::Seconds;
+use super::error::ConfigError;
 use crate::http::{Family, Options};
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
@@ -21,7 +22,7 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     connect_timeout: Seconds,
 
-    /// Go through this proxy (http, https, socks5), instead of what `HTTPS_PROXY` and `NO_PROXY` say
+    /// Go through this proxy (http, https, socks5), not that of the environment
     #[arg(long, value_name = "URL")]
     proxy: Option<Url>,
 
@@ -40,16 +41,25 @@ pub(super) struct NetworkFlags {
     /// Connect by IPv4 only
     #[arg(long)]
     ipv4: bool,
+
+    /// Does nothing: proxies are used as the environment says. For configurations of npm mcp-remote
+    #[arg(long)]
+    enable_proxy: bool,
 }
 
 impl NetworkFlags {
-    pub(super) fn options(&self) -> Result<Options, ConfigError> {
-        let from_node = env::var_os(NODE_EXTRA_CA_CERTS).map(PathBuf::from);
+    /// The network as the flags want it. What else there is to say goes to `notes`.
+    pub(super) fn options(&self, notes: &mut Vec<String>) -> Result<Options, ConfigError> {
         let mut extra_roots = Vec::new();
-        for path in self.ca_cert.iter().chain(&from_node) {
-            let certificates = Certificate::from_pem_bundle(&read(path)?);
-            let certificates = certificates.ok().filter(|found| !found.is_empty());
-            extra_roots.extend(certificates.ok_or_else(|| not_pem(path))?);
+        for path in &self.ca_cert {
+            extra_roots.extend(certificates(path)?);
+        }
+        let from_node = env::var_os(NODE_EXTRA_CA_CERTS).filter(|path| !path.is_empty());
+        match from_node.map(|path| certificates(Path::new(&path))) {
+            Some(Ok(certificates)) => extra_roots.extend(certificates),
+            // Meant for other programs, and those only warn of it.
+            Some(Err(error)) => notes.push(format!("{NODE_EXTRA_CA_CERTS} is of no use: {error}")),
+            None => {}
         }
         Ok(Options {
             connect_timeout: self.connect_timeout.0,
@@ -70,6 +80,12 @@ impl NetworkFlags {
         let identity = Identity::from_pem(&pem).map_err(|_| not_pem(certificate))?;
         Ok(Some(identity))
     }
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>, ConfigError> {
+    let certificates = Certificate::from_pem_bundle(&read(path)?);
+    let certificates = certificates.ok().filter(|found| !found.is_empty());
+    certificates.ok_or_else(|| not_pem(path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -98,7 +98,7 @@ impl<'a> Login<'a> {
             Beginning::AsItIs => {}
             Beginning::SignOut => _ = self.authorizer.sign_out().await?,
         }
-        let had_token = self.authorizer.token().await.is_some();
+        let had_token = self.authorizer.token().await?.is_some();
         let stage = self.authorizer.watch_sign_in();
         let pasting = tokio::spawn(take_pasted(Arc::clone(&self.authorizer)));
         let visitor = Visitor::new(self.connection.endpoint.clone(), &self.authorizer);
@@ -112,7 +112,7 @@ impl<'a> Login<'a> {
             "Signed in to"
         };
         let server = shown(&self.connection.endpoint.url);
-        let text = if self.authorizer.token().await.is_none() {
+        let text = if self.authorizer.token().await?.is_none() {
             format!("{server} wants no sign-in: it answered without one.\n")
         } else {
             let account = self.kept().await?;

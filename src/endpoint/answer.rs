@@ -47,7 +47,7 @@ impl Exchange<'_> {
     }
 
     async fn read_json(&self, mut response: reqwest::Response) -> Result<Message, Failure> {
-        let text = body::read(&mut response, self.endpoint.config.max_message).await?;
+        let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
         if text.trim_ascii().is_empty() {
             return Err(Failure::NoResponse("the body is empty".to_owned()));
         }
@@ -65,7 +65,7 @@ impl Exchange<'_> {
         response: reqwest::Response,
         session: Session,
     ) -> Result<Message, Failure> {
-        let mut stream = EventStream::new(response, self.endpoint.config.max_message);
+        let mut stream = EventStream::new(response, self.endpoint.config.body_limits());
         let mut barren = 0;
         let mut backoff = Backoff::default();
         loop {

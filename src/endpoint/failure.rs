@@ -297,7 +297,7 @@ impl Failure {
                 ConnectCause::Timeout => "check the network, or raise --connect-timeout",
             },
             Self::Status { status, .. } => match status.as_u16() {
-                401 => "check the credentials given by --header",
+                401 => "check the credentials given by --header or --bearer-env",
                 404 | 405 => "check the path of the URL: it has to be the server's MCP endpoint",
                 407 => "check HTTPS_PROXY and the proxy's credentials",
                 403 => {

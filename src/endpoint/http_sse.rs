@@ -333,7 +333,7 @@ async fn open(
         ));
     }
     let base = response.url().clone();
-    let mut stream = EventStream::new(response, endpoint.config.max_message);
+    let mut stream = EventStream::new(response, endpoint.config.body_limits());
     let first = async {
         while let Some(event) = stream.next().await? {
             if &event.name[..] == b"endpoint" {

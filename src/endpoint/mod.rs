@@ -40,6 +40,7 @@ pub use verdict::KnownServer;
 use crate::auth::Authorizer;
 use crate::http;
 use crate::message::{Message, RequestId};
+use body::BodyLimits;
 use http_sse::HttpSse;
 use keep_alive::KeepAlive;
 use listen::Listener;
@@ -58,6 +59,10 @@ pub struct Config {
     /// How long a request may go without an answer or a sign of progress; `None` for as long as it
     /// takes.
     pub request_timeout: Option<Duration>,
+    /// How long an HTTP response may take to begin; `None` for as long as it takes.
+    pub headers_timeout: Option<Duration>,
+    /// How long an HTTP response may be silent once it has begun; `None` for as long as it likes.
+    pub body_timeout: Option<Duration>,
     /// Which transports to try.
     pub transport: Transport,
     /// Which era to speak where the app and the server do not agree by themselves.
@@ -74,6 +79,16 @@ pub struct Config {
     pub keep_alive: Option<Duration>,
     /// The network.
     pub http: http::Options,
+}
+
+impl Config {
+    /// What the body of an answer may be like.
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            message: self.max_message,
+            silence: self.body_timeout,
+        }
+    }
 }
 
 /// Which transports to try, in which order.

@@ -12,7 +12,7 @@ use reqwest::{Method, Response, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::body::{ErrorBody, retry_after};
+use super::body::{ErrorBody, retry_after, within};
 use super::session::{Session, speaks_of_session};
 use super::{Endpoint, Failure, Patience, Phase};
 use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal};
@@ -121,7 +121,7 @@ impl Endpoint {
                 SessionUse::Current => self.sessions.current(),
                 SessionUse::Fixed(session) => session.clone(),
             };
-            let token = self.token().await;
+            let token = self.token().await?;
             outgoing.track.enter(Phase::Sent);
             let mut response = match self.dispatch(outgoing, &session, token.as_ref()).await {
                 Ok(response) => response,
@@ -162,7 +162,9 @@ impl Endpoint {
 
     /// Tells the server that the session is over. Whether it hears is of no consequence.
     pub(super) async fn delete(&self, session: &Session) {
-        let token = self.token().await;
+        let Ok(token) = self.token().await else {
+            return;
+        };
         let request =
             self.request_builder(Method::DELETE, &self.config.url, session, token.as_ref());
         if let Ok(request) = request {
@@ -170,10 +172,10 @@ impl Endpoint {
         }
     }
 
-    async fn token(&self) -> Option<AccessToken> {
+    async fn token(&self) -> Result<Option<AccessToken>, Failure> {
         match &self.authorizer {
-            Some(authorizer) => authorizer.token().await,
-            None => None,
+            Some(authorizer) => Ok(authorizer.token().await?),
+            None => Ok(None),
         }
     }
 
@@ -232,10 +234,12 @@ impl Endpoint {
                     }
                 }
             };
-            let response = request
-                .send()
-                .await
-                .map_err(|error| Failure::of_http(&error))?;
+            let response = within(
+                self.config.headers_timeout,
+                "--headers-timeout",
+                request.send(),
+            );
+            let response = response.await?.map_err(|error| Failure::of_http(&error))?;
             match redirect(&response, &url, verb)? {
                 Some(target) => url = target,
                 None => return Ok(response),

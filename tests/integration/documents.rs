@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use mcp_bridge::cli::help;
 use mcp_bridge::command::CommandLine;
 use serde::Deserialize;
 
@@ -118,6 +119,19 @@ fn the_configurations_in_the_readme_start_the_bridge() {
     }
 }
 
+#[test]
+fn the_option_files_in_the_readme_can_be_read() {
+    let blocks = blocks(README, "toml");
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let path = directory.path().join("bridge.toml");
+        fs::write(&path, block).expect("the directory is ours");
+        let args = ["mcp-bridge".into(), "--config".into(), path.into()];
+        CommandLine::read(args).unwrap_or_else(|error| panic!("{error}\n{block}"));
+    }
+}
+
 /// The first `${NAME}` in a text.
 fn variable(text: &str) -> Option<&str> {
     Some(text.split_once("${")?.1.split_once('}')?.0)
@@ -157,7 +171,7 @@ fn the_commands_in_the_readme_exist() {
 
 /// Cut to the width that the README has room for.
 #[test]
-fn the_options_in_the_readme_are_those_of_the_program() {
+fn the_help_in_the_readme_is_that_of_the_program() {
     let help = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
         .arg("--help")
         .env_clear()
@@ -173,6 +187,25 @@ fn the_options_in_the_readme_are_those_of_the_program() {
         [help.trim_end()],
         "put the output of `COLUMNS=100 mcp-bridge --help | cat` there"
     );
+}
+
+/// The rows of the table of groups, with some of the flags of each.
+#[test]
+fn the_groups_in_the_readme_are_those_of_the_program() {
+    let program = CommandLine::command();
+    let groups = help::topics(&program);
+    let groups: Vec<_> = groups.iter().filter(|topic| *topic != help::ALL).collect();
+    let rows = section(README, "## Options").lines();
+    let rows = rows.filter_map(|row| row.strip_prefix("| `mcp-bridge help "));
+    let rows: Vec<_> = rows.filter_map(|row| row.split_once("` |")).collect();
+    let named: Vec<_> = rows.iter().map(|(group, _)| *group).collect();
+    assert_eq!(named, groups);
+    for (group, about) in rows {
+        let screen = help::about(&program, group).expect("a group");
+        for flag in quoted(about) {
+            assert!(screen.contains(&format!("{flag} ")), "{group}: {flag}");
+        }
+    }
 }
 
 /// The first words of each message that are always the same.

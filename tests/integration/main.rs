@@ -27,6 +27,8 @@ mod accounts;
 mod answers;
 mod auth_browser;
 mod auth_callback;
+#[cfg(unix)]
+mod auth_command;
 mod auth_grants;
 mod auth_keychain;
 mod auth_many;
@@ -48,6 +50,7 @@ mod concurrency;
 mod config_files;
 mod connections;
 mod documents;
+mod drop_in;
 mod era_modern;
 mod era_openings;
 mod era_translated;
@@ -56,7 +59,9 @@ mod eras;
 mod event_stream;
 mod example_server;
 mod fidelity;
+mod flag_file;
 mod get_stream;
+mod help;
 mod http_sse;
 #[cfg(unix)]
 mod install;
