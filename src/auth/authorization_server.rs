@@ -63,6 +63,9 @@ pub(super) struct AuthorizationServerMetadata {
     /// Where the document came from.
     #[serde(default)]
     pub(super) origin: MetadataOrigin,
+    /// Where the document lies, if it was read in this run.
+    #[serde(skip)]
+    pub(super) found_at: Option<Url>,
 }
 
 /// Whether an authorization server described itself.
@@ -107,6 +110,7 @@ impl AuthorizationServerMetadata {
             client_id_metadata_document_supported: false,
             authorization_response_iss_parameter_supported: false,
             origin: MetadataOrigin::DefaultEndpoints,
+            found_at: None,
         }
     }
 
@@ -195,8 +199,9 @@ async fn find_metadata(
         let reason = match transport.document(&candidate).await? {
             Document::Found(document) => {
                 match serde_json::from_value::<AuthorizationServerMetadata>(document) {
-                    Ok(metadata) => {
+                    Ok(mut metadata) => {
                         check_issuer(&candidate, issuer, &metadata.issuer, check)?;
+                        metadata.found_at = Some(candidate);
                         return Ok(Search::Found(Box::new(metadata)));
                     }
                     Err(error) => shown(&error.to_string()),

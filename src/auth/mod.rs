@@ -24,6 +24,7 @@ mod config;
 mod device_code;
 mod discovery;
 mod error;
+mod examination;
 mod grant;
 mod lock;
 mod loopback;
@@ -59,6 +60,9 @@ pub use self::config::{
     IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
 };
 pub use self::error::AuthError;
+pub use self::examination::{
+    Examination, ExaminedChallenge, ExaminedResource, ExaminedServer, RegistrationWay,
+};
 pub use self::sign_in::SIGN_IN_TARGET;
 pub use self::token::AccessToken;
 
@@ -227,6 +231,12 @@ impl Authorizer {
             session.forget(&credential.metadata.issuer).await;
         }
         Ok(!stored.is_empty())
+    }
+
+    /// What a sign-in after this refusal would find, step by step. Nothing is registered or opened.
+    pub async fn examine(&self, refusal: &Refusal) -> Examination<'_> {
+        self.session.load().await;
+        Examination::new(&self.session, refusal)
     }
 
     /// Waits for a refresh under way to be stored. A process that ends without this may lose a refresh token

@@ -1,6 +1,7 @@
 //! What the program can be told to do. Without a command it is the bridge: [`bridge`].
 
 mod bridge;
+mod doctor;
 
 use std::process::ExitCode;
 
@@ -35,13 +36,15 @@ pub struct CommandLine {
     flags: Flags,
 
     /// Print this help
-    #[arg(short, long, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
     help: Option<bool>,
 }
 
 /// A command for a person.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Doctor(Box<doctor::Args>),
+}
 
 /// Why a command could not do what it was told, for a person.
 struct Stop {
@@ -57,7 +60,7 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
-            Some(command) => match command {},
+            Some(Command::Doctor(args)) => doctor::run(*args),
             None => bridge::run(self.flags),
         };
         match done {

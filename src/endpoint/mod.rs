@@ -13,6 +13,7 @@ mod http_sse;
 mod listen;
 mod modern;
 mod opening;
+mod probe;
 mod recovery;
 mod send;
 mod session;
@@ -32,7 +33,9 @@ use reqwest::header::HeaderMap;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
+pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
+pub use probe::{Conversation, Probe, Reply};
 pub use track::{Phase, Track};
 
 use crate::auth::Authorizer;

@@ -25,6 +25,12 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
     Box::new(tokio::io::stdout())
 }
 
+/// Standard output for a command that talks to a person or a script, and not to an app.
+#[must_use]
+pub fn printer() -> std::io::Stdout {
+    std::io::stdout()
+}
+
 #[cfg(unix)]
 mod polled {
     use std::fs::{File, FileType};

@@ -1,0 +1,277 @@
+//! The way to the server: names, addresses, proxy, TLS.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::tls::{TlsInfo, Version};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::certificate::{self, Facts};
+use super::report::{Check, Name, Report};
+use crate::endpoint::{ConnectCause, Failure};
+use crate::http::{Family, NoProxy, Options, ProxySource, Route, bare, is_loopback};
+
+/// How long a name may take to be resolved.
+const DNS_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long one connection may take to come up.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long it may take to see an untrusted certificate.
+const CERTIFICATE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many addresses of each family are tried.
+const MOST_ADDRESSES: usize = 4;
+
+/// A certificate that ends sooner is worth a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * SECONDS_A_DAY);
+
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+
+/// The way to the server, as far as it was found out.
+#[derive(Debug)]
+pub(super) struct Way {
+    route: Route,
+    /// Where a connection came up, at the server or at the proxy.
+    reached: SocketAddr,
+}
+
+/// Looks the server up and connects to it, or to the proxy before it.
+pub(super) async fn reach(
+    report: &mut Report<'_>,
+    url: &Url,
+    options: &Options,
+) -> Result<Way, &'static str> {
+    let route = options.route(url);
+    let (target, whose) = match &route {
+        Route::Direct(_) => (url, ""),
+        Route::Proxy(proxy, _) => (proxy, "the proxy "),
+    };
+    let addresses = resolve(report, target, whose).await?;
+    let (v4, v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|it| it.is_ipv4());
+    let (v4, v6) = tokio::join!(connect(&v4), connect(&v6));
+    let reached = [&v4, &v6].into_iter().find_map(|family| family.reached());
+    report.add(v4.check(Name::Ipv4, reached, options));
+    report.add(v6.check(Name::Ipv6, reached, options));
+    match reached {
+        Some(reached) => Ok(Way { route, reached }),
+        None => Err("there is no connection"),
+    }
+}
+
+async fn resolve(
+    report: &mut Report<'_>,
+    target: &Url,
+    whose: &str,
+) -> Result<Vec<SocketAddr>, &'static str> {
+    const STOP: &str = "the name has no address";
+    let port = target.port_or_known_default().unwrap_or_default();
+    let host = match target.host() {
+        Some(Host::Ipv4(address)) => Err(IpAddr::from(address)),
+        Some(Host::Ipv6(address)) => Err(IpAddr::from(address)),
+        Some(Host::Domain(name)) => Ok(name),
+        None => Ok(""),
+    };
+    let name = match host {
+        Ok(name) => name,
+        Err(address) => {
+            let found = format!("{whose}{address} is an address, not a name");
+            report.add(Check::passed(Name::Dns, found));
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+    };
+    let since = Instant::now();
+    let found = timeout(DNS_LIMIT, lookup_host((name, port))).await;
+    let took = since.elapsed().as_millis();
+    let error = match found {
+        Ok(Ok(found)) => {
+            let addresses: Vec<_> = found.collect();
+            let texts: Vec<_> = addresses.iter().map(|it| it.ip().to_string()).collect();
+            let texts = texts.join(", ");
+            let found = format!("{whose}{name} is {texts} ({took} ms)");
+            report.add(Check::passed(Name::Dns, found));
+            return Ok(addresses);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", DNS_LIMIT.as_secs()),
+    };
+    let failure = Failure::Connect {
+        cause: ConnectCause::Dns,
+        detail: String::new(),
+    };
+    let found = format!("{whose}{name} has no address: {error}");
+    report.add(Check::failed(Name::Dns, found).fix_if_any(failure.hint()));
+    Err(STOP)
+}
+
+/// What came of the addresses of one family.
+struct Connections {
+    /// Each address, with how long it took or why it did not work.
+    tried: Vec<(SocketAddr, Result<Duration, String>)>,
+}
+
+async fn connect(addresses: &[&SocketAddr]) -> Connections {
+    let mut tried = Vec::new();
+    let tries: Vec<_> = addresses
+        .iter()
+        .take(MOST_ADDRESSES)
+        .map(|&&address| (address, tokio::spawn(connect_to(address))))
+        .collect();
+    for (address, outcome) in tries {
+        let outcome = outcome.await.unwrap_or_else(|end| Err(end.to_string()));
+        tried.push((address, outcome));
+    }
+    Connections { tried }
+}
+
+async fn connect_to(address: SocketAddr) -> Result<Duration, String> {
+    let since = Instant::now();
+    match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(since.elapsed()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", CONNECT_LIMIT.as_secs())),
+    }
+}
+
+impl Connections {
+    fn reached(&self) -> Option<SocketAddr> {
+        let reached = self.tried.iter().find(|(_, outcome)| outcome.is_ok());
+        reached.map(|(address, _)| *address)
+    }
+
+    /// Whether the family works; one that does not is no failure if the other does.
+    fn check(self, name: Name, reached: Option<SocketAddr>, options: &Options) -> Check {
+        if self.tried.is_empty() {
+            return Check::skipped(name, "there is no such address");
+        }
+        let mut is_dead = false;
+        let texts = self.tried.iter().map(|(address, outcome)| match outcome {
+            Ok(took) => format!("{address} answers ({} ms)", took.as_millis()),
+            Err(error) => {
+                is_dead = true;
+                format!("{address}: {error}")
+            }
+        });
+        let found = texts.collect::<Vec<_>>().join("; ");
+        match (is_dead, reached) {
+            (false, _) => Check::passed(name, found),
+            (true, Some(_)) if name == Name::Ipv6 && options.family == Family::Any => {
+                Check::warning(name, found)
+                    .fix("each new connection may wait for it: mend IPv6 here, or pass --ipv4")
+            }
+            (true, Some(_)) => Check::warning(name, found),
+            (true, None) => {
+                let failure = Failure::Connect {
+                    cause: ConnectCause::Refused,
+                    detail: String::new(),
+                };
+                Check::failed(name, found).fix_if_any(failure.hint())
+            }
+        }
+    }
+}
+
+/// What the first request showed about the connection: its security, or why there is none. A status of
+/// failure in `first` is the proxy's.
+pub(super) async fn judge(
+    report: &mut Report<'_>,
+    url: &Url,
+    way: &Way,
+    first: Result<Option<&TlsInfo>, &Failure>,
+) -> Result<(), &'static str> {
+    let cause = match first {
+        Err(Failure::Connect { cause, .. }) => Some(*cause),
+        Err(Failure::Status { .. }) => Some(ConnectCause::Proxy),
+        Ok(_) | Err(_) => None,
+    };
+    if let (Some(ConnectCause::Proxy), Err(failure)) = (cause, first) {
+        report.skip(&[Name::Tls], "the proxy does not let us through");
+        let found = format!("{}: {failure}", described(&way.route));
+        report.add(Check::failed(Name::Proxy, found).fix_if_any(failure.hint()));
+        return Err("the proxy does not let us through");
+    }
+    match (url.scheme(), cause, first) {
+        ("https", Some(ConnectCause::Tls), Err(failure)) => {
+            let facts = match way.route {
+                Route::Direct(_) => untrusted(url, way.reached).await,
+                Route::Proxy(..) => None,
+            };
+            let about = facts.map(|facts| format!("; the certificate is {}", of(&facts)));
+            let found = format!("{failure}{}", about.unwrap_or_default());
+            report.add(Check::failed(Name::Tls, found).fix_if_any(failure.hint()));
+        }
+        ("https", _, Ok(info)) => report.add(trusted(info)),
+        ("https", ..) => report.skip(&[Name::Tls], "the connection did not last"),
+        _ if is_loopback(url) => report.skip(&[Name::Tls], "plain http, on this machine"),
+        _ => report.add(
+            Check::warning(
+                Name::Tls,
+                "plain http: everybody on the way can read everything",
+            )
+            .fix("use https://"),
+        ),
+    }
+    report.add(Check::passed(Name::Proxy, described(&way.route)));
+    if report.is_fine(Name::Tls) || url.scheme() != "https" {
+        return Ok(());
+    }
+    Err("there is no connection that can be trusted")
+}
+
+fn described(route: &Route) -> String {
+    match route {
+        Route::Direct(NoProxy::Loopback) => "none: this machine is never behind one".to_owned(),
+        Route::Direct(NoProxy::None) => "none".to_owned(),
+        Route::Direct(NoProxy::Excluded) => "none: NO_PROXY has this server".to_owned(),
+        Route::Proxy(proxy, source) => {
+            let source = match source {
+                ProxySource::Option => "--proxy".to_owned(),
+                ProxySource::Variable(name) => format!("the environment variable {name}"),
+                ProxySource::System => "the system's settings".to_owned(),
+            };
+            format!("{}, by {source}", bare(proxy))
+        }
+    }
+}
+
+async fn untrusted(url: &Url, address: SocketAddr) -> Option<Facts> {
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    let look = async {
+        let stream = TcpStream::connect(address).await.ok()?;
+        certificate::shown_by(stream, host).await
+    };
+    timeout(CERTIFICATE_LIMIT, look).await.ok().flatten()
+}
+
+fn trusted(info: Option<&TlsInfo>) -> Check {
+    let version = match info.and_then(TlsInfo::version) {
+        Some(Version::TLS_1_3) => "TLS 1.3",
+        Some(Version::TLS_1_2) => "TLS 1.2",
+        Some(_) | None => "TLS",
+    };
+    let facts = info.and_then(TlsInfo::peer_certificate).and_then(Facts::of);
+    let Some(facts) = facts else {
+        return Check::passed(Name::Tls, format!("{version}, the certificate is trusted"));
+    };
+    let found = format!("{version}, the certificate is {}", of(&facts));
+    match facts.left(SystemTime::now()) {
+        Some(left) if left < EXPIRES_SOON => {
+            let days = left.as_secs() / SECONDS_A_DAY;
+            let found = format!("{found}, which is in {days} days");
+            Check::warning(Name::Tls, found).fix("whoever runs the server has to renew it")
+        }
+        Some(_) | None => Check::passed(Name::Tls, found),
+    }
+}
+
+fn of(facts: &Facts) -> String {
+    let Facts {
+        names,
+        issuer,
+        last_day,
+        ..
+    } = facts;
+    format!("for {names}, by {issuer}, good until {last_day}")
+}

@@ -1,0 +1,435 @@
+//! What the examination found, for a person or for a program.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// The layout of the JSON document; changes when a member changes its name or meaning.
+const FORMAT: u32 = 1;
+
+/// The longest text of a finding: servers have a say in it.
+const LONGEST_CHARS: usize = 600;
+
+/// The room for a check's name.
+const NAME_WIDTH: usize = 18;
+
+/// What is examined. The names in JSON and in text are the same, and stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Name {
+    Dns,
+    Ipv4,
+    Ipv6,
+    Tls,
+    Proxy,
+    Endpoint,
+    ContentType,
+    Transport,
+    Era,
+    Challenge,
+    ResourceMetadata,
+    Issuer,
+    ServerMetadata,
+    Pkce,
+    Registration,
+    Scopes,
+    Revocation,
+    IssParameter,
+    Token,
+    Session,
+    Notification,
+    Tools,
+    GetStream,
+    VersionHeader,
+    Origin,
+    SessionEnd,
+}
+
+/// The parts of an examination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Network,
+    Endpoint,
+    SignIn,
+    Conversation,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [
+        Self::Network,
+        Self::Endpoint,
+        Self::SignIn,
+        Self::Conversation,
+    ];
+
+    /// What belongs to it, in the order in which it is examined.
+    pub(super) const fn names(self) -> &'static [Name] {
+        match self {
+            Self::Network => &[Name::Dns, Name::Ipv4, Name::Ipv6, Name::Tls, Name::Proxy],
+            Self::Endpoint => &[
+                Name::Endpoint,
+                Name::ContentType,
+                Name::Transport,
+                Name::Era,
+            ],
+            Self::SignIn => &[
+                Name::Challenge,
+                Name::ResourceMetadata,
+                Name::Issuer,
+                Name::ServerMetadata,
+                Name::Pkce,
+                Name::Registration,
+                Name::Scopes,
+                Name::Revocation,
+                Name::IssParameter,
+                Name::Token,
+            ],
+            Self::Conversation => &[
+                Name::Session,
+                Name::Notification,
+                Name::Tools,
+                Name::GetStream,
+                Name::VersionHeader,
+                Name::Origin,
+                Name::SessionEnd,
+            ],
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Network => "Network",
+            Self::Endpoint => "Endpoint",
+            Self::SignIn => "Sign-in",
+            Self::Conversation => "Conversation",
+        }
+    }
+
+    fn of(name: Name) -> Self {
+        let holds = |part: &Self| part.names().contains(&name);
+        Self::ALL.into_iter().find(holds).unwrap_or(Self::Network)
+    }
+}
+
+impl Name {
+    /// The name in text and in JSON.
+    fn text(self) -> String {
+        let text = serde_json::to_value(self).unwrap_or_default();
+        text.as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    /// As it should be.
+    Passed,
+    /// It works, and something is not as it should be.
+    Warning,
+    /// The bridge cannot work like this, or not for this user.
+    Failed,
+    /// Not looked at, for the reason that is told.
+    Skipped,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Check {
+    name: Name,
+    outcome: Outcome,
+    /// What was found, or why nothing was looked at.
+    found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+    /// Where the specification says how it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    specification: Option<&'static str>,
+}
+
+impl Check {
+    pub(super) fn passed(name: Name, found: impl Into<String>) -> Self {
+        Self::new(name, Outcome::Passed, found)
+    }
+
+    pub(super) fn warning(name: Name, found: impl Into<String>) -> Self {
+        Self::new(name, Outcome::Warning, found)
+    }
+
+    pub(super) fn failed(name: Name, found: impl Into<String>) -> Self {
+        Self::new(name, Outcome::Failed, found)
+    }
+
+    pub(super) fn skipped(name: Name, reason: impl Into<String>) -> Self {
+        Self::new(name, Outcome::Skipped, reason)
+    }
+
+    fn new(name: Name, outcome: Outcome, found: impl Into<String>) -> Self {
+        Self {
+            name,
+            outcome,
+            found: found.into(),
+            fix: None,
+            specification: None,
+        }
+    }
+
+    /// What the user, or whoever runs the server, can do.
+    pub(super) fn fix(self, fix: impl Into<String>) -> Self {
+        self.fix_if_any(Some(fix.into()))
+    }
+
+    pub(super) fn fix_if_any(self, fix: Option<String>) -> Self {
+        Self { fix, ..self }
+    }
+
+    /// The document and section that a server's author should read.
+    pub(super) fn specification(self, place: &'static str) -> Self {
+        Self {
+            specification: Some(place),
+            ..self
+        }
+    }
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document<'a> {
+    format: u32,
+    program: &'static str,
+    url: &'a str,
+    outcome: Outcome,
+    checks: &'a [Check],
+}
+
+/// The form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Lines, as things are found out, with colours and signs.
+    Coloured,
+    /// The same with signs and without colours: a terminal of somebody who wants none.
+    Signs,
+    /// The same with words, for files and programs.
+    Plain,
+    /// One document at the end.
+    Json,
+}
+
+/// The checks so far. Text is written as they come.
+pub(super) struct Report<'a> {
+    out: &'a mut dyn Write,
+    form: Form,
+    /// What must not be shown, whoever repeats it.
+    secrets: Vec<String>,
+    url: String,
+    part: Option<Part>,
+    checks: Vec<Check>,
+    /// The first failure to write.
+    broken: io::Result<()>,
+}
+
+impl<'a> Report<'a> {
+    /// An empty report on the server at `url`, which is shown. None of `secrets` will be.
+    pub(super) fn new(
+        out: &'a mut dyn Write,
+        form: Form,
+        url: String,
+        mut secrets: Vec<String>,
+    ) -> Self {
+        // The longest first: one may be a part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let mut report = Self {
+            out,
+            form,
+            secrets,
+            url,
+            part: None,
+            checks: Vec::new(),
+            broken: Ok(()),
+        };
+        if form != Form::Json {
+            let url = report.bold(&report.url);
+            report.line(&format!("mcp-bridge {}: {url}", env!("CARGO_PKG_VERSION")));
+        }
+        report
+    }
+
+    /// Adds a check.
+    pub(super) fn add(&mut self, check: Check) {
+        let check = Check {
+            found: self.shown(&check.found),
+            fix: check.fix.map(|fix| self.shown(&fix)),
+            ..check
+        };
+        if self.form != Form::Json {
+            self.heading(check.name);
+            let place = check.specification.map(|place| format!(" [{place}]"));
+            let found = format!("{}{}", check.found, place.unwrap_or_default());
+            self.entry(check.outcome, &check.name.text(), &found);
+            if let Some(fix) = &check.fix {
+                let arrow = if self.form == Form::Plain {
+                    "->"
+                } else {
+                    "→"
+                };
+                self.line(&format!("       {arrow} {fix}"));
+            }
+        }
+        self.checks.push(check);
+    }
+
+    /// Leaves several things out for one reason, which is told once. What was looked at already stays.
+    pub(super) fn skip(&mut self, names: &[Name], reason: &str) {
+        let left = self.unseen(names);
+        let Some(first) = left.first() else { return };
+        if self.form != Form::Json {
+            self.heading(*first);
+            self.entry(Outcome::Skipped, &listed(&left), reason);
+        }
+        let skipped = left.into_iter().map(|name| Check::skipped(name, reason));
+        self.checks.extend(skipped);
+    }
+
+    /// Whether the check was made and did not fail.
+    pub(super) fn is_fine(&self, name: Name) -> bool {
+        self.checks
+            .iter()
+            .any(|check| check.name == name && check.outcome != Outcome::Failed)
+    }
+
+    /// Ends the report: what was not looked at is left out for `reason`. Says whether nothing failed.
+    pub(super) fn finish(mut self, reason: &str) -> io::Result<bool> {
+        let left: Vec<_> = Part::ALL
+            .into_iter()
+            .map(|part| (part, self.unseen(part.names())))
+            .collect();
+        let titles = left.iter().filter(|(_, names)| !names.is_empty());
+        let titles: Vec<_> = titles
+            .map(|(part, names)| match names.len() == part.names().len() {
+                true => part.title().to_lowercase(),
+                false => listed(names),
+            })
+            .collect();
+        if self.form != Form::Json && !titles.is_empty() {
+            self.line(&format!(
+                "\nNot looked at: {} ({reason})",
+                titles.join(", ")
+            ));
+        }
+        for (_, names) in left {
+            let skipped = names.into_iter().map(|name| Check::skipped(name, reason));
+            self.checks.extend(skipped);
+        }
+        let passed = self.count(Outcome::Failed) == 0;
+        if self.form == Form::Json {
+            let document = Document {
+                format: FORMAT,
+                program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+                url: &self.url,
+                outcome: if passed {
+                    Outcome::Passed
+                } else {
+                    Outcome::Failed
+                },
+                checks: &self.checks,
+            };
+            let document = serde_json::to_string_pretty(&document)?;
+            self.line(&document);
+        } else {
+            let verdict = self.bold(&self.verdict());
+            self.line(&format!("\n{verdict}"));
+        }
+        self.broken?;
+        Ok(passed)
+    }
+
+    fn verdict(&self) -> String {
+        let (failed, warnings) = (self.count(Outcome::Failed), self.count(Outcome::Warning));
+        let has_seen_tools = self
+            .checks
+            .iter()
+            .any(|check| check.name == Name::Tools && check.outcome == Outcome::Passed);
+        match (failed, warnings) {
+            (0, 0) if has_seen_tools => "All is well.".to_owned(),
+            (0, 0) => "All is well, as far as it can be seen.".to_owned(),
+            (0, warnings) => format!("Nothing failed; {warnings} to look at."),
+            (failed, 0) => format!("{failed} failed."),
+            (failed, warnings) => format!("{failed} failed; {warnings} to look at."),
+        }
+    }
+
+    fn count(&self, outcome: Outcome) -> usize {
+        let with = self.checks.iter().filter(|check| check.outcome == outcome);
+        with.count()
+    }
+
+    fn unseen(&self, names: &[Name]) -> Vec<Name> {
+        let seen: BTreeSet<_> = self.checks.iter().map(|check| check.name).collect();
+        let unseen = names.iter().filter(|name| !seen.contains(name));
+        unseen.copied().collect()
+    }
+
+    fn heading(&mut self, name: Name) {
+        let part = Part::of(name);
+        if self.part != Some(part) {
+            self.part = Some(part);
+            let title = self.bold(part.title());
+            self.line(&format!("\n{title}"));
+        }
+    }
+
+    fn entry(&mut self, outcome: Outcome, name: &str, found: &str) {
+        let (sign, word, colour) = match outcome {
+            Outcome::Passed => ("✓", "ok  ", "32"),
+            Outcome::Warning => ("!", "warn", "33"),
+            Outcome::Failed => ("✗", "FAIL", "31"),
+            Outcome::Skipped => ("–", "skip", "2"),
+        };
+        let line = match self.form {
+            Form::Coloured => {
+                let name = format!("{name:NAME_WIDTH$}");
+                format!("  \x1b[{colour}m{sign}\x1b[0m {} {found}", dim(&name))
+            }
+            Form::Signs => format!("  {sign} {name:NAME_WIDTH$} {found}"),
+            Form::Plain | Form::Json => format!("  {word} {name:NAME_WIDTH$} {found}"),
+        };
+        self.line(&line);
+    }
+
+    fn bold(&self, text: &str) -> String {
+        match self.form {
+            Form::Coloured => format!("\x1b[1m{text}\x1b[0m"),
+            Form::Signs | Form::Plain | Form::Json => text.to_owned(),
+        }
+    }
+
+    /// What strangers say ends on a terminal: one line, no control characters, no secret, not endless.
+    fn shown(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret.as_str(), "REDACTED");
+        }
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(LONGEST_CHARS)
+            .collect()
+    }
+
+    fn line(&mut self, text: &str) {
+        let written = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
+        if self.broken.is_ok() {
+            self.broken = written;
+        }
+    }
+}
+
+fn listed(names: &[Name]) -> String {
+    let words: Vec<_> = names.iter().map(|name| name.text()).collect();
+    words.join(", ")
+}
+
+fn dim(text: &str) -> String {
+    format!("\x1b[2m{text}\x1b[0m")
+}
