@@ -223,9 +223,11 @@ impl AuthError {
             Self::Callback { .. } => {
                 "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
+            Self::Metadata { .. } => {
+                "whoever runs the server has to put that document right".into()
+            }
             Self::Forbidden
             | Self::PkceNotOffered { .. }
-            | Self::Metadata { .. }
             | Self::UnsafeUrl { .. }
             | Self::TokenEndpoint { .. }
             | Self::Configuration(_)

@@ -39,6 +39,8 @@ mod command_line;
 mod concurrency;
 mod config_files;
 mod connections;
+#[cfg(unix)]
+mod doctor;
 mod documents;
 mod era_modern;
 mod era_openings;

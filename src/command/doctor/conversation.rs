@@ -38,7 +38,7 @@ pub(super) async fn examine(
                 let listed = conversation.ask(&request("tools/list", "{}")).await;
                 report.add(tools(listed));
             }
-            report.skip(Part::Conversation.names(), "this transport has none of it");
+            report.skip(Part::Protocol.names(), "this transport has none of it");
             None
         }
         Speaks::Modern(answer) => {
@@ -48,14 +48,11 @@ pub(super) async fn examine(
                 wants_token = list(report, listed);
             }
             report.add(origin(probe, url, &discover()).await);
-            report.skip(Part::Conversation.names(), "2026-07-28 has none of it");
+            report.skip(Part::Protocol.names(), "2026-07-28 has none of it");
             wants_token
         }
         Speaks::WantsToken(_) => {
-            report.skip(
-                Part::Conversation.names(),
-                "the server wants another sign-in",
-            );
+            report.skip(Part::Protocol.names(), "the server wants another sign-in");
             None
         }
     }
@@ -87,7 +84,7 @@ async fn legacy(
                     .fix("use visible ASCII alone, such as a UUID")
                     .specification("MCP 2025-11-25, Transports, Session Management"),
             );
-            report.skip(Part::Conversation.names(), "there is no usable session");
+            report.skip(Part::Protocol.names(), "there is no usable session");
             return None;
         }
     }
@@ -167,7 +164,11 @@ fn tools(listed: Result<Message, Failure>) -> Check {
     } else {
         ""
     };
-    Check::passed(Name::Tools, format!("{} tools{more}", tools.len()))
+    let counted = match tools.len() {
+        1 => "1 tool".to_owned(),
+        many => format!("{many} tools"),
+    };
+    Check::passed(Name::Tools, format!("{counted}{more}"))
 }
 
 fn notification(reply: Result<Reply, Failure>) -> Check {

@@ -9,7 +9,7 @@ use super::report::{Check, Name, Report};
 use crate::endpoint::{
     Config, ContentType, Conversation, Failure, Probe, Protocol, Reply, Transport,
 };
-use crate::era::{Discovery, MODERN_VERSION, NEWEST_LEGACY};
+use crate::era::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern};
 use crate::http::bare;
 use crate::message::Message;
 
@@ -102,6 +102,10 @@ pub(super) async fn examine(
         }
         First::Response(reply, _) | First::Refused(reply) => reply,
     };
+    if !tells_of_the_address(refused.status) {
+        report.add(wrong_answer(name_of(report), &refused, None));
+        return Err(STOP);
+    }
     if !stream_first
         && let Some(answer) = modern(probe, url).await
         && speaks_modern(&answer)
@@ -128,14 +132,23 @@ pub(super) async fn examine(
         }
         Stream::WantsToken(_) | Stream::None => {
             let elsewhere = elsewhere(probe, url).await;
-            let name = match report.is_fine(Name::Endpoint) {
-                // It wanted a token, and has it now.
-                true => Name::Transport,
-                false => Name::Endpoint,
-            };
-            report.add(wrong_answer(name, &refused, elsewhere.as_ref()));
+            report.add(wrong_answer(name_of(report), &refused, elsewhere.as_ref()));
             Err(STOP)
         }
+    }
+}
+
+/// Whether an answer with this status may mean that MCP is spoken otherwise or elsewhere. The others tell of
+/// rights, load and faults.
+fn tells_of_the_address(status: StatusCode) -> bool {
+    status.is_success() || matches!(status.as_u16(), 400 | 404 | 405 | 406 | 410 | 415)
+}
+
+/// What fails when the endpoint answers with nonsense: once it wanted a token, its address was right.
+fn name_of(report: &Report<'_>) -> Name {
+    match report.is_fine(Name::Endpoint) {
+        true => Name::Transport,
+        false => Name::Endpoint,
     }
 }
 
@@ -291,7 +304,7 @@ fn era(report: &mut Report<'_>, config: &Config, legacy: Option<&str>, modern: O
 fn is_session(message: &Message) -> bool {
     message
         .result_member::<String>("protocolVersion")
-        .is_some_and(|version| !crate::era::is_modern(&version))
+        .is_some_and(|version| !is_modern(&version))
 }
 
 /// The answer to `server/discover`, if there is one.
@@ -311,7 +324,10 @@ fn versions(answer: &Message) -> Vec<String> {
         Discovery::OtherModern(versions) | Discovery::LegacyOnly(versions) => versions,
         Discovery::Modern => {
             let listed = answer.result_member::<Vec<String>>("supportedVersions");
-            listed.unwrap_or_else(|| vec![MODERN_VERSION.to_owned()])
+            let mut listed = listed.unwrap_or_else(|| vec![MODERN_VERSION.to_owned()]);
+            // The others need a handshake, which showed the newest of them.
+            listed.retain(|version| is_modern(version));
+            listed
         }
         Discovery::NotModern => Vec::new(),
     }

@@ -19,8 +19,8 @@ const DNS_LIMIT: Duration = Duration::from_secs(5);
 /// How long one connection may take to come up.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long it may take to see an untrusted certificate.
-const CERTIFICATE_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to see a certificate that is not trusted.
+const CERTIFICATE_LIMIT: Duration = Duration::from_secs(3);
 
 /// How many addresses of each family are tried.
 const MOST_ADDRESSES: usize = 4;
@@ -192,18 +192,30 @@ pub(super) async fn judge(
         report.add(Check::failed(Name::Proxy, found).fix_if_any(failure.hint()));
         return Err("the proxy does not let us through");
     }
-    match (url.scheme(), cause, first) {
-        ("https", Some(ConnectCause::Tls), Err(failure)) => {
-            let facts = match way.route {
-                Route::Direct(_) => untrusted(url, way.reached).await,
+    match (url.scheme(), first) {
+        ("https", Ok(info)) => report.add(trusted(info)),
+        ("https", Err(failure)) => {
+            let shown = match way.route {
+                Route::Direct(_) => Some(untrusted(url, way.reached).await),
                 Route::Proxy(..) => None,
             };
-            let about = facts.map(|facts| format!("; the certificate is {}", of(&facts)));
-            let found = format!("{failure}{}", about.unwrap_or_default());
-            report.add(Check::failed(Name::Tls, found).fix_if_any(failure.hint()));
+            match (cause, shown) {
+                (Some(ConnectCause::Tls), shown) => {
+                    let about = shown.flatten();
+                    let about = about.map(|it| format!("; the certificate is {}", of(&it)));
+                    let found = format!("{failure}{}", about.unwrap_or_default());
+                    report.add(Check::failed(Name::Tls, found).fix_if_any(failure.hint()));
+                }
+                (_, Some(None)) => report.add(
+                    Check::failed(
+                        Name::Tls,
+                        format!("the server shows no certificate: {failure}"),
+                    )
+                    .fix("check that the port in the URL speaks TLS, and that the server is up"),
+                ),
+                _ => report.skip(&[Name::Tls], "the connection did not last"),
+            }
         }
-        ("https", _, Ok(info)) => report.add(trusted(info)),
-        ("https", ..) => report.skip(&[Name::Tls], "the connection did not last"),
         _ if is_loopback(url) => report.skip(&[Name::Tls], "plain http, on this machine"),
         _ => report.add(
             Check::warning(
@@ -214,7 +226,7 @@ pub(super) async fn judge(
         ),
     }
     report.add(Check::passed(Name::Proxy, described(&way.route)));
-    if report.is_fine(Name::Tls) || url.scheme() != "https" {
+    if report.is_fine(Name::Tls) {
         return Ok(());
     }
     Err("there is no connection that can be trusted")

@@ -49,29 +49,24 @@ pub(super) enum Name {
 /// The parts of an examination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    Network,
-    Endpoint,
+    Connection,
     SignIn,
-    Conversation,
+    Protocol,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [
-        Self::Network,
-        Self::Endpoint,
-        Self::SignIn,
-        Self::Conversation,
-    ];
+    const ALL: [Self; 3] = [Self::Connection, Self::SignIn, Self::Protocol];
 
     /// What belongs to it, in the order in which it is examined.
     pub(super) const fn names(self) -> &'static [Name] {
         match self {
-            Self::Network => &[Name::Dns, Name::Ipv4, Name::Ipv6, Name::Tls, Name::Proxy],
-            Self::Endpoint => &[
+            Self::Connection => &[
+                Name::Dns,
+                Name::Ipv4,
+                Name::Ipv6,
+                Name::Tls,
+                Name::Proxy,
                 Name::Endpoint,
-                Name::ContentType,
-                Name::Transport,
-                Name::Era,
             ],
             Self::SignIn => &[
                 Name::Challenge,
@@ -85,7 +80,10 @@ impl Part {
                 Name::IssParameter,
                 Name::Token,
             ],
-            Self::Conversation => &[
+            Self::Protocol => &[
+                Name::ContentType,
+                Name::Transport,
+                Name::Era,
                 Name::Session,
                 Name::Notification,
                 Name::Tools,
@@ -99,16 +97,15 @@ impl Part {
 
     const fn title(self) -> &'static str {
         match self {
-            Self::Network => "Network",
-            Self::Endpoint => "Endpoint",
+            Self::Connection => "Connection",
             Self::SignIn => "Sign-in",
-            Self::Conversation => "Conversation",
+            Self::Protocol => "Protocol",
         }
     }
 
     fn of(name: Name) -> Self {
         let holds = |part: &Self| part.names().contains(&name);
-        Self::ALL.into_iter().find(holds).unwrap_or(Self::Network)
+        Self::ALL.into_iter().find(holds).unwrap_or(Self::Protocol)
     }
 }
 
