@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::address::INSIDE;
+
 /// Why there is no token.
 ///
 /// The error is cloned: everyone who waited for one sign-in gets its outcome. No variant carries a secret.
@@ -222,6 +224,9 @@ impl AuthError {
             }
             Self::Callback { .. } => {
                 "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
+            }
+            Self::UnsafeUrl { reason, .. } if reason == INSIDE => {
+                "if you trust the server, pass --allow-private-addresses".into()
             }
             Self::Metadata { .. } => {
                 "whoever runs the server has to put that document right".into()

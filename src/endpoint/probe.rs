@@ -16,7 +16,7 @@ use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, redirect};
 use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
-use super::{Config, Failure, headers, http_sse};
+use super::{Config, Cookies, Failure, headers, http_sse};
 use crate::auth::AccessToken;
 use crate::message::{Kind, Message};
 
@@ -70,9 +70,10 @@ impl Reply {
 impl Probe {
     /// Requests as the bridge would send them with these settings. Sends nothing yet.
     pub fn new(config: &Config) -> Result<Self, Failure> {
+        let keeps_cookies = config.cookies == Cookies::Keep;
         let client = config.http.builder(&config.url);
         let client = client
-            .and_then(|builder| builder.cookie_store(true).tls_info(true).build())
+            .and_then(|builder| builder.cookie_store(keeps_cookies).tls_info(true).build())
             .map_err(|error| Failure::of_client(&error))?;
         let mut headers = config.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

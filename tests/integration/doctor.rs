@@ -180,6 +180,8 @@ impl Report {
 /// A text without what differs from run to run and from machine to machine: the port, times, and which
 /// addresses `localhost` has.
 fn normalised(text: &str, port: u16) -> String {
+    let version = concat!("mcp-bridge ", env!("CARGO_PKG_VERSION"));
+    let text = text.replace(version, "mcp-bridge VERSION");
     let text = text.replace(&port.to_string(), "PORT");
     let lines = text.lines().map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();

@@ -5,10 +5,10 @@ use reqwest::header::HeaderValue;
 use serde_json::Value;
 use url::Url;
 
-use super::endpoint::Speaks;
+use super::endpoint::{Speaks, may_sign_in};
 use super::message::{discover, initialized, modern_request, request};
 use super::report::{Check, Name, Part, Report};
-use crate::endpoint::{ContentType, Failure, Probe, Reply};
+use crate::endpoint::{Config, ContentType, Failure, Probe, Reply};
 use crate::message::Message;
 
 /// No web page has this origin, so no server can have reason to trust it.
@@ -24,11 +24,11 @@ const VERSION: &str = "mcp-protocol-version";
 pub(super) async fn examine(
     report: &mut Report<'_>,
     probe: &Probe,
-    url: &Url,
+    config: &Config,
     speaks: Speaks,
 ) -> Option<Reply> {
     match speaks {
-        Speaks::Legacy(reply, result) => legacy(report, probe, &reply, &result).await,
+        Speaks::Legacy(reply, result) => legacy(report, probe, config, &reply, &result).await,
         Speaks::HttpSse(mut conversation, result) => {
             report.add(match conversation.tell(&initialized()).await {
                 Ok(()) => Check::passed(Name::Notification, "accepted"),
@@ -44,10 +44,10 @@ pub(super) async fn examine(
         Speaks::Modern(answer) => {
             let mut wants_token = None;
             if offers_tools(&answer) {
-                let listed = probe.post(url, &modern_request("tools/list")).await;
-                wants_token = list(report, listed);
+                let listed = probe.post(&config.url, &modern_request("tools/list")).await;
+                wants_token = list(report, config, listed);
             }
-            report.add(origin(probe, url, &discover()).await);
+            report.add(origin(probe, &config.url, &discover()).await);
             report.skip(Part::Protocol.names(), "2026-07-28 has none of it");
             wants_token
         }
@@ -61,6 +61,7 @@ pub(super) async fn examine(
 async fn legacy(
     report: &mut Report<'_>,
     probe: &Probe,
+    config: &Config,
     reply: &Reply,
     result: &Message,
 ) -> Option<Reply> {
@@ -92,7 +93,7 @@ async fn legacy(
     let mut wants_token = None;
     if offers_tools(result) {
         let listed = probe.post(url, &request("tools/list", "{}")).await;
-        wants_token = list(report, listed);
+        wants_token = list(report, config, listed);
     } else {
         report.add(Check::skipped(Name::Tools, "the server offers none"));
     }
@@ -110,9 +111,9 @@ async fn legacy(
 }
 
 /// Tells of the tools; the refusal if they are for those alone who have signed in.
-fn list(report: &mut Report<'_>, listed: Result<Reply, Failure>) -> Option<Reply> {
+fn list(report: &mut Report<'_>, config: &Config, listed: Result<Reply, Failure>) -> Option<Reply> {
     match listed {
-        Ok(reply) if reply.status == StatusCode::UNAUTHORIZED => {
+        Ok(reply) if reply.status == StatusCode::UNAUTHORIZED && may_sign_in(config) => {
             report.add(Check::skipped(Name::Tools, "401: they want a sign-in"));
             Some(reply)
         }

@@ -63,7 +63,7 @@ impl First {
 }
 
 /// A header of the user's own that is refused leads to no sign-in.
-fn may_sign_in(config: &Config) -> bool {
+pub(super) fn may_sign_in(config: &Config) -> bool {
     !config.headers.contains_key(AUTHORIZATION)
 }
 
@@ -128,7 +128,7 @@ pub(super) async fn examine(
         Stream::WantsToken(reply) if may_sign_in(config) => {
             let found = format!("{} to GET: it wants a sign-in", reply.status);
             answered(report, redirect, found);
-            Ok(Speaks::WantsToken(reply))
+            Ok(Speaks::WantsToken(*reply))
         }
         Stream::WantsToken(_) | Stream::None => {
             let elsewhere = elsewhere(probe, url).await;
@@ -146,9 +146,10 @@ fn tells_of_the_address(status: StatusCode) -> bool {
 
 /// What fails when the endpoint answers with nonsense: once it wanted a token, its address was right.
 fn name_of(report: &Report<'_>) -> Name {
-    match report.is_fine(Name::Endpoint) {
-        true => Name::Transport,
-        false => Name::Endpoint,
+    if report.is_fine(Name::Endpoint) {
+        Name::Transport
+    } else {
+        Name::Endpoint
     }
 }
 
@@ -335,14 +336,16 @@ fn versions(answer: &Message) -> Vec<String> {
 
 enum Stream {
     Open(Box<Conversation>),
-    WantsToken(Reply),
+    WantsToken(Box<Reply>),
     None,
 }
 
 /// Whether a GET opens a stream as HTTP+SSE has it.
 async fn stream(probe: &Probe, url: &Url) -> Stream {
     match probe.get(url).await {
-        Ok(reply) if reply.status == StatusCode::UNAUTHORIZED => Stream::WantsToken(reply),
+        Ok(reply) if reply.status == StatusCode::UNAUTHORIZED => {
+            Stream::WantsToken(Box::new(reply))
+        }
         Ok(reply) if reply.content == ContentType::EventStream => match probe.converse(url).await {
             Ok(conversation) => Stream::Open(Box::new(conversation)),
             Err(_) => Stream::None,

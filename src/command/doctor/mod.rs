@@ -90,11 +90,15 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
 async fn report(connection: &Connection, form: Form, out: &mut dyn Write) -> std::io::Result<bool> {
     let config = &connection.endpoint;
     let mut report = Report::new(out, form, bare(&config.url).into(), secrets(config));
-    let reason = match timeout(TOTAL_LIMIT, examine(&mut report, connection)).await {
+    let reason = match timeout(TOTAL_LIMIT, Box::pin(examine(&mut report, connection))).await {
         Ok(Ok(())) if connection.auth.is_none() => OWN_HEADER,
         Ok(Ok(())) => "the server asks for none",
         Ok(Err(reason)) => reason,
-        Err(_) => "the time is over",
+        Err(_) => {
+            let limit = TOTAL_LIMIT.as_secs();
+            report.fail_at_last(&format!("no end of it within {limit} s"));
+            "the time is over"
+        }
     };
     report.finish(reason)
 }
@@ -127,7 +131,7 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
         probe = probe.authorized(&token);
         speaks = endpoint::examine(report, &probe, config, first).await?;
     }
-    let refused = conversation::examine(report, &probe, url, speaks).await;
+    let refused = conversation::examine(report, &probe, config, speaks).await;
     if let Some(refused) = refused {
         // The conversation is over; only what the sign-in looks like is left to tell.
         let _ = sign_in(report, connection, &probe, &refused).await?;

@@ -50,11 +50,14 @@ pub(super) async fn reach(
         Route::Proxy(proxy, _) => (proxy, "the proxy "),
     };
     let addresses = resolve(report, target, whose).await?;
-    let (v4, v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|it| it.is_ipv4());
+    let (v4, mut v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|it| it.is_ipv4());
+    if options.family == Family::Ipv4 {
+        v6.clear();
+    }
     let (v4, v6) = tokio::join!(connect(&v4), connect(&v6));
-    let reached = [&v4, &v6].into_iter().find_map(|family| family.reached());
-    report.add(v4.check(Name::Ipv4, reached, options));
-    report.add(v6.check(Name::Ipv6, reached, options));
+    let reached = [&v4, &v6].into_iter().find_map(Connections::reached);
+    report.add(v4.check(Name::Ipv4, reached));
+    report.add(v6.check(Name::Ipv6, reached));
     match reached {
         Some(reached) => Ok(Way { route, reached }),
         None => Err("there is no connection"),
@@ -114,12 +117,12 @@ struct Connections {
 
 async fn connect(addresses: &[&SocketAddr]) -> Connections {
     let mut tried = Vec::new();
-    let tries: Vec<_> = addresses
+    let connecting: Vec<_> = addresses
         .iter()
         .take(MOST_ADDRESSES)
         .map(|&&address| (address, tokio::spawn(connect_to(address))))
         .collect();
-    for (address, outcome) in tries {
+    for (address, outcome) in connecting {
         let outcome = outcome.await.unwrap_or_else(|end| Err(end.to_string()));
         tried.push((address, outcome));
     }
@@ -142,9 +145,9 @@ impl Connections {
     }
 
     /// Whether the family works; one that does not is no failure if the other does.
-    fn check(self, name: Name, reached: Option<SocketAddr>, options: &Options) -> Check {
+    fn check(self, name: Name, reached: Option<SocketAddr>) -> Check {
         if self.tried.is_empty() {
-            return Check::skipped(name, "there is no such address");
+            return Check::skipped(name, "there is no such address to try");
         }
         let mut is_dead = false;
         let texts = self.tried.iter().map(|(address, outcome)| match outcome {
@@ -157,10 +160,8 @@ impl Connections {
         let found = texts.collect::<Vec<_>>().join("; ");
         match (is_dead, reached) {
             (false, _) => Check::passed(name, found),
-            (true, Some(_)) if name == Name::Ipv6 && options.family == Family::Any => {
-                Check::warning(name, found)
-                    .fix("each new connection may wait for it: mend IPv6 here, or pass --ipv4")
-            }
+            (true, Some(_)) if name == Name::Ipv6 => Check::warning(name, found)
+                .fix("each new connection may wait for it: mend IPv6 here, or pass --ipv4"),
             (true, Some(_)) => Check::warning(name, found),
             (true, None) => {
                 let failure = Failure::Connect {
@@ -264,11 +265,15 @@ fn trusted(info: Option<&TlsInfo>) -> Check {
         Some(_) | None => "TLS",
     };
     let facts = info.and_then(TlsInfo::peer_certificate).and_then(Facts::of);
-    let Some(facts) = facts else {
-        return Check::passed(Name::Tls, format!("{version}, the certificate is trusted"));
-    };
-    let found = format!("{version}, the certificate is {}", of(&facts));
-    match facts.left(SystemTime::now()) {
+    match facts {
+        Some(facts) => with_certificate(version, &facts, SystemTime::now()),
+        None => Check::passed(Name::Tls, format!("{version}, the certificate is trusted")),
+    }
+}
+
+fn with_certificate(version: &str, facts: &Facts, now: SystemTime) -> Check {
+    let found = format!("{version}, the certificate is {}", of(facts));
+    match facts.left(now) {
         Some(left) if left < EXPIRES_SOON => {
             let days = left.as_secs() / SECONDS_A_DAY;
             let found = format!("{found}, which is in {days} days");
@@ -286,4 +291,41 @@ fn of(facts: &Facts) -> String {
         ..
     } = facts;
     format!("for {names}, by {issuer}, good until {last_day}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::doctor::report::Outcome;
+
+    /// Machines with an IPv6 address that leads nowhere are common, and make everything slow.
+    #[test]
+    fn a_dead_family_is_worth_a_warning_if_the_other_one_lives() {
+        let address: SocketAddr = "[2001:db8::1]:443".parse().unwrap();
+        let dead = || Connections {
+            tried: vec![(address, Err("Network is unreachable".to_owned()))],
+        };
+        let living = "192.0.2.1:443".parse().ok();
+        let check = dead().check(Name::Ipv6, living);
+        assert_eq!(check.outcome, Outcome::Warning);
+        assert!(check.fix.is_some_and(|fix| fix.contains("--ipv4")));
+        let check = dead().check(Name::Ipv6, None);
+        assert_eq!(check.outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_worth_a_warning() {
+        let now = SystemTime::now();
+        let lasting = |days| Facts {
+            issuer: "an authority".to_owned(),
+            names: "mcp.example".to_owned(),
+            not_after: now + Duration::from_secs(days * SECONDS_A_DAY + 60),
+            last_day: "that day".to_owned(),
+        };
+        let check = with_certificate("TLS 1.3", &lasting(3), now);
+        assert_eq!(check.outcome, Outcome::Warning);
+        assert!(check.found.ends_with("in 3 days"), "{}", check.found);
+        let check = with_certificate("TLS 1.3", &lasting(30), now);
+        assert_eq!(check.outcome, Outcome::Passed);
+    }
 }

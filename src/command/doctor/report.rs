@@ -134,13 +134,13 @@ pub(super) enum Outcome {
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Check {
-    name: Name,
-    outcome: Outcome,
+    pub(super) name: Name,
+    pub(super) outcome: Outcome,
     /// What was found, or why nothing was looked at.
-    found: String,
+    pub(super) found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fix: Option<String>,
+    pub(super) fix: Option<String>,
     /// Where the specification says how it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     specification: Option<&'static str>,
@@ -296,6 +296,19 @@ impl<'a> Report<'a> {
             .any(|check| check.name == name && check.outcome != Outcome::Failed)
     }
 
+    /// What was being looked at took too long.
+    pub(super) fn fail_at_last(&mut self, found: &str) {
+        let part = self
+            .checks
+            .last()
+            .map_or(Part::Connection, |check| Part::of(check.name));
+        let rest = Part::ALL.into_iter().skip_while(|it| *it != part);
+        let next = rest.flat_map(|part| self.unseen(part.names())).next();
+        if let Some(name) = next {
+            self.add(Check::failed(name, found));
+        }
+    }
+
     /// Ends the report: what was not looked at is left out for `reason`. Says whether nothing failed.
     pub(super) fn finish(mut self, reason: &str) -> io::Result<bool> {
         let left: Vec<_> = Part::ALL
@@ -304,9 +317,11 @@ impl<'a> Report<'a> {
             .collect();
         let titles = left.iter().filter(|(_, names)| !names.is_empty());
         let titles: Vec<_> = titles
-            .map(|(part, names)| match names.len() == part.names().len() {
-                true => part.title().to_lowercase(),
-                false => listed(names),
+            .map(|(part, names)| {
+                if names.len() == part.names().len() {
+                    return part.title().to_lowercase();
+                }
+                listed(names)
             })
             .collect();
         if self.form != Form::Json && !titles.is_empty() {
@@ -429,4 +444,54 @@ fn listed(names: &[Name]) -> String {
 
 fn dim(text: &str) -> String {
     format!("\x1b[2m{text}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(form: Form) -> String {
+        let mut out = Vec::new();
+        let secrets = vec!["hunter2".to_owned()];
+        let mut report = Report::new(&mut out, form, "https://mcp.example/".into(), secrets);
+        report.add(Check::passed(Name::Dns, "found"));
+        report.add(Check::warning(Name::Ipv6, "dead").fix("pass --ipv4"));
+        report.add(Check::failed(Name::Tls, "says hunter2\u{1b}[2J").specification("RFC 8446"));
+        report.fail_at_last("the time is over");
+        assert!(!report.finish("there is no connection").unwrap());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_file_gets_words_and_a_terminal_signs_with_or_without_colour() {
+        let words = "\
+mcp-bridge VERSION: https://mcp.example/
+
+Connection
+  ok   dns                found
+  warn ipv6               dead
+       -> pass --ipv4
+  FAIL tls                says REDACTED [2J [RFC 8446]
+  FAIL ipv4               the time is over
+
+Not looked at: proxy, endpoint, sign-in, protocol (there is no connection)
+
+2 failed; 1 to look at.
+"
+        .replace("VERSION", env!("CARGO_PKG_VERSION"));
+        assert_eq!(written(Form::Plain), words);
+
+        let signs = [("ok  ", "✓"), ("warn", "!"), ("FAIL", "✗"), ("->", "→")];
+        let signs = signs
+            .into_iter()
+            .fold(words, |text, (word, sign)| text.replace(word, sign));
+        assert_eq!(written(Form::Signs), signs);
+
+        let mut coloured = written(Form::Coloured);
+        assert!(coloured.contains("\u{1b}[31m✗\u{1b}[0m"), "{coloured}");
+        for code in ["0", "1", "2", "31", "32", "33"] {
+            coloured = coloured.replace(&format!("\u{1b}[{code}m"), "");
+        }
+        assert_eq!(coloured, signs);
+    }
 }

@@ -57,6 +57,7 @@ async fn the_example_server_after_a_sign_in() {
             check["outcome"] = "....".into();
         }
     }
+    document["program"] = "mcp-bridge VERSION".into();
     let document = document.to_string();
     let document = document.replace(&port(server.url()).to_string(), "PORT");
     let document: Value = serde_json::from_str(&document).unwrap();

@@ -133,4 +133,17 @@ async fn no_proxy_is_told_with_its_reason() {
     let doctor = Doctor::of(&server.url()).env("HTTP_PROXY", "http://127.0.0.1:2");
     let report = doctor.examine().await;
     report.passes("proxy", "this machine is never behind one");
+
+    // An address of this machine that is no loopback address by its looks.
+    let url = server.url().replace("127.0.0.1", "0.0.0.0");
+    let doctor = || Doctor::of(&url).args(["--allow-http"]);
+    let report = doctor().examine().await;
+    report.passes("proxy", "none");
+    let excluded = doctor()
+        .env("HTTP_PROXY", "http://127.0.0.1:2")
+        .env("NO_PROXY", "0.0.0.0");
+    excluded
+        .examine()
+        .await
+        .passes("proxy", "NO_PROXY has this server");
 }

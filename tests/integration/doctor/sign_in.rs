@@ -4,6 +4,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Doctor, Report};
+use crate::support::fault_server::Server;
+use crate::support::reply::Reply;
+use crate::support::request::rpc;
 use crate::support_auth::{App, Behaviour, Challenge, Provider, config};
 
 async fn examined(change: impl FnOnce(&mut Behaviour)) -> (Provider, Report) {
@@ -187,4 +190,25 @@ async fn a_stored_token_is_used_and_renewed_and_its_end_is_told() {
     report.warns("token", "cannot be renewed", "sign in again");
     report.skips("tools", "only to who has signed in");
     assert_eq!(provider.seen("/authorize").len(), 1);
+}
+
+/// Some servers show themselves to everybody, and their tools only to who has signed in.
+#[tokio::test]
+async fn a_sign_in_that_only_the_tools_want() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |_| {
+        Reply::status(401).header("WWW-Authenticate", "Bearer scope=\"read\"")
+    });
+    let report = Doctor::of(&server.url()).examine().await;
+    report.passes("session", "gives an id");
+    report.skips("tools", "they want a sign-in");
+    report.warns("challenge", "without resource_metadata", "Bearer");
+    report.skips("token", "none is stored");
+
+    let doctor = Doctor::of(&server.url());
+    let doctor = doctor.args(["--header", "Authorization: Bearer ${API_KEY}"]);
+    doctor
+        .examine()
+        .await
+        .fails("tools", "401", "given by --header");
 }
