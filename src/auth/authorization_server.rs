@@ -133,6 +133,14 @@ impl AuthorizationServerMetadata {
         }
     }
 
+    /// The endpoint that gives codes to devices (RFC 8628).
+    pub(super) fn require_device_endpoint(&self) -> Result<&Url, AuthError> {
+        self.device_authorization_endpoint.as_ref().ok_or_else(|| {
+            let reason = format!("{} has no sign-in with a device code", self.issuer);
+            AuthError::Configuration(reason)
+        })
+    }
+
     /// The endpoint that shows the sign-in page.
     pub(super) fn require_authorization_endpoint(&self) -> Result<&Url, AuthError> {
         self.authorization_endpoint

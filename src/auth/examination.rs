@@ -65,7 +65,7 @@ pub struct ExaminedServer {
     pub issuer: String,
     /// Where its metadata lies; none if it has none and its endpoints are guessed (MCP 2025-03-26).
     pub found_at: Option<Url>,
-    /// Whether there is a page to sign in at.
+    /// Whether there is a page to sign in at, or the endpoint for devices.
     pub sign_in_page: Result<(), AuthError>,
     /// Whether PKCE with S256 is offered; none where no page is opened, and so no code is used.
     pub pkce: Option<Result<(), AuthError>>,
@@ -124,6 +124,18 @@ impl<'a> Examination<'a> {
         &self.challenge
     }
 
+    /// Whether a sign-in has to look for anything: not where the user has named the token endpoint.
+    #[must_use]
+    pub const fn is_needed(&self) -> bool {
+        let grant = &self.session.config.grant;
+        !matches!(
+            grant,
+            Grant::ClientCredentials {
+                token_endpoint: Some(_)
+            }
+        )
+    }
+
     /// Looks for the server's protected resource metadata; none if it publishes none.
     pub async fn resource(&mut self) -> Result<Option<ExaminedResource>, AuthError> {
         self.resource = find_resource(self.session, &self.order.challenge).await?;
@@ -157,7 +169,8 @@ impl<'a> Examination<'a> {
             Grant::AuthorizationCode => metadata
                 .require_authorization_endpoint()
                 .and_then(check_endpoint),
-            Grant::ClientCredentials { .. } | Grant::DeviceCode => Ok(()),
+            Grant::DeviceCode => metadata.require_device_endpoint().map(|_| ()),
+            Grant::ClientCredentials { .. } => Ok(()),
         };
         let resource = resource_parameter(self.session, self.resource.as_ref());
         let discovered = Discovered {

@@ -18,6 +18,9 @@ use crate::endpoint::{Failure, Probe, Reply};
 /// How long each step may take; it may have to look in several places.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Why the rest is not looked at.
+const NOT_SIGNED_IN: &str = "the server tells more only to who has signed in";
+
 /// Examines the sign-in that `refused` asks for. The token that the server accepts, and its reply to
 /// `initialize` with it.
 pub(super) async fn examine(
@@ -30,17 +33,19 @@ pub(super) async fn examine(
     let refusal = refusal(refused, None);
     let mut examination = authorizer.examine(&refusal).await;
     challenge(report, examination.challenge());
-    if resource(report, &mut examination).await.is_ok() {
+    let mut left_out = "the step before it failed";
+    if !examination.is_needed() {
+        left_out = "the token endpoint is given, so nothing has to be found";
+    } else if resource(report, &mut examination).await.is_ok() {
         issuer(report, &examination);
         server(report, &examination).await;
     }
-    let left_out = "the step before it failed";
-    let (_, before) = Part::SignIn
-        .names()
-        .split_last()
-        .unwrap_or((&Name::Token, &[]));
-    report.skip(before, left_out);
-    token(report, authorizer, probe, url).await
+    let steps = Part::SignIn.names().iter().copied();
+    let before: Vec<_> = steps.filter(|name| *name != Name::Token).collect();
+    report.skip(&before, left_out);
+    let token = token(report, authorizer, refusal).await?;
+    report.hide(&token.header());
+    accepted(report, authorizer, probe, url, token).await
 }
 
 fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {
@@ -198,46 +203,65 @@ fn failed(name: Name, error: &AuthError) -> Check {
     Check::failed(name, error.to_string()).fix_if_any(error.hint())
 }
 
-/// Whether there is a token that the server takes; one that has run out is renewed, as always.
+/// The stored token, or what the sign-in brings without a person.
 async fn token(
+    report: &mut Report<'_>,
+    authorizer: &Authorizer,
+    refusal: Refusal,
+) -> Result<AccessToken, &'static str> {
+    if let Ok(Some(token)) = timeout(STEP_LIMIT, authorizer.token()).await {
+        return Ok(token);
+    }
+    match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
+        Ok(token) => Ok(token),
+        Err(AuthError::SignInRequired { .. }) => {
+            let found = "none is stored: the first request of the app opens the sign-in page";
+            report.add(Check::skipped(Name::Token, found));
+            Err(NOT_SIGNED_IN)
+        }
+        Err(error) => {
+            report.add(failed(Name::Token, &error));
+            Err("there is no token")
+        }
+    }
+}
+
+/// Whether the server takes the token; one that has run out is renewed, as always.
+async fn accepted(
     report: &mut Report<'_>,
     authorizer: &Authorizer,
     probe: &Probe,
     url: &Url,
+    token: AccessToken,
 ) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
-    let Ok(Some(token)) = timeout(STEP_LIMIT, authorizer.token()).await else {
-        let found = "none is stored: the first request of the app opens the sign-in page";
-        report.add(Check::skipped(Name::Token, found));
-        return Err("the server tells more only to who has signed in");
-    };
     let reply = probe.authorized(&token).post(url, &initialize()).await;
     let refused = match reply {
         Ok(reply) if is_refusal(reply.status) => reply,
         reply => {
-            report.add(Check::passed(Name::Token, "one is stored, and accepted"));
+            report.add(Check::passed(
+                Name::Token,
+                "there is one, and it is accepted",
+            ));
             return Ok((token, reply));
         }
     };
     let refusal = refusal(&refused, Some(token));
     match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
         Ok(token) => {
+            report.hide(&token.header());
             let reply = probe.authorized(&token).post(url, &initialize()).await;
-            let refused_again = reply.as_ref().is_ok_and(|reply| is_refusal(reply.status));
-            if refused_again {
+            if reply.as_ref().is_ok_and(|reply| is_refusal(reply.status)) {
                 report.add(failed(Name::Token, &AuthError::FreshTokenRefused));
                 return Err("the server does not take its tokens");
             }
-            report.add(Check::passed(
-                Name::Token,
-                "one is stored, renewed just now, and accepted",
-            ));
+            report.add(Check::passed(Name::Token, "renewed just now, and accepted"));
             Ok((token, reply))
         }
         Err(AuthError::SignInRequired { .. }) => {
             let found = "the stored one is refused and cannot be renewed";
             let fix = "sign in again: the next request of the app opens the page";
             report.add(Check::warning(Name::Token, found).fix(fix));
-            Err("the server tells more only to who has signed in")
+            Err(NOT_SIGNED_IN)
         }
         Err(error) => {
             report.add(failed(Name::Token, &error));

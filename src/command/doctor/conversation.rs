@@ -75,6 +75,7 @@ async fn legacy(
     match reply.session() {
         None => report.add(Check::passed(Name::Session, "the server keeps none")),
         Some((id, true)) => {
+            report.hide(&id);
             probe = probe.with_header("mcp-session-id", id);
             report.add(Check::passed(Name::Session, "the server gives an id"));
         }

@@ -32,7 +32,7 @@ use crate::stdio;
 const TOTAL_LIMIT: Duration = Duration::from_secs(45);
 
 /// A shorter value says nothing, and would be found in innocent text.
-const SHORTEST_SECRET: usize = 6;
+const SHORTEST_SECRET: usize = 8;
 
 /// Why there is no sign-in to examine.
 const OWN_HEADER: &str = "your own Authorization header is the way in";

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
+use reqwest::header::HeaderValue;
 use serde::Serialize;
 
 /// The layout of the JSON document; changes when a member changes its name or meaning.
@@ -253,6 +254,15 @@ impl<'a> Report<'a> {
         report
     }
 
+    /// Another value that must not be shown: a token, or the id of a session.
+    pub(super) fn hide(&mut self, header: &HeaderValue) {
+        let value = String::from_utf8_lossy(header.as_bytes());
+        let value = value.rsplit(' ').next().unwrap_or_default();
+        if !value.is_empty() {
+            self.secrets.push(value.to_owned());
+        }
+    }
+
     /// Adds a check.
     pub(super) fn add(&mut self, check: Check) {
         let check = Check {
@@ -489,7 +499,7 @@ Not looked at: proxy, endpoint, sign-in, protocol (there is no connection)
 
         let mut coloured = written(Form::Coloured);
         assert!(coloured.contains("\u{1b}[31m✗\u{1b}[0m"), "{coloured}");
-        for code in ["0", "1", "2", "31", "32", "33"] {
+        for code in ["0", "1", "2", "31", "32", "33", "36"] {
             coloured = coloured.replace(&format!("\u{1b}[{code}m"), "");
         }
         assert_eq!(coloured, signs);

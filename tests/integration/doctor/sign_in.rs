@@ -176,7 +176,7 @@ async fn a_stored_token_is_used_and_renewed_and_its_end_is_told() {
     let doctor = || Doctor::bare(provider.mcp_url().as_str()).store(store.path());
 
     let report = doctor().examine().await;
-    report.passes("token", "one is stored, and accepted");
+    report.passes("token", "there is one, and it is accepted");
     report.passes("registration", "registered before");
     report.passes("era", "2025-06-18");
 
@@ -211,4 +211,52 @@ async fn a_sign_in_that_only_the_tools_want() {
         .examine()
         .await
         .fails("tools", "401", "given by --header");
+}
+
+#[tokio::test]
+async fn a_client_that_needs_no_person_gets_its_token() {
+    let provider = Provider::start().await;
+    provider.register("robot", Some("s3cret-MARKER"), "unused");
+    let token_endpoint = format!("{}/token", provider.origin());
+    for (more, pkce) in [
+        (vec![], "uses no code"),
+        (
+            vec!["--token-endpoint", &token_endpoint],
+            "nothing has to be found",
+        ),
+    ] {
+        let doctor = Doctor::of(provider.mcp_url().as_str())
+            .args(["--client-credentials", "--client-id", "robot"])
+            .args(["--client-secret-env", "CLIENT_SECRET"])
+            .args(more)
+            .env("CLIENT_SECRET", "s3cret-MARKER");
+        let report = doctor.examine().await;
+        report.passes("token", "there is one, and it is accepted");
+        report.skips("pkce", pkce);
+        report.passes("era", "2025-06-18");
+        assert!(!report.0.to_string().contains("MARKER"));
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_server_without_device_codes() {
+    let provider = Provider::start().await;
+    let doctor = Doctor::of(provider.mcp_url().as_str()).args(["--device-code"]);
+    let report = doctor.examine().await;
+    report.fails("server_metadata", "no sign-in with a device code", "");
+}
+
+/// What a server was sent it may send back.
+#[tokio::test]
+async fn a_secret_that_the_server_repeats_is_not_shown() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request| {
+        let seen = format!("{:?} {}", request.headers, request.target);
+        Reply::json(request.error(-32000, &seen))
+    });
+    let doctor = Doctor::of(&server.url());
+    let doctor = doctor.args(["--header", "Authorization: Bearer ${API_KEY}"]);
+    let report = doctor.examine().await;
+    report.fails("tools", "REDACTED", "in its log");
+    assert!(doctor.text().await.contains("REDACTED"));
 }
