@@ -7,8 +7,9 @@ use reqwest::header::WWW_AUTHENTICATE;
 use tokio::time::timeout;
 use url::Url;
 
+use super::check::{Check, Name, Part};
 use super::message::initialize;
-use super::report::{Check, Name, Part, Report};
+use super::report::Report;
 use crate::auth::{
     AccessToken, AuthError, Authorizer, Examination, ExaminedChallenge, ExaminedServer,
     Interaction, Refusal, RegistrationWay,

@@ -5,9 +5,10 @@ use reqwest::header::HeaderValue;
 use serde_json::Value;
 use url::Url;
 
+use super::check::{Check, Name, Part};
 use super::endpoint::{Speaks, may_sign_in};
 use super::message::{discover, initialized, modern_request, request};
-use super::report::{Check, Name, Part, Report};
+use super::report::Report;
 use crate::endpoint::{Config, ContentType, Failure, Probe, Reply};
 use crate::message::Message;
 

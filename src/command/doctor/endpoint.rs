@@ -4,8 +4,9 @@ use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use url::Url;
 
+use super::check::{Check, Name};
 use super::message::{discover, initialize};
-use super::report::{Check, Name, Report};
+use super::report::Report;
 use crate::endpoint::{
     Config, ContentType, Conversation, Failure, Probe, Protocol, Reply, Transport,
 };
@@ -370,16 +371,18 @@ async fn elsewhere(probe: &Probe, url: &Url) -> Option<Url> {
     usual.or(below).or(stream).map(|found| bare(&found))
 }
 
+/// Ends a session that was opened only to see whether anybody is there.
+pub(super) async fn leave(probe: &Probe, reply: &Reply) {
+    if let Some((session, _)) = reply.session() {
+        let probe = probe.with_header("mcp-session-id", session);
+        let _ = probe.delete(&reply.url).await;
+    }
+}
+
 async fn answers(probe: &Probe, url: Option<Url>) -> Option<Url> {
     let url = url?;
     let reply = probe.post(&url, &initialize()).await.ok()?;
-    if let Some((session, _)) = reply.session() {
-        // It was only to see whether anybody is there.
-        let _ = probe
-            .with_header("mcp-session-id", session)
-            .delete(&url)
-            .await;
-    }
+    leave(probe, &reply).await;
     let is_mcp = reply.message.is_some() || reply.status == StatusCode::UNAUTHORIZED;
     is_mcp.then_some(url)
 }

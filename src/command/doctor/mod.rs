@@ -3,6 +3,7 @@
 
 mod authorization;
 mod certificate;
+mod check;
 mod conversation;
 mod endpoint;
 mod message;
@@ -133,8 +134,11 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
     }
     let refused = conversation::examine(report, &probe, config, speaks).await;
     if let Some(refused) = refused {
-        // The conversation is over; only what the sign-in looks like is left to tell.
-        let _ = sign_in(report, connection, &probe, &refused).await?;
+        // The conversation is over; only what the sign-in looks like was left to tell.
+        let (token, reply) = sign_in(report, connection, &probe, &refused).await?;
+        if let Ok(reply) = reply {
+            endpoint::leave(&probe.authorized(&token), &reply).await;
+        }
     }
     Ok(())
 }

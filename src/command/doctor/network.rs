@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::certificate::{self, Facts};
-use super::report::{Check, Name, Report};
+use super::check::{Check, Name};
+use super::report::Report;
 use crate::endpoint::{ConnectCause, Failure};
 use crate::http::{Family, NoProxy, Options, ProxySource, Route, bare, is_loopback};
 
@@ -36,6 +37,12 @@ pub(super) struct Way {
     route: Route,
     /// Where a connection came up, at the server or at the proxy.
     reached: SocketAddr,
+}
+
+impl Way {
+    const fn is_proxied(&self) -> bool {
+        matches!(self.route, Route::Proxy(..))
+    }
 }
 
 /// Looks the server up and connects to it, or to the proxy before it.
@@ -184,7 +191,7 @@ pub(super) async fn judge(
 ) -> Result<(), &'static str> {
     let cause = match first {
         Err(Failure::Connect { cause, .. }) => Some(*cause),
-        Err(Failure::Status { .. }) => Some(ConnectCause::Proxy),
+        Err(Failure::Status { .. }) if way.is_proxied() => Some(ConnectCause::Proxy),
         Ok(_) | Err(_) => None,
     };
     if let (Some(ConnectCause::Proxy), Err(failure)) = (cause, first) {
@@ -296,7 +303,7 @@ fn of(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::doctor::report::Outcome;
+    use crate::command::doctor::check::Outcome;
 
     /// Machines with an IPv6 address that leads nowhere are common, and make everything slow.
     #[test]
