@@ -34,6 +34,8 @@ pub struct Connection {
     pub endpoint: endpoint::Config,
     /// How to sign in; `None` where the user's own headers are the way in.
     pub auth: Option<auth::Config>,
+    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
+    pub memory: Option<PathBuf>,
     /// What to say, and where.
     pub log: Log,
 }
@@ -137,18 +139,34 @@ impl Flags {
                     bridge::Input::App
                 },
                 max_message: connection.endpoint.max_message,
+                memory: connection.memory,
+                answering: if self.wait_for_auth || self.fail_fast {
+                    bridge::Answering::AfterServer
+                } else {
+                    bridge::Answering::AtOnce {
+                        patience: self.patience.0,
+                    }
+                },
                 auth: connection.auth,
                 endpoint: endpoint::Config {
-                    patience: if self.fail_fast {
-                        endpoint::Patience::FailFast
-                    } else {
-                        endpoint::Patience::Wait
+                    patience: match (self.fail_fast, self.wait_for_auth) {
+                        (true, _) => endpoint::Patience::FailFast,
+                        (false, true) => endpoint::Patience::Wait,
+                        (false, false) => endpoint::Patience::WaitInSession,
                     },
                     ..connection.endpoint
                 },
             },
             log: connection.log,
         })
+    }
+}
+
+impl Flags {
+    /// The server, if the bridge would accept its URL. Reads nothing.
+    pub fn server(&self) -> Result<Url, ConfigError> {
+        let url = self.url.as_deref().unwrap_or_default();
+        server_url(url, self.connection.allow_http)
     }
 }
 
@@ -183,6 +201,9 @@ impl ConnectionFlags {
             ..self.sign_in.config(callback_port)?
         };
         let directory = auth.directory.clone();
+        let account = auth::account_name(&url, &auth);
+        let answer = |directory: &PathBuf| directory.join("answers").join(account + ".json");
+        let memory = directory.as_ref().map(answer);
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.contains_key(AUTHORIZATION)).then_some(auth);
         let Seconds(request_timeout) = self.request_timeout;
@@ -204,6 +225,7 @@ impl ConnectionFlags {
                 http,
             },
             auth,
+            memory,
             log,
         })
     }

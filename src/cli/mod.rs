@@ -4,6 +4,7 @@
 mod config;
 mod header;
 mod network;
+mod plain_secrets;
 mod sign_in;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::Args;
 use crate::endpoint::{Protocol, Transport};
 
 pub use config::{ConfigError, Connection, Log, Settings, server_url};
+pub use plain_secrets::PlainSecret;
 pub use sign_in::{FlagError, SignInFlags};
 
 /// What the bridge itself is told, beside how to reach the server.
@@ -37,6 +39,20 @@ pub struct Flags {
         help_heading = "Limits"
     )]
     drain_timeout: config::Seconds,
+
+    /// How long a request waits for a sign-in or for a server that is down, before it gets an error that
+    /// says so
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "45",
+        help_heading = "Limits"
+    )]
+    patience: config::Seconds,
+
+    /// Let the app wait, with its first message too, until the user has signed in
+    #[arg(long, conflicts_with = "patience", help_heading = "Limits")]
+    wait_for_auth: bool,
 
     /// Exit when the server cannot be reached, instead of waiting for it
     #[arg(long, help_heading = "Limits")]

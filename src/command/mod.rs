@@ -1,7 +1,8 @@
-//! What the program can be told to do. Without a command it is the bridge: [`bridge`].
+//! What the program can be told to do. Without a command it is the bridge: `bridge.rs`.
 
 mod bridge;
 mod doctor;
+mod install;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(Box<doctor::Args>),
+    Install(install::Args),
 }
 
 /// Why a command could not do what it was told, for a person.
@@ -61,6 +63,7 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Some(Command::Doctor(args)) => doctor::run(*args),
+            Some(Command::Install(args)) => install::run(&args),
             None => bridge::run(self.flags),
         };
         match done {

@@ -25,10 +25,10 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
     Box::new(tokio::io::stdout())
 }
 
-/// Standard output for a command that talks to a person or a script, and not to an app.
+/// Standard output for the report of a command. The bridge itself writes to [`stdout`].
 #[must_use]
-pub fn printer() -> std::io::Stdout {
-    std::io::stdout()
+pub fn report() -> impl std::io::Write + std::io::IsTerminal {
+    std::io::stdout().lock()
 }
 
 #[cfg(unix)]

@@ -16,10 +16,10 @@ const CARGO: &str = include_str!("../../Cargo.toml");
 /// Where things that differ between operating systems may stand.
 const SYSTEM_SPECIFIC: [&str; 7] = [
     "src/auth/lock.rs",
-    "src/auth/private_file.rs",
     "src/bridge/surroundings.rs",
     "src/endpoint/verdict.rs",
     "src/log.rs",
+    "src/private_file.rs",
     "src/signals.rs",
     "src/stdio/os.rs",
 ];

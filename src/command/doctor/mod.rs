@@ -67,7 +67,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, args.callback_port)?;
     start_log(&connection.log)?;
-    let mut out = stdio::printer();
+    let mut out = stdio::report();
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let form = match (args.json, out.is_terminal()) {
         (true, _) => Form::Json,
