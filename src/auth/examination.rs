@@ -12,6 +12,7 @@ use super::discovery::{
 };
 use super::error::{AuthError, shown};
 use super::loopback::Ports;
+use super::mcp_remote;
 use super::protected_resource::ProtectedResourceMetadata;
 use super::registration::ClientRegistration;
 use super::scope::Scopes;
@@ -190,6 +191,12 @@ impl<'a> Examination<'a> {
             revokes: metadata.revocation_endpoint.is_some(),
             sends_iss: metadata.authorization_response_iss_parameter_supported,
         })
+    }
+
+    /// Whether `mcp-remote` has left a sign-in for this server, which would be taken over.
+    pub async fn has_import(&self) -> bool {
+        let imported = mcp_remote::import(self.session, &self.order).await;
+        imported.is_some()
     }
 
     /// The way that a sign-in would take, as far as it can be told without a request.

@@ -44,7 +44,7 @@ pub(super) async fn examine(
     let steps = Part::SignIn.names().iter().copied();
     let before: Vec<_> = steps.filter(|name| *name != Name::Token).collect();
     report.skip(&before, left_out);
-    let token = token(report, authorizer, refusal).await?;
+    let token = token(report, authorizer, &examination, refusal).await?;
     report.hide(&token.header());
     accepted(report, authorizer, probe, url, token).await
 }
@@ -208,6 +208,7 @@ fn failed(name: Name, error: &AuthError) -> Check {
 async fn token(
     report: &mut Report<'_>,
     authorizer: &Authorizer,
+    examination: &Examination<'_>,
     refusal: Refusal,
 ) -> Result<AccessToken, &'static str> {
     if let Ok(Some(token)) = timeout(STEP_LIMIT, authorizer.token()).await {
@@ -216,7 +217,12 @@ async fn token(
     match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
         Ok(token) => Ok(token),
         Err(AuthError::SignInRequired { .. }) => {
-            let found = "none is stored: the first request of the app opens the sign-in page";
+            let imported = timeout(STEP_LIMIT, examination.has_import()).await;
+            let found = if imported.unwrap_or_default() {
+                "mcp-remote's is stored: the first request of the app takes it over"
+            } else {
+                "none is stored: the first request of the app opens the sign-in page"
+            };
             report.add(Check::skipped(Name::Token, found));
             Err(NOT_SIGNED_IN)
         }

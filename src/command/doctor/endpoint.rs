@@ -220,6 +220,10 @@ fn wrong_answer(name: Name, reply: &Reply, elsewhere: Option<&Url>) -> Check {
         (Some(failure), _) if status.is_server_error() => failure.hint().unwrap_or_else(|| {
             "the server itself fails: whoever runs it finds the reason in its log".to_owned()
         }),
+        (Some(_), _) if status == StatusCode::FORBIDDEN => {
+            "the server, or a firewall before it, forbids it: check the account, and --header"
+                .to_owned()
+        }
         (Some(failure), _) => failure.hint().unwrap_or_else(|| {
             "check the path of the URL, and --header if the server wants one".to_owned()
         }),

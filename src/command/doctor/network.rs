@@ -26,6 +26,9 @@ const CERTIFICATE_LIMIT: Duration = Duration::from_secs(3);
 /// How many addresses of each family are tried.
 const MOST_ADDRESSES: usize = 4;
 
+/// Where a SOCKS proxy listens whose URL names no port; the other schemes have their own.
+const SOCKS_PORT: u16 = 1080;
+
 /// A certificate that ends sooner is worth a warning.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * SECONDS_A_DAY);
 
@@ -77,7 +80,7 @@ async fn resolve(
     whose: &str,
 ) -> Result<Vec<SocketAddr>, &'static str> {
     const STOP: &str = "the name has no address";
-    let port = target.port_or_known_default().unwrap_or_default();
+    let port = target.port_or_known_default().unwrap_or(SOCKS_PORT);
     let host = match target.host() {
         Some(Host::Ipv4(address)) => Err(IpAddr::from(address)),
         Some(Host::Ipv6(address)) => Err(IpAddr::from(address)),
@@ -210,8 +213,8 @@ pub(super) async fn judge(
             match (cause, shown) {
                 (Some(ConnectCause::Tls), shown) => {
                     let about = shown.flatten();
-                    let about = about.map(|it| format!("; the certificate is {}", of(&it)));
-                    let found = format!("{failure}{}", about.unwrap_or_default());
+                    let about = about.map(|it| format!("the certificate is {}; ", of(&it)));
+                    let found = format!("{}{failure}", about.unwrap_or_default());
                     report.add(Check::failed(Name::Tls, found).fix_if_any(failure.hint()));
                 }
                 (_, Some(None)) => report.add(

@@ -81,6 +81,14 @@ async fn a_server_that_fails() {
 }
 
 #[tokio::test]
+async fn a_server_that_forbids_it() {
+    let server = Server::start();
+    server.always(post(), |_| Reply::status(403));
+    let report = Doctor::of(&server.url()).examine().await;
+    report.fails("endpoint", "403 Forbidden", "a firewall");
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_the_users_own_header() {
     let server = Server::start();
     server.always(post(), |_| Reply::status(401));

@@ -1,7 +1,7 @@
 //! The way to the server.
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{Doctor, SILENCE};
 use crate::support::fault_server::Server;
@@ -110,6 +110,37 @@ async fn a_proxy_that_wants_a_password() {
         report.passes("dns", "the proxy");
         assert!(!report.0.to_string().contains("secret"), "{report:?}");
     }
+}
+
+/// Behind a proxy the certificate is seen by the request alone.
+#[tokio::test]
+async fn a_certificate_behind_a_proxy() {
+    let server = TlsServer::start("good.pem", &[]).await;
+    let port = url::Url::parse(&server.url()).expect("a URL").port();
+    let target = ("127.0.0.1", port.expect("it has one"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let proxy = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let tunnels = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await?);
+                }
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                let mut server = TcpStream::connect(target).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    let authority = certificate("authority.pem");
+    let doctor = Doctor::of("https://mcp.example/mcp")
+        .args(["--ca-cert", &authority])
+        .args(["--proxy", &proxy]);
+    let report = doctor.examine().await;
+    report.fails("tls", "localhost", "use a host name");
+    report.passes("proxy", "by --proxy");
+    tunnels.abort();
 }
 
 #[tokio::test]

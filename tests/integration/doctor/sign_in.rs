@@ -4,6 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Doctor, Report};
+use crate::auth_store::leave_credentials;
 use crate::support::fault_server::Server;
 use crate::support::reply::Reply;
 use crate::support::request::rpc;
@@ -211,6 +212,26 @@ async fn a_sign_in_that_only_the_tools_want() {
         .examine()
         .await
         .fails("tools", "401", "given by --header");
+}
+
+/// Who changes over from mcp-remote does not sign in again.
+#[tokio::test]
+async fn a_sign_in_that_mcp_remote_has_left_is_told_of_and_not_taken_over() {
+    let provider = Provider::start().await;
+    let theirs = TempDir::new().unwrap();
+    let tokens = json!({ "access_token": "access-MARKER", "token_type": "Bearer" });
+    let client = json!({ "client_id": "theirs", "redirect_uris": ["http://localhost:3334/"] });
+    leave_credentials(&provider, theirs.path(), &tokens, &client);
+    let doctor = Doctor::bare(provider.mcp_url().as_str());
+    // A warning says that the files can be read by others no more.
+    let doctor = doctor
+        .env("MCP_REMOTE_CONFIG_DIR", theirs.path().to_str().unwrap())
+        .args(["--silent"]);
+    let report = doctor.examine().await;
+    report.skips("token", "mcp-remote's is stored");
+    let ours = doctor.home.path().join("bridge").read_dir().unwrap();
+    let mut stored = ours.map(|entry| entry.unwrap().path());
+    assert!(stored.all(|path| path.extension().is_none_or(|it| it != "json")));
 }
 
 #[tokio::test]
