@@ -144,7 +144,7 @@ impl Resolve for AddressGuard {
     }
 }
 
-pub(super) const INSIDE: &str =
+const INSIDE: &str =
     "it leads to an address inside this machine or network, and the server lies outside";
 
 /// The only addresses of a name are inside ones.

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::address::INSIDE;
-
 /// Why there is no token.
 ///
 /// The error is cloned: everyone who waited for one sign-in gets its outcome. No variant carries a secret.
@@ -225,18 +223,29 @@ impl AuthError {
             Self::Callback { .. } => {
                 "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
-            Self::UnsafeUrl { reason, .. } if reason == INSIDE => {
-                "if you trust the server, pass --allow-private-addresses".into()
+            Self::Forbidden => {
+                "the account may lack the right: ask the server's operator, or sign in as somebody else \
+                 with --profile NAME"
+                    .into()
             }
+            Self::PkceNotOffered {
+                unlisted: false, ..
+            } => "without S256 a sign-in can be stolen: its operator has to offer it".into(),
             Self::Metadata { .. } => {
-                "whoever runs the server has to put that document right".into()
+                "the server's operator has to mend this document; mcp-bridge doctor URL shows what is \
+                 wrong with it"
+                    .into()
             }
-            Self::Forbidden
-            | Self::PkceNotOffered { .. }
-            | Self::UnsafeUrl { .. }
-            | Self::TokenEndpoint { .. }
-            | Self::Configuration(_)
-            | Self::Interrupted => return None,
+            Self::UnsafeUrl { .. } => {
+                "tell the server's operator. If the provider is on a network of yours, pass \
+                 --allow-private-addresses"
+                    .into()
+            }
+            Self::TokenEndpoint { .. } => {
+                "try again; if it stays so, tell the authorization server's operator".into()
+            }
+            Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
+            Self::Interrupted => "try again: the next request signs in anew".into(),
         };
         Some(hint)
     }

@@ -1,4 +1,4 @@
-//! What the program can be told to do. Without a command it is the bridge: `bridge.rs`.
+//! What the program can be told to do. Without a command it is the bridge.
 
 mod bridge;
 mod doctor;

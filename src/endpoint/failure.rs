@@ -311,8 +311,14 @@ impl Failure {
                 401 => "check the credentials given by --header",
                 404 | 405 => "check the path of the URL: it has to be the server's MCP endpoint",
                 407 => "check HTTPS_PROXY and the proxy's credentials",
+                403 => {
+                    "the server forbids this: the account, or a header of yours, may lack the right"
+                }
                 429 | 503 => "the server is busy: try again later",
-                _ => return None,
+                _ if status.is_server_error() => {
+                    "the server has failed, or what stands before it: whoever runs it finds more in its log"
+                }
+                _ => "the server does not take the request as it is: tell whoever runs it",
             },
             Self::Redirect { .. } => "if the target is right, put it in the place of the URL",
             Self::HttpSse => "drop --transport, or pass --transport http-first",
@@ -325,14 +331,20 @@ impl Failure {
             Self::NoSession(_) => {
                 "the bridge goes on trying; check that the server is up, with mcp-bridge doctor URL"
             }
-            Self::ConnectionLost { .. }
-            | Self::InvalidResponse(_)
-            | Self::NoResponse(_)
-            | Self::Unsendable(_)
-            | Self::SessionLost(_)
-            | Self::Overloaded { .. }
-            | Self::ShuttingDown
-            | Self::Internal => return None,
+            Self::ConnectionLost { .. } => {
+                "look whether the server has done what was asked before you ask again"
+            }
+            Self::InvalidResponse(_) => {
+                "check that the URL is the server's MCP endpoint; mcp-bridge doctor URL tells more"
+            }
+            Self::NoResponse(_) => {
+                "the server broke off: try again, and tell whoever runs it if it happens again"
+            }
+            Self::Unsendable(_) => "no HTTP header can carry it: choose another name or argument",
+            Self::SessionLost(_) => "start the server again in the app",
+            Self::Overloaded { .. } => "wait for answers before asking more",
+            Self::ShuttingDown => "start the server again in the app, and repeat the request",
+            Self::Internal => "please report it, with what --debug says",
         };
         Some(hint.to_owned())
     }

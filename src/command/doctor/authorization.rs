@@ -201,7 +201,7 @@ fn registration(server: &ExaminedServer) -> Check {
 }
 
 fn failed(name: Name, error: &AuthError) -> Check {
-    Check::failed(name, error.to_string()).fix_if_any(error.hint())
+    Check::failed(name, error.to_string()).fix_of_auth(error)
 }
 
 /// The stored token, or what the sign-in brings without a person.

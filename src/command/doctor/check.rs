@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::auth::AuthError;
+use crate::endpoint::Failure;
+
 /// What is examined. The names in JSON and in text are the same, and stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,8 +170,35 @@ impl Check {
         self.fix_if_any(Some(fix.into()))
     }
 
-    pub(super) fn fix_if_any(self, fix: Option<String>) -> Self {
+    fn fix_if_any(self, fix: Option<String>) -> Self {
         Self { fix, ..self }
+    }
+
+    /// What the bridge would say to do about `failure`, unless that is to ask the doctor.
+    pub(super) fn fix_of(self, failure: &Failure) -> Self {
+        match failure {
+            Failure::Timeout(_) => self.fix(
+                "it takes the connection and says nothing: whoever runs the server, or the gateway \
+                 before it, has to look why",
+            ),
+            Failure::ConnectionLost { .. } => self.fix(
+                "whoever runs the server, or the gateway before it, has to look why connections break",
+            ),
+            Failure::InvalidResponse(_) => {
+                self.fix("the address has to be the server's MCP endpoint, and answer with JSON-RPC")
+            }
+            failure => self.fix_if_any(failure.hint()),
+        }
+    }
+
+    /// The same for an error of the sign-in.
+    pub(super) fn fix_of_auth(self, error: &AuthError) -> Self {
+        match error {
+            AuthError::Metadata { .. } => {
+                self.fix("whoever runs the server has to put that document right")
+            }
+            error => self.fix_if_any(error.hint()),
+        }
     }
 
     /// The document and section that a server's author should read.

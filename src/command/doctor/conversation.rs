@@ -148,8 +148,7 @@ fn tools(listed: Result<Message, Failure>) -> Check {
     let listed = match listed {
         Ok(listed) => listed,
         Err(failure) => {
-            return Check::failed(Name::Tools, format!("tools/list: {failure}"))
-                .fix_if_any(failure.hint());
+            return Check::failed(Name::Tools, format!("tools/list: {failure}")).fix_of(&failure);
         }
     };
     if let Some((code, text)) = listed.error_text() {
@@ -189,7 +188,7 @@ fn notification(reply: Result<Reply, Failure>) -> Check {
 }
 
 fn refused(name: Name, failure: &Failure) -> Check {
-    Check::failed(name, failure.to_string()).fix_if_any(failure.hint())
+    Check::failed(name, failure.to_string()).fix_of(failure)
 }
 
 fn get_stream(reply: Result<Reply, Failure>) -> Check {

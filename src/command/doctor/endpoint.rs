@@ -79,7 +79,8 @@ pub(super) async fn examine(
     let reply = match first {
         Ok(reply) => reply,
         Err(failure) => {
-            report.add(no_answer(&failure));
+            let check = Check::failed(Name::Endpoint, failure.to_string());
+            report.add(check.fix_of(&failure));
             return Err(STOP);
         }
     };
@@ -179,22 +180,10 @@ async fn over_http_sse(
         }
         Err(failure) => {
             let found = format!("initialize over HTTP+SSE: {failure}");
-            report.add(Check::failed(Name::Era, found).fix_if_any(failure.hint()));
+            report.add(Check::failed(Name::Era, found).fix_of(&failure));
             Err(STOP)
         }
     }
-}
-
-fn no_answer(failure: &Failure) -> Check {
-    let fix = match failure {
-        Failure::Timeout(_) => {
-            let fix = "it takes the connection and says nothing: whoever runs the server, or the \
-                       gateway before it, has to look why";
-            Some(fix.to_owned())
-        }
-        failure => failure.hint(),
-    };
-    Check::failed(Name::Endpoint, failure.to_string()).fix_if_any(fix)
 }
 
 /// What is wrong with an answer that no transport of MCP has.
@@ -216,24 +205,12 @@ fn wrong_answer(name: Name, reply: &Reply, elsewhere: Option<&Url>) -> Check {
     if let Some(elsewhere) = elsewhere {
         return check.fix(format!("the server answers at {elsewhere}: use that URL"));
     }
-    let fix = match (&reply.failure, &reply.content) {
-        (Some(failure), _) if status.is_server_error() => failure.hint().unwrap_or_else(|| {
-            "the server itself fails: whoever runs it finds the reason in its log".to_owned()
-        }),
-        (Some(_), _) if status == StatusCode::FORBIDDEN => {
-            "the server, or a firewall before it, forbids it: check the account, and --header"
-                .to_owned()
-        }
-        (Some(failure), _) => failure.hint().unwrap_or_else(|| {
-            "check the path of the URL, and --header if the server wants one".to_owned()
-        }),
-        (None, ContentType::Other(_)) => {
-            "check the path of the URL; if this network has a login page, log in there first"
-                .to_owned()
-        }
-        (None, _) => "the address has to be the server's MCP endpoint".to_owned(),
-    };
-    check.fix(fix)
+    match (&reply.failure, &reply.content) {
+        (Some(failure), _) => check.fix_of(failure),
+        (None, ContentType::Other(_)) => check
+            .fix("check the path of the URL; if this network has a login page, log in there first"),
+        (None, _) => check.fix("the address has to be the server's MCP endpoint"),
+    }
 }
 
 fn content_type(report: &mut Report<'_>, reply: &Reply) {
@@ -269,8 +246,7 @@ fn transport(report: &mut Report<'_>, config: &Config, found: TransportFound) {
         }
         (TransportFound::Streamable, _) => Check::passed(Name::Transport, "streamable HTTP"),
         (TransportFound::HttpSse, Transport::HttpOnly) => {
-            Check::failed(Name::Transport, Failure::HttpSse.to_string())
-                .fix_if_any(Failure::HttpSse.hint())
+            Check::failed(Name::Transport, Failure::HttpSse.to_string()).fix_of(&Failure::HttpSse)
         }
         (TransportFound::HttpSse, _) => Check::warning(
             Name::Transport,

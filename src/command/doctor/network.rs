@@ -115,7 +115,7 @@ async fn resolve(
         detail: String::new(),
     };
     let found = format!("{whose}{name} has no address: {error}");
-    report.add(Check::failed(Name::Dns, found).fix_if_any(failure.hint()));
+    report.add(Check::failed(Name::Dns, found).fix_of(&failure));
     Err(STOP)
 }
 
@@ -178,7 +178,7 @@ impl Connections {
                     cause: ConnectCause::Refused,
                     detail: String::new(),
                 };
-                Check::failed(name, found).fix_if_any(failure.hint())
+                Check::failed(name, found).fix_of(&failure)
             }
         }
     }
@@ -200,7 +200,7 @@ pub(super) async fn judge(
     if let (Some(ConnectCause::Proxy), Err(failure)) = (cause, first) {
         report.skip(&[Name::Tls], "the proxy does not let us through");
         let found = format!("{}: {failure}", described(&way.route));
-        report.add(Check::failed(Name::Proxy, found).fix_if_any(failure.hint()));
+        report.add(Check::failed(Name::Proxy, found).fix_of(failure));
         return Err("the proxy does not let us through");
     }
     match (url.scheme(), first) {
@@ -215,7 +215,7 @@ pub(super) async fn judge(
                     let about = shown.flatten();
                     let about = about.map(|it| format!("the certificate is {}; ", of(&it)));
                     let found = format!("{}{failure}", about.unwrap_or_default());
-                    report.add(Check::failed(Name::Tls, found).fix_if_any(failure.hint()));
+                    report.add(Check::failed(Name::Tls, found).fix_of(failure));
                 }
                 (_, Some(None)) => report.add(
                     Check::failed(

@@ -77,7 +77,7 @@ async fn a_server_that_fails() {
     });
     server.always(get(), |_| Reply::status(500));
     let report = Doctor::of(&server.url()).examine().await;
-    report.fails("endpoint", "no database", "in its log");
+    report.fails("endpoint", "no database", "finds more in its log");
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_server_that_forbids_it() {
     let server = Server::start();
     server.always(post(), |_| Reply::status(403));
     let report = Doctor::of(&server.url()).examine().await;
-    report.fails("endpoint", "403 Forbidden", "a firewall");
+    report.fails("endpoint", "403 Forbidden", "the account, or a header");
 }
 
 #[tokio::test]
