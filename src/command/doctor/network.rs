@@ -214,7 +214,10 @@ pub(super) async fn judge(
                 (Some(ConnectCause::Tls), shown) => {
                     let about = shown.flatten();
                     let about = about.map(|it| format!("the certificate is {}; ", of(&it)));
-                    let found = format!("{}{failure}", about.unwrap_or_default());
+                    let why = failure.to_string();
+                    // What follows are seconds since 1970.
+                    let why = why.split(": verification time").next().unwrap_or_default();
+                    let found = format!("{}{why}", about.unwrap_or_default());
                     report.add(Check::failed(Name::Tls, found).fix_of(failure));
                 }
                 (_, Some(None)) => report.add(
