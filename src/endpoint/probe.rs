@@ -6,7 +6,6 @@ use std::time::Duration;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
-use reqwest::tls::TlsInfo;
 use reqwest::{Client, Response, StatusCode};
 use tokio::time::timeout;
 use url::Url;
@@ -50,8 +49,6 @@ pub struct Reply {
     pub message: Option<Message>,
     /// What the bridge would tell the app; none if the status is one of success.
     pub failure: Option<Failure>,
-    /// The connection's security.
-    pub tls: Option<TlsInfo>,
 }
 
 impl Reply {
@@ -73,7 +70,7 @@ impl Probe {
         let keeps_cookies = config.cookies == Cookies::Keep;
         let client = config.http.builder(&config.url);
         let client = client
-            .and_then(|builder| builder.cookie_store(keeps_cookies).tls_info(true).build())
+            .and_then(|builder| builder.cookie_store(keeps_cookies).build())
             .map_err(|error| Failure::of_client(&error))?;
         let mut headers = config.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -263,7 +260,6 @@ impl Reply {
             content: ContentType::of(response.headers()),
             message: None,
             failure: None,
-            tls: response.extensions().get::<TlsInfo>().cloned(),
         }
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion,
+    SignatureScheme,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -93,9 +94,9 @@ fn text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// The certificate that a server shows, whether it can be trusted or not. The handshake ends before
-/// anything could be sent over it.
-pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<Facts> {
+/// The certificate that a server shows, whether it can be trusted or not, and the version of TLS. The
+/// handshake ends before anything could be sent over it.
+pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<(Facts, &'static str)> {
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let shown = Arc::new(Shown::default());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -128,7 +129,12 @@ pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<Facts>
     }
     .await;
     let leaf = shown.leaf.lock().unwrap_or_else(PoisonError::into_inner);
-    Facts::of(leaf.as_deref()?)
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        Some(_) | None => "TLS",
+    };
+    Some((Facts::of(leaf.as_deref()?)?, version))
 }
 
 /// Looks at the certificate, and trusts none.

@@ -120,7 +120,7 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
             Some(failure) if reply.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 Err(failure)
             }
-            Some(_) | None => Ok(reply.tls.as_ref()),
+            Some(_) | None => Ok(()),
         },
         Err(failure) => Err(failure),
     };

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::tls::{TlsInfo, Version};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use url::{Host, Url};
@@ -20,7 +19,7 @@ const DNS_LIMIT: Duration = Duration::from_secs(5);
 /// How long one connection may take to come up.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long it may take to see a certificate that is not trusted.
+/// How long it may take to see a certificate.
 const CERTIFICATE_LIMIT: Duration = Duration::from_secs(3);
 
 /// How many addresses of each family are tried.
@@ -190,12 +189,12 @@ pub(super) async fn judge(
     report: &mut Report<'_>,
     url: &Url,
     way: &Way,
-    first: Result<Option<&TlsInfo>, &Failure>,
+    first: Result<(), &Failure>,
 ) -> Result<(), &'static str> {
     let cause = match first {
         Err(Failure::Connect { cause, .. }) => Some(*cause),
         Err(Failure::Status { .. }) if way.is_proxied() => Some(ConnectCause::Proxy),
-        Ok(_) | Err(_) => None,
+        Ok(()) | Err(_) => None,
     };
     if let (Some(ConnectCause::Proxy), Err(failure)) = (cause, first) {
         report.skip(&[Name::Tls], "the proxy does not let us through");
@@ -203,32 +202,13 @@ pub(super) async fn judge(
         report.add(Check::failed(Name::Proxy, found).fix_of(failure));
         return Err("the proxy does not let us through");
     }
-    match (url.scheme(), first) {
-        ("https", Ok(info)) => report.add(trusted(info)),
-        ("https", Err(failure)) => {
+    match url.scheme() {
+        "https" => {
             let shown = match way.route {
-                Route::Direct(_) => Some(untrusted(url, way.reached).await),
-                Route::Proxy(..) => None,
+                Route::Direct(_) => Shown::of(url, way.reached).await,
+                Route::Proxy(..) => Shown::Unseen,
             };
-            match (cause, shown) {
-                (Some(ConnectCause::Tls), shown) => {
-                    let about = shown.flatten();
-                    let about = about.map(|it| format!("the certificate is {}; ", of(&it)));
-                    let why = failure.to_string();
-                    // What follows are seconds since 1970.
-                    let why = why.split(": verification time").next().unwrap_or_default();
-                    let found = format!("{}{why}", about.unwrap_or_default());
-                    report.add(Check::failed(Name::Tls, found).fix_of(failure));
-                }
-                (_, Some(None)) => report.add(
-                    Check::failed(
-                        Name::Tls,
-                        format!("the server shows no certificate: {failure}"),
-                    )
-                    .fix("check that the port in the URL speaks TLS, and that the server is up"),
-                ),
-                _ => report.skip(&[Name::Tls], "the connection did not last"),
-            }
+            report.add(tls(&shown, cause, first));
         }
         _ if is_loopback(url) => report.skip(&[Name::Tls], "plain http, on this machine"),
         _ => report.add(
@@ -244,6 +224,59 @@ pub(super) async fn judge(
         return Ok(());
     }
     Err("there is no connection that can be trusted")
+}
+
+/// Whether the connection is secure, by what the client said and what was seen beside.
+fn tls(shown: &Shown, cause: Option<ConnectCause>, first: Result<(), &Failure>) -> Check {
+    match (first, shown) {
+        (Ok(()), Shown::Certificate(facts, version)) => trusted(version, facts, SystemTime::now()),
+        (Ok(()), Shown::Nothing | Shown::Unseen) => {
+            Check::passed(Name::Tls, "the certificate is trusted")
+        }
+        (Err(failure), shown) if cause == Some(ConnectCause::Tls) => {
+            let about = match shown {
+                Shown::Certificate(facts, _) => format!("the certificate is {}; ", of(facts)),
+                Shown::Nothing | Shown::Unseen => String::new(),
+            };
+            let why = failure.to_string();
+            // What follows are seconds since 1970.
+            let why = why.split(": verification time").next().unwrap_or_default();
+            Check::failed(Name::Tls, format!("{about}{why}")).fix_of(failure)
+        }
+        (Err(failure), Shown::Nothing) => {
+            let found = format!("the server shows no certificate: {failure}");
+            Check::failed(Name::Tls, found)
+                .fix("check that the port in the URL speaks TLS, and that the server is up")
+        }
+        (Err(_), Shown::Certificate(..) | Shown::Unseen) => {
+            Check::skipped(Name::Tls, "the connection did not last")
+        }
+    }
+}
+
+/// What can be seen of a server's TLS, trusted or not.
+enum Shown {
+    /// This certificate, in this version of TLS.
+    Certificate(Facts, &'static str),
+    /// Nothing came of a handshake.
+    Nothing,
+    /// A proxy stands before it.
+    Unseen,
+}
+
+impl Shown {
+    async fn of(url: &Url, address: SocketAddr) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_matches(['[', ']']);
+        let look = async {
+            let stream = TcpStream::connect(address).await.ok()?;
+            certificate::shown_by(stream, host).await
+        };
+        match timeout(CERTIFICATE_LIMIT, look).await {
+            Ok(Some((facts, version))) => Self::Certificate(facts, version),
+            Ok(None) | Err(_) => Self::Nothing,
+        }
+    }
 }
 
 fn described(route: &Route) -> String {
@@ -262,29 +295,7 @@ fn described(route: &Route) -> String {
     }
 }
 
-async fn untrusted(url: &Url, address: SocketAddr) -> Option<Facts> {
-    let host = url.host_str()?.trim_matches(['[', ']']);
-    let look = async {
-        let stream = TcpStream::connect(address).await.ok()?;
-        certificate::shown_by(stream, host).await
-    };
-    timeout(CERTIFICATE_LIMIT, look).await.ok().flatten()
-}
-
-fn trusted(info: Option<&TlsInfo>) -> Check {
-    let version = match info.and_then(TlsInfo::version) {
-        Some(Version::TLS_1_3) => "TLS 1.3",
-        Some(Version::TLS_1_2) => "TLS 1.2",
-        Some(_) | None => "TLS",
-    };
-    let facts = info.and_then(TlsInfo::peer_certificate).and_then(Facts::of);
-    match facts {
-        Some(facts) => with_certificate(version, &facts, SystemTime::now()),
-        None => Check::passed(Name::Tls, format!("{version}, the certificate is trusted")),
-    }
-}
-
-fn with_certificate(version: &str, facts: &Facts, now: SystemTime) -> Check {
+fn trusted(version: &str, facts: &Facts, now: SystemTime) -> Check {
     let found = format!("{version}, the certificate is {}", of(facts));
     match facts.left(now) {
         Some(left) if left < EXPIRES_SOON => {
@@ -335,10 +346,10 @@ mod tests {
             not_after: now + Duration::from_secs(days * SECONDS_A_DAY + 60),
             last_day: "that day".to_owned(),
         };
-        let check = with_certificate("TLS 1.3", &lasting(3), now);
+        let check = trusted("TLS 1.3", &lasting(3), now);
         assert_eq!(check.outcome, Outcome::Warning);
         assert!(check.found.ends_with("in 3 days"), "{}", check.found);
-        let check = with_certificate("TLS 1.3", &lasting(30), now);
+        let check = trusted("TLS 1.3", &lasting(30), now);
         assert_eq!(check.outcome, Outcome::Passed);
     }
 }
