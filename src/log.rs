@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -12,6 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::auth::SIGN_IN_TARGET;
 use crate::cli::Log;
+
+/// The log target of requests that failed, which a command reports itself.
+const ENDPOINT_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint");
 
 /// Starts the log. Only the bridge's own events are in it: what the libraries have to say may hold
 /// what nobody should read.
@@ -33,6 +37,32 @@ pub(crate) fn start(log: &Log) -> io::Result<()> {
         in_file
             .with_filter(ours)
             .and_then(on_stderr().with_filter(sign_in)),
+    );
+    Ok(())
+}
+
+/// Starts the log of a command whose reader is a person who signs in: what they have to do stands there in
+/// plain words.
+pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
+    if log.file.is_some() || log.level != LevelFilter::WARN {
+        return start(log);
+    }
+    let sign_in = Targets::new().with_target(SIGN_IN_TARGET, LevelFilter::INFO);
+    let others = Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), log.level)
+        .with_target(ENDPOINT_TARGET, LevelFilter::ERROR)
+        .with_target(SIGN_IN_TARGET, LevelFilter::OFF);
+    let in_words = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_level(false)
+        .without_time();
+    // The level of the last one counts for both.
+    start_with(
+        on_stderr()
+            .with_filter(others)
+            .and_then(in_words.with_filter(sign_in)),
     );
     Ok(())
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::client_assertion::SigningKey;
+use super::store::Keychain;
 use crate::secret::Secret;
 
 /// How long a sign-in page may stay open before the requests that wait for it fail.
@@ -26,6 +27,10 @@ pub struct Config {
     pub mcp_remote_directory: Option<PathBuf>,
     /// Where credentials are kept; none keeps them in memory only.
     pub directory: Option<PathBuf>,
+    /// Where their secrets are kept; none for where they are already, or where the user has them moved.
+    pub store: Option<Store>,
+    /// The keychain that is meant where one is.
+    pub keychain: Keychain,
     /// A name that keeps several accounts at one server apart.
     pub profile: Option<String>,
     /// Header values that tell accounts apart, such as a tenant's id. Only a hash of them is stored.
@@ -71,6 +76,8 @@ impl Default for Config {
             headers_as_given: Secret::new(Vec::new()),
             mcp_remote_directory: None,
             directory: None,
+            store: None,
+            keychain: Keychain::default(),
             profile: None,
             identity_headers: Secret::new(Vec::new()),
             issuer: None,
@@ -272,6 +279,17 @@ impl Grant {
             Self::ClientCredentials { .. } => false,
         }
     }
+}
+
+/// Where the secrets of credentials are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Store {
+    /// In the keychain of the operating system; the rest is in a file.
+    Keychain,
+    /// In a file that is readable by the user alone.
+    File,
+    /// In this process, until it ends.
+    Memory,
 }
 
 /// Which addresses the authorization server may have.

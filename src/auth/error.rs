@@ -177,7 +177,9 @@ impl AuthError {
                 format!("open {url} in a browser on this machine, then try again")
             }
             Self::SignInRequired { url: None } => {
-                "use the server from the app once, which opens the sign-in page".into()
+                "use the server from the app once, or run mcp-bridge login URL: both open the \
+                 sign-in page"
+                    .into()
             }
             Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
                 "try again: the next request opens the sign-in page anew".into()

@@ -37,6 +37,7 @@ mod renewal;
 mod scope;
 mod session;
 mod sign_in;
+mod sign_out;
 mod store;
 mod token;
 mod token_reply;
@@ -57,17 +58,23 @@ pub use self::client_assertion::{KeyError, SigningKey};
 pub use self::config::{
     Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
     IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
+    Store,
 };
 pub use self::error::AuthError;
 pub use self::examination::{
     Examination, ExaminedChallenge, ExaminedResource, ExaminedServer, RegistrationWay,
 };
+pub use self::mcp_remote::Leftover;
 pub use self::sign_in::SIGN_IN_TARGET;
+pub use self::sign_out::{Revocation, SignedOut};
+pub use self::store::{
+    Account, Expiry, Keychain, KeychainError, Limits, Place, Servers, SignedIn, StoreError, Vault,
+    choose_place, place_of_new,
+};
 pub use self::token::AccessToken;
 
 use self::authorization::AuthorizationResponse;
 use self::challenge::BearerChallenge;
-use self::grant::TokenEndpoint;
 use self::page::Page;
 use self::renewal::Renewal;
 use self::scope::Scopes;
@@ -164,6 +171,15 @@ impl Authorizer {
         }
     }
 
+    /// The same for an account that is stored, with its server, whatever else `config` says of accounts.
+    #[must_use]
+    pub fn of_account(account: &Account, config: Config, http: http::Options) -> Self {
+        let session = Session::with_key(account.server.clone(), config, http, account.key.clone());
+        Self {
+            session: Arc::new(session),
+        }
+    }
+
     /// The token for the next request, or none when there is none: the server may not want one.
     ///
     /// It is renewed ahead of its end, with a bounded wait. This never opens a browser and never fails: if
@@ -237,29 +253,28 @@ impl Authorizer {
         }
     }
 
-    /// Ends the sign-in: forgets all tokens and clients of this account, and tells the authorization servers
-    /// (RFC 7009). False if there was nothing to forget.
-    pub async fn sign_out(&self) -> Result<bool, AuthError> {
-        let session = &self.session;
-        let _turn = session.renewing.lock().await;
-        let _lock = renewal::exclusive(session).await?;
-        let stored = session.with_store(CredentialStore::load_all).await;
-        let stored = stored.unwrap_or_default();
-        for credential in &stored {
-            if let Some(endpoint) = credential.metadata.revocation_endpoint.clone()
-                && let Some(tokens) = &credential.tokens
-                && let Ok(client) = attempt::client_of(session, credential)
-            {
-                let issued = TokenEndpoint {
-                    transport: &session.transport,
-                    metadata: &credential.metadata,
-                    client: &client,
-                };
-                issued.revoke(endpoint, tokens).await;
-            }
-            session.forget(&credential.metadata.issuer).await;
-        }
-        Ok(!stored.is_empty())
+    /// The accounts that are stored under this one's key, one for each authorization server.
+    pub async fn accounts(&self) -> Vec<Account> {
+        let Some(directory) = self.session.config.directory.clone() else {
+            return Vec::new();
+        };
+        let key = self.session.key.clone();
+        let all = tokio::task::spawn_blocking(move || Account::all(&directory)).await;
+        let mut accounts = all.unwrap_or_default();
+        accounts.retain(|account| account.key == key);
+        accounts
+    }
+
+    /// Whether credentials can be kept where the user wants them.
+    pub async fn check_store(&self) -> Result<(), KeychainError> {
+        let checked = self.session.with_store(CredentialStore::check).await;
+        checked.unwrap_or(Ok(()))
+    }
+
+    /// Ends the sign-in: tells the authorization servers (RFC 7009), and forgets all tokens and clients of
+    /// this account. What became of each is told by the authorization server.
+    pub async fn sign_out(&self) -> Result<Vec<SignedOut>, AuthError> {
+        sign_out::sign_out(&self.session).await
     }
 
     /// What a sign-in after this refusal would find, step by step. Nothing is registered or opened.

@@ -128,6 +128,18 @@ impl Transport {
         Ok(self.send(request).await?.status())
     }
 
+    /// Sends what the `oauth2` crate has built to an endpoint of ours.
+    pub(super) async fn execute_at(
+        &self,
+        endpoint: &Url,
+        mut request: HttpRequest,
+    ) -> Result<HttpResponse, AuthError> {
+        *request.uri_mut() = endpoint.as_str().parse().map_err(|_| {
+            AuthError::Configuration(format!("{} cannot be requested", bare(endpoint)))
+        })?;
+        self.execute(request).await
+    }
+
     async fn execute(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
         let mut request = Request::try_from(request).map_err(|error| AuthError::Metadata {
             url: Url::parse("about:invalid").expect("a constant URL parses"),

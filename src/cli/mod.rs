@@ -15,7 +15,7 @@ use crate::endpoint::{Protocol, Transport};
 
 pub use config::{ConfigError, Connection, Log, Settings, server_url};
 pub use plain_secrets::PlainSecret;
-pub use sign_in::{FlagError, SignInFlags};
+pub use sign_in::{FlagError, SignInFlags, store_directory};
 
 /// What the bridge itself is told, beside how to reach the server.
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ pub struct Flags {
 
 /// How to reach a server and sign in there: the flags that the bridge and the commands about a server
 /// have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag on the command line"

@@ -14,7 +14,7 @@ use crate::http::{Family, Options};
 /// them serves unchanged.
 const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkFlags {
     /// How long a connection may take to come up

@@ -11,6 +11,7 @@ use url::Url;
 use crate::auth::{
     self, Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config,
     Grant, IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SigningKey,
+    Store,
 };
 use crate::secret::Secret;
 
@@ -111,6 +112,15 @@ pub struct SignInFlags {
     /// A name that keeps several accounts at one server apart
     #[arg(long, value_name = "NAME", env = "MCP_BRIDGE_PROFILE")]
     profile: Option<String>,
+    /// Where the tokens are kept; without it where they are, or where `mcp-bridge store` put them
+    #[arg(
+        long,
+        value_name = "WHERE",
+        value_enum,
+        env = "MCP_BRIDGE_STORE",
+        hide_env = true
+    )]
+    store: Option<Store>,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -183,6 +193,7 @@ impl SignInFlags {
         Ok(Config {
             directory: directory(environment),
             mcp_remote_directory: mcp_remote_directory(environment),
+            store: self.store,
             profile: self.profile,
             issuer: self.issuer,
             client,
@@ -421,6 +432,12 @@ fn browser(environment: &impl Environment, no_browser: bool) -> Browser {
 fn remote_login(environment: &impl Environment) -> Option<String> {
     let connection = environment.variable("SSH_CONNECTION")?;
     connection.split(' ').nth(2).map(str::to_owned)
+}
+
+/// Where credentials are kept; none if there is no place for them.
+#[must_use]
+pub fn store_directory() -> Option<PathBuf> {
+    directory(&ProcessEnvironment)
 }
 
 fn directory(environment: &impl Environment) -> Option<PathBuf> {

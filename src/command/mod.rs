@@ -1,14 +1,23 @@
 //! What the program can be told to do. Without a command it is the bridge.
 
+mod account;
 mod bridge;
 mod doctor;
 mod install;
+mod login;
+mod logout;
+mod status;
+mod store;
+mod visit;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
+use tracing::level_filters::LevelFilter;
 
+use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::{ConfigError, Flags, Log};
 use crate::log;
 
@@ -45,6 +54,10 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(Box<doctor::Args>),
+    Login(login::Args),
+    Logout(logout::Args),
+    Status(status::Args),
+    Store(store::Args),
     Install(install::Args),
 }
 
@@ -63,6 +76,10 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Some(Command::Doctor(args)) => doctor::run(*args),
+            Some(Command::Login(args)) => login::run(args),
+            Some(Command::Logout(args)) => logout::run(args),
+            Some(Command::Status(args)) => status::run(&args),
+            Some(Command::Store(args)) => store::run(&args),
             Some(Command::Install(args)) => install::run(&args),
             None => bridge::run(self.flags),
         };
@@ -100,6 +117,35 @@ impl Stop {
     }
 }
 
+impl From<AuthError> for Stop {
+    fn from(error: AuthError) -> Self {
+        Self {
+            hint: error.hint(),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<KeychainError> for Stop {
+    fn from(error: KeychainError) -> Self {
+        Self {
+            hint: Some(error.hint().to_owned()),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Keychain(error) => error.into(),
+            StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
+                Self::failed(error.to_string())
+            }
+        }
+    }
+}
+
 impl From<ConfigError> for Stop {
     fn from(error: ConfigError) -> Self {
         Self {
@@ -109,12 +155,37 @@ impl From<ConfigError> for Stop {
     }
 }
 
+/// What came of writing to standard output. Who does not read to the end, such as `head`, is content.
+fn printed(result: io::Result<()>) -> Result<(), Stop> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// One thread: the work is waiting.
 fn runtime() -> Result<Runtime, Stop> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))
+}
+
+/// For commands that have no flags about the log: what goes wrong is said on stderr.
+fn start_quiet_log() -> Result<(), Stop> {
+    start_log(&Log {
+        level: LevelFilter::WARN,
+        file: None,
+    })
+}
+
+/// For a command that is about signing in: what a person has to read and do comes without decoration, and
+/// what the command reports itself is not said twice.
+fn start_log_for_person(log: &Log) -> Result<(), Stop> {
+    log::start_for_person(log)
+        .map_err(|error| Stop::usage(format!("cannot write the log: {error}")))
 }
 
 fn start_log(log: &Log) -> Result<(), Stop> {

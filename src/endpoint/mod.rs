@@ -37,6 +37,7 @@ pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
 pub use probe::{Conversation, Probe, Reply};
 pub use track::{Phase, Track};
+pub use verdict::KnownServer;
 
 use crate::auth::Authorizer;
 use crate::http;

@@ -26,8 +26,7 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
 }
 
 /// Standard output for the report of a command. The bridge itself writes to [`stdout`].
-#[must_use]
-pub fn report() -> impl std::io::Write + std::io::IsTerminal {
+pub fn report() -> std::io::StdoutLock<'static> {
     std::io::stdout().lock()
 }
 

@@ -203,9 +203,9 @@ async fn signing_out_forgets_tokens_and_clients() {
     let provider = Provider::start().await;
     let directory = tempdir().unwrap();
     let app = App::new(&provider, config(directory.path()));
-    assert!(!app.authorizer.sign_out().await.unwrap());
+    assert!(app.authorizer.sign_out().await.unwrap().is_empty());
     app.call_with_browser().await.unwrap();
-    assert!(app.authorizer.sign_out().await.unwrap());
+    assert_eq!(app.authorizer.sign_out().await.unwrap().len(), 1);
     assert!(app.authorizer.token().await.is_none());
     assert!(
         App::new(&provider, config(directory.path()))

@@ -16,8 +16,8 @@ const CARGO: &str = include_str!("../../Cargo.toml");
 /// Where things that differ between operating systems may stand.
 const SYSTEM_SPECIFIC: [&str; 7] = [
     "src/auth/lock.rs",
+    "src/auth/store/system/mod.rs",
     "src/bridge/surroundings.rs",
-    "src/endpoint/verdict.rs",
     "src/log.rs",
     "src/private_file.rs",
     "src/signals.rs",
@@ -368,7 +368,9 @@ fn what_differs_between_systems_stands_in_few_files() {
         ["unix", "windows", "target_os"]
             .iter()
             .any(|system| text.contains(&format!("cfg({system}")))
-            || text.contains("cfg(not(")
+            || ["cfg(not(", "cfg(all(", "cfg(any("]
+                .iter()
+                .any(|combined| text.contains(combined))
             || text.contains("std::os::")
     };
     let found: Vec<_> = code()

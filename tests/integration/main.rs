@@ -23,15 +23,19 @@ mod server;
 mod support;
 mod support_auth;
 
+mod accounts;
 mod answers;
 mod auth_browser;
 mod auth_callback;
 mod auth_grants;
+mod auth_keychain;
 mod auth_many;
 mod auth_oidc_provider;
 mod auth_processes;
 mod auth_registration;
 mod auth_scopes;
+#[cfg(unix)]
+mod auth_secret_service;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;

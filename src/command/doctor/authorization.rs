@@ -223,7 +223,7 @@ async fn token(
             } else {
                 "none is stored: the first request of the app opens the sign-in page"
             };
-            report.add(Check::skipped(Name::Token, found));
+            report.add(Check::skipped(Name::Token, found).fix("sign in now: mcp-bridge login URL"));
             Err(NOT_SIGNED_IN)
         }
         Err(error) => {
@@ -266,7 +266,7 @@ async fn accepted(
         }
         Err(AuthError::SignInRequired { .. }) => {
             let found = "the stored one is refused and cannot be renewed";
-            let fix = "sign in again: the next request of the app opens the page";
+            let fix = "sign in again: mcp-bridge login URL";
             report.add(Check::warning(Name::Token, found).fix(fix));
             Err(NOT_SIGNED_IN)
         }

@@ -25,6 +25,17 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         .unwrap_or_else(|_| panic!("{what} did not happen in time"))
 }
 
+/// What the browser finds there, as soon as somebody listens.
+pub(crate) async fn visit_when_it_listens(url: &url::Url) {
+    let visit = async {
+        while let Err(error) = reqwest::get(url.clone()).await {
+            assert!(error.is_connect(), "{error}");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    soon("the answer of a listener", visit).await;
+}
+
 /// A port that nobody has at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
