@@ -8,6 +8,7 @@
 //! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
 //! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
+//! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `turns`: what has to go before what.
 //! - `surroundings`: what happens around the process without telling it.
 
@@ -19,6 +20,8 @@ mod notice;
 mod opening;
 mod promise;
 mod surroundings;
+mod tool_filter;
+mod tools;
 mod turns;
 
 use std::io;
@@ -35,6 +38,8 @@ use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
 use conversation::Conversation;
 use surroundings::Surroundings;
+
+pub use tool_filter::{Access, Glob, ToolFilter};
 
 /// How long the server may take to hear that the session is over, at the end of the input.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -58,6 +63,8 @@ pub struct Config {
     pub max_message: usize,
     /// Who is at the other end of the input.
     pub input: Input,
+    /// Which tools the app may see and call; `None` for all.
+    pub tools: Option<ToolFilter>,
     /// When a legacy app is answered for which there is no session yet.
     pub answering: Answering,
     /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.

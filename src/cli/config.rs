@@ -139,6 +139,7 @@ impl Flags {
                     bridge::Input::App
                 },
                 max_message: connection.endpoint.max_message,
+                tools: self.tools.filter(),
                 memory: connection.memory,
                 answering: if self.wait_for_auth || self.fail_fast {
                     bridge::Answering::AfterServer
@@ -154,6 +155,7 @@ impl Flags {
                         (false, true) => endpoint::Patience::Wait,
                         (false, false) => endpoint::Patience::WaitInSession,
                     },
+                    keep_alive: self.keep_alive.interval(),
                     ..connection.endpoint
                 },
             },
@@ -217,6 +219,7 @@ impl ConnectionFlags {
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,
+                keep_alive: None,
                 cookies: if self.disable_cookies {
                     endpoint::Cookies::Ignore
                 } else {

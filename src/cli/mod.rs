@@ -3,9 +3,11 @@
 
 mod config;
 mod header;
+mod keep_alive;
 mod network;
 mod plain_secrets;
 mod sign_in;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -30,6 +32,12 @@ pub struct Flags {
 
     #[command(flatten)]
     connection: ConnectionFlags,
+
+    #[command(flatten)]
+    tools: tools::ToolFlags,
+
+    #[command(flatten)]
+    keep_alive: keep_alive::KeepAliveFlags,
 
     /// How long answers are awaited once the app has closed the input
     #[arg(

@@ -2,12 +2,18 @@
 
 mod account;
 mod bridge;
+mod call;
+mod client;
 mod doctor;
 mod install;
+mod json;
 mod login;
 mod logout;
+mod schema;
 mod status;
 mod store;
+mod text;
+mod tools;
 mod visit;
 
 use std::io;
@@ -54,6 +60,8 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(Box<doctor::Args>),
+    Tools(tools::Args),
+    Call(call::Args),
     Login(login::Args),
     Logout(logout::Args),
     Status(status::Args),
@@ -76,6 +84,8 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Some(Command::Doctor(args)) => doctor::run(*args),
+            Some(Command::Tools(args)) => tools::run(args),
+            Some(Command::Call(args)) => call::run(args),
             Some(Command::Login(args)) => login::run(args),
             Some(Command::Logout(args)) => logout::run(args),
             Some(Command::Status(args)) => status::run(&args),
@@ -171,6 +181,15 @@ fn runtime() -> Result<Runtime, Stop> {
         .enable_all()
         .build()
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))
+}
+
+/// Runs to its end what a command does.
+fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    // Reading a terminal takes a thread that cannot be interrupted; it need not be waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// For commands that have no flags about the log: what goes wrong is said on stderr.

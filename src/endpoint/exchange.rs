@@ -92,6 +92,7 @@ impl Endpoint {
                 self.sessions.remember(message);
                 if method == "notifications/initialized" {
                     self.listen();
+                    self.keep_alive();
                 }
             }
             Ok(Err(failure)) => tracing::warn!(host = %self.host(), method, "not sent: {failure}"),
@@ -137,30 +138,34 @@ impl Endpoint {
         session: SessionUse,
         track: &Track,
     ) -> Result<(Message, Session), Failure> {
+        let allowed = Interaction::Allowed;
         let first = self
-            .converse_once(request, id, session.clone(), track)
+            .converse_once(request, id, session.clone(), allowed, track)
             .await;
         match first {
             Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
                 if is_safe(request.method().unwrap_or_default()) && !*self.stopping.borrow() =>
             {
-                self.converse_once(request, id, session, track).await
+                self.converse_once(request, id, session, allowed, track)
+                    .await
             }
             outcome => outcome,
         }
     }
 
-    async fn converse_once(
+    /// The same, once.
+    pub(super) async fn converse_once(
         self: &Arc<Self>,
         request: &Message,
         id: &RequestId,
         session: SessionUse,
+        interaction: Interaction,
         track: &Track,
     ) -> Result<(Message, Session), Failure> {
         let method = request.method().unwrap_or_default();
         if let Some(connection) = self.http_sse() {
             let answer = connection
-                .request(self, request, id, &session, track)
+                .request(self, request, id, &session, interaction, track)
                 .await?;
             return Ok((answer, Session::default()));
         }
@@ -169,7 +174,7 @@ impl Endpoint {
             headers: headers::routing(request),
             verb: Verb::Post(request.text().clone()),
             session,
-            interaction: Interaction::Allowed,
+            interaction,
             repeat: match method {
                 "initialize" => Repeat::Initialize,
                 method if is_safe(method) => Repeat::Safe,

@@ -94,6 +94,7 @@ impl HttpSse {
         request: &Message,
         id: &RequestId,
         session: &SessionUse,
+        interaction: Interaction,
         track: &Track,
     ) -> Result<Message, Failure> {
         let turn = self.turn(session).await?;
@@ -104,8 +105,7 @@ impl HttpSse {
             connection: self,
             id,
         };
-        turn.send(endpoint, request, Interaction::Allowed, track)
-            .await?;
+        turn.send(endpoint, request, interaction, track).await?;
         let answer = answer.await;
         drop(waiting);
         answer.map_err(|_| Failure::ConnectionLost {

@@ -10,6 +10,7 @@ mod exchange;
 mod failure;
 mod headers;
 mod http_sse;
+mod keep_alive;
 mod listen;
 mod modern;
 mod opening;
@@ -43,6 +44,7 @@ use crate::auth::Authorizer;
 use crate::http;
 use crate::message::{Message, RequestId};
 use http_sse::HttpSse;
+use keep_alive::KeepAlive;
 use listen::Listener;
 use recovery::Recovery;
 use session::Sessions;
@@ -71,6 +73,8 @@ pub struct Config {
     pub cookies: Cookies,
     /// Whether to wait for a server that is not up.
     pub patience: Patience,
+    /// How long a session may be quiet before a ping is sent in it; `None` for ever.
+    pub keep_alive: Option<Duration>,
     /// The network.
     pub http: http::Options,
 }
@@ -188,10 +192,11 @@ pub struct Endpoint {
     /// For the ids of requests of our own.
     ids: AtomicU64,
     listener: Listener,
+    keep_alive: KeepAlive,
     /// The connection of the older transport, where the server speaks that.
     http_sse: Mutex<Option<Arc<HttpSse>>>,
     inbound: mpsc::Sender<Inbound>,
-    /// Told whenever a request goes out: a good moment to try a lost stream again.
+    /// Told whenever a request goes out: a good moment to try a lost stream again, and as good as a ping.
     activity: Notify,
     stopping: watch::Sender<bool>,
     /// Why nothing more can be had from the server in this process.
@@ -218,6 +223,7 @@ impl Endpoint {
             tool_headers: ToolHeaders::default(),
             ids: AtomicU64::new(0),
             listener: Listener::default(),
+            keep_alive: KeepAlive::default(),
             http_sse: Mutex::default(),
             inbound,
             activity: Notify::new(),
@@ -240,8 +246,9 @@ impl Endpoint {
     /// Resolves, with the reason, when the process has to be started anew to go on.
     pub async fn ended(&self) -> String {
         let mut ended = self.ended.subscribe();
-        match ended.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+        let reason = ended.wait_for(Option::is_some).await.map(|it| it.clone());
+        match reason {
+            Ok(reason) => reason.unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
     }
@@ -275,6 +282,7 @@ impl Endpoint {
     /// `limit` for that at most.
     pub async fn close(self: &Arc<Self>, limit: Duration) {
         self.listener.stop();
+        self.keep_alive.stop();
         self.set_http_sse(None);
         let session = self.sessions.close();
         let _ = tokio::time::timeout(limit, async {

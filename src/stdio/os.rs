@@ -30,6 +30,13 @@ pub fn report() -> std::io::StdoutLock<'static> {
     std::io::stdout().lock()
 }
 
+/// How many columns the terminal has that [`report`] writes to; `None` if that is no terminal.
+#[must_use]
+pub fn report_width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(width.0.into())
+}
+
 #[cfg(unix)]
 mod polled {
     use std::fs::{File, FileType};

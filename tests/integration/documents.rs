@@ -351,6 +351,15 @@ fn what_only_decides_knows_no_runtime_and_no_network() {
     }
 }
 
+/// Its types lose or refuse what a bridge has to hand on.
+#[test]
+fn rmcp_is_known_to_the_commands_alone() {
+    for (file, text) in code() {
+        let is_command = file.starts_with("src/command/");
+        assert!(is_command || !text.contains("rmcp::"), "{file} knows rmcp");
+    }
+}
+
 #[test]
 fn stdout_is_opened_in_one_place() {
     for (file, text) in code() {

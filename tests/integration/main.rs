@@ -39,7 +39,11 @@ mod auth_secret_service;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
+mod command_call;
+#[cfg(unix)]
+mod command_example;
 mod command_line;
+mod command_tools;
 mod concurrency;
 mod config_files;
 mod connections;
@@ -58,6 +62,7 @@ mod get_stream;
 mod http_sse;
 #[cfg(unix)]
 mod install;
+mod keep_alive;
 mod lifecycle;
 mod network;
 #[cfg(unix)]
@@ -68,4 +73,5 @@ mod session;
 mod sign_in;
 mod stdin;
 mod tls;
+mod tool_filters;
 mod unreachable;
