@@ -27,6 +27,7 @@ mod config;
 mod device_code;
 mod discovery;
 mod error;
+mod examination;
 mod grant;
 mod lock;
 mod loopback;
@@ -64,6 +65,9 @@ pub use self::config::{
     Store,
 };
 pub use self::error::AuthError;
+pub use self::examination::{
+    Examination, ExaminedChallenge, ExaminedResource, ExaminedServer, RegistrationWay,
+};
 pub use self::mcp_remote::Leftover;
 pub use self::sign_in::SIGN_IN_TARGET;
 pub use self::sign_out::{Revocation, SignedOut};
@@ -292,6 +296,12 @@ impl Authorizer {
     /// this account. What became of each is told by the authorization server.
     pub async fn sign_out(&self) -> Result<Vec<SignedOut>, AuthError> {
         sign_out::sign_out(&self.session).await
+    }
+
+    /// What a sign-in after this refusal would find, step by step. Nothing is registered or opened.
+    pub async fn examine(&self, refusal: &Refusal) -> Examination<'_> {
+        self.session.load().await;
+        Examination::new(&self.session, refusal)
     }
 
     /// Waits for a refresh under way to be stored. A process that ends without this may lose a refresh token

@@ -13,6 +13,7 @@ use url::Url;
 use super::address::AddressGuard;
 use super::error::AuthError;
 use super::token_reply::standard_form;
+pub(super) use crate::http::bare;
 use crate::http::{self, is_loopback};
 
 /// Limit for one metadata document; the sign-in needs a few of them in a row.
@@ -297,14 +298,4 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// The URL without query, fragment and user: those may hold secrets.
-pub(super) fn bare(url: &Url) -> Url {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
 }

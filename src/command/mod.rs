@@ -5,6 +5,7 @@ mod bridge;
 mod call;
 mod client;
 mod completions;
+mod doctor;
 mod help;
 mod install;
 mod json;
@@ -52,6 +53,7 @@ pub struct CommandLine {
 /// A command for a person.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(Box<doctor::Args>),
     Login(login::Args),
     Logout(logout::Args),
     Status(status::Args),
@@ -105,6 +107,7 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            Some(Command::Doctor(args)) => doctor::run(*args),
             Some(Command::Login(args)) => login::run(args),
             Some(Command::Logout(args)) => logout::run(args),
             Some(Command::Status(args)) => status::run(&args),

@@ -24,12 +24,15 @@ const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a body claims to be, by its `Content-Type` without parameters.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum ContentType {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContentType {
+    /// `application/json`.
     Json,
+    /// `text/event-stream`.
     EventStream,
     /// None given: the first byte decides.
     Missing,
+    /// Another one, in small letters.
     Other(String),
 }
 

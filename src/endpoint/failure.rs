@@ -292,6 +292,17 @@ impl Failure {
                     "the certificate comes from an authority this machine does not know: add it to \
                      the system's trust store, or pass its PEM file with --ca-cert"
                 }
+                ConnectCause::Tls if detail.contains("expired") => {
+                    "whoever runs the server has to renew the certificate; if this machine's clock \
+                     is wrong, set it"
+                }
+                ConnectCause::Tls if detail.contains("not valid for name") => {
+                    "use a host name that the certificate is for, or have the server's certificate \
+                     made for this one"
+                }
+                ConnectCause::Tls if detail.contains("InvalidContentType") => {
+                    "the port does not speak TLS: check the port, and whether it is https://"
+                }
                 ConnectCause::Tls => "the server's certificate has to be mended by who runs it",
                 ConnectCause::Proxy => "check HTTPS_PROXY and the proxy's credentials",
                 ConnectCause::Timeout => "check the network, or raise --connect-timeout",

@@ -349,7 +349,7 @@ async fn open(
 }
 
 /// The address for messages: relative to the stream's, and of the same origin.
-fn target(base: &Url, data: &[u8]) -> Result<Url, Failure> {
+pub(super) fn target(base: &Url, data: &[u8]) -> Result<Url, Failure> {
     let reference = std::str::from_utf8(data).unwrap_or_default().trim();
     match base.join(reference) {
         Ok(url) if !reference.is_empty() && url.origin() == base.origin() => Ok(url),

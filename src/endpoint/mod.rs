@@ -14,6 +14,7 @@ mod keep_alive;
 mod listen;
 mod modern;
 mod opening;
+mod probe;
 mod recovery;
 mod send;
 mod session;
@@ -33,7 +34,9 @@ use reqwest::header::HeaderMap;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
+pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
+pub use probe::{Conversation, Probe, Reply};
 pub use track::{Phase, Track};
 pub use verdict::KnownServer;
 

@@ -23,7 +23,7 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Same-origin redirects that are followed for one request.
-const MAX_REDIRECTS: usize = 5;
+pub(super) const MAX_REDIRECTS: usize = 5;
 
 /// Tokens that one request may ask for: a stored one, a refreshed one, one with more scopes.
 const MAX_AUTHORIZATIONS: u32 = 3;
@@ -350,7 +350,11 @@ fn busy_pause(response: &Response, repeat: Repeat, tries: &mut Tries) -> Option<
 }
 
 /// Where a redirect leads, if it may be followed: to the same origin, with method and body kept.
-fn redirect(response: &Response, from: &Url, verb: &Verb) -> Result<Option<Url>, Failure> {
+pub(super) fn redirect(
+    response: &Response,
+    from: &Url,
+    verb: &Verb,
+) -> Result<Option<Url>, Failure> {
     let keeps_method = match response.status() {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {

@@ -224,7 +224,12 @@ async fn signing_out_forgets_tokens_and_clients() {
 }
 
 /// Puts the files there that mcp-remote 0.15 writes.
-fn leave_credentials(provider: &Provider, directory: &Path, tokens: &Value, client: &Value) {
+pub(crate) fn leave_credentials(
+    provider: &Provider,
+    directory: &Path,
+    tokens: &Value,
+    client: &Value,
+) {
     let hash = format!(
         "{:x}",
         <md5::Md5 as md5::Digest>::digest(provider.mcp_url().as_str())

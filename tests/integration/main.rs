@@ -49,6 +49,8 @@ mod command_tools;
 mod concurrency;
 mod config_files;
 mod connections;
+#[cfg(unix)]
+mod doctor;
 mod documents;
 mod drop_in;
 mod era_modern;

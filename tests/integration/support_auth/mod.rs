@@ -11,7 +11,7 @@ mod provider;
 
 pub(crate) use app::{App, Browser, config};
 pub(crate) use process::{BrowserProgram, Process};
-pub(crate) use provider::{Challenge, Device, Grants, Provider, TokenReply};
+pub(crate) use provider::{Behaviour, Challenge, Device, Grants, Provider, TokenReply};
 
 use std::time::Duration;
 

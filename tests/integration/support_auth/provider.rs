@@ -94,6 +94,8 @@ pub(crate) enum Device {
 pub(crate) enum Challenge {
     Metadata,
     Bare,
+    /// There is no challenge at all.
+    Missing,
 }
 
 /// What a grant consists of.
@@ -347,7 +349,7 @@ impl Inner {
                 lifetime.is_none_or(|seconds| issued.elapsed() < Duration::from_secs(seconds))
             });
         let metadata = match self.behaviour.challenge {
-            Challenge::Bare => String::new(),
+            Challenge::Bare | Challenge::Missing => String::new(),
             Challenge::Metadata => {
                 let path = self.behaviour.named_metadata.as_deref();
                 let path = path.unwrap_or("/.well-known/oauth-protected-resource/mcp");
@@ -355,6 +357,9 @@ impl Inner {
             }
         };
         let Some((grant, _)) = grant else {
+            if self.behaviour.challenge == Challenge::Missing {
+                return StatusCode::UNAUTHORIZED.into_response();
+            }
             return (
                 StatusCode::UNAUTHORIZED,
                 [(header::WWW_AUTHENTICATE, format!("Bearer{metadata}"))],
