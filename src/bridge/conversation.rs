@@ -151,7 +151,7 @@ impl Conversation {
             openings: 0,
             answering: config.answering,
             told: Told::default(),
-            memory: Memory::new(config.memory.clone()),
+            memory: config.memory.clone(),
             tickets: Tickets::default(),
             alarms: JoinSet::new(),
             notices: Notices::new(config.input, stage),

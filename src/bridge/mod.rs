@@ -25,7 +25,6 @@ mod tools;
 mod turns;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,6 +35,8 @@ use tokio::time::timeout;
 use crate::auth;
 use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
+pub use memory::Memory;
+
 use conversation::Conversation;
 use surroundings::Surroundings;
 
@@ -67,8 +68,8 @@ pub struct Config {
     pub tools: Option<ToolFilter>,
     /// When a legacy app is answered for which there is no session yet.
     pub answering: Answering,
-    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
-    pub memory: Option<PathBuf>,
+    /// What the server last answered to `initialize`.
+    pub memory: Memory,
 }
 
 /// When an app is answered while a person signs in or the server is down.

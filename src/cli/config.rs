@@ -11,6 +11,7 @@ use url::Url;
 
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
+use crate::bridge::Memory;
 use crate::secret::Secret;
 use crate::{auth, bridge, endpoint, http};
 
@@ -32,8 +33,8 @@ pub struct Connection {
     pub endpoint: endpoint::Config,
     /// How to sign in; `None` where the user's own headers are the way in.
     pub auth: Option<auth::Config>,
-    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
-    pub memory: Option<PathBuf>,
+    /// What the server last answered to `initialize`.
+    pub memory: Memory,
     /// What to say, and where.
     pub log: Log,
 }
@@ -151,8 +152,12 @@ impl ConnectionFlags {
         }
         let directory = auth.directory.clone();
         let account = auth::account_name(&url, &auth);
-        let answer = |directory: &PathBuf| directory.join("answers").join(account + ".json");
-        let memory = directory.as_ref().map(answer);
+        let memory = match &directory {
+            Some(directory) if auth.store != Some(auth::Store::Memory) => {
+                Memory::of_account(directory, &account)
+            }
+            Some(_) | None => Memory::default(),
+        };
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
         Ok(Connection {

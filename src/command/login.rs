@@ -101,7 +101,7 @@ impl<'a> Login<'a> {
         let had_token = self.authorizer.token().await?.is_some();
         let stage = self.authorizer.watch_sign_in();
         let pasting = tokio::spawn(take_pasted(Arc::clone(&self.authorizer)));
-        let visitor = Visitor::new(self.connection.endpoint.clone(), &self.authorizer);
+        let visitor = Visitor::new(self.connection, &self.authorizer);
         let visit = visitor.visit().await;
         pasting.abort();
         let visit = visit?;

@@ -8,6 +8,7 @@ use url::Url;
 use super::account::title;
 use super::{Stop, printed, runtime, start_log};
 use crate::auth::{self, Account, Authorizer, Leftover, Revocation, SignedOut};
+use crate::bridge::Memory;
 use crate::cli::{self, Connection, ConnectionFlags};
 use crate::stdio;
 
@@ -118,6 +119,9 @@ impl<O: Write> Farewell<'_, O> {
         let authorizer = Authorizer::of_account(account, config.clone(), http);
         match authorizer.sign_out().await {
             Ok(ended) => {
+                if let Some(directory) = &connection.endpoint.directory {
+                    Memory::of_account(directory, account.name()).forget();
+                }
                 for ended in ended {
                     self.say(&format!("{}: {}", title(account), in_words(&ended)))?;
                     if ended.forgotten.is_err() {

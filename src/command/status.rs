@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::account::{Paint, Style, rows, title};
 use super::{Stop, printed, start_quiet_log};
 use crate::auth::{Account, Expiry, Place};
+use crate::bridge::Memory;
 use crate::cli;
 use crate::endpoint::KnownServer;
 use crate::stdio;
@@ -32,6 +33,8 @@ pub(super) struct Args {
 struct Known {
     account: Option<Account>,
     server: Option<KnownServer>,
+    /// The versions in which it has answered.
+    versions: Vec<String>,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
@@ -57,6 +60,7 @@ fn known() -> Vec<Known> {
         .into_iter()
         .map(|account| Known {
             server: servers.iter().find(|it| it.url == account.server).cloned(),
+            versions: Memory::of_account(&directory, account.name()).versions(),
             account: Some(account),
         })
         .collect();
@@ -64,6 +68,7 @@ fn known() -> Vec<Known> {
     known.extend(servers.into_iter().map(|server| Known {
         account: None,
         server: Some(server),
+        versions: Vec::new(),
     }));
     known
 }
@@ -87,8 +92,8 @@ fn print(known: &[Known], style: Style, out: &mut impl Write) -> io::Result<()> 
             }
             (None, None) => {}
         }
-        if let Some(server) = &known.server {
-            write!(out, "{}", style.row("speaks", server.speaks))?;
+        if let Some(speaks) = known.speaks() {
+            write!(out, "{}", style.row("speaks", &speaks))?;
         }
     }
     Ok(())
@@ -104,6 +109,14 @@ impl Known {
     fn is_at(&self, server: &KnownServer) -> bool {
         let account = self.account.as_ref();
         account.is_some_and(|account| account.is_at(&server.url))
+    }
+
+    /// What the server speaks, in words.
+    fn speaks(&self) -> Option<String> {
+        if let Some(server) = &self.server {
+            return Some(server.speaks.to_owned());
+        }
+        (!self.versions.is_empty()).then(|| format!("MCP {}", self.versions.join(", ")))
     }
 
     /// Times are seconds from now: negative for what is over, null where nothing is known.
@@ -130,7 +143,7 @@ impl Known {
                 Place::File => "file",
                 Place::Keychain => "keychain",
             }),
-            "speaks": self.server.as_ref().map(|it| it.speaks),
+            "speaks": self.speaks(),
         })
     }
 }

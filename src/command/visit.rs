@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use super::Stop;
 use crate::auth::Authorizer;
-use crate::endpoint::{self, Endpoint, Inbound, Outcome, Track};
+use crate::bridge::Memory;
+use crate::cli::Connection;
+use crate::endpoint::{Endpoint, Inbound, Outcome, Track};
 use crate::era::MODERN_VERSION;
 use crate::message::{Message, RequestId};
 
@@ -25,6 +27,7 @@ const LEGACY_VERSION: &str = "2025-11-25";
 /// Who knocks.
 pub(super) struct Visitor {
     endpoint: Arc<Endpoint>,
+    memory: Memory,
 }
 
 /// What was found.
@@ -37,12 +40,13 @@ pub(super) struct Visit {
 }
 
 impl Visitor {
-    pub(super) fn new(config: endpoint::Config, authorizer: &Arc<Authorizer>) -> Self {
+    pub(super) fn new(connection: &Connection, authorizer: &Arc<Authorizer>) -> Self {
         let (sender, inbound) = mpsc::channel(INBOUND_MESSAGES);
         tokio::spawn(ignore(inbound));
         let authorizer = Some(Arc::clone(authorizer));
         Self {
-            endpoint: Endpoint::new(0, config, authorizer, sender),
+            endpoint: Endpoint::new(0, connection.endpoint.clone(), authorizer, sender),
+            memory: connection.memory.clone(),
         }
     }
 
@@ -64,6 +68,7 @@ impl Visitor {
         let (greeting, list) = match self.ask("initialize", &initialize).await? {
             Answer::Legacy(greeting) => {
                 if !greeting.is_error() {
+                    self.memory.keep(LEGACY_VERSION, &greeting);
                     let method = "notifications/initialized";
                     let initialized = Message::notification(method, &json!({}));
                     self.endpoint.notify(&initialized).await;

@@ -398,6 +398,7 @@ http://server/mcp (profile home)
   token       expires in 60 minutes, and will be renewed
   issuer      http://server
   kept in     a file
+  speaks      MCP 2025-06-18
 
 http://server/mcp (profile work)
   signed in   yes
@@ -405,6 +406,7 @@ http://server/mcp (profile work)
   token       does not say when it expires
   issuer      http://server
   kept in     a file
+  speaks      MCP 2025-06-18
 ",
     );
     let json = person.run(&["status", "--json"]).await;
@@ -571,7 +573,7 @@ New sign-ins at 127.0.0.1 are kept in a file, too.
 #[tokio::test]
 async fn login_proves_itself_at_servers_of_either_era() {
     for (eras, speaks) in [
-        (Eras::Legacy, None),
+        (Eras::Legacy, Some("MCP 2025-11-25")),
         (Eras::Modern, Some("MCP 2026-07-28 alone")),
     ] {
         let server = Server::start(Options {

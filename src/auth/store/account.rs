@@ -61,6 +61,12 @@ pub enum Expiry {
 }
 
 impl Account {
+    /// The name under which everything is kept that belongs to it ([`crate::auth::account_name`]).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.name()
+    }
+
     /// All that is stored in `directory`, by server. Never asks the keychain.
     #[must_use]
     pub fn all(directory: &Path) -> Vec<Self> {

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Stop;
-use crate::bridge::{self, End};
+use crate::bridge::{self, End, Memory};
 use crate::cli::Connection;
 use crate::endpoint::{self, Patience};
 use crate::message::{Message, member};
@@ -90,7 +90,7 @@ impl Client {
             input: bridge::Input::Terminal,
             tools: None,
             answering: bridge::Answering::AfterServer,
-            memory: None,
+            memory: Memory::default(),
         };
         let (to_bridge, input) = tokio::io::duplex(WIRE_BYTES);
         let (output, from_bridge) = tokio::io::duplex(WIRE_BYTES);
