@@ -259,6 +259,12 @@ impl Message {
         &self.kind
     }
 
+    /// Whether this is a request, which wants a response.
+    #[must_use]
+    pub const fn is_request(&self) -> bool {
+        matches!(self.kind, Kind::Request { .. })
+    }
+
     /// The method of a request or a notification.
     #[must_use]
     pub fn method(&self) -> Option<&str> {

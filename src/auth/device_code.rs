@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::SignInStage;
 use super::attempt::{client_of, usable_registration};
 use super::authorization::check_endpoint;
 use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
@@ -77,7 +78,7 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<(), Auth
         reason: error.to_string(),
     })?;
     check_endpoint(&page)?;
-    session.page.send_replace(Some(page.clone()));
+    session.stage.send_replace(SignInStage::Page(page.clone()));
     tracing::warn!(
         target: SIGN_IN_TARGET,
         "{} wants you to sign in. On any device, open\n{}\nand enter the code {}",

@@ -11,13 +11,13 @@ use url::Url;
 
 use super::config::{Config, Grant, ResourceParameter};
 use super::discovery::{discover, resource_parameter};
-use super::private_file::read_private;
 use super::registration::{ClientRegistration, DynamicRegistration};
 use super::scope::Scopes;
 use super::session::Session;
 use super::sign_in::Order;
 use super::store::Credential;
 use super::token::{AccessToken, TokenSet, unix_millis};
+use crate::private_file::read_private;
 use crate::secret::Secret;
 
 /// The directory in its configuration directory that holds what versions since 0.3 write.

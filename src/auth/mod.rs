@@ -30,7 +30,6 @@ mod loopback;
 mod mcp_remote;
 mod page;
 mod pending;
-mod private_file;
 mod protected_resource;
 mod registration;
 mod renewal;
@@ -69,7 +68,7 @@ use self::page::Page;
 use self::renewal::Renewal;
 use self::scope::Scopes;
 use self::session::{Freshness, Session, Wanted};
-use self::store::CredentialStore;
+use self::store::{CredentialKey, CredentialStore};
 use crate::http;
 
 /// How long a request waits for a refresh ahead of time before it goes out with the old token.
@@ -98,6 +97,29 @@ pub struct Refusal {
     pub refused: Option<AccessToken>,
 }
 
+/// Where the sign-in stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SignInStage {
+    /// Nobody is asked to sign in.
+    #[default]
+    None,
+    /// This page waits for a person.
+    Page(Url),
+    /// The sign-in has brought a token.
+    Done,
+}
+
+impl SignInStage {
+    /// The page that waits for a person.
+    #[must_use]
+    pub const fn page(&self) -> Option<&Url> {
+        match self {
+            Self::Page(page) => Some(page),
+            Self::None | Self::Done => None,
+        }
+    }
+}
+
 /// Whether a person may be asked to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interaction {
@@ -120,6 +142,13 @@ impl Refusal {
             _ => false,
         }
     }
+}
+
+/// The name under which everything is kept that belongs to one account at the MCP endpoint `server`. It
+/// tells nothing of either.
+#[must_use]
+pub fn account_name(server: &Url, config: &Config) -> String {
+    CredentialKey::new(server, config).name().to_owned()
 }
 
 impl Authorizer {
@@ -171,13 +200,13 @@ impl Authorizer {
     /// account.
     #[must_use]
     pub fn pending_sign_in(&self) -> Option<Url> {
-        self.session.page.borrow().clone()
+        self.session.stage.borrow().page().cloned()
     }
 
-    /// Waits for the sign-in page to come up, change or go away.
+    /// Where the sign-in stands, and waits for it to go on.
     #[must_use]
-    pub fn watch_sign_in(&self) -> tokio::sync::watch::Receiver<Option<Url>> {
-        self.session.page.subscribe()
+    pub fn watch_sign_in(&self) -> tokio::sync::watch::Receiver<SignInStage> {
+        self.session.stage.subscribe()
     }
 
     /// Hands in what a person pasted for the sign-in under way: the address that their browser ended at, or
@@ -336,7 +365,10 @@ impl Authorizer {
         let session = Arc::clone(&self.session);
         finished(tokio::spawn(async move {
             let outcome = sign_in::sign_in(&session, &order).await;
-            session.page.send_replace(None);
+            session.stage.send_replace(match &outcome {
+                Ok(_) => SignInStage::Done,
+                Err(_) => SignInStage::None,
+            });
             turn.record(outcome.as_ref().err());
             outcome
         }))

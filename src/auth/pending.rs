@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::authorization::AuthorizationRequest;
 use super::error::AuthError;
-use super::private_file::{read_private, write_private};
 use super::session::Session;
 use super::token::unix_millis;
+use crate::private_file::{read_private, write_private};
 
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);

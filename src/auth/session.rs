@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OnceCell, mpsc, watch};
 use url::Url;
 
+use super::SignInStage;
 use super::address::AddressGuard;
 use super::config::Config;
 use super::error::AuthError;
@@ -33,8 +34,8 @@ pub(super) struct Session {
     pub(super) renewing: Arc<tokio::sync::Mutex<()>>,
     /// Held while a sign-in runs.
     pub(super) signing_in: Arc<tokio::sync::Mutex<LastSignIn>>,
-    /// The page that waits for a person.
-    pub(super) page: watch::Sender<Option<Url>>,
+    /// Where the sign-in stands.
+    pub(super) stage: watch::Sender<SignInStage>,
     /// Where answers to the sign-in under way go, for those that the person pastes.
     answers: Mutex<Option<mpsc::Sender<Callback>>>,
 }
@@ -142,7 +143,7 @@ impl Session {
             state: Mutex::default(),
             renewing: Arc::default(),
             signing_in: Arc::default(),
-            page: watch::Sender::new(None),
+            stage: watch::Sender::default(),
             answers: Mutex::default(),
         }
     }

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use super::SignInStage;
 use super::attempt::Attempt;
 use super::authorization::{AuthorizationError, AuthorizationResponse};
 use super::browser;
@@ -122,13 +123,14 @@ async fn turn(session: &Session) -> Result<Lock, AuthError> {
         }
         let pending = PendingSignIn::read(session).await;
         let page = pending.and_then(|pending| pending.request(limit).map(|it| it.url.clone()));
-        session.page.send_if_modified(|shown| {
-            let differs = *shown != page;
-            *shown = page;
+        let stage = page.map_or(SignInStage::None, SignInStage::Page);
+        session.stage.send_if_modified(|shown| {
+            let differs = *shown != stage;
+            *shown = stage;
             differs
         });
     }
-    let url = session.page.borrow().clone();
+    let url = session.stage.borrow().page().cloned();
     Err(AuthError::TimedOut { limit, url })
 }
 
@@ -199,7 +201,7 @@ async fn answered(
 async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
     let url = &attempt.request.url;
     let host = session.server.host_str().unwrap_or_default();
-    session.page.send_replace(Some(url.clone()));
+    session.stage.send_replace(SignInStage::Page(url.clone()));
     tracing::warn!(
         target: SIGN_IN_TARGET,
         "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
@@ -317,7 +319,9 @@ async fn again(
             PendingSignIn::opened(attempt.request.clone())
                 .write(session)
                 .await;
-            session.page.send_replace(Some(attempt.request.url.clone()));
+            session
+                .stage
+                .send_replace(SignInStage::Page(attempt.request.url.clone()));
             let _ = page.send(Page::Redirect(attempt.request.url.clone()));
             Ok(())
         }

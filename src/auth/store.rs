@@ -12,10 +12,10 @@ use url::Url;
 
 use super::authorization_server::AuthorizationServerMetadata;
 use super::config::{Config, Grant, ResourceParameter};
-use super::private_file::{private_directory, read_private, write_private};
 use super::registration::ClientRegistration;
 use super::scope::Scopes;
 use super::token::{TokenSet, unix_millis};
+use crate::private_file::{private_directory, read_private, write_private};
 
 /// Changes when an older program could not read the file any more.
 const SCHEMA_VERSION: u32 = 1;

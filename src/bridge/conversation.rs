@@ -8,10 +8,15 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
+use super::held::Tickets;
 use super::lanes::{Downgraded, LegacyLane};
+use super::memory::Memory;
+use super::notice::Notices;
+use super::opening::Alarm;
+use super::promise::Told;
 use super::turns::Turns;
-use super::{Config, Input};
-use crate::auth::Authorizer;
+use super::{Answering, Config, Input};
+use crate::auth::{Authorizer, SignInStage};
 use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
 use crate::era::{Era, Timer};
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
@@ -53,12 +58,25 @@ pub(super) struct Conversation {
     exchanges: HashMap<(usize, RequestId), Exchange>,
     tasks: JoinSet<()>,
     by_task: HashMap<tokio::task::Id, (usize, RequestId)>,
-    /// Notifications and responses on their way to the server.
-    outbound: JoinSet<()>,
+    /// Notifications and responses on their way to the server, and else what must not be cut off.
+    pub(super) outbound: JoinSet<()>,
     pub(super) timers: JoinSet<(Lane, Timer)>,
     /// Requests of the server that the app has not answered, and the session they belong to.
     server_requests: HashMap<RequestId, u64>,
     pub(super) legacy: LegacyLane,
+    /// Sessions of the legacy app that were begun.
+    pub(super) openings: u64,
+    pub(super) answering: Answering,
+    /// What the legacy app was told of the server.
+    pub(super) told: Told,
+    pub(super) memory: Memory,
+    pub(super) tickets: Tickets,
+    pub(super) alarms: JoinSet<Alarm>,
+    pub(super) notices: Notices,
+    /// Whether a request has failed because nobody had signed in yet.
+    pub(super) missed_sign_in: bool,
+    /// Whether the bridge is on its way out.
+    pub(super) stopping: bool,
     pub(super) downgraded: Vec<Downgraded>,
     anonymous_errors: (Instant, u32),
     input: Input,
@@ -112,6 +130,7 @@ impl Conversation {
             let http = config.endpoint.http.clone();
             Arc::new(Authorizer::new(config.endpoint.url.clone(), auth, http))
         });
+        let stage = authorizer.as_ref().map(|it| it.watch_sign_in());
         let mut conversation = Self {
             config: config.endpoint.clone(),
             authorizer,
@@ -126,6 +145,15 @@ impl Conversation {
             timers: JoinSet::new(),
             server_requests: HashMap::new(),
             legacy: LegacyLane::Fresh,
+            openings: 0,
+            answering: config.answering,
+            told: Told::default(),
+            memory: Memory::new(config.memory.clone()),
+            tickets: Tickets::default(),
+            alarms: JoinSet::new(),
+            notices: Notices::new(stage),
+            missed_sign_in: false,
+            stopping: false,
             downgraded: Vec::new(),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
@@ -195,10 +223,17 @@ impl Conversation {
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 self.take_cancellation(&message);
             }
-            Kind::Notification { .. } => match Era::of_request(&message) {
-                Era::Modern => self.send_in_turn(0, message, None),
-                Era::Legacy => self.take_legacy(message),
-            },
+            Kind::Notification { method } => {
+                if method == "notifications/initialized" {
+                    let shown = self.notices.take_initialized(&self.told, &self.host());
+                    self.write_all(&shown);
+                }
+                match Era::of_request(&message) {
+                    Era::Modern => self.send_in_turn(0, message, None),
+                    Era::Legacy => self.take_legacy(message),
+                }
+            }
+            Kind::Response { .. } if self.notices.takes_answer(&message) => {}
             Kind::Response { id } => {
                 let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
                 if asked.is_some() {
@@ -284,7 +319,12 @@ impl Conversation {
         let number = lane.link();
         let link = &self.links[number];
         let wait = link.turns.for_request();
-        let track = Arc::new(Track::default());
+        let may_wait = matches!(
+            request.method(),
+            Some("initialize" | "subscriptions/listen")
+        );
+        let sign_in_limit = self.patience().filter(|_| !may_wait);
+        let track = Arc::new(Track::new(sign_in_limit));
         let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
         let carried = {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
@@ -440,6 +480,12 @@ impl Conversation {
                     self.take_timer(lane, timer);
                 }
             }
+            Some(alarm) = self.alarms.join_next() => {
+                if let Ok(alarm) = alarm {
+                    self.take_alarm(alarm);
+                }
+            }
+            () = self.notices.changed() => self.take_sign_in_stage(),
             else => std::future::pending().await,
         }
     }
@@ -464,6 +510,22 @@ impl Conversation {
         }
     }
 
+    /// The sign-in has gone on: the app can show the page, or ask again for what it could not get.
+    fn take_sign_in_stage(&mut self) {
+        let shown = self.notices.show(&self.told, &self.host());
+        self.write_all(&shown);
+        let is_done = self.notices.stage() == SignInStage::Done;
+        if is_done && self.legacy.is_open() && std::mem::take(&mut self.missed_sign_in) {
+            self.announce_lists();
+        }
+    }
+
+    /// Where a request of the app's own words stands with the server.
+    pub(super) fn phase_of(&self, id: &RequestId) -> Option<Phase> {
+        let exchange = self.exchanges.get(&(0, id.clone()))?;
+        Some(exchange.track.phase())
+    }
+
     /// Whether somebody still waits for something.
     pub(super) fn is_busy(&self) -> bool {
         let waiting = |asked: &Asked| asked.method != "subscriptions/listen";
@@ -471,7 +533,9 @@ impl Conversation {
     }
 
     /// Nobody is asked to sign in any more.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        self.stop_opening();
         for link in &self.links {
             link.endpoint.stop();
         }
@@ -509,6 +573,12 @@ impl Conversation {
 
     pub(super) fn write(&self, message: &Message) {
         self.writer.send(message.line());
+    }
+
+    fn write_all(&self, messages: &[Message]) {
+        for message in messages {
+            self.write(message);
+        }
     }
 
     fn refuse(&mut self, invalid: &Invalid) {

@@ -1,15 +1,15 @@
 //! What stands between the app and the server where they are not of the same era. The translation itself
 //! is in [`crate::era`]; here its actions are carried out.
 
-use std::collections::VecDeque;
-
 use tokio::time::sleep;
 
-use super::conversation::{Conversation, Lane, MAX_IN_FLIGHT};
-use crate::endpoint::{self, Failure, Outcome, Protocol};
+use super::conversation::{Conversation, Lane};
+use super::held::{Held, Ticket};
+use super::opening::Opening;
+use crate::endpoint::{self, Failure, Outcome, Patience, Protocol};
 use crate::era::downgrade::{Client, Standalone};
 use crate::era::{Action, Downgrade, Era, Timer, Upgrade};
-use crate::message::{INTERNAL_ERROR, Kind, Message, RequestId};
+use crate::message::{Kind, Message, RequestId};
 
 /// Sessions with a legacy server that are held for modern apps: one for each way in which the app
 /// describes itself.
@@ -19,8 +19,8 @@ const MAX_DOWNGRADED: usize = 16;
 pub(super) enum LegacyLane {
     /// It has not begun.
     Fresh,
-    /// Its `initialize` is under way; what came behind waits, for nobody knows yet who will take it.
-    Opening(VecDeque<Message>),
+    /// Its session is being opened.
+    Opening(Box<Opening>),
     /// It has a session with the server.
     Native,
     /// The server speaks the modern era alone.
@@ -45,7 +45,7 @@ pub(super) struct Downgraded {
 
 enum DowngradedState {
     /// The session is being opened; these wait for it.
-    Opening(VecDeque<Message>),
+    Opening(Held),
     Open(Box<Downgrade>),
     /// The session could not be opened. The next request tries again.
     Failed,
@@ -66,13 +66,7 @@ impl Conversation {
     pub(super) fn take_legacy(&mut self, message: Message) {
         let is_initialize = message.method() == Some("initialize");
         match &mut self.legacy {
-            LegacyLane::Opening(held) => {
-                if held.len() < MAX_IN_FLIGHT {
-                    held.push_back(message);
-                } else {
-                    tracing::warn!("dropped a message of the app: too many wait for initialize");
-                }
-            }
+            LegacyLane::Opening(_) => self.take_while_opening(message),
             LegacyLane::Upgraded(upgrade) if is_initialize => {
                 let actions = upgrade.close();
                 self.act(Lane::Upgraded, actions);
@@ -90,11 +84,6 @@ impl Conversation {
                 }
             },
         }
-    }
-
-    fn open_legacy(&mut self, initialize: Message) {
-        self.legacy = LegacyLane::Opening(VecDeque::new());
-        self.start_exchange(initialize, Lane::Native);
     }
 
     /// A request of the app in the modern era.
@@ -124,7 +113,7 @@ impl Conversation {
                 let actions = match &mut session.state {
                     DowngradedState::Open(downgrade) => downgrade.take_from_app(notification),
                     DowngradedState::Opening(held) => {
-                        held.retain(|request| request.id() != Some(id));
+                        held.withdraw(id);
                         continue;
                     }
                     DowngradedState::Failed => continue,
@@ -135,7 +124,7 @@ impl Conversation {
             return;
         }
         match &mut self.legacy {
-            LegacyLane::Opening(held) => held.retain(|request| request.id() != Some(id)),
+            LegacyLane::Opening(opening) => opening.withdraw(id),
             LegacyLane::Upgraded(upgrade) => {
                 let actions = upgrade.take_from_app(notification);
                 self.act(Lane::Upgraded, actions);
@@ -152,10 +141,18 @@ impl Conversation {
         outcome: Outcome,
         request: Message,
     ) {
-        match (lane, outcome) {
+        let outcome = match (lane, outcome) {
             (Lane::Native, outcome) if request.method() == Some("initialize") => {
-                self.opened(&request, outcome);
+                return self.opened(&request, outcome);
             }
+            (_, Outcome::Failed(failure)) => {
+                self.missed_sign_in |= failure.is_for_want_of_a_sign_in();
+                let method = request.method().unwrap_or_default();
+                Outcome::Response(failure.to_response(id, method, &self.host()))
+            }
+            (_, outcome) => outcome,
+        };
+        match (lane, outcome) {
             (Lane::Native, Outcome::Response(response)) => self.answer(&response),
             (Lane::Native, Outcome::LegacyOnly) => self.downgrade(request),
             (Lane::Native, Outcome::Ended(_)) => self.end_subscription(id),
@@ -168,44 +165,15 @@ impl Conversation {
                 self.take_translated(lane, &response, None);
             }
             // Only a legacy app's own `initialize` and a modern app's own requests end so.
-            (lane, outcome @ (Outcome::ModernOnly(_) | Outcome::LegacyOnly)) => {
+            (
+                lane,
+                outcome @ (Outcome::ModernOnly(_) | Outcome::LegacyOnly | Outcome::Failed(_)),
+            ) => {
                 tracing::error!(?lane, ?outcome, "an exchange ended as none of its kind can");
                 let method = request.method().unwrap_or_default();
                 let failure = Failure::Internal.to_response(id, method, &self.host());
                 self.take_translated(lane, &failure, None);
             }
-        }
-    }
-
-    /// What came of the legacy app's `initialize`.
-    fn opened(&mut self, initialize: &Message, outcome: Outcome) {
-        let (lane, response) = match outcome {
-            Outcome::Response(response) | Outcome::Ended(response) if response.is_error() => {
-                (LegacyLane::Fresh, response)
-            }
-            Outcome::Response(response) | Outcome::Ended(response) => {
-                (LegacyLane::Native, response)
-            }
-            Outcome::ModernOnly(discover) => {
-                match Upgrade::open(initialize, &discover, &self.host()) {
-                    Ok((upgrade, response)) => (LegacyLane::Upgraded(Box::new(upgrade)), response),
-                    Err(error) => {
-                        let text = format!("mcp-bridge: {}: {error}", self.host());
-                        let id = initialize.id();
-                        let response = Message::error(id, INTERNAL_ERROR, &text, None);
-                        (LegacyLane::Fresh, response)
-                    }
-                }
-            }
-            Outcome::LegacyOnly => return,
-        };
-        let held = match std::mem::replace(&mut self.legacy, lane) {
-            LegacyLane::Opening(held) => held,
-            LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => VecDeque::new(),
-        };
-        self.answer(&response);
-        for message in held {
-            self.take_legacy(message);
         }
     }
 
@@ -295,10 +263,15 @@ impl Conversation {
                 let actions = downgrade.take_from_app(&request);
                 self.act(lane, actions);
             }
-            DowngradedState::Opening(held) => held.push_back(request),
+            DowngradedState::Opening(held) => {
+                let ticket = self.tickets.next();
+                held.push(ticket, request);
+                self.expire(ticket);
+            }
             DowngradedState::Failed => {
-                session.state = DowngradedState::Opening(VecDeque::from([request]));
+                session.state = DowngradedState::Opening(Held::default());
                 self.start_session(at);
+                self.downgrade(request);
             }
         }
     }
@@ -315,14 +288,16 @@ impl Conversation {
         }
         let link = self.add_link(endpoint::Config {
             protocol: Protocol::Legacy,
+            patience: Patience::Wait,
             ..self.config.clone()
         });
         self.downgraded.push(Downgraded {
             client,
             link,
-            state: DowngradedState::Opening(VecDeque::from([request])),
+            state: DowngradedState::Opening(Held::default()),
         });
         self.start_session(self.downgraded.len() - 1);
+        self.downgrade(request);
     }
 
     fn start_session(&mut self, at: usize) {
@@ -345,7 +320,7 @@ impl Conversation {
         let failed = matches!(state, DowngradedState::Failed);
         let held = match std::mem::replace(&mut session.state, state) {
             DowngradedState::Opening(held) => held,
-            DowngradedState::Open(_) | DowngradedState::Failed => VecDeque::new(),
+            DowngradedState::Open(_) | DowngradedState::Failed => Held::default(),
         };
         self.act(Lane::Downgraded(link), actions);
         for request in held {
@@ -354,6 +329,16 @@ impl Conversation {
                 _ => self.downgrade(request),
             }
         }
+    }
+
+    /// Takes out the held request of a ticket.
+    pub(super) fn take_held_downgraded(&mut self, ticket: Ticket) -> Option<Message> {
+        self.downgraded
+            .iter_mut()
+            .find_map(|session| match &mut session.state {
+                DowngradedState::Opening(held) => held.take(ticket),
+                DowngradedState::Open(_) | DowngradedState::Failed => None,
+            })
     }
 
     fn open_session(&mut self, link: usize) -> Option<&mut Downgrade> {

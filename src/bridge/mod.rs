@@ -6,15 +6,23 @@
 //!
 //! - `conversation`: the messages of the app and the way of each to the server and back.
 //! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
+//! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
+//!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
 //! - `turns`: what has to go before what.
 //! - `surroundings`: what happens around the process without telling it.
 
 mod conversation;
+mod held;
 mod lanes;
+mod memory;
+mod notice;
+mod opening;
+mod promise;
 mod surroundings;
 mod turns;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,6 +58,23 @@ pub struct Config {
     pub max_message: usize,
     /// Who is at the other end of the input.
     pub input: Input,
+    /// When a legacy app is answered for which there is no session yet.
+    pub answering: Answering,
+    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
+    pub memory: Option<PathBuf>,
+}
+
+/// When an app is answered while a person signs in or the server is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answering {
+    /// Its `initialize` within a second, by what is known of the server, and all else once the server is
+    /// there or `patience` is over.
+    AtOnce {
+        /// How long a request waits, before it fails with an error that says what is missing.
+        patience: Duration,
+    },
+    /// When the server has answered.
+    AfterServer,
 }
 
 /// Who is at the other end of the input.

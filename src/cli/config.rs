@@ -10,19 +10,32 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
-use super::Flags;
 use super::header::{self, HeaderError};
 use super::sign_in::FlagError;
+use super::{ConnectionFlags, Flags};
 use crate::secret::Secret;
 use crate::{auth, bridge, endpoint, http};
 
 const MIB: usize = 1024 * 1024;
 
-/// All that the command line asks for.
+/// All that the command line asks of the bridge.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What the bridge has to do.
     pub bridge: bridge::Config,
+    /// What to say, and where.
+    pub log: Log,
+}
+
+/// How to reach a server and sign in there.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The server.
+    pub endpoint: endpoint::Config,
+    /// How to sign in; `None` where the user's own headers are the way in.
+    pub auth: Option<auth::Config>,
+    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
+    pub memory: Option<PathBuf>,
     /// What to say, and where.
     pub log: Log,
 }
@@ -115,7 +128,58 @@ impl Flags {
     /// Reads the flags as they are meant. Reads the files and environment variables they name, and
     /// nothing else.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let url = server_url(&self.url, self.allow_http)?;
+        let url = self.url.unwrap_or_default();
+        let connection = self.connection.connection(&url, self.callback_port)?;
+        Ok(Settings {
+            bridge: bridge::Config {
+                drain: self.drain_timeout.0,
+                input: if std::io::stdin().is_terminal() {
+                    bridge::Input::Terminal
+                } else {
+                    bridge::Input::App
+                },
+                max_message: connection.endpoint.max_message,
+                memory: connection.memory,
+                answering: if self.wait_for_auth || self.fail_fast {
+                    bridge::Answering::AfterServer
+                } else {
+                    bridge::Answering::AtOnce {
+                        patience: self.patience.0,
+                    }
+                },
+                auth: connection.auth,
+                endpoint: endpoint::Config {
+                    patience: match (self.fail_fast, self.wait_for_auth) {
+                        (true, _) => endpoint::Patience::FailFast,
+                        (false, true) => endpoint::Patience::Wait,
+                        (false, false) => endpoint::Patience::WaitInSession,
+                    },
+                    ..connection.endpoint
+                },
+            },
+            log: connection.log,
+        })
+    }
+}
+
+impl Flags {
+    /// The server, if the bridge would accept its URL. Reads nothing.
+    pub fn server(&self) -> Result<Url, ConfigError> {
+        let url = self.url.as_deref().unwrap_or_default();
+        server_url(url, self.connection.allow_http)
+    }
+}
+
+impl ConnectionFlags {
+    /// Reads the flags as they are meant, for the server at `url` and a sign-in that comes back to
+    /// `callback_port`. Reads the files and environment variables they name, and nothing else.
+    pub fn connection(
+        self,
+        url: &str,
+        callback_port: Option<u16>,
+    ) -> Result<Connection, ConfigError> {
+        let as_given = url;
+        let url = server_url(as_given, self.allow_http)?;
         let mut headers = HeaderMap::new();
         for path in &self.header_file {
             let text = fs::read_to_string(path).map_err(|error| ConfigError::File {
@@ -131,47 +195,37 @@ impl Flags {
         let log = self.log();
         let http = self.network.options()?;
         let auth = auth::Config {
-            server_as_given: Some(self.url.clone()),
-            headers_as_given: as_given(&self.header),
+            server_as_given: Some(as_given.to_owned()),
+            headers_as_given: headers_as_given(&self.header),
             identity_headers: identity(&headers),
-            ..self.sign_in.config(self.callback_port)?
+            ..self.sign_in.config(callback_port)?
         };
         let directory = auth.directory.clone();
+        let account = auth::account_name(&url, &auth);
+        let answer = |directory: &PathBuf| directory.join("answers").join(account + ".json");
+        let memory = directory.as_ref().map(answer);
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.contains_key(AUTHORIZATION)).then_some(auth);
-        let max_message = usize::from(self.max_message_size) * MIB;
         let Seconds(request_timeout) = self.request_timeout;
-        Ok(Settings {
-            bridge: bridge::Config {
-                auth,
-                endpoint: endpoint::Config {
-                    url,
-                    headers,
-                    request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
-                    transport: self.transport,
-                    protocol: self.protocol,
-                    directory,
-                    max_message,
-                    patience: if self.fail_fast {
-                        endpoint::Patience::FailFast
-                    } else {
-                        endpoint::Patience::Wait
-                    },
-                    cookies: if self.disable_cookies {
-                        endpoint::Cookies::Ignore
-                    } else {
-                        endpoint::Cookies::Keep
-                    },
-                    http,
-                },
-                drain: self.drain_timeout.0,
-                max_message,
-                input: if std::io::stdin().is_terminal() {
-                    bridge::Input::Terminal
+        Ok(Connection {
+            endpoint: endpoint::Config {
+                url,
+                headers,
+                request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
+                transport: self.transport,
+                protocol: self.protocol,
+                directory,
+                max_message: usize::from(self.max_message_size) * MIB,
+                patience: endpoint::Patience::Wait,
+                cookies: if self.disable_cookies {
+                    endpoint::Cookies::Ignore
                 } else {
-                    bridge::Input::App
+                    endpoint::Cookies::Keep
                 },
+                http,
             },
+            auth,
+            memory,
             log,
         })
     }
@@ -204,13 +258,14 @@ fn identity(headers: &HeaderMap) -> Secret<Vec<(String, String)>> {
 }
 
 /// The headers of the command line before variables are filled in.
-fn as_given(headers: &[String]) -> Secret<Vec<(String, String)>> {
+fn headers_as_given(headers: &[String]) -> Secret<Vec<(String, String)>> {
     let pairs = headers.iter().filter_map(|text| text.split_once(':'));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.trim_start().to_owned()));
     Secret::new(pairs.collect())
 }
 
-fn server_url(text: &str, allow_http: bool) -> Result<Url, ConfigError> {
+/// The URL of a server, as a user types it: https, or http to this machine or by permission.
+pub fn server_url(text: &str, allow_http: bool) -> Result<Url, ConfigError> {
     if text.contains(char::is_whitespace) {
         return Err(ConfigError::UrlPart("contains white space"));
     }

@@ -1,40 +1,72 @@
-//! The command line: flags as they are typed ([`Flags`]), and as they are meant ([`Settings`]).
+//! The command line: flags as they are typed ([`Flags`], [`ConnectionFlags`]), and as they are meant
+//! ([`Settings`], [`Connection`]).
 
 mod config;
 mod header;
 mod network;
+mod plain_secrets;
 mod sign_in;
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::Args;
 
 use crate::endpoint::{Protocol, Transport};
 
-pub use config::{ConfigError, Log, Settings};
+pub use config::{ConfigError, Connection, Log, Settings, server_url};
+pub use plain_secrets::PlainSecret;
 pub use sign_in::{FlagError, SignInFlags};
 
-const EXAMPLE: &str = "\
-Example, for the configuration of Cursor or Claude Desktop:
-  { \"mcpServers\": { \"example\": {
-      \"command\": \"mcp-bridge\", \"args\": [\"https://mcp.example.com/mcp\"] } } }
-
-Credentials are kept in MCP_BRIDGE_DIR, by default mcp-bridge in the user's data directory.";
-
-/// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth.
-#[derive(Debug, Parser)]
-#[command(name = "mcp-bridge", version, after_help = EXAMPLE, disable_help_flag = true)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag on the command line"
-)]
+/// What the bridge itself is told, beside how to reach the server.
+#[derive(Debug, Args)]
 pub struct Flags {
     /// The server's MCP endpoint: https, or http on this machine
-    url: String,
+    // Absent only beside a command, where nothing of this is used.
+    #[arg(required = true)]
+    url: Option<String>,
 
     /// The port that the browser comes back to after the sign-in, where it must be a certain one
     callback_port: Option<u16>,
 
+    #[command(flatten)]
+    connection: ConnectionFlags,
+
+    /// How long answers are awaited once the app has closed the input
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "5",
+        help_heading = "Limits"
+    )]
+    drain_timeout: config::Seconds,
+
+    /// How long a request waits for a sign-in or for a server that is down, before it gets an error that
+    /// says so
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "45",
+        help_heading = "Limits"
+    )]
+    patience: config::Seconds,
+
+    /// Let the app wait, with its first message too, until the user has signed in
+    #[arg(long, conflicts_with = "patience", help_heading = "Limits")]
+    wait_for_auth: bool,
+
+    /// Exit when the server cannot be reached, instead of waiting for it
+    #[arg(long, help_heading = "Limits")]
+    fail_fast: bool,
+}
+
+/// How to reach a server and sign in there: the flags that the bridge and the commands about a server
+/// have in common.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag on the command line"
+)]
+pub struct ConnectionFlags {
     /// Send a header of your own to the server; ${NAME} stands for an environment variable
     #[arg(long, value_name = "NAME: VALUE", help_heading = "Server")]
     header: Vec<String>,
@@ -79,23 +111,10 @@ pub struct Flags {
     )]
     request_timeout: config::Seconds,
 
-    /// How long answers are awaited once the app has closed the input
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value = "5",
-        help_heading = "Limits"
-    )]
-    drain_timeout: config::Seconds,
-
     /// The largest message in either direction
     #[arg(long, value_name = "MIB", default_value = "128", help_heading = "Limits",
           value_parser = clap::value_parser!(u16).range(1..))]
     max_message_size: u16,
-
-    /// Exit when the server cannot be reached, instead of waiting for it
-    #[arg(long, help_heading = "Limits")]
-    fail_fast: bool,
 
     /// How much to say on stderr
     #[arg(
@@ -117,8 +136,4 @@ pub struct Flags {
     /// Write the log to a file instead of stderr
     #[arg(long, value_name = "PATH", help_heading = "Messages")]
     log_file: Option<PathBuf>,
-
-    /// Print this help
-    #[arg(short, long, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
-    help: Option<bool>,
 }

@@ -236,6 +236,15 @@ impl SignInFlags {
         })
     }
 
+    /// Whether the client's secret stands on the command line as it is.
+    pub(super) fn has_plain_client_secret(&self) -> bool {
+        let info = self.static_oauth_client_info.as_deref();
+        let info = info.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let secret = info.as_ref().and_then(|info| info.get("client_secret"));
+        let secret = secret.and_then(Value::as_str);
+        secret.is_some_and(|secret| !secret.contains("${"))
+    }
+
     fn client(
         &self,
         environment: &impl Environment,

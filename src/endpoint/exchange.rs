@@ -46,7 +46,7 @@ impl Endpoint {
             {
                 self.end(&failure.to_string());
             }
-            Outcome::Response(failure.to_response(id, method, &self.host()))
+            Outcome::Failed(failure)
         })
     }
 

@@ -74,6 +74,12 @@ pub enum Failure {
     /// The server wants a token, and there is none to be had.
     #[error(transparent)]
     Auth(std::sync::Arc<AuthError>),
+    /// The sign-in has not got as far as a page that could be shown.
+    #[error("the server wants a sign-in, and its authorization server has not answered for {} s", .0.as_secs_f64())]
+    SignInNotReady(Duration),
+    /// There is no session yet to send the request in.
+    #[error("the server has not answered `initialize` for {} s", .0.as_secs_f64())]
+    NoSession(Duration),
     /// Too many requests are under way.
     #[error("{limit} requests are already waiting for their answers")]
     Overloaded {
@@ -179,7 +185,8 @@ impl Failure {
     }
 
     /// Whether the same request may well be answered a moment later.
-    pub(super) fn may_pass(&self) -> bool {
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
         match self {
             Self::Connect { cause, .. } => cause.may_pass() || *cause == ConnectCause::Timeout,
             Self::ConnectionLost { .. } => true,
@@ -195,9 +202,23 @@ impl Failure {
             | Self::TooLarge { .. }
             | Self::SessionLost(_)
             | Self::Auth(_)
+            | Self::SignInNotReady(_)
+            | Self::NoSession(_)
             | Self::Overloaded { .. }
             | Self::ShuttingDown
             | Self::Internal => false,
+        }
+    }
+
+    /// Whether the request failed because nobody has signed in yet.
+    #[must_use]
+    pub fn is_for_want_of_a_sign_in(&self) -> bool {
+        match self {
+            Self::Auth(error) => matches!(
+                **error,
+                AuthError::SignInRequired { .. } | AuthError::TimedOut { .. }
+            ),
+            _ => false,
         }
     }
 
@@ -224,6 +245,8 @@ impl Failure {
             Self::TooLarge { .. } => "too_large",
             Self::SessionLost(_) => "session_lost",
             Self::Auth(error) => error.kind(),
+            Self::SignInNotReady(_) => "auth_unavailable",
+            Self::NoSession(_) => "no_session",
             Self::Overloaded { .. } => "overloaded",
             Self::ShuttingDown => "shutting_down",
             Self::Internal => "internal",
@@ -250,6 +273,8 @@ impl Failure {
             | Self::Unsendable(_)
             | Self::SessionLost(_)
             | Self::Auth(_)
+            | Self::SignInNotReady(_)
+            | Self::NoSession(_)
             | Self::Overloaded { .. } => false,
         }
     }
@@ -283,6 +308,12 @@ impl Failure {
             Self::TooLarge { .. } => "raise --max-message-size",
             Self::Timeout(_) => "raise --request-timeout",
             Self::Auth(error) => return error.hint(),
+            Self::SignInNotReady(_) => {
+                "the bridge goes on trying; mcp-bridge doctor URL tells what is wrong"
+            }
+            Self::NoSession(_) => {
+                "the bridge goes on trying; check that the server is up, with mcp-bridge doctor URL"
+            }
             Self::ConnectionLost { .. }
             | Self::InvalidResponse(_)
             | Self::NoResponse(_)

@@ -204,6 +204,8 @@ fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> End {
         | Failure::Unsendable(_)
         | Failure::TooLarge { .. }
         | Failure::SessionLost(_)
+        | Failure::SignInNotReady(_)
+        | Failure::NoSession(_)
         | Failure::Overloaded { .. }
         | Failure::ShuttingDown
         | Failure::Internal => End::Final,

@@ -111,6 +111,8 @@ pub enum Cookies {
 pub enum Patience {
     /// Try again for a bounded time.
     Wait,
+    /// Likewise, except for `initialize`: whoever sent that tries again.
+    WaitInSession,
     /// Fail at once.
     FailFast,
 }
@@ -154,6 +156,8 @@ pub enum Event {
 pub enum Outcome {
     /// Its response.
     Response(Message),
+    /// There is no response, for this reason.
+    Failed(Failure),
     /// It is an `initialize`, and the server speaks the modern era alone. This is what the server
     /// answered to `server/discover`.
     ModernOnly(Message),
@@ -238,7 +242,8 @@ impl Endpoint {
         }
     }
 
-    fn end(&self, reason: &str) {
+    /// The process has to be started anew to go on, for this reason.
+    pub fn end(&self, reason: &str) {
         self.ended.send_replace(Some(reason.to_owned()));
     }
 

@@ -15,7 +15,7 @@ use url::Url;
 use super::body::{ErrorBody, retry_after};
 use super::session::{Session, speaks_of_session};
 use super::{Endpoint, Failure, Patience, Phase};
-use crate::auth::{AccessToken, Authorizer, Interaction, Refusal};
+use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal};
 use crate::message::Message;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -191,6 +191,11 @@ impl Endpoint {
                 return Ok(());
             }
             _ = stopping.wait_for(|stopping| *stopping) => {}
+            // The sign-in goes on, and a later request will find its token.
+            () = outgoing.track.sign_in_takes_too_long() => {
+                let url = authorizer.pending_sign_in();
+                return Err(AuthError::SignInRequired { url }.into());
+            }
         }
         // Nobody will sign in any more, but a token that only needs a refresh still comes.
         let last = authorizer.authorize(refusal, Interaction::Forbidden);
@@ -275,9 +280,10 @@ impl Endpoint {
         }
         match failure {
             Failure::Connect { cause, .. } if cause.may_pass() => {
-                let patience = match repeat {
-                    Repeat::Initialize => INITIALIZE_PATIENCE,
-                    Repeat::Safe | Repeat::Never => CONNECT_PATIENCE,
+                let patience = match (repeat, self.config.patience) {
+                    (Repeat::Initialize, Patience::WaitInSession) => return None,
+                    (Repeat::Initialize, _) => INITIALIZE_PATIENCE,
+                    (Repeat::Safe | Repeat::Never, _) => CONNECT_PATIENCE,
                 };
                 let (since, pause) = tries
                     .connect

@@ -1,10 +1,10 @@
 //! Where a request stands.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Progress puts a request's timeout off, to this many times its length in all.
 const TIMEOUT_CEILING: u32 = 10;
@@ -25,9 +25,29 @@ pub enum Phase {
 pub struct Track {
     phase: AtomicU8,
     progress: Notify,
+    sign_in_limit: Option<Duration>,
+    had_to_sign_in: AtomicBool,
 }
 
 impl Track {
+    /// For a request that waits for a sign-in as long as `sign_in_limit` says; `None` for as long as that
+    /// takes.
+    #[must_use]
+    pub fn new(sign_in_limit: Option<Duration>) -> Self {
+        Self {
+            sign_in_limit,
+            ..Self::default()
+        }
+    }
+
+    /// Resolves when a sign-in that has just begun has taken longer than the request can wait.
+    pub(super) async fn sign_in_takes_too_long(&self) {
+        match self.sign_in_limit {
+            Some(limit) => sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Where the request stands now.
     #[must_use]
     pub fn phase(&self) -> Phase {
@@ -38,7 +58,15 @@ impl Track {
         }
     }
 
+    /// Whether the request has waited for a sign-in.
+    pub(super) fn had_to_sign_in(&self) -> bool {
+        self.had_to_sign_in.load(Ordering::Relaxed)
+    }
+
     pub(super) fn enter(&self, phase: Phase) {
+        if phase == Phase::SigningIn {
+            self.had_to_sign_in.store(true, Ordering::Relaxed);
+        }
         let phase = match phase {
             Phase::Queued => 0,
             Phase::Sent => 1,

@@ -25,6 +25,12 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
     Box::new(tokio::io::stdout())
 }
 
+/// Standard output for the report of a command. The bridge itself writes to [`stdout`].
+#[must_use]
+pub fn report() -> impl std::io::Write {
+    std::io::stdout().lock()
+}
+
 #[cfg(unix)]
 mod polled {
     use std::fs::{File, FileType};

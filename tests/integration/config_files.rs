@@ -1,7 +1,7 @@
 //! The configuration files at the top of the repository.
 
 use clap::Parser as _;
-use mcp_bridge::cli::Flags;
+use mcp_bridge::command::CommandLine;
 use serde::Deserialize;
 
 /// What apps read of such a file. Anything else in it would be a mistake of ours.
@@ -29,7 +29,8 @@ fn check(text: &str) {
     let Entry { command, args } = config.mcp_servers.example;
     assert_eq!(command, env!("CARGO_PKG_NAME"));
     assert_eq!(args, ["http://localhost:3001/mcp"]);
-    Flags::try_parse_from([command].into_iter().chain(args)).expect("arguments of the bridge");
+    CommandLine::try_parse_from([command].into_iter().chain(args))
+        .expect("arguments of the bridge");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Parser as _;
-use mcp_bridge::cli::Flags;
+use mcp_bridge::command::CommandLine;
 use serde::Deserialize;
 
 const README: &str = include_str!("../../README.md");
@@ -16,10 +16,10 @@ const CARGO: &str = include_str!("../../Cargo.toml");
 /// Where things that differ between operating systems may stand.
 const SYSTEM_SPECIFIC: [&str; 7] = [
     "src/auth/lock.rs",
-    "src/auth/private_file.rs",
     "src/bridge/surroundings.rs",
     "src/endpoint/verdict.rs",
     "src/log.rs",
+    "src/private_file.rs",
     "src/signals.rs",
     "src/stdio/os.rs",
 ];
@@ -112,7 +112,8 @@ fn the_configurations_in_the_readme_start_the_bridge() {
             for name in entry.args.iter().filter_map(|text| variable(text)) {
                 assert!(entry.env.contains_key(name), "{name} is not set:\n{block}");
             }
-            Flags::try_parse_from(std::iter::once(entry.command).chain(entry.args)).expect(block);
+            CommandLine::try_parse_from(std::iter::once(entry.command).chain(entry.args))
+                .expect(block);
         }
     }
 }
@@ -147,7 +148,7 @@ fn the_commands_in_the_readme_exist() {
                 }
             }
             [Some("mcp-bridge"), ..] => {
-                Flags::try_parse_from(command.split_whitespace()).expect(command);
+                CommandLine::try_parse_from(command.split_whitespace()).expect(command);
             }
             _ => panic!("no test knows this command: {command}"),
         }

@@ -218,6 +218,7 @@ async fn an_endpoint_that_never_comes_is_an_error() {
         server.always(get(), move |_| reply());
         let mut app = Launch::for_server(&server)
             .args(["--transport", "sse-only", "--connect-timeout", "0.5"])
+            .args(["--wait-for-auth"])
             .start();
         app.send(initialize_line("2024-11-05")).await;
         app.error("init").await;

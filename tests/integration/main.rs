@@ -50,8 +50,12 @@ mod example_server;
 mod fidelity;
 mod get_stream;
 mod http_sse;
+#[cfg(unix)]
+mod install;
 mod lifecycle;
 mod network;
+#[cfg(unix)]
+mod online_at_once;
 mod resume;
 mod session;
 #[cfg(unix)]

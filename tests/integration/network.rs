@@ -23,7 +23,7 @@ fn proxy() -> Server {
 async fn the_proxy_of_the_environment_is_used() {
     let proxy = proxy();
     let mut app = Launch::for_url("http://mcp.example/mcp")
-        .args(["--allow-http"])
+        .args(["--allow-http", "--wait-for-auth"])
         .env("http_proxy", &format!("http://{}", proxy.host()))
         .start();
     app.send(initialize_line("2025-11-25")).await;
@@ -40,7 +40,7 @@ async fn the_proxy_of_the_flag_takes_the_place_of_the_environments() {
     let nobody = Server::start();
     let address = format!("http://{}", proxy.host());
     let mut app = Launch::for_url("http://mcp.example/mcp")
-        .args(["--allow-http", "--proxy", &address])
+        .args(["--allow-http", "--wait-for-auth", "--proxy", &address])
         .env("http_proxy", &format!("http://{}", nobody.host()))
         .start();
     app.send(initialize_line("2025-11-25")).await;

@@ -308,7 +308,8 @@ async fn a_session_id_that_no_header_should_carry_is_not_used() {
             let result = initialize_result(&json!("2025-06-18"));
             Reply::json(request.result(result)).header("Mcp-Session-Id", &bad)
         });
-        let mut app = App::start(&server);
+        let launch = Launch::for_server(&server).args(["--wait-for-auth"]);
+        let mut app = launch.start();
         app.send(initialize_line("2025-06-18")).await;
         let answer = app.response("init").await;
         assert!(answer.message.error().is_some(), "{id:?}");

@@ -94,7 +94,8 @@ async fn a_failure_before_the_session_does_not_lead_to_another_transport() {
     for respond in replies {
         let server = Server::start();
         server.always(rpc("initialize"), respond);
-        let mut app = App::start(&server);
+        let launch = Launch::for_server(&server).args(["--wait-for-auth"]);
+        let mut app = launch.start();
         app.send(initialize_line("2025-06-18")).await;
         app.error("init").await;
         let others = server

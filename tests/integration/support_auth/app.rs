@@ -87,8 +87,12 @@ impl App {
     /// The page that waits for a person.
     pub(crate) async fn sign_in_page(&self) -> Url {
         let mut page = self.authorizer.watch_sign_in();
-        let shown = soon("a sign-in page", page.wait_for(Option::is_some)).await;
-        shown.unwrap().clone().unwrap()
+        let shown = soon(
+            "a sign-in page",
+            page.wait_for(|stage| stage.page().is_some()),
+        )
+        .await;
+        shown.unwrap().page().cloned().unwrap()
     }
 
     /// Runs [`App::call`] while a browser signs in. It must be needed.

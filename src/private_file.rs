@@ -10,7 +10,7 @@ use serde::Serialize;
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// Reads a file that only this user may have written. None if there is none.
-pub(super) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, String> {
+pub(crate) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, String> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -33,7 +33,7 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// Writes a file for this user only, as a whole or not at all: other processes read at any time.
-pub(super) fn write_private<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+pub(crate) fn write_private<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
@@ -46,7 +46,7 @@ pub(super) fn write_private<T: Serialize>(path: &Path, value: &T) -> io::Result<
 }
 
 /// Makes a directory that is private to the user, or makes an existing one so.
-pub(super) fn private_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn private_directory(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     private::restrict(&mut builder);

@@ -1,0 +1,402 @@
+//! Opening the session of a legacy app. The app has its answer within a second, also while a person signs
+//! in or the server is down; what needs the server waits for it, for a bounded time.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Answering;
+use super::conversation::{Conversation, Lane, MAX_IN_FLIGHT};
+use super::held::{Held, Ticket};
+use super::lanes::LegacyLane;
+use super::promise::{self, Told};
+use crate::auth::AuthError;
+use crate::endpoint::{Failure, Outcome, Phase};
+use crate::era::Upgrade;
+use crate::message::{INTERNAL_ERROR, Message};
+
+/// How long the server has for its own answer to `initialize` when something else than the server is in
+/// the way: a sign-in, or a connection that does not come up. Apps want an answer within seconds.
+const PROMISE_AFTER: Duration = Duration::from_millis(750);
+
+/// How long a server has that may only be slow, and of which nothing is known. What it answers in the end
+/// is better than what can be presumed of it.
+const PROMISE_FOR_SLOW_AFTER: Duration = Duration::from_secs(5);
+
+/// How often to look what is in the way, between the two.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The first and the longest pause between two tries to open the session. A request of the app ends it.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(20);
+
+/// The pause after a failure of the authorization server, which counts sign-ins.
+const SIGN_IN_RETRY_PAUSE: Duration = Duration::from_secs(60);
+
+/// The session that is being opened for a legacy app.
+pub(super) struct Opening {
+    number: u64,
+    initialize: Message,
+    /// What came behind waits, for nobody knows yet who will take it.
+    held: Held,
+    /// What the app was told, if it has its answer already.
+    told: Option<Told>,
+    attempt: Attempt,
+    pause: Duration,
+}
+
+enum Attempt {
+    /// The `initialize` is with the server.
+    UnderWay,
+    /// It has failed; this is the error for those who wait.
+    Failed(Message),
+}
+
+/// Something that is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Alarm {
+    /// The app may have waited long enough for the answer to its `initialize`, sent at this moment.
+    Promise(u64, Instant),
+    /// The session may be tried again.
+    Retry(u64),
+    /// A held message has waited long enough.
+    Expired(Ticket),
+}
+
+impl Opening {
+    pub(super) fn withdraw(&mut self, id: &crate::message::RequestId) {
+        self.held.withdraw(id);
+    }
+}
+
+impl Conversation {
+    pub(super) fn open_legacy(&mut self, initialize: Message) {
+        self.openings += 1;
+        self.notices.take_initialize(&initialize);
+        let number = self.openings;
+        self.legacy = LegacyLane::Opening(Box::new(Opening {
+            number,
+            initialize: initialize.clone(),
+            held: Held::default(),
+            told: None,
+            attempt: Attempt::UnderWay,
+            pause: RETRY_PAUSE,
+        }));
+        self.start_exchange(initialize, Lane::Native);
+        if self.patience().is_some() {
+            self.set_alarm(PROMISE_AFTER, Alarm::Promise(number, Instant::now()));
+        }
+    }
+
+    /// A message of the legacy app that comes while its session is being opened.
+    pub(super) fn take_while_opening(&mut self, message: Message) {
+        let LegacyLane::Opening(opening) = &mut self.legacy else {
+            return;
+        };
+        if message.method() == Some("initialize") && opening.told.is_some() {
+            // It has begun anew.
+            if let Some(id) = opening.initialize.id().cloned() {
+                self.abort(Lane::Native, &id);
+            }
+            return self.open_legacy(message);
+        }
+        if opening.held.len() >= MAX_IN_FLIGHT {
+            tracing::warn!("dropped a message of the app: too many wait for initialize");
+            return;
+        }
+        let ticket = self.tickets.next();
+        let is_request = message.is_request();
+        opening.held.push(ticket, message);
+        if is_request {
+            self.expire(ticket);
+            self.try_again();
+        }
+    }
+
+    /// Lets a held request wait for a bounded time.
+    pub(super) fn expire(&mut self, ticket: Ticket) {
+        if let Some(patience) = self.patience() {
+            self.set_alarm(patience, Alarm::Expired(ticket));
+        }
+    }
+
+    pub(super) fn take_alarm(&mut self, alarm: Alarm) {
+        match alarm {
+            Alarm::Promise(number, since) => self.consider_promise(number, since),
+            Alarm::Retry(number) => {
+                if matches!(&self.legacy, LegacyLane::Opening(it) if it.number == number) {
+                    self.try_again();
+                }
+            }
+            Alarm::Expired(ticket) => self.give_up_held(ticket),
+        }
+    }
+
+    /// How long a request waits for a session; `None` for as long as it takes.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self.answering {
+            Answering::AtOnce { patience } => Some(patience),
+            Answering::AfterServer => None,
+        }
+    }
+
+    fn set_alarm(&mut self, wait: Duration, alarm: Alarm) {
+        self.alarms.spawn(async move {
+            sleep(wait).await;
+            alarm
+        });
+    }
+
+    fn try_again(&mut self) {
+        let LegacyLane::Opening(opening) = &mut self.legacy else {
+            return;
+        };
+        if matches!(opening.attempt, Attempt::Failed(_)) {
+            opening.attempt = Attempt::UnderWay;
+            let initialize = opening.initialize.clone();
+            self.start_exchange(initialize, Lane::Native);
+        }
+    }
+
+    /// Answers the app's `initialize` for the server, if that is what the app needs now.
+    fn consider_promise(&mut self, number: u64, since: Instant) {
+        let LegacyLane::Opening(opening) = &self.legacy else {
+            return;
+        };
+        if opening.number != number || opening.told.is_some() || self.stopping {
+            return;
+        }
+        let is_stuck = match opening.attempt {
+            Attempt::Failed(_) => true,
+            Attempt::UnderWay => self.initialize_phase() != Some(Phase::Sent),
+        };
+        let asked = version_asked_by(&opening.initialize);
+        let known = self.memory.recall().to(&asked);
+        if !is_stuck && known.is_none() && since.elapsed() < PROMISE_FOR_SLOW_AFTER {
+            return self.set_alarm(LOOK, Alarm::Promise(number, since));
+        }
+        let Some(id) = opening.initialize.id() else {
+            return;
+        };
+        let response = promise::answer(id, &asked, known.as_ref(), &self.host());
+        tracing::info!("answered initialize before the server has");
+        let told = Told::by(&response);
+        if let LegacyLane::Opening(opening) = &mut self.legacy {
+            opening.told = Some(told.clone());
+        }
+        self.told = told;
+        self.answer(&response);
+    }
+
+    fn initialize_phase(&self) -> Option<Phase> {
+        let LegacyLane::Opening(opening) = &self.legacy else {
+            return None;
+        };
+        self.phase_of(opening.initialize.id()?)
+    }
+
+    /// A request has waited long enough for its session.
+    fn give_up_held(&mut self, ticket: Ticket) {
+        let Some(request) = self.take_held(ticket) else {
+            return;
+        };
+        let (Some(id), Some(method)) = (request.id(), request.method()) else {
+            return;
+        };
+        if let Some(error) = self.failed_opening() {
+            let error = error.with_id(id);
+            return self.answer(&error);
+        }
+        let response = self.obstacle().to_response(id, method, &self.host());
+        self.answer(&response);
+    }
+
+    /// Why the last try to open the session has failed, unless another is under way.
+    fn failed_opening(&self) -> Option<&Message> {
+        let LegacyLane::Opening(opening) = &self.legacy else {
+            return None;
+        };
+        match &opening.attempt {
+            Attempt::Failed(error) => Some(error),
+            Attempt::UnderWay => None,
+        }
+    }
+
+    fn take_held(&mut self, ticket: Ticket) -> Option<Message> {
+        if let LegacyLane::Opening(opening) = &mut self.legacy
+            && let Some(message) = opening.held.take(ticket)
+        {
+            return Some(message);
+        }
+        self.take_held_downgraded(ticket)
+    }
+
+    /// What the requests that wait for a session wait for.
+    fn obstacle(&self) -> Failure {
+        let page = self
+            .authorizer
+            .as_ref()
+            .and_then(|authorizer| authorizer.pending_sign_in());
+        if page.is_some() {
+            return AuthError::SignInRequired { url: page }.into();
+        }
+        let patience = self.patience().unwrap_or_default();
+        match self.initialize_phase() {
+            Some(Phase::SigningIn) => Failure::SignInNotReady(patience),
+            Some(Phase::Sent | Phase::Queued) | None => Failure::NoSession(patience),
+        }
+    }
+
+    /// The session could not be opened, for now or for good.
+    fn opening_failed(&mut self, failure: &Failure) {
+        let LegacyLane::Opening(opening) = &mut self.legacy else {
+            return;
+        };
+        let Some(id) = opening.initialize.id().cloned() else {
+            return;
+        };
+        let host = self.links[0].endpoint.host();
+        let error = failure.to_response(&id, "initialize", &host);
+        let retry = match self.answering {
+            Answering::AtOnce { .. } if !self.stopping => retry_pause(failure, &mut opening.pause),
+            Answering::AtOnce { .. } | Answering::AfterServer => None,
+        };
+        match retry {
+            Some(pause) => {
+                opening.attempt = Attempt::Failed(error);
+                let number = opening.number;
+                self.set_alarm(pause, Alarm::Retry(number));
+            }
+            None => self.opening_refused(&error),
+        }
+    }
+
+    /// There will be no session unless the app asks again: for this reason, as an error.
+    fn opening_refused(&mut self, error: &Message) {
+        let LegacyLane::Opening(opening) = &mut self.legacy else {
+            return;
+        };
+        if opening.told.is_none() {
+            let held = std::mem::take(&mut opening.held);
+            self.legacy = LegacyLane::Fresh;
+            self.answer(error);
+            return held
+                .into_iter()
+                .for_each(|message| self.take_legacy(message));
+        }
+        opening.attempt = Attempt::Failed(error.clone());
+        for request in opening.held.take_requests() {
+            if let Some(id) = request.id() {
+                self.answer(&error.with_id(id));
+            }
+        }
+    }
+
+    /// No time is left for another try.
+    pub(super) fn stop_opening(&mut self) {
+        if let Some(error) = self.failed_opening().cloned() {
+            self.opening_refused(&error);
+        }
+    }
+
+    /// What came of the legacy app's `initialize`.
+    pub(super) fn opened(&mut self, initialize: &Message, outcome: Outcome) {
+        let (lane, response) = match outcome {
+            Outcome::LegacyOnly => return,
+            Outcome::Failed(failure) => return self.opening_failed(&failure),
+            Outcome::Response(response) | Outcome::Ended(response) if response.is_error() => {
+                return self.opening_refused(&response);
+            }
+            Outcome::Response(response) | Outcome::Ended(response) => {
+                (LegacyLane::Native, response)
+            }
+            Outcome::ModernOnly(discover) => {
+                match Upgrade::open(initialize, &discover, &self.host()) {
+                    Ok((upgrade, response)) => (LegacyLane::Upgraded(Box::new(upgrade)), response),
+                    Err(error) => {
+                        let text = format!("mcp-bridge: {}: {error}", self.host());
+                        let id = initialize.id();
+                        let error = Message::error(id, INTERNAL_ERROR, &text, None);
+                        return self.opening_refused(&error);
+                    }
+                }
+            }
+        };
+        self.remember(initialize, &response);
+        let LegacyLane::Opening(opening) = std::mem::replace(&mut self.legacy, lane) else {
+            return;
+        };
+        match opening.told {
+            None => {
+                self.told = Told::by(&response);
+                self.answer(&response);
+                opening.held.into_iter().for_each(|it| self.take_legacy(it));
+            }
+            Some(told) => self.keep_promise(&told, &response, opening.held),
+        }
+    }
+
+    /// The app has an answer that was not the server's; now the server's is there.
+    fn keep_promise(&mut self, told: &Told, response: &Message, mut held: Held) {
+        let real = Told::by(response);
+        if real.version() != told.version() {
+            // MCP has no way to tell an app of another version than it was told first.
+            let reason = format!(
+                "the server speaks MCP {} and not {}, as was presumed; start the bridge again",
+                real.version(),
+                told.version()
+            );
+            for request in held.take_requests() {
+                let error = Message::error(
+                    request.id(),
+                    INTERNAL_ERROR,
+                    &format!("mcp-bridge: {}: {reason}", self.host()),
+                    None,
+                );
+                self.answer(&error);
+            }
+            return self.endpoint().end(&reason);
+        }
+        let has_begun = held.has_initialized();
+        held.into_iter().for_each(|it| self.take_legacy(it));
+        if has_begun {
+            self.announce_lists();
+        }
+    }
+
+    /// Tells the app to ask again for what it could not get.
+    pub(super) fn announce_lists(&self) {
+        for change in self.told.list_changes() {
+            self.write(&change);
+        }
+    }
+
+    fn remember(&mut self, initialize: &Message, response: &Message) {
+        let memory = self.memory.clone();
+        let (asked, response) = (version_asked_by(initialize), response.clone());
+        // Among what is waited for at the end, so that also a short run is remembered.
+        self.outbound.spawn(async move {
+            let kept = tokio::task::spawn_blocking(move || memory.keep(&asked, &response));
+            // It fails only when the runtime ends.
+            let _ = kept.await;
+        });
+    }
+}
+
+fn version_asked_by(initialize: &Message) -> String {
+    initialize.param("protocolVersion").unwrap_or_default()
+}
+
+/// How long to wait before another try; `None` if that would not help.
+fn retry_pause(failure: &Failure, pause: &mut Duration) -> Option<Duration> {
+    if let Failure::Auth(error) = failure {
+        let may_pass = matches!(**error, AuthError::Unavailable { .. });
+        return may_pass.then_some(SIGN_IN_RETRY_PAUSE);
+    }
+    if !failure.may_pass() {
+        return None;
+    }
+    let this = *pause;
+    *pause = (this * 2).min(MAX_RETRY_PAUSE);
+    Some(this)
+}

@@ -1,0 +1,25 @@
+//! The bridge itself: what the program is without a command.
+
+use std::process::ExitCode;
+
+use super::{Stop, runtime, start_log};
+use crate::bridge::{self, End};
+use crate::cli::Flags;
+use crate::{signals, stdio};
+
+/// Carries messages until the app leaves.
+pub(super) fn run(flags: Flags) -> Result<ExitCode, Stop> {
+    let settings = flags.settings()?;
+    start_log(&settings.log)?;
+    let runtime = runtime()?;
+    let end = runtime.block_on(async {
+        let (input, output) = (stdio::stdin(), stdio::stdout());
+        bridge::run(settings.bridge, input, output, signals::stop()).await
+    });
+    // Reading stdin may take a thread that cannot be interrupted; it need not be waited for.
+    runtime.shutdown_background();
+    match end {
+        End::AppLeft | End::Stopped => Ok(ExitCode::SUCCESS),
+        End::Obsolete(reason) => Err(Stop::failed(reason)),
+    }
+}

@@ -1,0 +1,92 @@
+//! Why nothing is installed.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::edit::EditError;
+use super::file::FileError;
+use crate::cli::ConfigError;
+use crate::command::Stop;
+
+/// Why nothing is installed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InstallError {
+    /// Some app would not take it.
+    #[error("{0:?} is no name for a server")]
+    Name(String),
+    /// The bridge would not start with this URL.
+    #[error(transparent)]
+    Server(#[from] ConfigError),
+    /// The bridge would not start with these flags.
+    #[error("the bridge would not start with these flags: {0}")]
+    Flags(String),
+    /// The app knows its own file only.
+    #[error("{0} has no files for projects")]
+    NoProjectFile(&'static str),
+    /// Nowhere to look for the file.
+    #[error("there is no home directory to look for the app's file in")]
+    NoHome,
+    /// This program cannot be found.
+    #[error("cannot tell where this program is: {0}")]
+    Running(io::Error),
+    /// Configurations are text.
+    #[error("the path of this program, {path}, cannot be written into a file", path = .0.display())]
+    Program(PathBuf),
+    /// The file cannot be edited.
+    #[error("{path}: {error}", path = .path.display())]
+    Edit {
+        /// The file.
+        path: PathBuf,
+        error: EditError,
+    },
+    /// The file cannot be read or written.
+    #[error("{path} {error}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        error: FileError,
+    },
+    /// Only a person may say that a file is written.
+    #[error("nothing was written, since there is nobody to ask")]
+    NobodyToAsk,
+    /// Stdout is gone.
+    #[error("cannot write to stdout: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl InstallError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Name(_) => Some("it may have letters, digits, - and _, 64 at most"),
+            Self::Server(error) => error.hint(),
+            Self::Flags(_) => Some("mcp-bridge --help lists them; they stand after --"),
+            Self::NoProjectFile(_) => {
+                Some("leave --project out, or name the file with --config-file")
+            }
+            Self::NoHome => Some("set HOME, or name the file with --config-file"),
+            Self::Program(_) => Some("move it to where all names are UTF-8"),
+            Self::Edit { .. } => Some("correct that in an editor first; nothing was written"),
+            Self::File { error, .. } => Some(error.hint()),
+            Self::NobodyToAsk => Some("--yes writes without asking"),
+            Self::Running(_) | Self::Output(_) => None,
+        }
+    }
+}
+
+impl From<InstallError> for Stop {
+    fn from(error: InstallError) -> Self {
+        let status = match error {
+            InstallError::Name(_)
+            | InstallError::Server(_)
+            | InstallError::Flags(_)
+            | InstallError::NoProjectFile(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        };
+        Self {
+            hint: error.hint().map(str::to_owned),
+            status,
+            error: error.to_string(),
+        }
+    }
+}

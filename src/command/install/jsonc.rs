@@ -1,0 +1,136 @@
+//! Entries in JSON, with comments and trailing commas where the user has some.
+
+use jsonc_parser::ParseOptions;
+use jsonc_parser::cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
+use serde_json::Value;
+
+use super::apps::Format;
+use super::edit::{Change, EditError, Edited, Position, Wish, unwanted};
+
+/// Comments and trailing commas. What goes beyond would be an error for the apps too.
+const JSONC: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+pub(super) fn edit(
+    text: &str,
+    position: Position<'_>,
+    wish: Wish<'_>,
+) -> Result<Edited, EditError> {
+    let root = CstRootNode::parse(text, &JSONC).map_err(|error| EditError::Syntax {
+        line: error.line_display(),
+        column: error.column_display(),
+        what: error.kind().to_string(),
+    })?;
+    let change = match wish {
+        Wish::Put(members) => put(&root, position, members)?,
+        Wish::Remove => remove(&root, position)?,
+    };
+    Ok(Edited {
+        text: match change {
+            Change::Nothing => text.to_owned(),
+            Change::Added | Change::Changed | Change::Removed => root.to_string(),
+        },
+        change,
+    })
+}
+
+fn put(
+    root: &CstRootNode,
+    position: Position<'_>,
+    members: &[(&'static str, Value)],
+) -> Result<Change, EditError> {
+    let file = root.object_value_or_create().ok_or_else(not_a_file)?;
+    let servers = match member(&file, position.servers) {
+        Some(servers) => servers.object_value().ok_or_else(|| no_object(position))?,
+        None => file.object_value_or_set(position.servers),
+    };
+    let Some(entry) = member(&servers, position.name) else {
+        file.ensure_multiline();
+        servers.append(position.name, object(members));
+        return Ok(Change::Added);
+    };
+    let Some(entry) = entry.object_value() else {
+        entry.set_value(object(members));
+        return Ok(Change::Changed);
+    };
+    let mut change = Change::Nothing;
+    for name in unwanted(members) {
+        if let Some(unwanted) = member(&entry, name) {
+            unwanted.remove();
+            change = Change::Changed;
+        }
+    }
+    for (name, value) in members {
+        match member(&entry, name) {
+            Some(member) if member.to_serde_value().as_ref() == Some(value) => continue,
+            Some(member) => member.set_value(input(value)),
+            None => {
+                entry.append(name, input(value));
+            }
+        }
+        change = Change::Changed;
+    }
+    Ok(change)
+}
+
+fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditError> {
+    let file = match root.value() {
+        Some(CstNode::Container(file)) => file.as_object().ok_or_else(not_a_file)?,
+        Some(CstNode::Leaf(_)) => return Err(not_a_file()),
+        None => return Ok(Change::Nothing),
+    };
+    let Some(servers) = member(&file, position.servers) else {
+        return Ok(Change::Nothing);
+    };
+    let servers = servers.object_value().ok_or_else(|| no_object(position))?;
+    let Some(entry) = member(&servers, position.name) else {
+        return Ok(Change::Nothing);
+    };
+    entry.remove();
+    Ok(Change::Removed)
+}
+
+/// The member that counts: the last of its name, as for the parsers of the apps.
+fn member(object: &CstObject, name: &str) -> Option<CstObjectProp> {
+    let mut members = object.properties().into_iter().rev();
+    members.find(|member| member.decoded_name().as_deref() == Some(name))
+}
+
+fn not_a_file() -> EditError {
+    EditError::NotAnObject("the file".to_owned(), Format::Json)
+}
+
+fn no_object(position: Position<'_>) -> EditError {
+    EditError::NotAnObject(format!("{:?}", position.servers), Format::Json)
+}
+
+fn object(members: &[(&'static str, Value)]) -> CstInputValue {
+    let members = members.iter();
+    let members = members.map(|(name, value)| ((*name).to_owned(), input(value)));
+    CstInputValue::Object(members.collect())
+}
+
+fn input(value: &Value) -> CstInputValue {
+    match value {
+        Value::Null => CstInputValue::Null,
+        Value::Bool(value) => CstInputValue::Bool(*value),
+        Value::Number(value) => CstInputValue::Number(value.to_string()),
+        Value::String(value) => CstInputValue::String(value.clone()),
+        Value::Array(values) => CstInputValue::Array(values.iter().map(input).collect()),
+        Value::Object(values) => {
+            let members = values.iter();
+            let members = members.map(|(name, value)| (name.clone(), input(value)));
+            CstInputValue::Object(members.collect())
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! `mcp-bridge install`: writes the entry that starts the bridge into the configuration of an app.
+
+mod apps;
+mod diff;
+mod edit;
+mod error;
+mod file;
+mod flags;
+mod jsonc;
+mod plan;
+mod program;
+mod toml;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use apps::{App, Client, Machine, System};
+use edit::{Position, Wish};
+use error::InstallError;
+use plan::Plan;
+use program::Readers;
+
+use super::Stop;
+use crate::stdio;
+
+const AFTER_HELP: &str = "\
+The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \
+was stays beside it, with .backup-1 (or the next number) after its name. Comments, and members that the \
+bridge does not know, stay as they are; an entry of the same name keeps its \"env\" and its switches.
+
+The command in the entry is the whole path of this program, since apps that are started from the desktop \
+do not look for programs where your shell does. With --project it is mcp-bridge, if that is what your \
+shell finds: such a file is for everybody who works on the project.
+
+Examples:
+  mcp-bridge install --client cursor example https://mcp.example.com/mcp
+  mcp-bridge install --client vscode --project example https://mcp.example.com/mcp
+  mcp-bridge install --client claude example https://mcp.example.com/mcp -- --profile work
+  mcp-bridge install --client zed --remove example";
+
+/// Put a server into the configuration of an app
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// The app
+    #[arg(long, value_enum)]
+    client: Client,
+
+    /// What the server is called in the app: letters, digits, - and _
+    name: String,
+
+    /// The server's MCP endpoint: https, or http on this machine
+    #[arg(required_unless_present = "remove")]
+    url: Option<String>,
+
+    /// Write the file of a project, by default the one in the current directory, instead of your own
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "."
+    )]
+    project: Option<PathBuf>,
+
+    /// Write this file, in the way of the app
+    #[arg(long, value_name = "PATH", conflicts_with = "project")]
+    config_file: Option<PathBuf>,
+
+    /// Only print what belongs into the file
+    #[arg(long, conflicts_with_all = ["yes", "remove"])]
+    print: bool,
+
+    /// Write without asking
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Take the entry out of the file
+    #[arg(long, conflicts_with = "url")]
+    remove: bool,
+
+    /// Flags for the bridge, as in mcp-bridge URL FLAGS
+    #[arg(last = true, value_name = "FLAGS", conflicts_with = "remove")]
+    flags: Vec<String>,
+
+    /// Print this help
+    #[arg(short, long, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
+}
+
+/// What a person says.
+#[derive(Debug, Clone, Copy)]
+enum Consent {
+    Yes,
+    No,
+    /// There is no person.
+    Nobody,
+}
+
+/// What the command has to do with outside of its files.
+struct Surroundings<'a> {
+    /// Where files are.
+    machine: Machine<'a>,
+    /// This program.
+    running: PathBuf,
+    /// Where programs are looked for.
+    path: Option<OsString>,
+    /// Stdout.
+    out: &'a mut dyn Write,
+    /// Asks whether to write.
+    ask: fn() -> Consent,
+}
+
+/// Does what the arguments say, for this process.
+pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
+    let surroundings = Surroundings {
+        machine: Machine {
+            system: System::named(env::consts::OS),
+            variable: &|name| env::var_os(name),
+        },
+        running: env::current_exe().map_err(InstallError::Running)?,
+        path: env::var_os("PATH"),
+        out: &mut stdio::report(),
+        ask,
+    };
+    Ok(surroundings.run(args)?)
+}
+
+fn ask() -> Consent {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Consent::Nobody;
+    }
+    eprint!("\nWrite this? [y/N] ");
+    let mut answer = String::new();
+    match input.lock().read_line(&mut answer) {
+        Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Consent::Yes,
+        Ok(_) | Err(_) => Consent::No,
+    }
+}
+
+impl Surroundings<'_> {
+    fn run(self, args: &Args) -> Result<ExitCode, InstallError> {
+        let app = args.client.app();
+        let members = match &args.url {
+            Some(url) => self.members(args, &app, url)?,
+            None => Vec::new(),
+        };
+        let position = Position {
+            format: app.format,
+            servers: app.servers,
+            name: &args.name,
+        };
+        if args.print {
+            return self.print(args, &app, position, &members);
+        }
+        let wish = if args.remove {
+            Wish::Remove
+        } else {
+            Wish::Put(&members)
+        };
+        let plan = Plan::make(self.path(args, &app)?, position, wish)?;
+        let Self { out, ask, .. } = self;
+        plan.describe(out)?;
+        if plan.is_done() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let is_own = args.config_file.is_none() && args.project.is_none();
+        if is_own && let Some(missing) = plan.missing_directory() {
+            let (title, missing) = (app.title, missing.display());
+            writeln!(out, "\nThere is no {missing} yet. Is {title} installed?")?;
+        }
+        let consent = if args.yes { Consent::Yes } else { ask() };
+        match consent {
+            Consent::Yes => {
+                plan.carry_out(out)?;
+                writeln!(out, "If {} is running, restart it.", app.title)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Consent::No => {
+                writeln!(out, "\nNothing was written.")?;
+                Ok(ExitCode::FAILURE)
+            }
+            Consent::Nobody => Err(InstallError::NobodyToAsk),
+        }
+    }
+
+    /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
+    /// to provide.
+    fn members(
+        &self,
+        args: &Args,
+        app: &App,
+        url: &str,
+    ) -> Result<Vec<(&'static str, Value)>, InstallError> {
+        check_name(&args.name)?;
+        let bridge = flags::check(url, &args.flags)?;
+        for secret in bridge.plain_secrets() {
+            eprintln!("warning: {secret}\n");
+        }
+        for variable in flags::variables(&args.flags) {
+            eprintln!(
+                "note: the bridge will look for {variable} in its environment; put it into the \"{}\" of \
+                 the entry, unless {} has it\n",
+                app.environment(),
+                app.title
+            );
+        }
+        let readers = match args.project {
+            Some(_) => Readers::TheProject,
+            None => Readers::ThisUser,
+        };
+        let program = program::name(&self.running, self.path.as_deref(), readers);
+        let program = program
+            .to_str()
+            .ok_or_else(|| InstallError::Program(program.clone()))?;
+        let arguments: Vec<_> = [url.to_owned()]
+            .into_iter()
+            .chain(args.flags.iter().cloned())
+            .collect();
+        Ok(app.entry(program, &arguments))
+    }
+
+    /// Prints a file that holds the entry and nothing else; on stderr, where it belongs.
+    fn print(
+        self,
+        args: &Args,
+        app: &App,
+        position: Position<'_>,
+        members: &[(&'static str, Value)],
+    ) -> Result<ExitCode, InstallError> {
+        let path = match self.path(args, app) {
+            Ok(path) => path,
+            Err(InstallError::NoHome) => PathBuf::new(),
+            Err(error) => return Err(error),
+        };
+        if !path.as_os_str().is_empty() {
+            eprintln!("This belongs into {}:\n", path.display());
+        }
+        let whole = edit::edit("", position, Wish::Put(members));
+        let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
+        self.out.write_all(whole.text.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The file to write.
+    fn path(&self, args: &Args, app: &App) -> Result<PathBuf, InstallError> {
+        if let Some(path) = &args.config_file {
+            return Ok(path.clone());
+        }
+        if let Some(directory) = &args.project {
+            let file = app.project_file(directory);
+            return file.ok_or(InstallError::NoProjectFile(app.title));
+        }
+        app.user_file(&self.machine).ok_or(InstallError::NoHome)
+    }
+}
+
+/// Names that each app takes, and can build the names of tools with.
+fn check_name(name: &str) -> Result<(), InstallError> {
+    const LONGEST_NAME: usize = 64;
+    let is_fine = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_fine) {
+        return Err(InstallError::Name(name.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    #[command(disable_help_flag = true)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Runs the command in `home`, with a person who says `ask`.
+    fn run(
+        home: &Path,
+        ask: fn() -> Consent,
+        args: &[&str],
+    ) -> (Result<ExitCode, InstallError>, String) {
+        let line = [
+            "install",
+            "--client",
+            "cursor",
+            "example",
+            "https://example.com/mcp",
+        ];
+        let line = Line::try_parse_from(line.iter().chain(args)).unwrap();
+        let mut out = Vec::new();
+        let surroundings = Surroundings {
+            machine: Machine {
+                system: System::Linux,
+                variable: &|name| (name == "HOME").then(|| home.as_os_str().to_owned()),
+            },
+            running: PathBuf::from("/bin/mcp-bridge"),
+            path: None,
+            out: &mut out,
+            ask,
+        };
+        let end = surroundings.run(&line.args);
+        (end, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn nothing_is_written_unless_the_person_agrees() {
+        let home = tempfile::tempdir().unwrap();
+        let (end, out) = run(home.path(), || Consent::No, &[]);
+        assert_eq!(end.unwrap(), ExitCode::FAILURE);
+        assert!(
+            out.contains("+     \"example\": {") && out.ends_with("\nNothing was written.\n"),
+            "{out}"
+        );
+        let (end, _) = run(home.path(), || Consent::Nobody, &[]);
+        assert!(matches!(end, Err(InstallError::NobodyToAsk)));
+        assert!(!home.path().join(".cursor").exists());
+
+        let (end, out) = run(home.path(), || Consent::Yes, &[]);
+        assert_eq!(end.unwrap(), ExitCode::SUCCESS);
+        assert!(out.contains("\nWritten.\n"), "{out}");
+        let text = fs::read_to_string(home.path().join(".cursor/mcp.json")).unwrap();
+        assert!(text.contains("\"command\": \"/bin/mcp-bridge\""), "{text}");
+    }
+
+    #[test]
+    fn with_yes_and_where_there_is_nothing_to_do_nobody_is_asked() {
+        let home = tempfile::tempdir().unwrap();
+        let nobody = || panic!("asked");
+        let (end, _) = run(home.path(), nobody, &["--yes"]);
+        assert_eq!(end.unwrap(), ExitCode::SUCCESS);
+        let (end, out) = run(home.path(), nobody, &[]);
+        assert_eq!(end.unwrap(), ExitCode::SUCCESS);
+        assert!(out.starts_with("Nothing to do: "), "{out}");
+    }
+
+    #[test]
+    fn names_that_some_app_would_not_take_are_refused() {
+        for name in ["example", "a-b_C9", "0", &"x".repeat(64)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "a b", "a.b", "a/b", "é", "a\n", "\"", &"x".repeat(65)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is to be written where: shown first, and then done.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::diff;
+use super::edit::{Change, Edited, Position, Wish, edit};
+use super::error::InstallError;
+use super::file::{ConfigFile, FileError};
+
+/// A change of a file, not yet made.
+pub(super) struct Plan<'a> {
+    path: PathBuf,
+    file: ConfigFile,
+    position: Position<'a>,
+    wish: Wish<'a>,
+    edited: Edited,
+}
+
+impl<'a> Plan<'a> {
+    /// Reads the file and decides what becomes of it.
+    pub(super) fn make(
+        path: PathBuf,
+        position: Position<'a>,
+        wish: Wish<'a>,
+    ) -> Result<Self, InstallError> {
+        let file = match ConfigFile::find(&path) {
+            Ok(file) => file,
+            Err(error) => return Err(InstallError::File { path, error }),
+        };
+        match edit(file.text.as_deref().unwrap_or_default(), position, wish) {
+            Ok(edited) => Ok(Self {
+                path,
+                file,
+                position,
+                wish,
+                edited,
+            }),
+            Err(error) => Err(InstallError::Edit { path, error }),
+        }
+    }
+
+    /// Whether all is as it is wanted.
+    pub(super) fn is_done(&self) -> bool {
+        self.edited.change == Change::Nothing
+    }
+
+    /// The directory that has to be made for the file.
+    pub(super) fn missing_directory(&self) -> Option<&Path> {
+        self.path.parent().filter(|directory| !directory.exists())
+    }
+
+    /// Shows it.
+    pub(super) fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (name, path) = (self.position.name, self.path.display());
+        match (self.edited.change, self.wish) {
+            (Change::Nothing, Wish::Put(_)) => {
+                return writeln!(out, "Nothing to do: {path} has \"{name}\" as it should be.");
+            }
+            (Change::Nothing, Wish::Remove) => {
+                return writeln!(out, "Nothing to do: {path} has no \"{name}\".");
+            }
+            (Change::Added, _) if self.file.text.is_none() => {
+                writeln!(out, "\"{name}\" goes into {path}, a new file:\n")?;
+            }
+            (Change::Added, _) => writeln!(out, "\"{name}\" goes into {path}:\n")?,
+            (Change::Changed, _) => writeln!(out, "\"{name}\" is changed in {path}:\n")?,
+            (Change::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path}:\n")?,
+        }
+        let before = self.file.text.as_deref().unwrap_or_default();
+        diff::write(out, before, &self.edited.text)
+    }
+
+    /// Does it, and says where the old file is now.
+    pub(super) fn carry_out(self, out: &mut dyn Write) -> Result<(), InstallError> {
+        let refused = |error: FileError| InstallError::File {
+            path: self.path,
+            error,
+        };
+        match self.file.replace(&self.edited.text).map_err(refused)? {
+            Some(backup) => {
+                let backup = backup.display();
+                writeln!(out, "\nWritten. The file as it was: {backup}")?;
+            }
+            None => writeln!(out, "\nWritten.")?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,626 @@
+//! `mcp-bridge install`: what it says and what it writes, to the letter, for an app on Linux. Where the
+//! files of the apps are on other systems is shown by the tests beside the table, `install/apps.rs`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+const BRIDGE: &str = env!("CARGO_BIN_EXE_mcp-bridge");
+
+/// A home directory, which stands as `~` in what is compared. The bridge stands there as `BRIDGE`.
+struct Home(TempDir);
+
+struct Ran {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a directory for the test"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("the home is ours");
+        fs::write(path, text).expect("the home is ours");
+    }
+
+    fn read(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.path(name)).expect(name);
+        text.replace(BRIDGE, "BRIDGE")
+    }
+
+    /// Each file below the home, by its name.
+    fn files(&self) -> Vec<String> {
+        let mut folders = vec![self.0.path().to_owned()];
+        let mut names = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let name = path.strip_prefix(self.0.path()).expect("it is below");
+                names.push(name.to_str().expect("UTF-8").to_owned());
+            }
+        }
+        names.sort();
+        names
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BRIDGE);
+        command
+            .arg("install")
+            .args(args)
+            .env_clear()
+            .env("HOME", self.0.path())
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.finish(&mut self.command(args))
+    }
+
+    fn finish(&self, command: &mut Command) -> Ran {
+        let output = command.output().expect("the bridge starts");
+        let home = self.0.path().to_str().expect("UTF-8");
+        let text = |bytes| {
+            let text = String::from_utf8(bytes).expect("UTF-8");
+            text.replace(BRIDGE, "BRIDGE").replace(home, "~")
+        };
+        Ran {
+            status: output.status.code().expect("no signal"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn is(&self, status: i32, stdout: &str, stderr: &str) {
+        assert_eq!(self.stdout, stdout);
+        assert_eq!(self.stderr, stderr);
+        assert_eq!(self.status, status);
+    }
+}
+
+const URL: &str = "https://mcp.example.com/mcp";
+const CURSOR: &str = ".cursor/mcp.json";
+
+#[test]
+fn a_new_file_holds_the_entry_and_nothing_else() {
+    let home = Home::new();
+    home.run(&["--client", "cursor", "--yes", "example", URL])
+        .is(
+            0,
+            r#""example" goes into ~/.cursor/mcp.json, a new file:
+
++ {
++   "mcpServers": {
++     "example": {
++       "command": "BRIDGE",
++       "args": ["https://mcp.example.com/mcp"]
++     }
++   }
++ }
+
+There is no ~/.cursor yet. Is Cursor installed?
+
+Written.
+If Cursor is running, restart it.
+"#,
+            "",
+        );
+    assert_eq!(
+        home.read(CURSOR),
+        r#"{
+  "mcpServers": {
+    "example": {
+      "command": "BRIDGE",
+      "args": ["https://mcp.example.com/mcp"]
+    }
+  }
+}
+"#
+    );
+    assert_eq!(home.files(), [CURSOR]);
+    home.run(&["--client", "cursor", "example", URL]).is(
+        0,
+        "Nothing to do: ~/.cursor/mcp.json has \"example\" as it should be.\n",
+        "",
+    );
+    assert_eq!(home.files(), [CURSOR]);
+}
+
+#[test]
+fn other_entries_and_comments_stay_and_the_old_file_too() {
+    let home = Home::new();
+    let old = r#"// Zed settings
+{
+  "theme": "One Dark", // at night
+  "context_servers": {
+    /* local */
+    "files": { "command": "files", "args": [], },
+  },
+}
+"#;
+    home.write(".config/zed/settings.json", old);
+    home.run(&[
+        "--client",
+        "zed",
+        "-y",
+        "example",
+        URL,
+        "--",
+        "--profile",
+        "work",
+    ])
+    .is(
+        0,
+        r#""example" goes into ~/.config/zed/settings.json:
+
+    "context_servers": {
+      /* local */
+      "files": { "command": "files", "args": [], },
++     "example": {
++       "source": "custom",
++       "command": "BRIDGE",
++       "args": ["https://mcp.example.com/mcp", "--profile", "work"],
++     },
+    },
+  }
+
+Written. The file as it was: ~/.config/zed/settings.json.backup-1
+If Zed is running, restart it.
+"#,
+        "",
+    );
+    let added = r#"    "example": {
+      "source": "custom",
+      "command": "BRIDGE",
+      "args": ["https://mcp.example.com/mcp", "--profile", "work"],
+    },
+"#;
+    let new = old.replace("[], },\n", &format!("[], }},\n{added}"));
+    assert_eq!(home.read(".config/zed/settings.json"), new);
+    assert_eq!(home.read(".config/zed/settings.json.backup-1"), old);
+    home.run(&["--client", "zed", "--yes", "--remove", "example"])
+        .is(
+            0,
+            r#""example" is taken out of ~/.config/zed/settings.json:
+
+    "context_servers": {
+      /* local */
+      "files": { "command": "files", "args": [], },
+-     "example": {
+-       "source": "custom",
+-       "command": "BRIDGE",
+-       "args": ["https://mcp.example.com/mcp", "--profile", "work"],
+-     },
+    },
+  }
+
+Written. The file as it was: ~/.config/zed/settings.json.backup-2
+If Zed is running, restart it.
+"#,
+            "",
+        );
+    assert_eq!(home.read(".config/zed/settings.json"), old);
+    assert_eq!(home.read(".config/zed/settings.json.backup-1"), old);
+    home.run(&["--client", "zed", "--yes", "--remove", "example"])
+        .is(
+            0,
+            "Nothing to do: ~/.config/zed/settings.json has no \"example\".\n",
+            "",
+        );
+}
+
+const MCP_REMOTE: &str = r#"{
+  "mcpServers": {
+    "example": {
+      "command": "npx",
+      "args": ["mcp-remote", "https://mcp.example.com/mcp"],
+      "env": { "KEY": "1" }
+    }
+  }
+}
+"#;
+
+#[test]
+fn an_entry_of_the_same_name_is_changed_by_consent_only() {
+    let home = Home::new();
+    home.write(CURSOR, MCP_REMOTE);
+    let shown = r#""example" is changed in ~/.cursor/mcp.json:
+
+  {
+    "mcpServers": {
+      "example": {
+-       "command": "npx",
+-       "args": ["mcp-remote", "https://mcp.example.com/mcp"],
++       "command": "BRIDGE",
++       "args": ["https://mcp.example.com/mcp"],
+        "env": { "KEY": "1" }
+      }
+    }
+"#;
+    home.run(&["--client", "cursor", "example", URL]).is(
+        1,
+        shown,
+        "error: nothing was written, since there is nobody to ask\n\nhint: --yes writes without asking\n",
+    );
+    assert_eq!(home.read(CURSOR), MCP_REMOTE);
+    assert_eq!(home.files(), [CURSOR]);
+    let written = "\nWritten. The file as it was: ~/.cursor/mcp.json.backup-1\n\
+                   If Cursor is running, restart it.\n";
+    home.run(&["--client", "cursor", "example", URL, "--yes"])
+        .is(0, &format!("{shown}{written}"), "");
+    assert_eq!(
+        home.read(CURSOR),
+        MCP_REMOTE
+            .replace("npx", "BRIDGE")
+            .replace("\"mcp-remote\", ", "")
+    );
+}
+
+/// The shape of the entry and the place of the file, for each app.
+#[test]
+fn each_app_gets_its_own_shape() {
+    let plain = r#""command": "BRIDGE",
+      "args": ["https://mcp.example.com/mcp"]"#;
+    let stdio = format!("\"type\": \"stdio\",\n      {plain}");
+    let custom = format!("\"source\": \"custom\",\n      {plain}");
+    let local = r#""type": "local",
+      "command": ["BRIDGE", "https://mcp.example.com/mcp"]"#;
+    for (client, servers, members, path) in [
+        ("cursor", "mcpServers", plain, CURSOR),
+        (
+            "claude",
+            "mcpServers",
+            plain,
+            ".config/Claude/claude_desktop_config.json",
+        ),
+        ("claude-code", "mcpServers", &stdio, ".claude.json"),
+        ("vscode", "servers", &stdio, ".config/Code/User/mcp.json"),
+        (
+            "windsurf",
+            "mcpServers",
+            plain,
+            ".codeium/windsurf/mcp_config.json",
+        ),
+        (
+            "zed",
+            "context_servers",
+            &custom,
+            ".config/zed/settings.json",
+        ),
+        ("gemini", "mcpServers", plain, ".gemini/settings.json"),
+        (
+            "cline",
+            "mcpServers",
+            plain,
+            ".config/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
+        ),
+        (
+            "roo",
+            "mcpServers",
+            plain,
+            ".config/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
+        ),
+        ("opencode", "mcp", local, ".config/opencode/opencode.json"),
+        ("lmstudio", "mcpServers", plain, ".lmstudio/mcp.json"),
+    ] {
+        let home = Home::new();
+        let ran = home.run(&["--client", client, "-y", "example", URL]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
+        let whole = format!(
+            "{{\n  \"{servers}\": {{\n    \"example\": {{\n      {members}\n    }}\n  }}\n}}\n"
+        );
+        assert_eq!(home.read(path), whole, "{client}");
+        assert_eq!(home.files(), [path]);
+    }
+    let home = Home::new();
+    assert_eq!(
+        home.run(&["--client", "codex", "-y", "example", URL])
+            .status,
+        0
+    );
+    assert_eq!(
+        home.read(".codex/config.toml"),
+        "[mcp_servers.example]\ncommand = \"BRIDGE\"\nargs = [\"https://mcp.example.com/mcp\"]\n"
+    );
+}
+
+#[test]
+fn a_project_has_files_of_its_own() {
+    for (client, path) in [
+        ("cursor", ".cursor/mcp.json"),
+        ("claude-code", ".mcp.json"),
+        ("vscode", ".vscode/mcp.json"),
+        ("zed", ".zed/settings.json"),
+        ("gemini", ".gemini/settings.json"),
+        ("codex", ".codex/config.toml"),
+        ("roo", ".roo/mcp.json"),
+        ("opencode", "opencode.json"),
+    ] {
+        let home = Home::new();
+        let project = format!("--project={}", home.path("work").display());
+        let ran = home.run(&["--client", client, "-y", &project, "example", URL]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
+        assert_eq!(home.files(), [format!("work/{path}")]);
+        let ran = home.run(&["--client", client, "-y", "--project", "example", URL]);
+        assert_eq!(ran.status, 0, "{client}");
+        assert!(home.path(path).exists(), "{client}");
+    }
+    let home = Home::new();
+    home.run(&["--client", "claude", "--project", "example", URL])
+        .is(
+            2,
+            "",
+            "error: Claude Desktop has no files for projects\n\n\
+         hint: leave --project out, or name the file with --config-file\n",
+        );
+}
+
+/// Others have the file too, and the program elsewhere.
+#[test]
+fn in_a_project_the_program_goes_by_its_name() {
+    let home = Home::new();
+    let directory = Path::new(BRIDGE).parent().expect("a directory");
+    let mut command = home.command(&["--client", "cursor", "-y", "--project", "example", URL]);
+    assert_eq!(home.finish(command.env("PATH", directory)).status, 0);
+    assert!(home.read(CURSOR).contains("\"command\": \"mcp-bridge\""));
+    let mut command = home.command(&["--client", "cursor", "-y", "example", URL]);
+    assert_eq!(home.finish(command.env("PATH", directory)).status, 0);
+    assert!(home.read(CURSOR).contains("\"command\": \"BRIDGE\""));
+}
+
+#[test]
+fn print_prints_and_writes_nothing() {
+    let home = Home::new();
+    let args = ["--client", "vscode", "--print", "example", URL];
+    let printed = r#"{
+  "servers": {
+    "example": {
+      "type": "stdio",
+      "command": "BRIDGE",
+      "args": ["https://mcp.example.com/mcp"]
+    }
+  }
+}
+"#;
+    let place = "This belongs into ~/.config/Code/User/mcp.json:\n\n";
+    home.run(&args).is(0, printed, place);
+    let mut homeless = home.command(&args);
+    home.finish(homeless.env("HOME", "")).is(0, printed, "");
+    assert!(home.files().is_empty());
+}
+
+#[test]
+fn without_a_home_the_file_has_to_be_named() {
+    let home = Home::new();
+    let mut command = home.command(&["--client", "cursor", "-y", "example", URL]);
+    home.finish(command.env("HOME", "")).is(
+        1,
+        "",
+        "error: there is no home directory to look for the app's file in\n\n\
+         hint: set HOME, or name the file with --config-file\n",
+    );
+    let mut command = home.command(&[
+        "--client",
+        "cursor",
+        "-y",
+        "--config-file",
+        "mine.json",
+        "example",
+        URL,
+    ]);
+    assert_eq!(home.finish(command.env("HOME", "")).status, 0);
+    assert_eq!(home.files(), ["mine.json"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_left_as_it_is() {
+    let home = Home::new();
+    let hint = "\n\nhint: correct that in an editor first; nothing was written\n";
+    for (text, error) in [
+        (
+            "{\n  \"mcpServers\": {\n    \"a\": }\n}\n",
+            "line 3, column 10: Unexpected close brace",
+        ),
+        ("[]", "the file is no object"),
+        ("{ \"mcpServers\": [] }", "\"mcpServers\" is no object"),
+    ] {
+        home.write(CURSOR, text);
+        let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+        let stderr = format!("error: ~/.cursor/mcp.json: {error}{hint}");
+        ran.is(1, "", &stderr);
+        assert_eq!(home.read(CURSOR), text);
+        assert_eq!(home.files(), [CURSOR]);
+    }
+}
+
+#[test]
+fn a_link_stays_and_its_target_is_written() {
+    let home = Home::new();
+    home.write("dotfiles/cursor.json", "{}\n");
+    fs::create_dir(home.path(".cursor")).expect("the home is ours");
+    symlink("../dotfiles/cursor.json", home.path(CURSOR)).expect("the home is ours");
+    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let target = fs::read_link(home.path(CURSOR)).expect("a link");
+    assert_eq!(target, Path::new("../dotfiles/cursor.json"));
+    assert!(home.read("dotfiles/cursor.json").contains("\"example\""));
+    assert_eq!(home.read("dotfiles/cursor.json.backup-1"), "{}\n");
+
+    fs::remove_file(home.path("dotfiles/cursor.json")).expect("the home is ours");
+    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.stderr
+            .starts_with("error: ~/.cursor/mcp.json cannot be followed: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn rights_line_ends_and_byte_order_mark_stay() {
+    let home = Home::new();
+    home.write(CURSOR, "\u{feff}{\r\n  \"a\": 1\r\n}\r\n");
+    let mode = |name: &str| {
+        fs::metadata(home.path(name))
+            .expect(name)
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    for wanted in [0o640, 0o600] {
+        let rights = fs::Permissions::from_mode(wanted);
+        fs::set_permissions(home.path(CURSOR), rights).expect("the home is ours");
+        let name = format!("example-{wanted:o}");
+        assert_eq!(
+            home.run(&["--client", "cursor", "-y", &name, URL]).status,
+            0
+        );
+        assert_eq!(mode(CURSOR), wanted);
+    }
+    assert_eq!(mode(".cursor/mcp.json.backup-1"), 0o640);
+    assert_eq!(mode(".cursor/mcp.json.backup-2"), 0o600);
+    let text = home.read(CURSOR);
+    assert!(text.starts_with("\u{feff}{\r\n  \"a\": 1,\r\n  \"mcpServers\": {\r\n"));
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+}
+
+/// A file may be replaced although it is read-only; that is not what its owner means.
+#[test]
+fn a_read_only_file_is_not_replaced() {
+    let home = Home::new();
+    home.write(CURSOR, "{}\n");
+    fs::set_permissions(home.path(CURSOR), fs::Permissions::from_mode(0o444)).expect("ours");
+    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    assert_eq!(ran.status, 1);
+    assert_eq!(
+        ran.stderr,
+        "error: ~/.cursor/mcp.json is read-only\n\n\
+         hint: make it writable; or if a program writes it for you, put the entry there: --print shows it\n"
+    );
+    assert_eq!(home.read(CURSOR), "{}\n");
+    assert_eq!(home.files(), [CURSOR]);
+}
+
+#[test]
+fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
+    let home = Home::new();
+    let header = "Authorization: Bearer hunter2";
+    let ran = home.run(&[
+        "--client", "cursor", "--print", "example", URL, "--", "--header", header,
+    ]);
+    assert_eq!(ran.status, 0);
+    assert_eq!(
+        ran.stderr,
+        "warning: the value of the header Authorization will stand in the file for everybody to read \
+         who can read it; --bearer-env VARIABLE takes it from the environment\n\n\
+         This belongs into ~/.cursor/mcp.json:\n\n"
+    );
+    let args = ["--client", "cursor", "--print", "example", URL, "--"];
+    for (flag, value, variable) in [
+        ("--header", "Authorization: Bearer ${TOKEN}", Some("TOKEN")),
+        ("--header", "X-Tenant: acme", None),
+        (
+            "--static-oauth-client-info",
+            r#"{"client_id":"a","client_secret":"${SECRET}"}"#,
+            Some("SECRET"),
+        ),
+    ] {
+        let ran = home.run(&[&args[..], &[flag, value]].concat());
+        let note = variable.map(|name| {
+            format!(
+                "note: the bridge will look for {name} in its environment; put it into the \"env\" of \
+                 the entry, unless Cursor has it\n\n"
+            )
+        });
+        let note = note.unwrap_or_default();
+        assert_eq!(
+            ran.stderr,
+            format!("{note}This belongs into ~/.cursor/mcp.json:\n\n")
+        );
+    }
+    let info = r#"--static-oauth-client-info={"client_id":"a","client_secret":"hunter2"}"#;
+    let ran = home.run(&["--client", "cursor", "--print", "example", URL, "--", info]);
+    assert!(ran.stderr.contains("--client-secret-env") && !ran.stderr.contains("hunter2"));
+}
+
+#[test]
+fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
+    let home = Home::new();
+    for (args, error) in [
+        (
+            &["--", "--proflie", "work"][..],
+            "error: the bridge would not start with these flags: unexpected argument '--proflie' found\n\n  \
+             tip: a similar argument exists: '--profile'\n\n\
+             hint: mcp-bridge --help lists them; they stand after --\n",
+        ),
+        (
+            &["--", "--help"],
+            "error: the bridge would not start with these flags: they ask for help\n\n\
+             hint: mcp-bridge --help lists them; they stand after --\n",
+        ),
+    ] {
+        let args: Vec<_> = ["--client", "cursor", "-y", "example", URL]
+            .iter()
+            .chain(args)
+            .copied()
+            .collect();
+        home.run(&args).is(2, "", error);
+    }
+    for (name, url, error, hint) in [
+        (
+            "my server",
+            URL,
+            "\"my server\" is no name for a server",
+            "it may have letters, digits, - and _, 64 at most",
+        ),
+        (
+            "example",
+            "http://mcp.example.com/mcp",
+            "http:// to mcp.example.com would send everything, tokens included, readable to anybody on the way",
+            "use https://, or pass --allow-http if the network is yours",
+        ),
+        (
+            "example",
+            "mcp.example.com",
+            "the server's URL is not valid: relative URL without a base",
+            "it looks like https://mcp.example.com/mcp",
+        ),
+    ] {
+        let stderr = format!("error: {error}\n\nhint: {hint}\n");
+        home.run(&["--client", "cursor", "-y", name, url])
+            .is(2, "", &stderr);
+    }
+    assert!(home.files().is_empty());
+    let plain = "http://mcp.example.com/mcp";
+    let ran = home.run(&[
+        "--client",
+        "cursor",
+        "-y",
+        "example",
+        plain,
+        "--",
+        "--allow-http",
+    ]);
+    assert_eq!(ran.status, 0);
+}

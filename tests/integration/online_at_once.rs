@@ -1,0 +1,399 @@
+//! The app has its answers while a person signs in and while the server is down, and hears of it when the
+//! server is there.
+//!
+//! | B1, B18, B12 | what shows it |
+//! | --- | --- |
+//! | `initialize` and `ping` are answered | `an_app_is_answered_while_the_authorization_server_never_does`, `an_app_is_answered_while_the_server_is_down` |
+//! | what needs the server waits, or fails with the sign-in page | `a_sign_in_is_shown_in_the_app_and_its_end_announced` |
+//! | the answer is the last one known | `what_the_server_said_the_last_time_is_what_the_app_is_told` |
+//! | requirements §3.2, another version | `a_server_of_another_version_than_was_presumed_ends_the_bridge` |
+//! | `--wait-for-auth` | `an_app_waits_for_the_sign_in_if_it_is_to` |
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::server::{Eras, Options, Server as ExampleServer};
+use crate::sign_in::user::{self, User};
+use crate::support::{
+    app::{App, INITIALIZED, Launch, initialize_line},
+    fault_server::Server,
+    mcp::{Binding, initialize_result},
+    reply::Reply,
+    request::{delete, get, post, rpc},
+};
+
+/// Requests that are to fail wait for a moment only.
+const IMPATIENT: [&str; 2] = ["--patience", "0.1"];
+
+const LISTS: [&str; 3] = [
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+];
+
+async fn example_server(eras: Eras) -> ExampleServer {
+    let options = Options {
+        port: 0,
+        token_lifetime: Duration::from_secs(3600),
+        state_file: None,
+        client_secret: None,
+        eras,
+        witness: None,
+    };
+    ExampleServer::start(options).await.expect("it starts")
+}
+
+/// `initialize` of an app that can show pages.
+fn initialize_of_an_app_that_opens_pages() -> String {
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"elicitation": {"form": {}, "url": {}}},
+        "clientInfo": {"name": "app-double", "version": "1"}
+    });
+    json!({"jsonrpc": "2.0", "id": "init", "method": "initialize", "params": params}).to_string()
+}
+
+/// The app begins, and is told all that an unknown server may have.
+async fn is_answered(app: &mut App) {
+    app.send(initialize_line("2025-11-25")).await;
+    let result = app.result("init").await;
+    assert_eq!(result["protocolVersion"], "2025-11-25");
+    for list in ["tools", "prompts", "resources"] {
+        assert_eq!(
+            result["capabilities"][list]["listChanged"], true,
+            "{result}"
+        );
+    }
+    app.send(INITIALIZED).await;
+    app.request("ping", "ping", &json!({})).await;
+    assert_eq!(app.result("ping").await, json!({}));
+}
+
+/// From now on the server refuses requests without a token.
+fn wants_a_token(server: &Server) {
+    let metadata = format!("http://{}/metadata", server.host());
+    server.always(post(), move |request| {
+        let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
+        let refusal = Reply::status(401).header("WWW-Authenticate", &challenge);
+        request.header("Authorization").is_none().then_some(refusal)
+    });
+}
+
+/// Tokens for the server are to be had from the example server.
+fn names_its_authorization_server(server: &Server, issuer: &ExampleServer) {
+    let issuer = issuer.url().trim_end_matches("/mcp").to_owned();
+    let metadata = json!({ "resource": server.url(), "authorization_servers": [issuer] });
+    server.always(get(), move |_| Reply::json(metadata.to_string()));
+}
+
+async fn lists_have_changed(app: &mut App) {
+    for list in LISTS {
+        app.server_sent(list).await;
+    }
+}
+
+async fn user_is_known(app: &mut App, id: &str) {
+    let params = json!({ "name": "get-user-data", "arguments": {} });
+    app.request(id, "tools/call", &params).await;
+    let result = app.result(id).await;
+    assert_eq!(result["structuredContent"]["id"], user::NAME, "{result}");
+}
+
+#[tokio::test]
+async fn an_app_is_answered_while_the_authorization_server_never_does() {
+    let server = Server::start();
+    wants_a_token(&server);
+    server.always(get(), |_| Reply::no_answer_ever());
+    let mut app = Launch::for_url(&server.url()).args(IMPATIENT).start();
+    is_answered(&mut app).await;
+    app.request(1, "tools/list", &json!({})).await;
+    let data = app.own_error(1, "auth_unavailable").await;
+    assert_eq!(data["host"], server.host());
+    app.request("ping again", "ping", &json!({})).await;
+    app.result("ping again").await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_app_is_answered_while_the_server_is_down() {
+    let server = Server::start_down(Binding::Streamable);
+    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
+    is_answered(&mut app).await;
+    app.request(1, "tools/list", &json!({})).await;
+    app.own_error(1, "refused").await;
+    server.come_up();
+    lists_have_changed(&mut app).await;
+    app.request(2, "tools/list", &json!({})).await;
+    assert_eq!(app.result(2).await["tools"][0]["name"], "echo");
+    assert_eq!(server.count(&rpc("notifications/initialized")), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_server_that_comes_up() {
+    let server = Server::start_down(Binding::Streamable);
+    let mut app = App::start(&server);
+    is_answered(&mut app).await;
+    app.request(1, "tools/list", &json!({})).await;
+    app.cancel(1).await;
+    app.request(2, "tools/list", &json!({})).await;
+    server.come_up();
+    assert_eq!(app.result(2).await["tools"][0]["name"], "echo");
+    assert_eq!(server.count(&rpc("tools/list")), 1, "{}", server.story());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_the_other_era_comes_up_late() {
+    let server = Server::start_down(Binding::Modern);
+    let mut app = App::start(&server);
+    is_answered(&mut app).await;
+    server.come_up();
+    lists_have_changed(&mut app).await;
+    app.still_served().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_is_shown_in_the_app_and_its_end_announced() {
+    let mut user = User::new();
+    let server = example_server(Eras::Legacy).await;
+    let mut app = user.launch(server.url()).args(IMPATIENT).start();
+    app.send(initialize_of_an_app_that_opens_pages()).await;
+    app.result("init").await;
+    app.send(INITIALIZED).await;
+    let window = user.window().await;
+
+    let note = app.server_sent("notifications/message").await.value();
+    let text = note["params"]["data"].as_str().expect("a text").to_owned();
+    assert!(text.contains(window.page.as_str()), "{text}");
+    let question = app.server_sent("elicitation/create").await.value();
+    assert_eq!(question["params"]["mode"], "url");
+    assert_eq!(question["params"]["url"], window.page.as_str());
+    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    app.send(answer.to_string()).await;
+
+    app.request(1, "tools/list", &json!({})).await;
+    let data = app.own_error(1, "auth_required").await;
+    assert_eq!(data["signInUrl"], window.page.as_str());
+
+    window.sign_in().await;
+    lists_have_changed(&mut app).await;
+    let complete = app.server_sent("notifications/elicitation/complete").await;
+    assert_eq!(
+        complete.value()["params"]["elicitationId"],
+        question["params"]["elicitationId"]
+    );
+    user_is_known(&mut app, "data").await;
+    app.finish().await;
+    user.saw_every_window();
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_answered_is_withdrawn_after_the_sign_in() {
+    let mut user = User::new();
+    let server = example_server(Eras::Legacy).await;
+    let mut app = user.launch(server.url()).start();
+    app.send(initialize_of_an_app_that_opens_pages()).await;
+    app.result("init").await;
+    app.send(INITIALIZED).await;
+    let question = app.server_sent("elicitation/create").await.value();
+    user.window().await.sign_in().await;
+    let withdrawn = app.server_sent("notifications/cancelled").await.value();
+    assert_eq!(withdrawn["params"]["requestId"], question["id"]);
+    user_is_known(&mut app, "data").await;
+    app.finish().await;
+}
+
+/// A token that was taken back in the middle of a session.
+#[tokio::test]
+async fn a_sign_in_in_a_session_is_announced_to_whom_it_came_too_late() {
+    let mut user = User::new();
+    let issuer = example_server(Eras::Legacy).await;
+    let server = Server::start();
+    names_its_authorization_server(&server, &issuer);
+    let mut app = user
+        .launch(&server.url())
+        .args(IMPATIENT)
+        .args(["--resource", issuer.url()])
+        .start();
+    app.initialize().await;
+    wants_a_token(&server);
+    app.request(1, "tools/list", &json!({})).await;
+    let data = app.own_error(1, "auth_required").await;
+    assert_eq!(data["outcomeUnknown"], Value::Null);
+    user.window().await.sign_in().await;
+    app.server_sent("notifications/tools/list_changed").await;
+    app.request(2, "tools/list", &json!({})).await;
+    app.result(2).await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_app_of_the_modern_era_is_told_where_to_sign_in_and_that_lists_have_changed() {
+    let mut user = User::new();
+    let issuer = example_server(Eras::Legacy).await;
+    let server = Server::start_as(Binding::Modern);
+    names_its_authorization_server(&server, &issuer);
+    wants_a_token(&server);
+    let mut app = user
+        .launch(&server.url())
+        .args(IMPATIENT)
+        .args(["--resource", issuer.url()])
+        .start();
+    let listen = json!({"notifications": {"toolsListChanged": true}});
+    app.ask("listen", "subscriptions/listen", &listen).await;
+    app.ask(1, "tools/list", &json!({})).await;
+    let window = user.window().await;
+    app.own_error(1, "auth_required|auth_unavailable").await;
+    app.ask(2, "tools/list", &json!({})).await;
+    let data = app.own_error(2, "auth_required").await;
+    assert_eq!(data["signInUrl"], window.page.as_str());
+    window.sign_in().await;
+    app.server_sent("notifications/subscriptions/acknowledged")
+        .await;
+    let changed = app.server_sent("notifications/tools/list_changed").await;
+    let meta = &changed.value()["params"]["_meta"];
+    assert_eq!(meta["io.modelcontextprotocol/subscriptionId"], "listen");
+    app.ask(3, "tools/list", &json!({})).await;
+    assert!(app.result(3).await["tools"].is_array());
+    app.cancel("listen").await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_server_said_the_last_time_is_what_the_app_is_told() {
+    let user = User::new();
+    let server = Server::start();
+    let mut first = user.launch(&server.url()).start();
+    let real = first.initialize().await;
+    first.finish().await;
+    server.go_down().await;
+
+    let mut second = user.launch(&server.url()).start();
+    second.send(initialize_line("2025-06-18")).await;
+    let told = second.result("init").await;
+    assert_eq!(told["serverInfo"], real["serverInfo"]);
+    assert_eq!(told["protocolVersion"], real["protocolVersion"]);
+    assert_eq!(told["capabilities"]["tools"]["listChanged"], true);
+    assert_eq!(told["capabilities"]["prompts"], Value::Null);
+    second.send(INITIALIZED).await;
+    server.come_up();
+    second.server_sent(LISTS[0]).await;
+    second.still_served().await;
+    second.finish().await;
+}
+
+/// Another account at the same server has another memory.
+#[tokio::test]
+async fn what_is_remembered_belongs_to_one_account() {
+    let user = User::new();
+    let server = Server::start();
+    let mut first = user.launch(&server.url()).start();
+    first.initialize().await;
+    first.finish().await;
+    server.go_down().await;
+
+    let other = ["--profile", "other"];
+    let mut second = user.launch(&server.url()).args(other).start();
+    is_answered(&mut second).await;
+    server.come_up();
+    lists_have_changed(&mut second).await;
+    second.finish().await;
+}
+
+/// Requirements §3.2: the app cannot be told of another version.
+#[tokio::test]
+async fn a_server_of_another_version_than_was_presumed_ends_the_bridge() {
+    let user = User::new();
+    let server = Server::start_down(Binding::Streamable);
+    server.always(rpc("initialize"), |request| {
+        let result = initialize_result(&json!("2025-03-26"));
+        Reply::json(request.result(result)).header("Mcp-Session-Id", "session-1")
+    });
+    let mut app = user.launch(&server.url()).start();
+    is_answered(&mut app).await;
+    app.request(1, "tools/list", &json!({})).await;
+    server.come_up();
+    let error = app.error(1).await;
+    let text = error["message"].as_str().expect("a text");
+    assert!(
+        text.contains("2025-03-26") && text.contains("2025-11-25"),
+        "{text}"
+    );
+    let status = app.ends_by_itself().await;
+    assert_eq!(status.code(), Some(1));
+    server.received(delete(), 1).await;
+    assert!(app.finish().await.stderr.contains("start the bridge again"));
+
+    // The next start knows better.
+    server.go_down().await;
+    let mut again = user.launch(&server.url()).start();
+    again.send(initialize_line("2025-11-25")).await;
+    let told = again.result("init").await;
+    assert_eq!(told["protocolVersion"], "2025-03-26");
+    again.finish().await;
+}
+
+#[tokio::test]
+async fn an_app_waits_for_the_sign_in_if_it_is_to() {
+    let mut user = User::new();
+    let server = example_server(Eras::Legacy).await;
+    let flag = ["--wait-for-auth"];
+    let mut app = user.launch(server.url()).args(flag).start();
+    app.send(initialize_line("2025-11-25")).await;
+    user.window().await.sign_in().await;
+    let result = app.result("init").await;
+    assert_eq!(result["serverInfo"]["name"], "mcp-bridge-example");
+    app.send(INITIALIZED).await;
+    user_is_known(&mut app, "data").await;
+    let finished = app.finish().await;
+    let announced = |line: &crate::support::app::Line| {
+        let method = line.message.method().unwrap_or_default();
+        LISTS.contains(&method.as_str())
+    };
+    assert!(!finished.unread.iter().any(announced));
+}
+
+#[tokio::test]
+async fn an_app_that_begins_anew_before_the_server_is_there_is_answered_again() {
+    let server = Server::start_down(Binding::Streamable);
+    let mut app = App::start(&server);
+    is_answered(&mut app).await;
+    let again = initialize_line("2025-11-25").replace("\"init\"", "\"again\"");
+    app.send(again).await;
+    app.result("again").await;
+    app.send(INITIALIZED).await;
+    server.come_up();
+    lists_have_changed(&mut app).await;
+    app.still_served().await;
+    assert_eq!(server.count(&rpc("initialize")), 1, "{}", server.story());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_app_that_leaves_before_the_server_is_there_gets_its_answers() {
+    let server = Server::start_down(Binding::Streamable);
+    let mut app = App::start(&server);
+    is_answered(&mut app).await;
+    app.request(1, "tools/list", &json!({})).await;
+    app.close_stdin();
+    app.own_error(1, "refused|shutting_down").await;
+    app.finish().await;
+}
+
+/// An error page in the server's place does not pass by itself, and the app is told at once.
+#[tokio::test]
+async fn a_wrong_address_is_named_in_the_answer_to_initialize() {
+    let server = Server::start();
+    server.always(post(), |_| Reply::status(404));
+    server.always(get(), |_| Reply::status(404));
+    let mut app = App::start(&server);
+    app.send(initialize_line("2025-06-18")).await;
+    app.own_error("init", "http_status").await;
+    server.behave();
+    app.initialize().await;
+    app.still_served().await;
+    app.finish().await;
+}
