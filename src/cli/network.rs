@@ -4,11 +4,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reqwest::{Certificate, Identity};
 use url::Url;
 
 use super::config::{ConfigError, Seconds};
-use crate::http::{Family, Options};
+use crate::http::{Family, Identity, Options, Roots};
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
 /// them serves unchanged.
@@ -47,9 +46,7 @@ impl NetworkFlags {
         let from_node = env::var_os(NODE_EXTRA_CA_CERTS).map(PathBuf::from);
         let mut extra_roots = Vec::new();
         for path in self.ca_cert.iter().chain(&from_node) {
-            let certificates = Certificate::from_pem_bundle(&read(path)?);
-            let certificates = certificates.ok().filter(|found| !found.is_empty());
-            extra_roots.extend(certificates.ok_or_else(|| not_pem(path))?);
+            extra_roots.push(Roots::from_pem(read(path)?).map_err(|_| not_pem(path))?);
         }
         Ok(Options {
             connect_timeout: self.connect_timeout.0,
@@ -64,11 +61,8 @@ impl NetworkFlags {
         let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) else {
             return Ok(None);
         };
-        let mut pem = read(certificate)?;
-        pem.push(b'\n');
-        pem.extend(read(key)?);
-        let identity = Identity::from_pem(&pem).map_err(|_| not_pem(certificate))?;
-        Ok(Some(identity))
+        let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
+        Ok(Some(identity.map_err(|_| not_pem(certificate))?))
     }
 }
 

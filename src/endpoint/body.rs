@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
 
 use super::Failure;
+use crate::http::Response;
 use crate::message::Message;
 
 /// How much of an error's body is read.
@@ -50,6 +51,8 @@ impl ContentType {
 
 /// Reads a whole body of at most `limit` bytes.
 pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Bytes, Failure> {
+    let announced = response.content_length().unwrap_or(0);
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX).min(limit);
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
     while let Some(chunk) = next_chunk(response).await? {
@@ -61,7 +64,10 @@ pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Bytes,
             first = chunk;
             continue;
         }
-        whole.extend_from_slice(&std::mem::take(&mut first));
+        if whole.is_empty() {
+            whole.reserve(announced.max(first.len() + chunk.len()));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
         whole.extend_from_slice(&chunk);
     }
     Ok(if whole.is_empty() {

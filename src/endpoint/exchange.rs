@@ -15,6 +15,7 @@ use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
 use crate::auth::Interaction;
 use crate::era::Era;
+use crate::http::Response;
 use crate::message::{Message, RequestId};
 
 /// How long the server may take to accept a notification or a response.
@@ -216,7 +217,7 @@ impl Endpoint {
 }
 
 /// The session id that comes with an `InitializeResult`.
-fn opened_id(response: &reqwest::Response) -> Result<Option<HeaderValue>, Failure> {
+fn opened_id(response: &Response) -> Result<Option<HeaderValue>, Failure> {
     response
         .headers()
         .get(SESSION_ID)

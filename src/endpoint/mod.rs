@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::cookie::Jar;
 use reqwest::header::HeaderMap;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
@@ -36,7 +36,7 @@ pub use failure::{ConnectCause, Failure};
 pub use track::{Phase, Track};
 
 use crate::auth::Authorizer;
-use crate::http;
+use crate::http::{self, Client};
 use crate::message::{Message, RequestId};
 use http_sse::HttpSse;
 use listen::Listener;
@@ -304,10 +304,11 @@ impl Endpoint {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let built = self.config.http.builder(&self.config.url);
-        let keeps_cookies = self.config.cookies == Cookies::Keep;
-        let built = built
-            .and_then(|builder| builder.cookie_store(keeps_cookies).build())
+        let cookies = match self.config.cookies {
+            Cookies::Keep => Some(Arc::new(Jar::default())),
+            Cookies::Ignore => None,
+        };
+        let built = Client::new(&self.config.http, &self.config.url, cookies)
             .map_err(|error| Failure::of_client(&error))?;
         *client = Some(built.clone());
         Ok(built)
