@@ -57,7 +57,6 @@ pub(super) struct Conversation {
     /// The requests that are with the server, by the number of their endpoint and their id there.
     exchanges: HashMap<(usize, RequestId), Exchange>,
     tasks: JoinSet<()>,
-    by_task: HashMap<tokio::task::Id, (usize, RequestId)>,
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
     pub(super) timers: JoinSet<(Lane, Timer)>,
@@ -140,7 +139,6 @@ impl Conversation {
             unanswered: HashMap::new(),
             exchanges: HashMap::new(),
             tasks: JoinSet::new(),
-            by_task: HashMap::new(),
             outbound: JoinSet::new(),
             timers: JoinSet::new(),
             server_requests: HashMap::new(),
@@ -316,6 +314,12 @@ impl Conversation {
         let Some(id) = request.id().cloned() else {
             return;
         };
+        let era = match lane {
+            Lane::Native => self.unanswered.get(&id).map(|asked| asked.era),
+            Lane::Upgraded => Some(Era::Modern),
+            Lane::Downgraded(_) => Some(Era::Legacy),
+        };
+        let era = era.unwrap_or_else(|| Era::of_request(&request));
         let number = lane.link();
         let link = &self.links[number];
         let wait = link.turns.for_request();
@@ -330,7 +334,7 @@ impl Conversation {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
             async move {
                 wait.passed().await;
-                let outcome = endpoint.request(&request, &track).await;
+                let outcome = endpoint.request(&request, era, &track).await;
                 let event = Event::Outcome { id, outcome };
                 let endpoint = number;
                 // The bridge takes what was sent until it ends, and then nobody wants the answer.
@@ -338,7 +342,6 @@ impl Conversation {
             }
         };
         let task = self.tasks.spawn(carried);
-        self.by_task.insert(task.id(), (number, id.clone()));
         let exchange = Exchange {
             request,
             lane,
@@ -473,7 +476,7 @@ impl Conversation {
     /// Waits until a task of the conversation has ended, and draws the consequences.
     pub(super) async fn task_ended(&mut self) {
         tokio::select! {
-            Some(done) = self.tasks.join_next_with_id() => self.exchange_ended(&done),
+            Some(done) = self.tasks.join_next() => self.exchange_ended(done),
             Some(_) = self.outbound.join_next() => {}
             Some(timer) = self.timers.join_next() => {
                 if let Ok((lane, timer)) = timer {
@@ -491,18 +494,19 @@ impl Conversation {
     }
 
     /// An exchange tells what came of it before it ends; one that panicked has not.
-    fn exchange_ended(&mut self, done: &Result<(tokio::task::Id, ()), JoinError>) {
-        let (task, broken) = match done {
-            Ok((task, ())) => (*task, false),
-            Err(error) => (error.id(), error.is_panic()),
-        };
-        let Some((link, id)) = self.by_task.remove(&task) else {
+    fn exchange_ended(&mut self, done: Result<(), JoinError>) {
+        let Some(broken) = done.err().filter(JoinError::is_panic) else {
             return;
         };
-        if !broken {
+        let mut exchanges = self.exchanges.iter();
+        let Some(key) = exchanges.find_map(|(key, exchange)| {
+            let it = exchange.task.id() == broken.id();
+            it.then(|| key.clone())
+        }) else {
             return;
-        }
-        if let Some(exchange) = self.exchanges.remove(&(link, id.clone())) {
+        };
+        if let Some(exchange) = self.exchanges.remove(&key) {
+            let (_, id) = key;
             let method = exchange.request.method().unwrap_or_default();
             let failure = Failure::Internal.to_response(&id, method, &self.host());
             let outcome = Outcome::Response(failure);

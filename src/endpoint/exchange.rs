@@ -24,17 +24,22 @@ const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 impl Endpoint {
     /// Sends a request and returns what came of it: in nearly every case the response, the server's or an
     /// error that says what happened.
-    pub async fn request(self: &Arc<Self>, request: &Message, track: &Track) -> Outcome {
+    pub async fn request(
+        self: &Arc<Self>,
+        request: &Message,
+        era: Era,
+        track: &Track,
+    ) -> Outcome {
         let (Some(id), Some(method)) = (request.id(), request.method()) else {
             unreachable!("only requests are sent as requests");
         };
         self.activity.notify_waiters();
-        let exchange = self.exchange(request, id, method, track);
+        let exchange = self.exchange(request, id, method, era, track);
         let outcome = match self.config.request_timeout {
             Some(idle) if method != "subscriptions/listen" => tokio::select! {
                 outcome = exchange => outcome,
                 () = track.expired(idle) => {
-                    self.cancel_upstream(request, id, method);
+                    self.cancel_upstream(id, method, era);
                     Err(Failure::Timeout(idle))
                 }
             },
@@ -56,9 +61,10 @@ impl Endpoint {
         request: &Message,
         id: &RequestId,
         method: &str,
+        era: Era,
         track: &Track,
     ) -> Result<Outcome, Failure> {
-        match (Era::of_request(request), method) {
+        match (era, method) {
             (Era::Modern, "server/discover") => {
                 Ok(Outcome::Response(self.discover(request, id).await))
             }
@@ -201,9 +207,9 @@ impl Endpoint {
     }
 
     /// Tells the server that nobody waits for a request any more (MCP "Cancellation").
-    fn cancel_upstream(self: &Arc<Self>, request: &Message, id: &RequestId, method: &str) {
+    fn cancel_upstream(self: &Arc<Self>, id: &RequestId, method: &str, era: Era) {
         // An `initialize` must not be cancelled, and the modern era hears of it by the end of the stream.
-        if method == "initialize" || Era::of_request(request) == Era::Modern {
+        if method == "initialize" || era == Era::Modern {
             return;
         }
         let id: serde_json::Value = serde_json::from_str(id.as_json()).unwrap_or_default();

@@ -236,9 +236,12 @@ impl Endpoint {
     /// Resolves, with the reason, when the process has to be started anew to go on.
     pub async fn ended(&self) -> String {
         let mut ended = self.ended.subscribe();
-        match ended.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        loop {
+            if let Some(reason) = ended.borrow_and_update().clone() {
+                return reason;
+            }
+            // Cannot fail: the sender is in the endpoint, which is held right here.
+            let _ = ended.changed().await;
         }
     }
 
