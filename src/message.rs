@@ -4,6 +4,7 @@
 //! its method. Params, results and errors stay text, so that integers beyond 2^53, `1.0`, `1e400`, key
 //! order, unknown members and lone surrogates reach the other side as they were sent.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -378,7 +379,7 @@ pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Opt
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found = None;
-            while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            while let Some(Key(key)) = map.next_key()? {
                 if key == self.0 {
                     found = Some(map.next_value()?);
                 } else {
@@ -389,9 +390,33 @@ pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Opt
         }
     }
 
+    // Without an escape a name stands there as it is or not at all, and mostly it is not there.
+    let object_has =
+        |part: &str| memchr::memmem::find(object.as_bytes(), part.as_bytes()).is_some();
+    if !object_has(name) && !object_has("\\") {
+        return None;
+    }
     let mut json = serde_json::Deserializer::from_str(object);
     let raw = json.deserialize_map(Find(name)).ok()??;
     serde_json::from_str(raw.get()).ok()
+}
+
+/// The name of a member, which stays in the text unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The name of a member of the envelope.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Jsonrpc,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    #[serde(other)]
+    Other,
 }
 
 /// The members of the envelope, as slices of the text. The last of two equal names counts, as in
@@ -459,15 +484,15 @@ impl<'de> Visitor<'de> for &mut Envelope<'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let place = match &*name {
-                "jsonrpc" => &mut self.jsonrpc,
-                "id" => &mut self.id,
-                "method" => &mut self.method,
-                "params" => &mut self.params,
-                "result" => &mut self.result,
-                "error" => &mut self.error,
-                _ => {
+        while let Some(member) = map.next_key()? {
+            let place = match member {
+                Member::Jsonrpc => &mut self.jsonrpc,
+                Member::Id => &mut self.id,
+                Member::Method => &mut self.method,
+                Member::Params => &mut self.params,
+                Member::Result => &mut self.result,
+                Member::Error => &mut self.error,
+                Member::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }

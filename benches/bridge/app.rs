@@ -76,6 +76,8 @@ impl App {
             .args(&command[1..])
             // What earlier runs have learnt of a server is nobody's business here.
             .env("MCP_BRIDGE_DIR", env!("CARGO_TARGET_TMPDIR"))
+            // Nor is what this machine has to trust beside its own trust store.
+            .env_remove("NODE_EXTRA_CA_CERTS")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -93,7 +93,7 @@ impl Exchange<'_> {
                     return Err(end);
                 }
                 tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
-                match self.resume(cursor.clone(), &session).await {
+                match Box::pin(self.resume(cursor.clone(), &session)).await {
                     Ok(resumed) => break resumed,
                     Err(failure) if failure.may_pass() => barren += 1,
                     Err(failure) => {

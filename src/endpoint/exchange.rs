@@ -24,12 +24,7 @@ const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 impl Endpoint {
     /// Sends a request and returns what came of it: in nearly every case the response, the server's or an
     /// error that says what happened.
-    pub async fn request(
-        self: &Arc<Self>,
-        request: &Message,
-        era: Era,
-        track: &Track,
-    ) -> Outcome {
+    pub async fn request(self: &Arc<Self>, request: &Message, era: Era, track: &Track) -> Outcome {
         let (Some(id), Some(method)) = (request.id(), request.method()) else {
             unreachable!("only requests are sent as requests");
         };
@@ -66,10 +61,11 @@ impl Endpoint {
     ) -> Result<Outcome, Failure> {
         match (era, method) {
             (Era::Modern, "server/discover") => {
-                Ok(Outcome::Response(self.discover(request, id).await))
+                let discovered = Box::pin(self.discover(request, id));
+                Ok(Outcome::Response(discovered.await))
             }
-            (Era::Modern, _) => self.request_modern(request, id, method, track).await,
-            (Era::Legacy, "initialize") => self.open(request, id, track).await,
+            (Era::Modern, _) => Box::pin(self.request_modern(request, id, method, track)).await,
+            (Era::Legacy, "initialize") => Box::pin(self.open(request, id, track)).await,
             (Era::Legacy, _) => {
                 let session = SessionUse::Current;
                 let (response, _) = self.converse(request, id, session, track).await?;
@@ -116,9 +112,7 @@ impl Endpoint {
         let track = Track::default();
         let interaction = Interaction::Forbidden;
         if let Some(connection) = self.http_sse() {
-            return connection
-                .post(self, message, &session, interaction, &track)
-                .await;
+            return Box::pin(connection.post(self, message, &session, interaction, &track)).await;
         }
         let outgoing = Outgoing {
             target: &self.config.url,
@@ -144,16 +138,17 @@ impl Endpoint {
         session: SessionUse,
         track: &Track,
     ) -> Result<(Message, Session), Failure> {
-        let first = self
-            .converse_once(request, id, session.clone(), track)
-            .await;
-        match first {
-            Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
-                if is_safe(request.method().unwrap_or_default()) && !*self.stopping.borrow() =>
-            {
-                self.converse_once(request, id, session, track).await
+        let mut may_repeat = is_safe(request.method().unwrap_or_default());
+        loop {
+            let once = self.converse_once(request, id, session.clone(), track);
+            match once.await {
+                Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
+                    if may_repeat && !*self.stopping.borrow() =>
+                {
+                    may_repeat = false;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
     }
 
@@ -166,9 +161,7 @@ impl Endpoint {
     ) -> Result<(Message, Session), Failure> {
         let method = request.method().unwrap_or_default();
         if let Some(connection) = self.http_sse() {
-            let answer = connection
-                .request(self, request, id, &session, track)
-                .await?;
+            let answer = Box::pin(connection.request(self, request, id, &session, track)).await?;
             return Ok((answer, Session::default()));
         }
         let outgoing = Outgoing {
@@ -198,8 +191,11 @@ impl Endpoint {
             era: Era::Legacy,
         };
         let answer = exchange.read(accepted).await?;
+        let Some(id) = opened else {
+            return Ok((answer, Session::default()));
+        };
         let opened = Session {
-            id: opened.flatten(),
+            id,
             protocol_version: protocol_version(&answer),
             generation,
         };

@@ -150,12 +150,12 @@ impl Endpoint {
                     redirected,
                 });
             }
-            let body = ErrorBody::read(&mut response).await;
+            let body = Box::pin(ErrorBody::read(&mut response)).await;
             if is_session_loss(status, &session, response.headers(), &body)
                 && matches!(outgoing.session, SessionUse::Current)
                 && !std::mem::replace(&mut tries.recovered, true)
             {
-                self.recover(session.generation).await?;
+                Box::pin(self.recover(session.generation)).await?;
                 continue;
             }
             let refusal = refusal(&response, token);
@@ -164,7 +164,7 @@ impl Endpoint {
                 && tries.authorizations < MAX_AUTHORIZATIONS
             {
                 tries.authorizations += 1;
-                self.authorize(authorizer, refusal, outgoing).await?;
+                Box::pin(self.authorize(authorizer, refusal, outgoing)).await?;
                 continue;
             }
             if let Some(pause) = busy_pause(&response, outgoing.repeat, &mut tries) {

@@ -28,8 +28,8 @@ use super::{Error, Options, POOL_IDLE, TCP_KEEPALIVE, tls};
 /// Unused connections that are kept. More are in use at once only in a burst.
 const MAX_IDLE: usize = 128;
 
-/// How often a request that did not reach the server is sent on another connection.
-const MAX_STALE: usize = MAX_IDLE + 2;
+/// How often a request is sent on another connection because the server has not looked at it on this one.
+const MAX_TRIES: usize = 4;
 
 type Http1 = http1::SendRequest<Full<Bytes>>;
 type Http2 = http2::SendRequest<Full<Bytes>>;
@@ -113,7 +113,7 @@ impl Connections {
             let connection = self.connection().await?;
             match self.send_on(connection, request).await {
                 Ok(response) => return Ok(response),
-                Err((_, Some(unsent))) if tries < MAX_STALE => request = unsent,
+                Err((_, Some(unsent))) if tries < MAX_TRIES => request = unsent,
                 Err((error, _)) => return Err(Error::Lost(error)),
             }
         }
@@ -144,16 +144,21 @@ impl Connections {
                     }
                 }
             }
-            Connection::Http2(mut connection) => match connection.try_send_request(request).await {
-                Ok(response) => Ok(response.map(|incoming| Body {
-                    incoming,
-                    kept: None,
-                })),
-                Err(mut failed) => {
-                    let unsent = failed.take_message();
-                    Err((failed.into_error(), unsent))
+            Connection::Http2(mut connection) => {
+                let again = request.clone();
+                match connection.try_send_request(request).await {
+                    Ok(incoming) => Ok(incoming.map(|incoming| Body {
+                        incoming,
+                        kept: None,
+                    })),
+                    Err(mut failed) => {
+                        let unsent = failed.take_message();
+                        let error = failed.into_error();
+                        let refused = is_refused(&error).then_some(again);
+                        Err((error, unsent.or(refused)))
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -172,7 +177,7 @@ impl Connections {
             }
             Some(first)
         };
-        let connection = timeout(self.connect_timeout, self.connect()).await;
+        let connection = timeout(self.connect_timeout, Box::pin(self.connect())).await;
         let connection = connection.map_err(|_| Error::ConnectTimeout)??;
         match &connection {
             Connection::Http1(_) => self.lock().is_http1 = true,
@@ -245,6 +250,18 @@ where
     let (sender, connection) = handshake.map_err(|error| Error::Connect(error.into()))?;
     tokio::spawn(connection);
     Ok(Connection::Http1(sender))
+}
+
+/// Whether the server says that it has not looked at the request (RFC 9113 §8.7).
+fn is_refused(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    source
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .is_some_and(|error| {
+            let gone = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            let reset = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (gone || reset)
+        })
 }
 
 /// Closes connections that have not been used for a while, until there are none.

@@ -57,6 +57,8 @@ impl Identity {
 /// trusted, and so nothing is read.
 pub(super) fn config(options: &Options, url: &Url) -> Result<ClientConfig, Error> {
     let failed = |error: rustls::Error| Error::Connect(Box::new(error));
+    // A second call finds the provider installed; that is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
