@@ -6,8 +6,10 @@
 
 mod list;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
@@ -26,7 +28,7 @@ pub const INTERNAL_ERROR: i32 = -32603;
 ///
 /// MCP allows strings and integers of any size (basic protocol, "Requests").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(Box<str>);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// Reads an id from its JSON text; `None` for `null`, fractions and everything that is no id.
@@ -89,7 +91,11 @@ pub enum Kind {
 
 /// One JSON-RPC message, kept as the text it arrived in.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub struct Message(Arc<Parts>);
+
+/// Shared, because a message is wherever somebody may need it again.
+#[derive(Debug)]
+struct Parts {
     text: Bytes,
     kind: Kind,
     id: Option<Range<usize>>,
@@ -235,42 +241,42 @@ impl Message {
         if self.id() == Some(id) {
             return self.clone();
         }
-        let mut text = BytesMut::with_capacity(self.text.len() + id.as_json().len() + 8);
-        if let Some(range) = &self.id {
-            text.extend_from_slice(&self.text[..range.start]);
+        let mut text = BytesMut::with_capacity(self.0.text.len() + id.as_json().len() + 8);
+        if let Some(range) = &self.0.id {
+            text.extend_from_slice(&self.0.text[..range.start]);
             text.extend_from_slice(id.as_json().as_bytes());
-            text.extend_from_slice(&self.text[range.end..]);
+            text.extend_from_slice(&self.0.text[range.end..]);
         } else {
-            let brace = memchr::memchr(b'{', &self.text).map_or(0, |at| at + 1);
-            text.extend_from_slice(&self.text[..brace]);
+            let brace = memchr::memchr(b'{', &self.0.text).map_or(0, |at| at + 1);
+            text.extend_from_slice(&self.0.text[..brace]);
             text.extend_from_slice(format!(r#""id":{id},"#).as_bytes());
-            text.extend_from_slice(&self.text[brace..]);
+            text.extend_from_slice(&self.0.text[brace..]);
         }
         Self::parse(&text.freeze()).unwrap_or_else(|_| self.clone())
     }
 
     /// The text as it arrived.
     #[must_use]
-    pub const fn text(&self) -> &Bytes {
-        &self.text
+    pub fn text(&self) -> &Bytes {
+        &self.0.text
     }
 
     /// What the message is.
     #[must_use]
-    pub const fn kind(&self) -> &Kind {
-        &self.kind
+    pub fn kind(&self) -> &Kind {
+        &self.0.kind
     }
 
     /// Whether this is a request, which wants a response.
     #[must_use]
-    pub const fn is_request(&self) -> bool {
-        matches!(self.kind, Kind::Request { .. })
+    pub fn is_request(&self) -> bool {
+        matches!(self.kind(), Kind::Request { .. })
     }
 
     /// The method of a request or a notification.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
-        match &self.kind {
+        match &self.0.kind {
             Kind::Request { method, .. } | Kind::Notification { method } => Some(method),
             Kind::Response { .. } => None,
         }
@@ -278,8 +284,8 @@ impl Message {
 
     /// The id of a request, or of the request that a response answers.
     #[must_use]
-    pub const fn id(&self) -> Option<&RequestId> {
-        match &self.kind {
+    pub fn id(&self) -> Option<&RequestId> {
+        match &self.0.kind {
             Kind::Request { id, .. } => Some(id),
             Kind::Response { id } => id.as_ref(),
             Kind::Notification { .. } => None,
@@ -288,38 +294,38 @@ impl Message {
 
     /// Whether this is an error response.
     #[must_use]
-    pub const fn is_error(&self) -> bool {
-        self.error.is_some()
+    pub fn is_error(&self) -> bool {
+        self.0.error.is_some()
     }
 
     /// A member of `params`, if `params` is an object that has it and it reads as `T`.
     #[must_use]
     pub fn param<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
-        member(self.part(self.params.as_ref())?, name)
+        member(self.part(self.0.params.as_ref())?, name)
     }
 
     /// A member of `result`, likewise.
     #[must_use]
     pub fn result_member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
-        member(self.part(self.result.as_ref())?, name)
+        member(self.part(self.0.result.as_ref())?, name)
     }
 
     /// The JSON text of `params`.
     #[must_use]
     pub fn params_json(&self) -> Option<&str> {
-        self.part(self.params.as_ref())
+        self.part(self.0.params.as_ref())
     }
 
     /// The JSON text of `result`.
     #[must_use]
     pub fn result_json(&self) -> Option<&str> {
-        self.part(self.result.as_ref())
+        self.part(self.0.result.as_ref())
     }
 
     /// The JSON text of `error`, unless that is `null`.
     #[must_use]
     pub fn error_json(&self) -> Option<&str> {
-        self.part(self.error.as_ref())
+        self.part(self.0.error.as_ref())
     }
 
     /// The id that a member of `params` holds, as in `notifications/cancelled`.
@@ -331,7 +337,7 @@ impl Message {
     /// The error's code and message, as far as they can be read.
     #[must_use]
     pub fn error_text(&self) -> Option<(i64, String)> {
-        let error = self.part(self.error.as_ref())?;
+        let error = self.part(self.0.error.as_ref())?;
         let code = member::<i64>(error, "code")?;
         Some((code, member::<String>(error, "message").unwrap_or_default()))
     }
@@ -340,10 +346,10 @@ impl Message {
     /// a blank in its place changes nothing.
     #[must_use]
     pub fn line(&self) -> Bytes {
-        if memchr::memchr2(b'\n', b'\r', &self.text).is_none() {
-            return self.text.clone();
+        if memchr::memchr2(b'\n', b'\r', &self.0.text).is_none() {
+            return self.0.text.clone();
         }
-        let mut line = BytesMut::from(&self.text[..]);
+        let mut line = BytesMut::from(&self.0.text[..]);
         for byte in line.iter_mut() {
             if matches!(byte, b'\n' | b'\r') {
                 *byte = b' ';
@@ -353,7 +359,7 @@ impl Message {
     }
 
     fn part(&self, range: Option<&Range<usize>>) -> Option<&str> {
-        std::str::from_utf8(&self.text[range?.clone()]).ok()
+        std::str::from_utf8(&self.0.text[range?.clone()]).ok()
     }
 
     /// A message of our own, whose text is valid by construction.
@@ -375,7 +381,7 @@ pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Opt
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found = None;
-            while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            while let Some(Key(key)) = map.next_key()? {
                 if key == self.0 {
                     found = Some(map.next_value()?);
                 } else {
@@ -386,9 +392,33 @@ pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Opt
         }
     }
 
+    // Without an escape a name stands there as it is or not at all, and mostly it is not there.
+    let object_has =
+        |part: &str| memchr::memmem::find(object.as_bytes(), part.as_bytes()).is_some();
+    if !object_has(name) && !object_has("\\") {
+        return None;
+    }
     let mut json = serde_json::Deserializer::from_str(object);
     let raw = json.deserialize_map(Find(name)).ok()??;
     serde_json::from_str(raw.get()).ok()
+}
+
+/// The name of a member, which stays in the text unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The name of a member of the envelope.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Jsonrpc,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    #[serde(other)]
+    Other,
 }
 
 /// The members of the envelope, as slices of the text. The last of two equal names counts, as in
@@ -430,7 +460,7 @@ impl Envelope<'_> {
             (None, _, id) => return Err(Invalid::of(id, "no method, result or error")),
         };
         let range = |part: Option<&RawValue>| part.map(|raw| range_in(text, raw.get()));
-        Ok(Message {
+        Ok(Message(Arc::new(Parts {
             kind,
             id: range(self.id),
             params: range(self.params),
@@ -438,7 +468,7 @@ impl Envelope<'_> {
             // `"error": null` beside a result is how JSON-RPC 1.0 servers say "no error".
             error: range(self.error.filter(|error| error.get() != "null")),
             text: text.clone(),
-        })
+        })))
     }
 }
 
@@ -456,15 +486,15 @@ impl<'de> Visitor<'de> for &mut Envelope<'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let place = match &*name {
-                "jsonrpc" => &mut self.jsonrpc,
-                "id" => &mut self.id,
-                "method" => &mut self.method,
-                "params" => &mut self.params,
-                "result" => &mut self.result,
-                "error" => &mut self.error,
-                _ => {
+        while let Some(member) = map.next_key()? {
+            let place = match member {
+                Member::Jsonrpc => &mut self.jsonrpc,
+                Member::Id => &mut self.id,
+                Member::Method => &mut self.method,
+                Member::Params => &mut self.params,
+                Member::Result => &mut self.result,
+                Member::Error => &mut self.error,
+                Member::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -484,7 +514,7 @@ mod tests {
     }
 
     fn kind(text: &str) -> Kind {
-        parse(text).expect(text).kind
+        parse(text).expect(text).kind().clone()
     }
 
     fn id(text: &str) -> RequestId {

@@ -17,6 +17,9 @@ pub(crate) enum SignInError {
     /// The server cannot be reached or does not speak HTTP.
     #[error("cannot reach the sign-in page")]
     Http(#[from] reqwest::Error),
+    /// No client can be made.
+    #[error("cannot set up the browser")]
+    Client(#[from] http::Error),
     /// Something else came instead of the page with the form.
     #[error("the sign-in page has no form (HTTP status {0})")]
     NoForm(u16),

@@ -171,10 +171,12 @@ impl Transport {
         if let Some(client) = slot.get() {
             return Ok(client);
         }
-        let client = self
-            .options
-            .builder(url)
-            .and_then(|builder| builder.dns_resolver(self.guard.resolver()).build());
+        let client = self.options.builder(url).and_then(|builder| {
+            builder
+                .dns_resolver(self.guard.resolver())
+                .build()
+                .map_err(http::Error::Proxied)
+        });
         let client = client.map_err(|error| {
             AuthError::Configuration(format!("can't set up TLS: {}", root_cause(&error)))
         })?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::held::Tickets;
@@ -13,6 +13,7 @@ use super::lanes::{Downgraded, LegacyLane};
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
+use super::panics::survived;
 use super::promise::Told;
 use super::tools::Tools;
 use super::turns::Turns;
@@ -57,8 +58,6 @@ pub(super) struct Conversation {
     pub(super) unanswered: HashMap<RequestId, Asked>,
     /// The requests that are with the server, by the number of their endpoint and their id there.
     exchanges: HashMap<(usize, RequestId), Exchange>,
-    tasks: JoinSet<()>,
-    by_task: HashMap<tokio::task::Id, (usize, RequestId)>,
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
     pub(super) timers: JoinSet<(Lane, Timer)>,
@@ -142,8 +141,6 @@ impl Conversation {
             sender,
             unanswered: HashMap::new(),
             exchanges: HashMap::new(),
-            tasks: JoinSet::new(),
-            by_task: HashMap::new(),
             outbound: JoinSet::new(),
             timers: JoinSet::new(),
             server_requests: HashMap::new(),
@@ -327,6 +324,12 @@ impl Conversation {
         let Some(id) = request.id().cloned() else {
             return;
         };
+        let era = match lane {
+            Lane::Native => self.unanswered.get(&id).map(|asked| asked.era),
+            Lane::Upgraded => Some(Era::Modern),
+            Lane::Downgraded(_) => Some(Era::Legacy),
+        };
+        let era = era.unwrap_or_else(|| Era::of_request(&request));
         let number = lane.link();
         let link = &self.links[number];
         let wait = link.turns.for_request();
@@ -341,15 +344,20 @@ impl Conversation {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
             async move {
                 wait.passed().await;
-                let outcome = endpoint.request(&request, &track).await;
+                let outcome = survived(endpoint.request(&request, era, &track)).await;
+                let outcome = outcome.unwrap_or_else(|| {
+                    let method = request.method().unwrap_or_default();
+                    let host = endpoint.host();
+                    Outcome::Response(Failure::Internal.to_response(&id, method, &host))
+                });
                 let event = Event::Outcome { id, outcome };
                 let endpoint = number;
                 // The bridge takes what was sent until it ends, and then nobody wants the answer.
                 let _ = sender.send(Inbound { endpoint, event }).await;
             }
         };
-        let task = self.tasks.spawn(carried);
-        self.by_task.insert(task.id(), (number, id.clone()));
+        // Boxed: the runtime moves what it is given more than once, and this is large.
+        let task = tokio::spawn(Box::pin(carried)).abort_handle();
         let exchange = Exchange {
             request,
             lane,
@@ -488,7 +496,6 @@ impl Conversation {
     /// Waits until a task of the conversation has ended, and draws the consequences.
     pub(super) async fn task_ended(&mut self) {
         tokio::select! {
-            Some(done) = self.tasks.join_next_with_id() => self.exchange_ended(&done),
             Some(_) = self.outbound.join_next() => {}
             Some(timer) = self.timers.join_next() => {
                 if let Ok((lane, timer)) = timer {
@@ -502,26 +509,6 @@ impl Conversation {
             }
             () = self.notices.changed() => self.take_sign_in_stage(),
             else => std::future::pending().await,
-        }
-    }
-
-    /// An exchange tells what came of it before it ends; one that panicked has not.
-    fn exchange_ended(&mut self, done: &Result<(tokio::task::Id, ()), JoinError>) {
-        let (task, broken) = match done {
-            Ok((task, ())) => (*task, false),
-            Err(error) => (error.id(), error.is_panic()),
-        };
-        let Some((link, id)) = self.by_task.remove(&task) else {
-            return;
-        };
-        if !broken {
-            return;
-        }
-        if let Some(exchange) = self.exchanges.remove(&(link, id.clone())) {
-            let method = exchange.request.method().unwrap_or_default();
-            let failure = Failure::Internal.to_response(&id, method, &self.host());
-            let outcome = Outcome::Response(failure);
-            self.settle(exchange.lane, &id, outcome, exchange.request);
         }
     }
 
@@ -576,7 +563,9 @@ impl Conversation {
 
     /// Ends everything with the server, within `limit`.
     pub(super) async fn close(&mut self, limit: Duration) {
-        self.tasks.abort_all();
+        for (_, exchange) in self.exchanges.drain() {
+            exchange.task.abort();
+        }
         let mut closing = JoinSet::new();
         for link in &self.links {
             let endpoint = Arc::clone(&link.endpoint);

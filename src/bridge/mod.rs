@@ -8,6 +8,7 @@
 //! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
 //! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
+//! - `panics`: bugs, kept where they happen.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `turns`: what has to go before what.
 //! - `surroundings`: what happens around the process without telling it.
@@ -18,6 +19,7 @@ mod lanes;
 mod memory;
 mod notice;
 mod opening;
+mod panics;
 mod promise;
 mod surroundings;
 mod tool_filter;
@@ -124,7 +126,12 @@ where
     let end = loop {
         tokio::select! {
             line = async { writer.room_for_answers().await; lines.next().await } => match line {
-                Ok(Some(line)) => conversation.take_line(line),
+                Ok(Some(line)) => {
+                    conversation.take_line(line);
+                    while writer.has_room_for_answers() && let Some(line) = lines.buffered() {
+                        conversation.take_line(line);
+                    }
+                }
                 Ok(None) => break End::AppLeft,
                 Err(error) => {
                     tracing::warn!("cannot read from the app: {error}");
@@ -133,6 +140,10 @@ where
             },
             inbound = async { writer.room().await; from_server.recv().await } => {
                 if let Some(inbound) = inbound {
+                    conversation.take_inbound(inbound);
+                }
+                // What has come meanwhile goes along, without asking all the others first.
+                while writer.has_room() && let Ok(inbound) = from_server.try_recv() {
                     conversation.take_inbound(inbound);
                 }
             }

@@ -4,12 +4,11 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reqwest::{Certificate, Identity};
 use url::Url;
 
 use super::config::Seconds;
 use super::error::ConfigError;
-use crate::http::{Family, Options};
+use crate::http::{Family, Identity, Options, Roots};
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
 /// them serves unchanged.
@@ -52,11 +51,11 @@ impl NetworkFlags {
     pub(super) fn options(&self, notes: &mut Vec<String>) -> Result<Options, ConfigError> {
         let mut extra_roots = Vec::new();
         for path in &self.ca_cert {
-            extra_roots.extend(certificates(path)?);
+            extra_roots.push(roots(path)?);
         }
         let from_node = env::var_os(NODE_EXTRA_CA_CERTS).filter(|path| !path.is_empty());
-        match from_node.map(|path| certificates(Path::new(&path))) {
-            Some(Ok(certificates)) => extra_roots.extend(certificates),
+        match from_node.map(|path| roots(Path::new(&path))) {
+            Some(Ok(roots)) => extra_roots.push(roots),
             // Meant for other programs, and those only warn of it.
             Some(Err(error)) => notes.push(format!("{NODE_EXTRA_CA_CERTS} is of no use: {error}")),
             None => {}
@@ -74,18 +73,13 @@ impl NetworkFlags {
         let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) else {
             return Ok(None);
         };
-        let mut pem = read(certificate)?;
-        pem.push(b'\n');
-        pem.extend(read(key)?);
-        let identity = Identity::from_pem(&pem).map_err(|_| not_pem(certificate))?;
-        Ok(Some(identity))
+        let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
+        Ok(Some(identity.map_err(|_| not_pem(certificate))?))
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate>, ConfigError> {
-    let certificates = Certificate::from_pem_bundle(&read(path)?);
-    let certificates = certificates.ok().filter(|found| !found.is_empty());
-    certificates.ok_or_else(|| not_pem(path))
+fn roots(path: &Path) -> Result<Roots, ConfigError> {
+    Roots::from_pem(read(path)?).map_err(|_| not_pem(path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -14,8 +14,11 @@ pub(super) fn run(flags: Flags) -> Result<ExitCode, Stop> {
     let runtime = runtime()?;
     let end = runtime.block_on(async {
         let (input, output) = (stdio::stdin(), stdio::stdout());
-        bridge::run(settings.bridge, input, output, signals::stop()).await
+        let bridge = bridge::run(settings.bridge, input, output, signals::stop());
+        // A task, because the runtime asks the kernel for news before it goes on with what it blocks on.
+        tokio::spawn(bridge).await
     });
+    let end = end.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     // Reading stdin may take a thread that cannot be interrupted; it need not be waited for.
     runtime.shutdown_background();
     match end {

@@ -12,7 +12,7 @@ use crate::auth::Authorizer;
 use crate::bridge::Memory;
 use crate::cli::Connection;
 use crate::endpoint::{Endpoint, Inbound, Outcome, Track};
-use crate::era::MODERN_VERSION;
+use crate::era::{Era, MODERN_VERSION};
 use crate::message::{Message, RequestId};
 
 /// How long the server may take to hear that the session is over.
@@ -101,7 +101,12 @@ impl Visitor {
     async fn ask(&self, method: &str, params: &Value) -> Result<Answer, Stop> {
         let id = RequestId::from_string(method);
         let request = Message::request(&id, method, &params.to_string());
-        match self.endpoint.request(&request, &Track::default()).await {
+        let era = Era::of_request(&request);
+        match self
+            .endpoint
+            .request(&request, era, &Track::default())
+            .await
+        {
             Outcome::Response(response) => Ok(Answer::Legacy(response)),
             Outcome::ModernOnly(response) => Ok(Answer::Modern(response)),
             Outcome::Failed(failure) => Err(Stop {

@@ -14,6 +14,7 @@ use super::track::Track;
 use super::{Endpoint, Failure};
 use crate::auth::Interaction;
 use crate::era::Era;
+use crate::http::Response;
 use crate::message::{Kind, Message, RequestId};
 
 /// Connections in a row that bring nothing new before a broken response stream is given up.
@@ -32,7 +33,9 @@ pub(super) struct Exchange<'a> {
 impl Exchange<'_> {
     /// Reads on until the response is there, or cannot come any more.
     pub(super) async fn read(&self, accepted: Accepted) -> Result<Message, Failure> {
-        let Accepted { response, session } = accepted;
+        let Accepted {
+            response, session, ..
+        } = accepted;
         let status = response.status();
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Err(Failure::NoResponse(format!("it only said {status}")));
@@ -46,7 +49,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn read_json(&self, mut response: reqwest::Response) -> Result<Message, Failure> {
+    async fn read_json(&self, mut response: Response) -> Result<Message, Failure> {
         let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
         if text.trim_ascii().is_empty() {
             return Err(Failure::NoResponse("the body is empty".to_owned()));
@@ -60,11 +63,7 @@ impl Exchange<'_> {
         answer.ok_or_else(|| Failure::InvalidResponse("it answers another request".to_owned()))
     }
 
-    async fn read_stream(
-        &self,
-        response: reqwest::Response,
-        session: Session,
-    ) -> Result<Message, Failure> {
+    async fn read_stream(&self, response: Response, session: Session) -> Result<Message, Failure> {
         let mut stream = EventStream::new(response, self.endpoint.config.body_limits());
         let mut barren = 0;
         let mut backoff = Backoff::default();
@@ -94,7 +93,7 @@ impl Exchange<'_> {
                     return Err(end);
                 }
                 tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
-                match self.resume(cursor.clone(), &session).await {
+                match Box::pin(self.resume(cursor.clone(), &session)).await {
                     Ok(resumed) => break resumed,
                     Err(failure) if failure.may_pass() => barren += 1,
                     Err(failure) => {
@@ -145,11 +144,7 @@ impl Exchange<'_> {
             .await;
     }
 
-    async fn resume(
-        &self,
-        cursor: HeaderValue,
-        session: &Session,
-    ) -> Result<reqwest::Response, Failure> {
+    async fn resume(&self, cursor: HeaderValue, session: &Session) -> Result<Response, Failure> {
         let outgoing = Outgoing {
             target: &self.endpoint.config.url,
             headers: HeaderMap::new(),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
 
 use super::Failure;
+use crate::http::Response;
 use crate::message::Message;
 
 /// How much of an error's body is read.
@@ -63,6 +64,8 @@ pub(super) struct BodyLimits {
 /// Reads a whole body, which is one message.
 pub(super) async fn read(response: &mut Response, limits: BodyLimits) -> Result<Bytes, Failure> {
     let limit = limits.message;
+    let announced = response.content_length().unwrap_or(0);
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX).min(limit);
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
     while let Some(chunk) = next_chunk(response, limits.silence).await? {
@@ -74,7 +77,10 @@ pub(super) async fn read(response: &mut Response, limits: BodyLimits) -> Result<
             first = chunk;
             continue;
         }
-        whole.extend_from_slice(&std::mem::take(&mut first));
+        if whole.is_empty() {
+            whole.reserve(announced.max(first.len() + chunk.len()));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
         whole.extend_from_slice(&chunk);
     }
     Ok(if whole.is_empty() {

@@ -15,6 +15,7 @@ use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
 use crate::auth::Interaction;
 use crate::era::Era;
+use crate::http::Response;
 use crate::message::{Message, RequestId};
 
 /// How long the server may take to accept a notification or a response.
@@ -23,17 +24,17 @@ const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 impl Endpoint {
     /// Sends a request and returns what came of it: in nearly every case the response, the server's or an
     /// error that says what happened.
-    pub async fn request(self: &Arc<Self>, request: &Message, track: &Track) -> Outcome {
+    pub async fn request(self: &Arc<Self>, request: &Message, era: Era, track: &Track) -> Outcome {
         let (Some(id), Some(method)) = (request.id(), request.method()) else {
             unreachable!("only requests are sent as requests");
         };
         self.activity.notify_waiters();
-        let exchange = self.exchange(request, id, method, track);
+        let exchange = self.exchange(request, id, method, era, track);
         let outcome = match self.config.request_timeout {
             Some(idle) if method != "subscriptions/listen" => tokio::select! {
                 outcome = exchange => outcome,
                 () = track.expired(idle) => {
-                    self.cancel_upstream(request, id, method);
+                    self.cancel_upstream(id, method, era);
                     Err(Failure::Timeout(idle))
                 }
             },
@@ -55,14 +56,16 @@ impl Endpoint {
         request: &Message,
         id: &RequestId,
         method: &str,
+        era: Era,
         track: &Track,
     ) -> Result<Outcome, Failure> {
-        match (Era::of_request(request), method) {
+        match (era, method) {
             (Era::Modern, "server/discover") => {
-                Ok(Outcome::Response(self.discover(request, id).await))
+                let discovered = Box::pin(self.discover(request, id));
+                Ok(Outcome::Response(discovered.await))
             }
-            (Era::Modern, _) => self.request_modern(request, id, method, track).await,
-            (Era::Legacy, "initialize") => self.open(request, id, track).await,
+            (Era::Modern, _) => Box::pin(self.request_modern(request, id, method, track)).await,
+            (Era::Legacy, "initialize") => Box::pin(self.open(request, id, track)).await,
             (Era::Legacy, _) => {
                 let session = SessionUse::Current;
                 let (response, _) = self.converse(request, id, session, track).await?;
@@ -110,9 +113,7 @@ impl Endpoint {
         let track = Track::default();
         let interaction = Interaction::Forbidden;
         if let Some(connection) = self.http_sse() {
-            return connection
-                .post(self, message, &session, interaction, &track)
-                .await;
+            return Box::pin(connection.post(self, message, &session, interaction, &track)).await;
         }
         let outgoing = Outgoing {
             target: &self.config.url,
@@ -138,18 +139,18 @@ impl Endpoint {
         session: SessionUse,
         track: &Track,
     ) -> Result<(Message, Session), Failure> {
-        let allowed = Interaction::Allowed;
-        let first = self
-            .converse_once(request, id, session.clone(), allowed, track)
-            .await;
-        match first {
-            Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
-                if is_safe(request.method().unwrap_or_default()) && !*self.stopping.borrow() =>
-            {
-                self.converse_once(request, id, session, allowed, track)
-                    .await
+        let mut may_repeat = is_safe(request.method().unwrap_or_default());
+        loop {
+            let once =
+                self.converse_once(request, id, session.clone(), Interaction::Allowed, track);
+            match once.await {
+                Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
+                    if may_repeat && !*self.stopping.borrow() =>
+                {
+                    may_repeat = false;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
     }
 
@@ -164,9 +165,9 @@ impl Endpoint {
     ) -> Result<(Message, Session), Failure> {
         let method = request.method().unwrap_or_default();
         if let Some(connection) = self.http_sse() {
-            let answer = connection
-                .request(self, request, id, &session, interaction, track)
-                .await?;
+            let answer =
+                Box::pin(connection.request(self, request, id, &session, interaction, track))
+                    .await?;
             return Ok((answer, Session::default()));
         }
         let outgoing = Outgoing {
@@ -196,8 +197,11 @@ impl Endpoint {
             era: Era::Legacy,
         };
         let answer = exchange.read(accepted).await?;
+        let Some(id) = opened else {
+            return Ok((answer, Session::default()));
+        };
         let opened = Session {
-            id: opened.flatten(),
+            id,
             protocol_version: protocol_version(&answer),
             generation,
         };
@@ -205,9 +209,9 @@ impl Endpoint {
     }
 
     /// Tells the server that nobody waits for a request any more (MCP "Cancellation").
-    fn cancel_upstream(self: &Arc<Self>, request: &Message, id: &RequestId, method: &str) {
+    fn cancel_upstream(self: &Arc<Self>, id: &RequestId, method: &str, era: Era) {
         // An `initialize` must not be cancelled, and the modern era hears of it by the end of the stream.
-        if method == "initialize" || Era::of_request(request) == Era::Modern {
+        if method == "initialize" || era == Era::Modern {
             return;
         }
         let id: serde_json::Value = serde_json::from_str(id.as_json()).unwrap_or_default();
@@ -221,7 +225,7 @@ impl Endpoint {
 }
 
 /// The session id that comes with an `InitializeResult`.
-fn opened_id(response: &reqwest::Response) -> Result<Option<HeaderValue>, Failure> {
+fn opened_id(response: &Response) -> Result<Option<HeaderValue>, Failure> {
     response
         .headers()
         .get(SESSION_ID)

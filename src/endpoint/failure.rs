@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::AuthError;
+use crate::http;
 use crate::message::{INTERNAL_ERROR, INVALID_REQUEST, Message, RequestId};
 
 /// Why a request got no answer from the server.
@@ -124,7 +125,7 @@ impl ConnectCause {
 
 impl Failure {
     /// What a failed request of the HTTP client means.
-    pub(super) fn of_http(error: &reqwest::Error) -> Self {
+    pub(super) fn of_http(error: &http::Error) -> Self {
         let detail = innermost(error);
         if !error.is_connect() {
             return Self::ConnectionLost { detail };
@@ -136,24 +137,25 @@ impl Failure {
     }
 
     /// What it means that a body cannot be read on.
-    pub(super) fn of_body(error: &reqwest::Error) -> Self {
-        // The client calls every such error one of decoding; only its cause tells them apart.
-        let garbled = sources(error)
-            .filter_map(|source| source.downcast_ref::<io::Error>())
-            .any(|io| {
-                matches!(
-                    io.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-                )
-            });
+    pub(super) fn of_body(error: &http::Error) -> Self {
+        // The clients call every such error one of decoding; only its cause tells them apart.
+        let garbled = matches!(error, http::Error::Garbled)
+            || sources(error)
+                .filter_map(|source| source.downcast_ref::<io::Error>())
+                .any(|io| {
+                    matches!(
+                        io.kind(),
+                        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                    )
+                });
         if garbled {
             return Self::InvalidResponse("its encoding is broken".to_owned());
         }
         Self::of_http(error)
     }
 
-    /// The client could not be built: its trust store cannot be read.
-    pub(super) fn of_client(error: &reqwest::Error) -> Self {
+    /// The client could not be built: what is to be trusted cannot be read.
+    pub(super) fn of_client(error: &http::Error) -> Self {
         Self::Connect {
             cause: ConnectCause::Tls,
             detail: innermost(error),
@@ -400,7 +402,7 @@ impl From<AuthError> for Failure {
     }
 }
 
-fn connect_cause(error: &reqwest::Error) -> ConnectCause {
+fn connect_cause(error: &http::Error) -> ConnectCause {
     for source in sources(error) {
         if let Some(io) = source.downcast_ref::<io::Error>() {
             if is_tls(io) {
@@ -435,7 +437,7 @@ fn is_tls(error: &io::Error) -> bool {
     })
 }
 
-fn innermost(error: &reqwest::Error) -> String {
+fn innermost(error: &http::Error) -> String {
     if error.is_timeout() {
         return "it took too long".to_owned();
     }
@@ -444,6 +446,6 @@ fn innermost(error: &reqwest::Error) -> String {
         .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn sources<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn sources<'a>(error: &'a http::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(error.source(), |error| (*error).source())
 }

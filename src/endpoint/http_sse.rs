@@ -326,18 +326,19 @@ async fn open(
         repeat: Repeat::Initialize,
         track,
     };
-    let response = endpoint.send(&outgoing).await?.response;
+    let accepted = endpoint.send(&outgoing).await?;
+    let response = accepted.response;
     if ContentType::of(response.headers()) != ContentType::EventStream {
         return Err(Failure::InvalidResponse(
             "there is no event stream".to_owned(),
         ));
     }
-    let base = response.url().clone();
+    let base = accepted.redirected.as_ref().unwrap_or(outgoing.target);
     let mut stream = EventStream::new(response, endpoint.config.body_limits());
     let first = async {
         while let Some(event) = stream.next().await? {
             if &event.name[..] == b"endpoint" {
-                return target(&base, &event.data);
+                return target(base, &event.data);
             }
         }
         Err(Failure::NoResponse("the event stream ended".to_owned()))

@@ -17,6 +17,7 @@ use super::stream::{Backoff, EventStream};
 use super::track::Track;
 use super::{Endpoint, Event, Failure};
 use crate::auth::Interaction;
+use crate::http::Response;
 
 /// The task that holds the stream open.
 #[derive(Debug, Default)]
@@ -157,7 +158,7 @@ async fn connect(
     endpoint: &Arc<Endpoint>,
     session: &Session,
     last_event_id: Option<HeaderValue>,
-) -> Result<reqwest::Response, Failure> {
+) -> Result<Response, Failure> {
     let track = Track::default();
     let outgoing = Outgoing {
         target: &endpoint.config.url,

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::cookie::Jar;
 use reqwest::header::HeaderMap;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
@@ -41,7 +41,7 @@ pub use track::{Phase, Track};
 pub use verdict::KnownServer;
 
 use crate::auth::Authorizer;
-use crate::http;
+use crate::http::{self, Client};
 use crate::message::{Message, RequestId};
 use body::BodyLimits;
 use http_sse::HttpSse;
@@ -86,6 +86,15 @@ pub struct Config {
 
 impl Config {
     /// What the body of an answer may be like.
+    /// A client for the server, with cookies of its own.
+    fn client(&self) -> Result<Client, Failure> {
+        let cookies = match self.cookies {
+            Cookies::Keep => Some(Arc::new(Jar::default())),
+            Cookies::Ignore => None,
+        };
+        Client::new(&self.http, &self.url, cookies).map_err(|error| Failure::of_client(&error))
+    }
+
     fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             message: self.max_message,
@@ -261,10 +270,12 @@ impl Endpoint {
     /// Resolves, with the reason, when the process has to be started anew to go on.
     pub async fn ended(&self) -> String {
         let mut ended = self.ended.subscribe();
-        let reason = ended.wait_for(Option::is_some).await.map(|it| it.clone());
-        match reason {
-            Ok(reason) => reason.unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        loop {
+            if let Some(reason) = ended.borrow_and_update().clone() {
+                return reason;
+            }
+            // Cannot fail: the sender is in the endpoint, which is held right here.
+            let _ = ended.changed().await;
         }
     }
 
@@ -331,11 +342,7 @@ impl Endpoint {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let built = self.config.http.builder(&self.config.url);
-        let keeps_cookies = self.config.cookies == Cookies::Keep;
-        let built = built
-            .and_then(|builder| builder.cookie_store(keeps_cookies).build())
-            .map_err(|error| Failure::of_client(&error))?;
+        let built = self.config.client()?;
         *client = Some(built.clone());
         Ok(built)
     }

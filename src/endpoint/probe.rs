@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
@@ -15,8 +16,9 @@ use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, redirect};
 use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
-use super::{Config, Cookies, Failure, headers, http_sse};
+use super::{Config, Failure, headers, http_sse};
 use crate::auth::AccessToken;
+use crate::http::{Client, Response};
 use crate::message::{Kind, Message};
 
 /// How long one exchange may take, unless the user has less patience.
@@ -70,16 +72,11 @@ impl Reply {
 impl Probe {
     /// Requests as the bridge would send them with these settings. Sends nothing yet.
     pub fn new(config: &Config) -> Result<Self, Failure> {
-        let keeps_cookies = config.cookies == Cookies::Keep;
-        let client = config.http.builder(&config.url);
-        let client = client
-            .and_then(|builder| builder.cookie_store(keeps_cookies).build())
-            .map_err(|error| Failure::of_client(&error))?;
         let mut headers = config.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let limit = config.request_timeout.unwrap_or(EXCHANGE_LIMIT);
         Ok(Self {
-            client,
+            client: config.client()?,
             headers,
             limit: limit.min(EXCHANGE_LIMIT),
         })
@@ -125,8 +122,9 @@ impl Probe {
     /// Ends a session.
     pub async fn delete(&self, url: &Url) -> Result<Reply, Failure> {
         self.limited(async {
-            let request = self.client.delete(url.clone());
-            let response = request.headers(self.headers.clone()).send().await;
+            let headers = self.headers.clone();
+            let sent = self.client.send(Method::DELETE, url, headers, Bytes::new());
+            let response = sent.await;
             let response = response.map_err(|error| Failure::of_http(&error))?;
             Ok(Reply::of(url.clone(), &response))
         })
@@ -202,11 +200,12 @@ impl Probe {
     ) -> Result<(Url, Response), Failure> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let request = match verb {
-                Verb::Post(body) => self.client.post(url.clone()).body(body.clone()),
-                Verb::Get { .. } => self.client.get(url.clone()),
+            let (method, body) = match verb {
+                Verb::Post(body) => (Method::POST, body.clone()),
+                Verb::Get { .. } => (Method::GET, Bytes::new()),
             };
-            let response = request.headers(headers.clone()).send().await;
+            let sent = self.client.send(method, &url, headers.clone(), body);
+            let response = sent.await;
             let response = response.map_err(|error| Failure::of_http(&error))?;
             match redirect(&response, &url, verb)? {
                 Some(target) => url = target,
@@ -299,6 +298,6 @@ async fn first_response(response: Response) -> Result<Option<Message>, Failure> 
     Ok(message.filter(is_response))
 }
 
-const fn is_response(message: &Message) -> bool {
+fn is_response(message: &Message) -> bool {
     matches!(message.kind(), Kind::Response { .. })
 }

@@ -8,7 +8,7 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     LOCATION, WWW_AUTHENTICATE,
 };
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
@@ -16,11 +16,19 @@ use super::body::{ErrorBody, retry_after, within};
 use super::session::{Session, speaks_of_session};
 use super::{Endpoint, Failure, Patience, Phase};
 use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal};
+use crate::http::Response;
 use crate::message::Message;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+const JSON_OR_EVENTS: &str = "application/json, text/event-stream";
+
+/// Headers that there is room for from the beginning.
+const HEADERS: usize = 12;
 
 /// Same-origin redirects that are followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
@@ -96,6 +104,8 @@ pub(super) struct Accepted {
     pub(super) response: Response,
     /// The session that it was sent in.
     pub(super) session: Session,
+    /// Where it was sent, if that is not where it was meant to go.
+    pub(super) redirected: Option<Url>,
 }
 
 /// What was tried already.
@@ -123,8 +133,9 @@ impl Endpoint {
             };
             let token = self.token().await?;
             outgoing.track.enter(Phase::Sent);
-            let mut response = match self.dispatch(outgoing, &session, token.as_ref()).await {
-                Ok(response) => response,
+            let sent = self.dispatch(outgoing, &session, token.as_ref()).await;
+            let (mut response, redirected) = match sent {
+                Ok(answered) => answered,
                 Err(failure) => {
                     let pause = self.pause_after(&failure, outgoing.repeat, &mut tries);
                     tokio::time::sleep(pause.ok_or(failure)?).await;
@@ -133,14 +144,18 @@ impl Endpoint {
             };
             let status = response.status();
             if status.is_success() {
-                return Ok(Accepted { response, session });
+                return Ok(Accepted {
+                    response,
+                    session,
+                    redirected,
+                });
             }
-            let body = ErrorBody::read(&mut response).await;
+            let body = Box::pin(ErrorBody::read(&mut response)).await;
             if is_session_loss(status, &session, response.headers(), &body)
                 && matches!(outgoing.session, SessionUse::Current)
                 && !std::mem::replace(&mut tries.recovered, true)
             {
-                self.recover(session.generation).await?;
+                Box::pin(self.recover(session.generation)).await?;
                 continue;
             }
             let refusal = refusal(&response, token);
@@ -149,7 +164,7 @@ impl Endpoint {
                 && tries.authorizations < MAX_AUTHORIZATIONS
             {
                 tries.authorizations += 1;
-                self.authorize(authorizer, refusal, outgoing).await?;
+                Box::pin(self.authorize(authorizer, refusal, outgoing)).await?;
                 continue;
             }
             if let Some(pause) = busy_pause(&response, outgoing.repeat, &mut tries) {
@@ -165,10 +180,12 @@ impl Endpoint {
         let Ok(token) = self.token().await else {
             return;
         };
-        let request =
-            self.request_builder(Method::DELETE, &self.config.url, session, token.as_ref());
-        if let Ok(request) = request {
-            let _ = request.send().await;
+        let headers = self.headers(session, token.as_ref());
+        if let Ok(client) = self.client() {
+            let url = &self.config.url;
+            let _ = client
+                .send(Method::DELETE, url, headers, Bytes::new())
+                .await;
         }
     }
 
@@ -207,42 +224,38 @@ impl Endpoint {
         }
     }
 
-    /// Sends once, following redirects that stay at the endpoint's origin.
+    /// Sends once, following redirects that stay at the endpoint's origin. Also returns where they led.
     async fn dispatch(
         &self,
         outgoing: &Outgoing<'_>,
         session: &Session,
         token: Option<&AccessToken>,
-    ) -> Result<Response, Failure> {
+    ) -> Result<(Response, Option<Url>), Failure> {
         let Outgoing { target, verb, .. } = outgoing;
-        let mut url = (*target).clone();
+        let client = self.client()?;
+        let mut redirected: Option<Url> = None;
         for _ in 0..=MAX_REDIRECTS {
-            let request = match verb {
-                Verb::Post(body) => self
-                    .request_builder(Method::POST, &url, session, token)?
-                    .header(CONTENT_TYPE, "application/json")
-                    .header(ACCEPT, "application/json, text/event-stream")
-                    .headers(outgoing.headers.clone())
-                    .body(body.clone()),
+            let url = redirected.as_ref().unwrap_or(target);
+            let mut headers = self.headers(session, token);
+            let (method, body) = match verb {
+                Verb::Post(body) => {
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+                    headers.insert(ACCEPT, HeaderValue::from_static(JSON_OR_EVENTS));
+                    headers.extend(outgoing.headers.clone());
+                    (Method::POST, body.clone())
+                }
                 Verb::Get { last_event_id } => {
-                    let request = self
-                        .request_builder(Method::GET, &url, session, token)?
-                        .header(ACCEPT, "text/event-stream");
-                    match last_event_id {
-                        Some(id) => request.header(LAST_EVENT_ID, id),
-                        None => request,
-                    }
+                    headers.insert(ACCEPT, HeaderValue::from_static(EVENTS));
+                    headers.extend(last_event_id.clone().map(|id| (LAST_EVENT_ID, id)));
+                    (Method::GET, Bytes::new())
                 }
             };
-            let response = within(
-                self.config.headers_timeout,
-                "--headers-timeout",
-                request.send(),
-            );
-            let response = response.await?.map_err(|error| Failure::of_http(&error))?;
-            match redirect(&response, &url, verb)? {
-                Some(target) => url = target,
-                None => return Ok(response),
+            let sent = client.send(method, url, headers, body);
+            let sent = within(self.config.headers_timeout, "--headers-timeout", sent);
+            let response = sent.await?.map_err(|error| Failure::of_http(&error))?;
+            match redirect(&response, url, verb)? {
+                Some(target) => redirected = Some(target),
+                None => return Ok((response, redirected)),
             }
         }
         Err(Failure::Redirect {
@@ -250,14 +263,10 @@ impl Endpoint {
         })
     }
 
-    fn request_builder(
-        &self,
-        method: Method,
-        url: &Url,
-        session: &Session,
-        token: Option<&AccessToken>,
-    ) -> Result<reqwest::RequestBuilder, Failure> {
-        let mut headers = self.config.headers.clone();
+    /// The headers that every request has.
+    fn headers(&self, session: &Session, token: Option<&AccessToken>) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.extend(self.config.headers.clone());
         // Compressors hold back what a stream has to hand on at once.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(token) = token {
@@ -269,7 +278,7 @@ impl Endpoint {
         if let Some(version) = &session.protocol_version {
             headers.insert(PROTOCOL_VERSION, version.clone());
         }
-        Ok(self.client()?.request(method, url.clone()).headers(headers))
+        headers
     }
 
     /// How long to wait before a request that did not get through is sent again; `None` if it is not.

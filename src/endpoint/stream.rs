@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Response;
 use reqwest::header::HeaderValue;
 
 use super::body::{BodyLimits, next_chunk};
 use super::sse::{Event, EventParser};
 use super::{Failure, body};
+use crate::http::Response;
 
 /// The bounds for the reconnection time that a server asks for.
 const MIN_RETRY: Duration = Duration::from_millis(100);

@@ -18,7 +18,7 @@ impl Message {
         if kept.iter().all(|kept| *kept) {
             return self.clone();
         }
-        let text = &self.text;
+        let text = self.text();
         let place = |element: &RawValue| range_in(text, element.get());
         let places: Vec<_> = elements.iter().map(|element| place(element)).collect();
         let (Some(first), Some(last)) = (places.first(), places.last()) else {

@@ -56,7 +56,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     /// The next line; `None` at the end of the input. May be dropped and called again: nothing is lost.
     pub async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
-            if let Some(line) = self.buffered_line() {
+            if let Some(line) = self.buffered() {
                 return Ok(Some(line));
             }
             self.buffer.reserve(READ_BYTES);
@@ -66,7 +66,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    fn buffered_line(&mut self) -> Option<Line> {
+    /// The next line that has been read already.
+    pub fn buffered(&mut self) -> Option<Line> {
         while let Some(end) = memchr(b'\n', &self.buffer[self.scanned..]) {
             let mut line = self.buffer.split_to(self.scanned + end + 1).freeze();
             self.scanned = 0;

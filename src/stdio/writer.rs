@@ -31,6 +31,12 @@ struct Backlog {
     shrunk: Notify,
 }
 
+impl Backlog {
+    fn is_below(&self, limit: usize) -> bool {
+        self.bytes.load(Ordering::Relaxed) < limit
+    }
+}
+
 impl LineWriter {
     /// Starts to write. The task ends with an error when the reader is gone, and without one when the
     /// last `LineWriter` is dropped and everything is written.
@@ -51,6 +57,18 @@ impl LineWriter {
         let _ = self.queue.send(line);
     }
 
+    /// Whether messages from the server may be queued.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.backlog.is_below(QUEUE_BYTES)
+    }
+
+    /// Whether answers to the app's own lines may be queued.
+    #[must_use]
+    pub fn has_room_for_answers(&self) -> bool {
+        self.backlog.is_below(QUEUE_BYTES_FOR_ANSWERS)
+    }
+
     /// Waits until messages from the server may be queued.
     pub async fn room(&self) {
         self.below(QUEUE_BYTES).await;
@@ -62,14 +80,14 @@ impl LineWriter {
     }
 
     async fn below(&self, limit: usize) {
-        loop {
+        while !self.backlog.is_below(limit) {
             let shrunk = self.backlog.shrunk.notified();
             tokio::pin!(shrunk);
             shrunk.as_mut().enable();
-            if self.backlog.bytes.load(Ordering::Relaxed) < limit {
-                return;
+            // It may have shrunk in between.
+            if !self.backlog.is_below(limit) {
+                shrunk.await;
             }
-            shrunk.await;
         }
     }
 }

@@ -126,11 +126,11 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
     };
     network::judge(report, url, &way, seen).await?;
     let mut probe = probe.map_err(|_| "there is no connection that can be trusted")?;
-    let mut speaks = endpoint::examine(report, &probe, config, first).await?;
+    let mut speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
     if let Speaks::WantsToken(refused) = &speaks {
         let (token, first) = sign_in(report, connection, &probe, refused).await?;
         probe = probe.authorized(&token);
-        speaks = endpoint::examine(report, &probe, config, first).await?;
+        speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
     }
     let refused = conversation::examine(report, &probe, config, speaks).await;
     if let Some(refused) = refused {

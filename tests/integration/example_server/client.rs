@@ -70,7 +70,9 @@ impl Client {
         let url = server.url().parse().unwrap();
         let http = http::Options::default()
             .builder(&url)
-            .and_then(|builder| builder.timeout(LIMIT).build());
+            .unwrap()
+            .timeout(LIMIT)
+            .build();
         Self {
             http: http.unwrap(),
             resource: server.url().to_owned(),

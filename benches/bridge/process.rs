@@ -1,0 +1,75 @@
+//! What a process and its children use, as Linux tells it. Elsewhere there are no figures.
+
+use std::fs;
+
+/// CPU time of the tree, in seconds.
+pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
+    let mut nanoseconds = 0_u64;
+    for process in tree(pid) {
+        for task in tasks(process) {
+            let path = format!("/proc/{process}/task/{task}/schedstat");
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let first = text
+                .split_whitespace()
+                .next()
+                .and_then(|word| word.parse().ok());
+            nanoseconds += first.unwrap_or(0);
+        }
+    }
+    (nanoseconds > 0).then(|| nanoseconds as f64 / 1e9)
+}
+
+/// Memory of the tree now, in MB (10^6 bytes).
+pub(crate) fn memory(pid: u32) -> Option<f64> {
+    megabytes(pid, "VmRSS:")
+}
+
+/// The most that the tree has had since [`forget_peak`].
+pub(crate) fn peak(pid: u32) -> Option<f64> {
+    megabytes(pid, "VmHWM:")
+}
+
+pub(crate) fn forget_peak(pid: u32) {
+    for process in tree(pid) {
+        // Without it the peak is that of the whole life.
+        let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
+    }
+}
+
+fn megabytes(pid: u32, name: &str) -> Option<f64> {
+    let kib = |process: u32| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.parse::<f64>().ok()
+    };
+    let all: Vec<f64> = tree(pid).into_iter().filter_map(kib).collect();
+    (!all.is_empty()).then(|| all.iter().sum::<f64>() * 1024.0 / 1e6)
+}
+
+/// A process, its children and theirs.
+fn tree(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while let Some(process) = all.get(at).copied() {
+        for task in tasks(process) {
+            let path = format!("/proc/{process}/task/{task}/children");
+            let text = fs::read_to_string(path).unwrap_or_default();
+            all.extend(
+                text.split_whitespace()
+                    .filter_map(|word| word.parse::<u32>().ok()),
+            );
+        }
+        at += 1;
+    }
+    all
+}
+
+fn tasks(process: u32) -> Vec<u32> {
+    let entries = fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names
+        .filter_map(|name| name.to_str()?.parse().ok())
+        .collect()
+}

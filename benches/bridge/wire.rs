@@ -1,0 +1,181 @@
+//! What is said: the requests of the app, and the answers that the server owes them, byte for byte.
+
+use bytes::Bytes;
+
+pub(crate) const LEGACY: &str = "2025-11-25";
+pub(crate) const MODERN: &str = "2026-07-28";
+
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+
+/// The member of `_meta` by which a request is one of the modern era.
+pub(crate) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+
+const WHO: &str = concat!(
+    r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    r#""io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"#,
+    r#""io.modelcontextprotocol/clientCapabilities":{}"#
+);
+
+/// The era of MCP that one side speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    Legacy,
+    Modern,
+}
+
+/// How the server answers a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// One JSON body.
+    Json,
+    /// An event stream.
+    Sse,
+}
+
+/// What a call asks for.
+#[derive(Debug, Clone)]
+pub(crate) enum Tool {
+    /// The text of the request back.
+    Echo(Reply),
+    /// A text of this many bytes.
+    Give(usize, Reply),
+    /// Nothing, for a text of this many bytes.
+    Take(usize),
+    /// An answer after so many milliseconds.
+    Wait(u64),
+    /// So many progress notifications on the response, and then the answer.
+    Progress(usize),
+    /// So many notifications on the session's own stream, and then the answer.
+    Push(usize),
+}
+
+/// One request, and what has to come back.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) id: u64,
+    pub(crate) request: Bytes,
+    /// The one text in the content of the result.
+    pub(crate) text: Bytes,
+    /// Notifications that come before the answer.
+    pub(crate) notifications: usize,
+    /// They come on the session's own stream.
+    pub(crate) on_session: bool,
+}
+
+impl Call {
+    pub(crate) fn new(id: u64, tool: &Tool, era: Era) -> Self {
+        let mut text = Bytes::from(format!("answer {id}"));
+        let mut notifications = 0;
+        let (name, arguments) = match *tool {
+            Tool::Echo(reply) => {
+                text = Bytes::from(format!("echo {id} of a small text, as most arguments are"));
+                let echoed = String::from_utf8_lossy(&text);
+                (
+                    "echo",
+                    format!(r#""text":"{echoed}","as":"{}""#, reply.name()),
+                )
+            }
+            Tool::Give(bytes, reply) => {
+                text = pattern(bytes);
+                (
+                    "give",
+                    format!(r#""count":{bytes},"as":"{}""#, reply.name()),
+                )
+            }
+            Tool::Take(bytes) => {
+                let taken = String::from_utf8_lossy(&pattern(bytes)).into_owned();
+                ("take", format!(r#""text":"{taken}""#))
+            }
+            Tool::Wait(milliseconds) => ("wait", format!(r#""count":{milliseconds}"#)),
+            Tool::Progress(count) => {
+                notifications = count;
+                ("progress", format!(r#""count":{count}"#))
+            }
+            Tool::Push(count) => {
+                notifications = count;
+                ("push", format!(r#""count":{count}"#))
+            }
+        };
+        let meta = match (era, tool) {
+            (Era::Modern, _) => format!(r#","_meta":{{{WHO}}}"#),
+            (Era::Legacy, Tool::Progress(_)) => format!(r#","_meta":{{"progressToken":{id}}}"#),
+            (Era::Legacy, _) => String::new(),
+        };
+        let request = format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{{{arguments}}}{meta}}}}}"#
+        );
+        Self {
+            id,
+            request: request.into(),
+            text,
+            notifications,
+            on_session: matches!(tool, Tool::Push(_)),
+        }
+    }
+
+    /// Whether `line` is the answer as the server wrote it.
+    pub(crate) fn is_answered_by(&self, line: &[u8], era: Era) -> bool {
+        let head = answer_head(self.id);
+        let tail = answer_tail(era).as_bytes();
+        line.len() == head.len() + self.text.len() + tail.len()
+            && line.starts_with(head.as_bytes())
+            && line.ends_with(tail)
+            && line[head.len()..][..self.text.len()] == self.text[..]
+    }
+}
+
+impl Reply {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Sse => "sse",
+        }
+    }
+}
+
+/// What a response begins with. The text follows, and then [`answer_tail`].
+pub(crate) fn answer_head(id: impl std::fmt::Display) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#)
+}
+
+pub(crate) const fn answer_tail(era: Era) -> &'static str {
+    match era {
+        Era::Legacy => r#""}]}}"#,
+        Era::Modern => r#""}],"resultType":"complete"}}"#,
+    }
+}
+
+/// The progress notification of this number, counted from 0.
+pub(crate) fn progress(token: impl std::fmt::Display, number: usize) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{number}}}}}"#
+    )
+}
+
+/// The notification of this number on the session's own stream.
+pub(crate) fn pushed(number: usize) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":{number}}}}}"#
+    )
+}
+
+pub(crate) const INITIALIZE: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","#,
+    r#""capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#
+);
+
+pub(crate) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+/// The first word of a modern app.
+pub(crate) fn discover() -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{{"_meta":{{{WHO}}}}}}}"#
+    )
+}
+
+/// A text of this many bytes in which no two places look alike for long.
+pub(crate) fn pattern(bytes: usize) -> Bytes {
+    let words = (0_u32..).flat_map(|word| format!("{word:x} ").into_bytes());
+    words.take(bytes).collect::<Vec<u8>>().into()
+}

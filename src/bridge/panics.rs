@@ -1,0 +1,34 @@
+//! A bug in one exchange is not the end of the others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// What comes of `work`; `None` if it panics.
+pub(super) async fn survived<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        // What the panic has left half done is dropped with the work, and looked at by nobody.
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(Poll::Ready(done)) => Poll::Ready(Some(done)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_work_and_nothing_else() {
+        let broken = async {
+            tokio::task::yield_now().await;
+            assert_eq!(1, 2, "a panic on purpose");
+        };
+        assert_eq!(survived(broken).await, None);
+        assert_eq!(survived(async { 7 }).await, Some(7));
+    }
+}

@@ -1,0 +1,290 @@
+//! The HTTP clients: what the MCP endpoint and the sign-in have in common on the network.
+//!
+//! - [`Client`]: the way to the MCP endpoint.
+//! - `connections`: that way where nothing stands between, which is where the speed of a call is.
+//! - `gzip`: answers that come compressed all the same.
+//! - `route`: whether a proxy stands between.
+//! - `tls`: whom to trust.
+
+mod connections;
+mod gzip;
+mod route;
+mod tls;
+
+use std::error::Error as StdError;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::cookie::{CookieStore as _, Jar};
+use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
+use reqwest::{ClientBuilder, Method, Proxy, StatusCode, redirect};
+use url::Url;
+
+pub use route::{NoProxy, ProxySource, Route, bare};
+pub use tls::{BadPem, Identity, Roots};
+
+/// How long a TCP and TLS connection may take to come up, unless the user says otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the kernel asks a silent peer whether it is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How long an unused connection is kept. Load balancers close theirs after a minute or more.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// What the user may choose about the network.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Limit for one connection to come up, DNS and TLS included.
+    pub connect_timeout: Duration,
+    /// Proxy for everything but loopback; by default what `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and
+    /// the system's settings say.
+    pub proxy: Option<Url>,
+    /// Certification authorities to trust beside those of the system.
+    pub extra_roots: Vec<Roots>,
+    /// The client certificate and its key, for servers that ask for one (mutual TLS).
+    pub identity: Option<Identity>,
+    /// Which addresses to connect to.
+    pub family: Family,
+}
+
+/// Which addresses to connect to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Family {
+    /// IPv6 and IPv4, whichever answers first (RFC 8305).
+    #[default]
+    Any,
+    /// IPv4, for networks where IPv6 leads nowhere.
+    Ipv4,
+}
+
+impl Family {
+    /// The address to connect from, if that matters.
+    const fn local_address(self) -> Option<IpAddr> {
+        match self {
+            Self::Any => None,
+            Self::Ipv4 => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            proxy: None,
+            extra_roots: Vec::new(),
+            identity: None,
+            family: Family::Any,
+        }
+    }
+}
+
+impl Options {
+    /// A client with these settings and no others.
+    pub fn client(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        self.builder(url)?.build().map_err(Error::Proxied)
+    }
+
+    /// The settings of a client for requests to the origin of `url`.
+    ///
+    /// Redirects are never followed here: who sends a request decides where it may go. For an `http:`
+    /// URL no trust store is read, which saves a hundred file reads at start and works on machines
+    /// that have none.
+    pub fn builder(&self, url: &Url) -> Result<ClientBuilder, Error> {
+        let builder = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(TCP_KEEPALIVE)
+            .tcp_nodelay(true)
+            .local_address(self.family.local_address())
+            .tls_backend_preconfigured(tls::config(self, url)?);
+        Ok(match &self.proxy {
+            _ if is_loopback(url) => builder.no_proxy(),
+            Some(proxy) => builder.proxy(Proxy::all(proxy.clone()).map_err(Error::Proxied)?),
+            None => builder,
+        })
+    }
+}
+
+/// Sends requests to one origin. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    way: Way,
+    /// The server's cookies, if they are to go back to it.
+    cookies: Option<Arc<Jar>>,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Direct(Arc<connections::Connections>),
+    /// Proxies are reqwest's business. What it does for each request beside that costs as much as the
+    /// whole rest of a call, so nothing else goes this way.
+    Proxied(reqwest::Client),
+}
+
+/// An answer, whose body has not been read.
+#[derive(Debug)]
+pub struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Direct(connections::Body),
+    Unzipped(Box<gzip::Body>),
+    Proxied(Box<reqwest::Response>),
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection came up, so the server has not seen the request.
+    #[error("no connection")]
+    Connect(#[source] Box<dyn StdError + Send + Sync>),
+    /// No connection came up in time.
+    #[error("it took too long")]
+    ConnectTimeout,
+    /// The connection broke.
+    #[error("the connection broke")]
+    Lost(#[source] hyper::Error),
+    /// The body is not of the encoding that it claims to be.
+    #[error("its encoding is broken")]
+    Garbled,
+    /// The URL cannot be asked for.
+    #[error("not a URL to ask for")]
+    Url,
+    /// It went wrong on the way through a proxy.
+    #[error(transparent)]
+    Proxied(reqwest::Error),
+}
+
+impl Error {
+    /// Whether no connection came up, so that the server has not seen the request.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::ConnectTimeout | Self::Url => true,
+            Self::Lost(_) | Self::Garbled => false,
+            Self::Proxied(error) => error.is_connect(),
+        }
+    }
+
+    /// Whether it took too long.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::ConnectTimeout => true,
+            Self::Connect(_) | Self::Lost(_) | Self::Garbled | Self::Url => false,
+            Self::Proxied(error) => error.is_timeout(),
+        }
+    }
+}
+
+impl Client {
+    /// A client for the origin of `url`. Connects to nothing yet.
+    pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Jar>>) -> Result<Self, Error> {
+        let way = if matches!(options.route(url), Route::Proxy(..)) {
+            Way::Proxied(options.client(url)?)
+        } else {
+            Way::Direct(connections::Connections::new(options, url)?)
+        };
+        Ok(Self { way, cookies })
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, Error> {
+        if let Some(cookies) = &self.cookies
+            && let Some(cookie) = cookies.cookies(url)
+        {
+            headers.insert(COOKIE, cookie);
+        }
+        let response = match &self.way {
+            Way::Direct(connections) => {
+                let response = connections.send(method, url, headers, body).await?;
+                let (head, body) = response.into_parts();
+                let body = if gzip::is_gzip(&head.headers) {
+                    Body::Unzipped(Box::new(gzip::Body::new(body)))
+                } else {
+                    Body::Direct(body)
+                };
+                Response {
+                    status: head.status,
+                    headers: head.headers,
+                    body,
+                }
+            }
+            Way::Proxied(client) => {
+                let request = client.request(method, url.clone()).headers(headers);
+                let mut response = request.body(body).send().await.map_err(Error::Proxied)?;
+                Response {
+                    status: response.status(),
+                    headers: std::mem::take(response.headers_mut()),
+                    body: Body::Proxied(Box::new(response)),
+                }
+            }
+        };
+        if let Some(cookies) = &self.cookies
+            && response.headers.contains_key(SET_COOKIE)
+        {
+            cookies.set_cookies(&mut response.headers.get_all(SET_COOKIE).iter(), url);
+        }
+        Ok(response)
+    }
+}
+
+impl Response {
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// How many bytes the body has, where the server has said so.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        match &self.body {
+            Body::Direct(body) => body.length(),
+            Body::Unzipped(_) => None,
+            Body::Proxied(response) => response.content_length(),
+        }
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        match &mut self.body {
+            Body::Direct(body) => body.chunk().await,
+            Body::Unzipped(body) => body.chunk().await,
+            Body::Proxied(response) => response.chunk().await.map_err(Error::Proxied),
+        }
+    }
+}
+
+/// Whether `url` names this machine by a loopback name or address: `localhost`, `127.0.0.0/8`, `[::1]`.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

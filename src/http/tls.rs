@@ -1,0 +1,90 @@
+//! Whom to trust, and who we are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_platform_verifier::Verifier;
+use url::Url;
+
+use super::{Error, Options};
+
+const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+/// The text is not the PEM that it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not PEM")]
+pub struct BadPem;
+
+/// Certificates of authorities, in PEM. They are read when the first `https:` URL comes up: a bundle of
+/// them is as large as a system's trust store, and takes as long.
+#[derive(Debug, Clone)]
+pub struct Roots(Bytes);
+
+impl Roots {
+    /// A text that has at least one certificate in it.
+    pub fn from_pem(text: Vec<u8>) -> Result<Self, BadPem> {
+        memchr::memmem::find(&text, BEGIN_CERTIFICATE).ok_or(BadPem)?;
+        Ok(Self(text.into()))
+    }
+
+    fn read(&self) -> Result<Vec<CertificateDer<'static>>, BadPem> {
+        let read = CertificateDer::pem_slice_iter(&self.0).collect::<Result<_, _>>();
+        read.map_err(|_| BadPem)
+    }
+}
+
+/// A client certificate, with those that lead from it to its authority, and its key.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>);
+
+impl Identity {
+    /// Reads both from their PEM texts.
+    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, BadPem> {
+        let read = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
+        let chain = read.map_err(|_| BadPem)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| BadPem)?;
+        if chain.is_empty() {
+            return Err(BadPem);
+        }
+        Ok(Self(Arc::new((chain, key))))
+    }
+}
+
+/// The settings of TLS for the origin of `url`: HTTP/2 if the server has it. For an `http:` URL nobody is
+/// trusted, and so nothing is read.
+pub(super) fn config(options: &Options, url: &Url) -> Result<ClientConfig, Error> {
+    let failed = |error: rustls::Error| Error::Connect(Box::new(error));
+    // A second call finds the provider installed; that is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
+    let builder = if url.scheme() == "https" {
+        let mut roots = Vec::new();
+        for bundle in &options.extra_roots {
+            roots.extend(
+                bundle
+                    .read()
+                    .map_err(|error| Error::Connect(error.into()))?,
+            );
+        }
+        let verifier = Verifier::new_with_extra_roots(roots, provider).map_err(failed)?;
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+    } else {
+        builder.with_root_certificates(rustls::RootCertStore::empty())
+    };
+    let mut config = match options.identity.as_ref().map(|identity| &*identity.0) {
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(failed)?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
