@@ -16,6 +16,9 @@ use url::Url;
 use super::browser::{self, SignInError};
 use super::terminal::Terminal;
 
+/// The demo connects when the person has signed in, however long that takes.
+pub(crate) const WAIT: &str = "--wait-for-auth";
+
 /// With this as its first argument, the demo is the bridge.
 ///
 /// `cargo run --example demo` builds the library and the demo, but not the program `mcp-bridge`. So
@@ -63,6 +66,8 @@ pub(crate) fn start(
     command
         .arg(ARGUMENT)
         .arg(url)
+        // The demo has nothing to do meanwhile; an app would rather be answered at once.
+        .arg(WAIT)
         .env("MCP_BRIDGE_DIR", directory);
     if approval == Approval::Demo {
         command.arg("--no-browser");
