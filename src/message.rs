@@ -302,10 +302,11 @@ impl Message {
     #[must_use]
     pub fn param<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
         let params = self.params_json()?;
-        if !may_have(params, name) {
+        let known = &self.0.param_members;
+        if known.get().is_none() && !may_have(params, name) {
             return None;
         }
-        let members = self.0.param_members.get_or_init(|| members(params));
+        let members = known.get_or_init(|| members(params));
         // The last of two equal names counts.
         let (_, range) = members.iter().rev().find(|(known, _)| **known == *name)?;
         serde_json::from_str(&params[range.clone()]).ok()
@@ -399,9 +400,6 @@ pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Opt
         }
     }
 
-    if !may_have(object, name) {
-        return None;
-    }
     let mut json = serde_json::Deserializer::from_str(object);
     let raw = json.deserialize_map(Find(name)).ok()??;
     serde_json::from_str(raw.get()).ok()
