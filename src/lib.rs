@@ -36,17 +36,11 @@ pub mod stdio;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// The program, from its arguments (the first is the program's name) to its exit status: 0 when it has
 /// done what it was told, 1 when it could not, 2 for arguments that make no sense.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match command::CommandLine::try_parse_from(args) {
+    match command::CommandLine::read(args) {
         Ok(line) => line.run(),
-        Err(error) => {
-            // Help and version go to stdout with status 0, mistakes to stderr with status 2.
-            let _ = error.print();
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-        }
+        Err(error) => error.report(),
     }
 }

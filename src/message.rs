@@ -4,6 +4,8 @@
 //! its method. Params, results and errors stay text, so that integers beyond 2^53, `1.0`, `1e400`, key
 //! order, unknown members and lone surrogates reach the other side as they were sent.
 
+mod list;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 /// What a process exits with when a second signal cuts its ending short (128 + SIGINT).
-const CUT_SHORT: i32 = 130;
+pub(crate) const CUT_SHORT: u8 = 130;
 
 /// Resolves at the first signal to stop. At the second the process exits at once.
 pub(crate) async fn stop() {
@@ -15,7 +15,7 @@ pub(crate) async fn stop() {
         signals.next().await;
         stopped.send_replace(true);
         signals.next().await;
-        std::process::exit(CUT_SHORT);
+        std::process::exit(CUT_SHORT.into());
     });
     if first.wait_for(|stopped| *stopped).await.is_err() {
         // The system has no signals to give. The end of the input still ends the bridge.

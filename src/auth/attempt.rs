@@ -261,7 +261,7 @@ pub(super) fn client_of(session: &Session, credential: &Credential) -> Result<Cl
 
 /// The ports to try: exactly the registered one where a redirect URI was registered by hand, else the one
 /// that our registration has, else the one that belongs to the server.
-fn ports(
+pub(super) fn ports(
     session: &Session,
     metadata: &AuthorizationServerMetadata,
     stored: Option<&DynamicRegistration>,
@@ -284,7 +284,7 @@ fn ports(
     Ports::Prefer(registered.into_iter().chain(neighbours).collect())
 }
 
-fn redirect_uri(config: &Config, port: u16) -> Result<Url, AuthError> {
+pub(super) fn redirect_uri(config: &Config, port: u16) -> Result<Url, AuthError> {
     let callback = &config.callback;
     if let Some(uri) = &callback.redirect_uri {
         return Ok(uri.clone());

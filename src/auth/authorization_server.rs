@@ -63,6 +63,9 @@ pub(super) struct AuthorizationServerMetadata {
     /// Where the document came from.
     #[serde(default)]
     pub(super) origin: MetadataOrigin,
+    /// Where the document lies, if it was read in this run.
+    #[serde(skip)]
+    pub(super) found_at: Option<Url>,
 }
 
 /// Whether an authorization server described itself.
@@ -107,6 +110,7 @@ impl AuthorizationServerMetadata {
             client_id_metadata_document_supported: false,
             authorization_response_iss_parameter_supported: false,
             origin: MetadataOrigin::DefaultEndpoints,
+            found_at: None,
         }
     }
 
@@ -127,6 +131,14 @@ impl AuthorizationServerMetadata {
                 MissingPkceMetadata::Refuse => refused(true),
             },
         }
+    }
+
+    /// The endpoint that gives codes to devices (RFC 8628).
+    pub(super) fn require_device_endpoint(&self) -> Result<&Url, AuthError> {
+        self.device_authorization_endpoint.as_ref().ok_or_else(|| {
+            let reason = format!("{} has no sign-in with a device code", self.issuer);
+            AuthError::Configuration(reason)
+        })
     }
 
     /// The endpoint that shows the sign-in page.
@@ -195,8 +207,9 @@ async fn find_metadata(
         let reason = match transport.document(&candidate).await? {
             Document::Found(document) => {
                 match serde_json::from_value::<AuthorizationServerMetadata>(document) {
-                    Ok(metadata) => {
+                    Ok(mut metadata) => {
                         check_issuer(&candidate, issuer, &metadata.issuer, check)?;
+                        metadata.found_at = Some(candidate);
                         return Ok(Search::Found(Box::new(metadata)));
                     }
                     Err(error) => shown(&error.to_string()),

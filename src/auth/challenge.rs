@@ -18,6 +18,11 @@ impl BearerChallenge {
     ///
     /// A challenge that names the metadata goes before one that does not.
     pub(super) fn find(headers: &[HeaderValue]) -> Self {
+        Self::find_if_any(headers).unwrap_or_default()
+    }
+
+    /// The same; none when there is none.
+    pub(super) fn find_if_any(headers: &[HeaderValue]) -> Option<Self> {
         let mut bearer = headers
             .iter()
             .flat_map(|header| challenges(&String::from_utf8_lossy(header.as_bytes())))
@@ -28,10 +33,7 @@ impl BearerChallenge {
             .iter()
             .position(|challenge| challenge.resource_metadata.is_some())
             .unwrap_or(0);
-        if bearer.is_empty() {
-            return Self::default();
-        }
-        bearer.swap_remove(best)
+        (!bearer.is_empty()).then(|| bearer.swap_remove(best))
     }
 
     /// Whether the token was fine but allows too little (RFC 6750 §3.1).

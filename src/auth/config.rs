@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::client_assertion::SigningKey;
+use super::command::TokenCommand;
+use super::store::Keychain;
 use crate::secret::Secret;
 
 /// How long a sign-in page may stay open before the requests that wait for it fail.
@@ -26,6 +28,10 @@ pub struct Config {
     pub mcp_remote_directory: Option<PathBuf>,
     /// Where credentials are kept; none keeps them in memory only.
     pub directory: Option<PathBuf>,
+    /// Where their secrets are kept; none for where they are already, or where the user has them moved.
+    pub store: Option<Store>,
+    /// The keychain that is meant where one is.
+    pub keychain: Keychain,
     /// A name that keeps several accounts at one server apart.
     pub profile: Option<String>,
     /// Header values that tell accounts apart, such as a tenant's id. Only a hash of them is stored.
@@ -60,6 +66,8 @@ pub struct Config {
     pub bearer: Bearer,
     /// How a token is obtained.
     pub grant: Grant,
+    /// The program that prints the tokens; with it there is no sign-in.
+    pub command: Option<TokenCommand>,
     /// Which addresses the authorization server may have.
     pub addresses: Addresses,
 }
@@ -71,6 +79,8 @@ impl Default for Config {
             headers_as_given: Secret::new(Vec::new()),
             mcp_remote_directory: None,
             directory: None,
+            store: None,
+            keychain: Keychain::default(),
             profile: None,
             identity_headers: Secret::new(Vec::new()),
             issuer: None,
@@ -88,6 +98,7 @@ impl Default for Config {
             missing_pkce_metadata: MissingPkceMetadata::default(),
             bearer: Bearer::default(),
             grant: Grant::default(),
+            command: None,
             addresses: Addresses::default(),
         }
     }
@@ -191,6 +202,8 @@ pub struct Callback {
     pub bind: Option<IpAddr>,
     /// The redirect URI as a whole, where something stands between the browser and this process.
     pub redirect_uri: Option<Url>,
+    /// Where the browser is sent once the code was exchanged, instead of our own page.
+    pub success_url: Option<Url>,
 }
 
 impl Default for Callback {
@@ -201,6 +214,7 @@ impl Default for Callback {
             path: "/oauth/callback".into(),
             bind: None,
             redirect_uri: None,
+            success_url: None,
         }
     }
 }
@@ -272,6 +286,17 @@ impl Grant {
             Self::ClientCredentials { .. } => false,
         }
     }
+}
+
+/// Where the secrets of credentials are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Store {
+    /// In the keychain of the operating system; the rest is in a file.
+    Keychain,
+    /// In a file that is readable by the user alone.
+    File,
+    /// In this process, until it ends.
+    Memory,
 }
 
 /// Which addresses the authorization server may have.

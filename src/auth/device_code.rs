@@ -27,12 +27,7 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<(), Auth
         &metadata,
         order.reason,
     )?;
-    let Some(device_endpoint) = metadata.device_authorization_endpoint.clone() else {
-        return Err(AuthError::Configuration(format!(
-            "{} has no sign-in with a device code",
-            metadata.issuer
-        )));
-    };
+    let device_endpoint = metadata.require_device_endpoint()?.clone();
     let issuer = metadata.issuer.clone();
     let stored = session
         .with_store(move |store| store.load_issuer(&issuer))

@@ -5,6 +5,7 @@ use url::Url;
 use super::authorization_server::{
     AuthorizationServerMetadata, authorization_server, authorization_server_at_origin,
 };
+use super::challenge::BearerChallenge;
 use super::config::{Config, ResourceParameter};
 use super::error::AuthError;
 use super::protected_resource::{ProtectedResourceMetadata, protected_resource};
@@ -26,22 +27,40 @@ pub(super) struct Discovered {
 
 /// Finds the authorization server (MCP authorization, "Authorization Server Discovery").
 pub(super) async fn discover(session: &Session, order: &Order) -> Result<Discovered, AuthError> {
+    let resource = find_resource(session, &order.challenge).await?;
+    let issuer = choose_issuer(session, resource.as_ref());
+    let metadata = find_server(session, issuer.as_deref()).await?;
+    Ok(Discovered { resource, metadata })
+}
+
+/// The first step: what the server says about itself.
+pub(super) async fn find_resource(
+    session: &Session,
+    challenge: &BearerChallenge,
+) -> Result<Option<ProtectedResourceMetadata>, AuthError> {
+    protected_resource(&session.transport, &session.server, challenge).await
+}
+
+/// The last step: the metadata of `issuer`, or of the server's own origin where it names none.
+pub(super) async fn find_server(
+    session: &Session,
+    issuer: Option<&str>,
+) -> Result<AuthorizationServerMetadata, AuthError> {
     let transport = &session.transport;
     let check = session.config.issuer_check;
-    let resource = protected_resource(transport, &session.server, &order.challenge).await?;
-    let listed = resource
-        .as_ref()
-        .map_or(&[][..], |resource| &resource.authorization_servers);
-    let metadata = match choose_issuer(session, listed) {
-        Some(issuer) => authorization_server(transport, &issuer, check).await?,
-        None => authorization_server_at_origin(transport, &session.server, check).await?,
-    };
-    Ok(Discovered { resource, metadata })
+    match issuer {
+        Some(issuer) => authorization_server(transport, issuer, check).await,
+        None => authorization_server_at_origin(transport, &session.server, check).await,
+    }
 }
 
 /// The user's choice, else the one that we have tokens of, else the first (RFC 9728 §7.6 leaves the choice
 /// to the client).
-fn choose_issuer(session: &Session, listed: &[String]) -> Option<String> {
+pub(super) fn choose_issuer(
+    session: &Session,
+    resource: Option<&ProtectedResourceMetadata>,
+) -> Option<String> {
+    let listed = resource.map_or(&[][..], |resource| &resource.authorization_servers);
     if let Some(chosen) = &session.config.issuer {
         return Some(chosen.clone());
     }

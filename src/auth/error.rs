@@ -134,6 +134,14 @@ pub enum AuthError {
         /// What the operating system says.
         reason: String,
     },
+    /// The program that prints tokens did not.
+    #[error("`{program}` brings no token: {reason}")]
+    Command {
+        /// The program, without its arguments.
+        program: String,
+        /// What happened, without what it printed.
+        reason: String,
+    },
     /// The chosen options contradict each other or the server.
     #[error("{0}")]
     Configuration(String),
@@ -161,6 +169,7 @@ impl AuthError {
             Self::IssuerChanged { .. } | Self::IssuerMismatch { .. } => "auth_issuer_mismatch",
             Self::Interrupted => "auth_interrupted",
             Self::Configuration(_) => "auth_configuration",
+            Self::Command { .. } => "auth_command_failed",
             Self::PkceNotOffered { .. }
             | Self::Metadata { .. }
             | Self::UnsafeUrl { .. }
@@ -177,7 +186,9 @@ impl AuthError {
                 format!("open {url} in a browser on this machine, then try again")
             }
             Self::SignInRequired { url: None } => {
-                "use the server from the app once, which opens the sign-in page".into()
+                "use the server from the app once, or run mcp-bridge login URL: both open the \
+                 sign-in page"
+                    .into()
             }
             Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
                 "try again: the next request opens the sign-in page anew".into()
@@ -223,13 +234,34 @@ impl AuthError {
             Self::Callback { .. } => {
                 "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
-            Self::Forbidden
-            | Self::PkceNotOffered { .. }
-            | Self::Metadata { .. }
-            | Self::UnsafeUrl { .. }
-            | Self::TokenEndpoint { .. }
-            | Self::Configuration(_)
-            | Self::Interrupted => return None,
+            Self::Command { .. } => {
+                "run the command of --auth-command in a terminal: it has to print a token that this \
+                 server takes"
+                    .into()
+            }
+            Self::Forbidden => {
+                "the account may lack the right: ask the server's operator, or sign in as somebody else \
+                 with --profile NAME"
+                    .into()
+            }
+            Self::PkceNotOffered {
+                unlisted: false, ..
+            } => "without S256 a sign-in can be stolen: its operator has to offer it".into(),
+            Self::Metadata { .. } => {
+                "the server's operator has to mend this document; mcp-bridge doctor URL shows what is \
+                 wrong with it"
+                    .into()
+            }
+            Self::UnsafeUrl { .. } => {
+                "tell the server's operator. If the provider is on a network of yours, pass \
+                 --allow-private-addresses"
+                    .into()
+            }
+            Self::TokenEndpoint { .. } => {
+                "try again; if it stays so, tell the authorization server's operator".into()
+            }
+            Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
+            Self::Interrupted => "try again: the next request signs in anew".into(),
         };
         Some(hint)
     }

@@ -272,24 +272,32 @@ impl TokenEndpoint<'_> {
         }
     }
 
-    /// Tells the authorization server that a sign-in is over (RFC 7009). Whether it listens is its affair.
-    pub(super) async fn revoke(&self, endpoint: Url, tokens: &TokenSet) {
+    /// Tells the authorization server that a sign-in is over (RFC 7009). Fails with the reason why it did not
+    /// confirm that.
+    pub(super) async fn revoke(&self, endpoint: Url, tokens: &TokenSet) -> Result<(), String> {
+        // The crate takes https alone; where else a request may go is for the transport to say.
+        let https = Url::parse("https://localhost/").expect("a constant URL parses");
         let client = self
             .oauth_client()
-            .set_revocation_url(RevocationUrl::from_url(endpoint));
+            .set_revocation_url(RevocationUrl::from_url(https));
         let token = match &tokens.refresh_token {
             Some(token) => RefreshToken::new(token.expose().clone()).into(),
             None => oauth2::AccessToken::new(tokens.access_token.expose().to_owned()).into(),
         };
-        let Ok(mut request) = client.revoke_token(token) else {
-            return;
-        };
+        let mut request = client
+            .revoke_token(token)
+            .map_err(|error| error.to_string())?;
         for (name, value) in self.extra_parameters(None).unwrap_or_default() {
             request = request.add_extra_param(name, value);
         }
-        if request.request_async(self.transport).await.is_err() {
-            tracing::info!("the authorization server did not confirm that the sign-in is over");
-        }
+        let there = |request| self.transport.execute_at(&endpoint, request);
+        let told = request.request_async(&there).await;
+        told.map_err(|error| match error {
+            RequestTokenError::ServerResponse(refusal) => shown(refusal.error().as_ref()),
+            RequestTokenError::Request(error) => error.to_string(),
+            RequestTokenError::Parse(..) => "its answer is not understood".to_owned(),
+            RequestTokenError::Other(reason) => shown(&reason),
+        })
     }
 
     fn oauth_client(&self) -> OAuthClient {

@@ -339,7 +339,7 @@ fn respond(page: &Page) -> Response<Full<Bytes>> {
     if let Ok(policy) = HeaderValue::from_str(&CONTENT_SECURITY_POLICY) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    if let Page::Redirect(target) = page
+    if let Some(target) = page.location()
         && let Ok(target) = HeaderValue::from_str(target.as_str())
     {
         headers.insert(header::LOCATION, target);

@@ -1,7 +1,8 @@
 //! What users of npm `mcp-remote` bring along: callback ports that they registered, and credentials.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use md5::{Digest, Md5};
@@ -128,6 +129,34 @@ pub(super) async fn import(session: &Session, order: &Order) -> Option<Credentia
     credential.tokens = Some(tokens.into_token_set());
     tracing::info!("using the sign-in that mcp-remote has stored");
     Some(credential)
+}
+
+/// Credentials of `mcp-remote` that lie in its directory. The bridge uses them where it has none of its own.
+#[derive(Debug)]
+pub struct Leftover {
+    files: Vec<PathBuf>,
+}
+
+impl Leftover {
+    /// What there is for the server at `url`. None if there are no tokens.
+    #[must_use]
+    pub fn find(url: &Url, config: &Config) -> Option<Self> {
+        let directory = config.mcp_remote_directory.as_ref()?.join(LAYOUT);
+        let prefix = format!("{}_", server_hash(url, config));
+        let files: Vec<_> = std::fs::read_dir(directory)
+            .ok()?
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|entry| entry.path())
+            .collect();
+        let is_tokens = |path: &PathBuf| path.ends_with(format!("{prefix}tokens.json"));
+        files.iter().any(is_tokens).then_some(Self { files })
+    }
+
+    /// Deletes it.
+    pub fn delete(&self) -> io::Result<()> {
+        self.files.iter().try_for_each(std::fs::remove_file)
+    }
 }
 
 fn read<T: DeserializeOwned>(prefix: &Path, name: &str) -> Option<T> {

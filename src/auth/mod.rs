@@ -6,6 +6,8 @@
 //! 2. the refresh token brings one (`renewal`);
 //! 3. a person signs in (`sign_in`).
 //!
+//! Where the user names a program that prints tokens, there is none of this: `command` runs it.
+//!
 //! On the way to a sign-in each step is a value that the next one needs: `BearerChallenge` →
 //! `ProtectedResourceMetadata` → `AuthorizationServerMetadata` → `ClientRegistration` →
 //! `AuthorizationRequest` → `AuthorizationResponse` → `TokenSet`.
@@ -20,10 +22,12 @@ mod browser;
 mod challenge;
 mod client_assertion;
 mod client_credentials;
+mod command;
 mod config;
 mod device_code;
 mod discovery;
 mod error;
+mod examination;
 mod grant;
 mod lock;
 mod loopback;
@@ -36,6 +40,7 @@ mod renewal;
 mod scope;
 mod session;
 mod sign_in;
+mod sign_out;
 mod store;
 mod token;
 mod token_reply;
@@ -53,17 +58,28 @@ use url::Url;
 
 pub use self::authorization::RESERVED_PARAMETERS;
 pub use self::client_assertion::{KeyError, SigningKey};
+pub use self::command::{CommandError, TokenCommand};
 pub use self::config::{
     Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
     IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
+    Store,
 };
 pub use self::error::AuthError;
+pub use self::examination::{
+    Examination, ExaminedChallenge, ExaminedResource, ExaminedServer, RegistrationWay,
+};
+pub use self::mcp_remote::Leftover;
 pub use self::sign_in::SIGN_IN_TARGET;
+pub use self::sign_out::{Revocation, SignedOut};
+pub use self::store::{
+    Account, Expiry, Keychain, KeychainError, Limits, Place, Servers, SignedIn, StoreError, Vault,
+    choose_place, place_of_new,
+};
 pub use self::token::AccessToken;
 
 use self::authorization::AuthorizationResponse;
 use self::challenge::BearerChallenge;
-use self::grant::TokenEndpoint;
+use self::command::CommandTokens;
 use self::page::Page;
 use self::renewal::Renewal;
 use self::scope::Scopes;
@@ -71,7 +87,7 @@ use self::session::{Freshness, Session, Wanted};
 use self::store::{CredentialKey, CredentialStore};
 use crate::http;
 
-/// How long a request waits for a refresh ahead of time before it goes out with the old token.
+/// How long a request waits for a new token ahead of time before it goes out with the old one.
 const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
 
 /// A token that is refused so soon after it was issued will not get better by trying again.
@@ -84,6 +100,8 @@ const MOST_STEP_UPS: u32 = 2;
 #[derive(Debug)]
 pub struct Authorizer {
     session: Arc<Session>,
+    /// Where all tokens come from, if there is to be no sign-in.
+    command: Option<CommandTokens>,
 }
 
 /// A request that the server turned down.
@@ -156,15 +174,30 @@ impl Authorizer {
     #[must_use]
     pub fn new(server: Url, config: Config, http: http::Options) -> Self {
         Self {
+            command: config.command.clone().map(CommandTokens::new),
             session: Arc::new(Session::new(server, config, http)),
+        }
+    }
+
+    /// The same for an account that is stored, with its server, whatever else `config` says of accounts.
+    #[must_use]
+    pub fn of_account(account: &Account, config: Config, http: http::Options) -> Self {
+        let session = Session::with_key(account.server.clone(), config, http, account.key.clone());
+        Self {
+            session: Arc::new(session),
+            command: None,
         }
     }
 
     /// The token for the next request, or none when there is none: the server may not want one.
     ///
-    /// It is renewed ahead of its end, with a bounded wait. This never opens a browser and never fails: if
-    /// renewing does not work out for now, the old token goes out and the server decides.
-    pub async fn token(&self) -> Option<AccessToken> {
+    /// It is renewed ahead of its end, with a bounded wait. This never opens a browser, and if renewing does
+    /// not work out for now, the old token goes out and the server decides. It fails only where the tokens
+    /// come from a command and there is none yet.
+    pub async fn token(&self) -> Result<Option<AccessToken>, AuthError> {
+        if let Some(command) = &self.command {
+            return command.token(REFRESH_AHEAD_WAIT).await.map(Some);
+        }
         self.session.load().await;
         if self.session.is_renewal_due() {
             let renewal = self.renew(Wanted::Fresh);
@@ -172,7 +205,7 @@ impl Authorizer {
                 tracing::debug!(%error, "not renewed ahead of time");
             }
         }
-        self.session.token()
+        Ok(self.session.token())
     }
 
     /// Another token after a refusal, by whatever it takes and `interaction` permits.
@@ -184,8 +217,16 @@ impl Authorizer {
         refusal: Refusal,
         interaction: Interaction,
     ) -> Result<AccessToken, AuthError> {
-        self.session.load().await;
         let challenge = BearerChallenge::find(&refusal.www_authenticate);
+        if let Some(command) = &self.command {
+            return match challenge.scope {
+                Some(scope) if refusal.status == StatusCode::FORBIDDEN => {
+                    Err(AuthError::InsufficientScope { scope })
+                }
+                _ => command.replace(refusal.refused).await,
+            };
+        }
+        self.session.load().await;
         let wanted = Wanted::OtherThan(refusal.refused);
         match refusal.status {
             StatusCode::UNAUTHORIZED => self.replace(challenge, wanted, interaction).await,
@@ -224,7 +265,7 @@ impl Authorizer {
             return Err(AuthError::Interrupted);
         }
         match page.await {
-            Ok(Page::SignedIn) => Ok(()),
+            Ok(Page::SignedIn | Page::SignedInAt(_)) => Ok(()),
             Ok(Page::Redirect(url)) => Err(AuthError::SignInRequired { url: Some(url) }),
             Ok(Page::Unexpected) => refused("this is the answer to another sign-in"),
             Ok(Page::Denied | Page::Failed | Page::AlreadyAnswered | Page::NotFound) | Err(_) => {
@@ -233,29 +274,34 @@ impl Authorizer {
         }
     }
 
-    /// Ends the sign-in: forgets all tokens and clients of this account, and tells the authorization servers
-    /// (RFC 7009). False if there was nothing to forget.
-    pub async fn sign_out(&self) -> Result<bool, AuthError> {
-        let session = &self.session;
-        let _turn = session.renewing.lock().await;
-        let _lock = renewal::exclusive(session).await?;
-        let stored = session.with_store(CredentialStore::load_all).await;
-        let stored = stored.unwrap_or_default();
-        for credential in &stored {
-            if let Some(endpoint) = credential.metadata.revocation_endpoint.clone()
-                && let Some(tokens) = &credential.tokens
-                && let Ok(client) = attempt::client_of(session, credential)
-            {
-                let issued = TokenEndpoint {
-                    transport: &session.transport,
-                    metadata: &credential.metadata,
-                    client: &client,
-                };
-                issued.revoke(endpoint, tokens).await;
-            }
-            session.forget(&credential.metadata.issuer).await;
-        }
-        Ok(!stored.is_empty())
+    /// The accounts that are stored under this one's key, one for each authorization server.
+    pub async fn accounts(&self) -> Vec<Account> {
+        let Some(directory) = self.session.config.directory.clone() else {
+            return Vec::new();
+        };
+        let key = self.session.key.clone();
+        let all = tokio::task::spawn_blocking(move || Account::all(&directory)).await;
+        let mut accounts = all.unwrap_or_default();
+        accounts.retain(|account| account.key == key);
+        accounts
+    }
+
+    /// Whether credentials can be kept where the user wants them.
+    pub async fn check_store(&self) -> Result<(), KeychainError> {
+        let checked = self.session.with_store(CredentialStore::check).await;
+        checked.unwrap_or(Ok(()))
+    }
+
+    /// Ends the sign-in: tells the authorization servers (RFC 7009), and forgets all tokens and clients of
+    /// this account. What became of each is told by the authorization server.
+    pub async fn sign_out(&self) -> Result<Vec<SignedOut>, AuthError> {
+        sign_out::sign_out(&self.session).await
+    }
+
+    /// What a sign-in after this refusal would find, step by step. Nothing is registered or opened.
+    pub async fn examine(&self, refusal: &Refusal) -> Examination<'_> {
+        self.session.load().await;
+        Examination::new(&self.session, refusal)
     }
 
     /// Waits for a refresh under way to be stored. A process that ends without this may lose a refresh token

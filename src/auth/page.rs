@@ -26,6 +26,8 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
 pub(super) enum Page {
     /// The code was exchanged and the tokens are stored.
     SignedIn,
+    /// The same, shown by a page of the user's choice.
+    SignedInAt(Url),
     /// The authorization server or the person said no.
     Denied,
     /// The code could not be exchanged.
@@ -46,7 +48,20 @@ impl Page {
             Self::SignedIn | Self::Denied | Self::Failed | Self::AlreadyAnswered => StatusCode::OK,
             Self::Unexpected => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Redirect(_) => StatusCode::SEE_OTHER,
+            Self::SignedInAt(_) | Self::Redirect(_) => StatusCode::SEE_OTHER,
+        }
+    }
+
+    /// Where the browser is sent instead of being shown the page.
+    pub(super) fn location(&self) -> Option<&Url> {
+        match self {
+            Self::SignedInAt(url) | Self::Redirect(url) => Some(url),
+            Self::SignedIn
+            | Self::Denied
+            | Self::Failed
+            | Self::AlreadyAnswered
+            | Self::Unexpected
+            | Self::NotFound => None,
         }
     }
 
@@ -62,7 +77,7 @@ impl Page {
 
     fn content(&self) -> (&str, &str, &str, &str) {
         match self {
-            Self::SignedIn => (
+            Self::SignedIn | Self::SignedInAt(_) => (
                 "good",
                 "✓",
                 "You are signed in",

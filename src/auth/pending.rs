@@ -4,12 +4,13 @@
 //! continue the flow of a killed process (its browser tab is still open), and not ask a person again who
 //! has just said no.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::authorization::AuthorizationRequest;
+use super::config::SIGN_IN_TIMEOUT;
 use super::error::AuthError;
 use super::session::Session;
 use super::token::unix_millis;
@@ -17,6 +18,13 @@ use crate::private_file::{read_private, write_private};
 
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);
+
+/// Whether a sign-in page waits for a person, going by the record at `path`.
+pub(super) fn is_open(path: &Path) -> bool {
+    let record = read_private(path).ok().flatten();
+    let record = record.and_then(|text| serde_json::from_slice::<PendingSignIn>(&text).ok());
+    record.is_some_and(|record| record.request(SIGN_IN_TIMEOUT).is_some())
+}
 
 /// The record of one sign-in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,10 +96,18 @@ impl PendingSignIn {
 
     /// Removes the record.
     pub(super) async fn clear(session: &Session) {
-        let path =
-            |store: &super::store::CredentialStore| -> Option<PathBuf> { store.path("sign-in") };
         session
-            .with_store(move |store| path(store).map(std::fs::remove_file))
+            .with_store(|store| store.path("sign-in").map(std::fs::remove_file))
+            .await;
+    }
+
+    /// Removes the record of a sign-in that nobody waits for any more.
+    pub(super) async fn clear_what_is_over(session: &Session) {
+        session
+            .with_store(|store| {
+                let path = store.path("sign-in")?;
+                (!is_open(&path)).then(|| std::fs::remove_file(path))
+            })
             .await;
     }
 

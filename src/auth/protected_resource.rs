@@ -21,6 +21,9 @@ pub(super) struct ProtectedResourceMetadata {
     /// The scopes that make the resource useful.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) scopes_supported: Vec<String>,
+    /// Where the document lies.
+    #[serde(skip)]
+    pub(super) found_at: Option<Url>,
 }
 
 /// The metadata of `server`, or nothing if it publishes none (MCP authorization, "Protected Resource
@@ -112,8 +115,9 @@ fn resource_metadata(
         url: bare(url),
         reason,
     };
-    let metadata: ProtectedResourceMetadata = serde_json::from_value(document)
+    let mut metadata: ProtectedResourceMetadata = serde_json::from_value(document)
         .map_err(|problem| Rejected::Broken(error(problem.to_string())))?;
+    metadata.found_at = Some(url.clone());
     if !describes(&metadata.resource, server) {
         return Err(Rejected::Foreign(error(format!(
             "it describes {}, not {}",

@@ -108,6 +108,22 @@ impl ClientRegistration {
         by_document.then_some(Self::MetadataDocument)
     }
 
+    /// Takes the secret out of the registration.
+    pub(super) fn take_secret(&mut self) -> Option<Secret<String>> {
+        match self {
+            Self::Dynamic(registration) => registration.client_secret.take(),
+            Self::PreRegistered | Self::MetadataDocument => None,
+        }
+    }
+
+    /// Puts the secret back that was taken out.
+    pub(super) fn put_secret(&mut self, secret: Option<Secret<String>>) {
+        match self {
+            Self::Dynamic(registration) => registration.client_secret = secret,
+            Self::PreRegistered | Self::MetadataDocument => {}
+        }
+    }
+
     /// The client behind the registration. None if the user has taken away what it was made from.
     pub(super) fn client(
         &self,

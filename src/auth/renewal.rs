@@ -14,7 +14,7 @@ use super::token::{AccessToken, TokenSet};
 use super::transport::RETRY_AFTER_DEFAULT;
 
 /// How long to wait for another process' refresh: a little longer than its token request may take.
-const LOCK_WAIT: Duration = Duration::from_secs(40);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(40);
 
 /// What came of it.
 #[derive(Debug)]
@@ -39,6 +39,10 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
     }
     let _lock = exclusive(session).await?;
     session.reload().await;
+    // A refresh would undo what the person has asked for.
+    if session.notice_sign_out().await {
+        return Ok(Renewal::NeedsSignIn);
+    }
     if let Some(token) = session.usable(wanted) {
         return Ok(Renewal::Token(token));
     }
@@ -181,7 +185,11 @@ async fn give_up(session: &Session, void: &TokenSet, what: GiveUp) -> bool {
             credential.tokens = None;
             session.adopt(credential, Source::Store).await;
         }
-        GiveUp::Client => session.forget(&credential.metadata.issuer).await,
+        GiveUp::Client => {
+            if let Err(error) = session.forget(&credential.metadata.issuer).await {
+                tracing::warn!(%error, "a client that is void could not be removed");
+            }
+        }
     }
     false
 }

@@ -13,7 +13,7 @@ use super::config::Config;
 use super::error::AuthError;
 use super::loopback::Callback;
 use super::scope::Scopes;
-use super::store::{Credential, CredentialKey, CredentialStore};
+use super::store::{Credential, CredentialKey, CredentialStore, StoreError};
 use super::token::{AccessToken, Age};
 use super::transport::Transport;
 use crate::http;
@@ -27,6 +27,7 @@ pub(super) struct Session {
     pub(super) server: Url,
     pub(super) config: Config,
     pub(super) transport: Transport,
+    pub(super) key: CredentialKey,
     store: Arc<CredentialStore>,
     loaded: OnceCell<()>,
     state: Mutex<State>,
@@ -133,11 +134,22 @@ impl Session {
     pub(super) fn new(mut server: Url, config: Config, options: http::Options) -> Self {
         server.set_fragment(None);
         let key = CredentialKey::new(&server, &config);
+        Self::with_key(server, config, options, key)
+    }
+
+    /// The session of an account that is stored.
+    pub(super) fn with_key(
+        server: Url,
+        config: Config,
+        options: http::Options,
+        key: CredentialKey,
+    ) -> Self {
         let guard = AddressGuard::new(server.clone(), config.addresses);
         Self {
             transport: Transport::new(options, guard),
+            store: Arc::new(CredentialStore::new(key.clone(), &server, &config)),
             server,
-            store: Arc::new(CredentialStore::new(config.directory.clone(), key)),
+            key,
             loaded: OnceCell::new(),
             config,
             state: Mutex::default(),
@@ -199,10 +211,28 @@ impl Session {
         }
     }
 
+    /// Lets go of the credential if somebody has signed out meanwhile. True if so.
+    pub(super) async fn notice_sign_out(&self) -> bool {
+        let Some(credential) = self.credential() else {
+            return false;
+        };
+        let issuer = credential.metadata.issuer;
+        let is_removed = self
+            .with_store(move |store| store.is_removed(&issuer))
+            .await;
+        if is_removed != Some(true) {
+            return false;
+        }
+        let mut state = self.state();
+        state.credential = None;
+        state.source = None;
+        true
+    }
+
     /// Removes what one authorization server gave us.
-    pub(super) async fn forget(&self, issuer: &str) {
+    pub(super) async fn forget(&self, issuer: &str) -> Result<(), StoreError> {
         let removed = issuer.to_owned();
-        self.with_store(move |store| store.remove(&removed)).await;
+        let outcome = self.with_store(move |store| store.remove(&removed)).await;
         let mut state = self.state();
         let is_in_use = state
             .credential
@@ -212,6 +242,7 @@ impl Session {
             state.credential = None;
             state.source = None;
         }
+        outcome.unwrap_or(Ok(()))
     }
 
     /// The credential in use.

@@ -124,11 +124,17 @@ async fn turn(session: &Session) -> Result<Lock, AuthError> {
         let pending = PendingSignIn::read(session).await;
         let page = pending.and_then(|pending| pending.request(limit).map(|it| it.url.clone()));
         let stage = page.map_or(SignInStage::None, SignInStage::Page);
-        session.stage.send_if_modified(|shown| {
+        let is_new = session.stage.send_if_modified(|shown| {
             let differs = *shown != stage;
-            *shown = stage;
+            *shown = stage.clone();
             differs
         });
+        if let (true, Some(url)) = (is_new, stage.page()) {
+            tracing::info!(
+                target: SIGN_IN_TARGET,
+                "another mcp-bridge waits for the same sign-in already. Its page:\n{url}"
+            );
+        }
     }
     let url = session.stage.borrow().page().cloned();
     Err(AuthError::TimedOut { limit, url })
@@ -300,7 +306,10 @@ async fn finish(
     let _lock = renewal::exclusive(session).await.ok();
     session.prove_client(&attempt.client.id);
     session.adopt(attempt.credential, Source::SignIn).await;
-    let _ = page.send(Page::SignedIn);
+    let _ = page.send(match &session.config.callback.success_url {
+        Some(url) => Page::SignedInAt(url.clone()),
+        None => Page::SignedIn,
+    });
     attempt.listener.close().await;
     tracing::info!("signed in");
 }

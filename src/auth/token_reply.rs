@@ -38,9 +38,10 @@ pub(super) fn standard_form(answer: Answer, sent: &[u8]) -> oauth2::HttpResponse
 
 /// Takes what was secret in the request out of the texts of the answer.
 fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
-    const SECRET: [&str; 6] = [
+    const SECRET: [&str; 7] = [
         "code",
         "code_verifier",
+        "token",
         "refresh_token",
         "client_secret",
         "client_assertion",

@@ -13,6 +13,7 @@ use url::Url;
 use super::address::AddressGuard;
 use super::error::AuthError;
 use super::token_reply::standard_form;
+pub(super) use crate::http::bare;
 use crate::http::{self, is_loopback};
 
 /// Limit for one metadata document; the sign-in needs a few of them in a row.
@@ -125,6 +126,18 @@ impl Transport {
         let mut request = Request::new(Method::GET, url.clone());
         *request.timeout_mut() = Some(GET_TIMEOUT);
         Ok(self.send(request).await?.status())
+    }
+
+    /// Sends what the `oauth2` crate has built to an endpoint of ours.
+    pub(super) async fn execute_at(
+        &self,
+        endpoint: &Url,
+        mut request: HttpRequest,
+    ) -> Result<HttpResponse, AuthError> {
+        *request.uri_mut() = endpoint.as_str().parse().map_err(|_| {
+            AuthError::Configuration(format!("{} cannot be requested", bare(endpoint)))
+        })?;
+        self.execute(request).await
     }
 
     async fn execute(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
@@ -287,14 +300,4 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// The URL without query, fragment and user: those may hold secrets.
-pub(super) fn bare(url: &Url) -> Url {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
 }

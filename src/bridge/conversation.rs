@@ -16,9 +16,10 @@ use super::notice::Notices;
 use super::opening::Alarm;
 use super::panics::survived;
 use super::promise::Told;
+use super::tools::Tools;
 use super::turns::Turns;
 use super::{Answering, Config, Input};
-use crate::auth::{Authorizer, SignInStage};
+use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
 use crate::era::{Era, Timer};
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
@@ -78,6 +79,8 @@ pub(super) struct Conversation {
     /// Whether the bridge is on its way out.
     pub(super) stopping: bool,
     pub(super) downgraded: Vec<Downgraded>,
+    /// Absent where nothing is hidden from the app.
+    pub(super) tools: Option<Tools>,
     anonymous_errors: (Instant, u32),
     input: Input,
 }
@@ -146,13 +149,14 @@ impl Conversation {
             openings: 0,
             answering: config.answering,
             told: Told::default(),
-            memory: Memory::new(config.memory.clone()),
+            memory: config.memory.clone(),
             tickets: Tickets::default(),
             alarms: JoinSet::new(),
-            notices: Notices::new(stage),
+            notices: Notices::new(config.input, stage),
             missed_sign_in: false,
             stopping: false,
             downgraded: Vec::new(),
+            tools: config.tools.clone().map(Tools::new),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
         };
@@ -203,11 +207,11 @@ impl Conversation {
     fn take_pasted(&self, text: &[u8]) {
         let pasted = String::from_utf8_lossy(text).into_owned();
         let Some(authorizer) = self.authorizer.clone() else {
-            return tracing::warn!("not taken: this is no JSON-RPC message");
+            return tracing::warn!(target: SIGN_IN_TARGET, "not taken: this is no JSON-RPC message");
         };
         tokio::spawn(async move {
             if let Err(error) = authorizer.submit(&pasted).await {
-                tracing::warn!("not taken: {error}");
+                tracing::warn!(target: SIGN_IN_TARGET, "not taken: {error}");
             }
         });
     }
@@ -220,6 +224,10 @@ impl Conversation {
             }
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 self.take_cancellation(&message);
+            }
+            // A call that wants no answer would pass the filter.
+            Kind::Notification { method } if method == "tools/call" && self.tools.is_some() => {
+                tracing::warn!("dropped a tools/call without an id");
             }
             Kind::Notification { method } => {
                 if method == "notifications/initialized" {
@@ -264,6 +272,9 @@ impl Conversation {
             return self.write(&Message::result(&id, "{}"));
         }
         self.unanswered.insert(id, Asked { method, era });
+        if self.tools_take(&request) {
+            return;
+        }
         match era {
             Era::Legacy => self.take_legacy(request),
             Era::Modern => self.take_modern(request),
@@ -402,6 +413,9 @@ impl Conversation {
                 generation,
                 exchange,
             } => {
+                if let Some(tools) = &mut self.tools {
+                    tools.hear(&message);
+                }
                 let lane = match &exchange {
                     None => Some(Downgraded::lane_of_link(endpoint)),
                     Some(id) => {
@@ -471,11 +485,12 @@ impl Conversation {
 
     /// Gives the app the response to one of its requests, unless it has one already or wants none.
     pub(super) fn answer(&mut self, response: &Message) {
-        let asked = response.id().and_then(|id| self.unanswered.remove(id));
-        if asked.is_some() {
-            self.write(response);
-        } else {
-            tracing::debug!("dropped a response that the app does not wait for");
+        match response.id().and_then(|id| self.unanswered.remove(id)) {
+            Some(asked) if self.tools.is_some() && asked.method == "tools/list" => {
+                self.take_tools(response);
+            }
+            Some(_) => self.write(response),
+            None => tracing::debug!("dropped a response that the app does not wait for"),
         }
     }
 
@@ -540,6 +555,9 @@ impl Conversation {
     pub(super) fn give_up(&mut self) {
         let host = self.host();
         for (id, asked) in std::mem::take(&mut self.unanswered) {
+            if self.tools.as_ref().is_some_and(|tools| tools.is_own(&id)) {
+                continue;
+            }
             self.write(&Failure::ShuttingDown.to_response(&id, &asked.method, &host));
         }
     }

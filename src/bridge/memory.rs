@@ -1,6 +1,7 @@
 //! What the server said the last times it was asked to open a session, on disk.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -8,19 +9,42 @@ use super::promise::Answers;
 use crate::message::Message;
 use crate::private_file::{private_directory, read_private, write_private};
 
+/// The directory below that of the credentials.
+const FOLDER: &str = "answers";
+
 /// An answer that is larger is not remembered, in bytes. They have one or two KiB.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// The file with the answers, if there is to be one. Its methods block; they are short.
-#[derive(Debug, Clone)]
-pub(super) struct Memory {
+/// What one server last answered to `initialize`, for one account. Its methods block; they are short.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// None if nothing is to be kept.
     file: Option<PathBuf>,
 }
 
 impl Memory {
-    /// Touches nothing.
-    pub(super) const fn new(file: Option<PathBuf>) -> Self {
-        Self { file }
+    /// The memory of an account, by its name ([`crate::auth::account_name`]), below the directory of the
+    /// credentials. Touches nothing.
+    #[must_use]
+    pub fn of_account(directory: &Path, account: &str) -> Self {
+        let file = directory.join(FOLDER).join(format!("{account}.json"));
+        Self { file: Some(file) }
+    }
+
+    /// The versions of MCP that the server has spoken.
+    #[must_use]
+    pub fn versions(&self) -> Vec<String> {
+        self.recall().versions()
+    }
+
+    /// Forgets everything.
+    pub fn forget(&self) {
+        if let Some(file) = &self.file
+            && let Err(error) = fs::remove_file(file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::debug!("cannot forget what the server said before: {error}");
+        }
     }
 
     /// What is known, which may be nothing.
@@ -37,7 +61,7 @@ impl Memory {
     }
 
     /// Remembers what the server answered to an `initialize` with the version `asked`.
-    pub(super) fn keep(&self, asked: &str, response: &Message) {
+    pub fn keep(&self, asked: &str, response: &Message) {
         let result = response
             .result_json()
             .filter(|result| result.len() <= LARGEST_ANSWER);

@@ -9,6 +9,7 @@
 //! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
 //! - `panics`: bugs, kept where they happen.
+//! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `turns`: what has to go before what.
 //! - `surroundings`: what happens around the process without telling it.
 
@@ -21,10 +22,11 @@ mod opening;
 mod panics;
 mod promise;
 mod surroundings;
+mod tool_filter;
+mod tools;
 mod turns;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,8 +37,12 @@ use tokio::time::timeout;
 use crate::auth;
 use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
+pub use memory::Memory;
+
 use conversation::Conversation;
 use surroundings::Surroundings;
+
+pub use tool_filter::{Access, Glob, ToolFilter};
 
 /// How long the server may take to hear that the session is over, at the end of the input.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -60,10 +66,12 @@ pub struct Config {
     pub max_message: usize,
     /// Who is at the other end of the input.
     pub input: Input,
+    /// Which tools the app may see and call; `None` for all.
+    pub tools: Option<ToolFilter>,
     /// When a legacy app is answered for which there is no session yet.
     pub answering: Answering,
-    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
-    pub memory: Option<PathBuf>,
+    /// What the server last answered to `initialize`.
+    pub memory: Memory,
 }
 
 /// When an app is answered while a person signs in or the server is down.

@@ -5,13 +5,16 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use url::Url;
 
+use super::Input;
 use super::promise::Told;
 use crate::auth::SignInStage;
 use crate::message::{Kind, Message, RequestId};
 
 /// The legacy app, as far as it can show a page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notices {
+    /// A person at a terminal has the page on stderr.
+    input: Input,
     stage: Option<watch::Receiver<SignInStage>>,
     /// Whether it can ask the person to open a page (MCP 2025-11-25, "URL Mode Elicitation").
     can_open_pages: bool,
@@ -32,10 +35,14 @@ struct Question {
 }
 
 impl Notices {
-    pub(super) fn new(stage: Option<watch::Receiver<SignInStage>>) -> Self {
+    pub(super) const fn new(input: Input, stage: Option<watch::Receiver<SignInStage>>) -> Self {
         Self {
+            input,
             stage,
-            ..Self::default()
+            can_open_pages: false,
+            is_ready: false,
+            count: 0,
+            asked: None,
         }
     }
 
@@ -89,7 +96,7 @@ impl Notices {
     /// The messages that show the page, if there is one and the app does not show it yet, or that take it
     /// away.
     pub(super) fn show(&mut self, told: &Told, host: &str) -> Vec<Message> {
-        if !self.is_ready {
+        if !self.is_ready || self.input == Input::Terminal {
             return Vec::new();
         }
         let SignInStage::Page(page) = self.stage() else {

@@ -103,6 +103,18 @@ impl Answers {
         &self.0
     }
 
+    /// The versions in which the server has answered, each once.
+    pub(super) fn versions(&self) -> Vec<String> {
+        let versions = self
+            .0
+            .values()
+            .filter_map(|answer| answer["protocolVersion"].as_str());
+        let mut versions: Vec<_> = versions.map(str::to_owned).collect();
+        versions.sort();
+        versions.dedup();
+        versions
+    }
+
     /// What the server will presumably say to an app that asks for the version `asked`.
     pub(super) fn to(&self, asked: &str) -> Option<Value> {
         if let Some(same) = self.0.get(asked) {

@@ -1,18 +1,17 @@
 //! The flags as they are meant.
 
-use std::fs;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderName};
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
-use super::header::{self, HeaderError};
-use super::sign_in::FlagError;
+use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
+use crate::bridge::Memory;
 use crate::secret::Secret;
 use crate::{auth, bridge, endpoint, http};
 
@@ -34,8 +33,8 @@ pub struct Connection {
     pub endpoint: endpoint::Config,
     /// How to sign in; `None` where the user's own headers are the way in.
     pub auth: Option<auth::Config>,
-    /// The file that remembers what the server last answered to `initialize`; none if nothing is kept.
-    pub memory: Option<PathBuf>,
+    /// What the server last answered to `initialize`.
+    pub memory: Memory,
     /// What to say, and where.
     pub log: Log,
 }
@@ -47,61 +46,20 @@ pub struct Log {
     pub level: LevelFilter,
     /// The file to write to; stderr if there is none.
     pub file: Option<PathBuf>,
-}
-
-/// Flags that cannot be meant as they were typed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The URL cannot be read.
-    #[error("the server's URL is not valid: {0}")]
-    Url(#[from] url::ParseError),
-    /// The URL is one that no request may go to.
-    #[error("the server's URL {0}")]
-    UrlPart(&'static str),
-    /// Plain HTTP to another machine.
-    #[error(
-        "http:// to {0} would send everything, tokens included, readable to anybody on the way"
-    )]
-    PlainHttp(String),
-    /// A header.
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// A flag about the sign-in.
-    #[error(transparent)]
-    SignIn(#[from] FlagError),
-    /// A file that should hold certificates.
-    #[error("{path} is not a PEM file with what it should hold", path = .0.display())]
-    NotPem(PathBuf),
-    /// A file that is named by a flag.
-    #[error("cannot read {path}: {error}", path = .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's words.
-        error: std::io::Error,
-    },
-}
-
-impl ConfigError {
-    /// What to do about it.
-    #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Url(_) | Self::UrlPart(_) => Some("it looks like https://mcp.example.com/mcp"),
-            Self::PlainHttp(_) => {
-                Some("use https://, or pass --allow-http if the network is yours")
-            }
-            Self::Header(HeaderError::Variable { .. }) => {
-                Some("set it in the \"env\" block of the app's configuration")
-            }
-            Self::Header(_) | Self::SignIn(_) | Self::NotPem(_) | Self::File { .. } => None,
-        }
-    }
+    /// What there is to say about the flags, first of all.
+    pub notes: Vec<String>,
 }
 
 /// A duration in seconds; fractions are allowed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seconds(pub(super) Duration);
+
+impl Seconds {
+    /// The limit that they are; none if there are none.
+    fn limit(self) -> Option<Duration> {
+        Some(self.0).filter(|limit| !limit.is_zero())
+    }
+}
 
 impl FromStr for Seconds {
     type Err = String;
@@ -111,17 +69,6 @@ impl FromStr for Seconds {
         let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
         Ok(Self(duration))
     }
-}
-
-/// The levels of the log.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(super) enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 impl Flags {
@@ -139,6 +86,7 @@ impl Flags {
                     bridge::Input::App
                 },
                 max_message: connection.endpoint.max_message,
+                tools: self.tools.filter(),
                 memory: connection.memory,
                 answering: if self.wait_for_auth || self.fail_fast {
                     bridge::Answering::AfterServer
@@ -154,6 +102,7 @@ impl Flags {
                         (false, true) => endpoint::Patience::Wait,
                         (false, false) => endpoint::Patience::WaitInSession,
                     },
+                    keep_alive: self.keep_alive.interval(),
                     ..connection.endpoint
                 },
             },
@@ -180,43 +129,50 @@ impl ConnectionFlags {
     ) -> Result<Connection, ConfigError> {
         let as_given = url;
         let url = server_url(as_given, self.allow_http)?;
-        let mut headers = HeaderMap::new();
-        for path in &self.header_file {
-            let text = fs::read_to_string(path).map_err(|error| ConfigError::File {
-                path: path.clone(),
-                error,
-            })?;
-            header::parse_file(&text, &mut headers)?;
-        }
-        for text in &self.header {
-            let (name, value) = header::parse(text)?;
-            headers.insert(name, value);
-        }
-        let log = self.log();
-        let http = self.network.options()?;
+        let mut headers = self.headers.read()?;
         let auth = auth::Config {
             server_as_given: Some(as_given.to_owned()),
-            headers_as_given: headers_as_given(&self.header),
-            identity_headers: identity(&headers),
+            headers_as_given: Secret::new(std::mem::take(&mut headers.as_given)),
+            identity_headers: headers.identity(),
             ..self.sign_in.config(callback_port)?
         };
+        if let Some(url) = &auth.callback.success_url
+            && url.scheme() == "http"
+            && !(self.allow_http || http::is_loopback(url))
+        {
+            let problem = "has to be https, or http on this machine or with --allow-http";
+            return Err(FlagError::new("--auth-success-url", problem).into());
+        }
+        let mut notes: Vec<_> = headers.left_out.iter().map(left_out).collect();
+        let http = self.network.options(&mut notes)?;
+        if auth.command.is_some() && headers.map.remove(AUTHORIZATION).is_some() {
+            notes.push(
+                "the header authorization is left out: --auth-command brings the tokens".into(),
+            );
+        }
         let directory = auth.directory.clone();
         let account = auth::account_name(&url, &auth);
-        let answer = |directory: &PathBuf| directory.join("answers").join(account + ".json");
-        let memory = directory.as_ref().map(answer);
+        let memory = match &directory {
+            Some(directory) if auth.store != Some(auth::Store::Memory) => {
+                Memory::of_account(directory, &account)
+            }
+            Some(_) | None => Memory::default(),
+        };
         // Who brings an `Authorization` header of his own needs no other.
-        let auth = (!headers.contains_key(AUTHORIZATION)).then_some(auth);
-        let Seconds(request_timeout) = self.request_timeout;
+        let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
         Ok(Connection {
             endpoint: endpoint::Config {
                 url,
-                headers,
-                request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
+                headers: headers.map,
+                request_timeout: self.request_timeout.limit(),
+                headers_timeout: self.headers_timeout.limit(),
+                body_timeout: self.body_timeout.limit(),
                 transport: self.transport,
                 protocol: self.protocol,
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,
+                keep_alive: None,
                 cookies: if self.disable_cookies {
                     endpoint::Cookies::Ignore
                 } else {
@@ -226,42 +182,13 @@ impl ConnectionFlags {
             },
             auth,
             memory,
-            log,
+            log: self.messages.log(notes),
         })
     }
-
-    fn log(&self) -> Log {
-        let level = match self.log_level {
-            _ if self.debug => LevelFilter::DEBUG,
-            _ if self.silent => LevelFilter::OFF,
-            LogLevel::Off => LevelFilter::OFF,
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Trace => LevelFilter::TRACE,
-        };
-        Log {
-            level,
-            file: self.log_file.clone(),
-        }
-    }
 }
 
-/// The headers that may tell one account at the server from another.
-fn identity(headers: &HeaderMap) -> Secret<Vec<(String, String)>> {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let pairs = headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), text(value)));
-    Secret::new(pairs.collect())
-}
-
-/// The headers of the command line before variables are filled in.
-fn headers_as_given(headers: &[String]) -> Secret<Vec<(String, String)>> {
-    let pairs = headers.iter().filter_map(|text| text.split_once(':'));
-    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.trim_start().to_owned()));
-    Secret::new(pairs.collect())
+fn left_out(name: &HeaderName) -> String {
+    format!("the header {name} is left out: the bridge sets it itself")
 }
 
 /// The URL of a server, as a user types it: https, or http to this machine or by permission.

@@ -1,8 +1,44 @@
-//! `--header 'Name: value'`.
+//! The flags about headers of the user's own.
 
-use std::env;
+use std::fs;
+use std::path::PathBuf;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use super::environment::{Environment, ProcessEnvironment, expand};
+use super::error::ConfigError;
+use crate::secret::Secret;
+
+/// Headers of the user's own.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct HeaderFlags {
+    /// Send a header to the server; ${NAME} is taken from the environment
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub(super) header: Vec<String>,
+
+    /// Send a header whose value is in an environment variable
+    #[arg(long, value_name = "NAME=VAR")]
+    header_env: Vec<String>,
+
+    /// Read such headers from a file, one a line
+    #[arg(long, value_name = "PATH")]
+    header_file: Vec<PathBuf>,
+
+    /// Send the token in this environment variable; there is no sign-in
+    #[arg(long, value_name = "VAR")]
+    bearer_env: Option<String>,
+}
+
+/// The headers that the flags mean.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    pub(super) map: HeaderMap,
+    /// Names of headers that were left out, because the bridge sets them itself.
+    pub(super) left_out: Vec<HeaderName>,
+    /// Those of `--header` and the files before variables are filled in.
+    pub(super) as_given: Vec<(String, String)>,
+}
 
 /// Why a header is refused. The value is never part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,13 +46,16 @@ pub enum HeaderError {
     /// There is no colon, so there is no telling the name from a secret value.
     #[error("a header has to be written as 'Name: value'")]
     NoColon,
+    /// There is no sign of equality between the header's name and the variable's.
+    #[error("--header-env has to be written as NAME=VAR")]
+    NoVariable,
     /// RFC 9110 §5.1.
     #[error("{0:?} is not a legal header name")]
     Name(String),
     /// RFC 9110 §5.5; the bridge also refuses what is not ASCII.
     #[error("the value of the header {0} has characters that a header may not have")]
     Value(HeaderName),
-    /// A `${NAME}` that names nothing.
+    /// A variable that is not set.
     #[error("the header {header} needs the environment variable {variable}, which is not set")]
     Variable {
         /// The header's name.
@@ -24,45 +63,110 @@ pub enum HeaderError {
         /// The variable's name.
         variable: String,
     },
-    /// One of the headers that MCP and HTTP give a meaning that only the bridge can know.
-    #[error("the header {0} is set by the bridge itself")]
-    Reserved(HeaderName),
 }
 
-/// Reads one header, with `${NAME}` in its value replaced by the environment variable.
-pub(super) fn parse(text: &str) -> Result<(HeaderName, HeaderValue), HeaderError> {
-    let (name, value) = text.split_once(':').ok_or(HeaderError::NoColon)?;
-    let name = name.trim();
-    let name =
-        HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name(name.to_owned()))?;
-    if is_reserved(&name) {
-        return Err(HeaderError::Reserved(name));
-    }
-    let value = expand(value.trim(), |variable| env::var(variable).ok()).map_err(|variable| {
-        HeaderError::Variable {
-            header: name.clone(),
-            variable,
+impl HeaderFlags {
+    /// The headers: of one name the last one counts, and a flag more than a file.
+    pub(super) fn read(&self) -> Result<Headers, ConfigError> {
+        let environment = &ProcessEnvironment;
+        let mut headers = Headers::default();
+        for path in &self.header_file {
+            let text = fs::read_to_string(path).map_err(|error| ConfigError::File {
+                path: path.clone(),
+                error,
+            })?;
+            headers.add_lines(&text, environment)?;
         }
-    })?;
-    let legal = value
-        .bytes()
-        .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
-    let value = HeaderValue::from_str(&value).ok().filter(|_| legal);
+        for text in &self.header {
+            headers.add(text, environment)?;
+        }
+        for text in &self.header_env {
+            let (name, variable) = text.split_once('=').ok_or(HeaderError::NoVariable)?;
+            headers.insert(name, &format!("${{{variable}}}"), environment)?;
+        }
+        if let Some(variable) = &self.bearer_env {
+            let token = environment
+                .variable(variable)
+                .ok_or_else(|| ConfigError::Unset {
+                    flag: "--bearer-env",
+                    variable: variable.clone(),
+                })?;
+            let token = token.trim();
+            // Some keep the scheme in the variable, as in that of a `--header`.
+            let token = token.strip_prefix("Bearer ").unwrap_or(token);
+            let value = value(&AUTHORIZATION, &format!("Bearer {token}"))?;
+            headers.map.insert(AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+}
+
+impl Headers {
+    /// Adds one header, as it stands on the command line or in a file.
+    fn add(&mut self, text: &str, environment: &impl Environment) -> Result<(), HeaderError> {
+        let (name, value) = text.split_once(':').ok_or(HeaderError::NoColon)?;
+        let as_given = (name.to_owned(), value.trim_start().to_owned());
+        self.as_given.push(as_given);
+        self.insert(name, value, environment)
+    }
+
+    /// Adds one header, with `${NAME}` in its value replaced by the environment variable.
+    fn insert(
+        &mut self,
+        name: &str,
+        text: &str,
+        environment: &impl Environment,
+    ) -> Result<(), HeaderError> {
+        let name = name.trim();
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| HeaderError::Name(name.to_owned()))?;
+        let text = expand(text.trim(), environment, |value| value).map_err(|variable| {
+            HeaderError::Variable {
+                header: name.clone(),
+                variable,
+            }
+        })?;
+        let value = value(&name, &text)?;
+        if is_reserved(&name) {
+            self.left_out.push(name);
+        } else {
+            self.map.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// Adds the lines of a header file: a header each, blank lines and `#` comments left out.
+    fn add_lines(&mut self, text: &str, environment: &impl Environment) -> Result<(), HeaderError> {
+        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            self.add(line, environment)?;
+        }
+        Ok(())
+    }
+
+    /// Those that may tell one account at the server from another.
+    pub(super) fn identity(&self) -> Secret<Vec<(String, String)>> {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let pairs = self.map.iter();
+        Secret::new(
+            pairs
+                .map(|(name, value)| (name.to_string(), text(value)))
+                .collect(),
+        )
+    }
+}
+
+fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, HeaderError> {
+    let is_legal = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+    let value = HeaderValue::from_str(text).ok();
+    let value = value.filter(|_| text.bytes().all(is_legal));
     let mut value = value.ok_or_else(|| HeaderError::Value(name.clone()))?;
     value.set_sensitive(true);
-    Ok((name, value))
+    Ok(value)
 }
 
-/// Reads the lines of a header file: a header each, blank lines and `#` comments left out.
-pub(super) fn parse_file(text: &str, headers: &mut HeaderMap) -> Result<(), HeaderError> {
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let (name, value) = parse(line)?;
-        headers.insert(name, value);
-    }
-    Ok(())
-}
-
+/// Headers that MCP and HTTP give a meaning that only the bridge can know. People copy some of them from
+/// examples for other programs, so they are no error.
 fn is_reserved(name: &HeaderName) -> bool {
     const RESERVED: [&str; 10] = [
         "accept",
@@ -79,34 +183,38 @@ fn is_reserved(name: &HeaderName) -> bool {
     name.as_str().starts_with("mcp-") || RESERVED.contains(&name.as_str())
 }
 
-/// Replaces each `${NAME}`; fails with the name that `lookup` does not know.
-fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
-    let mut expanded = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let Some((name, after)) = after.split_once('}') else {
-            break;
-        };
-        expanded.push_str(before);
-        expanded.push_str(&lookup(name).ok_or(name)?);
-        rest = after;
-    }
-    expanded.push_str(rest);
-    Ok(expanded)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::environment::fixed::Fixed;
     use super::*;
+
+    fn parse(text: &str) -> Result<Headers, HeaderError> {
+        let mut headers = Headers::default();
+        headers.add(text, &Fixed::new(&[]))?;
+        Ok(headers)
+    }
 
     #[test]
     fn a_header_is_a_name_and_a_value() {
         for text in ["X-Key: secret", "X-Key:secret", " X-Key :  secret "] {
-            let (name, value) = parse(text).unwrap();
-            assert_eq!((name.as_str(), value.as_bytes()), ("x-key", &b"secret"[..]));
-            assert!(value.is_sensitive());
+            let headers = parse(text).unwrap();
+            assert_eq!(headers.map["x-key"], "secret");
+            assert!(headers.map["x-key"].is_sensitive());
         }
-        assert_eq!(parse("X.Y: v").unwrap().0.as_str(), "x.y");
+        assert!(parse("X.Y: v").unwrap().map.contains_key("x.y"));
+    }
+
+    #[test]
+    fn what_the_bridge_sets_itself_is_left_out() {
+        for text in [
+            "Mcp-Session-Id: 1",
+            "content-type: text/plain",
+            "ACCEPT: */*",
+        ] {
+            let headers = parse(text).unwrap();
+            assert!(headers.map.is_empty());
+            assert_eq!(headers.left_out.len(), 1);
+        }
     }
 
     #[test]
@@ -123,14 +231,6 @@ mod tests {
                 "X-Key: hünter2",
                 HeaderError::Value(HeaderName::from_static("x-key")),
             ),
-            (
-                "Mcp-Session-Id: hunter2",
-                HeaderError::Reserved(HeaderName::from_static("mcp-session-id")),
-            ),
-            (
-                "Content-Type: hunter2",
-                HeaderError::Reserved(HeaderName::from_static("content-type")),
-            ),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, expected);
@@ -141,29 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn environment_variables_are_put_in() {
-        let lookup = |name: &str| (name == "TOKEN").then(|| "abc".to_owned());
-        for (text, expected) in [
-            ("Bearer ${TOKEN}", Ok("Bearer abc")),
-            ("${TOKEN}${TOKEN}!", Ok("abcabc!")),
-            ("$TOKEN ${", Ok("$TOKEN ${")),
-            ("${UNSET}", Err("UNSET")),
-        ] {
-            assert_eq!(
-                expand(text, lookup),
-                expected.map(str::to_owned).map_err(str::to_owned)
-            );
-        }
-    }
-
-    #[test]
     fn a_file_has_a_header_a_line_and_the_last_one_counts() {
-        let mut headers = HeaderMap::new();
-        parse_file(
-            "\u{feff}# keys\r\nX-A: 1\r\n\r\nX-B: 2\nX-A: 3\n",
-            &mut headers,
-        )
-        .unwrap();
-        assert_eq!((headers.len(), headers["x-a"].as_bytes()), (2, &b"3"[..]));
+        let mut headers = Headers::default();
+        let text = "\u{feff}# keys\r\nX-A: 1\r\n\r\nX-B: ${B}\nX-A: 3\n";
+        headers.add_lines(text, &Fixed::new(&[("B", "2")])).unwrap();
+        assert_eq!(
+            (headers.map.len(), &headers.map["x-a"]),
+            (2, &"3".parse().unwrap())
+        );
+        assert_eq!(headers.map["x-b"], "2");
     }
 }

@@ -1,11 +1,24 @@
 //! The command line: flags as they are typed ([`Flags`], [`ConnectionFlags`]), and as they are meant
 //! ([`Settings`], [`Connection`]).
+//!
+//! The heading that a flag has is the group under which `help` shows it ([`help`]).
 
+mod callback;
+mod client;
 mod config;
+mod drop_in;
+mod environment;
+mod error;
+pub mod file;
+mod given;
 mod header;
+pub mod help;
+mod keep_alive;
+mod messages;
 mod network;
 mod plain_secrets;
 mod sign_in;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -13,9 +26,12 @@ use clap::Args;
 
 use crate::endpoint::{Protocol, Transport};
 
-pub use config::{ConfigError, Connection, Log, Settings, server_url};
+pub use config::{Connection, Log, Settings, server_url};
+pub use drop_in::without_npx;
+pub use error::{ConfigError, FlagError};
+pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;
-pub use sign_in::{FlagError, SignInFlags};
+pub use sign_in::{SignInFlags, store_directory};
 
 /// What the bridge itself is told, beside how to reach the server.
 #[derive(Debug, Args)]
@@ -25,11 +41,18 @@ pub struct Flags {
     #[arg(required = true)]
     url: Option<String>,
 
-    /// The port that the browser comes back to after the sign-in, where it must be a certain one
+    /// The port that the browser comes back to, where it must be a certain one
+    #[arg(value_parser = callback::port)]
     callback_port: Option<u16>,
 
     #[command(flatten)]
     connection: ConnectionFlags,
+
+    #[command(flatten)]
+    tools: tools::ToolFlags,
+
+    #[command(flatten)]
+    keep_alive: keep_alive::KeepAliveFlags,
 
     /// How long answers are awaited once the app has closed the input
     #[arg(
@@ -61,19 +84,15 @@ pub struct Flags {
 
 /// How to reach a server and sign in there: the flags that the bridge and the commands about a server
 /// have in common.
-#[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag on the command line"
-)]
+#[derive(Debug, Clone, Args)]
 pub struct ConnectionFlags {
-    /// Send a header of your own to the server; ${NAME} stands for an environment variable
-    #[arg(long, value_name = "NAME: VALUE", help_heading = "Server")]
-    header: Vec<String>,
+    /// Read flags from a TOML file; those of the command line count more
+    // It has been read before: see `file`.
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
 
-    /// Read such headers from a file, one a line
-    #[arg(long, value_name = "PATH", help_heading = "Server")]
-    header_file: Vec<PathBuf>,
+    #[command(flatten)]
+    headers: header::HeaderFlags,
 
     /// Which transports to try: streamable HTTP, or the older HTTP+SSE
     #[arg(
@@ -111,29 +130,29 @@ pub struct ConnectionFlags {
     )]
     request_timeout: config::Seconds,
 
+    /// How long an HTTP response may take to begin; 0 for as long as it takes
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "0",
+        help_heading = "Limits"
+    )]
+    headers_timeout: config::Seconds,
+
+    /// How long an HTTP response may be silent once it has begun; 0 for as long as it likes
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "0",
+        help_heading = "Limits"
+    )]
+    body_timeout: config::Seconds,
+
     /// The largest message in either direction
     #[arg(long, value_name = "MIB", default_value = "128", help_heading = "Limits",
           value_parser = clap::value_parser!(u16).range(1..))]
     max_message_size: u16,
 
-    /// How much to say on stderr
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "warn",
-        help_heading = "Messages"
-    )]
-    log_level: config::LogLevel,
-
-    /// Say everything: the same as --log-level debug
-    #[arg(long, conflicts_with_all = ["log_level", "silent"], help_heading = "Messages")]
-    debug: bool,
-
-    /// Say nothing: the same as --log-level off
-    #[arg(long, conflicts_with = "log_level", help_heading = "Messages")]
-    silent: bool,
-
-    /// Write the log to a file instead of stderr
-    #[arg(long, value_name = "PATH", help_heading = "Messages")]
-    log_file: Option<PathBuf>,
+    #[command(flatten)]
+    messages: messages::MessageFlags,
 }

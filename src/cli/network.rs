@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use super::config::{ConfigError, Seconds};
+use super::config::Seconds;
+use super::error::ConfigError;
 use crate::http::{Family, Identity, Options, Roots};
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
 /// them serves unchanged.
 const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkFlags {
     /// How long a connection may take to come up
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     connect_timeout: Seconds,
 
-    /// Go through this proxy (http, https, socks5), instead of what `HTTPS_PROXY` and `NO_PROXY` say
+    /// Go through this proxy (http, https, socks5), not that of the environment
     #[arg(long, value_name = "URL")]
     proxy: Option<Url>,
 
@@ -39,14 +40,25 @@ pub(super) struct NetworkFlags {
     /// Connect by IPv4 only
     #[arg(long)]
     ipv4: bool,
+
+    /// Does nothing: proxies are used as the environment says. For configurations of npm mcp-remote
+    #[arg(long)]
+    enable_proxy: bool,
 }
 
 impl NetworkFlags {
-    pub(super) fn options(&self) -> Result<Options, ConfigError> {
-        let from_node = env::var_os(NODE_EXTRA_CA_CERTS).map(PathBuf::from);
+    /// The network as the flags want it. What else there is to say goes to `notes`.
+    pub(super) fn options(&self, notes: &mut Vec<String>) -> Result<Options, ConfigError> {
         let mut extra_roots = Vec::new();
-        for path in self.ca_cert.iter().chain(&from_node) {
-            extra_roots.push(Roots::from_pem(read(path)?).map_err(|_| not_pem(path))?);
+        for path in &self.ca_cert {
+            extra_roots.push(roots(path)?);
+        }
+        let from_node = env::var_os(NODE_EXTRA_CA_CERTS).filter(|path| !path.is_empty());
+        match from_node.map(|path| roots(Path::new(&path))) {
+            Some(Ok(roots)) => extra_roots.push(roots),
+            // Meant for other programs, and those only warn of it.
+            Some(Err(error)) => notes.push(format!("{NODE_EXTRA_CA_CERTS} is of no use: {error}")),
+            None => {}
         }
         Ok(Options {
             connect_timeout: self.connect_timeout.0,
@@ -64,6 +76,10 @@ impl NetworkFlags {
         let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
         Ok(Some(identity.map_err(|_| not_pem(certificate))?))
     }
+}
+
+fn roots(path: &Path) -> Result<Roots, ConfigError> {
+    Roots::from_pem(read(path)?).map_err(|_| not_pem(path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -40,7 +40,7 @@ impl Flags {
     /// The secrets among the flags that are not taken from the environment or a file.
     #[must_use]
     pub fn plain_secrets(&self) -> Vec<PlainSecret> {
-        let headers = self.connection.header.iter();
+        let headers = self.connection.headers.header.iter();
         let mut secrets: Vec<_> = headers.filter_map(|text| of_header(text)).collect();
         if self.connection.sign_in.has_plain_client_secret() {
             secrets.push(PlainSecret::Client);

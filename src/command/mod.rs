@@ -1,30 +1,44 @@
-//! What the program can be told to do. Without a command it is the bridge: [`bridge`].
+//! What the program can be told to do. Without a command it is the bridge.
 
+mod account;
 mod bridge;
+mod call;
+mod client;
+mod completions;
+mod doctor;
+mod help;
 mod install;
+mod json;
+mod login;
+mod logout;
+mod man;
+mod schema;
+mod status;
+mod store;
+mod text;
+mod tools;
+mod visit;
 
+use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
+use tracing::level_filters::LevelFilter;
 
+use crate::auth::{AuthError, KeychainError, StoreError};
+use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
-use crate::log;
+use crate::{cli, log, stdio};
 
-const EXAMPLE: &str = "\
-Example, for the configuration of Cursor or Claude Desktop:
-  { \"mcpServers\": { \"example\": {
-      \"command\": \"mcp-bridge\", \"args\": [\"https://mcp.example.com/mcp\"] } } }
-
-Credentials are kept in MCP_BRIDGE_DIR, by default mcp-bridge in the user's data directory.";
-
-/// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth.
+/// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth
 #[derive(Debug, Parser)]
 #[command(
     name = "mcp-bridge",
     version,
-    after_help = EXAMPLE,
-    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]
@@ -34,16 +48,33 @@ pub struct CommandLine {
 
     #[command(flatten)]
     flags: Flags,
-
-    /// Print this help
-    #[arg(short, long, action = clap::ArgAction::HelpShort, help_heading = "Messages")]
-    help: Option<bool>,
 }
 
 /// A command for a person.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(Box<doctor::Args>),
+    Login(login::Args),
+    Logout(logout::Args),
+    Status(status::Args),
+    Store(store::Args),
+    Tools(tools::Args),
+    Call(call::Args),
     Install(install::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    Help(help::Args),
+}
+
+/// Why arguments could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// They make no sense, or ask for help or the version: a text for a person.
+    #[error(transparent)]
+    Arguments(#[from] clap::Error),
+    /// The file of `--config` cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Why a command could not do what it was told, for a person.
@@ -56,16 +87,60 @@ struct Stop {
 }
 
 impl CommandLine {
+    /// Reads the program's arguments, of which the first is its name, and the file of `--config`.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
+        let given = cli::without_npx(args.into_iter().collect());
+        let args = cli::file::with_file(given.clone(), Self::command)?;
+        Self::try_parse_from(args).map_err(|error| {
+            match error.kind() {
+                clap::error::ErrorKind::DisplayHelp => {
+                    let program = cli::help::on_one_screen(Self::command());
+                    program.try_get_matches_from(given).err().unwrap_or(error)
+                }
+                _ => error,
+            }
+            .into()
+        })
+    }
+
     /// Does what the command line says, and tells the person on stderr if that is not possible.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            Some(Command::Doctor(args)) => doctor::run(*args),
+            Some(Command::Login(args)) => login::run(args),
+            Some(Command::Logout(args)) => logout::run(args),
+            Some(Command::Status(args)) => status::run(&args),
+            Some(Command::Store(args)) => store::run(&args),
+            Some(Command::Tools(args)) => tools::run(args),
+            Some(Command::Call(args)) => call::run(args),
             Some(Command::Install(args)) => install::run(&args),
+            Some(Command::Completions(args)) => completions::run(&args),
+            Some(Command::Man(args)) => man::run(&args),
+            Some(Command::Help(args)) => help::run(&args),
             None => bridge::run(self.flags),
         };
         match done {
             Ok(status) => status,
             Err(stop) => stop.report(),
+        }
+    }
+}
+
+impl ReadError {
+    /// Tells the person, on stderr, or on stdout what was asked for.
+    #[must_use]
+    pub fn report(self) -> ExitCode {
+        match self {
+            Self::Arguments(error) => {
+                let _ = error.print();
+                ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+            }
+            Self::File(error) => Stop {
+                hint: error.hint().map(str::to_owned),
+                ..Stop::usage(error.to_string())
+            }
+            .report(),
         }
     }
 }
@@ -88,12 +163,45 @@ impl Stop {
         }
     }
 
+    fn no_log(error: &io::Error) -> Self {
+        Self::usage(format!("cannot write the log: {error}"))
+    }
+
     fn report(self) -> ExitCode {
         eprintln!("error: {}", self.error);
         if let Some(hint) = self.hint {
             eprintln!("\nhint: {hint}");
         }
         self.status
+    }
+}
+
+impl From<AuthError> for Stop {
+    fn from(error: AuthError) -> Self {
+        Self {
+            hint: error.hint(),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<KeychainError> for Stop {
+    fn from(error: KeychainError) -> Self {
+        Self {
+            hint: Some(error.hint().to_owned()),
+            ..Self::failed(error.to_string())
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Keychain(error) => error.into(),
+            StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
+                Self::failed(error.to_string())
+            }
+        }
     }
 }
 
@@ -106,6 +214,21 @@ impl From<ConfigError> for Stop {
     }
 }
 
+/// Writes what a command was asked for.
+fn print(text: &[u8]) -> Result<ExitCode, Stop> {
+    written(stdio::report().write_all(text))
+}
+
+/// What came of writing to standard output. Who does not read to the end, such as `head`, is content.
+fn printed(result: io::Result<()>) -> Result<(), Stop> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// One thread: the work is waiting.
 fn runtime() -> Result<Runtime, Stop> {
     tokio::runtime::Builder::new_current_thread()
@@ -114,6 +237,35 @@ fn runtime() -> Result<Runtime, Stop> {
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))
 }
 
+/// Runs to its end what a command does.
+fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    // Reading a terminal takes a thread that cannot be interrupted; it need not be waited for.
+    runtime.shutdown_background();
+    done
+}
+
 fn start_log(log: &Log) -> Result<(), Stop> {
-    log::start(log).map_err(|error| Stop::usage(format!("cannot write the log: {error}")))
+    log::start(log).map_err(|error| Stop::no_log(&error))
+}
+
+/// For commands that have no flags about the log: what goes wrong is said on stderr.
+fn start_quiet_log() -> Result<(), Stop> {
+    start_log(&Log {
+        level: LevelFilter::WARN,
+        file: None,
+        notes: Vec::new(),
+    })
+}
+
+/// For a command that is about signing in: what a person has to read and do comes without decoration, and
+/// what the command reports itself is not said twice.
+fn start_log_for_person(log: &Log) -> Result<(), Stop> {
+    log::start_for_person(log).map_err(|error| Stop::no_log(&error))
+}
+
+/// The report is written, or its reader has gone, as `head` does.
+fn written(written: io::Result<()>) -> Result<ExitCode, Stop> {
+    printed(written).map(|()| ExitCode::SUCCESS)
 }

@@ -50,7 +50,7 @@ impl Exchange<'_> {
     }
 
     async fn read_json(&self, mut response: Response) -> Result<Message, Failure> {
-        let text = body::read(&mut response, self.endpoint.config.max_message).await?;
+        let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
         if text.trim_ascii().is_empty() {
             return Err(Failure::NoResponse("the body is empty".to_owned()));
         }
@@ -64,7 +64,7 @@ impl Exchange<'_> {
     }
 
     async fn read_stream(&self, response: Response, session: Session) -> Result<Message, Failure> {
-        let mut stream = EventStream::new(response, self.endpoint.config.max_message);
+        let mut stream = EventStream::new(response, self.endpoint.config.body_limits());
         let mut barren = 0;
         let mut backoff = Backoff::default();
         loop {

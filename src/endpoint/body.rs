@@ -25,12 +25,15 @@ const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a body claims to be, by its `Content-Type` without parameters.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum ContentType {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContentType {
+    /// `application/json`.
     Json,
+    /// `text/event-stream`.
     EventStream,
     /// None given: the first byte decides.
     Missing,
+    /// Another one, in small letters.
     Other(String),
 }
 
@@ -49,13 +52,23 @@ impl ContentType {
     }
 }
 
-/// Reads a whole body of at most `limit` bytes.
-pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Bytes, Failure> {
+/// What the body of an answer may be like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimits {
+    /// The largest message in it, in bytes.
+    pub(super) message: usize,
+    /// How long it may be silent.
+    pub(super) silence: Option<Duration>,
+}
+
+/// Reads a whole body, which is one message.
+pub(super) async fn read(response: &mut Response, limits: BodyLimits) -> Result<Bytes, Failure> {
+    let limit = limits.message;
     let announced = response.content_length().unwrap_or(0);
     let announced = usize::try_from(announced).unwrap_or(usize::MAX).min(limit);
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
-    while let Some(chunk) = next_chunk(response).await? {
+    while let Some(chunk) = next_chunk(response, limits.silence).await? {
         if whole.len() + first.len() + chunk.len() > limit {
             return Err(Failure::TooLarge { limit });
         }
@@ -77,12 +90,28 @@ pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Bytes,
     })
 }
 
-/// The next piece of a body.
-pub(super) async fn next_chunk(response: &mut Response) -> Result<Option<Bytes>, Failure> {
-    response
-        .chunk()
-        .await
-        .map_err(|error| Failure::of_body(&error))
+/// The next piece of a body, which has to come within `silence`.
+pub(super) async fn next_chunk(
+    response: &mut Response,
+    silence: Option<Duration>,
+) -> Result<Option<Bytes>, Failure> {
+    let chunk = within(silence, "--body-timeout", response.chunk()).await?;
+    chunk.map_err(|error| Failure::of_body(&error))
+}
+
+/// What comes of `future` within `limit`, if there is one, which is what `flag` says.
+pub(super) async fn within<T>(
+    limit: Option<Duration>,
+    flag: &str,
+    future: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let Some(limit) = limit else {
+        return Ok(future.await);
+    };
+    let outcome = tokio::time::timeout(limit, future).await;
+    outcome.map_err(|_| Failure::ConnectionLost {
+        detail: format!("nothing came for {} s ({flag})", limit.as_secs_f64()),
+    })
 }
 
 /// Reads on for a moment after the answer, so that the connection goes back to the pool.

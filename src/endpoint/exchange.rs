@@ -95,6 +95,7 @@ impl Endpoint {
                 self.sessions.remember(message);
                 if method == "notifications/initialized" {
                     self.listen();
+                    self.keep_alive();
                 }
             }
             Ok(Err(failure)) => tracing::warn!(host = %self.host(), method, "not sent: {failure}"),
@@ -140,7 +141,8 @@ impl Endpoint {
     ) -> Result<(Message, Session), Failure> {
         let mut may_repeat = is_safe(request.method().unwrap_or_default());
         loop {
-            let once = self.converse_once(request, id, session.clone(), track);
+            let once =
+                self.converse_once(request, id, session.clone(), Interaction::Allowed, track);
             match once.await {
                 Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
                     if may_repeat && !*self.stopping.borrow() =>
@@ -152,16 +154,20 @@ impl Endpoint {
         }
     }
 
-    async fn converse_once(
+    /// The same, once.
+    pub(super) async fn converse_once(
         self: &Arc<Self>,
         request: &Message,
         id: &RequestId,
         session: SessionUse,
+        interaction: Interaction,
         track: &Track,
     ) -> Result<(Message, Session), Failure> {
         let method = request.method().unwrap_or_default();
         if let Some(connection) = self.http_sse() {
-            let answer = Box::pin(connection.request(self, request, id, &session, track)).await?;
+            let answer =
+                Box::pin(connection.request(self, request, id, &session, interaction, track))
+                    .await?;
             return Ok((answer, Session::default()));
         }
         let outgoing = Outgoing {
@@ -169,7 +175,7 @@ impl Endpoint {
             headers: headers::routing(request),
             verb: Verb::Post(request.text().clone()),
             session,
-            interaction: Interaction::Allowed,
+            interaction,
             repeat: match method {
                 "initialize" => Repeat::Initialize,
                 method if is_safe(method) => Repeat::Safe,

@@ -294,16 +294,33 @@ impl Failure {
                     "the certificate comes from an authority this machine does not know: add it to \
                      the system's trust store, or pass its PEM file with --ca-cert"
                 }
+                ConnectCause::Tls if detail.contains("expired") => {
+                    "whoever runs the server has to renew the certificate; if this machine's clock \
+                     is wrong, set it"
+                }
+                ConnectCause::Tls if detail.contains("not valid for name") => {
+                    "use a host name that the certificate is for, or have the server's certificate \
+                     made for this one"
+                }
+                ConnectCause::Tls if detail.contains("InvalidContentType") => {
+                    "the port does not speak TLS: check the port, and whether it is https://"
+                }
                 ConnectCause::Tls => "the server's certificate has to be mended by who runs it",
                 ConnectCause::Proxy => "check HTTPS_PROXY and the proxy's credentials",
                 ConnectCause::Timeout => "check the network, or raise --connect-timeout",
             },
             Self::Status { status, .. } => match status.as_u16() {
-                401 => "check the credentials given by --header",
+                401 => "check the credentials given by --header or --bearer-env",
                 404 | 405 => "check the path of the URL: it has to be the server's MCP endpoint",
                 407 => "check HTTPS_PROXY and the proxy's credentials",
+                403 => {
+                    "the server forbids this: the account, or a header of yours, may lack the right"
+                }
                 429 | 503 => "the server is busy: try again later",
-                _ => return None,
+                _ if status.is_server_error() => {
+                    "the server has failed, or what stands before it: whoever runs it finds more in its log"
+                }
+                _ => "the server does not take the request as it is: tell whoever runs it",
             },
             Self::Redirect { .. } => "if the target is right, put it in the place of the URL",
             Self::HttpSse => "drop --transport, or pass --transport http-first",
@@ -316,14 +333,20 @@ impl Failure {
             Self::NoSession(_) => {
                 "the bridge goes on trying; check that the server is up, with mcp-bridge doctor URL"
             }
-            Self::ConnectionLost { .. }
-            | Self::InvalidResponse(_)
-            | Self::NoResponse(_)
-            | Self::Unsendable(_)
-            | Self::SessionLost(_)
-            | Self::Overloaded { .. }
-            | Self::ShuttingDown
-            | Self::Internal => return None,
+            Self::ConnectionLost { .. } => {
+                "look whether the server has done what was asked before you ask again"
+            }
+            Self::InvalidResponse(_) => {
+                "check that the URL is the server's MCP endpoint; mcp-bridge doctor URL tells more"
+            }
+            Self::NoResponse(_) => {
+                "the server broke off: try again, and tell whoever runs it if it happens again"
+            }
+            Self::Unsendable(_) => "no HTTP header can carry it: choose another name or argument",
+            Self::SessionLost(_) => "start the server again in the app",
+            Self::Overloaded { .. } => "wait for answers before asking more",
+            Self::ShuttingDown => "start the server again in the app, and repeat the request",
+            Self::Internal => "please report it, with what --debug says",
         };
         Some(hint.to_owned())
     }

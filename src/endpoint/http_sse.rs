@@ -94,6 +94,7 @@ impl HttpSse {
         request: &Message,
         id: &RequestId,
         session: &SessionUse,
+        interaction: Interaction,
         track: &Track,
     ) -> Result<Message, Failure> {
         let turn = self.turn(session).await?;
@@ -104,8 +105,7 @@ impl HttpSse {
             connection: self,
             id,
         };
-        turn.send(endpoint, request, Interaction::Allowed, track)
-            .await?;
+        turn.send(endpoint, request, interaction, track).await?;
         let answer = answer.await;
         drop(waiting);
         answer.map_err(|_| Failure::ConnectionLost {
@@ -334,7 +334,7 @@ async fn open(
         ));
     }
     let base = accepted.redirected.as_ref().unwrap_or(outgoing.target);
-    let mut stream = EventStream::new(response, endpoint.config.max_message);
+    let mut stream = EventStream::new(response, endpoint.config.body_limits());
     let first = async {
         while let Some(event) = stream.next().await? {
             if &event.name[..] == b"endpoint" {
@@ -350,7 +350,7 @@ async fn open(
 }
 
 /// The address for messages: relative to the stream's, and of the same origin.
-fn target(base: &Url, data: &[u8]) -> Result<Url, Failure> {
+pub(super) fn target(base: &Url, data: &[u8]) -> Result<Url, Failure> {
     let reference = std::str::from_utf8(data).unwrap_or_default().trim();
     match base.join(reference) {
         Ok(url) if !reference.is_empty() && url.origin() == base.origin() => Ok(url),

@@ -134,7 +134,7 @@ async fn connect_and_read(
         stream
     } else {
         endpoint.tell(Event::Listening(true)).await;
-        stream.insert(EventStream::new(response, endpoint.config.max_message))
+        stream.insert(EventStream::new(response, endpoint.config.body_limits()))
     };
     let mut brought_something = false;
     loop {

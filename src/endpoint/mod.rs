@@ -10,9 +10,11 @@ mod exchange;
 mod failure;
 mod headers;
 mod http_sse;
+mod keep_alive;
 mod listen;
 mod modern;
 mod opening;
+mod probe;
 mod recovery;
 mod send;
 mod session;
@@ -32,13 +34,18 @@ use reqwest::header::HeaderMap;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
+pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
+pub use probe::{Conversation, Probe, Reply};
 pub use track::{Phase, Track};
+pub use verdict::KnownServer;
 
 use crate::auth::Authorizer;
 use crate::http::{self, Client};
 use crate::message::{Message, RequestId};
+use body::BodyLimits;
 use http_sse::HttpSse;
+use keep_alive::KeepAlive;
 use listen::Listener;
 use recovery::Recovery;
 use session::Sessions;
@@ -55,6 +62,10 @@ pub struct Config {
     /// How long a request may go without an answer or a sign of progress; `None` for as long as it
     /// takes.
     pub request_timeout: Option<Duration>,
+    /// How long an HTTP response may take to begin; `None` for as long as it takes.
+    pub headers_timeout: Option<Duration>,
+    /// How long an HTTP response may be silent once it has begun; `None` for as long as it likes.
+    pub body_timeout: Option<Duration>,
     /// Which transports to try.
     pub transport: Transport,
     /// Which era to speak where the app and the server do not agree by themselves.
@@ -67,8 +78,29 @@ pub struct Config {
     pub cookies: Cookies,
     /// Whether to wait for a server that is not up.
     pub patience: Patience,
+    /// How long a session may be quiet before a ping is sent in it; `None` for ever.
+    pub keep_alive: Option<Duration>,
     /// The network.
     pub http: http::Options,
+}
+
+impl Config {
+    /// What the body of an answer may be like.
+    /// A client for the server, with cookies of its own.
+    fn client(&self) -> Result<Client, Failure> {
+        let cookies = match self.cookies {
+            Cookies::Keep => Some(Arc::new(Jar::default())),
+            Cookies::Ignore => None,
+        };
+        Client::new(&self.http, &self.url, cookies).map_err(|error| Failure::of_client(&error))
+    }
+
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            message: self.max_message,
+            silence: self.body_timeout,
+        }
+    }
 }
 
 /// Which transports to try, in which order.
@@ -184,10 +216,11 @@ pub struct Endpoint {
     /// For the ids of requests of our own.
     ids: AtomicU64,
     listener: Listener,
+    keep_alive: KeepAlive,
     /// The connection of the older transport, where the server speaks that.
     http_sse: Mutex<Option<Arc<HttpSse>>>,
     inbound: mpsc::Sender<Inbound>,
-    /// Told whenever a request goes out: a good moment to try a lost stream again.
+    /// Told whenever a request goes out: a good moment to try a lost stream again, and as good as a ping.
     activity: Notify,
     stopping: watch::Sender<bool>,
     /// Why nothing more can be had from the server in this process.
@@ -214,6 +247,7 @@ impl Endpoint {
             tool_headers: ToolHeaders::default(),
             ids: AtomicU64::new(0),
             listener: Listener::default(),
+            keep_alive: KeepAlive::default(),
             http_sse: Mutex::default(),
             inbound,
             activity: Notify::new(),
@@ -274,6 +308,7 @@ impl Endpoint {
     /// `limit` for that at most.
     pub async fn close(self: &Arc<Self>, limit: Duration) {
         self.listener.stop();
+        self.keep_alive.stop();
         self.set_http_sse(None);
         let session = self.sessions.close();
         let _ = tokio::time::timeout(limit, async {
@@ -307,12 +342,7 @@ impl Endpoint {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let cookies = match self.config.cookies {
-            Cookies::Keep => Some(Arc::new(Jar::default())),
-            Cookies::Ignore => None,
-        };
-        let built = Client::new(&self.config.http, &self.config.url, cookies)
-            .map_err(|error| Failure::of_client(&error))?;
+        let built = self.config.client()?;
         *client = Some(built.clone());
         Ok(built)
     }

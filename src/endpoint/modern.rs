@@ -244,8 +244,8 @@ struct Subscription<'a> {
 impl Subscription<'_> {
     /// Hands on what the connection brings. Ends well only with the server's own response.
     async fn read(&mut self, accepted: Accepted) -> Result<Message, Failure> {
-        let limit = self.exchange.endpoint.config.max_message;
-        let mut stream = EventStream::new(accepted.response, limit);
+        let limits = self.exchange.endpoint.config.body_limits();
+        let mut stream = EventStream::new(accepted.response, limits);
         while let Some(event) = stream.next().await? {
             self.brought_something = true;
             for message in messages(&event.name, &event.data, self.exchange.endpoint) {

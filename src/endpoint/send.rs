@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::body::{ErrorBody, retry_after};
+use super::body::{ErrorBody, retry_after, within};
 use super::session::{Session, speaks_of_session};
 use super::{Endpoint, Failure, Patience, Phase};
 use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal};
@@ -31,7 +31,7 @@ const JSON_OR_EVENTS: &str = "application/json, text/event-stream";
 const HEADERS: usize = 12;
 
 /// Same-origin redirects that are followed for one request.
-const MAX_REDIRECTS: usize = 5;
+pub(super) const MAX_REDIRECTS: usize = 5;
 
 /// Tokens that one request may ask for: a stored one, a refreshed one, one with more scopes.
 const MAX_AUTHORIZATIONS: u32 = 3;
@@ -131,7 +131,7 @@ impl Endpoint {
                 SessionUse::Current => self.sessions.current(),
                 SessionUse::Fixed(session) => session.clone(),
             };
-            let token = self.token().await;
+            let token = self.token().await?;
             outgoing.track.enter(Phase::Sent);
             let sent = self.dispatch(outgoing, &session, token.as_ref()).await;
             let (mut response, redirected) = match sent {
@@ -177,7 +177,9 @@ impl Endpoint {
 
     /// Tells the server that the session is over. Whether it hears is of no consequence.
     pub(super) async fn delete(&self, session: &Session) {
-        let token = self.token().await;
+        let Ok(token) = self.token().await else {
+            return;
+        };
         let headers = self.headers(session, token.as_ref());
         if let Ok(client) = self.client() {
             let url = &self.config.url;
@@ -187,10 +189,10 @@ impl Endpoint {
         }
     }
 
-    async fn token(&self) -> Option<AccessToken> {
+    async fn token(&self) -> Result<Option<AccessToken>, Failure> {
         match &self.authorizer {
-            Some(authorizer) => authorizer.token().await,
-            None => None,
+            Some(authorizer) => Ok(authorizer.token().await?),
+            None => Ok(None),
         }
     }
 
@@ -248,8 +250,9 @@ impl Endpoint {
                     (Method::GET, Bytes::new())
                 }
             };
-            let response = client.send(method, url, headers, body).await;
-            let response = response.map_err(|error| Failure::of_http(&error))?;
+            let sent = client.send(method, url, headers, body);
+            let sent = within(self.config.headers_timeout, "--headers-timeout", sent);
+            let response = sent.await?.map_err(|error| Failure::of_http(&error))?;
             match redirect(&response, url, verb)? {
                 Some(target) => redirected = Some(target),
                 None => return Ok((response, redirected)),
@@ -356,7 +359,11 @@ fn busy_pause(response: &Response, repeat: Repeat, tries: &mut Tries) -> Option<
 }
 
 /// Where a redirect leads, if it may be followed: to the same origin, with method and body kept.
-fn redirect(response: &Response, from: &Url, verb: &Verb) -> Result<Option<Url>, Failure> {
+pub(super) fn redirect(
+    response: &Response,
+    from: &Url,
+    verb: &Verb,
+) -> Result<Option<Url>, Failure> {
     let keeps_method = match response.status() {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::HeaderValue;
 
-use super::body::next_chunk;
+use super::body::{BodyLimits, next_chunk};
 use super::sse::{Event, EventParser};
 use super::{Failure, body};
 use crate::http::Response;
@@ -31,33 +31,31 @@ pub(super) struct EventStream {
     response: Response,
     parser: EventParser,
     seen: VecDeque<Bytes>,
-    limit: usize,
+    limits: BodyLimits,
 }
 
 impl EventStream {
-    /// The stream whose first connection is `response`; events of up to `limit` bytes.
-    pub(super) fn new(response: Response, limit: usize) -> Self {
+    /// The stream whose first connection is `response`.
+    pub(super) fn new(response: Response, limits: BodyLimits) -> Self {
         Self {
             response,
-            parser: EventParser::new(limit),
+            parser: EventParser::new(limits.message),
             seen: VecDeque::new(),
-            limit,
+            limits,
         }
     }
 
     /// The next event that has not been seen; `None` when the connection ended as it should.
     pub(super) async fn next(&mut self) -> Result<Option<Event>, Failure> {
         loop {
-            while let Some(event) = self
-                .parser
-                .next()
-                .map_err(|_| Failure::TooLarge { limit: self.limit })?
-            {
+            while let Some(event) = self.parser.next().map_err(|_| Failure::TooLarge {
+                limit: self.limits.message,
+            })? {
                 if self.is_new(&event) {
                     return Ok(Some(event));
                 }
             }
-            match next_chunk(&mut self.response).await? {
+            match next_chunk(&mut self.response, self.limits.silence).await? {
                 Some(chunk) => self.parser.push(&chunk),
                 None => return Ok(None),
             }

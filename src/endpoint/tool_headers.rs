@@ -4,10 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use bytes::{Bytes, BytesMut};
 use reqwest::header::HeaderName;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::message::Message;
 
@@ -52,32 +50,24 @@ impl ToolHeaders {
 
     /// Learns from a `tools/list` response, and returns it without the tools that must not be used.
     pub(super) fn learn(&self, response: &Message) -> Message {
-        let Some(listed) = response.result_member::<Vec<&RawValue>>("tools") else {
-            return response.clone();
-        };
-        let mut kept = Vec::with_capacity(listed.len());
-        for raw in &listed {
+        response.with_elements("tools", |raw| {
             let Ok(tool) = serde_json::from_str::<Value>(raw.get()) else {
                 // Nothing that could be annotated; the app may judge it.
-                kept.push(*raw);
-                continue;
+                return true;
             };
             let name = tool["name"].as_str().unwrap_or_default();
             match mirrors(&tool["inputSchema"]) {
                 Ok(mirrors) => {
                     self.remember(name, mirrors);
-                    kept.push(*raw);
+                    true
                 }
                 Err(reason) => {
                     self.lock().remove(name);
                     tracing::warn!(tool = name, "left out of tools/list: {reason}");
+                    false
                 }
             }
-        }
-        if kept.len() == listed.len() {
-            return response.clone();
-        }
-        with_tools(response, &kept)
+        })
     }
 
     fn remember(&self, name: &str, mirrors: Vec<Mirror>) {
@@ -94,21 +84,6 @@ impl ToolHeaders {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-/// The response with only the tools in `kept`; every other byte stays.
-fn with_tools(response: &Message, kept: &[&RawValue]) -> Message {
-    let Some(list) = response.result_member::<&RawValue>("tools") else {
-        return response.clone();
-    };
-    let text = response.text();
-    let start = list.get().as_ptr() as usize - text.as_ptr() as usize;
-    let end = start + list.get().len();
-    let tools: Vec<&str> = kept.iter().map(|raw| raw.get()).collect();
-    let mut rebuilt = BytesMut::from(&text[..start]);
-    rebuilt.extend_from_slice(format!("[{}]", tools.join(",")).as_bytes());
-    rebuilt.extend_from_slice(&text[end..]);
-    Message::parse(&Bytes::from(rebuilt)).unwrap_or_else(|_| response.clone())
 }
 
 /// All annotations of an input schema.
@@ -197,6 +172,7 @@ fn header(annotation: &Value) -> Result<HeaderName, BadTool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use serde_json::json;
 
     fn schema(properties: &Value) -> Value {
@@ -284,7 +260,7 @@ mod tests {
         let filtered = ToolHeaders::default().learn(&message);
         assert_eq!(
             filtered.text(),
-            r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a","n":1.0},{"name":"c","x":1e400}],"nextCursor":"","ttlMs":1.0}}"#
+            r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[ {"name":"a","n":1.0},{"name":"c","x":1e400}],"nextCursor":"","ttlMs":1.0}}"#
         );
     }
 }

@@ -10,10 +10,14 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::message::Message;
+use crate::private_file::{private_directory, read_private, write_private};
 
 /// How long a verdict counts. A server that was of the legacy era alone may have learned the other one
 /// since, and would never show it.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where the verdicts lie, in the directory of the credentials.
+const FOLDER: &str = "servers";
 
 /// The layout of the file.
 const FORMAT: u32 = 1;
@@ -21,6 +25,8 @@ const FORMAT: u32 = 1;
 /// The verdict on one server.
 #[derive(Debug)]
 pub(super) struct Verdict {
+    /// The server's URL as it may be shown.
+    server: String,
     file: Option<PathBuf>,
     state: Mutex<Option<State>>,
 }
@@ -45,6 +51,7 @@ struct Known {
 #[derive(Debug, Serialize, Deserialize)]
 struct File {
     format: u32,
+    /// The URL without its query, which may hold the user's key.
     server: String,
     /// Seconds since 1970.
     at: u64,
@@ -52,12 +59,71 @@ struct File {
     known: Known,
 }
 
+/// What is known of a server from an earlier conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownServer {
+    /// Its URL, without the query.
+    pub url: Url,
+    /// What it speaks, in words.
+    pub speaks: &'static str,
+}
+
+impl KnownServer {
+    /// All servers of which something is known, as far as `directory` has it and it is not out of date.
+    #[must_use]
+    pub fn all(directory: &Path) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(directory.join(FOLDER)) else {
+            return Vec::new();
+        };
+        let files = entries
+            .flatten()
+            .filter_map(|entry| File::read(&entry.path()));
+        let mut known: Vec<_> = files
+            .filter_map(|file| {
+                Some(Self {
+                    url: Url::parse(&file.server).ok()?,
+                    speaks: file.known.in_words()?,
+                })
+            })
+            .collect();
+        known.sort_by(|a, b| a.url.cmp(&b.url));
+        known
+    }
+}
+
+impl Known {
+    /// What the server speaks; none if that is not known.
+    fn in_words(self) -> Option<&'static str> {
+        match (self.modern, self.legacy, self.http_sse) {
+            (_, _, Some(true)) => Some("MCP up to 2025-11-25, over the older HTTP+SSE"),
+            (Some(true), Some(false), _) => Some("MCP 2026-07-28 alone"),
+            (Some(true), Some(true), _) => Some("MCP 2026-07-28, and up to 2025-11-25"),
+            (Some(true), None, _) => Some("MCP 2026-07-28"),
+            (Some(false), _, _) | (None, Some(true), _) => Some("MCP up to 2025-11-25"),
+            (None, Some(false) | None, _) => None,
+        }
+    }
+}
+
+impl File {
+    /// The file at `path`, if it still counts.
+    fn read(path: &Path) -> Option<Self> {
+        let text = read_private(path).ok()??;
+        let file: Self = serde_json::from_slice(&text).ok()?;
+        let age = now().checked_sub(file.at)?;
+        (file.format == FORMAT && age < LIFETIME.as_secs()).then_some(file)
+    }
+}
+
 impl Verdict {
     /// The verdict on the server at `url`, kept in `directory` if there is one. Reads nothing yet.
     pub(super) fn new(url: &Url, directory: Option<&Path>) -> Self {
         let name = hex(&Sha256::digest(url.as_str()));
+        let mut server = url.clone();
+        server.set_query(None);
         Self {
-            file: directory.map(|directory| directory.join("servers").join(name + ".json")),
+            server: server.into(),
+            file: directory.map(|directory| directory.join(FOLDER).join(name + ".json")),
             state: Mutex::new(None),
         }
     }
@@ -128,10 +194,7 @@ impl Verdict {
     }
 
     fn load(&self) -> Option<Known> {
-        let text = fs::read(self.file.as_ref()?).ok()?;
-        let file: File = serde_json::from_slice(&text).ok()?;
-        let age = now().checked_sub(file.at)?;
-        (file.format == FORMAT && age < LIFETIME.as_secs()).then_some(file.known)
+        File::read(self.file.as_ref()?).map(|file| file.known)
     }
 
     fn save(&self, known: Known) -> io::Result<()> {
@@ -141,34 +204,19 @@ impl Verdict {
         let Some(directory) = path.parent() else {
             return Ok(());
         };
-        create_private(directory)?;
+        private_directory(directory)?;
         let file = File {
             format: FORMAT,
-            server: path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            server: self.server.clone(),
             at: now(),
             known,
         };
-        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer(&mut temporary, &file)?;
-        temporary.persist(path)?;
-        Ok(())
+        write_private(path, &file)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<State>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn create_private(directory: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
 }
 
 fn now() -> u64 {
@@ -218,6 +266,31 @@ mod tests {
         ] {
             fs::write(&path, text).unwrap();
             assert!(!Verdict::new(&server(), Some(directory.path())).is_legacy_only());
+        }
+    }
+
+    #[test]
+    fn what_is_known_can_be_shown_and_is_kept_without_the_query() {
+        let directory = tempfile::tempdir().unwrap();
+        let with_key = Url::parse("https://mcp.example.com/mcp?key=hunter2").unwrap();
+        Verdict::new(&with_key, Some(directory.path())).is_modern(true);
+        let other = Url::parse("https://a.example.com/mcp").unwrap();
+        Verdict::new(&other, Some(directory.path())).is_modern(false);
+        let known = KnownServer::all(directory.path());
+        let shown: Vec<_> = known
+            .iter()
+            .map(|it| (it.url.as_str(), it.speaks))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("https://a.example.com/mcp", "MCP up to 2025-11-25"),
+                ("https://mcp.example.com/mcp", "MCP 2026-07-28"),
+            ]
+        );
+        for entry in fs::read_dir(directory.path().join(FOLDER)).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            assert!(!text.contains("hunter2"), "{text}");
         }
     }
 

@@ -10,6 +10,10 @@ use crate::message::{Message, member};
 /// The modern version that the bridge speaks where it translates.
 pub const MODERN_VERSION: &str = "2026-07-28";
 
+/// The newest version with a handshake: what a legacy server is asked for, and what an app is offered
+/// that asks for an unknown one.
+pub const NEWEST_LEGACY: &str = "2025-11-25";
+
 pub(super) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub(super) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";

@@ -35,7 +35,7 @@ pub mod upgrade;
 use std::time::Duration;
 
 pub use downgrade::{Client, Downgrade, Standalone};
-pub use envelope::{Discovery, MODERN_VERSION, is_modern, refuse_malformed};
+pub use envelope::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern, refuse_malformed};
 pub use upgrade::Upgrade;
 
 use serde_json::value::RawValue;

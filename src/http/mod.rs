@@ -3,10 +3,12 @@
 //! - [`Client`]: the way to the MCP endpoint.
 //! - `connections`: that way where nothing stands between, which is where the speed of a call is.
 //! - `gzip`: answers that come compressed all the same.
+//! - `route`: whether a proxy stands between.
 //! - `tls`: whom to trust.
 
 mod connections;
 mod gzip;
+mod route;
 mod tls;
 
 use std::error::Error as StdError;
@@ -15,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
 use reqwest::{ClientBuilder, Method, Proxy, StatusCode, redirect};
 use url::Url;
 
+pub use route::{NoProxy, ProxySource, Route, bare};
 pub use tls::{BadPem, Identity, Roots};
 
 /// How long a TCP and TLS connection may take to come up, unless the user says otherwise.
@@ -106,15 +108,6 @@ impl Options {
             Some(proxy) => builder.proxy(Proxy::all(proxy.clone()).map_err(Error::Proxied)?),
             None => builder,
         })
-    }
-
-    /// Whether a proxy stands between this machine and the origin of `url`.
-    fn is_proxied(&self, url: &Url) -> bool {
-        let by_environment = || {
-            let url = url.as_str().parse();
-            url.is_ok_and(|url| Matcher::from_system().intercept(&url).is_some())
-        };
-        !is_loopback(url) && (self.proxy.is_some() || by_environment())
     }
 }
 
@@ -203,7 +196,7 @@ impl Error {
 impl Client {
     /// A client for the origin of `url`. Connects to nothing yet.
     pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Jar>>) -> Result<Self, Error> {
-        let way = if options.is_proxied(url) {
+        let way = if matches!(options.route(url), Route::Proxy(..)) {
             Way::Proxied(options.client(url)?)
         } else {
             Way::Direct(connections::Connections::new(options, url)?)

@@ -26,9 +26,15 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
 }
 
 /// Standard output for the report of a command. The bridge itself writes to [`stdout`].
-#[must_use]
-pub fn report() -> impl std::io::Write {
+pub fn report() -> std::io::StdoutLock<'static> {
     std::io::stdout().lock()
+}
+
+/// How many columns the terminal has that [`report`] writes to; `None` if that is no terminal.
+#[must_use]
+pub fn report_width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(width.0.into())
 }
 
 #[cfg(unix)]

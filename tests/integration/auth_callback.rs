@@ -309,3 +309,38 @@ async fn a_used_up_code_is_replaced_in_the_same_tab() {
     );
     assert_eq!(provider.seen("/authorize").len(), 2);
 }
+
+fn with_success_url(directory: &tempfile::TempDir) -> mcp_bridge::auth::Config {
+    let mut config = config(directory.path());
+    config.callback.success_url = Url::parse("https://example.com/done").ok();
+    config
+}
+
+/// As with npm mcp-remote's `--auth-success-url`: nothing of the sign-in goes along.
+#[tokio::test]
+async fn after_a_sign_in_that_worked_the_browser_is_sent_to_a_page_of_the_users_choice() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, with_success_url(&directory));
+    let call = app.spawn_call();
+    let callback = Browser::default().approve(app.sign_in_page().await).await;
+    let page = Browser::default().approve(callback).await;
+    assert_eq!(page.as_str(), "https://example.com/done");
+    assert_eq!(
+        soon("the call", call).await.unwrap().unwrap(),
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn after_a_sign_in_that_did_not_work_the_browser_stays_and_shows_it() {
+    let provider = Provider::start().await;
+    provider.behave(|it| it.token_outage = Some(TokenReply::error(400, "invalid_request")));
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, with_success_url(&directory));
+    let call = app.spawn_call();
+    let (status, page) = Browser::default().visit(app.sign_in_page().await).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("did not work"), "{page}");
+    assert!(soon("the call", call).await.unwrap().is_err());
+}

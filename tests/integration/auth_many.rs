@@ -128,7 +128,7 @@ async fn a_process_uses_the_token_that_another_one_has_obtained() {
     let directory = tempdir().unwrap();
     let one = App::new(&provider, config(directory.path()));
     let other = App::new(&provider, config(directory.path()));
-    assert!(other.authorizer.token().await.is_none());
+    assert!(other.authorizer.token().await.unwrap().is_none());
     one.call_with_browser().await.unwrap();
     assert_eq!(
         other.call_as(Interaction::Forbidden).await.unwrap(),

@@ -17,7 +17,7 @@ async fn a_refused_request_leads_through_the_browser_to_an_accepted_one() {
     let provider = Provider::start().await;
     let directory = tempdir().unwrap();
     let app = App::new(&provider, config(directory.path()));
-    assert!(app.authorizer.token().await.is_none());
+    assert!(app.authorizer.token().await.unwrap().is_none());
 
     assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
 

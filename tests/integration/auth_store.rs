@@ -166,13 +166,14 @@ async fn accounts_are_kept_apart() {
         config(directory.path()),
     ] {
         let app = App::new(&provider, other);
-        assert!(app.authorizer.token().await.is_none());
+        assert!(app.authorizer.token().await.unwrap().is_none());
     }
     assert!(
         App::new(&provider, account("one", "a"))
             .authorizer
             .token()
             .await
+            .unwrap()
             .is_some()
     );
     for entry in fs::read_dir(directory.path()).unwrap() {
@@ -192,6 +193,7 @@ async fn nothing_is_written_before_a_sign_in() {
             .authorizer
             .token()
             .await
+            .unwrap()
             .is_none()
     );
     assert!(!store.exists());
@@ -203,15 +205,16 @@ async fn signing_out_forgets_tokens_and_clients() {
     let provider = Provider::start().await;
     let directory = tempdir().unwrap();
     let app = App::new(&provider, config(directory.path()));
-    assert!(!app.authorizer.sign_out().await.unwrap());
+    assert!(app.authorizer.sign_out().await.unwrap().is_empty());
     app.call_with_browser().await.unwrap();
-    assert!(app.authorizer.sign_out().await.unwrap());
-    assert!(app.authorizer.token().await.is_none());
+    assert_eq!(app.authorizer.sign_out().await.unwrap().len(), 1);
+    assert!(app.authorizer.token().await.unwrap().is_none());
     assert!(
         App::new(&provider, config(directory.path()))
             .authorizer
             .token()
             .await
+            .unwrap()
             .is_none()
     );
     for entry in fs::read_dir(directory.path()).unwrap() {
@@ -221,7 +224,12 @@ async fn signing_out_forgets_tokens_and_clients() {
 }
 
 /// Puts the files there that mcp-remote 0.15 writes.
-fn leave_credentials(provider: &Provider, directory: &Path, tokens: &Value, client: &Value) {
+pub(crate) fn leave_credentials(
+    provider: &Provider,
+    directory: &Path,
+    tokens: &Value,
+    client: &Value,
+) {
     let hash = format!(
         "{:x}",
         <md5::Md5 as md5::Digest>::digest(provider.mcp_url().as_str())

@@ -107,10 +107,11 @@ async fn a_header_that_cannot_be_sent_is_refused_and_its_value_is_not_shown() {
     assert!(unset.contains("NOT_SET"), "{unset}");
 }
 
-/// HM-10
+/// HM-10: people copy such headers from examples for other programs, so they are left out and no error.
 #[tokio::test]
-async fn a_header_that_belongs_to_the_protocol_cannot_be_configured() {
-    for name in [
+async fn a_header_that_belongs_to_the_protocol_is_left_out() {
+    let server = Server::start();
+    let names = [
         "Mcp-Session-Id",
         "MCP-Protocol-Version",
         "Mcp-Method",
@@ -118,13 +119,23 @@ async fn a_header_that_belongs_to_the_protocol_cannot_be_configured() {
         "Content-Type",
         "Content-Length",
         "Host",
-    ] {
-        let header = format!("{name}: anything");
-        let stderr = refused(&["http://localhost:1/mcp", "--header", &header]).await;
+    ];
+    let headers = names.map(|name| format!("--header={name}: {HEADER_MARKER}"));
+    let mut app = Launch::for_server(&server)
+        .args(headers.iter().map(String::as_str))
+        .start();
+    app.initialize().await;
+    app.still_served().await;
+    let stderr = app.finish().await.stderr;
+    for name in names {
+        let name = name.to_lowercase();
         assert!(
-            stderr.to_lowercase().contains(&name.to_lowercase()),
+            stderr.contains(&format!("the header {name} is left out")),
             "{stderr}"
         );
+        let requests = server.requests();
+        let sent = requests.iter().filter_map(|request| request.header(&name));
+        assert!(!sent.clone().any(|value| value == HEADER_MARKER));
     }
 }
 
@@ -178,4 +189,72 @@ async fn a_conversation_that_goes_well_is_not_logged_by_default() {
     app.still_served().await;
     app.close_stdin();
     assert_eq!(app.finish().await.stderr, "");
+}
+
+#[tokio::test]
+async fn a_header_and_a_token_come_from_the_environment_by_name() {
+    let server = Server::start();
+    let mut app = Launch::for_server(&server)
+        .args(["--bearer-env", "TOKEN", "--header-env", "X-Tenant=TENANT"])
+        .env("TOKEN", "s3cret")
+        .env("TENANT", "acme: and more")
+        .start();
+    app.initialize().await;
+    app.still_served().await;
+    app.finish().await;
+    for request in server.requests() {
+        assert_eq!(request.header("authorization"), Some("Bearer s3cret"));
+        assert_eq!(request.header("x-tenant"), Some("acme: and more"));
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_set_is_named_with_the_flag_that_needs_it() {
+    for (flag, value) in [("--bearer-env", "NOT_SET"), ("--header-env", "X-A=NOT_SET")] {
+        let stderr = refused(&["http://localhost:1/mcp", flag, value]).await;
+        assert!(
+            stderr.contains("NOT_SET") && stderr.contains("hint: "),
+            "{stderr}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_a_flag_that_comes_twice_the_last_one_counts() {
+    let server = Server::start();
+    server.once(rpc("tools/call"), |_| Reply::no_answer_ever());
+    let mut app = Launch::for_server(&server)
+        .args(["--request-timeout", "0", "--request-timeout", "0.2"])
+        .start();
+    app.initialize().await;
+    app.call(1, "echo", "").await;
+    app.own_error(1, "timeout").await;
+    app.finish().await;
+}
+
+/// Both have the meaning that they have in npm mcp-remote, and are off unless somebody asks for them.
+#[tokio::test]
+async fn a_response_may_be_given_a_time_to_begin_and_to_be_silent() {
+    for flag in ["--headers-timeout", "--body-timeout"] {
+        let server = Server::start();
+        server.once(rpc("tools/call"), move |_| match flag {
+            "--headers-timeout" => Reply::no_answer_ever(),
+            _ => Reply::sse()
+                .data(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#)
+                .stall(),
+        });
+        let mut app = Launch::for_server(&server).args([flag, "0.5"]).start();
+        app.initialize().await;
+        app.call(1, "echo", "").await;
+        let error = app.error(1).await;
+        assert_eq!(error["data"]["outcomeUnknown"], true, "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|text| text.contains(flag)),
+            "{error}"
+        );
+        app.still_served().await;
+        app.finish().await;
+    }
 }

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use clap::Parser as _;
-use mcp_bridge::command::CommandLine;
+use clap::CommandFactory as _;
+use mcp_bridge::cli::help;
+use mcp_bridge::command::{CommandLine, ReadError};
 use serde::Deserialize;
 
 const README: &str = include_str!("../../README.md");
@@ -16,8 +17,8 @@ const CARGO: &str = include_str!("../../Cargo.toml");
 /// Where things that differ between operating systems may stand.
 const SYSTEM_SPECIFIC: [&str; 7] = [
     "src/auth/lock.rs",
+    "src/auth/store/system/mod.rs",
     "src/bridge/surroundings.rs",
-    "src/endpoint/verdict.rs",
     "src/log.rs",
     "src/private_file.rs",
     "src/signals.rs",
@@ -109,12 +110,30 @@ fn the_configurations_in_the_readme_start_the_bridge() {
         let config: AppConfig = serde_json::from_str(block).expect(block);
         for entry in config.mcp_servers.into_values() {
             assert_eq!(entry.command, env!("CARGO_PKG_NAME"));
-            for name in entry.args.iter().filter_map(|text| variable(text)) {
+            let named = entry
+                .args
+                .windows(2)
+                .filter(|pair| pair[0] == "--bearer-env");
+            let named = named.map(|pair| pair[1].as_str());
+            for name in named.chain(entry.args.iter().filter_map(|text| variable(text))) {
                 assert!(entry.env.contains_key(name), "{name} is not set:\n{block}");
             }
-            CommandLine::try_parse_from(std::iter::once(entry.command).chain(entry.args))
-                .expect(block);
+            let args = std::iter::once(entry.command).chain(entry.args);
+            CommandLine::read(args.map(Into::into)).expect(block);
         }
+    }
+}
+
+#[test]
+fn the_option_files_in_the_readme_can_be_read() {
+    let blocks = blocks(README, "toml");
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let path = directory.path().join("bridge.toml");
+        fs::write(&path, block).expect("the directory is ours");
+        let args = ["mcp-bridge".into(), "--config".into(), path.into()];
+        CommandLine::read(args).unwrap_or_else(|error| panic!("{error}\n{block}"));
     }
 }
 
@@ -123,11 +142,23 @@ fn variable(text: &str) -> Option<&str> {
     Some(text.split_once("${")?.1.split_once('}')?.0)
 }
 
+/// Whether a piece of code in a sentence is a whole command of the program.
+fn is_command(text: &str) -> bool {
+    text.starts_with("mcp-bridge ") && !text.contains('…')
+}
+
+fn is_help(error: &ReadError) -> bool {
+    match error {
+        ReadError::Arguments(error) => !error.use_stderr(),
+        ReadError::File(_) => false,
+    }
+}
+
 #[test]
 fn the_commands_in_the_readme_exist() {
     let blocks = blocks(README, "sh");
     let lines = blocks.iter().flat_map(|block| block.lines());
-    let inline = quoted(README).filter(|text| text.starts_with("cargo "));
+    let inline = quoted(README).filter(|text| text.starts_with("cargo ") || is_command(text));
     let commands: Vec<_> = lines.chain(inline).collect();
     assert!(commands.len() >= 4);
     for command in commands {
@@ -148,7 +179,15 @@ fn the_commands_in_the_readme_exist() {
                 }
             }
             [Some("mcp-bridge"), ..] => {
-                CommandLine::try_parse_from(command.split_whitespace()).expect(command);
+                let command = command.split(" #").next().expect("a command");
+                let words = command.split_whitespace().map(|word| match word {
+                    "URL" => "https://mcp.example.com/mcp".into(),
+                    word => word.into(),
+                });
+                if let Err(error) = CommandLine::read(words) {
+                    // Help and version are errors to the reader of arguments.
+                    assert!(is_help(&error), "{command}: {error}");
+                }
             }
             _ => panic!("no test knows this command: {command}"),
         }
@@ -157,7 +196,7 @@ fn the_commands_in_the_readme_exist() {
 
 /// Cut to the width that the README has room for.
 #[test]
-fn the_options_in_the_readme_are_those_of_the_program() {
+fn the_help_in_the_readme_is_that_of_the_program() {
     let help = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
         .arg("--help")
         .env_clear()
@@ -167,7 +206,7 @@ fn the_options_in_the_readme_are_those_of_the_program() {
         .output()
         .expect("the program");
     let help = String::from_utf8(help.stdout).expect("text");
-    let block = blocks(section(README, "## Options"), "text");
+    let block = blocks(section(README, "## All options"), "text");
     assert_eq!(
         block,
         [help.trim_end()],
@@ -175,12 +214,31 @@ fn the_options_in_the_readme_are_those_of_the_program() {
     );
 }
 
+/// The rows of the table of groups, with some of the flags of each.
+#[test]
+fn the_groups_in_the_readme_are_those_of_the_program() {
+    let program = CommandLine::command();
+    let groups = help::topics(&program);
+    let groups: Vec<_> = groups.iter().filter(|topic| *topic != help::ALL).collect();
+    let rows = section(README, "## All options").lines();
+    let rows = rows.filter_map(|row| row.strip_prefix("| `mcp-bridge help "));
+    let rows: Vec<_> = rows.filter_map(|row| row.split_once("` |")).collect();
+    let named: Vec<_> = rows.iter().map(|(group, _)| *group).collect();
+    assert_eq!(named, groups);
+    for (group, about) in rows {
+        let screen = help::about(&program, group).expect("a group");
+        for flag in quoted(about) {
+            assert!(screen.contains(&format!("{flag} ")), "{group}: {flag}");
+        }
+    }
+}
+
 /// The first words of each message that are always the same.
 #[test]
 fn the_messages_that_the_readme_explains_are_those_of_the_program() {
     let sources: String = files("src").into_values().collect();
     let mut checked = 0;
-    for row in section(README, "## What you may see").lines() {
+    for row in section(README, "## What is wrong").lines() {
         let cell = row.split('|').nth(1).unwrap_or_default();
         let Some(message) = quoted(cell).next() else {
             continue;
@@ -351,6 +409,15 @@ fn what_only_decides_knows_no_runtime_and_no_network() {
     }
 }
 
+/// Its types lose or refuse what a bridge has to hand on.
+#[test]
+fn rmcp_is_known_to_the_commands_alone() {
+    for (file, text) in code() {
+        let is_command = file.starts_with("src/command/");
+        assert!(is_command || !text.contains("rmcp::"), "{file} knows rmcp");
+    }
+}
+
 #[test]
 fn stdout_is_opened_in_one_place() {
     for (file, text) in code() {
@@ -368,7 +435,9 @@ fn what_differs_between_systems_stands_in_few_files() {
         ["unix", "windows", "target_os"]
             .iter()
             .any(|system| text.contains(&format!("cfg({system}")))
-            || text.contains("cfg(not(")
+            || ["cfg(not(", "cfg(all(", "cfg(any("]
+                .iter()
+                .any(|combined| text.contains(combined))
             || text.contains("std::os::")
     };
     let found: Vec<_> = code()

@@ -23,23 +23,36 @@ mod server;
 mod support;
 mod support_auth;
 
+mod accounts;
 mod answers;
 mod auth_browser;
 mod auth_callback;
+#[cfg(unix)]
+mod auth_command;
 mod auth_grants;
+mod auth_keychain;
 mod auth_many;
 mod auth_oidc_provider;
 mod auth_processes;
 mod auth_registration;
 mod auth_scopes;
+#[cfg(unix)]
+mod auth_secret_service;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
+mod command_call;
+#[cfg(unix)]
+mod command_example;
 mod command_line;
+mod command_tools;
 mod concurrency;
 mod config_files;
 mod connections;
+#[cfg(unix)]
+mod doctor;
 mod documents;
+mod drop_in;
 mod era_modern;
 mod era_openings;
 mod era_translated;
@@ -48,10 +61,13 @@ mod eras;
 mod event_stream;
 mod example_server;
 mod fidelity;
+mod flag_file;
 mod get_stream;
+mod help;
 mod http_sse;
 #[cfg(unix)]
 mod install;
+mod keep_alive;
 mod lifecycle;
 mod network;
 #[cfg(unix)]
@@ -62,4 +78,5 @@ mod session;
 mod sign_in;
 mod stdin;
 mod tls;
+mod tool_filters;
 mod unreachable;

@@ -135,12 +135,17 @@ async fn a_request_waits_for_a_server_that_comes_up() {
     let server = Server::start_down(Binding::Streamable);
     let mut app = App::start(&server);
     is_answered(&mut app).await;
+    // The bridge has things to log itself, so this is answered before the server is there.
+    let level = json!({"level": "info"});
+    app.request("level", "logging/setLevel", &level).await;
+    assert_eq!(app.result("level").await, json!({}));
     app.request(1, "tools/list", &json!({})).await;
     app.cancel(1).await;
     app.request(2, "tools/list", &json!({})).await;
     server.come_up();
     assert_eq!(app.result(2).await["tools"][0]["name"], "echo");
     assert_eq!(server.count(&rpc("tools/list")), 1, "{}", server.story());
+    server.received(rpc("logging/setLevel"), 1).await;
     app.finish().await;
 }
 

@@ -28,12 +28,13 @@ const changed = new Promise((resolve) => client.setNotificationHandler(listChang
 const transport = new StdioClientTransport({ command: bridge, args: [url], env: process.env, stderr: 'inherit' });
 await client.connect(transport);
 say('connected');
-await client.listTools().then(
-  () => say('the tools are listed at the first try'),
-  (error) => say(`no tools yet: ${error.message.slice(0, 100)}`),
-);
-await changed;
-say('told that the list has changed');
+try {
+  await client.listTools();
+} catch (error) {
+  say(`no tools yet: ${error.message.slice(0, 100)}`);
+  await changed;
+  say('told that the list has changed');
+}
 const { tools } = await client.listTools();
 const { structuredContent } = await client.callTool({ name: 'get-user-data', arguments: {} });
 say(`${tools.length} tools, called as ${structuredContent.id}`);

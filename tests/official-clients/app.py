@@ -6,8 +6,10 @@ Usage: app.py session|client BRIDGE URL. `session` begins with `initialize`, `cl
 import os
 import sys
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 from mcp import Client, ClientSession, MCPError, StdioServerParameters, stdio_client
 
 since = time.monotonic()
@@ -17,15 +19,16 @@ def say(what: str) -> None:
     print(f"{time.monotonic() - since:.1f} s: {what}", flush=True)
 
 
-async def work(app: Client | ClientSession) -> None:
-    """Lists and calls; as long as the server is not there, again."""
+async def work(app: Client | ClientSession, again: Callable[[], Awaitable[None]]) -> None:
+    """Lists and calls; if the server is not there yet, once more when it is."""
     while True:
         try:
             tools = (await app.list_tools()).tools
-            result = await app.call_tool("get-user-data", {})
             break
         except MCPError as error:
-            say(f"not yet: {str(error)[:100]}")
+            say(f"no tools yet: {str(error)[:100]}")
+            await again()
+    result = await app.call_tool("get-user-data", {})
     user = result.structured_content["id"]
     say(f"{len(tools)} tools, called as {user}")
     assert user == "ada"
@@ -34,9 +37,10 @@ async def work(app: Client | ClientSession) -> None:
 async def main(kind: str, bridge: str, url: str) -> None:
     server = StdioServerParameters(command=bridge, args=[url], env=dict(os.environ))
     if kind == "client":
+        # It does not subscribe to changes, so it asks again by itself; each request waits.
         async with Client(stdio_client(server)) as client:
             say("connected")
-            await work(client)
+            await work(client, anyio.lowlevel.checkpoint)
         return
     changed = anyio.Event()
 
@@ -44,13 +48,15 @@ async def main(kind: str, bridge: str, url: str) -> None:
         if type(message).__name__ == "ToolListChangedNotification":
             changed.set()
 
+    async def told() -> None:
+        await changed.wait()
+        say("told that the list has changed")
+
     async with stdio_client(server) as (read, write):
         async with ClientSession(read, write, message_handler=heard) as session:
             await session.initialize()
             say("connected")
-            await work(session)
-            await changed.wait()
-            say("told that the list has changed")
+            await work(session, told)
 
 
 anyio.run(main, *sys.argv[1:])

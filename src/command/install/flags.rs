@@ -7,7 +7,7 @@ use crate::cli::Flags;
 
 /// A command line of the bridge, and of nothing else.
 #[derive(Debug, Parser)]
-#[command(name = "mcp-bridge")]
+#[command(name = "mcp-bridge", args_override_self = true)]
 struct Line {
     #[command(flatten)]
     flags: Flags,

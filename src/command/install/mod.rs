@@ -87,10 +87,6 @@ pub(super) struct Args {
     /// Flags for the bridge, as in mcp-bridge URL FLAGS
     #[arg(last = true, value_name = "FLAGS", conflicts_with = "remove")]
     flags: Vec<String>,
-
-    /// Print this help
-    #[arg(short, long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
 }
 
 /// What a person says.

@@ -4,13 +4,11 @@
 use serde_json::json;
 
 use crate::era::envelope::{
-    self, CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, SERVER_INFO, TASKS_EXTENSION,
+    self, CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, NEWEST_LEGACY, SERVER_INFO,
+    TASKS_EXTENSION,
 };
 use crate::era::object::Object;
 use crate::message::{Message, RequestId};
-
-/// The version that a legacy server is asked for.
-const LEGACY_VERSION: &str = "2025-11-25";
 
 /// Who asks, by the `_meta` of a modern request. Requests that differ in this need sessions of their
 /// own, for a legacy server is told once.
@@ -45,7 +43,7 @@ impl Client {
             extensions.remove(TASKS_EXTENSION);
         });
         let mut params = Object::default();
-        params.set("protocolVersion", &LEGACY_VERSION);
+        params.set("protocolVersion", &NEWEST_LEGACY);
         params.set("capabilities", &capabilities);
         params.set_json("clientInfo", &self.info);
         Message::request(id, "initialize", &params.to_json())

@@ -4,15 +4,12 @@
 use serde_json::value::RawValue;
 
 use crate::era::envelope::{
-    self, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN_VERSION, PROTOCOL_VERSION,
-    SERVER_INFO, TASKS_EXTENSION,
+    self, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN_VERSION, NEWEST_LEGACY,
+    PROTOCOL_VERSION, SERVER_INFO, TASKS_EXTENSION,
 };
 use crate::era::filter::Filter;
 use crate::era::object::Object;
 use crate::message::Message;
-
-/// The newest version with a handshake: what an app is offered that asks for an unknown one.
-const NEWEST_LEGACY: &str = "2025-11-25";
 
 const LEGACY_VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", NEWEST_LEGACY];
 

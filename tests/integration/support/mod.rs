@@ -4,6 +4,7 @@
 //! What every test must prove is proved here and not in the tests: see [`app::App::finish`].
 
 pub(crate) mod app;
+pub(crate) mod command;
 pub(crate) mod envelope;
 pub(crate) mod fault_server;
 pub(crate) mod ledger;

@@ -171,6 +171,8 @@ pub(crate) enum Want {
     Call(String),
     /// A POST of a JSON-RPC response.
     Response,
+    /// A POST of the response to the server's request whose id is spelled so.
+    AnswerTo(&'static str),
     /// A request with this HTTP method.
     Http(&'static str),
     /// A GET in a session whose id ends so.
@@ -185,6 +187,10 @@ pub(crate) fn rpc(method: &str) -> Want {
 
 pub(crate) fn call(tool: &str) -> Want {
     Want::Call(tool.to_owned())
+}
+
+pub(crate) fn answer_to(id: &'static str) -> Want {
+    Want::AnswerTo(id)
 }
 
 pub(crate) fn get() -> Want {
@@ -215,6 +221,9 @@ impl Want {
                 request.rpc_method() == "tools/call" && request.params()["name"] == tool.as_str()
             }
             Self::Response => request.method == "POST" && request.message().is_response(),
+            Self::AnswerTo(id) => {
+                request.message().is_response() && request.message().id() == Some(id)
+            }
             Self::Http(method) => request.method == *method,
             Self::GetInSession(end) => {
                 let session = request.header("mcp-session-id").unwrap_or_default();

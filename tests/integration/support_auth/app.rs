@@ -47,7 +47,7 @@ impl App {
     }
 
     pub(crate) async fn call_as(&self, interaction: Interaction) -> Result<StatusCode, AuthError> {
-        let token = self.authorizer.token().await;
+        let token = self.authorizer.token().await?;
         match self.send(token).await {
             Ok(status) => Ok(status),
             Err(refusal) => {

@@ -11,7 +11,7 @@ mod provider;
 
 pub(crate) use app::{App, Browser, config};
 pub(crate) use process::{BrowserProgram, Process};
-pub(crate) use provider::{Challenge, Device, Grants, Provider, TokenReply};
+pub(crate) use provider::{Behaviour, Challenge, Device, Grants, Provider, TokenReply};
 
 use std::time::Duration;
 
@@ -23,6 +23,17 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future)
         .await
         .unwrap_or_else(|_| panic!("{what} did not happen in time"))
+}
+
+/// What the browser finds there, as soon as somebody listens.
+pub(crate) async fn visit_when_it_listens(url: &url::Url) {
+    let visit = async {
+        while let Err(error) = reqwest::get(url.clone()).await {
+            assert!(error.is_connect(), "{error}");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    soon("the answer of a listener", visit).await;
 }
 
 /// A port that nobody has at this moment.

@@ -75,6 +75,10 @@ pub(crate) struct Behaviour {
     pub(crate) granted_scope: Option<String>,
     /// Clients that the authorization endpoint no longer knows answer this.
     pub(crate) forgotten_client_status: u16,
+    /// `/mcp` wants no token.
+    pub(crate) is_open: bool,
+    /// Who signs in, as an ID token tells it.
+    pub(crate) user: Option<String>,
 }
 
 /// What a person at another device did with the code.
@@ -90,6 +94,8 @@ pub(crate) enum Device {
 pub(crate) enum Challenge {
     Metadata,
     Bare,
+    /// There is no challenge at all.
+    Missing,
 }
 
 /// What a grant consists of.
@@ -147,6 +153,8 @@ impl Default for Behaviour {
             only_post: false,
             granted_scope: None,
             forgotten_client_status: 400,
+            is_open: false,
+            user: None,
         }
     }
 }
@@ -251,6 +259,12 @@ impl Provider {
             .count()
     }
 
+    /// The refresh token that is good now.
+    pub(crate) fn last_refresh_token(&self) -> String {
+        let inner = self.lock();
+        inner.refresh_tokens.keys().next().unwrap().clone()
+    }
+
     /// Forgets all access tokens, as a restarted server does.
     pub(crate) fn revoke_access_tokens(&self) {
         self.lock().access_tokens.clear();
@@ -314,12 +328,16 @@ async fn answer(State((address, inner)): State<Shared>, request: Request) -> Res
         "/authorize" => inner.authorize(&origin, &seen),
         "/token" => inner.token(&seen),
         "/device" => inner.device(&origin, &seen),
+        "/revoke" => inner.revoke(&seen),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
 impl Inner {
     fn mcp(&self, origin: &str, seen: &Seen) -> Response {
+        if self.behaviour.is_open {
+            return Self::json_rpc(seen);
+        }
         let token = seen
             .headers
             .get(header::AUTHORIZATION)
@@ -331,7 +349,7 @@ impl Inner {
                 lifetime.is_none_or(|seconds| issued.elapsed() < Duration::from_secs(seconds))
             });
         let metadata = match self.behaviour.challenge {
-            Challenge::Bare => String::new(),
+            Challenge::Bare | Challenge::Missing => String::new(),
             Challenge::Metadata => {
                 let path = self.behaviour.named_metadata.as_deref();
                 let path = path.unwrap_or("/.well-known/oauth-protected-resource/mcp");
@@ -339,6 +357,9 @@ impl Inner {
             }
         };
         let Some((grant, _)) = grant else {
+            if self.behaviour.challenge == Challenge::Missing {
+                return StatusCode::UNAUTHORIZED.into_response();
+            }
             return (
                 StatusCode::UNAUTHORIZED,
                 [(header::WWW_AUTHENTICATE, format!("Bearer{metadata}"))],
@@ -378,6 +399,7 @@ impl Inner {
                 "capabilities": { "tools": {} },
                 "serverInfo": { "name": "provider", "version": "1" },
             }),
+            Some("tools/list") => json!({ "tools": [{ "name": "a" }, { "name": "b" }] }),
             _ => json!({}),
         };
         axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result })).into_response()
@@ -543,6 +565,22 @@ impl Inner {
         axum::Json(self.issue(grant)).into_response()
     }
 
+    /// RFC 7009 §2
+    fn revoke(&mut self, seen: &Seen) -> Response {
+        let Some(client_id) = self.authenticated(seen) else {
+            let error = axum::Json(json!({ "error": "invalid_client" }));
+            return (StatusCode::UNAUTHORIZED, error).into_response();
+        };
+        let token = &seen.form["token"];
+        let is_theirs = |grant: &Grant| grant.client_id == client_id;
+        if self.refresh_tokens.get(token).is_some_and(is_theirs) {
+            self.refresh_tokens.remove(token);
+            self.access_tokens
+                .retain(|_, (grant, _)| grant.client_id != client_id);
+        }
+        StatusCode::OK.into_response()
+    }
+
     /// RFC 8628 §3.2
     fn device(&mut self, origin: &str, seen: &Seen) -> Response {
         let code = self.fresh("device");
@@ -570,6 +608,11 @@ impl Inner {
         }
         let access_token = self.fresh("access");
         let mut reply = json!({ "access_token": access_token, "token_type": "Bearer" });
+        if let Some(user) = &self.behaviour.user {
+            let claims = json!({ "sub": "17", "email": user }).to_string();
+            let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);
+            reply["id_token"] = format!("e30.{claims}.unsigned").into();
+        }
         if !grant.scope.is_empty() {
             reply["scope"] = grant.scope.clone().into();
         }

@@ -1,0 +1,84 @@
+//! What the flags take from the environment.
+
+use std::env;
+
+/// Where environment variables come from.
+pub(super) trait Environment {
+    /// The value of a variable, if it is set and not empty.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// The process's own environment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn variable(&self, name: &str) -> Option<String> {
+        env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+/// Replaces each `${NAME}` in `text` by what `written` makes of the variable's value. Fails with the name of
+/// a variable that is not set.
+pub(super) fn expand(
+    text: &str,
+    environment: &impl Environment,
+    written: impl Fn(String) -> String,
+) -> Result<String, String> {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, after)) = after.split_once('}') else {
+            break;
+        };
+        let value = environment.variable(name).ok_or(name)?;
+        expanded.push_str(before);
+        expanded.push_str(&written(value));
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+#[cfg(test)]
+pub(super) mod fixed {
+    //! An environment for tests.
+
+    use std::collections::HashMap;
+
+    pub(in crate::cli) struct Fixed(HashMap<&'static str, &'static str>);
+
+    impl Fixed {
+        pub(in crate::cli) fn new(variables: &[(&'static str, &'static str)]) -> Self {
+            Self(variables.iter().copied().collect())
+        }
+    }
+
+    impl super::Environment for Fixed {
+        fn variable(&self, name: &str) -> Option<String> {
+            self.0.get(name).map(|&value| value.to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixed::Fixed;
+    use super::*;
+
+    #[test]
+    fn environment_variables_are_put_in() {
+        let environment = Fixed::new(&[("TOKEN", "abc")]);
+        for (text, expected) in [
+            ("Bearer ${TOKEN}", Ok("Bearer abc")),
+            ("${TOKEN}${TOKEN}!", Ok("abcabc!")),
+            ("$TOKEN ${", Ok("$TOKEN ${")),
+            ("${UNSET}", Err("UNSET")),
+        ] {
+            assert_eq!(
+                expand(text, &environment, |value| value),
+                expected.map(str::to_owned).map_err(str::to_owned)
+            );
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What flags can say that cannot be meant.
+
+use std::path::PathBuf;
+
+use super::header::HeaderError;
+
+/// Flags that cannot be meant as they were typed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The URL cannot be read.
+    #[error("the server's URL is not valid: {0}")]
+    Url(#[from] url::ParseError),
+    /// The URL is one that no request may go to.
+    #[error("the server's URL {0}")]
+    UrlPart(&'static str),
+    /// Plain HTTP to another machine.
+    #[error(
+        "http:// to {0} would send everything, tokens included, readable to anybody on the way"
+    )]
+    PlainHttp(String),
+    /// A header.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// What a flag says.
+    #[error(transparent)]
+    Flag(#[from] FlagError),
+    /// A flag names an environment variable that is not there.
+    #[error("{flag} needs the environment variable {variable}, which is not set")]
+    Unset {
+        /// The flag as the user writes it.
+        flag: &'static str,
+        /// The variable's name.
+        variable: String,
+    },
+    /// A file that should hold certificates.
+    #[error("{path} is not a PEM file with what it should hold", path = .0.display())]
+    NotPem(PathBuf),
+    /// A file that is named by a flag.
+    #[error("cannot read {path}: {error}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's words.
+        error: std::io::Error,
+    },
+}
+
+impl ConfigError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Url(_) | Self::UrlPart(_) => Some("it looks like https://mcp.example.com/mcp"),
+            Self::PlainHttp(_) => {
+                Some("use https://, or pass --allow-http if the network is yours")
+            }
+            Self::Header(HeaderError::Variable { .. }) | Self::Unset { .. } => {
+                Some("set it in the \"env\" block of the app's configuration")
+            }
+            Self::Header(_) | Self::Flag(_) | Self::NotPem(_) | Self::File { .. } => None,
+        }
+    }
+}
+
+/// What a flag says that can't be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{flag}: {problem}")]
+pub struct FlagError {
+    /// The flag as the user writes it.
+    pub flag: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl FlagError {
+    /// A flag, and what is wrong with it.
+    pub(super) fn new(flag: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            flag,
+            problem: problem.into(),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The flags about quiet sessions.
+
+use std::time::Duration;
+
+use super::config::Seconds;
+
+/// How long a session may be quiet where the user does not say it.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct KeepAliveFlags {
+    /// Ping the server while the app has nothing to say, where something on the way forgets quiet sessions
+    #[arg(long)]
+    keep_alive: bool,
+
+    /// The same after this long a quiet [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero)]
+    ping_interval: Option<Seconds>,
+}
+
+impl KeepAliveFlags {
+    /// How long a session may be quiet; `None` for ever.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        match &self.ping_interval {
+            Some(Seconds(interval)) => Some(*interval),
+            None => self.keep_alive.then_some(PING_INTERVAL),
+        }
+    }
+}
+
+fn above_zero(text: &str) -> Result<Seconds, String> {
+    let seconds: Seconds = text.parse()?;
+    if seconds.0.is_zero() {
+        return Err("has to be more than 0".to_owned());
+    }
+    Ok(seconds)
+}

@@ -1,0 +1,60 @@
+//! The flags about what the bridge says.
+
+use std::path::PathBuf;
+
+use tracing::level_filters::LevelFilter;
+
+use super::config::Log;
+
+/// How much is said, and where.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Messages")]
+pub(super) struct MessageFlags {
+    /// How much to say on stderr
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log_level: LogLevel,
+
+    /// Say everything: the same as --log-level debug
+    #[arg(long, conflicts_with = "log_level")]
+    debug: bool,
+
+    /// Say nothing: the same as --log-level off; --debug wins
+    #[arg(long, conflicts_with = "log_level")]
+    silent: bool,
+
+    /// Write the log to a file instead of stderr
+    #[arg(long, value_name = "PATH")]
+    log_file: Option<PathBuf>,
+}
+
+/// The levels of the log.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl MessageFlags {
+    /// The log that begins with `notes`.
+    pub(super) fn log(self, notes: Vec<String>) -> Log {
+        let level = match self.log_level {
+            _ if self.debug => LevelFilter::DEBUG,
+            _ if self.silent => LevelFilter::OFF,
+            LogLevel::Off => LevelFilter::OFF,
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Trace => LevelFilter::TRACE,
+        };
+        Log {
+            level,
+            file: self.log_file,
+            notes,
+        }
+    }
+}

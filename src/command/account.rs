@@ -1,0 +1,192 @@
+//! Accounts in words, for the commands about them.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::auth::{Account, Expiry, Place, SignedIn};
+
+/// The widest line, unless a single word is wider.
+const WIDTH: usize = 80;
+
+/// Where the second column begins.
+const COLUMN: usize = 14;
+
+/// How a command's output looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Text alone.
+    Plain,
+    /// With colours, on a terminal.
+    Coloured,
+}
+
+/// What a colour says.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Paint {
+    Name,
+    Good,
+    Bad,
+    Aside,
+}
+
+impl Style {
+    /// Colours are for terminals, and for those who want them (<https://no-color.org>).
+    pub(super) fn of(output: &impl std::io::IsTerminal) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if output.is_terminal() && !unwanted {
+            Self::Coloured
+        } else {
+            Self::Plain
+        }
+    }
+
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
+        let code = match (self, paint) {
+            (Self::Plain, _) => return text.to_owned(),
+            (Self::Coloured, Paint::Name) => "1",
+            (Self::Coloured, Paint::Good) => "32",
+            (Self::Coloured, Paint::Bad) => "33",
+            (Self::Coloured, Paint::Aside) => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// What a line of a block is about.
+    fn label(self, about: &str) -> String {
+        self.paint(Paint::Aside, &format!("  {about:<0$}", COLUMN - 2))
+    }
+
+    /// A line of a block: what it is about, and what there is to say, on several lines if it is long.
+    pub(super) fn row(self, about: &str, text: &str) -> String {
+        let mut row = self.label(about);
+        let mut used = COLUMN;
+        for word in text.split_whitespace() {
+            let length = word.chars().count();
+            if used > COLUMN && used + 1 + length > WIDTH {
+                let _ = write!(row, "\n{:COLUMN$}", "");
+                used = COLUMN;
+            } else if used > COLUMN {
+                row.push(' ');
+                used += 1;
+            }
+            row.push_str(word);
+            used += length;
+        }
+        row.push('\n');
+        row
+    }
+}
+
+/// The server, with the account's name if it has one.
+pub(super) fn title(account: &Account) -> String {
+    match &account.profile {
+        Some(profile) => format!("{} (profile {profile})", account.server),
+        None => account.server.to_string(),
+    }
+}
+
+/// The account's lines, without its title.
+pub(super) fn rows(style: Style, account: &Account) -> String {
+    let mut rows = String::new();
+    match &account.signed_in {
+        Some(signed_in) => {
+            let is_over = matches!(signed_in.expiry, Expiry::Ago(_)) && !signed_in.renewable;
+            let (paint, state) = match (is_over, &signed_in.user) {
+                (true, _) => (Paint::Bad, "no longer".to_owned()),
+                (false, Some(user)) => (Paint::Good, format!("as {user}")),
+                (false, None) => (Paint::Good, "yes".to_owned()),
+            };
+            let label = style.label("signed in");
+            let _ = writeln!(rows, "{label}{}", style.paint(paint, &state));
+            if !signed_in.scopes.is_empty() {
+                rows += &style.row("scopes", &signed_in.scopes);
+            }
+            rows += &style.row("token", &expiry(signed_in));
+        }
+        None => rows += &style.row("signed in", "no"),
+    }
+    if account.is_pending {
+        rows += &style.row("waits for", "somebody to sign in, on the page that is open");
+    }
+    rows += &style.row("issuer", &account.issuer);
+    rows += &style.row("kept in", place(account.place));
+    rows
+}
+
+pub(super) const fn place(place: Place) -> &'static str {
+    match place {
+        Place::File => "a file",
+        Place::Keychain => "the keychain",
+    }
+}
+
+/// How long a token is good for, and what comes then.
+fn expiry(signed_in: &SignedIn) -> String {
+    match (signed_in.expiry, signed_in.renewable) {
+        (Expiry::Unknown, _) => "does not say when it expires".to_owned(),
+        (Expiry::In(left), true) => format!("expires in {}, and will be renewed", span(left)),
+        (Expiry::In(left), false) => format!("expires in {}", span(left)),
+        (Expiry::Ago(since), true) => format!("expired {} ago; will be renewed", span(since)),
+        (Expiry::Ago(since), false) => format!("expired {} ago; sign in again", span(since)),
+    }
+}
+
+/// A duration as people say it: in its largest unit, rounded.
+fn span(duration: Duration) -> String {
+    const UNITS: [(u64, &str, u64); 4] = [
+        (1, "second", 100),
+        (60, "minute", 100),
+        (3600, "hour", 48),
+        (86_400, "day", u64::MAX),
+    ];
+    let seconds = duration.as_secs();
+    let in_unit = |unit: u64| (seconds + unit / 2) / unit;
+    let unit = UNITS.iter().find(|(unit, _, most)| in_unit(*unit) < *most);
+    let (unit, name, _) = unit.unwrap_or(&UNITS[3]);
+    match in_unit(*unit) {
+        1 => format!("1 {name}"),
+        number => format!("{number} {name}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_in_words() {
+        let check = |seconds, expected: &str| {
+            assert_eq!(span(Duration::from_secs(seconds)), expected);
+        };
+        check(0, "0 seconds");
+        check(1, "1 second");
+        check(99, "99 seconds");
+        check(100, "2 minutes");
+        check(47 * 60 + 29, "47 minutes");
+        check(3599, "60 minutes");
+        check(2 * 3600, "2 hours");
+        check(47 * 3600, "47 hours");
+        check(30 * 86_400, "30 days");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words_below_each_other() {
+        let scopes = ["scope:of-some-length"; 6].join(" ");
+        let row = Style::Plain.row("scopes", &scopes);
+        assert!(row.lines().count() > 1);
+        for line in row.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+            assert_eq!(line.find("scope:"), Some(COLUMN), "{line}");
+        }
+        assert_eq!(Style::Plain.row("token", "a b"), "  token       a b\n");
+    }
+
+    #[test]
+    fn colours_are_for_terminals() {
+        assert_eq!(Style::Plain.paint(Paint::Good, "yes"), "yes");
+        assert_eq!(
+            Style::Coloured.paint(Paint::Good, "yes"),
+            "\x1b[32myes\x1b[0m"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! `mcp-bridge call`: calls one tool of a server.
+
+mod arguments;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::client::Client;
+use super::schema::Tool;
+use super::{Stop, run_async};
+use crate::cli::ConnectionFlags;
+use crate::message::Message;
+use crate::stdio;
+use output::Report;
+
+/// How alike two names have to be for one to be meant by the other (Jaro-Winkler).
+const ALIKE: f64 = 0.8;
+
+/// Names that a hint lists.
+const MAX_NAMED: usize = 12;
+
+/// Call a tool of a server
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The server's MCP endpoint: https, or http on this machine
+    url: String,
+
+    /// The tool's name
+    tool: String,
+
+    /// The tool's arguments: NAME=VALUE for each, or a JSON object, which may come from @FILE or, with -, from stdin
+    #[arg(value_name = "ARGS")]
+    arguments: Vec<String>,
+
+    /// Print the whole result as the server spells it, as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Write what the tool returns to a file: the first image, sound or file, else the text
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+/// Calls the tool.
+pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
+    let given = arguments::Given::read(&args.arguments, std::io::stdin())?;
+    let connection = args.connection.connection(&args.url, None)?;
+    super::start_log_for_person(&connection.log)?;
+    let result = run_async(async {
+        let client = Client::connect(connection).await?;
+        let result = call(&client, &args.url, &args.tool, given).await;
+        client.leave().await;
+        result
+    })?;
+    let report = match (args.json, args.output) {
+        (true, _) => Report::Json,
+        (false, Some(file)) => Report::File(file),
+        (false, None) if stdio::report_width().is_some() => Report::Terminal,
+        (false, None) => Report::Plain,
+    };
+    let written = report.write(&result, &mut stdio::report())?;
+    super::printed(written)?;
+    if result.result_member("isError") == Some(true) {
+        let name = super::text::harmless(&args.tool);
+        return Err(Stop::failed(format!(
+            "the tool \"{name}\" says that it failed"
+        )));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn call(
+    client: &Client,
+    url: &str,
+    name: &str,
+    given: arguments::Given,
+) -> Result<Message, Stop> {
+    let tools = client.tools().await?;
+    let tools: Vec<_> = tools.iter().filter_map(|tool| Tool::read(tool)).collect();
+    let Some(tool) = tools.iter().find(|tool| tool.name == name) else {
+        return Err(unknown(name, url, &tools));
+    };
+    let arguments = given.for_tool(tool, url)?;
+    client.call(name, arguments).await
+}
+
+fn unknown(name: &str, url: &str, tools: &[Tool]) -> Stop {
+    let names = tools.iter().map(|tool| tool.name.as_str());
+    let hint = match alike(name, names.clone()) {
+        Some(other) => format!("did you mean {}?", super::text::harmless(other)),
+        None if tools.is_empty() => "the server has no tools".to_owned(),
+        None if tools.len() <= MAX_NAMED => {
+            let names: Vec<_> = names.map(super::text::harmless).collect();
+            format!("it has {}", names.join(", "))
+        }
+        None => format!("mcp-bridge tools {url} lists them"),
+    };
+    Stop {
+        hint: Some(hint),
+        ..Stop::usage(format!("the server has no tool \"{name}\""))
+    }
+}
+
+/// The name that is most like the one that was typed.
+fn alike<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = typed.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&lower, &name.to_lowercase());
+    names
+        .map(|name| (likeness(name), name))
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}

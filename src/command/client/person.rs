@@ -1,0 +1,145 @@
+//! What the server has to say to the person while a command runs, on stderr.
+
+#![expect(
+    deprecated,
+    reason = "logging leaves MCP, but servers that log are not gone"
+)]
+
+use std::sync::{Arc, Mutex};
+
+use rmcp::model::{
+    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
+    ElicitationCapability, FormElicitationCapability, Implementation,
+    LoggingMessageNotificationParam, ProgressNotificationParam, ProtocolVersion,
+    UrlElicitationCapability,
+};
+use rmcp::service::{NotificationContext, RequestContext};
+use rmcp::{ClientHandler, ErrorData, RoleClient};
+use serde_json::Value;
+
+use super::questions;
+use super::terminal::Terminal;
+use crate::command::text::{cut, first_line, harmless, stderr_width};
+
+/// Puts the cursor to the beginning of the line and empties it.
+const EMPTY_LINE: &str = "\r\u{1b}[2K";
+
+/// The client's side of the protocol.
+pub(super) struct Person {
+    /// Absent where nobody can be asked.
+    pub(super) terminal: Option<Arc<Terminal>>,
+    pub(super) notes: Arc<Notes>,
+}
+
+/// Lines on stderr. On a terminal, progress is one line that is written again and again.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// What the line of progress says now.
+    progress: Mutex<Option<String>>,
+}
+
+impl Notes {
+    /// Writes a line.
+    fn say(&self, text: &str) {
+        self.clear();
+        eprintln!("{}", harmless(text));
+    }
+
+    fn progress(&self, text: String) {
+        match stderr_width() {
+            Some(columns) => eprint!("{EMPTY_LINE}{}", cut(&text, columns.saturating_sub(1))),
+            None => eprintln!("{text}"),
+        }
+        *self.lock() = Some(text);
+    }
+
+    /// Takes the line of progress away.
+    pub(super) fn clear(&self) {
+        if self.lock().take().is_some() && stderr_width().is_some() {
+            eprint!("{EMPTY_LINE}");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.progress
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl ClientHandler for Person {
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        self.notes.clear();
+        let (ElicitRequestParams::FormElicitationParams { message, .. }
+        | ElicitRequestParams::UrlElicitationParams { message, .. }) = &request
+        else {
+            return Ok(ElicitResult::new(ElicitationAction::Decline));
+        };
+        let Some(terminal) = &self.terminal else {
+            let text = "declined: there is no terminal to answer on";
+            self.notes
+                .say(&format!("the server asks: {message}\n{text}"));
+            return Ok(ElicitResult::new(ElicitationAction::Decline));
+        };
+        Ok(match &request {
+            ElicitRequestParams::FormElicitationParams {
+                requested_schema, ..
+            } => {
+                let schema = serde_json::to_string(requested_schema).unwrap_or_default();
+                questions::form(terminal, message, &schema).await
+            }
+            ElicitRequestParams::UrlElicitationParams { url, .. } => {
+                questions::page(terminal, message, url).await
+            }
+            _ => ElicitResult::new(ElicitationAction::Decline),
+        })
+    }
+
+    async fn on_progress(
+        &self,
+        progress: ProgressNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        self.notes.progress(progress_line(&progress));
+    }
+
+    async fn on_logging_message(
+        &self,
+        entry: LoggingMessageNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        let level = serde_json::to_value(entry.level).unwrap_or_default();
+        let level = level.as_str().unwrap_or("log").to_owned();
+        let logger = entry.logger.map(|name| format!(" ({name})"));
+        let text = match entry.data {
+            Value::String(text) => text,
+            data => data.to_string(),
+        };
+        let logger = logger.unwrap_or_default();
+        self.notes.say(&format!("{level}{logger}: {text}"));
+    }
+
+    fn get_info(&self) -> ClientConfig {
+        let elicitation = ElicitationCapability::new()
+            .with_form(FormElicitationCapability::default())
+            .with_url(UrlElicitationCapability::default());
+        let mut capabilities = ClientCapabilities::default();
+        capabilities.elicitation = Some(elicitation);
+        let name = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        // The version of the era that begins with `initialize`; the bridge translates where it must.
+        ClientConfig::new(capabilities, name).with_protocol_version(ProtocolVersion::V_2025_11_25)
+    }
+}
+
+fn progress_line(progress: &ProgressNotificationParam) -> String {
+    let done = match progress.total {
+        Some(total) if total > 0.0 => format!("{:.0} %", progress.progress / total * 100.0),
+        Some(_) | None => progress.progress.to_string(),
+    };
+    let message = first_line(progress.message.as_deref().unwrap_or_default(), None);
+    format!("{done:>5}  {message}").trim_end().to_owned()
+}

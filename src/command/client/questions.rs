@@ -1,0 +1,160 @@
+//! Questions of the server (MCP "Elicitation"), asked on the terminal.
+
+use rmcp::model::{ElicitResult, ElicitationAction};
+use serde_json::{Map, Value};
+
+use super::terminal::Terminal;
+use crate::command::schema::{Argument, arguments, shown};
+use crate::command::text::harmless;
+
+/// Asks for each value that the schema, given as JSON text, describes.
+pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> ElicitResult {
+    let _turn = terminal.turn().await;
+    eprintln!("\n{}  (Ctrl-D declines)", harmless(message));
+    let mut content = Map::new();
+    for argument in arguments(schema) {
+        match value(terminal, &argument).await {
+            Some(Some(value)) => {
+                content.insert(argument.name, value);
+            }
+            Some(None) => {}
+            None => return declined(),
+        }
+    }
+    ElicitResult::new(ElicitationAction::Accept).with_content(Value::Object(content))
+}
+
+/// Shows a page that the server wants the person to visit. Nothing is opened unasked: the address is the
+/// server's, and the person is to look at it first.
+pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> ElicitResult {
+    let _turn = terminal.turn().await;
+    let (message, url) = (harmless(message), harmless(url));
+    eprintln!("\n{message}\nIf you trust this address, open it:\n{url}");
+    match terminal
+        .ask("Press Enter when that is done (Ctrl-D declines). ")
+        .await
+    {
+        Some(_) => ElicitResult::new(ElicitationAction::Accept),
+        None => declined(),
+    }
+}
+
+fn declined() -> ElicitResult {
+    eprintln!();
+    ElicitResult::new(ElicitationAction::Decline)
+}
+
+/// One value, asked for until it fits; `Some(None)` if it is left out, `None` if the person declines.
+async fn value(terminal: &Terminal, argument: &Argument) -> Option<Option<Value>> {
+    let prompt = prompt(argument);
+    loop {
+        let typed = terminal.ask(&prompt).await?;
+        match answer(argument, &typed) {
+            Ok(value) => return Some(value),
+            Err(reason) => eprintln!("  {} {reason}", harmless(&argument.name)),
+        }
+    }
+}
+
+fn prompt(argument: &Argument) -> String {
+    let name = harmless(&argument.name);
+    let description = argument.description.as_deref().map(harmless);
+    let description = description.map(|text| format!(": {text}"));
+    let kind = if argument.is_boolean() {
+        "yes/no".to_owned()
+    } else {
+        harmless(&argument.kind())
+    };
+    let state = match (&argument.default, argument.is_required) {
+        (Some(default), _) => format!(", default {}", harmless(&shown(default))),
+        (None, true) => String::new(),
+        (None, false) => ", may be left out".to_owned(),
+    };
+    format!(
+        "  {name}{} [{kind}{state}] ",
+        description.unwrap_or_default()
+    )
+}
+
+/// The value that was typed, if any was, or why it does not fit.
+fn answer(argument: &Argument, typed: &str) -> Result<Option<Value>, String> {
+    if typed.is_empty() {
+        return match &argument.default {
+            Some(default) => Ok(Some(default.clone())),
+            None if argument.is_required => Err("is needed".to_owned()),
+            None => Ok(None),
+        };
+    }
+    if argument.is_boolean() {
+        match typed.to_lowercase().as_str() {
+            "y" | "yes" => return Ok(Some(true.into())),
+            "n" | "no" => return Ok(Some(false.into())),
+            _ => {}
+        }
+    }
+    argument.read(typed).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// The person types these lines, each when something is asked, and then leaves.
+    async fn asked(schema: &Value, lines: &[&str]) -> ElicitResult {
+        let terminal = Arc::new(Terminal::default());
+        let typing = async {
+            for line in lines {
+                while terminal.take(line).is_some() {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        let schema = schema.to_string();
+        tokio::join!(form(&terminal, "Well?", &schema), typing).0
+    }
+
+    #[tokio::test]
+    async fn a_form_is_asked_for_value_by_value_until_each_fits() {
+        let schema = json!({
+            "properties": {
+                "coffee": {"type": "string", "description": "Which?"},
+                "lumps": {"type": "integer", "minimum": 0},
+                "milk": {"type": "boolean"},
+                "size": {"type": "string", "enum": ["s", "l"], "default": "s"},
+                "note": {"type": "string"},
+            },
+            "required": ["coffee", "lumps", "milk"],
+        });
+        let lines = ["", "flat white", "", "two", "2", "maybe", "Yes", "", ""];
+        // serde_json sorts the properties: coffee, lumps, milk, note, size.
+        let result = asked(&schema, &lines).await;
+        assert_eq!(result.action, ElicitationAction::Accept);
+        assert_eq!(
+            result.content,
+            Some(json!({"coffee": "flat white", "lumps": 2, "milk": true, "size": "s"}))
+        );
+    }
+
+    #[test]
+    fn the_question_says_what_is_expected() {
+        let schema = json!({
+            "properties": {
+                "a": {"type": "string", "description": "Which\u{1b}[2J?"},
+                "b": {"type": "boolean", "default": true},
+                "c": {"enum": ["x", "y"]},
+            },
+            "required": ["a"],
+        });
+        let prompts: Vec<_> = arguments(&schema.to_string()).iter().map(prompt).collect();
+        assert_eq!(
+            prompts,
+            [
+                "  a: Which\u{fffd}[2J? [string] ",
+                "  b [yes/no, default true] ",
+                "  c [x|y, may be left out] ",
+            ]
+        );
+    }
+}

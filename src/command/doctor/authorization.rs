@@ -1,0 +1,296 @@
+//! The sign-in, as far as it can be seen without one: the steps are `auth`'s own.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::WWW_AUTHENTICATE;
+use tokio::time::timeout;
+use url::Url;
+
+use super::check::{Check, Name, Part};
+use super::message::initialize;
+use super::report::Report;
+use crate::auth::{
+    AccessToken, AuthError, Authorizer, Examination, ExaminedChallenge, ExaminedServer,
+    Interaction, Refusal, RegistrationWay,
+};
+use crate::endpoint::{Failure, Probe, Reply};
+
+/// How long each step may take; it may have to look in several places.
+const STEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why the rest is not looked at.
+const NOT_SIGNED_IN: &str = "the server tells more only to who has signed in";
+
+/// Examines the sign-in that `refused` asks for. The token that the server accepts, and its reply to
+/// `initialize` with it.
+pub(super) async fn examine(
+    report: &mut Report<'_>,
+    authorizer: &Authorizer,
+    probe: &Probe,
+    url: &Url,
+    refused: &Reply,
+) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
+    let refusal = refusal(refused, None);
+    let mut examination = authorizer.examine(&refusal).await;
+    challenge(report, examination.challenge());
+    let mut left_out = "the step before it failed";
+    if !examination.is_needed() {
+        left_out = "the token endpoint is given, so nothing has to be found";
+    } else if resource(report, &mut examination).await.is_ok() {
+        issuer(report, &examination);
+        server(report, &examination).await;
+    }
+    let steps = Part::SignIn.names().iter().copied();
+    let before: Vec<_> = steps.filter(|name| *name != Name::Token).collect();
+    report.skip(&before, left_out);
+    let token = token(report, authorizer, &examination, refusal).await?;
+    report.hide(&token.header());
+    accepted(report, authorizer, probe, url, token).await
+}
+
+fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {
+    let challenges = reply.headers.get_all(WWW_AUTHENTICATE);
+    Refusal {
+        status: reply.status,
+        www_authenticate: challenges.iter().cloned().collect(),
+        refused,
+    }
+}
+
+fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {
+    let fix = "answer 401 with WWW-Authenticate: Bearer resource_metadata=\"…\"; \
+               until then it is looked for at the usual places";
+    let warning = |found: &str, place| {
+        Check::warning(Name::Challenge, found)
+            .fix(fix)
+            .specification(place)
+    };
+    report.add(match challenge {
+        ExaminedChallenge::Missing => warning(
+            "401 without WWW-Authenticate",
+            "RFC 9110 §15.5.2, RFC 9728 §5.1",
+        ),
+        ExaminedChallenge::NotBearer => {
+            warning("WWW-Authenticate without a Bearer challenge", "RFC 6750 §3")
+        }
+        ExaminedChallenge::Bearer {
+            names_metadata: false,
+            ..
+        } => warning("Bearer, without resource_metadata", "RFC 9728 §5.1"),
+        ExaminedChallenge::Bearer {
+            names_metadata: true,
+            scope,
+        } => {
+            let scope = scope
+                .as_ref()
+                .map(|scope| format!(", and wants the scope {scope}"));
+            let found = format!("Bearer, names its metadata{}", scope.unwrap_or_default());
+            Check::passed(Name::Challenge, found)
+        }
+    });
+}
+
+async fn resource(
+    report: &mut Report<'_>,
+    examination: &mut Examination<'_>,
+) -> Result<(), AuthError> {
+    const NAME: Name = Name::ResourceMetadata;
+    let found = limited(examination.resource()).await;
+    let check = match &found {
+        Err(error) => failed(NAME, error).specification("RFC 9728 §3"),
+        Ok(None) => Check::warning(NAME, "none is published")
+            .fix(
+                "publish it; until then the server's own origin counts as its authorization server",
+            )
+            .specification("RFC 9728 §3.1; MCP 2025-11-25, Authorization"),
+        Ok(Some(metadata)) if metadata.authorization_servers.is_empty() => Check::warning(
+            NAME,
+            format!("{} names no authorization server", metadata.found_at),
+        )
+        .fix("name at least one in authorization_servers")
+        .specification("MCP 2025-11-25, Authorization Server Location"),
+        Ok(Some(metadata)) if !metadata.is_exact => {
+            let found = format!(
+                "{} describes {}, a path above the URL",
+                metadata.found_at, metadata.resource
+            );
+            Check::warning(NAME, found)
+                .fix("it works here; stricter clients want `resource` to be the URL itself")
+                .specification("RFC 9728 §3.3")
+        }
+        Ok(Some(metadata)) => Check::passed(NAME, metadata.found_at.to_string()),
+    };
+    report.add(check);
+    found.map(|_| ())
+}
+
+fn issuer(report: &mut Report<'_>, examination: &Examination<'_>) {
+    report.add(match examination.issuer() {
+        Some(issuer) => Check::passed(Name::Issuer, issuer),
+        None => Check::passed(Name::Issuer, "the server's own origin"),
+    });
+}
+
+async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
+    const NAME: Name = Name::ServerMetadata;
+    let server = match limited(examination.server()).await {
+        Ok(server) => server,
+        Err(error) => {
+            report.add(failed(NAME, &error).specification("RFC 8414 §3"));
+            return;
+        }
+    };
+    report.add(match (&server.sign_in_page, &server.found_at) {
+        (Err(error), _) => failed(NAME, error),
+        (Ok(()), Some(found_at)) => Check::passed(NAME, found_at.to_string()),
+        (Ok(()), None) => Check::warning(
+            NAME,
+            "none: the default endpoints /authorize, /token and /register",
+        )
+        .fix("publish it")
+        .specification("RFC 8414 §3; MCP 2025-11-25, Authorization"),
+    });
+    report.add(match &server.pkce {
+        Some(Ok(())) => Check::passed(Name::Pkce, "S256"),
+        Some(Err(error)) => failed(Name::Pkce, error)
+            .specification("RFC 7636; MCP 2025-11-25, Authorization Code Protection"),
+        None => Check::skipped(Name::Pkce, "this way of signing in uses no code"),
+    });
+    report.add(registration(&server));
+    let scopes = match server.scopes.as_str() {
+        "" => "none are asked for: the server decides".to_owned(),
+        scopes => scopes.to_owned(),
+    };
+    let resource = match &server.resource {
+        Some(resource) => format!("{scopes}; for the resource {resource}"),
+        None => format!("{scopes}; for no certain resource"),
+    };
+    report.add(Check::passed(Name::Scopes, resource));
+    report.add(if server.revokes {
+        Check::passed(Name::Revocation, "offered")
+    } else {
+        Check::skipped(
+            Name::Revocation,
+            "not offered: a sign-out only forgets the tokens here",
+        )
+        .specification("RFC 7009")
+    });
+    report.add(if server.sends_iss {
+        Check::passed(Name::IssParameter, "promised, and checked")
+    } else {
+        Check::skipped(Name::IssParameter, "not promised; checked if it comes")
+            .specification("RFC 9207")
+    });
+}
+
+fn registration(server: &ExaminedServer) -> Check {
+    let found = match &server.registration {
+        Ok(RegistrationWay::PreRegistered) => "the client of --client-id".to_owned(),
+        Ok(RegistrationWay::MetadataDocument) => "by the client metadata document".to_owned(),
+        Ok(RegistrationWay::Stored) => "registered before".to_owned(),
+        Ok(RegistrationWay::Dynamic(endpoint)) => {
+            format!("dynamic, at {endpoint} (not done now)")
+        }
+        Err(error) => {
+            return failed(Name::Registration, error)
+                .specification("RFC 7591; MCP 2025-11-25, Client Registration Approaches");
+        }
+    };
+    Check::passed(Name::Registration, found)
+}
+
+fn failed(name: Name, error: &AuthError) -> Check {
+    Check::failed(name, error.to_string()).fix_of_auth(error)
+}
+
+/// The stored token, or what the sign-in brings without a person.
+async fn token(
+    report: &mut Report<'_>,
+    authorizer: &Authorizer,
+    examination: &Examination<'_>,
+    refusal: Refusal,
+) -> Result<AccessToken, &'static str> {
+    match timeout(STEP_LIMIT, authorizer.token()).await {
+        Ok(Ok(Some(token))) => return Ok(token),
+        Ok(Err(error)) => {
+            report.add(failed(Name::Token, &error));
+            return Err("there is no token");
+        }
+        Ok(Ok(None)) | Err(_) => {}
+    }
+    match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
+        Ok(token) => Ok(token),
+        Err(AuthError::SignInRequired { .. }) => {
+            let imported = timeout(STEP_LIMIT, examination.has_import()).await;
+            let found = if imported.unwrap_or_default() {
+                "mcp-remote's is stored: the first request of the app takes it over"
+            } else {
+                "none is stored: the first request of the app opens the sign-in page"
+            };
+            report.add(Check::skipped(Name::Token, found).fix("sign in now: mcp-bridge login URL"));
+            Err(NOT_SIGNED_IN)
+        }
+        Err(error) => {
+            report.add(failed(Name::Token, &error));
+            Err("there is no token")
+        }
+    }
+}
+
+/// Whether the server takes the token; one that has run out is renewed, as always.
+async fn accepted(
+    report: &mut Report<'_>,
+    authorizer: &Authorizer,
+    probe: &Probe,
+    url: &Url,
+    token: AccessToken,
+) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
+    let reply = probe.authorized(&token).post(url, &initialize()).await;
+    let refused = match reply {
+        Ok(reply) if is_refusal(reply.status) => reply,
+        reply => {
+            report.add(Check::passed(
+                Name::Token,
+                "there is one, and it is accepted",
+            ));
+            return Ok((token, reply));
+        }
+    };
+    let refusal = refusal(&refused, Some(token));
+    match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
+        Ok(token) => {
+            report.hide(&token.header());
+            let reply = probe.authorized(&token).post(url, &initialize()).await;
+            if reply.as_ref().is_ok_and(|reply| is_refusal(reply.status)) {
+                report.add(failed(Name::Token, &AuthError::FreshTokenRefused));
+                return Err("the server does not take its tokens");
+            }
+            report.add(Check::passed(Name::Token, "renewed just now, and accepted"));
+            Ok((token, reply))
+        }
+        Err(AuthError::SignInRequired { .. }) => {
+            let found = "the stored one is refused and cannot be renewed";
+            let fix = "sign in again: mcp-bridge login URL";
+            report.add(Check::warning(Name::Token, found).fix(fix));
+            Err(NOT_SIGNED_IN)
+        }
+        Err(error) => {
+            report.add(failed(Name::Token, &error));
+            Err("there is no token")
+        }
+    }
+}
+
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+async fn limited<T>(step: impl Future<Output = Result<T, AuthError>>) -> Result<T, AuthError> {
+    timeout(STEP_LIMIT, step).await.unwrap_or_else(|_| {
+        Err(AuthError::Unavailable {
+            reason: format!("no answer within {} s", STEP_LIMIT.as_secs()),
+            retry_after: STEP_LIMIT,
+        })
+    })
+}

@@ -1,0 +1,332 @@
+//! What the examination found, for a person or for a program.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use reqwest::header::HeaderValue;
+use serde::Serialize;
+
+use super::check::{Check, Name, Outcome, Part};
+
+/// The layout of the JSON document; changes when a member changes its name or meaning.
+const FORMAT: u32 = 1;
+
+/// The longest text of a finding: servers have a say in it.
+const LONGEST_CHARS: usize = 600;
+
+/// The room for a check's name.
+const NAME_WIDTH: usize = 18;
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document<'a> {
+    format: u32,
+    program: &'static str,
+    url: &'a str,
+    outcome: Outcome,
+    checks: &'a [Check],
+}
+
+/// The form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Lines, as things are found out, with colours and signs.
+    Coloured,
+    /// The same with signs and without colours: a terminal of somebody who wants none.
+    Signs,
+    /// The same with words, for files and programs.
+    Plain,
+    /// One document at the end.
+    Json,
+}
+
+/// The checks so far. Text is written as they come.
+pub(super) struct Report<'a> {
+    out: &'a mut dyn Write,
+    form: Form,
+    /// What must not be shown, whoever repeats it.
+    secrets: Vec<String>,
+    url: String,
+    part: Option<Part>,
+    checks: Vec<Check>,
+    /// The first failure to write.
+    broken: io::Result<()>,
+}
+
+impl<'a> Report<'a> {
+    /// An empty report on the server at `url`, which is shown. None of `secrets` will be.
+    pub(super) fn new(
+        out: &'a mut dyn Write,
+        form: Form,
+        url: String,
+        mut secrets: Vec<String>,
+    ) -> Self {
+        // The longest first: one may be a part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let mut report = Self {
+            out,
+            form,
+            secrets,
+            url,
+            part: None,
+            checks: Vec::new(),
+            broken: Ok(()),
+        };
+        if form != Form::Json {
+            let url = report.bold(&report.url);
+            report.line(&format!("mcp-bridge {}: {url}", env!("CARGO_PKG_VERSION")));
+        }
+        report
+    }
+
+    /// Another value that must not be shown: a token, or the id of a session.
+    pub(super) fn hide(&mut self, header: &HeaderValue) {
+        let value = String::from_utf8_lossy(header.as_bytes());
+        let value = value.rsplit(' ').next().unwrap_or_default();
+        if !value.is_empty() {
+            self.secrets.push(value.to_owned());
+        }
+    }
+
+    /// Adds a check.
+    pub(super) fn add(&mut self, check: Check) {
+        let check = Check {
+            found: self.shown(&check.found),
+            fix: check.fix.map(|fix| self.shown(&fix)),
+            ..check
+        };
+        if self.form != Form::Json {
+            self.heading(check.name);
+            let place = check.specification.map(|place| format!(" [{place}]"));
+            let found = format!("{}{}", check.found, place.unwrap_or_default());
+            self.entry(check.outcome, &check.name.text(), &found);
+            if let Some(fix) = &check.fix {
+                let arrow = if self.form == Form::Plain {
+                    "->"
+                } else {
+                    "→"
+                };
+                self.line(&format!("       {arrow} {fix}"));
+            }
+        }
+        self.checks.push(check);
+    }
+
+    /// Leaves several things out for one reason, which is told once. What was looked at already stays.
+    pub(super) fn skip(&mut self, names: &[Name], reason: &str) {
+        let left = self.unseen(names);
+        let Some(first) = left.first() else { return };
+        if self.form != Form::Json {
+            self.heading(*first);
+            self.entry(Outcome::Skipped, &listed(&left), reason);
+        }
+        let skipped = left.into_iter().map(|name| Check::skipped(name, reason));
+        self.checks.extend(skipped);
+    }
+
+    /// Whether the check was made and did not fail.
+    pub(super) fn is_fine(&self, name: Name) -> bool {
+        self.checks
+            .iter()
+            .any(|check| check.name == name && check.outcome != Outcome::Failed)
+    }
+
+    /// What was being looked at took too long.
+    pub(super) fn fail_at_last(&mut self, found: &str) {
+        let part = self
+            .checks
+            .last()
+            .map_or(Part::Connection, |check| Part::of(check.name));
+        let rest = Part::ALL.into_iter().skip_while(|it| *it != part);
+        let next = rest.flat_map(|part| self.unseen(part.names())).next();
+        if let Some(name) = next {
+            self.add(Check::failed(name, found));
+        }
+    }
+
+    /// Ends the report: what was not looked at is left out for `reason`. Says whether nothing failed.
+    pub(super) fn finish(mut self, reason: &str) -> io::Result<bool> {
+        let left: Vec<_> = Part::ALL
+            .into_iter()
+            .map(|part| (part, self.unseen(part.names())))
+            .collect();
+        let titles = left.iter().filter(|(_, names)| !names.is_empty());
+        let titles: Vec<_> = titles
+            .map(|(part, names)| {
+                if names.len() == part.names().len() {
+                    return part.title().to_lowercase();
+                }
+                listed(names)
+            })
+            .collect();
+        if self.form != Form::Json && !titles.is_empty() {
+            self.line(&format!(
+                "\nNot looked at: {} ({reason})",
+                titles.join(", ")
+            ));
+        }
+        for (_, names) in left {
+            let skipped = names.into_iter().map(|name| Check::skipped(name, reason));
+            self.checks.extend(skipped);
+        }
+        let passed = self.count(Outcome::Failed) == 0;
+        if self.form == Form::Json {
+            let document = Document {
+                format: FORMAT,
+                program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+                url: &self.url,
+                outcome: if passed {
+                    Outcome::Passed
+                } else {
+                    Outcome::Failed
+                },
+                checks: &self.checks,
+            };
+            let document = serde_json::to_string_pretty(&document)?;
+            self.line(&document);
+        } else {
+            let verdict = self.bold(&self.verdict());
+            self.line(&format!("\n{verdict}"));
+        }
+        self.broken?;
+        Ok(passed)
+    }
+
+    fn verdict(&self) -> String {
+        let (failed, warnings) = (self.count(Outcome::Failed), self.count(Outcome::Warning));
+        let has_seen_tools = self
+            .checks
+            .iter()
+            .any(|check| check.name == Name::Tools && check.outcome == Outcome::Passed);
+        match (failed, warnings) {
+            (0, 0) if has_seen_tools => "All is well.".to_owned(),
+            (0, 0) => "All is well, as far as it can be seen.".to_owned(),
+            (0, warnings) => format!("Nothing failed; {warnings} to look at."),
+            (failed, 0) => format!("{failed} failed."),
+            (failed, warnings) => format!("{failed} failed; {warnings} to look at."),
+        }
+    }
+
+    fn count(&self, outcome: Outcome) -> usize {
+        let with = self.checks.iter().filter(|check| check.outcome == outcome);
+        with.count()
+    }
+
+    fn unseen(&self, names: &[Name]) -> Vec<Name> {
+        let seen: BTreeSet<_> = self.checks.iter().map(|check| check.name).collect();
+        let unseen = names.iter().filter(|name| !seen.contains(name));
+        unseen.copied().collect()
+    }
+
+    fn heading(&mut self, name: Name) {
+        let part = Part::of(name);
+        if self.part != Some(part) {
+            self.part = Some(part);
+            let title = self.bold(part.title());
+            self.line(&format!("\n{title}"));
+        }
+    }
+
+    fn entry(&mut self, outcome: Outcome, name: &str, found: &str) {
+        let (sign, word, colour) = match outcome {
+            Outcome::Passed => ("✓", "ok  ", "32"),
+            Outcome::Warning => ("!", "warn", "33"),
+            Outcome::Failed => ("✗", "FAIL", "31"),
+            Outcome::Skipped => ("–", "skip", "2"),
+        };
+        let line = match self.form {
+            Form::Coloured => {
+                let name = format!("{name:NAME_WIDTH$}");
+                format!("  \x1b[{colour}m{sign}\x1b[0m {} {found}", dim(&name))
+            }
+            Form::Signs => format!("  {sign} {name:NAME_WIDTH$} {found}"),
+            Form::Plain | Form::Json => format!("  {word} {name:NAME_WIDTH$} {found}"),
+        };
+        self.line(&line);
+    }
+
+    fn bold(&self, text: &str) -> String {
+        match self.form {
+            Form::Coloured => format!("\x1b[1m{text}\x1b[0m"),
+            Form::Signs | Form::Plain | Form::Json => text.to_owned(),
+        }
+    }
+
+    /// What strangers say ends on a terminal: one line, no control characters, no secret, not endless.
+    fn shown(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret.as_str(), "REDACTED");
+        }
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(LONGEST_CHARS)
+            .collect()
+    }
+
+    fn line(&mut self, text: &str) {
+        let written = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
+        if self.broken.is_ok() {
+            self.broken = written;
+        }
+    }
+}
+
+fn listed(names: &[Name]) -> String {
+    let words: Vec<_> = names.iter().map(|name| name.text()).collect();
+    words.join(", ")
+}
+
+fn dim(text: &str) -> String {
+    format!("\x1b[2m{text}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(form: Form) -> String {
+        let mut out = Vec::new();
+        let secrets = vec!["hunter2".to_owned()];
+        let mut report = Report::new(&mut out, form, "https://mcp.example/".into(), secrets);
+        report.add(Check::passed(Name::Dns, "found"));
+        report.add(Check::warning(Name::Ipv6, "dead").fix("pass --ipv4"));
+        report.add(Check::failed(Name::Tls, "says hunter2\u{1b}[2J").specification("RFC 8446"));
+        report.fail_at_last("the time is over");
+        assert!(!report.finish("there is no connection").unwrap());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_file_gets_words_and_a_terminal_signs_with_or_without_colour() {
+        let words = "\
+mcp-bridge VERSION: https://mcp.example/
+
+Connection
+  ok   dns                found
+  warn ipv6               dead
+       -> pass --ipv4
+  FAIL tls                says REDACTED [2J [RFC 8446]
+  FAIL ipv4               the time is over
+
+Not looked at: proxy, endpoint, sign-in, protocol (there is no connection)
+
+2 failed; 1 to look at.
+"
+        .replace("VERSION", env!("CARGO_PKG_VERSION"));
+        assert_eq!(written(Form::Plain), words);
+
+        let signs = [("ok  ", "✓"), ("warn", "!"), ("FAIL", "✗"), ("->", "→")];
+        let signs = signs
+            .into_iter()
+            .fold(words, |text, (word, sign)| text.replace(word, sign));
+        assert_eq!(written(Form::Signs), signs);
+
+        let mut coloured = written(Form::Coloured);
+        assert!(coloured.contains("\u{1b}[31m✗\u{1b}[0m"), "{coloured}");
+        for code in ["0", "1", "2", "31", "32", "33", "36"] {
+            coloured = coloured.replace(&format!("\u{1b}[{code}m"), "");
+        }
+        assert_eq!(coloured, signs);
+    }
+}

@@ -1,0 +1,55 @@
+//! JSON of a server, laid out for people.
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+/// How deep values are laid out; what lies deeper stays as it is.
+const MAX_DEPTH: usize = 64;
+
+/// The value with a member or an element a line. Order, numbers and strings stay as they were spelled.
+pub(super) fn pretty(json: &RawValue) -> String {
+    let mut text = String::new();
+    write(json, 1, &mut text);
+    text
+}
+
+fn write(json: &RawValue, depth: usize, text: &mut String) {
+    let spelled = json.get();
+    if depth <= MAX_DEPTH
+        && let Ok(members) = serde_json::from_str::<IndexMap<String, &RawValue>>(spelled)
+        && !members.is_empty()
+    {
+        let members = members.into_iter().map(|(name, value)| {
+            let name = serde_json::Value::from(name);
+            (format!("{name}: "), value)
+        });
+        return write_all(['{', '}'], members, depth, text);
+    }
+    if depth <= MAX_DEPTH
+        && let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(spelled)
+        && !elements.is_empty()
+    {
+        let elements = elements.into_iter().map(|value| (String::new(), value));
+        return write_all(['[', ']'], elements, depth, text);
+    }
+    text.push_str(spelled);
+}
+
+fn write_all<'a>(
+    [open, close]: [char; 2],
+    values: impl Iterator<Item = (String, &'a RawValue)>,
+    depth: usize,
+    text: &mut String,
+) {
+    let indent = "  ".repeat(depth);
+    text.push(open);
+    for (at, (name, value)) in values.enumerate() {
+        text.push_str(if at == 0 { "\n" } else { ",\n" });
+        text.push_str(&indent);
+        text.push_str(&name);
+        write(value, depth + 1, text);
+    }
+    text.push('\n');
+    text.push_str(&indent[2..]);
+    text.push(close);
+}

@@ -1,0 +1,195 @@
+//! `mcp-bridge login`: the sign-in of the bridge, now, for somebody at a terminal.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::account::{Paint, Style, rows};
+use super::visit::{Visit, Visitor};
+use super::{Stop, printed, runtime, start_log_for_person};
+use crate::auth::{self, Account, Authorizer, Place, Servers, SignInStage, Store, choose_place};
+use crate::cli::{Connection, ConnectionFlags};
+use crate::signals;
+use crate::stdio::{self, Line, LineReader};
+
+/// The longest line that is read as a pasted address, in bytes.
+const LONGEST_PASTE: usize = 16 * 1024;
+
+/// Sign in to a server now, before an app needs it
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The server's MCP endpoint
+    url: String,
+
+    /// The port that the browser comes back to, where it must be a certain one
+    callback_port: Option<u16>,
+
+    /// Sign out first, to sign in as somebody else or with other scopes
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
+    let connection = args.connection.connection(&args.url, args.callback_port)?;
+    start_log_for_person(&connection.log)?;
+    let auth = connection.auth.clone().ok_or_else(|| Stop {
+        hint: Some("leave the header out to sign in".into()),
+        ..Stop::failed("with an Authorization header of your own there is no sign-in")
+    })?;
+    if auth.store == Some(Store::Memory) {
+        return Err(Stop::usage(
+            "--store memory would forget the sign-in as soon as it is done",
+        ));
+    }
+    let mut out = stdio::report();
+    let style = Style::of(&out);
+    let login = Login::new(&connection, auth, args.force);
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = login.run(style, &mut out) => done,
+            () = signals::stop() => Err(Stop::failed("interrupted; nobody has signed in")),
+        }
+    });
+    // Reading stdin may take a thread that cannot be interrupted; it need not be waited for.
+    runtime.shutdown_background();
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+struct Login<'a> {
+    connection: &'a Connection,
+    auth: auth::Config,
+    authorizer: Arc<Authorizer>,
+    beginning: Beginning,
+}
+
+/// What to do with a sign-in that is there already.
+enum Beginning {
+    /// Use it.
+    AsItIs,
+    /// End it.
+    SignOut,
+}
+
+impl<'a> Login<'a> {
+    fn new(connection: &'a Connection, auth: auth::Config, force: bool) -> Self {
+        let endpoint = &connection.endpoint;
+        let authorizer = Authorizer::new(endpoint.url.clone(), auth.clone(), endpoint.http.clone());
+        Self {
+            connection,
+            auth,
+            authorizer: Arc::new(authorizer),
+            beginning: if force {
+                Beginning::SignOut
+            } else {
+                Beginning::AsItIs
+            },
+        }
+    }
+
+    async fn run(&self, style: Style, out: &mut impl Write) -> Result<(), Stop> {
+        self.authorizer.check_store().await?;
+        match self.beginning {
+            Beginning::AsItIs => {}
+            Beginning::SignOut => _ = self.authorizer.sign_out().await?,
+        }
+        let had_token = self.authorizer.token().await?.is_some();
+        let stage = self.authorizer.watch_sign_in();
+        let pasting = tokio::spawn(take_pasted(Arc::clone(&self.authorizer)));
+        let visitor = Visitor::new(self.connection, &self.authorizer);
+        let visit = visitor.visit().await;
+        pasting.abort();
+        let visit = visit?;
+        let is_old = had_token && *stage.borrow() != SignInStage::Done;
+        let opening = if is_old {
+            "Already signed in to"
+        } else {
+            "Signed in to"
+        };
+        let server = shown(&self.connection.endpoint.url);
+        let text = if self.authorizer.token().await?.is_none() {
+            format!("{server} wants no sign-in: it answered without one.\n")
+        } else {
+            let account = self.kept().await?;
+            let title = style.paint(Paint::Name, &server);
+            format!("{opening} {title}\n{}", rows(style, &account))
+        };
+        printed(writeln!(out, "{text}{}", greeting(&visit)))?;
+        if is_old {
+            let advice = "To sign in anew, perhaps as somebody else, pass --force.";
+            printed(writeln!(out, "{advice}"))?;
+        }
+        Ok(())
+    }
+
+    /// The account as it is stored, where the flags want it.
+    async fn kept(&self) -> Result<Account, Stop> {
+        let not_kept = || Stop {
+            hint: Some("see the warnings above; --debug says more".into()),
+            ..Stop::failed("signed in, but the sign-in could not be kept")
+        };
+        let place = match self.auth.store {
+            Some(Store::Keychain) => Some(Place::Keychain),
+            Some(Store::File) => Some(Place::File),
+            Some(Store::Memory) | None => None,
+        };
+        if let (Some(place), Some(directory)) = (place, &self.auth.directory) {
+            // For the bridge, which has no such flag in the app's configuration.
+            let server = Servers::One(&self.connection.endpoint.url);
+            choose_place(directory, server, place)
+                .map_err(|error| Stop::failed(format!("the choice of --store is lost: {error}")))?;
+            for account in self.authorizer.accounts().await {
+                account.move_to(place, &self.auth.keychain).await?;
+            }
+        }
+        let accounts = self.authorizer.accounts().await.into_iter();
+        let signed_in = accounts.filter(|account| account.signed_in.is_some());
+        signed_in
+            .max_by_key(|account| account.saved_at)
+            .ok_or_else(not_kept)
+    }
+}
+
+/// What shows that the token is accepted.
+fn greeting(visit: &Visit) -> String {
+    let tools = match visit.tools {
+        Some(1) => " and offers 1 tool".to_owned(),
+        Some(number) => format!(" and offers {number} tools"),
+        None => String::new(),
+    };
+    match &visit.name {
+        Some(name) => format!("The server is {name}{tools}."),
+        None => format!("The server answers{tools}."),
+    }
+}
+
+/// Without the query, which may hold the user's key.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.into()
+}
+
+/// Takes the address at which the browser ended from somebody whose browser is on another machine.
+async fn take_pasted(authorizer: Arc<Authorizer>) {
+    let mut lines = LineReader::new(stdio::stdin(), LONGEST_PASTE);
+    while let Ok(Some(line)) = lines.next().await {
+        let taken = match &line {
+            Line::Text(text) => {
+                authorizer
+                    .submit(String::from_utf8_lossy(text).trim())
+                    .await
+            }
+            // No answer of an authorization server is that long.
+            Line::TooLong { .. } => continue,
+        };
+        if let Err(error) = taken {
+            tracing::warn!(target: auth::SIGN_IN_TARGET, "not taken: {error}");
+        }
+    }
+}

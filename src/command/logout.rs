@@ -1,0 +1,191 @@
+//! `mcp-bridge logout`: the end of a sign-in.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use url::Url;
+
+use super::account::title;
+use super::{Stop, printed, runtime, start_log};
+use crate::auth::{self, Account, Authorizer, Leftover, Revocation, SignedOut};
+use crate::bridge::Memory;
+use crate::cli::{self, Connection, ConnectionFlags};
+use crate::stdio;
+
+const RUNNING: &str = "\
+A bridge that is running keeps its token until the server refuses it, and then asks you to sign in.";
+
+/// Sign out: revoke the tokens where the server can, and forget them
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The server; all its accounts are meant, or the one that --profile names
+    #[arg(required_unless_present = "all")]
+    url: Option<String>,
+
+    /// Sign out of every server
+    #[arg(long, conflicts_with = "url")]
+    all: bool,
+
+    /// Delete what npm mcp-remote has stored for the server, too
+    #[arg(long)]
+    mcp_remote: bool,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
+    let all = Account::all(&cli::store_directory().unwrap_or_default());
+    let mut out = stdio::report();
+    let runtime = runtime()?;
+    let mut farewell = Farewell {
+        flags: args.connection,
+        mcp_remote: args.mcp_remote,
+        out: &mut out,
+        status: ExitCode::SUCCESS,
+    };
+    let done = runtime.block_on(async {
+        match &args.url {
+            Some(url) => farewell.leave(url, &all).await,
+            None => farewell.leave_all(&all).await,
+        }
+    });
+    runtime.shutdown_background();
+    done.map(|()| farewell.status)
+}
+
+struct Farewell<'a, O> {
+    flags: ConnectionFlags,
+    mcp_remote: bool,
+    out: &'a mut O,
+    status: ExitCode,
+}
+
+impl<O: Write> Farewell<'_, O> {
+    async fn leave_all(&mut self, all: &[Account]) -> Result<(), Stop> {
+        if all.is_empty() {
+            return self.say("No sign-in is stored on this machine.");
+        }
+        let mut servers: Vec<_> = all.iter().map(|account| &account.server).collect();
+        servers.dedup();
+        for server in servers {
+            self.leave(server.as_str(), all).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends all sign-ins at one server that the flags do not exclude.
+    async fn leave(&mut self, url: &str, all: &[Account]) -> Result<(), Stop> {
+        let connection = self.flags.clone().connection(url, None)?;
+        start_log(&connection.log)?;
+        let server = connection.endpoint.url.clone();
+        // Where secrets are is known of each account.
+        let config = connection.auth.clone().map(|config| auth::Config {
+            store: None,
+            ..config
+        });
+        let Some(config) = config else {
+            return Err(Stop {
+                hint: Some("leave the header out to sign out of what is stored".into()),
+                ..Stop::failed("with an Authorization header of your own nobody is signed in")
+            });
+        };
+        let mut left: Vec<Account> = Vec::new();
+        for account in all {
+            let is_meant = account.is_at(&server)
+                && (config.profile.is_none() || config.profile == account.profile);
+            if is_meant && !left.iter().any(|it| it.is_same_account(account)) {
+                self.sign_out(account, &config, &connection).await?;
+                left.push(account.clone());
+            }
+        }
+        if left.is_empty() {
+            self.say(&format!("No sign-in is stored for {}.", shown(&server)))?;
+        }
+        self.tell_of_leftover(&server, &config)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        self.say(RUNNING)
+    }
+
+    async fn sign_out(
+        &mut self,
+        account: &Account,
+        config: &auth::Config,
+        connection: &Connection,
+    ) -> Result<(), Stop> {
+        let http = connection.endpoint.http.clone();
+        let authorizer = Authorizer::of_account(account, config.clone(), http);
+        match authorizer.sign_out().await {
+            Ok(ended) => {
+                if let Some(directory) = &connection.endpoint.directory {
+                    Memory::of_account(directory, account.name()).forget();
+                }
+                for ended in ended {
+                    self.say(&format!("{}: {}", title(account), in_words(&ended)))?;
+                    if ended.forgotten.is_err() {
+                        self.status = ExitCode::FAILURE;
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.status = ExitCode::FAILURE;
+                self.say(&format!("{}: not signed out: {error}", title(account)))
+            }
+        }
+    }
+
+    fn tell_of_leftover(&mut self, server: &Url, config: &auth::Config) -> Result<(), Stop> {
+        let Some(leftover) = Leftover::find(server, config) else {
+            return Ok(());
+        };
+        if !self.mcp_remote {
+            return self.say(
+                "npm mcp-remote has stored a sign-in for this server, which the bridge would use. \
+                 To delete it, too, pass --mcp-remote.",
+            );
+        }
+        match leftover.delete() {
+            Ok(()) => self.say("What npm mcp-remote had stored for this server is deleted."),
+            Err(error) => {
+                self.status = ExitCode::FAILURE;
+                self.say(&format!(
+                    "What npm mcp-remote has stored could not be deleted: {error}"
+                ))
+            }
+        }
+    }
+
+    fn say(&mut self, line: &str) -> Result<(), Stop> {
+        printed(writeln!(self.out, "{line}"))
+    }
+}
+
+fn in_words(ended: &SignedOut) -> String {
+    let issuer = &ended.issuer;
+    let revoked = match &ended.revocation {
+        Revocation::Done => "revoked".to_owned(),
+        Revocation::NoToken => "there was no token to revoke".to_owned(),
+        Revocation::NotOffered => {
+            format!("not revoked, because {issuer} offers no revocation")
+        }
+        Revocation::Failed(reason) => format!("not revoked ({reason})"),
+    };
+    match (&ended.forgotten, &ended.revocation) {
+        (Ok(()), Revocation::Done) => format!("{revoked}, and forgotten here"),
+        (Ok(()), Revocation::NoToken) => format!("forgotten here; {revoked}"),
+        (Ok(()), Revocation::NotOffered | Revocation::Failed(_)) => {
+            format!("{revoked}, but forgotten here")
+        }
+        (Err(error), _) => format!("{revoked}, and not forgotten: {error}"),
+    }
+}
+
+/// Without the query, which may hold the user's key.
+fn shown(server: &Url) -> String {
+    let mut server = server.clone();
+    server.set_query(None);
+    server.into()
+}

@@ -1,0 +1,158 @@
+//! `mcp-bridge status`: what is known of each server.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::account::{Paint, Style, rows, title};
+use super::{Stop, printed, start_quiet_log};
+use crate::auth::{Account, Expiry, Place};
+use crate::bridge::Memory;
+use crate::cli;
+use crate::endpoint::KnownServer;
+use crate::stdio;
+
+const EMPTY: &str = "\
+No sign-in is stored on this machine yet.
+The bridge opens the sign-in page when your app first needs it. To sign in now:
+
+  mcp-bridge login https://mcp.example.com/mcp
+";
+
+/// Show where you are signed in, and until when
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A server, and what is known of it.
+struct Known {
+    account: Option<Account>,
+    server: Option<KnownServer>,
+    /// The versions in which it has answered.
+    versions: Vec<String>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
+    start_quiet_log()?;
+    let known = known();
+    let mut out = stdio::report();
+    printed(if args.json {
+        print_json(&known, &mut out)
+    } else {
+        print(&known, Style::of(&out), &mut out)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Each account, then the servers that are known for what they speak alone.
+fn known() -> Vec<Known> {
+    let Some(directory) = cli::store_directory() else {
+        return Vec::new();
+    };
+    let mut servers = KnownServer::all(&directory);
+    let accounts = Account::all(&directory);
+    let mut known: Vec<_> = accounts
+        .into_iter()
+        .map(|account| Known {
+            server: servers.iter().find(|it| it.url == account.server).cloned(),
+            versions: Memory::of_account(&directory, account.name()).versions(),
+            account: Some(account),
+        })
+        .collect();
+    servers.retain(|server| !known.iter().any(|it| it.is_at(server)));
+    known.extend(servers.into_iter().map(|server| Known {
+        account: None,
+        server: Some(server),
+        versions: Vec::new(),
+    }));
+    known
+}
+
+fn print(known: &[Known], style: Style, out: &mut impl Write) -> io::Result<()> {
+    if known.is_empty() {
+        return out.write_all(EMPTY.as_bytes());
+    }
+    for (number, known) in known.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        match (&known.account, &known.server) {
+            (Some(account), _) => {
+                writeln!(out, "{}", style.paint(Paint::Name, &title(account)))?;
+                write!(out, "{}", rows(style, account))?;
+            }
+            (None, Some(server)) => {
+                writeln!(out, "{}", style.paint(Paint::Name, server.url.as_str()))?;
+                write!(out, "{}", style.row("signed in", "no"))?;
+            }
+            (None, None) => {}
+        }
+        if let Some(speaks) = known.speaks() {
+            write!(out, "{}", style.row("speaks", &speaks))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_json(known: &[Known], out: &mut impl Write) -> io::Result<()> {
+    let values: Vec<_> = known.iter().map(Known::to_json).collect();
+    serde_json::to_writer_pretty(&mut *out, &values)?;
+    writeln!(out)
+}
+
+impl Known {
+    fn is_at(&self, server: &KnownServer) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.is_at(&server.url))
+    }
+
+    /// What the server speaks, in words.
+    fn speaks(&self) -> Option<String> {
+        if let Some(server) = &self.server {
+            return Some(server.speaks.to_owned());
+        }
+        (!self.versions.is_empty()).then(|| format!("MCP {}", self.versions.join(", ")))
+    }
+
+    /// Times are seconds from now: negative for what is over, null where nothing is known.
+    fn to_json(&self) -> Value {
+        let account = self.account.as_ref();
+        let signed_in = account.and_then(|it| it.signed_in.as_ref()).map(|it| {
+            json!({
+                "user": it.user,
+                "scopes": it.scopes.split_whitespace().collect::<Vec<_>>(),
+                "expiresIn": seconds(it.expiry),
+                "renewable": it.renewable,
+            })
+        });
+        let url = account
+            .map(|it| &it.server)
+            .or(self.server.as_ref().map(|it| &it.url));
+        json!({
+            "server": url,
+            "profile": account.and_then(|it| it.profile.clone()),
+            "issuer": account.map(|it| &it.issuer),
+            "signedIn": signed_in,
+            "signInPending": account.is_some_and(|it| it.is_pending),
+            "store": account.map(|it| match it.place {
+                Place::File => "file",
+                Place::Keychain => "keychain",
+            }),
+            "speaks": self.speaks(),
+        })
+    }
+}
+
+fn seconds(expiry: Expiry) -> Option<i64> {
+    let number = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match expiry {
+        Expiry::Unknown => None,
+        Expiry::In(left) => Some(number(left)),
+        Expiry::Ago(since) => Some(-number(since)),
+    }
+}

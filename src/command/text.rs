@@ -1,0 +1,88 @@
+//! Text of a server on a person's terminal.
+
+use terminal_size::terminal_size_of;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// How many columns the terminal has that stderr goes to; `None` if that is no terminal.
+pub(super) fn stderr_width() -> Option<usize> {
+    let (width, _) = terminal_size_of(std::io::stderr())?;
+    Some(width.0.into())
+}
+
+/// The text without what a terminal would obey: a server has no business with the cursor, the title or
+/// the clipboard of whoever looks at its words.
+pub(super) fn harmless(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\n' | '\t' => letter,
+        letter if letter.is_control() => '\u{fffd}',
+        letter => letter,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The first line that says something, cut to so many columns.
+pub(super) fn first_line(text: &str, columns: Option<usize>) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let line = harmless(line.unwrap_or_default()).replace('\t', " ");
+    match columns {
+        Some(columns) => cut(&line, columns),
+        None => line,
+    }
+}
+
+/// The text, cut to so many columns.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut room = columns.saturating_sub(1);
+    let fits = |letter: &char| {
+        let width = letter.width().unwrap_or(0);
+        let fits = width <= room;
+        room = room.saturating_sub(width);
+        fits
+    };
+    let mut short: String = text.chars().take_while(fits).collect();
+    short.truncate(short.trim_end().len());
+    short.push('…');
+    short
+}
+
+/// The text with blanks behind it, so many columns in all.
+pub(super) fn padded(text: &str, columns: usize) -> String {
+    let missing = columns.saturating_sub(text.width());
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// How many columns a text takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_to_the_columns_there_are() {
+        for (text, columns, expected) in [
+            ("abcdef", 6, "abcdef"),
+            ("abcdef", 5, "abcd…"),
+            ("abc def", 5, "abc…"),
+            ("日本語日本語", 6, "日本…"),
+            ("日本", 4, "日本"),
+            ("a", 0, "…"),
+        ] {
+            assert_eq!(cut(text, columns), expected);
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_not_told_what_to_do() {
+        assert_eq!(
+            first_line("\n\n  a\u{1b}[2Jb\tc\nd", None),
+            "a\u{fffd}[2Jb c"
+        );
+        assert_eq!(harmless("a\r\nb\u{9b}31m"), "a\u{fffd}\nb\u{fffd}31m");
+    }
+}

@@ -1,0 +1,289 @@
+//! `mcp-bridge call`: calls one tool of a server.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    command::{Ran, Run},
+    fault_server::Server,
+    reply::{Gate, Reply},
+    request::{Request, answer_to, call, rpc},
+};
+
+const TOOLS: &str = r#"{"tools":[
+    {"name":"order-coffee","inputSchema":{"type":"object","properties":{
+        "coffee":{"type":"string","description":"Which one."},
+        "lumps":{"type":"integer","description":"Of sugar."},
+        "milk":{"type":"boolean"},"extras":{"type":"array","items":{"type":"string"}}},
+        "required":["coffee","lumps"]}},
+    {"name":"echo","inputSchema":{"type":"object"}}]}"#;
+
+fn server() -> Server {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request: &Request| {
+        Reply::json(request.result(TOOLS.replace('\n', " ")))
+    });
+    // Says what it was given.
+    server.always(call("order-coffee"), |request: &Request| {
+        let text = request.params()["arguments"].to_string();
+        let content = json!({"content": [{"type": "text", "text": text}]});
+        Reply::json(request.result(content.to_string()))
+    });
+    server
+}
+
+fn prepared(server: &Server, args: &[&str]) -> Run {
+    let url = server.url();
+    let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
+    let all = ["call", "--header", &header, &url];
+    Run::new(all.into_iter().chain(args.iter().copied()))
+}
+
+async fn run(server: &Server, args: &[&str]) -> Ran {
+    let ran = prepared(server, args).until_its_end().await;
+    let faults = server.faults();
+    assert!(faults.is_empty(), "{faults:#?}\n{}", server.story());
+    ran
+}
+
+/// The result of every call of `echo`.
+fn echoes(server: &Server, result: Value) {
+    server.always(call("echo"), move |request: &Request| {
+        Reply::json(request.result(result.to_string()))
+    });
+}
+
+#[tokio::test]
+async fn arguments_get_the_types_of_the_tools_schema() {
+    let server = server();
+    let args = [
+        "order-coffee",
+        "coffee=42",
+        "lumps=2",
+        "milk=true",
+        r#"extras=["a"]"#,
+    ];
+    let ran = run(&server, &args).await;
+    let expected = r#"{"coffee":"42","extras":["a"],"lumps":2,"milk":true}"#;
+    assert_eq!(ran.stdout, format!("{expected}\n"));
+    assert_eq!((ran.stderr.as_str(), ran.status), ("", 0));
+}
+
+#[tokio::test]
+async fn arguments_come_as_json_from_the_line_a_file_or_stdin() {
+    let server = server();
+    let json = r#"{"coffee":"ristretto","lumps":0,"more":[1]}"#;
+    let expected = r#"{"coffee":"ristretto","lumps":0,"more":[1]}"#;
+    let ran = run(&server, &["order-coffee", json]).await;
+    assert_eq!(ran.stdout, format!("{expected}\n"));
+    let stdin = prepared(&server, &["order-coffee", "-"]).stdin(json);
+    assert_eq!(stdin.until_its_end().await.stdout, format!("{expected}\n"));
+    let file = prepared(&server, &["order-coffee", "@order.json"]);
+    std::fs::write(file.directory().join("order.json"), json).expect("it is ours");
+    assert_eq!(file.until_its_end().await.stdout, format!("{expected}\n"));
+}
+
+#[tokio::test]
+async fn missing_arguments_are_named_before_anything_is_called() {
+    let server = server();
+    let ran = run(&server, &["order-coffee", "milk=true"]).await;
+    let expected = format!(
+        "error: the tool \"order-coffee\" also needs\n  coffee (string): Which one.\n  \
+         lumps (integer): Of sugar.\n\nhint: mcp-bridge call {} order-coffee coffee=… lumps=…\n",
+        server.url()
+    );
+    assert_eq!(ran.stderr, expected);
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 2));
+    assert_eq!(server.count(&rpc("tools/call")), 0, "{}", server.story());
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_an_error_that_says_what_could() {
+    let server = server();
+    for (args, expected) in [
+        (
+            &["order-cofee"][..],
+            "error: the server has no tool \"order-cofee\"\n\nhint: did you mean order-coffee?\n",
+        ),
+        (
+            &["tea"],
+            "error: the server has no tool \"tea\"\n\nhint: it has order-coffee, echo\n",
+        ),
+        (
+            &["order-coffee", "coffee=a", "lumps=two"],
+            "error: lumps has to be of type integer, not \"two\"\n",
+        ),
+        (
+            &["order-coffee", "coffee=a", "lump=2"],
+            "error: the tool \"order-coffee\" has no argument lump\n\nhint: did you mean lumps?\n",
+        ),
+        (
+            &["order-coffee", "ristretto"],
+            "error: \"ristretto\" is not of the form NAME=VALUE\n\n\
+             hint: write text=hello, or '{\"text\":\"hello\"}'\n",
+        ),
+    ] {
+        let ran = run(&server, args).await;
+        assert_eq!(ran.stderr, expected);
+        assert_eq!((ran.stdout.as_str(), ran.status), ("", 2));
+    }
+    assert_eq!(server.count(&rpc("tools/call")), 0, "{}", server.story());
+}
+
+#[tokio::test]
+async fn a_tool_that_fails_is_status_1() {
+    let server = server();
+    let text = json!([{"type": "text", "text": "no milk"}]);
+    echoes(&server, json!({"content": text, "isError": true}));
+    let ran = run(&server, &["echo"]).await;
+    assert_eq!(ran.stdout, "no milk\n");
+    assert_eq!(ran.stderr, "error: the tool \"echo\" says that it failed\n");
+    assert_eq!(ran.status, 1);
+    let ran = run(&server, &["echo", "--json"]).await;
+    assert_eq!(
+        ran.stdout,
+        "{\"content\":[{\"text\":\"no milk\",\"type\":\"text\"}],\"isError\":true}\n"
+    );
+    assert_eq!(ran.status, 1);
+}
+
+#[tokio::test]
+async fn an_error_of_the_server_is_told_as_that() {
+    let server = server();
+    server.always(call("echo"), |request: &Request| {
+        Reply::json(request.error(-32602, "text is missing"))
+    });
+    let ran = run(&server, &["echo"]).await;
+    assert_eq!(
+        ran.stderr,
+        "error: the server says: text is missing (-32602)\n"
+    );
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));
+}
+
+#[tokio::test]
+async fn an_image_is_described_and_can_be_saved() {
+    let server = server();
+    let image = json!({"type": "image", "mimeType": "image/png", "data": "iVBORw=="});
+    echoes(&server, json!({"content": [image]}));
+    let ran = run(&server, &["echo"]).await;
+    let expected = "[image: image/png, 4 bytes, saved by --output FILE]\n";
+    assert_eq!((ran.stdout.as_str(), ran.status), (expected, 0));
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let file = directory.path().join("it.png");
+    let path = file.to_str().expect("a path in UTF-8");
+    let ran = run(&server, &["echo", "--output", path]).await;
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 0));
+    assert_eq!(ran.stderr, format!("wrote 4 bytes to {path}\n"));
+    assert_eq!(std::fs::read(file).expect("it is there"), b"\x89PNG");
+}
+
+#[tokio::test]
+async fn progress_and_logs_go_to_stderr() {
+    let server = server();
+    server.always(call("echo"), |request: &Request| {
+        let token = &request.params()["_meta"]["progressToken"];
+        let told = |method: &str, params: Value| {
+            json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+        };
+        let progress = |progress: f64, total: Value, text: &str| {
+            let mut params = json!({"progressToken": token, "progress": progress, "message": text});
+            if !total.is_null() {
+                params["total"] = total;
+            }
+            told("notifications/progress", params)
+        };
+        let log = json!({"level": "warning", "logger": "kitchen", "data": "hot\u{1b}[2J"});
+        Reply::sse()
+            .data(progress(1.0, json!(4), "grinding"))
+            .data(told("notifications/message", log))
+            .data(told(
+                "notifications/message",
+                json!({"level": "info", "data": {"a": 1}}),
+            ))
+            .data(progress(7.5, Value::Null, ""))
+            .data(request.result(r#"{"content":[{"type":"text","text":"done"}]}"#))
+            .close()
+    });
+    let ran = run(&server, &["echo"]).await;
+    assert_eq!((ran.stdout.as_str(), ran.status), ("done\n", 0));
+    let mut lines: Vec<_> = ran.stderr.lines().collect();
+    // rmcp tells its handler of each notification in a task of its own.
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "  7.5",
+            " 25 %  grinding",
+            "info: {\"a\":1}",
+            "warning (kitchen): hot\u{fffd}[2J",
+        ]
+    );
+}
+
+/// Without a terminal nobody can be asked.
+#[tokio::test]
+async fn a_question_is_declined_where_there_is_no_terminal() {
+    let server = server();
+    let gate = Gate::closed();
+    let wait = gate.clone();
+    server.always(call("echo"), move |request: &Request| {
+        let params = json!({
+            "message": "Which coffee?",
+            "requestedSchema": {"type": "object", "properties": {"coffee": {"type": "string"}}}
+        });
+        let question =
+            json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params});
+        let result = r#"{"content":[{"type":"text","text":"no coffee, then"}]}"#;
+        Reply::sse()
+            .data(question.to_string())
+            .wait(&wait)
+            .data(request.result(result))
+            .close()
+    });
+    let running = prepared(&server, &["echo"]).start().await;
+    let answer = server.received(answer_to(r#""q""#), 1).await;
+    gate.open();
+    let answer: Value = serde_json::from_str(answer.text()).expect("JSON");
+    assert_eq!(answer["result"], json!({"action": "decline"}));
+    let ran = running.ends().await;
+    assert_eq!((ran.stdout.as_str(), ran.status), ("no coffee, then\n", 0));
+    assert_eq!(
+        ran.stderr,
+        "the server asks: Which coffee?\ndeclined: there is no terminal to answer on\n"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_cancels_the_call() {
+    let server = server();
+    server.always(call("echo"), |_: &Request| Reply::no_answer_ever());
+    let running = prepared(&server, &["echo"]).start().await;
+    let called = server.received(call("echo"), 1).await;
+    let pid = i32::try_from(running.pid()).expect("a process id fits");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id is positive");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is running");
+    let cancelled = server.received(rpc("notifications/cancelled"), 1).await;
+    let id: Value = serde_json::from_str(called.message().id().expect("an id")).expect("JSON");
+    assert_eq!(cancelled.params()["requestId"], id);
+    let ran = running.ends().await;
+    assert_eq!(ran.stderr, "error: cancelled\n");
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 130));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_ends_a_command_that_has_no_answer_yet() {
+    let server = Server::start();
+    server.always(rpc("initialize"), |_: &Request| Reply::no_answer_ever());
+    let running = prepared(&server, &["echo"]).start().await;
+    server.received(rpc("initialize"), 1).await;
+    let pid = i32::try_from(running.pid()).expect("a process id fits");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id is positive");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is running");
+    let ran = running.ends().await;
+    assert_eq!(
+        (ran.stderr.as_str(), ran.status),
+        ("error: cancelled\n", 130)
+    );
+}

@@ -1,0 +1,146 @@
+//! `mcp-bridge tools`: what a server has to offer.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    command::{Ran, Run},
+    fault_server::Server,
+    mcp::Binding,
+    modern::complete,
+    reply::Reply,
+    request::{Request, delete, rpc},
+};
+
+async fn tools(server: &Server, flags: &[&str]) -> Ran {
+    let url = server.url();
+    let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
+    let args = ["tools", &url, "--header", &header];
+    let ran = Run::new(args.into_iter().chain(flags.iter().copied()))
+        .until_its_end()
+        .await;
+    let faults = server.faults();
+    assert!(faults.is_empty(), "{faults:#?}\n{}", server.story());
+    ran
+}
+
+#[tokio::test]
+async fn every_page_is_listed_and_the_session_is_over_afterwards() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request: &Request| {
+        let result = match request.params()["cursor"].as_str() {
+            None => {
+                r#"{"tools":[{"name":"first","description":"One.\nMore of it."}],"nextCursor":"2"}"#
+            }
+            Some(_) => r#"{"tools":[{"name":"second","annotations":{"destructiveHint":true}}]}"#,
+        };
+        Reply::json(request.result(result))
+    });
+    let ran = tools(&server, &[]).await;
+    assert_eq!(ran.stdout, "first\n  One.\n\nsecond  (destructive)\n");
+    assert_eq!((ran.stderr.as_str(), ran.status), ("", 0));
+    assert_eq!(server.count(&delete()), 1, "{}", server.story());
+}
+
+#[tokio::test]
+async fn json_is_what_the_server_wrote() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request: &Request| {
+        let result = match request.params()["cursor"].as_str() {
+            None => "{\"tools\":[ {\"name\":\"a\",\n\"n\":1.0, \"x\":1e400}],\"nextCursor\":\"2\"}",
+            Some(_) => r#"{"tools":[{"name":"b","big":12345678901234567890123}]}"#,
+        };
+        Reply::json(request.result(result))
+    });
+    let ran = tools(&server, &["--json"]).await;
+    let expected = "{\"tools\":[\n{\"name\":\"a\", \"n\":1.0, \"x\":1e400},\n\
+        {\"name\":\"b\",\"big\":12345678901234567890123}\n]}\n";
+    assert_eq!(ran.stdout, expected);
+    assert_eq!((ran.stderr.as_str(), ran.status), ("", 0));
+}
+
+#[tokio::test]
+async fn a_server_of_the_modern_era_is_listed_likewise() {
+    let server = Server::start_as(Binding::Modern);
+    server.always(rpc("tools/list"), |request: &Request| {
+        let tools: Value = json!([{"name": "modern", "inputSchema": {"type": "object"}}]);
+        complete(
+            request,
+            &json!({"tools": tools, "ttlMs": 0, "cacheScope": "private"}),
+        )
+    });
+    let ran = tools(&server, &[]).await;
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("modern\n", ""));
+}
+
+#[tokio::test]
+async fn a_server_without_tools_has_none() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request: &Request| {
+        Reply::json(request.result(r#"{"tools":[]}"#))
+    });
+    let ran = tools(&server, &[]).await;
+    assert_eq!(ran.stdout, "");
+    assert_eq!(ran.stderr, "the server has no tools\n");
+    assert_eq!(ran.status, 0);
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_given_up() {
+    let server = Server::start();
+    server.allow_requests(150);
+    server.always(rpc("tools/list"), |request: &Request| {
+        Reply::json(request.result(r#"{"tools":[{"name":"a"}],"nextCursor":"more"}"#))
+    });
+    let ran = tools(&server, &[]).await;
+    assert_eq!(ran.stdout, "");
+    let expected = "error: the server's list of tools has no end: 100 pages were read\n";
+    assert_eq!(ran.stderr, expected);
+    assert_eq!(ran.status, 1);
+}
+
+#[tokio::test]
+async fn an_error_of_the_server_is_told_as_that() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request: &Request| {
+        Reply::json(request.error(-32601, "Method\u{1b}[2J not found"))
+    });
+    let ran = tools(&server, &[]).await;
+    let expected = "error: the server says: Method\u{fffd}[2J not found (-32601)\n";
+    assert_eq!(ran.stderr, expected);
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_with_a_hint() {
+    let server = Server::start_down(Binding::Streamable);
+    let ran = tools(&server, &[]).await;
+    let error = format!("error: {}: could not connect: ", server.host());
+    let hint = "\n\nhint: check that the server is running and that the port in the URL is right\n";
+    assert!(ran.stderr.starts_with(&error), "{ran:?}");
+    assert!(ran.stderr.ends_with(hint), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 3, "{ran:?}");
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));
+}
+
+#[tokio::test]
+async fn what_rmcp_cannot_read_is_listed_all_the_same() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request: &Request| {
+        let tool = r#"{"name":"odd","inputSchema":[],"icons":7,"title":null,"x":"\ud800"}"#;
+        Reply::json(request.result(format!(r#"{{"tools":[{tool}]}}"#)))
+    });
+    let ran = tools(&server, &[]).await;
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("odd\n", ""));
+}
+
+#[tokio::test]
+async fn arguments_that_make_no_sense_are_refused_before_anything_is_sent() {
+    let ran = Run::new(["tools", "ftp://localhost/"])
+        .until_its_end()
+        .await;
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 2));
+    assert!(
+        ran.stderr.starts_with("error: the server's URL "),
+        "{ran:?}"
+    );
+}

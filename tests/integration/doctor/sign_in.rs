@@ -1,0 +1,297 @@
+//! What a server may have wrong about its sign-in.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{Doctor, Report};
+use crate::auth_store::leave_credentials;
+use crate::support::fault_server::Server;
+use crate::support::reply::Reply;
+use crate::support::request::rpc;
+use crate::support_auth::{App, Behaviour, Challenge, Provider, config};
+
+async fn examined(change: impl FnOnce(&mut Behaviour)) -> (Provider, Report) {
+    let provider = Provider::start().await;
+    provider.behave(change);
+    let report = Doctor::of(provider.mcp_url().as_str()).examine().await;
+    let touched = ["/register", "/authorize", "/token", "/device"];
+    let paths = provider.paths();
+    assert!(
+        paths.iter().all(|path| !touched.contains(&path.as_str())),
+        "{paths:?}"
+    );
+    (provider, report)
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_challenge() {
+    let (_provider, report) = examined(|it| it.challenge = Challenge::Missing).await;
+    report.warns(
+        "challenge",
+        "401 without WWW-Authenticate",
+        "resource_metadata",
+    );
+    assert_eq!(report.names("failed"), [""; 0]);
+    report.passes(
+        "resource_metadata",
+        "/.well-known/oauth-protected-resource/mcp",
+    );
+}
+
+#[tokio::test]
+async fn a_challenge_without_the_place_of_the_metadata() {
+    let (_provider, report) = examined(|it| it.challenge = Challenge::Bare).await;
+    report.warns("challenge", "without resource_metadata", "Bearer");
+    assert_eq!(report.check("challenge")["specification"], "RFC 9728 §5.1");
+}
+
+#[tokio::test]
+async fn metadata_of_another_resource() {
+    let other = json!({ "resource": "https://other.example/mcp" });
+    let (_provider, report) = examined(|it| it.resource_metadata = other).await;
+    report.fails(
+        "resource_metadata",
+        "describes https://other.example/mcp",
+        "put that document right",
+    );
+    report.skips("pkce", "the step before it failed");
+}
+
+#[tokio::test]
+async fn metadata_of_a_path_above() {
+    let provider = Provider::start().await;
+    let above = json!({ "resource": provider.origin() });
+    provider.behave(|it| it.resource_metadata = above);
+    let report = Doctor::of(provider.mcp_url().as_str()).examine().await;
+    report.warns("resource_metadata", "a path above", "stricter clients");
+    report.passes("pkce", "S256");
+}
+
+#[tokio::test]
+async fn no_metadata_of_the_resource() {
+    let (_provider, report) = examined(|it| {
+        it.challenge = Challenge::Bare;
+        let nothing = (404, String::new());
+        let path = "/.well-known/oauth-protected-resource/mcp";
+        it.broken_paths.insert(path.into(), nothing);
+    })
+    .await;
+    report.warns("resource_metadata", "none is published", "publish it");
+    report.passes("issuer", "the server's own origin");
+}
+
+#[tokio::test]
+async fn metadata_that_names_no_authorization_server() {
+    let none = json!({ "authorization_servers": [] });
+    let (_provider, report) = examined(|it| it.resource_metadata = none).await;
+    report.warns(
+        "resource_metadata",
+        "names no authorization server",
+        "at least one",
+    );
+}
+
+#[tokio::test]
+async fn an_authorization_server_that_calls_itself_something_else() {
+    let other = json!({ "issuer": "https://other.example" });
+    let (_provider, report) = examined(|it| it.server_metadata = other).await;
+    report.fails(
+        "server_metadata",
+        "names https://other.example",
+        "--issuer-check",
+    );
+    report.skips("registration", "the step before it failed");
+}
+
+/// The README shows a piece of this report.
+#[tokio::test]
+async fn the_report_in_the_readme_is_one_of_the_programs() {
+    let provider = Provider::start().await;
+    let other = json!({ "issuer": "https://other.example" });
+    provider.behave(|it| it.server_metadata = other);
+    let text = Doctor::bare(provider.mcp_url().as_str()).text().await;
+    let text = text.replace(&provider.origin(), "https://mcp.example.com");
+    let readme = include_str!("../../../README.md");
+    let (_, shown) = readme.split_once("```text\nSign-in\n").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    assert!(text.contains(shown), "{text}");
+}
+
+#[tokio::test]
+async fn an_authorization_server_that_fails() {
+    let (_provider, report) = examined(|it| {
+        let path = "/.well-known/oauth-authorization-server";
+        it.broken_paths.insert(path.into(), (503, String::new()));
+    })
+    .await;
+    report.fails("server_metadata", "503", "try again");
+}
+
+#[tokio::test]
+async fn an_authorization_server_without_metadata() {
+    let (_provider, report) = examined(|it| {
+        it.resource_metadata = json!({ "authorization_servers": null });
+        let path = "/.well-known/oauth-authorization-server";
+        it.broken_paths.insert(path.into(), (404, String::new()));
+    })
+    .await;
+    report.warns("server_metadata", "the default endpoints", "publish it");
+}
+
+#[tokio::test]
+async fn an_authorization_server_without_pkce() {
+    for (methods, fix) in [
+        (json!(null), "--allow-missing-pkce-metadata"),
+        (json!(["plain"]), ""),
+    ] {
+        let change = json!({ "code_challenge_methods_supported": methods });
+        let (_provider, report) = examined(|it| it.server_metadata = change).await;
+        report.fails("pkce", "does not offer PKCE with S256", fix);
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_server_that_registers_nobody() {
+    let change = json!({ "registration_endpoint": null });
+    let (provider, report) = examined(|it| it.server_metadata = change.clone()).await;
+    report.fails("registration", "does not register clients", "--client-id");
+    let fix = report.check("registration")["fix"].as_str().unwrap();
+    assert!(fix.contains("redirect URI http://localhost:"), "{fix}");
+
+    let doctor = Doctor::of(provider.mcp_url().as_str());
+    let report = doctor.args(["--client-id", "mine"]).examine().await;
+    report.passes("registration", "--client-id");
+}
+
+#[tokio::test]
+async fn what_would_be_asked_for() {
+    let (provider, report) = examined(|it| {
+        it.resource_metadata = json!({ "scopes_supported": ["read", "write"] });
+        it.server_metadata = json!({ "authorization_response_iss_parameter_supported": null });
+    })
+    .await;
+    let resource = provider.mcp_url();
+    report.passes(
+        "scopes",
+        &format!("read write; for the resource {resource}"),
+    );
+    report.skips("iss_parameter", "not promised");
+    report.skips("revocation", "not offered");
+    let dynamic = format!("dynamic, at {}/register", provider.origin());
+    report.passes("registration", &dynamic);
+    report.skips("token", "none is stored");
+}
+
+#[tokio::test]
+async fn a_stored_token_is_used_and_renewed_and_its_end_is_told() {
+    let provider = Provider::start().await;
+    let store = TempDir::new().unwrap();
+    let app = App::new(&provider, config(store.path()));
+    app.call_with_browser().await.unwrap();
+    let doctor = || Doctor::bare(provider.mcp_url().as_str()).store(store.path());
+
+    let report = doctor().examine().await;
+    report.passes("token", "there is one, and it is accepted");
+    report.passes("registration", "registered before");
+    report.passes("era", "2025-06-18");
+
+    provider.revoke_access_tokens();
+    let report = doctor().examine().await;
+    report.passes("token", "renewed just now");
+    assert_eq!(provider.refreshes(), 1);
+
+    provider.revoke_all();
+    let report = doctor().examine().await;
+    report.warns("token", "cannot be renewed", "sign in again");
+    report.skips("tools", "only to who has signed in");
+    assert_eq!(provider.seen("/authorize").len(), 1);
+}
+
+/// Some servers show themselves to everybody, and their tools only to who has signed in.
+#[tokio::test]
+async fn a_sign_in_that_only_the_tools_want() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |_| {
+        Reply::status(401).header("WWW-Authenticate", "Bearer scope=\"read\"")
+    });
+    let report = Doctor::of(&server.url()).examine().await;
+    report.passes("session", "gives an id");
+    report.skips("tools", "they want a sign-in");
+    report.warns("challenge", "without resource_metadata", "Bearer");
+    report.skips("token", "none is stored");
+
+    let doctor = Doctor::of(&server.url());
+    let doctor = doctor.args(["--header", "Authorization: Bearer ${API_KEY}"]);
+    doctor
+        .examine()
+        .await
+        .fails("tools", "401", "given by --header");
+}
+
+/// Who changes over from mcp-remote does not sign in again.
+#[tokio::test]
+async fn a_sign_in_that_mcp_remote_has_left_is_told_of_and_not_taken_over() {
+    let provider = Provider::start().await;
+    let theirs = TempDir::new().unwrap();
+    let tokens = json!({ "access_token": "access-MARKER", "token_type": "Bearer" });
+    let client = json!({ "client_id": "theirs", "redirect_uris": ["http://localhost:3334/"] });
+    leave_credentials(&provider, theirs.path(), &tokens, &client);
+    let doctor = Doctor::bare(provider.mcp_url().as_str());
+    // A warning says that the files can be read by others no more.
+    let doctor = doctor
+        .env("MCP_REMOTE_CONFIG_DIR", theirs.path().to_str().unwrap())
+        .args(["--silent"]);
+    let report = doctor.examine().await;
+    report.skips("token", "mcp-remote's is stored");
+    let ours = doctor.home.path().join("bridge").read_dir().unwrap();
+    let mut stored = ours.map(|entry| entry.unwrap().path());
+    assert!(stored.all(|path| path.extension().is_none_or(|it| it != "json")));
+}
+
+#[tokio::test]
+async fn a_client_that_needs_no_person_gets_its_token() {
+    let provider = Provider::start().await;
+    provider.register("robot", Some("s3cret-MARKER"), "unused");
+    let token_endpoint = format!("{}/token", provider.origin());
+    for (more, pkce) in [
+        (vec![], "uses no code"),
+        (
+            vec!["--token-endpoint", &token_endpoint],
+            "nothing has to be found",
+        ),
+    ] {
+        let doctor = Doctor::of(provider.mcp_url().as_str())
+            .args(["--client-credentials", "--client-id", "robot"])
+            .args(["--client-secret-env", "CLIENT_SECRET"])
+            .args(more)
+            .env("CLIENT_SECRET", "s3cret-MARKER");
+        let report = doctor.examine().await;
+        report.passes("token", "there is one, and it is accepted");
+        report.skips("pkce", pkce);
+        report.passes("era", "2025-06-18");
+        assert!(!report.0.to_string().contains("MARKER"));
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_server_without_device_codes() {
+    let provider = Provider::start().await;
+    let doctor = Doctor::of(provider.mcp_url().as_str()).args(["--device-code"]);
+    let report = doctor.examine().await;
+    report.fails("server_metadata", "no sign-in with a device code", "");
+}
+
+/// What a server was sent it may send back.
+#[tokio::test]
+async fn a_secret_that_the_server_repeats_is_not_shown() {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request| {
+        let seen = format!("{:?} {}", request.headers, request.target);
+        Reply::json(request.error(-32000, &seen))
+    });
+    let doctor = Doctor::of(&server.url());
+    let doctor = doctor.args(["--header", "Authorization: Bearer ${API_KEY}"]);
+    let report = doctor.examine().await;
+    report.fails("tools", "REDACTED", "in its log");
+    assert!(doctor.text().await.contains("REDACTED"));
+}
