@@ -9,7 +9,7 @@ mod list;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
@@ -102,6 +102,8 @@ struct Parts {
     params: Option<Range<usize>>,
     result: Option<Range<usize>>,
     error: Option<Range<usize>>,
+    /// The members of `params` and where they stand in them, once somebody has asked for one.
+    param_members: OnceLock<Vec<(Box<str>, Range<usize>)>>,
 }
 
 /// Why a text is no message.
@@ -301,7 +303,15 @@ impl Message {
     /// A member of `params`, if `params` is an object that has it and it reads as `T`.
     #[must_use]
     pub fn param<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
-        member(self.part(self.0.params.as_ref())?, name)
+        let params = self.params_json()?;
+        let known = &self.0.param_members;
+        if known.get().is_none() && !may_have(params, name) {
+            return None;
+        }
+        let members = known.get_or_init(|| members(params));
+        // The last of two equal names counts.
+        let (_, range) = members.iter().rev().find(|(known, _)| **known == *name)?;
+        serde_json::from_str(&params[range.clone()]).ok()
     }
 
     /// A member of `result`, likewise.
@@ -392,15 +402,43 @@ pub(crate) fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Opt
         }
     }
 
-    // Without an escape a name stands there as it is or not at all, and mostly it is not there.
-    let object_has =
-        |part: &str| memchr::memmem::find(object.as_bytes(), part.as_bytes()).is_some();
-    if !object_has(name) && !object_has("\\") {
-        return None;
-    }
     let mut json = serde_json::Deserializer::from_str(object);
     let raw = json.deserialize_map(Find(name)).ok()??;
     serde_json::from_str(raw.get()).ok()
+}
+
+/// Whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
+/// all, and mostly it is not there.
+fn may_have(object: &str, name: &str) -> bool {
+    memchr::memmem::find(object.as_bytes(), name.as_bytes()).is_some()
+        || memchr::memchr(b'\\', object.as_bytes()).is_some()
+}
+
+/// The members of a JSON object, and where their values stand in it; none of what is no object.
+fn members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
+    struct All;
+
+    impl<'de> Visitor<'de> for All {
+        type Value = Vec<(Box<str>, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some((Key(key), value)) = map.next_entry()? {
+                members.push((key.into(), value));
+            }
+            Ok(members)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(object);
+    let members = json.deserialize_map(All).unwrap_or_default().into_iter();
+    members
+        .map(|(name, value)| (name, range_in(object.as_bytes(), value.get())))
+        .collect()
 }
 
 /// The name of a member, which stays in the text unless it has escapes.
@@ -468,12 +506,13 @@ impl Envelope<'_> {
             // `"error": null` beside a result is how JSON-RPC 1.0 servers say "no error".
             error: range(self.error.filter(|error| error.get() != "null")),
             text: text.clone(),
+            param_members: OnceLock::new(),
         })))
     }
 }
 
 /// Where `part`, a slice of `text`, stands in it.
-fn range_in(text: &Bytes, part: &str) -> Range<usize> {
+fn range_in(text: &[u8], part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
 }

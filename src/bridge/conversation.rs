@@ -1,6 +1,7 @@
 //! The messages of the app, and the way of each to the server and back.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -344,8 +345,8 @@ impl Conversation {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
             async move {
                 wait.passed().await;
-                let outcome = survived(endpoint.request(&request, era, &track)).await;
-                let outcome = outcome.unwrap_or_else(|| {
+                let work = pin!(endpoint.request(&request, era, &track));
+                let outcome = survived(work).await.unwrap_or_else(|| {
                     let method = request.method().unwrap_or_default();
                     let host = endpoint.host();
                     Outcome::Response(Failure::Internal.to_response(&id, method, &host))

@@ -1,12 +1,12 @@
 //! A bug in one exchange is not the end of the others.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
-/// What comes of `work`; `None` if it panics.
-pub(super) async fn survived<T>(work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
+/// What comes of `work`; `None` if it panics. It is pinned already, because it is large and would be copied
+/// on its way.
+pub(super) async fn survived<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|context| {
         // What the panic has left half done is dropped with the work, and looked at by nobody.
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
@@ -21,6 +21,7 @@ pub(super) async fn survived<T>(work: impl Future<Output = T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
 
     #[tokio::test]
     async fn a_panic_ends_the_work_and_nothing_else() {
@@ -28,7 +29,7 @@ mod tests {
             tokio::task::yield_now().await;
             assert_eq!(1, 2, "a panic on purpose");
         };
-        assert_eq!(survived(broken).await, None);
-        assert_eq!(survived(async { 7 }).await, Some(7));
+        assert_eq!(survived(pin!(broken)).await, None);
+        assert_eq!(survived(pin!(async { 7 })).await, Some(7));
     }
 }

@@ -1,10 +1,11 @@
 //! Who asks, as a modern request carries it (MCP 2026-07-28, basic protocol, "`_meta`").
 
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::INVALID_PARAMS;
 use super::object::Object;
-use crate::message::Message;
+use crate::message::{Message, member};
 
 /// The modern version that the bridge speaks where it translates.
 pub const MODERN_VERSION: &str = "2026-07-28";
@@ -88,10 +89,12 @@ fn is_date(version: &str) -> bool {
 #[must_use]
 pub fn refuse_malformed(request: &Message) -> Option<Message> {
     let id = request.id()?;
-    let meta = request.param::<Object>("_meta").unwrap_or_default();
-    let missing = if meta.read::<String>(PROTOCOL_VERSION).is_none() {
+    let meta = request
+        .param::<&RawValue>("_meta")
+        .map_or("", RawValue::get);
+    let missing = if member::<String>(meta, PROTOCOL_VERSION).is_none() {
         PROTOCOL_VERSION
-    } else if meta.object(CLIENT_CAPABILITIES).is_none() {
+    } else if member::<Object>(meta, CLIENT_CAPABILITIES).is_none() {
         CLIENT_CAPABILITIES
     } else {
         return None;

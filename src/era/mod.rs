@@ -38,8 +38,9 @@ pub use downgrade::{Client, Downgrade, Standalone};
 pub use envelope::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern, refuse_malformed};
 pub use upgrade::Upgrade;
 
-use crate::message::{Message, RequestId};
-use object::Object;
+use serde_json::value::RawValue;
+
+use crate::message::{Message, RequestId, member};
 
 /// JSON-RPC: the method does not exist.
 const METHOD_NOT_FOUND: i32 = -32601;
@@ -63,8 +64,9 @@ impl Era {
     #[must_use]
     pub fn of_request(message: &Message) -> Self {
         let version = message
-            .param::<Object>("_meta")
-            .is_some_and(|meta| meta.get(envelope::PROTOCOL_VERSION).is_some());
+            .param::<&RawValue>("_meta")
+            .and_then(|meta| member::<&RawValue>(meta.get(), envelope::PROTOCOL_VERSION))
+            .is_some();
         if version || message.method() == Some("server/discover") {
             Self::Modern
         } else {

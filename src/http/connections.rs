@@ -26,10 +26,13 @@ use url::Url;
 use super::{Error, Options, POOL_IDLE, TCP_KEEPALIVE, tls};
 
 /// Unused connections that are kept. More are in use at once only in a burst.
-const MAX_IDLE: usize = 128;
+const MAX_IDLE: usize = 512;
 
 /// How often a request is sent on another connection because the server has not looked at it on this one.
 const MAX_TRIES: usize = 4;
+
+/// What TLS calls HTTP/2 (RFC 9113 §3.1).
+const HTTP2: &[u8] = b"h2";
 
 type Http1 = http1::SendRequest<Full<Bytes>>;
 type Http2 = http2::SendRequest<Full<Bytes>>;
@@ -216,7 +219,7 @@ impl Connections {
         let connector = TlsConnector::from(Arc::clone(config));
         let stream = connector.connect(name.clone(), stream).await;
         let stream = stream.map_err(|error| failed(error.into()))?;
-        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             return http1(stream).await;
         }
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
@@ -298,8 +301,9 @@ impl Origin {
         };
         let tls = match url.scheme() {
             "https" => {
-                let config = Arc::new(tls::config(options, url)?);
-                Some((config, name))
+                let mut config = tls::config(options, url)?;
+                config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+                Some((Arc::new(config), name))
             }
             _ => None,
         };

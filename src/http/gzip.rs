@@ -6,7 +6,7 @@ use bytes::{Buf as _, Bytes};
 use flate2::write::GzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
-use super::{Error, connections};
+use super::{Error, Source};
 
 /// Compressed bytes that are taken at once: what they can become is a thousand times as much, and has to
 /// stay within bounds.
@@ -21,14 +21,14 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
 /// A body that is decompressed while it is read.
 #[derive(Debug)]
 pub(super) struct Body {
-    compressed: connections::Body,
+    compressed: Source,
     /// What has come and was not decompressed yet.
     rest: Bytes,
     decoder: GzDecoder<Vec<u8>>,
 }
 
 impl Body {
-    pub(super) fn new(compressed: connections::Body) -> Self {
+    pub(super) fn new(compressed: Source) -> Self {
         Self {
             compressed,
             rest: Bytes::new(),

@@ -137,8 +137,14 @@ pub struct Response {
 
 #[derive(Debug)]
 enum Body {
-    Direct(connections::Body),
+    Plain(Source),
     Unzipped(Box<gzip::Body>),
+}
+
+/// Where a body comes from.
+#[derive(Debug)]
+enum Source {
+    Direct(connections::Body),
     Proxied(Box<reqwest::Response>),
 }
 
@@ -211,30 +217,30 @@ impl Client {
         {
             headers.insert(COOKIE, cookie);
         }
-        let response = match &self.way {
+        let (status, headers, source) = match &self.way {
             Way::Direct(connections) => {
                 let response = connections.send(method, url, headers, body).await?;
                 let (head, body) = response.into_parts();
-                let body = if gzip::is_gzip(&head.headers) {
-                    Body::Unzipped(Box::new(gzip::Body::new(body)))
-                } else {
-                    Body::Direct(body)
-                };
-                Response {
-                    status: head.status,
-                    headers: head.headers,
-                    body,
-                }
+                (head.status, head.headers, Source::Direct(body))
             }
             Way::Proxied(client) => {
                 let request = client.request(method, url.clone()).headers(headers);
-                let mut response = request.body(body).send().await.map_err(Error::Proxied)?;
-                Response {
-                    status: response.status(),
-                    headers: std::mem::take(response.headers_mut()),
-                    body: Body::Proxied(Box::new(response)),
-                }
+                let sent = Box::pin(request.body(body).send());
+                let mut response = sent.await.map_err(Error::Proxied)?;
+                let headers = std::mem::take(response.headers_mut());
+                let status = response.status();
+                (status, headers, Source::Proxied(Box::new(response)))
             }
+        };
+        let body = if gzip::is_gzip(&headers) {
+            Body::Unzipped(Box::new(gzip::Body::new(source)))
+        } else {
+            Body::Plain(source)
+        };
+        let response = Response {
+            status,
+            headers,
+            body,
         };
         if let Some(cookies) = &self.cookies
             && response.headers.contains_key(SET_COOKIE)
@@ -262,18 +268,26 @@ impl Response {
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         match &self.body {
-            Body::Direct(body) => body.length(),
+            Body::Plain(Source::Direct(body)) => body.length(),
+            Body::Plain(Source::Proxied(response)) => response.content_length(),
             Body::Unzipped(_) => None,
-            Body::Proxied(response) => response.content_length(),
         }
     }
 
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.body {
-            Body::Direct(body) => body.chunk().await,
+            Body::Plain(source) => source.chunk().await,
             Body::Unzipped(body) => body.chunk().await,
-            Body::Proxied(response) => response.chunk().await.map_err(Error::Proxied),
+        }
+    }
+}
+
+impl Source {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Direct(body) => body.chunk().await,
+            Self::Proxied(response) => response.chunk().await.map_err(Error::Proxied),
         }
     }
 }

@@ -53,8 +53,8 @@ impl Identity {
     }
 }
 
-/// The settings of TLS for the origin of `url`: HTTP/2 if the server has it. For an `http:` URL nobody is
-/// trusted, and so nothing is read.
+/// The settings of TLS for the origin of `url`. For an `http:` URL nobody is trusted, and so nothing is
+/// read.
 pub(super) fn config(options: &Options, url: &Url) -> Result<ClientConfig, Error> {
     let failed = |error: rustls::Error| Error::Connect(Box::new(error));
     // A second call finds the provider installed; that is what we want.
@@ -79,12 +79,12 @@ pub(super) fn config(options: &Options, url: &Url) -> Result<ClientConfig, Error
     } else {
         builder.with_root_certificates(rustls::RootCertStore::empty())
     };
-    let mut config = match options.identity.as_ref().map(|identity| &*identity.0) {
-        Some((chain, key)) => builder
-            .with_client_auth_cert(chain.clone(), key.clone_key())
-            .map_err(failed)?,
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(
+        match options.identity.as_ref().map(|identity| &*identity.0) {
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(failed)?,
+            None => builder.with_no_client_auth(),
+        },
+    )
 }
