@@ -128,7 +128,10 @@ async fn visit(
     terminal: &Arc<Terminal>,
 ) -> Result<End, Box<dyn Error>> {
     terminal.step("Start the bridge, as an app would");
-    terminal.value("command", format_args!("mcp-bridge {} {}", server.url(), bridge::WAIT));
+    terminal.value(
+        "command",
+        format_args!("mcp-bridge {} {}", server.url(), bridge::WAIT),
+    );
     let credentials = directory.join("bridge");
     terminal.value("credentials in", credentials.display());
     let (transport, stderr) = bridge::start(server.url(), &credentials, approval)?;

@@ -180,8 +180,8 @@ impl AuthError {
 
     /// What the person can do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
+    pub fn hint(&self) -> String {
+        match self {
             Self::SignInRequired { url: Some(url) } | Self::TimedOut { url: Some(url), .. } => {
                 format!("open {url} in a browser on this machine, then try again")
             }
@@ -262,8 +262,7 @@ impl AuthError {
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
-        };
-        Some(hint)
+        }
     }
 
     /// The page where the person can still sign in.

@@ -48,16 +48,17 @@ pub enum ConfigError {
 impl ConfigError {
     /// What to do about it.
     #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub const fn hint(&self) -> &'static str {
         match self {
-            Self::Url(_) | Self::UrlPart(_) => Some("it looks like https://mcp.example.com/mcp"),
-            Self::PlainHttp(_) => {
-                Some("use https://, or pass --allow-http if the network is yours")
-            }
+            Self::Url(_) | Self::UrlPart(_) => "it looks like https://mcp.example.com/mcp",
+            Self::PlainHttp(_) => "use https://, or pass --allow-http if the network is yours",
             Self::Header(HeaderError::Variable { .. }) | Self::Unset { .. } => {
-                Some("set it in the \"env\" block of the app's configuration")
+                "set it in the \"env\" block of the app's configuration"
             }
-            Self::Header(_) | Self::Flag(_) | Self::NotPem(_) | Self::File { .. } => None,
+            Self::Header(_) => "mcp-bridge help server shows how headers are written",
+            Self::Flag(_) => "mcp-bridge help all shows what each option takes",
+            Self::NotPem(_) => "it has to hold a block that begins with -----BEGIN",
+            Self::File { .. } => "check the path, and who may read it",
         }
     }
 }

@@ -61,10 +61,12 @@ pub enum FileError {
 impl FileError {
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<&str> {
+    pub fn hint(&self) -> &str {
         match self {
-            Self::Unreadable { .. } => None,
-            Self::Line { hint, .. } => hint.as_deref(),
+            Self::Unreadable { .. } => "check the path, and who may read it",
+            Self::Line { hint, .. } => hint
+                .as_deref()
+                .unwrap_or("mcp-bridge help all shows what each option takes"),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) fn run(flags: Flags) -> Result<ExitCode, Stop> {
     runtime.shutdown_background();
     match end {
         End::AppLeft | End::Stopped => Ok(ExitCode::SUCCESS),
-        End::Obsolete(reason) => Err(Stop::failed(reason)),
+        End::Obsolete(reason) => {
+            Err(Stop::failed(reason).hint("start the server again in the app"))
+        }
     }
 }

@@ -77,6 +77,9 @@ pub enum ReadError {
     File(#[from] FileError),
 }
 
+/// What to do about a server that does not behave.
+const ASK_THE_DOCTOR: &str = "mcp-bridge doctor URL looks what is wrong with the server";
+
 /// Why a command could not do what it was told, for a person.
 struct Stop {
     /// What is wrong.
@@ -137,7 +140,7 @@ impl ReadError {
                 ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
             }
             Self::File(error) => Stop {
-                hint: error.hint().map(str::to_owned),
+                hint: Some(error.hint().to_owned()),
                 ..Stop::usage(error.to_string())
             }
             .report(),
@@ -152,6 +155,14 @@ impl Stop {
             error: error.into(),
             hint: None,
             status: ExitCode::FAILURE,
+        }
+    }
+
+    /// What to do about it.
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
         }
     }
 
@@ -179,7 +190,7 @@ impl Stop {
 impl From<AuthError> for Stop {
     fn from(error: AuthError) -> Self {
         Self {
-            hint: error.hint(),
+            hint: Some(error.hint()),
             ..Self::failed(error.to_string())
         }
     }
@@ -200,6 +211,7 @@ impl From<StoreError> for Stop {
             StoreError::Keychain(error) => error.into(),
             StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
                 Self::failed(error.to_string())
+                    .hint("nothing was lost; try again when no bridge is at work")
             }
         }
     }
@@ -208,7 +220,7 @@ impl From<StoreError> for Stop {
 impl From<ConfigError> for Stop {
     fn from(error: ConfigError) -> Self {
         Self {
-            hint: error.hint().map(str::to_owned),
+            hint: Some(error.hint().to_owned()),
             ..Self::usage(error.to_string())
         }
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::Stop;
+use super::{ASK_THE_DOCTOR, Stop};
 use crate::auth::Authorizer;
 use crate::bridge::Memory;
 use crate::cli::Connection;
@@ -86,7 +86,7 @@ impl Visitor {
         };
         if greeting.is_error() {
             let text = greeting.error_text().map(|(_, text)| text);
-            return Err(Stop::failed(text.unwrap_or_default()));
+            return Err(Stop::failed(text.unwrap_or_default()).hint(ASK_THE_DOCTOR));
         }
         // Whatever the server itself says about tools shows that it answers.
         let (Answer::Legacy(listed) | Answer::Modern(listed)) =
@@ -110,12 +110,13 @@ impl Visitor {
             Outcome::Response(response) => Ok(Answer::Legacy(response)),
             Outcome::ModernOnly(response) => Ok(Answer::Modern(response)),
             Outcome::Failed(failure) => Err(Stop {
-                hint: failure.hint(),
+                hint: Some(failure.hint()),
                 ..Stop::failed(format!("{}: {failure}", self.endpoint.host()))
             }),
-            Outcome::LegacyOnly | Outcome::Ended(_) => Err(Stop::failed(
-                "the server has changed its mind about its era",
-            )),
+            Outcome::LegacyOnly | Outcome::Ended(_) => {
+                let reason = "the server has changed its mind about its era";
+                Err(Stop::failed(reason).hint("try again"))
+            }
         }
     }
 }

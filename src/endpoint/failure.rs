@@ -283,7 +283,7 @@ impl Failure {
 
     /// What the person can do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         let hint = match self {
             Self::Connect { cause, detail } => match cause {
                 ConnectCause::Dns => "check the host name in the URL and the network connection",
@@ -348,7 +348,7 @@ impl Failure {
             Self::ShuttingDown => "start the server again in the app, and repeat the request",
             Self::Internal => "please report it, with what --debug says",
         };
-        Some(hint.to_owned())
+        hint.to_owned()
     }
 
     /// The response that the app gets for the request `id`, which called `method` on `host`.
@@ -383,11 +383,9 @@ impl Failure {
         {
             data["signInUrl"] = url.as_str().into();
         }
-        let mut text = format!("mcp-bridge: {host}: {self}");
-        if let Some(hint) = self.hint() {
-            text = format!("{text} ({hint})");
-            data["hint"] = Value::from(hint);
-        }
+        let hint = self.hint();
+        let text = format!("mcp-bridge: {host}: {self} ({hint})");
+        data["hint"] = Value::from(hint);
         let code = match self {
             Self::Unsendable(_) => INVALID_REQUEST,
             _ => INTERNAL_ERROR,

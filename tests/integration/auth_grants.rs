@@ -141,7 +141,7 @@ async fn a_rejected_configured_client_is_an_error_that_names_the_flags() {
     };
     let error = App::new(&provider, config).call().await.unwrap_err();
     assert_eq!(error.kind(), "auth_client_rejected");
-    assert!(error.hint().unwrap().contains("--client-id"));
+    assert!(error.hint().contains("--client-id"));
     assert!(provider.seen("/register").is_empty());
 }
 

@@ -139,7 +139,7 @@ async fn a_rejected_registration_is_told_and_not_repeated() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), "auth_registration_rejected", "{reply}");
-        assert!(error.hint().unwrap().contains("--client-id"));
+        assert!(error.hint().contains("--client-id"));
         assert_eq!(provider.seen("/register").len(), requests, "{reply}");
         if let Some(description) = reply.get("error_description") {
             assert!(error.to_string().contains(description.as_str().unwrap()));

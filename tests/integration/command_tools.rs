@@ -93,7 +93,8 @@ async fn a_list_without_end_is_given_up() {
     });
     let ran = tools(&server, &[]).await;
     assert_eq!(ran.stdout, "");
-    let expected = "error: the server's list of tools has no end: 100 pages were read\n";
+    let expected = "error: the server's list of tools has no end: 100 pages were read\n\n\
+         hint: mcp-bridge doctor URL looks what is wrong with the server\n";
     assert_eq!(ran.stderr, expected);
     assert_eq!(ran.status, 1);
 }

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Stop;
+use super::{ASK_THE_DOCTOR, Stop};
 use crate::bridge::{self, End, Memory};
 use crate::cli::Connection;
 use crate::endpoint::{self, Patience};
@@ -147,6 +147,7 @@ impl Client {
             let listed = page.result_member::<Vec<Box<RawValue>>>("tools");
             tools.extend(listed.ok_or_else(|| {
                 Stop::failed("the server's answer to tools/list has no list of tools")
+                    .hint(ASK_THE_DOCTOR)
             })?);
             cursor = page.result_member("nextCursor");
             if cursor.is_none() {
@@ -155,7 +156,8 @@ impl Client {
         }
         Err(Stop::failed(format!(
             "the server's list of tools has no end: {MAX_PAGES} pages were read"
-        )))
+        ))
+        .hint(ASK_THE_DOCTOR))
     }
 
     /// Calls a tool. Returns the response, which holds a result.
@@ -191,7 +193,7 @@ impl Client {
             Some(answer) if answer.is_error() => Err(Stop::of_error(&answer)),
             Some(answer) => Ok(answer),
             None => Err(match answered {
-                Ok(_) => Stop::failed("no answer came"),
+                Ok(_) => Stop::failed("no answer came").hint(ASK_THE_DOCTOR),
                 Err(error) => Stop::failed(error.to_string()),
             }),
         }

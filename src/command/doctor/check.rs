@@ -167,11 +167,10 @@ impl Check {
 
     /// What the user, or whoever runs the server, can do.
     pub(super) fn fix(self, fix: impl Into<String>) -> Self {
-        self.fix_if_any(Some(fix.into()))
-    }
-
-    fn fix_if_any(self, fix: Option<String>) -> Self {
-        Self { fix, ..self }
+        Self {
+            fix: Some(fix.into()),
+            ..self
+        }
     }
 
     /// What the bridge would say to do about `failure`, unless that is to ask the doctor.
@@ -187,7 +186,7 @@ impl Check {
             Failure::InvalidResponse(_) => {
                 self.fix("the address has to be the server's MCP endpoint, and answer with JSON-RPC")
             }
-            failure => self.fix_if_any(failure.hint()),
+            failure => self.fix(failure.hint()),
         }
     }
 
@@ -197,7 +196,7 @@ impl Check {
             AuthError::Metadata { .. } => {
                 self.fix("whoever runs the server has to put that document right")
             }
-            error => self.fix_if_any(error.hint()),
+            error => self.fix(error.hint()),
         }
     }
 

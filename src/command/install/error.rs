@@ -59,7 +59,7 @@ impl InstallError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Name(_) => Some("it may have letters, digits, - and _, 64 at most"),
-            Self::Server(error) => error.hint(),
+            Self::Server(error) => Some(error.hint()),
             Self::Flags(_) => Some("mcp-bridge --help lists them; they stand after --"),
             Self::NoProjectFile(_) => {
                 Some("leave --project out, or name the file with --config-file")
