@@ -1,12 +1,11 @@
 //! The messages of the app, and the way of each to the server and back.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::held::Tickets;
@@ -14,22 +13,18 @@ use super::lanes::{Downgraded, LegacyLane};
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
-use super::panics::survived;
 use super::promise::Told;
 use super::tools::Tools;
-use super::turns::Turns;
+use super::upstream::{Exchange, Lane, Link};
 use super::{Answering, Config, Input};
 use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
-use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
+use crate::endpoint::{self, Event, Failure, Inbound, Phase};
 use crate::era::{Era, Timer};
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
 use crate::stdio::{Line, LineWriter};
 
 /// Requests of the app that may be under way at once.
 pub(super) const MAX_IN_FLIGHT: usize = 10_000;
-
-/// Notifications and responses of the app that may wait to be sent.
-const MAX_OUTBOUND: usize = 10_000;
 
 /// Requests of the server that may wait for the app's answer.
 const MAX_SERVER_REQUESTS: usize = 10_000;
@@ -54,11 +49,11 @@ pub(super) struct Conversation {
     /// that is held for an app of the other era.
     pub(super) links: Vec<Link>,
     writer: LineWriter,
-    sender: mpsc::Sender<Inbound>,
+    pub(super) sender: mpsc::Sender<Inbound>,
     /// The app's requests that have no answer yet. What is not in here any more is not answered again.
     pub(super) unanswered: HashMap<RequestId, Asked>,
     /// The requests that are with the server, by the number of their endpoint and their id there.
-    exchanges: HashMap<(usize, RequestId), Exchange>,
+    pub(super) exchanges: HashMap<(usize, RequestId), Exchange>,
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
     pub(super) timers: JoinSet<(Lane, Timer)>,
@@ -85,45 +80,10 @@ pub(super) struct Conversation {
     input: Input,
 }
 
-/// An endpoint, and what has to go before what on the way to it.
-pub(super) struct Link {
-    pub(super) endpoint: Arc<Endpoint>,
-    turns: Turns,
-}
-
 /// A request of the app.
 pub(super) struct Asked {
     pub(super) method: String,
     pub(super) era: Era,
-}
-
-/// A request that is with the server.
-struct Exchange {
-    request: Message,
-    lane: Lane,
-    track: Arc<Track>,
-    task: AbortHandle,
-}
-
-/// On whose behalf something is with the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Lane {
-    /// The app's own words, as they are.
-    Native,
-    /// A legacy app's, translated for a modern server.
-    Upgraded,
-    /// A modern app's, translated for a session with a legacy server: the link of this number.
-    Downgraded(usize),
-}
-
-impl Lane {
-    /// The link that carries it.
-    pub(super) const fn link(self) -> usize {
-        match self {
-            Self::Native | Self::Upgraded => 0,
-            Self::Downgraded(link) => link,
-        }
-    }
 }
 
 impl Conversation {
@@ -162,22 +122,6 @@ impl Conversation {
         };
         conversation.add_link(config.endpoint.clone());
         (conversation, from_server)
-    }
-
-    /// Another endpoint at the same server; returns its number.
-    pub(super) fn add_link(&mut self, config: endpoint::Config) -> usize {
-        let number = self.links.len();
-        let authorizer = self.authorizer.clone();
-        self.links.push(Link {
-            endpoint: Endpoint::new(number, config, authorizer, self.sender.clone()),
-            turns: Turns::default(),
-        });
-        number
-    }
-
-    /// The endpoint of the app's own words.
-    pub(super) fn endpoint(&self) -> Arc<Endpoint> {
-        Arc::clone(&self.links[0].endpoint)
     }
 
     pub(super) fn take_line(&mut self, line: Line) {
@@ -320,91 +264,6 @@ impl Conversation {
         }
     }
 
-    /// Sends a request to the server, on behalf of `lane`.
-    pub(super) fn start_exchange(&mut self, request: Message, lane: Lane) {
-        let Some(id) = request.id().cloned() else {
-            return;
-        };
-        let era = match lane {
-            Lane::Native => self.unanswered.get(&id).map(|asked| asked.era),
-            Lane::Upgraded => Some(Era::Modern),
-            Lane::Downgraded(_) => Some(Era::Legacy),
-        };
-        let era = era.unwrap_or_else(|| Era::of_request(&request));
-        let number = lane.link();
-        let link = &self.links[number];
-        let wait = link.turns.for_request();
-        let may_wait = matches!(
-            request.method(),
-            Some("initialize" | "subscriptions/listen")
-        );
-        let sign_in_limit = self.patience().filter(|_| !may_wait);
-        let track = Arc::new(Track::new(sign_in_limit));
-        let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
-        let carried = {
-            let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
-            async move {
-                wait.passed().await;
-                let work = pin!(endpoint.request(&request, era, &track));
-                let outcome = survived(work).await.unwrap_or_else(|| {
-                    let method = request.method().unwrap_or_default();
-                    let host = endpoint.host();
-                    Outcome::Response(Failure::Internal.to_response(&id, method, &host))
-                });
-                let event = Event::Outcome { id, outcome };
-                let endpoint = number;
-                // The bridge takes what was sent until it ends, and then nobody wants the answer.
-                let _ = sender.send(Inbound { endpoint, event }).await;
-            }
-        };
-        // Boxed: the runtime moves what it is given more than once, and this is large.
-        let task = tokio::spawn(Box::pin(carried)).abort_handle();
-        let exchange = Exchange {
-            request,
-            lane,
-            track,
-            task,
-        };
-        self.exchanges.insert((number, id), exchange);
-    }
-
-    /// Ends an exchange; nothing of it will be heard any more.
-    pub(super) fn abort(&mut self, lane: Lane, id: &RequestId) {
-        if let Some(exchange) = self.exchanges.remove(&(lane.link(), id.clone())) {
-            exchange.task.abort();
-        }
-    }
-
-    /// Sends a notification, or a response for a request of the server in the session `session`, after
-    /// the notifications that came before it.
-    pub(super) fn send_in_turn(&mut self, number: usize, message: Message, session: Option<u64>) {
-        if self.outbound.len() >= MAX_OUTBOUND {
-            tracing::warn!("dropped a message of the app: {MAX_OUTBOUND} wait to be sent");
-            return;
-        }
-        let link = &mut self.links[number];
-        let endpoint = Arc::clone(&link.endpoint);
-        let (turn, wait) = if matches!(message.kind(), Kind::Response { .. }) {
-            (None, link.turns.for_response())
-        } else {
-            let turn = link.turns.take();
-            if message.method() == Some("notifications/initialized") {
-                link.turns.requests_wait_for(&turn);
-            }
-            let wait = turn.before();
-            (Some(turn), wait)
-        };
-        self.outbound.spawn(async move {
-            wait.passed().await;
-            if session.is_some_and(|session| session != endpoint.generation()) {
-                tracing::debug!("dropped a response of the app for a session that is gone");
-            } else {
-                endpoint.notify(&message).await;
-            }
-            drop(turn);
-        });
-    }
-
     pub(super) fn take_inbound(&mut self, inbound: Inbound) {
         let Inbound { endpoint, event } = inbound;
         match event {
@@ -521,12 +380,6 @@ impl Conversation {
         if is_done && self.legacy.is_open() && std::mem::take(&mut self.missed_sign_in) {
             self.announce_lists();
         }
-    }
-
-    /// Where a request of the app's own words stands with the server.
-    pub(super) fn phase_of(&self, id: &RequestId) -> Option<Phase> {
-        let exchange = self.exchanges.get(&(0, id.clone()))?;
-        Some(exchange.track.phase())
     }
 
     /// Whether somebody still waits for something.

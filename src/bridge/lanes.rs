@@ -3,9 +3,10 @@
 
 use tokio::time::sleep;
 
-use super::conversation::{Conversation, Lane};
+use super::conversation::Conversation;
 use super::held::{Held, Ticket};
 use super::opening::Opening;
+use super::upstream::Lane;
 use crate::endpoint::{self, Failure, Outcome, Patience, Protocol};
 use crate::era::downgrade::{Client, Standalone};
 use crate::era::{Action, Downgrade, Era, Timer, Upgrade};

@@ -10,7 +10,7 @@
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
 //! - `panics`: bugs, kept where they happen.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
-//! - `turns`: what has to go before what.
+//! - `upstream`: what is on its way to the server, in the order of `turns`.
 //! - `surroundings`: what happens around the process without telling it.
 
 mod conversation;
@@ -25,6 +25,7 @@ mod surroundings;
 mod tool_filter;
 mod tools;
 mod turns;
+mod upstream;
 
 use std::io;
 use std::time::Duration;

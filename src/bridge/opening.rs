@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Answering;
-use super::conversation::{Conversation, Lane, MAX_IN_FLIGHT};
+use super::conversation::{Conversation, MAX_IN_FLIGHT};
 use super::held::{Held, Ticket};
 use super::lanes::LegacyLane;
 use super::promise::{self, Told};
+use super::upstream::Lane;
 use crate::auth::AuthError;
 use crate::endpoint::{Failure, Outcome, Phase};
 use crate::era::Upgrade;

@@ -1,0 +1,157 @@
+//! What is on its way to the server, and in which order.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::conversation::Conversation;
+use super::panics::survived;
+use super::turns::Turns;
+use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
+use crate::era::Era;
+use crate::message::{Kind, Message, RequestId};
+
+/// Notifications and responses of the app that may wait to be sent.
+const MAX_OUTBOUND: usize = 10_000;
+
+/// An endpoint, and what has to go before what on the way to it.
+pub(super) struct Link {
+    pub(super) endpoint: Arc<Endpoint>,
+    turns: Turns,
+}
+
+/// A request that is with the server.
+pub(super) struct Exchange {
+    pub(super) request: Message,
+    pub(super) lane: Lane,
+    pub(super) track: Arc<Track>,
+    pub(super) task: AbortHandle,
+}
+
+/// On whose behalf something is with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// The app's own words, as they are.
+    Native,
+    /// A legacy app's, translated for a modern server.
+    Upgraded,
+    /// A modern app's, translated for a session with a legacy server: the link of this number.
+    Downgraded(usize),
+}
+
+impl Lane {
+    /// The link that carries it.
+    pub(super) const fn link(self) -> usize {
+        match self {
+            Self::Native | Self::Upgraded => 0,
+            Self::Downgraded(link) => link,
+        }
+    }
+}
+
+impl Conversation {
+    /// Another endpoint at the same server; returns its number.
+    pub(super) fn add_link(&mut self, config: endpoint::Config) -> usize {
+        let number = self.links.len();
+        let authorizer = self.authorizer.clone();
+        self.links.push(Link {
+            endpoint: Endpoint::new(number, config, authorizer, self.sender.clone()),
+            turns: Turns::default(),
+        });
+        number
+    }
+
+    /// The endpoint of the app's own words.
+    pub(super) fn endpoint(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.links[0].endpoint)
+    }
+
+    /// Sends a request to the server, on behalf of `lane`.
+    pub(super) fn start_exchange(&mut self, request: Message, lane: Lane) {
+        let Some(id) = request.id().cloned() else {
+            return;
+        };
+        let era = match lane {
+            Lane::Native => self.unanswered.get(&id).map(|asked| asked.era),
+            Lane::Upgraded => Some(Era::Modern),
+            Lane::Downgraded(_) => Some(Era::Legacy),
+        };
+        let era = era.unwrap_or_else(|| Era::of_request(&request));
+        let number = lane.link();
+        let link = &self.links[number];
+        let wait = link.turns.for_request();
+        let may_wait = matches!(
+            request.method(),
+            Some("initialize" | "subscriptions/listen")
+        );
+        let sign_in_limit = self.patience().filter(|_| !may_wait);
+        let track = Arc::new(Track::new(sign_in_limit));
+        let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
+        let carried = {
+            let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
+            async move {
+                wait.passed().await;
+                let work = pin!(endpoint.request(&request, era, &track));
+                let outcome = survived(work).await;
+                let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Internal));
+                let event = Event::Outcome { id, outcome };
+                let endpoint = number;
+                // The bridge takes what was sent until it ends, and then nobody wants the answer.
+                let _ = sender.send(Inbound { endpoint, event }).await;
+            }
+        };
+        // Boxed: the runtime moves what it is given more than once, and this is large.
+        let task = tokio::spawn(Box::pin(carried)).abort_handle();
+        let exchange = Exchange {
+            request,
+            lane,
+            track,
+            task,
+        };
+        self.exchanges.insert((number, id), exchange);
+    }
+
+    /// Ends an exchange; nothing of it will be heard any more.
+    pub(super) fn abort(&mut self, lane: Lane, id: &RequestId) {
+        if let Some(exchange) = self.exchanges.remove(&(lane.link(), id.clone())) {
+            exchange.task.abort();
+        }
+    }
+
+    /// Sends a notification, or a response for a request of the server in the session `session`, after
+    /// the notifications that came before it.
+    pub(super) fn send_in_turn(&mut self, number: usize, message: Message, session: Option<u64>) {
+        if self.outbound.len() >= MAX_OUTBOUND {
+            tracing::warn!("dropped a message of the app: {MAX_OUTBOUND} wait to be sent");
+            return;
+        }
+        let link = &mut self.links[number];
+        let endpoint = Arc::clone(&link.endpoint);
+        let (turn, wait) = if matches!(message.kind(), Kind::Response { .. }) {
+            (None, link.turns.for_response())
+        } else {
+            let turn = link.turns.take();
+            if message.method() == Some("notifications/initialized") {
+                link.turns.requests_wait_for(&turn);
+            }
+            let wait = turn.before();
+            (Some(turn), wait)
+        };
+        self.outbound.spawn(async move {
+            wait.passed().await;
+            if session.is_some_and(|session| session != endpoint.generation()) {
+                tracing::debug!("dropped a response of the app for a session that is gone");
+            } else {
+                endpoint.notify(&message).await;
+            }
+            drop(turn);
+        });
+    }
+
+    /// Where a request of the app's own words stands with the server.
+    pub(super) fn phase_of(&self, id: &RequestId) -> Option<Phase> {
+        let exchange = self.exchanges.get(&(0, id.clone()))?;
+        Some(exchange.track.phase())
+    }
+}
