@@ -168,7 +168,13 @@ fn the_commands_in_the_readme_exist() {
             .expect("a command")
             .split_whitespace();
         match [words.next(), words.next(), words.next(), words.next()] {
-            [Some("cargo"), Some("test"), None, None]
+            [Some("cargo"), Some("test" | "bench"), None, None]
+            | [
+                Some("cargo"),
+                Some("bench"),
+                Some("--"),
+                Some("--quick" | "--count" | "--bridge"),
+            ]
             | [Some("cargo"), Some("install"), Some("--path"), Some(".")] => {}
             [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
                 let main = format!("examples/{example}/main.rs");
