@@ -14,7 +14,7 @@ use super::upstream::Lane;
 use crate::auth::AuthError;
 use crate::endpoint::{Failure, Outcome, Phase};
 use crate::era::Upgrade;
-use crate::message::{INTERNAL_ERROR, Message};
+use crate::message::{INTERNAL_ERROR, Message, RequestId};
 
 /// How long the server has for its own answer to `initialize` when something else than the server is in
 /// the way: a sign-in, or a connection that does not come up. Apps want an answer within seconds.
@@ -65,7 +65,8 @@ pub(super) enum Alarm {
 }
 
 impl Opening {
-    pub(super) fn withdraw(&mut self, id: &crate::message::RequestId) {
+    /// Drops the request `id`, which the app has given up.
+    pub(super) fn withdraw(&mut self, id: &RequestId) {
         self.held.withdraw(id);
     }
 }
