@@ -19,7 +19,7 @@ use super::upstream::{Exchange, Lane, Link};
 use super::{Answering, Config, Input};
 use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use crate::endpoint::{self, Event, Failure, Inbound, Phase};
-use crate::era::{Era, Timer};
+use crate::era::Era;
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
 use crate::stdio::{Line, LineWriter};
 
@@ -56,12 +56,9 @@ pub(super) struct Conversation {
     pub(super) exchanges: HashMap<(usize, RequestId), Exchange>,
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
-    pub(super) timers: JoinSet<(Lane, Timer)>,
     /// Requests of the server that the app has not answered, and the session they belong to.
     server_requests: HashMap<RequestId, u64>,
     pub(super) legacy: LegacyLane,
-    /// Sessions of the legacy app that were begun.
-    pub(super) openings: u64,
     pub(super) answering: Answering,
     /// What the legacy app was told of the server.
     pub(super) told: Told,
@@ -103,10 +100,8 @@ impl Conversation {
             unanswered: HashMap::new(),
             exchanges: HashMap::new(),
             outbound: JoinSet::new(),
-            timers: JoinSet::new(),
             server_requests: HashMap::new(),
             legacy: LegacyLane::Fresh,
-            openings: 0,
             answering: config.answering,
             told: Told::default(),
             memory: config.memory.clone(),
@@ -357,11 +352,6 @@ impl Conversation {
     pub(super) async fn task_ended(&mut self) {
         tokio::select! {
             Some(_) = self.outbound.join_next() => {}
-            Some(timer) = self.timers.join_next() => {
-                if let Ok((lane, timer)) = timer {
-                    self.take_timer(lane, timer);
-                }
-            }
             Some(alarm) = self.alarms.join_next() => {
                 if let Ok(alarm) = alarm {
                     self.take_alarm(alarm);

@@ -53,14 +53,6 @@ impl Held {
             .map(|(_, message)| message)
             .collect()
     }
-
-    /// Whether the app has said that it is ready for messages of the server.
-    pub(super) fn has_initialized(&self) -> bool {
-        let initialized = Some("notifications/initialized");
-        self.0
-            .iter()
-            .any(|(_, message)| message.method() == initialized)
-    }
 }
 
 impl IntoIterator for Held {

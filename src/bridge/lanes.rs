@@ -1,11 +1,9 @@
 //! What stands between the app and the server where they are not of the same era. The translation itself
 //! is in [`crate::era`]; here its actions are carried out.
 
-use tokio::time::sleep;
-
 use super::conversation::Conversation;
 use super::held::{Held, Ticket};
-use super::opening::Opening;
+use super::opening::{Alarm, Opening};
 use super::upstream::Lane;
 use crate::endpoint::{self, Failure, Outcome, Patience, Protocol};
 use crate::era::downgrade::{Client, Standalone};
@@ -365,10 +363,7 @@ impl Conversation {
                 Action::Notify(message) => self.send_in_turn(lane.link(), message, None),
                 Action::Abort(id) => self.abort(lane, &id),
                 Action::After(wait, timer) => {
-                    self.timers.spawn(async move {
-                        sleep(wait).await;
-                        (lane, timer)
-                    });
+                    self.set_alarm(wait, Alarm::Translation(lane, timer));
                 }
                 Action::EraOver => self.endpoint().era_over(),
             }

@@ -64,6 +64,11 @@ impl Notices {
             .unwrap_or_default()
     }
 
+    /// Whether the app has said that it is ready for messages of the server.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
     /// The app begins.
     pub(super) fn take_initialize(&mut self, initialize: &Message) {
         let capabilities: Value = initialize.param("capabilities").unwrap_or_default();

@@ -1,8 +1,10 @@
 //! Opening the session of a legacy app. The app has its answer within a second, also while a person signs
 //! in or the server is down; what needs the server waits for it, for a bounded time.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::Answering;
@@ -13,7 +15,7 @@ use super::promise::{self, Told};
 use super::upstream::Lane;
 use crate::auth::AuthError;
 use crate::endpoint::{Failure, Outcome, Phase};
-use crate::era::Upgrade;
+use crate::era::{Timer, Upgrade};
 use crate::message::{INTERNAL_ERROR, Message, RequestId};
 
 /// How long the server has for its own answer to `initialize` when something else than the server is in
@@ -36,12 +38,15 @@ const SIGN_IN_RETRY_PAUSE: Duration = Duration::from_secs(60);
 
 /// The session that is being opened for a legacy app.
 pub(super) struct Opening {
-    number: u64,
+    /// Tells it from the one before it.
+    ticket: Ticket,
     initialize: Message,
     /// What came behind waits, for nobody knows yet who will take it.
     held: Held,
-    /// What the app was told, if it has its answer already.
-    told: Option<Told>,
+    /// Whether the app has its answer already.
+    is_answered: bool,
+    /// What the server said the last time, once that was looked up.
+    known: OnceCell<Option<Value>>,
     attempt: Attempt,
     pause: Duration,
 }
@@ -57,11 +62,13 @@ enum Attempt {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Alarm {
     /// The app may have waited long enough for the answer to its `initialize`, sent at this moment.
-    Promise(u64, Instant),
+    Promise(Ticket, Instant),
     /// The session may be tried again.
-    Retry(u64),
+    Retry(Ticket),
     /// A held message has waited long enough.
     Expired(Ticket),
+    /// What a translation between the eras waited for.
+    Translation(Lane, Timer),
 }
 
 impl Opening {
@@ -73,20 +80,20 @@ impl Opening {
 
 impl Conversation {
     pub(super) fn open_legacy(&mut self, initialize: Message) {
-        self.openings += 1;
         self.notices.take_initialize(&initialize);
-        let number = self.openings;
+        let ticket = self.tickets.next();
         self.legacy = LegacyLane::Opening(Box::new(Opening {
-            number,
+            ticket,
             initialize: initialize.clone(),
             held: Held::default(),
-            told: None,
+            is_answered: false,
+            known: OnceCell::new(),
             attempt: Attempt::UnderWay,
             pause: RETRY_PAUSE,
         }));
         self.start_exchange(initialize, Lane::Native);
         if self.patience().is_some() {
-            self.set_alarm(PROMISE_AFTER, Alarm::Promise(number, Instant::now()));
+            self.set_alarm(PROMISE_AFTER, Alarm::Promise(ticket, Instant::now()));
         }
     }
 
@@ -95,7 +102,7 @@ impl Conversation {
         let LegacyLane::Opening(opening) = &mut self.legacy else {
             return;
         };
-        if message.method() == Some("initialize") && opening.told.is_some() {
+        if message.method() == Some("initialize") && opening.is_answered {
             // It has begun anew.
             if let Some(id) = opening.initialize.id().cloned() {
                 self.abort(Lane::Native, &id);
@@ -107,11 +114,11 @@ impl Conversation {
             return;
         }
         let ticket = self.tickets.next();
-        let (is_request, is_told) = (message.is_request(), opening.told.is_some());
+        let (is_request, is_answered) = (message.is_request(), opening.is_answered);
         let at_once = message
             .id()
             .cloned()
-            .filter(|_| is_told && sets_log_level(&message));
+            .filter(|_| is_answered && sets_log_level(&message));
         opening.held.push(ticket, message);
         if let Some(id) = at_once {
             // The bridge logs too. The server hears of it when it is there, and its answer goes nowhere.
@@ -131,13 +138,14 @@ impl Conversation {
 
     pub(super) fn take_alarm(&mut self, alarm: Alarm) {
         match alarm {
-            Alarm::Promise(number, since) => self.consider_promise(number, since),
-            Alarm::Retry(number) => {
-                if matches!(&self.legacy, LegacyLane::Opening(it) if it.number == number) {
+            Alarm::Promise(ticket, since) => self.consider_promise(ticket, since),
+            Alarm::Retry(ticket) => {
+                if matches!(&self.legacy, LegacyLane::Opening(it) if it.ticket == ticket) {
                     self.try_again();
                 }
             }
             Alarm::Expired(ticket) => self.give_up_held(ticket),
+            Alarm::Translation(lane, timer) => self.take_timer(lane, timer),
         }
     }
 
@@ -149,7 +157,7 @@ impl Conversation {
         }
     }
 
-    fn set_alarm(&mut self, wait: Duration, alarm: Alarm) {
+    pub(super) fn set_alarm(&mut self, wait: Duration, alarm: Alarm) {
         self.alarms.spawn(async move {
             sleep(wait).await;
             alarm
@@ -168,11 +176,11 @@ impl Conversation {
     }
 
     /// Answers the app's `initialize` for the server, if that is what the app needs now.
-    fn consider_promise(&mut self, number: u64, since: Instant) {
+    fn consider_promise(&mut self, ticket: Ticket, since: Instant) {
         let LegacyLane::Opening(opening) = &self.legacy else {
             return;
         };
-        if opening.number != number || opening.told.is_some() || self.stopping {
+        if opening.ticket != ticket || opening.is_answered || self.stopping {
             return;
         }
         let is_stuck = match opening.attempt {
@@ -180,20 +188,21 @@ impl Conversation {
             Attempt::UnderWay => self.initialize_phase() != Some(Phase::Sent),
         };
         let asked = version_asked_by(&opening.initialize);
-        let known = self.memory.recall().to(&asked);
+        let known = opening
+            .known
+            .get_or_init(|| self.memory.recall().to(&asked));
         if !is_stuck && known.is_none() && since.elapsed() < PROMISE_FOR_SLOW_AFTER {
-            return self.set_alarm(LOOK, Alarm::Promise(number, since));
+            return self.set_alarm(LOOK, Alarm::Promise(ticket, since));
         }
         let Some(id) = opening.initialize.id() else {
             return;
         };
         let response = promise::answer(id, &asked, known.as_ref(), &self.host());
         tracing::info!("answered initialize before the server has");
-        let told = Told::by(&response);
         if let LegacyLane::Opening(opening) = &mut self.legacy {
-            opening.told = Some(told.clone());
+            opening.is_answered = true;
         }
-        self.told = told;
+        self.told = Told::by(&response);
         self.answer(&response);
     }
 
@@ -273,8 +282,8 @@ impl Conversation {
         match retry {
             Some(pause) => {
                 opening.attempt = Attempt::Failed(error);
-                let number = opening.number;
-                self.set_alarm(pause, Alarm::Retry(number));
+                let ticket = opening.ticket;
+                self.set_alarm(pause, Alarm::Retry(ticket));
             }
             None => self.opening_refused(&error),
         }
@@ -285,7 +294,7 @@ impl Conversation {
         let LegacyLane::Opening(opening) = &mut self.legacy else {
             return;
         };
-        if opening.told.is_none() {
+        if !opening.is_answered {
             let held = std::mem::take(&mut opening.held);
             self.legacy = LegacyLane::Fresh;
             self.answer(error);
@@ -335,25 +344,23 @@ impl Conversation {
         let LegacyLane::Opening(opening) = std::mem::replace(&mut self.legacy, lane) else {
             return;
         };
-        match opening.told {
-            None => {
-                self.told = Told::by(&response);
-                self.answer(&response);
-                opening.held.into_iter().for_each(|it| self.take_legacy(it));
-            }
-            Some(told) => self.keep_promise(&told, &response, opening.held),
+        if opening.is_answered {
+            return self.keep_promise(&response, opening.held);
         }
+        self.told = Told::by(&response);
+        self.answer(&response);
+        opening.held.into_iter().for_each(|it| self.take_legacy(it));
     }
 
     /// The app has an answer that was not the server's; now the server's is there.
-    fn keep_promise(&mut self, told: &Told, response: &Message, mut held: Held) {
+    fn keep_promise(&mut self, response: &Message, mut held: Held) {
         let real = Told::by(response);
-        if real.version() != told.version() {
+        if real.version() != self.told.version() {
             // MCP has no way to tell an app of another version than it was told first.
             let reason = format!(
                 "the server speaks MCP {} and not {}, as was presumed; start the bridge again",
                 real.version(),
-                told.version()
+                self.told.version()
             );
             for request in held.take_requests() {
                 let error = Message::error(
@@ -366,9 +373,8 @@ impl Conversation {
             }
             return self.endpoint().end(&reason);
         }
-        let has_begun = held.has_initialized();
         held.into_iter().for_each(|it| self.take_legacy(it));
-        if has_begun {
+        if self.notices.is_ready() {
             self.announce_lists();
         }
     }
