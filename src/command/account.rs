@@ -29,11 +29,15 @@ pub(super) enum Paint {
     Aside,
 }
 
+/// Whether the user wants no colours, even on a terminal (<https://no-color.org>).
+pub(super) fn colours_are_unwanted() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 impl Style {
-    /// Colours are for terminals, and for those who want them (<https://no-color.org>).
+    /// Colours are for terminals, and for those who want them.
     pub(super) fn of(output: &impl std::io::IsTerminal) -> Self {
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if output.is_terminal() && !unwanted {
+        if output.is_terminal() && !colours_are_unwanted() {
             Self::Coloured
         } else {
             Self::Plain

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use url::Url;
-
 use super::account::{Paint, Style, rows};
 use super::visit::{Visit, Visitor};
 use super::{Stop, printed, runtime, start_log_for_person};
 use crate::auth::{self, Account, Authorizer, Place, Servers, SignInStage, Store, choose_place};
 use crate::cli::{Connection, ConnectionFlags};
+use crate::http::bare;
 use crate::signals;
 use crate::stdio::{self, Line, LineReader};
 
@@ -111,7 +110,7 @@ impl<'a> Login<'a> {
         } else {
             "Signed in to"
         };
-        let server = shown(&self.connection.endpoint.url);
+        let server = bare(&self.connection.endpoint.url).to_string();
         let text = if self.authorizer.token().await?.is_none() {
             format!("{server} wants no sign-in: it answered without one.\n")
         } else {
@@ -166,13 +165,6 @@ fn greeting(visit: &Visit) -> String {
         Some(name) => format!("The server is {name}{tools}."),
         None => format!("The server answers{tools}."),
     }
-}
-
-/// Without the query, which may hold the user's key.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.into()
 }
 
 /// Takes the address at which the browser ended from somebody whose browser is on another machine.

@@ -10,6 +10,7 @@ use super::{Stop, printed, runtime, start_log};
 use crate::auth::{self, Account, Authorizer, Leftover, Revocation, SignedOut};
 use crate::bridge::Memory;
 use crate::cli::{self, Connection, ConnectionFlags};
+use crate::http::bare;
 use crate::stdio;
 
 const RUNNING: &str = "\
@@ -100,7 +101,7 @@ impl<O: Write> Farewell<'_, O> {
             }
         }
         if left.is_empty() {
-            self.say(&format!("No sign-in is stored for {}.", shown(&server)))?;
+            self.say(&format!("No sign-in is stored for {}.", bare(&server)))?;
         }
         self.tell_of_leftover(&server, &config)?;
         if left.is_empty() {
@@ -181,11 +182,4 @@ fn in_words(ended: &SignedOut) -> String {
         }
         (Err(error), _) => format!("{revoked}, and not forgotten: {error}"),
     }
-}
-
-/// Without the query, which may hold the user's key.
-fn shown(server: &Url) -> String {
-    let mut server = server.clone();
-    server.set_query(None);
-    server.into()
 }

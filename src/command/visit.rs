@@ -12,7 +12,7 @@ use crate::auth::Authorizer;
 use crate::bridge::Memory;
 use crate::cli::Connection;
 use crate::endpoint::{Endpoint, Inbound, Outcome, Track};
-use crate::era::{Era, MODERN_VERSION};
+use crate::era::{Era, MODERN_VERSION, NEWEST_LEGACY};
 use crate::message::{Message, RequestId};
 
 /// How long the server may take to hear that the session is over.
@@ -20,9 +20,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Messages of the server that wait to be thrown away.
 const INBOUND_MESSAGES: usize = 16;
-
-/// The newest version that has a handshake.
-const LEGACY_VERSION: &str = "2025-11-25";
 
 /// Who knocks.
 pub(super) struct Visitor {
@@ -61,14 +58,14 @@ impl Visitor {
     async fn converse(&self) -> Result<Visit, Stop> {
         let client = json!({ "name": "mcp-bridge", "version": env!("CARGO_PKG_VERSION") });
         let initialize = json!({
-            "protocolVersion": LEGACY_VERSION,
+            "protocolVersion": NEWEST_LEGACY,
             "capabilities": {},
             "clientInfo": client,
         });
         let (greeting, list) = match self.ask("initialize", &initialize).await? {
             Answer::Legacy(greeting) => {
                 if !greeting.is_error() {
-                    self.memory.keep(LEGACY_VERSION, &greeting);
+                    self.memory.keep(NEWEST_LEGACY, &greeting);
                     let method = "notifications/initialized";
                     let initialized = Message::notification(method, &json!({}));
                     self.endpoint.notify(&initialized).await;

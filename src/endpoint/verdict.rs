@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use crate::http::bare;
 use crate::message::Message;
 use crate::private_file::{private_directory, read_private, write_private};
 
@@ -119,10 +120,8 @@ impl Verdict {
     /// The verdict on the server at `url`, kept in `directory` if there is one. Reads nothing yet.
     pub(super) fn new(url: &Url, directory: Option<&Path>) -> Self {
         let name = hex(&Sha256::digest(url.as_str()));
-        let mut server = url.clone();
-        server.set_query(None);
         Self {
-            server: server.into(),
+            server: bare(url).into(),
             file: directory.map(|directory| directory.join(FOLDER).join(name + ".json")),
             state: Mutex::new(None),
         }

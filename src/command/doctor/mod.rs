@@ -21,6 +21,7 @@ use url::Url;
 use self::endpoint::Speaks;
 use self::message::initialize;
 use self::report::{Form, Report};
+use super::account::colours_are_unwanted;
 use super::{Stop, runtime, start_log};
 use crate::auth::{AccessToken, Authorizer};
 use crate::cli::{Connection, ConnectionFlags};
@@ -68,10 +69,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, args.callback_port)?;
     start_log(&connection.log)?;
     let mut out = stdio::report();
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let form = match (args.json, out.is_terminal()) {
         (true, _) => Form::Json,
-        (false, true) if no_colour => Form::Signs,
+        (false, true) if colours_are_unwanted() => Form::Signs,
         (false, true) => Form::Coloured,
         (false, false) => Form::Plain,
     };
