@@ -16,6 +16,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
+use crate::example_server::client::options;
 use crate::server::{Eras, Options, Server};
 use crate::support_auth::{Browser, BrowserProgram, Device, Grants, Provider, soon};
 
@@ -576,16 +577,7 @@ async fn login_proves_itself_at_servers_of_either_era() {
         (Eras::Legacy, Some("MCP 2025-11-25")),
         (Eras::Modern, Some("MCP 2026-07-28 alone")),
     ] {
-        let server = Server::start(Options {
-            port: 0,
-            token_lifetime: std::time::Duration::from_secs(3600),
-            state_file: None,
-            client_secret: None,
-            eras,
-            witness: None,
-        })
-        .await
-        .unwrap();
+        let server = Server::start(Options { eras, ..options() }).await.unwrap();
         let person = Person::new().await;
         let command = person.start(&["login", server.url()]);
         let page = person.browser.started().await.remove(0);

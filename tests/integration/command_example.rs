@@ -5,21 +5,13 @@
     reason = "a double that cannot do its part fails the test"
 )]
 
-use std::time::Duration;
-
+use crate::example_server::client::options;
 use crate::server::{Eras, Options, Server};
 use crate::sign_in::user::User;
 use crate::support::command::{Ran, Run};
 
 async fn server(eras: Eras) -> Server {
-    let options = Options {
-        port: 0,
-        token_lifetime: Duration::from_secs(3600),
-        state_file: None,
-        client_secret: None,
-        eras,
-        witness: None,
-    };
+    let options = Options { eras, ..options() };
     Server::start(options).await.unwrap()
 }
 

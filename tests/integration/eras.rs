@@ -7,13 +7,12 @@
     reason = "a double that cannot do its part fails the test"
 )]
 
-use std::time::Duration;
-
 use rmcp::ClientLifecycleMode;
 use rmcp::model::{CallToolResult, ProtocolVersion};
 use rmcp::service::ClientInitializeError;
 use serde_json::{Value, json};
 
+use crate::example_server::client::options;
 use crate::server::{Eras, Options, Server};
 use crate::sign_in::rmcp_client::{self, App};
 use crate::sign_in::user::User;
@@ -26,14 +25,7 @@ const MODERN: &str = "2026-07-28";
 const COFFEE: &str = "Großer Brauner ☕";
 
 async fn server(eras: Eras) -> Server {
-    let options = Options {
-        port: 0,
-        token_lifetime: Duration::from_secs(3600),
-        state_file: None,
-        client_secret: None,
-        eras,
-        witness: None,
-    };
+    let options = Options { eras, ..options() };
     Server::start(options).await.unwrap()
 }
 

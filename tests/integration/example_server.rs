@@ -6,7 +6,7 @@
     reason = "a double that fails fails its test, whose name and line say the rest"
 )]
 
-mod client;
+pub(crate) mod client;
 mod discovery;
 mod eras;
 mod sign_in;

@@ -9,10 +9,9 @@
 //! | requirements §3.2, another version | `a_server_of_another_version_than_was_presumed_ends_the_bridge` |
 //! | `--wait-for-auth` | `an_app_waits_for_the_sign_in_if_it_is_to` |
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use crate::example_server::client::options;
 use crate::server::{Eras, Options, Server as ExampleServer};
 use crate::sign_in::user::{self, User};
 use crate::support::{
@@ -33,14 +32,7 @@ const LISTS: [&str; 3] = [
 ];
 
 async fn example_server(eras: Eras) -> ExampleServer {
-    let options = Options {
-        port: 0,
-        token_lifetime: Duration::from_secs(3600),
-        state_file: None,
-        client_secret: None,
-        eras,
-        witness: None,
-    };
+    let options = Options { eras, ..options() };
     ExampleServer::start(options).await.expect("it starts")
 }
 

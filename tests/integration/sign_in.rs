@@ -23,24 +23,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::server::{Eras, Options, PRE_REGISTERED_CLIENT_ID, Server};
+use crate::example_server::client::options;
+use crate::server::{Options, PRE_REGISTERED_CLIENT_ID, Server};
 use crate::support::app::{App, INITIALIZED, initialize_line};
 use crate::support::{HEADER_MARKER, LIMIT, QUERY_MARKER};
 use user::{Tokens, User, Window, visit};
 
 /// A token that lives so long is renewed while a test runs.
 const SHORT: Duration = Duration::from_secs(1);
-
-fn options() -> Options {
-    Options {
-        port: 0,
-        token_lifetime: Duration::from_secs(3600),
-        state_file: None,
-        client_secret: None,
-        eras: Eras::Dual,
-        witness: None,
-    }
-}
 
 async fn server() -> Server {
     Server::start(options()).await.unwrap()

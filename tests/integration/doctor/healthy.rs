@@ -3,22 +3,15 @@
 use serde_json::Value;
 
 use super::{Doctor, normalised};
-use crate::server::{Eras, Options, Server};
+use crate::example_server::client::options;
+use crate::server::Server;
 use crate::sign_in::user::User;
 use crate::support::app::initialize_line;
 use crate::support::fault_server;
 use crate::support::request::rpc;
 
 async fn server() -> Server {
-    let options = Options {
-        port: 0,
-        token_lifetime: std::time::Duration::from_secs(3600),
-        state_file: None,
-        client_secret: None,
-        eras: Eras::Dual,
-        witness: None,
-    };
-    Server::start(options).await.unwrap()
+    Server::start(options()).await.unwrap()
 }
 
 fn port(url: &str) -> u16 {
