@@ -144,6 +144,7 @@ impl ConnectionFlags {
             return Err(FlagError::new("--auth-success-url", problem).into());
         }
         let mut notes: Vec<_> = headers.left_out.iter().map(left_out).collect();
+        notes.extend(headers.unexpanded.iter().map(unexpanded));
         let http = self.network.options(&mut notes)?;
         if auth.command.is_some() && headers.map.remove(AUTHORIZATION).is_some() {
             notes.push(
@@ -189,6 +190,13 @@ impl ConnectionFlags {
 
 fn left_out(name: &HeaderName) -> String {
     format!("the header {name} is left out: the bridge sets it itself")
+}
+
+fn unexpanded((name, reference): &(HeaderName, String)) -> String {
+    format!(
+        "the header {name} is sent with {reference} as it stands: for the value of an environment variable \
+         write ${{NAME}}"
+    )
 }
 
 /// The URL of a server, as a user types it: https, or http to this machine or by permission.

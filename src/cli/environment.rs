@@ -40,6 +40,28 @@ pub(super) fn expand(
     Ok(expanded)
 }
 
+/// A reference to a variable in the notation of another program, which [`expand`] leaves as it is: `$NAME` of a
+/// shell, `{env:NAME}` of opencode, `%NAME%` of cmd, `{{NAME}}` and `$(NAME)` of templates.
+pub(super) fn foreign_reference(text: &str) -> Option<&str> {
+    const NOTATIONS: [(&str, &str); 5] = [
+        ("{env:", "}"),
+        ("{{", "}}"),
+        ("$(", ")"),
+        ("%", "%"),
+        ("$", ""),
+    ];
+    NOTATIONS.iter().find_map(|(open, close)| {
+        text.match_indices(open).find_map(|(start, _)| {
+            let inside = &text[start + open.len()..];
+            let length = inside.find(|char: char| !(char == '_' || char.is_ascii_alphanumeric()));
+            let (name, rest) = inside.split_at(length.unwrap_or(inside.len()));
+            let is_name = name.starts_with(|char: char| char == '_' || char.is_ascii_uppercase());
+            let end = start + open.len() + name.len() + close.len();
+            (is_name && rest.starts_with(close)).then(|| &text[start..end])
+        })
+    })
+}
+
 #[cfg(test)]
 pub(super) mod fixed {
     //! An environment for tests.
@@ -65,6 +87,27 @@ pub(super) mod fixed {
 mod tests {
     use super::fixed::Fixed;
     use super::*;
+
+    #[test]
+    fn references_in_the_notation_of_another_program_are_found() {
+        for (text, expected) in [
+            ("Bearer $TOKEN", Some("$TOKEN")),
+            ("$_x!", Some("$_x")),
+            ("Bearer {env:TOKEN}", Some("{env:TOKEN}")),
+            ("%API_KEY%", Some("%API_KEY%")),
+            ("{{TOKEN}}", Some("{{TOKEN}}")),
+            ("$(TOKEN)", Some("$(TOKEN)")),
+            ("pa$$word", None),
+            ("100%A", None),
+            ("a%20b%20c", None),
+            ("$5", None),
+            ("{\"a\":1}", None),
+            ("é$", None),
+            ("", None),
+        ] {
+            assert_eq!(foreign_reference(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn environment_variables_are_put_in() {

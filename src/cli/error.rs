@@ -48,10 +48,13 @@ pub enum ConfigError {
 impl ConfigError {
     /// What to do about it.
     #[must_use]
-    pub const fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::Url(_) | Self::UrlPart(_) => "it looks like https://mcp.example.com/mcp",
             Self::PlainHttp(_) => "use https://, or pass --allow-http if the network is yours",
+            Self::Header(HeaderError::Variable { variable, .. }) if !is_name(variable) => {
+                "write ${NAME} for an environment variable"
+            }
             Self::Header(HeaderError::Variable { .. }) | Self::Unset { .. } => {
                 "set it in the \"env\" block of the app's configuration"
             }
@@ -61,6 +64,12 @@ impl ConfigError {
             Self::File { .. } => "check the path, and who may read it",
         }
     }
+}
+
+/// Whether an environment variable can have that name in each shell.
+fn is_name(variable: &str) -> bool {
+    let mut letters = variable.chars();
+    letters.all(|letter| letter == '_' || letter.is_ascii_alphanumeric())
 }
 
 /// What a flag says that can't be meant.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::environment::{Environment, ProcessEnvironment, expand};
+use super::environment::{Environment, ProcessEnvironment, expand, foreign_reference};
 use super::error::ConfigError;
 use crate::secret::Secret;
 
@@ -36,6 +36,8 @@ pub(super) struct Headers {
     pub(super) map: HeaderMap,
     /// Names of headers that were left out, because the bridge sets them itself.
     pub(super) left_out: Vec<HeaderName>,
+    /// Names of headers that are sent with a reference to a variable as it stands, and the reference.
+    pub(super) unexpanded: Vec<(HeaderName, String)>,
     /// Those of `--header` and the files before variables are filled in.
     pub(super) as_given: Vec<(String, String)>,
 }
@@ -120,6 +122,9 @@ impl Headers {
         let name = name.trim();
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| HeaderError::Name(name.to_owned()))?;
+        if let Some(reference) = foreign_reference(text) {
+            self.unexpanded.push((name.clone(), reference.to_owned()));
+        }
         let text = expand(text.trim(), environment, |value| value).map_err(|variable| {
             HeaderError::Variable {
                 header: name.clone(),

@@ -27,7 +27,7 @@ use clap::Args;
 use crate::endpoint::{Protocol, Transport};
 
 pub use config::{Connection, Log, Settings, server_url};
-pub use drop_in::without_npx;
+pub use drop_in::without_launcher;
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;

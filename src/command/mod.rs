@@ -92,7 +92,7 @@ struct Stop {
 impl CommandLine {
     /// Reads the program's arguments, of which the first is its name, and the file of `--config`.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
-        let given = cli::without_npx(args.into_iter().collect());
+        let given = cli::without_launcher(args.into_iter().collect(), Self::command);
         let args = cli::file::with_file(given.clone(), Self::command)?;
         Self::try_parse_from(args).map_err(|error| {
             match error.kind() {

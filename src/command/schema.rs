@@ -1,5 +1,7 @@
 //! Tools, and what they want to be told, as the server describes it (JSON Schema).
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -8,6 +10,12 @@ use crate::message::member;
 
 /// How deep a schema is followed.
 const MAX_DEPTH: usize = 16;
+
+/// Subschemas of one argument that are read: references may meet the same one again and again.
+const MAX_SUBSCHEMAS: usize = 1000;
+
+/// Branches of one schema that are kept; a value that matches none of them is judged by these alone.
+const MAX_ALTERNATIVES: usize = 64;
 
 /// A tool of a list. What the server has spelled wrong is as if it were not there.
 #[derive(Debug)]
@@ -38,9 +46,15 @@ pub(super) struct Argument {
     pub(super) description: Option<String>,
     pub(super) is_required: bool,
     pub(super) default: Option<Value>,
-    /// What it may be; anything if that is not said.
+    /// It has to match one of them; anything will do if there are none.
+    alternatives: Vec<Alternative>,
+}
+
+/// One branch of what a schema allows. A constraint that is empty allows everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Alternative {
     kinds: Vec<Kind>,
-    /// The only values it may have, if they are named.
+    /// The only values, by `enum` or `const`.
     choices: Vec<Value>,
 }
 
@@ -100,7 +114,8 @@ pub(super) fn arguments(schema: &str) -> Vec<Argument> {
             name,
             ..Argument::default()
         };
-        argument.learn(&schema, &root, 0);
+        argument.learn(&schema, &mut Walk::through(&root), 0);
+        argument.alternatives = alternatives(&schema, &mut Walk::through(&root), 0);
         argument
     };
     properties
@@ -111,9 +126,9 @@ pub(super) fn arguments(schema: &str) -> Vec<Argument> {
 }
 
 impl Argument {
-    /// Adds what a schema says. What an outer one has said counts.
-    fn learn(&mut self, schema: &Value, root: &Value, depth: usize) {
-        if depth > MAX_DEPTH {
+    /// Adds the description and the default of a schema. What an outer one has said counts.
+    fn learn(&mut self, schema: &Value, walk: &mut Walk, depth: usize) {
+        if !walk.may_enter(depth) {
             return;
         }
         let text = |name: &str| schema[name].as_str().map(str::to_owned);
@@ -121,75 +136,215 @@ impl Argument {
         self.description = described.or_else(|| text("title"));
         let default = schema.get("default").filter(|default| !default.is_null());
         self.default = self.default.take().or_else(|| default.cloned());
-        let names = schema["type"]
-            .as_array()
-            .map_or_else(|| std::slice::from_ref(&schema["type"]), Vec::as_slice);
-        for kind in names.iter().filter_map(Kind::named) {
-            if !self.kinds.contains(&kind) {
-                self.kinds.push(kind);
-            }
-        }
-        self.choices
-            .extend(schema["enum"].as_array().into_iter().flatten().cloned());
-        self.choices.extend(schema.get("const").cloned());
-        if let Some(target) = schema["$ref"]
-            .as_str()
-            .and_then(|path| path.strip_prefix('#'))
-        {
-            let target = root.pointer(target).cloned().unwrap_or_default();
-            self.learn(&target, root, depth + 1);
+        if let Some(target) = referenced(schema, walk.root) {
+            self.learn(target, walk, depth + 1);
         }
         for keyword in ["anyOf", "oneOf", "allOf"] {
             for schema in schema[keyword].as_array().into_iter().flatten() {
-                self.learn(schema, root, depth + 1);
+                self.learn(schema, walk, depth + 1);
             }
         }
     }
 
     /// What it may be, in a word or two.
     pub(super) fn kind(&self) -> String {
-        if !self.choices.is_empty() {
-            return self.choices.iter().map(shown).collect::<Vec<_>>().join("|");
-        }
-        let is_null = |kind: &&Kind| **kind != Kind::Null || self.kinds.len() == 1;
-        let names: Vec<_> = self
-            .kinds
-            .iter()
-            .filter(is_null)
-            .map(|kind| kind.name())
-            .collect();
-        if names.is_empty() {
+        let (choices, kinds) = self.wanted();
+        let words: Vec<_> = choices.into_iter().chain(kinds).collect();
+        if words.is_empty() {
             return "any".to_owned();
         }
-        names.join("|")
+        words.join("|")
+    }
+
+    /// The values that are named and the types that are allowed beside them. `null` is left out where
+    /// something else is allowed.
+    fn wanted(&self) -> (Vec<String>, Vec<String>) {
+        let (mut choices, mut kinds) = (Vec::new(), Vec::new());
+        for alternative in &self.alternatives {
+            if alternative.choices.is_empty() {
+                kinds.extend(alternative.kinds.iter().map(|kind| kind.name().to_owned()));
+            } else {
+                choices.extend(alternative.choices.iter().map(shown));
+            }
+        }
+        let mut seen = HashSet::new();
+        let is_null_only = choices.len() + kinds.len() == 1;
+        let mut is_new = |word: &String| {
+            seen.insert(word.clone()) && (is_null_only || word != Kind::Null.name())
+        };
+        choices.retain(&mut is_new);
+        kinds.retain(&mut is_new);
+        (choices, kinds)
     }
 
     /// Whether it is a yes or a no.
     pub(super) fn is_boolean(&self) -> bool {
-        self.kinds == [Kind::Boolean] && self.choices.is_empty()
+        let boolean = Alternative {
+            kinds: vec![Kind::Boolean],
+            choices: Vec::new(),
+        };
+        self.alternatives == [boolean]
     }
 
     /// The value that a person has typed; or what it has to be instead.
     pub(super) fn read(&self, text: &str) -> Result<Value, String> {
         let string = Value::from(text);
         let parsed = serde_json::from_str::<Value>(text).ok();
-        if !self.choices.is_empty() {
-            let found = [Some(string), parsed].into_iter().flatten();
-            let found = found.into_iter().find(|value| self.choices.contains(value));
-            return found.ok_or_else(|| {
-                let choices: Vec<_> = self.choices.iter().map(shown).collect();
-                format!("has to be one of {}", choices.join(", "))
-            });
+        let is_chosen = |value: &&Value| self.names(value);
+        if let Some(value) = [Some(&string), parsed.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(is_chosen)
+        {
+            return Ok(value.clone());
         }
-        let takes_text = self.kinds.contains(&Kind::String);
+        let is_open = |it: &&Alternative| it.choices.is_empty();
+        let open: Vec<_> = self.alternatives.iter().filter(is_open).collect();
+        let takes_all = self.alternatives.is_empty() || open.iter().any(|it| it.kinds.is_empty());
+        let takes_text = open.iter().any(|it| it.kinds.contains(&Kind::String));
+        let mut kinds = open.iter().flat_map(|it| &it.kinds);
         match parsed {
             // Who means text gets it, also where nothing at all would do.
             Some(Value::Null | Value::String(_)) if takes_text => Ok(string),
-            Some(value) if self.kinds.iter().any(|kind| kind.holds(&value)) => Ok(value),
-            Some(value) if self.kinds.is_empty() => Ok(value),
-            _ if takes_text || self.kinds.is_empty() => Ok(string),
-            _ => Err(format!("has to be of type {}, not {string}", self.kind())),
+            Some(value) if takes_all => Ok(value),
+            Some(value) => match kinds.find_map(|kind| kind.take(&value)) {
+                Some(value) => Ok(value),
+                None if takes_text => Ok(string),
+                None => Err(self.mismatch(text)),
+            },
+            None if takes_text || takes_all => Ok(string),
+            None => Err(self.mismatch(text)),
         }
+    }
+
+    /// Whether the value is one of those that are named.
+    fn names(&self, value: &Value) -> bool {
+        let mut alternatives = self.alternatives.iter();
+        alternatives.any(|it| it.choices.contains(value))
+    }
+
+    fn mismatch(&self, text: &str) -> String {
+        let (choices, kinds) = self.wanted();
+        let (choices, kinds) = (choices.join(", "), kinds.join("|"));
+        match (choices.as_str(), kinds.as_str()) {
+            (choices, "") => format!("has to be one of {choices}"),
+            ("", kinds) => format!("has to be of type {kinds}, not {text:?}"),
+            (choices, kinds) => format!("has to be one of {choices}, or of type {kinds}"),
+        }
+    }
+}
+
+/// The branches that a schema allows (JSON Schema 2020-12; `nullable` is OpenAPI's). Keywords beside each other
+/// have to match together.
+fn alternatives(schema: &Value, walk: &mut Walk, depth: usize) -> Vec<Alternative> {
+    let mut own = Alternative::default();
+    let names = schema["type"]
+        .as_array()
+        .map_or_else(|| std::slice::from_ref(&schema["type"]), Vec::as_slice);
+    own.kinds.extend(names.iter().filter_map(Kind::named));
+    let choices = schema["enum"].as_array().into_iter().flatten();
+    own.choices.extend(choices.cloned());
+    own.choices.extend(schema.get("const").cloned());
+    let is_nullable = schema["nullable"] == true && *schema != Value::Null;
+    let mut found = vec![own];
+    if !walk.may_enter(depth) {
+        return found;
+    }
+    if let Some(target) = referenced(schema, walk.root) {
+        found = both(&found, &alternatives(target, walk, depth + 1));
+    }
+    for keyword in ["anyOf", "oneOf"] {
+        if let Some(schemas) = schema[keyword].as_array() {
+            let branches: Vec<_> = schemas
+                .iter()
+                .flat_map(|schema| alternatives(schema, walk, depth + 1))
+                .take(MAX_ALTERNATIVES)
+                .collect();
+            found = both(&found, &branches);
+        }
+    }
+    for schema in schema["allOf"].as_array().into_iter().flatten() {
+        found = both(&found, &alternatives(schema, walk, depth + 1));
+    }
+    if is_nullable {
+        found.push(Alternative {
+            kinds: vec![Kind::Null],
+            choices: Vec::new(),
+        });
+    }
+    found
+}
+
+/// The branches in which one of `some` and one of `others` hold together.
+fn both(some: &[Alternative], others: &[Alternative]) -> Vec<Alternative> {
+    let pairs = some
+        .iter()
+        .flat_map(|one| others.iter().map(move |other| (one, other)));
+    pairs
+        .filter_map(|(one, other)| one.and(other))
+        .take(MAX_ALTERNATIVES)
+        .collect()
+}
+
+/// The way through the subschemas of a document, bounded.
+struct Walk<'a> {
+    root: &'a Value,
+    remaining: usize,
+}
+
+impl<'a> Walk<'a> {
+    const fn through(root: &'a Value) -> Self {
+        Self {
+            root,
+            remaining: MAX_SUBSCHEMAS,
+        }
+    }
+
+    /// Counts one more subschema. False where the walk ends.
+    const fn may_enter(&mut self, depth: usize) -> bool {
+        if depth > MAX_DEPTH || self.remaining == 0 {
+            return false;
+        }
+        self.remaining -= 1;
+        true
+    }
+}
+
+/// The schema that `$ref` names inside the document.
+fn referenced<'a>(schema: &Value, root: &'a Value) -> Option<&'a Value> {
+    let pointer = schema["$ref"].as_str()?.strip_prefix('#')?;
+    root.pointer(pointer)
+}
+
+impl Alternative {
+    /// What both allow; `None` if that is nothing.
+    fn and(&self, other: &Self) -> Option<Self> {
+        let kinds = match (&self.kinds[..], &other.kinds[..]) {
+            ([], kinds) | (kinds, []) => kinds.to_vec(),
+            (some, others) => {
+                let shared: Vec<_> = some
+                    .iter()
+                    .flat_map(|one| others.iter().filter_map(|other| one.and(*other)))
+                    .collect();
+                if shared.is_empty() {
+                    return None;
+                }
+                shared
+            }
+        };
+        let choices = match (&self.choices[..], &other.choices[..]) {
+            ([], choices) | (choices, []) => choices.to_vec(),
+            (some, others) => {
+                let known: HashSet<_> = others.iter().map(Value::to_string).collect();
+                let shared = some.iter().filter(|one| known.contains(&one.to_string()));
+                let shared: Vec<_> = shared.cloned().collect();
+                if shared.is_empty() {
+                    return None;
+                }
+                shared
+            }
+        };
+        Some(Self { kinds, choices })
     }
 }
 
@@ -219,17 +374,43 @@ impl Kind {
         }
     }
 
-    fn holds(self, value: &Value) -> bool {
-        match self {
+    /// The value as one of this type. A number without a fraction is an integer (JSON Schema 2020-12 §4.2.3).
+    fn take(self, value: &Value) -> Option<Value> {
+        let holds = match self {
             Self::Null => value.is_null(),
             Self::Boolean => value.is_boolean(),
-            Self::Integer => value.is_i64() || value.is_u64(),
+            Self::Integer => return integer(value),
             Self::Number => value.is_number(),
             Self::String => value.is_string(),
             Self::Array => value.is_array(),
             Self::Object => value.is_object(),
+        };
+        holds.then(|| value.clone())
+    }
+
+    /// The type that is both.
+    fn and(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Integer, Self::Number) | (Self::Number, Self::Integer) => Some(Self::Integer),
+            (one, other) => (one == other).then_some(one),
         }
     }
+}
+
+/// The integer that a number is, spelled as `2`, `2.0` or `2e0`.
+fn integer(value: &Value) -> Option<Value> {
+    /// Up to here a double holds every integer.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.is_i64() || value.is_u64() {
+        return Some(value.clone());
+    }
+    let number = value.as_f64()?;
+    let is_integer = number.fract() == 0.0 && number.abs() <= MAX_EXACT;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is an integer below 2^53"
+    )]
+    is_integer.then(|| Value::from(number as i64))
 }
 
 /// A value as a person would type it.
@@ -276,6 +457,39 @@ mod tests {
                 "null",
                 json!("null"),
             ),
+            (
+                json!({"anyOf": [{"const": "latest", "type": "string"}, {"type": "integer"}]}),
+                "5",
+                json!(5),
+            ),
+            (
+                json!({"anyOf": [{"enum": ["small"], "type": "string"}, {"type": "string"}]}),
+                "other",
+                json!("other"),
+            ),
+            (
+                json!({"anyOf": [{"enum": ["asc"], "type": "string"}, {"type": "null"}]}),
+                "null",
+                json!(null),
+            ),
+            (
+                json!({"type": "string", "anyOf": [{"enum": ["a"]}, {"enum": ["b"]}]}),
+                "b",
+                json!("b"),
+            ),
+            (
+                json!({"type": "integer", "nullable": true}),
+                "null",
+                json!(null),
+            ),
+            (json!({"type": "integer"}), "2.0", json!(2)),
+            (json!({"type": "integer"}), "2e3", json!(2000)),
+            (json!({"type": ["integer", "array"]}), "[2]", json!([2])),
+            (
+                json!({"allOf": [{"$ref": "#/$defs/level"}], "default": "low"}),
+                "high",
+                json!("high"),
+            ),
             (json!({"enum": ["1", 2]}), "1", json!("1")),
             (json!({"enum": ["1", 2]}), "2", json!(2)),
             (json!({"$ref": "#/$defs/level"}), "low", json!("low")),
@@ -290,6 +504,17 @@ mod tests {
                 "{schema} {text}"
             );
         }
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_many_times_ends() {
+        let branches: Vec<_> = (0..50).map(|_| json!({"$ref": "#/$defs/tree"})).collect();
+        let schema = json!({
+            "properties": {"x": {"$ref": "#/$defs/tree"}},
+            "$defs": {"tree": {"anyOf": branches}},
+        });
+        let found = arguments(&schema.to_string());
+        assert_eq!(found[0].read("7"), Ok(json!(7)));
     }
 
     #[test]
@@ -314,6 +539,11 @@ mod tests {
                 json!({"type": ["array", "null"]}),
                 "a",
                 "has to be of type array, not \"a\"",
+            ),
+            (
+                json!({"anyOf": [{"const": "latest"}, {"type": "integer"}, {"type": "null"}]}),
+                "soon",
+                "has to be one of latest, or of type integer",
             ),
             (
                 json!({"$ref": "#/$defs/level"}),

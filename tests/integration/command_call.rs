@@ -178,6 +178,31 @@ async fn an_image_is_described_and_can_be_saved() {
 }
 
 #[tokio::test]
+async fn a_result_of_another_shape_is_printed_as_json() {
+    for (result, expected) in [
+        (
+            json!({"toolResult": {"x": 44}}),
+            "{\n  \"toolResult\": {\n    \"x\": 44\n  }\n}\n",
+        ),
+        (
+            json!({"content": "plain"}),
+            "{\n  \"content\": \"plain\"\n}\n",
+        ),
+        (json!({}), "{}\n"),
+    ] {
+        let server = server();
+        echoes(&server, result);
+        let ran = run(&server, &["echo"]).await;
+        assert_eq!(
+            (ran.stdout.as_str(), ran.status),
+            (expected, 0),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[tokio::test]
 async fn progress_and_logs_go_to_stderr() {
     let server = server();
     server.always(call("echo"), |request: &Request| {

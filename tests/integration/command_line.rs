@@ -139,6 +139,29 @@ async fn a_header_that_belongs_to_the_protocol_is_left_out() {
     }
 }
 
+/// Apps differ in how a configuration refers to a variable; what an app leaves as it is would be sent so.
+#[tokio::test]
+async fn a_reference_in_the_notation_of_another_program_is_sent_with_a_warning() {
+    let server = Server::start();
+    let headers = ["X-A: Bearer $TOKEN", "X-B: {env:TOKEN}", "X-C: ${TOKEN}"];
+    let headers = headers.map(|header| format!("--header={header}"));
+    let mut app = Launch::for_server(&server)
+        .args(headers.iter().map(String::as_str))
+        .env("TOKEN", HEADER_MARKER)
+        .start();
+    app.initialize().await;
+    app.still_served().await;
+    let stderr = app.finish().await.stderr;
+    for (name, reference) in [("x-a", "$TOKEN"), ("x-b", "{env:TOKEN}")] {
+        let warning = format!("the header {name} is sent with {reference} as it stands");
+        assert!(stderr.contains(&warning), "{stderr}");
+    }
+    assert!(!stderr.contains("x-c"), "{stderr}");
+    let request = &server.requests()[0];
+    assert_eq!(request.header("x-a"), Some("Bearer $TOKEN"));
+    assert_eq!(request.header("x-c"), Some(HEADER_MARKER));
+}
+
 /// The file of `--header-file` may hold what the command line should not show.
 #[tokio::test]
 async fn headers_come_from_a_file_too() {
@@ -217,6 +240,9 @@ async fn a_variable_that_is_not_set_is_named_with_the_flag_that_needs_it() {
             "{stderr}"
         );
     }
+    let header = ["--header", "X-A: ${env:TOKEN}"];
+    let stderr = refused(&[&["http://localhost:1/mcp"], &header[..]].concat()).await;
+    assert!(stderr.contains("hint: write ${NAME}"), "{stderr}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser};
 use mcp_bridge::auth::{
     self, Bearer, ClientAuthentication, ClientCredential, Grant, ResourceParameter,
 };
-use mcp_bridge::cli::{Flags, Settings, without_npx};
+use mcp_bridge::cli::{Flags, Settings, without_launcher};
 use mcp_bridge::endpoint::{Cookies, Protocol, Transport};
 use mcp_bridge::http::Family;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tracing::level_filters::LevelFilter;
 
-use crate::support::{self, app::Launch};
+use crate::support::{self, app::Launch, fault_server::Server};
 use crate::support_auth::{App, BrowserProgram, Process, Provider, config};
 
 const README: &str = include_str!("../../README.md");
@@ -70,7 +70,7 @@ struct Bridge {
 
 fn settings(args: &[&str]) -> Settings {
     let args = ["mcp-bridge"].iter().chain(args).map(Into::into);
-    let bridge = Bridge::try_parse_from(without_npx(args.collect()));
+    let bridge = Bridge::try_parse_from(without_launcher(args.collect(), Bridge::command));
     let bridge = bridge.unwrap_or_else(|error| panic!("{error}"));
     bridge.flags.settings().expect("settings")
 }
@@ -110,6 +110,23 @@ fn the_port_is_the_word_after_the_url_however_it_looks() {
         Some(1)
     );
     assert_eq!(port(&["mcp-remote", "--header", "X: y", url, "1"]), Some(1));
+}
+
+/// On Windows the usual entry is `cmd /c npx -y mcp-remote URL`.
+#[tokio::test]
+async fn the_words_of_any_launcher_may_stay_before_the_url() {
+    for launcher in [
+        &["/c", "npx", "-y", "mcp-remote"][..],
+        &["npx", "-y", "@scope/mcp-remote@latest"],
+        &["/opt/lib/node_modules/mcp-remote/dist/proxy.js"],
+    ] {
+        let server = Server::start();
+        let launch = Launch::bare().args(launcher.iter().copied());
+        let mut app = launch.args([server.url().as_str()]).start();
+        app.initialize().await;
+        app.still_served().await;
+        app.finish().await;
+    }
 }
 
 #[test]

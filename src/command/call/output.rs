@@ -83,13 +83,21 @@ fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The structured content, where no text says it as well.
+/// What the blocks do not say: the structured content where there is no text, or the whole result where there are
+/// no blocks either.
 fn structured(response: &Message, blocks: &[Block]) -> Option<String> {
     if blocks.iter().any(|block| matches!(block, Block::Text(_))) {
         return None;
     }
-    let structured = response.result_member::<&RawValue>("structuredContent")?;
-    Some(pretty(structured))
+    let structured = response.result_member::<&RawValue>("structuredContent");
+    if let Some(structured) = structured.filter(|it| it.get() != "null") {
+        return Some(pretty(structured));
+    }
+    let is_usual = response
+        .result_member::<Vec<&RawValue>>("content")
+        .is_some_and(|content| content.iter().all(|block| block.get().starts_with('{')));
+    let result = serde_json::from_str(response.result_json()?).ok();
+    result.filter(|_| !is_usual).map(pretty)
 }
 
 /// Saves the first piece that is no text, or else all that is.
@@ -246,6 +254,21 @@ inside
             "{\n  \"z\": 12345678901234567890123,\n  \"a\": [\n    1e400\n  ]\n}\n"
         );
         assert_eq!(written(Report::Plain, r#"{"content":[]}"#), "");
+        let null = r#"{"content":[{"type":"hologram"}],"structuredContent":null}"#;
+        assert!(written(Report::Plain, null).starts_with("[content of the type"));
+    }
+
+    #[test]
+    fn a_result_of_another_shape_is_printed_as_json() {
+        for (result, expected) in [
+            ("{}", "{}\n"),
+            (r#"{"content":"plain"}"#, "{\n  \"content\": \"plain\"\n}\n"),
+            (r#"{"content":null,"structuredContent":7}"#, "7\n"),
+            (r#"{"toolResult":44}"#, "{\n  \"toolResult\": 44\n}\n"),
+            ("[1]", "[\n  1\n]\n"),
+        ] {
+            assert_eq!(written(Report::Plain, result), expected, "{result}");
+        }
     }
 
     #[test]
