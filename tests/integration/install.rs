@@ -500,9 +500,84 @@ fn rights_line_ends_and_byte_order_mark_stay() {
     }
     assert_eq!(mode(".cursor/mcp.json.backup-1"), 0o640);
     assert_eq!(mode(".cursor/mcp.json.backup-2"), 0o600);
+    let ran = home.run(&["--client", "cursor", "-y", "another", URL]);
+    assert!(ran.stdout.contains("byte order mark"), "{}", ran.stdout);
     let text = home.read(CURSOR);
     assert!(text.starts_with("\u{feff}{\r\n  \"a\": 1,\r\n  \"mcpServers\": {\r\n"));
     assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+}
+
+/// Codex refuses a whole file in which an entry has members of both transports.
+#[test]
+fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
+    let home = Home::new();
+    let codex = ".codex/config.toml";
+    home.write(
+        codex,
+        "[mcp_servers.example]\nurl = \"https://mcp.example.com/mcp\"\nbearer_token_env_var = \"T\"\n\
+         http_headers = { X-A = \"1\" }\noauth_resource = \"r\"\nstartup_timeout_sec = 20\nenabled = false\n\n\
+         [mcp_servers.example.oauth]\nclient_id = \"c\"\n\n\
+         [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n",
+    );
+    let ran = home.run(&["--client", "codex", "-y", "example", URL]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("(X-A, Authorization)"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(
+        home.read(codex),
+        "[mcp_servers.example]\nstartup_timeout_sec = 20\ncommand = \"BRIDGE\"\n\
+         args = [\"https://mcp.example.com/mcp\"]\n\n\
+         [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n"
+    );
+    let ran = home.run(&[
+        "--client",
+        "codex",
+        "-y",
+        "example",
+        "https://other.example/mcp",
+    ]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(
+        !home.read(codex).contains("approve"),
+        "{}",
+        home.read(codex)
+    );
+}
+
+/// opencode reads opencode.json, and opencode.jsonc over it.
+#[test]
+fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
+    let home = Home::new();
+    let (plain, commented) = (
+        ".config/opencode/opencode.json",
+        ".config/opencode/opencode.jsonc",
+    );
+    let entry = r#"{ "mcp": { "example": { "type": "remote", "url": "https://a.example/" } } }"#;
+    home.write(plain, entry);
+    home.write(commented, entry);
+    let ran = home.run(&["--client", "opencode", "-y", "example", URL]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(home.read(plain), entry);
+    assert!(home.read(commented).contains("BRIDGE"));
+    let ran = home.run(&["--client", "opencode", "-y", "--remove", "example"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for file in [plain, commented] {
+        assert!(!home.read(file).contains("example"), "{}", home.read(file));
+    }
+}
+
+#[test]
+fn null_in_place_of_servers_is_no_servers() {
+    let home = Home::new();
+    home.write(CURSOR, "{\"mcpServers\": null}\n");
+    let ran = home.run(&["--client", "cursor", "-y", "--remove", "example"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert!(home.read(CURSOR).contains("\"command\": \"BRIDGE\""));
 }
 
 /// A file may be replaced although it is read-only; that is not what its owner means.

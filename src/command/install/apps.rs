@@ -31,14 +31,28 @@ pub(super) enum Client {
 pub(super) struct App {
     /// Its name as people know it.
     pub(super) title: &'static str,
-    /// The user's own file. The first that exists counts, else the first.
+    /// The user's own file, in one of several places.
     user: &'static [Place],
     /// The file in the directory of a project, likewise; empty where the app has none.
     project: &'static [&'static str],
+    reads: Reads,
     /// The key of the object that holds the servers.
     pub(super) servers: &'static str,
+    /// The key of an object in it that holds them instead, where a file has one.
+    pub(super) inner: Option<&'static str>,
+    /// The members of a remote entry that mean the same in one with a command.
+    pub(super) kept: &'static [&'static str],
     pub(super) format: Format,
     shape: Shape,
+}
+
+/// Which of several files an app reads. Where none exists, the first is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// The first that exists.
+    First,
+    /// All of them; what a later one says counts more.
+    All,
 }
 
 /// How a file is written.
@@ -88,7 +102,10 @@ impl Client {
                 title: "Cursor",
                 user: &[Place::Home(".cursor/mcp.json")],
                 project: &[".cursor/mcp.json"],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &["env", "envFile"],
                 format: Format::Json,
                 shape: Shape::Plain,
             },
@@ -99,7 +116,10 @@ impl Client {
                     Place::AppData("Claude/claude_desktop_config.json"),
                 ],
                 project: &[],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &["env"],
                 format: Format::Json,
                 shape: Shape::Plain,
             },
@@ -107,7 +127,10 @@ impl Client {
                 title: "Claude Code",
                 user: &[Place::Variable("CLAUDE_CONFIG_DIR", "", ".claude.json")],
                 project: &[".mcp.json"],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &["env", "timeout", "alwaysLoad"],
                 format: Format::Json,
                 shape: Shape::Tagged("type", "stdio"),
             },
@@ -115,7 +138,10 @@ impl Client {
                 title: "VS Code",
                 user: &[Place::AppData("Code/User/mcp.json")],
                 project: &[".vscode/mcp.json"],
+                reads: Reads::First,
                 servers: "servers",
+                inner: None,
+                kept: &["env", "envFile", "cwd", "dev", "gallery", "version"],
                 format: Format::Json,
                 shape: Shape::Tagged("type", "stdio"),
             },
@@ -123,7 +149,10 @@ impl Client {
                 title: "Windsurf",
                 user: &[Place::Home(".codeium/windsurf/mcp_config.json")],
                 project: &[],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &["env", "disabled", "disabledTools", "alwaysAllow"],
                 format: Format::Json,
                 shape: Shape::Plain,
             },
@@ -131,7 +160,10 @@ impl Client {
                 title: "Zed",
                 user: &[Place::XdgOrAppData("zed/settings.json")],
                 project: &[".zed/settings.json"],
+                reads: Reads::First,
                 servers: "context_servers",
+                inner: None,
+                kept: &["env", "enabled", "timeout"],
                 format: Format::Json,
                 // Older versions insist on the tag, newer ones do not look at it.
                 shape: Shape::Tagged("source", "custom"),
@@ -140,7 +172,18 @@ impl Client {
                 title: "Gemini CLI",
                 user: &[Place::Home(".gemini/settings.json")],
                 project: &[".gemini/settings.json"],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &[
+                    "env",
+                    "cwd",
+                    "timeout",
+                    "trust",
+                    "description",
+                    "includeTools",
+                    "excludeTools",
+                ],
                 format: Format::Json,
                 shape: Shape::Plain,
             },
@@ -148,7 +191,25 @@ impl Client {
                 title: "Codex",
                 user: &[Place::Variable("CODEX_HOME", ".codex", "config.toml")],
                 project: &[".codex/config.toml"],
+                reads: Reads::First,
                 servers: "mcp_servers",
+                inner: None,
+                kept: &[
+                    "cwd",
+                    "default_tools_approval_mode",
+                    "disabled_tools",
+                    "enabled",
+                    "enabled_tools",
+                    "env",
+                    "env_vars",
+                    "required",
+                    "scopes",
+                    "startup_timeout_ms",
+                    "startup_timeout_sec",
+                    "supports_parallel_tool_calls",
+                    "tool_timeout_sec",
+                    "tools",
+                ],
                 format: Format::Toml,
                 shape: Shape::Plain,
             },
@@ -158,7 +219,10 @@ impl Client {
                     "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
                 )],
                 project: &[],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &["env", "disabled", "timeout", "autoApprove", "alwaysAllow"],
                 format: Format::Json,
                 shape: Shape::Plain,
             },
@@ -168,7 +232,18 @@ impl Client {
                     "Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
                 )],
                 project: &[".roo/mcp.json"],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &[
+                    "env",
+                    "cwd",
+                    "disabled",
+                    "timeout",
+                    "alwaysAllow",
+                    "disabledTools",
+                    "watchPaths",
+                ],
                 format: Format::Json,
                 shape: Shape::Plain,
             },
@@ -179,7 +254,10 @@ impl Client {
                     Place::Xdg("opencode/opencode.jsonc"),
                 ],
                 project: &["opencode.json", "opencode.jsonc"],
+                reads: Reads::All,
                 servers: "mcp",
+                inner: Some("servers"),
+                kept: &["environment", "enabled", "timeout", "cwd"],
                 format: Format::Json,
                 shape: Shape::OneList,
             },
@@ -190,7 +268,10 @@ impl Client {
                     Place::Home(".cache/lm-studio/mcp.json"),
                 ],
                 project: &[],
+                reads: Reads::First,
                 servers: "mcpServers",
+                inner: None,
+                kept: &["env", "timeout"],
                 format: Format::Json,
                 shape: Shape::Plain,
             },
@@ -199,16 +280,16 @@ impl Client {
 }
 
 impl App {
-    /// The user's own file. `None` without a home directory.
-    pub(super) fn user_file(&self, machine: &Machine<'_>) -> Option<PathBuf> {
+    /// The user's own files, of which the last counts most. Empty without a home directory.
+    pub(super) fn user_files(&self, machine: &Machine<'_>) -> Vec<PathBuf> {
         let places = self.user.iter().filter_map(|place| place.on(machine));
-        first_that_exists(places.collect())
+        self.reads.files(places.collect())
     }
 
-    /// The file of the project in `directory`. `None` where the app has no such files.
-    pub(super) fn project_file(&self, directory: &Path) -> Option<PathBuf> {
+    /// The files of the project in `directory`, likewise. Empty where the app has none.
+    pub(super) fn project_files(&self, directory: &Path) -> Vec<PathBuf> {
         let files = self.project.iter().map(|path| below(directory, path));
-        first_that_exists(files.collect())
+        self.reads.files(files.collect())
     }
 
     /// What an entry calls the variables that the app sets for the program.
@@ -339,9 +420,19 @@ fn below(directory: &Path, path: &str) -> PathBuf {
     whole
 }
 
-fn first_that_exists(paths: Vec<PathBuf>) -> Option<PathBuf> {
-    let existing = paths.iter().position(|path| path.exists());
-    paths.into_iter().nth(existing.unwrap_or(0))
+impl Reads {
+    /// Those of the files that an app reads.
+    fn files(self, mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        let mut existing: Vec<_> = paths.iter().filter(|path| path.exists()).cloned().collect();
+        if existing.is_empty() {
+            paths.truncate(1);
+            return paths;
+        }
+        if self == Self::First {
+            existing.truncate(1);
+        }
+        existing
+    }
 }
 
 #[cfg(test)]
@@ -364,8 +455,8 @@ mod tests {
             system,
             variable: &find,
         };
-        let file = client.app().user_file(&machine)?;
-        Some(file.to_str().unwrap().replace('\\', "/"))
+        let files = client.app().user_files(&machine);
+        Some(files.first()?.to_str().unwrap().replace('\\', "/"))
     }
 
     #[test]
@@ -502,15 +593,18 @@ mod tests {
     }
 
     #[test]
-    fn of_several_files_the_one_that_exists_counts() {
+    fn of_several_files_those_count_that_exist() {
         let project = tempfile::tempdir().unwrap();
         let app = Client::OpenCode.app();
         let plain = project.path().join("opencode.json");
-        assert_eq!(app.project_file(project.path()), Some(plain));
+        assert_eq!(app.project_files(project.path()), [plain.clone()]);
         let commented = project.path().join("opencode.jsonc");
         fs::write(&commented, "{}").unwrap();
-        assert_eq!(app.project_file(project.path()), Some(commented));
-        assert_eq!(Client::Claude.app().project_file(project.path()), None);
+        assert_eq!(app.project_files(project.path()), [commented.clone()]);
+        fs::write(&plain, "{}").unwrap();
+        assert_eq!(app.project_files(project.path()), [plain, commented]);
+        let none = Client::Claude.app().project_files(project.path());
+        assert!(none.is_empty());
     }
 
     #[test]
@@ -521,7 +615,7 @@ mod tests {
                 variable: &|name| home.filter(|_| name == "HOME").map(OsString::from),
             };
             for client in Client::value_variants() {
-                assert_eq!(client.app().user_file(&machine), None, "{client:?}");
+                assert!(client.app().user_files(&machine).is_empty(), "{client:?}");
             }
         }
     }

@@ -1,25 +1,9 @@
 //! Editing the text of a configuration: one entry changes, and all else stays as the user wrote it,
 //! comments, order and unknown members too.
 
-use serde_json::Value;
-
 use super::apps::Format;
+use super::entry::NewEntry;
 use super::{jsonc, toml};
-
-/// The members of an entry that say how to reach a remote server. An app that finds them beside a
-/// command would not know which is meant.
-const OF_ANOTHER_TRANSPORT: [&str; 10] = [
-    "args",
-    "bearer_token_env_var",
-    "env_http_headers",
-    "headers",
-    "http_headers",
-    "httpUrl",
-    "serverUrl",
-    "transport",
-    "type",
-    "url",
-];
 
 const BOM: char = '\u{feff}';
 
@@ -29,15 +13,17 @@ pub(super) struct Position<'a> {
     pub(super) format: Format,
     /// The key of the object that holds the servers.
     pub(super) servers: &'a str,
-    /// The key of the entry in it.
+    /// The key of an object in it that holds them instead, where the file has one.
+    pub(super) inner: Option<&'a str>,
+    /// The key of the entry.
     pub(super) name: &'a str,
 }
 
 /// What becomes of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wish<'a> {
-    /// It has these members. Those that it has besides stay, unless they are of another transport.
-    Put(&'a [(&'static str, Value)]),
+    /// It has these members, and of those that it had before the ones that go with them.
+    Put(NewEntry<'a>),
     /// It is not there.
     Remove,
 }
@@ -47,6 +33,8 @@ pub(super) enum Wish<'a> {
 pub(super) struct Edited {
     pub(super) text: String,
     pub(super) change: Change,
+    /// Headers that the entry sent as a remote one, and does not send any more.
+    pub(super) lost_headers: Vec<String>,
 }
 
 /// What the edit has done.
@@ -105,16 +93,13 @@ pub(super) fn edit(
     let body = with_the_line_ends_of(body, edited.text);
     Ok(Edited {
         text: format!("{mark}{body}"),
-        change: edited.change,
+        ..edited
     })
 }
 
-/// The members that an entry must not have beside `members`.
-pub(super) fn unwanted(members: &[(&'static str, Value)]) -> impl Iterator<Item = &'static str> {
-    let is_wanted = |name: &&str| members.iter().any(|(wanted, _)| wanted == name);
-    OF_ANOTHER_TRANSPORT
-        .into_iter()
-        .filter(move |name| !is_wanted(name))
+/// Whether a text begins with a byte order mark, which many parsers of JSON refuse.
+pub(super) fn has_byte_order_mark(text: &str) -> bool {
+    text.starts_with(BOM)
 }
 
 /// What the editors insert may have other line ends than the rest.
@@ -128,18 +113,20 @@ fn with_the_line_ends_of(before: &str, after: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     const JSON: Position<'_> = Position {
         format: Format::Json,
         servers: "mcpServers",
+        inner: None,
         name: "example",
     };
     const TOML: Position<'_> = Position {
         format: Format::Toml,
         servers: "mcp_servers",
+        inner: None,
         name: "example",
     };
 
@@ -148,7 +135,12 @@ mod tests {
             ("command", json!("mcp-bridge")),
             ("args", json!(["https://example.com/mcp", "--debug"])),
         ];
-        edit(text, position, Wish::Put(&members))
+        let entry = NewEntry {
+            members: &members,
+            kept: &["env", "enabled", "disabled"],
+            url: "https://example.com/mcp",
+        };
+        edit(text, position, Wish::Put(entry))
     }
 
     #[track_caller]
@@ -189,7 +181,16 @@ mod tests {
 
     #[test]
     fn an_empty_text_becomes_a_file_with_one_entry() {
-        for text in ["", "\n", "  \n\n", "{}", "{}\n", "{ \"mcpServers\": {} }\n"] {
+        for text in [
+            "",
+            "\n",
+            "  \n\n",
+            "{}",
+            "{}\n",
+            "null",
+            "{ \"mcpServers\": {} }\n",
+            "{ \"mcpServers\": null }\n",
+        ] {
             let edited = put(JSON, text).unwrap();
             assert_eq!(edited.text.trim_end(), FRESH.trim_end(), "{text:?}");
             assert_eq!(edited.change, Change::Added);
@@ -255,7 +256,7 @@ mod tests {
       "url": "https://example.com/mcp", // remote
       "headers": { "X-Key": "1" },
       "env": { "KEY": "1" }, // mine
-      "disabled": true
+      "disabled": false
     },
     "other": {}
   }
@@ -266,7 +267,7 @@ mod tests {
   "mcpServers": {
     "example": {
       "env": { "KEY": "1" }, // mine
-      "disabled": true,
+      "disabled": false,
       "command": "mcp-bridge",
       "args": ["https://example.com/mcp", "--debug"]
     },
@@ -290,7 +291,8 @@ mod tests {
             put(JSON, text).unwrap(),
             Edited {
                 text: text.to_owned(),
-                change: Change::Nothing
+                change: Change::Nothing,
+                lost_headers: Vec::new(),
             }
         );
     }
@@ -340,9 +342,8 @@ mod tests {
     fn what_holds_no_servers_is_refused() {
         for (text, what) in [
             ("[]", "the file"),
-            ("null", "the file"),
+            ("7", "the file"),
             ("{ \"mcpServers\": [] }", "\"mcpServers\""),
-            ("{ \"mcpServers\": null }", "\"mcpServers\""),
         ] {
             let error = put(JSON, text).unwrap_err();
             assert_eq!(error, EditError::NotAnObject(what.to_owned(), Format::Json));
@@ -352,6 +353,27 @@ mod tests {
             error,
             EditError::NotAnObject("\"mcp_servers\"".to_owned(), Format::Toml)
         );
+    }
+
+    #[test]
+    fn an_inner_object_of_servers_counts_where_there_is_one() {
+        const NESTED: Position<'_> = Position {
+            servers: "mcp",
+            inner: Some("servers"),
+            ..JSON
+        };
+        let inner =
+            r#"{ "mcp": { "servers": { "example": { "url": "https://example.com/mcp" } } } }"#;
+        let after = put(NESTED, inner).unwrap().text;
+        let value: Value = serde_json::from_str(&after).unwrap();
+        assert_eq!(value["mcp"]["servers"]["example"]["command"], "mcp-bridge");
+        // A server of that name is no such object.
+        let flat = r#"{ "mcp": { "servers": { "type": "local", "command": ["x"] } } }"#;
+        let after = put(NESTED, flat).unwrap().text;
+        let value: Value = serde_json::from_str(&after).unwrap();
+        assert_eq!(value["mcp"]["example"]["command"], "mcp-bridge");
+        let both = r#"{ "mcp": { "example": {}, "servers": { "example": {} } } }"#;
+        check_removed(NESTED, both, r#"{ "mcp": { "servers": {} } }"#);
     }
 
     #[test]
@@ -385,9 +407,9 @@ mod tests {
         );
         check(
             TOML,
-            "[mcp_servers.example]\nurl = \"https://example.com/mcp\"\nenabled = false # for now\n\n[mcp_servers.example.env]\nKEY = \"1\"\n",
+            "[mcp_servers.example]\nurl = \"https://example.com/mcp\"\nenabled = true # for now\n\n[mcp_servers.example.env]\nKEY = \"1\"\n",
             Change::Changed,
-            "[mcp_servers.example]\nenabled = false # for now\ncommand = \"mcp-bridge\"\nargs = [\"https://example.com/mcp\", \"--debug\"]\n\n[mcp_servers.example.env]\nKEY = \"1\"\n",
+            "[mcp_servers.example]\nenabled = true # for now\ncommand = \"mcp-bridge\"\nargs = [\"https://example.com/mcp\", \"--debug\"]\n\n[mcp_servers.example.env]\nKEY = \"1\"\n",
         );
         check(
             TOML,

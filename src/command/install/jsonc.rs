@@ -5,7 +5,8 @@ use jsonc_parser::cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRoo
 use serde_json::Value;
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish, unwanted};
+use super::edit::{Change, EditError, Edited, Position, Wish};
+use super::entry::NewEntry;
 
 /// Comments and trailing commas. What goes beyond would be an error for the apps too.
 const JSONC: ParseOptions = ParseOptions {
@@ -31,8 +32,9 @@ pub(super) fn edit(
         column: error.column_display(),
         what: error.kind().to_string(),
     })?;
+    let mut lost_headers = Vec::new();
     let change = match wish {
-        Wish::Put(members) => put(&root, position, members)?,
+        Wish::Put(entry) => put(&root, position, entry, &mut lost_headers)?,
         Wish::Remove => remove(&root, position)?,
     };
     Ok(Edited {
@@ -41,36 +43,48 @@ pub(super) fn edit(
             Change::Added | Change::Changed | Change::Removed => root.to_string(),
         },
         change,
+        lost_headers,
     })
 }
 
 fn put(
     root: &CstRootNode,
     position: Position<'_>,
-    members: &[(&'static str, Value)],
+    new: NewEntry<'_>,
+    lost_headers: &mut Vec<String>,
 ) -> Result<Change, EditError> {
+    if root
+        .value()
+        .is_some_and(|value| value.as_null_keyword().is_some())
+    {
+        root.set_value(CstInputValue::Object(Vec::new()));
+    }
     let file = root.object_value_or_create().ok_or_else(not_a_file)?;
     let servers = match member(&file, position.servers) {
-        Some(servers) => servers.object_value().ok_or_else(|| no_object(position))?,
+        Some(servers) => object_in_place_of_null(&servers).ok_or_else(|| no_object(position))?,
         None => file.object_value_or_set(position.servers),
     };
+    let servers = inner_servers(&servers, position).unwrap_or(servers);
     let Some(entry) = member(&servers, position.name) else {
         file.ensure_multiline();
-        servers.append(position.name, object(members));
+        servers.append(position.name, object(new.members));
         return Ok(Change::Added);
     };
     let Some(entry) = entry.object_value() else {
-        entry.set_value(object(members));
+        entry.set_value(object(new.members));
         return Ok(Change::Changed);
     };
+    let old = entry.to_serde_value().unwrap_or_default();
+    let old = old.as_object().cloned().unwrap_or_default();
+    *lost_headers = NewEntry::lost_headers(&old);
     let mut change = Change::Nothing;
-    for name in unwanted(members) {
-        if let Some(unwanted) = member(&entry, name) {
+    for name in new.unwanted(&old) {
+        while let Some(unwanted) = member(&entry, &name) {
             unwanted.remove();
             change = Change::Changed;
         }
     }
-    for (name, value) in members {
+    for (name, value) in new.members {
         match member(&entry, name) {
             Some(member) if member.to_serde_value().as_ref() == Some(value) => continue,
             Some(member) => member.set_value(input(value)),
@@ -86,18 +100,48 @@ fn put(
 fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditError> {
     let file = match root.value() {
         Some(CstNode::Container(file)) => file.as_object().ok_or_else(not_a_file)?,
+        Some(value) if value.as_null_keyword().is_some() => return Ok(Change::Nothing),
         Some(CstNode::Leaf(_)) => return Err(not_a_file()),
         None => return Ok(Change::Nothing),
     };
     let Some(servers) = member(&file, position.servers) else {
         return Ok(Change::Nothing);
     };
-    let servers = servers.object_value().ok_or_else(|| no_object(position))?;
-    let Some(entry) = member(&servers, position.name) else {
+    if is_null(&servers) {
         return Ok(Change::Nothing);
-    };
-    entry.remove();
-    Ok(Change::Removed)
+    }
+    let servers = servers.object_value().ok_or_else(|| no_object(position))?;
+    let mut change = Change::Nothing;
+    for servers in [inner_servers(&servers, position), Some(servers)] {
+        if let Some(entry) = servers.and_then(|servers| member(&servers, position.name)) {
+            entry.remove();
+            change = Change::Removed;
+        }
+    }
+    Ok(change)
+}
+
+/// The object inside the servers' object that holds them instead. An entry of that name is none: it has a type, a
+/// command or a URL.
+fn inner_servers(servers: &CstObject, position: Position<'_>) -> Option<CstObject> {
+    let inner = member(servers, position.inner?)?.object_value()?;
+    let is_entry = ["type", "command", "url"]
+        .iter()
+        .any(|name| member(&inner, name).is_some_and(|member| member.object_value().is_none()));
+    (!is_entry).then_some(inner)
+}
+
+fn is_null(member: &CstObjectProp) -> bool {
+    let value = member.value();
+    value.is_some_and(|value| value.as_null_keyword().is_some())
+}
+
+/// The object that a member holds. Apps write `null` where there are none yet.
+fn object_in_place_of_null(member: &CstObjectProp) -> Option<CstObject> {
+    if is_null(member) {
+        member.set_value(CstInputValue::Object(Vec::new()));
+    }
+    member.object_value()
 }
 
 /// The member that counts: the last of its name, as for the parsers of the apps.

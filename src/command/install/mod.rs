@@ -3,6 +3,7 @@
 mod apps;
 mod diff;
 mod edit;
+mod entry;
 mod error;
 mod file;
 mod flags;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use apps::{App, Client, Machine, System};
 use edit::{Position, Wish};
+use entry::NewEntry;
 use error::InstallError;
 use plan::Plan;
 use program::Readers;
@@ -31,7 +33,8 @@ use crate::stdio;
 const AFTER_HELP: &str = "\
 The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \
 was stays beside it, with .backup-1 (or the next number) after its name. Comments, and members that the \
-bridge does not know, stay as they are; an entry of the same name keeps its \"env\" and its switches.
+bridge does not know, stay as they are. An entry of the same name keeps what an entry with a command can \
+have, such as \"env\"; it is switched on, and tools that were approved for another URL are not approved any more.
 
 The command in the entry is the whole path of this program, since apps that are started from the desktop \
 do not look for programs where your shell does. With --project it is mcp-bridge, if that is what your \
@@ -150,31 +153,36 @@ impl Surroundings<'_> {
         let position = Position {
             format: app.format,
             servers: app.servers,
+            inner: app.inner,
             name: &args.name,
         };
-        if args.print {
-            return self.print(args, &app, position, &members);
-        }
-        let wish = if args.remove {
-            Wish::Remove
-        } else {
-            Wish::Put(&members)
+        let entry = NewEntry {
+            members: &members,
+            kept: app.kept,
+            url: args.url.as_deref().unwrap_or_default(),
         };
-        let plan = Plan::make(self.path(args, &app)?, position, wish)?;
+        if args.print {
+            return self.print(args, &app, position, entry);
+        }
+        let plans = self.plans(args, &app, position, entry)?;
         let Self { out, ask, .. } = self;
-        plan.describe(out)?;
-        if plan.is_done() {
+        for plan in &plans {
+            plan.describe(out)?;
+        }
+        if plans.iter().all(Plan::is_done) {
             return Ok(ExitCode::SUCCESS);
         }
         let is_own = args.config_file.is_none() && args.project.is_none();
-        if is_own && let Some(missing) = plan.missing_directory() {
+        if is_own && let Some(missing) = plans.iter().find_map(Plan::missing_directory) {
             let (title, missing) = (app.title, missing.display());
             writeln!(out, "\nThere is no {missing} yet. Is {title} installed?")?;
         }
         let consent = if args.yes { Consent::Yes } else { ask() };
         match consent {
             Consent::Yes => {
-                plan.carry_out(out)?;
+                for plan in plans {
+                    plan.carry_out(out)?;
+                }
                 writeln!(out, "If {} is running, restart it.", app.title)?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -184,6 +192,28 @@ impl Surroundings<'_> {
             }
             Consent::Nobody => Err(InstallError::NobodyToAsk),
         }
+    }
+
+    /// What is to be written: the entry into the file that counts most, or out of each that has it.
+    fn plans<'a>(
+        &self,
+        args: &Args,
+        app: &App,
+        position: Position<'a>,
+        entry: NewEntry<'a>,
+    ) -> Result<Vec<Plan<'a>>, InstallError> {
+        let mut files = self.files(args, app)?;
+        if !args.remove {
+            let file = files.pop().ok_or(InstallError::NoHome)?;
+            return Ok(vec![Plan::make(file, position, Wish::Put(entry))?]);
+        }
+        let plans = files.into_iter();
+        let plans = plans.map(|file| Plan::make(file, position, Wish::Remove));
+        let mut plans = plans.collect::<Result<Vec<_>, _>>()?;
+        if plans.iter().any(|plan| !plan.is_done()) {
+            plans.retain(|plan| !plan.is_done());
+        }
+        Ok(plans)
     }
 
     /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
@@ -228,32 +258,37 @@ impl Surroundings<'_> {
         args: &Args,
         app: &App,
         position: Position<'_>,
-        members: &[(&'static str, Value)],
+        entry: NewEntry<'_>,
     ) -> Result<ExitCode, InstallError> {
-        let path = match self.path(args, app) {
-            Ok(path) => path,
+        let path = match self.files(args, app) {
+            Ok(mut files) => files.pop().unwrap_or_default(),
             Err(InstallError::NoHome) => PathBuf::new(),
             Err(error) => return Err(error),
         };
         if !path.as_os_str().is_empty() {
             eprintln!("This belongs into {}:\n", path.display());
         }
-        let whole = edit::edit("", position, Wish::Put(members));
+        let whole = edit::edit("", position, Wish::Put(entry));
         let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
         self.out.write_all(whole.text.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The file to write.
-    fn path(&self, args: &Args, app: &App) -> Result<PathBuf, InstallError> {
+    /// The files that the app reads, of which the last counts most; at least one.
+    fn files(&self, args: &Args, app: &App) -> Result<Vec<PathBuf>, InstallError> {
         if let Some(path) = &args.config_file {
-            return Ok(path.clone());
+            return Ok(vec![path.clone()]);
         }
         if let Some(directory) = &args.project {
-            let file = app.project_file(directory);
-            return file.ok_or(InstallError::NoProjectFile(app.title));
+            let files = app.project_files(directory);
+            let none = files
+                .is_empty()
+                .then_some(InstallError::NoProjectFile(app.title));
+            return none.map_or(Ok(files), Err);
         }
-        app.user_file(&self.machine).ok_or(InstallError::NoHome)
+        let files = app.user_files(&self.machine);
+        let none = files.is_empty().then_some(InstallError::NoHome);
+        none.map_or(Ok(files), Err)
     }
 }
 

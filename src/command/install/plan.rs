@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::diff;
-use super::edit::{Change, Edited, Position, Wish, edit};
+use super::edit::{Change, Edited, Position, Wish, edit, has_byte_order_mark};
 use super::error::InstallError;
 use super::file::{ConfigFile, FileError};
 
@@ -68,7 +68,23 @@ impl<'a> Plan<'a> {
             (Change::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path}:\n")?,
         }
         let before = self.file.text.as_deref().unwrap_or_default();
-        diff::write(out, before, &self.edited.text)
+        diff::write(out, before, &self.edited.text)?;
+        if !self.edited.lost_headers.is_empty() {
+            let names = self.edited.lost_headers.join(", ");
+            writeln!(
+                out,
+                "\nnote: the entry sent a header by itself ({names}), which the bridge does not know; if the server \
+                 needs it, add --header-env NAME=VARIABLE behind --"
+            )?;
+        }
+        if has_byte_order_mark(before) {
+            writeln!(
+                out,
+                "\nnote: the file begins with a byte order mark (BOM), which stays; an app that cannot read the \
+                 file needs it saved as UTF-8 without BOM"
+            )?;
+        }
+        Ok(())
     }
 
     /// Does it, and says where the old file is now.

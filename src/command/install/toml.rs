@@ -1,10 +1,11 @@
 //! Entries in TOML.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish, unwanted};
+use super::edit::{Change, EditError, Edited, Position, Wish};
+use super::entry::NewEntry;
 
 pub(super) fn edit(
     text: &str,
@@ -12,8 +13,9 @@ pub(super) fn edit(
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
     let mut file: DocumentMut = text.parse().map_err(|error| syntax(text, &error))?;
+    let mut lost_headers = Vec::new();
     let change = match wish {
-        Wish::Put(members) => put(&mut file, position, members)?,
+        Wish::Put(entry) => put(&mut file, position, entry, &mut lost_headers)?,
         Wish::Remove => remove(&mut file, position)?,
     };
     Ok(Edited {
@@ -22,6 +24,7 @@ pub(super) fn edit(
             Change::Added | Change::Changed | Change::Removed => file.to_string(),
         },
         change,
+        lost_headers,
     })
 }
 
@@ -39,7 +42,8 @@ fn syntax(text: &str, error: &toml_edit::TomlError) -> EditError {
 fn put(
     file: &mut DocumentMut,
     position: Position<'_>,
-    members: &[(&'static str, Value)],
+    new: NewEntry<'_>,
+    lost_headers: &mut Vec<String>,
 ) -> Result<Change, EditError> {
     let mut servers = Table::new();
     servers.set_implicit(true);
@@ -58,7 +62,7 @@ fn put(
             Change::Added
         };
         let mut entry = Table::new();
-        for (name, value) in members {
+        for (name, value) in new.members {
             entry.insert(name, item(value));
         }
         let entry = if is_inline {
@@ -69,17 +73,19 @@ fn put(
         servers.insert(position.name, entry);
         return Ok(change);
     };
-    Ok(merge(entry, members))
+    let old = json_object(entry);
+    *lost_headers = NewEntry::lost_headers(&old);
+    Ok(merge(entry, new, &old))
 }
 
-fn merge(entry: &mut dyn TableLike, members: &[(&'static str, Value)]) -> Change {
+fn merge(entry: &mut dyn TableLike, new: NewEntry<'_>, old: &Map<String, Value>) -> Change {
     let mut change = Change::Nothing;
-    for name in unwanted(members) {
-        if entry.remove(name).is_some() {
+    for name in new.unwanted(old) {
+        if entry.remove(&name).is_some() {
             change = Change::Changed;
         }
     }
-    for (name, value) in members {
+    for (name, value) in new.members {
         match entry.get_mut(name) {
             Some(found) if is_same(found, value) => continue,
             Some(found) => *found = item(value),
@@ -107,6 +113,27 @@ fn remove(file: &mut DocumentMut, position: Position<'_>) -> Result<Change, Edit
 
 fn no_table(position: Position<'_>) -> EditError {
     EditError::NotAnObject(format!("{:?}", position.servers), Format::Toml)
+}
+
+/// The members of a table as JSON: texts, lists of texts, switches and tables. The others are `null`.
+fn json_object(table: &dyn TableLike) -> Map<String, Value> {
+    let members = table.iter();
+    members
+        .map(|(name, item)| (name.to_owned(), json(item)))
+        .collect()
+}
+
+fn json(item: &Item) -> Value {
+    if let Some(table) = item.as_table_like() {
+        return json_object(table).into();
+    }
+    if let Some(values) = item.as_array() {
+        let texts = values.iter().filter_map(toml_edit::Value::as_str);
+        return texts.collect();
+    }
+    let text = item.as_str().map(Value::from);
+    text.or_else(|| item.as_bool().map(Value::from))
+        .unwrap_or_default()
 }
 
 /// The members of an entry are texts and lists of texts.
