@@ -234,7 +234,7 @@ impl Argument {
     }
 }
 
-/// The branches that a schema allows (JSON Schema 2020-12; `nullable` is OpenAPI's). Keywords beside each other
+/// The branches that a schema allows (JSON Schema 2020-12; `nullable` is of `OpenAPI`). Keywords beside each other
 /// have to match together.
 fn alternatives(schema: &Value, walk: &mut Walk, depth: usize) -> Vec<Alternative> {
     let mut own = Alternative::default();

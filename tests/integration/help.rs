@@ -181,6 +181,41 @@ fn each_shell_gets_completions_that_it_can_read() {
     }
 }
 
+/// What bash offers for the last of the words, where it is installed.
+fn bash_completions(words: &[&str]) -> Option<Vec<String>> {
+    let (last, before) = words.split_last().expect("words");
+    let (index, previous) = (before.len(), before.last().expect("a word before"));
+    let script = format!(
+        "{completions}\nCOMP_WORDS=('{line}'); COMP_CWORD={index}\n\
+         function=$(complete -p mcp-bridge | sed 's/.*-F \\([^ ]*\\) .*/\\1/')\n\
+         $function mcp-bridge '{last}' '{previous}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        completions = printed(&["completions", "bash"]),
+        line = words.join("' '"),
+    );
+    let output = checked("bash", &["--norc"], &script)?;
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    Some(text.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn bash_completes_each_word_of_a_command_line() {
+    for (words, expected) in [
+        (&["mcp-bridge", "logi"][..], "login"),
+        (&["mcp-bridge", "login", "--no-br"], "--no-browser"),
+        (
+            &["mcp-bridge", "login", "https://x/", "--devi"],
+            "--device-code",
+        ),
+        (&["mcp-bridge", "install", "--client", "curs"], "cursor"),
+        (&["mcp-bridge", "completions", "fi"], "fish"),
+    ] {
+        let Some(found) = bash_completions(words) else {
+            return eprintln!("skipped: bash is not installed");
+        };
+        assert_eq!(found, [expected], "{words:?}");
+    }
+}
+
 #[test]
 fn the_manual_page_can_be_typeset_and_names_every_flag() {
     let page = printed(&["man"]);

@@ -597,10 +597,16 @@ mod tests {
         let project = tempfile::tempdir().unwrap();
         let app = Client::OpenCode.app();
         let plain = project.path().join("opencode.json");
-        assert_eq!(app.project_files(project.path()), [plain.clone()]);
+        assert_eq!(
+            app.project_files(project.path()),
+            std::slice::from_ref(&plain)
+        );
         let commented = project.path().join("opencode.jsonc");
         fs::write(&commented, "{}").unwrap();
-        assert_eq!(app.project_files(project.path()), [commented.clone()]);
+        assert_eq!(
+            app.project_files(project.path()),
+            std::slice::from_ref(&commented)
+        );
         fs::write(&plain, "{}").unwrap();
         assert_eq!(app.project_files(project.path()), [plain, commented]);
         let none = Client::Claude.app().project_files(project.path());
