@@ -68,13 +68,12 @@ fn says_too_much(url: &Url) -> bool {
         || url.fragment().is_some()
 }
 
-/// The port in a word, as npm `mcp-remote` reads it: the digits that it begins with, and if there are none,
-/// no certain port at all.
+/// The port in a word. As for npm `mcp-remote`, what follows its digits does not count.
 pub(super) fn port(word: &str) -> Result<u16, String> {
     let word = word.trim();
     let end = word.find(|letter: char| !letter.is_ascii_digit());
     match &word[..end.unwrap_or(word.len())] {
-        "" => Ok(0),
+        "" => Err("a port is a number up to 65535".into()),
         digits => digits.parse().map_err(|_| "a port is at most 65535".into()),
     }
 }
@@ -84,13 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_read_as_mcp_remote_reads_it() {
+    fn a_port_begins_with_digits() {
         for (word, expected) in [
             ("8765", Some(8765)),
             ("9696abc", Some(9696)),
             ("0", Some(0)),
-            ("abc", Some(0)),
-            ("", Some(0)),
+            ("abc", None),
+            ("", None),
             ("65536", None),
         ] {
             assert_eq!(port(word).ok(), expected, "{word}");

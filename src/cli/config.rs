@@ -112,6 +112,12 @@ impl Flags {
 }
 
 impl Flags {
+    /// Whether the word in the place of the URL begins as one.
+    #[must_use]
+    pub fn has_scheme(&self) -> bool {
+        self.url.as_deref().is_some_and(|url| url.contains("://"))
+    }
+
     /// The server, if the bridge would accept its URL. Reads nothing.
     pub fn server(&self) -> Result<Url, ConfigError> {
         let url = self.url.as_deref().unwrap_or_default();

@@ -84,7 +84,12 @@ pub fn on_one_screen(program: Command) -> Command {
 
 /// A command with only what is its own; the flags that it shares with the bridge are named.
 fn without_groups(command: Command, groups: &[String]) -> Command {
-    if !command.get_arguments().any(|arg| is_in_group(arg, groups)) {
+    let has = |group: &String| {
+        let mut args = command.get_arguments();
+        args.any(|arg| arg.get_help_heading() == Some(group))
+    };
+    let shared: Vec<_> = groups.iter().filter(|group| has(group)).cloned().collect();
+    if shared.is_empty() {
         return command;
     }
     let command = command.mut_args(|arg| {
@@ -93,7 +98,7 @@ fn without_groups(command: Command, groups: &[String]) -> Command {
     });
     command.after_help(format!(
         "Options about the server and the sign-in, as the bridge has them:\n  {}",
-        all_groups(groups)
+        all_groups(&shared)
     ))
 }
 
@@ -109,7 +114,10 @@ pub fn about(program: &Command, topic: &str) -> Result<String, UnknownTopic> {
         .into_iter()
         .find(|group| slug(group) == topic);
     let mut parts: Vec<_> = of_command(program, topic).into_iter().collect();
-    // A group may have the name of the command that it is about.
+    // A group may have the name of a command.
+    if let (Some(_), false) = (&group, parts.is_empty()) {
+        parts.push("Options of the bridge alone:\n".to_owned());
+    }
     parts.extend(group.map(|group| of_group(program, &group)));
     if parts.is_empty() {
         return Err(UnknownTopic(topic.to_owned()));

@@ -12,6 +12,7 @@ mod json;
 mod login;
 mod logout;
 mod man;
+mod mistyped;
 mod schema;
 mod status;
 mod store;
@@ -23,6 +24,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
@@ -75,6 +77,22 @@ pub enum ReadError {
     /// The file of `--config` cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The first word is nearly the name of a command.
+    #[error("there is no command {typed:?}")]
+    NoSuchCommand {
+        /// The word.
+        typed: String,
+        /// The command that was meant.
+        meant: String,
+    },
+    /// A command got an option that only the bridge takes.
+    #[error("{command} does not take {option}, which is an option of the bridge alone")]
+    OptionOfBridge {
+        /// The command.
+        command: String,
+        /// The option, with its dashes.
+        option: String,
+    },
 }
 
 /// What to do about a server that does not behave.
@@ -94,16 +112,29 @@ impl CommandLine {
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
         let given = cli::without_launcher(args.into_iter().collect(), Self::command);
         let args = cli::file::with_file(given.clone(), Self::command)?;
-        Self::try_parse_from(args).map_err(|error| {
-            match error.kind() {
-                clap::error::ErrorKind::DisplayHelp => {
-                    let program = cli::help::on_one_screen(Self::command());
-                    program.try_get_matches_from(given).err().unwrap_or(error)
-                }
-                _ => error,
+        match Self::try_parse_from(args) {
+            Ok(line) if line.is_for_a_url() => Ok(line),
+            Ok(line) => match mistyped::command(&given, &Self::command()) {
+                Some(error) => Err(error),
+                None => Ok(line),
+            },
+            Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+                let program = cli::help::on_one_screen(Self::command());
+                let screen = program.try_get_matches_from(given).err();
+                Err(screen.unwrap_or(error).into())
             }
-            .into()
-        })
+            Err(error) => {
+                let program = Self::command();
+                let better = mistyped::command(&given, &program)
+                    .or_else(|| mistyped::option(&given, &error, &program));
+                Err(better.unwrap_or_else(|| error.into()))
+            }
+        }
+    }
+
+    /// Whether the bridge has something that looks like a URL, or a command is given.
+    fn is_for_a_url(&self) -> bool {
+        self.command.is_some() || self.flags.has_scheme()
     }
 
     /// Does what the command line says, and tells the person on stderr if that is not possible.
@@ -144,6 +175,12 @@ impl ReadError {
                 ..Stop::usage(error.to_string())
             }
             .report(),
+            Self::NoSuchCommand { ref meant, .. } => Stop::usage(self.to_string())
+                .hint(format!("did you mean mcp-bridge {meant}?"))
+                .report(),
+            Self::OptionOfBridge { ref command, .. } => Stop::usage(self.to_string())
+                .hint(format!("mcp-bridge help {command} shows what it takes"))
+                .report(),
         }
     }
 }

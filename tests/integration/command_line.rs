@@ -47,6 +47,45 @@ async fn a_flag_with_a_typo_is_an_error_that_names_the_right_one() {
     assert!(stderr.contains("--allow-http"), "{stderr}");
 }
 
+#[tokio::test]
+async fn a_mistyped_command_is_told_from_a_url() {
+    for (line, expected) in [
+        (
+            &["lgoin", "http://localhost:1/mcp"][..],
+            "mcp-bridge login?",
+        ),
+        (
+            &["toolz", "http://localhost:1/mcp", "--json"],
+            "mcp-bridge tools?",
+        ),
+        (&["doktor"], "mcp-bridge doctor?"),
+    ] {
+        let stderr = refused(line).await;
+        assert!(
+            stderr.contains(&format!("hint: did you mean {expected}")),
+            "{stderr}"
+        );
+    }
+    let stderr = refused(&["mcp.example.com"]).await;
+    assert!(!stderr.contains("did you mean"), "{stderr}");
+}
+
+#[tokio::test]
+async fn an_option_of_the_bridge_alone_is_named_as_that() {
+    let stderr = refused(&["tools", "http://localhost:1/mcp", "--allow-tool", "x"]).await;
+    assert!(
+        stderr.contains("tools does not take --allow-tool"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("--allow-http"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_callback_port_that_is_no_number_is_refused() {
+    let stderr = refused(&["http://localhost:1/mcp", "abc"]).await;
+    assert!(stderr.contains("a port is a number"), "{stderr}");
+}
+
 ///
 #[tokio::test]
 async fn plain_http_to_a_foreign_host_is_refused_with_a_hint() {

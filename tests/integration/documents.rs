@@ -150,7 +150,9 @@ fn is_command(text: &str) -> bool {
 fn is_help(error: &ReadError) -> bool {
     match error {
         ReadError::Arguments(error) => !error.use_stderr(),
-        ReadError::File(_) => false,
+        ReadError::File(_) | ReadError::NoSuchCommand { .. } | ReadError::OptionOfBridge { .. } => {
+            false
+        }
     }
 }
 

@@ -102,7 +102,6 @@ fn the_port_is_the_word_after_the_url_however_it_looks() {
     let url = "https://remote.mcp.server/sse";
     assert_eq!(port(&[url, "9696"]), Some(9696));
     assert_eq!(port(&[url, "9696abc"]), Some(9696));
-    assert_eq!(port(&[url, "none"]), None);
     assert_eq!(port(&[url, "0"]), None);
     assert_eq!(port(&[url]), None);
     assert_eq!(

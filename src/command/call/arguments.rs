@@ -5,8 +5,8 @@ use std::io::Read;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
-use super::alike;
 use crate::command::Stop;
+use crate::command::mistyped::alike;
 use crate::command::schema::{Argument, Tool};
 use crate::command::text::{first_line, harmless};
 

@@ -7,15 +7,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::client::Client;
+use super::mistyped::alike;
 use super::schema::Tool;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
 use crate::message::Message;
 use crate::stdio;
 use output::Report;
-
-/// How alike two names have to be for one to be meant by the other (Jaro-Winkler).
-const ALIKE: f64 = 0.8;
 
 /// Names that a hint lists.
 const MAX_NAMED: usize = 12;
@@ -103,15 +101,4 @@ fn unknown(name: &str, url: &str, tools: &[Tool]) -> Stop {
         hint: Some(hint),
         ..Stop::usage(format!("the server has no tool \"{name}\""))
     }
-}
-
-/// The name that is most like the one that was typed.
-fn alike<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = typed.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&lower, &name.to_lowercase());
-    names
-        .map(|name| (likeness(name), name))
-        .filter(|(likeness, _)| *likeness > ALIKE)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, name)| name)
 }
