@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use super::authorization_server::AuthorizationServerMetadata;
@@ -12,6 +12,7 @@ use super::error::{AuthError, shown};
 use super::store::{Quirks, exposed};
 use super::token::unix_millis;
 use super::transport::{Answer, Transport};
+use crate::http::json;
 use crate::secret::Secret;
 
 /// The name that a consent page shows.
@@ -251,7 +252,7 @@ fn registration_request(
     metadata: &AuthorizationServerMetadata,
     redirect_uri: &Url,
 ) -> Value {
-    let mut request = json!({
+    let mut request = serde_json::json!({
         "client_name": CLIENT_NAME,
         "redirect_uris": [redirect_uri.as_str()],
         "grant_types": ["authorization_code", "refresh_token"],
@@ -286,37 +287,34 @@ fn registered(
 ) -> Result<Option<DynamicRegistration>, AuthError> {
     #[derive(Deserialize)]
     struct Registered {
+        #[serde(deserialize_with = "json::required_text")]
         client_id: String,
+        #[serde(default, deserialize_with = "json::text_member")]
         client_secret: Option<String>,
-        client_secret_expires_at: Option<f64>,
+        #[serde(default, deserialize_with = "json::seconds")]
+        client_secret_expires_at: Option<u64>,
+        #[serde(default, deserialize_with = "json::text_member")]
         token_endpoint_auth_method: Option<String>,
-        redirect_uris: Option<Vec<String>>,
+        #[serde(default, deserialize_with = "json::words_or_none")]
+        redirect_uris: Vec<String>,
     }
     if !answer.status.is_success() {
         return Ok(None);
     }
-    let Ok(answer) = serde_json::from_slice::<Registered>(&answer.body) else {
+    let Ok(answer) = json::parse::<Registered>(&answer.body) else {
         return Ok(None);
     };
-    let returned = answer.redirect_uris.unwrap_or_default();
+    let returned = answer.redirect_uris;
     if !returned.is_empty() && !returned.iter().any(|uri| same_but_port(uri, redirect_uri)) {
         return Err(AuthError::RegistrationRejected {
             endpoint: endpoint.clone(),
             reason: shown(&format!("it registered {} instead", returned.join(" "))),
         });
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a time outside the range is clamped by the conversion, which is what it should be"
-    )]
     Ok(Some(DynamicRegistration {
         client_id: answer.client_id,
-        client_secret: answer
-            .client_secret
-            .filter(|secret| !secret.is_empty())
-            .map(Secret::new),
-        client_secret_expires_at: answer.client_secret_expires_at.unwrap_or(0.0) as u64,
+        client_secret: answer.client_secret.map(Secret::new),
+        client_secret_expires_at: answer.client_secret_expires_at.unwrap_or(0),
         token_endpoint_auth_method: answer
             .token_endpoint_auth_method
             .as_deref()
@@ -344,7 +342,7 @@ struct Refused {
 
 impl Refused {
     fn read(answer: &Answer) -> Self {
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let body: Value = json::parse(&answer.body).unwrap_or_default();
         let member = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
         let code = member("error");
         let told: Vec<_> = [code.clone(), member("error_description")]

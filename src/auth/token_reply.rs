@@ -1,12 +1,11 @@
 //! The answers of token endpoints, in one shape.
 
-use std::time::Duration;
-
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::transport::Answer;
+use crate::http::json;
 
 /// The answer of a token endpoint in the shape of RFC 6749 §5, whatever shape the provider chose: forms
 /// instead of JSON, errors with status 200, numbers as strings.
@@ -61,7 +60,7 @@ fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
 
 /// The members of a JSON object, or of a form that has one of the members we look for.
 fn members(body: &[u8]) -> Option<Map<String, Value>> {
-    if let Ok(Value::Object(members)) = serde_json::from_slice(body) {
+    if let Ok(Value::Object(members)) = json::parse(body) {
         return Some(members);
     }
     let form: Map<String, Value> = url::form_urlencoded::parse(body)
@@ -74,14 +73,14 @@ fn normalize(members: &mut Map<String, Value>) {
     if !members.contains_key("token_type") {
         members.insert("token_type".into(), "bearer".into());
     }
-    match members.get("expires_in").and_then(seconds) {
+    // A lifetime of nothing is no information: the token is tried, and the server's refusal tells.
+    let lifetime = members.get("expires_in").and_then(json::as_seconds);
+    match lifetime.filter(|&seconds| seconds > 0) {
         Some(seconds) => members.insert("expires_in".into(), seconds.into()),
         None => members.remove("expires_in"),
     };
-    if let Some(Value::Array(scopes)) = members.get("scope") {
-        let list: Vec<_> = scopes.iter().filter_map(Value::as_str).collect();
-        let list = list.join(" ");
-        members.insert("scope".into(), list.into());
+    if let Some(scopes) = members.get("scope").and_then(json::as_words) {
+        members.insert("scope".into(), scopes.join(" ").into());
     }
     for name in ["refresh_token", "id_token", "scope"] {
         let usable = members
@@ -92,22 +91,6 @@ fn normalize(members: &mut Map<String, Value>) {
             members.remove(name);
         }
     }
-}
-
-/// A lifetime as number or numeric string. A lifetime of nothing or less is no information: the token is
-/// tried, and the server's refusal tells.
-fn seconds(value: &Value) -> Option<u64> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive here, and the conversion clamps what is too large"
-    )]
-    (seconds >= 1.0).then_some(seconds.min(Duration::MAX.as_secs_f64()) as u64)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod auth_browser;
 mod auth_callback;
 #[cfg(unix)]
 mod auth_command;
+mod auth_discovery;
 mod auth_grants;
 mod auth_keychain;
 mod auth_many;

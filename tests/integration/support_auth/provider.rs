@@ -79,6 +79,8 @@ pub(crate) struct Behaviour {
     pub(crate) is_open: bool,
     /// Who signs in, as an ID token tells it.
     pub(crate) user: Option<String>,
+    /// Stands before the body of every answer that has one.
+    pub(crate) body_prefix: &'static str,
 }
 
 /// What a person at another device did with the code.
@@ -155,6 +157,7 @@ impl Default for Behaviour {
             forgotten_client_status: 400,
             is_open: false,
             user: None,
+            body_prefix: "",
         }
     }
 }
@@ -299,6 +302,25 @@ impl Provider {
 type Shared = (SocketAddr, Arc<Mutex<Inner>>);
 
 async fn answer(State((address, inner)): State<Shared>, request: Request) -> Response {
+    let prefix = inner.lock().unwrap().behaviour.body_prefix;
+    let response = answer_without_prefix(address, inner, request).await;
+    if prefix.is_empty() {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    if body.is_empty() {
+        return Response::from_parts(head, body.into());
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, [prefix.as_bytes(), &body].concat().into())
+}
+
+async fn answer_without_prefix(
+    address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let body: Bytes = to_bytes(body, 1 << 20).await.unwrap();
     let pairs = |text: &[u8]| -> HashMap<String, String> {
