@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::config::{IssuerCheck, MissingPkceMetadata};
+use super::config::{ClientAuthentication, IssuerCheck, MissingPkceMetadata};
 use super::error::{AuthError, shown};
 use super::transport::{Document, Transport, bare};
 use super::well_known::well_known;
@@ -57,6 +57,18 @@ pub(super) struct AuthorizationServerMetadata {
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(
+        default,
+        deserialize_with = "json::words",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) grant_types_supported: Option<Vec<String>>,
+    #[serde(
+        default,
+        deserialize_with = "json::words",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) response_types_supported: Option<Vec<String>>,
     #[serde(default, deserialize_with = "json::flag")]
     pub(super) client_id_metadata_document_supported: bool,
     #[serde(default, deserialize_with = "json::flag")]
@@ -108,6 +120,8 @@ impl AuthorizationServerMetadata {
             scopes_supported: None,
             code_challenge_methods_supported: None,
             token_endpoint_auth_methods_supported: None,
+            grant_types_supported: None,
+            response_types_supported: None,
             client_id_metadata_document_supported: false,
             authorization_response_iss_parameter_supported: false,
             origin: MetadataOrigin::DefaultEndpoints,
@@ -132,6 +146,12 @@ impl AuthorizationServerMetadata {
                 MissingPkceMetadata::Refuse => refused(true),
             },
         }
+    }
+
+    /// Whether the token endpoint is said to accept `method`.
+    pub(super) fn lists_authentication(&self, method: ClientAuthentication) -> bool {
+        let listed = self.token_endpoint_auth_methods_supported.as_deref();
+        listed.is_some_and(|names| names.iter().any(|name| name == method.name()))
     }
 
     /// The endpoint that gives codes to devices (RFC 8628).
