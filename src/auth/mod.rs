@@ -21,12 +21,14 @@ mod authorization_server;
 mod browser;
 mod challenge;
 mod client_assertion;
+mod client_authentication;
 mod client_credentials;
 mod command;
 mod config;
 mod device_code;
 mod discovery;
 mod error;
+mod error_body;
 mod examination;
 mod grant;
 mod lock;
@@ -36,6 +38,7 @@ mod page;
 mod pending;
 mod protected_resource;
 mod registration;
+mod registration_request;
 mod renewal;
 mod scope;
 mod session;
@@ -66,7 +69,8 @@ pub use self::config::{
 };
 pub use self::error::AuthError;
 pub use self::examination::{
-    Examination, ExaminedChallenge, ExaminedResource, ExaminedServer, RegistrationWay,
+    Examination, ExaminedAuthentication, ExaminedChallenge, ExaminedResource, ExaminedServer,
+    RegistrationWay,
 };
 pub use self::mcp_remote::Leftover;
 pub use self::sign_in::SIGN_IN_TARGET;
