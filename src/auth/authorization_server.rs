@@ -1,11 +1,13 @@
 //! The metadata of an authorization server: RFC 8414, OpenID Connect Discovery.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::config::{ClientAuthentication, IssuerCheck, MissingPkceMetadata};
 use super::error::{AuthError, shown};
-use super::transport::{Document, Transport, bare};
+use super::search::Search;
+use super::transport::bare;
 use super::well_known::well_known;
 use crate::http::json;
 
@@ -172,7 +174,7 @@ impl AuthorizationServerMetadata {
 
 /// The metadata of `issuer` (MCP authorization, "Authorization Server Metadata Discovery").
 pub(super) async fn authorization_server(
-    transport: &Transport,
+    search: &mut Search<'_>,
     issuer: &str,
     check: IssuerCheck,
 ) -> Result<AuthorizationServerMetadata, AuthError> {
@@ -180,20 +182,25 @@ pub(super) async fn authorization_server(
         url: shown(issuer),
         reason: error.to_string(),
     })?;
-    match find_metadata(transport, issuer, &url, check).await? {
-        Search::Found(metadata) => Ok(*metadata),
-        Search::Absent => Err(AuthError::Metadata {
+    if let Some(metadata) = find_metadata(search, issuer, &url, check).await {
+        return Ok(metadata);
+    }
+    Err(search
+        .failure()
+        .cloned()
+        .unwrap_or_else(|| AuthError::Metadata {
             url: bare(&url),
             reason: "the authorization server publishes no metadata".into(),
-        }),
-        Search::Unusable(error) => Err(error),
-    }
+        }))
 }
 
-/// The authorization server of a server without resource metadata: its own origin, by its metadata or,
-/// where there is none, by the default endpoints (MCP 2025-03-26, "Server Metadata Discovery").
+/// The authorization server of a server without resource metadata: its own origin, by its metadata or, where no
+/// place has any, by the default endpoints (MCP 2025-03-26, "Server Metadata Discovery").
+///
+/// The default endpoints are a guess that a failure at any place, also those of the resource metadata, forbids:
+/// an outage must not be taken for absence.
 pub(super) async fn authorization_server_at_origin(
-    transport: &Transport,
+    search: &mut Search<'_>,
     server: &Url,
     check: IssuerCheck,
 ) -> Result<AuthorizationServerMetadata, AuthError> {
@@ -202,53 +209,48 @@ pub(super) async fn authorization_server_at_origin(
         url: origin.clone(),
         reason: error.to_string(),
     })?;
-    match find_metadata(transport, &origin, &url, check).await? {
-        Search::Found(metadata) => Ok(*metadata),
-        Search::Absent => Ok(AuthorizationServerMetadata::with_default_endpoints(&url)),
-        Search::Unusable(error) => Err(error),
+    if let Some(metadata) = find_metadata(search, &origin, &url, check).await {
+        return Ok(metadata);
+    }
+    match search.failure() {
+        Some(error) => Err(error.clone()),
+        None => Ok(AuthorizationServerMetadata::with_default_endpoints(&url)),
     }
 }
 
-enum Search {
-    Found(Box<AuthorizationServerMetadata>),
-    /// Nothing at any place.
-    Absent,
-    /// Something that is no metadata.
-    Unusable(AuthError),
-}
-
+/// The first document that is metadata of `issuer`.
 async fn find_metadata(
-    transport: &Transport,
+    search: &mut Search<'_>,
     issuer: &str,
     url: &Url,
     check: IssuerCheck,
-) -> Result<Search, AuthError> {
-    let mut unusable = None;
-    for candidate in metadata_urls(url) {
-        let reason = match transport.document(&candidate).await? {
-            Document::Found(document) => {
-                match json::from_value::<AuthorizationServerMetadata>(document) {
-                    Ok(mut metadata) => {
-                        check_issuer(&candidate, issuer, &metadata.issuer, check)?;
-                        metadata.found_at = Some(candidate);
-                        return Ok(Search::Found(Box::new(metadata)));
-                    }
-                    Err(error) => shown(&error.to_string()),
-                }
-            }
-            Document::Missing(status) => {
-                tracing::debug!(url = %bare(&candidate), %status, "no metadata there");
-                continue;
-            }
-            Document::Unusable(reason) => reason,
+) -> Option<AuthorizationServerMetadata> {
+    for place in metadata_urls(url) {
+        let Some(document) = search.document(&place).await else {
+            continue;
         };
-        tracing::debug!(url = %bare(&candidate), reason, "no metadata there");
-        unusable.get_or_insert(AuthError::Metadata {
-            url: bare(&candidate),
-            reason,
-        });
+        match metadata(&place, issuer, document, check) {
+            Ok(metadata) => return Some(metadata),
+            Err(error) => search.reject(error),
+        }
     }
-    Ok(unusable.map_or(Search::Absent, Search::Unusable))
+    None
+}
+
+fn metadata(
+    place: &Url,
+    issuer: &str,
+    document: Value,
+    check: IssuerCheck,
+) -> Result<AuthorizationServerMetadata, AuthError> {
+    let mut metadata: AuthorizationServerMetadata =
+        json::from_value(document).map_err(|error| AuthError::Metadata {
+            url: bare(place),
+            reason: shown(&error.to_string()),
+        })?;
+    check_issuer(place, issuer, &metadata.issuer, check)?;
+    metadata.found_at = Some(place.clone());
+    Ok(metadata)
 }
 
 /// RFC 8414 §3.1 with the path inserted, then OpenID Connect Discovery with the path inserted and, as that

@@ -1,6 +1,28 @@
 //! The `WWW-Authenticate` header (RFC 9110 §11.6.1, RFC 6750 §3, RFC 9728 §5.1).
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+
+/// What AWS API Gateway makes of `WWW-Authenticate`.
+const REMAPPED: &str = "x-amzn-remapped-www-authenticate";
+
+/// The header lines with the challenges of an answer.
+///
+/// The header that a gateway has renamed counts where there is no Bearer challenge in the real one.
+pub(super) fn lines(headers: &HeaderMap) -> Vec<HeaderValue> {
+    let all = |name: &str| -> Vec<_> { headers.get_all(name).iter().cloned().collect() };
+    let real = all(WWW_AUTHENTICATE.as_str());
+    if BearerChallenge::find_if_any(&real).is_some() {
+        return real;
+    }
+    let remapped = all(REMAPPED);
+    if remapped.is_empty() { real } else { remapped }
+}
+
+/// Whether an answer has any challenge.
+#[must_use]
+pub fn has_challenge(headers: &HeaderMap) -> bool {
+    headers.contains_key(WWW_AUTHENTICATE) || headers.contains_key(REMAPPED)
+}
 
 /// What the Bearer challenge of a refused request says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,14 +89,15 @@ impl Challenge {
     }
 }
 
-/// The challenges of one header line. What does not follow the grammar is skipped up to the next comma.
+/// The challenges of one header line. What does not follow the grammar is skipped up to the next comma;
+/// a semicolon, which other headers have between parameters, counts as one.
 fn challenges(line: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     let mut rest = Scanner { rest: line };
     while !rest.is_empty() {
         rest.skip_separators();
         let Some(token) = rest.token() else {
-            rest.skip_to_comma();
+            rest.skip_to_separator();
             continue;
         };
         // `name = value` belongs to the challenge before; a token alone opens the next challenge.
@@ -103,11 +126,12 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_separators(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', ',']);
+        self.rest = self.rest.trim_start_matches([' ', '\t', ',', ';']);
     }
 
-    fn skip_to_comma(&mut self) {
-        self.rest = self.rest.find(',').map_or("", |at| &self.rest[at..]);
+    fn skip_to_separator(&mut self) {
+        let end = self.rest.find([',', ';']);
+        self.rest = end.map_or("", |at| &self.rest[at..]);
     }
 
     fn token(&mut self) -> Option<&'a str> {
@@ -137,11 +161,18 @@ impl<'a> Scanner<'a> {
         if let Some(quoted) = after.strip_prefix('"') {
             return Some(self.quoted(quoted));
         }
-        // Servers send URLs without quotes; up to the comma there is no doubt what is meant.
+        // Single quotes are token characters, so that by the grammar they would be part of the value.
+        if let Some((value, rest)) = after.strip_prefix('\'').and_then(until_single_quote) {
+            self.rest = rest;
+            return Some(value.into());
+        }
+        // Servers send URLs without quotes; up to the comma there is no doubt what is meant. Quotes that are
+        // escaped, or not closed, are not meant at all.
         let end = after.find([',', ' ', '\t']).unwrap_or(after.len());
         let (value, rest) = after.split_at(end);
         self.rest = rest;
-        Some(value.into())
+        let value = value.trim_end_matches(';');
+        Some(value.trim_matches(['\'', '"', '\\']).into())
     }
 
     fn quoted(&mut self, text: &'a str) -> String {
@@ -179,12 +210,24 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// What is before the closing single quote, and what is after it. A single quote within the value has no
+/// separator after it.
+fn until_single_quote(text: &str) -> Option<(&str, &str)> {
+    let (end, _) = text.match_indices('\'').find(|(at, _)| {
+        let next = text[at + 1..].chars().next();
+        matches!(next, None | Some(',' | ';' | ' ' | '\t'))
+    })?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
 fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderName;
+
     use super::*;
 
     fn find(lines: &[&str]) -> BearerChallenge {
@@ -273,5 +316,83 @@ mod tests {
             None,
         );
         check(&[r#"Bearer scope="""#], None, None, None);
+    }
+
+    #[test]
+    fn what_is_meant_is_read_where_the_grammar_is_not_kept() {
+        check(
+            &["Bearer resource_metadata='https://x/p', scope='a b', error='invalid_token'"],
+            Some("https://x/p"),
+            Some("a b"),
+            Some("invalid_token"),
+        );
+        check(
+            &["bearer resource_metadata = 'https://x/it's' scope =\t'a'"],
+            Some("https://x/it's"),
+            Some("a"),
+            None,
+        );
+        check(
+            &["Bearer scope='unterminated"],
+            None,
+            Some("unterminated"),
+            None,
+        );
+        check(&["Bearer scope=''"], None, None, None);
+        check(
+            &[r#"Bearer resource_metadata=\"https://x/p\", scope=\"a\""#],
+            Some("https://x/p"),
+            Some("a"),
+            None,
+        );
+        check(
+            &[r#"Bearer realm="x"; resource_metadata="https://x/p;q"; scope=a; error=b"#],
+            Some("https://x/p;q"),
+            Some("a"),
+            Some("b"),
+        );
+        check(
+            &[r#"Bearer realm="x" resource_metadata="https://x/p" scope="a""#],
+            Some("https://x/p"),
+            Some("a"),
+            None,
+        );
+    }
+
+    #[test]
+    fn a_renamed_header_counts_where_the_real_one_has_no_bearer_challenge() {
+        let renamed = |real: &[&str], remapped: &[&str]| {
+            let named = |name: &'static str, values: &[&str]| {
+                let name = HeaderName::from_static(name);
+                let values = values.iter().map(|&value| HeaderValue::from_str(value));
+                values
+                    .map(|value| (name.clone(), value.unwrap()))
+                    .collect::<Vec<_>>()
+            };
+            let mut headers = HeaderMap::new();
+            for (name, value) in named("www-authenticate", real)
+                .into_iter()
+                .chain(named(REMAPPED, remapped))
+            {
+                headers.append(name, value);
+            }
+            BearerChallenge::find(&lines(&headers)).scope
+        };
+        let scope = |scope: &str| Some(scope.to_owned());
+        assert_eq!(renamed(&[], &["Bearer scope=other"]), scope("other"));
+        assert_eq!(
+            renamed(&["Bearer scope=real"], &["Bearer scope=other"]),
+            scope("real")
+        );
+        assert_eq!(renamed(&["Bearer"], &["Bearer scope=other"]), None);
+        assert_eq!(
+            renamed(&["Basic realm=x"], &["Bearer scope=other"]),
+            scope("other")
+        );
+        assert_eq!(
+            renamed(&["Basic realm=x", "Bearer scope=real"], &[]),
+            scope("real")
+        );
+        assert_eq!(renamed(&[], &[]), None);
     }
 }

@@ -1,16 +1,16 @@
-//! From a refused request to where a token comes from, and what to ask for there.
+//! Discovery of the authorization server, and the parameters of the requests to it.
 
 use url::Url;
 
 use super::authorization_server::{
     AuthorizationServerMetadata, authorization_server, authorization_server_at_origin,
 };
-use super::challenge::BearerChallenge;
 use super::config::{Config, ResourceParameter};
 use super::error::AuthError;
 use super::protected_resource::{ProtectedResourceMetadata, protected_resource};
 use super::registration::ClientRegistration;
 use super::scope::Scopes;
+use super::search::Search;
 use super::session::Session;
 use super::sign_in::{Order, Reason};
 use super::store::Credential;
@@ -27,30 +27,28 @@ pub(super) struct Discovered {
 
 /// Finds the authorization server (MCP authorization, "Authorization Server Discovery").
 pub(super) async fn discover(session: &Session, order: &Order) -> Result<Discovered, AuthError> {
-    let resource = find_resource(session, &order.challenge).await?;
-    let issuer = choose_issuer(session, resource.as_ref());
-    let metadata = find_server(session, issuer.as_deref()).await?;
+    let mut search = Search::new(&session.transport);
+    let resource = protected_resource(&mut search, &session.server, &order.challenge).await?;
+    let metadata = find_server(session, search, resource.as_ref()).await?;
     Ok(Discovered { resource, metadata })
 }
 
-/// The first step: what the server says about itself.
-pub(super) async fn find_resource(
-    session: &Session,
-    challenge: &BearerChallenge,
-) -> Result<Option<ProtectedResourceMetadata>, AuthError> {
-    protected_resource(&session.transport, &session.server, challenge).await
-}
-
-/// The last step: the metadata of `issuer`, or of the server's own origin where it names none.
+/// The metadata of the chosen issuer, or of the server's own origin where none is named. `search` is the one for
+/// the resource metadata.
 pub(super) async fn find_server(
     session: &Session,
-    issuer: Option<&str>,
+    mut search: Search<'_>,
+    resource: Option<&ProtectedResourceMetadata>,
 ) -> Result<AuthorizationServerMetadata, AuthError> {
-    let transport = &session.transport;
     let check = session.config.issuer_check;
+    let issuer = choose_issuer(session, resource);
+    if issuer.is_some() || resource.is_some() {
+        // What was wrong at other places does not matter any more.
+        search = Search::new(&session.transport);
+    }
     match issuer {
-        Some(issuer) => authorization_server(transport, issuer, check).await,
-        None => authorization_server_at_origin(transport, &session.server, check).await,
+        Some(issuer) => authorization_server(&mut search, &issuer, check).await,
+        None => authorization_server_at_origin(&mut search, &session.server, check).await,
     }
 }
 

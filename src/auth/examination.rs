@@ -8,15 +8,15 @@ use super::authorization_server::AuthorizationServerMetadata;
 use super::challenge::BearerChallenge;
 use super::config::{ClientAuthentication, ClientCredential, Config};
 use super::discovery::{
-    Discovered, choose_issuer, find_resource, find_server, refuse_foreign_issuer,
-    resource_parameter, scopes,
+    Discovered, choose_issuer, find_server, refuse_foreign_issuer, resource_parameter, scopes,
 };
 use super::error::{AuthError, shown};
 use super::loopback::Ports;
 use super::mcp_remote;
-use super::protected_resource::ProtectedResourceMetadata;
+use super::protected_resource::{ProtectedResourceMetadata, protected_resource};
 use super::registration::ClientRegistration;
 use super::scope::Scopes;
+use super::search::Search;
 use super::session::{Session, Wanted};
 use super::sign_in::{Order, Reason};
 use super::{Grant, Refusal};
@@ -28,6 +28,7 @@ pub struct Examination<'a> {
     session: &'a Session,
     order: Order,
     challenge: ExaminedChallenge,
+    search: Search<'a>,
     resource: Option<ProtectedResourceMetadata>,
 }
 
@@ -48,7 +49,7 @@ pub enum ExaminedChallenge {
 }
 
 /// What a server says about itself (RFC 9728).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ExaminedResource {
     /// Where the document lies.
     pub found_at: Url,
@@ -58,6 +59,8 @@ pub struct ExaminedResource {
     pub is_exact: bool,
     /// The issuers that it names.
     pub authorization_servers: Vec<String>,
+    /// Where the challenge says that the document lies, if that is wrong.
+    pub wrongly_named: Option<Url>,
 }
 
 /// An authorization server, and what a sign-in there would ask for.
@@ -182,6 +185,7 @@ impl<'a> Examination<'a> {
                 scopes: Scopes::default(),
             },
             challenge,
+            search: Search::new(&session.transport),
             resource: None,
         }
     }
@@ -206,14 +210,28 @@ impl<'a> Examination<'a> {
 
     /// Looks for the server's protected resource metadata; none if it publishes none.
     pub async fn resource(&mut self) -> Result<Option<ExaminedResource>, AuthError> {
-        self.resource = find_resource(self.session, &self.order.challenge).await?;
-        let server = bare(&self.session.server);
+        let session = self.session;
+        let challenge = &self.order.challenge;
+        self.resource = protected_resource(&mut self.search, &session.server, challenge).await?;
+        let server = bare(&session.server);
+        let named = challenge.resource_metadata.as_ref();
+        let named = named.and_then(|named| session.server.join(named).ok());
         Ok(self.resource.as_ref().map(|metadata| ExaminedResource {
+            wrongly_named: named
+                .filter(|named| metadata.found_at.as_ref() != Some(named))
+                .map(|named| bare(&named)),
             found_at: bare(metadata.found_at.as_ref().unwrap_or(&server)),
             is_exact: Url::parse(&metadata.resource).is_ok_and(|it| bare(&it) == server),
             resource: shown(&metadata.resource),
             authorization_servers: metadata.authorization_servers.clone(),
         }))
+    }
+
+    /// What was wrong at the places where the protected resource metadata was looked for in vain; none if they
+    /// were simply empty.
+    #[must_use]
+    pub const fn resource_failure(&self) -> Option<&AuthError> {
+        self.search.failure()
     }
 
     /// The issuer that is asked for tokens; none if that is the server's own origin, for want of another.
@@ -225,7 +243,8 @@ impl<'a> Examination<'a> {
     /// Looks for the metadata of the authorization server, and reads what a sign-in would make of it.
     pub async fn server(&self) -> Result<ExaminedServer, AuthError> {
         let config = &self.session.config;
-        let metadata = find_server(self.session, self.issuer().as_deref()).await?;
+        let search = self.search.clone();
+        let metadata = find_server(self.session, search, self.resource.as_ref()).await?;
         let known = self.session.credential();
         refuse_foreign_issuer(config, known.as_ref(), &metadata, self.order.reason)?;
         let registration = self.registration(&metadata).await;

@@ -41,6 +41,7 @@ mod registration;
 mod registration_request;
 mod renewal;
 mod scope;
+mod search;
 mod session;
 mod sign_in;
 mod sign_out;
@@ -54,12 +55,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use url::Url;
 
 pub use self::authorization::RESERVED_PARAMETERS;
+pub use self::challenge::has_challenge;
 pub use self::client_assertion::{KeyError, SigningKey};
 pub use self::command::{CommandError, TokenCommand};
 pub use self::config::{
@@ -114,7 +116,7 @@ pub struct Refusal {
     /// 401 or 403.
     pub status: StatusCode,
     /// All `WWW-Authenticate` lines.
-    pub www_authenticate: Vec<HeaderValue>,
+    www_authenticate: Vec<HeaderValue>,
     /// The token that the request carried.
     pub refused: Option<AccessToken>,
 }
@@ -152,6 +154,16 @@ pub enum Interaction {
 }
 
 impl Refusal {
+    /// The refusal of a request that carried `refused`.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: &HeaderMap, refused: Option<AccessToken>) -> Self {
+        Self {
+            status,
+            www_authenticate: challenge::lines(headers),
+            refused,
+        }
+    }
+
     /// Whether another token may change the server's mind: 401, or 403 with `insufficient_scope` (RFC 6750
     /// §3.1).
     #[must_use]

@@ -1,13 +1,13 @@
 //! The metadata of the MCP server as a protected resource (RFC 9728).
 
-use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
 use super::challenge::BearerChallenge;
 use super::error::{AuthError, shown};
-use super::transport::{Document, Transport, bare};
+use super::search::Search;
+use super::transport::bare;
 use super::well_known::well_known;
 use crate::http::json;
 
@@ -27,77 +27,69 @@ pub(super) struct ProtectedResourceMetadata {
     pub(super) found_at: Option<Url>,
 }
 
-/// The metadata of `server`, or nothing if it publishes none (MCP authorization, "Protected Resource
-/// Metadata Discovery").
+/// The metadata of `server`, or nothing if no place has any (MCP authorization, "Protected Resource Metadata
+/// Discovery"). A document that names another resource is an error, not a reason to look further.
 pub(super) async fn protected_resource(
-    transport: &Transport,
+    search: &mut Search<'_>,
     server: &Url,
     challenge: &BearerChallenge,
 ) -> Result<Option<ProtectedResourceMetadata>, AuthError> {
-    let mut candidates = well_known_resource_urls(server);
-    if let Some(named) = &challenge.resource_metadata {
-        let named = server.join(named).map_err(|error| AuthError::UnsafeUrl {
-            url: shown(named),
-            reason: error.to_string(),
-        })?;
-        // The server pointed at this very document: what it says counts, and only if there is none at all
-        // does it make sense to look further.
-        if let Some(metadata) = named_resource_metadata(transport, server, &named).await? {
-            return Ok(Some(metadata));
+    let mut places = named_places(search, server, challenge);
+    places.extend(well_known_resource_urls(server));
+    // At most four.
+    let mut seen = Vec::new();
+    for url in places {
+        if seen.contains(&url) {
+            continue;
         }
-        candidates.retain(|url| *url != named);
-    }
-    for url in candidates {
-        match transport.document(&url).await? {
-            Document::Found(document) => match resource_metadata(&url, server, document) {
+        if let Some(document) = search.document(&url).await {
+            match resource_metadata(&url, server, document) {
                 Ok(metadata) => return Ok(Some(metadata)),
                 Err(Rejected::Foreign(error)) => return Err(error),
-                Err(Rejected::Broken(error)) => tracing::debug!(%error, "no metadata there"),
-            },
-            Document::Missing(status) => {
-                tracing::debug!(url = %bare(&url), %status, "no metadata there");
-            }
-            Document::Unusable(reason) => {
-                tracing::debug!(url = %bare(&url), reason, "no metadata there");
+                Err(Rejected::Broken(error)) => search.reject(error),
             }
         }
+        seen.push(url);
     }
     Ok(None)
 }
 
-async fn named_resource_metadata(
-    transport: &Transport,
-    server: &Url,
-    url: &Url,
-) -> Result<Option<ProtectedResourceMetadata>, AuthError> {
-    let reason = match transport.document(url).await? {
-        Document::Found(document) => {
-            return match resource_metadata(url, server, document) {
-                Ok(metadata) => Ok(Some(metadata)),
-                Err(Rejected::Broken(error) | Rejected::Foreign(error)) => Err(error),
-            };
-        }
-        Document::Missing(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-            tracing::info!(url = %bare(url), "the server names metadata that is not there");
-            return Ok(None);
-        }
-        Document::Missing(status) => format!("it answered {status}"),
-        Document::Unusable(reason) => reason,
+/// The place that the challenge names (RFC 9728 §5.1).
+///
+/// A server behind a proxy that ends TLS may take itself for an `http:` one. Where the host is the server's, the
+/// same path is looked at with the scheme and port that the server was reached at.
+fn named_places(search: &mut Search<'_>, server: &Url, challenge: &BearerChallenge) -> Vec<Url> {
+    let Some(named) = &challenge.resource_metadata else {
+        return Vec::new();
     };
-    Err(AuthError::Metadata {
-        url: bare(url),
-        reason,
-    })
+    let named = match server.join(named) {
+        Ok(url) => url,
+        Err(error) => {
+            search.reject(AuthError::UnsafeUrl {
+                url: shown(named),
+                reason: error.to_string(),
+            });
+            return Vec::new();
+        }
+    };
+    let is_downgraded =
+        server.scheme() == "https" && named.scheme() == "http" && named.host() == server.host();
+    let secured = is_downgraded.then(|| {
+        let mut secured = server.clone();
+        secured.set_path(named.path());
+        secured.set_query(named.query());
+        secured
+    });
+    [Some(named), secured].into_iter().flatten().collect()
 }
 
 /// The path form, then the root form (RFC 9728 §3.1).
-fn well_known_resource_urls(server: &Url) -> Vec<Url> {
+fn well_known_resource_urls(server: &Url) -> [Url; 2] {
     const NAME: &str = "oauth-protected-resource";
     let path = server.path().trim_end_matches('/');
-    let mut urls = vec![well_known(server, NAME, path), well_known(server, NAME, "")];
-    urls[0].set_query(server.query());
-    urls.dedup();
-    urls
+    let mut inserted = well_known(server, NAME, path);
+    inserted.set_query(server.query());
+    [inserted, well_known(server, NAME, "")]
 }
 
 enum Rejected {
@@ -175,7 +167,10 @@ mod tests {
         );
         check(
             "https://x.example/",
-            &["https://x.example/.well-known/oauth-protected-resource"],
+            &[
+                "https://x.example/.well-known/oauth-protected-resource",
+                "https://x.example/.well-known/oauth-protected-resource",
+            ],
         );
     }
 

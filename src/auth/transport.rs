@@ -16,7 +16,7 @@ use super::token_reply::standard_form;
 pub(super) use crate::http::bare;
 use crate::http::{self, is_loopback, json};
 
-/// Limit for one metadata document; the sign-in needs a few of them in a row.
+/// Limit for a look at the authorization endpoint.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Limit for a token or registration request; some providers take their time.
@@ -62,15 +62,18 @@ impl Reach {
     }
 }
 
-/// What a metadata URL had to offer.
+/// Why there is no metadata document at a URL.
 #[derive(Debug)]
-pub(super) enum Document {
-    /// A JSON object.
-    Found(Value),
-    /// Nothing there: a 4xx status, or a redirect to another origin.
-    Missing(StatusCode),
-    /// Something that is no JSON object, such as a start page that answers every path.
-    Unusable(String),
+pub(super) enum NoDocument {
+    /// Nothing is there: a 4xx status, or a redirect to another origin.
+    Absent(StatusCode),
+    /// A server error, a URL that must not be requested, or something that is no JSON object, such as a start
+    /// page that answers every path.
+    Unusable(AuthError),
+    /// No connection came up, so its whole origin need not be asked again.
+    Unreachable(AuthError),
+    /// No answer in time.
+    TimedOut(AuthError),
 }
 
 /// An answer that was read to its end.
@@ -89,22 +92,21 @@ impl Transport {
         }
     }
 
-    /// Fetches a metadata document. A server error or a network failure is an error: an outage must not
-    /// pass for absence.
-    pub(super) async fn document(&self, url: &Url) -> Result<Document, AuthError> {
+    /// Fetches a metadata document, a JSON object.
+    pub(super) async fn document(&self, url: &Url, limit: Duration) -> Result<Value, NoDocument> {
         let mut target = url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let mut request = Request::new(Method::GET, target.clone());
-            *request.timeout_mut() = Some(GET_TIMEOUT);
+            *request.timeout_mut() = Some(limit);
             request.headers_mut().insert(ACCEPT, JSON);
-            let response = self.send(request).await?;
+            let response = self.try_send(request).await?;
             match redirect(&target, &response) {
                 Redirect::None => return document(&target, response).await,
                 Redirect::SameOrigin(next) => target = next,
-                Redirect::Elsewhere => return Ok(Document::Missing(response.status())),
+                Redirect::Elsewhere => return Err(NoDocument::Absent(response.status())),
             }
         }
-        Ok(Document::Unusable("too many redirects".into()))
+        Err(unusable(url, "too many redirects"))
     }
 
     /// Posts a JSON document and takes whatever comes; no redirects.
@@ -155,13 +157,20 @@ impl Transport {
     }
 
     async fn send(&self, request: Request) -> Result<Response, AuthError> {
+        self.try_send(request).await.map_err(SendError::into_error)
+    }
+
+    async fn try_send(&self, request: Request) -> Result<Response, SendError> {
         let url = request.url().clone();
-        self.guard.check(&url).await?;
-        let response = self
-            .client(&url)?
+        self.guard
+            .check(&url)
+            .await
+            .map_err(SendError::NotRequested)?;
+        let client = self.client(&url).map_err(SendError::NotRequested)?;
+        let response = client
             .execute(request)
             .await
-            .map_err(|error| failed(&url, &error))?;
+            .map_err(|error| SendError::Failed(url.clone(), error))?;
         tracing::debug!(url = %bare(&url), status = response.status().as_u16(), "answered");
         Ok(response)
     }
@@ -221,17 +230,55 @@ fn redirect(from: &Url, response: &Response) -> Redirect {
     }
 }
 
-async fn document(url: &Url, response: Response) -> Result<Document, AuthError> {
-    refuse_outage(url, &response)?;
+async fn document(url: &Url, response: Response) -> Result<Value, NoDocument> {
+    refuse_outage(url, &response).map_err(NoDocument::Unusable)?;
     if !response.status().is_success() {
-        return Ok(Document::Missing(response.status()));
+        return Err(NoDocument::Absent(response.status()));
     }
-    let answer = read(url, response).await?;
-    Ok(match json::parse::<Value>(&answer.body) {
-        Ok(document @ Value::Object(_)) => Document::Found(document),
-        Ok(_) => Document::Unusable("it is not a JSON object".into()),
-        Err(error) => Document::Unusable(error.to_string()),
+    let answer = read(url, response).await.map_err(NoDocument::Unusable)?;
+    match json::parse::<Value>(&answer.body) {
+        Ok(document @ Value::Object(_)) => Ok(document),
+        Ok(_) => Err(unusable(url, "it is not a JSON object")),
+        Err(error) => Err(unusable(url, &error.to_string())),
+    }
+}
+
+fn unusable(url: &Url, reason: &str) -> NoDocument {
+    NoDocument::Unusable(AuthError::Metadata {
+        url: bare(url),
+        reason: reason.into(),
     })
+}
+
+/// Why a request has no answer.
+enum SendError {
+    /// It was not made.
+    NotRequested(AuthError),
+    Failed(Url, reqwest::Error),
+}
+
+impl SendError {
+    fn into_error(self) -> AuthError {
+        match self {
+            Self::NotRequested(error) => error,
+            Self::Failed(url, error) => failed(&url, &error),
+        }
+    }
+}
+
+impl From<SendError> for NoDocument {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotRequested(error) => Self::Unusable(error),
+            SendError::Failed(url, error) if error.is_connect() => {
+                Self::Unreachable(failed(&url, &error))
+            }
+            SendError::Failed(url, error) if error.is_timeout() => {
+                Self::TimedOut(failed(&url, &error))
+            }
+            SendError::Failed(url, error) => Self::Unusable(failed(&url, &error)),
+        }
+    }
 }
 
 /// 429 and 5xx say nothing about the request (RFC 9110 §15.6, RFC 6585 §4).

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, WWW_AUTHENTICATE,
+    LOCATION,
 };
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use url::Url;
 use super::body::{ErrorBody, retry_after, within};
 use super::session::{Session, speaks_of_session};
 use super::{Endpoint, Failure, Patience, Phase};
-use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal};
+use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
 use crate::http::Response;
 use crate::message::Message;
 
@@ -158,7 +158,7 @@ impl Endpoint {
                 Box::pin(self.recover(session.generation)).await?;
                 continue;
             }
-            let refusal = refusal(&response, token);
+            let refusal = Refusal::new(response.status(), response.headers(), token);
             if refusal.is_about_the_token()
                 && let Some(authorizer) = &self.authorizer
                 && tries.authorizations < MAX_AUTHORIZATIONS
@@ -313,16 +313,6 @@ impl Endpoint {
     }
 }
 
-/// What the server said against the token, or the lack of one.
-fn refusal(response: &Response, refused: Option<AccessToken>) -> Refusal {
-    let challenges = response.headers().get_all(WWW_AUTHENTICATE);
-    Refusal {
-        status: response.status(),
-        www_authenticate: challenges.iter().cloned().collect(),
-        refused,
-    }
-}
-
 fn is_session_loss(
     status: StatusCode,
     session: &Session,
@@ -339,9 +329,7 @@ fn is_session_loss(
             code.is_none_or(|(code, _)| code != METHOD_NOT_FOUND)
         }
         StatusCode::BAD_REQUEST | StatusCode::GONE => speaks_of_session(body.text()),
-        StatusCode::UNAUTHORIZED => {
-            !headers.contains_key(WWW_AUTHENTICATE) && speaks_of_session(body.text())
-        }
+        StatusCode::UNAUTHORIZED => !has_challenge(headers) && speaks_of_session(body.text()),
         _ => false,
     }
 }

@@ -150,21 +150,6 @@ async fn a_server_without_any_metadata_gets_the_default_endpoints() {
     assert!(provider.seen("/token")[0].form.contains_key("resource"));
 }
 
-/// A-10, A-41, X-113
-#[tokio::test]
-async fn an_outage_of_the_metadata_is_not_taken_for_its_absence() {
-    let provider = Provider::start().await;
-    provider.behave(|it| {
-        let path = "/.well-known/oauth-authorization-server".to_owned();
-        it.broken_paths.insert(path, (500, String::new()));
-    });
-    let directory = tempdir().unwrap();
-    let app = App::new(&provider, config(directory.path()));
-    let error = app.call().await.unwrap_err();
-    assert_eq!(error.kind(), "auth_unavailable");
-    assert!(!provider.paths().iter().any(|path| path.contains("openid")));
-}
-
 /// A-7, X-111: what the metadata says about another resource is not used.
 #[tokio::test]
 async fn the_metadata_of_another_resource_ends_the_sign_in() {
@@ -365,75 +350,6 @@ async fn a_server_that_moves_to_another_authorization_server_gets_a_new_client_a
         let text = format!("{seen:?}");
         assert!(!text.contains("refresh-MARKER"), "{text}");
     }
-}
-
-/// A-82, A-84, X-111: documents that are no documents.
-#[tokio::test]
-async fn metadata_that_is_none_is_passed_over_or_told() {
-    let named = "/.well-known/oauth-protected-resource/mcp";
-    let server = "/.well-known/oauth-authorization-server";
-    let large = format!(r#"{{"padding":"{}"}}"#, "x".repeat(5 << 20));
-    let cases = [
-        (named, 200, "<html>", "auth_failed"),
-        (named, 200, "", "auth_failed"),
-        (named, 403, "", "auth_failed"),
-        (named, 200, "[]", "auth_failed"),
-        (named, 200, large.as_str(), "auth_failed"),
-        (named, 503, "", "auth_unavailable"),
-        (server, 200, "<html>", "auth_failed"),
-        (server, 200, large.as_str(), "auth_failed"),
-    ];
-    for (path, status, text, kind) in cases {
-        let provider = Provider::start().await;
-        let answer = (status, text.to_owned());
-        provider.behave(|it| drop(it.broken_paths.insert(path.into(), answer)));
-        let directory = tempdir().unwrap();
-        let error = App::new(&provider, config(directory.path()))
-            .call()
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind(), kind, "{path} {status} {error}");
-        assert!(provider.seen("/register").is_empty());
-    }
-}
-
-/// A-5
-#[tokio::test]
-async fn metadata_that_is_named_but_not_there_is_looked_for_at_the_well_known_places() {
-    let provider = Provider::start().await;
-    provider.behave(|it| {
-        it.named_metadata = Some("/gone".into());
-    });
-    let directory = tempdir().unwrap();
-    let app = App::new(&provider, config(directory.path()));
-    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
-    assert_eq!(
-        provider.paths()[..2],
-        ["/gone", "/.well-known/oauth-protected-resource/mcp"]
-    );
-}
-
-/// A-82
-#[tokio::test]
-async fn metadata_behind_redirects_is_found_on_the_same_origin_only() {
-    let other = Provider::start().await;
-    for (target, expected) in [("/moved", true), (other.origin().as_str(), false)] {
-        let provider = Provider::start().await;
-        provider.behave(|it| {
-            it.redirects.insert("/named".into(), target.into());
-            let moved = "/.well-known/oauth-protected-resource/mcp";
-            it.redirects.insert("/moved".into(), moved.into());
-            it.named_metadata = Some("/named".into());
-        });
-        let directory = tempdir().unwrap();
-        let app = App::new(&provider, config(directory.path()));
-        if expected {
-            assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
-        } else {
-            assert_eq!(app.call().await.unwrap_err().kind(), "auth_failed");
-        }
-    }
-    assert!(other.paths().is_empty());
 }
 
 /// A-80, X-115

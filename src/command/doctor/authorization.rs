@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::WWW_AUTHENTICATE;
 use tokio::time::timeout;
 use url::Url;
 
@@ -12,12 +11,12 @@ use super::message::initialize;
 use super::report::Report;
 use crate::auth::{
     AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedChallenge,
-    ExaminedServer, Interaction, Refusal, RegistrationWay,
+    ExaminedResource, ExaminedServer, Interaction, Refusal, RegistrationWay,
 };
 use crate::endpoint::{Failure, Probe, Reply};
 
-/// How long each step may take; it may have to look in several places.
-const STEP_LIMIT: Duration = Duration::from_secs(10);
+/// How long each step may take; it may have to look in several places, one of which may not answer for 10 s.
+const STEP_LIMIT: Duration = Duration::from_secs(18);
 
 /// Why the rest is not looked at.
 const NOT_SIGNED_IN: &str = "the server tells more only to who has signed in";
@@ -50,12 +49,7 @@ pub(super) async fn examine(
 }
 
 fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {
-    let challenges = reply.headers.get_all(WWW_AUTHENTICATE);
-    Refusal {
-        status: reply.status,
-        www_authenticate: challenges.iter().cloned().collect(),
-        refused,
-    }
+    Refusal::new(reply.status, &reply.headers, refused)
 }
 
 fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {
@@ -99,11 +93,32 @@ async fn resource(
     let found = limited(examination.resource()).await;
     let check = match &found {
         Err(error) => failed(NAME, error).specification("RFC 9728 §3"),
-        Ok(None) => Check::warning(NAME, "none is published")
-            .fix(
-                "publish it; until then the server's own origin counts as its authorization server",
-            )
-            .specification("RFC 9728 §3.1; MCP 2025-11-25, Authorization"),
+        Ok(None) => {
+            let none = match examination.resource_failure() {
+                None => "none is published".to_owned(),
+                Some(failure) => format!("none can be used: {failure}"),
+            };
+            Check::warning(NAME, none)
+                .fix(
+                    "publish it; until then the server's own origin counts as its authorization \
+                     server",
+                )
+                .specification("RFC 9728 §3.1; MCP 2025-11-25, Authorization")
+        }
+        Ok(Some(ExaminedResource {
+            wrongly_named: Some(named),
+            found_at,
+            ..
+        })) => {
+            let failure = match examination.resource_failure() {
+                None => format!("{named}: nothing is there"),
+                Some(failure) => failure.to_string(),
+            };
+            let found = format!("{found_at}; the challenge names another place ({failure})");
+            Check::warning(NAME, found)
+                .fix("resource_metadata in WWW-Authenticate has to be the URL of the document")
+                .specification("RFC 9728 §5.1")
+        }
         Ok(Some(metadata)) if metadata.authorization_servers.is_empty() => Check::warning(
             NAME,
             format!("{} names no authorization server", metadata.found_at),

@@ -1,12 +1,13 @@
 //! The address: whether MCP is spoken there, over which transport and in which versions.
 
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use reqwest::header::AUTHORIZATION;
 use url::Url;
 
 use super::check::{Check, Name};
 use super::message::{discover, initialize};
 use super::report::Report;
+use crate::auth::has_challenge;
 use crate::endpoint::{
     Config, ContentType, Conversation, Failure, Probe, Protocol, Reply, Transport,
 };
@@ -49,9 +50,7 @@ impl First {
         let may_sign_in = may_sign_in(config);
         match (reply.status, &reply.message) {
             (StatusCode::UNAUTHORIZED, _) if may_sign_in => Self::WantsToken(reply),
-            (StatusCode::FORBIDDEN, _)
-                if may_sign_in && reply.headers.contains_key(WWW_AUTHENTICATE) =>
-            {
+            (StatusCode::FORBIDDEN, _) if may_sign_in && has_challenge(&reply.headers) => {
                 Self::WantsToken(reply)
             }
             (_, Some(message)) => {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use mcp_bridge::auth::{self, AccessToken, AuthError, Authorizer, Config, Interaction, Refusal};
 use mcp_bridge::http::Options;
-use reqwest::header::{AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, LOCATION};
 use reqwest::{Client, StatusCode};
 use tokio::task::JoinHandle;
 use url::Url;
@@ -68,16 +68,7 @@ impl App {
         }
         let response = request.send().await.unwrap();
         let status = response.status();
-        let refusal = Refusal {
-            status,
-            www_authenticate: response
-                .headers()
-                .get_all(WWW_AUTHENTICATE)
-                .iter()
-                .cloned()
-                .collect(),
-            refused: token,
-        };
+        let refusal = Refusal::new(status, response.headers(), token);
         if refusal.is_about_the_token() {
             return Err(refusal);
         }

@@ -47,6 +47,10 @@ pub(crate) struct Behaviour {
     pub(crate) challenge: Challenge,
     /// Where the challenge says that the metadata lies, instead of the right place.
     pub(crate) named_metadata: Option<String>,
+    /// The challenges of the 401, line by line, instead of the right one: name and value of the header.
+    pub(crate) challenge_lines: Option<Vec<(&'static str, String)>>,
+    /// Paths that answer with this document.
+    pub(crate) documents: HashMap<String, Value>,
     /// Paths that redirect.
     pub(crate) redirects: HashMap<String, String>,
     /// The scope that `/mcp` asks for.
@@ -163,6 +167,8 @@ impl Default for Behaviour {
             token_lifetime: None,
             challenge: Challenge::Metadata,
             named_metadata: None,
+            challenge_lines: None,
+            documents: HashMap::new(),
             redirects: HashMap::new(),
             required_scope: None,
             authorization_response: json!({}),
@@ -371,6 +377,9 @@ async fn answer_without_prefix(
     if let Some(target) = inner.behaviour.redirects.get(&seen.path) {
         return Redirect::to(target).into_response();
     }
+    if let Some(document) = inner.behaviour.documents.get(&seen.path) {
+        return axum::Json(document.clone()).into_response();
+    }
     let origin = format!("http://{address}");
     match seen.path.as_str() {
         "/mcp" => inner.mcp(&origin, &seen),
@@ -405,10 +414,18 @@ impl Inner {
             Challenge::Metadata => {
                 let path = self.behaviour.named_metadata.as_deref();
                 let path = path.unwrap_or("/.well-known/oauth-protected-resource/mcp");
-                format!(r#" resource_metadata="{origin}{path}""#)
+                let base = if path.starts_with('/') { origin } else { "" };
+                format!(r#" resource_metadata="{base}{path}""#)
             }
         };
         let Some((grant, _)) = grant else {
+            if let Some(lines) = &self.behaviour.challenge_lines {
+                let mut headers = HeaderMap::new();
+                for (name, value) in lines {
+                    headers.append(*name, value.parse().unwrap());
+                }
+                return (StatusCode::UNAUTHORIZED, headers).into_response();
+            }
             if self.behaviour.challenge == Challenge::Missing {
                 return StatusCode::UNAUTHORIZED.into_response();
             }
