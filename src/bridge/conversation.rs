@@ -13,13 +13,13 @@ use super::lanes::{Downgraded, LegacyLane};
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
-use super::promise::Told;
+use super::terms::Terms;
 use super::tools::Tools;
 use super::upstream::{Exchange, Lane, Link};
 use super::{Answering, Config, Input};
 use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use crate::endpoint::{self, Event, Failure, Inbound, Phase};
-use crate::era::Era;
+use crate::era::{Era, Passage};
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
 use crate::stdio::{Line, LineWriter};
 
@@ -56,12 +56,14 @@ pub(super) struct Conversation {
     pub(super) exchanges: HashMap<(usize, RequestId), Exchange>,
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
-    /// Requests of the server that the app has not answered, and the session they belong to.
-    server_requests: HashMap<RequestId, u64>,
+    /// Requests of the server that the app has not answered.
+    server_requests: HashMap<RequestId, Question>,
     pub(super) legacy: LegacyLane,
+    /// The last `initialize` of the legacy app.
+    pub(super) initialize: Option<Message>,
     pub(super) answering: Answering,
-    /// What the legacy app was told of the server.
-    pub(super) told: Told,
+    /// What the legacy app was told of the server, and what the server is.
+    pub(super) terms: Terms,
     pub(super) memory: Memory,
     pub(super) tickets: Tickets,
     pub(super) alarms: JoinSet<Alarm>,
@@ -83,6 +85,13 @@ pub(super) struct Asked {
     pub(super) era: Era,
 }
 
+/// A request of the server.
+struct Question {
+    method: String,
+    /// The session that it belongs to.
+    generation: u64,
+}
+
 impl Conversation {
     pub(super) fn new(config: &Config, writer: LineWriter) -> (Self, mpsc::Receiver<Inbound>) {
         let (sender, from_server) = mpsc::channel(INBOUND_MESSAGES);
@@ -102,8 +111,9 @@ impl Conversation {
             outbound: JoinSet::new(),
             server_requests: HashMap::new(),
             legacy: LegacyLane::Fresh,
+            initialize: None,
             answering: config.answering,
-            told: Told::default(),
+            terms: Terms::default(),
             memory: config.memory.clone(),
             tickets: Tickets::default(),
             alarms: JoinSet::new(),
@@ -170,7 +180,9 @@ impl Conversation {
             }
             Kind::Notification { method } => {
                 if method == "notifications/initialized" {
-                    let shown = self.notices.take_initialized(&self.told, &self.host());
+                    let shown = self
+                        .notices
+                        .take_initialized(self.terms.told(), &self.host());
                     self.write_all(&shown);
                 }
                 match Era::of_request(&message) {
@@ -181,11 +193,11 @@ impl Conversation {
             Kind::Response { .. } if self.notices.takes_answer(&message) => {}
             Kind::Response { id } => {
                 let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
-                if asked.is_some() {
-                    self.send_in_turn(0, message, asked);
-                } else {
-                    self.take_answer(&message);
-                }
+                let Some(Question { method, generation }) = asked else {
+                    return self.take_answer(&message);
+                };
+                let message = self.terms.answer_for_server(&method, message);
+                self.send_in_turn(0, message, Some(generation));
             }
         }
     }
@@ -291,12 +303,25 @@ impl Conversation {
                 self.settle(exchange.lane, &id, outcome, exchange.request);
             }
             Event::Listening(listening) => self.take_listening(endpoint, listening),
-            Event::Reopened => self.take_reopened(endpoint),
+            Event::Reopened(response) => self.take_reopened(endpoint, &response),
         }
     }
 
     /// What the server says in the era of the app.
     fn take_native(&mut self, message: &Message, generation: u64) {
+        let changed;
+        let message = match self.terms.take_from_server(message) {
+            Passage::Unchanged => message,
+            Passage::Changed(message) => {
+                changed = message;
+                &changed
+            }
+            Passage::Refused(error) => return self.send_in_turn(0, error, Some(generation)),
+            Passage::Dropped => {
+                let method = message.method();
+                return tracing::debug!(method, "dropped: the app's revision does not have it");
+            }
+        };
         match message.kind() {
             Kind::Response { id } => {
                 // It has come on another stream than its own, which then need not go on. The exchange of
@@ -310,13 +335,17 @@ impl Conversation {
                 }
                 return;
             }
-            Kind::Request { id, .. } => {
+            Kind::Request { id, method } => {
                 if self.server_requests.len() >= MAX_SERVER_REQUESTS {
                     let text = "too many requests wait for the app's answer";
                     let refusal = Message::error(Some(id), INVALID_REQUEST, text, None);
                     return self.send_in_turn(0, refusal, Some(generation));
                 }
-                self.server_requests.insert(id.clone(), generation);
+                let question = Question {
+                    method: method.clone(),
+                    generation,
+                };
+                self.server_requests.insert(id.clone(), question);
             }
             Kind::Notification { method } => {
                 if method == "notifications/cancelled"
@@ -340,10 +369,18 @@ impl Conversation {
     /// Gives the app the response to one of its requests, unless it has one already or wants none.
     pub(super) fn answer(&mut self, response: &Message) {
         match response.id().and_then(|id| self.unanswered.remove(id)) {
-            Some(asked) if self.tools.is_some() && asked.method == "tools/list" => {
-                self.take_tools(response);
+            Some(asked) => {
+                let changed = match asked.era {
+                    Era::Legacy => self.terms.answer(&asked.method, response),
+                    Era::Modern => None,
+                };
+                let response = changed.as_ref().unwrap_or(response);
+                if self.tools.is_some() && asked.method == "tools/list" {
+                    self.take_tools(response);
+                } else {
+                    self.write(response);
+                }
             }
-            Some(_) => self.write(response),
             None => tracing::debug!("dropped a response that the app does not wait for"),
         }
     }
@@ -364,7 +401,7 @@ impl Conversation {
 
     /// The sign-in has gone on: the app can show the page, or ask again for what it could not get.
     fn take_sign_in_stage(&mut self) {
-        let shown = self.notices.show(&self.told, &self.host());
+        let shown = self.notices.show(self.terms.told(), &self.host());
         self.write_all(&shown);
         let is_done = self.notices.stage() == SignInStage::Done;
         if is_done && self.legacy.is_open() && std::mem::take(&mut self.missed_sign_in) {

@@ -7,7 +7,7 @@ use super::opening::{Alarm, Opening};
 use super::upstream::Lane;
 use crate::endpoint::{self, Failure, Outcome, Patience, Protocol};
 use crate::era::downgrade::{Client, Standalone};
-use crate::era::{Action, Downgrade, Era, Timer, Upgrade};
+use crate::era::{Action, Downgrade, Era, Passage, Timer, Upgrade};
 use crate::message::{Kind, Message, RequestId};
 
 /// Sessions with a legacy server that are held for modern apps: one for each way in which the app
@@ -78,9 +78,12 @@ impl Conversation {
             LegacyLane::Fresh | LegacyLane::Native if is_initialize => self.open_legacy(message),
             LegacyLane::Fresh | LegacyLane::Native => match message.kind() {
                 Kind::Request { .. } => self.start_exchange(message, Lane::Native),
-                Kind::Notification { .. } | Kind::Response { .. } => {
-                    self.send_in_turn(0, message, None);
-                }
+                Kind::Notification { .. } => match self.terms.take_from_app(&message) {
+                    Passage::Unchanged => self.send_in_turn(0, message, None),
+                    Passage::Changed(message) => self.send_in_turn(0, message, None),
+                    Passage::Dropped | Passage::Refused(_) => {}
+                },
+                Kind::Response { .. } => self.send_in_turn(0, message, None),
             },
         }
     }
@@ -151,6 +154,11 @@ impl Conversation {
             }
             (_, outcome) => outcome,
         };
+        let outcome = match outcome {
+            // The version of a session of our own is nobody else's business.
+            Outcome::OtherVersion(response) => Outcome::Response(response),
+            outcome => outcome,
+        };
         match (lane, outcome) {
             (Lane::Native, Outcome::Response(response)) => self.answer(&response),
             (Lane::Native, Outcome::LegacyOnly) => self.downgrade(request),
@@ -166,7 +174,10 @@ impl Conversation {
             // Only a legacy app's own `initialize` and a modern app's own requests end so.
             (
                 lane,
-                outcome @ (Outcome::ModernOnly(_) | Outcome::LegacyOnly | Outcome::Failed(_)),
+                outcome @ (Outcome::ModernOnly(_)
+                | Outcome::OtherVersion(_)
+                | Outcome::LegacyOnly
+                | Outcome::Failed(_)),
             ) => {
                 tracing::error!(?lane, ?outcome, "an exchange ended as none of its kind can");
                 let method = request.method().unwrap_or_default();
@@ -238,7 +249,10 @@ impl Conversation {
     }
 
     /// A session was lost, and there is another in its place.
-    pub(super) fn take_reopened(&mut self, link: usize) {
+    pub(super) fn take_reopened(&mut self, link: usize, response: &Message) {
+        if link == 0 && matches!(self.legacy, LegacyLane::Native) {
+            self.terms.take_server(response);
+        }
         if let Some(downgrade) = self.open_session(link) {
             let actions = downgrade.take_new_session();
             self.act(Lane::Downgraded(link), actions);
@@ -352,12 +366,14 @@ impl Conversation {
     }
 
     /// Does what a translation asks for.
-    fn act(&mut self, lane: Lane, actions: Vec<Action>) {
+    pub(super) fn act(&mut self, lane: Lane, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::ToApp(message) => match message.kind() {
                     Kind::Response { .. } => self.answer(&message),
-                    Kind::Request { .. } | Kind::Notification { .. } => self.write(&message),
+                    Kind::Request { .. } | Kind::Notification { .. } => {
+                        self.tell_app(lane, message);
+                    }
                 },
                 Action::Request(message) => self.start_exchange(message, lane),
                 Action::Notify(message) => self.send_in_turn(lane.link(), message, None),
@@ -365,8 +381,21 @@ impl Conversation {
                 Action::After(wait, timer) => {
                     self.set_alarm(wait, Alarm::Translation(lane, timer));
                 }
-                Action::EraOver => self.endpoint().era_over(),
+                Action::EraOver => self.begin_anew(),
             }
+        }
+    }
+
+    /// A request or a notification that a translation has for the app.
+    fn tell_app(&mut self, lane: Lane, message: Message) {
+        if lane != Lane::Upgraded {
+            return self.write(&message);
+        }
+        match self.terms.take_from_server(&message) {
+            Passage::Unchanged => self.write(&message),
+            Passage::Changed(message) => self.write(&message),
+            Passage::Refused(error) => self.take_answer(&error),
+            Passage::Dropped => {}
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
 //! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
+//! - `terms`: what the app was told, where the server turns out to be another one.
 //! - `panics`: bugs, kept where they happen.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `upstream`: what is on its way to the server, in the order of `turns`.
@@ -22,6 +23,7 @@ mod opening;
 mod panics;
 mod promise;
 mod surroundings;
+mod terms;
 mod tool_filter;
 mod tools;
 mod turns;

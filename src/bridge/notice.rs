@@ -31,6 +31,8 @@ struct Question {
     page: Url,
     id: RequestId,
     elicitation_id: String,
+    /// Whether the app was asked; one that cannot be has the page by other means.
+    is_shown: bool,
     is_answered: bool,
 }
 
@@ -112,14 +114,15 @@ impl Notices {
         }
         let mut messages = self.withdraw();
         let text = format!("Sign in to {host} in your browser: {page}");
-        if told.has_logging() {
+        if told.has("logging") {
             let params = json!({ "level": "warning", "logger": "mcp-bridge", "data": text });
             messages.push(Message::notification("notifications/message", &params));
         }
         self.count += 1;
         let elicitation_id = format!("mcp-bridge-sign-in-{}", self.count);
         let id = RequestId::from_string(&elicitation_id);
-        if self.can_open_pages {
+        let can_open_pages = self.can_open_pages && told.has_url_elicitation();
+        if can_open_pages {
             let params = json!({
                 "mode": "url",
                 "elicitationId": elicitation_id,
@@ -136,14 +139,15 @@ impl Notices {
             page,
             id,
             elicitation_id,
-            is_answered: !self.can_open_pages,
+            is_shown: can_open_pages,
+            is_answered: !can_open_pages,
         });
         messages
     }
 
     /// The page is of no use any more.
     fn withdraw(&mut self) -> Vec<Message> {
-        let Some(question) = self.asked.take().filter(|_| self.can_open_pages) else {
+        let Some(question) = self.asked.take().filter(|asked| asked.is_shown) else {
             return Vec::new();
         };
         let mut messages = Vec::new();

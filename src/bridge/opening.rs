@@ -4,18 +4,18 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Answering;
 use super::conversation::{Conversation, MAX_IN_FLIGHT};
 use super::held::{Held, Ticket};
 use super::lanes::LegacyLane;
-use super::promise::{self, Told};
+use super::promise;
 use super::upstream::Lane;
 use crate::auth::AuthError;
 use crate::endpoint::{Failure, Outcome, Phase};
-use crate::era::{Timer, Upgrade};
+use crate::era::{NEWEST_LEGACY, Timer, Upgrade, asking_for, telling};
 use crate::message::{INTERNAL_ERROR, Message, RequestId};
 
 /// How long the server has for its own answer to `initialize` when something else than the server is in
@@ -72,6 +72,18 @@ pub(super) enum Alarm {
 }
 
 impl Opening {
+    fn new(ticket: Ticket, initialize: Message) -> Self {
+        Self {
+            ticket,
+            initialize,
+            held: Held::default(),
+            is_answered: false,
+            known: OnceCell::new(),
+            attempt: Attempt::UnderWay,
+            pause: RETRY_PAUSE,
+        }
+    }
+
     /// Drops the request `id`, which the app has given up.
     pub(super) fn withdraw(&mut self, id: &RequestId) {
         self.held.withdraw(id);
@@ -81,20 +93,27 @@ impl Opening {
 impl Conversation {
     pub(super) fn open_legacy(&mut self, initialize: Message) {
         self.notices.take_initialize(&initialize);
+        self.initialize = Some(initialize.clone());
         let ticket = self.tickets.next();
-        self.legacy = LegacyLane::Opening(Box::new(Opening {
-            ticket,
-            initialize: initialize.clone(),
-            held: Held::default(),
-            is_answered: false,
-            known: OnceCell::new(),
-            attempt: Attempt::UnderWay,
-            pause: RETRY_PAUSE,
-        }));
+        let opening = Opening::new(ticket, initialize.clone());
+        self.legacy = LegacyLane::Opening(Box::new(opening));
         self.start_exchange(initialize, Lane::Native);
         if self.patience().is_some() {
             self.set_alarm(PROMISE_AFTER, Alarm::Promise(ticket, Instant::now()));
         }
+    }
+
+    /// Opens a session for an app that has the answer to its `initialize` from an earlier one.
+    fn open_answered(&mut self, initialize: Message) {
+        let ticket = self.tickets.next();
+        let mut opening = Opening::new(ticket, initialize.clone());
+        opening.is_answered = true;
+        if self.notices.is_ready() {
+            let initialized = Message::notification("notifications/initialized", &json!({}));
+            opening.held.push(self.tickets.next(), initialized);
+        }
+        self.legacy = LegacyLane::Opening(Box::new(opening));
+        self.start_exchange(initialize, Lane::Native);
     }
 
     /// A message of the legacy app that comes while its session is being opened.
@@ -202,7 +221,7 @@ impl Conversation {
         if let LegacyLane::Opening(opening) = &mut self.legacy {
             opening.is_answered = true;
         }
-        self.told = Told::by(&response);
+        self.terms.tell(&response);
         self.answer(&response);
     }
 
@@ -319,69 +338,86 @@ impl Conversation {
 
     /// What came of the legacy app's `initialize`.
     pub(super) fn opened(&mut self, initialize: &Message, outcome: Outcome) {
-        let (lane, response) = match outcome {
-            Outcome::LegacyOnly => return,
-            Outcome::Failed(failure) => return self.opening_failed(&failure),
-            Outcome::Response(response) | Outcome::Ended(response) if response.is_error() => {
-                return self.opening_refused(&response);
+        match outcome {
+            Outcome::LegacyOnly => {}
+            Outcome::Failed(failure) => self.opening_failed(&failure),
+            Outcome::Response(response)
+            | Outcome::OtherVersion(response)
+            | Outcome::Ended(response)
+                if response.is_error() =>
+            {
+                self.opening_refused(&response);
             }
             Outcome::Response(response) | Outcome::Ended(response) => {
-                (LegacyLane::Native, response)
+                self.begin(LegacyLane::Native, initialize, &response, &response);
             }
-            Outcome::ModernOnly(discover) => {
-                match Upgrade::open(initialize, &discover, &self.host()) {
-                    Ok((upgrade, response)) => (LegacyLane::Upgraded(Box::new(upgrade)), response),
-                    Err(error) => {
-                        let text = format!("mcp-bridge: {}: {error}", self.host());
-                        let id = initialize.id();
-                        let error = Message::error(id, INTERNAL_ERROR, &text, None);
-                        return self.opening_refused(&error);
-                    }
-                }
+            Outcome::OtherVersion(response) => {
+                let told = telling(&response, &version_asked_by(initialize));
+                self.begin(LegacyLane::Native, initialize, &told, &response);
             }
+            Outcome::ModernOnly(discover) => self.opened_modern(initialize, &discover),
+        }
+    }
+
+    /// The server speaks the modern era alone.
+    fn opened_modern(&mut self, initialize: &Message, discover: &Message) {
+        let is_answered = matches!(&self.legacy, LegacyLane::Opening(it) if it.is_answered);
+        let app = if is_answered {
+            asking_for(initialize, self.terms.told().version())
+        } else {
+            initialize.clone()
         };
-        self.remember(initialize, &response);
+        match Upgrade::open(&app, discover, &self.host()) {
+            Ok((upgrade, response)) => {
+                let lane = LegacyLane::Upgraded(Box::new(upgrade));
+                // What a modern server says is translated into the words of that revision.
+                let server = telling(&response, NEWEST_LEGACY);
+                self.begin(lane, initialize, &response, &server);
+            }
+            Err(error) => {
+                let text = format!("mcp-bridge: {}: {error}", self.host());
+                let error = Message::error(initialize.id(), INTERNAL_ERROR, &text, None);
+                self.opening_refused(&error);
+            }
+        }
+    }
+
+    /// There is a session. The app is told `told` unless it has an answer already, which it keeps then; the
+    /// server says `server`.
+    fn begin(&mut self, lane: LegacyLane, initialize: &Message, told: &Message, server: &Message) {
+        self.remember(initialize, told);
         let LegacyLane::Opening(opening) = std::mem::replace(&mut self.legacy, lane) else {
             return;
         };
-        if opening.is_answered {
-            return self.keep_promise(&response, opening.held);
+        if !opening.is_answered {
+            self.terms.tell(told);
+            self.answer(told);
         }
-        self.told = Told::by(&response);
-        self.answer(&response);
+        self.terms.take_server(server);
         opening.held.into_iter().for_each(|it| self.take_legacy(it));
-    }
-
-    /// The app has an answer that was not the server's; now the server's is there.
-    fn keep_promise(&mut self, response: &Message, mut held: Held) {
-        let real = Told::by(response);
-        if real.version() != self.told.version() {
-            // MCP has no way to tell an app of another version than it was told first.
-            let reason = format!(
-                "the server speaks MCP {} and not {}, as was presumed; start the bridge again",
-                real.version(),
-                self.told.version()
-            );
-            for request in held.take_requests() {
-                let error = Message::error(
-                    request.id(),
-                    INTERNAL_ERROR,
-                    &format!("mcp-bridge: {}: {reason}", self.host()),
-                    None,
-                );
-                self.answer(&error);
-            }
-            return self.endpoint().end(&reason);
-        }
-        held.into_iter().for_each(|it| self.take_legacy(it));
-        if self.notices.is_ready() {
+        if opening.is_answered && self.notices.is_ready() {
             self.announce_lists();
         }
     }
 
+    /// The server has left the modern era in the middle of the conversation. The app keeps its session, and
+    /// gets another server behind it.
+    pub(super) fn begin_anew(&mut self) {
+        self.endpoint().era_over();
+        let Some(initialize) = self.initialize.clone() else {
+            return;
+        };
+        let LegacyLane::Upgraded(upgrade) = &mut self.legacy else {
+            return;
+        };
+        let actions = upgrade.close();
+        self.act(Lane::Upgraded, actions);
+        self.open_answered(initialize);
+    }
+
     /// Tells the app to ask again for what it could not get.
     pub(super) fn announce_lists(&self) {
-        for change in self.told.list_changes() {
+        for change in self.terms.told().list_changes() {
             self.write(&change);
         }
     }

@@ -3,33 +3,38 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::era::{Revision, presumed_version};
 use crate::message::{Message, RequestId};
 
 /// The lists that a server may have, by their capability.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
+
+/// What a server may be able to do, as far as it matters here.
+const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
 
 /// What the app was told of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
     /// The version that it speaks since.
     version: String,
+    /// What the server can do, as far as it matters here.
+    capabilities: Vec<&'static str>,
     /// The lists of which it expects to be told when they change.
     lists: Vec<&'static str>,
-    /// Whether it may be sent log messages.
-    logging: bool,
 }
 
 impl Told {
     /// What an answer to `initialize` tells.
     pub(super) fn by(response: &Message) -> Self {
         let capabilities: Value = response.result_member("capabilities").unwrap_or_default();
+        let has = |name: &&str| capabilities[*name].is_object();
         let changes = |list: &&str| capabilities[*list]["listChanged"] == true;
         Self {
             version: response
                 .result_member("protocolVersion")
                 .unwrap_or_default(),
+            capabilities: CAPABILITIES.into_iter().filter(has).collect(),
             lists: LISTS.into_iter().filter(changes).collect(),
-            logging: capabilities["logging"].is_object(),
         }
     }
 
@@ -38,9 +43,14 @@ impl Told {
         &self.version
     }
 
-    /// Whether the app may be sent log messages.
-    pub(super) const fn has_logging(&self) -> bool {
-        self.logging
+    /// Whether the version is one in which an app can be asked to open a page.
+    pub(super) fn has_url_elicitation(&self) -> bool {
+        Revision::closest_to(&self.version) >= Revision::V2025_11_25
+    }
+
+    /// Whether the server has this capability.
+    pub(super) fn has(&self, capability: &str) -> bool {
+        self.capabilities.contains(&capability)
     }
 
     /// Tells the app to ask for all that it may have missed.
@@ -55,16 +65,52 @@ impl Told {
 /// one that rules nothing out. Either says that lists change, for that is how the app hears when the
 /// server is there.
 pub(super) fn answer(id: &RequestId, asked: &str, known: Option<&Value>, host: &str) -> Message {
-    let mut result = match known {
-        Some(known) => known.clone(),
-        None => superset(asked, host),
-    };
+    let asked = presumed_version(asked);
+    let mut result = superset(asked, host);
+    if let Some(known) = known.and_then(Value::as_object) {
+        result = completed(known.clone(), asked, host).into();
+    }
     for list in LISTS {
-        if let Some(capability) = result["capabilities"][list].as_object_mut() {
+        let capability = result.pointer_mut(&format!("/capabilities/{list}"));
+        if let Some(capability) = capability.and_then(Value::as_object_mut) {
             capability.insert("listChanged".to_owned(), true.into());
         }
     }
     Message::result(id, &result.to_string())
+}
+
+/// A remembered answer with all that the specification wants in one, and without `null` for what is absent:
+/// some servers write that, and apps refuse it.
+fn completed(mut known: Map<String, Value>, version: &str, host: &str) -> Map<String, Value> {
+    known.retain(|_, member| !member.is_null());
+    let version = known
+        .get("protocolVersion")
+        .and_then(Value::as_str)
+        .map_or(version, presumed_version)
+        .to_owned();
+    known.insert("protocolVersion".to_owned(), version.into());
+    let mut capabilities = object(known.remove("capabilities"));
+    for capability in capabilities.values_mut().filter_map(Value::as_object_mut) {
+        capability.retain(|_, member| !member.is_null());
+    }
+    known.insert("capabilities".to_owned(), capabilities.into());
+    let mut info = object(known.remove("serverInfo"));
+    for (name, value) in [("name", host), ("version", "unknown")] {
+        if !info.get(name).is_some_and(Value::is_string) {
+            info.insert(name.to_owned(), value.into());
+        }
+    }
+    known.insert("serverInfo".to_owned(), info.into());
+    known
+}
+
+/// The members of an object but for those that are `null`; none of anything else.
+fn object(value: Option<Value>) -> Map<String, Value> {
+    let Some(Value::Object(mut members)) = value else {
+        return Map::new();
+    };
+    members.retain(|_, member| !member.is_null());
+    members
 }
 
 /// All that a server of that version may have.
@@ -123,8 +169,10 @@ impl Answers {
         let (other, answer) = self.0.iter().next()?;
         let mut answer = answer.clone();
         // It spoke what it was asked for, so it will again; else it named the newest that it knows.
-        if answer["protocolVersion"] == **other {
-            answer["protocolVersion"] = asked.into();
+        if let Some(version) = answer.get_mut("protocolVersion")
+            && *version == **other
+        {
+            *version = asked.into();
         }
         Some(answer)
     }
@@ -159,7 +207,7 @@ mod tests {
         let told = Told::by(&answer(&id(), "2025-06-18", None, "example.com"));
         assert_eq!(told.version(), "2025-06-18");
         assert_eq!(told.lists, LISTS);
-        assert!(told.has_logging());
+        assert_eq!(told.capabilities, CAPABILITIES);
         let methods: Vec<_> = told
             .list_changes()
             .map(|message| message.method().map(str::to_owned))
@@ -174,7 +222,35 @@ mod tests {
     fn a_known_server_has_what_it_had_and_its_lists_may_change() {
         let told = Told::by(&answer(&id(), "2025-06-18", Some(&real("2025-06-18")), "x"));
         assert_eq!(told.lists, ["tools"]);
-        assert!(!told.has_logging());
+        assert_eq!(told.capabilities, ["tools"]);
+    }
+
+    #[test]
+    fn what_a_known_server_does_not_say_stays_unsaid() {
+        for known in [
+            json!({ "protocolVersion": "2025-06-18", "capabilities": { "tools": {} }, "serverInfo": {} }),
+            json!({
+                "protocolVersion": null,
+                "capabilities": { "tools": { "listChanged": null }, "prompts": null },
+                "serverInfo": { "name": null },
+                "instructions": null,
+            }),
+        ] {
+            let answer = answer(&id(), "2025-06-18", Some(&known), "host");
+            let told: Value = serde_json::from_str(answer.result_json().unwrap()).unwrap();
+            assert_eq!(
+                told,
+                json!({
+                    "protocolVersion": "2025-06-18",
+                    "capabilities": { "tools": { "listChanged": true } },
+                    "serverInfo": { "name": "host", "version": "unknown" },
+                })
+            );
+        }
+        for useless in [json!([]), json!(7), Value::Null] {
+            let answer = answer(&id(), "2025-06-18", Some(&useless), "host");
+            assert_eq!(Told::by(&answer).capabilities, CAPABILITIES, "{useless}");
+        }
     }
 
     #[test]

@@ -104,7 +104,9 @@ impl Visitor {
             .request(&request, era, &Track::default())
             .await
         {
-            Outcome::Response(response) => Ok(Answer::Legacy(response)),
+            Outcome::Response(response) | Outcome::OtherVersion(response) => {
+                Ok(Answer::Legacy(response))
+            }
             Outcome::ModernOnly(response) => Ok(Answer::Modern(response)),
             Outcome::Failed(failure) => Err(Stop {
                 hint: Some(failure.hint()),

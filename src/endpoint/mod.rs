@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod exchange;
 mod failure;
+mod greeting;
 mod headers;
 mod http_sse;
 mod keep_alive;
@@ -85,7 +86,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// What the body of an answer may be like.
     /// A client for the server, with cookies of its own.
     fn client(&self) -> Result<Client, Failure> {
         let cookies = match self.cookies {
@@ -95,6 +95,7 @@ impl Config {
         Client::new(&self.http, &self.url, cookies).map_err(|error| Failure::of_client(&error))
     }
 
+    /// What the body of an answer may be like.
     fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             message: self.max_message,
@@ -172,8 +173,8 @@ pub enum Event {
     },
     /// The server's own stream is open, or there will be none in this session.
     Listening(bool),
-    /// The session was lost, and there is another in its place.
-    Reopened,
+    /// The session was lost, and there is another in its place: the server's answer to the new `initialize`.
+    Reopened(Message),
     /// What came of a request.
     Outcome {
         /// The request's id.
@@ -188,6 +189,9 @@ pub enum Event {
 pub enum Outcome {
     /// Its response.
     Response(Message),
+    /// It is an `initialize`, which the server refused for its version. This is its answer to one with
+    /// another version.
+    OtherVersion(Message),
     /// There is no response, for this reason.
     Failed(Failure),
     /// It is an `initialize`, and the server speaks the modern era alone. This is what the server
@@ -284,11 +288,9 @@ impl Endpoint {
         self.ended.send_replace(Some(reason.to_owned()));
     }
 
-    /// The server has left the modern era: whatever was known of it is wrong, and the app has to begin
-    /// anew.
+    /// The server has left the modern era: whatever was known of it is wrong.
     pub fn era_over(&self) {
         self.verdict.is_modern(false);
-        self.end("the server no longer speaks MCP 2026-07-28");
     }
 
     /// Lets go of connections that a sleeping computer has left half open, and opens the notification

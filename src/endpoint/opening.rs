@@ -11,9 +11,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::greeting::{Greeted, Greeting, Refusal};
 use super::http_sse::HttpSse;
-use super::send::SessionUse;
-use super::session::Session;
 use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Protocol, Transport};
 use crate::era::{Discovery, MODERN_VERSION, Upgrade, is_modern, refuse_malformed};
@@ -29,8 +28,8 @@ const METHOD_NOT_FOUND: i32 = -32601;
 
 /// What came of an `initialize`.
 enum Opening {
-    /// The server's response, and the session if that is a result.
-    Answered(Message, Session),
+    /// The server has answered.
+    Answered(Greeting),
     /// The server speaks the modern era alone; its answer to `server/discover`.
     ModernOnly(Message),
 }
@@ -67,12 +66,19 @@ impl Endpoint {
             return Ok(Outcome::ModernOnly(discover));
         }
         match self.initialize(initialize, id, track).await? {
-            Opening::Answered(response, session) => {
-                if !response.is_error() {
-                    self.verdict.is_legacy(true);
-                    self.sessions.opened(session, initialize, &response);
+            Opening::Answered(greeting) => {
+                let response = greeting.response.clone();
+                if response.is_error() {
+                    return Ok(Outcome::Response(response));
                 }
-                Ok(Outcome::Response(response))
+                let is_as_asked = greeting.initialize.text() == initialize.text();
+                self.verdict.is_legacy(true);
+                self.sessions.opened(greeting);
+                Ok(if is_as_asked {
+                    Outcome::Response(response)
+                } else {
+                    Outcome::OtherVersion(response)
+                })
             }
             Opening::ModernOnly(discover) => {
                 self.verdict.is_legacy(false);
@@ -90,22 +96,24 @@ impl Endpoint {
         track: &Track,
     ) -> Result<Opening, Failure> {
         self.set_http_sse(None);
-        let converse = || async {
-            let answer = self.converse(request, id, SessionUse::None, track).await;
-            answer.map(|(response, session)| Opening::Answered(response, session))
+        let greet = || async {
+            let greeted = self.greet(request, id, track).await;
+            let greeted = self.greet_again(request, id, track, greeted).await;
+            greeted.map(Opening::Answered)
         };
         let refusal = match self.config.transport {
             Transport::SseOnly | Transport::SseFirst => None,
             Transport::HttpFirst if self.verdict.is_http_sse() => None,
             Transport::HttpFirst | Transport::HttpOnly => {
-                let answer = converse().await;
+                let greeted = self.greet(request, id, track).await;
                 if self.config.protocol != Protocol::Legacy
-                    && suggests_modern(&answer)
+                    && suggests_modern(&greeted)
                     && let Ok(Some(discover)) = self.probe(request, track).await
                 {
                     return Ok(Opening::ModernOnly(discover));
                 }
-                match answer {
+                let greeted = self.greet_again(request, id, track, greeted).await;
+                match greeted.map(Opening::Answered) {
                     Err(failure)
                         if failure.suggests_http_sse()
                             && self.config.transport == Transport::HttpFirst =>
@@ -120,14 +128,14 @@ impl Endpoint {
             (Ok(connection), _) => {
                 self.verdict.speaks_http_sse(true);
                 self.set_http_sse(Some(connection));
-                converse().await
+                greet().await
             }
             (Err(_), Some(refusal)) => Err(refusal),
             (Err(failure), None)
                 if self.config.transport != Transport::SseOnly && failure.suggests_http() =>
             {
                 self.verdict.speaks_http_sse(false);
-                converse().await
+                greet().await
             }
             (Err(failure), None) => Err(failure),
         }
@@ -288,9 +296,12 @@ impl Endpoint {
 }
 
 /// Whether what came of `initialize` may be the answer of a server that has no such method.
-fn suggests_modern(answer: &Result<Opening, Failure>) -> bool {
-    match answer {
-        Ok(Opening::Answered(response, _)) => match response.error_text() {
+fn suggests_modern(greeted: &Greeted) -> bool {
+    if Refusal::of(greeted).is_some_and(|refusal| refusal.names_legacy_versions_alone()) {
+        return false;
+    }
+    match greeted {
+        Ok(Greeting { response, .. }) => match response.error_text() {
             Some((code, _)) => matches!(code, -32601 | -32602 | -32004 | -32022..=-32020),
             // No session is meant by a version that has none.
             None => response
@@ -298,7 +309,7 @@ fn suggests_modern(answer: &Result<Opening, Failure>) -> bool {
                 .is_some_and(|version| is_modern(&version)),
         },
         Err(Failure::Status { status, .. }) => matches!(status.as_u16(), 400 | 404 | 405),
-        Ok(Opening::ModernOnly(_)) | Err(_) => false,
+        Err(_) => false,
     }
 }
 

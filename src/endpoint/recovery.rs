@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::greeting::{Greeted, Greeting, opening_with};
 use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
 use super::track::Track;
@@ -67,14 +67,14 @@ impl Endpoint {
             return Err(Failure::SessionLost("it was never initialized".to_owned()));
         };
         tracing::info!(host = %self.host(), "the session is gone; opening another");
-        let (result, session) = self
-            .replay(initialize, SessionUse::None)
+        let greeting = self
+            .greet_as_before(initialize, &handshake)
             .await
             .map_err(|failure| Failure::SessionLost(failure.to_string()))?;
-        if let Some((code, text)) = result.error_text() {
+        if let Some((code, text)) = greeting.response.error_text() {
             return Err(Failure::SessionLost(format!("error {code}: {text}")));
         }
-        self.same_version(&handshake, &session)?;
+        let session = greeting.session.clone();
         if let Some(initialized) = &handshake.initialized {
             self.replay_notification(initialized, &session).await?;
         }
@@ -91,32 +91,34 @@ impl Endpoint {
                 tracing::warn!(host = %self.host(), method, "not renewed in the new session: {failure}");
             }
         }
-        self.sessions.reopened(session);
-        self.tell(Event::Reopened).await;
+        let response = greeting.response.clone();
+        self.sessions.reopened(greeting);
+        self.tell(Event::Reopened(response.clone())).await;
         if handshake.initialized.is_some() {
             self.listen();
-            self.announce_changes(&handshake).await;
+            self.announce_changes(&response).await;
         }
         Ok(())
     }
 
-    /// The app cannot be told that the server now speaks another version. It has to start anew.
-    fn same_version(&self, handshake: &Handshake, session: &Session) -> Result<(), Failure> {
-        let before = self.sessions.current().protocol_version;
-        if before == session.protocol_version || handshake.initialized.is_none() {
-            return Ok(());
-        }
-        let text = |version: &Option<HeaderValue>| {
-            let version = version.as_ref().and_then(|version| version.to_str().ok());
-            version.unwrap_or("none").to_owned()
-        };
-        let reason = format!(
-            "the server now speaks MCP {} instead of {}",
-            text(&session.protocol_version),
-            text(&before)
-        );
-        self.end(&reason);
-        Err(Failure::SessionLost(reason))
+    /// Sends `initialize` as the server took it the last time, and in other versions if it now refuses that.
+    async fn greet_as_before(
+        self: &Arc<Self>,
+        initialize: &Message,
+        handshake: &Handshake,
+    ) -> Greeted {
+        let id = self.next_id();
+        let (initialize, track) = (initialize.with_id(&id), Track::default());
+        let header = handshake.version_header.clone();
+        let session = opening_with(header.clone());
+        let greeted = self.converse(&initialize, &id, session, &track).await;
+        let greeted = greeted.map(|(response, session)| Greeting {
+            initialize: initialize.clone(),
+            version_header: header,
+            response,
+            session,
+        });
+        self.greet_again(&initialize, &id, &track, greeted).await
     }
 
     /// Sends a request that the app made earlier once more, under an id of our own.
@@ -142,12 +144,9 @@ impl Endpoint {
     }
 
     /// A server that lost its sessions was probably replaced: what it offers may have changed.
-    async fn announce_changes(&self, handshake: &Handshake) {
-        let capabilities = handshake
-            .result
-            .as_ref()
-            .and_then(|result| result.result_member::<serde_json::Value>("capabilities"))
-            .unwrap_or_default();
+    async fn announce_changes(&self, response: &Message) {
+        let capabilities: serde_json::Value =
+            response.result_member("capabilities").unwrap_or_default();
         for list in ["tools", "prompts", "resources"] {
             if capabilities[list]["listChanged"] == json!(true) {
                 let method = format!("notifications/{list}/list_changed");

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use reqwest::header::HeaderValue;
 
+use super::greeting::Greeting;
 use crate::message::Message;
 
 /// A longer session id is not one that a server hands out in earnest.
@@ -58,7 +59,9 @@ struct State {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handshake {
     pub(super) initialize: Option<Message>,
-    /// The `InitializeResult` that the app was given.
+    /// What the server wants to see as `MCP-Protocol-Version` with it.
+    pub(super) version_header: Option<HeaderValue>,
+    /// The server's last answer to it.
     pub(super) result: Option<Message>,
     pub(super) initialized: Option<Message>,
     pub(super) level: Option<Message>,
@@ -82,19 +85,15 @@ impl Sessions {
     }
 
     /// A session that the app itself opened.
-    pub(super) fn opened(&self, session: Session, initialize: &Message, result: &Message) {
+    pub(super) fn opened(&self, greeting: Greeting) {
         let mut state = self.lock();
-        state.handshake = Handshake {
-            initialize: Some(initialize.clone()),
-            result: Some(result.clone()),
-            ..Handshake::default()
-        };
-        state.install(session);
+        state.handshake = Handshake::default();
+        state.take(greeting);
     }
 
     /// A session that was opened in place of one that was lost.
-    pub(super) fn reopened(&self, session: Session) {
-        self.lock().install(session);
+    pub(super) fn reopened(&self, greeting: Greeting) {
+        self.lock().take(greeting);
     }
 
     /// Ends the session for this side; returns it.
@@ -137,6 +136,14 @@ impl Sessions {
 }
 
 impl State {
+    fn take(&mut self, greeting: Greeting) {
+        let handshake = &mut self.handshake;
+        handshake.initialize = Some(greeting.initialize);
+        handshake.version_header = greeting.version_header;
+        handshake.result = Some(greeting.response);
+        self.install(greeting.session);
+    }
+
     fn install(&mut self, session: Session) {
         let generation = self.session.generation + 1;
         self.session = Session {

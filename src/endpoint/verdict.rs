@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use crate::era::Revision;
 use crate::http::bare;
 use crate::message::Message;
 use crate::private_file::{private_directory, read_private, write_private};
@@ -39,14 +40,17 @@ struct State {
     discovered: Option<Message>,
 }
 
-/// Three facts, none of which follows from the others: a server may speak both eras, and the legacy one
-/// over either transport.
+/// Facts, none of which follows from the others: a server may speak both eras, and the legacy one over
+/// either transport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     modern: Option<bool>,
     legacy: Option<bool>,
     #[serde(default)]
     http_sse: Option<bool>,
+    /// The version that it accepts in `initialize`, where it refused the app's.
+    #[serde(default)]
+    accepts: Option<Revision>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -156,6 +160,16 @@ impl Verdict {
         self.learn(|known| known.http_sse = Some(http_sse));
     }
 
+    /// The version that the server last accepted in place of the app's.
+    pub(super) fn accepted(&self) -> Option<Revision> {
+        self.known().accepts
+    }
+
+    /// The server has shown which version it accepts in place of the app's.
+    pub(super) fn accepts(&self, version: Option<Revision>) {
+        self.learn(|known| known.accepts = version);
+    }
+
     pub(super) fn discovered(&self) -> Option<Message> {
         self.lock().as_ref()?.discovered.clone()
     }
@@ -175,9 +189,13 @@ impl Verdict {
             (before, state.known)
         });
         // That a server answers `initialize` is what everybody expects: not worth a file.
-        let says_something =
-            after.modern.is_some() || after.legacy == Some(false) || after.http_sse == Some(true);
-        let worth_a_file = before != after && (says_something || before.http_sse == Some(true));
+        let says_something = |known: Known| {
+            known.modern.is_some()
+                || known.legacy == Some(false)
+                || known.http_sse == Some(true)
+                || known.accepts.is_some()
+        };
+        let worth_a_file = before != after && (says_something(after) || says_something(before));
         if worth_a_file && let Err(error) = self.save(after) {
             tracing::debug!("cannot remember the server's era: {error}");
         }

@@ -76,7 +76,7 @@ pub fn is_modern(version: &str) -> bool {
     is_date(version) && version >= MODERN_VERSION
 }
 
-fn is_date(version: &str) -> bool {
+pub(super) fn is_date(version: &str) -> bool {
     version.len() == 10
         && version.bytes().enumerate().all(|(at, byte)| match at {
             4 | 7 => byte == b'-',

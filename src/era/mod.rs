@@ -11,15 +11,18 @@
 //! ```
 //!
 //! Both are values without a runtime, without IO and without a clock: messages go in, [`Action`]s come
-//! out, and a wait is an action like any other. Traffic of one era never comes here.
+//! out, and a wait is an action like any other. Traffic of one era never comes here, unless an app and a
+//! server of the legacy era speak different revisions of it.
 //!
 //! - [`upgrade`], [`downgrade`]: the two directions. The table of what is special stands at the top of
 //!   each, in one match; what is not named there is forwarded.
+//! - `revision`, `adapt`: the revisions of the legacy era, and what differs between them.
 //! - `envelope`: who asks, as a modern request carries it, and reading what a server discovered.
 //! - `filter`: what a subscription is about.
 //! - `object`: JSON objects whose values stay text, so that a translation changes just what it names.
 //! - `outbox`: the actions of one step, with ids and timers of our own.
 
+mod adapt;
 pub mod downgrade;
 mod envelope;
 mod filter;
@@ -28,14 +31,17 @@ mod object;
 mod outbox;
 #[cfg(test)]
 mod random_walk;
+mod revision;
 #[cfg(test)]
 mod transcripts;
 pub mod upgrade;
 
 use std::time::Duration;
 
+pub use adapt::{Adapter, Passage};
 pub use downgrade::{Client, Downgrade, Standalone};
 pub use envelope::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern, refuse_malformed};
+pub use revision::{Revision, asking_for, presumed_version, telling};
 pub use upgrade::Upgrade;
 
 use serde_json::value::RawValue;

@@ -25,7 +25,7 @@ use output::Output;
 
 /// The kind of error for what the app had asked before it began anew, and its text.
 const SESSION_LOST: &str = "session_lost";
-const BEGAN_ANEW: &str = "mcp-bridge: given up: the app sent another initialize";
+const BEGAN_ANEW: &str = "mcp-bridge: given up: the session began anew";
 
 /// The translation for one `initialize` of the app.
 #[derive(Debug)]

@@ -535,6 +535,11 @@ impl App {
         if !violations.is_empty() {
             self.fail(&format!("{violations:#?}"));
         }
+        let sent = self.server.as_ref().map(Server::sent).unwrap_or_default();
+        let invalid = self.ledger().invalid_messages(&sent);
+        if !invalid.is_empty() {
+            self.fail(&invalid.join("\n"));
+        }
         if let Some(visited) = self.browser.visited() {
             self.fail(&format!("a browser was opened: {visited}"));
         }

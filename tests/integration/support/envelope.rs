@@ -47,6 +47,10 @@ impl Envelope {
         serde_json::from_str(self.error.as_deref()?.get()).ok()
     }
 
+    pub(crate) fn error_text(&self) -> Option<&str> {
+        self.error.as_deref().map(RawValue::get)
+    }
+
     pub(crate) fn is_response(&self) -> bool {
         self.result.is_some() || self.error.is_some()
     }

@@ -23,6 +23,7 @@ use super::{
     mcp::{Binding, Mcp},
     reply::{Framing, Gate, Piece, Reply, Step},
     request::{Request, VersionHeader, Want},
+    transcript::Sent,
 };
 
 /// How many requests a test makes at most, retries included; more is a storm, unless a test says
@@ -55,6 +56,7 @@ struct State {
     mcp: Mcp,
     rules: Vec<Rule>,
     log: Vec<Request>,
+    sent: Sent,
     connections: usize,
     max_requests: usize,
     version_header: VersionHeader,
@@ -99,6 +101,7 @@ impl Server {
                 mcp: Mcp::new(binding),
                 rules: Vec::new(),
                 log: Vec::new(),
+                sent: Sent::default(),
                 connections: 0,
                 max_requests: MAX_REQUESTS,
                 version_header: VersionHeader::Expected,
@@ -305,6 +308,14 @@ impl Server {
         faults
     }
 
+    /// The messages that it has sent.
+    pub(crate) fn sent(&self) -> Sent {
+        let state = self.state();
+        let mut sent = state.sent.clone();
+        sent.add_body(state.mcp.pushed());
+        sent
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state()
     }
@@ -330,7 +341,9 @@ impl Inner {
                 rule.left -= 1;
                 (rule.respond)(request)
             });
-            scripted.unwrap_or_else(|| state.mcp.reply(request))
+            let reply = scripted.unwrap_or_else(|| state.mcp.reply(request));
+            state.sent.add_body(&reply.written());
+            reply
         };
         self.events.send_modify(|events| events.requests += 1);
         reply

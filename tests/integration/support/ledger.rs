@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::{MARKERS, envelope::Envelope};
+use super::{
+    MARKERS,
+    envelope::Envelope,
+    transcript::{Sent, Transcript},
+};
 
 /// The account of one conversation: what is owed, what was paid, and what went wrong.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     accounts: BTreeMap<String, Account>,
     violations: Vec<String>,
+    transcript: Transcript,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +37,7 @@ impl Ledger {
         let Some(message) = Envelope::parse(line) else {
             return;
         };
+        self.transcript.write(&message);
         if message.method().as_deref() == Some("notifications/cancelled") {
             self.cancel(&message);
         }
@@ -75,6 +81,7 @@ impl Ledger {
             self.violate("a line on stdout is not one JSON-RPC message", line);
             return;
         };
+        self.transcript.read(text, &message);
         if message.jsonrpc.as_deref().map(RawValue::get) != Some("\"2.0\"") {
             self.violate("a line on stdout is not JSON-RPC 2.0", line);
         }
@@ -92,6 +99,11 @@ impl Ledger {
             Some(_) => self.violate("a request was answered twice", line),
             None => self.violate("an answer to no request", line),
         }
+    }
+
+    /// What is wrong with messages that the server did not send just so.
+    pub(crate) fn invalid_messages(&self, sent: &Sent) -> Vec<String> {
+        self.transcript.faults(sent)
     }
 
     fn violate(&mut self, what: &str, line: &[u8]) {

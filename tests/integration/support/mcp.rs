@@ -36,6 +36,7 @@ pub(crate) struct Mcp {
     opened: usize,
     sessions: BTreeSet<String>,
     streams: Vec<mpsc::UnboundedSender<Piece>>,
+    pushed: Vec<u8>,
 }
 
 impl Mcp {
@@ -45,6 +46,7 @@ impl Mcp {
             opened: 0,
             sessions: BTreeSet::new(),
             streams: Vec::new(),
+            pushed: Vec::new(),
         }
     }
 
@@ -61,9 +63,17 @@ impl Mcp {
     }
 
     /// Sends on the stream that was opened last; false if there is none any more.
-    pub(crate) fn push(&self, piece: Piece) -> bool {
+    pub(crate) fn push(&mut self, piece: Piece) -> bool {
+        if let Piece::Bytes(bytes) = &piece {
+            self.pushed.extend(bytes);
+        }
         let newest = self.streams.last();
         newest.is_some_and(|stream| stream.send(piece).is_ok())
+    }
+
+    /// All that was ever sent on streams that were open already.
+    pub(crate) fn pushed(&self) -> &[u8] {
+        &self.pushed
     }
 
     pub(crate) fn reply(&mut self, request: &Request) -> Reply {

@@ -12,7 +12,9 @@ pub(crate) mod mcp;
 pub(crate) mod modern;
 pub(crate) mod reply;
 pub(crate) mod request;
+pub(crate) mod schema;
 pub(crate) mod tls_server;
+pub(crate) mod transcript;
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use super::{mcp::initialize_result, reply::Reply, request::Request};
 
 pub(crate) const VERSION: &str = "2026-07-28";
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
+pub(crate) const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The `_meta` of an app that can show a form and list its roots.
 pub(crate) fn meta() -> Value {

@@ -87,6 +87,15 @@ impl Reply {
             .chunked()
     }
 
+    /// All that it writes, but for what comes on a stream later.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        let writes = self.steps.iter().filter_map(|step| match step {
+            Step::Write(bytes) => Some(&bytes[..]),
+            _ => None,
+        });
+        writes.collect::<Vec<_>>().concat()
+    }
+
     /// These bytes and nothing else, then the end of the connection.
     pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         let mut reply = Self::status(200).bytes(bytes);
