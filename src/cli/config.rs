@@ -86,6 +86,7 @@ impl Flags {
                     bridge::Input::App
                 },
                 max_message: connection.endpoint.max_message,
+                list_pages: self.tools.list_pages(),
                 tools: self.tools.filter(),
                 memory: connection.memory,
                 answering: if self.wait_for_auth || self.fail_fast {

@@ -69,6 +69,7 @@ mod http_sse;
 mod install;
 mod keep_alive;
 mod lifecycle;
+mod list_pages;
 mod network;
 #[cfg(unix)]
 mod online_at_once;
