@@ -170,6 +170,7 @@ impl ConnectionFlags {
                 body_timeout: self.body_timeout.limit(),
                 transport: self.transport,
                 protocol: self.protocol,
+                param_headers: self.mcp_param_headers,
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,

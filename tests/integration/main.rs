@@ -73,6 +73,7 @@ mod list_pages;
 mod network;
 #[cfg(unix)]
 mod online_at_once;
+mod param_headers;
 mod resume;
 mod session;
 #[cfg(unix)]
