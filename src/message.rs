@@ -16,6 +16,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor};
+
 /// JSON-RPC: the text is not JSON.
 pub const PARSE_ERROR: i32 = -32700;
 /// JSON-RPC: the JSON is not a valid request.

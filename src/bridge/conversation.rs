@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::held::Tickets;
 use super::lanes::{Downgraded, LegacyLane};
+use super::list_pages::Collector;
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
@@ -75,6 +76,7 @@ pub(super) struct Conversation {
     pub(super) downgraded: Vec<Downgraded>,
     /// Absent where nothing is hidden from the app.
     pub(super) tools: Option<Tools>,
+    pub(super) list_pages: Collector,
     anonymous_errors: (Instant, u32),
     input: Input,
 }
@@ -83,6 +85,8 @@ pub(super) struct Conversation {
 pub(super) struct Asked {
     pub(super) method: String,
     pub(super) era: Era,
+    /// The request, if it is for a list whose pages are to be collected.
+    pub(super) list: Option<Message>,
 }
 
 /// A request of the server.
@@ -122,6 +126,7 @@ impl Conversation {
             stopping: false,
             downgraded: Vec::new(),
             tools: config.tools.clone().map(Tools::new),
+            list_pages: Collector::new(config.list_pages),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
         };
@@ -222,7 +227,9 @@ impl Conversation {
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
             return self.write(&Message::result(&id, "{}"));
         }
-        self.unanswered.insert(id, Asked { method, era });
+        let list = self.list_pages.wants(&request, &method);
+        let list = list.then(|| request.clone());
+        self.unanswered.insert(id, Asked { method, era, list });
         if self.tools_take(&request) {
             return;
         }
@@ -233,7 +240,7 @@ impl Conversation {
     }
 
     /// MCP "Cancellation": the app gets no answer any more, and the server hears of it as its era wants.
-    fn take_cancellation(&mut self, notification: &Message) {
+    pub(super) fn take_cancellation(&mut self, notification: &Message) {
         let Some(id) = notification.id_param("requestId") else {
             tracing::debug!("ignored a cancellation without a requestId");
             return;
@@ -248,6 +255,9 @@ impl Conversation {
         }
         let era = asked.era;
         self.unanswered.remove(&id);
+        if self.cancel_list_pages(&id) {
+            return;
+        }
         let Some(exchange) = self.exchanges.get(&(0, id.clone())) else {
             return self.cancel_translated(&id, era, notification);
         };
@@ -375,8 +385,8 @@ impl Conversation {
                     Era::Modern => None,
                 };
                 let response = changed.as_ref().unwrap_or(response);
-                if self.tools.is_some() && asked.method == "tools/list" {
-                    self.take_tools(response);
+                if asked.method.ends_with("/list") {
+                    self.answer_list(asked, response);
                 } else {
                     self.write(response);
                 }
@@ -433,6 +443,7 @@ impl Conversation {
 
     /// Answers all that is not answered: nothing more will come.
     pub(super) fn give_up(&mut self) {
+        self.end_list_pages();
         let host = self.host();
         for (id, asked) in std::mem::take(&mut self.unanswered) {
             if self.tools.as_ref().is_some_and(|tools| tools.is_own(&id)) {

@@ -10,6 +10,7 @@
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
 //! - `terms`: what the app was told, where the server turns out to be another one.
 //! - `panics`: bugs, kept where they happen.
+//! - `lists`, `list_pages`: lists that come in pages, collected into one answer.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `upstream`: what is on its way to the server, in the order of `turns`.
 //! - `surroundings`: what happens around the process without telling it.
@@ -17,6 +18,8 @@
 mod conversation;
 mod held;
 mod lanes;
+mod list_pages;
+mod lists;
 mod memory;
 mod notice;
 mod opening;
@@ -40,6 +43,7 @@ use tokio::time::timeout;
 use crate::auth;
 use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
+pub use list_pages::ListPages;
 pub use memory::Memory;
 
 use conversation::Conversation;
@@ -71,6 +75,8 @@ pub struct Config {
     pub input: Input,
     /// Which tools the app may see and call; `None` for all.
     pub tools: Option<ToolFilter>,
+    /// What happens to lists that come in pages.
+    pub list_pages: ListPages,
     /// When a legacy app is answered for which there is no session yet.
     pub answering: Answering,
     /// What the server last answered to `initialize`.

@@ -11,6 +11,7 @@ use super::Answering;
 use super::conversation::{Conversation, MAX_IN_FLIGHT};
 use super::held::{Held, Ticket};
 use super::lanes::LegacyLane;
+use super::list_pages::CollectionId;
 use super::promise;
 use super::upstream::Lane;
 use crate::auth::AuthError;
@@ -67,6 +68,8 @@ pub(super) enum Alarm {
     Retry(Ticket),
     /// A held message has waited long enough.
     Expired(Ticket),
+    /// The pages of a list have taken long enough.
+    ListPages(CollectionId),
     /// What a translation between the eras waited for.
     Translation(Lane, Timer),
 }
@@ -164,6 +167,7 @@ impl Conversation {
                 }
             }
             Alarm::Expired(ticket) => self.give_up_held(ticket),
+            Alarm::ListPages(id) => self.take_list_timer(id),
             Alarm::Translation(lane, timer) => self.take_timer(lane, timer),
         }
     }

@@ -6,16 +6,13 @@ use std::collections::HashMap;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::conversation::{Asked, Conversation};
+use super::conversation::Conversation;
 use super::tool_filter::{self, Access, Hidden, ToolFilter};
 use crate::era::Era;
-use crate::message::{Message, RequestId};
+use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId};
 
 /// Tools of which it is remembered whether they are read-only. Those beyond are not called.
 const MAX_TOOLS: usize = 10_000;
-
-/// Pages of `tools/list` that are read to judge a call.
-const MAX_PAGES: usize = 100;
 
 /// The filter, and what it has to know.
 pub(super) struct Tools {
@@ -30,7 +27,7 @@ pub(super) struct Tools {
 struct Listing {
     /// The request that is under way.
     id: RequestId,
-    pages: usize,
+    pages: Pages,
     /// The list has changed meanwhile, so it is read from the beginning.
     is_stale: bool,
     /// The calls that wait.
@@ -105,7 +102,7 @@ impl Tools {
         let list = list_request(&id, call, None);
         self.listing = Some(Listing {
             id,
-            pages: 0,
+            pages: Pages::default(),
             is_stale: false,
             held: vec![call.clone()],
         });
@@ -125,6 +122,14 @@ impl Tools {
         })
     }
 
+    /// Remembers the tools of a list that nobody will see.
+    fn learn(&mut self, list: &Message) {
+        let tools = list.result_member::<Vec<&RawValue>>("tools");
+        for tool in tools.unwrap_or_default() {
+            self.remember(tool);
+        }
+    }
+
     fn remember(&mut self, tool: &RawValue) {
         if self.filter.access == Access::Any {
             return;
@@ -138,17 +143,22 @@ impl Tools {
     }
 
     /// The request for more of the list that we asked for, if there is more.
-    fn next_page(&mut self, page: &Message) -> Option<Message> {
+    fn next_page(&mut self, page: &Message, empty: EmptyCursor) -> Option<Message> {
         let id = self.next_id();
         let listing = self.listing.as_mut()?;
-        listing.pages += 1;
-        let cursor = page.result_member::<String>("nextCursor");
+        let next = listing.pages.after(page, empty);
         let is_stale = std::mem::take(&mut listing.is_stale);
-        if page.is_error() || listing.pages >= MAX_PAGES || (cursor.is_none() && !is_stale) {
-            return None;
-        }
+        let cursor = match next {
+            _ if page.is_error() => return None,
+            NextPage::TooMany => return None,
+            NextPage::At(_) | NextPage::None if is_stale => {
+                listing.pages.start_over();
+                None
+            }
+            NextPage::At(cursor) => Some(cursor),
+            NextPage::None => return None,
+        };
         let call = listing.held.first()?;
-        let cursor = cursor.filter(|_| !is_stale);
         let request = list_request(&id, call, cursor.as_deref());
         listing.id = id;
         Some(request)
@@ -167,28 +177,36 @@ impl Conversation {
             Verdict::Refused(response) => self.answer(&response),
             Verdict::Waits(list) => {
                 if let Some(list) = list {
-                    self.ask_for_tools(list);
+                    self.ask_for_list(list);
                 }
             }
         }
         true
     }
 
-    /// Gives the app a list without what is hidden. One that we asked for ourselves goes no further.
+    /// Gives the app a list without what is hidden.
     pub(super) fn take_tools(&mut self, list: &Message) {
-        let Some(tools) = &mut self.tools else {
-            return self.write(list);
-        };
-        let shortened = tools.shorten(list);
-        if !list.id().is_some_and(|id| tools.is_own(id)) {
-            return self.write(&shortened);
+        match &mut self.tools {
+            Some(tools) => {
+                let shortened = tools.shorten(list);
+                self.write(&shortened);
+            }
+            None => self.write(list),
         }
-        if let Some(next) = tools.next_page(list) {
-            return self.ask_for_tools(next);
+    }
+
+    /// Takes a page of the list that we asked for ourselves, which goes no further.
+    pub(super) fn take_listing(&mut self, page: &Message, empty: EmptyCursor) {
+        let Some(tools) = &mut self.tools else {
+            return;
+        };
+        tools.learn(page);
+        if let Some(next) = tools.next_page(page, empty) {
+            return self.ask_for_list(next);
         }
         let held = tools.listing.take().map(|listing| listing.held);
         for call in held.unwrap_or_default() {
-            self.release(call, list);
+            self.release(call, page);
         }
     }
 
@@ -212,20 +230,7 @@ impl Conversation {
         self.answer(&Hidden::NotReadOnly.to_response(id, &name, &host));
     }
 
-    /// Asks as the app would, so that the list comes through whatever stands between the eras.
-    fn ask_for_tools(&mut self, list: Message) {
-        let Some(id) = list.id().cloned() else {
-            return;
-        };
-        let asked = Asked {
-            method: "tools/list".to_owned(),
-            era: Era::of_request(&list),
-        };
-        self.unanswered.insert(id, asked);
-        self.dispatch(list);
-    }
-
-    fn dispatch(&mut self, request: Message) {
+    pub(super) fn dispatch(&mut self, request: Message) {
         match Era::of_request(&request) {
             Era::Legacy => self.take_legacy(request),
             Era::Modern => self.take_modern(request),

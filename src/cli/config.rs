@@ -86,6 +86,7 @@ impl Flags {
                     bridge::Input::App
                 },
                 max_message: connection.endpoint.max_message,
+                list_pages: self.tools.list_pages(),
                 tools: self.tools.filter(),
                 memory: connection.memory,
                 answering: if self.wait_for_auth || self.fail_fast {
@@ -176,6 +177,7 @@ impl ConnectionFlags {
                 body_timeout: self.body_timeout.limit(),
                 transport: self.transport,
                 protocol: self.protocol,
+                param_headers: self.mcp_param_headers,
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::endpoint::{Protocol, Transport};
+use crate::endpoint::{ParamHeaders, Protocol, Transport};
 
 pub use config::{Connection, Log, Settings, server_url};
 pub use drop_in::without_launcher;
@@ -106,6 +106,17 @@ pub struct ConnectionFlags {
     /// Which MCP era to speak: up to 2025-11-25, from 2026-07-28 on, or what the server wants
     #[arg(long, value_enum, default_value = "auto", help_heading = "Server")]
     protocol: Protocol,
+
+    /// When to send Mcp-Param-* headers, and Mcp-Name up to 2025-11-25: if the server reads them, Mcp-Name
+    /// always, or never
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Server"
+    )]
+    mcp_param_headers: ParamHeaders,
 
     /// Allow http to other machines: everything, tokens included, is then readable on the way
     #[arg(long, help_heading = "Server")]

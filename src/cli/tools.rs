@@ -1,6 +1,6 @@
 //! The flags about which tools the app may see and call.
 
-use crate::bridge::{Access, Glob, ToolFilter};
+use crate::bridge::{Access, Glob, ListPages, ToolFilter};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Tools")]
@@ -16,9 +16,23 @@ pub(super) struct ToolFlags {
     /// Hide all tools but those that change nothing, as the server says (readOnlyHint)
     #[arg(long)]
     read_only: bool,
+
+    /// Merge the pages of a list into one answer, for apps that read only the first, or pass each page
+    #[arg(
+        long,
+        value_enum,
+        default_value = "merge",
+        hide_possible_values = true,
+        value_name = "merge|pass"
+    )]
+    list_pages: ListPages,
 }
 
 impl ToolFlags {
+    pub(super) const fn list_pages(&self) -> ListPages {
+        self.list_pages
+    }
+
     /// What they hide; `None` if that is nothing.
     pub(super) fn filter(self) -> Option<ToolFilter> {
         let hides = self.read_only || !self.ignore_tool.is_empty() || !self.allow_tool.is_empty();

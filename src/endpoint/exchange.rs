@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -67,8 +67,7 @@ impl Endpoint {
             (Era::Modern, _) => Box::pin(self.request_modern(request, id, method, track)).await,
             (Era::Legacy, "initialize") => Box::pin(self.open(request, id, track)).await,
             (Era::Legacy, _) => {
-                let session = SessionUse::Current;
-                let (response, _) = self.converse(request, id, session, track).await?;
+                let response = self.converse_in_session(request, id, method, track).await?;
                 if !response.is_error() {
                     self.sessions.remember(request);
                 }
@@ -117,7 +116,7 @@ impl Endpoint {
         }
         let outgoing = Outgoing {
             target: &self.config.url,
-            headers: headers::routing(message),
+            headers: self.legacy_headers(message),
             verb: Verb::Post(message.text().clone()),
             session,
             interaction,
@@ -172,7 +171,7 @@ impl Endpoint {
         }
         let outgoing = Outgoing {
             target: &self.config.url,
-            headers: headers::routing(request),
+            headers: self.legacy_headers(request),
             verb: Verb::Post(request.text().clone()),
             session,
             interaction,
@@ -206,6 +205,10 @@ impl Endpoint {
             generation,
         };
         Ok((answer, opened))
+    }
+
+    fn legacy_headers(&self, message: &Message) -> HeaderMap {
+        headers::legacy(message, &self.tool_headers, self.config.param_headers)
     }
 
     /// Tells the server that nobody waits for a request any more (MCP "Cancellation").

@@ -7,6 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::ParamHeaders;
 use super::tool_headers::ToolHeaders;
 use crate::message::Message;
 
@@ -29,34 +30,56 @@ const MAX_METHOD_BYTES: usize = 1024;
 pub(super) struct BadMethod;
 
 /// The headers for a request or a notification of the modern era.
-pub(super) fn of(message: &Message, tools: &ToolHeaders) -> Result<HeaderMap, BadMethod> {
+pub(super) fn of(
+    message: &Message,
+    tools: &ToolHeaders,
+    params: ParamHeaders,
+) -> Result<HeaderMap, BadMethod> {
     let mut headers = HeaderMap::new();
     let method = message.method().unwrap_or_default();
     headers.insert(METHOD, method_header(method).ok_or(BadMethod)?);
     if let Some(version) = version(message).and_then(|version| plain(&version)) {
         headers.insert(PROTOCOL_VERSION, version);
     }
-    if let Some(name) = name(message, method) {
-        headers.insert(NAME, encoded(&name));
-    }
-    if method == "tools/call"
-        && let Some(tool) = message.param::<String>("name")
-    {
-        let arguments = message.param::<&RawValue>("arguments");
-        for (name, path) in tools.of_tool(&tool) {
-            let value = arguments.and_then(|arguments| argument(arguments, &path));
-            if let Some(value) = value.and_then(|value| text(&value, &name)) {
-                headers.insert(name, encoded(&value));
-            }
-        }
+    headers.extend(name(message, method).map(|name| (NAME, encoded(&name))));
+    match params {
+        ParamHeaders::Auto | ParamHeaders::Always => mirror(message, method, tools, &mut headers),
+        ParamHeaders::Off => {}
     }
     Ok(headers)
 }
 
-/// The header that a message of the legacy era may have as well: gateways of today route by it.
-pub(super) fn routing(message: &Message) -> HeaderMap {
-    let method = message.method().and_then(method_header);
-    method.map(|method| (METHOD, method)).into_iter().collect()
+/// The headers for a message of the legacy era, which has no rules for them. Gateways of today route by
+/// the method; the others go to servers that read them (GitHub's, for one, refuses calls without them on
+/// sessions of 2025-11-25).
+pub(super) fn legacy(message: &Message, tools: &ToolHeaders, params: ParamHeaders) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let Some(method) = message.method().filter(|_| params != ParamHeaders::Off) else {
+        return headers;
+    };
+    headers.extend(method_header(method).map(|method| (METHOD, method)));
+    if params == ParamHeaders::Always || tools.are_read() {
+        headers.extend(name(message, method).map(|name| (NAME, encoded(&name))));
+        mirror(message, method, tools, &mut headers);
+    }
+    headers
+}
+
+/// Adds the arguments of a tool call that the tool wants to see in headers.
+fn mirror(message: &Message, method: &str, tools: &ToolHeaders, headers: &mut HeaderMap) {
+    if method != "tools/call" {
+        return;
+    }
+    let Some(tool) = message.param::<String>("name") else {
+        return;
+    };
+    let arguments = message.param::<&RawValue>("arguments");
+    for (name, path) in tools.of_tool(&tool) {
+        let value = arguments.and_then(|arguments| argument(arguments, &path));
+        if let Some(value) = value.and_then(|value| text(&value, &name)) {
+            headers.insert(name, encoded(&value));
+        }
+    }
 }
 
 fn method_header(method: &str) -> Option<HeaderValue> {
@@ -217,6 +240,7 @@ mod tests {
                 "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
             ),
             &tools,
+            ParamHeaders::Auto,
         )
         .unwrap();
         for (name, expected) in [
@@ -234,6 +258,7 @@ mod tests {
     #[test]
     fn a_method_never_breaks_out_of_its_header() {
         let evil = message(r#"{"jsonrpc":"2.0","id":1,"method":"a\r\nEvil: 1"}"#);
-        assert_eq!(of(&evil, &ToolHeaders::default()), Err(BadMethod));
+        let headers = of(&evil, &ToolHeaders::default(), ParamHeaders::Auto);
+        assert_eq!(headers, Err(BadMethod));
     }
 }

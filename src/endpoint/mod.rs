@@ -9,6 +9,7 @@ mod body;
 mod exchange;
 mod failure;
 mod greeting;
+mod header_mismatch;
 mod headers;
 mod http_sse;
 mod keep_alive;
@@ -75,6 +76,8 @@ pub struct Config {
     pub directory: Option<PathBuf>,
     /// The largest message taken from the server, in bytes.
     pub max_message: usize,
+    /// Which headers of MCP 2026-07-28 a message has that its era does not demand.
+    pub param_headers: ParamHeaders,
     /// Whether cookies are kept.
     pub cookies: Cookies,
     /// Whether to wait for a server that is not up.
@@ -128,6 +131,18 @@ pub enum Protocol {
     Modern,
     /// From 2026-07-28 on if the server speaks it, even to an app that does not.
     PreferModern,
+}
+
+/// When a message carries `Mcp-Param-*`, and in the legacy era `Mcp-Name` and `Mcp-Method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ParamHeaders {
+    /// `Mcp-Param-*` where the tool's schema asks for it; `Mcp-Name` for legacy servers too that were seen
+    /// to read such headers.
+    Auto,
+    /// The same, and `Mcp-Name` for every legacy server.
+    Always,
+    /// None of these headers, except for those that the modern era demands.
+    Off,
 }
 
 /// Whether the server's cookies are sent back to it, in this process only.
@@ -215,6 +230,8 @@ pub struct Endpoint {
     recovery: Recovery,
     /// What the tools that were listed want to see in headers.
     tool_headers: ToolHeaders,
+    /// Held while the tools are listed after a refusal for headers.
+    relearning: tokio::sync::Mutex<()>,
     /// Which eras the server speaks.
     verdict: Verdict,
     /// For the ids of requests of our own.
@@ -249,6 +266,7 @@ impl Endpoint {
             sessions: Sessions::default(),
             recovery: Recovery::default(),
             tool_headers: ToolHeaders::default(),
+            relearning: tokio::sync::Mutex::default(),
             ids: AtomicU64::new(0),
             listener: Listener::default(),
             keep_alive: KeepAlive::default(),

@@ -1,12 +1,12 @@
 //! Requests of the 2026-07-28 revision: no session, all that a gateway needs in the headers, a stream per
 //! request that is closed to cancel and is never resumed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::answer::{Elsewhere, Exchange, messages};
+use super::header_mismatch::is_header_mismatch;
 use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
 use super::stream::{Backoff, EventStream};
 use super::track::Track;
@@ -15,14 +15,8 @@ use crate::auth::Interaction;
 use crate::era::Era;
 use crate::message::{Message, RequestId};
 
-/// The headers do not say what the body says (`HeaderMismatch`).
-const HEADER_MISMATCH: i64 = -32020;
-
 /// How often a request without side effects is sent anew when its stream breaks.
 const MAX_REISSUES: u32 = 2;
-
-/// Pages of `tools/list` that are read to learn the headers of one tool.
-const MAX_PAGES: usize = 100;
 
 /// Connections of a subscription in a row that bring nothing before it is given up.
 const MAX_BARREN_LISTENS: u32 = 10;
@@ -40,11 +34,12 @@ impl Endpoint {
         let mut reissues = 0;
         let mut leg = request.clone();
         loop {
+            let known = self.tool_headers.changes();
             let outcome = self.leg(&leg, track).await;
             if method == "tools/call" && !healed && is_header_mismatch(&outcome) {
                 // The tool has changed since it was listed, or was never listed.
                 healed = true;
-                if self.learn_tools(request, track).await {
+                if Box::pin(self.relearn_modern(request, known, track)).await {
                     continue;
                 }
             }
@@ -130,7 +125,7 @@ impl Endpoint {
         interaction: Interaction,
         track: &Track,
     ) -> Result<Accepted, Failure> {
-        let headers = headers::of(message, &self.tool_headers)
+        let headers = headers::of(message, &self.tool_headers, self.config.param_headers)
             .map_err(|error| Failure::Unsendable(error.to_string()))?;
         let outgoing = Outgoing {
             target: &self.config.url,
@@ -142,42 +137,6 @@ impl Endpoint {
             track,
         };
         self.send(&outgoing).await
-    }
-
-    /// Lists the tools for ourselves. Says whether that worked.
-    async fn learn_tools(self: &Arc<Self>, request: &Message, track: &Track) -> bool {
-        let mut cursor: Option<String> = None;
-        let mut seen = HashSet::new();
-        for _ in 0..MAX_PAGES {
-            let Some(list) = self.tools_list(request, cursor.as_deref()) else {
-                return false;
-            };
-            let Ok(page) = self.leg(&list, track).await else {
-                return false;
-            };
-            self.tool_headers.learn(&page);
-            cursor = page.result_member("nextCursor");
-            match &cursor {
-                Some(next) if seen.insert(next.clone()) => {}
-                _ => return !page.is_error(),
-            }
-        }
-        true
-    }
-
-    /// A `tools/list` in the name of whoever made `request`.
-    fn tools_list(&self, request: &Message, cursor: Option<&str>) -> Option<Message> {
-        let mut meta: Value = request.param("_meta")?;
-        meta.as_object_mut()?.remove("progressToken");
-        let mut params = json!({ "_meta": meta });
-        if let Some(cursor) = cursor {
-            params["cursor"] = cursor.into();
-        }
-        Some(Message::request(
-            &self.next_id(),
-            "tools/list",
-            &params.to_string(),
-        ))
     }
 
     /// Keeps a subscription open over dropped connections without the app noticing, until the server
@@ -292,15 +251,4 @@ impl Subscription<'_> {
             self.exchange.hand_on(message).await;
         }
     }
-}
-
-fn is_header_mismatch(outcome: &Result<Message, Failure>) -> bool {
-    let error = match outcome {
-        Ok(answer) => Some(answer),
-        Err(Failure::Status { error, .. }) => error.as_deref(),
-        Err(_) => None,
-    };
-    error
-        .and_then(Message::error_text)
-        .is_some_and(|(code, _)| code == HEADER_MISMATCH)
 }

@@ -16,7 +16,7 @@ use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, redirect};
 use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
-use super::{Config, Failure, headers, http_sse};
+use super::{Config, Failure, ParamHeaders, headers, http_sse};
 use crate::auth::AccessToken;
 use crate::http::{Client, Response, json};
 use crate::message::{Kind, Message};
@@ -35,6 +35,7 @@ const LIMITS: BodyLimits = BodyLimits {
 pub struct Probe {
     client: Client,
     headers: HeaderMap,
+    param_headers: ParamHeaders,
     /// How long one exchange may take.
     limit: Duration,
 }
@@ -78,6 +79,7 @@ impl Probe {
         Ok(Self {
             client: config.client()?,
             headers,
+            param_headers: config.param_headers,
             limit: limit.min(EXCHANGE_LIMIT),
         })
     }
@@ -169,10 +171,11 @@ impl Probe {
 
     async fn send(&self, url: &Url, message: &Message) -> Result<(Url, Response), Failure> {
         let accept = "application/json, text/event-stream";
+        let (tools, params) = (ToolHeaders::default(), self.param_headers);
         let mut all = match headers::version(message) {
-            Some(_) => headers::of(message, &ToolHeaders::default())
+            Some(_) => headers::of(message, &tools, params)
                 .map_err(|error| Failure::Unsendable(error.to_string()))?,
-            None => headers::routing(message),
+            None => headers::legacy(message, &tools, params),
         };
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         all.insert(ACCEPT, HeaderValue::from_static(accept));

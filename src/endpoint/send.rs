@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::body::{ErrorBody, retry_after, within};
+use super::header_mismatch::is_mismatch;
 use super::session::{Session, speaks_of_session};
 use super::{Endpoint, Failure, Patience, Phase};
 use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
@@ -328,6 +329,8 @@ fn is_session_loss(
             let code = body.error.as_ref().and_then(Message::error_text);
             code.is_none_or(|(code, _)| code != METHOD_NOT_FOUND)
         }
+        // An argument that is missing in the headers may be called `session`.
+        StatusCode::BAD_REQUEST if body.error.as_ref().is_some_and(is_mismatch) => false,
         StatusCode::BAD_REQUEST | StatusCode::GONE => speaks_of_session(body.text()),
         StatusCode::UNAUTHORIZED => !has_challenge(headers) && speaks_of_session(body.text()),
         _ => false,

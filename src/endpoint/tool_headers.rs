@@ -1,11 +1,12 @@
-//! `x-mcp-header`: arguments of tools that are mirrored in headers (MCP 2026-07-28, "Custom Headers from
-//! Tool Parameters").
+//! The tool arguments that a server wants in `Mcp-Param-*` headers, by the `x-mcp-header` annotations of
+//! its input schemas (MCP 2026-07-28, "Custom Headers from Tool Parameters").
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use reqwest::header::HeaderName;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::message::Message;
 
@@ -14,6 +15,9 @@ const ANNOTATION: &str = "x-mcp-header";
 /// Tools whose headers are remembered. A server with more gets the headers of the others refused, and
 /// they are learned anew then.
 const MAX_TOOLS: usize = 10_000;
+
+/// The bytes of names that are remembered for all tools together. Likewise.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// How deep a schema is followed.
 const MAX_DEPTH: usize = 64;
@@ -24,7 +28,18 @@ pub(super) type Mirror = (HeaderName, Vec<String>);
 /// What the lists of tools that went by say about headers. The latest list counts.
 #[derive(Debug, Default)]
 pub(super) struct ToolHeaders {
-    tools: Mutex<HashMap<String, Vec<Mirror>>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The tools that want any.
+    tools: HashMap<String, Vec<Mirror>>,
+    /// The bytes of names in `tools`.
+    bytes: usize,
+    /// Whether the server has shown that it reads such headers.
+    are_read: bool,
+    changes: u64,
 }
 
 /// Why a tool may not be used over HTTP.
@@ -45,45 +60,118 @@ pub(super) enum BadTool {
 impl ToolHeaders {
     /// The headers that a call of `tool` has to carry.
     pub(super) fn of_tool(&self, tool: &str) -> Vec<Mirror> {
-        self.lock().get(tool).cloned().unwrap_or_default()
+        self.lock().tools.get(tool).cloned().unwrap_or_default()
     }
 
-    /// Learns from a `tools/list` response, and returns it without the tools that must not be used.
+    /// Whether the server has shown that it reads the headers of MCP 2026-07-28, by an annotation or by
+    /// refusing a message for its headers.
+    pub(super) fn are_read(&self) -> bool {
+        self.lock().are_read
+    }
+
+    /// The server has refused a message for its headers.
+    pub(super) fn record_refusal(&self) {
+        self.lock().record_reader();
+    }
+
+    /// How often what is known here has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.lock().changes
+    }
+
+    /// Learns from a `tools/list` response of the modern era, and returns it without the tools that must
+    /// not be used.
     pub(super) fn learn(&self, response: &Message) -> Message {
-        response.with_elements("tools", |raw| {
-            let Ok(tool) = serde_json::from_str::<Value>(raw.get()) else {
-                // Nothing that could be annotated; the app may judge it.
-                return true;
-            };
-            let name = tool["name"].as_str().unwrap_or_default();
-            match mirrors(&tool["inputSchema"]) {
-                Ok(mirrors) => {
-                    self.remember(name, mirrors);
-                    true
-                }
-                Err(reason) => {
-                    self.lock().remove(name);
-                    tracing::warn!(tool = name, "left out of tools/list: {reason}");
-                    false
-                }
+        response.with_elements("tools", |raw| match self.learn_tool(raw) {
+            Ok(()) => true,
+            Err(Rejected { tool, reason }) => {
+                tracing::warn!(tool, "left out of tools/list: {reason}");
+                false
             }
         })
     }
 
-    fn remember(&self, name: &str, mirrors: Vec<Mirror>) {
-        let mut tools = self.lock();
-        if mirrors.is_empty() {
-            tools.remove(name);
-        } else if tools.len() < MAX_TOOLS || tools.contains_key(name) {
-            tools.insert(name.to_owned(), mirrors);
+    /// Learns from a `tools/list` response of the legacy era, which has no rules for annotations: a tool
+    /// whose annotations are wrong gets no headers.
+    pub(super) fn learn_legacy(&self, response: &Message) {
+        let is_annotated = memchr::memmem::find(response.text(), ANNOTATION.as_bytes()).is_some();
+        if !is_annotated && self.lock().tools.is_empty() {
+            return;
+        }
+        let tools = response.result_member::<Vec<&RawValue>>("tools");
+        for tool in tools.unwrap_or_default() {
+            if let Err(Rejected { tool, reason }) = self.learn_tool(tool) {
+                tracing::debug!(tool, "its arguments are not sent in headers: {reason}");
+            }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Mirror>>> {
-        self.tools
+    fn learn_tool(&self, tool: &RawValue) -> Result<(), Rejected> {
+        let Ok(tool) = serde_json::from_str::<Value>(tool.get()) else {
+            // Nothing that could be annotated; the app may judge it.
+            return Ok(());
+        };
+        let name = tool["name"].as_str().unwrap_or_default();
+        match mirrors(&tool["inputSchema"]) {
+            Ok(mirrors) => {
+                self.lock().set(name, mirrors);
+                Ok(())
+            }
+            Err(reason) => {
+                self.lock().set(name, Vec::new());
+                let tool = name.to_owned();
+                Err(Rejected { tool, reason })
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// A tool with annotations that break the rules.
+struct Rejected {
+    tool: String,
+    reason: BadTool,
+}
+
+impl Table {
+    fn set(&mut self, tool: &str, mirrors: Vec<Mirror>) {
+        let before = self.tools.get(tool).map_or(&[][..], Vec::as_slice);
+        if before == mirrors {
+            return;
+        }
+        self.changes += 1;
+        if let Some(before) = self.tools.remove(tool) {
+            self.bytes -= size(tool, &before);
+        }
+        if mirrors.is_empty() {
+            return;
+        }
+        self.record_reader();
+        let size = size(tool, &mirrors);
+        if self.tools.len() < MAX_TOOLS && self.bytes + size <= MAX_BYTES {
+            self.bytes += size;
+            self.tools.insert(tool.to_owned(), mirrors);
+        }
+    }
+
+    const fn record_reader(&mut self) {
+        if !self.are_read {
+            self.are_read = true;
+            self.changes += 1;
+        }
+    }
+}
+
+/// The bytes of names that an entry has.
+fn size(tool: &str, mirrors: &[Mirror]) -> usize {
+    let paths = mirrors.iter().flat_map(|(_, path)| path);
+    let headers = mirrors.iter().map(|(header, _)| header.as_str().len());
+    tool.len() + headers.sum::<usize>() + paths.map(String::len).sum::<usize>()
 }
 
 /// All annotations of an input schema.
@@ -251,6 +339,51 @@ mod tests {
         }
         let behind_ref = json!({ "$defs": { "a": { "type": "string", "x-mcp-header": "A" } }, "properties": { "a": { "$ref": "#/$defs/a" } } });
         assert_eq!(mirrors(&behind_ref), Err(BadTool::Place));
+    }
+
+    fn listed(tools: &Value) -> Message {
+        let text = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).to_string();
+        Message::parse(&Bytes::from(text)).unwrap()
+    }
+
+    fn annotated(name: &str, header: &str) -> Value {
+        let argument = json!({ "type": "string", "x-mcp-header": header });
+        json!({ "name": name, "inputSchema": schema(&json!({ "a": argument })) })
+    }
+
+    #[test]
+    fn the_latest_list_counts_and_tells_that_headers_are_read() {
+        let headers = ToolHeaders::default();
+        headers.learn_legacy(&listed(&json!([{ "name": "a" }])));
+        assert!(!headers.are_read());
+        let before = headers.changes();
+        headers.learn_legacy(&listed(&json!([
+            annotated("a", "A"),
+            annotated("b", "B C")
+        ])));
+        assert!(headers.are_read());
+        assert_ne!(headers.changes(), before);
+        assert_eq!(headers.of_tool("a").len(), 1);
+        assert!(headers.of_tool("b").is_empty(), "its annotation is wrong");
+
+        let before = headers.changes();
+        headers.learn_legacy(&listed(&json!([annotated("a", "A")])));
+        assert_eq!(headers.changes(), before, "nothing new");
+        headers.learn_legacy(&listed(&json!([{ "name": "a" }])));
+        assert!(headers.of_tool("a").is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_in_bytes() {
+        const NAME_BYTES: usize = 1024 * 1024;
+        let headers = ToolHeaders::default();
+        let name = |number: usize| format!("{number}{}", "x".repeat(NAME_BYTES));
+        for number in 0..8 {
+            headers.learn_legacy(&listed(&json!([annotated(&name(number), "A")])));
+        }
+        let known = (0..8).filter(|number| !headers.of_tool(&name(*number)).is_empty());
+        assert_eq!(known.count(), 3);
+        assert!(headers.lock().bytes <= MAX_BYTES);
     }
 
     #[test]

@@ -1,11 +1,150 @@
-//! Lists inside a result, which are shortened without touching what stays.
+//! Edits of lists inside a result, and pagination (MCP "Pagination"). Bytes that an edit does not concern
+//! stay as they are.
+
+use std::collections::HashSet;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use super::{Message, range_in};
+use super::{Message, members, range_in};
+
+/// Pages of one list that are read. A server with more is taken for one whose list has no end.
+pub const MAX_PAGES: usize = 100;
+
+/// The longest cursor that is sent back, in bytes.
+const MAX_CURSOR_BYTES: usize = 64 * 1024;
+
+/// The member of a result that names the next page.
+const NEXT_CURSOR: &str = "nextCursor";
+
+/// The pages of one list that were read.
+#[derive(Debug, Default)]
+pub struct Pages {
+    read: usize,
+    /// The cursors of all pages but the first.
+    cursors: HashSet<String>,
+}
+
+/// The meaning of an empty `nextCursor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmptyCursor {
+    /// There is no further page: legacy servers write it where they have no cursor.
+    Ends,
+    /// A cursor like any other (MCP 2026-07-28).
+    Continues,
+}
+
+/// The page that follows.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NextPage {
+    /// The one at this cursor.
+    At(String),
+    /// The list is complete, as far as the server lets anybody read it.
+    None,
+    /// The list is too long to be read to its end.
+    TooMany,
+}
+
+impl Pages {
+    /// Enters a page and tells which one follows. A cursor that the server gave before leads in a circle,
+    /// so it ends the list.
+    pub fn after(&mut self, page: &Message, empty: EmptyCursor) -> NextPage {
+        self.read += 1;
+        let Some(cursor) = next_cursor(page, empty) else {
+            return NextPage::None;
+        };
+        if self.cursors.contains(&cursor) {
+            return NextPage::None;
+        }
+        if self.read >= MAX_PAGES || cursor.len() > MAX_CURSOR_BYTES {
+            return NextPage::TooMany;
+        }
+        self.cursors.insert(cursor.clone());
+        NextPage::At(cursor)
+    }
+
+    /// The list is read from its beginning once more. The pages so far count all the same.
+    pub fn start_over(&mut self) {
+        self.cursors.clear();
+    }
+}
+
+/// The cursor of the page after `page`.
+#[must_use]
+pub fn next_cursor(page: &Message, empty: EmptyCursor) -> Option<String> {
+    // Nearly every list is whole, and this is much cheaper than to look into each member.
+    memchr::memmem::find(page.text(), NEXT_CURSOR.as_bytes())?;
+    let cursor = page.result_member::<String>(NEXT_CURSOR)?;
+    let ends = cursor.is_empty() && empty == EmptyCursor::Ends;
+    (!ends).then_some(cursor)
+}
 
 impl Message {
+    /// The response with the elements that the list `member` has in `pages` added to its own, and without
+    /// a `nextCursor`. An element that is there already, byte for byte, is not added again. `None` where
+    /// a page has no such list.
+    #[must_use]
+    pub fn with_pages(&self, member: &str, pages: &[Self]) -> Option<Self> {
+        let own: Vec<&RawValue> = self.result_member(member)?;
+        let mut known: HashSet<&str> = own.iter().map(|element| element.get()).collect();
+        let mut added = String::new();
+        for page in pages {
+            for element in page.result_member::<Vec<&RawValue>>(member)? {
+                if known.insert(element.get()) {
+                    added.push(',');
+                    added.push_str(element.get());
+                }
+            }
+        }
+        let place = match own.last() {
+            Some(last) => range_in(self.text(), last.get()).end,
+            None => {
+                added.drain(..added.len().min(1));
+                let list: &RawValue = self.result_member(member)?;
+                range_in(self.text(), list.get()).start + 1
+            }
+        };
+        Some(self.spliced(place..place, &added).without_next_cursor())
+    }
+
+    /// The response without a `nextCursor` in its result.
+    #[must_use]
+    pub fn without_next_cursor(&self) -> Self {
+        let mut response = self.clone();
+        while let Some(place) = response.place_of_next_cursor() {
+            response = response.spliced(place, "");
+        }
+        response
+    }
+
+    /// Where `nextCursor` stands in the text, together with the comma that goes with it.
+    fn place_of_next_cursor(&self) -> Option<Range<usize>> {
+        let result = self.result_json()?;
+        let start = range_in(self.text(), result).start;
+        let members = members(result);
+        let at = members
+            .iter()
+            .position(|(name, _)| **name == *NEXT_CURSOR)?;
+        let end = members[at].1.end;
+        let place = match (at.checked_sub(1), members.get(at + 1)) {
+            (Some(before), _) => members[before].1.end..end,
+            (None, None) => 1..end,
+            (None, Some(_)) => 1..end + result[end..].find(',')? + 1,
+        };
+        Some(start + place.start..start + place.end)
+    }
+
+    /// The message with `text` in place of `range`.
+    fn spliced(&self, range: Range<usize>, text: &str) -> Self {
+        let old = self.text();
+        let mut spliced = BytesMut::with_capacity(old.len() + text.len());
+        spliced.extend_from_slice(&old[..range.start]);
+        spliced.extend_from_slice(text.as_bytes());
+        spliced.extend_from_slice(&old[range.end..]);
+        Self::parse(&Bytes::from(spliced)).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
     /// The response with only those elements of the list `member` of its result that `keep` wants. The
     /// others are cut out of the text together with a comma; every other byte stays. A result without
     /// such a list stays whole.
@@ -76,6 +215,106 @@ mod tests {
                 .collect();
             assert_eq!(got.text(), response(&kept).as_bytes(), "{pattern:b}");
         }
+    }
+
+    #[test]
+    fn pages_are_joined_and_every_other_byte_stays() {
+        for (first, pages, expected) in [
+            (
+                r#"{ "tools" : [ {"n":1.0} , {"n":1e400} ] , "nextCursor":"a,b" ,"z":[1, 2]}"#,
+                vec![
+                    r#"{"tools":[ {"s":"]\ud800"} ,3]}"#,
+                    r#"{"x":1,"tools":[]}"#,
+                    r#"{"tools":[4]}"#,
+                ],
+                r#"{ "tools" : [ {"n":1.0} , {"n":1e400},{"s":"]\ud800"},3,4 ] ,"z":[1, 2]}"#,
+            ),
+            (
+                r#"{"nextCursor":"1" , "tools":[ ]}"#,
+                vec![r#"{"tools":[1, 2]}"#],
+                r#"{ "tools":[1,2 ]}"#,
+            ),
+            (
+                r#"{"tools":[1],"nextCursor":"1"}"#,
+                vec![r#"{"tools":[1, 2,2]}"#],
+                r#"{"tools":[1,2]}"#,
+            ),
+            (
+                r#"{"tools":[],"nextCursor":"1"}"#,
+                vec![r#"{"tools":[]}"#],
+                r#"{"tools":[]}"#,
+            ),
+            (
+                r#"{"nextCursor":"1","nextCursor":"2","tools":[1],"nextCursor":"3"}"#,
+                vec![r#"{"tools":[2]}"#],
+                r#"{"tools":[1,2]}"#,
+            ),
+        ] {
+            let response = |result: &str| {
+                message(&format!(
+                    r#"{{"jsonrpc":"2.0" ,"id":1,"result":{result} }}"#
+                ))
+            };
+            let pages: Vec<_> = pages.into_iter().map(response).collect();
+            let joined = response(first).with_pages("tools", &pages).expect(first);
+            assert_eq!(joined.text(), response(expected).text(), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_page_without_the_list_cannot_be_joined() {
+        let list = message(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[1]}}"#);
+        let other = message(r#"{"jsonrpc":"2.0","id":1,"result":{"prompts":[1]}}"#);
+        assert!(
+            list.with_pages("tools", std::slice::from_ref(&other))
+                .is_none()
+        );
+        assert!(other.with_pages("tools", &[list]).is_none());
+    }
+
+    #[test]
+    fn a_result_of_nothing_but_a_cursor_becomes_empty() {
+        let page = message(r#"{"jsonrpc":"2.0","id":1,"result":{ "nextCursor":"" }}"#);
+        let expected = r#"{"jsonrpc":"2.0","id":1,"result":{ }}"#;
+        assert_eq!(page.without_next_cursor().text(), expected.as_bytes());
+    }
+
+    /// What follows each of these pages, by their `nextCursor`.
+    fn followed(cursors: &[&str], empty: EmptyCursor) -> Vec<NextPage> {
+        let mut pages = Pages::default();
+        let page = |cursor: &&str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"nextCursor":{cursor}}}}}"#);
+            pages.after(&message(&text), empty)
+        };
+        cursors.iter().map(page).collect()
+    }
+
+    #[test]
+    fn a_list_ends_where_its_cursors_do() {
+        let at = |cursor: &str| NextPage::At(cursor.to_owned());
+        let ends = EmptyCursor::Ends;
+        assert_eq!(
+            followed(&[r#""a""#, r#""b""#, r#""a""#], ends),
+            [at("a"), at("b"), NextPage::None]
+        );
+        for nothing in [r#""""#, "null", "7"] {
+            assert_eq!(followed(&[nothing], ends), [NextPage::None], "{nothing}");
+        }
+        let empty = followed(&[r#""""#, r#""""#], EmptyCursor::Continues);
+        assert_eq!(empty, [at(""), NextPage::None]);
+    }
+
+    #[test]
+    fn a_list_without_end_is_too_long() {
+        let cursors: Vec<_> = (0..MAX_PAGES).map(|page| format!(r#""{page}""#)).collect();
+        let cursors: Vec<_> = cursors.iter().map(String::as_str).collect();
+        let followed = followed(&cursors, EmptyCursor::Ends);
+        assert!(
+            followed[..MAX_PAGES - 1]
+                .iter()
+                .all(|next| matches!(next, NextPage::At(_)))
+        );
+        assert_eq!(followed[MAX_PAGES - 1], NextPage::TooMany);
     }
 
     #[test]

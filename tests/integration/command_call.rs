@@ -6,7 +6,7 @@ use crate::support::{
     command::{Ran, Run},
     fault_server::Server,
     reply::{Gate, Reply},
-    request::{Request, answer_to, call, rpc},
+    request::{Request, answer_to, call, delete, rpc},
 };
 
 const TOOLS: &str = r#"{"tools":[
@@ -285,9 +285,7 @@ async fn an_interrupt_cancels_the_call() {
     server.always(call("echo"), |_: &Request| Reply::no_answer_ever());
     let running = prepared(&server, &["echo"]).start().await;
     let called = server.received(call("echo"), 1).await;
-    let pid = i32::try_from(running.pid()).expect("a process id fits");
-    let pid = rustix::process::Pid::from_raw(pid).expect("a process id is positive");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is running");
+    running.interrupt();
     let cancelled = server.received(rpc("notifications/cancelled"), 1).await;
     let id: Value = serde_json::from_str(called.message().id().expect("an id")).expect("JSON");
     assert_eq!(cancelled.params()["requestId"], id);
@@ -303,12 +301,32 @@ async fn an_interrupt_ends_a_command_that_has_no_answer_yet() {
     server.always(rpc("initialize"), |_: &Request| Reply::no_answer_ever());
     let running = prepared(&server, &["echo"]).start().await;
     server.received(rpc("initialize"), 1).await;
-    let pid = i32::try_from(running.pid()).expect("a process id fits");
-    let pid = rustix::process::Pid::from_raw(pid).expect("a process id is positive");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is running");
+    running.interrupt();
     let ran = running.ends().await;
     assert_eq!(
         (ran.stderr.as_str(), ran.status),
         ("error: cancelled\n", 130)
     );
+}
+
+/// The first interrupt counts in every phase: here the server does not let the session go, and nobody reads
+/// what is printed.
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_ends_a_command_that_has_its_result() {
+    const MORE_THAN_A_PIPE_HOLDS: usize = 1024 * 1024;
+    for is_deleted in [true, false] {
+        let server = server();
+        server.always(call("echo"), |request: &Request| {
+            let content = json!([{"type": "text", "text": "x".repeat(MORE_THAN_A_PIPE_HOLDS)}]);
+            Reply::json(request.result(json!({ "content": content }).to_string()))
+        });
+        if !is_deleted {
+            server.always(delete(), |_: &Request| Reply::no_answer_ever());
+        }
+        let running = prepared(&server, &["echo"]).start().await;
+        server.received(delete(), 1).await;
+        running.interrupt();
+        assert_eq!(running.ends_unread().await, 130);
+    }
 }

@@ -87,9 +87,13 @@ async fn a_server_without_tools_has_none() {
 #[tokio::test]
 async fn a_list_without_end_is_given_up() {
     let server = Server::start();
-    server.allow_requests(150);
-    server.always(rpc("tools/list"), |request: &Request| {
-        Reply::json(request.result(r#"{"tools":[{"name":"a"}],"nextCursor":"more"}"#))
+    // The bridge looks for the end, and then the command.
+    server.allow_requests(250);
+    let mut page = 0;
+    server.always(rpc("tools/list"), move |request: &Request| {
+        page += 1;
+        let result = format!(r#"{{"tools":[{{"name":"a"}}],"nextCursor":"{page}"}}"#);
+        Reply::json(request.result(result))
     });
     let ran = tools(&server, &[]).await;
     assert_eq!(ran.stdout, "");
@@ -97,6 +101,72 @@ async fn a_list_without_end_is_given_up() {
          hint: mcp-bridge doctor URL looks what is wrong with the server\n";
     assert_eq!(ran.stderr, expected);
     assert_eq!(ran.status, 1);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
+    for (cursor, requests) in [("", 1), ("same", 2)] {
+        let server = Server::start();
+        server.always(rpc("tools/list"), move |request: &Request| {
+            let result = json!({"tools": [{"name": "a"}], "nextCursor": cursor});
+            Reply::json(request.result(result.to_string()))
+        });
+        let ran = tools(&server, &[]).await;
+        assert_eq!((ran.stdout.as_str(), ran.status), ("a\n", 0));
+        assert_eq!(server.count(&rpc("tools/list")), requests, "{cursor:?}");
+    }
+}
+
+/// What a server may answer to `initialize` instead of opening a session, and what a person reads then.
+#[tokio::test]
+async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
+    let doctor = "mcp-bridge doctor URL looks what is wrong with the server";
+    let answers: [(fn(&Request) -> Reply, &str, &str); 7] = [
+        (
+            |_| Reply::status(500).body("text/plain", "boom"),
+            "the server answered 500 Internal Server Error: boom",
+            "the server has failed",
+        ),
+        (
+            |_| Reply::status(403),
+            "the server answered 403 Forbidden",
+            "the server forbids this",
+        ),
+        (
+            |_| Reply::status(200).body("text/html", "<html>"),
+            "it is of type text/html",
+            "check that the URL",
+        ),
+        (
+            |_| Reply::json("{"),
+            "the answer is not valid",
+            "check that the URL",
+        ),
+        (
+            |_| Reply::no_answer_but_close(),
+            "the connection broke",
+            "look whether",
+        ),
+        (
+            |request| Reply::json(request.error(-32603, "not today")),
+            "the server says: not today (-32603)",
+            doctor,
+        ),
+        (
+            |request| Reply::json(request.result("{}")),
+            "the server's answer to initialize is not valid",
+            doctor,
+        ),
+    ];
+    for (answer, error, hint) in answers {
+        let server = Server::start();
+        server.always(rpc("initialize"), answer);
+        let ran = tools(&server, &["--transport", "http-only"]).await;
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+        assert!(ran.stderr.contains(error), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("\n\nhint: {hint}")), "{ran:?}");
+        assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::App,
+    app::{App, Launch},
     fault_server::Server,
     mcp::Binding,
     modern::{self, VERSION, acknowledgement, complete, error_with_data, on_stream},
@@ -372,7 +372,8 @@ async fn tools_with_headers_that_cannot_be_are_left_out() {
             &json!({"tools": all, "ttlMs": 7, "nextCursor": ""}),
         )
     });
-    let mut app = App::start(&server);
+    let launch = Launch::for_server(&server).args(["--list-pages", "pass"]);
+    let mut app = launch.start();
     app.ask(1, "tools/list", &json!({})).await;
     let result = app.result(1).await;
     assert_eq!(result["tools"], json!(kept));

@@ -72,9 +72,11 @@ mod http_sse;
 mod install;
 mod keep_alive;
 mod lifecycle;
+mod list_pages;
 mod network;
 #[cfg(unix)]
 mod online_at_once;
+mod param_headers;
 mod resume;
 mod session;
 #[cfg(unix)]

@@ -100,7 +100,11 @@ async fn every_page_of_a_list_is_cut() {
         };
         Reply::json(request.result(result))
     });
-    let mut app = start(&server, &["--ignore-tool", "delete"]).await;
+    let mut app = start(
+        &server,
+        &["--ignore-tool", "delete", "--list-pages", "pass"],
+    )
+    .await;
     app.request(1, "tools/list", &json!({})).await;
     let first = app.response(1).await.text;
     assert_eq!(
@@ -224,14 +228,33 @@ async fn with_read_only_a_list_that_fails_is_the_answer_to_the_calls_that_wait()
 async fn a_list_without_end_is_given_up() {
     let server = Server::start();
     server.allow_requests(150);
-    server.always(rpc("tools/list"), |request: &Request| {
-        Reply::json(request.result(r#"{"tools":[],"nextCursor":"more"}"#))
+    let mut page = 0;
+    server.always(rpc("tools/list"), move |request: &Request| {
+        page += 1;
+        Reply::json(request.result(format!(r#"{{"tools":[],"nextCursor":"{page}"}}"#)))
     });
     let mut app = start(&server, &["--read-only"]).await;
     app.call("one", "echo", "").await;
     is_refused(&mut app, "one", "echo", "--read-only").await;
     app.finish().await;
     assert_eq!(server.count(&rpc("tools/list")), 100);
+}
+
+#[tokio::test]
+async fn with_read_only_a_cursor_that_is_empty_or_comes_again_ends_the_list() {
+    for (cursor, requests) in [("", 1), ("same", 2)] {
+        let server = Server::start();
+        server.always(rpc("tools/list"), move |request: &Request| {
+            let tool = json!({"name": "echo", "annotations": {"readOnlyHint": true}});
+            let result = json!({"tools": [tool], "nextCursor": cursor});
+            Reply::json(request.result(result.to_string()))
+        });
+        let mut app = start(&server, &["--read-only"]).await;
+        app.call("one", "echo", "read").await;
+        assert_eq!(app.result("one").await["content"][0]["text"], "read");
+        app.finish().await;
+        assert_eq!(server.count(&rpc("tools/list")), requests, "{cursor:?}");
+    }
 }
 
 #[tokio::test]

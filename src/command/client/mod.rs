@@ -6,6 +6,7 @@ mod questions;
 mod terminal;
 mod transport;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,22 +20,27 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::{ASK_THE_DOCTOR, Stop};
 use crate::bridge::{self, End, Memory};
 use crate::cli::Connection;
 use crate::endpoint::{self, Patience};
-use crate::message::{Message, member};
+use crate::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pages, member};
 use crate::signals;
 use person::{Notes, Person};
 use terminal::Terminal;
 use transport::{Desk, Wire};
 
-/// Pages of `tools/list` that are read. A server with more goes in circles.
-const MAX_PAGES: usize = 100;
-
 /// How long what is under way may take once the command has what it wants.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long what is under way may take after an interrupt: the server hears of a cancellation.
+const INTERRUPT_GRACE: Duration = Duration::from_millis(500);
+
+/// How long a command that was interrupted may print once the conversation is over: whoever should read
+/// it may not.
+const PRINT_GRACE: Duration = Duration::from_millis(500);
 
 /// Bytes that each direction of the wire holds.
 const WIRE_BYTES: usize = 64 * 1024;
@@ -44,8 +50,30 @@ pub(super) struct Client {
     service: RunningService<RoleClient, Person>,
     desk: Arc<Desk>,
     notes: Arc<Notes>,
-    bridge: JoinHandle<End>,
+    bridge: Bridge,
     interrupt: Interrupt,
+}
+
+/// The bridge in this process.
+struct Bridge {
+    task: JoinHandle<End>,
+    give_up: watch::Sender<bool>,
+}
+
+impl Bridge {
+    /// Waits for its end once its input is closed, and not for long after an interrupt.
+    async fn ends(self, interrupt: &Interrupt) {
+        let Self { mut task, give_up } = self;
+        tokio::select! {
+            _ = &mut task => return,
+            () = interrupt.came() => {}
+        }
+        if timeout(INTERRUPT_GRACE, &mut task).await.is_ok() {
+            return;
+        }
+        give_up.send_replace(true);
+        let _ = task.await;
+    }
 }
 
 /// A person's Ctrl-C, and what else tells a process to stop.
@@ -53,15 +81,25 @@ pub(super) struct Client {
 struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    fn watch() -> Self {
+    /// Watches for signals until the process ends, on a thread of its own: what comes after the runtime,
+    /// such as printing, can be interrupted too.
+    fn watch() -> io::Result<Self> {
         let (stopped, interrupt) = watch::channel(false);
-        tokio::spawn(async move {
-            signals::stop().await;
-            stopped.send_replace(true);
-            // So that nobody takes the end of this task for another signal.
-            stopped.closed().await;
-        });
-        Self(interrupt)
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    signals::stop().await;
+                    stopped.send_replace(true);
+                    stopped.closed().await;
+                    tokio::time::sleep(PRINT_GRACE).await;
+                    std::process::exit(signals::CUT_SHORT.into());
+                });
+            })?;
+        Ok(Self(interrupt))
     }
 
     async fn came(&self) {
@@ -75,7 +113,8 @@ impl Interrupt {
 impl Client {
     /// Begins a conversation. People are asked to sign in as they are by the bridge.
     pub(super) async fn connect(connection: Connection) -> Result<Self, Stop> {
-        let interrupt = Interrupt::watch();
+        let interrupt = Interrupt::watch()
+            .map_err(|error| Stop::failed(format!("cannot watch for signals: {error}")))?;
         let limit = connection.endpoint.max_message;
         let terminal = Terminal::of_process();
         let config = bridge::Config {
@@ -89,6 +128,8 @@ impl Client {
             max_message: limit,
             input: bridge::Input::Terminal,
             tools: None,
+            // The bridge knows the server's era, which decides where a list ends.
+            list_pages: bridge::ListPages::Merge,
             answering: bridge::Answering::AfterServer,
             memory: Memory::default(),
         };
@@ -96,9 +137,10 @@ impl Client {
         let (output, from_bridge) = tokio::io::duplex(WIRE_BYTES);
         let (give_up, stop) = watch::channel(false);
         let stop = Interrupt(stop);
-        let bridge = tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             bridge::run(config, input, output, async move { stop.came().await }).await
         });
+        let bridge = Bridge { task, give_up };
         // What the server has sent is bounded by the bridge already; its own words come to little.
         let (wire, desk) = Wire::new(from_bridge, to_bridge, limit.saturating_mul(2));
         let notes = Arc::new(Notes::default());
@@ -111,11 +153,8 @@ impl Client {
         };
         let handshake = person.serve_with_lifecycle(wire, ClientLifecycleMode::Initialize);
         let begun = tokio::select! {
-            begun = handshake => begun.map_err(|error| stop_of(&desk, &error)),
-            () = interrupt.came() => {
-                give_up.send_replace(true);
-                Err(Stop::interrupted())
-            }
+            begun = handshake => begun.map_err(|_| no_session(&desk)),
+            () = interrupt.came() => Err(Stop::interrupted()),
         };
         match begun {
             Ok(service) => Ok(Self {
@@ -126,7 +165,8 @@ impl Client {
                 interrupt,
             }),
             Err(stop) => {
-                let _ = bridge.await;
+                desk.hang_up();
+                bridge.ends(&interrupt).await;
                 Err(stop)
             }
         }
@@ -135,8 +175,9 @@ impl Client {
     /// All tools of the server, as it spells them.
     pub(super) async fn tools(&self) -> Result<Vec<Box<RawValue>>, Stop> {
         let mut tools = Vec::new();
+        let mut pages = Pages::default();
         let mut cursor: Option<String> = None;
-        for _ in 0..MAX_PAGES {
+        loop {
             let params =
                 cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
             let request = ListToolsRequest {
@@ -149,15 +190,12 @@ impl Client {
                 Stop::failed("the server's answer to tools/list has no list of tools")
                     .hint(ASK_THE_DOCTOR)
             })?);
-            cursor = page.result_member("nextCursor");
-            if cursor.is_none() {
-                return Ok(tools);
-            }
+            cursor = match pages.after(&page, EmptyCursor::Ends) {
+                NextPage::At(cursor) => Some(cursor),
+                NextPage::None => return Ok(tools),
+                NextPage::TooMany => return Err(endless_list()),
+            };
         }
-        Err(Stop::failed(format!(
-            "the server's list of tools has no end: {MAX_PAGES} pages were read"
-        ))
-        .hint(ASK_THE_DOCTOR))
     }
 
     /// Calls a tool. Returns the response, which holds a result.
@@ -170,8 +208,11 @@ impl Client {
     /// Ends the conversation and the session.
     pub(super) async fn leave(self) {
         self.notes.clear();
-        let _ = self.service.cancel().await;
-        let _ = self.bridge.await;
+        tokio::select! {
+            _ = self.service.cancel() => {}
+            () = self.interrupt.came() => self.desk.hang_up(),
+        }
+        self.bridge.ends(&self.interrupt).await;
     }
 
     /// Sends a request and returns the response to it, if that is a result. An interrupt cancels it.
@@ -198,6 +239,26 @@ impl Client {
             }),
         }
     }
+}
+
+/// Why there is no session: what came in place of an `InitializeResult`.
+fn no_session(desk: &Desk) -> Stop {
+    let stop = match desk.take_answer() {
+        Some(answer) if answer.is_error() => Stop::of_error(&answer),
+        Some(_) => Stop::failed("the server's answer to initialize is not valid"),
+        None => Stop::failed("no answer to initialize came"),
+    };
+    match stop.hint {
+        Some(_) => stop,
+        None => stop.hint(ASK_THE_DOCTOR),
+    }
+}
+
+fn endless_list() -> Stop {
+    Stop::failed(format!(
+        "the server's list of tools has no end: {MAX_PAGES} pages were read"
+    ))
+    .hint(ASK_THE_DOCTOR)
 }
 
 fn cancellation(id: rmcp::model::RequestId) -> rmcp::model::CancelledNotificationParam {

@@ -54,6 +54,11 @@ impl Desk {
         }
     }
 
+    /// The client has left: the bridge reads no more.
+    pub(super) fn hang_up(&self) {
+        *lock(&self.writer) = None;
+    }
+
     /// The response that came last.
     pub(super) fn take_answer(&self) -> Option<Message> {
         lock(&self.answer).take()
@@ -108,7 +113,7 @@ impl Transport<RoleClient> for Wire {
     }
 
     async fn close(&mut self) -> Result<(), Infallible> {
-        *lock(&self.desk.writer) = None;
+        self.desk.hang_up();
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::endpoint::{Speaks, may_sign_in};
 use super::message::{discover, initialized, modern_request, request};
 use super::report::Report;
 use crate::endpoint::{Config, ContentType, Failure, Probe, Reply};
-use crate::message::Message;
+use crate::message::{EmptyCursor, Message, next_cursor};
 
 /// No web page has this origin, so no server can have reason to trust it.
 const FOREIGN_ORIGIN: HeaderValue = HeaderValue::from_static("https://doctor.invalid");
@@ -37,7 +37,7 @@ pub(super) async fn examine(
             });
             if offers_tools(&result) {
                 let listed = conversation.ask(&request("tools/list", "{}")).await;
-                report.add(tools(listed));
+                report.add(tools(listed, EmptyCursor::Ends));
             }
             report.skip(Part::Protocol.names(), "this transport has none of it");
             None
@@ -46,7 +46,7 @@ pub(super) async fn examine(
             let mut wants_token = None;
             if offers_tools(&answer) {
                 let listed = probe.post(&config.url, &modern_request("tools/list")).await;
-                wants_token = list(report, config, listed);
+                wants_token = list(report, config, listed, EmptyCursor::Continues);
             }
             report.add(origin(probe, &config.url, &discover()).await);
             report.skip(Part::Protocol.names(), "2026-07-28 has none of it");
@@ -95,7 +95,7 @@ async fn legacy(
     let mut wants_token = None;
     if offers_tools(result) {
         let listed = probe.post(url, &request("tools/list", "{}")).await;
-        wants_token = list(report, config, listed);
+        wants_token = list(report, config, listed, EmptyCursor::Ends);
     } else {
         report.add(Check::skipped(Name::Tools, "the server offers none"));
     }
@@ -113,14 +113,19 @@ async fn legacy(
 }
 
 /// Tells of the tools; the refusal if they are for those alone who have signed in.
-fn list(report: &mut Report<'_>, config: &Config, listed: Result<Reply, Failure>) -> Option<Reply> {
+fn list(
+    report: &mut Report<'_>,
+    config: &Config,
+    listed: Result<Reply, Failure>,
+    empty: EmptyCursor,
+) -> Option<Reply> {
     match listed {
         Ok(reply) if reply.status == StatusCode::UNAUTHORIZED && may_sign_in(config) => {
             report.add(Check::skipped(Name::Tools, "401: they want a sign-in"));
             Some(reply)
         }
         listed => {
-            report.add(tools(message(listed)));
+            report.add(tools(message(listed), empty));
             None
         }
     }
@@ -144,7 +149,7 @@ fn offers_tools(result: &Message) -> bool {
     capabilities.is_some_and(|capabilities| capabilities.get("tools").is_some())
 }
 
-fn tools(listed: Result<Message, Failure>) -> Check {
+fn tools(listed: Result<Message, Failure>, empty: EmptyCursor) -> Check {
     let listed = match listed {
         Ok(listed) => listed,
         Err(failure) => {
@@ -160,8 +165,7 @@ fn tools(listed: Result<Message, Failure>) -> Check {
             .fix("answer with a member `tools`")
             .specification("MCP 2025-11-25, Tools, Listing Tools");
     };
-    let more = listed.result_member::<String>("nextCursor");
-    let more = if more.is_some() {
+    let more = if next_cursor(&listed, empty).is_some() {
         ", and more on further pages"
     } else {
         ""

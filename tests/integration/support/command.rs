@@ -87,8 +87,21 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id().expect("it has not been waited for")
+    /// Interrupts it, as a person does with Ctrl-C.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&self) {
+        let pid = self.child.id().expect("it has not been waited for");
+        let pid = i32::try_from(pid).expect("a process id fits");
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process id is positive");
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is running");
+    }
+
+    /// Its exit status, while nobody reads what it prints.
+    #[cfg(unix)]
+    pub(crate) async fn ends_unread(mut self) -> i32 {
+        let status = timeout(LIMIT, self.child.wait()).await;
+        let status = status.expect("an end").expect("it is our child");
+        status.code().expect("no signal ended it")
     }
 
     pub(crate) async fn ends(self) -> Ran {
