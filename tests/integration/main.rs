@@ -73,8 +73,9 @@ mod network;
 #[cfg(unix)]
 mod online_at_once;
 mod resume;
-mod session;
 #[cfg(unix)]
+mod revisions;
+mod session;
 mod sign_in;
 mod stdin;
 mod tls;
