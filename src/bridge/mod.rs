@@ -113,8 +113,8 @@ pub enum End {
     AppLeft,
     /// The process was told to stop.
     Stopped,
-    /// The bridge has to be started anew to go on, for this reason.
-    Obsolete(String),
+    /// The server cannot be reached, for this reason, and nobody wants to wait for it.
+    Unreachable(String),
 }
 
 /// Carries messages between the app on `input` and `output` and the endpoint, until the app leaves or
@@ -158,7 +158,7 @@ where
             }
             () = conversation.task_ended() => {}
             _ = &mut writing => break End::AppLeft,
-            reason = &mut ended => break End::Obsolete(reason),
+            reason = &mut ended => break End::Unreachable(reason),
             () = &mut stop => break End::Stopped,
             () = surroundings.changed() => {
                 if surroundings.parent_died() {
@@ -171,7 +171,7 @@ where
 
     let (drain_limit, close_limit) = match end {
         End::Stopped => (SIGNAL_LIMIT, SIGNAL_LIMIT),
-        End::AppLeft | End::Obsolete(_) => (config.drain, CLOSE_LIMIT),
+        End::AppLeft | End::Unreachable(_) => (config.drain, CLOSE_LIMIT),
     };
     let leave = async {
         conversation.stop();

@@ -23,7 +23,7 @@ pub(super) fn run(flags: Flags) -> Result<ExitCode, Stop> {
     runtime.shutdown_background();
     match end {
         End::AppLeft | End::Stopped => Ok(ExitCode::SUCCESS),
-        End::Obsolete(reason) => {
+        End::Unreachable(reason) => {
             Err(Stop::failed(reason).hint("start the server again in the app"))
         }
     }

@@ -289,7 +289,7 @@ impl Endpoint {
         self.stopping.send_replace(true);
     }
 
-    /// Resolves, with the reason, when the process has to be started anew to go on.
+    /// Resolves, with the reason, when the server cannot be reached and nobody wants to wait for it.
     pub async fn ended(&self) -> String {
         let mut ended = self.ended.subscribe();
         loop {
@@ -301,8 +301,8 @@ impl Endpoint {
         }
     }
 
-    /// The process has to be started anew to go on, for this reason.
-    pub fn end(&self, reason: &str) {
+    /// The server cannot be reached, for this reason, and nobody wants to wait for it.
+    fn end(&self, reason: &str) {
         self.ended.send_replace(Some(reason.to_owned()));
     }
 

@@ -96,8 +96,8 @@ pub enum Action {
     Abort(RequestId),
     /// Hand the timer back after this time. One that is no longer meant is ignored then.
     After(Duration, Timer),
-    /// The server has left its era, and this translation with it: the verdict is wrong, and the app has
-    /// to be started anew for another.
+    /// The server has left its era, and this translation with it: the verdict is wrong, and another
+    /// session has to be opened for the app.
     EraOver,
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
     fault_server::Server,
-    mcp::{Binding, MESSAGES_PATH, event},
+    mcp::{Binding, MESSAGES_PATH, event, initialize_result},
     reply::{Gate, Piece, Reply},
     request::{Request, call, delete, get, post, rpc},
 };
@@ -248,7 +248,7 @@ async fn an_endpoint_is_resolved_against_the_url_of_the_stream() {
         });
         server.always(post(), move |request| {
             assert_eq!(request.target, MESSAGES_PATH);
-            let answer = request.result("{}");
+            let answer = request.result(initialize_result(&json!("2024-11-05")));
             let _ = sender.send(Piece::Bytes(event(&answer)));
             Reply::status(200)
         });

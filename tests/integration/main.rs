@@ -78,8 +78,9 @@ mod network;
 mod online_at_once;
 mod param_headers;
 mod resume;
-mod session;
 #[cfg(unix)]
+mod revisions;
+mod session;
 mod sign_in;
 mod stdin;
 mod tls;

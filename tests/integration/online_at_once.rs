@@ -6,7 +6,7 @@
 //! | `initialize` and `ping` are answered | `an_app_is_answered_while_the_authorization_server_never_does`, `an_app_is_answered_while_the_server_is_down` |
 //! | what needs the server waits, or fails with the sign-in page | `a_sign_in_is_shown_in_the_app_and_its_end_announced` |
 //! | the answer is the last one known | `what_the_server_said_the_last_time_is_what_the_app_is_told` |
-//! | requirements §3.2, another version | `a_server_of_another_version_than_was_presumed_ends_the_bridge` |
+//! | another version than was presumed | `revisions` |
 //! | `--wait-for-auth` | `an_app_waits_for_the_sign_in_if_it_is_to` |
 
 use serde_json::{Value, json};
@@ -17,9 +17,9 @@ use crate::sign_in::user::{self, User};
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
     fault_server::Server,
-    mcp::{Binding, initialize_result},
+    mcp::Binding,
     reply::Reply,
-    request::{delete, get, post, rpc},
+    request::{get, post, rpc},
 };
 
 /// Requests that are to fail wait for a moment only.
@@ -298,39 +298,6 @@ async fn what_is_remembered_belongs_to_one_account() {
     server.come_up();
     lists_have_changed(&mut second).await;
     second.finish().await;
-}
-
-/// Requirements §3.2: the app cannot be told of another version.
-#[tokio::test]
-async fn a_server_of_another_version_than_was_presumed_ends_the_bridge() {
-    let user = User::new();
-    let server = Server::start_down(Binding::Streamable);
-    server.always(rpc("initialize"), |request| {
-        let result = initialize_result(&json!("2025-03-26"));
-        Reply::json(request.result(result)).header("Mcp-Session-Id", "session-1")
-    });
-    let mut app = user.launch(&server.url()).start();
-    is_answered(&mut app).await;
-    app.request(1, "tools/list", &json!({})).await;
-    server.come_up();
-    let error = app.error(1).await;
-    let text = error["message"].as_str().expect("a text");
-    assert!(
-        text.contains("2025-03-26") && text.contains("2025-11-25"),
-        "{text}"
-    );
-    let status = app.ends_by_itself().await;
-    assert_eq!(status.code(), Some(1));
-    server.received(delete(), 1).await;
-    assert!(app.finish().await.stderr.contains("start the bridge again"));
-
-    // The next start knows better.
-    server.go_down().await;
-    let mut again = user.launch(&server.url()).start();
-    again.send(initialize_line("2025-11-25")).await;
-    let told = again.result("init").await;
-    assert_eq!(told["protocolVersion"], "2025-03-26");
-    again.finish().await;
 }
 
 #[tokio::test]

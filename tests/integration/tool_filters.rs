@@ -13,9 +13,9 @@ use crate::support::{
 
 /// Two that only read, one that writes, one that says nothing; spelled so that a parser would spell them
 /// otherwise.
-const TOOLS: &str = r#"[ {"name":"read_a", "annotations":{"readOnlyHint":true},"n":1.0} ,
-  {"name":"\u0064elete_all","annotations":{"readOnlyHint":false},"x":[1e400,"],["]},
-{"name":"echo","big":12345678901234567890123},{"name":"read_b","annotations":{"readOnlyHint":true}} ]"#;
+const TOOLS: &str = r#"[ {"name":"read_a","inputSchema":{"type":"object"}, "annotations":{"readOnlyHint":true},"n":1.0} ,
+  {"name":"\u0064elete_all","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":false},"x":[1e400,"],["]},
+{"name":"echo","inputSchema":{"type":"object"},"big":12345678901234567890123},{"name":"read_b","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}} ]"#;
 
 /// The result that the app sees, with only these pieces in its list.
 fn list(tools: &str) -> String {
@@ -70,7 +70,7 @@ async fn ignored_tools_are_cut_out_of_the_list_and_every_other_byte_stays() {
     app.request("list", "tools/list", &json!({})).await;
     let line = app.response("list").await.text;
     // Line ends become blanks, as always.
-    let expected = r#"[ {"name":"read_a", "annotations":{"readOnlyHint":true},"n":1.0},{"name":"read_b","annotations":{"readOnlyHint":true}} ]"#;
+    let expected = r#"[ {"name":"read_a","inputSchema":{"type":"object"}, "annotations":{"readOnlyHint":true},"n":1.0},{"name":"read_b","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}} ]"#;
     assert_eq!(result(&line), list(expected));
     app.finish().await;
 }
@@ -85,7 +85,7 @@ async fn a_list_in_an_event_stream_is_cut_likewise() {
     let mut app = start(&server, &["--allow-tool", "read*"]).await;
     app.request("list", "tools/list", &json!({})).await;
     let line = app.response("list").await.text;
-    let expected = r#"[ {"name":"read_a", "annotations":{"readOnlyHint":true},"n":1.0},{"name":"read_b","annotations":{"readOnlyHint":true}} ]"#;
+    let expected = r#"[ {"name":"read_a","inputSchema":{"type":"object"}, "annotations":{"readOnlyHint":true},"n":1.0},{"name":"read_b","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}} ]"#;
     assert_eq!(result(&line), list(expected));
     app.finish().await;
 }
@@ -95,8 +95,8 @@ async fn every_page_of_a_list_is_cut() {
     let server = Server::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let result = match request.params()["cursor"].as_str() {
-            None => r#"{"tools":[{"name":"delete"},{"name":"a"}],"nextCursor":"2"}"#,
-            Some(_) => r#"{"tools":[{"name":"b"},{"name":"delete"}]}"#,
+            None => r#"{"tools":[{"name":"delete","inputSchema":{"type":"object"}},{"name":"a","inputSchema":{"type":"object"}}],"nextCursor":"2"}"#,
+            Some(_) => r#"{"tools":[{"name":"b","inputSchema":{"type":"object"}},{"name":"delete","inputSchema":{"type":"object"}}]}"#,
         };
         Reply::json(request.result(result))
     });
@@ -109,11 +109,14 @@ async fn every_page_of_a_list_is_cut() {
     let first = app.response(1).await.text;
     assert_eq!(
         result(&first),
-        r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#
+        r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}],"nextCursor":"2"}"#
     );
     app.request(2, "tools/list", &json!({"cursor": "2"})).await;
     let second = app.response(2).await.text;
-    assert_eq!(result(&second), r#"{"tools":[{"name":"b"}]}"#);
+    assert_eq!(
+        result(&second),
+        r#"{"tools":[{"name":"b","inputSchema":{"type":"object"}}]}"#
+    );
     app.finish().await;
 }
 
@@ -162,7 +165,7 @@ async fn with_read_only_the_tools_are_listed_before_the_first_call() {
     assert_eq!(app.result("again").await["content"][0]["text"], "known");
     app.request("list", "tools/list", &json!({})).await;
     let line = app.response("list").await.text;
-    let expected = r#"[ {"name":"read_a", "annotations":{"readOnlyHint":true},"n":1.0},{"name":"read_b","annotations":{"readOnlyHint":true}} ]"#;
+    let expected = r#"[ {"name":"read_a","inputSchema":{"type":"object"}, "annotations":{"readOnlyHint":true},"n":1.0},{"name":"read_b","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}} ]"#;
     assert_eq!(result(&line), list(expected));
     app.finish().await;
     assert_eq!(server.count(&rpc("tools/call")), 2, "{}", server.story());
@@ -177,7 +180,7 @@ async fn with_read_only_a_call_waits_for_all_pages_and_for_a_list_that_changes()
     let wait = gate.clone();
     server.once(rpc("tools/list"), move |request: &Request| {
         let page =
-            r#"{"tools":[{"name":"late","annotations":{"readOnlyHint":true}}],"nextCursor":"x"}"#;
+            r#"{"tools":[{"name":"late","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}],"nextCursor":"x"}"#;
         Reply::sse()
             .wait(&wait)
             .event("1", request.result(page))
@@ -185,8 +188,8 @@ async fn with_read_only_a_call_waits_for_all_pages_and_for_a_list_that_changes()
     });
     server.always(rpc("tools/list"), |request: &Request| {
         let result = match request.params()["cursor"].as_str() {
-            None => r#"{"tools":[{"name":"late","annotations":{}}],"nextCursor":"2"}"#,
-            Some(_) => r#"{"tools":[{"name":"echo","annotations":{"readOnlyHint":true}}]}"#,
+            None => r#"{"tools":[{"name":"late","inputSchema":{"type":"object"},"annotations":{}}],"nextCursor":"2"}"#,
+            Some(_) => r#"{"tools":[{"name":"echo","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}]}"#,
         };
         Reply::json(request.result(result))
     });

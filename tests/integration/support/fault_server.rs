@@ -300,7 +300,8 @@ impl Server {
         let mut faults: Vec<_> = state
             .log
             .iter()
-            .flat_map(|request| request.faults(state.version_header))
+            .enumerate()
+            .flat_map(|(at, request)| request.faults(state.version_header, &state.log[..at]))
             .collect();
         if state.log.len() > state.max_requests {
             faults.push(format!("{} requests came", state.log.len()));

@@ -104,6 +104,10 @@ pub(crate) fn reply(request: &Request) -> Reply {
 pub(crate) fn complete(request: &Request, result: &Value) -> Reply {
     let mut result = result.clone();
     result["resultType"] = "complete".into();
+    if result.get("tools").is_some() {
+        result["ttlMs"] = 0.into();
+        result["cacheScope"] = "private".into();
+    }
     Reply::json(request.result(result.to_string()))
 }
 
