@@ -369,3 +369,112 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata(listed: Option<&[&str]>) -> AuthorizationServerMetadata {
+        let url = Url::parse("https://as.example/token").unwrap();
+        let mut metadata = AuthorizationServerMetadata::with_token_endpoint(url);
+        metadata.token_endpoint_auth_methods_supported =
+            listed.map(|names| names.iter().map(|&name| name.into()).collect());
+        metadata
+    }
+
+    #[test]
+    fn what_was_agreed_on_comes_first_then_what_is_listed() {
+        use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public};
+        let secret = ClientCredential::Secret("s".to_owned().into());
+        let check = |agreed, listed: Option<&[&str]>, expected: &[Method]| {
+            let methods = Methods::new(&secret, agreed, &metadata(listed), None);
+            let order = methods.order.into_iter();
+            let order = order.filter(|method| !method.adds_empty_secret());
+            assert_eq!(order.collect::<Vec<_>>(), expected, "{agreed:?} {listed:?}");
+        };
+        let both = ["client_secret_basic", "client_secret_post"];
+        let basic = [Method::Basic, Method::BasicWithId];
+        let [a, b] = basic;
+        check(None, None, &[a, b, Method::Post, Method::Public]);
+        check(None, Some(&both), &[Method::Post, a, b, Method::Public]);
+        check(
+            None,
+            Some(&["tls_client_auth"]),
+            &[a, b, Method::Post, Method::Public],
+        );
+        check(
+            Some(Public),
+            Some(&both),
+            &[Method::Public, Method::Post, a, b],
+        );
+        check(
+            Some(ClientSecretBasic),
+            Some(&["client_secret_post"]),
+            &[a, b, Method::Post, Method::Public],
+        );
+        check(
+            Some(ClientSecretPost),
+            None,
+            &[Method::Post, a, b, Method::Public],
+        );
+    }
+
+    #[test]
+    fn what_worked_comes_first_until_something_else_is_preferred() {
+        let secret = ClientCredential::Secret("s".to_owned().into());
+        let learnt = LearntMethod {
+            instead_of: Method::Basic,
+            works: Method::Post,
+        };
+        let first = |agreed| {
+            let methods = Methods::new(&secret, agreed, &metadata(None), Some(learnt));
+            (methods.preferred, methods.order[0], methods.order.len())
+        };
+        assert_eq!(first(None), (Method::Basic, Method::Post, 6));
+        let agreed = Some(ClientAuthentication::None);
+        assert_eq!(first(agreed), (Method::Public, Method::Public, 6));
+    }
+
+    #[test]
+    fn refusals_of_the_client_are_told_from_those_of_the_grant() {
+        let check = |status: u16, body: Value, expected: bool| {
+            let mut response = HttpResponse::new(body.to_string().into_bytes());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let refusal = Refusal::read(&response);
+            assert_eq!(refusal.is_about_client(Endpoint::Token), expected, "{body}");
+        };
+        check(401, json!({"error":"invalid_client"}), true);
+        check(400, json!({"error":"unauthorized_client"}), true);
+        check(400, json!({"error":"invalid_request"}), true);
+        check(
+            400,
+            json!({"error":"invalid_request","error_description":"Missing client_id"}),
+            true,
+        );
+        check(
+            400,
+            json!({"error":"invalid_request","error_description":"no such code"}),
+            false,
+        );
+        check(
+            401,
+            json!({"error":"","error_description":"401 Unauthorized"}),
+            true,
+        );
+        check(
+            404,
+            json!({"error":"","error_description":"404 Not Found"}),
+            false,
+        );
+        check(400, json!({"error":"invalid_grant"}), false);
+        check(
+            401,
+            json!({"error":"invalid_grant","error_description":"wrong client"}),
+            false,
+        );
+        check(400, json!({"error":"authorization_pending"}), false);
+        check(200, json!({"access_token":"a"}), false);
+    }
+}

@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
-use crate::support_auth::{App, config};
+use crate::support_auth::{App, config, soon};
 
 /// The first start downloads it.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -56,6 +56,8 @@ impl OidcProvider {
             );
             return None;
         };
+        // It ends when nobody reads what it prints.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Some(Self {
             mcp_url: Url::parse(&line).unwrap(),
             child,
@@ -132,4 +134,66 @@ async fn client_credentials_work_with_oidc_provider() {
     let app = App::for_server(provider.mcp_url.clone(), config);
     assert_eq!(app.call().await.unwrap(), StatusCode::OK);
     provider.stop().await;
+}
+
+/// oidc-provider refuses device codes to clients that are not registered for that grant.
+#[tokio::test]
+async fn a_device_signs_in_at_oidc_provider() {
+    let Some(provider) = OidcProvider::start().await else {
+        return;
+    };
+    let directory = tempdir().unwrap();
+    // A client of the browser is stored already.
+    let in_browser = App::for_server(provider.mcp_url.clone(), config(directory.path()));
+    assert_eq!(
+        in_browser.call_with_browser().await.unwrap(),
+        StatusCode::OK
+    );
+    in_browser.authorizer.sign_out().await.unwrap();
+
+    let config = Config {
+        grant: Grant::DeviceCode,
+        ..config(directory.path())
+    };
+    let app = App::for_server(provider.mcp_url.clone(), config);
+    let call = app.spawn_call();
+    agree_to_everything(app.sign_in_page().await).await;
+    let outcome = soon("the call", call).await.unwrap();
+    assert_eq!(outcome.unwrap(), StatusCode::OK);
+    provider.stop().await;
+}
+
+/// A person who presses the button of every form.
+async fn agree_to_everything(page: Url) {
+    const MOST_FORMS: usize = 5;
+    let browser = reqwest::Client::builder()
+        .cookie_store(true)
+        .build()
+        .unwrap();
+    let mut text = browser.get(page.clone()).send().await.unwrap();
+    for _ in 0..MOST_FORMS {
+        let html = text.text().await.unwrap();
+        let Some(action) = attribute(&html, "action") else {
+            return;
+        };
+        let inputs: Vec<_> = html
+            .split("<input")
+            .skip(1)
+            .filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?)))
+            .collect();
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(inputs)
+            .finish();
+        let request = browser
+            .post(page.join(action).unwrap())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form);
+        text = request.send().await.unwrap();
+    }
+    panic!("forms without end");
+}
+
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let (_, value) = tag.split_once(&format!("{name}=\""))?;
+    value.split_once('"').map(|(value, _)| value)
 }
