@@ -12,6 +12,7 @@ use oauth2::{
     Scope, StandardDeviceAuthorizationResponse, StandardRevocableToken, StandardTokenResponse,
     TokenResponse as _, TokenUrl,
 };
+use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -46,8 +47,10 @@ pub(super) enum GrantError {
 /// An error answer of the token endpoint.
 #[derive(Debug)]
 pub(super) struct Refusal {
+    /// Empty if the answer is not in the form of RFC 6749 §5.2.
     code: String,
     reason: String,
+    status: StatusCode,
     endpoint: Url,
 }
 
@@ -71,9 +74,14 @@ impl Refusal {
         meaning(&self.code, &self.reason)
     }
 
-    /// The error code (RFC 6749 §5.2).
+    /// The error code (RFC 6749 §5.2); empty if there is none.
     pub(super) fn code(&self) -> &str {
         &self.code
+    }
+
+    /// The status of the answer; 400 for an error that came with a status of success.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     pub(super) fn reason(&self) -> &str {
@@ -89,7 +97,7 @@ impl Refusal {
 
     /// The error for a caller who keeps everything and may try again later.
     pub(super) fn into_passing(self) -> AuthError {
-        AuthError::Unavailable {
+        AuthError::ServerFailed {
             reason: format!("{} answered {}", self.endpoint, self.reason),
             retry_after: RETRY_AFTER_DEFAULT,
         }
@@ -194,8 +202,21 @@ impl TokenEndpoint<'_> {
         for (name, value) in self.extra_parameters(resource)? {
             grant = grant.add_extra_param(name, value);
         }
-        let reply = grant.request_async(self.transport).await;
-        let mut tokens = self.tokens(reply, old.granted.clone())?;
+        let status = std::sync::Mutex::new(StatusCode::BAD_REQUEST);
+        let noting = Noting {
+            transport: self.transport,
+            status: &status,
+        };
+        let reply = grant.request_async(&noting).await;
+        let status = status.lock().map_or(StatusCode::BAD_REQUEST, |it| *it);
+        let tokens = self.tokens(reply, old.granted.clone());
+        let mut tokens = tokens.map_err(|error| match error {
+            GrantError::Refused(mut refusal) => {
+                refusal.status = status;
+                GrantError::Refused(refusal)
+            }
+            GrantError::Failed(error) => GrantError::Failed(error),
+        })?;
         tokens.requested.clone_from(&old.requested);
         Ok(tokens.succeeding(old))
     }
@@ -383,6 +404,7 @@ impl TokenEndpoint<'_> {
     fn refusal(&self, code: &str, description: Option<&str>) -> Box<Refusal> {
         Box::new(Refusal {
             code: code.into(),
+            status: StatusCode::BAD_REQUEST,
             reason: shown(&match description {
                 Some(description) => format!("{code}: {description}"),
                 None => code.into(),
@@ -396,6 +418,29 @@ impl TokenEndpoint<'_> {
             endpoint: bare(&self.metadata.token_endpoint),
             reason: shown(reason),
         }
+    }
+}
+
+/// A transport that notes the status of the answer.
+struct Noting<'a> {
+    transport: &'a Transport,
+    status: &'a std::sync::Mutex<StatusCode>,
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Noting<'_> {
+    type Error = AuthError;
+    type Future = std::pin::Pin<
+        Box<dyn Future<Output = Result<oauth2::HttpResponse, AuthError>> + Send + 'c>,
+    >;
+
+    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let response = self.transport.call(request).await?;
+            if let Ok(mut status) = self.status.lock() {
+                *status = response.status();
+            }
+            Ok(response)
+        })
     }
 }
 

@@ -22,6 +22,7 @@ mod browser;
 mod challenge;
 mod client_assertion;
 mod client_credentials;
+mod client_probe;
 mod command;
 mod config;
 mod device_code;
@@ -35,8 +36,10 @@ mod mcp_remote;
 mod page;
 mod pending;
 mod protected_resource;
+mod refused_renewal;
 mod registration;
 mod renewal;
+mod renewal_refusal;
 mod scope;
 mod session;
 mod sign_in;
@@ -61,8 +64,8 @@ pub use self::client_assertion::{KeyError, SigningKey};
 pub use self::command::{CommandError, TokenCommand};
 pub use self::config::{
     Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
-    IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
-    Store,
+    IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SERVER_FAILURES,
+    SIGN_IN_TIMEOUT, Store,
 };
 pub use self::error::AuthError;
 pub use self::examination::{

@@ -17,6 +17,11 @@ pub(super) fn standard_form(answer: Answer, sent: &[u8]) -> oauth2::HttpResponse
     let mut response = oauth2::HttpResponse::new(answer.body);
     *response.status_mut() = answer.status;
     let Some(mut members) = members(response.body()) else {
+        if !answer.status.is_success() {
+            let error =
+                serde_json::json!({ "error": "", "error_description": answer.status.to_string() });
+            *response.body_mut() = error.to_string().into_bytes();
+        }
         return response;
     };
     let is_error = members.contains_key("error") && !members.contains_key("access_token");
@@ -28,6 +33,9 @@ pub(super) fn standard_form(answer: Answer, sent: &[u8]) -> oauth2::HttpResponse
             *response.status_mut() = StatusCode::BAD_REQUEST;
         }
         redact(&mut members, sent);
+        if !members.get("error").is_some_and(Value::is_string) {
+            members.insert("error".into(), "".into());
+        }
     }
     *response.body_mut() = Value::Object(members).to_string().into_bytes();
     response
