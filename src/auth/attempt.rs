@@ -7,14 +7,15 @@ use url::Url;
 use super::authorization::AuthorizationRequest;
 use super::authorization_server::AuthorizationServerMetadata;
 use super::client_probe;
-use super::config::Config;
+use super::config::{ClientAuthentication, Config};
 use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
 use super::loopback::{LoopbackListener, LoopbackServer, Ports};
 use super::mcp_remote;
 use super::pending::{ClientOrigin, PendingSignIn};
 use super::refused_renewal::{Refusal, RefusedRenewal};
-use super::registration::{Choice, Client, ClientRegistration, DynamicRegistration, register};
+use super::registration::{Client, ClientRegistration, DynamicRegistration};
+use super::registration_request::{Kind, register};
 use super::scope::Scopes;
 use super::session::Session;
 use super::sign_in::{Order, Reason};
@@ -48,6 +49,8 @@ enum Registration {
     Stored,
     /// Made, proven or chosen in this run.
     Current,
+    /// Made with a secret, after a public client was refused.
+    Confidential,
 }
 
 impl Attempt {
@@ -94,7 +97,14 @@ impl Attempt {
                 ClientRegistration::Dynamic(stored)
             }
             (None, None) => ClientRegistration::Dynamic(
-                register(&session.transport, config, metadata, &redirect_uri).await?,
+                register(
+                    &session.transport,
+                    config,
+                    metadata,
+                    &redirect_uri,
+                    Kind::Public,
+                )
+                .await?,
             ),
         };
         let resource = resource_parameter(session, discovered.resource.as_ref());
@@ -178,7 +188,7 @@ impl Attempt {
     /// The record of this attempt, whose page is about to be opened.
     pub(super) fn pending(&self) -> PendingSignIn {
         let client = match self.registration {
-            Registration::Current => ClientOrigin::Certain,
+            Registration::Current | Registration::Confidential => ClientOrigin::Certain,
             Registration::Stored => ClientOrigin::Reused,
         };
         PendingSignIn::opened(self.request.clone(), client)
@@ -197,47 +207,53 @@ impl Attempt {
         Ok(())
     }
 
-    /// Sends the client's secret in the other place, if which one is right was our guess. False if that was
-    /// tried before.
-    pub(super) fn swap_authentication(&mut self, session: &Session) -> Result<bool, AuthError> {
-        let quirks = &mut self.credential.quirks;
-        if self.client.choice == Choice::Agreed || quirks.other_authentication {
-            return Ok(false);
-        }
-        quirks.other_authentication = true;
-        self.renew_request(session)?;
-        Ok(true)
-    }
-
-    /// Registers anew, if the client was our own and has not just been made. False if there is nothing to
-    /// replace.
+    /// Registers anew, if the client was our own and has not just been made, or was made without a secret at a
+    /// server that does not list public clients. False if there is nothing to replace.
     pub(super) async fn replace_registration(
         &mut self,
         session: &Session,
     ) -> Result<bool, AuthError> {
         let is_ours = matches!(self.credential.client, ClientRegistration::Dynamic(_));
-        if !is_ours || self.registration == Registration::Current {
+        let kind = match self.registration {
+            Registration::Stored => Kind::Public,
+            Registration::Current if self.is_doubtful() => Kind::Confidential,
+            Registration::Current | Registration::Confidential => return Ok(false),
+        };
+        if !is_ours {
             return Ok(false);
         }
-        tracing::info!("the authorization server has forgotten this client; registering anew");
+        tracing::info!("the authorization server does not accept this client; registering anew");
         let registered = register(
             &session.transport,
             &session.config,
             &self.credential.metadata,
             &self.request.redirect_uri,
+            kind,
         )
         .await?;
         self.credential.client = ClientRegistration::Dynamic(registered);
         self.credential.tokens = None;
-        self.registration = Registration::Current;
+        self.registration = match kind {
+            Kind::Public => Registration::Current,
+            Kind::Confidential => Registration::Confidential,
+        };
         self.renew_request(session)?;
         self.remember_registration(session).await;
         Ok(true)
     }
 
+    /// Whether the client is public at a server whose metadata lists methods, and `none` is not one of them.
+    fn is_doubtful(&self) -> bool {
+        let metadata = &self.credential.metadata;
+        let listed = metadata.token_endpoint_auth_methods_supported.is_some();
+        self.client.is_public()
+            && listed
+            && !metadata.lists_authentication(ClientAuthentication::None)
+    }
+
     /// Registers anew if the authorization endpoint turns the client away.
     async fn replace_dead_registration(&mut self, session: &Session) -> Result<(), AuthError> {
-        if self.registration == Registration::Current {
+        if self.registration != Registration::Stored {
             return Ok(());
         }
         let AuthorizationRequest {

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::config::{IssuerCheck, MissingPkceMetadata};
+use super::config::{ClientAuthentication, IssuerCheck, MissingPkceMetadata};
 use super::error::{AuthError, shown};
 use super::transport::{Document, Transport, bare};
-use super::well_known::{lenient, well_known};
+use super::well_known::well_known;
+use crate::http::json;
 
 /// The metadata of an authorization server (RFC 8414 §2), as far as a client needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,50 +16,62 @@ pub(super) struct AuthorizationServerMetadata {
     pub(super) issuer: String,
     #[serde(
         default,
-        deserialize_with = "lenient",
+        deserialize_with = "json::url",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) authorization_endpoint: Option<Url>,
     pub(super) token_endpoint: Url,
     #[serde(
         default,
-        deserialize_with = "lenient",
+        deserialize_with = "json::url",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) registration_endpoint: Option<Url>,
     #[serde(
         default,
-        deserialize_with = "lenient",
+        deserialize_with = "json::url",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) device_authorization_endpoint: Option<Url>,
     #[serde(
         default,
-        deserialize_with = "lenient",
+        deserialize_with = "json::url",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) revocation_endpoint: Option<Url>,
     #[serde(
         default,
-        deserialize_with = "lenient",
+        deserialize_with = "json::words",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) scopes_supported: Option<Vec<String>>,
     #[serde(
         default,
-        deserialize_with = "lenient",
+        deserialize_with = "json::words",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) code_challenge_methods_supported: Option<Vec<String>>,
     #[serde(
         default,
-        deserialize_with = "lenient",
+        deserialize_with = "json::words",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(
+        default,
+        deserialize_with = "json::words",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) grant_types_supported: Option<Vec<String>>,
+    #[serde(
+        default,
+        deserialize_with = "json::words",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) response_types_supported: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "json::flag")]
     pub(super) client_id_metadata_document_supported: bool,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::flag")]
     pub(super) authorization_response_iss_parameter_supported: bool,
     /// Where the document came from.
     #[serde(default)]
@@ -107,6 +120,8 @@ impl AuthorizationServerMetadata {
             scopes_supported: None,
             code_challenge_methods_supported: None,
             token_endpoint_auth_methods_supported: None,
+            grant_types_supported: None,
+            response_types_supported: None,
             client_id_metadata_document_supported: false,
             authorization_response_iss_parameter_supported: false,
             origin: MetadataOrigin::DefaultEndpoints,
@@ -131,6 +146,12 @@ impl AuthorizationServerMetadata {
                 MissingPkceMetadata::Refuse => refused(true),
             },
         }
+    }
+
+    /// Whether the token endpoint is said to accept `method`.
+    pub(super) fn lists_authentication(&self, method: ClientAuthentication) -> bool {
+        let listed = self.token_endpoint_auth_methods_supported.as_deref();
+        listed.is_some_and(|names| names.iter().any(|name| name == method.name()))
     }
 
     /// The endpoint that gives codes to devices (RFC 8628).
@@ -206,7 +227,7 @@ async fn find_metadata(
     for candidate in metadata_urls(url) {
         let reason = match transport.document(&candidate).await? {
             Document::Found(document) => {
-                match serde_json::from_value::<AuthorizationServerMetadata>(document) {
+                match json::from_value::<AuthorizationServerMetadata>(document) {
                     Ok(mut metadata) => {
                         check_issuer(&candidate, issuer, &metadata.issuer, check)?;
                         metadata.found_at = Some(candidate);

@@ -41,12 +41,20 @@ pub(super) async fn obtain(
         let resource = resource_parameter(session, discovered.resource.as_ref());
         (discovered.metadata, resource, scopes)
     };
-    let credential = Credential::new(
+    let issuer = metadata.issuer.clone();
+    let stored = session
+        .with_store(move |store| store.load_issuer(&issuer))
+        .await
+        .flatten();
+    let mut credential = Credential::new(
         session.server.clone(),
         metadata,
         resource,
         ClientRegistration::PreRegistered,
     );
+    if let Some(stored) = stored {
+        credential.quirks.authentication = stored.quirks.authentication;
+    }
     request(session, credential, &scopes).await
 }
 
@@ -75,11 +83,11 @@ async fn request(
         metadata: &credential.metadata,
         client: &client,
     };
-    let tokens = endpoint
+    let granted = endpoint
         .client_credentials(scopes, credential.resource())
         .await
         .map_err(|error| error.about_client(&credential.metadata.issuer))?;
-    credential.tokens = Some(tokens);
+    credential.receive(granted);
     session.adopt(credential, Source::SignIn).await;
     Ok(())
 }

@@ -286,6 +286,15 @@ pub enum Grant {
 }
 
 impl Grant {
+    /// Its name in requests and registrations (RFC 7591 §2, RFC 8628 §3.4).
+    pub(super) fn grant_type(&self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::ClientCredentials { .. } => "client_credentials",
+        }
+    }
+
     /// Whether somebody has to be there.
     pub(super) fn needs_person(&self) -> bool {
         match self {

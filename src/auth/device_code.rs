@@ -1,14 +1,19 @@
-//! A person signs in on any device, with a code that is shown here (RFC 8628).
+//! Sign-in on another device, with a code that is shown here (RFC 8628).
 
+use std::time::Duration;
+
+use oauth2::StandardDeviceAuthorizationResponse;
 use url::Url;
 
 use super::SignInStage;
 use super::attempt::{client_of, usable_registration};
 use super::authorization::check_endpoint;
-use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
+use super::client_authentication::LearntMethod;
+use super::discovery::{Discovered, discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
-use super::grant::{GrantError, TokenEndpoint};
-use super::registration::{ClientRegistration, register};
+use super::grant::{GrantError, Meaning, TokenEndpoint};
+use super::registration::ClientRegistration;
+use super::registration_request::{Kind, register};
 use super::session::{Session, Source};
 use super::sign_in::{Order, SIGN_IN_TARGET};
 use super::store::Credential;
@@ -16,53 +21,107 @@ use super::store::Credential;
 /// A redirect URI that nothing ever comes to: registration asks for one even of devices without a browser.
 const UNUSED_REDIRECT_URI: &str = "http://127.0.0.1/";
 
-/// Shows the code and waits for the person.
+/// Shows the code and waits for the person. A stored client that the server has forgotten is registered anew, once.
 pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<(), AuthError> {
     let config = &session.config;
     let discovered = discover(session, order).await?;
-    let metadata = discovered.metadata.clone();
+    let metadata = &discovered.metadata;
     refuse_foreign_issuer(
         config,
         session.credential().as_ref(),
-        &metadata,
+        metadata,
         order.reason,
     )?;
-    let device_endpoint = metadata.require_device_endpoint()?.clone();
     let issuer = metadata.issuer.clone();
     let stored = session
         .with_store(move |store| store.load_issuer(&issuer))
         .await
         .flatten();
-    let registered = stored.as_ref().and_then(usable_registration);
-    let registration = match (
-        ClientRegistration::without_request(config, &metadata),
-        registered,
-    ) {
-        (Some(given), _) => given,
-        (None, Some(registered)) => ClientRegistration::Dynamic(registered),
-        (None, None) => {
-            let unused = Url::parse(UNUSED_REDIRECT_URI).expect("a constant URL parses");
-            let registered = register(&session.transport, config, &metadata, &unused).await?;
-            ClientRegistration::Dynamic(registered)
+    let registered = stored
+        .as_ref()
+        .and_then(usable_registration)
+        .filter(|registration| registration.is_for(&config.grant));
+    let learnt = stored.and_then(|stored| stored.quirks.authentication);
+    let attempt = Attempt {
+        session,
+        order,
+        discovered: &discovered,
+        learnt,
+    };
+    let given = ClientRegistration::without_request(config, metadata);
+    if let Some(client) = given {
+        return attempt
+            .run(client)
+            .await
+            .map_err(|failure| failure.into_error(config.timeout));
+    }
+    if let Some(registered) = registered {
+        match attempt.run(ClientRegistration::Dynamic(registered)).await {
+            Err(failure) if failure.is_about_client() => {
+                tracing::info!(
+                    "the authorization server does not accept this client; registering anew"
+                );
+            }
+            outcome => return outcome.map_err(|failure| failure.into_error(config.timeout)),
         }
-    };
-    let mut credential = Credential::new(
-        session.server.clone(),
-        metadata,
-        resource_parameter(session, discovered.resource.as_ref()),
-        registration,
-    );
-    let client = client_of(session, &credential)?;
-    let endpoint = TokenEndpoint {
-        transport: &session.transport,
-        metadata: &credential.metadata,
-        client: &client,
-    };
-    let scopes = scopes(config, order, &discovered);
-    let codes = endpoint
-        .device_codes(device_endpoint, &scopes, credential.resource())
+    }
+    let unused = Url::parse(UNUSED_REDIRECT_URI).expect("a constant URL parses");
+    let new = register(&session.transport, config, metadata, &unused, Kind::Public).await?;
+    attempt
+        .run(ClientRegistration::Dynamic(new))
         .await
-        .map_err(GrantError::into_error)?;
+        .map_err(|failure| failure.into_error(config.timeout))
+}
+
+/// A sign-in with one client.
+struct Attempt<'a> {
+    session: &'a Session,
+    order: &'a Order,
+    discovered: &'a Discovered,
+    learnt: Option<LearntMethod>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self, registration: ClientRegistration) -> Result<(), Failure> {
+        let Self {
+            session,
+            discovered,
+            ..
+        } = *self;
+        let config = &session.config;
+        let metadata = discovered.metadata.clone();
+        let device_endpoint = metadata.require_device_endpoint()?.clone();
+        let mut credential = Credential::new(
+            session.server.clone(),
+            metadata,
+            resource_parameter(session, discovered.resource.as_ref()),
+            registration,
+        );
+        credential.quirks.authentication = self.learnt;
+        let client = client_of(session, &credential)?;
+        let endpoint = TokenEndpoint {
+            transport: &session.transport,
+            metadata: &credential.metadata,
+            client: &client,
+        };
+        let scopes = scopes(config, self.order, discovered);
+        let codes = endpoint
+            .device_codes(device_endpoint, &scopes, credential.resource())
+            .await
+            .map_err(|error| Failure::Grant(error, None))?;
+        let page = show(session, &codes)?;
+        let granted = endpoint
+            .device_tokens(&codes, scopes, credential.resource(), config.timeout)
+            .await
+            .map_err(|error| Failure::Grant(error, Some(page)))?;
+        credential.receive(granted);
+        session.adopt(credential, Source::SignIn).await;
+        Ok(())
+    }
+}
+
+/// Shows the page and the code. Returns the page.
+fn show(session: &Session, codes: &StandardDeviceAuthorizationResponse) -> Result<Url, AuthError> {
     let page = codes
         .verification_uri_complete()
         .map_or(codes.verification_uri().as_str(), |complete| {
@@ -81,22 +140,42 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<(), Auth
         codes.verification_uri().as_str(),
         super::error::shown(codes.user_code().secret()),
     );
-    let tokens = endpoint
-        .device_tokens(&codes, scopes, credential.resource(), config.timeout)
-        .await
-        .map_err(|error| outcome(error, config.timeout, page))?;
-    credential.tokens = Some(tokens);
-    session.adopt(credential, Source::SignIn).await;
-    Ok(())
+    Ok(page)
+}
+
+/// Why an attempt brought no tokens.
+enum Failure {
+    /// The endpoints' answer, and the page that was shown by then.
+    Grant(GrantError, Option<Url>),
+    Other(AuthError),
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Failure {
+    fn is_about_client(&self) -> bool {
+        matches!(self, Self::Grant(GrantError::Refused(refusal), _)
+            if refusal.meaning() == Meaning::ClientIsDead)
+    }
+
+    fn into_error(self, limit: Duration) -> AuthError {
+        match self {
+            Self::Grant(error, page) => outcome(error, limit, page),
+            Self::Other(error) => error,
+        }
+    }
 }
 
 /// RFC 8628 §3.5: the codes have run out, or the person said no.
-fn outcome(error: GrantError, limit: std::time::Duration, page: Url) -> AuthError {
+fn outcome(error: GrantError, limit: Duration, page: Option<Url>) -> AuthError {
     match error {
-        GrantError::Refused(refusal) if refusal.code() == "expired_token" => AuthError::TimedOut {
-            limit,
-            url: Some(page),
-        },
+        GrantError::Refused(refusal) if refusal.code() == "expired_token" => {
+            AuthError::TimedOut { limit, url: page }
+        }
         GrantError::Refused(refusal) if refusal.code() == "access_denied" => AuthError::Denied {
             reason: refusal.reason().into(),
         },

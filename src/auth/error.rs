@@ -306,13 +306,23 @@ impl AuthError {
     }
 }
 
-/// `text` as it may be shown: one line, no control characters, not endless.
+/// `text` as it may be shown: one line, nothing that a terminal would obey instead of printing, not endless.
 ///
 /// What an authorization server says about an error is chosen by a stranger and ends on a terminal.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST_CHARS: usize = 300;
     text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_printed(c) { c } else { ' ' })
         .take(LONGEST_CHARS)
         .collect()
+}
+
+/// Neither a control character nor one that is invisible or changes the direction of what follows (Unicode Cf).
+fn is_printed(c: char) -> bool {
+    let is_format = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    );
+    !c.is_control() && !is_format
 }

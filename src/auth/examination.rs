@@ -6,6 +6,7 @@ use super::attempt::{ports, redirect_uri, usable_registration};
 use super::authorization::check_endpoint;
 use super::authorization_server::AuthorizationServerMetadata;
 use super::challenge::BearerChallenge;
+use super::config::{ClientAuthentication, ClientCredential, Config};
 use super::discovery::{
     Discovered, choose_issuer, find_resource, find_server, refuse_foreign_issuer,
     resource_parameter, scopes,
@@ -72,6 +73,10 @@ pub struct ExaminedServer {
     pub pkce: Option<Result<(), AuthError>>,
     /// How this client becomes known there.
     pub registration: Result<RegistrationWay, AuthError>,
+    /// Whether the client can authenticate in a way that the token endpoint is said to accept.
+    pub authentication: ExaminedAuthentication,
+    /// What the sign-in needs and the metadata does not list, such as its grant.
+    pub unlisted: Option<String>,
     /// The scopes that would be asked for, space-delimited; empty for the server's default.
     pub scopes: String,
     /// The `resource` parameter that would be sent (RFC 8707).
@@ -80,6 +85,68 @@ pub struct ExaminedServer {
     pub revokes: bool,
     /// Whether it names itself in its answers (RFC 9207).
     pub sends_iss: bool,
+}
+
+/// Client authentication, as far as the metadata tells (`token_endpoint_auth_methods_supported`, RFC 8414 §2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExaminedAuthentication {
+    /// A method that is possible here is listed, or nothing is.
+    Possible,
+    /// The client has nothing that the listed methods need, but such servers often accept it all the same.
+    Doubtful {
+        /// The methods that are listed.
+        listed: String,
+    },
+    /// None of the listed methods is possible with this client.
+    Impossible {
+        /// The methods that are listed.
+        listed: String,
+        /// Whether a client with a private key could authenticate.
+        wants_key: bool,
+    },
+}
+
+impl ExaminedAuthentication {
+    fn of(way: Option<&RegistrationWay>, config: &Config, listed: Option<&[String]>) -> Self {
+        use ClientAuthentication::{
+            ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
+        };
+        let Some(listed) = listed.filter(|names| !names.is_empty()) else {
+            return Self::Possible;
+        };
+        let lists = |methods: &[ClientAuthentication]| {
+            let mut names = methods.iter().map(|method| method.name());
+            names.any(|name| listed.iter().any(|it| it == name))
+        };
+        let credential = config.client.as_ref().map(|client| &client.credential);
+        let (fitting, near): (&[_], &[_]) = match (way, credential) {
+            // The registration decides about the rest; one that was made before has been used.
+            (Some(RegistrationWay::Stored), _) => return Self::Possible,
+            (Some(RegistrationWay::PreRegistered), Some(ClientCredential::PrivateKey(_))) => {
+                (&[PrivateKeyJwt], &[])
+            }
+            (Some(RegistrationWay::PreRegistered), Some(ClientCredential::Secret(_))) => {
+                (&[ClientSecretPost, ClientSecretBasic], &[Public])
+            }
+            (Some(RegistrationWay::PreRegistered | RegistrationWay::MetadataDocument), _) => {
+                (&[Public], &[ClientSecretPost, ClientSecretBasic])
+            }
+            (Some(RegistrationWay::Dynamic(_)) | None, _) => {
+                (&[Public, ClientSecretPost, ClientSecretBasic], &[])
+            }
+        };
+        let names = || shown(&listed.join(", "));
+        if lists(fitting) {
+            return Self::Possible;
+        }
+        if lists(near) {
+            return Self::Doubtful { listed: names() };
+        }
+        Self::Impossible {
+            listed: names(),
+            wants_key: lists(&[PrivateKeyJwt]),
+        }
+    }
 }
 
 /// How a client becomes known to an authorization server.
@@ -162,6 +229,11 @@ impl<'a> Examination<'a> {
         let known = self.session.credential();
         refuse_foreign_issuer(config, known.as_ref(), &metadata, self.order.reason)?;
         let registration = self.registration(&metadata).await;
+        let authentication = ExaminedAuthentication::of(
+            registration.as_ref().ok(),
+            config,
+            metadata.token_endpoint_auth_methods_supported.as_deref(),
+        );
         let pkce = match config.grant {
             Grant::AuthorizationCode => Some(metadata.require_pkce(config.missing_pkce_metadata)),
             Grant::ClientCredentials { .. } | Grant::DeviceCode => None,
@@ -181,11 +253,13 @@ impl<'a> Examination<'a> {
         let scopes = scopes(config, &self.order, &discovered);
         let metadata = discovered.metadata;
         Ok(ExaminedServer {
-            issuer: metadata.issuer,
+            issuer: metadata.issuer.clone(),
             found_at: metadata.found_at.as_ref().map(bare),
             sign_in_page,
             pkce,
             registration,
+            authentication,
+            unlisted: unlisted(&config.grant, &metadata),
             scopes: scopes.to_string(),
             resource,
             revokes: metadata.revocation_endpoint.is_some(),
@@ -219,7 +293,7 @@ impl<'a> Examination<'a> {
             .await
             .flatten();
         let stored = stored.as_ref().and_then(usable_registration);
-        if stored.is_some() {
+        if stored.is_some_and(|it| it.is_for(&config.grant)) {
             return Ok(RegistrationWay::Stored);
         }
         if let Some(endpoint) = &metadata.registration_endpoint {
@@ -234,4 +308,21 @@ impl<'a> Examination<'a> {
             redirect_uri: redirect_uri(config, port)?.into(),
         })
     }
+}
+
+/// What `grant` needs and the metadata does not list (RFC 8414 §2).
+fn unlisted(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
+    let lacks = |listed: &Option<Vec<String>>, name: &str| {
+        let listed = listed.as_deref().filter(|names| !names.is_empty());
+        listed.is_some_and(|names| !names.iter().any(|it| it == name))
+    };
+    if lacks(&metadata.grant_types_supported, grant.grant_type()) {
+        return Some(format!(
+            "grant_types_supported lacks {}",
+            grant.grant_type()
+        ));
+    }
+    let needs_code = *grant == Grant::AuthorizationCode;
+    let has_no_code = needs_code && lacks(&metadata.response_types_supported, "code");
+    has_no_code.then(|| "response_types_supported lacks code".to_owned())
 }

@@ -1,5 +1,6 @@
 //! Requests to the token endpoint (RFC 6749 §4.1.3, §4.4, §6; RFC 8707 §2.2).
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use oauth2::basic::{
@@ -7,10 +8,10 @@ use oauth2::basic::{
     BasicTokenType,
 };
 use oauth2::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl, EndpointNotSet,
-    EndpointSet, ExtraTokenFields, RedirectUrl, RefreshToken, RequestTokenError, RevocationUrl,
-    Scope, StandardDeviceAuthorizationResponse, StandardRevocableToken, StandardTokenResponse,
-    TokenResponse as _, TokenUrl,
+    AuthType, AuthorizationCode, ClientId, DeviceAuthorizationUrl, EndpointNotSet, EndpointSet,
+    ErrorResponseType, ExtraTokenFields, RedirectUrl, RefreshToken, RequestTokenError,
+    RevocationUrl, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
+    StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
 };
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -18,12 +19,12 @@ use url::Url;
 
 use super::authorization::AuthorizationRequest;
 use super::authorization_server::AuthorizationServerMetadata;
-use super::client_assertion::ASSERTION_TYPE;
-use super::config::{ClientAuthentication, ClientCredential};
+use super::client_authentication::{AuthenticatedEndpoint, Endpoint, LearntMethod};
 use super::error::{AuthError, shown};
 use super::registration::Client;
 use super::scope::Scopes;
 use super::token::{AccessToken, TokenSet};
+use super::token_reply::without_token;
 use super::transport::{RETRY_AFTER_DEFAULT, Transport, bare};
 use crate::secret::Secret;
 
@@ -33,6 +34,14 @@ pub(super) struct TokenEndpoint<'a> {
     pub(super) transport: &'a Transport,
     pub(super) metadata: &'a AuthorizationServerMetadata,
     pub(super) client: &'a Client,
+}
+
+/// The tokens that an endpoint issued.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) tokens: TokenSet,
+    /// How the client had to authenticate, if not as was preferred.
+    pub(super) method: Option<LearntMethod>,
 }
 
 /// Why there are no tokens.
@@ -52,6 +61,7 @@ pub(super) struct Refusal {
     reason: String,
     status: StatusCode,
     endpoint: Url,
+    method: Option<LearntMethod>,
 }
 
 /// What an error code means for what we hold.
@@ -82,6 +92,11 @@ impl Refusal {
     /// The status of the answer; 400 for an error that came with a status of success.
     pub(super) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// How the client had to authenticate to get this far, if not as was preferred.
+    pub(super) fn method(&self) -> Option<LearntMethod> {
+        self.method
     }
 
     pub(super) fn reason(&self) -> &str {
@@ -170,7 +185,7 @@ impl TokenEndpoint<'_> {
         &self,
         request: &AuthorizationRequest,
         code: Secret<String>,
-    ) -> Result<TokenSet, GrantError> {
+    ) -> Result<Granted, GrantError> {
         let client = self.oauth_client();
         let redirect_uri =
             RedirectUrl::new(request.redirect_uri.to_string()).expect("a URL's text is a URL");
@@ -178,11 +193,12 @@ impl TokenEndpoint<'_> {
             .exchange_code(AuthorizationCode::new(code.expose().clone()))
             .set_pkce_verifier(request.pkce_verifier())
             .set_redirect_uri(std::borrow::Cow::Owned(redirect_uri));
-        for (name, value) in self.extra_parameters(request.resource.as_deref())? {
-            grant = grant.add_extra_param(name, value);
+        if let Some(resource) = &request.resource {
+            grant = grant.add_extra_param("resource", resource);
         }
-        let reply = grant.request_async(self.transport).await;
-        self.tokens(reply, request.scopes.clone())
+        let endpoint = self.authenticated();
+        let reply = grant.request_async(&endpoint).await;
+        self.tokens(&endpoint, reply, request.scopes.clone())
     }
 
     /// Tokens for a refresh token. The granted scope is repeated, because Entra ID takes a request without
@@ -193,32 +209,23 @@ impl TokenEndpoint<'_> {
         refresh_token: &Secret<String>,
         scopes: &Scopes,
         resource: Option<&str>,
-    ) -> Result<TokenSet, GrantError> {
+    ) -> Result<Granted, GrantError> {
         let client = self.oauth_client();
         let refresh_token = RefreshToken::new(refresh_token.expose().clone());
         let mut grant = client
             .exchange_refresh_token(&refresh_token)
             .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
-        for (name, value) in self.extra_parameters(resource)? {
-            grant = grant.add_extra_param(name, value);
+        if let Some(resource) = resource {
+            grant = grant.add_extra_param("resource", resource);
         }
-        let status = std::sync::Mutex::new(StatusCode::BAD_REQUEST);
-        let noting = Noting {
-            transport: self.transport,
-            status: &status,
-        };
-        let reply = grant.request_async(&noting).await;
-        let status = status.lock().map_or(StatusCode::BAD_REQUEST, |it| *it);
-        let tokens = self.tokens(reply, old.granted.clone());
-        let mut tokens = tokens.map_err(|error| match error {
-            GrantError::Refused(mut refusal) => {
-                refusal.status = status;
-                GrantError::Refused(refusal)
-            }
-            GrantError::Failed(error) => GrantError::Failed(error),
-        })?;
+        let endpoint = self.authenticated();
+        let reply = grant.request_async(&endpoint).await;
+        let Granted { mut tokens, method } = self.tokens(&endpoint, reply, old.granted.clone())?;
         tokens.requested.clone_from(&old.requested);
-        Ok(tokens.succeeding(old))
+        Ok(Granted {
+            tokens: tokens.succeeding(old),
+            method,
+        })
     }
 
     /// Tokens for the client itself (RFC 6749 §4.4).
@@ -226,36 +233,38 @@ impl TokenEndpoint<'_> {
         &self,
         scopes: &Scopes,
         resource: Option<&str>,
-    ) -> Result<TokenSet, GrantError> {
+    ) -> Result<Granted, GrantError> {
         let client = self.oauth_client();
         let mut grant = client
             .exchange_client_credentials()
             .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
-        for (name, value) in self.extra_parameters(resource)? {
-            grant = grant.add_extra_param(name, value);
+        if let Some(resource) = resource {
+            grant = grant.add_extra_param("resource", resource);
         }
-        let reply = grant.request_async(self.transport).await;
-        self.tokens(reply, scopes.clone())
+        let endpoint = self.authenticated();
+        let reply = grant.request_async(&endpoint).await;
+        self.tokens(&endpoint, reply, scopes.clone())
     }
 
     /// The codes with which a person signs in on another device (RFC 8628 §3.1, §3.2).
     pub(super) async fn device_codes(
         &self,
-        endpoint: Url,
+        url: Url,
         scopes: &Scopes,
         resource: Option<&str>,
     ) -> Result<StandardDeviceAuthorizationResponse, GrantError> {
         let client = self
             .oauth_client()
-            .set_device_authorization_url(DeviceAuthorizationUrl::from_url(endpoint));
+            .set_device_authorization_url(DeviceAuthorizationUrl::from_url(url.clone()));
         let mut request = client
             .exchange_device_code()
             .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
-        for (name, value) in self.extra_parameters(resource)? {
-            request = request.add_extra_param(name, value);
+        if let Some(resource) = resource {
+            request = request.add_extra_param("resource", resource);
         }
-        let reply = request.request_async(self.transport).await;
-        reply.map_err(|error| self.error(error))
+        let endpoint = self.authenticated_at(url, Endpoint::DeviceAuthorization);
+        let reply = request.request_async(&endpoint).await;
+        reply.map_err(|error| self.error(&endpoint, error))
     }
 
     /// Tokens for device codes, as soon as the person has signed in (RFC 8628 §3.4, §3.5). Asks as often as
@@ -266,37 +275,26 @@ impl TokenEndpoint<'_> {
         scopes: Scopes,
         resource: Option<&str>,
         limit: Duration,
-    ) -> Result<TokenSet, GrantError> {
+    ) -> Result<Granted, GrantError> {
         let client = self.oauth_client();
         let mut request = client.exchange_device_access_token(codes);
-        for (name, value) in self.extra_parameters(resource)? {
-            request = request.add_extra_param(name, value);
+        if let Some(resource) = resource {
+            request = request.add_extra_param("resource", resource);
         }
+        let endpoint = self.authenticated();
         let reply = request
-            .request_async(self.transport, tokio::time::sleep, Some(limit))
+            .request_async(&endpoint, tokio::time::sleep, Some(limit))
             .await;
         match reply {
-            Ok(reply) => self.tokens(Ok(reply), scopes),
-            Err(RequestTokenError::ServerResponse(refusal)) => {
-                Err(GrantError::Refused(self.refusal(
-                    refusal.error().as_ref(),
-                    refusal.error_description().map(String::as_str),
-                )))
-            }
-            Err(RequestTokenError::Request(error)) => Err(GrantError::Failed(error)),
-            Err(RequestTokenError::Parse(error, _)) => {
-                Err(GrantError::Failed(self.nonsense(&error.to_string())))
-            }
-            Err(RequestTokenError::Other(reason)) => {
-                Err(GrantError::Failed(self.nonsense(&reason)))
-            }
+            Ok(reply) => self.tokens(&endpoint, Ok(reply), scopes),
+            Err(error) => Err(self.error(&endpoint, error)),
         }
     }
 
     /// Tells the authorization server that a sign-in is over (RFC 7009). Fails with the reason why it did not
     /// confirm that.
-    pub(super) async fn revoke(&self, endpoint: Url, tokens: &TokenSet) -> Result<(), String> {
-        // The crate takes https alone; where else a request may go is for the transport to say.
+    pub(super) async fn revoke(&self, url: Url, tokens: &TokenSet) -> Result<(), String> {
+        // The crate takes https alone; where the request goes is for `AuthenticatedEndpoint` to say.
         let https = Url::parse("https://localhost/").expect("a constant URL parses");
         let client = self
             .oauth_client()
@@ -305,69 +303,45 @@ impl TokenEndpoint<'_> {
             Some(token) => RefreshToken::new(token.expose().clone()).into(),
             None => oauth2::AccessToken::new(tokens.access_token.expose().to_owned()).into(),
         };
-        let mut request = client
+        let request = client
             .revoke_token(token)
             .map_err(|error| error.to_string())?;
-        for (name, value) in self.extra_parameters(None).unwrap_or_default() {
-            request = request.add_extra_param(name, value);
-        }
-        let there = |request| self.transport.execute_at(&endpoint, request);
-        let told = request.request_async(&there).await;
-        told.map_err(|error| match error {
-            RequestTokenError::ServerResponse(refusal) => shown(refusal.error().as_ref()),
-            RequestTokenError::Request(error) => error.to_string(),
-            RequestTokenError::Parse(..) => "its answer is not understood".to_owned(),
-            RequestTokenError::Other(reason) => shown(&reason),
+        let endpoint = self.authenticated_at(url, Endpoint::Revocation);
+        let told = request.request_async(&endpoint).await;
+        told.map_err(|error| match self.error(&endpoint, error) {
+            GrantError::Refused(refusal) => refusal.reason,
+            GrantError::Failed(error) => error.to_string(),
         })
     }
 
+    /// The crate's client. It names itself in the body; [`AuthenticatedEndpoint`] does the rest.
     fn oauth_client(&self) -> OAuthClient {
-        let method = match self.client.method {
-            ClientAuthentication::ClientSecretBasic => AuthType::BasicAuth,
-            ClientAuthentication::ClientSecretPost
-            | ClientAuthentication::PrivateKeyJwt
-            | ClientAuthentication::None => AuthType::RequestBody,
-        };
-        let client = oauth2::Client::new(ClientId::new(self.client.id.clone()))
+        oauth2::Client::new(ClientId::new(self.client.id.clone()))
             .set_token_uri(TokenUrl::from_url(self.metadata.token_endpoint.clone()))
-            .set_auth_type(method);
-        match (&self.client.credential, self.client.method) {
-            (ClientCredential::None | ClientCredential::PrivateKey(_), _)
-            | (_, ClientAuthentication::None) => client,
-            (ClientCredential::Secret(secret), _) => {
-                client.set_client_secret(ClientSecret::new(secret.expose().clone()))
-            }
-        }
+            .set_auth_type(AuthType::RequestBody)
     }
 
-    /// What the `oauth2` crate does not know of: RFC 8707 §2.2 and RFC 7523 §2.2.
-    fn extra_parameters(
-        &self,
-        resource: Option<&str>,
-    ) -> Result<Vec<(&'static str, String)>, GrantError> {
-        let mut parameters = Vec::new();
-        if let Some(resource) = resource {
-            parameters.push(("resource", resource.to_owned()));
-        }
-        if let ClientCredential::PrivateKey(key) = &self.client.credential {
-            let assertion = key
-                .client_assertion(&self.client.id, &self.metadata.issuer)
-                .map_err(|error| GrantError::Failed(AuthError::Configuration(error.to_string())))?;
-            parameters.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
-            parameters.push(("client_assertion", assertion));
-        }
-        Ok(parameters)
+    fn authenticated(&self) -> AuthenticatedEndpoint<'_> {
+        self.authenticated_at(self.metadata.token_endpoint.clone(), Endpoint::Token)
+    }
+
+    fn authenticated_at(&self, url: Url, endpoint: Endpoint) -> AuthenticatedEndpoint<'_> {
+        AuthenticatedEndpoint::new(self.transport, self.metadata, self.client, url, endpoint)
     }
 
     fn tokens(
         &self,
+        endpoint: &AuthenticatedEndpoint<'_>,
         reply: Result<Reply, RequestTokenError<AuthError, BasicErrorResponse>>,
         requested: Scopes,
-    ) -> Result<TokenSet, GrantError> {
-        let reply = reply.map_err(|error| self.error(error))?;
-        let nonsense = |reason: &str| GrantError::Failed(self.nonsense(reason));
+    ) -> Result<Granted, GrantError> {
+        let reply = reply.map_err(|error| self.error(endpoint, error))?;
+        let nonsense = |reason: &str| GrantError::Failed(nonsense(&endpoint.url, reason));
         if *reply.token_type() != BasicTokenType::Bearer {
-            return Err(nonsense("it issued a token that is no bearer token"));
+            let token_type = reply.token_type().as_ref();
+            return Err(nonsense(&format!(
+                "it issued a token of the type {token_type}, which is no bearer token"
+            )));
         }
         let access_token = AccessToken::new(reply.access_token().secret().clone())
             .ok_or_else(|| nonsense("it issued a token that no header can carry"))?;
@@ -383,64 +357,48 @@ impl TokenEndpoint<'_> {
         if let Some(granted) = reply.scopes() {
             tokens.granted = granted.iter().map(|scope| scope.to_string()).collect();
         }
-        Ok(tokens)
+        Ok(Granted {
+            tokens,
+            method: endpoint.learnt(),
+        })
     }
 
-    fn error(&self, error: RequestTokenError<AuthError, BasicErrorResponse>) -> GrantError {
+    fn error<T: ErrorResponseType + Display + 'static>(
+        &self,
+        endpoint: &AuthenticatedEndpoint<'_>,
+        error: RequestTokenError<AuthError, StandardErrorResponse<T>>,
+    ) -> GrantError {
         match error {
-            RequestTokenError::ServerResponse(refusal) => GrantError::Refused(self.refusal(
-                refusal.error().as_ref(),
-                refusal.error_description().map(String::as_str),
-            )),
+            RequestTokenError::ServerResponse(refusal) => {
+                let code = refusal.error().to_string();
+                let description = refusal.error_description();
+                GrantError::Refused(Box::new(Refusal {
+                    reason: shown(&match description {
+                        Some(description) if code.is_empty() => description.clone(),
+                        Some(description) => format!("{code}: {description}"),
+                        None => code.clone(),
+                    }),
+                    code,
+                    status: endpoint.status(),
+                    endpoint: bare(&endpoint.url),
+                    method: endpoint.learnt(),
+                }))
+            }
             RequestTokenError::Request(error) => GrantError::Failed(error),
-            // The body may hold a token, so it is not shown.
-            RequestTokenError::Parse(error, _) => {
-                GrantError::Failed(self.nonsense(&format!("its answer is not understood: {error}")))
+            RequestTokenError::Parse(_, body) => {
+                GrantError::Failed(nonsense(&endpoint.url, &without_token(&body)))
             }
-            RequestTokenError::Other(reason) => GrantError::Failed(self.nonsense(&reason)),
-        }
-    }
-
-    fn refusal(&self, code: &str, description: Option<&str>) -> Box<Refusal> {
-        Box::new(Refusal {
-            code: code.into(),
-            status: StatusCode::BAD_REQUEST,
-            reason: shown(&match description {
-                Some(description) => format!("{code}: {description}"),
-                None => code.into(),
-            }),
-            endpoint: bare(&self.metadata.token_endpoint),
-        })
-    }
-
-    fn nonsense(&self, reason: &str) -> AuthError {
-        AuthError::TokenEndpoint {
-            endpoint: bare(&self.metadata.token_endpoint),
-            reason: shown(reason),
+            RequestTokenError::Other(reason) => {
+                GrantError::Failed(nonsense(&endpoint.url, &reason))
+            }
         }
     }
 }
 
-/// A transport that notes the status of the answer.
-struct Noting<'a> {
-    transport: &'a Transport,
-    status: &'a std::sync::Mutex<StatusCode>,
-}
-
-impl<'c> oauth2::AsyncHttpClient<'c> for Noting<'_> {
-    type Error = AuthError;
-    type Future = std::pin::Pin<
-        Box<dyn Future<Output = Result<oauth2::HttpResponse, AuthError>> + Send + 'c>,
-    >;
-
-    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            let response = self.transport.call(request).await?;
-            if let Ok(mut status) = self.status.lock() {
-                *status = response.status();
-            }
-            Ok(response)
-        })
+fn nonsense(endpoint: &Url, reason: &str) -> AuthError {
+    AuthError::TokenEndpoint {
+        endpoint: bare(endpoint),
+        reason: shown(reason),
     }
 }
 

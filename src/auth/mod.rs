@@ -21,6 +21,7 @@ mod authorization_server;
 mod browser;
 mod challenge;
 mod client_assertion;
+mod client_authentication;
 mod client_credentials;
 mod client_probe;
 mod command;
@@ -28,6 +29,7 @@ mod config;
 mod device_code;
 mod discovery;
 mod error;
+mod error_body;
 mod examination;
 mod grant;
 mod lock;
@@ -38,6 +40,7 @@ mod pending;
 mod protected_resource;
 mod refused_renewal;
 mod registration;
+mod registration_request;
 mod renewal;
 mod renewal_refusal;
 mod scope;
@@ -69,7 +72,8 @@ pub use self::config::{
 };
 pub use self::error::AuthError;
 pub use self::examination::{
-    Examination, ExaminedChallenge, ExaminedResource, ExaminedServer, RegistrationWay,
+    Examination, ExaminedAuthentication, ExaminedChallenge, ExaminedResource, ExaminedServer,
+    RegistrationWay,
 };
 pub use self::mcp_remote::Leftover;
 pub use self::sign_in::SIGN_IN_TARGET;

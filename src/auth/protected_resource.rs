@@ -8,7 +8,8 @@ use url::Url;
 use super::challenge::BearerChallenge;
 use super::error::{AuthError, shown};
 use super::transport::{Document, Transport, bare};
-use super::well_known::{lenient, well_known};
+use super::well_known::well_known;
+use crate::http::json;
 
 /// The metadata of the protected resource (RFC 9728 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,10 +17,10 @@ pub(super) struct ProtectedResourceMetadata {
     /// The resource's identifier.
     pub(super) resource: String,
     /// The issuers that may grant access.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::words_or_none")]
     pub(super) authorization_servers: Vec<String>,
     /// The scopes that make the resource useful.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::words_or_none")]
     pub(super) scopes_supported: Vec<String>,
     /// Where the document lies.
     #[serde(skip)]
@@ -115,7 +116,7 @@ fn resource_metadata(
         url: bare(url),
         reason,
     };
-    let mut metadata: ProtectedResourceMetadata = serde_json::from_value(document)
+    let mut metadata: ProtectedResourceMetadata = json::from_value(document)
         .map_err(|problem| Rejected::Broken(error(problem.to_string())))?;
     metadata.found_at = Some(url.clone());
     if !describes(&metadata.resource, server) {

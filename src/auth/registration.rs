@@ -1,21 +1,22 @@
-//! Who we are at an authorization server: RFC 7591, client ID metadata documents, or by hand.
+//! The client at an authorization server: registered dynamically (RFC 7591), by a client ID metadata document, or by
+//! hand.
 
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use url::Url;
 
 use super::authorization_server::AuthorizationServerMetadata;
-use super::config::{ClientAuthentication, ClientCredential, Config};
-use super::error::{AuthError, shown};
+use super::client_authentication::Methods;
+use super::config::{ClientAuthentication, ClientCredential, Config, Grant};
 use super::store::{Quirks, exposed};
 use super::token::unix_millis;
-use super::transport::{Answer, Transport};
 use crate::secret::Secret;
 
-/// The name that a consent page shows.
-const CLIENT_NAME: &str = "mcp-bridge";
+/// The grant of a sign-in in a browser (RFC 6749 §4.1).
+pub(super) const AUTHORIZATION_CODE: &str = "authorization_code";
+
+/// The grant of every later token (RFC 6749 §6).
+pub(super) const REFRESH_TOKEN: &str = "refresh_token";
 
 /// How this client is known to an authorization server. What the user supplied is not in here, so it is
 /// never stored.
@@ -39,14 +40,24 @@ pub(super) struct DynamicRegistration {
         with = "exposed::optional",
         skip_serializing_if = "Option::is_none"
     )]
-    client_secret: Option<Secret<String>>,
+    pub(super) client_secret: Option<Secret<String>>,
     /// Seconds since 1970; 0 is never.
     #[serde(default)]
-    client_secret_expires_at: u64,
+    pub(super) client_secret_expires_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    token_endpoint_auth_method: Option<ClientAuthentication>,
+    pub(super) token_endpoint_auth_method: Option<ClientAuthentication>,
     /// The one that was registered; a request with another is refused.
     pub(super) redirect_uri: String,
+    /// What it was registered for (RFC 7591 §2); a request for another grant is refused.
+    #[serde(default = "browser_grant_types")]
+    pub(super) grant_types: Vec<String>,
+}
+
+/// What clients were registered for before that was stored.
+fn browser_grant_types() -> Vec<String> {
+    [AUTHORIZATION_CODE, REFRESH_TOKEN]
+        .map(str::to_owned)
+        .into()
 }
 
 impl DynamicRegistration {
@@ -63,7 +74,13 @@ impl DynamicRegistration {
             client_secret_expires_at: 0,
             token_endpoint_auth_method: method.and_then(ClientAuthentication::from_name),
             redirect_uri,
+            grant_types: browser_grant_types(),
         }
+    }
+
+    /// Whether it was registered for `grant`.
+    pub(super) fn is_for(&self, grant: &Grant) -> bool {
+        self.grant_types.iter().any(|it| it == grant.grant_type())
     }
 
     /// Whether its secret is past its time.
@@ -78,18 +95,14 @@ impl DynamicRegistration {
 pub(super) struct Client {
     pub(super) id: String,
     pub(super) credential: ClientCredential,
-    pub(super) method: ClientAuthentication,
-    /// Whether the method is our guess, and another one might do.
-    pub(super) choice: Choice,
+    pub(super) methods: Methods,
 }
 
-/// Who chose the way to authenticate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
-    /// The user, or the registration.
-    Agreed,
-    /// What the server offers, or the default.
-    Guessed,
+impl Client {
+    /// Whether it has nothing to prove its identity with.
+    pub(super) fn is_public(&self) -> bool {
+        matches!(self.credential, ClientCredential::None)
+    }
 }
 
 impl ClientRegistration {
@@ -131,256 +144,27 @@ impl ClientRegistration {
         metadata: &AuthorizationServerMetadata,
         quirks: Quirks,
     ) -> Option<Client> {
-        match self {
+        let (id, credential, agreed) = match self {
             Self::PreRegistered => {
                 let client = config.client.as_ref()?;
-                let credential = client.credential.clone();
-                let (method, choice) = authentication(client.method, &credential, metadata);
-                let method = match choice {
-                    Choice::Guessed if quirks.other_authentication => other_secret_method(method),
-                    Choice::Guessed | Choice::Agreed => method,
-                };
-                Some(Client {
-                    id: client.id.clone(),
-                    credential,
-                    method,
-                    choice,
-                })
+                (client.id.clone(), client.credential.clone(), client.method)
             }
-            Self::MetadataDocument => Some(Client {
-                id: config.client_metadata_url.as_ref()?.to_string(),
-                credential: ClientCredential::None,
-                method: ClientAuthentication::None,
-                choice: Choice::Agreed,
-            }),
+            Self::MetadataDocument => {
+                let id = config.client_metadata_url.as_ref()?.to_string();
+                (id, ClientCredential::None, None)
+            }
             Self::Dynamic(registration) => {
-                let credential = registration
-                    .client_secret
-                    .clone()
-                    .map_or(ClientCredential::None, ClientCredential::Secret);
+                let secret = registration.client_secret.clone();
+                let credential = secret.map_or(ClientCredential::None, ClientCredential::Secret);
                 let agreed = registration.token_endpoint_auth_method;
-                let (method, choice) = authentication(agreed, &credential, metadata);
-                Some(Client {
-                    id: registration.client_id.clone(),
-                    credential,
-                    method,
-                    choice,
-                })
+                (registration.client_id.clone(), credential, agreed)
             }
-        }
-    }
-}
-
-/// How to authenticate: as agreed; with a secret by what the server offers, Basic being the default of
-/// RFC 8414 §2; without one not at all.
-fn authentication(
-    agreed: Option<ClientAuthentication>,
-    credential: &ClientCredential,
-    metadata: &AuthorizationServerMetadata,
-) -> (ClientAuthentication, Choice) {
-    use ClientAuthentication::{
-        ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
-    };
-    match credential {
-        ClientCredential::None => return (Public, Choice::Agreed),
-        ClientCredential::PrivateKey(_) => return (PrivateKeyJwt, Choice::Agreed),
-        ClientCredential::Secret(_) => {}
-    }
-    // A secret was issued for a reason, even if the answer says `none`.
-    if let Some(method @ (ClientSecretBasic | ClientSecretPost)) = agreed {
-        return (method, Choice::Agreed);
-    }
-    let offered = metadata.token_endpoint_auth_methods_supported.as_deref();
-    let offers = |method: ClientAuthentication| {
-        offered.is_some_and(|methods| methods.iter().any(|name| name == method.name()))
-    };
-    if offers(ClientSecretPost) && !offers(ClientSecretBasic) {
-        return (ClientSecretPost, Choice::Guessed);
-    }
-    (ClientSecretBasic, Choice::Guessed)
-}
-
-/// The other way to send a secret.
-fn other_secret_method(method: ClientAuthentication) -> ClientAuthentication {
-    use ClientAuthentication::{
-        ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
-    };
-    match method {
-        ClientSecretBasic => ClientSecretPost,
-        ClientSecretPost => ClientSecretBasic,
-        Public | PrivateKeyJwt => method,
-    }
-}
-
-/// Registers this client anew (RFC 7591 §3.1).
-pub(super) async fn register(
-    transport: &Transport,
-    config: &Config,
-    metadata: &AuthorizationServerMetadata,
-    redirect_uri: &Url,
-) -> Result<DynamicRegistration, AuthError> {
-    let endpoint =
-        metadata
-            .registration_endpoint
-            .as_ref()
-            .ok_or_else(|| AuthError::ClientRequired {
-                issuer: metadata.issuer.clone(),
-                redirect_uri: redirect_uri.to_string(),
-            })?;
-    let body = registration_request(config, metadata, redirect_uri);
-    let answer = transport.post_json(endpoint, &body).await?;
-    if let Some(registered) = registered(endpoint, &answer, redirect_uri)? {
-        return Ok(registered);
-    }
-    let refusal = Refused::read(&answer);
-    let Some(body) = refusal.milder(body) else {
-        return Err(refusal.error(endpoint));
-    };
-    tracing::info!(
-        reason = refusal.reason,
-        "registration refused, asking for less"
-    );
-    let answer = transport.post_json(endpoint, &body).await?;
-    registered(endpoint, &answer, redirect_uri)?
-        .ok_or_else(|| Refused::read(&answer).error(endpoint))
-}
-
-/// What we ask for: a public native client, unless the server has no public clients.
-fn registration_request(
-    config: &Config,
-    metadata: &AuthorizationServerMetadata,
-    redirect_uri: &Url,
-) -> Value {
-    let mut request = json!({
-        "client_name": CLIENT_NAME,
-        "redirect_uris": [redirect_uri.as_str()],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
-        "token_endpoint_auth_method": wanted_authentication(metadata).name(),
-        "application_type": "native",
-        "software_id": CLIENT_NAME,
-        "software_version": env!("CARGO_PKG_VERSION"),
-    });
-    for (name, value) in &config.client_metadata {
-        request[name] = value.clone();
-    }
-    request
-}
-
-fn wanted_authentication(metadata: &AuthorizationServerMetadata) -> ClientAuthentication {
-    use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public};
-    let Some(offered) = &metadata.token_endpoint_auth_methods_supported else {
-        return Public;
-    };
-    [Public, ClientSecretBasic, ClientSecretPost]
-        .into_iter()
-        .find(|method| offered.iter().any(|name| name == method.name()))
-        .unwrap_or(Public)
-}
-
-/// The registration in a successful answer. What the server returned counts, not what was asked for.
-fn registered(
-    endpoint: &Url,
-    answer: &Answer,
-    redirect_uri: &Url,
-) -> Result<Option<DynamicRegistration>, AuthError> {
-    #[derive(Deserialize)]
-    struct Registered {
-        client_id: String,
-        client_secret: Option<String>,
-        client_secret_expires_at: Option<f64>,
-        token_endpoint_auth_method: Option<String>,
-        redirect_uris: Option<Vec<String>>,
-    }
-    if !answer.status.is_success() {
-        return Ok(None);
-    }
-    let Ok(answer) = serde_json::from_slice::<Registered>(&answer.body) else {
-        return Ok(None);
-    };
-    let returned = answer.redirect_uris.unwrap_or_default();
-    if !returned.is_empty() && !returned.iter().any(|uri| same_but_port(uri, redirect_uri)) {
-        return Err(AuthError::RegistrationRejected {
-            endpoint: endpoint.clone(),
-            reason: shown(&format!("it registered {} instead", returned.join(" "))),
-        });
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a time outside the range is clamped by the conversion, which is what it should be"
-    )]
-    Ok(Some(DynamicRegistration {
-        client_id: answer.client_id,
-        client_secret: answer
-            .client_secret
-            .filter(|secret| !secret.is_empty())
-            .map(Secret::new),
-        client_secret_expires_at: answer.client_secret_expires_at.unwrap_or(0.0) as u64,
-        token_endpoint_auth_method: answer
-            .token_endpoint_auth_method
-            .as_deref()
-            .and_then(ClientAuthentication::from_name),
-        redirect_uri: redirect_uri.to_string(),
-    }))
-}
-
-/// A server may store loopback URIs without their port, because any port is fine then (RFC 8252 §7.3).
-fn same_but_port(returned: &str, ours: &Url) -> bool {
-    let Ok(mut returned) = Url::parse(returned) else {
-        return false;
-    };
-    if returned.port().is_none() {
-        let _ = returned.set_port(ours.port());
-    }
-    returned == *ours
-}
-
-/// A registration that was turned down (RFC 7591 §3.2.2).
-struct Refused {
-    code: Option<String>,
-    reason: String,
-}
-
-impl Refused {
-    fn read(answer: &Answer) -> Self {
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let member = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-        let code = member("error");
-        let told: Vec<_> = [code.clone(), member("error_description")]
-            .into_iter()
-            .flatten()
-            .collect();
-        let reason = if told.is_empty() {
-            format!("it answered {} without a client", answer.status)
-        } else {
-            shown(&told.join(": "))
         };
-        Self { code, reason }
-    }
-
-    /// The same request with less in it, if that may help. Servers older than `application_type` refuse
-    /// members they do not know.
-    fn milder(&self, mut request: Value) -> Option<Value> {
-        if self.code.as_deref() != Some("invalid_client_metadata") {
-            return None;
-        }
-        let members = request.as_object_mut()?;
-        let extra = [
-            "application_type",
-            "software_id",
-            "software_version",
-            "scope",
-        ];
-        let before = members.len();
-        members.retain(|name, _| !extra.contains(&name.as_str()));
-        (members.len() < before).then_some(request)
-    }
-
-    fn error(self, endpoint: &Url) -> AuthError {
-        AuthError::RegistrationRejected {
-            endpoint: endpoint.clone(),
-            reason: self.reason,
-        }
+        let methods = Methods::new(&credential, agreed, metadata, quirks.authentication);
+        Some(Client {
+            id,
+            credential,
+            methods,
+        })
     }
 }

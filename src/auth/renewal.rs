@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::attempt::client_of;
 use super::client_credentials;
 use super::error::AuthError;
-use super::grant::{GrantError, TokenEndpoint};
+use super::grant::{GrantError, Granted, TokenEndpoint};
 use super::lock::{self, Lock};
 use super::pending::now_millis;
 use super::refused_renewal::{AccessTokenState, Refusal, RefusedRenewal};
@@ -149,8 +149,8 @@ async fn refresh(
         return Ok(false);
     };
     let failure = match request(session, &credential, client, &old).await {
-        Ok(tokens) => {
-            credential.tokens = Some(tokens);
+        Ok(granted) => {
+            credential.receive(granted);
             session.adopt(credential, Source::Refresh).await;
             return Ok(true);
         }
@@ -188,7 +188,7 @@ async fn request(
     credential: &Credential,
     client: &Client,
     old: &TokenSet,
-) -> Result<TokenSet, GrantError> {
+) -> Result<Granted, GrantError> {
     let endpoint = TokenEndpoint {
         transport: &session.transport,
         metadata: &credential.metadata,

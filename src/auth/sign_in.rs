@@ -15,7 +15,7 @@ use super::client_credentials;
 use super::config::Grant;
 use super::device_code;
 use super::error::AuthError;
-use super::grant::{GrantError, Meaning, TokenEndpoint, meaning};
+use super::grant::{GrantError, Granted, Meaning, TokenEndpoint, meaning};
 use super::lock::{self, Lock};
 use super::mcp_remote;
 use super::page::Page;
@@ -24,7 +24,7 @@ use super::renewal::{self, Renewal};
 use super::scope::Scopes;
 use super::session::{Session, Source, Wanted};
 use super::store::Credential;
-use super::token::{AccessToken, TokenSet};
+use super::token::AccessToken;
 use crate::http::is_loopback;
 use crate::secret::Secret;
 
@@ -229,9 +229,9 @@ async fn answered(
             let _ = page.send(Page::Unexpected);
             continue;
         }
-        match redeem(session, &attempt, answer).await {
-            Ok(tokens) => {
-                finish(session, attempt, tokens, page).await;
+        match redeem(session, &mut attempt, answer).await {
+            Ok(granted) => {
+                finish(session, attempt, granted, page).await;
                 return Ok(());
             }
             Err(rejection) => again(session, &mut attempt, rejection, page).await?,
@@ -318,25 +318,29 @@ impl From<GrantError> for Rejection {
 
 async fn redeem(
     session: &Session,
-    attempt: &Attempt,
+    attempt: &mut Attempt,
     answer: AuthorizationResponse,
-) -> Result<TokenSet, Rejection> {
+) -> Result<Granted, Rejection> {
     let code: Secret<String> = attempt.request.code(answer)?;
     let endpoint = TokenEndpoint {
         transport: &session.transport,
         metadata: &attempt.credential.metadata,
         client: &attempt.client,
     };
-    Ok(endpoint.redeem(&attempt.request, code).await?)
+    let outcome = endpoint.redeem(&attempt.request, code).await;
+    if let Err(GrantError::Refused(refusal)) = &outcome {
+        attempt.credential.quirks.authentication = refusal.method();
+    }
+    Ok(outcome?)
 }
 
 async fn finish(
     session: &Session,
     mut attempt: Attempt,
-    tokens: TokenSet,
+    granted: Granted,
     page: oneshot::Sender<Page>,
 ) {
-    attempt.credential.tokens = Some(tokens);
+    attempt.credential.receive(granted);
     // A refresh that runs elsewhere must not overwrite what the person has just agreed to.
     let _lock = renewal::exclusive(session).await.ok();
     session.prove_client(&attempt.client.id);
@@ -399,8 +403,7 @@ async fn change(
             quirks.no_scope = true;
         }
         Meaning::ClientIsDead => {
-            let replaced = attempt.swap_authentication(session)?
-                || attempt.replace_registration(session).await?;
+            let replaced = attempt.replace_registration(session).await?;
             return Ok(if replaced {
                 Change::Made
             } else {

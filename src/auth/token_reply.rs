@@ -6,42 +6,76 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
+use super::error_body::{ErrorBody, words_in};
 use super::transport::Answer;
+use crate::http::json;
 
 /// The answer of a token endpoint in the shape of RFC 6749 §5, whatever shape the provider chose: forms
-/// instead of JSON, errors with status 200, numbers as strings.
+/// instead of JSON, errors with status 200, numbers as strings, errors that are no JSON.
 ///
 /// An error answer that repeats a secret of the request (`sent`, a form) comes out without it, because
 /// errors are shown.
 pub(super) fn standard_form(answer: Answer, sent: &[u8]) -> oauth2::HttpResponse {
-    let mut response = oauth2::HttpResponse::new(answer.body);
-    *response.status_mut() = answer.status;
-    let Some(mut members) = members(response.body()) else {
-        if !answer.status.is_success() {
-            let error =
-                serde_json::json!({ "error": "", "error_description": answer.status.to_string() });
-            *response.body_mut() = error.to_string().into_bytes();
-        }
-        return response;
+    let Answer { status, body } = answer;
+    let members = members(&body);
+    let has_failed = match &members {
+        Some(members) => is_error(members),
+        None => false,
     };
-    let is_error = members.contains_key("error") && !members.contains_key("access_token");
-    if answer.status.is_success() && !is_error {
-        *response.status_mut() = StatusCode::OK;
-        normalize(&mut members);
-    } else {
-        if answer.status.is_success() {
-            *response.status_mut() = StatusCode::BAD_REQUEST;
+    let (status, body) = match members {
+        Some(mut members) if status.is_success() && !has_failed => {
+            normalize(&mut members);
+            (
+                StatusCode::OK,
+                Value::Object(members).to_string().into_bytes(),
+            )
         }
-        redact(&mut members, sent);
-        if !members.get("error").is_some_and(Value::is_string) {
-            members.insert("error".into(), "".into());
+        None if status.is_success() => (StatusCode::OK, body),
+        members => {
+            let error = members.and_then(|members| ErrorBody::standard(&members));
+            let error = error.unwrap_or_else(|| ErrorBody::read(status, &body));
+            let status = if status.is_success() {
+                StatusCode::BAD_REQUEST
+            } else {
+                status
+            };
+            (status, error_form(error, sent))
         }
-    }
-    *response.body_mut() = Value::Object(members).to_string().into_bytes();
+    };
+    let mut response = oauth2::HttpResponse::new(body);
+    *response.status_mut() = status;
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// What is wrong with an answer that has a status of success and brings nothing. It may hold a token in a place
+/// of its own, so only what is meant for people is repeated.
+pub(super) fn without_token(body: &[u8]) -> String {
+    match json::parse::<Value>(body) {
+        Err(error) => format!("its answer cannot be used: {error}"),
+        Ok(value) => match words_in(&value) {
+            Some(words) => format!("its answer lacks what was asked for, and says: {words}"),
+            None => "its answer lacks what was asked for".to_owned(),
+        },
+    }
+}
+
+/// A refusal that came with a status of success.
+fn is_error(members: &Map<String, Value>) -> bool {
+    !members.contains_key("access_token") && ErrorBody::standard(members).is_some()
+}
+
+/// RFC 6749 §5.2. An error without a code gets an empty one.
+fn error_form(error: ErrorBody, sent: &[u8]) -> Vec<u8> {
+    let mut members = Map::new();
+    members.insert("error".into(), error.code.unwrap_or_default().into());
+    if let Some(description) = error.description {
+        members.insert("error_description".into(), description.into());
+    }
+    redact(&mut members, sent);
+    Value::Object(members).to_string().into_bytes()
 }
 
 /// Takes what was secret in the request out of the texts of the answer.
@@ -69,7 +103,7 @@ fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
 
 /// The members of a JSON object, or of a form that has one of the members we look for.
 fn members(body: &[u8]) -> Option<Map<String, Value>> {
-    if let Ok(Value::Object(members)) = serde_json::from_slice(body) {
+    if let Ok(Value::Object(members)) = json::parse(body) {
         return Some(members);
     }
     let form: Map<String, Value> = url::form_urlencoded::parse(body)
@@ -79,43 +113,59 @@ fn members(body: &[u8]) -> Option<Map<String, Value>> {
 }
 
 fn normalize(members: &mut Map<String, Value>) {
-    if !members.contains_key("token_type") {
+    if !members
+        .get("token_type")
+        .and_then(Value::as_str)
+        .is_some_and(is_no_bearer)
+    {
         members.insert("token_type".into(), "bearer".into());
     }
-    match members.get("expires_in").and_then(seconds) {
-        Some(seconds) => members.insert("expires_in".into(), seconds.into()),
-        None => members.remove("expires_in"),
-    };
-    if let Some(Value::Array(scopes)) = members.get("scope") {
-        let list: Vec<_> = scopes.iter().filter_map(Value::as_str).collect();
-        let list = list.join(" ");
-        members.insert("scope".into(), list.into());
+    // A lifetime of nothing is no information: the token is tried, and the server's refusal tells.
+    for name in ["expires_in", "interval"] {
+        let seconds = members.get(name).and_then(json::as_seconds);
+        match seconds.filter(|&seconds| seconds > 0) {
+            Some(seconds) => members.insert(name.into(), seconds.into()),
+            None => members.remove(name),
+        };
     }
-    for name in ["refresh_token", "id_token", "scope"] {
-        let usable = members
-            .get(name)
-            .and_then(Value::as_str)
-            .is_some_and(|text| !text.is_empty());
-        if !usable {
-            members.remove(name);
-        }
+    if members.contains_key("device_code") && !members.contains_key("expires_in") {
+        members.insert("expires_in".into(), DEVICE_CODE_LIFETIME.as_secs().into());
+    }
+    if let Some(scopes) = members.get("scope").and_then(json::as_words) {
+        members.insert("scope".into(), scopes.join(" ").into());
+    }
+    for name in TEXTS {
+        match members.get(name).and_then(json::as_text) {
+            Some(text) => members.insert(name.into(), text.into()),
+            None => members.remove(name),
+        };
     }
 }
 
-/// A lifetime as number or numeric string. A lifetime of nothing or less is no information: the token is
-/// tried, and the server's refusal tells.
-fn seconds(value: &Value) -> Option<u64> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive here, and the conversion clamps what is too large"
-    )]
-    (seconds >= 1.0).then_some(seconds.min(Duration::MAX.as_secs_f64()) as u64)
+/// Members that are texts; an empty one counts as absent.
+const TEXTS: [&str; 9] = [
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "scope",
+    "device_code",
+    "user_code",
+    "verification_uri",
+    "verification_url",
+    "verification_uri_complete",
+];
+
+/// How long device codes are taken to be good where the answer lacks it.
+const DEVICE_CODE_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Whether tokens of this type cannot be sent as RFC 6750 has it. Any other name is one of the provider's own for
+/// a bearer token (Slack: `user`).
+fn is_no_bearer(token_type: &str) -> bool {
+    // RFC 9449, draft-ietf-oauth-v2-http-mac, draft-ietf-oauth-pop-architecture, RFC 8693 §2.2.1
+    const OTHERS: [&str; 4] = ["dpop", "mac", "pop", "n_a"];
+    OTHERS
+        .iter()
+        .any(|other| token_type.trim().eq_ignore_ascii_case(other))
 }
 
 #[cfg(test)]
@@ -158,7 +208,7 @@ mod tests {
             200,
             r#"{"access_token":"a","token_type":"Bearer","expires_in":"3600"}"#,
             200,
-            json!({"access_token":"a","token_type":"Bearer","expires_in":3600}),
+            json!({"access_token":"a","token_type":"bearer","expires_in":3600}),
         );
         check(
             201,
@@ -171,7 +221,7 @@ mod tests {
                 200,
                 &format!(r#"{{"access_token":"a","token_type":"b","expires_in":{useless}}}"#),
                 200,
-                json!({"access_token":"a","token_type":"b"}),
+                json!({"access_token":"a","token_type":"bearer"}),
             );
         }
         let (_, huge) = normalized(200, r#"{"access_token":"a","expires_in":1e300}"#);
@@ -196,5 +246,57 @@ mod tests {
             json!({"error":"invalid_client"}),
         );
         check(200, "<html>", 200, Value::Null);
+        check(204, "", 200, Value::Null);
+        check(
+            404,
+            "no c+1 here",
+            404,
+            json!({"error":"","error_description":"404 Not Found: no REDACTED here"}),
+        );
+        check(
+            200,
+            r#"{"device_code":7,"user_code":"u","verification_uri":"v","verification_uri_complete":"",
+                "expires_in":null,"interval":"3"}"#,
+            200,
+            json!({"device_code":"7","user_code":"u","verification_uri":"v","expires_in":300,
+                "interval":3,"token_type":"bearer"}),
+        );
+    }
+
+    #[test]
+    fn every_token_type_but_the_known_others_is_bearer() {
+        for (told, expected) in [
+            (json!(null), "bearer"),
+            (json!(""), "bearer"),
+            (json!("BEARER"), "bearer"),
+            (json!("user"), "bearer"),
+            (json!("Bearer token"), "bearer"),
+            (json!(1), "bearer"),
+            (json!("DPoP"), "DPoP"),
+            (json!("mac"), "mac"),
+        ] {
+            let body = json!({"access_token":"a","token_type":told}).to_string();
+            assert_eq!(normalized(200, &body).1["token_type"], expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_token_is_described_without_a_position() {
+        let check =
+            |body: &str, expected: &str| assert_eq!(without_token(body.as_bytes()), expected);
+        check(" ", "its answer cannot be used: it is empty");
+        check(
+            "<html>",
+            "its answer cannot be used: it is a web page, not JSON",
+        );
+        check("access", "its answer cannot be used: it is not JSON");
+        check(
+            r#"{"token":"secret"}"#,
+            "its answer lacks what was asked for",
+        );
+        check(
+            r#"{"code":401,"msg":"bad code"}"#,
+            "its answer lacks what was asked for, and says: bad code",
+        );
     }
 }

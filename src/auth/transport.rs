@@ -15,7 +15,7 @@ use super::error::{AuthError, shown};
 use super::renewal_refusal::is_oauth_code;
 use super::token_reply::standard_form;
 pub(super) use crate::http::bare;
-use crate::http::{self, is_loopback};
+use crate::http::{self, is_loopback, json};
 
 /// Limit for one metadata document; the sign-in needs a few of them in a row.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -250,11 +250,11 @@ async fn document(url: &Url, response: Response) -> Result<Document, AuthError> 
         return Ok(Document::Missing(response.status()));
     }
     let answer = read(url, response).await?;
-    match serde_json::from_slice::<Value>(&answer.body) {
-        Ok(document @ Value::Object(_)) => Ok(Document::Found(document)),
-        Ok(_) => Ok(Document::Unusable("not a JSON object".into())),
-        Err(_) => Ok(Document::Unusable("not JSON".into())),
-    }
+    Ok(match json::parse::<Value>(&answer.body) {
+        Ok(document @ Value::Object(_)) => Document::Found(document),
+        Ok(_) => Document::Unusable("it is not a JSON object".into()),
+        Err(error) => Document::Unusable(error.to_string()),
+    })
 }
 
 /// 429 and 5xx say nothing about the request (RFC 9110 §15.6, RFC 6585 §4).

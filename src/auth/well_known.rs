@@ -1,8 +1,5 @@
-//! What all metadata documents have in common: where they lie (RFC 8615), and how loosely they are written.
+//! Well-known URLs (RFC 8615).
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use url::Url;
 
 /// The well-known URL `name` of `base`, with `path` inserted behind it.
@@ -12,13 +9,4 @@ pub(super) fn well_known(base: &Url, name: &str, path: &str) -> Url {
     url.set_query(None);
     url.set_fragment(None);
     url
-}
-
-/// An optional member of the wrong type (`null`, an empty string for a URL) counts as absent: real
-/// documents have them, and what a sign-in needs is asked for where it is needed.
-pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
 }

@@ -14,7 +14,7 @@ use super::track::Track;
 use super::{Endpoint, Failure};
 use crate::auth::Interaction;
 use crate::era::Era;
-use crate::http::Response;
+use crate::http::{Response, json};
 use crate::message::{Kind, Message, RequestId};
 
 /// Connections in a row that bring nothing new before a broken response stream is given up.
@@ -51,6 +51,8 @@ impl Exchange<'_> {
 
     async fn read_json(&self, mut response: Response) -> Result<Message, Failure> {
         let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
+        let text = json::utf8(&text)
+            .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
         if text.trim_ascii().is_empty() {
             return Err(Failure::NoResponse("the body is empty".to_owned()));
         }

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 
 use super::Failure;
-use crate::http::Response;
+use crate::http::{Response, json};
 use crate::message::Message;
 
 /// How much of an error's body is read.
@@ -152,6 +152,7 @@ impl ErrorBody {
         })
         .await
         .unwrap_or_default();
+        let body = json::utf8(&body).unwrap_or(body);
         let error = Message::parse_all(&body)
             .into_iter()
             .find_map(|message| message.ok().filter(Message::is_error));
@@ -172,7 +173,7 @@ impl ErrorBody {
         let words = match self.content {
             ContentType::Other(ref kind) if kind == "text/plain" => self.text.clone(),
             ContentType::Json | ContentType::Missing => {
-                let json: serde_json::Value = serde_json::from_str(&self.text).ok()?;
+                let json: serde_json::Value = json::parse(self.text.as_bytes()).ok()?;
                 ["error_description", "message", "detail", "error"]
                     .iter()
                     .find_map(|name| json.get(name)?.as_str().map(str::to_owned))?

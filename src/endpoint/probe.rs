@@ -18,7 +18,7 @@ use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
 use super::{Config, Failure, headers, http_sse};
 use crate::auth::AccessToken;
-use crate::http::{Client, Response};
+use crate::http::{Client, Response, json};
 use crate::message::{Kind, Message};
 
 /// How long one exchange may take, unless the user has less patience.
@@ -278,6 +278,8 @@ async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
         ContentType::EventStream => first_response(response).await?,
         ContentType::Json | ContentType::Missing | ContentType::Other(_) => {
             let text = body::read(&mut response, LIMITS).await?;
+            let text = json::utf8(&text)
+                .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
             let messages = Message::parse_all(&text).into_iter().flatten();
             messages.into_iter().find(is_response)
         }

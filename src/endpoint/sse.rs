@@ -3,6 +3,8 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::memchr2;
 
+use crate::http::json::BYTE_ORDER_MARK;
+
 /// A dispatched event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
@@ -137,7 +139,7 @@ impl EventParser {
         if !rest.is_empty() {
             self.field(&rest);
         }
-        self.data.take()
+        self.data.take().map(without_byte_order_mark)
     }
 
     /// The next event that is complete in what was pushed.
@@ -160,7 +162,6 @@ impl EventParser {
 
     fn line(&mut self) -> Option<Bytes> {
         if self.at_start {
-            const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
             let known = self.buffer.len().min(BYTE_ORDER_MARK.len());
             if self.buffer[..known] == BYTE_ORDER_MARK[..known] {
                 if known < BYTE_ORDER_MARK.len() {
@@ -215,7 +216,7 @@ impl EventParser {
     fn dispatch(&mut self) -> Option<Event> {
         let name = std::mem::take(&mut self.name);
         let id_is_new = std::mem::take(&mut self.id_is_new);
-        let data = self.data.take()?;
+        let data = without_byte_order_mark(self.data.take()?);
         Some(Event {
             name: if name.is_empty() {
                 Bytes::from_static(b"message")
@@ -226,6 +227,14 @@ impl EventParser {
             id: self.id.clone().filter(|_| id_is_new),
         })
     }
+}
+
+/// The data is JSON, which has no byte order mark, and some servers write one in front of it.
+fn without_byte_order_mark(mut data: Bytes) -> Bytes {
+    if data.starts_with(BYTE_ORDER_MARK) {
+        data.advance(BYTE_ORDER_MARK.len());
+    }
+    data
 }
 
 #[cfg(test)]
@@ -272,10 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_counts_only_at_the_start() {
+    fn a_byte_order_mark_is_dropped_before_the_stream_and_before_data() {
         check(
             "\u{feff}data: a\n\n\u{feff}data: b\n\ndata: c\n\n",
             &["message|a|-", "message|c|-"],
+        );
+        check(
+            "data: \u{feff}{}\n\ndata: {\ndata: \u{feff}}\n\n",
+            &["message|{}|-", "message|{\n\u{feff}}|-"],
         );
     }
 

@@ -3,11 +3,13 @@
 //! - [`Client`]: the way to the MCP endpoint.
 //! - `connections`: that way where nothing stands between, which is where the speed of a call is.
 //! - `gzip`: answers that come compressed all the same.
+//! - [`json`]: JSON in bodies.
 //! - `route`: whether a proxy stands between.
 //! - `tls`: whom to trust.
 
 mod connections;
 mod gzip;
+pub mod json;
 mod route;
 mod tls;
 

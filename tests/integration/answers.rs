@@ -106,6 +106,50 @@ async fn json_without_a_content_type_is_recognised() {
     error_for("invalid_response", |_| Reply::status(200).bytes("hello")).await;
 }
 
+/// A file saved with a byte order mark puts one before everything that a PHP application answers.
+#[tokio::test]
+async fn a_byte_order_mark_before_json_is_dropped() {
+    let server = Server::start();
+    server.once(call("whole"), |request| {
+        Reply::json(format!("\u{feff}{}", request.echo()))
+    });
+    server.once(call("streamed"), |request| {
+        Reply::sse().data(format!("\u{feff}{}", request.echo()))
+    });
+    server.once(call("cut"), |request| {
+        Reply::sse().bytes(format!("event: message\ndata: \u{feff}{}", request.echo()))
+    });
+    server.once(call("refused"), |request| {
+        let error = request.error(-32001, "no");
+        Reply::status(400).body("application/json", format!("\u{feff}{error}"))
+    });
+    let mut app = App::initialized(&server).await;
+    for (id, tool) in [(1, "whole"), (2, "streamed"), (3, "cut")] {
+        app.call(id, tool, "here").await;
+        assert_eq!(app.result(id).await["content"][0]["text"], "here", "{tool}");
+    }
+    app.call(4, "refused", "").await;
+    assert_eq!(app.error(4).await["code"], -32001);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn json_in_another_encoding_is_an_error_that_names_it() {
+    let server = Server::start();
+    server.once(call("faulty"), |request| {
+        let units = request.echo().encode_utf16().collect::<Vec<_>>();
+        let bytes = units.into_iter().flat_map(u16::to_le_bytes);
+        Reply::status(200).body("application/json", bytes.collect::<Vec<_>>())
+    });
+    let mut app = App::initialized(&server).await;
+    app.call(1, "faulty", "").await;
+    let error = app.error(1).await;
+    assert_eq!(error["data"]["kind"], "invalid_response");
+    let message = error["message"].as_str().expect("text");
+    assert!(message.contains("UTF-16"), "{message}");
+    app.finish().await;
+}
+
 /// X-34, HL-24, HC-11
 #[tokio::test]
 async fn an_acceptance_is_no_answer_to_a_request() {

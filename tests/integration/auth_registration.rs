@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 use url::Url;
 
-use crate::support_auth::{App, Browser, Provider, config, free_port, soon};
+use crate::support_auth::{App, Authentication, Browser, Provider, config, free_port, soon};
 
 ///
 #[tokio::test]
@@ -37,26 +37,34 @@ async fn a_metadata_document_goes_before_registration_where_it_is_supported() {
     }
 }
 
-/// the strongest method that the server lists where it has no public clients.
+/// a public client first, then one with a method that the server lists.
 #[tokio::test]
 async fn a_server_without_public_clients_gets_a_client_with_a_secret() {
     let cases = [
         (
             json!(["client_secret_basic", "client_secret_post"]),
-            "client_secret_basic",
+            "client_secret_post",
         ),
-        (json!(["client_secret_post"]), "client_secret_post"),
+        (json!(["client_secret_basic"]), "client_secret_basic"),
+        (json!(null), "client_secret_basic"),
     ];
     for (methods, expected) in cases {
         let provider = Provider::start().await;
         provider.behave(|it| {
+            it.registers_no_public_client = true;
             it.server_metadata = json!({ "token_endpoint_auth_methods_supported": methods });
         });
         let directory = tempdir().unwrap();
         let app = App::new(&provider, config(directory.path()));
         assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
-        let asked: Value = serde_json::from_str(&provider.seen("/register")[0].body).unwrap();
-        assert_eq!(asked["token_endpoint_auth_method"], expected);
+        let asked = provider.seen("/register");
+        let asked: Vec<Value> = asked
+            .iter()
+            .map(|seen| serde_json::from_str(&seen.body).unwrap())
+            .collect();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(asked[0]["token_endpoint_auth_method"], "none");
+        assert_eq!(asked[1]["token_endpoint_auth_method"], expected);
         let basic = provider.seen("/token")[0]
             .headers
             .contains_key("authorization");
@@ -77,7 +85,7 @@ async fn a_server_without_public_clients_gets_a_client_with_a_secret() {
 async fn a_secret_that_is_wanted_in_the_other_place_is_sent_there() {
     let provider = Provider::start().await;
     provider.behave(|it| {
-        it.only_post = true;
+        it.authentication = Authentication::OnlyPost;
         it.server_metadata = json!({ "token_endpoint_auth_methods_supported": null });
     });
     let directory = tempdir().unwrap();

@@ -27,8 +27,11 @@ mod accounts;
 mod answers;
 mod auth_browser;
 mod auth_callback;
+mod auth_client_authentication;
 #[cfg(unix)]
 mod auth_command;
+mod auth_discovery;
+mod auth_foreign_answers;
 mod auth_grants;
 mod auth_keychain;
 mod auth_many;

@@ -8,10 +8,13 @@ use url::Url;
 
 use super::exposed;
 use crate::auth::authorization_server::AuthorizationServerMetadata;
+use crate::auth::client_authentication::LearntMethod;
 use crate::auth::error::shown;
+use crate::auth::grant::Granted;
 use crate::auth::registration::ClientRegistration;
 use crate::auth::scope::Scopes;
 use crate::auth::token::TokenSet;
+use crate::http::json::lenient;
 use crate::secret::Secret;
 
 /// Changes when an older program could not read the file any more.
@@ -50,9 +53,13 @@ pub(in crate::auth) struct Quirks {
     /// It refuses the scopes that the resource names.
     #[serde(default)]
     pub(in crate::auth) no_scope: bool,
-    /// It wants the client's secret in the other place than it says, or than is the default.
-    #[serde(default)]
-    pub(in crate::auth) other_authentication: bool,
+    /// It wants the client to authenticate in another way than was agreed on, or than it lists.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(in crate::auth) authentication: Option<LearntMethod>,
 }
 
 /// The part of a credential that nobody else may see.
@@ -109,6 +116,12 @@ impl Credential {
         self.resource
             .as_deref()
             .filter(|_| !self.quirks.no_resource)
+    }
+
+    /// Takes what the token endpoint issued.
+    pub(in crate::auth) fn receive(&mut self, granted: Granted) {
+        self.tokens = Some(granted.tokens);
+        self.quirks.authentication = granted.method;
     }
 
     /// The scopes to send out of `wanted`.

@@ -11,8 +11,8 @@ use super::check::{Check, Name, Part};
 use super::message::initialize;
 use super::report::Report;
 use crate::auth::{
-    AccessToken, AuthError, Authorizer, Examination, ExaminedChallenge, ExaminedServer,
-    Interaction, Refusal, RegistrationWay,
+    AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedChallenge,
+    ExaminedServer, Interaction, Refusal, RegistrationWay,
 };
 use crate::endpoint::{Failure, Probe, Reply};
 
@@ -143,6 +143,12 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
     };
     report.add(match (&server.sign_in_page, &server.found_at) {
         (Err(error), _) => failed(NAME, error),
+        (Ok(()), Some(found_at)) if server.unlisted.is_some() => {
+            let unlisted = server.unlisted.as_deref().unwrap_or_default();
+            Check::warning(NAME, format!("{found_at}: {unlisted}"))
+                .fix("if the sign-in fails, its operator has to permit that grant, and to list it")
+                .specification("RFC 8414 §2")
+        }
         (Ok(()), Some(found_at)) => Check::passed(NAME, found_at.to_string()),
         (Ok(()), None) => Check::warning(
             NAME,
@@ -197,7 +203,31 @@ fn registration(server: &ExaminedServer) -> Check {
                 .specification("RFC 7591; MCP 2025-11-25, Client Registration Approaches");
         }
     };
-    Check::passed(Name::Registration, found)
+    const METHODS: &str = "RFC 8414 §2, token_endpoint_auth_methods_supported";
+    match &server.authentication {
+        ExaminedAuthentication::Possible => Check::passed(Name::Registration, found),
+        ExaminedAuthentication::Doubtful { listed } => Check::warning(
+            Name::Registration,
+            format!("{found}; the token endpoint lists only {listed}, which does not fit this client"),
+        )
+        .fix("if the sign-in fails, check the client secret: --client-secret-env, --client-secret-file")
+        .specification(METHODS),
+        ExaminedAuthentication::Impossible { listed, wants_key } => {
+            let fix = if *wants_key {
+                "register a client with a public key there, and pass --client-id and \
+                 --client-assertion-key"
+            } else {
+                "its operator has to accept one of none, client_secret_post, client_secret_basic and \
+                 private_key_jwt"
+            };
+            Check::failed(
+                Name::Registration,
+                format!("{found}; but the token endpoint takes only {listed}, and this client cannot do that"),
+            )
+            .fix(fix)
+            .specification(METHODS)
+        }
+    }
 }
 
 fn failed(name: Name, error: &AuthError) -> Check {

@@ -164,6 +164,43 @@ async fn an_authorization_server_that_registers_nobody() {
 }
 
 #[tokio::test]
+async fn a_token_endpoint_that_takes_nothing_that_this_client_can_do() {
+    for (methods, fix) in [
+        (json!(["private_key_jwt"]), "--client-assertion-key"),
+        (json!(["tls_client_auth"]), "private_key_jwt"),
+    ] {
+        let change = json!({ "token_endpoint_auth_methods_supported": methods });
+        let (provider, report) = examined(|it| it.server_metadata = change).await;
+        report.fails("registration", "takes only", fix);
+        let doctor = Doctor::of(provider.mcp_url().as_str());
+        let report = doctor.args(["--client-id", "mine"]).examine().await;
+        report.fails("registration", "takes only", fix);
+    }
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_lists_other_methods_than_the_client_has() {
+    let change = json!({ "token_endpoint_auth_methods_supported": ["client_secret_post"] });
+    let (provider, report) = examined(|it| it.server_metadata = change).await;
+    report.passes("registration", "dynamic");
+    let doctor = Doctor::of(provider.mcp_url().as_str());
+    let report = doctor.args(["--client-id", "mine"]).examine().await;
+    report.warns("registration", "client_secret_post", "--client-secret-env");
+}
+
+#[tokio::test]
+async fn an_authorization_server_without_the_grant_of_the_sign_in() {
+    for (name, value) in [
+        ("grant_types_supported", json!(["client_credentials"])),
+        ("response_types_supported", json!(["token"])),
+    ] {
+        let change = json!({ name: value });
+        let (_provider, report) = examined(|it| it.server_metadata = change).await;
+        report.warns("server_metadata", name, "grant");
+    }
+}
+
+#[tokio::test]
 async fn what_would_be_asked_for() {
     let (provider, report) = examined(|it| {
         it.resource_metadata = json!({ "scopes_supported": ["read", "write"] });

@@ -11,7 +11,9 @@ mod provider;
 
 pub(crate) use app::{App, Browser, config};
 pub(crate) use process::{BrowserProgram, Process};
-pub(crate) use provider::{Behaviour, Challenge, Device, Grants, Provider, TokenReply};
+pub(crate) use provider::{
+    Authentication, Behaviour, Challenge, Device, Grants, Provider, TokenReply,
+};
 
 use std::time::Duration;
 

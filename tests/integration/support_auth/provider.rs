@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -69,8 +69,12 @@ pub(crate) struct Behaviour {
     pub(crate) forbids: Option<String>,
     /// What a person at another device did with the code so far.
     pub(crate) device: Device,
-    /// Clients may send their secret only in the body, whatever the metadata says.
-    pub(crate) only_post: bool,
+    /// How clients have to authenticate, whatever the metadata says.
+    pub(crate) authentication: Authentication,
+    /// Codes are used up also by requests of clients that are refused.
+    pub(crate) loses_codes_of_refused_clients: bool,
+    /// No client without a secret is registered.
+    pub(crate) registers_no_public_client: bool,
     /// The scope that is granted, whatever is asked for.
     pub(crate) granted_scope: Option<String>,
     /// Clients that the authorization endpoint no longer knows answer this.
@@ -79,6 +83,26 @@ pub(crate) struct Behaviour {
     pub(crate) is_open: bool,
     /// Who signs in, as an ID token tells it.
     pub(crate) user: Option<String>,
+    /// Stands before the body of every answer that has one.
+    pub(crate) body_prefix: &'static str,
+}
+
+/// How clients authenticate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Authentication {
+    /// By the id and, if there is one, the secret, in the header or in the body.
+    Any,
+    /// The secret belongs in the body.
+    OnlyPost,
+    /// The secret belongs in the header, and the id must not stand in the body, too.
+    OnlyBasic,
+    /// As the Python SDK has it: by the registered method; the id always has to be in the body, and at the
+    /// revocation endpoint a `client_secret` as well.
+    LikePythonSdk,
+    /// The id alone, although there may be a secret, as canaille has it.
+    OnlyId,
+    /// Clients without a secret are registered, and refused afterwards.
+    OnlyConfidential,
 }
 
 /// What a person at another device did with the code.
@@ -150,11 +174,14 @@ impl Default for Behaviour {
             known_scopes: None,
             forbids: None,
             device: Device::Waiting,
-            only_post: false,
+            authentication: Authentication::Any,
+            loses_codes_of_refused_clients: false,
+            registers_no_public_client: false,
             granted_scope: None,
             forgotten_client_status: 400,
             is_open: false,
             user: None,
+            body_prefix: "",
         }
     }
 }
@@ -185,6 +212,10 @@ struct Inner {
 struct Client {
     secret: Option<String>,
     redirect_uris: Vec<String>,
+    /// `token_endpoint_auth_method`
+    method: String,
+    /// None for a client that was registered by hand, and may do anything.
+    grant_types: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -287,6 +318,8 @@ impl Provider {
         let client = Client {
             secret: secret.map(Into::into),
             redirect_uris: vec![redirect_uri.into()],
+            method: "client_secret_basic".into(),
+            grant_types: None,
         };
         self.lock().clients.insert(id.into(), client);
     }
@@ -299,6 +332,25 @@ impl Provider {
 type Shared = (SocketAddr, Arc<Mutex<Inner>>);
 
 async fn answer(State((address, inner)): State<Shared>, request: Request) -> Response {
+    let prefix = inner.lock().unwrap().behaviour.body_prefix;
+    let response = answer_without_prefix(address, inner, request).await;
+    if prefix.is_empty() {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    if body.is_empty() {
+        return Response::from_parts(head, body.into());
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, [prefix.as_bytes(), &body].concat().into())
+}
+
+async fn answer_without_prefix(
+    address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let body: Bytes = to_bytes(body, 1 << 20).await.unwrap();
     let pairs = |text: &[u8]| -> HashMap<String, String> {
@@ -432,9 +484,13 @@ impl Inner {
             return (StatusCode::from_u16(status).unwrap(), body).into_response();
         }
         let request: Value = serde_json::from_str(&seen.body).unwrap();
+        let method = request["token_endpoint_auth_method"].as_str().unwrap();
+        if self.behaviour.registers_no_public_client && method == "none" {
+            let error = json!({ "error": "invalid_client_metadata" });
+            return (StatusCode::BAD_REQUEST, axum::Json(error)).into_response();
+        }
         let id = self.fresh("client");
-        let secret =
-            (request["token_endpoint_auth_method"] != "none").then(|| self.fresh("secret"));
+        let secret = (method != "none").then(|| self.fresh("secret"));
         let uris: Vec<String> = serde_json::from_value(request["redirect_uris"].clone()).unwrap();
         let mut reply = request.clone();
         reply["client_id"] = id.clone().into();
@@ -442,8 +498,13 @@ impl Inner {
             reply["client_secret"] = secret.clone().into();
         }
         let client = Client {
-            secret,
+            secret: secret.or_else(|| {
+                let given = self.behaviour.registration_reply.get("client_secret");
+                given.and_then(Value::as_str).map(str::to_owned)
+            }),
             redirect_uris: uris,
+            method: method.to_owned(),
+            grant_types: serde_json::from_value(request["grant_types"].clone()).ok(),
         };
         self.clients.insert(id, client);
         let reply = changed(reply, &self.behaviour.registration_reply);
@@ -520,9 +581,18 @@ impl Inner {
             let status = StatusCode::from_u16(status).unwrap();
             (status, axum::Json(json!({ "error": code }))).into_response()
         };
-        let Some(client_id) = self.authenticated(seen) else {
-            return error(401, "invalid_client");
+        let client_id = match self.authenticated(seen) {
+            Ok(id) => id,
+            Err(refusal) => {
+                if self.behaviour.loses_codes_of_refused_clients {
+                    self.codes.clear();
+                }
+                return refusal;
+            }
         };
+        if !self.is_registered_for(&client_id, &seen.form["grant_type"]) {
+            return error(400, "unauthorized_client");
+        }
         if self.behaviour.refuses_resource && seen.form.contains_key("resource") {
             return error(400, "invalid_target");
         }
@@ -567,10 +637,14 @@ impl Inner {
 
     /// RFC 7009 §2
     fn revoke(&mut self, seen: &Seen) -> Response {
-        let Some(client_id) = self.authenticated(seen) else {
-            let error = axum::Json(json!({ "error": "invalid_client" }));
-            return (StatusCode::UNAUTHORIZED, error).into_response();
+        let client_id = match self.authenticated(seen) {
+            Ok(id) => id,
+            Err(refusal) => return refusal,
         };
+        let is_python = self.behaviour.authentication == Authentication::LikePythonSdk;
+        if is_python && !seen.form.contains_key("client_secret") {
+            return refused(400, "invalid_request", "client_secret: Field required");
+        }
         let token = &seen.form["token"];
         let is_theirs = |grant: &Grant| grant.client_id == client_id;
         if self.refresh_tokens.get(token).is_some_and(is_theirs) {
@@ -583,9 +657,17 @@ impl Inner {
 
     /// RFC 8628 §3.2
     fn device(&mut self, origin: &str, seen: &Seen) -> Response {
+        let client_id = match self.authenticated(seen) {
+            Ok(id) => id,
+            Err(refusal) => return refusal,
+        };
+        if !self.is_registered_for(&client_id, "urn:ietf:params:oauth:grant-type:device_code") {
+            let words = "device_code is not allowed for this client";
+            return refused(400, "invalid_request", words);
+        }
         let code = self.fresh("device");
         let grant = Grant {
-            client_id: seen.form["client_id"].clone(),
+            client_id,
             redirect_uri: String::new(),
             challenge: "device".into(),
             resource: seen.form.get("resource").cloned(),
@@ -629,42 +711,77 @@ impl Inner {
         reply
     }
 
-    /// The client that the token request proves to come from, by exactly one method.
-    fn authenticated(&self, seen: &Seen) -> Option<String> {
-        let basic = seen.headers.get(header::AUTHORIZATION).map(|value| {
-            let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
-            let pair = String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
-            let (id, secret) = pair.split_once(':').unwrap();
-            let decode = |text: &str| -> String {
-                url::form_urlencoded::parse(format!("x={text}").as_bytes())
-                    .next()
-                    .unwrap()
-                    .1
-                    .into_owned()
-            };
-            (decode(id), decode(secret))
-        });
-        if self.behaviour.only_post && basic.is_some() {
-            return None;
-        }
+    /// The client that a request proves to come from, by exactly one method.
+    fn authenticated(&self, seen: &Seen) -> Result<String, Response> {
+        let invalid = |words: &str| refused(401, "invalid_client", words);
+        let mode = self.behaviour.authentication;
+        let basic = seen.headers.get(header::AUTHORIZATION).map(basic_pair);
+        let id = seen.form.get("client_id").cloned();
+        let posted = seen.form.get("client_secret").cloned();
         if let Some(assertion) = seen.form.get("client_assertion") {
-            return Some(Self::vouched(assertion));
+            return Ok(Self::vouched(assertion));
+        }
+        if mode == Authentication::LikePythonSdk {
+            return self.authenticated_like_python(basic, id, posted);
+        }
+        if posted.is_some() && basic.is_some() {
+            return Err(refused(400, "invalid_request", "two methods at once"));
+        }
+        match (mode, &basic) {
+            (Authentication::OnlyPost, Some(_)) => return Err(invalid("not in the header")),
+            (Authentication::OnlyBasic, None) => return Err(invalid("not in the body")),
+            (Authentication::OnlyBasic, Some(_)) if id.is_some() => {
+                return Err(refused(400, "invalid_request", "client_id is there twice"));
+            }
+            _ => {}
         }
         let (id, secret) = match basic {
-            Some((id, secret)) => {
-                assert!(
-                    !seen.form.contains_key("client_secret"),
-                    "two methods at once"
-                );
-                (id, Some(secret))
-            }
-            None => (
-                seen.form.get("client_id")?.clone(),
-                seen.form.get("client_secret").cloned(),
-            ),
+            Some((id, secret)) => (id, Some(secret)),
+            None => (id.ok_or_else(|| invalid("no client"))?, posted),
         };
-        let client = self.clients.get(&id)?;
-        (client.secret == secret).then_some(id)
+        let client = self.clients.get(&id).ok_or_else(|| invalid("unknown"))?;
+        let is_right = match mode {
+            Authentication::OnlyId => secret.is_none(),
+            Authentication::OnlyConfidential => secret.is_some() && client.secret == secret,
+            _ => client.secret == secret,
+        };
+        is_right.then_some(id).ok_or_else(|| invalid("not proven"))
+    }
+
+    /// `ClientAuthenticator` of the Python SDK.
+    fn authenticated_like_python(
+        &self,
+        basic: Option<(String, String)>,
+        id: Option<String>,
+        posted: Option<String>,
+    ) -> Result<String, Response> {
+        let unauthorized = |words: &str| refused(401, "unauthorized_client", words);
+        let id = id.ok_or_else(|| unauthorized("Missing client_id"))?;
+        let client = self
+            .clients
+            .get(&id)
+            .ok_or_else(|| unauthorized("Invalid client_id"))?;
+        let secret = match client.method.as_str() {
+            "client_secret_basic" => {
+                let (named, secret) = basic.ok_or_else(|| {
+                    unauthorized("Missing or invalid Basic authentication in Authorization header")
+                })?;
+                assert_eq!(named, id);
+                Some(secret)
+            }
+            "client_secret_post" => posted,
+            _ => None,
+        };
+        if client.secret.is_some() && client.secret != secret {
+            return Err(unauthorized("Invalid client_secret"));
+        }
+        Ok(id)
+    }
+
+    fn is_registered_for(&self, client_id: &str, grant_type: &str) -> bool {
+        let client = self.clients.get(client_id);
+        let registered = client.and_then(|client| client.grant_types.as_ref());
+        registered.is_none_or(|grants| grants.iter().any(|grant| grant == grant_type))
     }
 
     /// The client that a signed statement speaks of. Its signature is checked where it is made.
@@ -680,6 +797,28 @@ impl Inner {
         self.counter += 1;
         format!("{kind}-MARKER-{}", self.counter)
     }
+}
+
+/// An error response (RFC 6749 §5.2).
+fn refused(status: u16, code: &str, words: &str) -> Response {
+    let error = json!({ "error": code, "error_description": words });
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, axum::Json(error)).into_response()
+}
+
+/// Id and secret of an `Authorization: Basic` header (RFC 6749 §2.3.1).
+fn basic_pair(value: &HeaderValue) -> (String, String) {
+    let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
+    let pair = String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
+    let (id, secret) = pair.split_once(':').unwrap();
+    let decode = |text: &str| -> String {
+        url::form_urlencoded::parse(format!("x={text}").as_bytes())
+            .next()
+            .unwrap()
+            .1
+            .into_owned()
+    };
+    (decode(id), decode(secret))
 }
 
 /// `document` with the members of `change`; null removes one.
