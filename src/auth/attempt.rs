@@ -273,7 +273,7 @@ impl Attempt {
         session: &Session,
         unanswered: Option<&str>,
     ) {
-        if unanswered != Some(&*self.client.id) {
+        if self.registration != Registration::Stored || unanswered != Some(&*self.client.id) {
             return;
         }
         self.has_guessed = true;

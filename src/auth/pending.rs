@@ -235,3 +235,82 @@ fn age(moment: u64) -> Duration {
         .checked_sub(moment)
         .map_or(Duration::MAX, Duration::from_millis)
 }
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+    use crate::auth::scope::Scopes;
+
+    fn open(age: Duration, openings: u32, client: ClientOrigin) -> PendingSignIn {
+        let url = Url::parse("http://localhost/").unwrap();
+        let then = now_millis() - u64::try_from(age.as_millis()).unwrap();
+        PendingSignIn::Open {
+            request: Box::new(AuthorizationRequest {
+                url: url.clone(),
+                issuer: String::new(),
+                client_id: "client".into(),
+                iss_promised: false,
+                state: String::new().into(),
+                verifier: String::new().into(),
+                redirect_uri: url,
+                resource: None,
+                scopes: Scopes::default(),
+            }),
+            started_at: then,
+            opened_at: then,
+            openings,
+            client,
+        }
+    }
+
+    #[test]
+    fn an_old_client_is_given_up_after_two_openings_and_a_new_one_never() {
+        let check = |age: Duration, openings, client, expected: bool| {
+            let page = open(age, openings, client);
+            assert_eq!(
+                page.is_given_up(),
+                expected,
+                "{age:?} {openings} {client:?}"
+            );
+        };
+        let longer = TAB_IS_OPEN * 2;
+        check(longer, 1, ClientOrigin::Reused, false);
+        check(longer, 2, ClientOrigin::Reused, true);
+        check(Duration::ZERO, 2, ClientOrigin::Reused, false);
+        check(longer, 2, ClientOrigin::Certain, false);
+    }
+
+    #[test]
+    fn a_page_that_was_opened_again_counts_as_open_for_a_while() {
+        let now = now_millis();
+        let page = open(Duration::from_secs(1), 1, ClientOrigin::Certain);
+        assert!(page.was_opened_once_before(now));
+        let again = page.reopened();
+        assert!(!again.was_opened_once_before(now + 1000));
+        assert!(again.has_tab());
+    }
+
+    #[test]
+    fn the_end_of_an_unanswered_page_names_its_client_if_it_was_an_old_one() {
+        let timed_out = AuthError::TimedOut {
+            limit: Duration::ZERO,
+            url: None,
+        };
+        let denied = AuthError::Denied {
+            reason: "no".into(),
+        };
+        let of = |error: &AuthError, client| {
+            let page = open(Duration::ZERO, 1, client);
+            let ended = PendingSignIn::ended(error, Some(&page)).unwrap();
+            ended.unanswered_client()
+        };
+        assert_eq!(
+            of(&timed_out, ClientOrigin::Reused).as_deref(),
+            Some("client")
+        );
+        assert_eq!(of(&timed_out, ClientOrigin::Certain), None);
+        assert_eq!(of(&denied, ClientOrigin::Reused), None);
+    }
+}

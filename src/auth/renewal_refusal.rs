@@ -7,7 +7,8 @@
 //! | `invalid_client` | [`Verdict::ClientIsUnknown`] |
 //! | 400, 401, 403 with any other code, or in any other shape | [`Verdict::Refused`] |
 //! | another 4xx with an OAuth error code | [`Verdict::Refused`] |
-//! | another 4xx; 5xx with an OAuth error code; `temporarily_unavailable`, `server_error`, `slow_down` | [`Verdict::ServerFails`] |
+//! | `temporarily_unavailable`, `slow_down` | [`Verdict::Passing`] |
+//! | `server_error`; 5xx with any other OAuth error code; another 4xx | [`Verdict::ServerFails`] |
 //! | 408, 425, 429; other 5xx; redirects; no answer; 2xx without a token | [`Verdict::Passing`] |
 //!
 //! A stored refresh token is deleted on `invalid_grant` alone (and with a client of our own making that the
@@ -20,8 +21,8 @@ use reqwest::StatusCode;
 use super::error::AuthError;
 use super::grant::{GrantError, Meaning, meaning};
 
-/// Codes that speak of the server's state, not of the request (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
-const SERVER_CODES: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
+/// Codes that ask for patience (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
+const PASSING_CODES: [&str; 2] = ["temporarily_unavailable", "slow_down"];
 
 /// What a failed refresh request means for the refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +57,11 @@ impl Verdict {
 
 /// The verdict on an answer; `code` is empty if it is not in the form of RFC 6749 §5.2.
 fn verdict(status: StatusCode, code: &str, reason: &str) -> Verdict {
+    if PASSING_CODES.contains(&code) {
+        return Verdict::Passing;
+    }
     if status.is_server_error() {
-        return if is_oauth_code(code) {
+        return if speaks_of_a_failure(code) {
             Verdict::ServerFails
         } else {
             Verdict::Passing
@@ -66,7 +70,7 @@ fn verdict(status: StatusCode, code: &str, reason: &str) -> Verdict {
     if !status.is_client_error() || matches!(status.as_u16(), 408 | 425 | 429) {
         return Verdict::Passing;
     }
-    if SERVER_CODES.contains(&code) {
+    if code == "server_error" {
         return Verdict::ServerFails;
     }
     match meaning(code, reason) {
@@ -84,9 +88,14 @@ fn verdict(status: StatusCode, code: &str, reason: &str) -> Verdict {
     }
 }
 
+/// Whether `code`, which came with a server error, is an OAuth error code that does not ask for patience.
+pub(super) fn speaks_of_a_failure(code: &str) -> bool {
+    is_oauth_code(code) && !PASSING_CODES.contains(&code)
+}
+
 /// Whether `code` looks like an error code of OAuth, unlike the "Internal Server Error" that web frameworks
 /// put into a member of the same name.
-pub(super) fn is_oauth_code(code: &str) -> bool {
+fn is_oauth_code(code: &str) -> bool {
     let is_fit =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
     code.bytes().any(|byte| byte.is_ascii_lowercase()) && code.bytes().all(is_fit)
@@ -111,7 +120,8 @@ mod tests {
             check(status, "invalid_request", Verdict::Refused);
             check(status, "access_denied", Verdict::Refused);
             check(status, "token_expired", Verdict::Refused);
-            check(status, "temporarily_unavailable", Verdict::ServerFails);
+            check(status, "temporarily_unavailable", Verdict::Passing);
+            check(status, "slow_down", Verdict::Passing);
             check(status, "server_error", Verdict::ServerFails);
         }
         // HTML, text, JSON of another shape, nothing at all.
@@ -129,6 +139,7 @@ mod tests {
         for status in [500, 502, 503] {
             check(status, "server_error", Verdict::ServerFails);
             check(status, "invalid_grant", Verdict::ServerFails);
+            check(status, "temporarily_unavailable", Verdict::Passing);
             check(status, "Internal Server Error", Verdict::Passing);
             check(status, "500", Verdict::Passing);
             check(status, "", Verdict::Passing);

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::address::AddressGuard;
 use super::error::{AuthError, shown};
-use super::renewal_refusal::is_oauth_code;
+use super::renewal_refusal::speaks_of_a_failure;
 use super::token_reply::standard_form;
 pub(super) use crate::http::bare;
 use crate::http::{self, is_loopback, json};
@@ -305,7 +305,8 @@ async fn explain(url: &Url, outage: AuthError, response: Response, sent: &[u8]) 
 fn oauth_error(answer: Answer, sent: &[u8]) -> Option<String> {
     let response = standard_form(answer, sent);
     let body: Value = serde_json::from_slice(response.body()).ok()?;
-    let code = body.get("error")?.as_str().filter(|it| is_oauth_code(it))?;
+    let code = body.get("error")?.as_str();
+    let code = code.filter(|code| speaks_of_a_failure(code))?;
     let description = body.get("error_description").and_then(Value::as_str);
     Some(match description {
         Some(description) => format!("{code}: {description}"),
