@@ -187,7 +187,7 @@ fn hidden_element(tag: &str) -> Option<&'static str> {
     if begins("<style") {
         return Some("</style");
     }
-    begins("<!--").then_some("--")
+    begins("<!--").then_some("-->")
 }
 
 fn find_ignoring_case(text: &str, wanted: &str) -> Option<usize> {

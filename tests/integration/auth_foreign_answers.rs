@@ -155,7 +155,7 @@ async fn a_refusal_of_the_code_is_told_in_the_servers_words() {
 async fn an_answer_that_brings_no_token_is_told_without_a_position() {
     for (body, words) in [
         ("<html>portal</html>", "it is a web page, not JSON"),
-        ("", "it is empty"),
+        ("", "empty response body"),
         ("{\"access_token\":", "it is not JSON"),
         (r#"{"ok":false,"msg":"code is used"}"#, "code is used"),
         (r#"{"access_token":null}"#, "lacks what was asked for"),

@@ -118,6 +118,7 @@ async fn provider() -> Provider {
     let provider = Provider::start().await;
     let methods = json!(["client_secret_basic"]);
     provider.behave(|it| {
+        it.registers_no_public_client = true;
         it.server_metadata = json!({ "token_endpoint_auth_methods_supported": methods });
     });
     provider

@@ -222,6 +222,10 @@ async fn a_server_that_does_not_offer_pkce_is_refused() {
 #[tokio::test]
 async fn a_pre_registered_client_signs_in_and_its_secret_is_not_stored() {
     let provider = Provider::start().await;
+    let methods = json!(["client_secret_basic"]);
+    provider.behave(|it| {
+        it.server_metadata = json!({ "token_endpoint_auth_methods_supported": methods });
+    });
     let directory = tempdir().unwrap();
     let mut config = config(directory.path());
     let secret = "s p%cial:secret";

@@ -512,7 +512,8 @@ impl Inner {
         let client = Client {
             secret: secret.or_else(|| {
                 let given = self.behaviour.registration_reply.get("client_secret");
-                given.and_then(Value::as_str).map(str::to_owned)
+                let given = given.and_then(Value::as_str).map(str::to_owned);
+                given.filter(|secret| !secret.is_empty())
             }),
             redirect_uris: uris,
             method: method.to_owned(),
