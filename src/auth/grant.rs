@@ -120,6 +120,13 @@ impl Refusal {
 }
 
 impl GrantError {
+    pub(super) fn meaning(&self) -> Meaning {
+        match self {
+            Self::Refused(refusal) => refusal.meaning(),
+            Self::Failed(_) => Meaning::Other,
+        }
+    }
+
     /// The error for a user who configured the client.
     pub(super) fn about_client(self, issuer: &str) -> AuthError {
         match self {

@@ -20,6 +20,7 @@ use super::lock::{self, Lock};
 use super::mcp_remote;
 use super::page::Page;
 use super::pending::{PendingSignIn, now_millis};
+use super::registration::ClientRegistration;
 use super::renewal::{self, Renewal};
 use super::scope::Scopes;
 use super::session::{Session, Source, Wanted};
@@ -304,13 +305,9 @@ impl From<AuthorizationError> for Rejection {
 
 impl From<GrantError> for Rejection {
     fn from(error: GrantError) -> Self {
-        let meaning = match &error {
-            GrantError::Refused(refusal) => refusal.meaning(),
-            GrantError::Failed(_) => Meaning::Other,
-        };
         Self {
+            meaning: error.meaning(),
             error: error.into_error(),
-            meaning,
             page: Page::Failed,
         }
     }
@@ -331,7 +328,14 @@ async fn redeem(
     if let Err(GrantError::Refused(refusal)) = &outcome {
         attempt.credential.quirks.authentication = refusal.method();
     }
-    Ok(outcome?)
+    outcome.map_err(|error| match attempt.credential.client {
+        ClientRegistration::PreRegistered => Rejection {
+            meaning: error.meaning(),
+            error: error.about_client(&attempt.credential.metadata.issuer),
+            page: Page::Failed,
+        },
+        ClientRegistration::Dynamic(_) | ClientRegistration::MetadataDocument => error.into(),
+    })
 }
 
 async fn finish(
