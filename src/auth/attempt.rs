@@ -1,4 +1,4 @@
-//! From a refused request to an authorization request that can be shown to a person.
+//! Preparation of a sign-in: from a refused request to an authorization request that can be shown to a person.
 
 use std::time::SystemTime;
 
@@ -6,11 +6,14 @@ use url::Url;
 
 use super::authorization::AuthorizationRequest;
 use super::authorization_server::AuthorizationServerMetadata;
+use super::client_probe;
 use super::config::{ClientAuthentication, Config};
 use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
 use super::loopback::{LoopbackListener, LoopbackServer, Ports};
 use super::mcp_remote;
+use super::pending::{ClientOrigin, PendingSignIn};
+use super::refused_renewal::{Refusal, RefusedRenewal};
 use super::registration::{Client, ClientRegistration, DynamicRegistration};
 use super::registration_request::{Kind, register};
 use super::scope::Scopes;
@@ -30,6 +33,8 @@ pub(super) struct Attempt {
     pub(super) listener: LoopbackServer,
     /// Whether a code turned out to be used up; that is worth another try, once.
     pub(super) has_lost_code: bool,
+    /// Whether the stored client was given up without a word of the server.
+    has_guessed: bool,
     /// What the scopes are chosen from if the request has to be made again.
     scopes: Scopes,
     /// Where the client came from.
@@ -39,7 +44,8 @@ pub(super) struct Attempt {
 /// Whether the client is known to be alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registration {
-    /// Stored by an earlier run; the authorization server may have forgotten it.
+    /// Stored by an earlier run, or doubtful since a renewal was refused; the authorization server may have
+    /// forgotten it.
     Stored,
     /// Made, proven or chosen in this run.
     Current,
@@ -49,7 +55,13 @@ enum Registration {
 
 impl Attempt {
     /// Discovers, listens, registers: the steps of MCP authorization, "Authorization Flow Steps".
-    pub(super) async fn prepare(session: &Session, order: &Order) -> Result<Self, AuthError> {
+    ///
+    /// `unanswered` is a client whose page has brought no answer before.
+    pub(super) async fn prepare(
+        session: &Session,
+        order: &Order,
+        unanswered: Option<&str>,
+    ) -> Result<Self, AuthError> {
         let config = &session.config;
         let discovered = discover(session, order).await?;
         let metadata = &discovered.metadata;
@@ -115,10 +127,14 @@ impl Attempt {
             listener: listener.serve(&request.redirect_uri),
             request,
             has_lost_code: false,
+            has_guessed: false,
             scopes,
             registration,
         };
         attempt.replace_dead_registration(session).await?;
+        attempt
+            .replace_unanswered_registration(session, unanswered)
+            .await;
         attempt.remember_registration(session).await;
         Ok(attempt)
     }
@@ -129,6 +145,7 @@ impl Attempt {
         session: &Session,
         order: &Order,
         request: &AuthorizationRequest,
+        client_origin: ClientOrigin,
     ) -> Option<Self> {
         let asks_enough = order
             .scopes
@@ -158,10 +175,23 @@ impl Attempt {
             scopes: request.scopes.clone(),
             request: request.clone(),
             has_lost_code: false,
-            registration: Registration::Current,
+            has_guessed: false,
+            registration: match client_origin {
+                ClientOrigin::Certain => Registration::Current,
+                ClientOrigin::Reused => Registration::Stored,
+            },
             credential,
             client,
         })
+    }
+
+    /// The record of this attempt, whose page is about to be opened.
+    pub(super) fn pending(&self) -> PendingSignIn {
+        let client = match self.registration {
+            Registration::Current | Registration::Confidential => ClientOrigin::Certain,
+            Registration::Stored => ClientOrigin::Reused,
+        };
+        PendingSignIn::opened(self.request.clone(), client)
     }
 
     /// Makes the request anew, after the credential's quirks or its client have changed.
@@ -221,38 +251,62 @@ impl Attempt {
             && !metadata.lists_authentication(ClientAuthentication::None)
     }
 
-    /// Looks at the authorization endpoint before a person does: a server that has forgotten the client
-    /// shows them an error page, and no answer ever comes back.
+    /// Registers anew if the authorization endpoint turns the client away.
     async fn replace_dead_registration(&mut self, session: &Session) -> Result<(), AuthError> {
         if self.registration != Registration::Stored {
             return Ok(());
         }
-        let Ok(status) = session.transport.status(&self.request.url).await else {
-            return Ok(());
-        };
-        // 403 and 429 are about who looks, 405 about how.
-        let turns_away = status.is_client_error() && !matches!(status.as_u16(), 403 | 405 | 429);
-        if turns_away {
+        let AuthorizationRequest {
+            url, redirect_uri, ..
+        } = &self.request;
+        if client_probe::is_turned_away(&session.transport, url, redirect_uri).await {
             self.replace_registration(session).await?;
         }
         Ok(())
     }
 
+    /// Registers anew if a page with this client brought no answer: a server that asks the person to log in
+    /// before it looks at the client does not turn it away when it is probed. Where it does not work, the old
+    /// client stays: perhaps the person only had no time.
+    async fn replace_unanswered_registration(
+        &mut self,
+        session: &Session,
+        unanswered: Option<&str>,
+    ) {
+        if self.registration != Registration::Stored || unanswered != Some(&*self.client.id) {
+            return;
+        }
+        self.has_guessed = true;
+        if let Err(error) = self.replace_registration(session).await {
+            tracing::info!(%error, "not registered anew");
+        }
+    }
+
     /// Stores the client before the person comes, so that whoever continues this sign-in knows it. Tokens
-    /// of an older client stay until there are new ones.
+    /// of an older client stay until there are new ones, unless the server has refused both them and it.
     async fn remember_registration(&self, session: &Session) {
+        let issuer = self.credential.metadata.issuer.clone();
+        let stored = session
+            .with_store(move |store| store.load_issuer(&issuer))
+            .await
+            .flatten();
+        if let Some(stored) = stored
+            && stored.tokens.is_some()
+            && (self.has_guessed || !are_refused(session, &stored).await)
+        {
+            return;
+        }
         let credential = self.credential.clone();
         session
-            .with_store(move |store| {
-                let has_tokens = store
-                    .load_issuer(&credential.metadata.issuer)
-                    .is_some_and(|stored| stored.tokens.is_some());
-                if !has_tokens {
-                    store.save(&credential);
-                }
-            })
+            .with_store(move |store| store.save(&credential))
             .await;
     }
+}
+
+/// Whether the tokens of `stored` were refused for good.
+async fn are_refused(session: &Session, stored: &Credential) -> bool {
+    let refused = RefusedRenewal::read(session, stored).await;
+    refused.is_some_and(|refused| refused.refusal == Refusal::Final)
 }
 
 pub(super) fn usable_registration(stored: &Credential) -> Option<DynamicRegistration> {

@@ -17,6 +17,10 @@ use crate::secret::Secret;
 /// How long a sign-in page may stay open before the requests that wait for it fail.
 pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How often a failing authorization server may refuse a refresh token, by 5xx with an OAuth error, before a
+/// person is asked. Some servers refuse every dead refresh token in this way; one or two failures may pass.
+pub const SERVER_FAILURES: u32 = 3;
+
 /// The choices of the user about the sign-in; the default suits a server that follows the specification.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -54,6 +58,8 @@ pub struct Config {
     pub callback: Callback,
     /// How long a sign-in may take a person.
     pub timeout: Duration,
+    /// How often the authorization server may fail to refresh, by its own account, before a person is asked.
+    pub server_failures: u32,
     /// Who opens the sign-in page.
     pub browser: Browser,
     /// The address of this machine as a person knows it who is logged in from another one over SSH.
@@ -92,6 +98,7 @@ impl Default for Config {
             authorize_params: Vec::new(),
             callback: Callback::default(),
             timeout: SIGN_IN_TIMEOUT,
+            server_failures: SERVER_FAILURES,
             browser: Browser::default(),
             remote_login: None,
             issuer_check: IssuerCheck::default(),

@@ -37,6 +37,15 @@ pub enum AuthError {
         /// When it makes sense to ask again.
         retry_after: Duration,
     },
+    /// The authorization server itself answers with a server error that it explains in the terms of OAuth.
+    /// What is stored was kept.
+    #[error("the authorization server fails for now: {reason}")]
+    ServerFailed {
+        /// What it said.
+        reason: String,
+        /// When it makes sense to ask again.
+        retry_after: Duration,
+    },
     /// The MCP server refused a token that had just been obtained; another one would not help.
     #[error("the server refused a token that its own authorization server had just issued")]
     FreshTokenRefused,
@@ -158,7 +167,7 @@ impl AuthError {
             Self::SignInRequired { .. } => "auth_required",
             Self::Denied { .. } => "auth_denied",
             Self::TimedOut { .. } => "auth_timeout",
-            Self::Unavailable { .. } => "auth_unavailable",
+            Self::Unavailable { .. } | Self::ServerFailed { .. } => "auth_unavailable",
             Self::FreshTokenRefused => "auth_token_refused",
             Self::TooManySignIns => "auth_too_many",
             Self::InsufficientScope { .. } => "auth_insufficient_scope",
@@ -193,7 +202,7 @@ impl AuthError {
             Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
                 "try again: the next request opens the sign-in page anew".into()
             }
-            Self::Unavailable { retry_after, .. } => format!(
+            Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } => format!(
                 "nothing was lost; try again in {} s",
                 retry_after.as_secs().max(1)
             ),
@@ -263,6 +272,28 @@ impl AuthError {
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
         }
+    }
+
+    /// How long to wait before another attempt; none if the error does not pass by itself.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } => {
+                Some(*retry_after)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same error with another pause, if it passes by itself.
+    pub(super) fn retried_after(&self, pause: Duration) -> Self {
+        let mut error = self.clone();
+        if let Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } =
+            &mut error
+        {
+            *retry_after = pause;
+        }
+        error
     }
 
     /// The page where the person can still sign in.

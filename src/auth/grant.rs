@@ -90,7 +90,6 @@ impl Refusal {
     }
 
     /// The status of the answer; 400 for an error that came with a status of success.
-    #[expect(dead_code, reason = "for what decides by the status")]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -113,7 +112,7 @@ impl Refusal {
 
     /// The error for a caller who keeps everything and may try again later.
     pub(super) fn into_passing(self) -> AuthError {
-        AuthError::Unavailable {
+        AuthError::ServerFailed {
             reason: format!("{} answered {}", self.endpoint, self.reason),
             retry_after: RETRY_AFTER_DEFAULT,
         }
@@ -121,6 +120,13 @@ impl Refusal {
 }
 
 impl GrantError {
+    pub(super) fn meaning(&self) -> Meaning {
+        match self {
+            Self::Refused(refusal) => refusal.meaning(),
+            Self::Failed(_) => Meaning::Other,
+        }
+    }
+
     /// The error for a user who configured the client.
     pub(super) fn about_client(self, issuer: &str) -> AuthError {
         match self {

@@ -23,6 +23,7 @@ mod challenge;
 mod client_assertion;
 mod client_authentication;
 mod client_credentials;
+mod client_probe;
 mod command;
 mod config;
 mod device_code;
@@ -37,9 +38,11 @@ mod mcp_remote;
 mod page;
 mod pending;
 mod protected_resource;
+mod refused_renewal;
 mod registration;
 mod registration_request;
 mod renewal;
+mod renewal_refusal;
 mod scope;
 mod search;
 mod session;
@@ -66,8 +69,8 @@ pub use self::client_assertion::{KeyError, SigningKey};
 pub use self::command::{CommandError, TokenCommand};
 pub use self::config::{
     Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
-    IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SIGN_IN_TIMEOUT,
-    Store,
+    IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SERVER_FAILURES,
+    SIGN_IN_TIMEOUT, Store,
 };
 pub use self::error::AuthError;
 pub use self::examination::{

@@ -19,6 +19,10 @@ use crate::private_file::{read_private, write_private};
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);
 
+/// How often a page with a registration of an earlier run is opened and left without an answer before the
+/// registration is given up.
+const MOST_OPENINGS: u32 = 2;
+
 /// Whether a sign-in page waits for a person, going by the record at `path`.
 pub(super) fn is_open(path: &Path) -> bool {
     let record = read_private(path).ok().flatten();
@@ -37,36 +41,60 @@ pub(super) enum PendingSignIn {
         started_at: u64,
         /// When a browser was last sent there.
         opened_at: u64,
+        /// How often a browser was sent there.
+        #[serde(default)]
+        openings: u32,
+        /// Where the request's client came from.
+        #[serde(default)]
+        client: ClientOrigin,
     },
     /// The person, or the time, decided against it.
     Ended {
         at: u64,
         /// What the authorization server said; none if nobody came.
         denied: Option<String>,
+        /// The client of an earlier run whose page brought no answer. The authorization server may have
+        /// forgotten it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unanswered_client: Option<String>,
     },
+}
+
+/// Where the client of a request came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ClientOrigin {
+    /// It was registered for this sign-in, or is known to be alive, or is none of ours.
+    #[default]
+    Certain,
+    /// It was registered by an earlier run, or a renewal was refused since it was last used.
+    Reused,
 }
 
 impl PendingSignIn {
     /// A request whose page is about to be opened.
-    pub(super) fn opened(request: AuthorizationRequest) -> Self {
+    pub(super) fn opened(request: AuthorizationRequest, client: ClientOrigin) -> Self {
         let now = now_millis();
         Self::Open {
             request: Box::new(request),
             started_at: now,
             opened_at: now,
+            openings: 1,
+            client,
         }
     }
 
-    /// The way that others learn of `error`. None if it does not concern them.
-    pub(super) fn ended(error: &AuthError) -> Option<Self> {
-        let denied = match error {
-            AuthError::Denied { reason } => Some(reason.clone()),
-            AuthError::TimedOut { .. } => None,
+    /// The way that others learn of `error`, which ended the sign-in `open`. None if it does not concern them.
+    pub(super) fn ended(error: &AuthError, open: Option<&Self>) -> Option<Self> {
+        let (denied, unanswered_client) = match error {
+            AuthError::Denied { reason } => (Some(reason.clone()), None),
+            AuthError::TimedOut { .. } => (None, open.and_then(Self::unanswered_client)),
             _ => return None,
         };
         Some(Self::Ended {
             at: now_millis(),
             denied,
+            unanswered_client,
         })
     }
 
@@ -128,17 +156,56 @@ impl PendingSignIn {
         matches!(self, Self::Open { opened_at, .. } if age(*opened_at) < TAB_IS_OPEN)
     }
 
+    /// Whether the page was opened once, before `moment` (milliseconds since 1970).
+    pub(super) fn was_opened_once_before(&self, moment: u64) -> bool {
+        matches!(self, Self::Open { opened_at, openings, .. } if *opened_at < moment && *openings <= 1)
+    }
+
+    /// Whether the page was opened so often without an answer that its client should not be used again.
+    pub(super) fn is_given_up(&self) -> bool {
+        let was_opened_often =
+            matches!(self, Self::Open { openings, .. } if *openings >= MOST_OPENINGS);
+        was_opened_often && !self.has_tab() && self.unanswered_client().is_some()
+    }
+
+    /// The client of an earlier run whose page has brought no answer so far.
+    pub(super) fn unanswered_client(&self) -> Option<String> {
+        match self {
+            Self::Open {
+                request,
+                client: ClientOrigin::Reused,
+                ..
+            } => Some(request.client_id.clone()),
+            Self::Open { .. } => None,
+            Self::Ended {
+                unanswered_client, ..
+            } => unanswered_client.clone(),
+        }
+    }
+
+    /// Where the request's client came from.
+    pub(super) fn client_origin(&self) -> ClientOrigin {
+        match self {
+            Self::Open { client, .. } => *client,
+            Self::Ended { .. } => ClientOrigin::Certain,
+        }
+    }
+
     /// The same sign-in, with its page opened again.
     pub(super) fn reopened(self) -> Self {
         match self {
             Self::Open {
                 request,
                 started_at,
+                openings,
+                client,
                 ..
             } => Self::Open {
                 request,
                 started_at,
                 opened_at: now_millis(),
+                openings: openings.saturating_add(1),
+                client,
             },
             ended @ Self::Ended { .. } => ended,
         }
@@ -147,7 +214,7 @@ impl PendingSignIn {
     /// The failure, if it came after `moment` (milliseconds since 1970).
     pub(super) fn failure_since(&self, moment: u64, limit: Duration) -> Option<AuthError> {
         match self {
-            Self::Ended { at, denied } if *at >= moment => Some(match denied {
+            Self::Ended { at, denied, .. } if *at >= moment => Some(match denied {
                 Some(reason) => AuthError::Denied {
                     reason: reason.clone(),
                 },
@@ -167,4 +234,83 @@ fn age(moment: u64) -> Duration {
     now_millis()
         .checked_sub(moment)
         .map_or(Duration::MAX, Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+    use crate::auth::scope::Scopes;
+
+    fn open(age: Duration, openings: u32, client: ClientOrigin) -> PendingSignIn {
+        let url = Url::parse("http://localhost/").unwrap();
+        let then = now_millis() - u64::try_from(age.as_millis()).unwrap();
+        PendingSignIn::Open {
+            request: Box::new(AuthorizationRequest {
+                url: url.clone(),
+                issuer: String::new(),
+                client_id: "client".into(),
+                iss_promised: false,
+                state: String::new().into(),
+                verifier: String::new().into(),
+                redirect_uri: url,
+                resource: None,
+                scopes: Scopes::default(),
+            }),
+            started_at: then,
+            opened_at: then,
+            openings,
+            client,
+        }
+    }
+
+    #[test]
+    fn an_old_client_is_given_up_after_two_openings_and_a_new_one_never() {
+        let check = |age: Duration, openings, client, expected: bool| {
+            let page = open(age, openings, client);
+            assert_eq!(
+                page.is_given_up(),
+                expected,
+                "{age:?} {openings} {client:?}"
+            );
+        };
+        let longer = TAB_IS_OPEN * 2;
+        check(longer, 1, ClientOrigin::Reused, false);
+        check(longer, 2, ClientOrigin::Reused, true);
+        check(Duration::ZERO, 2, ClientOrigin::Reused, false);
+        check(longer, 2, ClientOrigin::Certain, false);
+    }
+
+    #[test]
+    fn a_page_that_was_opened_again_counts_as_open_for_a_while() {
+        let now = now_millis();
+        let page = open(Duration::from_secs(1), 1, ClientOrigin::Certain);
+        assert!(page.was_opened_once_before(now));
+        let again = page.reopened();
+        assert!(!again.was_opened_once_before(now + 1000));
+        assert!(again.has_tab());
+    }
+
+    #[test]
+    fn the_end_of_an_unanswered_page_names_its_client_if_it_was_an_old_one() {
+        let timed_out = AuthError::TimedOut {
+            limit: Duration::ZERO,
+            url: None,
+        };
+        let denied = AuthError::Denied {
+            reason: "no".into(),
+        };
+        let of = |error: &AuthError, client| {
+            let page = open(Duration::ZERO, 1, client);
+            let ended = PendingSignIn::ended(error, Some(&page)).unwrap();
+            ended.unanswered_client()
+        };
+        assert_eq!(
+            of(&timed_out, ClientOrigin::Reused).as_deref(),
+            Some("client")
+        );
+        assert_eq!(of(&timed_out, ClientOrigin::Certain), None);
+        assert_eq!(of(&denied, ClientOrigin::Reused), None);
+    }
 }

@@ -1,13 +1,16 @@
-//! A new token without a person: by the refresh token, used once on this machine.
+//! Renewal of tokens without a person: by the refresh token, which is used once on this machine.
 
 use std::time::{Duration, SystemTime};
 
 use super::attempt::client_of;
 use super::client_credentials;
 use super::error::AuthError;
-use super::grant::{GrantError, Granted, Meaning, TokenEndpoint};
+use super::grant::{GrantError, Granted, TokenEndpoint};
 use super::lock::{self, Lock};
+use super::pending::now_millis;
+use super::refused_renewal::{AccessTokenState, Refusal, RefusedRenewal};
 use super::registration::{Client, ClientRegistration};
+use super::renewal_refusal::Verdict;
 use super::session::{Session, Source, Wanted};
 use super::store::Credential;
 use super::token::{AccessToken, TokenSet};
@@ -16,12 +19,12 @@ use super::transport::RETRY_AFTER_DEFAULT;
 /// How long to wait for another process' refresh: a little longer than its token request may take.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(40);
 
-/// What came of it.
+/// The outcome of a renewal.
 #[derive(Debug)]
 pub(super) enum Renewal {
     /// This token.
     Token(AccessToken),
-    /// There is nothing to refresh with, or the server has declared it void.
+    /// There is nothing to refresh with, or it was refused.
     NeedsSignIn,
 }
 
@@ -37,6 +40,7 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
     if let Some(error) = session.back_off() {
         return Err(error);
     }
+    let arrived = now_millis();
     let _lock = exclusive(session).await?;
     session.reload().await;
     // A refresh would undo what the person has asked for.
@@ -47,17 +51,39 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
         return Ok(Renewal::Token(token));
     }
     let outcome = match refreshable(session) {
-        Some((credential, client)) => refresh(session, credential, &client).await,
+        Some((credential, client)) => {
+            let access_token = access_token_state(session, wanted);
+            match known_refusal(session, &credential, arrived).await {
+                Some(refused) => judged(session, &refused, access_token, None),
+                None => refresh(session, credential, &client, access_token).await,
+            }
+        }
         None => client_credentials::repeat(session).await,
     };
     match outcome {
         Ok(true) => Ok(session.token().map_or(Renewal::NeedsSignIn, Renewal::Token)),
-        Ok(false) => Ok(Renewal::NeedsSignIn),
+        Ok(false) => {
+            // A server that was set up anew has forgotten the client with the refresh token.
+            session.doubt_client();
+            Ok(Renewal::NeedsSignIn)
+        }
         Err(error) => {
             session.start_back_off(&error);
             Err(error)
         }
     }
+}
+
+/// A refusal that need not be asked for again: another process got it while this one waited for its turn, or
+/// a page of this process is waiting for a person because of it.
+async fn known_refusal(
+    session: &Session,
+    credential: &Credential,
+    arrived: u64,
+) -> Option<RefusedRenewal> {
+    let refused = RefusedRenewal::read(session, credential).await?;
+    let shows_page = session.is_renewal_refused() && session.stage.borrow().page().is_some();
+    (refused.is_since(arrived) || shows_page).then_some(refused)
 }
 
 /// The right to replace the stored tokens, among all processes.
@@ -87,47 +113,73 @@ fn refreshable(session: &Session) -> Option<(Credential, Client)> {
     Some((credential, client))
 }
 
-/// Uses the refresh token. False if the server says that it, or the client, is void.
+fn access_token_state(session: &Session, wanted: &Wanted) -> AccessTokenState {
+    match wanted {
+        Wanted::OtherThan(Some(refused)) if session.token().as_ref() == Some(refused) => {
+            AccessTokenState::Over
+        }
+        Wanted::OtherThan(_) | Wanted::Fresh => AccessTokenState::Unknown,
+    }
+}
+
+/// The outcome of a refresh that was refused: false if a person has to sign in, else `error`.
+fn judged(
+    session: &Session,
+    refused: &RefusedRenewal,
+    access_token: AccessTokenState,
+    error: Option<AuthError>,
+) -> Result<bool, AuthError> {
+    if refused.needs_sign_in(access_token, session.config.server_failures) {
+        return Ok(false);
+    }
+    Err(error.unwrap_or_else(|| AuthError::ServerFailed {
+        reason: "another process was refused a new token just now".into(),
+        retry_after: RETRY_AFTER_DEFAULT,
+    }))
+}
+
+/// Uses the refresh token. False if a person has to sign in.
 async fn refresh(
     session: &Session,
     mut credential: Credential,
     client: &Client,
+    access_token: AccessTokenState,
 ) -> Result<bool, AuthError> {
     let Some(old) = credential.tokens.clone() else {
         return Ok(false);
     };
-    let refusal = match request(session, &credential, client, &old).await {
+    let failure = match request(session, &credential, client, &old).await {
         Ok(granted) => {
             credential.receive(granted);
             session.adopt(credential, Source::Refresh).await;
             return Ok(true);
         }
-        Err(GrantError::Failed(error @ AuthError::UnsafeUrl { .. })) => return Err(error),
-        Err(GrantError::Failed(error)) => return Err(passing(error)),
-        Err(GrantError::Refused(refusal)) => refusal,
+        Err(failure) => failure,
     };
-    match refusal.meaning() {
-        Meaning::ResourceIsUnwanted if credential.resource().is_some() => {
+    let is_ours = matches!(credential.client, ClientRegistration::Dynamic(_));
+    match Verdict::of(&failure) {
+        Verdict::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
-            Box::pin(refresh(session, credential, client)).await
+            Box::pin(refresh(session, credential, client, access_token)).await
         }
-        Meaning::ScopeIsUnwanted if !credential.quirks.no_scope => {
+        Verdict::ScopeIsUnwanted if !credential.quirks.no_scope => {
             credential.quirks.no_scope = true;
-            Box::pin(refresh(session, credential, client)).await
+            Box::pin(refresh(session, credential, client, access_token)).await
         }
-        Meaning::GrantIsDead => Ok(give_up(session, &old, GiveUp::Tokens).await),
-        Meaning::ClientIsDead => match credential.client {
-            ClientRegistration::Dynamic(_) => Ok(give_up(session, &old, GiveUp::Client).await),
-            ClientRegistration::PreRegistered | ClientRegistration::MetadataDocument => {
-                Err(AuthError::ClientRejected {
-                    issuer: credential.metadata.issuer,
-                    reason: refusal.reason().into(),
-                })
-            }
-        },
-        Meaning::ResourceIsUnwanted | Meaning::ScopeIsUnwanted | Meaning::Other => {
-            Err(refusal.into_passing())
+        Verdict::TokenIsVoid => Ok(give_up(session, &old, GiveUp::Tokens).await),
+        Verdict::ClientIsUnknown if is_ours => Ok(give_up(session, &old, GiveUp::Client).await),
+        Verdict::ClientIsUnknown
+        | Verdict::Refused
+        | Verdict::ResourceIsUnwanted
+        | Verdict::ScopeIsUnwanted => {
+            let error = failure.into_error();
+            keep(session, &old, access_token, Refusal::Final, error).await
         }
+        Verdict::ServerFails => {
+            let error = passing(failure);
+            keep(session, &old, access_token, Refusal::Failures(1), error).await
+        }
+        Verdict::Passing => Err(passing(failure)),
     }
 }
 
@@ -152,14 +204,45 @@ async fn request(
         .await
 }
 
-/// Nonsense from the token endpoint, such as the page of a captive portal, passes.
-fn passing(error: AuthError) -> AuthError {
+/// The error for a caller who may try again. Nonsense from the token endpoint, such as the page of a captive
+/// portal, passes; a URL that must not be used does not.
+fn passing(failure: GrantError) -> AuthError {
+    let error = match failure {
+        GrantError::Refused(refusal) => return refusal.into_passing(),
+        GrantError::Failed(error) => error,
+    };
     match error {
-        error @ AuthError::Unavailable { .. } => error,
+        error @ (AuthError::Unavailable { .. }
+        | AuthError::ServerFailed { .. }
+        | AuthError::UnsafeUrl { .. }) => error,
         other => AuthError::Unavailable {
             reason: other.to_string(),
             retry_after: RETRY_AFTER_DEFAULT,
         },
+    }
+}
+
+/// Keeps tokens that were refused, and records it. True if somebody has stored something newer, false if a
+/// person has to sign in.
+async fn keep(
+    session: &Session,
+    refused: &TokenSet,
+    access_token: AccessTokenState,
+    refusal: Refusal,
+    error: AuthError,
+) -> Result<bool, AuthError> {
+    session.reload().await;
+    let Some(credential) = session.credential() else {
+        return Ok(false);
+    };
+    if is_newer(&credential, refused) {
+        return Ok(true);
+    }
+    tracing::info!(%error, "the refresh token was refused");
+    let recorded = RefusedRenewal::add(session, &credential, refusal, access_token).await;
+    match recorded {
+        Some(recorded) => judged(session, &recorded, access_token, Some(error)),
+        None => Ok(false),
     }
 }
 
@@ -175,8 +258,7 @@ async fn give_up(session: &Session, void: &TokenSet, what: GiveUp) -> bool {
     let Some(mut credential) = session.credential() else {
         return false;
     };
-    let current = credential.tokens.as_ref();
-    if current.is_some_and(|tokens| tokens.refresh_token != void.refresh_token) {
+    if is_newer(&credential, void) {
         return true;
     }
     tracing::info!("the authorization server has ended this sign-in");
@@ -192,4 +274,10 @@ async fn give_up(session: &Session, void: &TokenSet, what: GiveUp) -> bool {
         }
     }
     false
+}
+
+/// Whether `credential` has another refresh token than `tokens`.
+fn is_newer(credential: &Credential, tokens: &TokenSet) -> bool {
+    let current = credential.tokens.as_ref();
+    current.is_some_and(|current| current.refresh_token != tokens.refresh_token)
 }

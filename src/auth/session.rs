@@ -12,6 +12,8 @@ use super::address::AddressGuard;
 use super::config::Config;
 use super::error::AuthError;
 use super::loopback::Callback;
+use super::pending::now_millis;
+use super::refused_renewal::RefusedRenewal;
 use super::scope::Scopes;
 use super::store::{Credential, CredentialKey, CredentialStore, StoreError};
 use super::token::{AccessToken, Age};
@@ -28,6 +30,8 @@ pub(super) struct Session {
     pub(super) config: Config,
     pub(super) transport: Transport,
     pub(super) key: CredentialKey,
+    /// When the session was made, in milliseconds since 1970.
+    pub(super) started_at: u64,
     store: Arc<CredentialStore>,
     loaded: OnceCell<()>,
     state: Mutex<State>,
@@ -52,6 +56,8 @@ struct State {
     proven_client: Option<String>,
     /// When the last sign-in of this run worked.
     signed_in: Option<Instant>,
+    /// What became of the last attempt to renew, if it failed.
+    refused: Option<RefusedRenewal>,
 }
 
 /// How a token was obtained.
@@ -89,7 +95,7 @@ pub(super) enum Wanted {
 struct BackOff {
     until: Instant,
     pause: Duration,
-    reason: String,
+    error: AuthError,
 }
 
 /// How many sign-ins may begin within [`SIGN_INS_PERIOD`]. No person does more; a server that takes back
@@ -150,6 +156,7 @@ impl Session {
             store: Arc::new(CredentialStore::new(key.clone(), &server, &config)),
             server,
             key,
+            started_at: now_millis(),
             loaded: OnceCell::new(),
             config,
             state: Mutex::default(),
@@ -201,6 +208,10 @@ impl Session {
     pub(super) async fn adopt(&self, credential: Credential, source: Source) {
         let saved = credential.clone();
         self.with_store(move |store| store.save(&saved)).await;
+        match source {
+            Source::Store => {}
+            Source::Refresh | Source::SignIn => RefusedRenewal::clear(self).await,
+        }
         let mut state = self.state();
         state.credential = Some(credential);
         let now = Instant::now();
@@ -268,8 +279,30 @@ impl Session {
     }
 
     /// Whether there is reason and means to renew the token ahead of its end.
+    ///
+    /// A renewal that was refused is tried again only when the server refuses the access token, too.
     pub(super) fn is_renewal_due(&self) -> bool {
-        self.is_stale() && self.back_off().is_none()
+        self.is_stale() && self.back_off().is_none() && !self.is_renewal_refused()
+    }
+
+    /// Notes that the tokens in use were not renewed.
+    pub(super) fn note_refused_renewal(&self, refused: RefusedRenewal) {
+        self.state().refused = Some(refused);
+    }
+
+    /// The last note of [`Self::note_refused_renewal`].
+    pub(super) fn refused_renewal(&self) -> Option<RefusedRenewal> {
+        self.state().refused.clone()
+    }
+
+    /// Whether this process has tried to renew the tokens in use, and they were refused.
+    pub(super) fn is_renewal_refused(&self) -> bool {
+        let state = self.state();
+        let (Some(refused), Some(credential)) = (&state.refused, &state.credential) else {
+            return false;
+        };
+        let tokens = credential.tokens.as_ref();
+        tokens.is_some_and(|it| refused.is_about(&credential.metadata.issuer, it.obtained_at))
     }
 
     fn is_stale(&self) -> bool {
@@ -338,6 +371,11 @@ impl Session {
         self.state().proven_client = Some(id.to_owned());
     }
 
+    /// Lets go of [`Self::prove_client`]: the authorization server may have been set up anew since.
+    pub(super) fn doubt_client(&self) {
+        self.state().proven_client = None;
+    }
+
     /// Whether a sign-in of this run worked with this client.
     pub(super) fn has_proven_client(&self, id: &str) -> bool {
         self.state().proven_client.as_deref() == Some(id)
@@ -348,30 +386,23 @@ impl Session {
         let state = self.state();
         let back_off = state.back_off.as_ref()?;
         let left = back_off.until.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then(|| AuthError::Unavailable {
-            reason: back_off.reason.clone(),
-            retry_after: left,
-        })
+        (!left.is_zero()).then(|| back_off.error.retried_after(left))
     }
 
     /// Leaves the authorization server alone: as long as it wishes, or twice as long as the last time.
     pub(super) fn start_back_off(&self, error: &AuthError) {
-        let AuthError::Unavailable {
-            reason,
-            retry_after,
-        } = error
-        else {
+        let Some(retry_after) = error.retry_after() else {
             return;
         };
         let mut state = self.state();
         let doubled = state.back_off.as_ref().map_or(Duration::ZERO, |last| {
             (last.pause * 2).min(LONGEST_BACK_OFF)
         });
-        let pause = doubled.max(*retry_after);
+        let pause = doubled.max(retry_after);
         state.back_off = Some(BackOff {
             until: Instant::now() + pause,
             pause,
-            reason: reason.clone(),
+            error: error.clone(),
         });
     }
 

@@ -1,4 +1,4 @@
-//! A person signs in: one browser tab for all requests and all processes of an account.
+//! Sign-in by a person: one browser tab for all requests and all processes of an account.
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::lock::{self, Lock};
 use super::mcp_remote;
 use super::page::Page;
 use super::pending::{PendingSignIn, now_millis};
+use super::registration::ClientRegistration;
 use super::renewal::{self, Renewal};
 use super::scope::Scopes;
 use super::session::{Session, Source, Wanted};
@@ -62,7 +63,7 @@ pub(super) enum Reason {
 /// Waits for its turn, then has the person sign in, unless somebody else just did.
 pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessToken, AuthError> {
     let arrived = now_millis();
-    let _lock = turn(session).await?;
+    let Turn { arrival, _lock } = turn(session).await?;
     session.reload().await;
     if let Some(token) = session.usable(&order.wanted) {
         return Ok(token);
@@ -82,13 +83,15 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessTo
         return Ok(token);
     }
     let outcome = match &session.config.grant {
-        Grant::AuthorizationCode => in_browser(session, order, pending).await,
+        Grant::AuthorizationCode => in_browser(session, order, pending, arrival).await,
         Grant::ClientCredentials { token_endpoint } => {
             client_credentials::obtain(session, order, token_endpoint.as_ref()).await
         }
         Grant::DeviceCode => device_code::sign_in(session, order).await,
     };
-    match outcome.as_ref().err().and_then(PendingSignIn::ended) {
+    let open = PendingSignIn::read(session).await;
+    let error = outcome.as_ref().err();
+    match error.and_then(|error| PendingSignIn::ended(error, open.as_ref())) {
         Some(ended) => ended.write(session).await,
         None => PendingSignIn::clear(session).await,
     }
@@ -109,18 +112,40 @@ async fn take_over(
     }
 }
 
-/// The right to sign in, among all processes. While another one has it, its page is shown as ours.
-async fn turn(session: &Session) -> Result<Lock, AuthError> {
+/// The right to sign in, among all processes.
+struct Turn {
+    arrival: Arrival,
+    _lock: Lock,
+}
+
+/// Whether another process was signing in when this one came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// None was: if there is a page, the process that opened it has ended.
+    First,
+    /// One was, and this one has waited for it.
+    Later,
+}
+
+/// Takes the right to sign in. While another process has it, its page is shown as ours.
+async fn turn(session: &Session) -> Result<Turn, AuthError> {
     let limit = session.config.timeout;
     let deadline = Instant::now() + limit + OVERHEAD;
+    let mut arrival = Arrival::First;
+    let mut patience = Duration::ZERO;
     while Instant::now() < deadline {
         let path = session
             .with_store(|store| store.path("sign-in.lock"))
             .await
             .flatten();
-        if let Some(lock) = lock::acquire(path, LOOK).await {
-            return Ok(lock);
+        if let Some(lock) = lock::acquire(path, patience).await {
+            return Ok(Turn {
+                arrival,
+                _lock: lock,
+            });
         }
+        arrival = Arrival::Later;
+        patience = LOOK;
         let pending = PendingSignIn::read(session).await;
         let page = pending.and_then(|pending| pending.request(limit).map(|it| it.url.clone()));
         let stage = page.map_or(SignInStage::None, SignInStage::Page);
@@ -144,24 +169,35 @@ async fn in_browser(
     session: &Session,
     order: &Order,
     pending: Option<PendingSignIn>,
+    arrival: Arrival,
 ) -> Result<(), AuthError> {
     let limit = session.config.timeout;
+    let unanswered = pending.as_ref().and_then(PendingSignIn::unanswered_client);
     if let Some(pending) = pending
         && let Some(request) = pending.request(limit)
-        && let Some(attempt) = Attempt::resume(session, order, request).await
+        && !(arrival == Arrival::First && pending.is_given_up())
+        && let Some(attempt) =
+            Attempt::resume(session, order, request, pending.client_origin()).await
     {
         tracing::info!("going on with the sign-in of a process that has ended");
-        if pending.has_tab() {
+        if has_tab(session, &pending, arrival) {
             return answered(session, attempt, &OpenPage::AlreadyOpen).await;
         }
         pending.reopened().write(session).await;
         return answered(session, attempt, &OpenPage::Now).await;
     }
-    let attempt = Attempt::prepare(session, order).await?;
-    PendingSignIn::opened(attempt.request.clone())
-        .write(session)
-        .await;
+    let attempt = Attempt::prepare(session, order, unanswered.as_deref()).await?;
+    attempt.pending().write(session).await;
     answered(session, attempt, &OpenPage::Now).await
+}
+
+/// Whether a browser shows the page, as far as one can know. Who starts an app anew may have closed the tab
+/// before, so a process that was started after the page was opened, and finds nobody waiting for it, opens it
+/// once more, and after that no more often than others do.
+fn has_tab(session: &Session, pending: &PendingSignIn, arrival: Arrival) -> bool {
+    let may_be_closed =
+        arrival == Arrival::First && pending.was_opened_once_before(session.started_at);
+    pending.has_tab() && !may_be_closed
 }
 
 /// Whether the page still has to be opened.
@@ -269,13 +305,9 @@ impl From<AuthorizationError> for Rejection {
 
 impl From<GrantError> for Rejection {
     fn from(error: GrantError) -> Self {
-        let meaning = match &error {
-            GrantError::Refused(refusal) => refusal.meaning(),
-            GrantError::Failed(_) => Meaning::Other,
-        };
         Self {
+            meaning: error.meaning(),
             error: error.into_error(),
-            meaning,
             page: Page::Failed,
         }
     }
@@ -296,7 +328,14 @@ async fn redeem(
     if let Err(GrantError::Refused(refusal)) = &outcome {
         attempt.credential.quirks.authentication = refusal.method();
     }
-    Ok(outcome?)
+    outcome.map_err(|error| match attempt.credential.client {
+        ClientRegistration::PreRegistered => Rejection {
+            meaning: error.meaning(),
+            error: error.about_client(&attempt.credential.metadata.issuer),
+            page: Page::Failed,
+        },
+        ClientRegistration::Dynamic(_) | ClientRegistration::MetadataDocument => error.into(),
+    })
 }
 
 async fn finish(
@@ -329,9 +368,7 @@ async fn again(
     match change(session, attempt, rejection.meaning).await {
         Ok(Change::Made) => {
             tracing::info!(reason = %rejection.error, "asking in another way");
-            PendingSignIn::opened(attempt.request.clone())
-                .write(session)
-                .await;
+            attempt.pending().write(session).await;
             session
                 .stage
                 .send_replace(SignInStage::Page(attempt.request.url.clone()));

@@ -1,9 +1,10 @@
-//! The end of a sign-in: the authorization server is told (RFC 7009), and what it gave us is forgotten.
+//! Sign-out: token revocation (RFC 7009) and removal of what is stored.
 
 use super::attempt::client_of;
 use super::error::AuthError;
 use super::grant::TokenEndpoint;
 use super::pending::PendingSignIn;
+use super::refused_renewal::RefusedRenewal;
 use super::renewal;
 use super::session::Session;
 use super::store::{Credential, CredentialStore, StoreError};
@@ -47,6 +48,7 @@ pub(super) async fn sign_out(session: &Session) -> Result<Vec<SignedOut>, AuthEr
             issuer,
         });
     }
+    RefusedRenewal::clear(session).await;
     PendingSignIn::clear_what_is_over(session).await;
     Ok(ended)
 }

@@ -11,7 +11,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::address::AddressGuard;
-use super::error::AuthError;
+use super::error::{AuthError, shown};
+use super::renewal_refusal::speaks_of_a_failure;
 use super::token_reply::standard_form;
 pub(super) use crate::http::bare;
 use crate::http::{self, is_loopback, json};
@@ -83,6 +84,14 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Glimpse {
+    pub(super) status: StatusCode,
+    /// Where a redirect leads; none if it is no redirect.
+    pub(super) location: Option<Url>,
+}
+
 impl Transport {
     pub(super) fn new(options: http::Options, guard: AddressGuard) -> Self {
         Self {
@@ -121,13 +130,15 @@ impl Transport {
         read(url, response).await
     }
 
-    /// Whether the authorization endpoint turns the client away before any page is shown.
-    ///
-    /// Only the status is looked at: what the page says is between the person and the server.
-    pub(super) async fn status(&self, url: &Url) -> Result<StatusCode, AuthError> {
+    /// The status of a page and where it redirects to, without its text.
+    pub(super) async fn glimpse(&self, url: &Url) -> Result<Glimpse, AuthError> {
         let mut request = Request::new(Method::GET, url.clone());
         *request.timeout_mut() = Some(GET_TIMEOUT);
-        Ok(self.send(request).await?.status())
+        let response = self.send(request).await?;
+        Ok(Glimpse {
+            status: response.status(),
+            location: location(url, &response),
+        })
     }
 
     /// Sends what the `oauth2` crate has built to an endpoint of ours.
@@ -150,10 +161,18 @@ impl Transport {
         *request.timeout_mut() = Some(POST_TIMEOUT);
         let url = request.url().clone();
         let sent = request.body().and_then(Body::as_bytes).map(<[u8]>::to_vec);
+        let sent = sent.unwrap_or_default();
         let response = self.send(request).await?;
-        refuse_outage(&url, &response)?;
+        if let Err(outage) = refuse_outage(&url, &response) {
+            let explained = response.status().is_server_error();
+            return Err(if explained {
+                explain(&url, outage, response, &sent).await
+            } else {
+                outage
+            });
+        }
         let answer = read(&url, response).await?;
-        Ok(standard_form(answer, &sent.unwrap_or_default()))
+        Ok(standard_form(answer, &sent))
     }
 
     async fn send(&self, request: Request) -> Result<Response, AuthError> {
@@ -219,15 +238,19 @@ fn redirect(from: &Url, response: &Response) -> Redirect {
     if !response.status().is_redirection() {
         return Redirect::None;
     }
-    let target = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|location| location.to_str().ok())
-        .and_then(|location| from.join(location).ok());
-    match target {
+    match location(from, response) {
         Some(target) if target.origin() == from.origin() => Redirect::SameOrigin(target),
         Some(_) | None => Redirect::Elsewhere,
     }
+}
+
+/// Where a redirect leads; none if it is no redirect, or says it in no way that can be followed.
+fn location(from: &Url, response: &Response) -> Option<Url> {
+    if !response.status().is_redirection() {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?;
+    from.join(location.to_str().ok()?).ok()
 }
 
 async fn document(url: &Url, response: Response) -> Result<Value, NoDocument> {
@@ -296,6 +319,45 @@ fn refuse_outage(url: &Url, response: &Response) -> Result<(), AuthError> {
     Err(AuthError::Unavailable {
         reason: format!("{} answered {status}", bare(url)),
         retry_after,
+    })
+}
+
+/// A server error that carries an OAuth error code comes from the authorization server itself, not from
+/// something in front of it. Others stay what they are.
+async fn explain(url: &Url, outage: AuthError, response: Response, sent: &[u8]) -> AuthError {
+    let AuthError::Unavailable {
+        reason,
+        retry_after,
+    } = outage
+    else {
+        return outage;
+    };
+    let told = match read(url, response).await {
+        Ok(answer) => oauth_error(answer, sent),
+        Err(_) => None,
+    };
+    match told {
+        Some(told) => AuthError::ServerFailed {
+            reason: shown(&format!("{reason}: {told}")),
+            retry_after,
+        },
+        None => AuthError::Unavailable {
+            reason,
+            retry_after,
+        },
+    }
+}
+
+/// The OAuth error in a JSON answer: its code and description.
+fn oauth_error(answer: Answer, sent: &[u8]) -> Option<String> {
+    let response = standard_form(answer, sent);
+    let body: Value = serde_json::from_slice(response.body()).ok()?;
+    let code = body.get("error")?.as_str();
+    let code = code.filter(|code| speaks_of_a_failure(code))?;
+    let description = body.get("error_description").and_then(Value::as_str);
+    Some(match description {
+        Some(description) => format!("{code}: {description}"),
+        None => code.to_owned(),
     })
 }
 

@@ -449,8 +449,7 @@ fn version_asked_by(initialize: &Message) -> String {
 /// How long to wait before another try; `None` if that would not help.
 fn retry_pause(failure: &Failure, pause: &mut Duration) -> Option<Duration> {
     if let Failure::Auth(error) = failure {
-        let may_pass = matches!(**error, AuthError::Unavailable { .. });
-        return may_pass.then_some(SIGN_IN_RETRY_PAUSE);
+        return error.retry_after().map(|_| SIGN_IN_RETRY_PAUSE);
     }
     if !failure.may_pass() {
         return None;

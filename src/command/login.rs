@@ -1,4 +1,4 @@
-//! `mcp-bridge login`: the sign-in of the bridge, now, for somebody at a terminal.
+//! `mcp-bridge login`: a sign-in from the terminal, before an app needs it.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, args.callback_port)?;
     start_log_for_person(&connection.log)?;
-    let auth = connection.auth.clone().ok_or_else(|| Stop {
+    let mut auth = connection.auth.clone().ok_or_else(|| Stop {
         hint: Some("leave the header out to sign in".into()),
         ..Stop::failed("with an Authorization header of your own there is no sign-in")
     })?;
@@ -45,6 +45,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
             "--store memory would forget the sign-in as soon as it is done",
         ));
     }
+    // Somebody wants to sign in, so the first refusal is enough.
+    auth.server_failures = 1;
     let mut out = stdio::report();
     let style = Style::of(&out);
     let login = Login::new(&connection, auth, args.force);

@@ -18,7 +18,7 @@ use url::Url;
 
 use crate::example_server::client::options;
 use crate::server::{Eras, Options, Server};
-use crate::support_auth::{Browser, BrowserProgram, Device, Grants, Provider, soon};
+use crate::support_auth::{Browser, BrowserProgram, Device, Grants, Provider, TokenReply, soon};
 
 /// Somebody with a directory and a browser of their own.
 struct Person {
@@ -262,6 +262,39 @@ async fn login_fails_with_what_the_authorization_server_says() {
          the sign-in page anew\n"
     );
     assert_eq!(said.stdout, "");
+}
+
+/// A dead refresh token, however it is told, is no reason for `login` to fail, and no sign-in for `status`.
+#[tokio::test]
+async fn login_signs_in_anew_where_the_refresh_token_is_refused_and_status_does_not_count_it() {
+    let refusals = [
+        TokenReply::error(400, "invalid_request"),
+        TokenReply::page(403, "no"),
+        TokenReply::error(500, "server_error"),
+    ];
+    for refusal in refusals {
+        let provider = provider().await;
+        let person = Person::new().await;
+        let url = provider.mcp_url();
+        person.sign_in(&["login", url.as_str()]).await;
+        provider.revoke_access_tokens();
+        provider.behave(|it| it.token_outage = Some(refusal.clone()));
+        let login = person.start(&["login", url.as_str()]);
+        let page = Url::parse(&person.browser.started().await[0]).unwrap();
+        let status = person.run(&["status"]).await;
+        assert_eq!(
+            status.stdout.contains("signed in   no"),
+            refusal.status != 500,
+            "{}",
+            status.stdout
+        );
+        provider.behave(|it| it.token_outage = None);
+        Browser::default().visit(page).await;
+        let said = ended(login).await;
+        assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
+        let status = person.run(&["status"]).await;
+        assert!(status.stdout.contains("signed in   as ada@example.com"));
+    }
 }
 
 #[tokio::test]

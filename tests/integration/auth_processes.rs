@@ -29,9 +29,12 @@ async fn a_killed_owner_of_the_sign_in_costs_no_second_tab() {
     let page = Url::parse(&browser.started().await[0]).unwrap();
     let mut others = Vec::new();
     for _ in 0..3 {
-        let mut process = Process::start(&provider, home.path(), &browser, &[]);
+        let mut process = Process::start(&provider, home.path(), &browser, &["--debug"]);
         process.send(&initialize()).await;
         others.push(process);
+    }
+    for process in &others {
+        process.says("another mcp-bridge waits").await;
     }
     owner.kill().await;
 
@@ -130,4 +133,64 @@ async fn the_end_of_the_input_ends_a_sign_in_and_frees_its_port() {
     assert!(next.response(1).await["result"].is_object());
     next.end().await;
     assert_eq!(provider.seen("/register").len(), 1);
+}
+
+/// Somebody who has closed the tab and started the app anew does not wait for nothing.
+#[tokio::test]
+async fn a_process_that_starts_opens_the_page_of_a_dead_process_again_once() {
+    let provider = Provider::start().await;
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut owner = Process::start(&provider, home.path(), &browser, &[]);
+    owner.send(&initialize()).await;
+    let page = browser.started().await;
+    owner.kill().await;
+
+    let mut together = Vec::new();
+    for _ in 0..3 {
+        let mut process = Process::start(&provider, home.path(), &browser, &["--debug"]);
+        process.send(&initialize()).await;
+        together.push(process);
+    }
+    assert_eq!(browser.started().await, page);
+    for process in &together {
+        process.says(&page[0]).await;
+    }
+    assert!(!browser.was_started().await, "once for all that start");
+    for process in together {
+        process.kill().await;
+    }
+
+    let mut last = Process::start(&provider, home.path(), &browser, &["--debug"]);
+    last.send(&initialize()).await;
+    last.says(&page[0]).await;
+    assert!(!browser.was_started().await, "not at every start");
+    Browser::default()
+        .visit(Url::parse(&page[0]).unwrap())
+        .await;
+    assert!(last.response(1).await["result"].is_object());
+    last.end().await;
+    assert_eq!(provider.seen("/register").len(), 1);
+}
+
+/// The page is not opened again while somebody waits for it.
+#[tokio::test]
+async fn a_process_that_starts_leaves_the_page_of_a_living_process_alone() {
+    let provider = Provider::start().await;
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut owner = Process::start(&provider, home.path(), &browser, &[]);
+    owner.send(&initialize()).await;
+    let page = browser.started().await;
+    let mut other = Process::start(&provider, home.path(), &browser, &["--debug"]);
+    other.send(&initialize()).await;
+    other.says(&page[0]).await;
+    assert!(!browser.was_started().await);
+    Browser::default()
+        .visit(Url::parse(&page[0]).unwrap())
+        .await;
+    for mut process in [owner, other] {
+        assert!(process.response(1).await["result"].is_object());
+        process.end().await;
+    }
 }

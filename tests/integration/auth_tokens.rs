@@ -124,7 +124,10 @@ async fn an_outage_of_the_token_endpoint_opens_no_browser_and_loses_no_token() {
         TokenReply::error(503, "temporarily_unavailable"),
         TokenReply::error(429, "slow_down"),
         TokenReply::error(400, "temporarily_unavailable"),
-        TokenReply::json(500, &json!({ "error": "invalid_grant" })),
+        TokenReply::json(500, &json!({ "error": "Internal Server Error" })),
+        TokenReply::page(502, "<h1>Bad Gateway</h1>"),
+        TokenReply::page(503, ""),
+        TokenReply::page(408, "try again"),
         html,
         moved,
     ];

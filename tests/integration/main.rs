@@ -37,6 +37,7 @@ mod auth_keychain;
 mod auth_many;
 mod auth_oidc_provider;
 mod auth_processes;
+mod auth_refusals;
 mod auth_registration;
 mod auth_scopes;
 #[cfg(unix)]

@@ -233,9 +233,12 @@ async fn leaves_while_the_window_is_open(leave: impl FnOnce(&mut App)) {
         assert!(!taken, "{address}:{port} is still taken");
     }
 
-    // The person may still answer in that window, for the next one that asks.
+    // The next one that starts opens the page once more, for a person who has closed the window; another may
+    // still answer in the first one.
     let mut next = user.launch(server.url()).start();
     ask(&mut next).await;
+    let again = user.window().await;
+    assert_eq!(again.parameter("state"), window.parameter("state"));
     window.sign_in().await;
     is_signed_in(&mut next).await;
     next.finish().await;

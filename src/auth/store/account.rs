@@ -10,8 +10,10 @@ use super::files;
 use super::key::CredentialKey;
 use super::keychain::Keychain;
 use super::record::{Place, Record, StoreError, move_to};
+use crate::auth::config::SERVER_FAILURES;
 use crate::auth::lock;
 use crate::auth::pending;
+use crate::auth::refused_renewal::{self, AccessTokenState, RefusedRenewal};
 use crate::auth::renewal::LOCK_WAIT;
 use crate::auth::token::unix_millis;
 
@@ -75,10 +77,16 @@ impl Account {
             .into_iter()
             .filter_map(|(key, path)| {
                 let pending = directory.join(key.sibling("sign-in"));
+                let refused = refused_renewal::of_account(directory, |it| key.sibling(it));
                 let record = Record::read(&path)?;
+                let issuer = &record.credential.metadata.issuer;
+                let refused = refused.as_ref();
                 Some(Self {
                     is_pending: pending::is_open(&pending),
-                    signed_in: record.summary().map(|it| SignedIn::of(it, now)),
+                    signed_in: record.summary().and_then(|summary| {
+                        let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
+                        SignedIn::of(summary, refused, now)
+                    }),
                     server: record.credential.server,
                     profile: record.credential.profile,
                     issuer: printable(&record.credential.metadata.issuer),
@@ -123,13 +131,20 @@ impl Account {
 }
 
 impl SignedIn {
-    fn of(summary: Summary, now: SystemTime) -> Self {
-        Self {
+    /// None if the server refuses the access token and the authorization server another one.
+    fn of(summary: Summary, refused: Option<&RefusedRenewal>, now: SystemTime) -> Option<Self> {
+        let needs_sign_in =
+            refused.is_some_and(|it| it.needs_sign_in(it.access_token, SERVER_FAILURES));
+        let is_over = refused.is_some_and(|it| it.access_token == AccessTokenState::Over);
+        if needs_sign_in && is_over {
+            return None;
+        }
+        Some(Self {
             user: summary.user,
             scopes: printable(&summary.granted.to_string()),
-            renewable: summary.renewable,
+            renewable: summary.renewable && !needs_sign_in,
             expiry: Expiry::at(summary.obtained_at, summary.lifetime, unix_millis(now)),
-        }
+        })
     }
 }
 

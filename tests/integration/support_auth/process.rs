@@ -127,6 +127,16 @@ impl Process {
         }
     }
 
+    /// Waits until its stderr has this text.
+    pub(crate) async fn says(&self, text: &str) {
+        let said = async {
+            while !self.stderr.lock().unwrap().contains(text) {
+                tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+            }
+        };
+        soon(text, said).await;
+    }
+
     /// The words that it was started with.
     pub(crate) fn command_line(&self) -> String {
         let id = self.child.id().unwrap();

@@ -83,6 +83,8 @@ pub(crate) struct Behaviour {
     pub(crate) granted_scope: Option<String>,
     /// Clients that the authorization endpoint no longer knows answer this.
     pub(crate) forgotten_client_status: u16,
+    /// Where the authorization endpoint sends the browser of clients that it no longer knows, instead.
+    pub(crate) forgotten_client_page: Option<String>,
     /// `/mcp` wants no token.
     pub(crate) is_open: bool,
     /// Who signs in, as an ID token tells it.
@@ -147,6 +149,15 @@ impl TokenReply {
         Self::json(status, &json!({ "error": code }))
     }
 
+    pub(crate) fn page(status: u16, text: &str) -> Self {
+        Self {
+            status,
+            content_type: "text/html",
+            headers: Vec::new(),
+            body: text.to_owned(),
+        }
+    }
+
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self {
             status,
@@ -185,6 +196,7 @@ impl Default for Behaviour {
             registers_no_public_client: false,
             granted_scope: None,
             forgotten_client_status: 400,
+            forgotten_client_page: None,
             is_open: false,
             user: None,
             body_prefix: "",
@@ -535,6 +547,9 @@ impl Inner {
         let redirect_uri = query("redirect_uri");
         let known = self.clients.get(&client_id);
         if !known.is_some_and(|client| client.redirect_uris.contains(&redirect_uri)) {
+            if let Some(page) = &self.behaviour.forgotten_client_page {
+                return Redirect::to(page).into_response();
+            }
             let status = StatusCode::from_u16(self.behaviour.forgotten_client_status).unwrap();
             return (status, "unknown client or redirect URI").into_response();
         }
