@@ -272,7 +272,8 @@ impl Session {
         self.is_stale() && self.back_off().is_none()
     }
 
-    fn is_stale(&self) -> bool {
+    /// Whether the token in use is at or near its end.
+    pub(super) fn is_stale(&self) -> bool {
         self.state()
             .credential
             .as_ref()
