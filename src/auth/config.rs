@@ -302,6 +302,14 @@ impl Grant {
             Self::ClientCredentials { .. } => false,
         }
     }
+
+    /// Whether the authorization server has to be discovered: not where the user has named its token endpoint.
+    pub(super) const fn needs_discovery(&self) -> bool {
+        match self {
+            Self::AuthorizationCode | Self::DeviceCode => true,
+            Self::ClientCredentials { token_endpoint } => token_endpoint.is_none(),
+        }
+    }
 }
 
 /// Where the secrets of credentials are kept.

@@ -3,8 +3,10 @@
 use url::Url;
 
 use super::authorization_server::{
-    AuthorizationServerMetadata, authorization_server, authorization_server_at_origin,
+    AuthorizationServerMetadata, MetadataOrigin, authorization_server,
+    authorization_server_at_origin,
 };
+use super::challenge::BearerChallenge;
 use super::config::{Config, ResourceParameter};
 use super::error::AuthError;
 use super::protected_resource::{ProtectedResourceMetadata, protected_resource};
@@ -31,6 +33,22 @@ pub(super) async fn discover(session: &Session, order: &Order) -> Result<Discove
     let resource = protected_resource(&mut search, &session.server, &order.challenge).await?;
     let metadata = find_server(session, search, resource.as_ref()).await?;
     Ok(Discovered { resource, metadata })
+}
+
+/// Whether the server publishes where one signs in, also to those who need not. An error if what it publishes
+/// cannot be used, or cannot be reached.
+pub(super) async fn is_sign_in_published(session: &Session) -> Result<bool, AuthError> {
+    let mut search = Search::new(&session.transport);
+    let challenge = BearerChallenge::default();
+    let resource = protected_resource(&mut search, &session.server, &challenge).await?;
+    let names_issuer = choose_issuer(session, resource.as_ref()).is_some();
+    match find_server(session, search, resource.as_ref()).await {
+        Ok(metadata) => Ok(metadata.origin == MetadataOrigin::Document),
+        Err(error @ AuthError::Unavailable { .. }) => Err(error),
+        Err(error) if names_issuer => Err(error),
+        // Whatever is at the origin of a server that says nothing of a sign-in is not about the server.
+        Err(_) => Ok(false),
+    }
 }
 
 /// The metadata of the chosen issuer, or of the server's own origin where none is named. `search` is the one for

@@ -199,13 +199,7 @@ impl<'a> Examination<'a> {
     /// Whether a sign-in has to look for anything: not where the user has named the token endpoint.
     #[must_use]
     pub const fn is_needed(&self) -> bool {
-        let grant = &self.session.config.grant;
-        !matches!(
-            grant,
-            Grant::ClientCredentials {
-                token_endpoint: Some(_)
-            }
-        )
+        self.session.config.grant.needs_discovery()
     }
 
     /// Looks for the server's protected resource metadata; none if it publishes none.

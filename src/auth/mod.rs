@@ -256,6 +256,31 @@ impl Authorizer {
         }
     }
 
+    /// Whether the server offers a sign-in, which it may do without asking for one.
+    pub async fn offers_sign_in(&self) -> Result<bool, AuthError> {
+        if !self.session.config.grant.needs_discovery() {
+            return Ok(true);
+        }
+        discovery::is_sign_in_published(&self.session).await
+    }
+
+    /// A token for a server that has not asked for one, by a sign-in if there is none that is good for a while.
+    /// None if the server offers no sign-in.
+    pub async fn volunteer(&self) -> Result<Option<AccessToken>, AuthError> {
+        let token = self.token().await?;
+        if self.command.is_some() || (token.is_some() && !self.session.is_stale()) {
+            return Ok(token);
+        }
+        if token.is_none() && !self.offers_sign_in().await? {
+            return Ok(None);
+        }
+        let challenge = BearerChallenge::default();
+        let wanted = Wanted::OtherThan(token);
+        self.replace(challenge, wanted, Interaction::Allowed)
+            .await
+            .map(Some)
+    }
+
     /// The page of the sign-in that waits for a person, in this process or in another one of the same
     /// account.
     #[must_use]

@@ -305,7 +305,8 @@ impl Session {
         tokens.is_some_and(|it| refused.is_about(&credential.metadata.issuer, it.obtained_at))
     }
 
-    fn is_stale(&self) -> bool {
+    /// Whether the token in use is at or near its end.
+    pub(super) fn is_stale(&self) -> bool {
         self.state()
             .credential
             .as_ref()

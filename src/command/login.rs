@@ -102,8 +102,7 @@ impl<'a> Login<'a> {
         let had_token = self.authorizer.token().await?.is_some();
         let stage = self.authorizer.watch_sign_in();
         let pasting = tokio::spawn(take_pasted(Arc::clone(&self.authorizer)));
-        let visitor = Visitor::new(self.connection, &self.authorizer);
-        let visit = visitor.visit().await;
+        let visit = self.visit().await;
         pasting.abort();
         let visit = visit?;
         let is_old = had_token && *stage.borrow() != SignInStage::Done;
@@ -114,7 +113,7 @@ impl<'a> Login<'a> {
         };
         let server = bare(&self.connection.endpoint.url).to_string();
         let text = if self.authorizer.token().await?.is_none() {
-            format!("{server} wants no sign-in: it answered without one.\n")
+            format!("{server} wants no sign-in: it answered without one, and offers none.\n")
         } else {
             let account = self.kept().await?;
             let title = style.paint(Paint::Name, &server);
@@ -126,6 +125,19 @@ impl<'a> Login<'a> {
             printed(writeln!(out, "{advice}"))?;
         }
         Ok(())
+    }
+
+    /// Visits the server until it takes a token. One that answers without a token is visited again with the
+    /// token of the sign-in that it offers, if it offers one.
+    async fn visit(&self) -> Result<Visit, Stop> {
+        let visitor = || Visitor::new(self.connection, &self.authorizer);
+        let visit = visitor().visit().await?;
+        let used = self.authorizer.token().await?;
+        let token = self.authorizer.volunteer().await?;
+        if token == used {
+            return Ok(visit);
+        }
+        visitor().visit().await
     }
 
     /// The account as it is stored, where the flags want it.

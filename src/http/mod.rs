@@ -5,12 +5,14 @@
 //! - `gzip`: answers that come compressed all the same.
 //! - [`json`]: JSON in bodies.
 //! - `route`: whether a proxy stands between.
-//! - `tls`: whom to trust.
+//! - `server_certificate`: verification of a server's certificate.
+//! - `tls`: certificates to trust, client certificate.
 
 mod connections;
 mod gzip;
 pub mod json;
 mod route;
+mod server_certificate;
 mod tls;
 
 use std::error::Error as StdError;

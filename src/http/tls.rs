@@ -1,4 +1,4 @@
-//! Whom to trust, and who we are.
+//! TLS settings: certificates to trust, client certificate.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls_platform_verifier::Verifier;
 use url::Url;
 
+use super::server_certificate::Verifier;
 use super::{Error, Options};
 
 const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -72,7 +72,7 @@ pub(super) fn config(options: &Options, url: &Url) -> Result<ClientConfig, Error
                     .map_err(|error| Error::Connect(error.into()))?,
             );
         }
-        let verifier = Verifier::new_with_extra_roots(roots, provider).map_err(failed)?;
+        let verifier = Verifier::new(roots, provider).map_err(failed)?;
         builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))

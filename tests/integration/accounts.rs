@@ -640,15 +640,88 @@ async fn login_proves_itself_at_servers_of_either_era() {
 #[tokio::test]
 async fn a_server_that_wants_no_sign_in_is_said_to_want_none() {
     let provider = provider().await;
-    provider.behave(|it| it.is_open = true);
+    provider.behave(|it| {
+        it.is_open = true;
+        for name in ["oauth-protected-resource/mcp", "oauth-authorization-server"] {
+            let page = (200, "<html>".to_owned());
+            it.broken_paths.insert(format!("/.well-known/{name}"), page);
+        }
+    });
     let person = Person::new().await;
     let said = person.run(&["login", provider.mcp_url().as_str()]).await;
     said.is(
         &provider,
         "
-http://server/mcp wants no sign-in: it answered without one.
+http://server/mcp wants no sign-in: it answered without one, and offers none.
 The server is provider 1 and offers 2 tools.
 ",
     );
     assert!(person.files().is_empty());
+}
+
+#[tokio::test]
+async fn login_signs_in_where_a_server_offers_it_without_asking_for_it() {
+    for names_resource in [true, false] {
+        let provider = provider().await;
+        provider.behave(|it| {
+            it.is_open = true;
+            if !names_resource {
+                let path = "/.well-known/oauth-protected-resource/mcp".into();
+                it.broken_paths.insert(path, (404, String::new()));
+            }
+        });
+        let person = Person::new().await;
+        let url = provider.mcp_url();
+        let said = person.sign_in(&["login", url.as_str()]).await;
+        let stdout = &said.stdout;
+        assert!(stdout.starts_with("Signed in to"), "{stdout}");
+        assert!(stdout.contains("offers 2 tools"), "{stdout}");
+        let last = provider.seen("/mcp").pop().unwrap();
+        assert!(last.headers.contains_key("authorization"), "it was tried");
+
+        let again = person.run(&["login", url.as_str()]).await;
+        assert!(again.stdout.starts_with("Already signed in to"));
+        assert_eq!(provider.seen("/authorize").len(), 1);
+    }
+}
+
+/// The server does not look at the token, so it does not refuse it.
+#[tokio::test]
+async fn login_signs_in_anew_where_a_server_takes_even_a_token_that_has_run_out() {
+    let provider = provider().await;
+    provider.behave(|it| {
+        it.is_open = true;
+        it.grants = Grants::AccessTokensOnly;
+    });
+    let person = Person::new().await;
+    let url = provider.mcp_url();
+    person.sign_in(&["login", url.as_str()]).await;
+    let mut aged = 0;
+    for (path, text) in person.files() {
+        let Ok(mut stored) = serde_json::from_str::<Value>(&text) else {
+            continue;
+        };
+        if let Some(obtained_at) = stored.pointer_mut("/tokens/obtained_at") {
+            *obtained_at = 1000.into();
+            fs::write(path, stored.to_string()).unwrap();
+            aged += 1;
+        }
+    }
+    assert_eq!(aged, 1);
+    let said = person.sign_in(&["login", url.as_str()]).await;
+    assert!(said.stdout.starts_with("Signed in to"), "{}", said.stdout);
+    assert_eq!(provider.seen("/token").len(), 2);
+}
+
+#[tokio::test]
+async fn login_fails_where_the_sign_in_that_a_server_offers_does_not_work() {
+    let provider = provider().await;
+    provider.behave(|it| {
+        it.is_open = true;
+        it.resource_metadata = json!({ "authorization_servers": ["http://as.example"] });
+    });
+    let person = Person::new().await;
+    let said = person.run(&["login", provider.mcp_url().as_str()]).await;
+    assert_eq!(said.status.code(), Some(1));
+    assert!(said.stderr.contains("as.example"), "{}", said.stderr);
 }

@@ -53,6 +53,65 @@ async fn a_certificate_that_cannot_be_trusted_is_named_as_the_cause() {
     }
 }
 
+/// `openssl req -x509` makes a server a certificate of its own that calls itself an authority.
+#[tokio::test]
+async fn the_servers_own_certificate_is_trusted_where_it_is_the_one_that_was_named() {
+    for own in ["own.pem", "own_common_name.pem", "self_signed.pem"] {
+        let server = TlsServer::start(own, &[]).await;
+        let named = certificate(own);
+        let mut app = Launch::for_url(&server.url())
+            .args(["--ca-cert", &named])
+            .start();
+        app.initialize().await;
+        app.finish().await;
+
+        let server = TlsServer::start(own, &[]).await;
+        let mut app = Launch::for_url(&server.url())
+            .env("NODE_EXTRA_CA_CERTS", &named)
+            .start();
+        app.initialize().await;
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn the_servers_own_certificate_is_refused_where_it_is_another_or_its_name_or_dates_are_wrong()
+{
+    for (named, shown, word) in [
+        ("own_wrong_name.pem", "own_wrong_name.pem", "name"),
+        ("own_expired.pem", "own_expired.pem", "expired"),
+        ("own_other.pem", "own.pem", ""),
+        ("authority.pem", "own.pem", ""),
+        ("own_common_name.pem", "own.pem", ""),
+    ] {
+        let server = TlsServer::start(shown, &[]).await;
+        let named = certificate(named);
+        let mut app = Launch::for_url(&server.url())
+            .args(["--ca-cert", &named])
+            .start();
+        app.request(1, "tools/list", &json!({})).await;
+        let error = app.error(1).await;
+        assert_eq!(error["data"]["kind"], "tls", "{error}");
+        let message = error["message"].as_str().expect("text").to_lowercase();
+        assert!(message.contains(word), "{named} {shown}: {message}");
+        assert_eq!(server.connections(), 0, "{named} {shown}");
+        app.finish().await;
+    }
+}
+
+/// The common name counts where there is no other name, and is compared as a whole.
+#[tokio::test]
+async fn the_common_name_of_the_servers_own_certificate_has_to_be_the_servers_name() {
+    let server = TlsServer::start("own_common_name.pem", &[]).await;
+    let named = certificate("own_common_name.pem");
+    let url = server.url().replace("localhost", "127.0.0.1");
+    let mut app = Launch::for_url(&url).args(["--ca-cert", &named]).start();
+    app.request(1, "tools/list", &json!({})).await;
+    app.own_error(1, "tls").await;
+    assert_eq!(server.connections(), 0);
+    app.finish().await;
+}
+
 ///
 #[tokio::test]
 async fn an_authority_that_is_not_known_is_not_trusted() {

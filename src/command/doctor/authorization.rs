@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use tokio::time::timeout;
 use url::Url;
 
@@ -17,6 +18,9 @@ use crate::endpoint::{Failure, Probe, Reply};
 
 /// How long each step may take; it may have to look in several places, one of which may not answer for 10 s.
 const STEP_LIMIT: Duration = Duration::from_secs(18);
+
+/// How long to look for a sign-in that nobody has asked for.
+const OFFER_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why the rest is not looked at.
 const NOT_SIGNED_IN: &str = "the server tells more only to who has signed in";
@@ -33,19 +37,52 @@ pub(super) async fn examine(
     let refusal = refusal(refused, None);
     let mut examination = authorizer.examine(&refusal).await;
     challenge(report, examination.challenge());
+    discovery(report, &mut examination).await;
+    let token = token(report, authorizer, &examination, refusal).await?;
+    report.hide(&token.header());
+    accepted(report, authorizer, probe, url, token).await
+}
+
+/// Examines the sign-in that a server offers to those who have used it without one, if it offers any.
+///
+/// Nothing of it fails, because the server can be used all the same.
+pub(super) async fn examine_offer(report: &mut Report<'_>, authorizer: &Authorizer) {
+    match timeout(OFFER_LIMIT, authorizer.offers_sign_in()).await {
+        // Nobody needs what cannot be reached here.
+        Ok(Ok(false) | Err(AuthError::Unavailable { .. })) | Err(_) => return,
+        Ok(Ok(true) | Err(_)) => {}
+    }
+    report.warn_of_failures();
+    report.add(Check::passed(
+        Name::Challenge,
+        "none: the server can be used without a sign-in, and offers one",
+    ));
+    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, &HeaderMap::new(), None);
+    let mut examination = authorizer.examine(&refusal).await;
+    discovery(report, &mut examination).await;
+    report.add(match timeout(STEP_LIMIT, authorizer.token()).await {
+        Ok(Ok(Some(_))) => Check::passed(Name::Token, "there is one, which every request carries"),
+        Ok(Err(error)) => failed(Name::Token, &error),
+        Ok(Ok(None)) | Err(_) => {
+            let found =
+                "none is stored: the app uses the server without a sign-in as long as it can";
+            Check::skipped(Name::Token, found).fix("sign in now: mcp-bridge login URL")
+        }
+    });
+}
+
+/// Where a sign-in would be, and what it would ask for.
+async fn discovery(report: &mut Report<'_>, examination: &mut Examination<'_>) {
     let mut left_out = "the step before it failed";
     if !examination.is_needed() {
         left_out = "the token endpoint is given, so nothing has to be found";
-    } else if resource(report, &mut examination).await.is_ok() {
-        issuer(report, &examination);
-        server(report, &examination).await;
+    } else if resource(report, examination).await.is_ok() {
+        issuer(report, examination);
+        server(report, examination).await;
     }
     let steps = Part::SignIn.names().iter().copied();
     let before: Vec<_> = steps.filter(|name| *name != Name::Token).collect();
     report.skip(&before, left_out);
-    let token = token(report, authorizer, &examination, refusal).await?;
-    report.hide(&token.header());
-    accepted(report, authorizer, probe, url, token).await
 }
 
 fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {

@@ -127,7 +127,9 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
     network::judge(report, url, &way, seen).await?;
     let mut probe = probe.map_err(|_| "there is no connection that can be trusted")?;
     let mut speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
+    let mut asks_for_token = false;
     if let Speaks::WantsToken(refused) = &speaks {
+        asks_for_token = true;
         let (token, first) = sign_in(report, connection, &probe, refused).await?;
         probe = probe.authorized(&token);
         speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
@@ -139,8 +141,21 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
         if let Ok(reply) = reply {
             endpoint::leave(&probe.authorized(&token), &reply).await;
         }
+    } else if !asks_for_token && let Some(authorizer) = authorizer(connection) {
+        authorization::examine_offer(report, &authorizer).await;
     }
     Ok(())
+}
+
+/// The source of tokens; none where the user has a header of their own.
+fn authorizer(connection: &Connection) -> Option<Authorizer> {
+    let config = &connection.endpoint;
+    let auth = connection.auth.clone()?;
+    Some(Authorizer::new(
+        config.url.clone(),
+        auth,
+        config.http.clone(),
+    ))
 }
 
 async fn sign_in(
@@ -150,8 +165,7 @@ async fn sign_in(
     refused: &Reply,
 ) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
     let config = &connection.endpoint;
-    let auth = connection.auth.clone().ok_or(OWN_HEADER)?;
-    let authorizer = Authorizer::new(config.url.clone(), auth, config.http.clone());
+    let authorizer = authorizer(connection).ok_or(OWN_HEADER)?;
     authorization::examine(report, &authorizer, probe, &config.url, refused).await
 }
 

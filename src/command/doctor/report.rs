@@ -49,8 +49,16 @@ pub(super) struct Report<'a> {
     url: String,
     part: Option<Part>,
     checks: Vec<Check>,
+    failures: Failures,
     /// The first failure to write.
     broken: io::Result<()>,
+}
+
+/// How bad a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failures {
+    AreFailures,
+    AreWarnings,
 }
 
 impl<'a> Report<'a> {
@@ -70,6 +78,7 @@ impl<'a> Report<'a> {
             url,
             part: None,
             checks: Vec::new(),
+            failures: Failures::AreFailures,
             broken: Ok(()),
         };
         if form != Form::Json {
@@ -88,9 +97,19 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// From now on a failure is only a warning: the server can be used all the same.
+    pub(super) const fn warn_of_failures(&mut self) {
+        self.failures = Failures::AreWarnings;
+    }
+
     /// Adds a check.
     pub(super) fn add(&mut self, check: Check) {
+        let outcome = match (check.outcome, self.failures) {
+            (Outcome::Failed, Failures::AreWarnings) => Outcome::Warning,
+            (outcome, _) => outcome,
+        };
         let check = Check {
+            outcome,
             found: self.shown(&check.found),
             fix: check.fix.map(|fix| self.shown(&fix)),
             ..check

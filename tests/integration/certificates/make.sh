@@ -31,6 +31,14 @@ keyUsage = critical, keyCertSign
 [good]
 subjectAltName = DNS:localhost, IP:127.0.0.1
 extendedKeyUsage = serverAuth
+[own]
+basicConstraints = critical, CA:true
+subjectAltName = DNS:localhost, IP:127.0.0.1
+[own_without_names]
+basicConstraints = critical, CA:true
+[own_wrong_name]
+basicConstraints = critical, CA:true
+subjectAltName = DNS:elsewhere.example
 [wrong_name]
 subjectAltName = DNS:elsewhere.example
 extendedKeyUsage = serverAuth
@@ -40,7 +48,7 @@ CONFIG
 sign() {
     extensions=$1 last=$2 key=$3
     shift 3
-    openssl req -new -config "$work/config" -key "$key" -subj "/CN=mcp-bridge test $extensions" -out "$work/request"
+    openssl req -new -config "$work/config" -key "$key" -subj "/CN=${name:-mcp-bridge test $extensions}" -out "$work/request"
     openssl ca -batch -config "$work/config" -extensions "$extensions" -notext -in "$work/request" \
         -startdate 20200101000000Z -enddate "${last}0101000000Z" "$@"
 }
@@ -49,4 +57,12 @@ by_authority="-cert authority.pem -keyfile $work/authority.key"
 sign good 2120 server.key $by_authority -out good.pem
 sign good 2021 server.key $by_authority -out expired.pem
 sign wrong_name 2120 server.key $by_authority -out wrong_name.pem
-sign good 2120 server.key -selfsign -keyfile server.key -out self_signed.pem
+by_itself="-selfsign -keyfile server.key"
+sign good 2120 server.key $by_itself -out self_signed.pem
+# As `openssl req -x509` makes them: a server's own certificate that is an authority, too.
+sign own 2120 server.key $by_itself -out own.pem
+sign own 2120 server.key $by_itself -out own_other.pem
+sign own 2021 server.key $by_itself -out own_expired.pem
+sign own_wrong_name 2120 server.key $by_itself -out own_wrong_name.pem
+name=localhost
+sign own_without_names 2120 server.key $by_itself -out own_common_name.pem

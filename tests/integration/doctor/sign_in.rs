@@ -81,6 +81,64 @@ async fn no_metadata_of_the_resource() {
 }
 
 #[tokio::test]
+async fn a_challenge_that_names_no_metadata_although_there_is_some() {
+    let cases = [
+        (
+            "/.well-known/oauth-authorization-server",
+            "missing field `resource`",
+        ),
+        ("/nothing", "/nothing: nothing is there"),
+    ];
+    for (named, found) in cases {
+        let (_provider, report) = examined(|it| it.named_metadata = Some(named.into())).await;
+        report.warns("resource_metadata", found, "the URL of the document");
+        report.warns("resource_metadata", named, "resource_metadata in WWW");
+        report.passes("pkce", "S256");
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_cannot_be_used_and_an_authorization_server_at_the_origin() {
+    let path = "/.well-known/oauth-protected-resource/mcp";
+    let page = (200, "<html>".to_owned());
+    let (_provider, report) = examined(|it| drop(it.broken_paths.insert(path.into(), page))).await;
+    report.warns("resource_metadata", "it is a web page", "publish it");
+    report.passes("issuer", "the server's own origin");
+    report.passes("pkce", "S256");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_offered_and_not_asked_for() {
+    let (provider, report) = examined(|it| it.is_open = true).await;
+    report.passes("tools", "2 tools");
+    report.passes("challenge", "can be used without a sign-in");
+    report.passes("issuer", &provider.origin());
+    report.passes("registration", "dynamic");
+    report.passes("pkce", "S256");
+    report.skips("token", "without a sign-in");
+
+    let (_provider, report) = examined(|it| {
+        it.is_open = true;
+        it.server_metadata = json!({ "code_challenge_methods_supported": null });
+    })
+    .await;
+    report.warns(
+        "pkce",
+        "does not offer PKCE",
+        "--allow-missing-pkce-metadata",
+    );
+    assert_eq!(report.names("failed"), [""; 0]);
+
+    let (_provider, report) = examined(|it| {
+        it.is_open = true;
+        it.resource_metadata = json!({ "authorization_servers": ["http://as.example"] });
+    })
+    .await;
+    report.warns("server_metadata", "http://as.example", "");
+    report.skips("registration", "the step before it failed");
+}
+
+#[tokio::test]
 async fn metadata_that_names_no_authorization_server() {
     let none = json!({ "authorization_servers": [] });
     let (_provider, report) = examined(|it| it.resource_metadata = none).await;
