@@ -369,7 +369,7 @@ async fn tools_with_headers_that_cannot_be_are_left_out() {
     server.once(rpc("tools/list"), move |request| {
         complete(
             request,
-            &json!({"tools": all, "ttlMs": 7, "nextCursor": ""}),
+            &json!({"tools": all, "ttlMs": 7, "cacheScope": "public", "nextCursor": ""}),
         )
     });
     let launch = Launch::for_server(&server).args(["--list-pages", "pass"]);

@@ -238,9 +238,9 @@ async fn what_a_legacy_app_asked_before_it_began_anew_is_answered_with_an_error(
     app.finish().await;
 }
 
-/// T-34, X-85: there is no session to lose, but an era.
+/// T-34, X-85: there is no session to lose, but an era. The app gets another session behind its back.
 #[tokio::test]
-async fn a_modern_server_that_is_put_back_ends_the_process_with_an_error() {
+async fn a_modern_server_that_is_put_back_serves_on() {
     let server = Server::start_as(Binding::Modern);
     let memory = tempfile::TempDir::new().expect("a directory");
     let start = || {
@@ -251,17 +251,18 @@ async fn a_modern_server_that_is_put_back_ends_the_process_with_an_error() {
     };
     let mut app = start();
     app.initialize().await;
-    server.always(rpc("tools/call"), |request| {
+    app.still_served().await;
+    server.speak(Binding::Streamable);
+    server.once(rpc("tools/call"), |request| {
         let body = unsupported(request, &["2025-11-25"]);
         Reply::status(400).body("application/json", body)
     });
     app.call(1, "echo", "").await;
     app.own_error(1, "version").await;
-    app.ends_by_itself().await;
+    app.still_served().await;
+    server.received(rpc("notifications/initialized"), 1).await;
     app.finish().await;
-    // The app starts it anew, and it has not kept the wrong verdict.
-    server.behave();
-    server.speak(Binding::Streamable);
+    // The next start has not kept the wrong verdict.
     let probes = server.count(&rpc("server/discover"));
     let mut app = start();
     app.initialize().await;

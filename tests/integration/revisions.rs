@@ -3,7 +3,7 @@
 //! | issue | what shows it |
 //! | --- | --- |
 //! | no `null` in a provisional answer | `a_remembered_answer_says_nothing_of_what_the_server_lacks`, and `finish` in every test |
-//! | the bridge never ends because of its provisional answer | `an_app_keeps_its_version_where_a_late_server_speaks_an_older_one`, `a_remembered_answer_that_has_become_wrong_costs_nothing`, `a_modern_server_that_leaves_its_era_is_followed` |
+//! | the bridge never ends because of its provisional answer | `an_app_keeps_its_version_where_a_late_server_speaks_an_older_one`, `a_remembered_answer_that_has_become_wrong_costs_nothing`, `a_server_that_comes_back_with_another_version_serves_on`; over the eras `era_translated` |
 //! | differences are translated | `what_an_older_app_does_not_know_is_translated_or_refused`; each of them is a unit test of `era::adapt` |
 //! | `initialize` refused for its version | `a_refused_version_is_followed_by_an_older_one` and what follows it; the order is a unit test of `endpoint::greeting` |
 
@@ -212,23 +212,6 @@ async fn a_server_that_comes_back_with_another_version_serves_on() {
     assert_eq!(app.result("resources").await, json!({"resources": []}));
     let last = server.received(rpc("resources/list"), 1).await;
     assert_eq!(last.header("mcp-protocol-version"), Some("2025-03-26"));
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_modern_server_that_leaves_its_era_is_followed() {
-    let server = Server::start_as(Binding::Modern);
-    let mut app = App::initialized(&server).await;
-    app.still_served().await;
-    server.speak(Binding::Stateless);
-    server.once(call("echo"), |request| {
-        let body = modern::unsupported(request, &["2025-06-18"]);
-        Reply::status(400).body("application/json", body)
-    });
-    app.call(1, "echo", "").await;
-    app.error(1).await;
-    app.still_served().await;
-    server.received(rpc("notifications/initialized"), 1).await;
     app.finish().await;
 }
 

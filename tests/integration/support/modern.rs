@@ -105,8 +105,11 @@ pub(crate) fn complete(request: &Request, result: &Value) -> Reply {
     let mut result = result.clone();
     result["resultType"] = "complete".into();
     if result.get("tools").is_some() {
-        result["ttlMs"] = 0.into();
-        result["cacheScope"] = "private".into();
+        for (name, value) in [("ttlMs", json!(0)), ("cacheScope", json!("private"))] {
+            if result.get(name).is_none() {
+                result[name] = value;
+            }
+        }
     }
     Reply::json(request.result(result.to_string()))
 }
