@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn on_trouble_the_first_page_is_the_answer() {
         const FIRST: &str = r#"{"tools":[1],"nextCursor":"a"}"#;
-        let expected = format!("answer {FIRST}");
+        let expected = || format!("answer {FIRST}");
         let mut collector = collector();
         let steps = first(&mut collector, "1", FIRST);
         let error = format!(
@@ -415,26 +415,23 @@ mod tests {
             asked(&steps)
         );
         let steps = collector.on_page(&message(&error), EmptyCursor::Ends);
-        assert_eq!(shown(&steps), [expected.clone()]);
+        assert_eq!(shown(&steps), [expected()]);
 
         let steps = first(&mut collector, "1", FIRST);
         let steps = next(&mut collector, &asked(&steps), r#"{"items":[]}"#);
-        assert_eq!(shown(&steps), [expected.clone()], "no list");
+        assert_eq!(shown(&steps), [expected()], "no list");
 
         let steps = first(&mut collector, "1", FIRST);
         let [Step::SetTimer(_, timer), _] = steps[..] else {
             panic!("{steps:?}");
         };
         let cancel = format!("cancel {}", asked(&steps));
-        assert_eq!(
-            shown(&collector.on_timer(timer)),
-            [expected.clone(), cancel]
-        );
+        assert_eq!(shown(&collector.on_timer(timer)), [expected(), cancel]);
         assert!(collector.on_timer(timer).is_empty());
 
         let steps = first(&mut collector, "1", FIRST);
         let cancel = format!("cancel {}", asked(&steps));
-        assert_eq!(shown(&collector.on_end()), [expected, cancel]);
+        assert_eq!(shown(&collector.on_end()), [expected(), cancel]);
     }
 
     #[test]

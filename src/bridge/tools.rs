@@ -148,15 +148,16 @@ impl Tools {
         let listing = self.listing.as_mut()?;
         let next = listing.pages.after(page, empty);
         let is_stale = std::mem::take(&mut listing.is_stale);
+        if page.is_error() {
+            return None;
+        }
         let cursor = match next {
-            _ if page.is_error() => return None,
-            NextPage::TooMany => return None,
             NextPage::At(_) | NextPage::None if is_stale => {
                 listing.pages.start_over();
                 None
             }
             NextPage::At(cursor) => Some(cursor),
-            NextPage::None => return None,
+            NextPage::None | NextPage::TooMany => return None,
         };
         let call = listing.held.first()?;
         let request = list_request(&id, call, cursor.as_deref());

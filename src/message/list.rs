@@ -97,13 +97,12 @@ impl Message {
                 }
             }
         }
-        let place = match own.last() {
-            Some(last) => range_in(self.text(), last.get()).end,
-            None => {
-                added.drain(..added.len().min(1));
-                let list: &RawValue = self.result_member(member)?;
-                range_in(self.text(), list.get()).start + 1
-            }
+        let place = if let Some(last) = own.last() {
+            range_in(self.text(), last.get()).end
+        } else {
+            added.drain(..added.len().min(1));
+            let list: &RawValue = self.result_member(member)?;
+            range_in(self.text(), list.get()).start + 1
         };
         Some(self.spliced(place..place, &added).without_next_cursor())
     }

@@ -120,8 +120,9 @@ async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
 /// What a server may answer to `initialize` instead of opening a session, and what a person reads then.
 #[tokio::test]
 async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
+    type Answer = fn(&Request) -> Reply;
     let doctor = "mcp-bridge doctor URL looks what is wrong with the server";
-    let answers: [(fn(&Request) -> Reply, &str, &str); 7] = [
+    let answers: [(Answer, &str, &str); 7] = [
         (
             |_| Reply::status(500).body("text/plain", "boom"),
             "the server answered 500 Internal Server Error: boom",
