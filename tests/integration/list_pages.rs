@@ -124,7 +124,10 @@ async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
     serve(
         &server,
         "tools/list",
-        &[(None, r#"{"tools":[{"name":"a"}],"nextCursor":""}"#)],
+        &[(
+            None,
+            r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}],"nextCursor":""}"#,
+        )],
     );
     serve(
         &server,
@@ -141,26 +144,32 @@ async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
         &server,
         "resources/list",
         &[
-            (None, r#"{"resources":[{"uri":"a:1"}],"nextCursor":"1"}"#),
+            (
+                None,
+                r#"{"resources":[{"uri":"a:1","name":"1"}],"nextCursor":"1"}"#,
+            ),
             (
                 Some("1"),
-                r#"{"resources":[{"uri":"a:2"}],"nextCursor":"2"}"#,
+                r#"{"resources":[{"uri":"a:2","name":"2"}],"nextCursor":"2"}"#,
             ),
             (
                 Some("2"),
-                r#"{"resources":[{"uri":"a:3"}],"nextCursor":"1"}"#,
+                r#"{"resources":[{"uri":"a:3","name":"3"}],"nextCursor":"1"}"#,
             ),
         ],
     );
     let mut app = App::initialized(&server).await;
     let tools = list(&mut app, "1", "tools/list", &json!({})).await;
-    assert_eq!(tools, r#"{"tools":[{"name":"a"}]}"#);
+    assert_eq!(
+        tools,
+        r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}]}"#
+    );
     let prompts = list(&mut app, "2", "prompts/list", &json!({})).await;
     assert_eq!(prompts, r#"{"prompts":[{"name":"a"}]}"#);
     let resources = list(&mut app, "3", "resources/list", &json!({})).await;
     assert_eq!(
         resources,
-        r#"{"resources":[{"uri":"a:1"},{"uri":"a:2"},{"uri":"a:3"}]}"#
+        r#"{"resources":[{"uri":"a:1","name":"1"},{"uri":"a:2","name":"2"},{"uri":"a:3","name":"3"}]}"#
     );
     app.finish().await;
     let counts = LISTS.map(|(method, _)| server.count(&rpc(method)));
@@ -169,7 +178,8 @@ async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
 
 #[tokio::test]
 async fn on_trouble_the_app_gets_the_first_page_with_its_cursor() {
-    const FIRST: &str = r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#;
+    const FIRST: &str =
+        r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}],"nextCursor":"2"}"#;
     let troubles: [fn(&Request) -> Reply; 5] = [
         |request| Reply::json(request.error(-32602, "Invalid cursor")),
         |_| Reply::status(500),
@@ -210,7 +220,10 @@ async fn a_list_without_end_is_given_up_once() {
     let mut app = App::initialized(&server).await;
     for id in ["1", "2"] {
         let first = list(&mut app, id, "tools/list", &json!({})).await;
-        assert_eq!(first, r#"{"tools":[{"name":"t0"}],"nextCursor":"0"}"#);
+        assert_eq!(
+            first,
+            r#"{"tools":[{"name":"t0","inputSchema":{"type":"object"}}],"nextCursor":"0"}"#
+        );
     }
     app.finish().await;
     assert_eq!(server.count(&rpc("tools/list")), 101);
@@ -223,10 +236,12 @@ async fn other_messages_are_not_held_up_and_a_cancelled_list_is_not_answered() {
     let wait = gate.clone();
     server.always(rpc("tools/list"), move |request: &Request| {
         match request.params()["cursor"].as_str() {
-            None => Reply::json(request.result(r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#)),
+            None => Reply::json(request.result(
+                r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}],"nextCursor":"2"}"#,
+            )),
             Some(_) => Reply::sse()
                 .wait(&wait)
-                .data(request.result(r#"{"tools":[{"name":"b"}]}"#))
+                .data(request.result(r#"{"tools":[{"name":"b","inputSchema":{"type":"object"}}]}"#))
                 .close(),
         }
     });
@@ -249,7 +264,10 @@ async fn other_messages_are_not_held_up_and_a_cancelled_list_is_not_answered() {
     );
     gate.open();
     let line = app.response("waits").await.text;
-    assert_eq!(result(&line), r#"{"tools":[{"name":"a"},{"name":"b"}]}"#);
+    assert_eq!(
+        result(&line),
+        r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}},{"name":"b","inputSchema":{"type":"object"}}]}"#
+    );
     app.finish().await;
 }
 
@@ -260,8 +278,14 @@ async fn further_pages_are_asked_for_as_the_app_asked_but_without_its_progress_t
         &server,
         "tools/list",
         &[
-            (None, r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#),
-            (Some("2"), r#"{"tools":[{"name":"b"}]}"#),
+            (
+                None,
+                r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}],"nextCursor":"2"}"#,
+            ),
+            (
+                Some("2"),
+                r#"{"tools":[{"name":"b","inputSchema":{"type":"object"}}]}"#,
+            ),
         ],
     );
     let mut app = App::initialized(&server).await;
@@ -283,11 +307,11 @@ async fn tools_are_hidden_in_the_merged_list() {
         &[
             (
                 None,
-                r#"{"tools":[{"name":"delete"},{"name":"a","annotations":{"readOnlyHint":true}}],"nextCursor":"2"}"#,
+                r#"{"tools":[{"name":"delete","inputSchema":{"type":"object"}},{"name":"a","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}],"nextCursor":"2"}"#,
             ),
             (
                 Some("2"),
-                r#"{"tools":[{"name":"b","annotations":{"readOnlyHint":true}},{"name":"c"}],"nextCursor":""}"#,
+                r#"{"tools":[{"name":"b","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}},{"name":"c","inputSchema":{"type":"object"}}],"nextCursor":""}"#,
             ),
         ],
     );
