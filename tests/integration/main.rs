@@ -72,6 +72,7 @@ mod lifecycle;
 mod network;
 #[cfg(unix)]
 mod online_at_once;
+mod other_stream;
 mod resume;
 mod session;
 #[cfg(unix)]
@@ -79,4 +80,6 @@ mod sign_in;
 mod stdin;
 mod tls;
 mod tool_filters;
+mod transport_fallback;
 mod unreachable;
+mod unusable_answers;
