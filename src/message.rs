@@ -185,15 +185,18 @@ impl Message {
     /// The id of the request whose text begins with `prefix`, for a text that was too long to keep.
     #[must_use]
     pub fn id_in_prefix(prefix: &[u8]) -> Option<RequestId> {
-        let utf8 = match std::str::from_utf8(prefix) {
-            Ok(text) => text,
-            Err(error) => std::str::from_utf8(&prefix[..error.valid_up_to()]).ok()?,
-        };
-        let mut envelope = Envelope::default();
-        let mut json = serde_json::Deserializer::from_str(utf8);
-        // The text is cut off, so this fails; what was seen before the cut stands in the envelope.
-        let _ = json.deserialize_map(&mut envelope);
+        let envelope = Envelope::of_prefix(prefix)?;
         envelope.method?;
+        RequestId::from_json(envelope.id?.get())
+    }
+
+    /// The id of the request that a damaged text answers, as far as it can be read: it has an id, no method, and
+    /// another member that only JSON-RPC has.
+    #[must_use]
+    pub fn answered_id_in_prefix(prefix: &[u8]) -> Option<RequestId> {
+        let envelope = Envelope::of_prefix(prefix)?;
+        let is_json_rpc = envelope.jsonrpc.or(envelope.result).or(envelope.error);
+        is_json_rpc.filter(|_| envelope.method.is_none())?;
         RequestId::from_json(envelope.id?.get())
     }
 
@@ -473,7 +476,23 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
-impl Envelope<'_> {
+impl<'a> Envelope<'a> {
+    /// What can be read of a text that is cut off or damaged.
+    fn of_prefix(prefix: &'a [u8]) -> Option<Self> {
+        let utf8 = match std::str::from_utf8(prefix) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&prefix[..error.valid_up_to()]).ok()?,
+        };
+        let mut envelope = Self::default();
+        let mut json = serde_json::Deserializer::from_str(utf8);
+        // This fails somewhere; what was seen before stands in the envelope.
+        let _ = json.deserialize_map(&mut envelope);
+        // A number at the very end may be the beginning of a longer one.
+        let is_whole = |id: &&RawValue| !utf8.ends_with(id.get()) || id.get().ends_with('"');
+        envelope.id = envelope.id.filter(is_whole);
+        Some(envelope)
+    }
+
     fn into_message(self, text: &Bytes) -> Result<Message, Invalid> {
         let id = self.id.and_then(|id| RequestId::from_json(id.get()));
         if self.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {

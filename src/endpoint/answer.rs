@@ -2,23 +2,27 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::body::{self, ContentType};
 use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
 use super::session::Session;
+use super::sse::Event;
 use super::stream::{Backoff, EventStream};
 use super::track::Track;
+use super::unusable::{self, Unusable};
 use super::{Endpoint, Failure};
 use crate::auth::Interaction;
 use crate::era::Era;
 use crate::http::{Response, json};
-use crate::message::{Kind, Message, RequestId};
+use crate::message::{Invalid, Kind, Message, RequestId};
 
 /// Connections in a row that bring nothing new before a broken response stream is given up.
 const MAX_BARREN_RESUMES: u32 = 5;
+
+/// The longest text that is taken for an acknowledgement.
+const MAX_ACKNOWLEDGEMENT_BYTES: usize = 1024;
 
 /// A request that the server has accepted, and whose response is being read.
 pub(super) struct Exchange<'a> {
@@ -30,39 +34,92 @@ pub(super) struct Exchange<'a> {
     pub(super) era: Era,
 }
 
+/// What the HTTP response to a POST holds.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The JSON-RPC response.
+    Response(Message),
+    /// No JSON-RPC message at all: what it says instead, for an error. The response may come on another stream.
+    Acknowledged(String),
+}
+
+impl Answer {
+    /// The response, where no other stream can bring it.
+    pub(super) fn response(self) -> Result<Message, Failure> {
+        match self {
+            Self::Response(response) => Ok(response),
+            Self::Acknowledged(said) => Err(Failure::Unanswered(said)),
+        }
+    }
+}
+
 impl Exchange<'_> {
     /// Reads on until the response is there, or cannot come any more.
-    pub(super) async fn read(&self, accepted: Accepted) -> Result<Message, Failure> {
+    pub(super) async fn read(&self, accepted: Accepted) -> Result<Answer, Failure> {
         let Accepted {
             response, session, ..
         } = accepted;
         let status = response.status();
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-            return Err(Failure::NoResponse(format!("it only said {status}")));
+            body::drain(response);
+            return Ok(Answer::Acknowledged(format!("it only said {status}")));
         }
         match ContentType::of(response.headers()) {
-            ContentType::EventStream => self.read_stream(response, session).await,
+            ContentType::EventStream => {
+                let response = self.read_stream(response, session).await?;
+                Ok(Answer::Response(response))
+            }
             ContentType::Json | ContentType::Missing => self.read_json(response).await,
-            ContentType::Other(kind) => Err(Failure::InvalidResponse(format!(
-                "it is of type {kind}; is this the server's MCP endpoint?"
-            ))),
+            ContentType::Other(kind) if kind == "text/plain" => self.read_text(response).await,
+            ContentType::Other(kind) => Err(wrong_type(&kind)),
         }
     }
 
-    async fn read_json(&self, mut response: Response) -> Result<Message, Failure> {
+    async fn read_json(&self, mut response: Response) -> Result<Answer, Failure> {
         let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
-        let text = json::utf8(&text)
+        let mut text = json::utf8(&text)
             .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
         if text.trim_ascii().is_empty() {
-            return Err(Failure::NoResponse("the body is empty".to_owned()));
+            return Ok(Answer::Acknowledged("the body is empty".to_owned()));
         }
         let mut answer = None;
-        for message in Message::parse_all(&text) {
-            let message =
-                message.map_err(|invalid| Failure::InvalidResponse(invalid.to_string()))?;
-            answer = answer.or(self.take(message, Elsewhere::Dropped).await);
+        let mut wrong = None;
+        for message in unusable::parse_all(&mut text) {
+            match message {
+                Ok(message) => {
+                    let other = message.id().cloned();
+                    answer = answer.or(self.take(message, Elsewhere::Dropped).await);
+                    wrong = wrong.or(other.map(Wrong::Id));
+                }
+                Err(invalid) => wrong = Some(Wrong::Invalid(invalid)),
+            }
         }
-        answer.ok_or_else(|| Failure::InvalidResponse("it answers another request".to_owned()))
+        if let Some(answer) = answer {
+            return Ok(Answer::Response(answer));
+        }
+        let reason = match wrong {
+            Some(Wrong::Invalid(Invalid::NotAMessage { .. })) if is_acknowledgement(&text) => {
+                let said = unusable::excerpt(&text);
+                return Ok(Answer::Acknowledged(format!("it only said {said}")));
+            }
+            Some(Wrong::Invalid(invalid)) => Unusable::of(&text, &invalid).reason,
+            Some(Wrong::Id(id)) => {
+                let id = unusable::excerpt(id.as_json().as_bytes());
+                format!("it answers another request, {id}")
+            }
+            None => "it holds no response".to_owned(),
+        };
+        Err(unusable::failure(&reason, response.headers()))
+    }
+
+    /// A text is no answer; a short one may be an acknowledgement.
+    async fn read_text(&self, mut response: Response) -> Result<Answer, Failure> {
+        let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
+        if text.len() > MAX_ACKNOWLEDGEMENT_BYTES {
+            return Err(wrong_type("text/plain"));
+        }
+        let said = unusable::excerpt(&text);
+        Ok(Answer::Acknowledged(format!("it only said {said}")))
     }
 
     async fn read_stream(&self, response: Response, session: Session) -> Result<Message, Failure> {
@@ -76,8 +133,12 @@ impl Exchange<'_> {
                     stream.drain();
                     return Ok(answer);
                 }
-                Ok(None) => Failure::NoResponse("the event stream ended".to_owned()),
-                Err(failure @ Failure::ConnectionLost { .. }) => failure,
+                Ok(None) => {
+                    Failure::NoResponse(format!("the event stream ended{}", stream.account()))
+                }
+                Err(Failure::ConnectionLost { detail }) => Failure::ConnectionLost {
+                    detail: format!("{detail}{}", stream.account()),
+                },
                 Err(failure) => return Err(failure),
             };
             if stream.cursor() == cursor {
@@ -116,12 +177,9 @@ impl Exchange<'_> {
             let event = match stream.next().await {
                 Ok(Some(event)) => event,
                 end @ (Ok(None) | Err(Failure::ConnectionLost { .. })) => {
-                    // Many a server forgets the last blank line. A whole response counts all the same.
-                    return match stream.unfinished().map(|text| Message::parse(&text)) {
-                        Some(Ok(message)) if message.id() == Some(self.id) => {
-                            Ok(self.take(message, Elsewhere::Forwarded).await)
-                        }
-                        _ => end.map(|_| None),
+                    return match self.unfinished(stream).await {
+                        Some(answer) => Ok(Some(answer)),
+                        None => end.map(|_| None),
                     };
                 }
                 Err(failure) => return Err(failure),
@@ -131,12 +189,49 @@ impl Exchange<'_> {
             if self.method == "initialize" && &event.name[..] == b"endpoint" {
                 return Err(Failure::HttpSse);
             }
-            for message in messages(&event.name, &event.data, self.endpoint) {
-                if let Some(answer) = self.take(message, Elsewhere::Forwarded).await {
-                    return Ok(Some(answer));
+            for message in messages(stream, &event, self.endpoint) {
+                match message {
+                    Ok(message) => {
+                        if let Some(answer) = self.take(message, Elsewhere::Forwarded).await {
+                            return Ok(Some(answer));
+                        }
+                    }
+                    Err(damaged) => self.take_damaged(damaged)?,
                 }
             }
         }
+    }
+
+    /// The response without the blank line that ends an event, which many a server forgets at the end of the
+    /// stream.
+    async fn unfinished(&self, stream: &mut EventStream) -> Option<Message> {
+        let mut text = stream
+            .unfinished()
+            .filter(|text| !text.trim_ascii().is_empty())?;
+        let read = unusable::parse_all(&mut text);
+        match read.into_iter().next_back() {
+            Some(Ok(message)) if message.id() == Some(self.id) => {
+                self.take(message, Elsewhere::Forwarded).await
+            }
+            Some(Err(invalid)) => {
+                let reason = Unusable::of(&text, &invalid).reason;
+                stream.skip(
+                    &self.endpoint.host(),
+                    &format!("cut off at the end of the stream, {reason}"),
+                );
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A response that cannot be read ends its request, as nothing better will come.
+    pub(super) fn take_damaged(&self, damaged: Damaged) -> Result<(), Failure> {
+        if damaged.answers == *self.id {
+            return Err(Failure::Unusable(damaged.reason.into()));
+        }
+        self.endpoint.settle_damaged(damaged);
+        Ok(())
     }
 
     /// Hands on what is not the response itself.
@@ -182,6 +277,10 @@ impl Exchange<'_> {
             }
             (Kind::Response { id: None }, _) => self.endpoint.drop_response(None),
             (Kind::Response { id }, Elsewhere::Dropped) => self.endpoint.drop_response(id.as_ref()),
+            (Kind::Response { id }, Elsewhere::Forwarded) if self.era == Era::Legacy => {
+                let id = id.clone();
+                self.endpoint.settle(id.as_ref(), message);
+            }
             _ => self.hand_on(message).await,
         }
         None
@@ -197,24 +296,59 @@ pub(super) enum Elsewhere {
     Forwarded,
 }
 
-/// The messages of an event. What is no message is logged and skipped: the stream goes on.
-pub(super) fn messages(name: &Bytes, data: &Bytes, endpoint: &Endpoint) -> Vec<Message> {
-    if &name[..] != b"message" {
-        tracing::debug!(host = %endpoint.host(), name = %name.escape_ascii(), "skipped an event of this type");
+/// What a body holds in the place of the response.
+enum Wrong {
+    Id(RequestId),
+    Invalid(Invalid),
+}
+
+/// A body that is no JSON-RPC message and does not look like the remains of one, such as `{"accepted":true}`.
+fn is_acknowledgement(text: &[u8]) -> bool {
+    text.len() <= MAX_ACKNOWLEDGEMENT_BYTES && Message::answered_id_in_prefix(text).is_none()
+}
+
+fn wrong_type(kind: &str) -> Failure {
+    Failure::InvalidResponse(format!(
+        "it is of type {kind}; is this the server's MCP endpoint?"
+    ))
+}
+
+/// A response that cannot be read.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    /// The request that it belongs to.
+    pub(super) answers: RequestId,
+    /// What is wrong with it.
+    pub(super) reason: Box<str>,
+}
+
+/// The messages of an event. What is no message is noted and skipped, and the stream goes on, unless it can be
+/// seen which request it should have answered.
+pub(super) fn messages(
+    stream: &mut EventStream,
+    event: &Event,
+    endpoint: &Endpoint,
+) -> Vec<Result<Message, Damaged>> {
+    if &event.name[..] != b"message" {
+        tracing::debug!(host = %endpoint.host(), name = %event.name.escape_ascii(), "skipped an event of this type");
         return Vec::new();
     }
     // The priming event of MCP 2025-11-25 has an id and nothing to say.
-    if data.is_empty() {
+    if event.data.is_empty() {
         return Vec::new();
     }
-    Message::parse_all(data)
+    let mut text = event.data.clone();
+    unusable::parse_all(&mut text)
         .into_iter()
         .filter_map(|message| {
-            message
-                .inspect_err(|error| {
-                    tracing::warn!(host = %endpoint.host(), bytes = data.len(), "skipped an event: {error}");
-                })
-                .ok()
+            let invalid = match message {
+                Ok(message) => return Some(Ok(message)),
+                Err(invalid) => invalid,
+            };
+            let Unusable { answers, reason } = Unusable::of(&text, &invalid);
+            stream.skip(&endpoint.host(), &reason);
+            let reason = reason.into();
+            answers.map(|answers| Err(Damaged { answers, reason }))
         })
         .collect()
 }

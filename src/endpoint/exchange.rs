@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::answer::Exchange;
+use super::answer::{Answer, Exchange};
 use super::body;
 use super::send::{Outgoing, Repeat, SESSION_ID, SessionUse, Verb};
 use super::session::{self, Session};
@@ -182,29 +182,49 @@ impl Endpoint {
             },
             track,
         };
-        let accepted = self.send(&outgoing).await?;
-        let opened = (method == "initialize")
-            .then(|| opened_id(&accepted.response))
-            .transpose()?;
-        let generation = accepted.session.generation;
-        let exchange = Exchange {
-            endpoint: self,
-            id,
-            method,
-            track,
-            generation,
-            era: Era::Legacy,
+        let post = async {
+            let accepted = self.send(&outgoing).await?;
+            let opened = (method == "initialize")
+                .then(|| opened_id(&accepted.response))
+                .transpose()?
+                .flatten();
+            let generation = accepted.session.generation;
+            let exchange = Exchange {
+                endpoint: self,
+                id,
+                method,
+                track,
+                generation,
+                era: Era::Legacy,
+            };
+            let answer = exchange.read(accepted).await?;
+            let session = Session {
+                id: opened,
+                protocol_version: None,
+                generation,
+            };
+            Ok((answer, session))
         };
-        let answer = exchange.read(accepted).await?;
-        let Some(id) = opened else {
-            return Ok((answer, Session::default()));
+        // Before there is a session there is no stream but its own that could bring the response.
+        if method == "initialize" {
+            let (answer, opened) = post.await?;
+            let response = answer.response()?;
+            let protocol_version = protocol_version(&response);
+            let opened = Session {
+                protocol_version,
+                ..opened
+            };
+            return Ok((response, opened));
+        }
+        let mut waiting = self.in_flight.register(id);
+        let response = match waiting.or_elsewhere(post).await? {
+            (Answer::Response(response), _) => response,
+            (Answer::Acknowledged(said), session) => {
+                let late = waiting.on_session_stream(self, session.generation, track, &said);
+                Box::pin(late).await?
+            }
         };
-        let opened = Session {
-            id,
-            protocol_version: protocol_version(&answer),
-            generation,
-        };
-        Ok((answer, opened))
+        Ok((response, Session::default()))
     }
 
     fn legacy_headers(&self, message: &Message) -> HeaderMap {

@@ -7,9 +7,13 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use super::body::ContentType;
 use crate::auth::AuthError;
 use crate::http;
 use crate::message::{INTERNAL_ERROR, INVALID_REQUEST, Message, RequestId};
+
+/// What to do when a request that is no mere question may have been carried out.
+const LOOK_FIRST: &str = "look whether the server has done what was asked before you ask again";
 
 /// Why a request got no answer from the server.
 ///
@@ -57,6 +61,25 @@ pub enum Failure {
     /// The exchange ended well by HTTP but without the response to the request.
     #[error("the server ended the exchange without an answer ({0})")]
     NoResponse(String),
+    /// The answer cannot be read: not JSON, not JSON-RPC, for another request.
+    #[error("the server's answer cannot be used: {0}")]
+    Unusable(String),
+    /// The server took the request and sent no answer, neither for it nor on another stream.
+    #[error("the server took the request and did not answer it: {0}")]
+    Unanswered(String),
+    /// The event stream of HTTP+SSE names an address for messages that cannot be used.
+    #[error("the server's event stream names {0}")]
+    MessageAddress(String),
+    /// The address that the event stream of HTTP+SSE names refuses messages.
+    #[error(
+        "the server's event stream names {address} for messages, and a message there is refused: {failure}"
+    )]
+    MessageRefused {
+        /// The address, without its query.
+        address: String,
+        /// How it refuses.
+        failure: Box<Failure>,
+    },
     /// The message cannot be put into an HTTP request.
     #[error("it cannot be sent: {0}")]
     Unsendable(String),
@@ -139,17 +162,19 @@ impl Failure {
     /// What it means that a body cannot be read on.
     pub(super) fn of_body(error: &http::Error) -> Self {
         // The clients call every such error one of decoding; only its cause tells them apart.
-        let garbled = matches!(error, http::Error::Garbled)
-            || sources(error)
-                .filter_map(|source| source.downcast_ref::<io::Error>())
-                .any(|io| {
-                    matches!(
-                        io.kind(),
-                        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-                    )
-                });
+        if matches!(error, http::Error::Garbled) {
+            return Self::Unusable("its gzip encoding is broken".to_owned());
+        }
+        let garbled = sources(error)
+            .filter_map(|source| source.downcast_ref::<io::Error>())
+            .any(|io| {
+                matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
+            });
         if garbled {
-            return Self::InvalidResponse("its encoding is broken".to_owned());
+            return Self::Unusable("its transfer encoding is broken".to_owned());
         }
         Self::of_http(error)
     }
@@ -159,6 +184,58 @@ impl Failure {
         Self::Connect {
             cause: ConnectCause::Tls,
             detail: innermost(error),
+        }
+    }
+
+    /// A GET that should have opened an event stream was answered with something else.
+    pub(super) fn no_event_stream(kind: &ContentType) -> Self {
+        let kind = match kind {
+            ContentType::Json => "application/json",
+            ContentType::EventStream | ContentType::Missing => "no type",
+            ContentType::Other(kind) => kind,
+        };
+        Self::InvalidResponse(format!("it is of type {kind}, and not an event stream"))
+    }
+
+    /// The same, of a message to the address that an event stream names.
+    #[must_use]
+    pub fn at_address(self, address: &str) -> Self {
+        match self {
+            Self::Status { error: None, .. } => Self::MessageRefused {
+                address: address.to_owned(),
+                failure: Box::new(self),
+            },
+            failure => failure,
+        }
+    }
+
+    /// The one of two failures that says more: of an attempt at HTTP+SSE, or of the POST that was refused
+    /// before or after it.
+    pub(super) fn or_refusal(self, refusal: Self) -> Self {
+        if self.outweighs(&refusal) {
+            self
+        } else {
+            refusal
+        }
+    }
+
+    /// Whether a failed attempt at HTTP+SSE says more than the refusal of a POST to the same address.
+    ///
+    /// It does not if it only says that there is no such thing there. A 400 comes from a server that has read
+    /// the message: only what shows that HTTP+SSE is spoken, or a matter of rights, says more.
+    #[must_use]
+    pub fn outweighs(&self, refusal: &Self) -> bool {
+        let was_read =
+            matches!(refusal, Self::Status { status, .. } if *status == StatusCode::BAD_REQUEST);
+        match self {
+            Self::MessageAddress(_) | Self::MessageRefused { .. } | Self::Auth(_) => true,
+            Self::Status { status, .. } => match status.as_u16() {
+                401 | 403 | 407 => true,
+                400 | 404..=406 | 410 | 415 | 501 => false,
+                _ => !was_read,
+            },
+            Self::InvalidResponse(_) => false,
+            _ => !was_read,
         }
     }
 
@@ -195,10 +272,14 @@ impl Failure {
             Self::Status { status, .. } => {
                 matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
             }
+            Self::MessageRefused { failure, .. } => failure.may_pass(),
             Self::Timeout(_)
             | Self::Redirect { .. }
             | Self::InvalidResponse(_)
             | Self::NoResponse(_)
+            | Self::Unusable(_)
+            | Self::Unanswered(_)
+            | Self::MessageAddress(_)
             | Self::HttpSse
             | Self::Unsendable(_)
             | Self::TooLarge { .. }
@@ -240,8 +321,11 @@ impl Failure {
             Self::Timeout(_) => "timeout",
             Self::Status { .. } => "http_status",
             Self::Redirect { .. } => "redirect",
-            Self::InvalidResponse(_) => "invalid_response",
-            Self::NoResponse(_) => "no_response",
+            Self::InvalidResponse(_) | Self::Unusable(_) | Self::MessageAddress(_) => {
+                "invalid_response"
+            }
+            Self::NoResponse(_) | Self::Unanswered(_) => "no_response",
+            Self::MessageRefused { failure, .. } => failure.kind(),
             Self::HttpSse => "transport",
             Self::Unsendable(_) => "unsendable",
             Self::TooLarge { .. } => "too_large",
@@ -257,12 +341,15 @@ impl Failure {
 
     /// Whether the server may have acted on the request although no answer came.
     #[must_use]
-    pub const fn outcome_unknown(&self) -> bool {
+    pub fn outcome_unknown(&self) -> bool {
         match self {
+            Self::MessageRefused { failure, .. } => failure.outcome_unknown(),
             Self::ConnectionLost { .. }
             | Self::Timeout(_)
             | Self::InvalidResponse(_)
             | Self::NoResponse(_)
+            | Self::Unusable(_)
+            | Self::Unanswered(_)
             | Self::TooLarge { .. }
             | Self::ShuttingDown
             | Self::Internal => true,
@@ -271,6 +358,7 @@ impl Failure {
             }
             Self::Connect { .. }
             | Self::Redirect { .. }
+            | Self::MessageAddress(_)
             | Self::HttpSse
             | Self::Unsendable(_)
             | Self::SessionLost(_)
@@ -333,15 +421,27 @@ impl Failure {
             Self::NoSession(_) => {
                 "the bridge goes on trying; check that the server is up, with mcp-bridge doctor URL"
             }
-            Self::ConnectionLost { .. } => {
-                "look whether the server has done what was asked before you ask again"
-            }
+            Self::ConnectionLost { .. } => LOOK_FIRST,
             Self::InvalidResponse(_) => {
                 "check that the URL is the server's MCP endpoint; mcp-bridge doctor URL tells more"
             }
-            Self::NoResponse(_) => {
-                "the server broke off: try again, and tell whoever runs it if it happens again"
+            Self::NoResponse(_) | Self::Unanswered(_) => {
+                "the server has to answer each request: tell whoever runs it if it happens again"
             }
+            Self::Unusable(_) => {
+                "whoever runs the server has to mend this, or what stands before the server"
+            }
+            Self::MessageAddress(_) => {
+                "whoever runs the server has to tell it its public address, or set that right in the \
+                 proxy before it"
+            }
+            Self::MessageRefused { failure, .. } => match &**failure {
+                Self::Status { status, .. } if matches!(status.as_u16(), 404 | 405) => {
+                    "a proxy before the server may have taken a part of the path away: whoever runs \
+                     the server has to tell it its public path"
+                }
+                failure => return failure.hint(),
+            },
             Self::Unsendable(_) => "no HTTP header can carry it: choose another name or argument",
             Self::SessionLost(_) => "start the server again in the app",
             Self::Overloaded { .. } => "wait for answers before asking more",
@@ -349,6 +449,18 @@ impl Failure {
             Self::Internal => "please report it, with what --debug says",
         };
         hint.to_owned()
+    }
+
+    /// Whether the server took the request, and only its answer is of no use.
+    const fn is_about_the_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::InvalidResponse(_)
+                | Self::NoResponse(_)
+                | Self::Unusable(_)
+                | Self::Unanswered(_)
+                | Self::TooLarge { .. }
+        )
     }
 
     /// The response that the app gets for the request `id`, which called `method` on `host`.
@@ -364,18 +476,23 @@ impl Failure {
             return error.with_id(id);
         }
         let mut data = json!({ "source": "mcp-bridge", "kind": self.kind(), "host": host });
+        let status = match self {
+            Self::MessageRefused { failure, .. } => failure,
+            failure => failure,
+        };
         if let Self::Status {
             status,
             retry_after,
             ..
-        } = self
+        } = status
         {
             data["httpStatus"] = status.as_u16().into();
             if let Some(wait) = retry_after {
                 data["retryAfter"] = wait.as_secs().into();
             }
         }
-        if self.outcome_unknown() && !super::is_safe(method) {
+        let outcome_unknown = self.outcome_unknown() && !super::is_safe(method);
+        if outcome_unknown {
             data["outcomeUnknown"] = true.into();
         }
         if let Self::Auth(error) = self
@@ -383,7 +500,10 @@ impl Failure {
         {
             data["signInUrl"] = url.as_str().into();
         }
-        let hint = self.hint();
+        let mut hint = self.hint();
+        if outcome_unknown && self.is_about_the_answer() {
+            hint = format!("{LOOK_FIRST}; {hint}");
+        }
         let text = format!("mcp-bridge: {host}: {self} ({hint})");
         data["hint"] = Value::from(hint);
         let code = match self {

@@ -1,23 +1,25 @@
 //! The HTTP+SSE transport of MCP 2024-11-05: one event stream brings everything, each message goes out
 //! as a POST to the address that the stream's first event names.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use url::Url;
 
 use super::answer::messages;
-use super::body::{self, ContentType};
+use super::body::{self, BodyLimits, ContentType};
+use super::in_flight::InFlight;
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::stream::{Backoff, EventStream};
 use super::track::Track;
+use super::unusable::excerpt;
 use super::{Endpoint, Failure};
 use crate::auth::Interaction;
+use crate::http::{Response, bare};
 use crate::message::{Kind, Message, RequestId};
 
 /// How long the server may take to name the address for messages.
@@ -30,7 +32,7 @@ const RECONNECT_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct HttpSse {
     link: watch::Sender<Link>,
-    waiting: Mutex<HashMap<RequestId, oneshot::Sender<Message>>>,
+    in_flight: InFlight,
     /// There is no stream per message that would keep them apart: one POST after the other.
     sending: tokio::sync::Mutex<()>,
     reader: Mutex<Option<AbortHandle>>,
@@ -74,7 +76,7 @@ impl HttpSse {
         let (stream, target) = open(endpoint, Interaction::Allowed, track).await?;
         let connection = Arc::new(Self {
             link: watch::Sender::new(Link::Up(target)),
-            waiting: Mutex::default(),
+            in_flight: InFlight::default(),
             sending: tokio::sync::Mutex::default(),
             reader: Mutex::default(),
         });
@@ -99,18 +101,9 @@ impl HttpSse {
     ) -> Result<Message, Failure> {
         let turn = self.turn(session).await?;
         // Only now: a stream that breaks before has nothing to do with this request.
-        let (sender, answer) = oneshot::channel();
-        self.lock_waiting().insert(id.clone(), sender);
-        let waiting = Waiting {
-            connection: self,
-            id,
-        };
+        let mut waiting = self.in_flight.register(id);
         turn.send(endpoint, request, interaction, track).await?;
-        let answer = answer.await;
-        drop(waiting);
-        answer.map_err(|_| Failure::ConnectionLost {
-            detail: "the event stream broke".to_owned(),
-        })
+        waiting.response().await
     }
 
     /// Sends a message. Its HTTP response only says whether the server took it.
@@ -148,30 +141,28 @@ impl HttpSse {
         }
     }
 
-    /// All who wait for an answer on the stream that broke will not get it.
-    fn lose_all(&self) {
-        self.lock_waiting().clear();
+    /// Where messages go at present, as it may be shown.
+    pub(super) fn address(&self) -> Option<String> {
+        match &*self.link.borrow() {
+            Link::Up(url) | Link::Reopening(url) => Some(bare(url).to_string()),
+            Link::Down => None,
+        }
     }
 
     async fn take(&self, endpoint: &Endpoint, message: Message) {
-        if let Kind::Response { id: Some(id) } = message.kind()
-            && let Some(waiting) = self.lock_waiting().remove(id)
-        {
-            // Whoever waited may have given up meanwhile.
-            let _ = waiting.send(message);
+        if let Kind::Response { id } = message.kind() {
+            let id = id.clone();
+            let settled = id
+                .as_ref()
+                .is_some_and(|known| self.in_flight.settle(known, Ok(message)));
+            if !settled {
+                endpoint.drop_response(id.as_ref());
+            }
             return;
         }
         endpoint
             .deliver(message, endpoint.sessions.generation(), None)
             .await;
-    }
-
-    fn lock_waiting(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<RequestId, oneshot::Sender<Message>>> {
-        self.waiting
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock_reader(&self) -> std::sync::MutexGuard<'_, Option<AbortHandle>> {
@@ -210,18 +201,6 @@ impl Turn<'_> {
     }
 }
 
-/// Forgets a request that nobody waits for any more.
-struct Waiting<'a> {
-    connection: &'a HttpSse,
-    id: &'a RequestId,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.connection.lock_waiting().remove(self.id);
-    }
-}
-
 /// Reads the stream, and opens it again whenever it breaks.
 async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: EventStream) {
     let mut backoff = Backoff::default();
@@ -232,12 +211,15 @@ async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: E
                 return;
             };
             let reopen = Arc::clone(&endpoint.listener.reopen);
-            tokio::select! {
-                () = read_connection(&endpoint, &connection, &mut stream) => {}
-                () = reopen.notified() => {}
-            }
+            let detail = tokio::select! {
+                detail = read_connection(&endpoint, &connection, &mut stream) => detail,
+                () = reopen.notified() => "the event stream was given up".to_owned(),
+            };
             connection.link.send_replace(Link::Down);
-            connection.lose_all();
+            // All who wait for an answer on the stream that broke will not get it.
+            connection
+                .in_flight
+                .fail_all(&Failure::ConnectionLost { detail });
         }
         stream = loop {
             let Some(endpoint) = endpoint.upgrade() else {
@@ -289,8 +271,18 @@ fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
     });
 }
 
-async fn read_connection(endpoint: &Endpoint, connection: &HttpSse, stream: &mut EventStream) {
-    while let Ok(Some(event)) = stream.next().await {
+/// Reads the stream to its end; returns why that came.
+async fn read_connection(
+    endpoint: &Endpoint,
+    connection: &HttpSse,
+    stream: &mut EventStream,
+) -> String {
+    loop {
+        let event = match stream.next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => return format!("the event stream ended{}", stream.account()),
+            Err(failure) => return format!("the event stream broke: {failure}"),
+        };
         if &event.name[..] == b"endpoint" {
             match target(&endpoint.config.url, &event.data) {
                 Ok(url) => {
@@ -303,8 +295,14 @@ async fn read_connection(endpoint: &Endpoint, connection: &HttpSse, stream: &mut
             }
             continue;
         }
-        for message in messages(&event.name, &event.data, endpoint) {
-            connection.take(endpoint, message).await;
+        for message in messages(stream, &event, endpoint) {
+            match message {
+                Ok(message) => connection.take(endpoint, message).await,
+                Err(damaged) => {
+                    let failure = Failure::Unusable(damaged.reason.into());
+                    connection.in_flight.settle(&damaged.answers, Err(failure));
+                }
+            }
         }
     }
 }
@@ -327,36 +325,57 @@ async fn open(
         track,
     };
     let accepted = endpoint.send(&outgoing).await?;
-    let response = accepted.response;
-    if ContentType::of(response.headers()) != ContentType::EventStream {
-        return Err(Failure::InvalidResponse(
-            "there is no event stream".to_owned(),
-        ));
-    }
     let base = accepted.redirected.as_ref().unwrap_or(outgoing.target);
-    let mut stream = EventStream::new(response, endpoint.config.body_limits());
-    let first = async {
-        while let Some(event) = stream.next().await? {
-            if &event.name[..] == b"endpoint" {
-                return target(base, &event.data);
-            }
-        }
-        Err(Failure::NoResponse("the event stream ended".to_owned()))
-    };
-    match timeout(ENDPOINT_EVENT_LIMIT, first).await {
-        Ok(target) => Ok((stream, target?)),
-        Err(_) => Err(Failure::Timeout(ENDPOINT_EVENT_LIMIT)),
+    let limits = endpoint.config.body_limits();
+    let opened = first_event(base, accepted.response, limits);
+    match timeout(ENDPOINT_EVENT_LIMIT, opened).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::NoResponse(format!(
+            "its event stream named no address for messages within {} s",
+            ENDPOINT_EVENT_LIMIT.as_secs()
+        ))),
     }
 }
 
-/// The address for messages: relative to the stream's, and of the same origin.
+/// Reads the answer to the GET of `base` up to the event that names the address for messages.
+pub(super) async fn first_event(
+    base: &Url,
+    response: Response,
+    limits: BodyLimits,
+) -> Result<(EventStream, Url), Failure> {
+    match ContentType::of(response.headers()) {
+        ContentType::EventStream => {}
+        kind => return Err(Failure::no_event_stream(&kind)),
+    }
+    let mut stream = EventStream::new(response, limits);
+    let mut others = 0;
+    while let Some(event) = stream.next().await? {
+        if &event.name[..] == b"endpoint" {
+            let target = target(base, &event.data)?;
+            return Ok((stream, target));
+        }
+        others += 1;
+    }
+    Err(Failure::NoResponse(format!(
+        "its event stream ended after {others} events, and none of them named an address for messages"
+    )))
+}
+
+/// The address for messages that `data` names: any that is of the same origin.
 pub(super) fn target(base: &Url, data: &[u8]) -> Result<Url, Failure> {
     let reference = std::str::from_utf8(data).unwrap_or_default().trim();
-    match base.join(reference) {
-        Ok(url) if !reference.is_empty() && url.origin() == base.origin() => Ok(url),
-        _ => Err(Failure::InvalidResponse(
-            "its endpoint event names no address of the same origin".to_owned(),
-        )),
+    let url = base.join(reference).ok().filter(|_| !reference.is_empty());
+    match url {
+        Some(url) if url.origin() == base.origin() => Ok(url),
+        Some(url) if url.has_host() => Err(Failure::MessageAddress(format!(
+            "{} as the address for messages, which is not at {}, where the stream is",
+            bare(&url),
+            base.origin().ascii_serialization()
+        ))),
+        Some(_) | None => Err(Failure::MessageAddress(format!(
+            "no address for messages, but {}",
+            excerpt(data)
+        ))),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::answer::messages;
@@ -18,15 +18,76 @@ use super::track::Track;
 use super::{Endpoint, Event, Failure};
 use crate::auth::Interaction;
 use crate::http::Response;
+use crate::message::{Kind, Message};
 
 /// The task that holds the stream open.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
     task: Mutex<Option<AbortHandle>>,
     pub(super) reopen: Arc<Notify>,
+    stream: watch::Sender<Stream>,
+    /// Told of each event on the stream.
+    event: Notify,
+}
+
+/// The stream, for requests whose responses may come on it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stream {
+    /// The session that it belongs to; 0 while there is none.
+    generation: u64,
+    /// Why the server does not let it be opened.
+    refusal: Option<String>,
+    /// Why its last connection ended, or could not be made.
+    trouble: Option<String>,
+}
+
+impl Stream {
+    /// Whether this is the stream of that session.
+    pub(super) const fn is_of(&self, generation: u64) -> bool {
+        self.generation == generation && generation != 0
+    }
+
+    /// Why the stream of that session will not bring a response any more.
+    pub(super) fn no_hope(&self, generation: u64) -> Option<Failure> {
+        if !self.is_of(generation) {
+            let detail = "the session ended".to_owned();
+            return Some(Failure::ConnectionLost { detail });
+        }
+        let refusal = self.refusal.as_ref()?;
+        Some(Failure::Unanswered(format!(
+            "the stream that could bring it was refused: {refusal}"
+        )))
+    }
+
+    /// The same for a stream that is being opened again, in brackets for the end of a sentence.
+    pub(super) fn trouble(&self) -> String {
+        let trouble = self.trouble.as_ref();
+        trouble.map_or_else(String::new, |trouble| format!(" (it broke: {trouble})"))
+    }
 }
 
 impl Listener {
+    /// Follows what becomes of the stream.
+    pub(super) fn watch(&self) -> watch::Receiver<Stream> {
+        self.stream.subscribe()
+    }
+
+    /// Resolves with the next event on the stream.
+    pub(super) async fn brought_something(&self) {
+        self.event.notified().await;
+    }
+
+    /// Notes what has become of the stream of a session, unless there is another by now.
+    fn note(&self, generation: u64, change: impl FnOnce(&mut Stream)) {
+        self.stream.send_if_modified(|stream| {
+            let is_current = stream.is_of(generation);
+            if is_current {
+                change(stream);
+            }
+            is_current
+        });
+    }
+
     /// Gives the present connection up and makes another.
     pub(super) fn reopen(&self) {
         self.reopen.notify_waiters();
@@ -34,6 +95,7 @@ impl Listener {
 
     pub(super) fn stop(&self) {
         self.replace(None);
+        self.stream.send_replace(Stream::default());
     }
 
     fn replace(&self, task: Option<AbortHandle>) {
@@ -65,6 +127,10 @@ impl Endpoint {
             return;
         }
         let session = self.sessions.current();
+        self.listener.stream.send_replace(Stream {
+            generation: session.generation,
+            ..Stream::default()
+        });
         let task = tokio::spawn(listen(Arc::downgrade(self), session));
         self.listener.replace(Some(task.abort_handle()));
     }
@@ -88,6 +154,9 @@ async fn listen(endpoint: Weak<Endpoint>, session: Session) {
         match end {
             End::Final => return endpoint.tell(Event::Listening(false)).await,
             End::SessionLost => {
+                endpoint
+                    .listener
+                    .note(session.generation, |stream| stream.generation = 0);
                 // A task of its own: the recovery replaces this one by the new session's.
                 let generation = session.generation;
                 let endpoint = Arc::clone(&endpoint);
@@ -127,8 +196,21 @@ async fn connect_and_read(
     let cursor = stream.as_ref().and_then(EventStream::cursor);
     let response = match connect(endpoint, session, cursor).await {
         Ok(response) => response,
-        Err(failure) => return end_of(endpoint, &failure, stream.is_some()),
+        Err(failure) => {
+            let end = end_of(endpoint, &failure, stream.is_some());
+            endpoint
+                .listener
+                .note(session.generation, |stream| match end {
+                    End::Final => stream.refusal = Some(failure.to_string()),
+                    End::Passing { .. } => stream.trouble = Some(failure.to_string()),
+                    End::SessionLost => {}
+                });
+            return end;
+        }
     };
+    endpoint
+        .listener
+        .note(session.generation, |stream| stream.trouble = None);
     let stream = if let Some(stream) = stream {
         stream.resume(response);
         stream
@@ -141,17 +223,33 @@ async fn connect_and_read(
         match stream.next().await {
             Ok(Some(event)) => {
                 brought_something = true;
-                for message in messages(&event.name, &event.data, endpoint) {
-                    endpoint.deliver(message, session.generation, None).await;
+                for message in messages(stream, &event, endpoint) {
+                    match message {
+                        Ok(message) => take(endpoint, session, message).await,
+                        Err(damaged) => endpoint.settle_damaged(damaged),
+                    }
                 }
+                endpoint.listener.event.notify_waiters();
             }
             Ok(None) => return End::Passing { brought_something },
             Err(failure) => {
                 tracing::debug!(host = %endpoint.host(), "the notification stream broke: {failure}");
+                endpoint.listener.note(session.generation, |stream| {
+                    stream.trouble = Some(failure.to_string());
+                });
                 return End::Passing { brought_something };
             }
         }
     }
+}
+
+/// Hands a message on: a response to the request that waits for it, anything else to the app.
+async fn take(endpoint: &Endpoint, session: &Session, message: Message) {
+    if let Kind::Response { id } = message.kind() {
+        let id = id.clone();
+        return endpoint.settle(id.as_ref(), message);
+    }
+    endpoint.deliver(message, session.generation, None).await;
 }
 
 async fn connect(
@@ -172,7 +270,7 @@ async fn connect(
     let response = endpoint.send(&outgoing).await?.response;
     match ContentType::of(response.headers()) {
         ContentType::EventStream => Ok(response),
-        _ => Err(Failure::InvalidResponse("no event stream".to_owned())),
+        kind => Err(Failure::no_event_stream(&kind)),
     }
 }
 
@@ -201,6 +299,10 @@ fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> End {
         Failure::Redirect { .. }
         | Failure::InvalidResponse(_)
         | Failure::NoResponse(_)
+        | Failure::Unusable(_)
+        | Failure::Unanswered(_)
+        | Failure::MessageAddress(_)
+        | Failure::MessageRefused { .. }
         | Failure::HttpSse
         | Failure::Unsendable(_)
         | Failure::TooLarge { .. }

@@ -12,6 +12,7 @@ mod greeting;
 mod header_mismatch;
 mod headers;
 mod http_sse;
+mod in_flight;
 mod keep_alive;
 mod listen;
 mod modern;
@@ -24,6 +25,7 @@ mod sse;
 mod stream;
 mod tool_headers;
 mod track;
+mod unusable;
 mod verdict;
 
 use std::path::PathBuf;
@@ -45,8 +47,10 @@ pub use verdict::KnownServer;
 use crate::auth::Authorizer;
 use crate::http::{self, Client};
 use crate::message::{Message, RequestId};
+use answer::Damaged;
 use body::BodyLimits;
 use http_sse::HttpSse;
+use in_flight::InFlight;
 use keep_alive::KeepAlive;
 use listen::Listener;
 use recovery::Recovery;
@@ -237,6 +241,8 @@ pub struct Endpoint {
     /// For the ids of requests of our own.
     ids: AtomicU64,
     listener: Listener,
+    /// Requests of the legacy era over streamable HTTP that have no response yet.
+    in_flight: InFlight,
     keep_alive: KeepAlive,
     /// The connection of the older transport, where the server speaks that.
     http_sse: Mutex<Option<Arc<HttpSse>>>,
@@ -269,6 +275,7 @@ impl Endpoint {
             relearning: tokio::sync::Mutex::default(),
             ids: AtomicU64::new(0),
             listener: Listener::default(),
+            in_flight: InFlight::default(),
             keep_alive: KeepAlive::default(),
             http_sse: Mutex::default(),
             inbound,
@@ -393,6 +400,25 @@ impl Endpoint {
         let endpoint = self.number;
         // The channel is closed only when the bridge is gone, and then nobody is left to tell.
         let _ = self.inbound.send(Inbound { endpoint, event }).await;
+    }
+
+    /// Takes a response that has come on another stream than that of its request.
+    fn settle(&self, id: Option<&RequestId>, response: Message) {
+        let settled = id.is_some_and(|known| self.in_flight.settle(known, Ok(response)));
+        if !settled {
+            self.drop_response(id);
+        }
+    }
+
+    /// Takes a response that cannot be read, likewise.
+    fn settle_damaged(&self, damaged: Damaged) {
+        let Damaged { answers, reason } = damaged;
+        if !self
+            .in_flight
+            .settle(&answers, Err(Failure::Unusable(reason.into())))
+        {
+            self.drop_response(Some(&answers));
+        }
     }
 
     /// Deals with a response that nobody here waits for.

@@ -115,7 +115,7 @@ impl Endpoint {
             generation: accepted.session.generation,
             era: Era::Modern,
         };
-        exchange.read(accepted).await
+        exchange.read(accepted).await?.response()
     }
 
     async fn send_modern(
@@ -207,7 +207,14 @@ impl Subscription<'_> {
         let mut stream = EventStream::new(accepted.response, limits);
         while let Some(event) = stream.next().await? {
             self.brought_something = true;
-            for message in messages(&event.name, &event.data, self.exchange.endpoint) {
+            for message in messages(&mut stream, &event, self.exchange.endpoint) {
+                let message = match message {
+                    Ok(message) => message,
+                    Err(damaged) => {
+                        self.exchange.take_damaged(damaged)?;
+                        continue;
+                    }
+                };
                 let is_acknowledgement =
                     message.method() == Some("notifications/subscriptions/acknowledged");
                 if is_acknowledgement && self.acknowledged {

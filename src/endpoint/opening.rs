@@ -127,17 +127,23 @@ impl Endpoint {
         match (HttpSse::connect(self, track).await, refusal) {
             (Ok(connection), _) => {
                 self.verdict.speaks_http_sse(true);
+                let address = connection.address();
                 self.set_http_sse(Some(connection));
-                greet().await
+                let answer = greet().await;
+                answer.map_err(|failure| failure.at_address(&address.unwrap_or_default()))
             }
-            (Err(_), Some(refusal)) => Err(refusal),
-            (Err(failure), None)
-                if self.config.transport != Transport::SseOnly && failure.suggests_http() =>
+            (Err(attempt), Some(refusal)) => Err(attempt.or_refusal(refusal)),
+            (Err(attempt), None)
+                if self.config.transport != Transport::SseOnly && attempt.suggests_http() =>
             {
                 self.verdict.speaks_http_sse(false);
-                greet().await
+                let answer = greet().await;
+                answer.map_err(|failure| match failure.suggests_http_sse() {
+                    true => attempt.or_refusal(failure),
+                    false => failure,
+                })
             }
-            (Err(failure), None) => Err(failure),
+            (Err(attempt), None) => Err(attempt),
         }
     }
 

@@ -16,9 +16,9 @@ use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, redirect};
 use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
-use super::{Config, Failure, ParamHeaders, headers, http_sse};
+use super::{Config, Failure, ParamHeaders, headers, http_sse, unusable};
 use crate::auth::AccessToken;
-use crate::http::{Client, Response, json};
+use crate::http::{Client, Response, bare, json};
 use crate::message::{Kind, Message};
 
 /// How long one exchange may take, unless the user has less patience.
@@ -141,21 +141,12 @@ impl Probe {
                 let body = ErrorBody::read(&mut response).await;
                 return Err(body.into_failure(response.status(), response.headers()));
             }
-            if ContentType::of(response.headers()) != ContentType::EventStream {
-                let reason = "there is no event stream".to_owned();
-                return Err(Failure::InvalidResponse(reason));
-            }
-            let mut stream = EventStream::new(response, LIMITS);
-            while let Some(event) = stream.next().await? {
-                if &event.name[..] == b"endpoint" {
-                    return Ok(Conversation {
-                        probe: self.clone(),
-                        target: http_sse::target(&url, &event.data)?,
-                        stream,
-                    });
-                }
-            }
-            Err(Failure::NoResponse("the event stream ended".to_owned()))
+            let (stream, target) = http_sse::first_event(&url, response, LIMITS).await?;
+            Ok(Conversation {
+                probe: self.clone(),
+                target,
+                stream,
+            })
         })
         .await
     }
@@ -231,17 +222,22 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// Sends `initialize` and waits for its response on the stream.
+    pub async fn open(&mut self, initialize: &Message) -> Result<Message, Failure> {
+        let opened = self.ask(initialize).await;
+        opened.map_err(|failure| failure.at_address(bare(&self.target).as_str()))
+    }
+
     /// Sends a request and waits for its response on the stream.
     pub async fn ask(&mut self, request: &Message) -> Result<Message, Failure> {
         self.tell(request).await?;
         self.probe
             .limited(async {
-                while let Some(event) = self.stream.next().await? {
-                    match Message::parse(&event.data) {
-                        Ok(message) if message.id() == request.id() && is_response(&message) => {
-                            return Ok(message);
-                        }
-                        Ok(_) | Err(_) => {}
+                while let Some(mut event) = self.stream.next().await? {
+                    let mut messages = unusable::parse_all(&mut event.data).into_iter().flatten();
+                    let answers = |message: &Message| message.id() == request.id();
+                    if let Some(response) = messages.find(|it| answers(it) && is_response(it)) {
+                        return Ok(response);
                     }
                 }
                 Err(Failure::NoResponse("the event stream ended".to_owned()))
@@ -281,9 +277,9 @@ async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
         ContentType::EventStream => first_response(response).await?,
         ContentType::Json | ContentType::Missing | ContentType::Other(_) => {
             let text = body::read(&mut response, LIMITS).await?;
-            let text = json::utf8(&text)
+            let mut text = json::utf8(&text)
                 .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
-            let messages = Message::parse_all(&text).into_iter().flatten();
+            let messages = unusable::parse_all(&mut text).into_iter().flatten();
             messages.into_iter().find(is_response)
         }
     };
@@ -292,10 +288,10 @@ async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
 
 async fn first_response(response: Response) -> Result<Option<Message>, Failure> {
     let mut stream = EventStream::new(response, LIMITS);
-    while let Some(event) = stream.next().await? {
-        match Message::parse(&event.data) {
-            Ok(message) if is_response(&message) => return Ok(Some(message)),
-            Ok(_) | Err(_) => {}
+    while let Some(mut event) = stream.next().await? {
+        let mut messages = unusable::parse_all(&mut event.data).into_iter().flatten();
+        if let Some(response) = messages.find(is_response) {
+            return Ok(Some(response));
         }
     }
     let rest = stream.unfinished();

@@ -8,7 +8,7 @@ use reqwest::header::HeaderValue;
 
 use super::body::{BodyLimits, next_chunk};
 use super::sse::{Event, EventParser};
-use super::{Failure, body};
+use super::{Failure, body, unusable};
 use crate::http::Response;
 
 /// The bounds for the reconnection time that a server asks for.
@@ -32,6 +32,14 @@ pub(super) struct EventStream {
     parser: EventParser,
     seen: VecDeque<Bytes>,
     limits: BodyLimits,
+    skipped: Skipped,
+}
+
+/// Events that held no message.
+#[derive(Debug, Default)]
+struct Skipped {
+    count: u64,
+    last: String,
 }
 
 impl EventStream {
@@ -42,6 +50,31 @@ impl EventStream {
             parser: EventParser::new(limits.message),
             seen: VecDeque::new(),
             limits,
+            skipped: Skipped::default(),
+        }
+    }
+
+    /// Notes an event that holds no message. Some servers send one as a heartbeat, so there is one line in the
+    /// log for a whole stream; `--debug` shows and counts the others.
+    pub(super) fn skip(&mut self, host: &str, reason: &str) {
+        self.skipped.count += 1;
+        reason.clone_into(&mut self.skipped.last);
+        match self.skipped.count {
+            1 => tracing::warn!(host, "skipped an event that is no message: {reason}"),
+            count => tracing::debug!(host, count, "skipped an event that is no message: {reason}"),
+        }
+    }
+
+    /// What was skipped, for the error of a request whose response did not come: the rest of a sentence.
+    pub(super) fn account(&self) -> String {
+        let encoding = unusable::foreign_encoding(self.response.headers());
+        let encoding = encoding.map_or_else(String::new, |encoding| format!("; {encoding}"));
+        match (self.skipped.count, &self.skipped.last) {
+            (0, _) => encoding,
+            (1, reason) => format!("; one of its events was no message: {reason}{encoding}"),
+            (count, reason) => {
+                format!("; {count} of its events were no messages, the last: {reason}{encoding}")
+            }
         }
     }
 

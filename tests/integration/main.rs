@@ -77,6 +77,7 @@ mod list_pages;
 mod network;
 #[cfg(unix)]
 mod online_at_once;
+mod other_stream;
 mod param_headers;
 mod resume;
 #[cfg(unix)]
@@ -86,4 +87,6 @@ mod sign_in;
 mod stdin;
 mod tls;
 mod tool_filters;
+mod transport_fallback;
 mod unreachable;
+mod unusable_answers;

@@ -131,7 +131,18 @@ pub(super) async fn examine(
             answered(report, redirect, found);
             Ok(Speaks::WantsToken(*reply))
         }
-        Stream::WantsToken(_) | Stream::None => {
+        Stream::Failed(attempt)
+            if refused
+                .failure
+                .as_ref()
+                .is_some_and(|refusal| attempt.outweighs(refusal)) =>
+        {
+            answered(report, redirect, "GET opens an event stream".to_owned());
+            let check = Check::failed(Name::Transport, format!("HTTP+SSE: {attempt}"));
+            report.add(check.fix_of(&attempt));
+            Err(STOP)
+        }
+        Stream::Failed(_) | Stream::WantsToken(_) | Stream::None => {
             let elsewhere = elsewhere(probe, url).await;
             report.add(wrong_answer(name_of(report), &refused, elsewhere.as_ref()));
             Err(STOP)
@@ -171,7 +182,7 @@ async fn over_http_sse(
     config: &Config,
     mut conversation: Box<Conversation>,
 ) -> Result<Speaks, &'static str> {
-    match conversation.ask(&initialize()).await {
+    match conversation.open(&initialize()).await {
         Ok(message) => {
             let legacy = message.result_member::<String>("protocolVersion");
             era(report, config, legacy.as_deref(), None);
@@ -317,6 +328,8 @@ fn versions(answer: &Message) -> Vec<String> {
 enum Stream {
     Open(Box<Conversation>),
     WantsToken(Box<Reply>),
+    /// There is one, and it is of no use.
+    Failed(Box<Failure>),
     None,
 }
 
@@ -328,7 +341,7 @@ async fn stream(probe: &Probe, url: &Url) -> Stream {
         }
         Ok(reply) if reply.content == ContentType::EventStream => match probe.converse(url).await {
             Ok(conversation) => Stream::Open(Box::new(conversation)),
-            Err(_) => Stream::None,
+            Err(failure) => Stream::Failed(Box::new(failure)),
         },
         Ok(_) | Err(_) => Stream::None,
     }
@@ -370,6 +383,6 @@ async fn streams(probe: &Probe, url: Option<Url>) -> Option<Url> {
     let url = url?;
     match stream(probe, &url).await {
         Stream::Open(_) | Stream::WantsToken(_) => Some(url),
-        Stream::None => None,
+        Stream::Failed(_) | Stream::None => None,
     }
 }

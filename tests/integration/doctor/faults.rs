@@ -70,6 +70,38 @@ async fn a_redirect_within_the_server() {
 }
 
 #[tokio::test]
+async fn an_event_stream_whose_address_for_messages_is_of_no_use() {
+    let cases = [
+        (
+            "http://app.internal:8000/messages?id=1",
+            "names http://app.internal:8000/messages as",
+        ),
+        (
+            "/lost",
+            "/lost for messages, and a message there is refused: the server answered 405",
+        ),
+    ];
+    for (address, found) in cases {
+        let server = Server::start_as(Binding::HttpSse);
+        server.always(get(), move |_| {
+            let event = format!("event: endpoint\ndata: {address}\n\n");
+            Reply::sse().bytes(event).stall()
+        });
+        let report = Doctor::of(&server.url()).examine().await;
+        let name = if address.starts_with('/') {
+            "era"
+        } else {
+            "transport"
+        };
+        report.fails(
+            name,
+            found,
+            "whoever runs the server has to tell it its public",
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_fails() {
     let server = Server::start();
     server.always(post(), |_| {
