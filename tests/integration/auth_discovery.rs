@@ -1,6 +1,11 @@
 //! Discovery of the authorization server: protected resource metadata (RFC 9728), authorization server metadata
 //! (RFC 8414, OpenID Connect Discovery), and how tolerantly both are read.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a sign-in that does not work fails the test"
+)]
+
 use mcp_bridge::auth::{AuthError, Interaction};
 use reqwest::StatusCode;
 use serde_json::{Value, json};

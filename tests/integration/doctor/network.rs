@@ -27,6 +27,24 @@ async fn a_name_that_does_not_exist() {
 }
 
 #[tokio::test]
+async fn a_servers_own_certificate() {
+    let server = TlsServer::start("own.pem", &[]).await;
+    let named = certificate("own.pem");
+    let doctor = Doctor::of(&server.url()).args(["--ca-cert", &named]);
+    doctor
+        .examine()
+        .await
+        .passes("tls", "good until 2120-01-01");
+
+    let other = certificate("own_other.pem");
+    let doctor = Doctor::of(&server.url()).args(["--ca-cert", &other]);
+    doctor
+        .examine()
+        .await
+        .fails("tls", "by mcp-bridge test own", "");
+}
+
+#[tokio::test]
 async fn certificates_that_cannot_be_trusted() {
     let authority = certificate("authority.pem");
     for (file, found, fix) in [
