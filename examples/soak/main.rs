@@ -30,6 +30,8 @@ mod support {
     pub(crate) mod modern;
     pub(crate) mod reply;
     pub(crate) mod request;
+    pub(crate) mod schema;
+    pub(crate) mod transcript;
 
     pub(crate) const LIMIT: Duration = Duration::from_secs(60);
     pub(crate) const MARKERS: [&str; 3] = [HEADER_MARKER, SESSION_MARKER, QUERY_MARKER];
