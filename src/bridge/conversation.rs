@@ -378,20 +378,18 @@ impl Conversation {
 
     /// Gives the app the response to one of its requests, unless it has one already or wants none.
     pub(super) fn answer(&mut self, response: &Message) {
-        match response.id().and_then(|id| self.unanswered.remove(id)) {
-            Some(asked) => {
-                let changed = match asked.era {
-                    Era::Legacy => self.terms.answer(&asked.method, response),
-                    Era::Modern => None,
-                };
-                let response = changed.as_ref().unwrap_or(response);
-                if asked.method.ends_with("/list") {
-                    self.answer_list(asked, response);
-                } else {
-                    self.write(response);
-                }
-            }
-            None => tracing::debug!("dropped a response that the app does not wait for"),
+        let Some(asked) = response.id().and_then(|id| self.unanswered.remove(id)) else {
+            return tracing::debug!("dropped a response that the app does not wait for");
+        };
+        let changed = match asked.era {
+            Era::Legacy => self.terms.answer(&asked.method, response),
+            Era::Modern => None,
+        };
+        let response = changed.as_ref().unwrap_or(response);
+        if asked.method.ends_with("/list") {
+            self.answer_list(asked, response);
+        } else {
+            self.write(response);
         }
     }
 

@@ -372,7 +372,7 @@ impl Conversation {
                 Action::ToApp(message) => match message.kind() {
                     Kind::Response { .. } => self.answer(&message),
                     Kind::Request { .. } | Kind::Notification { .. } => {
-                        self.tell_app(lane, message);
+                        self.tell_app(lane, &message);
                     }
                 },
                 Action::Request(message) => self.start_exchange(message, lane),
@@ -387,12 +387,12 @@ impl Conversation {
     }
 
     /// A request or a notification that a translation has for the app.
-    fn tell_app(&mut self, lane: Lane, message: Message) {
+    fn tell_app(&mut self, lane: Lane, message: &Message) {
         if lane != Lane::Upgraded {
-            return self.write(&message);
+            return self.write(message);
         }
-        match self.terms.take_from_server(&message) {
-            Passage::Unchanged => self.write(&message),
+        match self.terms.take_from_server(message) {
+            Passage::Unchanged => self.write(message),
             Passage::Changed(message) => self.write(&message),
             Passage::Refused(error) => self.take_answer(&error),
             Passage::Dropped => {}

@@ -371,12 +371,12 @@ async fn an_initialize_that_no_version_fits_is_an_error() {
 async fn a_refusal_that_says_nothing_leads_through_the_eras_to_the_older_transport() {
     // A bare 400 may also be about the version, so an older one is tried.
     let older = ["initialize", "GET"].as_slice();
-    let replies: [(fn() -> Reply, &[&str]); 3] = [
-        (|| refused(400, "text/html", "<h1>Bad Request</h1>"), older),
-        (|| Reply::status(400), older),
-        (|| Reply::status(405), &["GET"]),
+    let replies: [fn() -> Reply; 3] = [
+        || refused(400, "text/html", "<h1>Bad Request</h1>"),
+        || Reply::status(400),
+        || Reply::status(405),
     ];
-    for (reply, then) in replies {
+    for (reply, then) in replies.into_iter().zip([older, older, &["GET"]]) {
         let server = Server::start_as(Binding::HttpSse);
         server.always(post(), move |request| {
             request.target.starts_with("/sse").then(reply)

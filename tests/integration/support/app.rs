@@ -151,10 +151,19 @@ impl Launch {
             ended_by_test: false,
             finished: false,
             leaves_orphans: self.leaves_orphans,
-            is_translated: false,
+            checked: Checked::Bridge,
             _home: home,
         }
     }
+}
+
+/// Whose messages have to be valid in the revision of the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checked {
+    /// Those that the bridge made or changed.
+    Bridge,
+    /// The server's own as well: it speaks another revision than the app.
+    All,
 }
 
 /// The app and the bridge that it started.
@@ -178,8 +187,8 @@ pub(crate) struct App {
     finished: bool,
     /// Its children are not its own to see to at the end.
     leaves_orphans: bool,
-    /// The server speaks another revision than the app, so that nothing of it counts as its own business.
-    is_translated: bool,
+    /// Whose messages have to be valid.
+    checked: Checked,
     /// Removed at the end.
     _home: TempDir,
 }
@@ -207,7 +216,7 @@ impl App {
     /// From now on everything that comes has to be valid in the revision of the app, also what the server
     /// has sent just so.
     pub(crate) fn is_translated_for(&mut self) {
-        self.is_translated = true;
+        self.checked = Checked::All;
     }
 
     /// Writes one line.
@@ -552,7 +561,10 @@ impl App {
         if !violations.is_empty() {
             self.fail(&format!("{violations:#?}"));
         }
-        let own = self.server.as_ref().filter(|_| !self.is_translated);
+        let own = self
+            .server
+            .as_ref()
+            .filter(|_| self.checked == Checked::Bridge);
         let sent = own.map(Server::sent).unwrap_or_default();
         let invalid = self.ledger().invalid_messages(&sent);
         if !invalid.is_empty() {

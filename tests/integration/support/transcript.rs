@@ -12,6 +12,9 @@ use super::{envelope::Envelope, modern, schema::Schema};
 /// A message that is larger is not checked, in bytes: its text would be kept to the end of the test.
 const LARGEST_CHECKED: usize = 256 * 1024;
 
+/// Messages that are kept until they are checked at the end; no test has as many.
+const MOST_CHECKED: usize = 10_000;
+
 /// The newest revision with a handshake, for an app that has not made any.
 const NEWEST_LEGACY: &str = "2025-11-25";
 
@@ -64,7 +67,7 @@ impl Transcript {
         {
             self.revision = result["protocolVersion"].as_str().map(str::to_owned);
         }
-        if text.len() > LARGEST_CHECKED {
+        if text.len() > LARGEST_CHECKED || self.received.len() >= MOST_CHECKED {
             return;
         }
         let is_modern = match &asked {
@@ -140,7 +143,9 @@ impl Sent {
             return;
         }
         if let Ok(batch) = serde_json::from_str::<Vec<Box<RawValue>>>(text) {
-            batch.iter().for_each(|message| self.add(message.get()));
+            for message in &batch {
+                self.add(message.get());
+            }
         } else if let Some(key) = key(text) {
             self.0.insert(key);
         }
