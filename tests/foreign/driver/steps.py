@@ -79,6 +79,8 @@ def run_life(
                 # The steps of a long life follow one another in one store; each of a short one begins anew.
                 stage = Stage(manifest, program, server, work / ("user" if ttl == LONG else step))
                 outcomes[step] = judge(attempt, stage)
+                if step == "sign-in" and outcomes[step].kind == FAIL:
+                    raise Failed("not tried without a sign-in")
     except Exception as error:  # noqa: BLE001 - what goes wrong with this server is this server's result
         for step in tries:
             outcomes.setdefault(step, Outcome(FAIL, str(error)))

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { SSEServerTransport } from '@modelcontextprotocol/sdk/server/sse.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
 
 export const port = Number(process.env.PORT);
 export const base = process.env.BASE_URL;
@@ -52,4 +53,22 @@ export async function takeMessage(request, response, body) {
   if (transport) return transport.handlePostMessage(request, response, body);
   response.writeHead(404);
   return response.end('No such session');
+}
+
+/** The same as `streamable`, for servers that speak in Request and Response. */
+export async function streamableWeb(request, user) {
+  const id = request.headers.get('mcp-session-id');
+  let transport = sessions.get(id);
+  if (id && !transport) {
+    return Response.json({ jsonrpc: '2.0', id: null, error: { code: -32001, message: 'Session not found' } }, { status: 404 });
+  }
+  if (!transport) {
+    transport = new WebStandardStreamableHTTPServerTransport({
+      sessionIdGenerator: () => crypto.randomUUID(),
+      onsessioninitialized: (session) => { sessions.set(session, transport); },
+      onsessionclosed: (session) => { sessions.delete(session); },
+    });
+    await whoami(user).connect(transport);
+  }
+  return transport.handleRequest(request);
 }
