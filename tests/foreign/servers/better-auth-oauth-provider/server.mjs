@@ -40,7 +40,7 @@ const { verifyAccessTokenRequest, getProtectedResourceMetadata } = oauthProvider
 
 async function mcp(request) {
   try {
-    const token = await verifyAccessTokenRequest(request, { verifyOptions: { audience: resource, issuer } });
+    const token = await verifyAccessTokenRequest(request, { jwksUrl: `${issuer}/jwks`, verifyOptions: { audience: resource, issuer } });
     return await streamableWeb(request, token.sub);
   } catch (error) {
     if (!error.statusCode) throw error;
