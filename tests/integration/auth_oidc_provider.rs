@@ -34,7 +34,8 @@ struct OidcProvider {
 impl OidcProvider {
     /// None, with a message, if it can't be had here.
     async fn start() -> Option<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc-provider/start.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/foreign/servers/oidc-provider/start.sh");
         let mut child = Command::new(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

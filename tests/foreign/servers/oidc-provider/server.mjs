@@ -1,25 +1,40 @@
 // An MCP server behind a certified OpenID provider: dynamic registration, resource indicators, rotating
-// refresh tokens with reuse detection, device flow, client credentials. Nobody has to sign in by hand: the
-// interaction page approves at once. Prints its URL; counts what matters at /counts.
+// refresh tokens with reuse detection, device flow, client credentials with a secret or a key. Nobody has to sign
+// in by hand: the interaction page approves at once. Prints its URL; counts what matters at /counts. Without PORT it
+// takes a free one, and ends when stdin is closed.
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { Provider } from 'oidc-provider';
+import { streamable } from '../shared/mcp.mjs';
 
-const lifetime = Number(process.env.TOKEN_LIFETIME ?? 3);
+const lifetime = Number(process.env.TOKEN_TTL ?? 3);
 const counts = { sign_ins: 0, refreshes: 0, registrations: 0, revoked_families: 0 };
 
 const server = http.createServer();
-await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-const origin = `http://localhost:${server.address().port}`;
+await new Promise((listening) => server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', listening));
+const origin = process.env.BASE_URL ?? `http://localhost:${server.address().port}`;
 const resource = `${origin}/mcp`;
 
+const key = new URL('robot.pem', import.meta.url);
+if (!existsSync(key)) {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+}
+const publicKey = createPublicKey(readFileSync(key)).export({ format: 'jwk' });
+const robot = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
+
 const provider = new Provider(origin, {
-  clients: [{
-    client_id: 'robot',
-    client_secret: 'robot-secret',
-    grant_types: ['client_credentials'],
-    redirect_uris: [],
-    response_types: [],
-  }],
+  clients: [
+    { ...robot, client_id: 'robot', client_secret: 'robot-secret' },
+    {
+      ...robot,
+      client_id: 'robot-with-key',
+      token_endpoint_auth_method: 'private_key_jwt',
+      token_endpoint_auth_signing_alg: 'ES256',
+      jwks: { keys: [{ ...publicKey, alg: 'ES256', use: 'sig' }] },
+    },
+  ],
   features: {
     devInteractions: { enabled: false },
     registration: { enabled: true },
@@ -36,6 +51,7 @@ const provider = new Provider(origin, {
       },
     },
   },
+  clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
   scopes: ['openid', 'offline_access'],
   rotateRefreshToken: true,
   issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
@@ -71,8 +87,7 @@ async function mcp(request, response) {
     response.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${metadata}"` });
     return response.end();
   }
-  response.writeHead(200);
-  return response.end();
+  return streamable(request, response, token.accountId ?? token.clientId);
 }
 
 const handle = provider.callback();
@@ -94,5 +109,7 @@ server.on('request', (request, response) => {
 });
 
 console.log(resource);
-process.stdin.resume();
-process.stdin.on('end', () => process.exit(0));
+if (!process.env.PORT) {
+  process.stdin.resume();
+  process.stdin.on('end', () => process.exit(0));
+}
