@@ -3,9 +3,9 @@
 import os
 
 import authlib_server
-from asgiref.wsgi import WsgiToAsgi
 from mcp.server.auth.provider import AccessToken
 from resource_server import BASE_URL, serve
+from starlette.middleware.wsgi import WSGIMiddleware
 
 app, memory = authlib_server.create(BASE_URL, int(os.environ.get("TOKEN_TTL", "3600")))
 
@@ -24,4 +24,4 @@ class Verifier:
         )
 
 
-serve("Authlib", BASE_URL, Verifier(), WsgiToAsgi(app), ["user"])
+serve("Authlib", BASE_URL, Verifier(), WSGIMiddleware(app), ["user"])

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import authlib_server
 import uvicorn
-from asgiref.wsgi import WsgiToAsgi
 from fastmcp import FastMCP
 from fastmcp.server.auth import AccessToken, TokenVerifier
 from fastmcp.server.auth.oauth_proxy import OAuthProxy
 from fastmcp.server.dependencies import get_access_token
 from key_value.aio.stores.filetree import FileTreeStore
+from starlette.middleware.wsgi import WSGIMiddleware
 from starlette.routing import Mount
 
 PORT = int(os.environ["PORT"])
@@ -65,5 +65,5 @@ def whoami() -> str:
 
 
 app = server.http_app()
-app.router.routes.append(Mount("/upstream", WsgiToAsgi(upstream)))
+app.router.routes.append(Mount("/upstream", WSGIMiddleware(upstream)))
 uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
