@@ -181,12 +181,14 @@ class Browser:
     def visit(self, url: str) -> None:
         self.say(opened=url, at=time.time())
         request: tuple[str, str, str] = ("GET", url, "")
+        opened = urllib.parse.urlsplit(url).netloc
         referrer = ""
         for _ in range(PAGES):
             method, url, body = request
             status, location, text = self.fetch(method, url, body, referrer)
             self.say(status=status, method=method, url=url, location=location, page="" if location else text[:2000])
-            if urllib.parse.urlsplit(url).path == CALLBACK:
+            parts = urllib.parse.urlsplit(url)
+            if parts.path == CALLBACK and parts.netloc != opened:
                 key = "finished" if status < 400 and "code=" in url else "failed"
                 return self.say(**{key: f"{status} {url}"})
             if status in (301, 302, 303) or (status in (307, 308) and method == "GET"):

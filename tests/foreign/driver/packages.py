@@ -100,7 +100,8 @@ def run(command: list[str], directory: Path) -> None:
         raise Unavailable(f"{command[0]} took more than {INSTALL_LIMIT} s to install the packages") from None
     if done.returncode == 0:
         return
-    last = " / ".join(done.stdout.strip().splitlines()[-3:])
-    if any(word in done.stdout for word in NO_WAY_TO_THE_REGISTRY):
-        raise Unavailable(f"the registry can't be reached: {last}")
-    raise RuntimeError(f"{command[0]}: {last}")
+    lines = done.stdout.strip().splitlines()
+    for line in lines:
+        if any(word in line for word in NO_WAY_TO_THE_REGISTRY):
+            raise Unavailable(f"the registry can't be reached: {line.strip()}")
+    raise RuntimeError(f"{Path(command[0]).name}: {' / '.join(lines[-3:])}")

@@ -21,7 +21,8 @@ CORE = ["sign-in", "restart", "refresh"]
 
 LONG = 3600  # seconds that a token lives where its end is not what is tried
 PROCESSES = 3  # bridges on one store
-ROUNDS = 3  # lives of a token that these processes see
+ROUNDS = 3  # lives of a token that these processes see, where tokens are short
+LONGEST_ROUNDS = 30  # seconds; where tokens are longer, the processes see one end
 PAUSE = 0.3  # seconds between two calls of such a process
 CALLS = 3  # calls until one has to work after the server forgot everything
 DIRECT_LIMIT = 10  # seconds for a request of the driver itself
@@ -198,7 +199,7 @@ def processes(stage: Stage) -> None:
             with Bridge(stage.user, f"process-{number}") as bridge:
                 bridge.open_session()
                 bridge.call(stage.manifest.tool)
-                until = time.monotonic() + ROUNDS * stage.server.ttl
+                until = time.monotonic() + max(stage.server.ttl + 1, min(ROUNDS * stage.server.ttl, LONGEST_ROUNDS))
                 while time.monotonic() < until and not failures:
                     bridge.call(stage.manifest.tool)
                     time.sleep(PAUSE)
