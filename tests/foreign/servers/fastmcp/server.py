@@ -1,6 +1,12 @@
-"""FastMCP with its own OAuth provider, which approves everyone at once and keeps everything in memory."""
+"""FastMCP with its own OAuth provider, which approves everyone at once and keeps everything in memory.
+
+`server.py http|sse`. An access token that is used after its end takes its refresh token with it: the provider cleans up
+both. It also rounds that end down to whole seconds, so the bridge's margin has to be more than one of them, which it is
+from 10 seconds of lifetime on.
+"""
 
 import os
+import sys
 
 from fastmcp import FastMCP
 from fastmcp.server.auth.auth import ClientRegistrationOptions, RevocationOptions
@@ -28,7 +34,7 @@ def whoami() -> str:
 
 
 server.run(
-    transport="http",
+    transport=sys.argv[1],
     host="127.0.0.1",
     port=int(os.environ["PORT"]),
     log_level="WARNING",
