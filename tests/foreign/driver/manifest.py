@@ -23,6 +23,7 @@ class Manifest:
     ttl: int = 5  # seconds that a token lives where tokens are short
     sign_ins: int = 1  # pages that a person has to see at first: 0 for client credentials
     revokes: list[str] = field(default_factory=list)  # tokens that are dead after a logout: access, refresh
+    used_up_token_ends_grant: bool = False  # an access token that has run out takes the refresh token with it when used
     skip: dict[str, str] = field(default_factory=dict)  # step: why the server can't do it
 
 

@@ -67,7 +67,8 @@ def install_pypi(source: Path, home: Path) -> None:
         run([sys.executable, "-m", "venv", str(home / "venv")], home)
     except RuntimeError as error:
         raise Unavailable(f"python3 can't make a virtual environment: {error}") from error
-    pip = [str(home / "venv" / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    # The requirements name everything, so there is nothing to resolve; only modules in use are worth compiling.
+    pip = [str(home / "venv" / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile"]
     run([*pip, "--retries", "2", "--requirement", str(requirements)], home)
     stamp.write()
 

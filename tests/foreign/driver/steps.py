@@ -125,7 +125,8 @@ def refresh(stage: Stage) -> None:
         bridge.call(stage.manifest.tool)
         first = stage.user.access_token()
         time.sleep(stage.server.ttl + 1)
-        if stage.manifest.sign_ins:
+        may_try_old_token = stage.manifest.sign_ins and not stage.manifest.used_up_token_ends_grant
+        if may_try_old_token:
             refuse_old_token(stage, first)
         bridge.call(stage.manifest.tool)
     stage.expect_sign_ins(stage.manifest.sign_ins)
