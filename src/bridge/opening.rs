@@ -53,8 +53,8 @@ pub(super) struct Opening {
 }
 
 enum Attempt {
-    /// The `initialize` is with the server.
-    UnderWay,
+    /// The `initialize` is with the server, after the attempt before it failed with this error, if there was one.
+    UnderWay(Option<Message>),
     /// It has failed; this is the error for those who wait.
     Failed(Message),
 }
@@ -82,7 +82,7 @@ impl Opening {
             held: Held::default(),
             is_answered: false,
             known: OnceCell::new(),
-            attempt: Attempt::UnderWay,
+            attempt: Attempt::UnderWay(None),
             pause: RETRY_PAUSE,
         }
     }
@@ -191,8 +191,8 @@ impl Conversation {
         let LegacyLane::Opening(opening) = &mut self.legacy else {
             return;
         };
-        if matches!(opening.attempt, Attempt::Failed(_)) {
-            opening.attempt = Attempt::UnderWay;
+        if let Attempt::Failed(error) = &opening.attempt {
+            opening.attempt = Attempt::UnderWay(Some(error.clone()));
             let initialize = opening.initialize.clone();
             self.start_exchange(initialize, Lane::Native);
         }
@@ -208,7 +208,7 @@ impl Conversation {
         }
         let is_stuck = match opening.attempt {
             Attempt::Failed(_) => true,
-            Attempt::UnderWay => self.initialize_phase() != Some(Phase::Sent),
+            Attempt::UnderWay(_) => self.initialize_phase() != Some(Phase::Sent),
         };
         let asked = version_asked_by(&opening.initialize);
         let known = opening
@@ -248,7 +248,11 @@ impl Conversation {
             let error = error.with_id(id);
             return self.answer(&error);
         }
-        let response = self.obstacle().to_response(id, method, &self.host());
+        let obstacle = self.obstacle();
+        let response = match (&obstacle, self.previous_failure()) {
+            (Failure::NoSession(_), Some(error)) => error.with_id(id),
+            _ => obstacle.to_response(id, method, &self.host()),
+        };
         self.answer(&response);
     }
 
@@ -259,7 +263,18 @@ impl Conversation {
         };
         match &opening.attempt {
             Attempt::Failed(error) => Some(error),
-            Attempt::UnderWay => None,
+            Attempt::UnderWay(_) => None,
+        }
+    }
+
+    /// Why the attempt before the one under way has failed.
+    fn previous_failure(&self) -> Option<&Message> {
+        match &self.legacy {
+            LegacyLane::Opening(opening) => match &opening.attempt {
+                Attempt::UnderWay(error) => error.as_ref(),
+                Attempt::Failed(_) => None,
+            },
+            _ => None,
         }
     }
 

@@ -44,7 +44,8 @@ pub(super) struct Waiting<'a> {
     table: &'a InFlight,
     id: &'a RequestId,
     number: u64,
-    response: oneshot::Receiver<Outcome>,
+    /// `None` once the id is in use by another request, or the response has been taken.
+    response: Option<oneshot::Receiver<Outcome>>,
 }
 
 impl InFlight {
@@ -58,7 +59,7 @@ impl InFlight {
             table: self,
             id,
             number,
-            response,
+            response: Some(response),
         }
     }
 
@@ -94,14 +95,22 @@ impl Drop for Waiting<'_> {
 }
 
 impl Waiting<'_> {
-    /// The response, once another stream has brought it.
+    /// The response, once another stream has brought it. Where the id is in use again, this request was
+    /// cancelled: nobody wants its response, and its task is about to be aborted.
     pub(super) async fn response(&mut self) -> Outcome {
-        let response = (&mut self.response).await;
-        response.unwrap_or_else(|_| {
-            Err(Failure::ConnectionLost {
-                detail: "its id is used by another request".to_owned(),
-            })
-        })
+        if let Some(receiver) = &mut self.response {
+            let response = receiver.await;
+            self.response = None;
+            if let Ok(response) = response {
+                return response;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// The response, if another stream has brought it already.
+    fn received(&mut self) -> Option<Outcome> {
+        self.response.as_mut()?.try_recv().ok()
     }
 
     /// What comes of the request's own POST, or the response if another stream brings it first.
@@ -112,8 +121,8 @@ impl Waiting<'_> {
         let mut post = std::pin::pin!(post);
         tokio::select! {
             biased;
-            outcome = &mut post => match (outcome, self.response.try_recv()) {
-                (Err(_) | Ok((Answer::Acknowledged(_), _)), Ok(response)) => {
+            outcome = &mut post => match (outcome, self.received()) {
+                (Err(_) | Ok((Answer::Acknowledged(_), _)), Some(response)) => {
                     Ok((Answer::Response(response?), Session::default()))
                 }
                 (outcome, _) => outcome,

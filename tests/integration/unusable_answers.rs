@@ -86,7 +86,9 @@ async fn a_body_that_cannot_be_used_says_why() {
         ("zero bytes", |request| {
             Reply::json(request.result("\"a\u{0}b\""))
         }),
-        ("zero bytes", |_| Reply::json("\u{0}\u{0}\u{0}\u{0}{}")),
+        ("encoded in UTF-32", |_| {
+            Reply::json("\u{0}\u{0}\u{0}\u{0}{}")
+        }),
         ("begins with “Internal trouble”", |_| {
             Reply::json("Internal trouble")
         }),
@@ -113,7 +115,7 @@ async fn a_body_that_cannot_be_used_says_why() {
         ("answers another request", |_| {
             Reply::json(r#"[{"jsonrpc":"2.0","id":"x","result":{}}]"#)
         }),
-        ("the batch is empty", |_| Reply::json("[]")),
+        ("only said “[]”", |_| Reply::json("[]")),
         ("no \"jsonrpc\": \"2.0\"", |request| {
             Reply::json(request.echo().replace(r#""jsonrpc":"2.0","#, ""))
         }),
