@@ -205,7 +205,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated();
         let reply = grant.request_async(&endpoint).await;
-        self.tokens(&endpoint, reply, request.scopes.clone())
+        Self::tokens(&endpoint, reply, request.scopes.clone())
     }
 
     /// Tokens for a refresh token. The granted scope is repeated, because Entra ID takes a request without
@@ -227,7 +227,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated();
         let reply = grant.request_async(&endpoint).await;
-        let Granted { mut tokens, method } = self.tokens(&endpoint, reply, old.granted.clone())?;
+        let Granted { mut tokens, method } = Self::tokens(&endpoint, reply, old.granted.clone())?;
         tokens.requested.clone_from(&old.requested);
         Ok(Granted {
             tokens: tokens.succeeding(old),
@@ -250,7 +250,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated();
         let reply = grant.request_async(&endpoint).await;
-        self.tokens(&endpoint, reply, scopes.clone())
+        Self::tokens(&endpoint, reply, scopes.clone())
     }
 
     /// The codes with which a person signs in on another device (RFC 8628 §3.1, §3.2).
@@ -271,7 +271,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated_at(url, Endpoint::DeviceAuthorization);
         let reply = request.request_async(&endpoint).await;
-        reply.map_err(|error| self.error(&endpoint, error))
+        reply.map_err(|error| Self::error(&endpoint, error))
     }
 
     /// Tokens for device codes, as soon as the person has signed in (RFC 8628 §3.4, §3.5). Asks as often as
@@ -293,8 +293,8 @@ impl TokenEndpoint<'_> {
             .request_async(&endpoint, tokio::time::sleep, Some(limit))
             .await;
         match reply {
-            Ok(reply) => self.tokens(&endpoint, Ok(reply), scopes),
-            Err(error) => Err(self.error(&endpoint, error)),
+            Ok(reply) => Self::tokens(&endpoint, Ok(reply), scopes),
+            Err(error) => Err(Self::error(&endpoint, error)),
         }
     }
 
@@ -315,7 +315,7 @@ impl TokenEndpoint<'_> {
             .map_err(|error| error.to_string())?;
         let endpoint = self.authenticated_at(url, Endpoint::Revocation);
         let told = request.request_async(&endpoint).await;
-        told.map_err(|error| match self.error(&endpoint, error) {
+        told.map_err(|error| match Self::error(&endpoint, error) {
             GrantError::Refused(refusal) => refusal.reason,
             GrantError::Failed(error) => error.to_string(),
         })
@@ -337,12 +337,11 @@ impl TokenEndpoint<'_> {
     }
 
     fn tokens(
-        &self,
         endpoint: &AuthenticatedEndpoint<'_>,
         reply: Result<Reply, RequestTokenError<AuthError, BasicErrorResponse>>,
         requested: Scopes,
     ) -> Result<Granted, GrantError> {
-        let reply = reply.map_err(|error| self.error(endpoint, error))?;
+        let reply = reply.map_err(|error| Self::error(endpoint, error))?;
         let nonsense = |reason: &str| GrantError::Failed(nonsense(&endpoint.url, reason));
         if *reply.token_type() != BasicTokenType::Bearer {
             let token_type = reply.token_type().as_ref();
@@ -371,7 +370,6 @@ impl TokenEndpoint<'_> {
     }
 
     fn error<T: ErrorResponseType + Display + 'static>(
-        &self,
         endpoint: &AuthenticatedEndpoint<'_>,
         error: RequestTokenError<AuthError, StandardErrorResponse<T>>,
     ) -> GrantError {

@@ -138,9 +138,12 @@ impl Endpoint {
             {
                 self.verdict.speaks_http_sse(false);
                 let answer = greet().await;
-                answer.map_err(|failure| match failure.suggests_http_sse() {
-                    true => attempt.or_refusal(failure),
-                    false => failure,
+                answer.map_err(|failure| {
+                    if failure.suggests_http_sse() {
+                        attempt.or_refusal(failure)
+                    } else {
+                        failure
+                    }
                 })
             }
             (Err(attempt), None) => Err(attempt),
