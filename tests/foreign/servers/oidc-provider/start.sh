@@ -6,9 +6,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=${OIDC_PROVIDER_CACHE:-${TMPDIR:-/tmp}/mcp-bridge-oidc-provider}
 command -v node >/dev/null && command -v npm >/dev/null || { echo 'node and npm are not installed' >&2; exit 75; }
 mkdir -p "$cache/oidc-provider" "$cache/shared"
-cp "$here/package.json" "$here/package-lock.json" "$cache/"
-cp "$here/server.mjs" "$cache/oidc-provider/"
-cp "$here/../shared/mcp.mjs" "$cache/shared/"
+# Tests start it at the same time: each file is replaced as a whole.
+put() { cp "$1" "$2.$$" && mv "$2.$$" "$2"; }
+put "$here/package.json" "$cache/package.json"
+put "$here/package-lock.json" "$cache/package-lock.json"
+put "$here/server.mjs" "$cache/oidc-provider/server.mjs"
+put "$here/../shared/mcp.mjs" "$cache/shared/mcp.mjs"
 cd "$cache"
 [ -d node_modules/@modelcontextprotocol ] || npm ci --no-audit --no-fund --loglevel=error >&2 ||
   { echo 'npm could not install oidc-provider' >&2; exit 75; }
