@@ -1,5 +1,10 @@
 //! Refused refresh tokens: which refusals end a grant, and how a person gets to sign in then.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test relies on and does not find fails it"
+)]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -140,8 +140,8 @@ async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
         ),
         (
             |_| Reply::json("{"),
-            "the answer is not valid",
-            "check that the URL",
+            "the server's answer cannot be used: not JSON",
+            "whoever runs the server",
         ),
         (
             |_| Reply::no_answer_but_close(),

@@ -36,12 +36,11 @@ async fn error_of(launch: Launch) -> Value {
     let mut app = launch.args(["--patience", "1"]).start();
     app.send(initialize_line("2025-06-18")).await;
     let answer = app.response("init").await.value();
-    let error = match answer.get("error") {
-        Some(error) => error.clone(),
-        None => {
-            app.request("list", "tools/list", &json!({})).await;
-            app.error("list").await
-        }
+    let error = if let Some(error) = answer.get("error") {
+        error.clone()
+    } else {
+        app.request("list", "tools/list", &json!({})).await;
+        app.error("list").await
     };
     app.finish().await;
     error
@@ -113,9 +112,10 @@ async fn a_json_rpc_error_from_the_address_for_messages_stays_as_it_is() {
     server.always(post(), |request: &Request| {
         let body = request.error(-32050, "not for you");
         let is_address = request.target.starts_with("/m");
-        Some(match is_address && !request.target.starts_with("/mcp") {
-            true => Reply::status(400).body("application/json", body),
-            false => Reply::status(405),
+        Some(if is_address && !request.target.starts_with("/mcp") {
+            Reply::status(400).body("application/json", body)
+        } else {
+            Reply::status(405)
         })
     });
     let mut app = Launch::for_server(&server).start();

@@ -3,12 +3,15 @@ use std::sync::Arc;
 
 use mcp_bridge::auth::{self, AccessToken, AuthError, Authorizer, Config, Interaction, Refusal};
 use mcp_bridge::http::Options;
-use reqwest::header::{AUTHORIZATION, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, StatusCode};
 use tokio::task::JoinHandle;
 use url::Url;
 
 use super::{LIMIT, Provider, soon};
+
+/// A message that every MCP server takes.
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"app-double","version":"1"}}}"#;
 
 /// A configuration for tests: nothing outside `directory`, no real browser, no fixed port.
 pub(crate) fn config(directory: &Path) -> Config {
@@ -63,6 +66,10 @@ impl App {
     /// One request without retry.
     pub(crate) async fn send(&self, token: Option<AccessToken>) -> Result<StatusCode, Refusal> {
         let mut request = self.client.post(self.server.clone());
+        request = request
+            .header(ACCEPT, "application/json, text/event-stream")
+            .header(CONTENT_TYPE, "application/json")
+            .body(INITIALIZE);
         if let Some(token) = &token {
             request = request.header(AUTHORIZATION, token.header());
         }
