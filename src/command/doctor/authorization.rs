@@ -191,6 +191,7 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
 }
 
 fn registration(server: &ExaminedServer) -> Check {
+    const METHODS: &str = "RFC 8414 §2, token_endpoint_auth_methods_supported";
     let found = match &server.registration {
         Ok(RegistrationWay::PreRegistered) => "the client of --client-id".to_owned(),
         Ok(RegistrationWay::MetadataDocument) => "by the client metadata document".to_owned(),
@@ -203,7 +204,6 @@ fn registration(server: &ExaminedServer) -> Check {
                 .specification("RFC 7591; MCP 2025-11-25, Client Registration Approaches");
         }
     };
-    const METHODS: &str = "RFC 8414 §2, token_endpoint_auth_methods_supported";
     match &server.authentication {
         ExaminedAuthentication::Possible => Check::passed(Name::Registration, found),
         ExaminedAuthentication::Doubtful { listed } => Check::warning(
