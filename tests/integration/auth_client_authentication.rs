@@ -1,5 +1,10 @@
 //! Client authentication at the token, device authorization and revocation endpoints.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test relies on and does not find fails it"
+)]
+
 use std::fs;
 
 use mcp_bridge::auth::{
@@ -76,8 +81,8 @@ async fn lifecycle(provider: &Provider) -> (usize, usize, usize) {
     let signed_in = provider.seen("/token").len();
     provider.revoke_access_tokens();
     let next = App::new(provider, config(directory.path()));
-    let refreshed = next.call_as(Interaction::Forbidden).await.unwrap();
-    assert_eq!(refreshed, StatusCode::OK);
+    let answer = next.call_as(Interaction::Forbidden).await.unwrap();
+    assert_eq!(answer, StatusCode::OK);
     let refreshes = provider.refreshes();
     let ended = next.authorizer.sign_out().await.unwrap();
     assert_eq!(ended[0].revocation, Revocation::Done);
@@ -97,7 +102,7 @@ fn asked_methods(provider: &Provider) -> Vec<String> {
         .collect()
 }
 
-/// FastMCP, and every server with the provider of the Python SDK: public clients are not listed and work; the
+/// `FastMCP`, and every server with the provider of the Python SDK: public clients are not listed and work; the
 /// revocation endpoint wants an empty secret from them.
 #[tokio::test]
 async fn a_public_client_is_asked_for_also_where_it_is_not_listed() {

@@ -32,6 +32,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// What the provider does instead of the right thing. Changed while it runs.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub(crate) struct Behaviour {
     /// Replaces or removes members of the protected resource metadata.
     pub(crate) resource_metadata: Value,
@@ -588,7 +589,7 @@ impl Inner {
                 if self.behaviour.loses_codes_of_refused_clients {
                     self.codes.clear();
                 }
-                return refusal;
+                return *refusal;
             }
         };
         if !self.is_registered_for(&client_id, &seen.form["grant_type"]) {
@@ -640,7 +641,7 @@ impl Inner {
     fn revoke(&mut self, seen: &Seen) -> Response {
         let client_id = match self.authenticated(seen) {
             Ok(id) => id,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let is_python = self.behaviour.authentication == Authentication::LikePythonSdk;
         if is_python && !seen.form.contains_key("client_secret") {
@@ -660,7 +661,7 @@ impl Inner {
     fn device(&mut self, origin: &str, seen: &Seen) -> Response {
         let client_id = match self.authenticated(seen) {
             Ok(id) => id,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         if !self.is_registered_for(&client_id, "urn:ietf:params:oauth:grant-type:device_code") {
             let words = "device_code is not allowed for this client";
@@ -713,8 +714,8 @@ impl Inner {
     }
 
     /// The client that a request proves to come from, by exactly one method.
-    fn authenticated(&self, seen: &Seen) -> Result<String, Response> {
-        let invalid = |words: &str| refused(401, "invalid_client", words);
+    fn authenticated(&self, seen: &Seen) -> Result<String, Box<Response>> {
+        let invalid = |words: &str| Box::new(refused(401, "invalid_client", words));
         let mode = self.behaviour.authentication;
         let basic = seen.headers.get(header::AUTHORIZATION).map(basic_pair);
         let id = seen.form.get("client_id").cloned();
@@ -726,13 +727,21 @@ impl Inner {
             return self.authenticated_like_python(basic, id, posted);
         }
         if posted.is_some() && basic.is_some() {
-            return Err(refused(400, "invalid_request", "two methods at once"));
+            return Err(Box::new(refused(
+                400,
+                "invalid_request",
+                "two methods at once",
+            )));
         }
         match (mode, &basic) {
             (Authentication::OnlyPost, Some(_)) => return Err(invalid("not in the header")),
             (Authentication::OnlyBasic, None) => return Err(invalid("not in the body")),
             (Authentication::OnlyBasic, Some(_)) if id.is_some() => {
-                return Err(refused(400, "invalid_request", "client_id is there twice"));
+                return Err(Box::new(refused(
+                    400,
+                    "invalid_request",
+                    "client_id is there twice",
+                )));
             }
             _ => {}
         }
@@ -755,8 +764,8 @@ impl Inner {
         basic: Option<(String, String)>,
         id: Option<String>,
         posted: Option<String>,
-    ) -> Result<String, Response> {
-        let unauthorized = |words: &str| refused(401, "unauthorized_client", words);
+    ) -> Result<String, Box<Response>> {
+        let unauthorized = |words: &str| Box::new(refused(401, "unauthorized_client", words));
         let id = id.ok_or_else(|| unauthorized("Missing client_id"))?;
         let client = self
             .clients
