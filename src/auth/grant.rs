@@ -205,7 +205,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated();
         let reply = grant.request_async(&endpoint).await;
-        Self::tokens(&endpoint, reply, request.scopes.clone())
+        tokens_of(&endpoint, reply, request.scopes.clone())
     }
 
     /// Tokens for a refresh token. The granted scope is repeated, because Entra ID takes a request without
@@ -227,7 +227,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated();
         let reply = grant.request_async(&endpoint).await;
-        let Granted { mut tokens, method } = Self::tokens(&endpoint, reply, old.granted.clone())?;
+        let Granted { mut tokens, method } = tokens_of(&endpoint, reply, old.granted.clone())?;
         tokens.requested.clone_from(&old.requested);
         Ok(Granted {
             tokens: tokens.succeeding(old),
@@ -250,7 +250,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated();
         let reply = grant.request_async(&endpoint).await;
-        Self::tokens(&endpoint, reply, scopes.clone())
+        tokens_of(&endpoint, reply, scopes.clone())
     }
 
     /// The codes with which a person signs in on another device (RFC 8628 §3.1, §3.2).
@@ -271,7 +271,7 @@ impl TokenEndpoint<'_> {
         }
         let endpoint = self.authenticated_at(url, Endpoint::DeviceAuthorization);
         let reply = request.request_async(&endpoint).await;
-        reply.map_err(|error| Self::error(&endpoint, error))
+        reply.map_err(|error| error_of(&endpoint, error))
     }
 
     /// Tokens for device codes, as soon as the person has signed in (RFC 8628 §3.4, §3.5). Asks as often as
@@ -293,8 +293,8 @@ impl TokenEndpoint<'_> {
             .request_async(&endpoint, tokio::time::sleep, Some(limit))
             .await;
         match reply {
-            Ok(reply) => Self::tokens(&endpoint, Ok(reply), scopes),
-            Err(error) => Err(Self::error(&endpoint, error)),
+            Ok(reply) => tokens_of(&endpoint, Ok(reply), scopes),
+            Err(error) => Err(error_of(&endpoint, error)),
         }
     }
 
@@ -315,7 +315,7 @@ impl TokenEndpoint<'_> {
             .map_err(|error| error.to_string())?;
         let endpoint = self.authenticated_at(url, Endpoint::Revocation);
         let told = request.request_async(&endpoint).await;
-        told.map_err(|error| match Self::error(&endpoint, error) {
+        told.map_err(|error| match error_of(&endpoint, error) {
             GrantError::Refused(refusal) => refusal.reason,
             GrantError::Failed(error) => error.to_string(),
         })
@@ -335,68 +335,66 @@ impl TokenEndpoint<'_> {
     fn authenticated_at(&self, url: Url, endpoint: Endpoint) -> AuthenticatedEndpoint<'_> {
         AuthenticatedEndpoint::new(self.transport, self.metadata, self.client, url, endpoint)
     }
+}
 
-    fn tokens(
-        endpoint: &AuthenticatedEndpoint<'_>,
-        reply: Result<Reply, RequestTokenError<AuthError, BasicErrorResponse>>,
-        requested: Scopes,
-    ) -> Result<Granted, GrantError> {
-        let reply = reply.map_err(|error| Self::error(endpoint, error))?;
-        let nonsense = |reason: &str| GrantError::Failed(nonsense(&endpoint.url, reason));
-        if *reply.token_type() != BasicTokenType::Bearer {
-            let token_type = reply.token_type().as_ref();
-            return Err(nonsense(&format!(
-                "it issued a token of the type {token_type}, which is no bearer token"
-            )));
-        }
-        let access_token = AccessToken::new(reply.access_token().secret().clone())
-            .ok_or_else(|| nonsense("it issued a token that no header can carry"))?;
-        let mut tokens = TokenSet::received(access_token, reply.expires_in(), requested);
-        tokens.refresh_token = reply
-            .refresh_token()
-            .map(|token| Secret::new(token.secret().clone()));
-        tokens.id_token = reply
-            .extra_fields()
-            .id_token
-            .clone()
-            .and_then(AccessToken::new);
-        if let Some(granted) = reply.scopes() {
-            tokens.granted = granted.iter().map(|scope| scope.to_string()).collect();
-        }
-        Ok(Granted {
-            tokens,
-            method: endpoint.learnt(),
-        })
+fn tokens_of(
+    endpoint: &AuthenticatedEndpoint<'_>,
+    reply: Result<Reply, RequestTokenError<AuthError, BasicErrorResponse>>,
+    requested: Scopes,
+) -> Result<Granted, GrantError> {
+    let reply = reply.map_err(|error| error_of(endpoint, error))?;
+    let nonsense = |reason: &str| GrantError::Failed(nonsense(&endpoint.url, reason));
+    if *reply.token_type() != BasicTokenType::Bearer {
+        let token_type = reply.token_type().as_ref();
+        return Err(nonsense(&format!(
+            "it issued a token of the type {token_type}, which is no bearer token"
+        )));
     }
+    let access_token = AccessToken::new(reply.access_token().secret().clone())
+        .ok_or_else(|| nonsense("it issued a token that no header can carry"))?;
+    let mut tokens = TokenSet::received(access_token, reply.expires_in(), requested);
+    tokens.refresh_token = reply
+        .refresh_token()
+        .map(|token| Secret::new(token.secret().clone()));
+    tokens.id_token = reply
+        .extra_fields()
+        .id_token
+        .clone()
+        .and_then(AccessToken::new);
+    if let Some(granted) = reply.scopes() {
+        tokens.granted = granted.iter().map(|scope| scope.to_string()).collect();
+    }
+    Ok(Granted {
+        tokens,
+        method: endpoint.learnt(),
+    })
+}
 
-    fn error<T: ErrorResponseType + Display + 'static>(
-        endpoint: &AuthenticatedEndpoint<'_>,
-        error: RequestTokenError<AuthError, StandardErrorResponse<T>>,
-    ) -> GrantError {
-        match error {
-            RequestTokenError::ServerResponse(refusal) => {
-                let code = refusal.error().to_string();
-                let description = refusal.error_description();
-                GrantError::Refused(Box::new(Refusal {
-                    reason: shown(&match description {
-                        Some(description) if code.is_empty() => description.clone(),
-                        Some(description) => format!("{code}: {description}"),
-                        None => code.clone(),
-                    }),
-                    code,
-                    status: endpoint.status(),
-                    endpoint: bare(&endpoint.url),
-                    method: endpoint.learnt(),
-                }))
-            }
-            RequestTokenError::Request(error) => GrantError::Failed(error),
-            RequestTokenError::Parse(_, body) => {
-                GrantError::Failed(nonsense(&endpoint.url, &without_token(&body)))
-            }
-            RequestTokenError::Other(reason) => {
-                GrantError::Failed(nonsense(&endpoint.url, &reason))
-            }
+fn error_of<T: ErrorResponseType + Display + 'static>(
+    endpoint: &AuthenticatedEndpoint<'_>,
+    error: RequestTokenError<AuthError, StandardErrorResponse<T>>,
+) -> GrantError {
+    match error {
+        RequestTokenError::ServerResponse(refusal) => {
+            let code = refusal.error().to_string();
+            let description = refusal.error_description();
+            GrantError::Refused(Box::new(Refusal {
+                reason: shown(&match description {
+                    Some(description) if code.is_empty() => description.clone(),
+                    Some(description) => format!("{code}: {description}"),
+                    None => code.clone(),
+                }),
+                code,
+                status: endpoint.status(),
+                endpoint: bare(&endpoint.url),
+                method: endpoint.learnt(),
+            }))
         }
+        RequestTokenError::Request(error) => GrantError::Failed(error),
+        RequestTokenError::Parse(_, body) => {
+            GrantError::Failed(nonsense(&endpoint.url, &without_token(&body)))
+        }
+        RequestTokenError::Other(reason) => GrantError::Failed(nonsense(&endpoint.url, &reason)),
     }
 }
 

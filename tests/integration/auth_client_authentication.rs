@@ -81,8 +81,8 @@ async fn lifecycle(provider: &Provider) -> (usize, usize, usize) {
     let signed_in = provider.seen("/token").len();
     provider.revoke_access_tokens();
     let next = App::new(provider, config(directory.path()));
-    let status = next.call_as(Interaction::Forbidden).await.unwrap();
-    assert_eq!(status, StatusCode::OK);
+    let answer = next.call_as(Interaction::Forbidden).await.unwrap();
+    assert_eq!(answer, StatusCode::OK);
     let refreshes = provider.refreshes();
     let ended = next.authorizer.sign_out().await.unwrap();
     assert_eq!(ended[0].revocation, Revocation::Done);

@@ -32,10 +32,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// What the provider does instead of the right thing. Changed while it runs.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches of a test double"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub(crate) struct Behaviour {
     /// Replaces or removes members of the protected resource metadata.
     pub(crate) resource_metadata: Value,
