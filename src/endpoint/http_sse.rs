@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use url::Url;
@@ -18,7 +18,7 @@ use super::stream::{Backoff, EventStream};
 use super::track::Track;
 use super::unusable::excerpt;
 use super::{Endpoint, Failure};
-use crate::auth::Interaction;
+use crate::auth::{AuthError, Interaction};
 use crate::http::{Response, bare};
 use crate::message::{Kind, Message, RequestId};
 
@@ -35,6 +35,8 @@ pub(super) struct HttpSse {
     in_flight: InFlight,
     /// There is no stream per message that would keep them apart: one POST after the other.
     sending: tokio::sync::Mutex<()>,
+    /// Ends the pause before the stream is opened again.
+    retry: Notify,
     reader: Mutex<Option<AbortHandle>>,
 }
 
@@ -43,6 +45,8 @@ pub(super) struct HttpSse {
 enum Link {
     /// Nowhere: the stream is being opened again.
     Down,
+    /// Nowhere: the stream cannot be opened again before somebody signs in.
+    SignInRequired,
     /// To this address, but only what opens the conversation again.
     Reopening(Url),
     /// To this address.
@@ -54,7 +58,9 @@ impl Link {
         match (self, session) {
             (Self::Up(url), _)
             | (Self::Reopening(url), SessionUse::None | SessionUse::Fixed(_)) => Some(url),
-            (Self::Reopening(_), SessionUse::Current) | (Self::Down, _) => None,
+            (Self::Reopening(_), SessionUse::Current) | (Self::Down | Self::SignInRequired, _) => {
+                None
+            }
         }
     }
 }
@@ -78,6 +84,7 @@ impl HttpSse {
             link: watch::Sender::new(Link::Up(target)),
             in_flight: InFlight::default(),
             sending: tokio::sync::Mutex::default(),
+            retry: Notify::new(),
             reader: Mutex::default(),
         });
         let reader = tokio::spawn(read(
@@ -99,7 +106,7 @@ impl HttpSse {
         interaction: Interaction,
         track: &Track,
     ) -> Result<Message, Failure> {
-        let turn = self.turn(session).await?;
+        let turn = self.turn(endpoint, session, interaction, track).await?;
         // Only now: a stream that breaks before has nothing to do with this request.
         let mut waiting = self.in_flight.register(id);
         turn.send(endpoint, request, interaction, track).await?;
@@ -115,19 +122,39 @@ impl HttpSse {
         interaction: Interaction,
         track: &Track,
     ) -> Result<(), Failure> {
-        let turn = self.turn(session).await?;
+        let turn = self.turn(endpoint, session, interaction, track).await?;
         turn.send(endpoint, message, interaction, track).await
     }
 
-    /// Waits until there is somewhere to send to, and nobody else is sending.
-    async fn turn(&self, session: &SessionUse) -> Result<Turn<'_>, Failure> {
+    /// Waits until there is somewhere to send to, and nobody else is sending. Where that takes a sign-in, a message
+    /// that may ask for one does.
+    async fn turn(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        session: &SessionUse,
+        interaction: Interaction,
+        track: &Track,
+    ) -> Result<Turn<'_>, Failure> {
         let mut link = self.link.subscribe();
         loop {
-            let usable = link.wait_for(|link| link.target_for(session).is_some());
-            if !matches!(timeout(RECONNECT_LIMIT, usable).await, Ok(Ok(_))) {
-                return Err(Failure::SessionLost(
-                    "its event stream cannot be opened".to_owned(),
-                ));
+            let needs_sign_in = {
+                let change = link.wait_for(|link| {
+                    let signs_in = interaction == Interaction::Allowed;
+                    link.target_for(session).is_some()
+                        || signs_in && matches!(link, Link::SignInRequired)
+                });
+                match timeout(RECONNECT_LIMIT, change).await {
+                    Ok(Ok(link)) => matches!(*link, Link::SignInRequired),
+                    Ok(Err(_)) | Err(_) => {
+                        return Err(Failure::SessionLost(
+                            "its event stream cannot be opened".to_owned(),
+                        ));
+                    }
+                }
+            };
+            if needs_sign_in {
+                self.sign_in(endpoint, track).await?;
+                continue;
             }
             let one_at_a_time = self.sending.lock().await;
             // The stream may have broken while others were sending.
@@ -141,11 +168,25 @@ impl HttpSse {
         }
     }
 
+    /// Gets a token that opens the stream, and lets the stream be opened.
+    async fn sign_in(&self, endpoint: &Arc<Endpoint>, track: &Track) -> Result<(), Failure> {
+        open(endpoint, Interaction::Allowed, track).await?;
+        self.link.send_if_modified(|link| {
+            let waits = matches!(link, Link::SignInRequired);
+            if waits {
+                *link = Link::Down;
+            }
+            waits
+        });
+        self.retry.notify_one();
+        Ok(())
+    }
+
     /// Where messages go at present, as it may be shown.
     pub(super) fn address(&self) -> Option<String> {
         match &*self.link.borrow() {
             Link::Up(url) | Link::Reopening(url) => Some(bare(url).to_string()),
-            Link::Down => None,
+            Link::Down | Link::SignInRequired => None,
         }
     }
 
@@ -225,14 +266,15 @@ async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: E
             let Some(endpoint) = endpoint.upgrade() else {
                 return;
             };
+            let Some(connection) = connection.upgrade() else {
+                return;
+            };
             let pause = stream.retry().unwrap_or_else(|| backoff.pause());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = endpoint.activity.notified() => {}
+                () = connection.retry.notified() => {}
             }
-            let Some(connection) = connection.upgrade() else {
-                return;
-            };
             match open(&endpoint, Interaction::Forbidden, &Track::default()).await {
                 Ok((stream, target)) => {
                     backoff.reset();
@@ -242,6 +284,14 @@ async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: E
                 }
                 Err(failure) => {
                     tracing::debug!(host = %endpoint.host(), "no event stream: {failure}");
+                    connection.link.send_replace(match failure {
+                        Failure::Auth(error)
+                            if matches!(*error, AuthError::SignInRequired { .. }) =>
+                        {
+                            Link::SignInRequired
+                        }
+                        _ => Link::Down,
+                    });
                 }
             }
         };
@@ -259,7 +309,7 @@ fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
                         *link = Link::Up(url.clone());
                         true
                     }
-                    Link::Up(_) | Link::Down => false,
+                    Link::Up(_) | Link::Down | Link::SignInRequired => false,
                 });
             }
             Err(failure) => {
@@ -288,7 +338,7 @@ async fn read_connection(
                 Ok(url) => {
                     connection.link.send_modify(|link| match link {
                         Link::Up(target) | Link::Reopening(target) => *target = url,
-                        Link::Down => {}
+                        Link::Down | Link::SignInRequired => {}
                     });
                 }
                 Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),

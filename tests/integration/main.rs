@@ -33,6 +33,8 @@ mod auth_command;
 mod auth_discovery;
 mod auth_foreign_answers;
 mod auth_grants;
+#[cfg(unix)]
+mod auth_http_sse;
 mod auth_keychain;
 mod auth_many;
 mod auth_oidc_provider;

@@ -1,0 +1,88 @@
+//! Sign-in at a server of the HTTP+SSE transport (MCP 2024-11-05), whose event stream wants a token too.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tempfile::TempDir;
+use url::Url;
+
+use crate::support::{
+    app::{App, Launch},
+    fault_server::Server,
+    mcp::Binding,
+    reply::Reply,
+    request::{Request, Want, get, post},
+};
+use crate::support_auth::{Browser, BrowserProgram, Provider};
+
+/// The tokens that the server has seen, and those of them that it does not take any more.
+#[derive(Default)]
+struct Tokens {
+    seen: HashSet<String>,
+    ended: HashSet<String>,
+}
+
+/// A server that wants a token of `provider` for every request.
+fn server_behind(provider: &Provider) -> (Server, Arc<Mutex<Tokens>>) {
+    let server = Server::start_as(Binding::HttpSse);
+    provider.behave(|it| it.resource_metadata = json!({ "resource": server.url() }));
+    let origin = provider.origin();
+    let tokens = Arc::new(Mutex::new(Tokens::default()));
+    let check = |want: Want| {
+        let (origin, tokens) = (origin.clone(), Arc::clone(&tokens));
+        server.always(want, move |request: &Request| {
+            let mut tokens = tokens.lock().expect("no test panics with it");
+            if let Some(token) = request.header("authorization") {
+                tokens.seen.insert(token.to_owned());
+                if !tokens.ended.contains(token) {
+                    return None;
+                }
+            }
+            let metadata = format!("{origin}/.well-known/oauth-protected-resource/mcp");
+            let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
+            Some(Reply::status(401).header("WWW-Authenticate", &challenge))
+        });
+    };
+    check(get());
+    check(post());
+    (server, tokens)
+}
+
+async fn sign_in(program: &BrowserProgram) {
+    let page = program.started().await.pop().expect("an address");
+    let page = Url::parse(&page).expect("the page is a URL");
+    let (status, _) = Browser::default().visit(page).await;
+    assert!(status.is_success());
+}
+
+/// A server that was put up anew knows neither sessions nor tokens. The stream is opened again in the background,
+/// where nobody is asked to sign in; the app's next call does that.
+#[tokio::test]
+async fn a_call_signs_in_where_the_stream_cannot_be_opened_again_without() {
+    let provider = Provider::start().await;
+    let (server, tokens) = server_behind(&provider);
+    let home = TempDir::new().expect("a directory");
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut app: App = Launch::for_server(&server)
+        // The server's URL has a query, which the page would show as the resource.
+        .args(["--transport", "sse-only", "--disable-resource-parameter"])
+        .env("BROWSER", browser.path().to_str().expect("UTF-8"))
+        .env("MCP_BRIDGE_DIR", home.path().to_str().expect("UTF-8"))
+        .start();
+    let (_, ()) = tokio::join!(app.initialize(), sign_in(&browser));
+    app.still_served().await;
+
+    provider.revoke_all();
+    {
+        let mut tokens = tokens.lock().expect("no test panics with it");
+        tokens.ended = tokens.seen.clone();
+    }
+    server.forget_sessions();
+    server.received(get(), 3).await;
+    app.call(1, "echo", "again").await;
+    sign_in(&browser).await;
+    app.result(1).await;
+    app.still_served().await;
+    app.finish().await;
+}
