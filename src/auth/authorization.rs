@@ -6,8 +6,8 @@ use oauth2::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::authorization_server::AuthorizationServerMetadata;
-use super::config::Config;
+use super::authorization_server::{AuthorizationServerMetadata, issuers_agree};
+use super::config::{Config, IssuerCheck};
 use super::error::{AuthError, shown};
 use super::registration::Client;
 use super::scope::Scopes;
@@ -105,10 +105,12 @@ impl AuthorizationRequest {
     }
 
     /// The code in `answer`, checked in the order `state`, `iss`, `error`, `code`: nothing is believed,
-    /// nor shown, before it is known who says it (RFC 9207 §2.4).
+    /// nor shown, before it is known who says it (RFC 9207 §2.4). `check` says how exactly the issuer that
+    /// the answer names has to agree.
     pub(super) fn code(
         &self,
         answer: AuthorizationResponse,
+        check: IssuerCheck,
     ) -> Result<Secret<String>, AuthorizationError> {
         if !self.is_answered_by(&answer) {
             return Err(AuthorizationError::WrongState);
@@ -120,9 +122,14 @@ impl AuthorizationRequest {
                 found: shown(found),
             }))
         };
+        // By simple string comparison (RFC 9207 §2.4), unless the user is content with less.
+        let agrees = |iss: &str| {
+            let is_lax = check != IssuerCheck::Strict;
+            iss == self.issuer || (is_lax && issuers_agree(&self.issuer, iss, check))
+        };
         match answer.iss {
-            Some(iss) if iss != self.issuer => return mismatch(&iss),
-            None if self.iss_promised => return mismatch("none"),
+            Some(iss) if !agrees(&iss) => return mismatch(&iss),
+            None if self.iss_promised && check != IssuerCheck::Off => return mismatch("none"),
             Some(_) | None => {}
         }
         if let Some(error) = answer.error {

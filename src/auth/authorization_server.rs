@@ -277,12 +277,7 @@ fn check_issuer(
     found: &str,
     check: IssuerCheck,
 ) -> Result<(), AuthError> {
-    let agrees = match check {
-        IssuerCheck::Strict => same_issuer(expected, found),
-        IssuerCheck::SameSite => same_issuer(expected, found) || same_site(expected, found),
-        IssuerCheck::Off => true,
-    };
-    if agrees {
+    if issuers_agree(expected, found, check) {
         return Ok(());
     }
     Err(AuthError::IssuerMismatch {
@@ -290,6 +285,15 @@ fn check_issuer(
         expected: shown(expected),
         found: shown(found),
     })
+}
+
+/// Whether `found` may be called by the name `expected`, as strictly as the user wants it.
+pub(super) fn issuers_agree(expected: &str, found: &str, check: IssuerCheck) -> bool {
+    match check {
+        IssuerCheck::Strict => same_issuer(expected, found),
+        IssuerCheck::SameSite => same_issuer(expected, found) || same_site(expected, found),
+        IssuerCheck::Off => true,
+    }
 }
 
 /// Code point by code point, except the slash of an empty path: `https://a` and `https://a/` are one URL,
@@ -304,11 +308,14 @@ fn same_issuer(expected: &str, found: &str) -> bool {
         || without_slash(found).as_deref() == Some(expected)
 }
 
-/// Both https, and one host is the other or lies below it.
+/// Of one scheme, and on one host and port, or one host lies below the other.
 fn same_site(one: &str, other: &str) -> bool {
     let (Ok(one), Ok(other)) = (Url::parse(one), Url::parse(other)) else {
         return false;
     };
+    if one.origin() == other.origin() {
+        return true;
+    }
     let (Some(one_host), Some(other_host)) = (one.domain(), other.domain()) else {
         return false;
     };
@@ -405,6 +412,14 @@ mod tests {
         check(SameSite, "https://as.example", "https://bas.example", false);
         check(SameSite, "https://as.example", "https://example", false);
         check(SameSite, "https://as.example", "http://as.example", false);
+        check(
+            SameSite,
+            "http://127.0.0.1:1/as",
+            "http://127.0.0.1:1/",
+            true,
+        );
+        check(SameSite, "http://localhost:1", "http://localhost:1/a", true);
+        check(SameSite, "http://127.0.0.1:1", "http://127.0.0.1:2", false);
         check(Off, "https://as.example", "https://other.example", true);
     }
 

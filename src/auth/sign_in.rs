@@ -318,7 +318,7 @@ async fn redeem(
     attempt: &mut Attempt,
     answer: AuthorizationResponse,
 ) -> Result<Granted, Rejection> {
-    let code: Secret<String> = attempt.request.code(answer)?;
+    let code: Secret<String> = attempt.request.code(answer, session.config.issuer_check)?;
     let endpoint = TokenEndpoint {
         transport: &session.transport,
         metadata: &attempt.credential.metadata,

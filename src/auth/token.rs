@@ -14,6 +14,10 @@ use crate::secret::Secret;
 /// A token is renewed this long before its end, or a tenth of its lifetime if that is less.
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 
+/// The least margin, or a third of the lifetime if that is less: servers round the end down to whole seconds, and
+/// some end the whole grant when a token is used after its end.
+const LEAST_MARGIN: Duration = Duration::from_secs(2);
+
 /// No real token lives longer; an absurd number must not overflow the clock.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -141,7 +145,10 @@ impl TokenSet {
         let Some(lifetime) = self.lifetime.map(Duration::from_secs) else {
             return Age::Fresh;
         };
-        let best_before = lifetime.saturating_sub((lifetime / 10).min(LONGEST_MARGIN));
+        let margin = (lifetime / 10)
+            .max(LEAST_MARGIN.min(lifetime / 3))
+            .min(LONGEST_MARGIN);
+        let best_before = lifetime.saturating_sub(margin);
         let by_calendar = Duration::from_millis(unix_millis(now).saturating_sub(self.obtained_at));
         let by_stopwatch = self
             .obtained
@@ -203,8 +210,10 @@ mod tests {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + age_seconds);
             assert_eq!(tokens.age(now), expected, "{lifetime:?} {age_seconds}");
         };
-        check(Some(10), 8, Age::Fresh);
-        check(Some(10), 9, Age::Stale);
+        check(Some(3), 1, Age::Fresh);
+        check(Some(3), 2, Age::Stale);
+        check(Some(10), 7, Age::Fresh);
+        check(Some(10), 8, Age::Stale);
         check(Some(3600), 3539, Age::Fresh);
         check(Some(3600), 3540, Age::Stale);
         check(None, 1 << 40, Age::Fresh);
