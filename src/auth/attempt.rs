@@ -6,7 +6,7 @@ use url::Url;
 
 use super::authorization::AuthorizationRequest;
 use super::authorization_server::AuthorizationServerMetadata;
-use super::client_probe;
+use super::client_probe::{self, Finding};
 use super::config::{ClientAuthentication, Config};
 use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
@@ -131,10 +131,9 @@ impl Attempt {
             scopes,
             registration,
         };
-        attempt.replace_dead_registration(session).await?;
         attempt
-            .replace_unanswered_registration(session, unanswered)
-            .await;
+            .replace_dead_registration(session, unanswered)
+            .await?;
         attempt.remember_registration(session).await;
         Ok(attempt)
     }
@@ -251,35 +250,36 @@ impl Attempt {
             && !metadata.lists_authentication(ClientAuthentication::None)
     }
 
-    /// Registers anew if the authorization endpoint turns the client away.
-    async fn replace_dead_registration(&mut self, session: &Session) -> Result<(), AuthError> {
+    /// Registers anew if the authorization server has forgotten the client, or probably has.
+    ///
+    /// It probably has if a page with this client brought no answer (`unanswered`), or if it refused a renewal
+    /// and shows its login page to anybody, so that it cannot be asked. Where a new registration does not work
+    /// then, the old client stays: perhaps the person only had no time.
+    async fn replace_dead_registration(
+        &mut self,
+        session: &Session,
+        unanswered: Option<&str>,
+    ) -> Result<(), AuthError> {
         if self.registration != Registration::Stored {
             return Ok(());
         }
         let AuthorizationRequest {
             url, redirect_uri, ..
         } = &self.request;
-        if client_probe::is_turned_away(&session.transport, url, redirect_uri).await {
-            self.replace_registration(session).await?;
+        let is_doubtful = match client_probe::look(&session.transport, url, redirect_uri).await {
+            Finding::TurnedAway => return self.replace_registration(session).await.map(|_| ()),
+            Finding::Page if session.doubts_client() => {
+                client_probe::welcomes_anybody(&session.transport, url, redirect_uri).await
+            }
+            Finding::Page | Finding::Answer | Finding::Unclear => false,
+        };
+        if is_doubtful || unanswered == Some(&*self.client.id) {
+            self.has_guessed = true;
+            if let Err(error) = self.replace_registration(session).await {
+                tracing::info!(%error, "not registered anew");
+            }
         }
         Ok(())
-    }
-
-    /// Registers anew if a page with this client brought no answer: a server that asks the person to log in
-    /// before it looks at the client does not turn it away when it is probed. Where it does not work, the old
-    /// client stays: perhaps the person only had no time.
-    async fn replace_unanswered_registration(
-        &mut self,
-        session: &Session,
-        unanswered: Option<&str>,
-    ) {
-        if self.registration != Registration::Stored || unanswered != Some(&*self.client.id) {
-            return;
-        }
-        self.has_guessed = true;
-        if let Err(error) = self.replace_registration(session).await {
-            tracing::info!(%error, "not registered anew");
-        }
     }
 
     /// Stores the client before the person comes, so that whoever continues this sign-in knows it. Tokens

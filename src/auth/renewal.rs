@@ -57,16 +57,18 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
                 Some(refused) => judged(session, &refused, access_token, None),
                 None => refresh(session, credential, &client, access_token).await,
             }
+            .inspect(|is_renewed| {
+                // A server that was set up anew has forgotten the client with the refresh token.
+                if !is_renewed {
+                    session.doubt_client();
+                }
+            })
         }
         None => client_credentials::repeat(session).await,
     };
     match outcome {
         Ok(true) => Ok(session.token().map_or(Renewal::NeedsSignIn, Renewal::Token)),
-        Ok(false) => {
-            // A server that was set up anew has forgotten the client with the refresh token.
-            session.doubt_client();
-            Ok(Renewal::NeedsSignIn)
-        }
+        Ok(false) => Ok(Renewal::NeedsSignIn),
         Err(error) => {
             session.start_back_off(&error);
             Err(error)

@@ -52,12 +52,24 @@ struct State {
     source: Option<(Source, Instant)>,
     back_off: Option<BackOff>,
     step_ups: HashMap<String, u32>,
-    /// The client that a sign-in of this run worked with.
-    proven_client: Option<String>,
+    /// How much this run knows of the client.
+    trust: Trust,
     /// When the last sign-in of this run worked.
     signed_in: Option<Instant>,
     /// What became of the last attempt to renew, if it failed.
     refused: Option<RefusedRenewal>,
+}
+
+/// Whether the authorization server is known to know the client.
+#[derive(Debug, Default)]
+enum Trust {
+    /// It did in some earlier run.
+    #[default]
+    Unproven,
+    /// A sign-in of this run worked with the client of this id.
+    Proven(String),
+    /// It has refused a renewal since; it may have been set up anew.
+    Doubted,
 }
 
 /// How a token was obtained.
@@ -369,17 +381,22 @@ impl Session {
 
     /// Remembers that the authorization server knows this client.
     pub(super) fn prove_client(&self, id: &str) {
-        self.state().proven_client = Some(id.to_owned());
+        self.state().trust = Trust::Proven(id.to_owned());
     }
 
-    /// Lets go of [`Self::prove_client`]: the authorization server may have been set up anew since.
+    /// Lets go of [`Self::prove_client`], because the authorization server has refused a renewal.
     pub(super) fn doubt_client(&self) {
-        self.state().proven_client = None;
+        self.state().trust = Trust::Doubted;
+    }
+
+    /// Whether a renewal was refused since the client was last known to be alive.
+    pub(super) fn doubts_client(&self) -> bool {
+        matches!(self.state().trust, Trust::Doubted)
     }
 
     /// Whether a sign-in of this run worked with this client.
     pub(super) fn has_proven_client(&self, id: &str) -> bool {
-        self.state().proven_client.as_deref() == Some(id)
+        matches!(&self.state().trust, Trust::Proven(proven) if proven == id)
     }
 
     /// The reason to leave the authorization server alone for now.

@@ -15,7 +15,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support_auth::{App, Browser, Provider, TokenReply, config, free_port, soon};
+use crate::support_auth::{App, Browser, Grants, Provider, TokenReply, config, free_port, soon};
 
 /// Signed in, with a token that the server has taken back since.
 async fn signed_in(provider: &Provider, config: &Config) {
@@ -282,12 +282,7 @@ async fn a_client_that_is_alive_is_not_registered_anew() {
 }
 
 /// Such a server asks the person to log in before it looks at the client, and then shows an error.
-#[tokio::test]
-async fn a_page_with_an_old_client_that_brings_no_answer_is_followed_by_one_with_a_new_client() {
-    let provider = Provider::start().await;
-    let directory = tempdir().unwrap();
-    let mut config = config(directory.path());
-    signed_in(&provider, &config).await;
+fn forget_the_client_behind_a_login(provider: &Provider) {
     provider.revoke_all();
     provider.forget_clients();
     provider.behave(|it| {
@@ -296,6 +291,44 @@ async fn a_page_with_an_old_client_that_brings_no_answer_is_followed_by_one_with
             .insert("/login".into(), (200, "log in".into()));
         it.token_replies = vec![TokenReply::error(400, "invalid_grant")];
     });
+}
+
+#[tokio::test]
+async fn a_client_that_may_be_forgotten_behind_a_login_is_registered_anew() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    app.call_with_browser().await.unwrap();
+    forget_the_client_behind_a_login(&provider);
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    assert_eq!(provider.seen("/register").len(), 2);
+}
+
+#[tokio::test]
+async fn where_a_new_client_is_not_to_be_had_the_old_one_is_used() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    app.call_with_browser().await.unwrap();
+    forget_the_client_behind_a_login(&provider);
+    provider.behave(|it| it.registration_status = Some(403));
+    let call = app.spawn_call();
+    let page = app.sign_in_page().await;
+    let client = page.query_pairs().find(|(name, _)| name == "client_id");
+    let used = &provider.seen("/authorize")[0].query["client_id"];
+    assert_eq!(client.unwrap().1, used.as_str());
+    call.abort();
+}
+
+#[tokio::test]
+async fn a_page_with_an_old_client_that_brings_no_answer_is_followed_by_one_with_a_new_client() {
+    let provider = Provider::start().await;
+    provider.behave(|it| it.grants = Grants::AccessTokensOnly);
+    let directory = tempdir().unwrap();
+    let mut config = config(directory.path());
+    signed_in(&provider, &config).await;
+    forget_the_client_behind_a_login(&provider);
+    provider.behave(|it| it.token_replies.clear());
     let limit = std::mem::replace(&mut config.timeout, Duration::from_millis(500));
     let error = App::new(&provider, config.clone())
         .call()
