@@ -6,8 +6,8 @@ use oauth2::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::authorization_server::{AuthorizationServerMetadata, issuers_agree};
-use super::config::{Config, IssuerCheck};
+use super::authorization_server::AuthorizationServerMetadata;
+use super::config::Config;
 use super::error::{AuthError, shown};
 use super::registration::Client;
 use super::scope::Scopes;
@@ -105,31 +105,24 @@ impl AuthorizationRequest {
     }
 
     /// The code in `answer`, checked in the order `state`, `iss`, `error`, `code`: nothing is believed,
-    /// nor shown, before it is known who says it (RFC 9207 §2.4). `check` says how exactly the issuer that
-    /// the answer names has to agree.
+    /// nor shown, before it is known who says it (RFC 9207 §2.4).
     pub(super) fn code(
         &self,
         answer: AuthorizationResponse,
-        check: IssuerCheck,
     ) -> Result<Secret<String>, AuthorizationError> {
         if !self.is_answered_by(&answer) {
             return Err(AuthorizationError::WrongState);
         }
         let mismatch = |found: &str| {
-            Err(AuthorizationError::WrongIssuer(AuthError::IssuerMismatch {
-                place: "the answer to the sign-in".into(),
+            let mismatch = AuthError::ResponseIssuerMismatch {
                 expected: self.issuer.clone(),
                 found: shown(found),
-            }))
-        };
-        // By simple string comparison (RFC 9207 §2.4), unless the user is content with less.
-        let agrees = |iss: &str| {
-            let is_lax = check != IssuerCheck::Strict;
-            iss == self.issuer || (is_lax && issuers_agree(&self.issuer, iss, check))
+            };
+            Err(AuthorizationError::WrongIssuer(mismatch))
         };
         match answer.iss {
-            Some(iss) if !agrees(&iss) => return mismatch(&iss),
-            None if self.iss_promised && check != IssuerCheck::Off => return mismatch("none"),
+            Some(iss) if iss != self.issuer => return mismatch(&iss),
+            None if self.iss_promised => return mismatch("none"),
             Some(_) | None => {}
         }
         if let Some(error) = answer.error {

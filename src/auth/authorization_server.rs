@@ -277,7 +277,12 @@ fn check_issuer(
     found: &str,
     check: IssuerCheck,
 ) -> Result<(), AuthError> {
-    if issuers_agree(expected, found, check) {
+    let agrees = match check {
+        IssuerCheck::Strict => same_issuer(expected, found),
+        IssuerCheck::SameSite => same_issuer(expected, found) || same_site(expected, found),
+        IssuerCheck::Off => true,
+    };
+    if agrees {
         return Ok(());
     }
     Err(AuthError::IssuerMismatch {
@@ -285,15 +290,6 @@ fn check_issuer(
         expected: shown(expected),
         found: shown(found),
     })
-}
-
-/// Whether `found` may be called by the name `expected`, as strictly as the user wants it.
-pub(super) fn issuers_agree(expected: &str, found: &str, check: IssuerCheck) -> bool {
-    match check {
-        IssuerCheck::Strict => same_issuer(expected, found),
-        IssuerCheck::SameSite => same_issuer(expected, found) || same_site(expected, found),
-        IssuerCheck::Off => true,
-    }
 }
 
 /// Code point by code point, except the slash of an empty path: `https://a` and `https://a/` are one URL,

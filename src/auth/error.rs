@@ -93,7 +93,15 @@ pub enum AuthError {
         /// The one that the server names.
         found: String,
     },
-    /// Two places that must name one issuer name two (RFC 8414 §3.3, RFC 9207 §2.4).
+    /// The answer to the authorization request comes from another issuer than the request went to (RFC 9207 §2.4).
+    #[error("the answer to the sign-in names {found} as its issuer instead of {expected}")]
+    ResponseIssuerMismatch {
+        /// The issuer that was asked.
+        expected: String,
+        /// The issuer that answered, or `none`.
+        found: String,
+    },
+    /// Two metadata documents that must name one issuer name two (RFC 8414 §3.3).
     #[error("{place} names {found} as its issuer instead of {expected}")]
     IssuerMismatch {
         /// Where the wrong value stands.
@@ -175,7 +183,9 @@ impl AuthError {
             Self::ClientRequired { .. } => "auth_client_required",
             Self::RegistrationRejected { .. } => "auth_registration_rejected",
             Self::ClientRejected { .. } => "auth_client_rejected",
-            Self::IssuerChanged { .. } | Self::IssuerMismatch { .. } => "auth_issuer_mismatch",
+            Self::IssuerChanged { .. }
+            | Self::IssuerMismatch { .. }
+            | Self::ResponseIssuerMismatch { .. } => "auth_issuer_mismatch",
             Self::Interrupted => "auth_interrupted",
             Self::Configuration(_) => "auth_configuration",
             Self::Command { .. } => "auth_command_failed",
@@ -228,6 +238,11 @@ impl AuthError {
             Self::IssuerChanged { .. } => {
                 "if this is right, pass the client of the new authorization server, or name it with \
                  --issuer"
+                    .into()
+            }
+            Self::ResponseIssuerMismatch { .. } => {
+                "this may be an attack, so the answer was not used. An authorization server that passes on \
+                 the answer of another one has to put its own issuer there: tell its operator"
                     .into()
             }
             Self::IssuerMismatch { .. } => {

@@ -318,7 +318,7 @@ async fn redeem(
     attempt: &mut Attempt,
     answer: AuthorizationResponse,
 ) -> Result<Granted, Rejection> {
-    let code: Secret<String> = attempt.request.code(answer, session.config.issuer_check)?;
+    let code: Secret<String> = attempt.request.code(answer)?;
     let endpoint = TokenEndpoint {
         transport: &session.transport,
         metadata: &attempt.credential.metadata,

@@ -76,7 +76,7 @@ pub struct SignInFlags {
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
 
-    /// How exactly the issuers in the provider's metadata and answers must agree
+    /// How exactly the issuers in the provider's metadata must agree
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     issuer_check: IssuerCheckFlag,
 
