@@ -44,15 +44,30 @@ fn launch_first(programs: &[impl AsRef<Path>], target: &str) -> io::Result<()> {
 /// The URL is one argument, no shell in between. Our stdout carries the protocol and our stderr is read by
 /// the app, so the browser gets neither.
 fn launch(program: &OsStr, target: &str) -> io::Result<()> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg(target)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+        .stderr(Stdio::null());
+    outlive_our_group(&mut command);
+    let mut child = command.spawn()?;
     // A browser may run for days; somebody has to take note of its end. The thread ends with us.
     std::thread::Builder::new()
         .name("browser".into())
         .spawn(move || child.wait())?;
     Ok(())
+}
+
+/// Apps end the process group of the bridge, and the browser is not theirs to end. [`open::that_detached`] sees to
+/// that by itself.
+fn outlive_our_group(command: &mut Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(windows)]
+    {
+        /// Of the Windows API, "Process Creation Flags".
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+        std::os::windows::process::CommandExt::creation_flags(command, CREATE_NEW_PROCESS_GROUP);
+    }
 }

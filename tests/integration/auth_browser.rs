@@ -84,6 +84,34 @@ async fn the_browser_gets_the_address_as_one_argument_unchanged() {
     call.abort();
 }
 
+/// Apps end a bridge together with its process group, in the middle of a sign-in too.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_browser_has_a_process_group_of_its_own() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let browser = BrowserProgram::install(directory.path()).await;
+    // Behind the command in parentheses stand state, parent and process group (proc(5)).
+    let script = format!(
+        "#!/bin/bash\nexec {} \"$(cut -d' ' -f5 /proc/$$/stat)\"\n",
+        browser.path().display()
+    );
+    let path = directory.path().join("grouped");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    let config = Config {
+        browser: auth::Browser::Command(vec![path]),
+        ..config(&directory.path().join("store"))
+    };
+    let app = App::new(&provider, config);
+    let call = app.spawn_call();
+    let group: i32 = browser.started().await[0].parse().unwrap();
+    assert_ne!(group, rustix::process::getpgrp().as_raw_nonzero().get());
+    call.abort();
+}
+
 /// B12, X-124: a browser that can't be started is no reason to give up.
 #[tokio::test]
 async fn without_a_browser_the_sign_in_waits_for_the_printed_page() {
