@@ -1,6 +1,5 @@
 // better-auth 1.6 with its MCP plugin. It asks for a login before it looks at the client, and a client that it has
-// forgotten ends on its own error page. The bridge learns that from a page that brings no callback, and registers
-// anew for the next one; a short --auth-timeout stands for a person who gives up.
+// forgotten ends on its own error page. The bridge learns that from an unknown client that is shown the same login.
 import http from 'node:http';
 import { betterAuth } from 'better-auth';
 import { memoryAdapter } from 'better-auth/adapters/memory';
