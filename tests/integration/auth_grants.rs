@@ -195,7 +195,10 @@ async fn a_pasted_code_is_enough_unless_the_issuer_must_be_checked() {
         let outcome = soon("the call", call).await.unwrap();
         if promised {
             assert!(submitted.is_err());
-            assert!(matches!(outcome, Err(AuthError::IssuerMismatch { .. })));
+            assert!(matches!(
+                outcome,
+                Err(AuthError::ResponseIssuerMismatch { .. })
+            ));
         } else {
             assert_eq!(outcome.unwrap(), StatusCode::OK);
         }
