@@ -5,6 +5,9 @@ use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 /// What AWS API Gateway makes of `WWW-Authenticate`.
 const REMAPPED: &str = "x-amzn-remapped-www-authenticate";
 
+/// What is read of one header line, in bytes. Challenges have some hundred.
+const LONGEST_LINE: usize = 16 * 1024;
+
 /// The header lines with the challenges of an answer.
 ///
 /// The header that a gateway has renamed counts where there is no Bearer challenge in the real one.
@@ -92,6 +95,10 @@ impl Challenge {
 /// The challenges of one header line. What does not follow the grammar is skipped up to the next comma;
 /// a semicolon, which other headers have between parameters, counts as one.
 fn challenges(line: &str) -> Vec<Challenge> {
+    // What is unclosed is looked for to the end of the line, again and again.
+    let end = (0..=line.len().min(LONGEST_LINE)).rev();
+    let end = end.into_iter().find(|&end| line.is_char_boundary(end));
+    let line = &line[..end.unwrap_or(0)];
     let mut found: Vec<Challenge> = Vec::new();
     let mut rest = Scanner { rest: line };
     while !rest.is_empty() {

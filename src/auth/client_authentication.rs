@@ -271,9 +271,18 @@ impl<'a> AuthenticatedEndpoint<'a> {
                 continue;
             }
             let attempt = self.authenticated(&request, *method)?;
-            let response = self.transport.execute_at(&self.url, attempt).await?;
+            let response = match self.transport.execute_at(&self.url, attempt).await {
+                Ok(response) => response,
+                // A server that fails over another method has refused the one before by its own word.
+                Err(_) if refused.is_some() => break,
+                Err(error) => return Err(error),
+            };
             let refusal = Refusal::read(&response);
-            if !refusal.is_about_client(self.endpoint) {
+            // Without its secret a confidential client is nobody: only a success says something then.
+            let says_nothing = refused.is_some()
+                && self.leaves_out_secret(*method)
+                && !response.status().is_success();
+            if !refusal.is_about_client(self.endpoint) && !says_nothing {
                 *self.progress() = Progress {
                     place,
                     status: response.status(),
@@ -289,6 +298,12 @@ impl<'a> AuthenticatedEndpoint<'a> {
         })?;
         self.progress().status = response.status();
         Ok(response)
+    }
+
+    /// Whether `method` leaves out a secret that the client has.
+    const fn leaves_out_secret(&self, method: Method) -> bool {
+        matches!(self.client.credential, ClientCredential::Secret(_))
+            && matches!(method, Method::Public | Method::PublicWithEmptySecret)
     }
 
     /// A copy of `request`, which names the client in the body, with `method` instead.

@@ -122,24 +122,29 @@ impl Attempt<'_> {
 
 /// Shows the page and the code. Returns the page.
 fn show(session: &Session, codes: &StandardDeviceAuthorizationResponse) -> Result<Url, AuthError> {
-    let page = codes
-        .verification_uri_complete()
-        .map_or(codes.verification_uri().as_str(), |complete| {
-            complete.secret()
-        });
-    let page = Url::parse(page).map_err(|error| AuthError::UnsafeUrl {
-        url: super::error::shown(page),
-        reason: error.to_string(),
-    })?;
-    check_endpoint(&page)?;
+    let plain = verification_page(codes.verification_uri().as_str())?;
+    let page = match codes.verification_uri_complete() {
+        Some(complete) => verification_page(complete.secret())?,
+        None => plain.clone(),
+    };
     session.stage.send_replace(SignInStage::Page(page.clone()));
     tracing::warn!(
         target: SIGN_IN_TARGET,
         "{} wants you to sign in. On any device, open\n{}\nand enter the code {}",
         session.server.host_str().unwrap_or_default(),
-        codes.verification_uri().as_str(),
+        plain,
         super::error::shown(codes.user_code().secret()),
     );
+    Ok(page)
+}
+
+/// A page that a person may be sent to.
+fn verification_page(text: &str) -> Result<Url, AuthError> {
+    let page = Url::parse(text).map_err(|error| AuthError::UnsafeUrl {
+        url: super::error::shown(text),
+        reason: error.to_string(),
+    })?;
+    check_endpoint(&page)?;
     Ok(page)
 }
 

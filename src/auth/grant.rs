@@ -28,6 +28,9 @@ use super::token_reply::without_token;
 use super::transport::{RETRY_AFTER_DEFAULT, Transport, bare};
 use crate::secret::Secret;
 
+/// The longest pause between two requests for the tokens of a device. Servers ask for some seconds (RFC 8628 §3.2).
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The token endpoint of one authorization server, as one client sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TokenEndpoint<'a> {
@@ -289,9 +292,8 @@ impl TokenEndpoint<'_> {
             request = request.add_extra_param("resource", resource);
         }
         let endpoint = self.authenticated();
-        let reply = request
-            .request_async(&endpoint, tokio::time::sleep, Some(limit))
-            .await;
+        let pause = |interval: Duration| tokio::time::sleep(interval.min(LONGEST_INTERVAL));
+        let reply = request.request_async(&endpoint, pause, Some(limit)).await;
         match reply {
             Ok(reply) => tokens_of(&endpoint, Ok(reply), scopes),
             Err(error) => Err(error_of(&endpoint, error)),

@@ -44,7 +44,14 @@ pub(super) async fn protected_resource(
         }
         if let Some(document) = search.document(&url).await {
             match resource_metadata(&url, server, document) {
-                Ok(metadata) => return Ok(Some(metadata)),
+                Ok(metadata) => {
+                    // The document of a parent resource may name another authorization server than the one that
+                    // cannot be read for now: an outage must not be taken for absence.
+                    return match search.outage_at(&server.origin()) {
+                        Some(outage) if !is_same(&metadata.resource, server) => Err(outage.clone()),
+                        Some(_) | None => Ok(Some(metadata)),
+                    };
+                }
                 Err(Rejected::Foreign(error)) => return Err(error),
                 Err(Rejected::Broken(error)) => search.reject(error),
             }
@@ -138,6 +145,12 @@ fn describes(resource: &str, server: &Url) -> bool {
         .path()
         .strip_prefix(above)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether `resource` is `server` itself and no path above it.
+fn is_same(resource: &str, server: &Url) -> bool {
+    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    Url::parse(resource).is_ok_and(|resource| path(&resource) == path(server))
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(super) struct Search<'a> {
     /// Origins that no connection leads to. One for each place at most.
     unreachable: Vec<Origin>,
     failure: Option<AuthError>,
+    /// Outages by the origin that has them. One for each place at most.
+    outages: Vec<(Origin, AuthError)>,
 }
 
 impl<'a> Search<'a> {
@@ -33,6 +35,7 @@ impl<'a> Search<'a> {
             timeout: TIMEOUT,
             unreachable: Vec::new(),
             failure: None,
+            outages: Vec::new(),
         }
     }
 
@@ -57,8 +60,17 @@ impl<'a> Search<'a> {
                 error
             }
         };
+        if matches!(error, AuthError::Unavailable { .. }) {
+            self.outages.push((url.origin(), error.clone()));
+        }
         self.reject(error);
         None
+    }
+
+    /// An outage of a place at this origin, which may have hidden its document.
+    pub(super) fn outage_at(&self, origin: &Origin) -> Option<&AuthError> {
+        let mut outages = self.outages.iter();
+        outages.find(|(it, _)| it == origin).map(|(_, error)| error)
     }
 
     /// Remembers what is wrong with a place or its document, if that tells more than what is remembered.

@@ -96,8 +96,24 @@ fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
         for text in members.values_mut() {
             if let Value::String(text) = text {
                 *text = text.replace(&*value, "REDACTED");
+                redact_cut_off(text, &value);
             }
         }
+    }
+}
+
+/// The same for a secret whose end was cut off together with the text.
+fn redact_cut_off(text: &mut String, secret: &str) {
+    /// A shorter beginning may be any word.
+    const SHORTEST: usize = 4;
+    let Some(head) = text.strip_suffix('…') else {
+        return;
+    };
+    let is_beginning =
+        |&length: &usize| secret.is_char_boundary(length) && head.ends_with(&secret[..length]);
+    let longest = secret.len().min(head.len());
+    if let Some(length) = (SHORTEST..=longest).rev().find(is_beginning) {
+        *text = format!("{}REDACTED…", &head[..head.len() - length]);
     }
 }
 
@@ -105,6 +121,10 @@ fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
 fn members(body: &[u8]) -> Option<Map<String, Value>> {
     if let Ok(Value::Object(members)) = json::parse(body) {
         return Some(members);
+    }
+    // A web page may have `&error=` in a link.
+    if body.trim_ascii_start().starts_with(b"<") {
+        return None;
     }
     let form: Map<String, Value> = url::form_urlencoded::parse(body)
         .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
@@ -192,6 +212,28 @@ mod tests {
             r#"{"error":"invalid_grant","error_description":"c+1 of me"}"#,
         );
         assert_eq!(error["error_description"], "REDACTED of me");
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_off_with_the_text_comes_out_too() {
+        let secret = "0123456789abcdef".repeat(60);
+        let answer = Answer {
+            status: StatusCode::BAD_REQUEST,
+            body: format!("the refresh token {secret} is unknown").into(),
+        };
+        let sent = format!("refresh_token={secret}");
+        let response = standard_form(answer, sent.as_bytes());
+        let text = String::from_utf8_lossy(response.body()).into_owned();
+        assert!(
+            text.contains("REDACTED…") && !text.contains("0123"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_link_in_a_web_page_is_no_error_of_oauth() {
+        let page = "<a href=\"/login?x=1&error=portal&y\">sign in to the network</a>";
+        assert_eq!(normalized(200, page).0, 200);
     }
 
     /// A-52, X-127

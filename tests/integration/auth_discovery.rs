@@ -66,6 +66,27 @@ async fn a_challenge_that_names_no_document_leads_to_the_well_known_places() {
     }
 }
 
+/// The document of the whole origin may name another authorization server.
+#[tokio::test]
+async fn the_metadata_of_a_parent_does_not_stand_in_for_one_that_cannot_be_read_for_now() {
+    let provider = Provider::start().await;
+    let origin = provider.origin();
+    provider.behave(|it| {
+        it.broken_paths
+            .insert(RESOURCE.into(), (503, String::new()));
+        it.documents.insert(
+            "/.well-known/oauth-protected-resource".into(),
+            json!({ "resource": origin, "authorization_servers": [origin] }),
+        );
+    });
+    assert_eq!(fails(&provider).await.kind(), "auth_unavailable");
+    provider.behave(|it| {
+        it.broken_paths
+            .insert(RESOURCE.into(), (404, String::new()));
+    });
+    signs_in(&provider).await;
+}
+
 #[tokio::test]
 async fn a_challenge_that_names_a_place_that_cannot_be_asked_leads_to_the_well_known_places() {
     let port = free_port();
