@@ -1,10 +1,9 @@
 //! Every HTTP request of the sign-in: bounded in time and size, over https, to permitted addresses.
 
-use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
@@ -153,6 +152,8 @@ impl Transport {
         self.execute(request).await
     }
 
+    /// Outages end here, so that nothing behind takes the page of a broken proxy for the word of the
+    /// authorization server. Answers that providers give in other shapes come out as RFC 6749 §5 has them.
     async fn execute(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
         let mut request = Request::try_from(request).map_err(|error| AuthError::Metadata {
             url: Url::parse("about:invalid").expect("a constant URL parses"),
@@ -209,19 +210,6 @@ impl Transport {
             AuthError::Configuration(format!("can't set up TLS: {}", root_cause(&error)))
         })?;
         Ok(slot.get_or_init(|| client))
-    }
-}
-
-/// How the `oauth2` crate sends what it builds.
-///
-/// Outages end here, so that nothing behind takes the page of a broken proxy for the word of the
-/// authorization server. Answers that providers give in other shapes come out as RFC 6749 §5 has them.
-impl<'c> AsyncHttpClient<'c> for Transport {
-    type Error = AuthError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, AuthError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.execute(request))
     }
 }
 
