@@ -182,7 +182,8 @@ impl Endpoint {
             },
             track,
         };
-        let post = async {
+        // Pinned here: as an argument it would be copied, and it is large.
+        let post = std::pin::pin!(async {
             let accepted = self.send(&outgoing).await?;
             let opened = (method == "initialize")
                 .then(|| opened_id(&accepted.response))
@@ -204,7 +205,7 @@ impl Endpoint {
                 generation,
             };
             Ok((answer, session))
-        };
+        });
         // Before there is a session there is no stream but its own that could bring the response.
         if method == "initialize" {
             let (answer, opened) = post.await?;

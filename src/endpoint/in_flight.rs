@@ -5,6 +5,7 @@
 //! only an acknowledgement for the POST.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -116,9 +117,8 @@ impl Waiting<'_> {
     /// What comes of the request's own POST, or the response if another stream brings it first.
     pub(super) async fn or_elsewhere(
         &mut self,
-        post: impl Future<Output = Result<(Answer, Session), Failure>>,
+        mut post: Pin<&mut impl Future<Output = Result<(Answer, Session), Failure>>>,
     ) -> Result<(Answer, Session), Failure> {
-        let mut post = std::pin::pin!(post);
         tokio::select! {
             biased;
             outcome = &mut post => match (outcome, self.received()) {
