@@ -5,10 +5,10 @@
 //! a keychain. Apps end their bridges after a request or two, so failures are counted across processes.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::pending::now_millis;
 use super::session::Session;
 use super::store::Credential;
 use crate::private_file::{read_private, write_private};
@@ -24,8 +24,8 @@ pub(super) struct RefusedRenewal {
     obtained_at: u64,
     pub(super) refusal: Refusal,
     pub(super) access_token: AccessTokenState,
-    /// When it was refused the last time, in milliseconds since 1970.
-    at: u64,
+    /// When it was refused the last time.
+    at: Moment,
 }
 
 /// How the renewal was refused.
@@ -46,6 +46,18 @@ pub(super) enum AccessTokenState {
     Unknown,
     /// It refuses it.
     Over,
+}
+
+/// A time that processes compare: microseconds since 1970. A request on this machine takes less than a millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Moment(u64);
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = since.map_or(0, |since| since.as_micros());
+        Self(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
 }
 
 impl RefusedRenewal {
@@ -74,7 +86,7 @@ impl RefusedRenewal {
             obtained_at: credential.tokens.as_ref()?.obtained_at,
             refusal,
             access_token,
-            at: now_millis(),
+            at: Moment::now(),
         };
         if let Some(before) = Self::read(session, credential).await {
             record.refusal = before.refusal.and(refusal);
@@ -110,9 +122,9 @@ impl RefusedRenewal {
         }
     }
 
-    /// Whether a refusal came after `moment` (milliseconds since 1970).
-    pub(super) fn is_since(&self, moment: u64) -> bool {
-        self.at >= moment
+    /// Whether a refusal came after `moment`.
+    pub(super) fn is_since(&self, moment: Moment) -> bool {
+        self.at > moment
     }
 
     /// Whether the record is about the tokens that `issuer` gave at `obtained_at`.

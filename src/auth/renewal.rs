@@ -7,8 +7,7 @@ use super::client_credentials;
 use super::error::AuthError;
 use super::grant::{GrantError, Granted, TokenEndpoint};
 use super::lock::{self, Lock};
-use super::pending::now_millis;
-use super::refused_renewal::{AccessTokenState, Refusal, RefusedRenewal};
+use super::refused_renewal::{AccessTokenState, Moment, Refusal, RefusedRenewal};
 use super::registration::{Client, ClientRegistration};
 use super::renewal_refusal::Verdict;
 use super::session::{Session, Source, Wanted};
@@ -40,7 +39,7 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
     if let Some(error) = session.back_off() {
         return Err(error);
     }
-    let arrived = now_millis();
+    let arrived = Moment::now();
     let _lock = exclusive(session).await?;
     session.reload().await;
     // A refresh would undo what the person has asked for.
@@ -81,7 +80,7 @@ pub(super) async fn renew(session: &Session, wanted: &Wanted) -> Result<Renewal,
 async fn known_refusal(
     session: &Session,
     credential: &Credential,
-    arrived: u64,
+    arrived: Moment,
 ) -> Option<RefusedRenewal> {
     let refused = RefusedRenewal::read(session, credential).await?;
     let shows_page = session.is_renewal_refused() && session.stage.borrow().page().is_some();
