@@ -381,9 +381,14 @@ impl Conversation {
         let Some(asked) = response.id().and_then(|id| self.unanswered.remove(id)) else {
             return tracing::debug!("dropped a response that the app does not wait for");
         };
+        // The answer to a request of our own is for us, as the server gave it.
+        let is_own = response.id().is_some_and(|id| {
+            let of_tools = self.tools.as_ref().is_some_and(|tools| tools.is_own(id));
+            of_tools || self.list_pages.is_own(id)
+        });
         let changed = match asked.era {
-            Era::Legacy => self.terms.answer(&asked.method, response),
-            Era::Modern => None,
+            Era::Legacy if !is_own => self.terms.answer(&asked.method, response),
+            Era::Legacy | Era::Modern => None,
         };
         let response = changed.as_ref().unwrap_or(response);
         if asked.method.ends_with("/list") {

@@ -101,13 +101,15 @@ impl Endpoint {
         };
         let mut tries = refusal.tries(&version_of(initialize), common);
         tries.truncate(MAX_FURTHER_TRIES);
+        // A refusal that says nothing of versions may have had another reason, which has passed.
+        let is_told = refusal.speaks_of_versions() || !refusal.named.is_empty();
         while let Some(next) = tries.pop_front() {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
             let again = self.greet_with(&next, initialize, id, track).await;
             if Refusal::of(&again).is_some() {
                 continue;
             }
-            if again.as_ref().is_ok_and(|it| !it.response.is_error()) {
+            if is_told && again.as_ref().is_ok_and(|it| !it.response.is_error()) {
                 self.verdict.accepts(Revision::named(&next.version));
             }
             return again;

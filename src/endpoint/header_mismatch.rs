@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use reqwest::StatusCode;
+
 use super::send::SessionUse;
 use super::track::Track;
 use super::{Endpoint, Failure, ParamHeaders};
@@ -74,7 +76,7 @@ impl Endpoint {
     }
 
     /// Whether a request was refused for its headers. In the legacy era the code may mean anything, so
-    /// either the HTTP status or the words have to say that nothing was done.
+    /// either the status 400 or the word "header" in the error has to say that nothing was done.
     fn is_legacy_mismatch(&self, outcome: &Result<Message, Failure>) -> bool {
         if !is_header_mismatch(outcome) {
             return false;
@@ -84,7 +86,8 @@ impl Endpoint {
         has_headers
             && match outcome {
                 Ok(answer) => speaks_of_headers(answer),
-                Err(_) => true,
+                Err(Failure::Status { status, .. }) => *status == StatusCode::BAD_REQUEST,
+                Err(_) => false,
             }
     }
 

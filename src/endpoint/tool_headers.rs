@@ -187,6 +187,9 @@ fn mirrors(schema: &Value) -> Result<Vec<Mirror>, BadTool> {
     Ok(found)
 }
 
+/// The names on the way to an argument that is mirrored, in bytes together.
+const MAX_PATH_BYTES: usize = 512;
+
 /// Walks a schema by the places where JSON Schema 2020-12 has schemas, so that a property which happens
 /// to be named `x-mcp-header` is data. `path` is known as long as only `properties` led here.
 fn collect(
@@ -213,6 +216,11 @@ fn collect(
         match keyword.as_str() {
             "properties" => {
                 for (name, schema) in value.as_object().into_iter().flatten() {
+                    // No header stands for what lies behind a longer one.
+                    let path = path.filter(|path| {
+                        let bytes = path.iter().map(String::len).sum::<usize>();
+                        bytes + name.len() <= MAX_PATH_BYTES
+                    });
                     let path = path.map(|path| [path, std::slice::from_ref(name)].concat());
                     collect(schema, path.as_deref(), found, depth + 1)?;
                 }

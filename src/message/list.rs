@@ -110,28 +110,29 @@ impl Message {
     /// The response without a `nextCursor` in its result.
     #[must_use]
     pub fn without_next_cursor(&self) -> Self {
-        let mut response = self.clone();
-        while let Some(place) = response.place_of_next_cursor() {
-            response = response.spliced(place, "");
-        }
-        response
-    }
-
-    /// Where `nextCursor` stands in the text, together with the comma that goes with it.
-    fn place_of_next_cursor(&self) -> Option<Range<usize>> {
-        let result = self.result_json()?;
-        let start = range_in(self.text(), result).start;
-        let members = members(result);
-        let at = members
-            .iter()
-            .position(|(name, _)| **name == *NEXT_CURSOR)?;
-        let end = members[at].1.end;
-        let place = match (at.checked_sub(1), members.get(at + 1)) {
-            (Some(before), _) => members[before].1.end..end,
-            (None, None) => 1..end,
-            (None, Some(_)) => 1..end + result[end..].find(',')? + 1,
+        let Some(result) = self.result_json() else {
+            return self.clone();
         };
-        Some(start + place.start..start + place.end)
+        let members = members(result);
+        if !members.iter().any(|(name, _)| **name == *NEXT_CURSOR) {
+            return self.clone();
+        }
+        let (mut kept, mut from) = ("{".to_owned(), 1);
+        let mut is_first = true;
+        for (name, place) in &members {
+            let piece = &result[from..place.end];
+            from = place.end;
+            if **name == *NEXT_CURSOR {
+                continue;
+            }
+            // A member that has become the first has no comma before it.
+            let rest = piece.trim_start().strip_prefix(',').filter(|_| is_first);
+            kept.push_str(rest.unwrap_or(piece));
+            is_first = false;
+        }
+        kept.push_str(&result[from..]);
+        let whole = range_in(self.text(), result);
+        self.spliced(whole, &kept)
     }
 
     /// The message with `text` in place of `range`.

@@ -273,7 +273,8 @@ async fn a_version_that_was_accepted_is_asked_for_at_the_next_start() {
     let server = Server::start();
     server.always(rpc("initialize"), |request| {
         let is_new = request.params()["protocolVersion"] == "2025-11-25";
-        is_new.then(|| Reply::status(400))
+        let refusal = || Reply::status(400).body("text/plain", "unsupported protocol version");
+        is_new.then(refusal)
     });
     for tries in [2, 3] {
         let mut app = user.launch(&server.url()).start();
