@@ -70,11 +70,7 @@ impl Attempt {
         metadata.require_pkce(config.missing_pkce_metadata)?;
         metadata.require_authorization_endpoint()?;
 
-        let issuer = metadata.issuer.clone();
-        let stored = session
-            .with_store(move |store| store.load_issuer(&issuer))
-            .await
-            .flatten();
+        let stored = session.stored(&metadata.issuer).await;
         let stored_client = stored.as_ref().and_then(usable_registration);
         let listener = LoopbackListener::bind(
             &config.callback,
@@ -153,11 +149,7 @@ impl Attempt {
         if order.reason == Reason::FreshTokenRefused || !asks_enough {
             return None;
         }
-        let issuer = request.issuer.clone();
-        let credential = session
-            .with_store(move |store| store.load_issuer(&issuer))
-            .await
-            .flatten()?;
+        let credential = session.stored(&request.issuer).await?;
         let client = client_of(session, &credential).ok()?;
         if client.id != request.client_id {
             return None;
@@ -285,12 +277,7 @@ impl Attempt {
     /// Stores the client before the person comes, so that whoever continues this sign-in knows it. Tokens
     /// of an older client stay until there are new ones, unless the server has refused both them and it.
     async fn remember_registration(&self, session: &Session) {
-        let issuer = self.credential.metadata.issuer.clone();
-        let stored = session
-            .with_store(move |store| store.load_issuer(&issuer))
-            .await
-            .flatten();
-        if let Some(stored) = stored
+        if let Some(stored) = session.stored(&self.credential.metadata.issuer).await
             && stored.tokens.is_some()
             && (self.has_guessed || !are_refused(session, &stored).await)
         {

@@ -41,11 +41,7 @@ pub(super) async fn obtain(
         let resource = resource_parameter(session, discovered.resource.as_ref());
         (discovered.metadata, resource, scopes)
     };
-    let issuer = metadata.issuer.clone();
-    let stored = session
-        .with_store(move |store| store.load_issuer(&issuer))
-        .await
-        .flatten();
+    let stored = session.stored(&metadata.issuer).await;
     let mut credential = Credential::new(
         session.server.clone(),
         metadata,

@@ -32,11 +32,7 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<(), Auth
         metadata,
         order.reason,
     )?;
-    let issuer = metadata.issuer.clone();
-    let stored = session
-        .with_store(move |store| store.load_issuer(&issuer))
-        .await
-        .flatten();
+    let stored = session.stored(&metadata.issuer).await;
     let registered = stored
         .as_ref()
         .and_then(usable_registration)

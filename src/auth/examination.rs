@@ -299,12 +299,7 @@ impl<'a> Examination<'a> {
             }
             Some(ClientRegistration::Dynamic(_)) | None => {}
         }
-        let issuer = metadata.issuer.clone();
-        let stored = self
-            .session
-            .with_store(move |store| store.load_issuer(&issuer))
-            .await
-            .flatten();
+        let stored = self.session.stored(&metadata.issuer).await;
         let stored = stored.as_ref().and_then(usable_registration);
         if stored.is_some_and(|it| it.is_for(&config.grant)) {
             return Ok(RegistrationWay::Stored);

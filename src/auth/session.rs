@@ -216,6 +216,13 @@ impl Session {
             .ok()
     }
 
+    /// The stored credential of an issuer.
+    pub(super) async fn stored(&self, issuer: &str) -> Option<Credential> {
+        let issuer = issuer.to_owned();
+        let stored = self.with_store(move |store| store.load_issuer(&issuer));
+        stored.await.flatten()
+    }
+
     /// Stores `credential`, then uses it: a token must not be seen by anyone before it is safe.
     pub(super) async fn adopt(&self, credential: Credential, source: Source) {
         let saved = credential.clone();

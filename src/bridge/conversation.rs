@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::held::Tickets;
 use super::lanes::{Downgraded, LegacyLane};
-use super::list_pages::Collector;
+use super::list_pages::{Collector, List};
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
@@ -381,18 +381,17 @@ impl Conversation {
         let Some(asked) = response.id().and_then(|id| self.unanswered.remove(id)) else {
             return tracing::debug!("dropped a response that the app does not wait for");
         };
-        // The answer to a request of our own is for us, as the server gave it.
-        let is_own = response.id().is_some_and(|id| {
-            let of_tools = self.tools.as_ref().is_some_and(|tools| tools.is_own(id));
-            of_tools || self.list_pages.is_own(id)
-        });
+        let list = List::of_method(&asked.method);
+        if list.is_some() && self.take_own_list(&asked, response) {
+            return;
+        }
         let changed = match asked.era {
-            Era::Legacy if !is_own => self.terms.answer(&asked.method, response),
-            Era::Legacy | Era::Modern => None,
+            Era::Legacy => self.terms.answer(&asked.method, response),
+            Era::Modern => None,
         };
         let response = changed.as_ref().unwrap_or(response);
-        if asked.method.ends_with("/list") {
-            self.answer_list(asked, response);
+        if let Some(list) = list {
+            self.answer_list(list, asked, response);
         } else {
             self.write(response);
         }

@@ -11,26 +11,34 @@ use crate::era::Era;
 use crate::message::{EmptyCursor, Message, RequestId};
 
 impl Conversation {
-    /// Takes the response to a list request, of the app or of our own.
-    pub(super) fn answer_list(&mut self, mut asked: Asked, response: &Message) {
-        let (Some(id), Some(list)) = (response.id(), List::of_method(&asked.method)) else {
-            return self.write(response);
+    /// Takes the response to a list request of our own, as the server gave it. False for one of the app.
+    pub(super) fn take_own_list(&mut self, asked: &Asked, response: &Message) -> bool {
+        let Some(id) = response.id() else {
+            return false;
         };
         let empty = self.empty_cursor(asked.era);
         if self.list_pages.is_own(id) {
             let steps = self.list_pages.on_page(response, empty);
-            return self.take_list_steps(steps);
+            self.take_list_steps(steps);
+            return true;
         }
         if self.tools.as_ref().is_some_and(|tools| tools.is_own(id)) {
-            return self.take_listing(response, empty);
+            self.take_listing(response, empty);
+            return true;
         }
+        false
+    }
+
+    /// Takes the response to a list request of the app.
+    pub(super) fn answer_list(&mut self, list: List, mut asked: Asked, response: &Message) {
         let Some(request) = asked.list.take() else {
             return self.deliver_list(list, response);
         };
+        let empty = self.empty_cursor(asked.era);
         let steps = self
             .list_pages
             .on_first_page(list, &request, response, empty);
-        if self.list_pages.is_collecting(id) {
+        if let Some(id) = response.id().filter(|id| self.list_pages.is_collecting(id)) {
             self.unanswered.insert(id.clone(), asked);
         }
         self.take_list_steps(steps);

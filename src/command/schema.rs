@@ -245,7 +245,7 @@ fn alternatives(schema: &Value, walk: &mut Walk, depth: usize) -> Vec<Alternativ
     let choices = schema["enum"].as_array().into_iter().flatten();
     own.choices.extend(choices.cloned());
     own.choices.extend(schema.get("const").cloned());
-    let is_nullable = schema["nullable"] == true && *schema != Value::Null;
+    let is_nullable = schema["nullable"] == true;
     let mut found = vec![own];
     if !walk.may_enter(depth) {
         return found;
