@@ -33,7 +33,7 @@ pub(super) struct Attempt {
     pub(super) listener: LoopbackServer,
     /// Whether a code turned out to be used up; that is worth another try, once.
     pub(super) has_lost_code: bool,
-    /// Whether the stored client was given up without a word of the server.
+    /// True if the stored client was given up without a word of the server.
     has_guessed: bool,
     /// What the scopes are chosen from if the request has to be made again.
     scopes: Scopes,
@@ -233,7 +233,7 @@ impl Attempt {
         Ok(true)
     }
 
-    /// Whether the client is public at a server whose metadata lists methods, and `none` is not one of them.
+    /// Tells whether the client is public at a server whose metadata lists methods, and `none` is not one of them.
     fn is_doubtful(&self) -> bool {
         let metadata = &self.credential.metadata;
         let listed = metadata.token_endpoint_auth_methods_supported.is_some();
@@ -290,7 +290,7 @@ impl Attempt {
     }
 }
 
-/// Whether the tokens of `stored` were refused for good.
+/// Tells whether the tokens of `stored` were refused for good.
 async fn are_refused(session: &Session, stored: &Credential) -> bool {
     let refused = RefusedRenewal::read(session, stored).await;
     refused.is_some_and(|refused| refused.refusal == Refusal::Final)

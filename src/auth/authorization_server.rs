@@ -150,7 +150,7 @@ impl AuthorizationServerMetadata {
         }
     }
 
-    /// Whether the token endpoint is said to accept `method`.
+    /// Tells whether the token endpoint is said to accept `method`.
     pub(super) fn lists_authentication(&self, method: ClientAuthentication) -> bool {
         let listed = self.token_endpoint_auth_methods_supported.as_deref();
         listed.is_some_and(|names| names.iter().any(|name| name == method.name()))

@@ -2,10 +2,10 @@
 
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
-/// What AWS API Gateway makes of `WWW-Authenticate`.
+/// Name that AWS API Gateway gives to `WWW-Authenticate`.
 const REMAPPED: &str = "x-amzn-remapped-www-authenticate";
 
-/// What is read of one header line, in bytes. Challenges have some hundred.
+/// Limit for the part of a header line that is read, in bytes. Challenges have some hundred.
 const LONGEST_LINE: usize = 16 * 1024;
 
 /// The header lines with the challenges of an answer.
@@ -21,7 +21,7 @@ pub(super) fn lines(headers: &HeaderMap) -> Vec<HeaderValue> {
     if remapped.is_empty() { real } else { remapped }
 }
 
-/// Whether an answer has any challenge.
+/// Tells whether an answer has any challenge.
 #[must_use]
 pub fn has_challenge(headers: &HeaderMap) -> bool {
     headers.contains_key(WWW_AUTHENTICATE) || headers.contains_key(REMAPPED)
@@ -217,7 +217,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// What is before the closing single quote, and what is after it. A single quote within the value has no
+/// Splits at the closing single quote. A single quote within the value has no
 /// separator after it.
 fn until_single_quote(text: &str) -> Option<(&str, &str)> {
     let (end, _) = text.match_indices('\'').find(|(at, _)| {

@@ -127,7 +127,7 @@ fn with_secret(
 }
 
 impl Method {
-    /// Whether it is of use only where a server misses the field `client_secret`.
+    /// Tells whether it is of use only where a server misses the field `client_secret`.
     fn adds_empty_secret(self) -> bool {
         match self {
             Self::PublicWithEmptySecret | Self::BasicWithIdAndEmptySecret => true,
@@ -300,7 +300,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
         Ok(response)
     }
 
-    /// Whether `method` leaves out a secret that the client has.
+    /// Tells whether `method` leaves out a secret that the client has.
     const fn leaves_out_secret(&self, method: Method) -> bool {
         matches!(self.client.credential, ClientCredential::Secret(_))
             && matches!(method, Method::Public | Method::PublicWithEmptySecret)
@@ -358,7 +358,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the server did not accept the client, or the way in which it authenticated.
+    /// Tells whether the server did not accept the client, or the way in which it authenticated.
     fn is_about_client(&self, endpoint: Endpoint) -> bool {
         if self.status.is_success() {
             return false;

@@ -9,13 +9,13 @@ use url::Url;
 
 use super::transport::Transport;
 
-/// How many redirects are followed. Authorization endpoints have few before their first page.
+/// Limit for redirects that are followed. Authorization endpoints have few before their first page.
 const MOST_REDIRECTS: usize = 3;
 
 /// The id of a client that no server knows.
 const UNKNOWN_CLIENT: &str = "mcp-bridge-unknown-client";
 
-/// What the authorization endpoint shows for a request.
+/// Outcome of a look at the authorization endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
     /// An error that is about the client.
@@ -80,7 +80,7 @@ fn finding(status: StatusCode) -> Finding {
     }
 }
 
-/// What a redirect says.
+/// Meaning of one redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     End(Finding),

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 /// How long a sign-in page may stay open before the requests that wait for it fail.
 pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How often a failing authorization server may refuse a refresh token, by 5xx with an OAuth error, before a
+/// Limit for failures of the authorization server to answer a refresh request (5xx with an OAuth error) before a
 /// person is asked. Some servers refuse every dead refresh token in this way; one or two failures may pass.
 pub const SERVER_FAILURES: u32 = 3;
 
@@ -58,7 +58,7 @@ pub struct Config {
     pub callback: Callback,
     /// How long a sign-in may take a person.
     pub timeout: Duration,
-    /// How often the authorization server may fail to refresh, by its own account, before a person is asked.
+    /// Limit for failed refreshes, by the authorization server's own account, before a person is asked.
     pub server_failures: u32,
     /// Who opens the sign-in page.
     pub browser: Browser,

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use super::error::shown;
 use crate::http::json::{self, BYTE_ORDER_MARK};
 
-/// How much of a body is looked at for words that a person can read, in bytes.
+/// Limit for the part of a body that is searched for words that a person can read, in bytes.
 const LARGEST_TEXT: usize = 16 * 1024;
 
-/// How much of such words is kept, in characters; a sentence or two.
+/// Limit for such words, in characters; a sentence or two.
 const LONGEST_WORDS: usize = 200;
 
-/// How deep in a JSON document words are looked for.
+/// Depth in a JSON document to which words are looked for.
 const DEEPEST_MEMBER: usize = 4;
 
 /// Members of JSON documents that hold a message for people, the best first; compared without case and

@@ -16,7 +16,7 @@ use crate::private_file::{read_private, write_private};
 /// The extension of the file.
 const EXTENSION: &str = "refused";
 
-/// What became of the attempts to renew one set of tokens.
+/// Outcome of the attempts to renew one set of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RefusedRenewal {
     issuer: String,
@@ -28,7 +28,7 @@ pub(super) struct RefusedRenewal {
     at: Moment,
 }
 
-/// How the renewal was refused.
+/// Kind of refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Refusal {
@@ -38,7 +38,7 @@ pub(super) enum Refusal {
     Failures(u32),
 }
 
-/// What the MCP server thinks of the access token.
+/// State of the access token at the MCP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum AccessTokenState {
@@ -112,8 +112,8 @@ impl RefusedRenewal {
             .await;
     }
 
-    /// Whether only a person can help: a final refusal, or too many failures of the server, of which one
-    /// counts as final only when there is no access token left.
+    /// Tells whether only a person can help: after a final refusal; or after `most_failures` failures of the server,
+    /// if the MCP server refuses the access token, too.
     pub(super) fn needs_sign_in(&self, access_token: AccessTokenState, most_failures: u32) -> bool {
         match (self.refusal, access_token) {
             (Refusal::Final, _) => true,

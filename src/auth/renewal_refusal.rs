@@ -24,7 +24,7 @@ use super::grant::{GrantError, Meaning, meaning};
 /// Codes that ask for patience (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 const PASSING_CODES: [&str; 2] = ["temporarily_unavailable", "slow_down"];
 
-/// What a failed refresh request means for the refresh token.
+/// Meaning of a failed refresh request for the refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The same request without `resource` may work.

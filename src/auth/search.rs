@@ -88,7 +88,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// How much an error tells. A possible attack goes before all; then what may pass, so that nothing is given up
+/// Rank of an error by what it tells. A possible attack goes before all; then what may pass, so that nothing is given up
 /// for an outage.
 const fn weight(error: &AuthError) -> u8 {
     match error {

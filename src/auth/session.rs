@@ -52,7 +52,7 @@ struct State {
     source: Option<(Source, Instant)>,
     back_off: Option<BackOff>,
     step_ups: HashMap<String, u32>,
-    /// How much this run knows of the client.
+    /// Trust that the authorization server knows the client.
     trust: Trust,
     /// When the last sign-in of this run worked.
     signed_in: Option<Instant>,

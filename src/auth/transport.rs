@@ -62,7 +62,7 @@ impl Reach {
     }
 }
 
-/// Why there is no metadata document at a URL.
+/// Reason for the absence of a metadata document at a URL.
 #[derive(Debug)]
 pub(super) enum NoDocument {
     /// Nothing is there: a 4xx status, or a redirect to another origin.
@@ -261,7 +261,7 @@ fn unusable(url: &Url, reason: &str) -> NoDocument {
     })
 }
 
-/// Why a request has no answer.
+/// Reason for the absence of an answer to a request.
 enum SendError {
     /// It was not made.
     NotRequested(AuthError),

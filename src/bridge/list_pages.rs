@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId, next_cursor};
 
-/// How long the pages after the first may take together. Apps give a list up after half a minute.
+/// Limit for the time that the pages after the first take together. Apps give a list up after half a minute.
 const COLLECTION_LIMIT: Duration = Duration::from_secs(10);
 
 /// Lists that are collected at the same time.
@@ -19,7 +19,7 @@ const MAX_COLLECTIONS: usize = 16;
 /// The bytes of all pages that are held at the same time.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// What happens to a list that comes in pages.
+/// Treatment of a list that comes in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ListPages {
     /// The app gets all pages as one list.
@@ -37,7 +37,7 @@ pub(super) enum List {
     ResourceTemplates,
 }
 
-/// What is to be done after an event.
+/// Consequence of an event.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Give the app this response to its request.

@@ -75,7 +75,7 @@ pub struct Config {
     pub input: Input,
     /// Which tools the app may see and call; `None` for all.
     pub tools: Option<ToolFilter>,
-    /// What happens to lists that come in pages.
+    /// Treatment of lists that come in pages.
     pub list_pages: ListPages,
     /// When a legacy app is answered for which there is no session yet.
     pub answering: Answering,

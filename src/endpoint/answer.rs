@@ -34,7 +34,7 @@ pub(super) struct Exchange<'a> {
     pub(super) era: Era,
 }
 
-/// What the HTTP response to a POST holds.
+/// Content of the HTTP response to a POST.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The JSON-RPC response.
@@ -296,7 +296,7 @@ pub(super) enum Elsewhere {
     Forwarded,
 }
 
-/// What a body holds in the place of the response.
+/// Content of a body in the place of the response.
 enum Wrong {
     Id(RequestId),
     Invalid(Invalid),

@@ -37,7 +37,7 @@ pub(super) struct Greeting {
     pub(super) session: Session,
 }
 
-/// What came of an `initialize`.
+/// Outcome of an `initialize`.
 pub(super) type Greeted = Result<Greeting, Failure>;
 
 /// A refusal that may be one of the version.

@@ -18,7 +18,7 @@ use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId};
 /// The headers do not say what the body says.
 const HEADER_MISMATCH: i64 = -32020;
 
-/// How long the tools may take to be listed.
+/// Limit for the time in which the tools are listed.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Bytes that the pages of such a list may have together.

@@ -18,18 +18,19 @@ use super::track::Track;
 use super::{Endpoint, Failure};
 use crate::message::{Message, RequestId};
 
-/// How long the session's stream may bring nothing at all before a response is no longer expected on it, and how
-/// long a response may take while it brings other messages.
+/// Limit for the silence of a session's stream, after which a response is no longer expected on it.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Limit for the wait for a response on a session's stream, however much else comes.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(600);
 
-/// How long a POST may take to end after its response has come elsewhere. In nearly every case it ends in the same
+/// Limit for a POST to end after its response has come elsewhere. In nearly every case it ends in the same
 /// moment, and a connection that has nothing under way can be used again.
 const POST_GRACE: Duration = Duration::from_millis(50);
 
 type Outcome = Result<Message, Failure>;
 
-/// Who waits for the response to which request.
+/// Table of the requests in flight, by id.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(Mutex<Table>);
 

@@ -137,7 +137,7 @@ pub enum Protocol {
     PreferModern,
 }
 
-/// When a message carries `Mcp-Param-*`, and in the legacy era `Mcp-Name` and `Mcp-Method`.
+/// Policy for `Mcp-Param-*`, and in the legacy era for `Mcp-Name` and `Mcp-Method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ParamHeaders {
     /// `Mcp-Param-*` where the tool's schema asks for it; `Mcp-Name` for legacy servers too that were seen

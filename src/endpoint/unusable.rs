@@ -9,11 +9,11 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use super::Failure;
 use crate::message::{Invalid, Message, RequestId};
 
-/// How much of a text is shown, in characters, and the longest word in it: a longer one may be a token.
+/// Limits for the part of a text that is shown and for a word in it, in characters: a longer word may be a token.
 const EXCERPT_CHARS: usize = 60;
 const EXCERPT_WORD_CHARS: usize = 20;
 
-/// How the lines of an event stream begin.
+/// Beginnings of the lines of an event stream.
 const STREAM_FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
 
 /// A text that holds no message.

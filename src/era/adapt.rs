@@ -48,7 +48,7 @@ pub struct Adapter {
     server: Revision,
 }
 
-/// What becomes of a message.
+/// Outcome for a message.
 #[derive(Debug)]
 pub enum Passage {
     /// The receiver gets it as it came.
@@ -61,7 +61,7 @@ pub enum Passage {
     Refused(Message),
 }
 
-/// Where content stands, which decides what it may become.
+/// Place of a content block, which decides what it may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In a result of a tool or in a prompt, where a resource may stand.

@@ -14,7 +14,7 @@ use url::Url;
 /// U+FEFF in UTF-8, as some editors write it at the start of a file.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Why a body is not the JSON that it should be. None of these texts has a parser's position in it, which would
+/// Reason for which a body is not the JSON that it should be. None of these texts has a parser's position in it, which would
 /// say nothing to the person who reads it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotJson {

@@ -35,7 +35,7 @@ use transport::{Desk, Wire};
 /// How long what is under way may take once the command has what it wants.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long what is under way may take after an interrupt: the server hears of a cancellation.
+/// Time for what is under way after an interrupt: the server hears of a cancellation.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a command that was interrupted may print once the conversation is over: whoever should read

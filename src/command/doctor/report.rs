@@ -54,7 +54,7 @@ pub(super) struct Report<'a> {
     broken: io::Result<()>,
 }
 
-/// How bad a failure is.
+/// Weight of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failures {
     AreFailures,

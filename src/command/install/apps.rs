@@ -46,7 +46,7 @@ pub(super) struct App {
     shape: Shape,
 }
 
-/// Which of several files an app reads. Where none exists, the first is made.
+/// Choice of an app among several files. Where none exists, the first is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
     /// The first that exists.
