@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor};
+pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_behalf_of};
 
 /// JSON-RPC: the text is not JSON.
 pub const PARSE_ERROR: i32 = -32700;

@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::conversation::Conversation;
 use super::tool_filter::{self, Access, Hidden, ToolFilter};
 use crate::era::Era;
-use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId};
+use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId, params_on_behalf_of};
 
 /// Tools of which it is remembered whether they are read-only. Those beyond are not called.
 const MAX_TOOLS: usize = 10_000;
@@ -241,15 +240,8 @@ impl Conversation {
 
 /// A `tools/list` in the name of whoever made `call`.
 fn list_request(id: &RequestId, call: &Message, cursor: Option<&str>) -> Message {
-    let mut params = json!({});
-    if Era::of_request(call) == Era::Modern
-        && let Some(mut meta) = call.param::<serde_json::Value>("_meta")
-    {
-        if let Some(meta) = meta.as_object_mut() {
-            meta.remove("progressToken");
-        }
-        params["_meta"] = meta;
-    }
+    let on_behalf_of = Some(call).filter(|call| Era::of_request(call) == Era::Modern);
+    let mut params = params_on_behalf_of(on_behalf_of);
     if let Some(cursor) = cursor {
         params["cursor"] = cursor.into();
     }

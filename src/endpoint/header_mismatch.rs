@@ -4,16 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::time::timeout;
-
 use reqwest::StatusCode;
+use serde_json::Value;
+use tokio::time::timeout;
 
 use super::send::SessionUse;
 use super::track::Track;
 use super::{Endpoint, Failure, ParamHeaders};
 use crate::era::Era;
-use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId};
+use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId, params_on_behalf_of};
 
 /// The headers do not say what the body says.
 const HEADER_MISMATCH: i64 = -32020;
@@ -108,19 +107,12 @@ impl Endpoint {
         on_behalf_of: Option<&Message>,
         track: &Track,
     ) -> bool {
-        let meta = on_behalf_of.and_then(|request| request.param::<Value>("_meta"));
-        let listed = timeout(LIST_LIMIT, self.read_tools(era, meta, track)).await;
+        let params = params_on_behalf_of(on_behalf_of);
+        let listed = timeout(LIST_LIMIT, self.read_tools(era, params, track)).await;
         listed.unwrap_or(false)
     }
 
-    async fn read_tools(self: &Arc<Self>, era: Era, meta: Option<Value>, track: &Track) -> bool {
-        let mut params = json!({});
-        if let Some(mut meta) = meta {
-            if let Some(meta) = meta.as_object_mut() {
-                meta.remove("progressToken");
-            }
-            params["_meta"] = meta;
-        }
+    async fn read_tools(self: &Arc<Self>, era: Era, mut params: Value, track: &Track) -> bool {
         let mut pages = Pages::default();
         let mut bytes = 0;
         loop {

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::{Message, members, range_in};
 
@@ -78,6 +79,21 @@ pub fn next_cursor(page: &Message, empty: EmptyCursor) -> Option<String> {
     let cursor = page.result_member::<String>(NEXT_CURSOR)?;
     let ends = cursor.is_empty() && empty == EmptyCursor::Ends;
     (!ends).then_some(cursor)
+}
+
+/// The params of a list request of our own, with the `_meta` of the request that needs it, if there is one. Progress
+/// is left out: a token stands for one request.
+#[must_use]
+pub fn params_on_behalf_of(request: Option<&Message>) -> Value {
+    let mut params = json!({});
+    let meta = request.and_then(|request| request.param::<Value>("_meta"));
+    if let Some(mut meta) = meta {
+        if let Some(meta) = meta.as_object_mut() {
+            meta.remove("progressToken");
+        }
+        params["_meta"] = meta;
+    }
+    params
 }
 
 impl Message {
