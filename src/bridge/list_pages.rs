@@ -90,8 +90,17 @@ impl List {
         }
     }
 
+    /// The capability by which a server says that it has the list.
+    pub(super) const fn capability(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources | Self::ResourceTemplates => "resources",
+        }
+    }
+
     /// The member of the result that holds it.
-    const fn member(self) -> &'static str {
+    pub(super) const fn member(self) -> &'static str {
         match self {
             Self::Tools => "tools",
             Self::Prompts => "prompts",

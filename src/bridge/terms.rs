@@ -4,27 +4,10 @@
 //! one whose server refuses its version, or comes back as another one. Without a difference nothing here
 //! touches a message.
 
+use super::list_pages::List;
 use super::promise::Told;
 use crate::era::{Adapter, Passage};
 use crate::message::{Message, member};
-
-/// The answers for what a server turns out not to have, by the method and the capability that promised it.
-const NOTHING: [(&str, &str, &str); 6] = [
-    ("tools/list", "tools", r#"{"tools":[]}"#),
-    ("prompts/list", "prompts", r#"{"prompts":[]}"#),
-    ("resources/list", "resources", r#"{"resources":[]}"#),
-    (
-        "resources/templates/list",
-        "resources",
-        r#"{"resourceTemplates":[]}"#,
-    ),
-    (
-        "completion/complete",
-        "completions",
-        r#"{"completion":{"values":[]}}"#,
-    ),
-    ("logging/setLevel", "logging", "{}"),
-];
 
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -89,14 +72,26 @@ impl Terms {
     /// The response where the server does not have what the app was promised.
     fn nothing(&self, method: &str, response: &Message) -> Option<Message> {
         let error = response.error_json()?;
-        let (_, capability, result) = NOTHING.iter().find(|(known, ..)| *known == method)?;
+        let (capability, result) = promised_by(method)?;
         let id = response.id()?;
         let is_promised = self.told != self.server && self.told.has(capability);
         let is_missing = match response.error_text() {
             Some((METHOD_NOT_FOUND, _)) => true,
             _ => !self.server.has(capability) && is_refusal(error),
         };
-        (is_promised && is_missing).then(|| Message::result(id, result))
+        (is_promised && is_missing).then(|| Message::result(id, &result))
+    }
+}
+
+/// The capability that promises a method, and the empty result of that method.
+fn promised_by(method: &str) -> Option<(&'static str, String)> {
+    if let Some(list) = List::of_method(method) {
+        return Some((list.capability(), format!(r#"{{"{}":[]}}"#, list.member())));
+    }
+    match method {
+        "completion/complete" => Some(("completions", r#"{"completion":{"values":[]}}"#.into())),
+        "logging/setLevel" => Some(("logging", "{}".into())),
+        _ => None,
     }
 }
 

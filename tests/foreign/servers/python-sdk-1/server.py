@@ -1,41 +1,7 @@
 """The official Python SDK, version 1, as MCP server and authorization server in one: `server.py streamable|sse`."""
 
-import os
-import sys
-
-import uvicorn
-from mcp.server.auth.middleware.auth_context import get_access_token
-from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions, RevocationOptions
 from mcp.server.fastmcp import FastMCP
-from memory_provider import MemoryProvider
+from python_sdk_server import BASE_URL, IS_SSE, run
 
-PORT = int(os.environ["PORT"])
-BASE_URL = os.environ["BASE_URL"].rstrip("/")
-transport = sys.argv[1]
-
-provider = MemoryProvider(BASE_URL)
-server = FastMCP(
-    "Python SDK 1",
-    auth_server_provider=provider,
-    auth=AuthSettings(
-        issuer_url=BASE_URL,
-        # Servers with HTTP+SSE are older than the metadata of protected resources.
-        resource_server_url=None if transport == "sse" else f"{BASE_URL}/mcp",
-        required_scopes=["user"],
-        client_registration_options=ClientRegistrationOptions(
-            enabled=True, valid_scopes=["user"], default_scopes=["user"]
-        ),
-        revocation_options=RevocationOptions(enabled=True),
-    ),
-)
-
-
-@server.tool()
-def whoami() -> str:
-    """Says who is signed in."""
-    return f"signed in as {get_access_token().client_id}"
-
-
-server.custom_route("/login", methods=["GET", "POST"])(provider.login)
-app = server.sse_app() if transport == "sse" else server.streamable_http_app()
-uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
+# Servers with HTTP+SSE are older than the metadata of protected resources.
+run(FastMCP, "Python SDK 1", resource_server_url=None if IS_SSE else f"{BASE_URL}/mcp")
