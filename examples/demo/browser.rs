@@ -1,7 +1,7 @@
 //! A browser without a window: opens the sign-in page of the example server and submits its form.
 
 use mcp_bridge::http;
-use reqwest::header;
+use reqwest::{Response, header};
 use thiserror::Error;
 use url::{Url, form_urlencoded};
 
@@ -36,6 +36,7 @@ pub(crate) async fn sign_in(address: &str, user: &str, decision: &str) -> Result
 
     let page = client.get(address.clone()).send().await?;
     let status = page.status().as_u16();
+    let cookie = cookie(&page);
     let html = page.text().await?;
     let after = html.split_once(FORM_TOKEN).map(|(_, after)| after);
     let (form_token, _) = after
@@ -51,6 +52,7 @@ pub(crate) async fn sign_in(address: &str, user: &str, decision: &str) -> Result
         .post(address.join("/consent")?)
         .header(header::ORIGIN, address.origin().ascii_serialization())
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::COOKIE, cookie)
         .body(form)
         .send()
         .await?;
@@ -60,4 +62,13 @@ pub(crate) async fn sign_in(address: &str, user: &str, decision: &str) -> Result
         .and_then(|value| value.to_str().ok());
     let location = location.ok_or(SignInError::NotAccepted(answer.status().as_u16()))?;
     Ok(Url::parse(location)?)
+}
+
+/// The name and value of the cookie that comes with the page.
+fn cookie(page: &Response) -> String {
+    let set = page.headers().get(header::SET_COOKIE);
+    let set = set
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    set.split(';').next().unwrap_or_default().to_owned()
 }

@@ -11,6 +11,7 @@
 
 mod authorize;
 mod client;
+mod cookie;
 mod error;
 mod grants;
 mod metadata;

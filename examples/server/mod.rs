@@ -14,6 +14,7 @@
 //! people who can sign in, `pages.rs` what they see.
 
 mod authorization;
+mod connections;
 mod era;
 mod listener;
 mod mcp;
@@ -23,6 +24,7 @@ mod pages;
 mod resource;
 mod scope;
 mod sessions;
+mod state_file;
 mod store;
 mod token;
 mod users;
@@ -45,10 +47,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use url::Url;
 
+use connections::LIMITS;
 pub(crate) use era::{Eras, Heard};
 use listener::LoopbackListener;
 use menu::Menu;
 use sessions::Sessions;
+use state_file::StateFile;
 use store::Store;
 
 /// The `client_id` of the client that is known without registration, see [`Options::client_secret`].
@@ -81,30 +85,34 @@ pub(crate) struct Options {
 pub(crate) struct Server {
     url: String,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
     /// Opens the port and serves in a task of the current tokio runtime.
     ///
     /// Fails if the port is taken, or if the state file is there and cannot be read.
-    pub(crate) async fn start(options: Options) -> io::Result<Self> {
+    pub(crate) async fn start(mut options: Options) -> io::Result<Self> {
         let listener = LoopbackListener::bind(options.port).await?;
         let origin = format!("http://localhost:{}", listener.port()?);
-        let app = Arc::new(App::new(origin, options)?);
+        let state_file = options.state_file.take().map(StateFile::new);
+        let store = match &state_file {
+            Some(file) => file.read()?,
+            None => Store::default(),
+        };
+        let app = Arc::new(App::new(origin, options, store, state_file));
         let url = app.resource.clone();
 
         let config = mcp_config(&app);
         let sessions = config.cancellation_token.clone();
         let (stop, stopped) = oneshot::channel();
-        let serve =
-            axum::serve(listener, router(&app, config)).with_graceful_shutdown(async move {
-                // An error means that `Server` was dropped: stop as well.
-                let _ = stopped.await;
-                // Ends the event streams, which would otherwise stay open for as long as clients listen.
-                sessions.cancel();
-            });
-        let task = tokio::spawn(async move { serve.await });
+        let serve = connections::serve(listener, router(&app, config), LIMITS, async move {
+            // An error means that `Server` was dropped: stop as well.
+            let _ = stopped.await;
+            // Ends the event streams, which would otherwise stay open for as long as clients listen.
+            sessions.cancel();
+        });
+        let task = tokio::spawn(serve);
         Ok(Self { url, stop, task })
     }
 
@@ -138,6 +146,7 @@ struct App {
     registration: Registration,
     sessions: Sessions,
     store: Mutex<Store>,
+    state_file: Option<StateFile>,
     eras: Eras,
     menu: Menu,
     witness: Option<mpsc::UnboundedSender<Heard>>,
@@ -153,11 +162,12 @@ enum Registration {
 }
 
 impl App {
-    fn new(issuer: String, options: Options) -> io::Result<Self> {
-        let mut store = match options.state_file {
-            Some(path) => Store::open(path)?,
-            None => Store::default(),
-        };
+    fn new(
+        issuer: String,
+        options: Options,
+        mut store: Store,
+        state_file: Option<StateFile>,
+    ) -> Self {
         let registration = match &options.client_secret {
             Some(secret) => {
                 store.pre_register(authorization::pre_registered_client(secret.expose()));
@@ -165,23 +175,31 @@ impl App {
             }
             None => Registration::Dynamic,
         };
-        Ok(Self {
+        Self {
             resource: format!("{issuer}/mcp"),
             issuer,
             token_lifetime: options.token_lifetime,
             registration,
             sessions: Sessions::default(),
             store: Mutex::new(store),
+            state_file,
             eras: options.eras,
             menu: Menu::default(),
             witness: options.witness,
-        })
+        }
     }
 
     /// Tells the witness, if there is one that still listens.
     fn note(&self, heard: Heard) {
         if let Some(witness) = &self.witness {
             let _ = witness.send(heard);
+        }
+    }
+
+    /// Returns when the changes so far would survive a restart, if anything does.
+    async fn save(&self) {
+        if let Some(file) = &self.state_file {
+            file.save(self).await;
         }
     }
 

@@ -5,7 +5,6 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::authorization::no_store;
 use super::scope::Scopes;
-use super::token::Token;
 use super::users::{USERS, User};
 
 const LAYOUT: &str = include_str!("pages/layout.html");
@@ -14,6 +13,7 @@ const CONSENT: &str = include_str!("pages/consent.html");
 const ACCOUNT: &str = include_str!("pages/account.html");
 const SCOPE: &str = include_str!("pages/scope.html");
 const ERROR: &str = include_str!("pages/error.html");
+const REFUSED: &str = include_str!("pages/refused.html");
 
 /// The page may be shown in no frame (so that no other page can get the click), may load nothing and
 /// run nothing. `form-action` is not restricted: browsers apply it to redirects too, and the form's
@@ -29,11 +29,13 @@ pub(crate) struct Consent<'a> {
     pub(crate) scopes: Scopes,
     /// Where the browser goes with the answer: the one thing about the client that is certain.
     pub(crate) redirect_uri: &'a str,
+    /// Comes back with the answer.
+    pub(crate) form_token: &'a str,
 }
 
 impl Consent<'_> {
-    /// The page. `form_token` comes back with the answer.
-    pub(crate) fn render(&self, form_token: Token) -> Response {
+    /// The page.
+    pub(crate) fn render(&self) -> Response {
         let accounts = USERS
             .iter()
             .enumerate()
@@ -55,7 +57,7 @@ impl Consent<'_> {
             ("scopes", Markup(scopes)),
             ("accounts", Markup(accounts)),
             ("redirect_uri", Markup::text(self.redirect_uri)),
-            ("form_token", Markup::text(&form_token.into_inner())),
+            ("form_token", Markup::text(self.form_token)),
         ];
         page(StatusCode::OK, "Sign in", fill(CONSENT, &values))
     }
@@ -65,6 +67,19 @@ impl Consent<'_> {
 pub(crate) fn error(description: &str) -> Response {
     let content = fill(ERROR, &[("description", Markup::text(description))]);
     page(StatusCode::BAD_REQUEST, "This did not work", content)
+}
+
+/// A page for an error that the client may be told of, if the user wants to go to `address`.
+pub(crate) fn refused(description: &str, address: &str) -> Response {
+    let values = [
+        ("description", Markup::text(description)),
+        ("address", Markup::text(address)),
+    ];
+    page(
+        StatusCode::BAD_REQUEST,
+        "This did not work",
+        fill(REFUSED, &values),
+    )
 }
 
 fn account(index: usize, user: &User) -> String {

@@ -1,12 +1,10 @@
-//! What the authorization server remembers: clients, consents, codes and tokens.
+//! Clients, open consent pages, authorization codes, grants and tokens.
 //!
 //! A small database would do this in a real server. The rules are the same there: only hashes of
 //! secrets, everything has an end, and revoking a grant takes all of its tokens along.
 
-use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -25,17 +23,27 @@ const CODE_LIFETIME: Duration = Duration::from_secs(60);
 /// How long a refresh token that nobody uses is good for.
 const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// How long a client is remembered that nobody signs in with.
+const UNUSED_CLIENT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Most clients that are remembered. Anybody may register, so there must be an end.
 const MAX_CLIENTS: usize = 1000;
+
+/// Most clients without a sign-in that one network address may have; its oldest makes room.
+const MAX_UNUSED_CLIENTS_PER_ADDRESS: usize = 100;
 
 /// Most consent pages that are open at a time. Anybody may open one.
 const MAX_OPEN_CONSENTS: usize = 1000;
 
+/// Most consent pages that one network address may have open; its oldest makes room.
+const MAX_OPEN_CONSENTS_PER_ADDRESS: usize = 100;
+
 /// Clients, grants and tokens. All hashes, see [`Digest`].
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Store {
+    /// Number of changes so far that are to be kept, see `state_file.rs`.
     #[serde(skip)]
-    path: Option<PathBuf>,
+    version: u64,
     clients: HashMap<String, Client>,
     grants: HashMap<String, Grant>,
     access_tokens: HashMap<Digest, AccessToken>,
@@ -86,7 +94,18 @@ enum Use {
 
 struct OpenConsent {
     request: AuthorizationRequest,
+    /// Of the cookie that the browser got with the page.
+    browser: Digest,
+    opened_from: IpAddr,
     expires_at: SystemTime,
+}
+
+/// A consent page that was just opened: two secrets that must come back together.
+pub(crate) struct ConsentPage {
+    /// Stands in the form.
+    pub(crate) form_token: Token,
+    /// Stands in a cookie, so that a form token which somebody else has seen is of no use to them.
+    pub(crate) browser_token: Token,
 }
 
 struct Code {
@@ -108,15 +127,9 @@ pub(crate) struct IssuedTokens {
 pub(crate) struct Full;
 
 impl Store {
-    /// Reads the state file, or starts an empty one.
-    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
-        let mut store = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(error) => return Err(error),
-        };
-        store.path = Some(path);
-        Ok(store)
+    /// Number of changes so far that are to be kept.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     // Clients
@@ -126,13 +139,22 @@ impl Store {
         self.clients.get(client_id)
     }
 
+    /// Whether a user has granted something to this client, or its operator knows it.
+    pub(crate) fn is_trusted(&self, client: &Client) -> bool {
+        client.registered_from.is_none() || self.grants.values().any(|it| it.client_id == client.id)
+    }
+
     /// Remembers a client that registered itself.
     pub(crate) fn register(&mut self, client: Client) -> Result<(), Full> {
+        self.forget_expired();
+        if let Some(address) = client.registered_from {
+            self.make_room_for_client(address);
+        }
         if self.clients.len() >= MAX_CLIENTS {
             return Err(Full);
         }
         self.pre_register(client);
-        self.save();
+        self.version += 1;
         Ok(())
     }
 
@@ -141,29 +163,88 @@ impl Store {
         self.clients.insert(client.id.clone(), client);
     }
 
+    /// Forgets the oldest unused client of an address that has its share of them.
+    fn make_room_for_client(&mut self, address: IpAddr) {
+        let used = self.clients_in_use();
+        let unused = || {
+            let of_address = self.clients.values();
+            of_address
+                .filter(|it| it.registered_from == Some(address) && !used.contains(it.id.as_str()))
+        };
+        if unused().count() < MAX_UNUSED_CLIENTS_PER_ADDRESS {
+            return;
+        }
+        let oldest = unused().min_by_key(|it| it.last_used);
+        if let Some(id) = oldest.map(|it| it.id.clone()) {
+            self.clients.remove(&id);
+        }
+    }
+
+    /// Ids of the clients that have a grant.
+    fn clients_in_use(&self) -> HashSet<&str> {
+        let grants = self.grants.values();
+        grants.map(|it| it.client_id.as_str()).collect()
+    }
+
     // Consent
 
-    /// Remembers what the user is being asked. The token is for the form on the page.
-    pub(crate) fn open_consent(&mut self, request: AuthorizationRequest) -> Result<Token, Full> {
+    /// Remembers what the user is being asked, by a browser at this address.
+    pub(crate) fn open_consent(
+        &mut self,
+        request: AuthorizationRequest,
+        address: IpAddr,
+    ) -> Result<ConsentPage, Full> {
         self.forget_expired();
+        self.make_room_for_consent(address);
         if self.open_consents.len() >= MAX_OPEN_CONSENTS {
             return Err(Full);
         }
-        let token = Token::generate();
-        let expires_at = SystemTime::now() + CONSENT_LIFETIME;
-        self.open_consents.insert(
-            token.digest(),
-            OpenConsent {
-                request,
-                expires_at,
-            },
-        );
-        Ok(token)
+        let now = SystemTime::now();
+        if let Some(client) = self.clients.get_mut(&request.client_id) {
+            client.last_used = now;
+        }
+        let page = ConsentPage {
+            form_token: Token::generate(),
+            browser_token: Token::generate(),
+        };
+        let consent = OpenConsent {
+            request,
+            browser: page.browser_token.digest(),
+            opened_from: address,
+            expires_at: now + CONSENT_LIFETIME,
+        };
+        self.open_consents.insert(page.form_token.digest(), consent);
+        Ok(page)
     }
 
-    /// The request that was waiting for this answer. It cannot be answered again.
-    pub(crate) fn close_consent(&mut self, form_token: &str) -> Option<AuthorizationRequest> {
-        let consent = self.open_consents.remove(&Digest::of(form_token))?;
+    /// Forgets the oldest page of an address that has its share of them.
+    fn make_room_for_consent(&mut self, address: IpAddr) {
+        let of_address = || {
+            let open = self.open_consents.iter();
+            open.filter(|(_, it)| it.opened_from == address)
+        };
+        if of_address().count() < MAX_OPEN_CONSENTS_PER_ADDRESS {
+            return;
+        }
+        let oldest = of_address().min_by_key(|(_, it)| it.expires_at);
+        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+            self.open_consents.remove(&key);
+        }
+    }
+
+    /// The request that was waiting for this answer, from the browser that got the page. It cannot be
+    /// answered again.
+    pub(crate) fn close_consent(
+        &mut self,
+        form_token: &str,
+        browser_token: &str,
+    ) -> Option<AuthorizationRequest> {
+        let key = Digest::of(form_token);
+        let consent = self.open_consents.get(&key)?;
+        if consent.browser != Digest::of(browser_token) {
+            return None;
+        }
+        let consent = self.open_consents.remove(&key)?;
         (SystemTime::now() < consent.expires_at).then_some(consent.request)
     }
 
@@ -238,7 +319,7 @@ impl Store {
                 used: Use::Unused,
             },
         );
-        self.save();
+        self.version += 1;
         tokens
     }
 
@@ -302,7 +383,7 @@ impl Store {
             .retain(|_, token| token.grant_id != grant_id);
         self.refresh_tokens
             .retain(|_, token| token.grant_id != grant_id);
-        self.save();
+        self.version += 1;
     }
 
     fn forget_expired(&mut self) {
@@ -313,34 +394,65 @@ impl Store {
         self.access_tokens.retain(|_, token| token.expires_at > now);
         self.refresh_tokens
             .retain(|_, token| token.expires_at > now);
-        let (codes, refresh_tokens) = (&self.codes, &self.refresh_tokens);
-        self.grants.retain(|id, _| {
-            codes.values().any(|code| code.grant_id == *id)
-                || refresh_tokens.values().any(|token| token.grant_id == *id)
-        });
+        let codes = self.codes.values().map(|it| &it.grant_id);
+        let refresh_tokens = self.refresh_tokens.values().map(|it| &it.grant_id);
+        let alive: HashSet<&String> = codes.chain(refresh_tokens).collect();
+        self.grants.retain(|id, _| alive.contains(id));
+        self.forget_unused_clients(now);
     }
 
-    /// Writes the state file. A failure is reported and not fatal: the server goes on from memory.
-    /// The file is small and the server has few users, so nobody waits long for this.
-    fn save(&self) {
-        let Some(path) = &self.path else {
-            return;
-        };
-        if let Err(error) = self.write_to(path) {
-            tracing::warn!(path = %path.display(), %error, "cannot write the state file");
+    fn forget_unused_clients(&mut self, now: SystemTime) {
+        let used: HashSet<String> = self
+            .clients_in_use()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        self.clients.retain(|id, client| {
+            client.registered_from.is_none()
+                || used.contains(id)
+                || now < client.last_used + UNUSED_CLIENT_LIFETIME
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::server::authorization::pre_registered_client;
+
+    const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+    fn client(id: &str, address: IpAddr) -> Client {
+        Client {
+            id: id.to_owned(),
+            registered_from: Some(address),
+            ..pre_registered_client("secret")
         }
     }
 
-    /// Replaces the file in one step, so that a crash leaves the old or the new one. The temporary
-    /// file is readable by its owner alone, and stays so under its new name.
-    fn write_to(&self, path: &Path) -> io::Result<()> {
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.flush()?;
-        file.persist(path)?;
-        Ok(())
+    #[test]
+    fn an_address_that_registers_without_end_displaces_its_own_clients() {
+        let mut store = Store::default();
+        assert!(store.register(client("somebody's", SOMEBODY)).is_ok());
+        for n in 0..2 * MAX_CLIENTS {
+            assert!(store.register(client(&n.to_string(), ATTACKER)).is_ok());
+        }
+        assert_eq!(store.clients.len(), MAX_UNUSED_CLIENTS_PER_ADDRESS + 1);
+        assert!(store.client("somebody's").is_some());
+    }
+
+    #[test]
+    fn an_unused_client_expires_and_one_that_the_operator_knows_does_not() {
+        let mut store = Store::default();
+        store.pre_register(pre_registered_client("secret"));
+        assert!(store.register(client("unused", SOMEBODY)).is_ok());
+        store.forget_unused_clients(SystemTime::now());
+        assert_eq!(store.clients.len(), 2);
+        store.forget_unused_clients(SystemTime::now() + UNUSED_CLIENT_LIFETIME);
+        assert!(store.client("unused").is_none());
+        assert_eq!(store.clients.len(), 1);
     }
 }

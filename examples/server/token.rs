@@ -46,6 +46,11 @@ impl Digest {
         Self(BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(presented)))
     }
 
+    /// The hash as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A hash as a client sent it (`code_challenge`), if it has the form of one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;

@@ -1,19 +1,25 @@
 //! The authorization endpoint: asks the user, and sends the browser back with the answer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use url::Url;
 
 use super::super::scope::Scopes;
+use super::super::store::ConsentPage;
 use super::super::token::Digest;
 use super::super::{App, pages, resource, users};
-use super::client::Client;
+use super::client::{Client, is_plain_loopback};
+use super::cookie;
 use super::error::{ErrorCode, OAuthError};
 use super::parameters::Parameters;
+
+/// Said of a redirect URI that was registered and is no URL.
+const NO_ADDRESS: &str = "The app wants you sent to an address that is none.";
 
 /// A valid authorization request (RFC 6749 §4.1.1).
 #[derive(Clone)]
@@ -33,42 +39,51 @@ pub(crate) struct AuthorizationRequest {
 }
 
 /// Answers `GET /authorize` (RFC 6749 §4.1.1) with a page that asks the user.
-pub(crate) async fn authorize(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+pub(crate) async fn authorize(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let (parameters, client) = match parse_client(&app, query.as_deref().unwrap_or_default()) {
         Ok(parsed) => parsed,
         Err(error) => return pages::error(&error.description),
     };
-    // From here on it is safe to send the browser back with an error (RFC 6749 §4.1.2.1).
+    // From here on the client may be told of an error (RFC 6749 §4.1.2.1).
+    let refuse = |error| {
+        let redirect_uri = parameters.get("redirect_uri").unwrap_or_default();
+        refuse(&app, &client, redirect_uri, parameters.get("state"), error)
+    };
     let request = match AuthorizationRequest::parse(&app, &client, &parameters) {
         Ok(request) => request,
-        Err(error) => {
-            let redirect_uri = parameters.get("redirect_uri").unwrap_or_default();
-            return redirect(&app, redirect_uri, parameters.get("state"), &Err(error));
-        }
+        Err(error) => return refuse(error),
     };
+    let opened = app.store().open_consent(request.clone(), address.ip());
+    let Ok(ConsentPage {
+        form_token,
+        browser_token,
+    }) = opened
+    else {
+        let description = "too many sign-ins are open";
+        let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, description);
+        return refuse(error);
+    };
+    let form_token = form_token.into_inner();
     let page = pages::Consent {
         client_name: &client.name,
         scopes: request.scopes.clone(),
         redirect_uri: &request.redirect_uri,
+        form_token: &form_token,
     };
-    let opened = app.store().open_consent(request.clone());
-    let Ok(form_token) = opened else {
-        let description = "too many sign-ins are open";
-        let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, description);
-        return redirect(
-            &app,
-            &request.redirect_uri,
-            request.state.as_deref(),
-            &Err(error),
-        );
-    };
-    page.render(form_token)
+    let cookie = cookie::set(&form_token, browser_token);
+    ([(header::SET_COOKIE, cookie)], page.render()).into_response()
 }
 
 /// Answers `POST /consent`, the form of the page, with a redirect to the client (RFC 6749 §4.1.2).
 ///
-/// Only the page itself may send it. The form's token shows that: another site cannot read the page,
-/// and what it submits carries its own `Origin`.
+/// Only the page itself may send it, in the browser that it was made for. The form's token shows the
+/// first: another site cannot read the page, and what it submits carries its own `Origin`. The cookie
+/// shows the second: somebody who opens a page and makes another person's browser submit its form
+/// would otherwise have that person sign in for him (RFC 9700 §4.7).
 pub(crate) async fn consent(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -83,8 +98,11 @@ pub(crate) async fn consent(
         Err(error) => return pages::error(&error.description),
     };
     let form_token = form.get("form_token").unwrap_or_default();
-    let Some(request) = app.store().close_consent(form_token) else {
-        return pages::error("This page was answered before, or it waited for too long.");
+    let browser_token = cookie::get(&headers, form_token).unwrap_or_default();
+    let Some(request) = app.store().close_consent(form_token, browser_token) else {
+        return pages::error(
+            "This page was answered before, it waited for too long, or the browser kept no cookie of it.",
+        );
     };
     let user = form.get("user").and_then(users::find);
     let (redirect_uri, state) = (request.redirect_uri.clone(), request.state.clone());
@@ -159,8 +177,30 @@ impl AuthorizationRequest {
     }
 }
 
-/// Sends the browser to the client with a code, or with an error (RFC 6749 §4.1.2). `iss` tells the
-/// client which server answered (RFC 9207 §2).
+/// Tells the client of an error before a user has had a say.
+///
+/// Anybody may register a client with an address of their choice and send people a link to here. So
+/// the browser goes there by itself only if that is this machine, or a user has granted the client
+/// something; otherwise the user sees where it would go (RFC 9700 §4.11.2).
+fn refuse(
+    app: &App,
+    client: &Client,
+    redirect_uri: &str,
+    state: Option<&str>,
+    error: OAuthError,
+) -> Response {
+    let is_loopback = Url::parse(redirect_uri).is_ok_and(|uri| is_plain_loopback(&uri));
+    if is_loopback || app.store().is_trusted(client) {
+        return redirect(app, redirect_uri, state, &Err(error));
+    }
+    let description = error.description.clone();
+    match answer_address(app, redirect_uri, state, &Err(error)) {
+        Some(address) => pages::refused(&description, address.as_str()),
+        None => pages::error(NO_ADDRESS),
+    }
+}
+
+/// Sends the browser to the client with a code, or with an error (RFC 6749 §4.1.2).
 ///
 /// 303 makes the browser use `GET`: a 307 would repeat the form to the client (RFC 9700 §4.12).
 fn redirect(
@@ -169,11 +209,29 @@ fn redirect(
     state: Option<&str>,
     answer: &Result<String, OAuthError>,
 ) -> Response {
-    let Ok(mut location) = Url::parse(redirect_uri) else {
-        return pages::error("The app wants you sent to an address that is none.");
+    let Some(location) = answer_address(app, redirect_uri, state, answer) else {
+        return pages::error(NO_ADDRESS);
     };
+    let headers = [
+        (header::LOCATION, location.to_string()),
+        // The address has a secret in it.
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// The redirect URI with the answer in its query. `iss` tells the client which server answered
+/// (RFC 9207 §2).
+fn answer_address(
+    app: &App,
+    redirect_uri: &str,
+    state: Option<&str>,
+    answer: &Result<String, OAuthError>,
+) -> Option<Url> {
+    let mut address = Url::parse(redirect_uri).ok()?;
     {
-        let mut query = location.query_pairs_mut();
+        let mut query = address.query_pairs_mut();
         match answer {
             Ok(code) => query.append_pair("code", code),
             Err(error) => query
@@ -185,11 +243,5 @@ fn redirect(
         }
         query.append_pair("iss", &app.issuer);
     }
-    let headers = [
-        (header::LOCATION, location.to_string()),
-        // The address has a secret in it.
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-    ];
-    (StatusCode::SEE_OTHER, headers).into_response()
+    Some(address)
 }

@@ -1,5 +1,8 @@
 //! A client, and how it shows that it is the one.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::SystemTime;
+
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -25,6 +28,12 @@ pub(crate) struct Client {
     pub(crate) grant_types: Vec<GrantType>,
     /// How it authenticates there.
     pub(crate) authentication: ClientAuthentication,
+    /// The network address that it registered itself from; `None` for one that the operator knows.
+    #[serde(default = "loopback")]
+    pub(crate) registered_from: Option<IpAddr>,
+    /// When somebody last began to sign in with it; before that, when it was registered.
+    #[serde(default = "SystemTime::now")]
+    pub(crate) last_used: SystemTime,
 }
 
 /// The grant types that the token endpoint knows.
@@ -48,6 +57,15 @@ pub(crate) enum ClientAuthentication {
     Post(Digest),
 }
 
+/// The address of clients in state files that have none: only this machine reaches the server.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "serde wants the type of the field"
+)]
+fn loopback() -> Option<IpAddr> {
+    Some(Ipv4Addr::LOCALHOST.into())
+}
+
 /// The client of `--no-registration`: confidential, with the redirect URIs of the bridge.
 pub(crate) fn pre_registered_client(secret: &str) -> Client {
     Client {
@@ -58,18 +76,20 @@ pub(crate) fn pre_registered_client(secret: &str) -> Client {
             .into(),
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
+        registered_from: None,
+        last_used: SystemTime::now(),
     }
 }
 
 impl Client {
-    /// Whether the browser may be sent to `requested`: it must be one of the registered URIs, letter
-    /// for letter, but a native app's loopback URI may have any port, as the app takes what is free
+    /// Whether the browser may be sent to `requested`: it must be one of the registered URIs, compared as
+    /// strings, but a native app's loopback URI may have any port, as the app takes what is free
     /// (RFC 9700 §2.1, RFC 8252 §7.3).
     pub(crate) fn may_redirect_to(&self, requested: &str) -> bool {
-        let loopback = loopback_without_port(requested);
+        let loopback = without_loopback_port(requested);
         self.redirect_uris.iter().any(|registered| {
             registered == requested
-                || (loopback.is_some() && loopback == loopback_without_port(registered))
+                || (loopback.is_some() && loopback == without_loopback_port(registered))
         })
     }
 }
@@ -153,10 +173,23 @@ pub(crate) fn is_plain_loopback(uri: &Url) -> bool {
     uri.scheme() == "http" && loopback
 }
 
-fn loopback_without_port(uri: &str) -> Option<Url> {
-    let mut uri = Url::parse(uri).ok().filter(is_plain_loopback)?;
-    uri.set_port(None).ok()?;
-    Some(uri)
+/// The origin without a port, and the rest, of an `http` URI to this machine. Nothing is parsed and
+/// normalised: two URIs that a browser takes for the same are still two.
+fn without_loopback_port(uri: &str) -> Option<(&str, &str)> {
+    const HOSTS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+    HOSTS.iter().find_map(|host| {
+        let rest = uri.strip_prefix(host)?;
+        let Some(port_and_rest) = rest.strip_prefix(':') else {
+            return ends_authority(rest).then_some((*host, rest));
+        };
+        let digits = port_and_rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (port, rest) = port_and_rest.split_at(digits);
+        (port.parse::<u16>().is_ok() && ends_authority(rest)).then_some((*host, rest))
+    })
+}
+
+fn ends_authority(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(['/', '?'])
 }
 
 #[cfg(test)]
@@ -186,6 +219,13 @@ mod tests {
         assert!(!allowed("https://app.example.com:8443/callback"));
         assert!(!allowed("https://app.example.com/callback/"));
         assert!(!allowed("https://APP.example.com/callback"));
+        assert!(!allowed("http://127.0.0.1:49152/oauth/x/../callback"));
+        assert!(!allowed("http://127.0.0.1:49152/oauth/%63allback"));
+        assert!(!allowed("http://LOCALHOST:49152/oauth/callback"));
+        assert!(!allowed("http://127.0.0.1:/oauth/callback"));
+        assert!(!allowed("http://127.0.0.1:65536/oauth/callback"));
+        assert!(!allowed("http://127.1:49152/oauth/callback"));
+        assert!(!allowed("http://127.0.0.1:49152/oauth/call\tback"));
     }
 
     #[test]

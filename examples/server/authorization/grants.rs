@@ -26,9 +26,16 @@ pub(crate) async fn token(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, OAuthError> {
-    let form = Parameters::parse(&body)?;
+    let response = issue(&app, &headers, &body);
+    // Also a refusal may have changed something: a code that is used twice ends its grant.
+    app.save().await;
+    Ok(no_store(Json(response?)))
+}
+
+fn issue(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<TokenResponse, OAuthError> {
+    let form = Parameters::parse(body)?;
     let mut store = app.store();
-    let client = authenticate(&store, &headers, &form)?.clone();
+    let client = authenticate(&store, headers, &form)?.clone();
     let (grant_type, exchange): (_, Exchange) = match form.require("grant_type")? {
         "authorization_code" => (GrantType::AuthorizationCode, exchange_code),
         "refresh_token" => (GrantType::RefreshToken, exchange_refresh_token),
@@ -44,11 +51,9 @@ pub(crate) async fn token(
         let description = "the client is not registered for this grant type";
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, description));
     }
-    let (grant_id, scopes) = exchange(&app, &mut store, &client, &form)?;
+    let (grant_id, scopes) = exchange(app, &mut store, &client, &form)?;
     let tokens = store.issue(&grant_id, scopes.clone(), app.token_lifetime);
-    Ok(no_store(Json(TokenResponse::new(
-        &app, &client, tokens, &scopes,
-    ))))
+    Ok(TokenResponse::new(app, &client, tokens, &scopes))
 }
 
 /// Answers `POST /revoke` (RFC 7009 §2): signing out. An unknown token is revoked already.
@@ -58,9 +63,12 @@ pub(crate) async fn revoke(
     body: Bytes,
 ) -> Result<Response, OAuthError> {
     let form = Parameters::parse(&body)?;
-    let mut store = app.store();
-    let client = authenticate(&store, &headers, &form)?.clone();
-    store.revoke(form.require("token")?, &client.id);
+    {
+        let mut store = app.store();
+        let client = authenticate(&store, &headers, &form)?.clone();
+        store.revoke(form.require("token")?, &client.id);
+    }
+    app.save().await;
     Ok(StatusCode::OK.into_response())
 }
 

@@ -1,12 +1,13 @@
 //! Dynamic client registration.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -27,8 +28,11 @@ const MAX_NAME_CHARS: usize = 80;
 /// Answers `POST /register` (RFC 7591 §3).
 pub(crate) async fn register(
     State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, OAuthError> {
+    check_sender(&app, &headers)?;
     let metadata = serde_json::from_slice::<ClientMetadata>(&body)
         .map_err(|error| invalid_metadata(error.to_string()))?;
     metadata.check()?;
@@ -52,6 +56,8 @@ pub(crate) async fn register(
         redirect_uris: metadata.redirect_uris.clone(),
         grant_types: metadata.grant_types.clone(),
         authentication,
+        registered_from: Some(address.ip()),
+        last_used: SystemTime::now(),
     };
     app.store().register(client).map_err(|Full| {
         OAuthError::new(
@@ -59,6 +65,7 @@ pub(crate) async fn register(
             "too many clients are registered",
         )
     })?;
+    app.save().await;
 
     let response = ClientInformation {
         client_id,
@@ -70,6 +77,24 @@ pub(crate) async fn register(
         metadata,
     };
     Ok((StatusCode::CREATED, no_store(Json(response))).into_response())
+}
+
+/// Refuses what a page of another site can make a browser send without asking: a form, or text.
+fn check_sender(app: &App, headers: &HeaderMap) -> Result<(), OAuthError> {
+    let invalid = |description| Err(OAuthError::new(ErrorCode::InvalidRequest, description));
+    let origin = headers.get(header::ORIGIN);
+    if origin.is_some_and(|origin| origin != app.issuer.as_str()) {
+        return invalid("a page of another origin cannot register a client");
+    }
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let media_type = content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default();
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+        return invalid("Content-Type must be application/json");
+    }
+    Ok(())
 }
 
 /// What a client says about itself (RFC 7591 §2). Members that are not known here are ignored, and
@@ -171,6 +196,10 @@ impl ClientMetadata {
         let Ok(url) = Url::parse(uri) else {
             return invalid("is not an absolute URL");
         };
+        // A URL parser drops some of them, and a redirect URI is compared as a string.
+        if uri.contains(|it: char| it.is_whitespace() || it.is_control()) {
+            return invalid("must not have white space or control characters");
+        }
         if url.fragment().is_some() {
             return invalid("must not have a fragment (RFC 6749 §3.1.2)");
         }

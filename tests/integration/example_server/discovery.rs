@@ -182,3 +182,46 @@ async fn a_foreign_origin_is_refused_at_the_mcp_endpoint() {
         .unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
+
+/// What a page of another site can send without a preflight request registers nothing (Fetch, "CORS protocol").
+#[tokio::test]
+async fn a_page_of_another_site_cannot_register_a_client() {
+    let server = start().await;
+    let client = Client::unknown(&server);
+    let metadata = public_client().to_string();
+    for (content_type, origin) in [
+        (Some("text/plain"), None),
+        (Some("application/x-www-form-urlencoded"), None),
+        (None, None),
+        (Some("application/json"), Some("https://evil.example")),
+        (Some("application/json"), Some("null")),
+    ] {
+        let mut request = client.post("/register").body(metadata.clone());
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(origin) = origin {
+            request = request.header(header::ORIGIN, origin);
+        }
+        let refused = answer(request.send().await.unwrap()).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{content_type:?}");
+        assert_eq!(refused.error(), "invalid_request");
+    }
+}
+
+/// A redirect URI is compared as a string, so it must not have what a URL parser drops.
+#[tokio::test]
+async fn redirect_uris_with_white_space_or_control_characters_are_not_registered() {
+    let server = start().await;
+    let client = Client::unknown(&server);
+    for uri in [
+        "https://app.example.com/call\tback",
+        " https://app.example.com/callback",
+        "https://app.example.com/call\u{85}back",
+    ] {
+        let mut metadata = public_client();
+        metadata["redirect_uris"] = json!([uri]);
+        let refused = client.register(metadata).await;
+        assert_eq!(refused.error(), "invalid_redirect_uri", "{uri:?}");
+    }
+}

@@ -155,14 +155,12 @@ async fn the_form_is_accepted_once_and_only_from_the_page_itself() {
     let server = start().await;
     let client = Client::registered(&server).await;
     let address = client.authorization_url(&client.authorization_request());
-    let html = client
-        .get(address.as_str())
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let page = client.get(address.as_str()).send().await.unwrap();
+    let cookie = page.headers()[header::SET_COOKIE].to_str().unwrap();
+    let (cookie, attributes) = cookie.split_once("; ").unwrap();
+    let cookie = cookie.to_owned();
+    assert!(attributes.contains("HttpOnly") && attributes.contains("SameSite=Strict"));
+    let html = page.text().await.unwrap();
     let (_, after) = html.split_once(r#"name="form_token" value=""#).unwrap();
     let (form_token, _) = after.split_once('"').unwrap();
     let fields = [
@@ -171,7 +169,16 @@ async fn the_form_is_accepted_once_and_only_from_the_page_itself() {
         ("decision", "allow".to_owned()),
     ];
 
-    let submit = || form(client.post("/consent"), &fields);
+    let without_cookie = form(client.post("/consent"), &fields).send().await.unwrap();
+    assert_eq!(without_cookie.status(), StatusCode::BAD_REQUEST);
+    let of_another_page = form(client.post("/consent"), &fields)
+        .header(header::COOKIE, "consent_other=value")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(of_another_page.status(), StatusCode::BAD_REQUEST);
+
+    let submit = || form(client.post("/consent"), &fields).header(header::COOKIE, &cookie);
     let foreign = submit()
         .header(header::ORIGIN, "https://evil.example")
         .send()
@@ -186,4 +193,34 @@ async fn the_form_is_accepted_once_and_only_from_the_page_itself() {
         submit().send().await.unwrap().status(),
         StatusCode::BAD_REQUEST
     );
+}
+
+/// RFC 9700 §4.11.2: a link must not make the server send browsers to an address of somebody's choice.
+#[tokio::test]
+async fn errors_of_an_unused_client_elsewhere_are_shown_instead_of_redirected() {
+    let server = start().await;
+    let client = Client::unknown(&server);
+    let mut metadata = super::client::public_client();
+    let elsewhere = "https://app.example.com/callback";
+    metadata["redirect_uris"] = serde_json::json!([elsewhere]);
+    let id = super::client::text(&client.register(metadata).await.body["client_id"]);
+    let client = client.known_as(&id);
+    let request = with(client.authorization_request(), "redirect_uri", elsewhere);
+    let broken = with(request.clone(), "scope", "admin");
+
+    let address = client.authorization_url(&broken);
+    let page = client.get(address.as_str()).send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(page.headers().get(header::LOCATION), None);
+    let html = page.text().await.unwrap();
+    assert!(html.contains("there is no scope admin"), "{html}");
+    assert!(html.contains("href=\"https://app.example.com/callback?error=invalid_scope"));
+
+    // Once a user has trusted the client with something, it is told by itself.
+    let address = client.authorization_url(&request);
+    browser::sign_in(address.as_str(), "ada", "allow")
+        .await
+        .unwrap();
+    let callback = redirected(&client, &broken).await.expect("a redirect");
+    assert_eq!(query(&callback, "error").as_deref(), Some("invalid_scope"));
 }
