@@ -25,6 +25,8 @@ pub mod cli;
 pub mod command;
 pub mod endpoint;
 pub mod era;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 mod log;
 pub mod message;

@@ -31,6 +31,8 @@ mod discovery;
 mod error;
 mod error_body;
 mod examination;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grant;
 mod lock;
 mod loopback;

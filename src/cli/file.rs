@@ -115,6 +115,23 @@ pub fn with_file(
     Ok(args)
 }
 
+/// The flags that a file with this text stands for, beside a command line without any.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn flags_in(text: &str, program: &Command) -> Result<Vec<OsString>, FileError> {
+    let probe = program.clone().mut_arg("url", |url| url.required(false));
+    let matches = probe
+        .clone()
+        .ignore_errors(true)
+        .get_matches_from(["mcp-bridge"]);
+    let line = Line {
+        command: program,
+        matches: &matches,
+    };
+    let path = Path::new("mcp-bridge.toml");
+    let found = File { path, text, probe }.arguments(program, &line)?;
+    Ok(found.flags)
+}
+
 /// The arguments that a file stands for.
 #[derive(Debug, Default)]
 struct Arguments {

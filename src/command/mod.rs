@@ -6,6 +6,8 @@ mod call;
 mod client;
 mod completions;
 mod doctor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod help;
 mod install;
 mod json;

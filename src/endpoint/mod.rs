@@ -8,6 +8,8 @@ mod answer;
 mod body;
 mod exchange;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod greeting;
 mod header_mismatch;
 mod headers;

@@ -26,10 +26,12 @@ mod adapt;
 pub mod downgrade;
 mod envelope;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mint;
 mod object;
 mod outbox;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod random_walk;
 mod revision;
 #[cfg(test)]

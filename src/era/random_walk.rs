@@ -10,6 +10,7 @@ use super::{Action, Client, Downgrade, MODERN_VERSION, Timer, Upgrade};
 use crate::message::{Kind, Message, RequestId};
 
 /// Conversations, and lines in each.
+#[cfg(test)]
 const WALKS: u64 = 40;
 const STEPS: usize = 400;
 
@@ -17,24 +18,73 @@ const STEPS: usize = 400;
 const REST: usize = 5_000;
 
 /// T-8, T-25, U-5, X-87, X-90: whatever is said, and in whatever order
+#[cfg(test)]
 #[test]
 fn every_request_is_answered_once_unless_it_is_cancelled() {
     for seed in 0..WALKS {
-        Walk::new(seed, Pair::upgrade()).go();
-        Walk::new(seed, Pair::downgrade()).go();
+        Walk::new(Choices::random(seed), Pair::upgrade()).go();
+        Walk::new(Choices::random(seed), Pair::downgrade()).go();
     }
 }
 
-enum Pair {
+/// The choices that an app and a server make.
+#[derive(Debug)]
+pub(super) enum Choices {
+    /// Pseudo-random ones, by xorshift64 (Marsaglia 2003).
+    #[cfg(test)]
+    Random {
+        #[expect(dead_code, reason = "shown by a failed assertion")]
+        seed: u64,
+        state: u64,
+    },
+    /// These, one byte each; when they have run out, the conversation comes to its end.
+    Given(std::vec::IntoIter<u8>),
+}
+
+impl Choices {
+    #[cfg(test)]
+    const fn random(seed: u64) -> Self {
+        Self::Random {
+            seed,
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
+    pub(super) fn given(bytes: &[u8]) -> Self {
+        Self::Given(Vec::from(bytes).into_iter())
+    }
+
+    fn have_run_out(&self) -> bool {
+        match self {
+            #[cfg(test)]
+            Self::Random { .. } => false,
+            Self::Given(bytes) => bytes.len() == 0,
+        }
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        match self {
+            #[cfg(test)]
+            Self::Random { state, .. } => {
+                *state ^= *state << 13;
+                *state ^= *state >> 7;
+                *state ^= *state << 17;
+                *state % limit
+            }
+            Self::Given(bytes) => u64::from(bytes.next().unwrap_or_default()) % limit,
+        }
+    }
+}
+
+pub(super) enum Pair {
     Upgrade(Upgrade),
     Downgrade(Downgrade),
 }
 
 /// A conversation, and what each side waits for.
-struct Walk {
+pub(super) struct Walk {
     pair: Pair,
-    seed: u64,
-    random: u64,
+    choices: Choices,
     requests: u64,
     /// Requests of the app without an answer.
     unanswered: BTreeMap<u64, Value>,
@@ -48,11 +98,10 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(seed: u64, pair: Pair) -> Self {
+    pub(super) fn new(choices: Choices, pair: Pair) -> Self {
         Self {
             pair,
-            seed,
-            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            choices,
             requests: 0,
             unanswered: BTreeMap::new(),
             retries: Vec::new(),
@@ -62,8 +111,11 @@ impl Walk {
         }
     }
 
-    fn go(mut self) {
+    pub(super) fn go(mut self) {
         for _ in 0..STEPS {
+            if self.choices.have_run_out() {
+                break;
+            }
             match self.below(10) {
                 0 | 1 => self.app_asks(),
                 2 if self.below(4) == 0 => self.app_cancels(),
@@ -83,14 +135,14 @@ impl Walk {
         }
         assert!(
             self.unanswered.is_empty(),
-            "seed {}: {:?}",
-            self.seed,
+            "{:?}: {:?}",
+            self.choices,
             self.unanswered
         );
         assert!(
             self.exchanges.is_empty(),
-            "seed {}: {:?}",
-            self.seed,
+            "{:?}: {:?}",
+            self.choices,
             self.exchanges
         );
     }
@@ -279,15 +331,15 @@ impl Walk {
                     let id = message.id().expect("a request").clone();
                     let method = message.method().expect("a request").to_owned();
                     let before = self.exchanges.insert(id, method);
-                    assert_eq!(before, None, "seed {}: an id is used twice", self.seed);
+                    assert_eq!(before, None, "{:?}: an id is used twice", self.choices);
                 }
                 Action::Notify(message) => {
                     let is_request = matches!(message.kind(), Kind::Request { .. });
-                    assert!(!is_request, "seed {}: {message:?}", self.seed);
+                    assert!(!is_request, "{:?}: {message:?}", self.choices);
                 }
                 Action::Abort(id) => drop(self.exchanges.remove(&id)),
                 Action::After(_, timer) => self.timers.push(timer),
-                Action::EraOver => panic!("seed {}", self.seed),
+                Action::EraOver => panic!("{:?}", self.choices),
             }
         }
     }
@@ -309,7 +361,7 @@ impl Walk {
                     .parse()
                     .expect("an id of the app");
                 let request = self.unanswered.remove(&id);
-                let request = request.unwrap_or_else(|| panic!("seed {}: {message:?}", self.seed));
+                let request = request.unwrap_or_else(|| panic!("{:?}: {message:?}", self.choices));
                 self.remember(request, message);
             }
         }
@@ -322,8 +374,8 @@ impl Walk {
         }
         assert!(
             matches!(self.pair, Pair::Downgrade(_)),
-            "seed {}: a legacy app",
-            self.seed
+            "{:?}: a legacy app",
+            self.choices
         );
         if let Some(state) = message.result_member::<String>("requestState") {
             request["params"]["requestState"] = json!(state);
@@ -339,12 +391,8 @@ impl Walk {
         }
     }
 
-    /// A number of xorshift64 (Marsaglia 2003).
     fn below(&mut self, limit: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % limit
+        self.choices.below(limit)
     }
 
     fn index(&mut self, length: usize) -> usize {
@@ -357,7 +405,7 @@ impl Walk {
 }
 
 impl Pair {
-    fn upgrade() -> Self {
+    pub(super) fn upgrade() -> Self {
         let initialize = json!({ "id": 0, "method": "initialize", "params": {
             "protocolVersion": "2025-11-25", "capabilities": capabilities(),
         } });
@@ -370,7 +418,7 @@ impl Pair {
         Self::Upgrade(opened.expect("a modern server").0)
     }
 
-    fn downgrade() -> Self {
+    pub(super) fn downgrade() -> Self {
         let meta = json!({ CLIENT_CAPABILITIES: capabilities() });
         let first = json!({ "id": 0, "method": "x", "params": { "_meta": meta } });
         let initialized = json!({ "id": 0, "result": {

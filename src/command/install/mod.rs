@@ -7,6 +7,8 @@ mod entry;
 mod error;
 mod file;
 mod flags;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod jsonc;
 mod plan;
 mod program;

@@ -1,0 +1,5 @@
+//! See the function of this name behind `mcp_bridge::fuzzing`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_bridge::fuzzing::check("challenge", data));
