@@ -15,6 +15,7 @@
 //! - [`era`]: between the two eras of MCP, where the app and the server are not of the same one.
 //! - [`auth`]: OAuth 2.1 for a native client. Knows nothing of MCP messages.
 //! - [`http`]: what both have in common on the network.
+//! - [`name`]: names that are looked up among many.
 //! - [`secret`]: values that can be sent and cannot be printed.
 //! - [`cli`]: flags as they are typed, and as they are meant.
 //! - [`command`]: what the program can be told to do; without a command, to be the bridge.
@@ -30,6 +31,7 @@ pub mod fuzzing;
 pub mod http;
 mod log;
 pub mod message;
+pub mod name;
 mod private_file;
 pub mod secret;
 mod signals;

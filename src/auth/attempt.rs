@@ -68,7 +68,8 @@ impl Attempt {
         let known = session.credential();
         refuse_foreign_issuer(config, known.as_ref(), metadata, order.reason)?;
         metadata.require_pkce(config.missing_pkce_metadata)?;
-        metadata.require_authorization_endpoint()?;
+        let page = metadata.require_authorization_endpoint()?;
+        session.transport.check_page(page).await?;
 
         let stored = session.stored(&metadata.issuer).await;
         let stored_client = stored.as_ref().and_then(usable_registration);
@@ -150,6 +151,7 @@ impl Attempt {
             return None;
         }
         let credential = session.stored(&request.issuer).await?;
+        session.transport.check_page(&request.url).await.ok()?;
         let client = client_of(session, &credential).ok()?;
         if client.id != request.client_id {
             return None;

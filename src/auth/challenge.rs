@@ -100,7 +100,10 @@ fn challenges(line: &str) -> Vec<Challenge> {
     let end = end.into_iter().find(|&end| line.is_char_boundary(end));
     let line = &line[..end.unwrap_or(0)];
     let mut found: Vec<Challenge> = Vec::new();
-    let mut rest = Scanner { rest: line };
+    let mut rest = Scanner {
+        rest: line,
+        has_single_quotes: true,
+    };
     while !rest.is_empty() {
         rest.skip_separators();
         let Some(token) = rest.token() else {
@@ -125,6 +128,8 @@ fn challenges(line: &str) -> Vec<Challenge> {
 
 struct Scanner<'a> {
     rest: &'a str,
+    /// Whether a closing single quote may follow. Once it was looked for in vain, there is none further on, either.
+    has_single_quotes: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -169,9 +174,14 @@ impl<'a> Scanner<'a> {
             return Some(self.quoted(quoted));
         }
         // Single quotes are token characters, so that by the grammar they would be part of the value.
-        if let Some((value, rest)) = after.strip_prefix('\'').and_then(until_single_quote) {
-            self.rest = rest;
-            return Some(value.into());
+        if self.has_single_quotes
+            && let Some(after) = after.strip_prefix('\'')
+        {
+            if let Some((value, rest)) = until_single_quote(after) {
+                self.rest = rest;
+                return Some(value.into());
+            }
+            self.has_single_quotes = false;
         }
         // Servers send URLs without quotes; up to the comma there is no doubt what is meant. Quotes that are
         // escaped, or not closed, are not meant at all.

@@ -7,7 +7,6 @@ use url::Url;
 
 use super::SignInStage;
 use super::attempt::{client_of, usable_registration};
-use super::authorization::check_endpoint;
 use super::client_authentication::LearntMethod;
 use super::discovery::{Discovered, discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
@@ -105,7 +104,7 @@ impl Attempt<'_> {
             .device_codes(device_endpoint, &scopes, credential.resource())
             .await
             .map_err(|error| Failure::Grant(error, None))?;
-        let page = show(session, &codes)?;
+        let page = show(session, &codes).await?;
         let granted = endpoint
             .device_tokens(&codes, scopes, credential.resource(), config.timeout)
             .await
@@ -117,10 +116,13 @@ impl Attempt<'_> {
 }
 
 /// Shows the page and the code. Returns the page.
-fn show(session: &Session, codes: &StandardDeviceAuthorizationResponse) -> Result<Url, AuthError> {
-    let plain = verification_page(codes.verification_uri().as_str())?;
+async fn show(
+    session: &Session,
+    codes: &StandardDeviceAuthorizationResponse,
+) -> Result<Url, AuthError> {
+    let plain = verification_page(session, codes.verification_uri().as_str()).await?;
     let page = match codes.verification_uri_complete() {
-        Some(complete) => verification_page(complete.secret())?,
+        Some(complete) => verification_page(session, complete.secret()).await?,
         None => plain.clone(),
     };
     session.stage.send_replace(SignInStage::Page(page.clone()));
@@ -135,12 +137,12 @@ fn show(session: &Session, codes: &StandardDeviceAuthorizationResponse) -> Resul
 }
 
 /// A page that a person may be sent to.
-fn verification_page(text: &str) -> Result<Url, AuthError> {
+async fn verification_page(session: &Session, text: &str) -> Result<Url, AuthError> {
     let page = Url::parse(text).map_err(|error| AuthError::UnsafeUrl {
         url: super::error::shown(text),
         reason: error.to_string(),
     })?;
-    check_endpoint(&page)?;
+    session.transport.check_page(&page).await?;
     Ok(page)
 }
 

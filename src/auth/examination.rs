@@ -3,7 +3,6 @@
 use url::Url;
 
 use super::attempt::{ports, redirect_uri, usable_registration};
-use super::authorization::check_endpoint;
 use super::authorization_server::AuthorizationServerMetadata;
 use super::challenge::BearerChallenge;
 use super::config::{ClientAuthentication, ClientCredential, Config};
@@ -167,6 +166,9 @@ pub enum RegistrationWay {
 
 impl<'a> Examination<'a> {
     pub(super) fn new(session: &'a Session, refusal: &Refusal) -> Self {
+        if let Some(peer) = refusal.peer {
+            session.transport.server_answered_from(peer);
+        }
         let found = BearerChallenge::find_if_any(&refusal.www_authenticate);
         let challenge = match &found {
             None if refusal.www_authenticate.is_empty() => ExaminedChallenge::Missing,
@@ -252,9 +254,10 @@ impl<'a> Examination<'a> {
             Grant::ClientCredentials { .. } | Grant::DeviceCode => None,
         };
         let sign_in_page = match config.grant {
-            Grant::AuthorizationCode => metadata
-                .require_authorization_endpoint()
-                .and_then(check_endpoint),
+            Grant::AuthorizationCode => match metadata.require_authorization_endpoint() {
+                Ok(page) => self.session.transport.check_page(page).await,
+                Err(error) => Err(error),
+            },
             Grant::DeviceCode => metadata.require_device_endpoint().map(|_| ()),
             Grant::ClientCredentials { .. } => Ok(()),
         };

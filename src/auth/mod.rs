@@ -15,6 +15,7 @@
 //! Nothing in here knows of MCP messages.
 
 mod address;
+mod address_range;
 mod attempt;
 mod authorization;
 mod authorization_server;
@@ -56,6 +57,7 @@ mod token_reply;
 mod transport;
 mod well_known;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -124,6 +126,8 @@ pub struct Refusal {
     www_authenticate: Vec<HeaderValue>,
     /// The token that the request carried.
     pub refused: Option<AccessToken>,
+    /// The address that the refusal came from; none where a proxy stands between.
+    peer: Option<IpAddr>,
 }
 
 /// Where the sign-in stands.
@@ -166,7 +170,15 @@ impl Refusal {
             status,
             www_authenticate: challenge::lines(headers),
             refused,
+            peer: None,
         }
+    }
+
+    /// The same with the address of the server that sent it, if that is known.
+    #[must_use]
+    pub const fn from_peer(mut self, peer: Option<IpAddr>) -> Self {
+        self.peer = peer;
+        self
     }
 
     /// Whether another token may change the server's mind: 401, or 403 with `insufficient_scope` (RFC 6750
@@ -238,6 +250,9 @@ impl Authorizer {
         refusal: Refusal,
         interaction: Interaction,
     ) -> Result<AccessToken, AuthError> {
+        if let Some(peer) = refusal.peer {
+            self.session.transport.server_answered_from(peer);
+        }
         let challenge = BearerChallenge::find(&refusal.www_authenticate);
         if let Some(command) = &self.command {
             return match challenge.scope {

@@ -124,6 +124,7 @@ mod tests {
             super::super::address::AddressGuard::new(
                 url.clone(),
                 super::super::config::Addresses::Any,
+                crate::http::Options::default(),
             ),
         );
         let mut search = Search::new(&transport);

@@ -162,7 +162,7 @@ impl Session {
         options: http::Options,
         key: CredentialKey,
     ) -> Self {
-        let guard = AddressGuard::new(server.clone(), config.addresses);
+        let guard = AddressGuard::new(server.clone(), config.addresses, options.clone());
         Self {
             transport: Transport::new(options, guard),
             store: Arc::new(CredentialStore::new(key.clone(), &server, &config)),

@@ -79,7 +79,12 @@ fn error_form(error: ErrorBody, sent: &[u8]) -> Vec<u8> {
 }
 
 /// Takes what was secret in the request out of the texts of the answer.
+///
+/// An error code decides what is done next, so one that is made of words stays, whatever the secrets are; and a short
+/// secret may be a word that anybody writes.
 fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
+    /// Limit for the length of a secret that is looked for, in bytes.
+    const SHORTEST: usize = 8;
     const SECRET: [&str; 7] = [
         "code",
         "code_verifier",
@@ -90,16 +95,24 @@ fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
         "device_code",
     ];
     for (name, value) in url::form_urlencoded::parse(sent) {
-        if !SECRET.contains(&&*name) || value.is_empty() {
+        if !SECRET.contains(&&*name) || value.len() < SHORTEST {
             continue;
         }
-        for text in members.values_mut() {
-            if let Value::String(text) = text {
+        for (name, text) in members.iter_mut() {
+            if let Value::String(text) = text
+                && !(name == "error" && is_code(text))
+            {
                 *text = text.replace(&*value, "REDACTED");
                 redact_cut_off(text, &value);
             }
         }
     }
+}
+
+/// Tells whether an error code is made of words, as all registered ones are (RFC 6749 §5.2, RFC 8628 §3.5).
+fn is_code(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// The same for a secret whose end was cut off together with the text.
@@ -199,7 +212,10 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             body: body.into(),
         };
-        let response = standard_form(answer, b"code=c%2B1&client_id=me&refresh_token=");
+        let response = standard_form(
+            answer,
+            b"code=code%2B001&client_id=me&refresh_token=&client_secret=grant",
+        );
         let body = serde_json::from_slice(response.body()).unwrap_or_default();
         (response.status().as_u16(), body)
     }
@@ -209,9 +225,37 @@ mod tests {
     fn an_error_that_repeats_a_secret_of_the_request_comes_out_without_it() {
         let (_, error) = normalized(
             400,
-            r#"{"error":"invalid_grant","error_description":"c+1 of me"}"#,
+            r#"{"error":"invalid_grant","error_description":"code+001 of me"}"#,
         );
         assert_eq!(error["error_description"], "REDACTED of me");
+    }
+
+    #[test]
+    fn an_error_code_stays_as_it_is_unless_it_is_no_word() {
+        let code = |sent: &str, code: &str| {
+            let answer = Answer {
+                status: StatusCode::BAD_REQUEST,
+                body: json!({ "error": code }).to_string().into_bytes(),
+            };
+            let response = standard_form(answer, sent.as_bytes());
+            let body: Value = serde_json::from_slice(response.body()).unwrap();
+            body["error"].as_str().unwrap().to_owned()
+        };
+        for secret in [
+            "grant",
+            "invalid_grant",
+            "_",
+            "unauthorized_client",
+            "client",
+        ] {
+            let sent = format!("client_secret={secret}");
+            for known in ["invalid_grant", "unauthorized_client", "expired_token"] {
+                assert_eq!(code(&sent, known), known, "{secret}");
+            }
+        }
+        let sent = "client_secret=s3cretS3cret";
+        assert_eq!(code(sent, "bad s3cretS3cret"), "bad REDACTED");
+        assert_eq!(code("client_secret=s3", "code_s3"), "code_s3");
     }
 
     #[test]
@@ -291,7 +335,7 @@ mod tests {
         check(204, "", 200, Value::Null);
         check(
             404,
-            "no c+1 here",
+            "no code+001 here",
             404,
             json!({"error":"","error_description":"404 Not Found: no REDACTED here"}),
         );

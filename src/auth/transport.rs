@@ -1,5 +1,6 @@
 //! Every HTTP request of the sign-in: bounded in time and size, over https, to permitted addresses.
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -140,6 +141,16 @@ impl Transport {
         })
     }
 
+    /// Refuses a page that a person's browser must not be sent to.
+    pub(super) async fn check_page(&self, page: &Url) -> Result<(), AuthError> {
+        self.guard.check_page(page).await
+    }
+
+    /// Notes the address that the MCP server answered from, which decides whether it lies inside.
+    pub(super) fn server_answered_from(&self, peer: IpAddr) {
+        self.guard.server_answered_from(peer);
+    }
+
     /// Sends what the `oauth2` crate has built to an endpoint of ours.
     pub(super) async fn execute_at(
         &self,
@@ -182,15 +193,14 @@ impl Transport {
 
     async fn try_send(&self, request: Request) -> Result<Response, SendError> {
         let url = request.url().clone();
-        self.guard
-            .check(&url)
-            .await
-            .map_err(SendError::NotRequested)?;
+        let permit = self.guard.check(&url).await;
+        let _permit = permit.map_err(SendError::NotRequested)?;
         let client = self.client(&url).map_err(SendError::NotRequested)?;
         let response = client
             .execute(request)
             .await
             .map_err(|error| SendError::Failed(url.clone(), error))?;
+        self.guard.answered_from(&url, response.remote_addr());
         tracing::debug!(url = %bare(&url), status = response.status().as_u16(), "answered");
         Ok(response)
     }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::config::Seconds;
 use super::error::ConfigError;
-use crate::http::{Family, Identity, Options, Roots};
+use crate::http::{Family, Identity, Names, Options, Roots};
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
 /// them serves unchanged.
@@ -66,6 +66,7 @@ impl NetworkFlags {
             extra_roots,
             identity: self.identity()?,
             family: if self.ipv4 { Family::Ipv4 } else { Family::Any },
+            names: Names::of_system(),
         })
     }
 

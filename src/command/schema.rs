@@ -14,6 +14,12 @@ const MAX_DEPTH: usize = 16;
 /// Subschemas of one argument that are read: references may meet the same one again and again.
 const MAX_SUBSCHEMAS: usize = 1000;
 
+/// The same for all arguments of a tool.
+const MAX_SUBSCHEMAS_IN_ALL: usize = 10_000;
+
+/// Values of one schema that are kept. One with more is taken for one that allows any value.
+const MAX_CHOICES: usize = 1_000;
+
 /// Branches of one schema that are kept; a value that matches none of them is judged by these alone.
 const MAX_ALTERNATIVES: usize = 64;
 
@@ -105,8 +111,9 @@ impl Tool {
 /// What the properties of an object's schema, given as JSON text, want to be told.
 pub(super) fn arguments(schema: &str) -> Vec<Argument> {
     let properties = member::<IndexMap<String, Box<RawValue>>>(schema, "properties");
-    let required = member::<Vec<String>>(schema, "required").unwrap_or_default();
+    let required = member::<HashSet<String>>(schema, "required").unwrap_or_default();
     let root: Value = serde_json::from_str(schema).unwrap_or_default();
+    let mut left = MAX_SUBSCHEMAS_IN_ALL;
     let read = |(name, schema): (String, Box<RawValue>)| {
         let schema: Value = serde_json::from_str(schema.get()).unwrap_or_default();
         let mut argument = Argument {
@@ -114,8 +121,8 @@ pub(super) fn arguments(schema: &str) -> Vec<Argument> {
             name,
             ..Argument::default()
         };
-        argument.learn(&schema, &mut Walk::through(&root), 0);
-        argument.alternatives = alternatives(&schema, &mut Walk::through(&root), 0);
+        argument.learn(&schema, &mut Walk::through(&root, &mut left), 0);
+        argument.alternatives = alternatives(&schema, &mut Walk::through(&root, &mut left), 0);
         argument
     };
     properties
@@ -243,8 +250,11 @@ fn alternatives(schema: &Value, walk: &mut Walk, depth: usize) -> Vec<Alternativ
         .map_or_else(|| std::slice::from_ref(&schema["type"]), Vec::as_slice);
     own.kinds.extend(names.iter().filter_map(Kind::named));
     let choices = schema["enum"].as_array().into_iter().flatten();
-    own.choices.extend(choices.cloned());
+    own.choices.extend(choices.take(MAX_CHOICES + 1).cloned());
     own.choices.extend(schema.get("const").cloned());
+    if own.choices.len() > MAX_CHOICES {
+        own.choices.clear();
+    }
     let is_nullable = schema["nullable"] == true;
     let mut found = vec![own];
     if !walk.may_enter(depth) {
@@ -290,22 +300,26 @@ fn both(some: &[Alternative], others: &[Alternative]) -> Vec<Alternative> {
 struct Walk<'a> {
     root: &'a Value,
     remaining: usize,
+    /// The same for this walk and those after it.
+    in_all: &'a mut usize,
 }
 
 impl<'a> Walk<'a> {
-    const fn through(root: &'a Value) -> Self {
+    const fn through(root: &'a Value, in_all: &'a mut usize) -> Self {
         Self {
             root,
             remaining: MAX_SUBSCHEMAS,
+            in_all,
         }
     }
 
     /// Counts one more subschema. False where the walk ends.
     const fn may_enter(&mut self, depth: usize) -> bool {
-        if depth > MAX_DEPTH || self.remaining == 0 {
+        if depth > MAX_DEPTH || self.remaining == 0 || *self.in_all == 0 {
             return false;
         }
         self.remaining -= 1;
+        *self.in_all -= 1;
         true
     }
 }
@@ -553,6 +567,25 @@ mod tests {
         ] {
             assert_eq!(argument(&schema).read(text), Err(expected.to_owned()));
         }
+    }
+
+    #[test]
+    fn what_is_read_of_a_schema_is_bounded() {
+        let values: Vec<_> = (0..=MAX_CHOICES).collect();
+        let many = argument(&json!({ "type": "integer", "enum": values }));
+        assert_eq!(many.kind(), "integer");
+        let few = argument(&json!({ "enum": &values[1..] }));
+        assert!(few.read("0").is_err() && few.read("1").is_ok());
+
+        let each = json!({ "allOf": vec![json!({ "$ref": "#/$defs/a" }); 100] });
+        let properties: serde_json::Map<_, _> = (0..1_000)
+            .map(|it| (it.to_string(), each.clone()))
+            .collect();
+        let schema = json!({ "properties": properties, "$defs": { "a": { "description": "d" } } });
+        let arguments = arguments(&schema.to_string());
+        let described = arguments.iter().filter(|it| it.description.is_some());
+        assert!((1..MAX_SUBSCHEMAS_IN_ALL / 100).contains(&described.count()));
+        assert_eq!(arguments.len(), 1_000);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Single exchanges with a server, for whoever wants to see what it does: nobody signs in, nothing is sent
 //! again, and a refusal is an answer like any other.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// The HTTP headers.
     pub headers: HeaderMap,
+    /// The address that it came from; none where a proxy stands between.
+    pub peer: Option<IpAddr>,
     /// What the body claims to be.
     pub content: ContentType,
     /// The JSON-RPC response in the body.
@@ -258,6 +261,7 @@ impl Reply {
             url,
             status: response.status(),
             headers: response.headers().clone(),
+            peer: response.peer(),
             content: ContentType::of(response.headers()),
             message: None,
             failure: None,

@@ -159,7 +159,8 @@ impl Endpoint {
                 Box::pin(self.recover(session.generation)).await?;
                 continue;
             }
-            let refusal = Refusal::new(response.status(), response.headers(), token);
+            let refusal = Refusal::new(response.status(), response.headers(), token)
+                .from_peer(response.peer());
             if refusal.is_about_the_token()
                 && let Some(authorizer) = &self.authorizer
                 && tries.authorizations < MAX_AUTHORIZATIONS

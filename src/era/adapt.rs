@@ -38,6 +38,9 @@ const FIRST_WITH_STRUCTURE: Revision = Revision::V2025_06_18;
 /// has tools and several blocks of content in one message.
 const FIRST_WITH_MODES: Revision = Revision::V2025_11_25;
 
+/// Limit for the JSON text of a message's role, in bytes: it is `"user"` or `"assistant"`.
+const MAX_ROLE: usize = 32;
+
 /// Stands for audio that has no address of its own, where it becomes a resource.
 const AUDIO_URI: &str = "mcp-bridge://audio";
 
@@ -208,8 +211,8 @@ impl Adapter {
         let messages: Vec<Object> = params.read("messages").unwrap_or_default();
         let mut plain = Vec::with_capacity(messages.len());
         let mut is_changed = false;
-        for message in messages {
-            let Some(content) = message.get("content").map(ToOwned::to_owned) else {
+        for mut message in messages {
+            let Some(content) = message.remove("content") else {
                 plain.push(message);
                 continue;
             };
@@ -221,9 +224,11 @@ impl Adapter {
                 }
                 let replaced = Self::replaced(self.app, block, Place::Sampling);
                 is_changed |= replaced.is_some();
-                let mut message = message.clone();
-                message.set("content", &replaced.unwrap_or_else(|| block.to_owned()));
-                plain.push(message);
+                // The first block keeps all that stands beside it; for the others it would be copied each time.
+                let others = only_role(&message);
+                let mut single = std::mem::replace(&mut message, others);
+                single.set("content", &replaced.unwrap_or_else(|| block.to_owned()));
+                plain.push(single);
             }
         }
         if !is_changed {
@@ -261,6 +266,18 @@ impl Adapter {
         }
         to_raw_value(&plain).ok()
     }
+}
+
+/// A message for a model that says nothing yet, in the same role.
+fn only_role(message: &Object) -> Object {
+    let mut other = Object::default();
+    if let Some(role) = message
+        .get("role")
+        .filter(|role| role.get().len() <= MAX_ROLE)
+    {
+        other.set("role", &role);
+    }
+    other
 }
 
 /// The revision in which a method came up.
@@ -552,6 +569,22 @@ mod tests {
         let tools = json!({"messages": [], "maxTokens": 1, "tools": []});
         let code = refusal(asked(Revision::V2025_06_18, method, &tools));
         assert_eq!(code, i64::from(INVALID_PARAMS));
+    }
+
+    #[test]
+    fn what_stands_beside_many_blocks_is_kept_once() {
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let content = vec![text("a"); 1_000];
+        let meta = json!({ "x": "y".repeat(1_000) });
+        let messages = json!([{"role": "user", "content": content, "_meta": meta}]);
+        let params = json!({"messages": messages, "maxTokens": 1});
+        let passage = asked(Revision::V2025_06_18, "sampling/createMessage", &params);
+        let plain = changed(passage);
+        let messages = plain["messages"].as_array().expect("messages");
+        assert_eq!(messages.len(), 1_000);
+        assert!(messages.iter().all(|message| message["role"] == "user"));
+        let with_meta = messages.iter().filter(|it| it.get("_meta").is_some());
+        assert_eq!(with_meta.count(), 1);
     }
 
     #[test]

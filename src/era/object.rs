@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::message::{Message, RequestId};
+use crate::name::Name;
 
 /// An object with its members in order. Only the names are read; a value keeps its text, be it a number
 /// beyond 2^53, `1e400`, a lone surrogate or a megabyte of base64.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Object(Vec<(String, Box<RawValue>)>);
+pub(super) struct Object(IndexMap<Name, Box<RawValue>>);
 
 impl Object {
     /// Reads the text of an object; `None` for any other JSON.
@@ -30,8 +32,7 @@ impl Object {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&RawValue> {
-        self.iter()
-            .find_map(|(key, value)| (key == name).then_some(value))
+        self.0.get(name).map(|value| &**value)
     }
 
     /// The member `name`, if there is one that reads as `T`.
@@ -73,12 +74,11 @@ impl Object {
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Option<Box<RawValue>> {
-        let at = self.0.iter().position(|(key, _)| key == name)?;
-        Some(self.0.remove(at).1)
+        self.0.shift_remove(name)
     }
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        self.0.retain(|(name, _)| keep(name));
+        self.0.retain(|name, _| keep(name));
     }
 
     /// Changes the member `name`, which is an object, and removes it if it is empty then.
@@ -117,10 +117,7 @@ impl Object {
     }
 
     fn put(&mut self, name: String, value: Box<RawValue>) {
-        match self.0.iter_mut().find(|(key, _)| *key == name) {
-            Some((_, place)) => *place = value,
-            None => self.0.push((name, value)),
-        }
+        self.0.insert(name.into(), value);
     }
 }
 
@@ -128,7 +125,7 @@ impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
+            map.serialize_entry(&**name, value)?;
         }
         map.end()
     }
@@ -187,6 +184,20 @@ mod tests {
         });
         object.edit("x", |_| unreachable!("not an object"));
         assert_eq!(object.to_json(), r#"{"x":[]}"#);
+    }
+
+    #[test]
+    fn each_member_is_compared_a_few_times_however_many_there_are() {
+        crate::name::comparisons::grow_linearly(|members| {
+            let member = |number: usize| format!(r#""member-{number}":{number}"#);
+            let list: Vec<_> = (0..members).map(member).collect();
+            let json = format!("{{{}}}", list.join(","));
+            let mut object = Object::parse(&json).unwrap();
+            assert_eq!(object.to_json(), json);
+            for number in 0..members {
+                object.set(&format!("page-{number}"), &number);
+            }
+        });
     }
 
     #[test]

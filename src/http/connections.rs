@@ -3,7 +3,7 @@
 //! HTTP/1.1 takes a connection for each request under way; they are used last in, first out, so that those
 //! that are not needed grow old. HTTP/2 has one for all.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 use url::Url;
 
+use super::names::Names;
 use super::{Error, Options, POOL_IDLE, TCP_KEEPALIVE, tls};
 
 /// Unused connections that are kept. More are in use at once only in a burst.
@@ -34,14 +35,22 @@ const MAX_TRIES: usize = 4;
 /// What TLS calls HTTP/2 (RFC 9113 §3.1).
 const HTTP2: &[u8] = b"h2";
 
-type Http1 = http1::SendRequest<Full<Bytes>>;
-type Http2 = http2::SendRequest<Full<Bytes>>;
+type Http1 = Sender<http1::SendRequest<Full<Bytes>>>;
+type Http2 = Sender<http2::SendRequest<Full<Bytes>>>;
+
+/// Sender of requests on a connection.
+#[derive(Debug, Clone)]
+struct Sender<S> {
+    requests: S,
+    /// The address of the server.
+    peer: Option<IpAddr>,
+}
 
 /// The connections to one origin.
 #[derive(Debug)]
 pub(super) struct Connections {
     origin: Origin,
-    connector: HttpConnector,
+    connector: HttpConnector<Names>,
     connect_timeout: Duration,
     state: Mutex<State>,
     /// Held while the first TLS connection comes up: only then is known whether it serves all.
@@ -77,13 +86,14 @@ enum Connection {
 #[derive(Debug)]
 pub(super) struct Body {
     incoming: Incoming,
+    peer: Option<IpAddr>,
     /// The connection that it comes on, and where that is to go.
     kept: Option<(Http1, Weak<Connections>)>,
 }
 
 impl Connections {
     pub(super) fn new(options: &Options, url: &Url) -> Result<Arc<Self>, Error> {
-        let mut connector = HttpConnector::new();
+        let mut connector = HttpConnector::new_with_resolver(options.names.clone());
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_keepalive(Some(TCP_KEEPALIVE));
@@ -133,9 +143,10 @@ impl Connections {
                 let target = std::mem::take(request.uri_mut());
                 *request.uri_mut() = origin_form(&target);
                 request.headers_mut().insert(HOST, self.origin.host.clone());
-                match connection.try_send_request(request).await {
+                match connection.requests.try_send_request(request).await {
                     Ok(response) => Ok(response.map(|incoming| Body {
                         incoming,
+                        peer: connection.peer,
                         kept: Some((connection, Arc::downgrade(self))),
                     })),
                     Err(mut failed) => {
@@ -149,9 +160,10 @@ impl Connections {
             }
             Connection::Http2(mut connection) => {
                 let again = request.clone();
-                match connection.try_send_request(request).await {
+                match connection.requests.try_send_request(request).await {
                     Ok(incoming) => Ok(incoming.map(|incoming| Body {
                         incoming,
+                        peer: connection.peer,
                         kept: None,
                     })),
                     Err(mut failed) => {
@@ -196,14 +208,14 @@ impl Connections {
             let mut kept = {
                 let mut state = self.lock();
                 if let Some(shared) = &state.shared {
-                    if !shared.is_closed() {
+                    if !shared.requests.is_closed() {
                         return Some(Connection::Http2(shared.clone()));
                     }
                     state.shared = None;
                 }
                 state.idle.pop()?.0
             };
-            if kept.ready().await.is_ok() {
+            if kept.requests.ready().await.is_ok() {
                 return Some(Connection::Http1(kept));
             }
         }
@@ -213,25 +225,26 @@ impl Connections {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Connect(error);
         let stream = self.connector.clone().call(self.origin.uri.clone()).await;
         let stream = stream.map_err(|error| failed(error.into()))?.into_inner();
+        let peer = stream.peer_addr().ok().map(|address| address.ip());
         let Some((config, name)) = &self.origin.tls else {
-            return http1(stream).await;
+            return http1(stream, peer).await;
         };
         let connector = TlsConnector::from(Arc::clone(config));
         let stream = connector.connect(name.clone(), stream).await;
         let stream = stream.map_err(|error| failed(error.into()))?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
-            return http1(stream).await;
+            return http1(stream, peer).await;
         }
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| failed(error.into()))?;
+        let (requests, connection) = handshake.map_err(|error| failed(error.into()))?;
         tokio::spawn(connection);
-        Ok(Connection::Http2(sender))
+        Ok(Connection::Http2(Sender { requests, peer }))
     }
 
     /// Takes back a connection whose answer has been read.
     fn keep(self: &Arc<Self>, connection: Http1) {
         let mut state = self.lock();
-        if state.idle.len() >= MAX_IDLE || connection.is_closed() {
+        if state.idle.len() >= MAX_IDLE || connection.requests.is_closed() {
             return;
         }
         state.idle.push((connection, Instant::now()));
@@ -245,14 +258,14 @@ impl Connections {
     }
 }
 
-async fn http1<S>(stream: S) -> Result<Connection, Error>
+async fn http1<S>(stream: S, peer: Option<IpAddr>) -> Result<Connection, Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
     let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(|error| Error::Connect(error.into()))?;
+    let (requests, connection) = handshake.map_err(|error| Error::Connect(error.into()))?;
     tokio::spawn(connection);
-    Ok(Connection::Http1(sender))
+    Ok(Connection::Http1(Sender { requests, peer }))
 }
 
 /// Whether the server says that it has not looked at the request (RFC 9113 §8.7).
@@ -331,6 +344,11 @@ fn origin_form(target: &Uri) -> Uri {
 }
 
 impl Body {
+    /// The address of the server.
+    pub(super) const fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// How many bytes it has, where the server has said so.
     pub(super) fn length(&self) -> Option<u64> {
         self.incoming.size_hint().exact()

@@ -4,6 +4,7 @@
 //! - `connections`: that way where nothing stands between, which is where the speed of a call is.
 //! - `gzip`: answers that come compressed all the same.
 //! - [`json`]: JSON in bodies.
+//! - `names`: name resolution.
 //! - `route`: whether a proxy stands between.
 //! - `server_certificate`: verification of a server's certificate.
 //! - `tls`: certificates to trust, client certificate.
@@ -11,6 +12,7 @@
 mod connections;
 mod gzip;
 pub mod json;
+mod names;
 mod route;
 mod server_certificate;
 mod tls;
@@ -26,6 +28,7 @@ use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
 use reqwest::{ClientBuilder, Method, Proxy, StatusCode, redirect};
 use url::Url;
 
+pub use names::Names;
 pub use route::{NoProxy, ProxySource, Route, bare};
 pub use tls::{BadPem, Identity, Roots};
 
@@ -52,6 +55,8 @@ pub struct Options {
     pub identity: Option<Identity>,
     /// Which addresses to connect to.
     pub family: Family,
+    /// Where the addresses of names come from.
+    pub names: Names,
 }
 
 /// Which addresses to connect to.
@@ -82,6 +87,7 @@ impl Default for Options {
             extra_roots: Vec::new(),
             identity: None,
             family: Family::Any,
+            names: Names::of_system(),
         }
     }
 }
@@ -106,6 +112,7 @@ impl Options {
             .tcp_keepalive(TCP_KEEPALIVE)
             .tcp_nodelay(true)
             .local_address(self.family.local_address())
+            .dns_resolver(Arc::new(self.names.clone()))
             .tls_backend_preconfigured(tls::config(self, url)?);
         Ok(match &self.proxy {
             _ if is_loopback(url) => builder.no_proxy(),
@@ -136,6 +143,7 @@ enum Way {
 pub struct Response {
     status: StatusCode,
     headers: HeaderMap,
+    peer: Option<IpAddr>,
     body: Body,
 }
 
@@ -221,11 +229,12 @@ impl Client {
         {
             headers.insert(COOKIE, cookie);
         }
-        let (status, headers, source) = match &self.way {
+        let (status, headers, peer, source) = match &self.way {
             Way::Direct(connections) => {
                 let response = connections.send(method, url, headers, body).await?;
                 let (head, body) = response.into_parts();
-                (head.status, head.headers, Source::Direct(body))
+                let peer = body.peer();
+                (head.status, head.headers, peer, Source::Direct(body))
             }
             Way::Proxied(client) => {
                 let request = client.request(method, url.clone()).headers(headers);
@@ -233,7 +242,7 @@ impl Client {
                 let mut response = sent.await.map_err(Error::Proxied)?;
                 let headers = std::mem::take(response.headers_mut());
                 let status = response.status();
-                (status, headers, Source::Proxied(Box::new(response)))
+                (status, headers, None, Source::Proxied(Box::new(response)))
             }
         };
         let body = if gzip::is_gzip(&headers) {
@@ -244,6 +253,7 @@ impl Client {
         let response = Response {
             status,
             headers,
+            peer,
             body,
         };
         if let Some(cookies) = &self.cookies
@@ -266,6 +276,12 @@ impl Response {
     #[must_use]
     pub const fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// The address of the server that answered; none behind a proxy, which alone knows it.
+    #[must_use]
+    pub const fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     /// How many bytes the body has, where the server has said so.
@@ -296,11 +312,12 @@ impl Source {
     }
 }
 
-/// Whether `url` names this machine by a loopback name or address: `localhost`, `127.0.0.0/8`, `[::1]`.
+/// Whether `url` names this machine by a loopback name or address: `localhost` and names below it, `127.0.0.0/8`,
+/// `[::1]`.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Domain(name)) => names::is_localhost(name),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,

@@ -267,6 +267,30 @@ async fn the_method_that_the_user_named_is_tried_first() {
     assert!(!has_basic(before), "what worked comes before what was said");
 }
 
+/// What is secret is taken out of what the server says, and its error codes are none of that.
+#[tokio::test]
+async fn a_secret_that_is_a_word_does_not_hide_that_the_grant_is_dead() {
+    for secret in ["grant", "invalid", "invalid_grant"] {
+        let provider = Provider::start().await;
+        let directory = tempdir().unwrap();
+        let port = free_port();
+        let uri = format!("http://localhost:{port}/oauth/callback");
+        provider.register("mine", Some(secret), &uri);
+        let mut config = config(directory.path());
+        config.callback.port = Some(port);
+        config.client = Some(PreRegisteredClient {
+            id: "mine".into(),
+            credential: ClientCredential::Secret(secret.to_owned().into()),
+            method: Some(ClientAuthentication::ClientSecretPost),
+        });
+        let app = App::new(&provider, config);
+        assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+        provider.revoke_all();
+        let error = app.call_as(Interaction::Forbidden).await.unwrap_err();
+        assert_eq!(error.kind(), "auth_required", "{secret}: {error}");
+    }
+}
+
 /// RFC 8628 at a server like oidc-provider: the grant has to be registered, and a client of the browser is not used.
 #[tokio::test]
 async fn a_client_for_devices_is_registered_for_the_device_grant() {

@@ -25,6 +25,7 @@ mod support_auth;
 
 mod accounts;
 mod answers;
+mod auth_addresses;
 mod auth_browser;
 mod auth_callback;
 mod auth_client_authentication;

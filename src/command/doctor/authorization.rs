@@ -86,7 +86,7 @@ async fn discovery(report: &mut Report<'_>, examination: &mut Examination<'_>) {
 }
 
 fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {
-    Refusal::new(reply.status, &reply.headers, refused)
+    Refusal::new(reply.status, &reply.headers, refused).from_peer(reply.peer)
 }
 
 fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {

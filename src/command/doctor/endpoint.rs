@@ -143,7 +143,7 @@ pub(super) async fn examine(
             Err(STOP)
         }
         Stream::Failed(_) | Stream::WantsToken(_) | Stream::None => {
-            let elsewhere = elsewhere(probe, url).await;
+            let elsewhere = Box::pin(elsewhere(probe, url)).await;
             report.add(wrong_answer(name_of(report), &refused, elsewhere.as_ref()));
             Err(STOP)
         }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::{Host, Url};
 
@@ -58,7 +58,7 @@ pub(super) async fn reach(
         Route::Direct(_) => (url, ""),
         Route::Proxy(proxy, _) => (proxy, "the proxy "),
     };
-    let addresses = resolve(report, target, whose).await?;
+    let addresses = resolve(report, target, whose, options).await?;
     let (v4, mut v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|it| it.is_ipv4());
     if options.family == Family::Ipv4 {
         v6.clear();
@@ -77,6 +77,7 @@ async fn resolve(
     report: &mut Report<'_>,
     target: &Url,
     whose: &str,
+    options: &Options,
 ) -> Result<Vec<SocketAddr>, &'static str> {
     const STOP: &str = "the name has no address";
     let port = target.port_or_known_default().unwrap_or(SOCKS_PORT);
@@ -95,16 +96,15 @@ async fn resolve(
         }
     };
     let since = Instant::now();
-    let found = timeout(DNS_LIMIT, lookup_host((name, port))).await;
+    let found = timeout(DNS_LIMIT, options.names.lookup(name, port)).await;
     let took = since.elapsed().as_millis();
     let error = match found {
         Ok(Ok(found)) => {
-            let addresses: Vec<_> = found.collect();
-            let texts: Vec<_> = addresses.iter().map(|it| it.ip().to_string()).collect();
+            let texts: Vec<_> = found.iter().map(|it| it.ip().to_string()).collect();
             let texts = texts.join(", ");
-            let found = format!("{whose}{name} is {texts} ({took} ms)");
-            report.add(Check::passed(Name::Dns, found));
-            return Ok(addresses);
+            let said = format!("{whose}{name} is {texts} ({took} ms)");
+            report.add(Check::passed(Name::Dns, said));
+            return Ok(found);
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", DNS_LIMIT.as_secs()),
