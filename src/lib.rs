@@ -28,6 +28,7 @@ pub mod era;
 pub mod http;
 mod log;
 pub mod message;
+mod printable;
 mod private_file;
 pub mod secret;
 mod signals;

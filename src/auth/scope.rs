@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::printable::is_identifier;
+
 /// A set of scopes, in the order in which they were first named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -12,7 +14,8 @@ pub(super) struct Scopes(Vec<String>);
 impl Scopes {
     /// The scopes of a space-delimited list.
     pub(super) fn parse(list: &str) -> Self {
-        list.split_whitespace().map(str::to_owned).collect()
+        let words = list.split_whitespace();
+        words.map(str::to_owned).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -37,6 +40,10 @@ impl FromIterator<String> for Scopes {
     fn from_iter<I: IntoIterator<Item = String>>(scopes: I) -> Self {
         let mut set = Self::default();
         for scope in scopes {
+            // What RFC 6749 §3.3 does not allow in a scope is no scope.
+            if !is_identifier(&scope) {
+                continue;
+            }
             if !set.contains(&scope) {
                 set.0.push(scope);
             }

@@ -1,7 +1,7 @@
 //! Every HTTP request of the sign-in: bounded in time and size, over https, to permitted addresses.
 
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -182,16 +182,20 @@ impl Transport {
 
     async fn try_send(&self, request: Request) -> Result<Response, SendError> {
         let url = request.url().clone();
+        http::check_length(&url).map_err(|error| SendError::NotRequested(error.into()))?;
         self.guard
             .check(&url)
             .await
             .map_err(SendError::NotRequested)?;
         let client = self.client(&url).map_err(SendError::NotRequested)?;
+        tracing::debug!(method = %request.method(), url = %bare(&url), "-> sign-in");
+        let sent = Instant::now();
         let response = client
             .execute(request)
             .await
             .map_err(|error| SendError::Failed(url.clone(), error))?;
-        tracing::debug!(url = %bare(&url), status = response.status().as_u16(), "answered");
+        let (status, ms) = (response.status().as_u16(), sent.elapsed().as_millis());
+        tracing::debug!(url = %bare(&url), status, ms, "<- sign-in");
         Ok(response)
     }
 

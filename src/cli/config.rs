@@ -213,6 +213,9 @@ pub fn server_url(text: &str, allow_http: bool) -> Result<Url, ConfigError> {
         return Err(ConfigError::UrlPart("contains white space"));
     }
     let url = Url::parse(text)?;
+    if http::check_length(&url).is_err() {
+        return Err(ConfigError::UrlPart("is longer than 16 KiB"));
+    }
     if !matches!(url.scheme(), "https" | "http") {
         return Err(ConfigError::UrlPart(
             "has to begin with https:// or http://",

@@ -10,6 +10,7 @@ use super::{Stop, printed, runtime, start_log_for_person};
 use crate::auth::{self, Account, Authorizer, Place, Servers, SignInStage, Store, choose_place};
 use crate::cli::{Connection, ConnectionFlags};
 use crate::http::bare;
+use crate::printable;
 use crate::signals;
 use crate::stdio::{self, Line, LineReader};
 
@@ -176,7 +177,7 @@ fn greeting(visit: &Visit) -> String {
         None => String::new(),
     };
     match &visit.name {
-        Some(name) => format!("The server is {name}{tools}."),
+        Some(name) => format!("The server is {}{tools}.", printable::line(name)),
         None => format!("The server answers{tools}."),
     }
 }

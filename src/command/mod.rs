@@ -32,7 +32,7 @@ use tracing::level_filters::LevelFilter;
 use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
-use crate::{cli, log, stdio};
+use crate::{cli, log, printable, stdio};
 
 /// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth
 #[derive(Debug, Parser)]
@@ -154,6 +154,7 @@ impl CommandLine {
             Some(Command::Help(args)) => help::run(&args),
             None => bridge::run(self.flags),
         };
+        log::finish();
         match done {
             Ok(status) => status,
             Err(stop) => stop.report(),
@@ -216,9 +217,10 @@ impl Stop {
     }
 
     fn report(self) -> ExitCode {
-        eprintln!("error: {}", self.error);
+        // Both may quote a server.
+        eprintln!("error: {}", printable::block(&self.error));
         if let Some(hint) = self.hint {
-            eprintln!("\nhint: {hint}");
+            eprintln!("\nhint: {}", printable::block(&hint));
         }
         self.status
     }

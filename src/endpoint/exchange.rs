@@ -42,6 +42,7 @@ impl Endpoint {
         };
         outcome.unwrap_or_else(|failure| {
             tracing::warn!(host = %self.host(), method, "{failure}");
+            track.wire.ended(&failure);
             if self.config.patience == Patience::FailFast
                 && matches!(failure, Failure::Connect { .. })
             {
@@ -123,7 +124,9 @@ impl Endpoint {
             repeat,
             track: &track,
         };
-        let accepted = self.send(&outgoing).await?;
+        let method = message.method().unwrap_or("response");
+        let accepted = track.watched(method, self.send(&outgoing)).await?;
+        track.wire.accepted("accepted");
         body::drain(accepted.response);
         Ok(())
     }
@@ -167,6 +170,7 @@ impl Endpoint {
             let answer =
                 Box::pin(connection.request(self, request, id, &session, interaction, track))
                     .await?;
+            self.log_response(track, &answer);
             return Ok((answer, Session::default()));
         }
         let outgoing = Outgoing {
@@ -210,6 +214,7 @@ impl Endpoint {
         if method == "initialize" {
             let (answer, opened) = post.await?;
             let response = answer.response()?;
+            self.log_response(track, &response);
             let protocol_version = protocol_version(&response);
             let opened = Session {
                 protocol_version,
@@ -225,6 +230,7 @@ impl Endpoint {
                 Box::pin(late).await?
             }
         };
+        self.log_response(track, &response);
         Ok((response, Session::default()))
     }
 

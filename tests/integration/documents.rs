@@ -20,7 +20,7 @@ const SYSTEM_SPECIFIC: [&str; 8] = [
     "src/auth/lock.rs",
     "src/auth/store/system/mod.rs",
     "src/bridge/surroundings.rs",
-    "src/log.rs",
+    "src/log/mod.rs",
     "src/private_file.rs",
     "src/signals.rs",
     "src/stdio/os.rs",

@@ -55,6 +55,7 @@ mod command_tools;
 mod concurrency;
 mod config_files;
 mod connections;
+mod debug_log;
 #[cfg(unix)]
 mod doctor;
 mod documents;
@@ -68,6 +69,7 @@ mod event_stream;
 mod example_server;
 mod fidelity;
 mod flag_file;
+mod floods;
 mod get_stream;
 mod help;
 mod http_sse;
@@ -81,6 +83,7 @@ mod network;
 mod online_at_once;
 mod other_stream;
 mod param_headers;
+mod printable_text;
 mod resume;
 #[cfg(unix)]
 mod revisions;

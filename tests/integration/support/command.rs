@@ -59,6 +59,12 @@ impl Run {
         self
     }
 
+    /// Lets it write its output there, which is then not in [`Ran::stdout`].
+    pub(crate) fn stdout_to(mut self, output: impl Into<Stdio>) -> Self {
+        self.command.stdout(output);
+        self
+    }
+
     /// The directory that it is run in.
     pub(crate) fn directory(&self) -> &Path {
         self.home.path()
