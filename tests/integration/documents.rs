@@ -149,12 +149,7 @@ fn is_command(text: &str) -> bool {
 }
 
 fn is_help(error: &ReadError) -> bool {
-    match error {
-        ReadError::Arguments(error) => !error.use_stderr(),
-        ReadError::File(_) | ReadError::NoSuchCommand { .. } | ReadError::OptionOfBridge { .. } => {
-            false
-        }
-    }
+    matches!(error, ReadError::Arguments(error) if !error.use_stderr())
 }
 
 #[test]

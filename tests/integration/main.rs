@@ -95,3 +95,4 @@ mod tool_filters;
 mod transport_fallback;
 mod unreachable;
 mod unusable_answers;
+mod wrong_lines;

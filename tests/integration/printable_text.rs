@@ -126,13 +126,6 @@ async fn a_device_code_and_its_page_are_printable_or_refused() {
         reply["device_code"] = "secret-device-code".into();
         reply["expires_in"] = 1.into();
         reply["interval"] = 1.into();
-        let args = [
-            "login",
-            "--device-code",
-            "--auth-timeout",
-            "1",
-            "--allow-private-addresses",
-        ];
         let provider = Provider::start().await;
         let endpoint = format!("{}/device", provider.origin());
         provider.behave(|it| {
@@ -217,36 +210,23 @@ async fn what_the_log_shows_of_a_server_is_printable_at_every_level() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_terminal_without_a_size_is_one() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use std::os::unix::ffi::OsStrExt as _;
+    use crate::support::terminal::Terminal;
 
     let server = Server::start();
     server.always(call("echo"), |request: &Request| {
         let content = json!({ "content": [{ "type": "text", "text": HOSTILE }] });
         Reply::json(request.result(content.to_string()))
     });
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&controller).expect("it is ours");
-    unlockpt(&controller).expect("it is ours");
-    let name = ptsname(&controller, Vec::new()).expect("it has a name");
-    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
-    let terminal = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .expect("its other end");
+    let terminal = Terminal::open();
     let url = server.url();
     let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
     let ran = Run::new(["call", &url, "echo", "--header", &header])
-        .stdout_to(terminal)
+        .stdout_to(terminal.other_end())
         .until_its_end()
         .await;
     assert_eq!(ran.status, 0, "{ran:?}");
-    let mut shown = vec![0; 4096];
-    let length = rustix::io::read(&controller, &mut shown).expect("something was written");
-    let shown = String::from_utf8_lossy(&shown[..length]);
-    // The terminal itself makes CR LF of LF.
-    let found = unprintable(&shown.replace("\r\n", "\n"));
+    let shown = terminal.shows();
+    let found = unprintable(&shown);
     assert!(
         found.is_empty() && shown.contains("[31m"),
         "{found:?}: {shown}"

@@ -47,6 +47,15 @@ pub(super) struct Args {
 
 /// Calls the tool.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
+    if args.tool.contains("://") && !args.url.contains("://") {
+        return Err(
+            Stop::usage("the server's URL comes first, then the tool").hint(format!(
+                "mcp-bridge call {} {}",
+                printable::line(&args.tool),
+                printable::line(&args.url)
+            )),
+        );
+    }
     let given = arguments::Given::read(&args.arguments, std::io::stdin())?;
     let connection = args.connection.connection(&args.url, None)?;
     super::start_log_for_person(&connection.log)?;

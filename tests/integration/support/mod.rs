@@ -13,6 +13,8 @@ pub(crate) mod modern;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod schema;
+#[cfg(unix)]
+pub(crate) mod terminal;
 pub(crate) mod tls_server;
 pub(crate) mod transcript;
 
