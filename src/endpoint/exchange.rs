@@ -40,6 +40,11 @@ impl Endpoint {
             },
             _ => exchange.await,
         };
+        if method == "tools/list"
+            && matches!(&outcome, Ok(Outcome::Response(response)) if !response.is_error())
+        {
+            Box::pin(self.note_sign_in()).await;
+        }
         outcome.unwrap_or_else(|failure| {
             tracing::warn!(host = %self.host(), method, "{failure}");
             track.wire.ended(&failure);
@@ -50,6 +55,14 @@ impl Endpoint {
             }
             Outcome::Failed(failure)
         })
+    }
+
+    /// The server has listed its tools: whether that took a sign-in is worth knowing.
+    async fn note_sign_in(&self) {
+        if let Some(authorizer) = &self.authorizer {
+            let token = authorizer.token().await;
+            self.verdict.record_open(matches!(token, Ok(None)));
+        }
     }
 
     async fn exchange(

@@ -89,6 +89,8 @@ mod resume;
 mod revisions;
 mod session;
 mod sign_in;
+#[cfg(unix)]
+mod snapshots;
 mod stdin;
 mod tls;
 mod tool_filters;
