@@ -32,6 +32,7 @@ pub mod http;
 mod log;
 pub mod message;
 pub mod name;
+mod printable;
 mod private_file;
 pub mod secret;
 mod signals;

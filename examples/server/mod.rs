@@ -226,9 +226,14 @@ fn router(app: &Arc<App>, config: StreamableHttpServerConfig) -> Router {
         .layer(middleware::from_fn_with_state(
             app.clone(),
             resource::require_token,
+        ))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            pages::greet_browsers,
         ));
 
     let mut open = Router::new()
+        .route("/", get(pages::welcome))
         .route(
             "/.well-known/oauth-protected-resource/mcp",
             get(resource::metadata),

@@ -1,11 +1,17 @@
 //! What the user sees. No script, nothing from elsewhere, and every value escaped.
 
-use axum::http::{StatusCode, header};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
 
 use super::authorization::no_store;
 use super::scope::Scopes;
 use super::users::{USERS, User};
+use super::{App, PRE_REGISTERED_CLIENT_ID, Registration};
 
 const LAYOUT: &str = include_str!("pages/layout.html");
 const STYLE: &str = include_str!("pages/style.css");
@@ -14,6 +20,7 @@ const ACCOUNT: &str = include_str!("pages/account.html");
 const SCOPE: &str = include_str!("pages/scope.html");
 const ERROR: &str = include_str!("pages/error.html");
 const REFUSED: &str = include_str!("pages/refused.html");
+const WELCOME: &str = include_str!("pages/welcome.html");
 
 /// The page may be shown in no frame (so that no other page can get the click), may load nothing and
 /// run nothing. `form-action` is not restricted: browsers apply it to redirects too, and the form's
@@ -80,6 +87,48 @@ pub(crate) fn refused(description: &str, address: &str) -> Response {
         "This did not work",
         fill(REFUSED, &values),
     )
+}
+
+/// The page for somebody who opens the server's address in a browser.
+pub(crate) async fn welcome(State(app): State<Arc<App>>) -> Response {
+    let (options, arguments) = match app.registration {
+        Registration::Dynamic => (String::new(), vec![app.resource.as_str()]),
+        Registration::BeforehandOnly => (
+            format!(" --client-id {PRE_REGISTERED_CLIENT_ID}"),
+            vec![&app.resource, "--client-id", PRE_REGISTERED_CLIENT_ID],
+        ),
+    };
+    let entry =
+        json!({ "mcpServers": { "example": { "command": "mcp-bridge", "args": arguments } } });
+    let values = [
+        ("endpoint", Markup::text(&app.resource)),
+        ("options", Markup::text(&options)),
+        ("entry", Markup::text(&format!("{entry:#}"))),
+    ];
+    page(StatusCode::OK, "Welcome", fill(WELCOME, &values))
+}
+
+/// Answers browsers at the MCP endpoint with that page. Clients of MCP ask there for an event stream
+/// (MCP, transports: Listening for Messages from the Server).
+pub(crate) async fn greet_browsers(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method() == Method::GET && is_from_browser(request.headers()) {
+        return welcome(State(app)).await;
+    }
+    next.run(request).await
+}
+
+/// Whether a web page is asked for, and no event stream.
+fn is_from_browser(headers: &HeaderMap) -> bool {
+    let accepts = |kind: &str| {
+        let values = headers.get_all(header::ACCEPT).into_iter();
+        let mut values = values.filter_map(|value| value.to_str().ok());
+        values.any(|value| value.to_ascii_lowercase().contains(kind))
+    };
+    accepts("text/html") && !accepts("text/event-stream")
 }
 
 fn account(index: usize, user: &User) -> String {

@@ -13,7 +13,7 @@ use super::registration::Client;
 use super::scope::Scopes;
 use super::store::exposed;
 use super::transport::bare;
-use crate::http::is_loopback;
+use crate::http::{check_length, is_loopback};
 use crate::secret::Secret;
 
 /// Length of `state` before encoding: twice the 128 bit that are asked for.
@@ -82,6 +82,7 @@ impl AuthorizationRequest {
             request = request.add_extra_param(name, value);
         }
         let (url, state) = request.url();
+        check_length(&url)?;
         Ok(Self {
             url,
             issuer: metadata.issuer.clone(),

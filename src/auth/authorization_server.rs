@@ -10,6 +10,7 @@ use super::search::Search;
 use super::transport::bare;
 use super::well_known::well_known;
 use crate::http::json;
+use crate::printable::{NO_IDENTIFIER, is_identifier};
 
 /// The metadata of an authorization server (RFC 8414 §2), as far as a client needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,10 +179,15 @@ pub(super) async fn authorization_server(
     issuer: &str,
     check: IssuerCheck,
 ) -> Result<AuthorizationServerMetadata, AuthError> {
-    let url = Url::parse(issuer).map_err(|error| AuthError::UnsafeUrl {
+    let unsafe_url = |reason: String| AuthError::UnsafeUrl {
         url: shown(issuer),
-        reason: error.to_string(),
-    })?;
+        reason,
+    };
+    // The parser would leave out white space, and another name than the one that was read would be asked.
+    if !is_identifier(issuer) {
+        return Err(unsafe_url(NO_IDENTIFIER.to_owned()));
+    }
+    let url = Url::parse(issuer).map_err(|error| unsafe_url(error.to_string()))?;
     if let Some(metadata) = find_metadata(search, issuer, &url, check).await {
         return Ok(metadata);
     }
@@ -248,6 +254,12 @@ fn metadata(
             url: bare(place),
             reason: shown(&error.to_string()),
         })?;
+    if !is_identifier(&metadata.issuer) {
+        return Err(AuthError::Metadata {
+            url: bare(place),
+            reason: format!("its issuer is {}: {NO_IDENTIFIER}", shown(&metadata.issuer)),
+        });
+    }
     check_issuer(place, issuer, &metadata.issuer, check)?;
     metadata.found_at = Some(place.clone());
     Ok(metadata)

@@ -16,6 +16,8 @@ use super::registration_request::{Kind, register};
 use super::session::{Session, Source};
 use super::sign_in::{Order, SIGN_IN_TARGET};
 use super::store::Credential;
+use crate::http::check_length;
+use crate::printable::{NO_IDENTIFIER, is_identifier};
 
 /// A redirect URI that nothing ever comes to: registration asks for one even of devices without a browser.
 const UNUSED_REDIRECT_URI: &str = "http://127.0.0.1/";
@@ -138,10 +140,17 @@ async fn show(
 
 /// A page that a person may be sent to.
 async fn verification_page(session: &Session, text: &str) -> Result<Url, AuthError> {
+    if !is_identifier(text) {
+        return Err(AuthError::UnsafeUrl {
+            url: super::error::shown(text),
+            reason: NO_IDENTIFIER.to_owned(),
+        });
+    }
     let page = Url::parse(text).map_err(|error| AuthError::UnsafeUrl {
         url: super::error::shown(text),
         reason: error.to_string(),
     })?;
+    check_length(&page)?;
     session.transport.check_page(&page).await?;
     Ok(page)
 }

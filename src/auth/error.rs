@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::http::UrlTooLong;
+use crate::printable::{self, line};
+
 /// Why there is no token.
 ///
 /// The error is cloned: everyone who waited for one sign-in gets its outcome. No variant carries a secret.
@@ -53,7 +56,7 @@ pub enum AuthError {
     #[error("too many sign-ins in a short time")]
     TooManySignIns,
     /// The token lacks a scope, and asking for it did not bring it (RFC 6750 §3.1).
-    #[error("the server wants the scope `{scope}`, which the sign-in did not grant")]
+    #[error("the server wants the scope `{}`, which the sign-in did not grant", line(.scope))]
     InsufficientScope {
         /// What the server asked for.
         scope: String,
@@ -62,7 +65,7 @@ pub enum AuthError {
     #[error("the server forbids this request")]
     Forbidden,
     /// The authorization server has no registration for unknown clients.
-    #[error("{issuer} does not register clients by itself")]
+    #[error("{} does not register clients by itself", line(.issuer))]
     ClientRequired {
         /// The authorization server.
         issuer: String,
@@ -78,7 +81,7 @@ pub enum AuthError {
         reason: String,
     },
     /// The client that the user configured was rejected at the token endpoint.
-    #[error("{issuer} rejected the configured client: {reason}")]
+    #[error("{} rejected the configured client: {reason}", line(.issuer))]
     ClientRejected {
         /// The authorization server.
         issuer: String,
@@ -86,7 +89,7 @@ pub enum AuthError {
         reason: String,
     },
     /// The configured client belongs to another authorization server than the one the server names now.
-    #[error("the configured client belongs to {recorded}, but the server now names {found}")]
+    #[error("the configured client belongs to {}, but the server now names {}", line(.recorded), line(.found))]
     IssuerChanged {
         /// The authorization server that the client was used with.
         recorded: String,
@@ -94,7 +97,7 @@ pub enum AuthError {
         found: String,
     },
     /// The answer to the authorization request comes from another issuer than the request went to (RFC 9207 §2.4).
-    #[error("the answer to the sign-in names {found} as its issuer instead of {expected}")]
+    #[error("the answer to the sign-in names {} as its issuer instead of {}", line(.found), line(.expected))]
     ResponseIssuerMismatch {
         /// The issuer that was asked.
         expected: String,
@@ -102,7 +105,7 @@ pub enum AuthError {
         found: String,
     },
     /// Two metadata documents that must name one issuer name two (RFC 8414 §3.3).
-    #[error("{place} names {found} as its issuer instead of {expected}")]
+    #[error("{} names {} as its issuer instead of {}", line(.place), line(.found), line(.expected))]
     IssuerMismatch {
         /// Where the wrong value stands.
         place: String,
@@ -112,7 +115,7 @@ pub enum AuthError {
         found: String,
     },
     /// The authorization server does not say that it knows PKCE with S256.
-    #[error("{issuer} does not offer PKCE with S256")]
+    #[error("{} does not offer PKCE with S256", line(.issuer))]
     PkceNotOffered {
         /// The authorization server.
         issuer: String,
@@ -135,6 +138,9 @@ pub enum AuthError {
         /// The rule that it breaks.
         reason: String,
     },
+    /// A URL that is too long to be requested or opened.
+    #[error("{0}")]
+    UrlTooLong(#[from] UrlTooLong),
     /// The token endpoint answered with an error that is not about this client or grant, or with nonsense.
     #[error("{endpoint} gave no token: {reason}")]
     TokenEndpoint {
@@ -192,6 +198,7 @@ impl AuthError {
             Self::PkceNotOffered { .. }
             | Self::Metadata { .. }
             | Self::UnsafeUrl { .. }
+            | Self::UrlTooLong(_)
             | Self::TokenEndpoint { .. }
             | Self::Callback { .. } => "auth_failed",
         }
@@ -281,6 +288,11 @@ impl AuthError {
                  --allow-private-addresses"
                     .into()
             }
+            Self::UrlTooLong(_) => {
+                "no server takes a URL of that length. If it is the scopes, pass --scope with those that \
+                 you need; else tell the server's operator"
+                    .into()
+            }
             Self::TokenEndpoint { .. } => {
                 "try again; if it stays so, tell the authorization server's operator".into()
             }
@@ -321,23 +333,8 @@ impl AuthError {
     }
 }
 
-/// `text` as it may be shown: one line, nothing that a terminal would obey instead of printing, not endless.
-///
-/// What an authorization server says about an error is chosen by a stranger and ends on a terminal.
+/// What a stranger says about an error, as it may be shown: one line, printable, not endless.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST_CHARS: usize = 300;
-    text.chars()
-        .map(|c| if is_printed(c) { c } else { ' ' })
-        .take(LONGEST_CHARS)
-        .collect()
-}
-
-/// Neither a control character nor one that is invisible or changes the direction of what follows (Unicode Cf).
-fn is_printed(c: char) -> bool {
-    let is_format = matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-    );
-    !c.is_control() && !is_format
+    printable::short_line(text, LONGEST_CHARS)
 }

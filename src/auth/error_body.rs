@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::error::shown;
 use crate::http::json::{self, BYTE_ORDER_MARK};
+use crate::printable;
 
 /// Limit for the part of a body that is searched for words that a person can read, in bytes.
 const LARGEST_TEXT: usize = 16 * 1024;
@@ -133,12 +134,9 @@ fn words_of_text(body: &[u8]) -> Option<String> {
 
 /// `text` on one line, without what a terminal would not print, and not longer than a message should be.
 fn readable(text: &str) -> Option<String> {
-    let line = shown(text);
+    let line = printable::line(text);
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut short: String = line.chars().take(LONGEST_WORDS).collect();
-    if short.len() < line.len() {
-        short.push('…');
-    }
+    let short = printable::short_line(&line, LONGEST_WORDS);
     (!short.is_empty()).then_some(short)
 }
 
@@ -241,7 +239,7 @@ mod tests {
         check(
             403,
             r#"{"error":{"type":"x","error_message":"no\u001b[2J\nway\u202e"}}"#,
-            "403 Forbidden: no [2J way",
+            "403 Forbidden: no\u{fffd}[2J way\u{fffd}",
         );
         check(400, r#"{"errors":["one","two"]}"#, "400 Bad Request: one");
         check(404, "Not found", "404 Not Found: Not found");

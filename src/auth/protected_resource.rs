@@ -10,6 +10,7 @@ use super::search::Search;
 use super::transport::bare;
 use super::well_known::well_known;
 use crate::http::json;
+use crate::printable::{NO_IDENTIFIER, is_identifier};
 
 /// The metadata of the protected resource (RFC 9728 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -69,13 +70,16 @@ fn named_places(search: &mut Search<'_>, server: &Url, challenge: &BearerChallen
     let Some(named) = &challenge.resource_metadata else {
         return Vec::new();
     };
-    let named = match server.join(named) {
+    let joined = if is_identifier(named) {
+        server.join(named).map_err(|error| error.to_string())
+    } else {
+        Err(NO_IDENTIFIER.to_owned())
+    };
+    let named = match joined {
         Ok(url) => url,
-        Err(error) => {
-            search.reject(AuthError::UnsafeUrl {
-                url: shown(named),
-                reason: error.to_string(),
-            });
+        Err(reason) => {
+            let url = shown(named);
+            search.reject(AuthError::UnsafeUrl { url, reason });
             return Vec::new();
         }
     };
@@ -116,7 +120,14 @@ fn resource_metadata(
         reason,
     };
     let mut metadata: ProtectedResourceMetadata = json::from_value(document)
-        .map_err(|problem| Rejected::Broken(error(problem.to_string())))?;
+        .map_err(|problem| Rejected::Broken(error(shown(&problem.to_string()))))?;
+    if !is_identifier(&metadata.resource) {
+        let reason = format!(
+            "its resource is {}: {NO_IDENTIFIER}",
+            shown(&metadata.resource)
+        );
+        return Err(Rejected::Foreign(error(reason)));
+    }
     metadata.found_at = Some(url.clone());
     if !describes(&metadata.resource, server) {
         return Err(Rejected::Foreign(error(format!(

@@ -11,6 +11,7 @@ use super::error_body::{ErrorBody, words_in};
 use super::registration::{AUTHORIZATION_CODE, DynamicRegistration, REFRESH_TOKEN};
 use super::transport::{Answer, Transport};
 use crate::http::json as lenient;
+use crate::printable::is_printable;
 use crate::secret::Secret;
 
 /// The name that a consent page shows.
@@ -192,6 +193,15 @@ fn registered(
     let Ok(answer) = lenient::parse::<Registered>(&answer.body) else {
         return Ok(None);
     };
+    if !answer.client_id.chars().all(is_printable) {
+        return Err(AuthError::RegistrationRejected {
+            endpoint: endpoint.clone(),
+            reason: format!(
+                "its client_id is {}, which no client can have",
+                shown(&answer.client_id)
+            ),
+        });
+    }
     let returned = answer.redirect_uris;
     if !returned.is_empty() && !returned.iter().any(|uri| same_but_port(uri, redirect_uri)) {
         return Err(AuthError::RegistrationRejected {

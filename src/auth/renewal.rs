@@ -215,7 +215,8 @@ fn passing(failure: GrantError) -> AuthError {
     match error {
         error @ (AuthError::Unavailable { .. }
         | AuthError::ServerFailed { .. }
-        | AuthError::UnsafeUrl { .. }) => error,
+        | AuthError::UnsafeUrl { .. }
+        | AuthError::UrlTooLong(_)) => error,
         other => AuthError::Unavailable {
             reason: other.to_string(),
             retry_after: RETRY_AFTER_DEFAULT,

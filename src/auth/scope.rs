@@ -6,6 +6,7 @@ use indexmap::IndexSet;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::name::Name;
+use crate::printable::is_identifier;
 
 /// Limits for a set, in scopes and in bytes of their names. Servers have some hundred at most; a request with more
 /// would be refused for its length.
@@ -24,7 +25,8 @@ pub(super) struct Scopes {
 impl Scopes {
     /// The scopes of a space-delimited list.
     pub(super) fn parse(list: &str) -> Self {
-        list.split_whitespace().map(str::to_owned).collect()
+        let words = list.split_whitespace();
+        words.map(str::to_owned).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,7 +65,10 @@ impl FromIterator<String> for Scopes {
     fn from_iter<I: IntoIterator<Item = String>>(scopes: I) -> Self {
         let mut set = Self::default();
         for scope in scopes {
-            set.insert(scope.into());
+            // What RFC 6749 §3.3 does not allow in a scope is no scope.
+            if is_identifier(&scope) {
+                set.insert(scope.into());
+            }
         }
         set
     }

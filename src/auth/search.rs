@@ -94,7 +94,7 @@ const fn weight(error: &AuthError) -> u8 {
     match error {
         AuthError::IssuerMismatch { .. } => 3,
         AuthError::Unavailable { .. } => 2,
-        AuthError::UnsafeUrl { .. } => 1,
+        AuthError::UnsafeUrl { .. } | AuthError::UrlTooLong(_) => 1,
         _ => 0,
     }
 }

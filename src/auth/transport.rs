@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -193,15 +193,19 @@ impl Transport {
 
     async fn try_send(&self, request: Request) -> Result<Response, SendError> {
         let url = request.url().clone();
+        http::check_length(&url).map_err(|error| SendError::NotRequested(error.into()))?;
         let permit = self.guard.check(&url).await;
         let _permit = permit.map_err(SendError::NotRequested)?;
         let client = self.client(&url).map_err(SendError::NotRequested)?;
+        tracing::debug!(method = %request.method(), url = %bare(&url), "-> sign-in");
+        let sent = Instant::now();
         let response = client
             .execute(request)
             .await
             .map_err(|error| SendError::Failed(url.clone(), error))?;
         self.guard.answered_from(&url, response.remote_addr());
-        tracing::debug!(url = %bare(&url), status = response.status().as_u16(), "answered");
+        let (status, ms) = (response.status().as_u16(), sent.elapsed().as_millis());
+        tracing::debug!(url = %bare(&url), status, ms, "<- sign-in");
         Ok(response)
     }
 

@@ -171,6 +171,7 @@ impl Conversation {
     }
 
     fn take_message(&mut self, message: Message) {
+        self.links[0].endpoint.log_from_app(&message);
         match message.kind() {
             Kind::Request { id, method } => {
                 let (id, method) = (id.clone(), method.clone());
@@ -253,6 +254,7 @@ impl Conversation {
             tracing::debug!("ignored the cancellation of initialize");
             return;
         }
+        tracing::debug!(%id, method = asked.method, "the app has cancelled its request");
         let era = asked.era;
         self.unanswered.remove(&id);
         if self.cancel_list_pages(&id) {
@@ -473,6 +475,7 @@ impl Conversation {
     }
 
     pub(super) fn write(&self, message: &Message) {
+        self.links[0].endpoint.log_to_app(message);
         self.writer.send(message.line());
     }
 

@@ -141,6 +141,12 @@ impl Conversation {
             .id()
             .cloned()
             .filter(|_| is_answered && sets_log_level(&message));
+        let id = message.id().map(RequestId::as_json);
+        tracing::debug!(
+            id,
+            method = message.method(),
+            "held until there is a session"
+        );
         opening.held.push(ticket, message);
         if let Some(id) = at_once {
             // The bridge logs too. The server hears of it when it is there, and its answer goes nowhere.

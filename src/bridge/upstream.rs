@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 
 use super::conversation::Conversation;
 use super::panics::survived;
@@ -86,7 +87,9 @@ impl Conversation {
             Some("initialize" | "subscriptions/listen")
         );
         let sign_in_limit = self.patience().filter(|_| !may_wait);
-        let track = Arc::new(Track::new(sign_in_limit));
+        // At other levels than `debug` neither the span nor what comes with it costs anything.
+        let span = tracing::debug_span!("request", %id, method = request.method());
+        let track = Arc::new(Track::new(sign_in_limit).in_span_of(&id));
         let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
         let carried = {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
@@ -102,7 +105,19 @@ impl Conversation {
             }
         };
         // Boxed: the runtime moves what it is given more than once, and this is large.
-        let task = tokio::spawn(Box::pin(carried)).abort_handle();
+        let task = if span.is_disabled() {
+            tokio::spawn(Box::pin(carried)).abort_handle()
+        } else {
+            let is_long = request.method() == Some("subscriptions/listen");
+            let track = Arc::clone(&track);
+            let watched = async move {
+                tokio::select! {
+                    () = carried => {}
+                    _ = track.report_silence(None), if !is_long => {}
+                }
+            };
+            tokio::spawn(Box::pin(watched.instrument(span))).abort_handle()
+        };
         let exchange = Exchange {
             request,
             lane,

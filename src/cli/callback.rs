@@ -69,7 +69,7 @@ fn says_too_much(url: &Url) -> bool {
 }
 
 /// The port in a word. As for npm `mcp-remote`, what follows its digits does not count.
-pub(super) fn port(word: &str) -> Result<u16, String> {
+pub fn port(word: &str) -> Result<u16, String> {
     let word = word.trim();
     let end = word.find(|letter: char| !letter.is_ascii_digit());
     match &word[..end.unwrap_or(word.len())] {

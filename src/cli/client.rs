@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::environment::{Environment, expand};
-use super::error::FlagError;
+use super::error::{FlagError, names_variable};
 use crate::auth::{ClientAuthentication, ClientCredential, PreRegisteredClient, SigningKey};
 use crate::secret::Secret;
 
@@ -111,7 +111,11 @@ impl ClientFlags {
     fn secret(&self, environment: &impl Environment) -> Result<Option<Secret<String>>, FlagError> {
         if let Some(name) = &self.client_secret_env {
             let secret = environment.variable(name).ok_or_else(|| {
-                let problem = format!("{name} is not set in the environment");
+                let problem = if names_variable(name) {
+                    format!("{name} is not set in the environment")
+                } else {
+                    "takes the name of an environment variable, and not what is in it".to_owned()
+                };
                 FlagError::new("--client-secret-env", problem)
             })?;
             return Ok(Some(Secret::new(secret)));

@@ -66,12 +66,19 @@ impl FromStr for Seconds {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
-        let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+        let duration =
+            Duration::try_from_secs_f64(seconds).map_err(|_| "no such number of seconds")?;
         Ok(Self(duration))
     }
 }
 
 impl Flags {
+    /// The word in the place of the URL.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     /// Reads the flags as they are meant. Reads the files and environment variables they name, and
     /// nothing else.
     pub fn settings(self) -> Result<Settings, ConfigError> {
@@ -207,16 +214,47 @@ fn unexpanded((name, reference): &(HeaderName, String)) -> String {
     )
 }
 
+/// The URL that may be meant by one without a scheme, or with one that does not exist.
+fn with_scheme(text: &str) -> Option<Url> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let is_typo = |known| strsim::damerau_levenshtein(scheme, known) <= 1;
+    if !scheme.is_empty() && !is_typo("https") && !is_typo("http") {
+        return None;
+    }
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if !(host.contains(['.', ':']) || host == "localhost") || host.contains('@') {
+        return None;
+    }
+    let mut url = Url::parse(&format!("https://{rest}")).ok()?;
+    if http::is_loopback(&url) {
+        url = Url::parse(&format!("http://{rest}")).ok()?;
+    }
+    // A path that is no server's would be a file's name.
+    url.set_query(None);
+    Some(url)
+}
+
 /// The URL of a server, as a user types it: https, or http to this machine or by permission.
 pub fn server_url(text: &str, allow_http: bool) -> Result<Url, ConfigError> {
     if text.contains(char::is_whitespace) {
         return Err(ConfigError::UrlPart("contains white space"));
     }
-    let url = Url::parse(text)?;
-    if !matches!(url.scheme(), "https" | "http") {
+    if text.starts_with(['\'', '"', '`', '<', '“', '‘']) {
         return Err(ConfigError::UrlPart(
-            "has to begin with https:// or http://",
+            "begins with a quotation mark or bracket, which is no part of it",
         ));
+    }
+    let url = match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "https" | "http") => url,
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            return Err(ConfigError::Scheme {
+                meant: with_scheme(text),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if http::check_length(&url).is_err() {
+        return Err(ConfigError::UrlPart("is longer than 16 KiB"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConfigError::UrlPart(

@@ -13,6 +13,12 @@ pub enum ConfigError {
     /// The URL is one that no request may go to.
     #[error("the server's URL {0}")]
     UrlPart(&'static str),
+    /// It does not begin as a URL of a server does.
+    #[error("the server's URL has to begin with https:// or http://{}", .meant.as_ref().map(|url| format!(": did you mean {url}?")).unwrap_or_default())]
+    Scheme {
+        /// What may have been meant.
+        meant: Option<url::Url>,
+    },
     /// Plain HTTP to another machine.
     #[error(
         "http:// to {0} would send everything, tokens included, readable to anybody on the way"
@@ -45,12 +51,34 @@ pub enum ConfigError {
     },
 }
 
+/// Whether a text is the name of a variable, and not, by mistake, the secret that should be in one.
+pub(super) fn names_variable(text: &str) -> bool {
+    let is_short = text.chars().count() <= LONGEST_SMALL_NAME;
+    let is_loud = !text.contains(|letter: char| letter.is_lowercase());
+    is_name(text) && (is_loud || is_short)
+}
+
+/// The longest name of a variable in small letters; what is longer may be a secret in its place, in characters.
+const LONGEST_SMALL_NAME: usize = 15;
+
 impl ConfigError {
+    /// A flag names a variable that is not there. What looks like the secret itself is not shown.
+    pub(super) fn unset(flag: &'static str, variable: &str) -> Self {
+        if names_variable(variable) {
+            let variable = variable.to_owned();
+            return Self::Unset { flag, variable };
+        }
+        let problem = "takes the name of an environment variable, and not what is in it";
+        FlagError::new(flag, problem).into()
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Url(_) | Self::UrlPart(_) => "it looks like https://mcp.example.com/mcp",
+            Self::Url(_) | Self::UrlPart(_) | Self::Scheme { .. } => {
+                "it looks like https://mcp.example.com/mcp"
+            }
             Self::PlainHttp(_) => "use https://, or pass --allow-http if the network is yours",
             Self::Header(HeaderError::Variable { variable, .. }) if !is_name(variable) => {
                 "write ${NAME} for an environment variable"

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::environment::{Environment, ProcessEnvironment, expand, foreign_reference};
-use super::error::ConfigError;
+use super::error::{ConfigError, names_variable};
 use crate::secret::Secret;
 
 /// Headers of the user's own.
@@ -84,15 +84,15 @@ impl HeaderFlags {
         }
         for text in &self.header_env {
             let (name, variable) = text.split_once('=').ok_or(HeaderError::NoVariable)?;
+            if !names_variable(variable) && environment.variable(variable).is_none() {
+                return Err(HeaderError::NoVariable.into());
+            }
             headers.insert(name, &format!("${{{variable}}}"), environment)?;
         }
         if let Some(variable) = &self.bearer_env {
             let token = environment
                 .variable(variable)
-                .ok_or_else(|| ConfigError::Unset {
-                    flag: "--bearer-env",
-                    variable: variable.clone(),
-                })?;
+                .ok_or_else(|| ConfigError::unset("--bearer-env", variable))?;
             let token = token.trim();
             // Some keep the scheme in the variable, as in that of a `--header`.
             let token = token.strip_prefix("Bearer ").unwrap_or(token);

@@ -116,7 +116,10 @@ pub fn about(program: &Command, topic: &str) -> Result<String, UnknownTopic> {
     let mut parts: Vec<_> = of_command(program, topic).into_iter().collect();
     // A group may have the name of a command.
     if let (Some(_), false) = (&group, parts.is_empty()) {
-        parts.push("Options of the bridge alone:\n".to_owned());
+        parts.push(
+            "Options of the bridge (mcp-bridge URL), which this command does not take:\n"
+                .to_owned(),
+        );
     }
     parts.extend(group.map(|group| of_group(program, &group)));
     if parts.is_empty() {

@@ -10,11 +10,11 @@ use super::config::Log;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageFlags {
-    /// How much to say on stderr
+    /// How much to log on stderr; trace adds the bodies of messages, with secrets masked
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log_level: LogLevel,
 
-    /// Say everything: the same as --log-level debug
+    /// Log each request and response: the same as --log-level debug
     #[arg(long, conflicts_with = "log_level")]
     debug: bool,
 

@@ -26,6 +26,7 @@ use clap::Args;
 
 use crate::endpoint::{ParamHeaders, Protocol, Transport};
 
+pub use callback::port;
 pub use config::{Connection, Log, Settings, server_url};
 pub use drop_in::without_launcher;
 pub use error::{ConfigError, FlagError};

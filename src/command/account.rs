@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::auth::{Account, Expiry, Place, SignedIn};
+use crate::printable;
 
 /// The widest line, unless a single word is wider.
 const WIDTH: usize = 80;
@@ -64,7 +65,7 @@ impl Style {
     pub(super) fn row(self, about: &str, text: &str) -> String {
         let mut row = self.label(about);
         let mut used = COLUMN;
-        for word in text.split_whitespace() {
+        for word in printable::line(text).split_whitespace() {
             let length = word.chars().count();
             if used > COLUMN && used + 1 + length > WIDTH {
                 let _ = write!(row, "\n{:COLUMN$}", "");
@@ -84,7 +85,7 @@ impl Style {
 /// The server, with the account's name if it has one.
 pub(super) fn title(account: &Account) -> String {
     match &account.profile {
-        Some(profile) => format!("{} (profile {profile})", account.server),
+        Some(profile) => format!("{} (profile {})", account.server, printable::line(profile)),
         None => account.server.to_string(),
     }
 }
@@ -101,6 +102,7 @@ pub(super) fn rows(style: Style, account: &Account) -> String {
                 (false, None) => (Paint::Good, "yes".to_owned()),
             };
             let label = style.label("signed in");
+            let state = printable::line(&state);
             let _ = writeln!(rows, "{label}{}", style.paint(paint, &state));
             if !signed_in.scopes.is_empty() {
                 rows += &style.row("scopes", &signed_in.scopes);

@@ -2,15 +2,26 @@
 
 use std::process::ExitCode;
 
+use tracing::level_filters::LevelFilter;
+
 use super::{Stop, runtime, start_log};
-use crate::bridge::{self, End};
+use crate::bridge::{self, End, Input};
 use crate::cli::Flags;
 use crate::{signals, stdio};
+
+/// For somebody who starts the bridge in a terminal, where nothing else would happen.
+const FOR_A_PERSON: &str = "\
+mcp-bridge waits for an app to speak MCP on its standard input: this command line is for an app's configuration.
+To write it there: mcp-bridge install --client APP NAME URL
+To try the server by hand: mcp-bridge login URL, mcp-bridge tools URL, mcp-bridge doctor URL (Ctrl-C ends this)";
 
 /// Carries messages until the app leaves.
 pub(super) fn run(flags: Flags) -> Result<ExitCode, Stop> {
     let settings = flags.settings()?;
     start_log(&settings.log)?;
+    if settings.bridge.input == Input::Terminal && settings.log.level != LevelFilter::OFF {
+        eprintln!("{FOR_A_PERSON}");
+    }
     let runtime = runtime()?;
     let end = runtime.block_on(async {
         let (input, output) = (stdio::stdin(), stdio::stdout());

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
+use super::mistyped::alike;
 use super::{CommandLine, Stop, print};
 use crate::cli::help;
 
@@ -19,11 +20,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     let text = match &args.topic {
         None => help::on_one_screen(program).render_help().to_string(),
         Some(topic) => help::about(&program, topic).map_err(|unknown| {
-            let topics = help::topics(&program).join(", ");
-            Stop {
-                hint: Some(format!("there is help about {topics}, and each command")),
-                ..Stop::usage(unknown.to_string())
-            }
+            let topics = help::topics(&program);
+            let commands = program.get_subcommands().map(clap::Command::get_name);
+            let known = topics.iter().map(String::as_str).chain(commands);
+            let hint = match alike(topic.trim_start_matches('-'), known) {
+                Some(topic) => format!("did you mean mcp-bridge help {topic}?"),
+                None => format!(
+                    "there is help about {}, and each command",
+                    topics.join(", ")
+                ),
+            };
+            Stop::usage(unknown.to_string()).hint(hint)
         })?,
     };
     print(text.as_bytes())

@@ -8,8 +8,9 @@ use super::account::{Paint, Style, rows};
 use super::visit::{Visit, Visitor};
 use super::{Stop, printed, runtime, start_log_for_person};
 use crate::auth::{self, Account, Authorizer, Place, Servers, SignInStage, Store, choose_place};
-use crate::cli::{Connection, ConnectionFlags};
+use crate::cli::{self, Connection, ConnectionFlags};
 use crate::http::bare;
+use crate::printable;
 use crate::signals;
 use crate::stdio::{self, Line, LineReader};
 
@@ -23,6 +24,7 @@ pub(super) struct Args {
     url: String,
 
     /// The port that the browser comes back to, where it must be a certain one
+    #[arg(value_parser = cli::port)]
     callback_port: Option<u16>,
 
     /// Sign out first, to sign in as somebody else or with other scopes
@@ -176,7 +178,7 @@ fn greeting(visit: &Visit) -> String {
         None => String::new(),
     };
     match &visit.name {
-        Some(name) => format!("The server is {name}{tools}."),
+        Some(name) => format!("The server is {}{tools}.", printable::line(name)),
         None => format!("The server answers{tools}."),
     }
 }

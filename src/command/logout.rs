@@ -11,6 +11,7 @@ use crate::auth::{self, Account, Authorizer, Leftover, Revocation, SignedOut};
 use crate::bridge::Memory;
 use crate::cli::{self, Connection, ConnectionFlags};
 use crate::http::bare;
+use crate::printable;
 use crate::stdio;
 
 const RUNNING: &str = "\
@@ -160,7 +161,7 @@ impl<O: Write> Farewell<'_, O> {
     }
 
     fn say(&mut self, line: &str) -> Result<(), Stop> {
-        printed(writeln!(self.out, "{line}"))
+        printed(writeln!(self.out, "{}", printable::line(line)))
     }
 }
 

@@ -24,7 +24,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         Some(name) => program.find_subcommand_mut(name),
     };
     let page = command.map(page);
-    match page.ok_or_else(|| Stop::usage("there is no such command"))? {
+    let unknown = || {
+        let topic = args.command.as_deref().unwrap_or_default();
+        Stop::usage(format!("there is no command {topic:?}"))
+            .hint("mcp-bridge --help lists the commands")
+    };
+    match page.ok_or_else(unknown)? {
         Ok(page) => print(&page),
         Err(error) => Err(Stop::failed(error.to_string())),
     }

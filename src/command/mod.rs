@@ -34,7 +34,7 @@ use tracing::level_filters::LevelFilter;
 use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
-use crate::{cli, log, stdio};
+use crate::{cli, log, printable, stdio};
 
 /// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth
 #[derive(Debug, Parser)]
@@ -79,14 +79,33 @@ pub enum ReadError {
     /// The file of `--config` cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The first word is nearly the name of a command.
+    /// The first word stands where a command or a URL should.
     #[error("there is no command {typed:?}")]
     NoSuchCommand {
         /// The word.
         typed: String,
-        /// The command that was meant.
-        meant: String,
+        /// What may have been meant, as it stands behind the program's name.
+        meant: Option<String>,
     },
+    /// An option that does not exist.
+    #[error("{}there is no option {option}", if command.is_empty() { String::new() } else { format!("{command}: ") })]
+    NoSuchOption {
+        /// The command; empty for the bridge.
+        command: String,
+        /// The option, with its dashes.
+        option: String,
+        /// What may have been meant.
+        meant: Option<String>,
+    },
+    /// Nothing at all.
+    #[error("there is no server's URL")]
+    NoUrl,
+    /// Two URLs.
+    #[error("{0:?} is a second URL, where a port may stand")]
+    SecondUrl(String),
+    /// A word behind all that can be there.
+    #[error("{0:?} is one word too many")]
+    Surplus(String),
     /// A command got an option that only the bridge takes.
     #[error("{command} does not take {option}, which is an option of the bridge alone")]
     OptionOfBridge {
@@ -116,21 +135,19 @@ impl CommandLine {
         let args = cli::file::with_file(given.clone(), Self::command)?;
         match Self::try_parse_from(args) {
             Ok(line) if line.is_for_a_url() => Ok(line),
-            Ok(line) => match mistyped::command(&given, &Self::command()) {
-                Some(error) => Err(error),
-                None => Ok(line),
-            },
+            Ok(line) => {
+                let word = line.flags.url().unwrap_or_default();
+                match mistyped::command(word, &Self::command()) {
+                    Some(error) => Err(error),
+                    None => Ok(line),
+                }
+            }
             Err(error) if error.kind() == ErrorKind::DisplayHelp => {
                 let program = cli::help::on_one_screen(Self::command());
                 let screen = program.try_get_matches_from(given).err();
                 Err(screen.unwrap_or(error).into())
             }
-            Err(error) => {
-                let program = Self::command();
-                let better = mistyped::command(&given, &program)
-                    .or_else(|| mistyped::option(&given, &error, &program));
-                Err(better.unwrap_or_else(|| error.into()))
-            }
+            Err(error) => Err(mistyped::explain(&given, error, &Self::command())),
         }
     }
 
@@ -156,6 +173,7 @@ impl CommandLine {
             Some(Command::Help(args)) => help::run(&args),
             None => bridge::run(self.flags),
         };
+        log::finish();
         match done {
             Ok(status) => status,
             Err(stop) => stop.report(),
@@ -164,6 +182,48 @@ impl CommandLine {
 }
 
 impl ReadError {
+    fn no_option(command: &str, option: &str, meant: Option<&str>) -> Self {
+        Self::NoSuchOption {
+            command: command.to_owned(),
+            option: option.to_owned(),
+            meant: meant.map(str::to_owned),
+        }
+    }
+
+    /// What to do about it.
+    fn hint(&self) -> String {
+        match self {
+            Self::NoSuchCommand { meant: None, .. } => {
+                "mcp-bridge --help lists the commands; a server's URL begins with https://".to_owned()
+            }
+            Self::NoSuchCommand {
+                meant: Some(meant), ..
+            } => format!("did you mean mcp-bridge {meant}?"),
+            Self::NoSuchOption {
+                meant: Some(meant), ..
+            } => format!("did you mean {meant}?"),
+            Self::NoSuchOption { command, .. } if command.is_empty() => {
+                "mcp-bridge help all shows all options".to_owned()
+            }
+            Self::NoSuchOption { command, .. } | Self::OptionOfBridge { command, .. } => {
+                format!("mcp-bridge {command} --help shows what it takes")
+            }
+            Self::NoUrl => {
+                "mcp-bridge URL is for the configuration of an app, which mcp-bridge install writes; by hand \
+                 there are login, tools, call and doctor. mcp-bridge --help is one screen"
+                    .to_owned()
+            }
+            Self::SecondUrl(_) => {
+                "a bridge is for one server: give each an entry of its own in the app's configuration"
+                    .to_owned()
+            }
+            Self::Surplus(_) => {
+                "quotation marks keep words together; mcp-bridge --help shows what goes where".to_owned()
+            }
+            Self::Arguments(_) | Self::File(_) => String::new(),
+        }
+    }
+
     /// Tells the person, on stderr, or on stdout what was asked for.
     #[must_use]
     pub fn report(self) -> ExitCode {
@@ -177,12 +237,16 @@ impl ReadError {
                 ..Stop::usage(error.to_string())
             }
             .report(),
-            Self::NoSuchCommand { ref meant, .. } => Stop::usage(self.to_string())
-                .hint(format!("did you mean mcp-bridge {meant}?"))
-                .report(),
-            Self::OptionOfBridge { ref command, .. } => Stop::usage(self.to_string())
-                .hint(format!("mcp-bridge help {command} shows what it takes"))
-                .report(),
+            Self::NoSuchCommand { .. }
+            | Self::NoSuchOption { .. }
+            | Self::NoUrl
+            | Self::SecondUrl(_)
+            | Self::Surplus(_)
+            | Self::OptionOfBridge { .. } => Stop {
+                hint: Some(self.hint()),
+                ..Stop::usage(self.to_string())
+            }
+            .report(),
         }
     }
 }
@@ -218,9 +282,10 @@ impl Stop {
     }
 
     fn report(self) -> ExitCode {
-        eprintln!("error: {}", self.error);
+        // Both may quote a server.
+        eprintln!("error: {}", printable::block(&self.error));
         if let Some(hint) = self.hint {
-            eprintln!("\nhint: {hint}");
+            eprintln!("\nhint: {}", printable::block(&hint));
         }
         self.status
     }

@@ -88,7 +88,8 @@ fn print(known: &[Known], style: Style, out: &mut impl Write) -> io::Result<()> 
             }
             (None, Some(server)) => {
                 writeln!(out, "{}", style.paint(Paint::Name, server.url.as_str()))?;
-                write!(out, "{}", style.row("signed in", "no"))?;
+                let signed_in = if server.is_open { "not needed" } else { "no" };
+                write!(out, "{}", style.row("signed in", signed_in))?;
             }
             (None, None) => {}
         }
@@ -143,6 +144,7 @@ impl Known {
                 Place::File => "file",
                 Place::Keychain => "keychain",
             }),
+            "signInNeeded": self.server.as_ref().filter(|it| it.is_open).map(|_| false),
             "speaks": self.speaks(),
         })
     }

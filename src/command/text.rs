@@ -3,27 +3,18 @@
 use terminal_size::terminal_size_of;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::printable;
+
 /// How many columns the terminal has that stderr goes to; `None` if that is no terminal.
 pub(super) fn stderr_width() -> Option<usize> {
     let (width, _) = terminal_size_of(std::io::stderr())?;
     Some(width.0.into())
 }
 
-/// The text without what a terminal would obey: a server has no business with the cursor, the title or
-/// the clipboard of whoever looks at its words.
-pub(super) fn harmless(text: &str) -> String {
-    let shown = |letter: char| match letter {
-        '\n' | '\t' => letter,
-        letter if letter.is_control() => '\u{fffd}',
-        letter => letter,
-    };
-    text.chars().map(shown).collect()
-}
-
 /// The first line that says something, cut to so many columns.
 pub(super) fn first_line(text: &str, columns: Option<usize>) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    let line = harmless(line.unwrap_or_default()).replace('\t', " ");
+    let line = printable::line(line.unwrap_or_default());
     match columns {
         Some(columns) => cut(&line, columns),
         None => line,
@@ -83,6 +74,5 @@ mod tests {
             first_line("\n\n  a\u{1b}[2Jb\tc\nd", None),
             "a\u{fffd}[2Jb c"
         );
-        assert_eq!(harmless("a\r\nb\u{9b}31m"), "a\u{fffd}\nb\u{fffd}31m");
     }
 }

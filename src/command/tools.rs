@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use super::client::Client;
 use super::schema::{Argument, Hints, Tool, shown};
-use super::text::{columns, cut, first_line, harmless, padded};
+use super::text::{columns, cut, first_line, padded};
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
+use crate::printable;
 use crate::stdio;
 
 /// The longest name and type of an argument that others are lined up with.
@@ -75,7 +76,7 @@ fn write_tools(out: &mut impl Write, tools: &[Tool], width: Option<usize>) -> io
 }
 
 fn write_tool(out: &mut impl Write, tool: &Tool, width: Option<usize>) -> io::Result<()> {
-    let name = harmless(&tool.name);
+    let name = printable::line(&tool.name);
     let hints = hints(&tool.hints);
     if hints.is_empty() {
         writeln!(out, "{}", bold(&name, width))?;
@@ -93,7 +94,11 @@ fn write_tool(out: &mut impl Write, tool: &Tool, width: Option<usize>) -> io::Re
             .max()
             .unwrap_or(0)
     };
-    let names: Vec<_> = tool.arguments.iter().map(|it| harmless(&it.name)).collect();
+    let names: Vec<_> = tool
+        .arguments
+        .iter()
+        .map(|it| printable::line(&it.name))
+        .collect();
     let name_width = widest(&mut names.iter().map(|name| columns(name)));
     let kind_width = widest(&mut kinds.iter().map(|kind| columns(kind)));
     for ((argument, name), kind) in tool.arguments.iter().zip(&names).zip(&kinds) {

@@ -255,7 +255,10 @@ impl Exchange<'_> {
         };
         let response = self.endpoint.send(&outgoing).await?.response;
         match ContentType::of(response.headers()) {
-            ContentType::EventStream => Ok(response),
+            ContentType::EventStream => {
+                self.track.wire.accepted("event stream resumed");
+                Ok(response)
+            }
             _ => Err(Failure::NoResponse(
                 "the event stream ended and cannot be resumed".to_owned(),
             )),

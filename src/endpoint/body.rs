@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use super::Failure;
 use crate::http::{Response, json};
 use crate::message::Message;
+use crate::printable;
 
 /// How much of an error's body is read.
 const ERROR_BYTES: usize = 64 * 1024;
@@ -18,6 +19,9 @@ const ERROR_LIMIT: Duration = Duration::from_secs(10);
 
 /// How much of it is shown to a person.
 const EXCERPT_CHARS: usize = 300;
+
+/// The longest `Content-Type` that is shown.
+const TYPE_CHARS: usize = 100;
 
 /// After the answer is known: how much and how long to read on, so that the connection can be used
 /// again.
@@ -47,7 +51,7 @@ impl ContentType {
             "application/json" => Self::Json,
             "text/event-stream" => Self::EventStream,
             "" => Self::Missing,
-            other => Self::Other(other.to_owned()),
+            other => Self::Other(printable::short_line(other, TYPE_CHARS)),
         }
     }
 }
@@ -180,13 +184,8 @@ impl ErrorBody {
             }
             _ => return None,
         };
-        let words: String = words
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(EXCERPT_CHARS)
-            .collect();
-        let words = words.trim();
-        (!words.is_empty()).then(|| words.to_owned())
+        let words = printable::short_line(words.trim(), EXCERPT_CHARS);
+        (!words.is_empty()).then_some(words)
     }
 
     /// The failure that the app is told of.

@@ -40,8 +40,14 @@ impl Endpoint {
             },
             _ => exchange.await,
         };
+        if method == "tools/list"
+            && matches!(&outcome, Ok(Outcome::Response(response)) if !response.is_error())
+        {
+            Box::pin(self.note_sign_in()).await;
+        }
         outcome.unwrap_or_else(|failure| {
             tracing::warn!(host = %self.host(), method, "{failure}");
+            track.wire.ended(&failure);
             if self.config.patience == Patience::FailFast
                 && matches!(failure, Failure::Connect { .. })
             {
@@ -49,6 +55,14 @@ impl Endpoint {
             }
             Outcome::Failed(failure)
         })
+    }
+
+    /// The server has listed its tools: whether that took a sign-in is worth knowing.
+    async fn note_sign_in(&self) {
+        if let Some(authorizer) = &self.authorizer {
+            let token = authorizer.token().await;
+            self.verdict.record_open(matches!(token, Ok(None)));
+        }
     }
 
     async fn exchange(
@@ -123,7 +137,9 @@ impl Endpoint {
             repeat,
             track: &track,
         };
-        let accepted = self.send(&outgoing).await?;
+        let method = message.method().unwrap_or("response");
+        let accepted = track.watched(method, self.send(&outgoing)).await?;
+        track.wire.accepted("accepted");
         body::drain(accepted.response);
         Ok(())
     }
@@ -167,6 +183,7 @@ impl Endpoint {
             let answer =
                 Box::pin(connection.request(self, request, id, &session, interaction, track))
                     .await?;
+            self.log_response(track, &answer);
             return Ok((answer, Session::default()));
         }
         let outgoing = Outgoing {
@@ -210,6 +227,7 @@ impl Endpoint {
         if method == "initialize" {
             let (answer, opened) = post.await?;
             let response = answer.response()?;
+            self.log_response(track, &response);
             let protocol_version = protocol_version(&response);
             let opened = Session {
                 protocol_version,
@@ -225,6 +243,7 @@ impl Endpoint {
                 Box::pin(late).await?
             }
         };
+        self.log_response(track, &response);
         Ok((response, Session::default()))
     }
 

@@ -19,7 +19,7 @@ use super::track::Track;
 use super::unusable::excerpt;
 use super::{Endpoint, Failure};
 use crate::auth::{AuthError, Interaction};
-use crate::http::{Response, bare};
+use crate::http::{Response, bare, check_length};
 use crate::message::{Kind, Message, RequestId};
 
 /// How long the server may take to name the address for messages.
@@ -237,6 +237,7 @@ impl Turn<'_> {
             track,
         };
         let accepted = endpoint.send(&outgoing).await?;
+        track.wire.accepted("accepted");
         body::drain(accepted.response);
         Ok(())
     }
@@ -375,6 +376,7 @@ async fn open(
         track,
     };
     let accepted = endpoint.send(&outgoing).await?;
+    track.wire.accepted("event stream opened");
     let base = accepted.redirected.as_ref().unwrap_or(outgoing.target);
     let limits = endpoint.config.body_limits();
     let opened = first_event(base, accepted.response, limits);
@@ -416,7 +418,12 @@ pub(super) fn target(base: &Url, data: &[u8]) -> Result<Url, Failure> {
     let reference = std::str::from_utf8(data).unwrap_or_default().trim();
     let url = base.join(reference).ok().filter(|_| !reference.is_empty());
     match url {
-        Some(url) if url.origin() == base.origin() => Ok(url),
+        Some(url) if url.origin() == base.origin() => match check_length(&url) {
+            Ok(()) => Ok(url),
+            Err(too_long) => Err(Failure::MessageAddress(format!(
+                "an address for messages that is too long: {too_long}"
+            ))),
+        },
         Some(url) if url.has_host() => Err(Failure::MessageAddress(format!(
             "{} as the address for messages, which is not at {}, where the stream is",
             bare(&url),

@@ -269,7 +269,10 @@ async fn connect(
     };
     let response = endpoint.send(&outgoing).await?.response;
     match ContentType::of(response.headers()) {
-        ContentType::EventStream => Ok(response),
+        ContentType::EventStream => {
+            track.wire.accepted("event stream opened");
+            Ok(response)
+        }
         kind => Err(Failure::no_event_stream(&kind)),
     }
 }

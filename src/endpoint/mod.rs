@@ -17,6 +17,7 @@ mod http_sse;
 mod in_flight;
 mod keep_alive;
 mod listen;
+mod masked;
 mod modern;
 mod opening;
 mod probe;
@@ -29,6 +30,7 @@ mod tool_headers;
 mod track;
 mod unusable;
 mod verdict;
+mod wire_log;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +48,7 @@ pub use probe::{Conversation, Probe, Reply};
 pub use track::{Phase, Track};
 pub use verdict::KnownServer;
 
-use crate::auth::Authorizer;
+use crate::auth::{AccessToken, Authorizer};
 use crate::http::{self, Client};
 use crate::message::{Message, RequestId};
 use answer::Damaged;
@@ -231,6 +233,8 @@ pub struct Endpoint {
     config: Config,
     /// Absent when the user gave an `Authorization` header: then that is the way in.
     authorizer: Option<Arc<Authorizer>>,
+    /// The token that was sent last, to mask it in bodies that are logged; kept at that log level only.
+    logged_token: Mutex<Option<AccessToken>>,
     client: Mutex<Option<Client>>,
     sessions: Sessions,
     recovery: Recovery,
@@ -270,6 +274,7 @@ impl Endpoint {
             verdict: Verdict::new(&config.url, config.directory.as_deref()),
             config,
             authorizer,
+            logged_token: Mutex::default(),
             client: Mutex::default(),
             sessions: Sessions::default(),
             recovery: Recovery::default(),
@@ -390,6 +395,7 @@ impl Endpoint {
 
     /// Hands a message to the app, as soon as the app reads.
     async fn deliver(&self, message: Message, generation: u64, exchange: Option<&RequestId>) {
+        self.log_delivery(&message, exchange);
         self.tell(Event::Message {
             message,
             generation,

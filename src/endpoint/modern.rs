@@ -65,6 +65,7 @@ impl Endpoint {
         let accepted = self
             .send_modern(message, Repeat::Never, Interaction::Forbidden, &track)
             .await?;
+        track.wire.accepted("accepted");
         body::drain(accepted.response);
         Ok(())
     }
@@ -115,7 +116,9 @@ impl Endpoint {
             generation: accepted.session.generation,
             era: Era::Modern,
         };
-        exchange.read(accepted).await?.response()
+        let response = exchange.read(accepted).await?.response()?;
+        self.log_response(track, &response);
+        Ok(response)
     }
 
     async fn send_modern(
@@ -168,7 +171,10 @@ impl Endpoint {
                 .await
             {
                 Ok(accepted) => match subscription.read(accepted).await {
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        self.log_response(track, &answer);
+                        return Ok(answer);
+                    }
                     Err(failure) => failure,
                 },
                 Err(failure) => failure,

@@ -2,7 +2,7 @@
 //! again, and a refusal is an answer like any other.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -201,9 +201,12 @@ impl Probe {
                 Verb::Post(body) => (Method::POST, body.clone()),
                 Verb::Get { .. } => (Method::GET, Bytes::new()),
             };
-            let sent = self.client.send(method, &url, headers.clone(), body);
-            let response = sent.await;
+            tracing::debug!(%method, url = %bare(&url), bytes = body.len(), "-> server");
+            let (sent, verb_shown) = (Instant::now(), method.clone());
+            let response = self.client.send(method, &url, headers.clone(), body).await;
             let response = response.map_err(|error| Failure::of_http(&error))?;
+            let (ms, status) = (sent.elapsed().as_millis(), response.status().as_u16());
+            tracing::debug!(method = %verb_shown, url = %bare(&url), status, ms, "<- server");
             match redirect(&response, &url, verb)? {
                 Some(target) => url = target,
                 None => return Ok((url, response)),

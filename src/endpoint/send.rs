@@ -15,9 +15,10 @@ use url::Url;
 use super::body::{ErrorBody, retry_after, within};
 use super::header_mismatch::is_mismatch;
 use super::session::{Session, speaks_of_session};
+use super::wire_log::WireLog;
 use super::{Endpoint, Failure, Patience, Phase};
 use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
-use crate::http::Response;
+use crate::http::{Response, bare, check_length};
 use crate::message::Message;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -134,16 +135,19 @@ impl Endpoint {
             };
             let token = self.token().await?;
             outgoing.track.enter(Phase::Sent);
+            self.log_sent(outgoing, &session, token.as_ref());
             let sent = self.dispatch(outgoing, &session, token.as_ref()).await;
             let (mut response, redirected) = match sent {
                 Ok(answered) => answered,
                 Err(failure) => {
+                    outgoing.track.wire.failed(&failure);
                     let pause = self.pause_after(&failure, outgoing.repeat, &mut tries);
                     tokio::time::sleep(pause.ok_or(failure)?).await;
                     continue;
                 }
             };
             let status = response.status();
+            outgoing.track.wire.answered(status);
             if status.is_success() {
                 return Ok(Accepted {
                     response,
@@ -152,6 +156,7 @@ impl Endpoint {
                 });
             }
             let body = Box::pin(ErrorBody::read(&mut response)).await;
+            self.log_refusal(outgoing, &body);
             if is_session_loss(status, &session, response.headers(), &body)
                 && matches!(outgoing.session, SessionUse::Current)
                 && !std::mem::replace(&mut tries.recovered, true)
@@ -185,9 +190,16 @@ impl Endpoint {
         let headers = self.headers(session, token.as_ref());
         if let Ok(client) = self.client() {
             let url = &self.config.url;
-            let _ = client
-                .send(Method::DELETE, url, headers, Bytes::new())
-                .await;
+            let wire = WireLog::default();
+            self.log_delete(&wire, session);
+            let sent = client.send(Method::DELETE, url, headers, Bytes::new());
+            match sent.await {
+                Ok(response) => {
+                    wire.answered(response.status());
+                    wire.accepted("session ended");
+                }
+                Err(error) => wire.failed(&Failure::of_http(&error)),
+            }
         }
     }
 
@@ -256,7 +268,10 @@ impl Endpoint {
             let sent = within(self.config.headers_timeout, "--headers-timeout", sent);
             let response = sent.await?.map_err(|error| Failure::of_http(&error))?;
             match redirect(&response, url, verb)? {
-                Some(target) => redirected = Some(target),
+                Some(target) => {
+                    tracing::debug!(status = response.status().as_u16(), to = %bare(&target), "<- server: redirect");
+                    redirected = Some(target);
+                }
                 None => return Ok((response, redirected)),
             }
         }
@@ -372,6 +387,9 @@ pub(super) fn redirect(
             "a redirect without a valid Location".to_owned(),
         ));
     };
+    if let Err(too_long) = check_length(&target) {
+        return Err(Failure::InvalidResponse(format!("a redirect: {too_long}")));
+    }
     if keeps_method && target.origin() == from.origin() {
         return Ok(Some(target));
     }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::wire_log::WireLog;
+use crate::message::RequestId;
+
 /// Progress puts a request's timeout off, to this many times its length in all.
 const TIMEOUT_CEILING: u32 = 10;
 
@@ -27,6 +30,7 @@ pub struct Track {
     progress: Notify,
     sign_in_limit: Option<Duration>,
     had_to_sign_in: AtomicBool,
+    pub(super) wire: WireLog,
 }
 
 impl Track {
@@ -38,6 +42,13 @@ impl Track {
             sign_in_limit,
             ..Self::default()
         }
+    }
+
+    /// For a request of the app, whose id each line of the log has from the span that it is in.
+    #[must_use]
+    pub fn in_span_of(mut self, id: &RequestId) -> Self {
+        self.wire.is_in_span_of(id);
+        self
     }
 
     /// Resolves when a sign-in that has just begun has taken longer than the request can wait.

@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
 use super::Failure;
 use crate::message::{Invalid, Message, RequestId};
+use crate::printable;
 
 /// Limits for the part of a text that is shown and for a word in it, in characters: a longer word may be a token.
 const EXCERPT_CHARS: usize = 60;
@@ -95,7 +96,7 @@ pub(super) fn excerpt(text: &[u8]) -> String {
     // A character has four bytes at most.
     let text = &text[..text.len().min(EXCERPT_CHARS * 4)];
     let mut shown = String::new();
-    for word in String::from_utf8_lossy(text).split_whitespace() {
+    for word in printable::line(&String::from_utf8_lossy(text)).split_whitespace() {
         let is_short = word.chars().count() <= EXCERPT_WORD_CHARS;
         let word = if is_short { word } else { "…" };
         if shown.chars().count() + word.chars().count() > EXCERPT_CHARS {
@@ -105,7 +106,7 @@ pub(super) fn excerpt(text: &[u8]) -> String {
         if !shown.is_empty() {
             shown.push(' ');
         }
-        shown.extend(word.chars().filter(|c| !c.is_control()));
+        shown.push_str(word);
     }
     format!("“{shown}”")
 }
@@ -141,7 +142,7 @@ mod tests {
     fn an_excerpt_is_short_printable_and_without_long_words() {
         assert_eq!(
             excerpt(b"key \x1b[31mred\r\n sk-0123456789012345678901234567"),
-            "“key [31mred …”"
+            "“key \u{fffd}[31mred …”"
         );
         assert!(excerpt("wörd ".repeat(100).as_bytes()).chars().count() < EXCERPT_CHARS + 4);
     }

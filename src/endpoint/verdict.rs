@@ -51,6 +51,9 @@ struct Known {
     /// The version that it accepts in `initialize`, where it refused the app's.
     #[serde(default)]
     accepts: Option<Revision>,
+    /// Whether it has listed its tools to who had no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    open: Option<bool>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +74,8 @@ pub struct KnownServer {
     pub url: Url,
     /// What it speaks, in words.
     pub speaks: &'static str,
+    /// Whether it serves people who have not signed in.
+    pub is_open: bool,
 }
 
 impl KnownServer {
@@ -88,6 +93,7 @@ impl KnownServer {
                 Some(Self {
                     url: Url::parse(&file.server).ok()?,
                     speaks: file.known.in_words()?,
+                    is_open: file.known.open == Some(true),
                 })
             })
             .collect();
@@ -170,6 +176,11 @@ impl Verdict {
         self.learn(|known| known.accepts = version);
     }
 
+    /// The server has listed its tools with a token, or without one.
+    pub(super) fn record_open(&self, open: bool) {
+        self.learn(|known| known.open = Some(open));
+    }
+
     pub(super) fn discovered(&self) -> Option<Message> {
         self.lock().as_ref()?.discovered.clone()
     }
@@ -194,6 +205,7 @@ impl Verdict {
                 || known.legacy == Some(false)
                 || known.http_sse == Some(true)
                 || known.accepts.is_some()
+                || known.open == Some(true)
         };
         let worth_a_file = before != after && (says_something(after) || says_something(before));
         if worth_a_file && let Err(error) = self.save(after) {

@@ -8,6 +8,7 @@
 //! - `route`: whether a proxy stands between.
 //! - `server_certificate`: verification of a server's certificate.
 //! - `tls`: certificates to trust, client certificate.
+//! - `url_length`: a limit on the length of URLs.
 
 mod connections;
 mod gzip;
@@ -16,6 +17,7 @@ mod names;
 mod route;
 mod server_certificate;
 mod tls;
+mod url_length;
 
 use std::error::Error as StdError;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,6 +33,7 @@ use url::Url;
 pub use names::Names;
 pub use route::{NoProxy, ProxySource, Route, bare};
 pub use tls::{BadPem, Identity, Roots};
+pub use url_length::{MAX_URL_BYTES, UrlTooLong, check_length};
 
 /// How long a TCP and TLS connection may take to come up, unless the user says otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -103,7 +103,7 @@ const REFUSALS: [(u16, &str, &[&str]); 6] = [
     (
         400,
         r#"{"error":{"code":17,"message":"line one\nline\u001b[31m two"}}"#,
-        &["400 Bad Request: line one line [31m two"],
+        &["400 Bad Request: line one line\u{fffd}[31m two"],
     ),
 ];
 

@@ -20,7 +20,7 @@ const SYSTEM_SPECIFIC: [&str; 8] = [
     "src/auth/lock.rs",
     "src/auth/store/system/mod.rs",
     "src/bridge/surroundings.rs",
-    "src/log.rs",
+    "src/log/mod.rs",
     "src/private_file.rs",
     "src/signals.rs",
     "src/stdio/os.rs",
@@ -149,12 +149,7 @@ fn is_command(text: &str) -> bool {
 }
 
 fn is_help(error: &ReadError) -> bool {
-    match error {
-        ReadError::Arguments(error) => !error.use_stderr(),
-        ReadError::File(_) | ReadError::NoSuchCommand { .. } | ReadError::OptionOfBridge { .. } => {
-            false
-        }
-    }
+    matches!(error, ReadError::Arguments(error) if !error.use_stderr())
 }
 
 #[test]

@@ -269,7 +269,7 @@ fn a_command_takes_its_url_and_its_flags_from_the_same_file() {
 async fn mistakes_on_the_command_line_are_told_beside_a_file_too() {
     let file = File::new("url = 'http://localhost:1/mcp'\n");
     let stderr = refused(&file, &["--no-browsr"]).await;
-    assert!(stderr.contains("'--no-browser'"), "{stderr}");
+    assert!(stderr.contains("did you mean --no-browser?"), "{stderr}");
     let stderr = refused(&File::new(""), &[]).await;
     assert!(stderr.contains("<URL>"), "{stderr}");
 }

@@ -56,6 +56,7 @@ mod command_tools;
 mod concurrency;
 mod config_files;
 mod connections;
+mod debug_log;
 #[cfg(unix)]
 mod doctor;
 mod documents;
@@ -69,6 +70,7 @@ mod event_stream;
 mod example_server;
 mod fidelity;
 mod flag_file;
+mod floods;
 mod get_stream;
 mod help;
 mod http_sse;
@@ -82,14 +84,18 @@ mod network;
 mod online_at_once;
 mod other_stream;
 mod param_headers;
+mod printable_text;
 mod resume;
 #[cfg(unix)]
 mod revisions;
 mod session;
 mod sign_in;
+#[cfg(unix)]
+mod snapshots;
 mod stdin;
 mod tls;
 mod tool_filters;
 mod transport_fallback;
 mod unreachable;
 mod unusable_answers;
+mod wrong_lines;

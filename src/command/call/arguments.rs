@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::command::Stop;
 use crate::command::mistyped::alike;
 use crate::command::schema::{Argument, Tool};
-use crate::command::text::{first_line, harmless};
+use crate::command::text::first_line;
+use crate::printable;
 
 /// Arguments as they were typed.
 #[derive(Debug)]
@@ -98,20 +99,20 @@ fn value(tool: &Tool, name: &str, text: &str) -> Result<Value, Stop> {
         }
         let names = tool.arguments.iter().map(|it| it.name.as_str());
         let hint = match alike(name, names.clone()) {
-            Some(other) => format!("did you mean {}?", harmless(other)),
+            Some(other) => format!("did you mean {}?", printable::line(other)),
             None if tool.arguments.is_empty() => "it takes none".to_owned(),
             None => {
-                let names: Vec<_> = names.map(harmless).collect();
+                let names: Vec<_> = names.map(printable::line).collect();
                 format!("it has {}", names.join(", "))
             }
         };
-        let tool = harmless(&tool.name);
+        let tool = printable::line(&tool.name);
         return Err(Stop {
             hint: Some(hint),
             ..Stop::usage(format!("the tool \"{tool}\" has no argument {name}"))
         });
     };
-    let refused = |reason: String| Stop::usage(harmless(&format!("{name} {reason}")));
+    let refused = |reason: String| Stop::usage(printable::line(&format!("{name} {reason}")));
     argument.read(text).map_err(refused)
 }
 
@@ -123,14 +124,17 @@ fn needs(tool: &Tool, missing: &[&Argument], url: &str) -> Stop {
             .as_deref()
             .map(|text| first_line(text, None));
         let description = description.map(|text| format!(": {text}"));
-        let (name, kind) = (harmless(&argument.name), harmless(&argument.kind()));
+        let (name, kind) = (
+            printable::line(&argument.name),
+            printable::line(&argument.kind()),
+        );
         format!("\n  {name} ({kind}){}", description.unwrap_or_default())
     });
     let described: String = described.collect();
-    let name = harmless(&tool.name);
+    let name = printable::line(&tool.name);
     let pairs = missing
         .iter()
-        .map(|argument| format!(" {}=…", harmless(&argument.name)));
+        .map(|argument| format!(" {}=…", printable::line(&argument.name)));
     let pairs: String = pairs.collect();
     Stop {
         hint: Some(format!("mcp-bridge call {url} {name}{pairs}")),

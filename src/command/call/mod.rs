@@ -3,6 +3,7 @@
 mod arguments;
 mod output;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use super::schema::Tool;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
 use crate::message::Message;
+use crate::printable;
 use crate::stdio;
 use output::Report;
 
@@ -45,6 +47,15 @@ pub(super) struct Args {
 
 /// Calls the tool.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
+    if args.tool.contains("://") && !args.url.contains("://") {
+        return Err(
+            Stop::usage("the server's URL comes first, then the tool").hint(format!(
+                "mcp-bridge call {} {}",
+                printable::line(&args.tool),
+                printable::line(&args.url)
+            )),
+        );
+    }
     let given = arguments::Given::read(&args.arguments, std::io::stdin())?;
     let connection = args.connection.connection(&args.url, None)?;
     super::start_log_for_person(&connection.log)?;
@@ -57,13 +68,14 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let report = match (args.json, args.output) {
         (true, _) => Report::Json,
         (false, Some(file)) => Report::File(file),
-        (false, None) if stdio::report_width().is_some() => Report::Terminal,
+        // A terminal that does not tell its size is one all the same.
+        (false, None) if stdio::report().is_terminal() => Report::Terminal,
         (false, None) => Report::Plain,
     };
     let written = report.write(&result, &mut stdio::report())?;
     super::printed(written)?;
     if result.result_member("isError") == Some(true) {
-        let name = super::text::harmless(&args.tool);
+        let name = printable::line(&args.tool);
         return Err(Stop::failed(format!(
             "the tool \"{name}\" says that it failed"
         )));
@@ -89,10 +101,10 @@ async fn call(
 fn unknown(name: &str, url: &str, tools: &[Tool]) -> Stop {
     let names = tools.iter().map(|tool| tool.name.as_str());
     let hint = match alike(name, names.clone()) {
-        Some(other) => format!("did you mean {}?", super::text::harmless(other)),
+        Some(other) => format!("did you mean {}?", printable::line(other)),
         None if tools.is_empty() => "the server has no tools".to_owned(),
         None if tools.len() <= MAX_NAMED => {
-            let names: Vec<_> = names.map(super::text::harmless).collect();
+            let names: Vec<_> = names.map(printable::line).collect();
             format!("it has {}", names.join(", "))
         }
         None => format!("mcp-bridge tools {url} lists them"),

@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::command::Stop;
 use crate::command::json::pretty;
-use crate::command::text::{first_line, harmless};
+use crate::command::text::first_line;
 use crate::message::{Message, member};
+use crate::printable;
 
 /// How to write a result.
 pub(super) enum Report {
@@ -47,7 +48,9 @@ impl Report {
                 let result = response.result_json().unwrap_or("null");
                 Ok(writeln!(out, "{}", result.replace(['\r', '\n'], " ")))
             }
-            Self::Terminal => Ok(write_blocks(response, out, |text| harmless(text).into())),
+            Self::Terminal => Ok(write_blocks(response, out, |text| {
+                printable::block(text).into()
+            })),
             Self::Plain => Ok(write_blocks(response, out, |text| text.into())),
             Self::File(file) => {
                 save(response, &file)?;

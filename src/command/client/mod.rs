@@ -27,6 +27,7 @@ use crate::bridge::{self, End, Memory};
 use crate::cli::Connection;
 use crate::endpoint::{self, Patience};
 use crate::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pages, member};
+use crate::printable;
 use crate::signals;
 use person::{Notes, Person};
 use terminal::Terminal;
@@ -291,7 +292,7 @@ impl Stop {
             .and_then(|error| member::<Value>(error, "data"));
         let data = data.filter(|data| data["source"] == env!("CARGO_PKG_NAME"));
         let Some(data) = data else {
-            let text = super::text::harmless(&text);
+            let text = printable::block(&text);
             return Self::failed(format!("the server says: {text} ({code})"));
         };
         let hint = data["hint"].as_str();
@@ -300,7 +301,7 @@ impl Stop {
         let text = text.strip_suffix(in_brackets.as_str()).unwrap_or(text);
         Self {
             hint: hint.map(str::to_owned),
-            ..Self::failed(super::text::harmless(text))
+            ..Self::failed(printable::block(text))
         }
     }
 }

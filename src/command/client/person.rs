@@ -19,7 +19,8 @@ use serde_json::Value;
 
 use super::questions;
 use super::terminal::Terminal;
-use crate::command::text::{cut, first_line, harmless, stderr_width};
+use crate::command::text::{cut, first_line, stderr_width};
+use crate::printable;
 
 /// Puts the cursor to the beginning of the line and empties it.
 const EMPTY_LINE: &str = "\r\u{1b}[2K";
@@ -42,7 +43,7 @@ impl Notes {
     /// Writes a line.
     fn say(&self, text: &str) {
         self.clear();
-        eprintln!("{}", harmless(text));
+        eprintln!("{}", printable::block(text));
     }
 
     fn progress(&self, text: String) {

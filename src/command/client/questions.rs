@@ -5,12 +5,12 @@ use serde_json::{Map, Value};
 
 use super::terminal::Terminal;
 use crate::command::schema::{Argument, arguments, shown};
-use crate::command::text::harmless;
+use crate::printable;
 
 /// Asks for each value that the schema, given as JSON text, describes.
 pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> ElicitResult {
     let _turn = terminal.turn().await;
-    eprintln!("\n{}  (Ctrl-D declines)", harmless(message));
+    eprintln!("\n{}  (Ctrl-D declines)", printable::block(message));
     let mut content = Map::new();
     for argument in arguments(schema) {
         match value(terminal, &argument).await {
@@ -28,7 +28,7 @@ pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> El
 /// server's, and the person is to look at it first.
 pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> ElicitResult {
     let _turn = terminal.turn().await;
-    let (message, url) = (harmless(message), harmless(url));
+    let (message, url) = (printable::block(message), printable::line(url));
     eprintln!("\n{message}\nIf you trust this address, open it:\n{url}");
     match terminal
         .ask("Press Enter when that is done (Ctrl-D declines). ")
@@ -51,22 +51,22 @@ async fn value(terminal: &Terminal, argument: &Argument) -> Option<Option<Value>
         let typed = terminal.ask(&prompt).await?;
         match answer(argument, &typed) {
             Ok(value) => return Some(value),
-            Err(reason) => eprintln!("  {} {reason}", harmless(&argument.name)),
+            Err(reason) => eprintln!("  {} {reason}", printable::line(&argument.name)),
         }
     }
 }
 
 fn prompt(argument: &Argument) -> String {
-    let name = harmless(&argument.name);
-    let description = argument.description.as_deref().map(harmless);
+    let name = printable::line(&argument.name);
+    let description = argument.description.as_deref().map(printable::line);
     let description = description.map(|text| format!(": {text}"));
     let kind = if argument.is_boolean() {
         "yes/no".to_owned()
     } else {
-        harmless(&argument.kind())
+        printable::line(&argument.kind())
     };
     let state = match (&argument.default, argument.is_required) {
-        (Some(default), _) => format!(", default {}", harmless(&shown(default))),
+        (Some(default), _) => format!(", default {}", printable::line(&shown(default))),
         (None, true) => String::new(),
         (None, false) => ", may be left out".to_owned(),
     };

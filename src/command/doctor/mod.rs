@@ -24,7 +24,7 @@ use self::report::{Form, Report};
 use super::account::colours_are_unwanted;
 use super::{Stop, runtime, start_log};
 use crate::auth::{AccessToken, Authorizer};
-use crate::cli::{Connection, ConnectionFlags};
+use crate::cli::{self, Connection, ConnectionFlags};
 use crate::endpoint::{Config, Failure, Probe, Reply};
 use crate::http::bare;
 use crate::stdio;
@@ -54,6 +54,7 @@ pub(super) struct Args {
     url: String,
 
     /// The port that the browser would come back to after a sign-in
+    #[arg(value_parser = cli::port)]
     callback_port: Option<u16>,
 
     /// Print one JSON document instead of text

@@ -7,6 +7,7 @@ use reqwest::header::HeaderValue;
 use serde::Serialize;
 
 use super::check::{Check, Name, Outcome, Part};
+use crate::printable;
 
 /// The layout of the JSON document; changes when a member changes its name or meaning.
 const FORMAT: u32 = 1;
@@ -277,10 +278,7 @@ impl<'a> Report<'a> {
         for secret in &self.secrets {
             text = text.replace(secret.as_str(), "REDACTED");
         }
-        text.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(LONGEST_CHARS)
-            .collect()
+        printable::short_line(&text, LONGEST_CHARS)
     }
 
     fn line(&mut self, text: &str) {
@@ -325,7 +323,7 @@ Connection
   ok   dns                found
   warn ipv6               dead
        -> pass --ipv4
-  FAIL tls                says REDACTED [2J [RFC 8446]
+  FAIL tls                says REDACTED�[2J [RFC 8446]
   FAIL ipv4               the time is over
 
 Not looked at: proxy, endpoint, sign-in, protocol (there is no connection)

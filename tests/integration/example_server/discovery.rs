@@ -225,3 +225,49 @@ async fn redirect_uris_with_white_space_or_control_characters_are_not_registered
         assert_eq!(refused.error(), "invalid_redirect_uri", "{uri:?}");
     }
 }
+
+/// Who opens the server's address in a browser learns what it is; clients of MCP are answered as ever.
+#[tokio::test]
+async fn a_browser_gets_a_page_and_a_client_of_mcp_a_challenge() {
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let server = start().await;
+    let client = Client::unknown(&server);
+    for path in ["/", "/mcp"] {
+        let request = client.get(path).header(header::ACCEPT, BROWSER);
+        let page = request.send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::OK);
+        assert!(page.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+        let page = page.text().await.unwrap();
+        for part in [
+            "MCP server",
+            "mcp-bridge tools",
+            server.url(),
+            "&quot;mcpServers&quot;",
+        ] {
+            assert!(page.contains(part), "{path}: {part}");
+        }
+    }
+    for accept in [
+        "text/event-stream",
+        "application/json, text/event-stream",
+        "text/event-stream, text/html",
+        "*/*",
+    ] {
+        let request = client.get("/mcp").header(header::ACCEPT, accept);
+        let refused = request.send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{accept}");
+        assert!(!challenge(&refused).is_empty());
+    }
+    let posted = client.post("/mcp").header(header::ACCEPT, BROWSER);
+    assert_eq!(
+        posted.send().await.unwrap().status(),
+        StatusCode::UNAUTHORIZED
+    );
+    server.stop().await;
+
+    let server = Server::start(with_client_secret("secret")).await.unwrap();
+    let client = Client::unknown(&server);
+    let page = client.get("/").send().await.unwrap().text().await.unwrap();
+    let option = format!("--client-id {PRE_REGISTERED_CLIENT_ID}");
+    assert!(page.contains(&option), "{page}");
+}

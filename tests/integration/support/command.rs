@@ -59,6 +59,20 @@ impl Run {
         self
     }
 
+    /// Lets it read from there instead of a pipe.
+    #[cfg(unix)]
+    pub(crate) fn stdin_from(mut self, input: impl Into<Stdio>) -> Self {
+        self.command.stdin(input);
+        self
+    }
+
+    /// Lets it write its output there, which is then not in [`Ran::stdout`].
+    #[cfg(unix)]
+    pub(crate) fn stdout_to(mut self, output: impl Into<Stdio>) -> Self {
+        self.command.stdout(output);
+        self
+    }
+
     /// The directory that it is run in.
     pub(crate) fn directory(&self) -> &Path {
         self.home.path()
@@ -70,9 +84,10 @@ impl Run {
 
     pub(crate) async fn start(mut self) -> Running {
         let mut child = self.command.spawn().expect("the program starts");
-        let mut stdin = child.stdin.take().expect("it is piped");
-        // A program that does not read it may have closed it.
-        let _ = stdin.write_all(self.stdin.as_bytes()).await;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that does not read it may have closed it.
+            let _ = stdin.write_all(self.stdin.as_bytes()).await;
+        }
         Running {
             child,
             _home: self.home,

@@ -13,6 +13,9 @@ pub(crate) mod modern;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod schema;
+pub(crate) mod snapshot;
+#[cfg(unix)]
+pub(crate) mod terminal;
 pub(crate) mod tls_server;
 pub(crate) mod transcript;
 

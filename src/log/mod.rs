@@ -1,5 +1,8 @@
 //! The log: on stderr, or in a file.
 
+mod line;
+mod quota;
+
 use std::fs::OpenOptions;
 use std::io;
 
@@ -13,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::auth::SIGN_IN_TARGET;
 use crate::cli::Log;
+use line::{Clock, Dress, Fields, Line};
 
 /// The log target of requests that failed, which a command reports itself.
 const ENDPOINT_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint");
@@ -22,7 +26,7 @@ const ENDPOINT_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint");
 pub(crate) fn start(log: &Log) -> io::Result<()> {
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), log.level);
     let Some(path) = &log.file else {
-        start_with(on_stderr().with_filter(ours), log);
+        start_with(on_stderr(log.level).with_filter(ours), log);
         return Ok(());
     };
     let mut options = OpenOptions::new();
@@ -30,13 +34,20 @@ pub(crate) fn start(log: &Log) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    let in_file = fmt::layer().with_writer(file).with_ansi(false);
+    let in_file = fmt::layer()
+        .with_writer(file)
+        .with_ansi(false)
+        .fmt_fields(Fields)
+        .event_format(Line {
+            clock: Clock::Utc,
+            dress: Dress::Full,
+        });
     // What a person has to read in order to sign in is of no use in a file alone.
     let sign_in = Targets::new().with_target(SIGN_IN_TARGET, log.level);
     start_with(
         in_file
             .with_filter(ours)
-            .and_then(on_stderr().with_filter(sign_in)),
+            .and_then(on_stderr(log.level).with_filter(sign_in)),
         log,
     );
     Ok(())
@@ -56,12 +67,14 @@ pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
     let in_words = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false)
-        .with_target(false)
-        .with_level(false)
-        .without_time();
+        .fmt_fields(Fields)
+        .event_format(Line {
+            clock: Clock::None,
+            dress: Dress::Plain,
+        });
     // The level of the last one counts for both.
     start_with(
-        on_stderr()
+        on_stderr(log.level)
             .with_filter(others)
             .and_then(in_words.with_filter(sign_in)),
         log,
@@ -77,14 +90,29 @@ fn start_with(layer: impl Layer<Registry> + Send + Sync, log: &Log) {
     }
 }
 
-/// Apps put a time before each line of stderr themselves.
-fn on_stderr<S>() -> impl Layer<S>
+/// Logs how many lines were left out at the end, when no other line will say so.
+pub(crate) fn finish() {
+    for (count, place) in quota::take_left_out() {
+        tracing::warn!("left out: {count} more lines of one kind ({place})");
+    }
+}
+
+/// Apps put a time before each line of stderr themselves, which is not exact enough to follow a request.
+fn on_stderr<S>(level: LevelFilter) -> impl Layer<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
+    let clock = if level >= LevelFilter::DEBUG {
+        Clock::Utc
+    } else {
+        Clock::None
+    };
     fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .with_target(false)
-        .without_time()
+        .fmt_fields(Fields)
+        .event_format(Line {
+            clock,
+            dress: Dress::Full,
+        })
 }

@@ -1,0 +1,135 @@
+//! The format of a line of the log.
+
+use std::fmt;
+
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::field::{MakeExt as _, RecordFields};
+use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::quota;
+use crate::auth::SIGN_IN_TARGET;
+use crate::printable;
+
+/// Lines of the form `TIME LEVEL span{field=value}: message field=value`.
+pub(super) struct Line {
+    pub(super) clock: Clock,
+    pub(super) dress: Dress,
+}
+
+/// Whether a line begins with the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// UTC, by RFC 3339.
+    Utc,
+    /// Without: who reads stderr puts one there.
+    None,
+}
+
+/// What stands around the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dress {
+    /// The level and the spans.
+    Full,
+    /// Nothing, for a person.
+    Plain,
+}
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let Some(left_out) = quota::admit(metadata) else {
+            return Ok(());
+        };
+        let mut fields = String::new();
+        context.format_fields(Writer::new(&mut fields), event)?;
+        if metadata.target() != SIGN_IN_TARGET {
+            // A line break within the text would let a stranger write lines of the log.
+            fields = printable::line(&fields);
+        }
+        self.begin(&mut writer, metadata)?;
+        if self.dress == Dress::Full {
+            for span in context
+                .event_scope()
+                .into_iter()
+                .flat_map(|scope| scope.from_root())
+            {
+                let extensions = span.extensions();
+                let fields = extensions.get::<FormattedFields<N>>();
+                let fields = fields.map_or("", |fields| fields.as_str());
+                write!(writer, "{}{{{}}}: ", span.name(), printable::line(fields))?;
+            }
+        }
+        writeln!(writer, "{fields}")?;
+        if left_out > 0 {
+            self.begin(&mut writer, metadata)?;
+            writeln!(
+                writer,
+                "left out before that: {left_out} more lines of this kind"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Line {
+    /// The time and the level.
+    fn begin(&self, writer: &mut Writer<'_>, metadata: &Metadata<'_>) -> fmt::Result {
+        if self.clock == Clock::Utc {
+            SystemTime.format_time(writer)?;
+            writer.write_char(' ')?;
+        }
+        if self.dress == Dress::Plain {
+            return Ok(());
+        }
+        let level = *metadata.level();
+        if writer.has_ansi_escapes() {
+            write!(writer, "\u{1b}[{}m{level:>5}\u{1b}[0m ", color(level))
+        } else {
+            write!(writer, "{level:>5} ")
+        }
+    }
+}
+
+/// The colour of a level, as a parameter of SGR (ECMA-48 §8.3.117).
+const fn color(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        Level::TRACE => 35,
+    }
+}
+
+/// The format of the fields of events and spans: text of strangers is made printable here, whatever was done
+/// to it before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields;
+
+impl<'writer> FormatFields<'writer> for Fields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let field =
+            |writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug| {
+                let value = printable::block(&format!("{value:?}"));
+                match field.name() {
+                    "message" => write!(writer, "{value}"),
+                    name => write!(writer, "{name}={value}"),
+                }
+            };
+        format::debug_fn(field)
+            .delimited(" ")
+            .format_fields(writer, fields)
+    }
+}

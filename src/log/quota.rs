@@ -1,0 +1,117 @@
+//! A limit on the lines that one place of the code may write: servers and apps cause lines, and a log that
+//! fills the disk is of no use. What is left out is counted, and the count is logged.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::callsite::Identifier;
+use tracing::{Level, Metadata};
+
+/// The period that the limits are for.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Lines of one place of the code in a period: what a person would read, and what a search may look for.
+const LINES: u32 = 50;
+const DEBUG_LINES: u32 = 500;
+
+/// Lines about messages, of which there is one for each.
+const MESSAGE_LINES: u32 = 20_000;
+
+/// The module whose lines are about messages.
+const MESSAGE_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint::wire_log");
+
+/// Lines of each place of the code in its present period. As many entries as the code has places.
+static PLACES: LazyLock<Mutex<HashMap<Identifier, Place>>> = LazyLock::new(Mutex::default);
+
+struct Place {
+    since: Instant,
+    lines: u32,
+    left_out: u64,
+    location: String,
+}
+
+/// Whether there is room for another line of this place; if so, how many were left out before it.
+pub(super) fn admit(metadata: &Metadata<'_>) -> Option<u64> {
+    let mut places = places();
+    let place = places
+        .entry(metadata.callsite())
+        .or_insert_with(|| Place::new(metadata));
+    place.admit(limit(metadata), Instant::now())
+}
+
+/// What was left out and has not been told, with the place of the code it would have come from.
+pub(super) fn take_left_out() -> Vec<(u64, String)> {
+    let mut places = places();
+    let left_out = places.values_mut().filter(|place| place.left_out > 0);
+    left_out
+        .map(|place| (std::mem::take(&mut place.left_out), place.location.clone()))
+        .collect()
+}
+
+fn places() -> MutexGuard<'static, HashMap<Identifier, Place>> {
+    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn limit(metadata: &Metadata<'_>) -> u32 {
+    if metadata.target() == MESSAGE_TARGET {
+        MESSAGE_LINES
+    } else if *metadata.level() >= Level::DEBUG {
+        DEBUG_LINES
+    } else {
+        LINES
+    }
+}
+
+impl Place {
+    fn new(metadata: &Metadata<'_>) -> Self {
+        let module = metadata.module_path().unwrap_or_default();
+        let module = module.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::"));
+        Self {
+            since: Instant::now(),
+            lines: 0,
+            left_out: 0,
+            location: format!(
+                "{}, line {}",
+                module.unwrap_or_default(),
+                metadata.line().unwrap_or_default()
+            ),
+        }
+    }
+
+    fn admit(&mut self, limit: u32, now: Instant) -> Option<u64> {
+        if now.saturating_duration_since(self.since) >= PERIOD {
+            (self.since, self.lines) = (now, 0);
+        }
+        if self.lines >= limit {
+            self.left_out += 1;
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_counted_and_told_in_the_next_period() {
+        let begin = Instant::now();
+        let mut place = Place {
+            since: begin,
+            lines: 0,
+            left_out: 0,
+            location: String::new(),
+        };
+        let mut admit = |seconds| place.admit(2, begin + Duration::from_secs(seconds));
+        assert_eq!(admit(0), Some(0));
+        assert_eq!(admit(1), Some(0));
+        assert_eq!(admit(2), None);
+        assert_eq!(admit(9), None);
+        assert_eq!(admit(10), Some(2));
+        assert_eq!(admit(11), Some(0));
+        assert_eq!(admit(12), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Lines of the log that a server or an app causes are bounded, and those left out are counted.
+
+use crate::support::{
+    HEADER_MARKER,
+    app::{App, Launch},
+    fault_server::Server,
+    reply::Reply,
+    request::call,
+};
+
+/// The most that a flood may make of the log, in bytes.
+const LARGEST_LOG: usize = 256 * 1024;
+
+/// How many lines were left out, as the log tells it.
+fn left_out(log: &str) -> u64 {
+    let counts = log.lines().filter(|line| line.contains("left out"));
+    let words = counts.flat_map(|line| line.split_whitespace());
+    words.filter_map(|word| word.parse::<u64>().ok()).sum()
+}
+
+/// Answers after so many events that are no messages.
+fn flood(server: &Server, events: usize) {
+    server.once(call("flood"), move |request| {
+        Reply::sse()
+            .bytes("data:x\n\n".repeat(events))
+            .data(request.echo())
+    });
+}
+
+#[tokio::test]
+async fn a_flood_of_events_that_are_no_messages_does_not_flood_the_log() {
+    const EVENTS: usize = 100_000;
+    let server = Server::start();
+    flood(&server, EVENTS);
+    let mut app = App::initialized(&server).await;
+    app.call(1, "flood", "").await;
+    app.result(1).await;
+    app.still_served().await;
+    let log = app.finish().await.stderr;
+    assert!(log.len() < LARGEST_LOG, "{} bytes", log.len());
+    let shown = log.matches("skipped an event that is no message").count();
+    let left_out = usize::try_from(left_out(&log)).expect("a count");
+    assert!(
+        shown > 1 && shown + left_out == EVENTS,
+        "{shown} + {left_out}"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_lines_of_the_app_does_not_flood_the_log_at_any_level() {
+    const LINES: usize = 20_000;
+    for level in ["warn", "debug", "trace"] {
+        let server = Server::start();
+        let mut app = Launch::bare()
+            .server(&server)
+            .args([server.url().as_str(), "--log-level", level])
+            .args(["--header", "X-Api-Key: ${API_KEY}"])
+            .env("API_KEY", HEADER_MARKER)
+            .start();
+        app.initialize().await;
+        app.write("no JSON\n".repeat(LINES).as_bytes()).await;
+        app.still_served().await;
+        let log = app.finish().await.stderr;
+        assert!(log.len() < LARGEST_LOG, "{level}: {} bytes", log.len());
+        let shown = log.matches("refused a line of the app").count();
+        // One more was refused at the end of the test.
+        let left_out = usize::try_from(left_out(&log)).expect("a count");
+        assert!(shown + left_out > LINES, "{level}: {shown} + {left_out}");
+    }
+}
