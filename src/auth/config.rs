@@ -11,6 +11,7 @@ use url::Url;
 
 use super::client_assertion::SigningKey;
 use super::command::TokenCommand;
+use super::linger::Helper;
 use super::store::Keychain;
 use crate::secret::Secret;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub server_failures: u32,
     /// Who opens the sign-in page.
     pub browser: Browser,
+    /// The program that finishes a sign-in when this process has ended; none lets it end with the process.
+    pub helper: Option<Helper>,
     /// The address of this machine as a person knows it who is logged in from another one over SSH.
     pub remote_login: Option<String>,
     /// How exactly issuers must agree.
@@ -100,6 +103,7 @@ impl Default for Config {
             timeout: SIGN_IN_TIMEOUT,
             server_failures: SERVER_FAILURES,
             browser: Browser::default(),
+            helper: None,
             remote_login: None,
             issuer_check: IssuerCheck::default(),
             missing_pkce_metadata: MissingPkceMetadata::default(),

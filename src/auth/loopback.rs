@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::{Host, Url};
 
 use super::authorization::AuthorizationResponse;
@@ -50,6 +50,12 @@ const MOST_CALLBACKS: usize = 16;
 /// How long the last page may take to reach the browser before the port closes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a helper may hold the sockets of a bridge that has ended, until it sees that another one goes on.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often to try meanwhile.
+const RELEASE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Attempts to find a port that is free in both address families.
 const PORT_ATTEMPTS: usize = 8;
 
@@ -65,7 +71,7 @@ pub(super) enum Ports {
 /// A bound but silent listener; its redirect URI can be registered now.
 #[derive(Debug)]
 pub(super) struct LoopbackListener {
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Arc<TcpListener>>,
     port: u16,
 }
 
@@ -118,6 +124,35 @@ impl LoopbackListener {
         }
     }
 
+    /// The same for the one port that a sign-in of another process has used, which may need a moment to be free.
+    pub(super) async fn bind_again(
+        callback: &CallbackConfig,
+        port: u16,
+    ) -> Result<Self, AuthError> {
+        let deadline = Instant::now() + RELEASE_LIMIT;
+        loop {
+            match Self::bind(callback, &Ports::Only(port)).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(RELEASE_PAUSE).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// A listener on sockets that are bound already.
+    pub(super) fn on(sockets: Vec<std::net::TcpListener>) -> io::Result<Self> {
+        let mut port = 0;
+        let mut listening = Vec::new();
+        for socket in sockets {
+            socket.set_nonblocking(true)?;
+            port = socket.local_addr()?.port();
+            listening.push(Arc::new(TcpListener::from_std(socket)?));
+        }
+        Ok(Self {
+            sockets: listening,
+            port,
+        })
+    }
+
     /// The port that was bound.
     pub(super) fn port(&self) -> u16 {
         self.port
@@ -134,13 +169,15 @@ impl LoopbackListener {
             callbacks: callbacks.clone(),
         });
         let mut tasks = JoinSet::new();
-        for socket in self.sockets {
+        for socket in &self.sockets {
+            let socket = Arc::clone(socket);
             tasks.spawn(accept(socket, Arc::clone(&site), closing.clone()));
         }
         LoopbackServer {
             callbacks,
             received,
             open: Some(open),
+            sockets: self.sockets,
             tasks,
         }
     }
@@ -153,6 +190,7 @@ pub(super) struct LoopbackServer {
     received: mpsc::Receiver<Callback>,
     /// Taken when the port is to close.
     open: Option<watch::Sender<()>>,
+    sockets: Vec<Arc<TcpListener>>,
     tasks: JoinSet<()>,
 }
 
@@ -167,10 +205,16 @@ impl LoopbackServer {
         self.received.recv().await
     }
 
+    /// The sockets that it listens on, none once it is closed.
+    pub(super) fn sockets(&self) -> &[Arc<TcpListener>] {
+        &self.sockets
+    }
+
     /// Closes the port, and waits a moment for the pages under way to be delivered.
     pub(super) async fn close(&mut self) {
         self.received.close();
         self.open.take();
+        self.sockets.clear();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(DRAIN_TIMEOUT, drained).await;
     }
@@ -209,7 +253,7 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
         match TcpListener::bind((*address, port)).await {
             Ok(socket) => {
                 port = socket.local_addr()?.port();
-                sockets.push(socket);
+                sockets.push(Arc::new(socket));
             }
             Err(error) if sockets.is_empty() || error.kind() == io::ErrorKind::AddrInUse => {
                 return Err(error);
@@ -228,7 +272,7 @@ struct Site {
     callbacks: mpsc::Sender<Callback>,
 }
 
-async fn accept(socket: TcpListener, site: Arc<Site>, mut closing: watch::Receiver<()>) {
+async fn accept(socket: Arc<TcpListener>, site: Arc<Site>, mut closing: watch::Receiver<()>) {
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {

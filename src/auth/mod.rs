@@ -32,6 +32,7 @@ mod error;
 mod error_body;
 mod examination;
 mod grant;
+mod linger;
 mod lock;
 mod loopback;
 mod mcp_remote;
@@ -77,6 +78,7 @@ pub use self::examination::{
     Examination, ExaminedAuthentication, ExaminedChallenge, ExaminedResource, ExaminedServer,
     RegistrationWay,
 };
+pub use self::linger::{HandedOver, Helper, inherited_sockets, leave_console};
 pub use self::mcp_remote::Leftover;
 pub use self::sign_in::SIGN_IN_TARGET;
 pub use self::sign_out::{Revocation, SignedOut};

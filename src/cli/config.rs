@@ -22,8 +22,19 @@ const MIB: usize = 1024 * 1024;
 pub struct Settings {
     /// What the bridge has to do.
     pub bridge: bridge::Config,
+    /// What becomes of a sign-in that is not finished when the bridge ends.
+    pub unfinished_sign_in: UnfinishedSignIn,
     /// What to say, and where.
     pub log: Log,
+}
+
+/// What becomes of a sign-in that is not finished when the bridge ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnfinishedSignIn {
+    /// It ends, too.
+    Ends,
+    /// A helper waits for the browser, until the time limit.
+    Lingers,
 }
 
 /// How to reach a server and sign in there.
@@ -77,14 +88,24 @@ impl Flags {
     pub fn settings(self) -> Result<Settings, ConfigError> {
         let url = self.url.unwrap_or_default();
         let connection = self.connection.connection(&url, self.callback_port)?;
+        let input = if std::io::stdin().is_terminal() {
+            bridge::Input::Terminal
+        } else {
+            bridge::Input::App
+        };
+        let is_kept = connection
+            .auth
+            .as_ref()
+            .is_some_and(|auth| auth.store != Some(auth::Store::Memory));
         Ok(Settings {
+            // At a terminal somebody sees that the bridge has ended.
+            unfinished_sign_in: match input {
+                bridge::Input::App if is_kept && !self.no_linger => UnfinishedSignIn::Lingers,
+                bridge::Input::App | bridge::Input::Terminal => UnfinishedSignIn::Ends,
+            },
             bridge: bridge::Config {
                 drain: self.drain_timeout.0,
-                input: if std::io::stdin().is_terminal() {
-                    bridge::Input::Terminal
-                } else {
-                    bridge::Input::App
-                },
+                input,
                 max_message: connection.endpoint.max_message,
                 list_pages: self.tools.list_pages(),
                 tools: self.tools.filter(),

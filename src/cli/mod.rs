@@ -26,7 +26,7 @@ use clap::Args;
 
 use crate::endpoint::{ParamHeaders, Protocol, Transport};
 
-pub use config::{Connection, Log, Settings, server_url};
+pub use config::{Connection, Log, Settings, UnfinishedSignIn, server_url};
 pub use drop_in::without_launcher;
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
@@ -80,6 +80,10 @@ pub struct Flags {
     /// Exit when the server cannot be reached, instead of waiting for it
     #[arg(long, help_heading = "Limits")]
     fail_fast: bool,
+
+    /// Give a sign-in up when the app ends the bridge, instead of waiting for the browser in the background
+    #[arg(long, help_heading = "Sign-in")]
+    no_linger: bool,
 }
 
 /// How to reach a server and sign in there: the flags that the bridge and the commands about a server

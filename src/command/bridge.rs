@@ -1,16 +1,22 @@
 //! The bridge itself: what the program is without a command.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::{Stop, runtime, start_log};
+use super::{Stop, finish_sign_in, runtime, start_log};
 use crate::bridge::{self, End};
-use crate::cli::Flags;
+use crate::cli::{Flags, UnfinishedSignIn};
 use crate::{signals, stdio};
 
-/// Carries messages until the app leaves.
-pub(super) fn run(flags: Flags) -> Result<ExitCode, Stop> {
-    let settings = flags.settings()?;
+/// Carries messages until the app leaves. `given` are the arguments of the process.
+pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
+    let mut settings = flags.settings()?;
     start_log(&settings.log)?;
+    if let (Some(auth), UnfinishedSignIn::Lingers) =
+        (&mut settings.bridge.auth, settings.unfinished_sign_in)
+    {
+        auth.helper = finish_sign_in::helper(given);
+    }
     let runtime = runtime()?;
     let end = runtime.block_on(async {
         let (input, output) = (stdio::stdin(), stdio::stdout());

@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod completions;
 mod doctor;
+mod finish_sign_in;
 mod help;
 mod install;
 mod json;
@@ -29,6 +30,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
+pub(crate) use finish_sign_in::run_helper;
+
 use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
@@ -50,6 +53,10 @@ pub struct CommandLine {
 
     #[command(flatten)]
     flags: Flags,
+
+    /// The arguments as they came.
+    #[arg(skip)]
+    given: Vec<OsString>,
 }
 
 /// A command for a person.
@@ -113,7 +120,7 @@ impl CommandLine {
         let given = cli::without_launcher(args.into_iter().collect(), Self::command);
         let args = cli::file::with_file(given.clone(), Self::command)?;
         match Self::try_parse_from(args) {
-            Ok(line) if line.is_for_a_url() => Ok(line),
+            Ok(line) if line.is_for_a_url() => Ok(Self { given, ..line }),
             Ok(line) => match mistyped::command(&given, &Self::command()) {
                 Some(error) => Err(error),
                 None => Ok(line),
@@ -152,7 +159,7 @@ impl CommandLine {
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),
             Some(Command::Help(args)) => help::run(&args),
-            None => bridge::run(self.flags),
+            None => bridge::run(self.flags, &self.given),
         };
         match done {
             Ok(status) => status,

@@ -36,6 +36,8 @@ mod auth_grants;
 #[cfg(unix)]
 mod auth_http_sse;
 mod auth_keychain;
+#[cfg(target_os = "linux")]
+mod auth_linger;
 mod auth_many;
 mod auth_oidc_provider;
 mod auth_processes;
