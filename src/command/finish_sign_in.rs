@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommandLine, runtime, start_log};
 use crate::auth::{Authorizer, HandedOver, Helper, inherited_sockets, leave_console};
-use crate::secret::Secret;
 
 /// The argument by which the program is the helper.
 const WORD: &str = "finish-sign-in";
@@ -34,11 +33,10 @@ struct Brief {
 pub(super) fn helper(args: &[OsString]) -> Option<Helper> {
     let args = args.iter().cloned().map(OsString::into_string);
     let args = args.collect::<Result<_, _>>().ok()?;
-    Some(Helper {
-        program: std::env::current_exe().ok()?,
-        arguments: vec![WORD.into(), DETACHED.into()],
-        brief: Secret::new(serde_json::to_string(&Brief { args }).ok()?),
-    })
+    let program = std::env::current_exe().ok()?;
+    let brief = serde_json::to_string(&Brief { args }).ok()?;
+    let arguments = vec![WORD.into(), DETACHED.into()];
+    Some(Helper::new(program, arguments, brief))
 }
 
 /// Is the helper, if these are its arguments. None if they are not.

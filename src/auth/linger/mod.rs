@@ -38,12 +38,22 @@ const DISMISSED: &str = "dismissed";
 /// The program that finishes a sign-in.
 #[derive(Debug, Clone)]
 pub struct Helper {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments, with which it starts itself once more and ends; the process started thus is the helper.
-    pub arguments: Vec<String>,
-    /// The first line that it reads, which makes it a copy of this program.
-    pub brief: Secret<String>,
+    program: PathBuf,
+    arguments: Vec<String>,
+    brief: Secret<String>,
+}
+
+impl Helper {
+    /// A program that starts itself once more and ends, if it gets these arguments. The process started thus is the
+    /// helper, and `brief` the first line that it reads.
+    #[must_use]
+    pub const fn new(program: PathBuf, arguments: Vec<String>, brief: String) -> Self {
+        Self {
+            program,
+            arguments,
+            brief: Secret::new(brief),
+        }
+    }
 }
 
 /// A sign-in as it stands: all that is needed to take its answer.

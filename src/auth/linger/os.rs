@@ -92,8 +92,7 @@ mod system {
         let _ = rustix::process::setsid();
         let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
         let mut sockets = Vec::new();
-        let (stdout, stderr) = (io::stdout(), io::stderr());
-        for inherited in [stdout.as_fd(), stderr.as_fd()] {
+        for inherited in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let socket = TcpListener::from(inherited.try_clone_to_owned()?);
             if socket.local_addr().is_ok() {
                 sockets.push(socket);
