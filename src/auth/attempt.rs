@@ -135,7 +135,7 @@ impl Attempt {
         let mut attempt = Self {
             credential,
             client,
-            listener: listener.serve(&request.redirect_uri),
+            listener: listener.serve(&request.redirect_uri, &request.url),
             request,
             guard: Guard::default(),
             keeper: Keeper::Caller,
@@ -179,7 +179,7 @@ impl Attempt {
             .await
             .ok()?;
         Some(Self {
-            listener: listener.serve(&request.redirect_uri),
+            listener: listener.serve(&request.redirect_uri, &request.url),
             guard: Guard::default(),
             keeper: Keeper::Caller,
             scopes: request.scopes.clone(),
@@ -210,7 +210,7 @@ impl Attempt {
             LoopbackListener::on(sockets).ok()?
         };
         Some(Self {
-            listener: listener.serve(&request.redirect_uri),
+            listener: listener.serve(&request.redirect_uri, &request.url),
             guard: Guard::default(),
             keeper: Keeper::Helper,
             scopes: request.scopes.clone(),
@@ -246,6 +246,7 @@ impl Attempt {
             &self.request.redirect_uri,
             &self.scopes,
         )?;
+        self.listener.lead_to(&self.request.url);
         Ok(())
     }
 

@@ -4,29 +4,50 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use url::Url;
 
 use super::authorization::check_endpoint;
 use super::config::Browser;
-use super::error::AuthError;
 
-/// Opens `url`, or says why that did not work. That it worked is not certain even then: a launcher can't
-/// see the screen. So the URL is printed in any case.
-pub(super) async fn open(browser: &Browser, url: &Url) -> Result<(), String> {
-    check_endpoint(url).map_err(|error: AuthError| error.to_string())?;
+/// How long a launcher may take to start. What it starts is not waited for.
+const LAUNCH_LIMIT: Duration = Duration::from_secs(2);
+
+/// What became of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// A program has it. Whether that shows it is not known: a launcher cannot see the screen.
+    Sent,
+    /// The user does not want one to be started.
+    NotWanted,
+    /// No program could be started.
+    Failed,
+}
+
+/// Sends a browser to `url`. It is printed in any case.
+pub(super) async fn open(browser: &Browser, url: &Url) -> Opened {
+    if let Err(error) = check_endpoint(url) {
+        tracing::debug!(%error, "no browser is sent there");
+        return Opened::Failed;
+    }
     let target = url.to_string();
-    let launched = match browser.clone() {
-        Browser::None => return Ok(()),
-        Browser::System => tokio::task::spawn_blocking(move || open::that_detached(target)).await,
+    let launch = match browser.clone() {
+        Browser::None => return Opened::NotWanted,
+        Browser::System => tokio::task::spawn_blocking(move || open::that_detached(target)),
         Browser::Command(programs) => {
-            tokio::task::spawn_blocking(move || launch_first(&programs, &target)).await
+            tokio::task::spawn_blocking(move || launch_first(&programs, &target))
         }
     };
-    match launched {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("interrupted".into()),
+    match timeout(LAUNCH_LIMIT, launch).await {
+        // A launcher that takes its time may still succeed.
+        Ok(Ok(Ok(()))) | Err(_) => Opened::Sent,
+        Ok(Ok(Err(error))) => {
+            tracing::debug!(%error, "no browser could be started");
+            Opened::Failed
+        }
+        Ok(Err(_)) => Opened::Failed,
     }
 }
 

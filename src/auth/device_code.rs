@@ -16,6 +16,7 @@ use super::registration::ClientRegistration;
 use super::registration_request::{Kind, register};
 use super::session::{Session, Source};
 use super::sign_in::{Order, SIGN_IN_TARGET};
+use super::sign_in_page::SignInPage;
 use super::store::Credential;
 
 /// A redirect URI that nothing ever comes to: registration asks for one even of devices without a browser.
@@ -123,7 +124,9 @@ fn show(session: &Session, codes: &StandardDeviceAuthorizationResponse) -> Resul
         Some(complete) => verification_page(complete.secret())?,
         None => plain.clone(),
     };
-    session.stage.send_replace(SignInStage::Page(page.clone()));
+    session
+        .stage
+        .send_replace(SignInStage::Page(SignInPage::whole(page.clone())));
     tracing::warn!(
         target: SIGN_IN_TARGET,
         "{} wants you to sign in. On any device, open\n{}\nand enter the code {}",
@@ -174,9 +177,10 @@ impl Failure {
 /// RFC 8628 §3.5: the codes have run out, or the person said no.
 fn outcome(error: GrantError, limit: Duration, page: Option<Url>) -> AuthError {
     match error {
-        GrantError::Refused(refusal) if refusal.code() == "expired_token" => {
-            AuthError::TimedOut { limit, url: page }
-        }
+        GrantError::Refused(refusal) if refusal.code() == "expired_token" => AuthError::TimedOut {
+            limit,
+            url: page.map(SignInPage::whole),
+        },
         GrantError::Refused(refusal) if refusal.code() == "access_denied" => AuthError::Denied {
             reason: refusal.reason().into(),
         },

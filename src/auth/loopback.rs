@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -158,8 +158,8 @@ impl LoopbackListener {
         self.port
     }
 
-    /// Answers requests until the server is finished or dropped.
-    pub(super) fn serve(self, redirect_uri: &Url) -> LoopbackServer {
+    /// Answers requests until the server is finished or dropped. Meanwhile its root leads to `page`.
+    pub(super) fn serve(self, redirect_uri: &Url, page: &Url) -> LoopbackServer {
         let (callbacks, received) = mpsc::channel(MOST_CALLBACKS);
         let (open, closing) = watch::channel(());
         let site = Arc::new(Site {
@@ -167,6 +167,7 @@ impl LoopbackListener {
             port: self.port,
             redirect_uri: redirect_uri.clone(),
             callbacks: callbacks.clone(),
+            page: Mutex::new(Some(page.clone())),
         });
         let mut tasks = JoinSet::new();
         for socket in &self.sockets {
@@ -178,6 +179,7 @@ impl LoopbackListener {
             received,
             open: Some(open),
             sockets: self.sockets,
+            site,
             tasks,
         }
     }
@@ -191,6 +193,7 @@ pub(super) struct LoopbackServer {
     /// Taken when the port is to close.
     open: Option<watch::Sender<()>>,
     sockets: Vec<Arc<TcpListener>>,
+    site: Arc<Site>,
     tasks: JoinSet<()>,
 }
 
@@ -205,6 +208,11 @@ impl LoopbackServer {
         self.received.recv().await
     }
 
+    /// Lets its root lead to another page.
+    pub(super) fn lead_to(&self, page: &Url) {
+        *self.site.page() = Some(page.clone());
+    }
+
     /// The sockets that it listens on, none once it is closed.
     pub(super) fn sockets(&self) -> &[Arc<TcpListener>] {
         &self.sockets
@@ -215,6 +223,7 @@ impl LoopbackServer {
         self.received.close();
         self.open.take();
         self.sockets.clear();
+        self.site.page().take();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(DRAIN_TIMEOUT, drained).await;
     }
@@ -265,11 +274,14 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
 }
 
 /// What a request is judged by.
+#[derive(Debug)]
 struct Site {
     path: String,
     port: u16,
     redirect_uri: Url,
     callbacks: mpsc::Sender<Callback>,
+    /// The page that the root leads to; none when the sign-in is over.
+    page: Mutex<Option<Url>>,
 }
 
 async fn accept(socket: Arc<TcpListener>, site: Arc<Site>, mut closing: watch::Receiver<()>) {
@@ -330,6 +342,10 @@ async fn converse(stream: TcpStream, site: Arc<Site>, mut closing: watch::Receiv
 }
 
 async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
+    if site.is_short_address(request) {
+        let page = site.page().clone();
+        return page.map_or(Page::AlreadyAnswered, Page::Redirect);
+    }
     if request.uri().path() != site.path || request.method() != Method::GET {
         return Page::NotFound;
     }
@@ -348,6 +364,23 @@ async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
 }
 
 impl Site {
+    /// Whether a person has opened the root of this port. A web page that has the browser load it, in an image or
+    /// a frame, is not led to the sign-in.
+    fn is_short_address(&self, request: &Request<Incoming>) -> bool {
+        let uri = request.uri();
+        let may_be_answer = self.path == "/" && uri.query().is_some_and(|query| !query.is_empty());
+        let destination = request.headers().get("sec-fetch-dest");
+        uri.path() == "/"
+            && !may_be_answer
+            && request.method() == Method::GET
+            && destination.is_none_or(|destination| destination == "document")
+            && self.is_meant_by(request)
+    }
+
+    fn page(&self) -> MutexGuard<'_, Option<Url>> {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the browser was sent to this machine by name. A web page that had its own name resolve to
     /// loopback (DNS rebinding) shows by its `Host`.
     fn is_meant_by(&self, request: &Request<Incoming>) -> bool {

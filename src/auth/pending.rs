@@ -51,9 +51,9 @@ pub(super) enum PendingSignIn {
         /// Where the request's client came from.
         #[serde(default)]
         client: ClientOrigin,
-        /// When a helper took over, because the process that had opened the page had ended.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        helper_since: Option<u64>,
+        /// The helper of the process that opened the page.
+        #[serde(default)]
+        helper: HelperState,
     },
     /// The person, or the time, decided against it.
     Ended {
@@ -68,6 +68,19 @@ pub(super) enum PendingSignIn {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unanswered_client: Option<String>,
     },
+}
+
+/// The helper of a sign-in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HelperState {
+    /// There is none.
+    #[default]
+    None,
+    /// It goes on when the process that opened the page ends.
+    Ready,
+    /// It has gone on since then.
+    Since(u64),
 }
 
 /// Where the client of a request came from.
@@ -91,7 +104,7 @@ impl PendingSignIn {
             opened_at: now,
             openings: 1,
             client,
-            helper_since: None,
+            helper: HelperState::None,
         }
     }
 
@@ -194,7 +207,7 @@ impl PendingSignIn {
     /// started anew meanwhile, perhaps by a person who has closed the tab.
     pub(super) fn is_kept_for(&self, moment: u64) -> bool {
         let Self::Open {
-            helper_since: Some(since),
+            helper: HelperState::Since(since),
             opened_at,
             ..
         } = self
@@ -206,9 +219,25 @@ impl PendingSignIn {
         was_started_since && *opened_at < moment && is_new
     }
 
-    fn helper_since(&self) -> Option<u64> {
+    /// Whether a helper goes on with it, now that the process which opened the page has ended.
+    pub(super) const fn has_helper_ready(&self) -> bool {
+        matches!(
+            self,
+            Self::Open {
+                helper: HelperState::Ready,
+                ..
+            }
+        )
+    }
+
+    const fn helper_since(&self) -> Option<u64> {
         match self {
-            Self::Open { helper_since, .. } | Self::Ended { helper_since, .. } => *helper_since,
+            Self::Open {
+                helper: HelperState::Since(since),
+                ..
+            } => Some(*since),
+            Self::Open { .. } => None,
+            Self::Ended { helper_since, .. } => *helper_since,
         }
     }
 
@@ -272,20 +301,17 @@ impl PendingSignIn {
         self
     }
 
-    /// The same sign-in, kept by a helper from now on.
-    pub(super) fn kept_by_helper(mut self) -> Self {
-        if let Self::Open { helper_since, .. } = &mut self {
-            *helper_since = Some(now_millis());
+    /// The same sign-in, with this state of its helper.
+    pub(super) fn with_helper(mut self, state: HelperState) -> Self {
+        if let Self::Open { helper, .. } = &mut self {
+            *helper = state;
         }
         self
     }
 
-    /// The same sign-in, which a bridge waits for again.
-    pub(super) fn kept_by_bridge(mut self) -> Self {
-        if let Self::Open { helper_since, .. } = &mut self {
-            *helper_since = None;
-        }
-        self
+    /// The same sign-in, kept by a helper from now on.
+    pub(super) fn kept_by_helper(self) -> Self {
+        self.with_helper(HelperState::Since(now_millis()))
     }
 
     /// The failure, if it came after `arrived`, for a process that was started at `started` (milliseconds since
@@ -355,7 +381,7 @@ mod tests {
             opened_at: then,
             openings,
             client,
-            helper_since: None,
+            helper: HelperState::None,
         }
     }
 

@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::SignInStage;
+use super::announcement::{Announcement, Reach};
 use super::attempt::{Attempt, Keeper};
-use super::authorization::{AuthorizationError, AuthorizationResponse};
-use super::browser;
+use super::authorization::{AuthorizationError, AuthorizationRequest, AuthorizationResponse};
+use super::browser::{self, Opened};
 use super::challenge::BearerChallenge;
 use super::client_credentials;
 use super::config::{Browser, Grant};
@@ -25,6 +26,7 @@ use super::registration::ClientRegistration;
 use super::renewal::{self, Renewal};
 use super::scope::Scopes;
 use super::session::{Session, Source, Wanted};
+use super::sign_in_page::SignInPage;
 use super::store::Credential;
 use super::token::AccessToken;
 use crate::http::is_loopback;
@@ -35,6 +37,10 @@ pub const SIGN_IN_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
 
 /// How often a waiting process looks which page the other one shows.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a helper gets to take over, which has the sockets of a sign-in whose process has ended. It tries all
+/// the time.
+const GIVING_WAY: Duration = Duration::from_millis(500);
 
 /// What another process may take beyond the person's time: discovery, registration, the exchange.
 const OVERHEAD: Duration = Duration::from_secs(90);
@@ -139,16 +145,23 @@ async fn turn(session: &Session) -> Result<Turn, AuthError> {
     let mut arrival = Arrival::First;
     let mut patience = Duration::ZERO;
     let mut has_reopened = false;
+    let mut has_given_way = false;
     while Instant::now() < deadline {
         let path = session
             .with_store(|store| store.path("sign-in.lock"))
             .await
             .flatten();
         if let Some(lock) = lock::acquire(path, patience).await {
-            return Ok(Turn {
-                arrival,
-                _lock: lock,
-            });
+            if has_given_way || !has_helper_ready(session).await {
+                return Ok(Turn {
+                    arrival,
+                    _lock: lock,
+                });
+            }
+            has_given_way = true;
+            drop(lock);
+            tokio::time::sleep(GIVING_WAY).await;
+            continue;
         }
         arrival = Arrival::Later;
         patience = LOOK;
@@ -157,22 +170,32 @@ async fn turn(session: &Session) -> Result<Turn, AuthError> {
             has_reopened = true;
             reopen(session).await;
         }
-        let page = pending.and_then(|pending| pending.request(limit).map(|it| it.url.clone()));
+        let page = pending.and_then(|pending| Some(page(session, pending.request(limit)?)));
         let stage = page.map_or(SignInStage::None, SignInStage::Page);
         let is_new = session.stage.send_if_modified(|shown| {
             let differs = *shown != stage;
             *shown = stage.clone();
             differs
         });
-        if let (true, Some(url)) = (is_new, stage.page()) {
+        if let (true, Some(page)) = (is_new, stage.page()) {
             tracing::info!(
                 target: SIGN_IN_TARGET,
-                "another mcp-bridge waits for the same sign-in already. Its page:\n{url}"
+                "another mcp-bridge waits for the same sign-in already. {}",
+                announcement(session, page, Opened::NotWanted)
             );
         }
     }
-    let url = session.stage.borrow().page().cloned();
+    let page = session.stage.borrow().page().cloned();
+    let url = page.map(|page| SignInPage::whole(page.url().clone()));
     Err(AuthError::TimedOut { limit, url })
+}
+
+/// Whether the process that opened the page has ended and has a helper, which has not taken over yet.
+async fn has_helper_ready(session: &Session) -> bool {
+    let pending = PendingSignIn::read(session).await;
+    pending.is_some_and(|pending| {
+        pending.has_helper_ready() && pending.request(session.config.timeout).is_some()
+    })
 }
 
 /// Whether this process should open the page of a helper again.
@@ -198,7 +221,7 @@ async fn reopen(session: &Session) {
         return;
     };
     pending.reopened().write(session).await;
-    open_browser(session, &url).await;
+    browser::open(&session.config.browser, &url).await;
 }
 
 async fn in_browser(
@@ -218,7 +241,8 @@ async fn in_browser(
         }
     };
     attempt.guard = Guard::start(session, &attempt).await;
-    pending.write(session).await;
+    let helper = attempt.guard.state();
+    pending.with_helper(helper).write(session).await;
     session.expect_answers(attempt.listener.answers());
     show(session, &attempt, &open_page).await;
     let outcome = answered(session, &mut attempt, session.config.timeout).await;
@@ -250,7 +274,7 @@ async fn continued(
         OpenPage::AlreadyOpen => pending,
         OpenPage::Now => pending.reopened(),
     };
-    Some((attempt, pending.kept_by_bridge(), open_page))
+    Some((attempt, pending, open_page))
 }
 
 /// Whether a browser shows the page, as far as one can know. Who starts an app anew may have closed the tab
@@ -280,7 +304,7 @@ pub(super) async fn answered(
         let Ok(Some(callback)) = next else {
             return Err(AuthError::TimedOut {
                 limit: session.config.timeout,
-                url: Some(attempt.request.url.clone()),
+                url: Some(SignInPage::whole(attempt.request.url.clone())),
             });
         };
         let (answer, page) = callback.into_parts();
@@ -289,7 +313,14 @@ pub(super) async fn answered(
             let _ = page.send(Page::Unexpected);
             continue;
         }
+        let is_code_alone = answer.is_code_alone();
+        if is_code_alone && attempt.request.iss_promised {
+            let _ = page.send(Page::IncompleteAnswer);
+            continue;
+        }
         match redeem(session, attempt, answer).await {
+            // A person has mistyped. The page is still open.
+            Err(_) if is_code_alone => _ = page.send(Page::Failed),
             Ok(granted) => return finish(session, attempt, granted, page).await,
             Err(rejection) => again(session, attempt, rejection, page).await?,
         }
@@ -297,31 +328,39 @@ pub(super) async fn answered(
 }
 
 async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
-    let url = &attempt.request.url;
-    let host = session.server.host_str().unwrap_or_default();
-    session.stage.send_replace(SignInStage::Page(url.clone()));
-    tracing::warn!(
-        target: SIGN_IN_TARGET,
-        "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
-    );
-    if let Some(remote) = &session.config.remote_login
-        && let Some(port) = listening_port(session, &attempt.request.redirect_uri)
-    {
-        tracing::warn!(
-            target: SIGN_IN_TARGET,
-            "to sign in from the machine you sit at, run there first: \
-             ssh -N -L {port}:localhost:{port} {remote}"
-        );
-    }
-    match open_page {
-        OpenPage::Now => open_browser(session, url).await,
-        OpenPage::AlreadyOpen => {}
-    }
+    let page = page(session, &attempt.request);
+    session.stage.send_replace(SignInStage::Page(page.clone()));
+    let opened = match open_page {
+        OpenPage::Now => browser::open(&session.config.browser, page.url()).await,
+        OpenPage::AlreadyOpen => Opened::Sent,
+    };
+    tracing::warn!(target: SIGN_IN_TARGET, "{}", announcement(session, &page, opened));
 }
 
-async fn open_browser(session: &Session, url: &Url) {
-    if let Err(reason) = browser::open(&session.config.browser, url).await {
-        tracing::warn!(target: SIGN_IN_TARGET, "no browser could be opened here ({reason})");
+/// The page of a request, as a person here reaches it.
+fn page(session: &Session, request: &AuthorizationRequest) -> SignInPage {
+    let place = session.config.browser_place();
+    SignInPage::of_request(&request.url, &request.redirect_uri, place)
+}
+
+fn announcement<'a>(
+    session: &'a Session,
+    page: &'a SignInPage,
+    opened: Opened,
+) -> Announcement<'a> {
+    let mut pairs = page.url().query_pairs();
+    let redirect_uri = pairs.find(|(name, _)| name == "redirect_uri");
+    let redirect_uri = redirect_uri.and_then(|(_, uri)| Url::parse(&uri).ok());
+    let port = redirect_uri.and_then(|uri| listening_port(session, &uri));
+    Announcement {
+        host: session.server.host_str().unwrap_or_default(),
+        page,
+        opened,
+        reach: match (&session.config.remote_login, port) {
+            (Some(login), Some(port)) => Reach::Forwarded { port, login },
+            (Some(_), None) | (None, _) => Reach::Direct,
+        },
+        input: session.config.answer_input,
     }
 }
 
@@ -444,7 +483,7 @@ async fn again(
             pending.write(session).await;
             session
                 .stage
-                .send_replace(SignInStage::Page(attempt.request.url.clone()));
+                .send_replace(SignInStage::Page(self::page(session, &attempt.request)));
             let _ = page.send(Page::Redirect(attempt.request.url.clone()));
             Ok(())
         }

@@ -87,12 +87,15 @@ impl Flags {
     /// nothing else.
     pub fn settings(self) -> Result<Settings, ConfigError> {
         let url = self.url.unwrap_or_default();
-        let connection = self.connection.connection(&url, self.callback_port)?;
+        let mut connection = self.connection.connection(&url, self.callback_port)?;
         let input = if std::io::stdin().is_terminal() {
             bridge::Input::Terminal
         } else {
             bridge::Input::App
         };
+        if let (Some(auth), bridge::Input::Terminal) = (&mut connection.auth, input) {
+            auth.answer_input = auth::AnswerInput::Terminal;
+        }
         let is_kept = connection
             .auth
             .as_ref()

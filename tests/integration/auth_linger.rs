@@ -9,12 +9,13 @@ use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use url::Url;
 
 use crate::support_auth::{
-    Browser, BrowserProgram, Process, Provider, TokenReply, free_port, soon, visit_when_it_listens,
+    Browser, BrowserProgram, Process, Provider, TokenReply, free_port, soon,
 };
 
 /// How often to look for what a process does that nobody waits for.
@@ -78,6 +79,21 @@ impl Scene {
             }
         };
         soon("one helper", found).await
+    }
+
+    /// Waits until the helper has noticed the end of the bridge.
+    async fn helper_has_taken_over(&self) {
+        let is_noted = || {
+            let files = fs::read_dir(self.home.path().join("store")).unwrap();
+            let texts = files.flatten().map(|it| fs::read_to_string(it.path()));
+            texts.flatten().any(|text| text.contains("\"since\""))
+        };
+        let noted = async {
+            while !is_noted() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        soon("the takeover", noted).await;
     }
 
     async fn no_helper(&self) {
@@ -304,7 +320,7 @@ async fn starts_while_a_helper_waits_share_its_sign_in_and_open_its_page_again_o
 }
 
 #[tokio::test]
-async fn of_a_helper_and_a_bridge_that_has_waited_one_goes_on() {
+async fn a_bridge_that_has_waited_leaves_the_sign_in_to_the_helper() {
     let scene = Scene::new().await;
     let owner = scene.bridge(&[]).await;
     let page = scene.page().await;
@@ -312,8 +328,8 @@ async fn of_a_helper_and_a_bridge_that_has_waited_one_goes_on() {
     let mut other = scene.bridge(&["--debug"]).await;
     other.says("another mcp-bridge waits").await;
     owner.end_with_group(Signal::KILL).await;
-    let callback = Browser::default().approve(page).await;
-    visit_when_it_listens(&callback).await;
+    let (_, shown) = Browser::default().visit(page).await;
+    assert!(shown.contains("You are signed in"), "{shown}");
     assert!(other.response(1).await["result"].is_object());
     other.end().await;
     scene.no_helper().await;
@@ -364,19 +380,9 @@ async fn logout_ends_a_sign_in_that_only_a_helper_waits_for() {
     let page = scene.page().await;
     scene.helper().await;
     bridge.end_with_group(Signal::TERM).await;
-    let (mcp, look) = (scene.provider.mcp_url(), Duration::from_millis(25));
-    let is_kept = || {
-        let files = fs::read_dir(scene.home.path().join("store")).unwrap();
-        let texts = files.flatten().map(|it| fs::read_to_string(it.path()));
-        texts.flatten().any(|text| text.contains("helper_since"))
-    };
-    let kept = async {
-        while !is_kept() {
-            tokio::time::sleep(look).await;
-        }
-    };
-    soon("the takeover", kept).await;
-    scene.run(&["logout", mcp.as_str()]).await;
+    scene.helper_has_taken_over().await;
+    let url = scene.provider.mcp_url();
+    scene.run(&["logout", url.as_str()]).await;
     scene.no_helper().await;
     assert!(is_free(port(&page)).await);
     assert!(scene.provider.seen("/token").is_empty());
@@ -396,6 +402,50 @@ async fn a_login_that_is_interrupted_ends_with_its_port() {
     assert!(is_free(port(&page)).await);
 }
 
+/// Over SSH nobody has a browser here.
+#[tokio::test]
+async fn login_passes_a_pasted_answer_on_to_the_helper_that_waits_for_it() {
+    let scene = Scene::new().await;
+    let bridge = scene.bridge(&[]).await;
+    let page = scene.page().await;
+    scene.helper().await;
+    bridge.end_with_group(Signal::KILL).await;
+    let url = scene.provider.mcp_url();
+    let mut login = scene.command(&["login", url.as_str()]);
+    let mut login = login.stdin(Stdio::piped()).spawn().unwrap();
+    assert_eq!(scene.page().await, page, "it is opened again");
+    let answer = Browser::default().approve(page).await;
+    let mut forged = answer.clone();
+    forged.set_query(Some("code=forged-1&state=forged"));
+    let mut stdin = login.stdin.take().unwrap();
+    let mut stderr = BufReader::new(login.stderr.take().unwrap()).lines();
+    let mut told = async |words: &str| {
+        let line = async {
+            while let Some(line) = stderr.next_line().await.unwrap() {
+                if line.contains(words) {
+                    return;
+                }
+            }
+        };
+        soon(words, line).await;
+    };
+    told("another mcp-bridge waits").await;
+    stdin
+        .write_all(format!("{forged}\n").as_bytes())
+        .await
+        .unwrap();
+    told("answer to another sign-in").await;
+    stdin
+        .write_all(format!("{answer}\n").as_bytes())
+        .await
+        .unwrap();
+    let output = soon("the end of login", login.wait_with_output()).await;
+    let stdout = String::from_utf8(output.unwrap().stdout).unwrap();
+    // The token is there before the first visit ends, or it is not.
+    assert!(stdout.contains("igned in to"), "{stdout}");
+    scene.no_helper().await;
+}
+
 #[tokio::test]
 async fn a_helper_goes_when_the_directory_of_its_tokens_is_gone() {
     let scene = Scene::new().await;
@@ -403,6 +453,7 @@ async fn a_helper_goes_when_the_directory_of_its_tokens_is_gone() {
     scene.page().await;
     scene.helper().await;
     bridge.end_with_group(Signal::KILL).await;
+    scene.helper_has_taken_over().await;
     fs::remove_dir_all(scene.home.path().join("store")).unwrap();
     scene.no_helper().await;
 }

@@ -46,6 +46,7 @@ mod auth_registration;
 mod auth_scopes;
 #[cfg(unix)]
 mod auth_secret_service;
+mod auth_short_address;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
@@ -78,6 +79,8 @@ mod install;
 mod keep_alive;
 mod lifecycle;
 mod list_pages;
+#[cfg(unix)]
+mod login_terminal;
 mod network;
 #[cfg(unix)]
 mod online_at_once;

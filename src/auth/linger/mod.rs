@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::attempt::Attempt;
 use super::authorization::AuthorizationRequest;
-use super::pending::ClientOrigin;
+use super::pending::{ClientOrigin, HelperState};
 use super::session::Session;
 use super::store::Credential;
 use crate::secret::Secret;
@@ -107,6 +107,14 @@ impl Guard {
         guard.write(helper.brief.expose()).await;
         guard.tell(attempt).await;
         guard
+    }
+
+    /// The state of the helper while this process lives.
+    pub(super) const fn state(&self) -> HelperState {
+        match self.0 {
+            Some(_) => HelperState::Ready,
+            None => HelperState::None,
+        }
     }
 
     /// Tells the helper how the sign-in stands now.

@@ -11,8 +11,8 @@ use crate::auth::session::Session;
 use crate::auth::sign_in;
 use crate::auth::{AuthError, Authorizer};
 
-/// How long the lock of a process that has just ended may still be held. Another bridge that takes it then goes
-/// on with the sign-in, and the helper is not needed.
+/// How long the lock of a process that has just ended may still be held. Others that wait for it give way; one that
+/// keeps it all the same goes on with the sign-in, and the helper is not needed.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// How often the helper looks whether its sign-in is still wanted: not after a sign-out, and not when the
