@@ -27,6 +27,7 @@ mod client_credentials;
 mod client_probe;
 mod command;
 mod config;
+mod desktop;
 mod device_code;
 mod discovery;
 mod error;
@@ -89,7 +90,7 @@ pub use self::sign_in_page::SignInPage;
 pub use self::sign_out::{Revocation, SignedOut};
 pub use self::store::{
     Account, Expiry, Keychain, KeychainError, Limits, Place, Servers, SignedIn, StoreError, Vault,
-    choose_place, place_of_new,
+    choose_place, directory_of_account, note_directory, place_of_new,
 };
 pub use self::token::AccessToken;
 

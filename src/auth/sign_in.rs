@@ -221,7 +221,7 @@ async fn reopen(session: &Session) {
         return;
     };
     pending.reopened().write(session).await;
-    browser::open(&session.config.browser, &url).await;
+    open_browser(session, &url).await;
 }
 
 async fn in_browser(
@@ -331,10 +331,15 @@ async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
     let page = page(session, &attempt.request);
     session.stage.send_replace(SignInStage::Page(page.clone()));
     let opened = match open_page {
-        OpenPage::Now => browser::open(&session.config.browser, page.url()).await,
+        OpenPage::Now => open_browser(session, page.url()).await,
         OpenPage::AlreadyOpen => Opened::Sent,
     };
     tracing::warn!(target: SIGN_IN_TARGET, "{}", announcement(session, &page, opened));
+}
+
+async fn open_browser(session: &Session, url: &Url) -> Opened {
+    let config = &session.config;
+    browser::open(&config.browser, url, config.browser_place()).await
 }
 
 /// The page of a request, as a person here reaches it.

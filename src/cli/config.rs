@@ -9,6 +9,8 @@ use reqwest::header::{AUTHORIZATION, HeaderName};
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
+use super::data_directory::DataDirectory;
+use super::environment::ProcessEnvironment;
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
 use crate::bridge::Memory;
@@ -161,7 +163,7 @@ impl ConnectionFlags {
         let as_given = url;
         let url = server_url(as_given, self.allow_http)?;
         let mut headers = self.headers.read()?;
-        let auth = auth::Config {
+        let mut auth = auth::Config {
             server_as_given: Some(as_given.to_owned()),
             headers_as_given: Secret::new(std::mem::take(&mut headers.as_given)),
             identity_headers: headers.identity(),
@@ -182,8 +184,9 @@ impl ConnectionFlags {
                 "the header authorization is left out: --auth-command brings the tokens".into(),
             );
         }
-        let directory = auth.directory.clone();
         let account = auth::account_name(&url, &auth);
+        auth.directory = DataDirectory::of(&ProcessEnvironment).of_account(&account);
+        let directory = auth.directory.clone();
         let memory = match &directory {
             Some(directory) if auth.store != Some(auth::Store::Memory) => {
                 Memory::of_account(directory, &account)

@@ -6,6 +6,7 @@
 mod callback;
 mod client;
 mod config;
+mod data_directory;
 mod drop_in;
 mod environment;
 mod error;
@@ -27,11 +28,12 @@ use clap::Args;
 use crate::endpoint::{ParamHeaders, Protocol, Transport};
 
 pub use config::{Connection, Log, Settings, UnfinishedSignIn, server_url};
+pub use data_directory::{note_store_directory, store_directory};
 pub use drop_in::without_launcher;
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;
-pub use sign_in::{SignInFlags, store_directory};
+pub use sign_in::SignInFlags;
 
 /// What the bridge itself is told, beside how to reach the server.
 #[derive(Debug, Args)]

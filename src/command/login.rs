@@ -10,7 +10,7 @@ use super::{Stop, printed, runtime, start_log_for_person};
 use crate::auth::{
     self, Account, AnswerInput, Authorizer, Place, Servers, SignInStage, Store, choose_place,
 };
-use crate::cli::{Connection, ConnectionFlags};
+use crate::cli::{self, Connection, ConnectionFlags};
 use crate::http::bare;
 use crate::signals;
 use crate::stdio::{self, Line, LineReader};
@@ -116,6 +116,9 @@ impl<'a> Login<'a> {
         } else {
             "Signed in to"
         };
+        if let Err(error) = cli::note_store_directory() {
+            tracing::debug!(%error, "apps without XDG_DATA_HOME do not find this sign-in");
+        }
         let server = bare(&self.connection.endpoint.url).to_string();
         let text = if self.authorizer.token().await?.is_none() {
             format!("{server} wants no sign-in: it answered without one, and offers none.\n")

@@ -25,6 +25,8 @@ mod support_auth;
 
 mod accounts;
 mod answers;
+#[cfg(target_os = "linux")]
+mod auth_bare_environment;
 mod auth_browser;
 mod auth_callback;
 mod auth_client_authentication;
