@@ -232,13 +232,12 @@ async fn in_browser(
 ) -> Result<(), AuthError> {
     let unanswered = pending.as_ref().and_then(PendingSignIn::unanswered_client);
     let continued = continued(session, order, pending, arrival).await;
-    let (mut attempt, pending, open_page) = match continued {
-        Some(continued) => continued,
-        None => {
-            let attempt = Attempt::prepare(session, order, unanswered.as_deref()).await?;
-            let pending = attempt.pending();
-            (attempt, pending, OpenPage::Now)
-        }
+    let (mut attempt, pending, open_page) = if let Some(continued) = continued {
+        continued
+    } else {
+        let attempt = Attempt::prepare(session, order, unanswered.as_deref()).await?;
+        let pending = attempt.pending();
+        (attempt, pending, OpenPage::Now)
     };
     attempt.guard = Guard::start(session, &attempt).await;
     let helper = attempt.guard.state();

@@ -1,6 +1,7 @@
 //! The address of a sign-in page: the whole one, and a short one on this machine that leads there.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use url::Url;
@@ -9,7 +10,10 @@ use crate::http::is_loopback;
 
 /// A page that waits for a person. It is shown as the address that the person should open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignInPage {
+pub struct SignInPage(Arc<Addresses>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Addresses {
     url: Url,
     short: Option<Url>,
 }
@@ -27,50 +31,52 @@ impl SignInPage {
     /// The page of an authorization request, whose callback is served by this program.
     pub(super) fn of_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
         let leads_here = is_loopback(redirect_uri) && redirect_uri.scheme() == "http";
-        Self {
-            url: url.clone(),
-            short: match place {
-                BrowserPlace::Here if leads_here => redirect_uri.join("/").ok(),
-                BrowserPlace::Here | BrowserPlace::Elsewhere => None,
-            },
-        }
+        let short = match place {
+            BrowserPlace::Here if leads_here => redirect_uri.join("/").ok(),
+            BrowserPlace::Here | BrowserPlace::Elsewhere => None,
+        };
+        Self::new(url.clone(), short)
     }
 
     /// A page that has no other address.
-    pub(super) const fn whole(url: Url) -> Self {
-        Self { url, short: None }
+    pub(super) fn whole(url: Url) -> Self {
+        Self::new(url, None)
+    }
+
+    fn new(url: Url, short: Option<Url>) -> Self {
+        Self(Arc::new(Addresses { url, short }))
     }
 
     /// The whole address.
     #[must_use]
-    pub const fn url(&self) -> &Url {
-        &self.url
+    pub fn url(&self) -> &Url {
+        &self.0.url
     }
 
     /// The whole address.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.url.as_str()
+        self.0.url.as_str()
     }
 
     /// The short address, for a browser on this machine.
     #[must_use]
-    pub const fn short(&self) -> Option<&Url> {
-        self.short.as_ref()
+    pub fn short(&self) -> Option<&Url> {
+        self.0.short.as_ref()
     }
 }
 
 /// The short address where there is one.
 impl fmt::Display for SignInPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.short.as_ref().unwrap_or(&self.url).fmt(f)
+        self.short().unwrap_or(self.url()).fmt(f)
     }
 }
 
 /// The whole address.
 impl Serialize for SignInPage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.url.as_str())
+        serializer.serialize_str(self.as_str())
     }
 }
 

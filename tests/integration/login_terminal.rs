@@ -1,5 +1,10 @@
 //! `login` at a terminal, as a newcomer sees it: everything that stands on the screen.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test relies on and does not find fails it"
+)]
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;

@@ -132,7 +132,7 @@ impl Guard {
     /// Ends the helper, because the sign-in is over. The port is free when this returns.
     pub(super) async fn dismiss(self) {
         self.write(DISMISSED).await;
-        self.with_pipe(|pipe| pipe.wait_for_end()).await;
+        self.with_pipe(os::Pipe::wait_for_end).await;
     }
 
     async fn write(&self, line: &str) {
