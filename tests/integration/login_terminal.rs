@@ -31,7 +31,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    async fn login(provider: &Provider, variables: &[(&str, &str)]) -> Self {
+    fn login(provider: &Provider, variables: &[(&str, &str)]) -> Self {
         let home = tempdir().unwrap();
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
@@ -139,7 +139,7 @@ The server is provider 1 and offers 2 tools.
 #[tokio::test]
 async fn on_a_fresh_machine_without_a_browser_login_says_what_to_open_and_what_to_paste() {
     let provider = Provider::start().await;
-    let mut terminal = Terminal::login(&provider, &[("BROWSER", "/nowhere/firefox")]).await;
+    let mut terminal = Terminal::login(&provider, &[("BROWSER", "/nowhere/firefox")]);
     terminal.shows("/authorize?").await;
     terminal.shows("state=").await;
     terminal.shows("\n").await;
@@ -180,7 +180,7 @@ async fn over_ssh_login_shows_the_whole_address_and_both_ways_to_finish() {
         ("SSH_CONNECTION", "10.0.0.9 50022 10.0.0.5 22"),
         ("BROWSER", "/nowhere/firefox"),
     ];
-    let terminal = Terminal::login(&provider, &variables).await;
+    let terminal = Terminal::login(&provider, &variables);
     terminal.shows("ssh -N -L").await;
     let page = terminal.page();
     Browser::default().visit(page.clone()).await;
@@ -205,7 +205,7 @@ async fn with_a_browser_login_says_what_to_do_if_no_page_opens() {
     let directory = tempdir().unwrap();
     let browser = BrowserProgram::install(directory.path()).await;
     let path = browser.path();
-    let terminal = Terminal::login(&provider, &[("BROWSER", path.to_str().unwrap())]).await;
+    let terminal = Terminal::login(&provider, &[("BROWSER", path.to_str().unwrap())]);
     let page = Url::parse(&browser.started().await[0]).unwrap();
     terminal.shows(page.as_str()).await;
     Browser::default().visit(page.clone()).await;
