@@ -44,6 +44,10 @@ use std::process::ExitCode;
 /// The program, from its arguments (the first is the program's name) to its exit status: 0 when it has
 /// done what it was told, 1 when it could not, 2 for arguments that make no sense.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(status) = command::run_helper(&args) {
+        return status;
+    }
     match command::CommandLine::read(args) {
         Ok(line) => line.run(),
         Err(error) => error.report(),

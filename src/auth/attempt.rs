@@ -1,5 +1,6 @@
 //! Preparation of a sign-in: from a refused request to an authorization request that can be shown to a person.
 
+use std::net::TcpListener;
 use std::time::SystemTime;
 
 use url::Url;
@@ -10,6 +11,7 @@ use super::client_probe::{self, Finding};
 use super::config::{ClientAuthentication, Config};
 use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
 use super::error::AuthError;
+use super::linger::Guard;
 use super::loopback::{LoopbackListener, LoopbackServer, Ports};
 use super::mcp_remote;
 use super::pending::{ClientOrigin, PendingSignIn};
@@ -31,6 +33,10 @@ pub(super) struct Attempt {
     pub(super) client: Client,
     pub(super) request: AuthorizationRequest,
     pub(super) listener: LoopbackServer,
+    /// Whoever goes on when this process ends.
+    pub(super) guard: Guard,
+    /// The process that this one is.
+    pub(super) keeper: Keeper,
     /// Whether a code turned out to be used up; that is worth another try, once.
     pub(super) has_lost_code: bool,
     /// True if the stored client was given up without a word of the server.
@@ -39,6 +45,15 @@ pub(super) struct Attempt {
     scopes: Scopes,
     /// Where the client came from.
     registration: Registration,
+}
+
+/// The process that waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeper {
+    /// A bridge or a command, for which a person signs in.
+    Caller,
+    /// The helper of one that has ended.
+    Helper,
 }
 
 /// Whether the client is known to be alive.
@@ -121,8 +136,10 @@ impl Attempt {
         let mut attempt = Self {
             credential,
             client,
-            listener: listener.serve(&request.redirect_uri),
+            listener: listener.serve(&request.redirect_uri, &request.url),
             request,
+            guard: Guard::default(),
+            keeper: Keeper::Caller,
             has_lost_code: false,
             has_guessed: false,
             scopes,
@@ -160,31 +177,65 @@ impl Attempt {
             Some(port) => port,
             None => request.redirect_uri.port()?,
         };
-        let listener = LoopbackListener::bind(&session.config.callback, &Ports::Only(port))
+        let listener = LoopbackListener::bind_again(&session.config.callback, port)
             .await
             .ok()?;
         Some(Self {
-            listener: listener.serve(&request.redirect_uri),
+            listener: listener.serve(&request.redirect_uri, &request.url),
+            guard: Guard::default(),
+            keeper: Keeper::Caller,
             scopes: request.scopes.clone(),
             request: request.clone(),
             has_lost_code: false,
             has_guessed: false,
-            registration: match client_origin {
-                ClientOrigin::Certain => Registration::Current,
-                ClientOrigin::Reused => Registration::Stored,
-            },
+            registration: client_origin.into(),
             credential,
             client,
         })
     }
 
+    /// Goes on with a sign-in that the process which began it has handed over whole, on its sockets if there are
+    /// any. None if its port is not to be had.
+    pub(super) async fn taken_over(
+        session: &Session,
+        credential: Credential,
+        request: AuthorizationRequest,
+        client_origin: ClientOrigin,
+        sockets: Vec<TcpListener>,
+    ) -> Option<Self> {
+        let client = client_of(session, &credential).ok()?;
+        let listener = if sockets.is_empty() {
+            let callback = &session.config.callback;
+            let port = callback.port.or(request.redirect_uri.port())?;
+            LoopbackListener::bind_again(callback, port).await.ok()?
+        } else {
+            LoopbackListener::on(sockets).ok()?
+        };
+        Some(Self {
+            listener: listener.serve(&request.redirect_uri, &request.url),
+            guard: Guard::default(),
+            keeper: Keeper::Helper,
+            scopes: request.scopes.clone(),
+            has_lost_code: false,
+            has_guessed: false,
+            registration: client_origin.into(),
+            credential,
+            client,
+            request,
+        })
+    }
+
     /// The record of this attempt, whose page is about to be opened.
     pub(super) fn pending(&self) -> PendingSignIn {
-        let client = match self.registration {
+        PendingSignIn::opened(self.request.clone(), self.client_origin())
+    }
+
+    /// Where the client came from.
+    pub(super) const fn client_origin(&self) -> ClientOrigin {
+        match self.registration {
             Registration::Current | Registration::Confidential => ClientOrigin::Certain,
             Registration::Stored => ClientOrigin::Reused,
-        };
-        PendingSignIn::opened(self.request.clone(), client)
+        }
     }
 
     /// Makes the request anew, after the credential's quirks or its client have changed.
@@ -197,6 +248,7 @@ impl Attempt {
             &self.request.redirect_uri,
             &self.scopes,
         )?;
+        self.listener.lead_to(&self.request.url);
         Ok(())
     }
 
@@ -289,6 +341,15 @@ impl Attempt {
         session
             .with_store(move |store| store.save(&credential))
             .await;
+    }
+}
+
+impl From<ClientOrigin> for Registration {
+    fn from(origin: ClientOrigin) -> Self {
+        match origin {
+            ClientOrigin::Certain => Self::Current,
+            ClientOrigin::Reused => Self::Stored,
+        }
     }
 }
 

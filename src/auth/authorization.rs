@@ -164,21 +164,36 @@ enum Bearer {
 
 impl AuthorizationResponse {
     /// Reads what a person pasted: the address that the browser ended at, its query, or the code alone.
-    pub(super) fn pasted(text: &str) -> Option<Self> {
+    pub(super) fn pasted(text: &str) -> Result<Self, Unusable> {
         let text = text.trim();
-        if let Ok(url) = Url::parse(text) {
-            return Self::parse(url.query()?).filter(Self::is_complete);
+        // Base64 may end so.
+        let is_query = text.trim_end_matches('=').contains('=');
+        if is_query || text.contains("://") {
+            let query = query_of(text);
+            let answer = Self::parse(query).filter(Self::is_complete);
+            let is_request = || {
+                let mut names = url::form_urlencoded::parse(query.as_bytes());
+                names.any(|(name, _)| name == "client_id")
+            };
+            return match answer {
+                Some(answer) => Ok(answer),
+                None if is_request() => Err(Unusable::SignInPage),
+                None => Err(Unusable::NoAnswer),
+            };
         }
-        if text.contains('=') {
-            let query = text.trim_start_matches('?');
-            return Self::parse(query).filter(Self::is_complete);
+        if !may_be_code(text) {
+            return Err(Unusable::Word);
         }
-        let is_code = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        is_code.then(|| Self {
+        Ok(Self {
             code: Some(Secret::new(text.to_owned())),
             bearer: Bearer::Person,
             ..Self::default()
         })
+    }
+
+    /// Whether it is a code that a person typed, which names no sign-in and no issuer.
+    pub(super) fn is_code_alone(&self) -> bool {
+        self.bearer == Bearer::Person
     }
 
     /// Reads the query of the callback. None if a parameter occurs twice (RFC 6749 §3.1), or if it brings a
@@ -212,6 +227,39 @@ impl AuthorizationResponse {
     pub(super) fn is_complete(&self) -> bool {
         self.code.is_some() || self.error.is_some()
     }
+}
+
+/// Why something that was pasted is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It is no address, and too short or too plain for a code.
+    Word,
+    /// It is an address without an answer in it.
+    NoAnswer,
+    /// It is the address of an authorization request.
+    SignInPage,
+}
+
+/// The query in an address, which may lack its beginning.
+pub(super) fn query_of(address: &str) -> &str {
+    let address = address.trim();
+    let query = address.split_once('?').map_or(address, |(_, query)| query);
+    query.split_once('#').map_or(query, |(query, _)| query)
+}
+
+/// Whether a word may be an authorization code. Those are random, so a word as people type it is not one.
+fn may_be_code(word: &str) -> bool {
+    const SHORTEST: usize = 6;
+    const SHORTEST_OF_LETTERS: usize = 20;
+    let is_one_word = word.bytes().all(|byte| byte.is_ascii_graphic());
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    is_one_word
+        && word.len()
+            >= if has_digit {
+                SHORTEST
+            } else {
+                SHORTEST_OF_LETTERS
+            }
 }
 
 /// Why an answer brings no code.
@@ -278,4 +326,37 @@ fn equal_in_constant_time(one: &str, other: &str) -> bool {
             .zip(other.bytes())
             .fold(0, |different, (a, b)| different | (a ^ b))
             == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stray_word_is_no_code_and_an_address_needs_an_answer() {
+        for (text, expected) in [
+            ("hello", Some(Unusable::Word)),
+            ("yes please", Some(Unusable::Word)),
+            ("", Some(Unusable::Word)),
+            ("copy-the-address", Some(Unusable::Word)),
+            ("http://localhost:3334/", Some(Unusable::NoAnswer)),
+            (
+                "http://localhost:3334/oauth/callback?state=s",
+                Some(Unusable::NoAnswer),
+            ),
+            (
+                "https://auth.example/authorize?client_id=c&state=s",
+                Some(Unusable::SignInPage),
+            ),
+            ("http://localhost:3334/oauth/callback?code=c&state=s", None),
+            ("localhost:3334/oauth/callback?code=c&state=s#_=_", None),
+            ("?code=c&state=s", None),
+            ("error=access_denied&state=s", None),
+            ("4/0AbCdEf-gh", None),
+            ("SplxlOBeZQQYbYS6WxSbIA==", None),
+        ] {
+            let found = AuthorizationResponse::pasted(text).err();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 }

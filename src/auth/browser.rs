@@ -1,39 +1,98 @@
 //! Opening the sign-in page.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use url::Url;
 
 use super::authorization::check_endpoint;
 use super::config::Browser;
-use super::error::AuthError;
+use super::desktop;
+use super::sign_in_page::BrowserPlace;
 
-/// Opens `url`, or says why that did not work. That it worked is not certain even then: a launcher can't
-/// see the screen. So the URL is printed in any case.
-pub(super) async fn open(browser: &Browser, url: &Url) -> Result<(), String> {
-    check_endpoint(url).map_err(|error: AuthError| error.to_string())?;
+/// How long a launcher may take to start. What it starts is not waited for.
+const LAUNCH_LIMIT: Duration = Duration::from_secs(2);
+
+/// How soon a launcher that cannot do it ends with an error. One that runs on has the page.
+const FAILURE_LIMIT: Duration = Duration::from_millis(250);
+
+/// What became of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// A program has it. Whether that shows it is not known: a launcher cannot see the screen.
+    Sent,
+    /// The user does not want one to be started.
+    NotWanted,
+    /// No program could be started.
+    Failed,
+}
+
+/// Sends a browser to `url`, which belongs on the screen of this machine if it has the person's browser. It is printed
+/// in any case.
+pub(super) async fn open(browser: &Browser, url: &Url, place: BrowserPlace) -> Opened {
+    if let Err(error) = check_endpoint(url) {
+        tracing::debug!(%error, "no browser is sent there");
+        return Opened::Failed;
+    }
     let target = url.to_string();
-    let launched = match browser.clone() {
-        Browser::None => return Ok(()),
-        Browser::System => tokio::task::spawn_blocking(move || open::that_detached(target)).await,
+    let launch = match browser.clone() {
+        Browser::None => return Opened::NotWanted,
+        Browser::System => tokio::task::spawn_blocking(move || launch_system(&target, place)),
         Browser::Command(programs) => {
-            tokio::task::spawn_blocking(move || launch_first(&programs, &target)).await
+            tokio::task::spawn_blocking(move || launch_first(&programs, &target, place))
         }
     };
-    match launched {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("interrupted".into()),
+    match timeout(LAUNCH_LIMIT, launch).await {
+        // A launcher that takes its time may still succeed.
+        Ok(Ok(Ok(()))) | Err(_) => Opened::Sent,
+        Ok(Ok(Err(error))) => {
+            tracing::debug!(%error, "no browser could be started");
+            Opened::Failed
+        }
+        Ok(Err(_)) => Opened::Failed,
     }
 }
 
-fn launch_first(programs: &[impl AsRef<Path>], target: &str) -> io::Result<()> {
+/// Starts the system's launcher, with what it needs and this process lacks.
+fn launch_system(target: &str, place: BrowserPlace) -> io::Result<()> {
+    let variables = desktop_variables(place);
+    if variables.is_empty() {
+        return open::that_detached(target);
+    }
+    first_that_starts(open::commands(target), &variables)
+}
+
+fn launch_first(programs: &[PathBuf], target: &str, place: BrowserPlace) -> io::Result<()> {
+    // The URL is one argument, no shell in between.
+    let commands = programs.iter().map(|program| {
+        let mut command = Command::new(program);
+        command.arg(target);
+        command
+    });
+    first_that_starts(commands, &desktop_variables(place))
+}
+
+/// What a browser on the screen of this machine needs.
+fn desktop_variables(place: BrowserPlace) -> Vec<(&'static str, OsString)> {
+    match place {
+        BrowserPlace::Here => desktop::missing_variables(),
+        BrowserPlace::Elsewhere => Vec::new(),
+    }
+}
+
+fn first_that_starts(
+    commands: impl IntoIterator<Item = Command>,
+    variables: &[(&'static str, OsString)],
+) -> io::Result<()> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for program in programs {
-        match launch(program.as_ref().as_os_str(), target) {
+    for mut command in commands {
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        match launch(command) {
             Ok(()) => return Ok(()),
             Err(error) => last = error,
         }
@@ -41,22 +100,26 @@ fn launch_first(programs: &[impl AsRef<Path>], target: &str) -> io::Result<()> {
     Err(last)
 }
 
-/// The URL is one argument, no shell in between. Our stdout carries the protocol and our stderr is read by
-/// the app, so the browser gets neither.
-fn launch(program: &OsStr, target: &str) -> io::Result<()> {
-    let mut command = Command::new(program);
+/// Our stdout carries the protocol and our stderr is read by the app, so the browser gets neither.
+fn launch(mut command: Command) -> io::Result<()> {
     command
-        .arg(target)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     outlive_our_group(&mut command);
     let mut child = command.spawn()?;
+    let (ended, failed) = mpsc::channel();
     // A browser may run for days; somebody has to take note of its end. The thread ends with us.
     std::thread::Builder::new()
         .name("browser".into())
-        .spawn(move || child.wait())?;
-    Ok(())
+        .spawn(move || {
+            let status = child.wait();
+            let _ = ended.send(status.is_ok_and(|status| !status.success()));
+        })?;
+    match failed.recv_timeout(FAILURE_LIMIT) {
+        Ok(true) => Err(io::Error::other("it ended with an error at once")),
+        Ok(false) | Err(_) => Ok(()),
+    }
 }
 
 /// Apps end the process group of the bridge, and the browser is not theirs to end. [`open::that_detached`] sees to

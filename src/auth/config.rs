@@ -11,6 +11,8 @@ use url::Url;
 
 use super::client_assertion::SigningKey;
 use super::command::TokenCommand;
+use super::linger::Helper;
+use super::sign_in_page::BrowserPlace;
 use super::store::Keychain;
 use crate::secret::Secret;
 
@@ -62,6 +64,10 @@ pub struct Config {
     pub server_failures: u32,
     /// Who opens the sign-in page.
     pub browser: Browser,
+    /// The program that finishes a sign-in when this process has ended; none lets it end with the process.
+    pub helper: Option<Helper>,
+    /// Whether a person can bring the answer to a sign-in.
+    pub answer_input: AnswerInput,
     /// The address of this machine as a person knows it who is logged in from another one over SSH.
     pub remote_login: Option<String>,
     /// How exactly issuers must agree.
@@ -100,6 +106,8 @@ impl Default for Config {
             timeout: SIGN_IN_TIMEOUT,
             server_failures: SERVER_FAILURES,
             browser: Browser::default(),
+            helper: None,
+            answer_input: AnswerInput::default(),
             remote_login: None,
             issuer_check: IssuerCheck::default(),
             missing_pkce_metadata: MissingPkceMetadata::default(),
@@ -112,6 +120,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The machine that the browser is expected on.
+    pub(super) const fn browser_place(&self) -> BrowserPlace {
+        match self.remote_login {
+            Some(_) => BrowserPlace::Elsewhere,
+            None => BrowserPlace::Here,
+        }
+    }
+
     /// The scopes that the user insists on.
     pub(super) fn pinned_scope(&self) -> Option<&str> {
         self.scope
@@ -236,6 +252,16 @@ pub enum Browser {
     Command(Vec<PathBuf>),
     /// Nobody; the page is only printed.
     None,
+}
+
+/// Whether a person can bring the answer to a sign-in, where the browser cannot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AnswerInput {
+    /// Nobody reads the instructions at a terminal.
+    #[default]
+    None,
+    /// What is typed goes to [`super::Authorizer::submit`].
+    Terminal,
 }
 
 /// How the issuer in a metadata document must agree with the one it was asked from (RFC 8414 §3.3).

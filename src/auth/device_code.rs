@@ -15,6 +15,7 @@ use super::registration::ClientRegistration;
 use super::registration_request::{Kind, register};
 use super::session::{Session, Source};
 use super::sign_in::{Order, SIGN_IN_TARGET};
+use super::sign_in_page::SignInPage;
 use super::store::Credential;
 use crate::http::check_length;
 use crate::printable::{NO_IDENTIFIER, is_identifier};
@@ -127,7 +128,9 @@ async fn show(
         Some(complete) => verification_page(session, complete.secret()).await?,
         None => plain.clone(),
     };
-    session.stage.send_replace(SignInStage::Page(page.clone()));
+    session
+        .stage
+        .send_replace(SignInStage::Page(SignInPage::whole(page.clone())));
     tracing::warn!(
         target: SIGN_IN_TARGET,
         "{} wants you to sign in. On any device, open\n{}\nand enter the code {}",
@@ -185,9 +188,10 @@ impl Failure {
 /// RFC 8628 §3.5: the codes have run out, or the person said no.
 fn outcome(error: GrantError, limit: Duration, page: Option<Url>) -> AuthError {
     match error {
-        GrantError::Refused(refusal) if refusal.code() == "expired_token" => {
-            AuthError::TimedOut { limit, url: page }
-        }
+        GrantError::Refused(refusal) if refusal.code() == "expired_token" => AuthError::TimedOut {
+            limit,
+            url: page.map(SignInPage::whole),
+        },
         GrantError::Refused(refusal) if refusal.code() == "access_denied" => AuthError::Denied {
             reason: refusal.reason().into(),
         },

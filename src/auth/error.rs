@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::sign_in_page::SignInPage;
 use crate::http::UrlTooLong;
 use crate::printable::{self, line};
 
@@ -16,7 +17,7 @@ pub enum AuthError {
     #[error("the server wants a sign-in")]
     SignInRequired {
         /// The page of the sign-in that is under way, if there is one.
-        url: Option<Url>,
+        url: Option<SignInPage>,
     },
     /// The authorization server or the person said no (RFC 6749 §4.1.2.1).
     #[error("the sign-in was refused: {reason}")]
@@ -30,7 +31,7 @@ pub enum AuthError {
         /// How long the sign-in was open.
         limit: Duration,
         /// The page that was waiting.
-        url: Option<Url>,
+        url: Option<SignInPage>,
     },
     /// The authorization server can't be reached or is overloaded. What is stored was kept.
     #[error("the authorization server can't be reached for now: {reason}")]
@@ -327,7 +328,9 @@ impl AuthError {
     #[must_use]
     pub fn sign_in_url(&self) -> Option<&Url> {
         match self {
-            Self::SignInRequired { url } | Self::TimedOut { url, .. } => url.as_ref(),
+            Self::SignInRequired { url } | Self::TimedOut { url, .. } => {
+                url.as_ref().map(SignInPage::url)
+            }
             _ => None,
         }
     }

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::{Host, Url};
 
 use super::authorization::AuthorizationResponse;
@@ -50,6 +50,12 @@ const MOST_CALLBACKS: usize = 16;
 /// How long the last page may take to reach the browser before the port closes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a helper may hold the sockets of a bridge that has ended, until it sees that another one goes on.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often to try meanwhile.
+const RELEASE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Attempts to find a port that is free in both address families.
 const PORT_ATTEMPTS: usize = 8;
 
@@ -65,7 +71,7 @@ pub(super) enum Ports {
 /// A bound but silent listener; its redirect URI can be registered now.
 #[derive(Debug)]
 pub(super) struct LoopbackListener {
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Arc<TcpListener>>,
     port: u16,
 }
 
@@ -118,13 +124,42 @@ impl LoopbackListener {
         }
     }
 
+    /// The same for the one port that a sign-in of another process has used, which may need a moment to be free.
+    pub(super) async fn bind_again(
+        callback: &CallbackConfig,
+        port: u16,
+    ) -> Result<Self, AuthError> {
+        let deadline = Instant::now() + RELEASE_LIMIT;
+        loop {
+            match Self::bind(callback, &Ports::Only(port)).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(RELEASE_PAUSE).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// A listener on sockets that are bound already.
+    pub(super) fn on(sockets: Vec<std::net::TcpListener>) -> io::Result<Self> {
+        let mut port = 0;
+        let mut listening = Vec::new();
+        for socket in sockets {
+            socket.set_nonblocking(true)?;
+            port = socket.local_addr()?.port();
+            listening.push(Arc::new(TcpListener::from_std(socket)?));
+        }
+        Ok(Self {
+            sockets: listening,
+            port,
+        })
+    }
+
     /// The port that was bound.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Answers requests until the server is finished or dropped.
-    pub(super) fn serve(self, redirect_uri: &Url) -> LoopbackServer {
+    /// Answers requests until the server is finished or dropped. Meanwhile its root leads to `page`.
+    pub(super) fn serve(self, redirect_uri: &Url, page: &Url) -> LoopbackServer {
         let (callbacks, received) = mpsc::channel(MOST_CALLBACKS);
         let (open, closing) = watch::channel(());
         let site = Arc::new(Site {
@@ -132,15 +167,19 @@ impl LoopbackListener {
             port: self.port,
             redirect_uri: redirect_uri.clone(),
             callbacks: callbacks.clone(),
+            page: Mutex::new(Some(page.clone())),
         });
         let mut tasks = JoinSet::new();
-        for socket in self.sockets {
+        for socket in &self.sockets {
+            let socket = Arc::clone(socket);
             tasks.spawn(accept(socket, Arc::clone(&site), closing.clone()));
         }
         LoopbackServer {
             callbacks,
             received,
             open: Some(open),
+            sockets: self.sockets,
+            site,
             tasks,
         }
     }
@@ -153,6 +192,8 @@ pub(super) struct LoopbackServer {
     received: mpsc::Receiver<Callback>,
     /// Taken when the port is to close.
     open: Option<watch::Sender<()>>,
+    sockets: Vec<Arc<TcpListener>>,
+    site: Arc<Site>,
     tasks: JoinSet<()>,
 }
 
@@ -167,10 +208,22 @@ impl LoopbackServer {
         self.received.recv().await
     }
 
+    /// Lets its root lead to another page.
+    pub(super) fn lead_to(&self, page: &Url) {
+        *self.site.page() = Some(page.clone());
+    }
+
+    /// The sockets that it listens on, none once it is closed.
+    pub(super) fn sockets(&self) -> &[Arc<TcpListener>] {
+        &self.sockets
+    }
+
     /// Closes the port, and waits a moment for the pages under way to be delivered.
     pub(super) async fn close(&mut self) {
         self.received.close();
         self.open.take();
+        self.sockets.clear();
+        self.site.page().take();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(DRAIN_TIMEOUT, drained).await;
     }
@@ -209,7 +262,7 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
         match TcpListener::bind((*address, port)).await {
             Ok(socket) => {
                 port = socket.local_addr()?.port();
-                sockets.push(socket);
+                sockets.push(Arc::new(socket));
             }
             Err(error) if sockets.is_empty() || error.kind() == io::ErrorKind::AddrInUse => {
                 return Err(error);
@@ -221,14 +274,17 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
 }
 
 /// What a request is judged by.
+#[derive(Debug)]
 struct Site {
     path: String,
     port: u16,
     redirect_uri: Url,
     callbacks: mpsc::Sender<Callback>,
+    /// The page that the root leads to; none when the sign-in is over.
+    page: Mutex<Option<Url>>,
 }
 
-async fn accept(socket: TcpListener, site: Arc<Site>, mut closing: watch::Receiver<()>) {
+async fn accept(socket: Arc<TcpListener>, site: Arc<Site>, mut closing: watch::Receiver<()>) {
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
@@ -286,6 +342,10 @@ async fn converse(stream: TcpStream, site: Arc<Site>, mut closing: watch::Receiv
 }
 
 async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
+    if site.is_short_address(request) {
+        let page = site.page().clone();
+        return page.map_or(Page::AlreadyAnswered, Page::Redirect);
+    }
     if request.uri().path() != site.path || request.method() != Method::GET {
         return Page::NotFound;
     }
@@ -304,6 +364,23 @@ async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
 }
 
 impl Site {
+    /// Whether a person has opened the root of this port. A web page that has the browser load it, in an image or
+    /// a frame, is not led to the sign-in.
+    fn is_short_address(&self, request: &Request<Incoming>) -> bool {
+        let uri = request.uri();
+        let may_be_answer = self.path == "/" && uri.query().is_some_and(|query| !query.is_empty());
+        let destination = request.headers().get("sec-fetch-dest");
+        uri.path() == "/"
+            && !may_be_answer
+            && request.method() == Method::GET
+            && destination.is_none_or(|destination| destination == "document")
+            && self.is_meant_by(request)
+    }
+
+    fn page(&self) -> MutexGuard<'_, Option<Url>> {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the browser was sent to this machine by name. A web page that had its own name resolve to
     /// loopback (DNS rebinding) shows by its `Host`.
     fn is_meant_by(&self, request: &Request<Incoming>) -> bool {

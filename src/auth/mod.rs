@@ -16,6 +16,7 @@
 
 mod address;
 mod address_range;
+mod announcement;
 mod attempt;
 mod authorization;
 mod authorization_server;
@@ -27,6 +28,7 @@ mod client_credentials;
 mod client_probe;
 mod command;
 mod config;
+mod desktop;
 mod device_code;
 mod discovery;
 mod error;
@@ -35,10 +37,12 @@ mod examination;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod grant;
+mod linger;
 mod lock;
 mod loopback;
 mod mcp_remote;
 mod page;
+mod pasted;
 mod pending;
 mod protected_resource;
 mod refused_renewal;
@@ -50,6 +54,7 @@ mod scope;
 mod search;
 mod session;
 mod sign_in;
+mod sign_in_page;
 mod sign_out;
 mod store;
 mod token;
@@ -72,28 +77,29 @@ pub use self::challenge::has_challenge;
 pub use self::client_assertion::{KeyError, SigningKey};
 pub use self::command::{CommandError, TokenCommand};
 pub use self::config::{
-    Addresses, Bearer, Browser, Callback, ClientAuthentication, ClientCredential, Config, Grant,
-    IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter, SERVER_FAILURES,
-    SIGN_IN_TIMEOUT, Store,
+    Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
+    Config, Grant, IssuerCheck, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, Store,
 };
 pub use self::error::AuthError;
 pub use self::examination::{
     Examination, ExaminedAuthentication, ExaminedChallenge, ExaminedResource, ExaminedServer,
     RegistrationWay,
 };
+pub use self::linger::{HandedOver, Helper, inherited_sockets, leave_console};
 pub use self::mcp_remote::Leftover;
+pub use self::pasted::PasteError;
 pub use self::sign_in::SIGN_IN_TARGET;
+pub use self::sign_in_page::SignInPage;
 pub use self::sign_out::{Revocation, SignedOut};
 pub use self::store::{
     Account, Expiry, Keychain, KeychainError, Limits, Place, Servers, SignedIn, StoreError, Vault,
-    choose_place, place_of_new,
+    choose_place, directory_of_account, note_directory, place_of_new,
 };
 pub use self::token::AccessToken;
 
-use self::authorization::AuthorizationResponse;
 use self::challenge::BearerChallenge;
 use self::command::CommandTokens;
-use self::page::Page;
 use self::renewal::Renewal;
 use self::scope::Scopes;
 use self::session::{Freshness, Session, Wanted};
@@ -137,7 +143,7 @@ pub enum SignInStage {
     #[default]
     None,
     /// This page waits for a person.
-    Page(Url),
+    Page(SignInPage),
     /// The sign-in has brought a token.
     Done,
 }
@@ -145,7 +151,7 @@ pub enum SignInStage {
 impl SignInStage {
     /// The page that waits for a person.
     #[must_use]
-    pub const fn page(&self) -> Option<&Url> {
+    pub const fn page(&self) -> Option<&SignInPage> {
         match self {
             Self::Page(page) => Some(page),
             Self::None | Self::Done => None,
@@ -301,7 +307,7 @@ impl Authorizer {
     /// The page of the sign-in that waits for a person, in this process or in another one of the same
     /// account.
     #[must_use]
-    pub fn pending_sign_in(&self) -> Option<Url> {
+    pub fn pending_sign_in(&self) -> Option<SignInPage> {
         self.session.stage.borrow().page().cloned()
     }
 
@@ -309,30 +315,6 @@ impl Authorizer {
     #[must_use]
     pub fn watch_sign_in(&self) -> tokio::sync::watch::Receiver<SignInStage> {
         self.session.stage.subscribe()
-    }
-
-    /// Hands in what a person pasted for the sign-in under way: the address that their browser ended at, or
-    /// the code alone. It is checked like an answer that a browser brings.
-    pub async fn submit(&self, pasted: &str) -> Result<(), AuthError> {
-        let refused = |reason: &str| Err(AuthError::Configuration(reason.into()));
-        let Some(answer) = AuthorizationResponse::pasted(pasted) else {
-            return refused("this is neither the address of the last page nor a code");
-        };
-        let Some(sign_in) = self.session.answers() else {
-            return refused("no sign-in waits for an answer");
-        };
-        let (answer, page) = loopback::Callback::new(answer);
-        if sign_in.send(answer).await.is_err() {
-            return Err(AuthError::Interrupted);
-        }
-        match page.await {
-            Ok(Page::SignedIn | Page::SignedInAt(_)) => Ok(()),
-            Ok(Page::Redirect(url)) => Err(AuthError::SignInRequired { url: Some(url) }),
-            Ok(Page::Unexpected) => refused("this is the answer to another sign-in"),
-            Ok(Page::Denied | Page::Failed | Page::AlreadyAnswered | Page::NotFound) | Err(_) => {
-                refused("the sign-in did not work")
-            }
-        }
     }
 
     /// The accounts that are stored under this one's key, one for each authorization server.

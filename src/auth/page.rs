@@ -36,6 +36,8 @@ pub(super) enum Page {
     AlreadyAnswered,
     /// The answer is not for the sign-in under way, which goes on.
     Unexpected,
+    /// The answer lacks what it is checked by; the sign-in goes on.
+    IncompleteAnswer,
     /// There is no such page.
     NotFound,
     /// The sign-in has to be asked for in another way, there.
@@ -46,7 +48,7 @@ impl Page {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::SignedIn | Self::Denied | Self::Failed | Self::AlreadyAnswered => StatusCode::OK,
-            Self::Unexpected => StatusCode::BAD_REQUEST,
+            Self::Unexpected | Self::IncompleteAnswer => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::SignedInAt(_) | Self::Redirect(_) => StatusCode::SEE_OTHER,
         }
@@ -61,6 +63,7 @@ impl Page {
             | Self::Failed
             | Self::AlreadyAnswered
             | Self::Unexpected
+            | Self::IncompleteAnswer
             | Self::NotFound => None,
         }
     }
@@ -102,7 +105,7 @@ impl Page {
                 "This sign-in has already been answered",
                 "There is nothing left to do here. You can close this tab and go back to your app.",
             ),
-            Self::Unexpected => (
+            Self::Unexpected | Self::IncompleteAnswer => (
                 "bad",
                 "?",
                 "This is not the sign-in we are waiting for",

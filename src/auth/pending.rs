@@ -23,6 +23,10 @@ const TAB_IS_OPEN: Duration = Duration::from_secs(30);
 /// registration is given up.
 const MOST_OPENINGS: u32 = 2;
 
+/// How long a helper may take from the end of a bridge to its own mark in the record, in milliseconds. An app starts
+/// the next bridge sooner than that.
+const TAKEOVER_MILLIS: u64 = 2000;
+
 /// Whether a sign-in page waits for a person, going by the record at `path`.
 pub(super) fn is_open(path: &Path) -> bool {
     let record = read_private(path).ok().flatten();
@@ -47,10 +51,16 @@ pub(super) enum PendingSignIn {
         /// Where the request's client came from.
         #[serde(default)]
         client: ClientOrigin,
+        /// The helper of the process that opened the page.
+        #[serde(default)]
+        helper: HelperState,
     },
     /// The person, or the time, decided against it.
     Ended {
         at: u64,
+        /// When a helper took over, if it was one that waited in the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        helper_since: Option<u64>,
         /// What the authorization server said; none if nobody came.
         denied: Option<String>,
         /// The client of an earlier run whose page brought no answer. The authorization server may have
@@ -58,6 +68,19 @@ pub(super) enum PendingSignIn {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unanswered_client: Option<String>,
     },
+}
+
+/// The helper of a sign-in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HelperState {
+    /// There is none.
+    #[default]
+    None,
+    /// It goes on when the process that opened the page ends.
+    Ready,
+    /// It has gone on since then.
+    Since(u64),
 }
 
 /// Where the client of a request came from.
@@ -81,6 +104,7 @@ impl PendingSignIn {
             opened_at: now,
             openings: 1,
             client,
+            helper: HelperState::None,
         }
     }
 
@@ -93,6 +117,7 @@ impl PendingSignIn {
         };
         Some(Self::Ended {
             at: now_millis(),
+            helper_since: open.and_then(Self::helper_since),
             denied,
             unanswered_client,
         })
@@ -108,6 +133,11 @@ impl PendingSignIn {
             })
             .await
             .flatten()
+    }
+
+    /// Whether a page is recorded. It is not after a sign-out, or without the directory that it was recorded in.
+    pub(super) async fn is_recorded(session: &Session) -> bool {
+        matches!(Self::read(session).await, Some(Self::Open { .. }))
     }
 
     /// Publishes the record. Without a store there is nobody to tell.
@@ -129,14 +159,15 @@ impl PendingSignIn {
             .await;
     }
 
-    /// Removes the record of a sign-in that nobody waits for any more.
-    pub(super) async fn clear_what_is_over(session: &Session) {
-        session
-            .with_store(|store| {
-                let path = store.path("sign-in")?;
-                (!is_open(&path)).then(|| std::fs::remove_file(path))
-            })
-            .await;
+    /// Removes the record of a sign-in that no app waits for any more. A helper ends when it finds none.
+    pub(super) async fn clear_what_no_app_waits_for(session: &Session) {
+        let open = Self::read(session).await;
+        let is_waited_for = open.is_some_and(|open| {
+            open.request(SIGN_IN_TIMEOUT).is_some() && open.helper_since().is_none()
+        });
+        if !is_waited_for {
+            Self::clear(session).await;
+        }
     }
 
     /// The request, if its page can still be answered.
@@ -151,6 +182,17 @@ impl PendingSignIn {
         }
     }
 
+    /// What is left of `limit`; none if it is over.
+    pub(super) fn time_left(&self, limit: Duration) -> Option<Duration> {
+        match self {
+            Self::Open { started_at, .. } => {
+                let left = limit.checked_sub(age(*started_at))?;
+                (!left.is_zero()).then_some(left)
+            }
+            Self::Ended { .. } => None,
+        }
+    }
+
     /// Whether a browser shows the page, as far as one can know.
     pub(super) fn has_tab(&self) -> bool {
         matches!(self, Self::Open { opened_at, .. } if age(*opened_at) < TAB_IS_OPEN)
@@ -159,6 +201,44 @@ impl PendingSignIn {
     /// Whether the page was opened once, before `moment` (milliseconds since 1970).
     pub(super) fn was_opened_once_before(&self, moment: u64) -> bool {
         matches!(self, Self::Open { opened_at, openings, .. } if *opened_at < moment && *openings <= 1)
+    }
+
+    /// Whether a process that was started at `moment` should open the page again, which a helper keeps: the app was
+    /// started anew meanwhile, perhaps by a person who has closed the tab.
+    pub(super) fn is_kept_for(&self, moment: u64) -> bool {
+        let Self::Open {
+            helper: HelperState::Since(since),
+            opened_at,
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let was_started_since = since.saturating_sub(TAKEOVER_MILLIS) <= moment;
+        let is_new = self.was_opened_once_before(moment) || !self.has_tab();
+        was_started_since && *opened_at < moment && is_new
+    }
+
+    /// Whether a helper goes on with it, now that the process which opened the page has ended.
+    pub(super) const fn has_helper_ready(&self) -> bool {
+        matches!(
+            self,
+            Self::Open {
+                helper: HelperState::Ready,
+                ..
+            }
+        )
+    }
+
+    const fn helper_since(&self) -> Option<u64> {
+        match self {
+            Self::Open {
+                helper: HelperState::Since(since),
+                ..
+            } => Some(*since),
+            Self::Open { .. } => None,
+            Self::Ended { helper_since, .. } => *helper_since,
+        }
     }
 
     /// Whether the page was opened so often without an answer that its client should not be used again.
@@ -192,35 +272,74 @@ impl PendingSignIn {
     }
 
     /// The same sign-in, with its page opened again.
-    pub(super) fn reopened(self) -> Self {
-        match self {
-            Self::Open {
-                request,
-                started_at,
-                openings,
-                client,
-                ..
-            } => Self::Open {
-                request,
-                started_at,
-                opened_at: now_millis(),
-                openings: openings.saturating_add(1),
-                client,
-            },
-            ended @ Self::Ended { .. } => ended,
+    pub(super) fn reopened(mut self) -> Self {
+        if let Self::Open {
+            opened_at,
+            openings,
+            ..
+        } = &mut self
+        {
+            *opened_at = now_millis();
+            *openings = openings.saturating_add(1);
         }
+        self
     }
 
-    /// The failure, if it came after `moment` (milliseconds since 1970).
-    pub(super) fn failure_since(&self, moment: u64, limit: Duration) -> Option<AuthError> {
-        match self {
-            Self::Ended { at, denied, .. } if *at >= moment => Some(match denied {
-                Some(reason) => AuthError::Denied {
-                    reason: reason.clone(),
-                },
-                None => AuthError::TimedOut { limit, url: None },
+    /// The same sign-in, with another request, to which the browser is sent on.
+    pub(super) fn asked_anew(mut self, new: AuthorizationRequest, origin: ClientOrigin) -> Self {
+        if let Self::Open {
+            request,
+            opened_at,
+            client,
+            ..
+        } = &mut self
+        {
+            **request = new;
+            *opened_at = now_millis();
+            *client = origin;
+        }
+        self
+    }
+
+    /// The same sign-in, with this state of its helper.
+    pub(super) fn with_helper(mut self, state: HelperState) -> Self {
+        if let Self::Open { helper, .. } = &mut self {
+            *helper = state;
+        }
+        self
+    }
+
+    /// The same sign-in, kept by a helper from now on.
+    pub(super) fn kept_by_helper(self) -> Self {
+        self.with_helper(HelperState::Since(now_millis()))
+    }
+
+    /// The failure, if it came after `arrived`, for a process that was started at `started` (milliseconds since
+    /// 1970). The time limit of a helper does not count for an app that was started since.
+    pub(super) fn failure_since(
+        &self,
+        arrived: u64,
+        started: u64,
+        limit: Duration,
+    ) -> Option<AuthError> {
+        let Self::Ended {
+            at,
+            helper_since,
+            denied,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let is_of_an_earlier_start =
+            helper_since.is_some_and(|since| since.saturating_sub(TAKEOVER_MILLIS) <= started);
+        match denied {
+            _ if *at < arrived => None,
+            Some(reason) => Some(AuthError::Denied {
+                reason: reason.clone(),
             }),
-            Self::Ended { .. } | Self::Open { .. } => None,
+            None if is_of_an_earlier_start => None,
+            None => Some(AuthError::TimedOut { limit, url: None }),
         }
     }
 }
@@ -262,6 +381,7 @@ mod tests {
             opened_at: then,
             openings,
             client,
+            helper: HelperState::None,
         }
     }
 
@@ -290,6 +410,43 @@ mod tests {
         let again = page.reopened();
         assert!(!again.was_opened_once_before(now + 1000));
         assert!(again.has_tab());
+    }
+
+    #[test]
+    fn a_page_of_a_helper_is_opened_once_by_the_starts_that_come_after_the_end_of_the_bridge() {
+        let now = now_millis();
+        let page = open(Duration::from_secs(10), 1, ClientOrigin::Certain);
+        assert!(!page.is_kept_for(now), "a bridge waits for it");
+        let page = page.kept_by_helper();
+        assert!(
+            !page.is_kept_for(now - 20_000),
+            "it waited from the beginning"
+        );
+        assert!(
+            !page.is_kept_for(now - 5_000),
+            "it was there before the helper"
+        );
+        assert!(page.is_kept_for(now), "started at the takeover");
+        let again = page.reopened();
+        assert!(!again.is_kept_for(now), "another one was faster");
+        assert!(!again.is_kept_for(now + 1), "not at each start");
+    }
+
+    #[test]
+    fn a_helpers_time_limit_does_not_count_for_an_app_that_was_started_since() {
+        let timed_out = AuthError::TimedOut {
+            limit: Duration::ZERO,
+            url: None,
+        };
+        let now = now_millis();
+        let page = open(Duration::from_secs(60), 1, ClientOrigin::Certain).kept_by_helper();
+        let ended = PendingSignIn::ended(&timed_out, Some(&page)).unwrap();
+        let failure = |started| ended.failure_since(now, started, Duration::ZERO);
+        assert!(failure(now).is_none());
+        assert!(
+            failure(now - 60_000).is_some(),
+            "it has waited all the time"
+        );
     }
 
     #[test]

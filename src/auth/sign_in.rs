@@ -7,15 +7,17 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::SignInStage;
-use super::attempt::Attempt;
-use super::authorization::{AuthorizationError, AuthorizationResponse};
-use super::browser;
+use super::announcement::{Announcement, Reach};
+use super::attempt::{Attempt, Keeper};
+use super::authorization::{AuthorizationError, AuthorizationRequest, AuthorizationResponse};
+use super::browser::{self, Opened};
 use super::challenge::BearerChallenge;
 use super::client_credentials;
-use super::config::Grant;
+use super::config::{Browser, Grant};
 use super::device_code;
 use super::error::AuthError;
 use super::grant::{GrantError, Granted, Meaning, TokenEndpoint, meaning};
+use super::linger::Guard;
 use super::lock::{self, Lock};
 use super::mcp_remote;
 use super::page::Page;
@@ -24,6 +26,7 @@ use super::registration::ClientRegistration;
 use super::renewal::{self, Renewal};
 use super::scope::Scopes;
 use super::session::{Session, Source, Wanted};
+use super::sign_in_page::SignInPage;
 use super::store::Credential;
 use super::token::AccessToken;
 use crate::http::is_loopback;
@@ -34,6 +37,10 @@ pub const SIGN_IN_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
 
 /// How often a waiting process looks which page the other one shows.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a helper gets to take over, which has the sockets of a sign-in whose process has ended. It tries all
+/// the time.
+const GIVING_WAY: Duration = Duration::from_millis(500);
 
 /// What another process may take beyond the person's time: discovery, registration, the exchange.
 const OVERHEAD: Duration = Duration::from_secs(90);
@@ -72,7 +79,7 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessTo
     let limit = session.config.timeout;
     if let Some(error) = pending
         .as_ref()
-        .and_then(|pending| pending.failure_since(arrived, limit))
+        .and_then(|pending| pending.failure_since(arrived, session.started_at, limit))
     {
         return Err(error);
     }
@@ -89,14 +96,18 @@ pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessTo
         }
         Grant::DeviceCode => device_code::sign_in(session, order).await,
     };
+    record_end(session, outcome.as_ref().err()).await;
+    outcome?;
+    session.token().ok_or(AuthError::Interrupted)
+}
+
+/// Lets other processes know that the sign-in is over, and if it failed, of `error`.
+pub(super) async fn record_end(session: &Session, error: Option<&AuthError>) {
     let open = PendingSignIn::read(session).await;
-    let error = outcome.as_ref().err();
     match error.and_then(|error| PendingSignIn::ended(error, open.as_ref())) {
         Some(ended) => ended.write(session).await,
         None => PendingSignIn::clear(session).await,
     }
-    outcome?;
-    session.token().ok_or(AuthError::Interrupted)
 }
 
 /// Uses a credential that came from elsewhere. None if it brings no token any more.
@@ -133,36 +144,84 @@ async fn turn(session: &Session) -> Result<Turn, AuthError> {
     let deadline = Instant::now() + limit + OVERHEAD;
     let mut arrival = Arrival::First;
     let mut patience = Duration::ZERO;
+    let mut has_reopened = false;
+    let mut has_given_way = false;
     while Instant::now() < deadline {
         let path = session
             .with_store(|store| store.path("sign-in.lock"))
             .await
             .flatten();
         if let Some(lock) = lock::acquire(path, patience).await {
-            return Ok(Turn {
-                arrival,
-                _lock: lock,
-            });
+            if has_given_way || !has_helper_ready(session).await {
+                return Ok(Turn {
+                    arrival,
+                    _lock: lock,
+                });
+            }
+            has_given_way = true;
+            drop(lock);
+            tokio::time::sleep(GIVING_WAY).await;
+            continue;
         }
         arrival = Arrival::Later;
         patience = LOOK;
         let pending = PendingSignIn::read(session).await;
-        let page = pending.and_then(|pending| pending.request(limit).map(|it| it.url.clone()));
+        if !has_reopened && is_kept_for(session, pending.as_ref()) {
+            has_reopened = true;
+            reopen(session).await;
+        }
+        let page = pending.and_then(|pending| Some(page(session, pending.request(limit)?)));
         let stage = page.map_or(SignInStage::None, SignInStage::Page);
         let is_new = session.stage.send_if_modified(|shown| {
             let differs = *shown != stage;
             *shown = stage.clone();
             differs
         });
-        if let (true, Some(url)) = (is_new, stage.page()) {
+        if let (true, Some(page)) = (is_new, stage.page()) {
             tracing::info!(
                 target: SIGN_IN_TARGET,
-                "another mcp-bridge waits for the same sign-in already. Its page:\n{url}"
+                "another mcp-bridge waits for the same sign-in already. {}",
+                announcement(session, page, Opened::NotWanted)
             );
         }
     }
-    let url = session.stage.borrow().page().cloned();
+    let page = session.stage.borrow().page().cloned();
+    let url = page.map(|page| SignInPage::whole(page.url().clone()));
     Err(AuthError::TimedOut { limit, url })
+}
+
+/// Whether the process that opened the page has ended and has a helper, which has not taken over yet.
+async fn has_helper_ready(session: &Session) -> bool {
+    let pending = PendingSignIn::read(session).await;
+    pending.is_some_and(|pending| {
+        pending.has_helper_ready() && pending.request(session.config.timeout).is_some()
+    })
+}
+
+/// Whether this process should open the page of a helper again.
+fn is_kept_for(session: &Session, pending: Option<&PendingSignIn>) -> bool {
+    session.config.browser != Browser::None
+        && pending.is_some_and(|pending| pending.is_kept_for(session.started_at))
+}
+
+/// Opens the page of a helper again, unless another process that was started just now does.
+async fn reopen(session: &Session) {
+    let path = session
+        .with_store(|store| store.path("reopening.lock"))
+        .await;
+    let Some(_lock) = lock::acquire(path.flatten(), Duration::ZERO).await else {
+        return;
+    };
+    let pending = PendingSignIn::read(session).await;
+    let Some(pending) = pending.filter(|pending| is_kept_for(session, Some(pending))) else {
+        return;
+    };
+    let limit = session.config.timeout;
+    let Some(url) = pending.request(limit).map(|request| request.url.clone()) else {
+        return;
+    };
+    pending.reopened().write(session).await;
+    open_browser(session, &url).await;
 }
 
 async fn in_browser(
@@ -171,24 +230,50 @@ async fn in_browser(
     pending: Option<PendingSignIn>,
     arrival: Arrival,
 ) -> Result<(), AuthError> {
-    let limit = session.config.timeout;
     let unanswered = pending.as_ref().and_then(PendingSignIn::unanswered_client);
-    if let Some(pending) = pending
-        && let Some(request) = pending.request(limit)
-        && !(arrival == Arrival::First && pending.is_given_up())
-        && let Some(attempt) =
-            Attempt::resume(session, order, request, pending.client_origin()).await
-    {
-        tracing::info!("going on with the sign-in of a process that has ended");
-        if has_tab(session, &pending, arrival) {
-            return answered(session, attempt, &OpenPage::AlreadyOpen).await;
-        }
-        pending.reopened().write(session).await;
-        return answered(session, attempt, &OpenPage::Now).await;
+    let continued = continued(session, order, pending, arrival).await;
+    let (mut attempt, pending, open_page) = if let Some(continued) = continued {
+        continued
+    } else {
+        let attempt = Attempt::prepare(session, order, unanswered.as_deref()).await?;
+        let pending = attempt.pending();
+        (attempt, pending, OpenPage::Now)
+    };
+    attempt.guard = Guard::start(session, &attempt).await;
+    let helper = attempt.guard.state();
+    pending.with_helper(helper).write(session).await;
+    session.expect_answers(attempt.listener.answers());
+    show(session, &attempt, &open_page).await;
+    let outcome = answered(session, &mut attempt, session.config.timeout).await;
+    attempt.listener.close().await;
+    attempt.guard.dismiss().await;
+    outcome
+}
+
+/// The sign-in of a process that has ended, if it can be gone on with.
+async fn continued(
+    session: &Session,
+    order: &Order,
+    pending: Option<PendingSignIn>,
+    arrival: Arrival,
+) -> Option<(Attempt, PendingSignIn, OpenPage)> {
+    let pending = pending?;
+    let request = pending.request(session.config.timeout)?;
+    if arrival == Arrival::First && pending.is_given_up() {
+        return None;
     }
-    let attempt = Attempt::prepare(session, order, unanswered.as_deref()).await?;
-    attempt.pending().write(session).await;
-    answered(session, attempt, &OpenPage::Now).await
+    let attempt = Attempt::resume(session, order, request, pending.client_origin()).await?;
+    tracing::info!("going on with the sign-in of a process that has ended");
+    let open_page = if has_tab(session, &pending, arrival) {
+        OpenPage::AlreadyOpen
+    } else {
+        OpenPage::Now
+    };
+    let pending = match open_page {
+        OpenPage::AlreadyOpen => pending,
+        OpenPage::Now => pending.reopened(),
+    };
+    Some((attempt, pending, open_page))
 }
 
 /// Whether a browser shows the page, as far as one can know. Who starts an app anew may have closed the tab
@@ -206,22 +291,19 @@ enum OpenPage {
     AlreadyOpen,
 }
 
-/// Shows the page and takes answers until one brings tokens, says no, or the time is over.
-async fn answered(
+/// Takes answers until one brings tokens, says no, or the time that is left is over.
+pub(super) async fn answered(
     session: &Session,
-    mut attempt: Attempt,
-    open_page: &OpenPage,
+    attempt: &mut Attempt,
+    left: Duration,
 ) -> Result<(), AuthError> {
-    let limit = session.config.timeout;
-    let deadline = Instant::now() + limit;
-    session.expect_answers(attempt.listener.answers());
-    show(session, &attempt, open_page).await;
+    let deadline = Instant::now() + left;
     loop {
         let next = timeout_at(deadline, attempt.listener.next()).await;
         let Ok(Some(callback)) = next else {
             return Err(AuthError::TimedOut {
-                limit,
-                url: Some(attempt.request.url),
+                limit: session.config.timeout,
+                url: Some(SignInPage::whole(attempt.request.url.clone())),
             });
         };
         let (answer, page) = callback.into_parts();
@@ -230,39 +312,59 @@ async fn answered(
             let _ = page.send(Page::Unexpected);
             continue;
         }
-        match redeem(session, &mut attempt, answer).await {
-            Ok(granted) => {
-                finish(session, attempt, granted, page).await;
-                return Ok(());
-            }
-            Err(rejection) => again(session, &mut attempt, rejection, page).await?,
+        let is_code_alone = answer.is_code_alone();
+        if is_code_alone && attempt.request.iss_promised {
+            let _ = page.send(Page::IncompleteAnswer);
+            continue;
+        }
+        match redeem(session, attempt, answer).await {
+            // A person has mistyped. The page is still open.
+            Err(_) if is_code_alone => _ = page.send(Page::Failed),
+            Ok(granted) => return finish(session, attempt, granted, page).await,
+            Err(rejection) => again(session, attempt, rejection, page).await?,
         }
     }
 }
 
 async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
-    let url = &attempt.request.url;
-    let host = session.server.host_str().unwrap_or_default();
-    session.stage.send_replace(SignInStage::Page(url.clone()));
-    tracing::warn!(
-        target: SIGN_IN_TARGET,
-        "{host} wants you to sign in. If no browser opens, open this page on this machine:\n{url}"
-    );
-    if let Some(remote) = &session.config.remote_login
-        && let Some(port) = listening_port(session, &attempt.request.redirect_uri)
-    {
-        tracing::warn!(
-            target: SIGN_IN_TARGET,
-            "to sign in from the machine you sit at, run there first: \
-             ssh -N -L {port}:localhost:{port} {remote}"
-        );
-    }
+    let page = page(session, &attempt.request);
+    session.stage.send_replace(SignInStage::Page(page.clone()));
     let opened = match open_page {
-        OpenPage::Now => browser::open(&session.config.browser, url).await,
-        OpenPage::AlreadyOpen => Ok(()),
+        OpenPage::Now => open_browser(session, page.url()).await,
+        OpenPage::AlreadyOpen => Opened::Sent,
     };
-    if let Err(reason) = opened {
-        tracing::warn!(target: SIGN_IN_TARGET, "no browser could be opened here ({reason})");
+    tracing::warn!(target: SIGN_IN_TARGET, "{}", announcement(session, &page, opened));
+}
+
+async fn open_browser(session: &Session, url: &Url) -> Opened {
+    let config = &session.config;
+    browser::open(&config.browser, url, config.browser_place()).await
+}
+
+/// The page of a request, as a person here reaches it.
+fn page(session: &Session, request: &AuthorizationRequest) -> SignInPage {
+    let place = session.config.browser_place();
+    SignInPage::of_request(&request.url, &request.redirect_uri, place)
+}
+
+fn announcement<'a>(
+    session: &'a Session,
+    page: &'a SignInPage,
+    opened: Opened,
+) -> Announcement<'a> {
+    let mut pairs = page.url().query_pairs();
+    let redirect_uri = pairs.find(|(name, _)| name == "redirect_uri");
+    let redirect_uri = redirect_uri.and_then(|(_, uri)| Url::parse(&uri).ok());
+    let port = redirect_uri.and_then(|uri| listening_port(session, &uri));
+    Announcement {
+        host: session.server.host_str().unwrap_or_default(),
+        page,
+        opened,
+        reach: match (&session.config.remote_login, port) {
+            (Some(login), Some(port)) => Reach::Forwarded { port, login },
+            (Some(_), None) | (None, _) => Reach::Direct,
+        },
+        input: session.config.answer_input,
     }
 }
 
@@ -340,21 +442,30 @@ async fn redeem(
 
 async fn finish(
     session: &Session,
-    mut attempt: Attempt,
+    attempt: &mut Attempt,
     granted: Granted,
     page: oneshot::Sender<Page>,
-) {
-    attempt.credential.receive(granted);
+) -> Result<(), AuthError> {
     // A refresh that runs elsewhere must not overwrite what the person has just agreed to.
     let _lock = renewal::exclusive(session).await.ok();
+    // A sign-out ends a helper.
+    if attempt.keeper == Keeper::Helper && !PendingSignIn::is_recorded(session).await {
+        let _ = page.send(Page::Failed);
+        attempt.listener.close().await;
+        return Err(AuthError::Interrupted);
+    }
+    attempt.credential.receive(granted);
     session.prove_client(&attempt.client.id);
-    session.adopt(attempt.credential, Source::SignIn).await;
+    session
+        .adopt(attempt.credential.clone(), Source::SignIn)
+        .await;
     let _ = page.send(match &session.config.callback.success_url {
         Some(url) => Page::SignedInAt(url.clone()),
         None => Page::SignedIn,
     });
     attempt.listener.close().await;
     tracing::info!("signed in");
+    Ok(())
 }
 
 /// Sends the browser on with another request, if the rejection was about something that can be left out or
@@ -368,10 +479,15 @@ async fn again(
     match change(session, attempt, rejection.meaning).await {
         Ok(Change::Made) => {
             tracing::info!(reason = %rejection.error, "asking in another way");
-            attempt.pending().write(session).await;
+            attempt.guard.tell(attempt).await;
+            let pending = match PendingSignIn::read(session).await {
+                Some(open) => open.asked_anew(attempt.request.clone(), attempt.client_origin()),
+                None => attempt.pending(),
+            };
+            pending.write(session).await;
             session
                 .stage
-                .send_replace(SignInStage::Page(attempt.request.url.clone()));
+                .send_replace(SignInStage::Page(self::page(session, &attempt.request)));
             let _ = page.send(Page::Redirect(attempt.request.url.clone()));
             Ok(())
         }

@@ -49,7 +49,7 @@ pub(super) async fn sign_out(session: &Session) -> Result<Vec<SignedOut>, AuthEr
         });
     }
     RefusedRenewal::clear(session).await;
-    PendingSignIn::clear_what_is_over(session).await;
+    PendingSignIn::clear_what_no_app_waits_for(session).await;
     Ok(ended)
 }
 

@@ -165,7 +165,7 @@ impl Conversation {
         };
         tokio::spawn(async move {
             if let Err(error) = authorizer.submit(&pasted).await {
-                tracing::warn!(target: SIGN_IN_TARGET, "not taken: {error}");
+                tracing::warn!(target: SIGN_IN_TARGET, "{error}");
             }
         });
     }

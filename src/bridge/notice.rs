@@ -3,11 +3,10 @@
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use url::Url;
 
 use super::Input;
 use super::promise::Told;
-use crate::auth::SignInStage;
+use crate::auth::{SignInPage, SignInStage};
 use crate::message::{Kind, Message, RequestId};
 
 /// The legacy app, as far as it can show a page.
@@ -28,7 +27,7 @@ pub(super) struct Notices {
 /// The question to open the page.
 #[derive(Debug)]
 struct Question {
-    page: Url,
+    page: SignInPage,
     id: RequestId,
     elicitation_id: String,
     /// Whether the app was asked; one that cannot be has the page by other means.
@@ -113,7 +112,11 @@ impl Notices {
             return Vec::new();
         }
         let mut messages = self.withdraw();
-        let text = format!("Sign in to {host} in your browser: {page}");
+        let whole = match page.short() {
+            Some(_) => format!(" (which leads to {})", page.url()),
+            None => String::new(),
+        };
+        let text = format!("Sign in to {host} in your browser: {page}{whole}");
         if told.has("logging") {
             let params = json!({ "level": "warning", "logger": "mcp-bridge", "data": text });
             messages.push(Message::notification("notifications/message", &params));

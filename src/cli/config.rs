@@ -9,6 +9,8 @@ use reqwest::header::{AUTHORIZATION, HeaderName};
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
+use super::data_directory::DataDirectory;
+use super::environment::ProcessEnvironment;
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
 use crate::bridge::Memory;
@@ -22,8 +24,19 @@ const MIB: usize = 1024 * 1024;
 pub struct Settings {
     /// What the bridge has to do.
     pub bridge: bridge::Config,
+    /// What becomes of a sign-in that is not finished when the bridge ends.
+    pub unfinished_sign_in: UnfinishedSignIn,
     /// What to say, and where.
     pub log: Log,
+}
+
+/// What becomes of a sign-in that is not finished when the bridge ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnfinishedSignIn {
+    /// It ends, too.
+    Ends,
+    /// A helper waits for the browser, until the time limit.
+    Lingers,
 }
 
 /// How to reach a server and sign in there.
@@ -83,15 +96,28 @@ impl Flags {
     /// nothing else.
     pub fn settings(self) -> Result<Settings, ConfigError> {
         let url = self.url.unwrap_or_default();
-        let connection = self.connection.connection(&url, self.callback_port)?;
+        let mut connection = self.connection.connection(&url, self.callback_port)?;
+        let input = if std::io::stdin().is_terminal() {
+            bridge::Input::Terminal
+        } else {
+            bridge::Input::App
+        };
+        if let (Some(auth), bridge::Input::Terminal) = (&mut connection.auth, input) {
+            auth.answer_input = auth::AnswerInput::Terminal;
+        }
+        let is_kept = connection
+            .auth
+            .as_ref()
+            .is_some_and(|auth| auth.store != Some(auth::Store::Memory));
         Ok(Settings {
+            // At a terminal somebody sees that the bridge has ended.
+            unfinished_sign_in: match input {
+                bridge::Input::App if is_kept && !self.no_linger => UnfinishedSignIn::Lingers,
+                bridge::Input::App | bridge::Input::Terminal => UnfinishedSignIn::Ends,
+            },
             bridge: bridge::Config {
                 drain: self.drain_timeout.0,
-                input: if std::io::stdin().is_terminal() {
-                    bridge::Input::Terminal
-                } else {
-                    bridge::Input::App
-                },
+                input,
                 max_message: connection.endpoint.max_message,
                 list_pages: self.tools.list_pages(),
                 tools: self.tools.filter(),
@@ -144,7 +170,7 @@ impl ConnectionFlags {
         let as_given = url;
         let url = server_url(as_given, self.allow_http)?;
         let mut headers = self.headers.read()?;
-        let auth = auth::Config {
+        let mut auth = auth::Config {
             server_as_given: Some(as_given.to_owned()),
             headers_as_given: Secret::new(std::mem::take(&mut headers.as_given)),
             identity_headers: headers.identity(),
@@ -165,8 +191,9 @@ impl ConnectionFlags {
                 "the header authorization is left out: --auth-command brings the tokens".into(),
             );
         }
-        let directory = auth.directory.clone();
         let account = auth::account_name(&url, &auth);
+        auth.directory = DataDirectory::of(&ProcessEnvironment).of_account(&account);
+        let directory = auth.directory.clone();
         let memory = match &directory {
             Some(directory) if auth.store != Some(auth::Store::Memory) => {
                 Memory::of_account(directory, &account)

@@ -6,6 +6,7 @@
 mod callback;
 mod client;
 mod config;
+mod data_directory;
 mod drop_in;
 mod environment;
 mod error;
@@ -27,12 +28,13 @@ use clap::Args;
 use crate::endpoint::{ParamHeaders, Protocol, Transport};
 
 pub use callback::port;
-pub use config::{Connection, Log, Settings, server_url};
+pub use config::{Connection, Log, Settings, UnfinishedSignIn, server_url};
+pub use data_directory::{note_store_directory, store_directory};
 pub use drop_in::without_launcher;
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;
-pub use sign_in::{SignInFlags, store_directory};
+pub use sign_in::SignInFlags;
 
 /// What the bridge itself is told, beside how to reach the server.
 #[derive(Debug, Args)]
@@ -81,6 +83,10 @@ pub struct Flags {
     /// Exit when the server cannot be reached, instead of waiting for it
     #[arg(long, help_heading = "Limits")]
     fail_fast: bool,
+
+    /// Give a sign-in up when the app ends the bridge, instead of waiting for the browser in the background
+    #[arg(long, help_heading = "Sign-in")]
+    no_linger: bool,
 }
 
 /// How to reach a server and sign in there: the flags that the bridge and the commands about a server

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::callback::CallbackFlags;
 use super::client::ClientFlags;
+use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use crate::auth::{
@@ -136,7 +137,7 @@ impl SignInFlags {
             ));
         }
         Ok(Config {
-            directory: directory(environment),
+            directory: DataDirectory::of(environment).path(),
             mcp_remote_directory: mcp_remote_directory(environment),
             store: self.store,
             profile: self.profile,
@@ -244,20 +245,6 @@ fn browser(environment: &impl Environment, no_browser: bool) -> Browser {
 fn remote_login(environment: &impl Environment) -> Option<String> {
     let connection = environment.variable("SSH_CONNECTION")?;
     connection.split(' ').nth(2).map(str::to_owned)
-}
-
-/// Where credentials are kept; none if there is no place for them.
-#[must_use]
-pub fn store_directory() -> Option<PathBuf> {
-    directory(&ProcessEnvironment)
-}
-
-fn directory(environment: &impl Environment) -> Option<PathBuf> {
-    if let Some(directory) = environment.variable("MCP_BRIDGE_DIR") {
-        return Some(directory.into());
-    }
-    let home = directories::BaseDirs::new()?;
-    Some(home.data_local_dir().join("mcp-bridge"))
 }
 
 /// Where `mcp-remote` keeps its files.

@@ -1,12 +1,13 @@
 //! The bridge itself: what the program is without a command.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Stop, runtime, start_log};
+use super::{Stop, finish_sign_in, runtime, start_log};
 use crate::bridge::{self, End, Input};
-use crate::cli::Flags;
+use crate::cli::{Flags, UnfinishedSignIn};
 use crate::{signals, stdio};
 
 /// For somebody who starts the bridge in a terminal, where nothing else would happen.
@@ -15,12 +16,17 @@ mcp-bridge waits for an app to speak MCP on its standard input: this command lin
 To write it there: mcp-bridge install --client APP NAME URL
 To try the server by hand: mcp-bridge login URL, mcp-bridge tools URL, mcp-bridge doctor URL (Ctrl-C ends this)";
 
-/// Carries messages until the app leaves.
-pub(super) fn run(flags: Flags) -> Result<ExitCode, Stop> {
-    let settings = flags.settings()?;
+/// Carries messages until the app leaves. `given` are the arguments of the process.
+pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
+    let mut settings = flags.settings()?;
     start_log(&settings.log)?;
     if settings.bridge.input == Input::Terminal && settings.log.level != LevelFilter::OFF {
         eprintln!("{FOR_A_PERSON}");
+    }
+    if let (Some(auth), UnfinishedSignIn::Lingers) =
+        (&mut settings.bridge.auth, settings.unfinished_sign_in)
+    {
+        auth.helper = finish_sign_in::helper(given);
     }
     let runtime = runtime()?;
     let end = runtime.block_on(async {

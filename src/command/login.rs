@@ -1,13 +1,15 @@
 //! `mcp-bridge login`: a sign-in from the terminal, before an app needs it.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::account::{Paint, Style, rows};
 use super::visit::{Visit, Visitor};
 use super::{Stop, printed, runtime, start_log_for_person};
-use crate::auth::{self, Account, Authorizer, Place, Servers, SignInStage, Store, choose_place};
+use crate::auth::{
+    self, Account, AnswerInput, Authorizer, Place, Servers, SignInStage, Store, choose_place,
+};
 use crate::cli::{self, Connection, ConnectionFlags};
 use crate::http::bare;
 use crate::printable;
@@ -46,6 +48,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         return Err(Stop::usage(
             "--store memory would forget the sign-in as soon as it is done",
         ));
+    }
+    if std::io::stdin().is_terminal() {
+        auth.answer_input = AnswerInput::Terminal;
     }
     // Somebody wants to sign in, so the first refusal is enough.
     auth.server_failures = 1;
@@ -113,6 +118,9 @@ impl<'a> Login<'a> {
         } else {
             "Signed in to"
         };
+        if let Err(error) = cli::note_store_directory() {
+            tracing::debug!(%error, "apps without XDG_DATA_HOME do not find this sign-in");
+        }
         let server = bare(&self.connection.endpoint.url).to_string();
         let text = if self.authorizer.token().await?.is_none() {
             format!("{server} wants no sign-in: it answered without one, and offers none.\n")
@@ -187,17 +195,14 @@ fn greeting(visit: &Visit) -> String {
 async fn take_pasted(authorizer: Arc<Authorizer>) {
     let mut lines = LineReader::new(stdio::stdin(), LONGEST_PASTE);
     while let Ok(Some(line)) = lines.next().await {
-        let taken = match &line {
-            Line::Text(text) => {
-                authorizer
-                    .submit(String::from_utf8_lossy(text).trim())
-                    .await
-            }
-            // No answer of an authorization server is that long.
-            Line::TooLong { .. } => continue,
-        };
-        if let Err(error) = taken {
-            tracing::warn!(target: auth::SIGN_IN_TARGET, "not taken: {error}");
+        // No answer of an authorization server is too long.
+        let Line::Text(text) = &line else { continue };
+        let text = String::from_utf8_lossy(text);
+        if text.trim().is_empty() {
+            continue;
+        }
+        if let Err(error) = authorizer.submit(text.trim()).await {
+            tracing::warn!(target: auth::SIGN_IN_TARGET, "That is not taken: {error}.");
         }
     }
 }

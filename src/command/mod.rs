@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod completions;
 mod doctor;
+mod finish_sign_in;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod help;
@@ -31,6 +32,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
+pub(crate) use finish_sign_in::run_helper;
+
 use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
@@ -52,6 +55,10 @@ pub struct CommandLine {
 
     #[command(flatten)]
     flags: Flags,
+
+    /// The arguments as they came.
+    #[arg(skip)]
+    given: Vec<OsString>,
 }
 
 /// A command for a person.
@@ -134,7 +141,7 @@ impl CommandLine {
         let given = cli::without_launcher(args.into_iter().collect(), Self::command);
         let args = cli::file::with_file(given.clone(), Self::command)?;
         match Self::try_parse_from(args) {
-            Ok(line) if line.is_for_a_url() => Ok(line),
+            Ok(line) if line.is_for_a_url() => Ok(Self { given, ..line }),
             Ok(line) => {
                 let word = line.flags.url().unwrap_or_default();
                 match mistyped::command(word, &Self::command()) {
@@ -171,7 +178,7 @@ impl CommandLine {
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),
             Some(Command::Help(args)) => help::run(&args),
-            None => bridge::run(self.flags),
+            None => bridge::run(self.flags, &self.given),
         };
         log::finish();
         match done {

@@ -154,10 +154,10 @@ Signed in to http://server/mcp
 The server is provider 1 and offers 2 tools.
 ",
     );
-    let beginning = "127.0.0.1 wants you to sign in. If no browser opens, open this page on this \
-                     machine:\nhttp://";
+    let beginning = "127.0.0.1 wants you to sign in. If no page opens in your browser, open this address \
+                     on this machine:\nhttp://localhost:";
     assert!(said.stderr.starts_with(beginning), "{}", said.stderr);
-    assert_eq!(said.stderr.lines().count(), 2, "{}", said.stderr);
+    assert_eq!(said.stderr.lines().count(), 4, "{}", said.stderr);
 
     let again = person.run(&["login", url.as_str()]).await;
     again.is(
@@ -187,16 +187,17 @@ async fn login_takes_the_address_at_which_a_browser_elsewhere_ended() {
     let page = Url::parse(&person.browser.started().await[0]).unwrap();
     let answer = Browser::default().approve(page).await;
     let mut stdin = command.stdin.take().unwrap();
-    let lines = format!("http://localhost/?code=forged&state=forged\n{answer}\n");
+    let lines = format!("hello\n\nhttp://localhost/?code=forged&state=forged\n{answer}\n");
     stdin.write_all(lines.as_bytes()).await.unwrap();
     let said = ended(command).await;
     assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
-    assert!(
-        said.stderr
-            .contains("not taken: this is the answer to another sign-in"),
-        "{}",
-        said.stderr
-    );
+    for told in [
+        "That is not taken: `hello` is neither an address nor a code. Paste the whole address of the page at which the browser ended; it has code= in it.\n",
+        "That is not taken: this is the answer to another sign-in. Open the address above, and paste the one at which that ends.\n",
+    ] {
+        assert!(said.stderr.contains(told), "{}", said.stderr);
+    }
+    assert!(!said.stderr.contains("attack"), "{}", said.stderr);
 }
 
 #[tokio::test]
@@ -238,7 +239,11 @@ async fn over_ssh_login_says_which_port_to_forward() {
     let page = Url::parse(&person.browser.started().await[0]).unwrap();
     Browser::default().visit(page).await;
     let said = ended(command).await;
-    let line = format!("run there first: ssh -N -L {port}:localhost:{port} 10.0.0.5");
+    let line = format!(
+        "For that page to load, run this first on the machine of the browser:\n\
+         ssh -N -L {port}:localhost:{port} 10.0.0.5\n"
+    );
+    assert!(!said.stderr.contains(&format!("http://localhost:{port}/\n")));
     assert!(said.stderr.contains(&line), "{}", said.stderr);
 }
 
@@ -346,12 +351,14 @@ async fn a_second_login_shows_the_page_of_the_first() {
     let mut second = person.start(&["login", url.as_str()]);
     let mut stderr = BufReader::new(second.stderr.take().unwrap()).lines();
     let mut told = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..4 {
         let line = soon("a line", stderr.next_line()).await;
         told.push(line.unwrap().unwrap());
     }
-    let words = "another mcp-bridge waits for the same sign-in already. Its page:";
-    assert_eq!(told, [words, &page]);
+    let words = "another mcp-bridge waits for the same sign-in already. 127.0.0.1 wants you to sign in. Open \
+                 this address in a browser on this machine:";
+    assert_eq!(told[0], words);
+    assert_eq!(told[2..], ["which leads to:", &page]);
     Browser::default().visit(Url::parse(&page).unwrap()).await;
     for login in [first, second] {
         let said = ended(login).await;

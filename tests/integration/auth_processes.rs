@@ -105,7 +105,8 @@ async fn the_end_of_the_input_ends_a_sign_in_and_frees_its_port() {
     let provider = Provider::start().await;
     let home = tempdir().unwrap();
     let browser = BrowserProgram::install(home.path()).await;
-    let mut process = Process::start(&provider, home.path(), &browser, &["--drain-timeout", "0"]);
+    let flags = ["--drain-timeout", "0", "--no-linger"];
+    let mut process = Process::start(&provider, home.path(), &browser, &flags);
     process.send(&initialize()).await;
     let page = Url::parse(&browser.started().await[0]).unwrap();
     let (_, redirect_uri) = page

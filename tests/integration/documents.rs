@@ -15,8 +15,11 @@ const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 const CARGO: &str = include_str!("../../Cargo.toml");
 
 /// Where things that differ between operating systems may stand.
-const SYSTEM_SPECIFIC: [&str; 8] = [
+const SYSTEM_SPECIFIC: [&str; 11] = [
     "src/auth/browser.rs",
+    "src/auth/desktop/freedesktop.rs",
+    "src/auth/desktop/mod.rs",
+    "src/auth/linger/os.rs",
     "src/auth/lock.rs",
     "src/auth/store/system/mod.rs",
     "src/bridge/surroundings.rs",

@@ -26,6 +26,8 @@ mod support_auth;
 mod accounts;
 mod answers;
 mod auth_addresses;
+#[cfg(target_os = "linux")]
+mod auth_bare_environment;
 mod auth_browser;
 mod auth_callback;
 mod auth_client_authentication;
@@ -37,6 +39,8 @@ mod auth_grants;
 #[cfg(unix)]
 mod auth_http_sse;
 mod auth_keychain;
+#[cfg(target_os = "linux")]
+mod auth_linger;
 mod auth_many;
 mod auth_oidc_provider;
 mod auth_processes;
@@ -45,6 +49,7 @@ mod auth_registration;
 mod auth_scopes;
 #[cfg(unix)]
 mod auth_secret_service;
+mod auth_short_address;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
@@ -79,6 +84,8 @@ mod install;
 mod keep_alive;
 mod lifecycle;
 mod list_pages;
+#[cfg(unix)]
+mod login_terminal;
 mod network;
 #[cfg(unix)]
 mod online_at_once;

@@ -218,8 +218,8 @@ async fn a_token_that_ends_is_renewed_without_a_browser() {
 async fn leaves_while_the_window_is_open(leave: impl FnOnce(&mut App)) {
     let server = server().await;
     let mut user = User::new();
-    let patient = ["--drain-timeout", "600"];
-    let mut app = user.launch(server.url()).args(patient).start();
+    let alone = ["--drain-timeout", "600", "--no-linger"];
+    let mut app = user.launch(server.url()).args(alone).start();
     ask(&mut app).await;
     let window = user.window().await;
     leave(&mut app);

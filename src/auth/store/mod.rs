@@ -5,6 +5,7 @@
 
 mod account;
 mod credential;
+mod elsewhere;
 pub(super) mod exposed;
 mod key;
 mod keychain;
@@ -25,6 +26,7 @@ use super::token::unix_millis;
 use crate::private_file::private_directory;
 
 pub use account::{Account, Expiry, SignedIn};
+pub use elsewhere::{directory_of_account, note_directory};
 pub use keychain::{Keychain, KeychainError, Limits, Vault};
 pub use record::{Place, StoreError};
 pub use settings::{Servers, choose_place, place_of_new};

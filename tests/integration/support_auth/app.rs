@@ -90,7 +90,7 @@ impl App {
             page.wait_for(|stage| stage.page().is_some()),
         )
         .await;
-        shown.unwrap().page().cloned().unwrap()
+        shown.unwrap().page().unwrap().url().clone()
     }
 
     /// Runs [`App::call`] while a browser signs in. It must be needed.

@@ -84,6 +84,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            .process_group(0)
             .spawn()
             .unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
@@ -143,8 +144,22 @@ impl Process {
         std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Sends a signal to it and all that is in its process group, as apps do, and waits for its end.
+    pub(crate) async fn end_with_group(mut self, signal: rustix::process::Signal) {
+        let group = i32::try_from(self.id()).unwrap();
+        let group = rustix::process::Pid::from_raw(group).unwrap();
+        rustix::process::kill_process_group(group, signal).unwrap();
+        soon("the end of the process", self.child.wait())
+            .await
+            .unwrap();
     }
 
     /// Closes stdin and waits for the end.

@@ -4,8 +4,6 @@
 //! Secrets pass the bus in plain: who can listen on the user's own bus can ask the keychain just as well.
 
 use std::collections::HashMap;
-use std::env;
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use dbus::blocking::Connection;
 use dbus::message::MatchRule;
 use dbus::{Error, Message, Path};
 
+use crate::auth::desktop;
 use crate::auth::store::keychain::Vault;
 
 const BUS_NAME: &str = "org.freedesktop.secrets";
@@ -100,7 +99,7 @@ struct Bus(Connection);
 
 impl Bus {
     fn connect() -> Result<Self, String> {
-        let connection = match bus_address() {
+        let connection = match desktop::bus_address() {
             Some(address) => Connection::new_address(&address),
             None => Connection::new_session(),
         };
@@ -201,22 +200,6 @@ impl Bus {
 
 fn attributes(name: &str) -> HashMap<&str, &str> {
     HashMap::from([("service", APPLICATION), ("username", name)])
-}
-
-/// Where the bus is, if the environment does not say it: apps start bridges with few variables, and systemd
-/// has it there.
-fn bus_address() -> Option<String> {
-    if env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some() {
-        return None;
-    }
-    let directory = env::var_os("XDG_RUNTIME_DIR").map_or_else(
-        || PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw())),
-        PathBuf::from,
-    );
-    let socket = directory.join("bus");
-    socket
-        .exists()
-        .then(|| format!("unix:path={}", socket.display()))
 }
 
 /// What the bus says, in one line.

@@ -1,0 +1,13 @@
+//! Parts of the user's desktop session that the environment of this process does not name.
+
+#[cfg(all(unix, not(target_os = "macos")))]
+mod freedesktop;
+
+#[cfg(all(unix, not(target_os = "macos")))]
+pub(super) use freedesktop::{bus_address, missing_variables};
+
+/// None: elsewhere programs find the session without variables.
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+pub(super) const fn missing_variables() -> Vec<(&'static str, std::ffi::OsString)> {
+    Vec::new()
+}
