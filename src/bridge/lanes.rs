@@ -148,7 +148,6 @@ impl Conversation {
                 return self.opened(&request, outcome);
             }
             (_, Outcome::Failed(failure)) => {
-                self.missed_sign_in |= failure.is_for_want_of_a_sign_in();
                 let method = request.method().unwrap_or_default();
                 Outcome::Response(failure.to_response(id, method, &self.host()))
             }
@@ -342,6 +341,20 @@ impl Conversation {
                 _ => self.downgrade(request),
             }
         }
+    }
+
+    /// Whether the request `id` waits for a session with a legacy server.
+    pub(super) fn is_held_downgraded(&self, id: &RequestId) -> bool {
+        self.downgraded.iter().any(|session| match &session.state {
+            DowngradedState::Opening(held) => held.contains(id),
+            DowngradedState::Open(_) | DowngradedState::Failed => false,
+        })
+    }
+
+    /// The lanes of the sessions with a legacy server.
+    pub(super) fn downgraded_lanes(&self) -> impl Iterator<Item = Lane> {
+        let links = self.downgraded.iter().map(|session| session.link);
+        links.map(Lane::Downgraded)
     }
 
     /// Takes out the held request of a ticket.

@@ -11,6 +11,7 @@
 //! - `terms`: what the app was told, where the server turns out to be another one.
 //! - `panics`: bugs, kept where they happen.
 //! - `lists`, `list_pages`: lists that come in pages, collected into one answer.
+//! - `provisional_lists`, `remembered_lists`, `local_tool`: lists for an app whose server cannot be asked.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `upstream`: what is on its way to the server, in the order of `turns`.
 //! - `surroundings`: what happens around the process without telling it.
@@ -20,11 +21,14 @@ mod held;
 mod lanes;
 mod list_pages;
 mod lists;
+mod local_tool;
 mod memory;
 mod notice;
 mod opening;
 mod panics;
 mod promise;
+mod provisional_lists;
+mod remembered_lists;
 mod surroundings;
 mod terms;
 mod tool_filter;
@@ -87,10 +91,12 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answering {
     /// Its `initialize` within a second, by what is known of the server, and all else once the server is
-    /// there or `patience` is over.
+    /// there or the time is over.
     AtOnce {
         /// How long a request waits, before it fails with an error that says what is missing.
         patience: Duration,
+        /// How long all list requests together wait, before they are answered provisionally.
+        list_wait: Duration,
     },
     /// When the server has answered.
     AfterServer,

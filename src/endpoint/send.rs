@@ -138,11 +138,15 @@ impl Endpoint {
             let (mut response, redirected) = match sent {
                 Ok(answered) => answered,
                 Err(failure) => {
+                    if matches!(failure, Failure::Connect { .. }) {
+                        outgoing.track.connection_failed();
+                    }
                     let pause = self.pause_after(&failure, outgoing.repeat, &mut tries);
                     tokio::time::sleep(pause.ok_or(failure)?).await;
                     continue;
                 }
             };
+            outgoing.track.reached();
             let status = response.status();
             if status.is_success() {
                 return Ok(Accepted {

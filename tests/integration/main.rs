@@ -76,6 +76,8 @@ mod install;
 mod keep_alive;
 mod lifecycle;
 mod list_pages;
+#[cfg(unix)]
+mod list_wait;
 mod network;
 #[cfg(unix)]
 mod online_at_once;
