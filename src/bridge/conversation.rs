@@ -17,6 +17,7 @@ use super::notice::Notices;
 use super::opening::Alarm;
 use super::provisional_lists::ProvisionalLists;
 use super::remembered_lists::RememberedLists;
+use super::subscriptions::Subscriptions;
 use super::terms::Terms;
 use super::tools::Tools;
 use super::upstream::{Exchange, Lane, Link};
@@ -81,6 +82,7 @@ pub(super) struct Conversation {
     pub(super) provisional: ProvisionalLists,
     pub(super) remembered: RememberedLists,
     pub(super) local_tools: LocalTools,
+    pub(super) subscriptions: Subscriptions,
     anonymous_errors: (Instant, u32),
     input: Input,
 }
@@ -146,6 +148,7 @@ impl Conversation {
             provisional: ProvisionalLists::default(),
             remembered: RememberedLists::new(config.memory.lists()),
             local_tools: LocalTools::default(),
+            subscriptions: Subscriptions::default(),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
         };
@@ -208,7 +211,9 @@ impl Conversation {
                         .notices
                         .take_initialized(self.terms.told(), &self.host());
                     self.write_all(&shown);
-                    self.announce_when_answered();
+                    if self.legacy.is_open() && self.provisional.has_given() {
+                        self.on_server_available();
+                    }
                 }
                 match Era::of_request(&message) {
                     Era::Modern => self.send_in_turn(0, message, None),
@@ -264,7 +269,12 @@ impl Conversation {
         }
         match era {
             Era::Legacy => self.take_legacy(request),
-            Era::Modern => self.take_modern(request),
+            Era::Modern => {
+                if request.method() == Some("subscriptions/listen") {
+                    self.on_subscription(&request);
+                }
+                self.take_modern(request);
+            }
         }
         if is_list {
             self.on_list_request(era);
@@ -398,6 +408,9 @@ impl Conversation {
                 self.server_requests.insert(id.clone(), question);
             }
             Kind::Notification { method } => {
+                if !self.subscriptions_pass(message) {
+                    return;
+                }
                 if method == "notifications/cancelled"
                     && let Some(id) = message.id_param("requestId")
                 {
@@ -422,6 +435,9 @@ impl Conversation {
             return tracing::debug!("dropped a response that the app does not wait for");
         };
         let list = List::of_method(&asked.method);
+        if self.keep_promised(&asked, response) {
+            return;
+        }
         if let Some(list) = list
             && (self.take_own_list(&asked, response)
                 || self.give_list_for_error(list, &asked, response))
@@ -430,7 +446,7 @@ impl Conversation {
         }
         let changed = match asked.era {
             Era::Legacy => self.terms.answer(&asked.method, response),
-            Era::Modern => None,
+            Era::Modern => list.and_then(|list| self.missing_list(list, response)),
         };
         let response = changed.as_ref().unwrap_or(response);
         if let Some(list) = list {
@@ -459,7 +475,8 @@ impl Conversation {
     fn take_sign_in_stage(&mut self) {
         let shown = self.notices.show(self.terms.told(), &self.host());
         self.write_all(&shown);
-        if self.notices.stage() == SignInStage::Done && self.legacy.is_open() {
+        let is_opening = matches!(self.legacy, LegacyLane::Opening(_));
+        if self.notices.stage() == SignInStage::Done && !is_opening {
             self.on_server_available();
         }
     }

@@ -245,12 +245,16 @@ impl Conversation {
             let actions = downgrade.take_standalone(standalone);
             self.act(Lane::Downgraded(link), actions);
         }
+        if link == 0 && listening && self.legacy.is_open() && self.provisional.has_given() {
+            self.on_server_available();
+        }
     }
 
     /// A session was lost, and there is another in its place.
     pub(super) fn take_reopened(&mut self, link: usize, response: &Message) {
         if link == 0 && matches!(self.legacy, LegacyLane::Native) {
             self.terms.take_server(response);
+            self.on_server_available();
         }
         if let Some(downgrade) = self.open_session(link) {
             let actions = downgrade.take_new_session();
@@ -402,7 +406,10 @@ impl Conversation {
     /// A request or a notification that a translation has for the app.
     fn tell_app(&mut self, lane: Lane, message: &Message) {
         if lane != Lane::Upgraded {
-            return self.write(message);
+            if self.subscriptions_pass(message) {
+                self.write(message);
+            }
+            return;
         }
         match self.terms.take_from_server(message) {
             Passage::Unchanged => self.write(message),

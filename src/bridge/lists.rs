@@ -10,6 +10,9 @@ use super::opening::Alarm;
 use crate::era::Era;
 use crate::message::{EmptyCursor, Message, RequestId, next_cursor};
 
+/// JSON-RPC: the method does not exist.
+const METHOD_NOT_FOUND: i64 = -32601;
+
 impl Conversation {
     /// Takes the response to a list request of our own, as the server gave it. False for one of the app.
     pub(super) fn take_own_list(&mut self, asked: &Asked, response: &Message) -> bool {
@@ -113,6 +116,15 @@ impl Conversation {
                 Step::Cancel(id) => self.cancel_own(&id),
             }
         }
+    }
+
+    /// An empty list for a modern app in place of the error of a server that does not have the list, if the
+    /// app was told that it may.
+    pub(super) fn missing_list(&self, list: List, response: &Message) -> Option<Message> {
+        let (code, _) = response.error_text()?;
+        let is_promised = code == METHOD_NOT_FOUND && self.links[0].endpoint.has_presumed();
+        let id = response.id().filter(|_| is_promised)?;
+        Some(Message::result(id, &list.empty_result(Era::Modern)))
     }
 
     /// Gives the app a list of the server, which is remembered if it is whole.

@@ -8,6 +8,7 @@
 //! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
 //! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
+//! - `subscriptions`: subscriptions of a modern app, acknowledged before the server has.
 //! - `terms`: what the app was told, where the server turns out to be another one.
 //! - `panics`: bugs, kept where they happen.
 //! - `lists`, `list_pages`: lists that come in pages, collected into one answer.
@@ -29,6 +30,7 @@ mod panics;
 mod promise;
 mod provisional_lists;
 mod remembered_lists;
+mod subscriptions;
 mod surroundings;
 mod terms;
 mod tool_filter;

@@ -81,6 +81,10 @@ pub(super) enum Alarm {
     Announce(Instant),
     /// A server that was lost in a session may be there again.
     CheckReturn,
+    /// The app may have waited long enough for the acknowledgement of this subscription.
+    Subscription(RequestId, Instant),
+    /// This subscription may be tried again.
+    Resubscribe(RequestId, Instant),
 }
 
 impl Opening {
@@ -202,6 +206,8 @@ impl Conversation {
             Alarm::Recalled(form, lists) => self.on_recalled(form, lists),
             Alarm::Announce(due) => self.on_announcement_due(due),
             Alarm::CheckReturn => self.check_return(),
+            Alarm::Subscription(id, opened) => self.consider_acknowledgement(&id, opened),
+            Alarm::Resubscribe(id, opened) => self.resubscribe(&id, opened),
         }
     }
 
@@ -472,6 +478,7 @@ impl Conversation {
         };
         let actions = upgrade.close();
         self.act(Lane::Upgraded, actions);
+        self.provisional.another_server();
         self.open_answered(initialize);
     }
 

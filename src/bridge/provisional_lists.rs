@@ -74,9 +74,20 @@ impl ProvisionalLists {
         };
     }
 
+    /// The legacy app gets another server: all its lists may be out of date.
+    pub(super) fn another_server(&mut self) {
+        let lists = List::ALL.into_iter().map(|list| (Era::Legacy, list));
+        self.given.extend(lists);
+    }
+
     /// Whether the outcome that is settled next is a failure before the server had the request.
     pub(super) const fn settling(&mut self, is_unreached: bool) {
         self.outcome_is_unreached = is_unreached;
+    }
+
+    /// Whether the outcome that is being settled is a failure before the server had the request.
+    pub(super) const fn is_unreached(&self) -> bool {
+        self.outcome_is_unreached
     }
 
     /// Whether a list was answered without the server, and the app does not know yet that this is over.
@@ -141,6 +152,10 @@ impl Conversation {
         };
         let waiting = self.waiting_lists();
         if waiting.is_empty() || self.stopping {
+            // Where nothing was given the server has answered, with an error perhaps.
+            if !self.provisional.has_given() {
+                self.provisional.started = None;
+            }
             return;
         }
         let is_over = started.elapsed() >= wait;
@@ -253,26 +268,9 @@ impl Conversation {
             return;
         };
         let era = asked.era;
-        let response = match self.remembered_list(list, era) {
-            Some(remembered) => {
-                let remembered = remembered.with_id(id);
-                let remembered = match era {
-                    Era::Legacy => remembered,
-                    Era::Modern => without_lifetime(&remembered),
-                };
-                match (list, &self.tools) {
-                    (List::Tools, Some(tools)) => tools.without_hidden(&remembered),
-                    _ => remembered,
-                }
-            }
-            None => {
-                let elements = match (list, self.obstacle_of_lists(error)) {
-                    (List::Tools, Some(obstacle)) => self.offer_local_tool(&obstacle),
-                    _ => String::new(),
-                };
-                Message::result(id, &list.result(&elements, era))
-            }
-        };
+        let remembered = self.remembered_response(id, list, era);
+        let response =
+            remembered.unwrap_or_else(|| self.response_to_obstacle(id, list, era, error));
         tracing::info!(
             list = list.member(),
             "answered a list request without the server"
@@ -283,6 +281,35 @@ impl Conversation {
         if self.obstacle_of_lists(error).is_none() {
             self.await_return();
         }
+    }
+
+    /// A remembered list as the app gets it now.
+    fn remembered_response(&self, id: &RequestId, list: List, era: Era) -> Option<Message> {
+        let remembered = self.remembered_list(list, era)?.with_id(id);
+        let remembered = match era {
+            Era::Legacy => remembered,
+            Era::Modern => without_lifetime(&remembered),
+        };
+        Some(match (list, &self.tools) {
+            (List::Tools, Some(tools)) => tools.without_hidden(&remembered),
+            _ => remembered,
+        })
+    }
+
+    /// An empty list, or the local tool that says what is missing.
+    fn response_to_obstacle(
+        &mut self,
+        id: &RequestId,
+        list: List,
+        era: Era,
+        error: Option<&Message>,
+    ) -> Message {
+        let obstacle = self.obstacle_of_lists(error);
+        let elements = match (list, obstacle) {
+            (List::Tools, Some(obstacle)) => self.offer_local_tool(&obstacle),
+            _ => String::new(),
+        };
+        Message::result(id, &list.result(&elements, era))
     }
 
     /// Takes the app's list request `id` off its way to the server, which has not seen it.
@@ -349,6 +376,7 @@ impl Conversation {
     /// The server can be asked: the app hears of it once the answers that are due are written.
     pub(super) fn on_server_available(&mut self) {
         self.provisional.started = None;
+        self.resubscribe_all();
         if !self.provisional.has_given() || self.provisional.announcement.is_some() {
             return;
         }
@@ -405,7 +433,12 @@ impl Conversation {
                 .given
                 .retain(|(era, _)| *era != Era::Legacy);
         }
-        let _ = modern;
+        if !modern.is_empty() {
+            self.announce_to_subscriptions(&modern);
+            self.provisional
+                .given
+                .retain(|(era, _)| *era != Era::Modern);
+        }
     }
 
     /// Has the return of a server noticed that was lost in a session. A session that is being opened

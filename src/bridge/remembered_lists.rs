@@ -97,22 +97,8 @@ impl ListFiles {
     }
 
     fn read(&self, list: List, form: Form) -> Option<String> {
-        let (result, age) = self.read_with_age(&self.path(list, form)?)?;
+        let (result, age) = read_with_age(&self.path(list, form)?)?;
         (age < LIFETIME).then_some(result)
-    }
-
-    fn read_with_age(&self, path: &Path) -> Option<(String, Duration)> {
-        let text = match read_private(path) {
-            Ok(text) => text?,
-            Err(error) => {
-                tracing::debug!("cannot read a remembered list: {error}");
-                return None;
-            }
-        };
-        let file: File = serde_json::from_slice(&text).ok()?;
-        let age = now().checked_sub(file.at)?;
-        let is_readable = file.format == FORMAT && file.result.get().len() <= LARGEST_LIST;
-        is_readable.then(|| (file.result.get().to_owned(), Duration::from_secs(age)))
     }
 
     /// Writes a result, unless it is there already.
@@ -120,7 +106,7 @@ impl ListFiles {
         let Some(path) = self.path(list, form) else {
             return;
         };
-        let written = self.read_with_age(&path);
+        let written = read_with_age(&path);
         if written.is_some_and(|(text, age)| text == result && age < RENEWAL_AGE) {
             return;
         }
@@ -208,6 +194,21 @@ impl RememberedLists {
             });
         }
     }
+}
+
+/// The result in a file, and the age of the file.
+fn read_with_age(path: &Path) -> Option<(String, Duration)> {
+    let text = match read_private(path) {
+        Ok(text) => text?,
+        Err(error) => {
+            tracing::debug!("cannot read a remembered list: {error}");
+            return None;
+        }
+    };
+    let file: File = serde_json::from_slice(&text).ok()?;
+    let age = now().checked_sub(file.at)?;
+    let is_readable = file.format == FORMAT && file.result.get().len() <= LARGEST_LIST;
+    is_readable.then(|| (file.result.get().to_owned(), Duration::from_secs(age)))
 }
 
 fn now() -> u64 {

@@ -26,7 +26,6 @@ pub struct Track {
     phase: AtomicU8,
     progress: Notify,
     sign_in_limit: Option<Duration>,
-    had_to_sign_in: AtomicBool,
     is_unreachable: AtomicBool,
 }
 
@@ -59,11 +58,6 @@ impl Track {
         }
     }
 
-    /// Whether the request has waited for a sign-in.
-    pub(super) fn had_to_sign_in(&self) -> bool {
-        self.had_to_sign_in.load(Ordering::Relaxed)
-    }
-
     /// Whether the request waits for something that comes before the server's answer: for a sign-in, or for
     /// a connection after an attempt that failed.
     #[must_use]
@@ -82,9 +76,6 @@ impl Track {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        if phase == Phase::SigningIn {
-            self.had_to_sign_in.store(true, Ordering::Relaxed);
-        }
         let phase = match phase {
             Phase::Queued => 0,
             Phase::Sent => 1,

@@ -347,6 +347,7 @@ async fn a_server_that_goes_down_in_a_session_leaves_its_lists() {
     assert_eq!(lists(&mut app, "down", "tools/list").await, live);
     server.come_up();
     app.still_served().await;
+    app.server_sent("notifications/tools/list_changed").await;
     app.finish().await;
 }
 
@@ -361,6 +362,112 @@ async fn a_request_beyond_those_that_may_wait_gets_an_error() {
     app.send_all(&vec![note; MESSAGES]).await;
     app.call("one more", "echo", "").await;
     app.own_error("one more", "overloaded").await;
+    app.finish().await;
+}
+
+/// What a modern app hears of in a subscription.
+fn everything() -> Value {
+    json!({"notifications": {
+        "toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true
+    }})
+}
+
+/// The app of a widely used agent: it probes, subscribes and lists, and gives up what is not answered.
+#[tokio::test]
+async fn a_modern_app_is_subscribed_and_has_its_lists_before_the_sign_in() {
+    let mut user = User::new();
+    let server = example_server().await;
+    let mut app = user.launch(server.url()).args(NO_WAIT).start();
+    app.discover("probe").await;
+    let discovered = app.result("probe").await;
+    assert_eq!(discovered["capabilities"]["tools"]["listChanged"], true);
+    app.ask("sub", "subscriptions/listen", &everything()).await;
+    let acknowledged = app
+        .server_sent("notifications/subscriptions/acknowledged")
+        .await;
+    let params = &acknowledged.value()["params"];
+    assert_eq!(params["notifications"], everything()["notifications"]);
+    assert_eq!(
+        params["_meta"]["io.modelcontextprotocol/subscriptionId"],
+        "sub"
+    );
+    let window = user.window().await;
+    app.ask("tools", "tools/list", &json!({})).await;
+    let listed = app.result("tools").await;
+    assert_eq!(names(&listed), ["sign_in"]);
+    assert_eq!(listed["ttlMs"], 0);
+
+    let arguments = json!({"name": "sign_in", "arguments": {}});
+    app.ask("sign in", "tools/call", &arguments).await;
+    window.sign_in().await;
+    let done = app.result("sign in").await;
+    assert_eq!(done["isError"], Value::Null, "{done}");
+    let changed = app.server_sent("notifications/tools/list_changed").await;
+    let meta = &changed.value()["params"]["_meta"];
+    assert_eq!(meta["io.modelcontextprotocol/subscriptionId"], "sub");
+    app.ask("again", "tools/list", &json!({})).await;
+    let listed = app.result("again").await;
+    assert!(!names(&listed).contains(&"sign_in"), "{listed}");
+    // What the answer to the probe promised and the server does not have is empty.
+    app.ask("prompts", "prompts/list", &json!({})).await;
+    assert!(app.result("prompts").await["prompts"].is_array());
+    app.cancel("sub").await;
+    let unread = app.finish().await.unread;
+    let methods = unread.iter().filter_map(|line| line.message.method());
+    let methods: Vec<_> = methods.collect();
+    for method in [
+        "notifications/subscriptions/acknowledged",
+        "notifications/tools/list_changed",
+        "notifications/prompts/list_changed",
+    ] {
+        assert!(!methods.iter().any(|it| it == method), "{methods:?}");
+    }
+    user.saw_every_window();
+}
+
+#[tokio::test]
+async fn a_subscription_is_acknowledged_while_the_server_is_down_and_follows_it() {
+    let server = Server::start_down(Binding::Modern);
+    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    app.ask("sub", "subscriptions/listen", &everything()).await;
+    app.server_sent("notifications/subscriptions/acknowledged")
+        .await;
+    app.ask("tools", "tools/list", &json!({})).await;
+    assert_eq!(app.result("tools").await["tools"], json!([]));
+    server.come_up();
+    app.server_sent("notifications/tools/list_changed").await;
+    server.received(rpc("subscriptions/listen"), 1).await;
+    app.cancel("sub").await;
+    let unread = app.finish().await.unread;
+    assert!(unread.is_empty(), "{unread:?}");
+}
+
+/// MCP 2026-07-28, "Subscriptions": a server that tears a subscription down says so.
+#[tokio::test]
+async fn a_subscription_to_a_resource_that_the_server_does_not_tell_of_ends() {
+    let server = Server::start_down(Binding::Modern);
+    server.always(rpc("subscriptions/listen"), |request: &Request| {
+        let meta = json!({"io.modelcontextprotocol/subscriptionId": "sub"});
+        let params = json!({"notifications": {"toolsListChanged": true}, "_meta": meta});
+        let method = "notifications/subscriptions/acknowledged";
+        let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        assert!(request.message().id().is_some());
+        Reply::sse().data(message.to_string()).stall()
+    });
+    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    let filter = json!({"notifications": {
+        "toolsListChanged": true, "resourceSubscriptions": ["file:///a"]
+    }});
+    app.ask("sub", "subscriptions/listen", &filter).await;
+    app.server_sent("notifications/subscriptions/acknowledged")
+        .await;
+    app.ask("tools", "tools/list", &json!({})).await;
+    app.result("tools").await;
+    server.come_up();
+    app.server_sent("notifications/tools/list_changed").await;
+    let ended = app.server_sent("notifications/cancelled").await.value();
+    assert_eq!(ended["params"]["requestId"], "sub");
+    app.cancel("sub").await;
     app.finish().await;
 }
 

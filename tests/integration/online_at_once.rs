@@ -257,15 +257,15 @@ async fn an_app_of_the_modern_era_is_told_where_to_sign_in_and_that_lists_have_c
         .start();
     let listen = json!({"notifications": {"toolsListChanged": true}});
     app.ask("listen", "subscriptions/listen", &listen).await;
-    app.ask(1, "tools/list", &json!({})).await;
     let window = user.window().await;
-    app.own_error(1, "auth_required|auth_unavailable").await;
-    app.ask(2, "tools/list", &json!({})).await;
-    let data = app.own_error(2, "auth_required").await;
-    assert_eq!(data["signInUrl"], window.page.as_str());
-    window.sign_in().await;
     app.server_sent("notifications/subscriptions/acknowledged")
         .await;
+    app.ask("call", "prompts/get", &json!({"name": "x"})).await;
+    let data = app.own_error("call", "auth_required").await;
+    assert_eq!(data["signInUrl"], window.page.as_str());
+    app.ask(1, "tools/list", &json!({})).await;
+    assert_eq!(app.result(1).await["tools"][0]["name"], "sign_in");
+    window.sign_in().await;
     let changed = app.server_sent("notifications/tools/list_changed").await;
     let meta = &changed.value()["params"]["_meta"];
     assert_eq!(meta["io.modelcontextprotocol/subscriptionId"], "listen");
