@@ -35,6 +35,10 @@ const LOOK: Duration = Duration::from_millis(250);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(20);
 
+/// The longest pause where no connection comes up: that costs the server nothing, and a person waits for
+/// tools.
+const MAX_CONNECT_PAUSE: Duration = Duration::from_secs(5);
+
 /// The pause after a failure of the authorization server, which counts sign-ins.
 const SIGN_IN_RETRY_PAUSE: Duration = Duration::from_secs(60);
 
@@ -510,7 +514,11 @@ fn retry_pause(failure: &Failure, pause: &mut Duration) -> Option<Duration> {
     if !failure.may_pass() {
         return None;
     }
-    let this = *pause;
-    *pause = (this * 2).min(MAX_RETRY_PAUSE);
+    let longest = match failure {
+        Failure::Connect { .. } => MAX_CONNECT_PAUSE,
+        _ => MAX_RETRY_PAUSE,
+    };
+    let this = (*pause).min(longest);
+    *pause = this * 2;
     Some(this)
 }
