@@ -202,10 +202,15 @@ impl Refusal {
 }
 
 /// The name under which everything is kept that belongs to one account at the MCP endpoint `server`. It
-/// tells nothing of either.
+/// tells nothing of either. Credentials have the same name, except that a command that brings tokens, which
+/// has none stored, is part of it.
 #[must_use]
 pub fn account_name(server: &Url, config: &Config) -> String {
-    CredentialKey::new(server, config).name().to_owned()
+    let name = CredentialKey::new(server, config).name().to_owned();
+    match &config.command {
+        Some(command) => format!("{name}-{}", command.fingerprint()),
+        None => name,
+    }
 }
 
 impl Authorizer {

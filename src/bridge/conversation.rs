@@ -11,15 +11,19 @@ use tokio::time::{Instant, sleep};
 use super::held::Tickets;
 use super::lanes::{Downgraded, LegacyLane};
 use super::list_pages::{Collector, List};
+use super::local_tool::LocalTools;
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
+use super::provisional_lists::ProvisionalLists;
+use super::remembered_lists::RememberedLists;
+use super::subscriptions::Subscriptions;
 use super::terms::Terms;
 use super::tools::Tools;
 use super::upstream::{Exchange, Lane, Link};
 use super::{Answering, Config, Input};
 use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
-use crate::endpoint::{self, Event, Failure, Inbound, Phase};
+use crate::endpoint::{self, Event, Failure, Inbound, Outcome, Phase};
 use crate::era::{Era, Passage};
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
 use crate::stdio::{Line, LineWriter};
@@ -69,24 +73,39 @@ pub(super) struct Conversation {
     pub(super) tickets: Tickets,
     pub(super) alarms: JoinSet<Alarm>,
     pub(super) notices: Notices,
-    /// Whether a request has failed because nobody had signed in yet.
-    pub(super) missed_sign_in: bool,
     /// Whether the bridge is on its way out.
     pub(super) stopping: bool,
     pub(super) downgraded: Vec<Downgraded>,
     /// Absent where nothing is hidden from the app.
     pub(super) tools: Option<Tools>,
     pub(super) list_pages: Collector,
+    pub(super) provisional: ProvisionalLists,
+    pub(super) remembered: RememberedLists,
+    pub(super) local_tools: LocalTools,
+    pub(super) subscriptions: Subscriptions,
     anonymous_errors: (Instant, u32),
     input: Input,
 }
 
-/// A request of the app.
+/// A request that has no answer yet.
+#[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) method: String,
     pub(super) era: Era,
+    pub(super) origin: Origin,
+    /// Whether it is for a list from its beginning, and not for a further page.
+    pub(super) is_from_start: bool,
     /// The request, if it is for a list whose pages are to be collected.
     pub(super) list: Option<Message>,
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The app's.
+    App,
+    /// One of our own, for a list that is not handed on.
+    Bridge,
 }
 
 /// A request of the server.
@@ -122,11 +141,14 @@ impl Conversation {
             tickets: Tickets::default(),
             alarms: JoinSet::new(),
             notices: Notices::new(config.input, stage),
-            missed_sign_in: false,
             stopping: false,
             downgraded: Vec::new(),
             tools: config.tools.clone().map(Tools::new),
             list_pages: Collector::new(config.list_pages),
+            provisional: ProvisionalLists::default(),
+            remembered: RememberedLists::new(config.memory.lists()),
+            local_tools: LocalTools::default(),
+            subscriptions: Subscriptions::default(),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
         };
@@ -190,6 +212,9 @@ impl Conversation {
                         .notices
                         .take_initialized(self.terms.told(), &self.host());
                     self.write_all(&shown);
+                    if self.legacy.is_open() && self.provisional.has_given() {
+                        self.on_server_available();
+                    }
                 }
                 match Era::of_request(&message) {
                     Era::Modern => self.send_in_turn(0, message, None),
@@ -230,13 +255,30 @@ impl Conversation {
         }
         let list = self.list_pages.wants(&request, &method);
         let list = list.then(|| request.clone());
-        self.unanswered.insert(id, Asked { method, era, list });
-        if self.tools_take(&request) {
+        let is_list = List::of_method(&method).is_some();
+        let is_from_start = is_list && request.param::<String>("cursor").is_none();
+        let asked = Asked {
+            method,
+            era,
+            origin: Origin::App,
+            is_from_start,
+            list,
+        };
+        self.unanswered.insert(id, asked);
+        if self.local_tools_take(&request) || self.tools_take(&request) {
             return;
         }
         match era {
             Era::Legacy => self.take_legacy(request),
-            Era::Modern => self.take_modern(request),
+            Era::Modern => {
+                if request.method() == Some("subscriptions/listen") {
+                    self.on_subscription(&request);
+                }
+                self.take_modern(request);
+            }
+        }
+        if is_list {
+            self.on_list_request(era);
         }
     }
 
@@ -312,11 +354,19 @@ impl Conversation {
                     tracing::debug!(%id, "dropped what came of a request that was given up");
                     return;
                 };
+                let is_unreached = match &outcome {
+                    Outcome::Failed(Failure::SessionLost(_)) => true,
+                    Outcome::Failed(_) => exchange.track.is_blocked(),
+                    _ => false,
+                };
+                self.provisional.settling(is_unreached);
                 self.settle(exchange.lane, &id, outcome, exchange.request);
+                self.provisional.settling(false);
             }
             Event::Listening(listening) => self.take_listening(endpoint, listening),
             Event::Reopened(response) => self.take_reopened(endpoint, &response),
         }
+        self.announce_when_answered();
     }
 
     /// What the server says in the era of the app.
@@ -360,6 +410,9 @@ impl Conversation {
                 self.server_requests.insert(id.clone(), question);
             }
             Kind::Notification { method } => {
+                if !self.subscriptions_pass(message) {
+                    return;
+                }
                 if method == "notifications/cancelled"
                     && let Some(id) = message.id_param("requestId")
                 {
@@ -384,12 +437,18 @@ impl Conversation {
             return tracing::debug!("dropped a response that the app does not wait for");
         };
         let list = List::of_method(&asked.method);
-        if list.is_some() && self.take_own_list(&asked, response) {
+        if self.keep_promised(&asked, response) {
+            return;
+        }
+        if let Some(list) = list
+            && (self.take_own_list(&asked, response)
+                || self.give_list_for_error(list, &asked, response))
+        {
             return;
         }
         let changed = match asked.era {
             Era::Legacy => self.terms.answer(&asked.method, response),
-            Era::Modern => None,
+            Era::Modern => list.and_then(|list| self.missing_list(list, response)),
         };
         let response = changed.as_ref().unwrap_or(response);
         if let Some(list) = list {
@@ -406,6 +465,7 @@ impl Conversation {
             Some(alarm) = self.alarms.join_next() => {
                 if let Ok(alarm) = alarm {
                     self.take_alarm(alarm);
+                    self.announce_when_answered();
                 }
             }
             () = self.notices.changed() => self.take_sign_in_stage(),
@@ -417,9 +477,9 @@ impl Conversation {
     fn take_sign_in_stage(&mut self) {
         let shown = self.notices.show(self.terms.told(), &self.host());
         self.write_all(&shown);
-        let is_done = self.notices.stage() == SignInStage::Done;
-        if is_done && self.legacy.is_open() && std::mem::take(&mut self.missed_sign_in) {
-            self.announce_lists();
+        let is_opening = matches!(self.legacy, LegacyLane::Opening(_));
+        if self.notices.stage() == SignInStage::Done && !is_opening {
+            self.on_server_available();
         }
     }
 
@@ -450,7 +510,7 @@ impl Conversation {
         self.end_list_pages();
         let host = self.host();
         for (id, asked) in std::mem::take(&mut self.unanswered) {
-            if self.tools.as_ref().is_some_and(|tools| tools.is_own(&id)) {
+            if asked.origin == Origin::Bridge {
                 continue;
             }
             self.write(&Failure::ShuttingDown.to_response(&id, &asked.method, &host));

@@ -38,6 +38,10 @@ impl Held {
         self.0.remove(at).map(|(_, message)| message)
     }
 
+    pub(super) fn contains(&self, id: &RequestId) -> bool {
+        self.0.iter().any(|(_, message)| message.id() == Some(id))
+    }
+
     /// Drops the request `id`, which the app has given up.
     pub(super) fn withdraw(&mut self, id: &RequestId) {
         self.0.retain(|(_, message)| message.id() != Some(id));

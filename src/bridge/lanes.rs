@@ -148,7 +148,6 @@ impl Conversation {
                 return self.opened(&request, outcome);
             }
             (_, Outcome::Failed(failure)) => {
-                self.missed_sign_in |= failure.is_for_want_of_a_sign_in();
                 let method = request.method().unwrap_or_default();
                 Outcome::Response(failure.to_response(id, method, &self.host()))
             }
@@ -246,12 +245,16 @@ impl Conversation {
             let actions = downgrade.take_standalone(standalone);
             self.act(Lane::Downgraded(link), actions);
         }
+        if link == 0 && listening && self.legacy.is_open() && self.provisional.has_given() {
+            self.on_server_available();
+        }
     }
 
     /// A session was lost, and there is another in its place.
     pub(super) fn take_reopened(&mut self, link: usize, response: &Message) {
         if link == 0 && matches!(self.legacy, LegacyLane::Native) {
             self.terms.take_server(response);
+            self.on_server_available();
         }
         if let Some(downgrade) = self.open_session(link) {
             let actions = downgrade.take_new_session();
@@ -344,6 +347,20 @@ impl Conversation {
         }
     }
 
+    /// Whether the request `id` waits for a session with a legacy server.
+    pub(super) fn is_held_downgraded(&self, id: &RequestId) -> bool {
+        self.downgraded.iter().any(|session| match &session.state {
+            DowngradedState::Opening(held) => held.contains(id),
+            DowngradedState::Open(_) | DowngradedState::Failed => false,
+        })
+    }
+
+    /// The lanes of the sessions with a legacy server.
+    pub(super) fn downgraded_lanes(&self) -> impl Iterator<Item = Lane> {
+        let links = self.downgraded.iter().map(|session| session.link);
+        links.map(Lane::Downgraded)
+    }
+
     /// Takes out the held request of a ticket.
     pub(super) fn take_held_downgraded(&mut self, ticket: Ticket) -> Option<Message> {
         self.downgraded
@@ -389,7 +406,10 @@ impl Conversation {
     /// A request or a notification that a translation has for the app.
     fn tell_app(&mut self, lane: Lane, message: &Message) {
         if lane != Lane::Upgraded {
-            return self.write(message);
+            if self.subscriptions_pass(message) {
+                self.write(message);
+            }
+            return;
         }
         match self.terms.take_from_server(message) {
             Passage::Unchanged => self.write(message),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::era::Era;
 use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId, next_cursor};
 
 /// Limit for the time that the pages after the first take together. Apps give a list up after half a minute.
@@ -80,6 +81,13 @@ struct Collection {
 }
 
 impl List {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Tools,
+        Self::Prompts,
+        Self::Resources,
+        Self::ResourceTemplates,
+    ];
+
     pub(super) fn of_method(method: &str) -> Option<Self> {
         match method {
             "tools/list" => Some(Self::Tools),
@@ -96,6 +104,23 @@ impl List {
             Self::Tools => "tools",
             Self::Prompts => "prompts",
             Self::Resources | Self::ResourceTemplates => "resources",
+        }
+    }
+
+    /// The result of a list without elements, for an app of this era.
+    pub(super) fn empty_result(self, era: Era) -> String {
+        self.result("", era)
+    }
+
+    /// The result of a list with these elements, for an app of this era.
+    pub(super) fn result(self, elements: &str, era: Era) -> String {
+        let member = self.member();
+        match era {
+            Era::Legacy => format!(r#"{{"{member}":[{elements}]}}"#),
+            // MCP 2026-07-28, "Caching": nothing of this may be kept.
+            Era::Modern => format!(
+                r#"{{"resultType":"complete","{member}":[{elements}],"ttlMs":0,"cacheScope":"private"}}"#
+            ),
         }
     }
 

@@ -3,12 +3,15 @@
 
 use serde_json::json;
 
-use super::conversation::{Asked, Conversation};
+use super::conversation::{Asked, Conversation, Origin};
 use super::lanes::LegacyLane;
 use super::list_pages::{CollectionId, List, Step};
 use super::opening::Alarm;
 use crate::era::Era;
-use crate::message::{EmptyCursor, Message, RequestId};
+use crate::message::{EmptyCursor, Message, RequestId, next_cursor};
+
+/// JSON-RPC: the method does not exist.
+const METHOD_NOT_FOUND: i64 = -32601;
 
 impl Conversation {
     /// Takes the response to a list request of our own, as the server gave it. False for one of the app.
@@ -22,6 +25,10 @@ impl Conversation {
             self.take_list_steps(steps);
             return true;
         }
+        if self.local_tools.is_own(id) {
+            self.take_names(response, empty);
+            return true;
+        }
         if self.tools.as_ref().is_some_and(|tools| tools.is_own(id)) {
             self.take_listing(response, empty);
             return true;
@@ -32,13 +39,14 @@ impl Conversation {
     /// Takes the response to a list request of the app.
     pub(super) fn answer_list(&mut self, list: List, mut asked: Asked, response: &Message) {
         let Some(request) = asked.list.take() else {
-            return self.deliver_list(list, response);
+            return self.hand_out_list(list, &asked, response);
         };
         let empty = self.empty_cursor(asked.era);
         let steps = self
             .list_pages
             .on_first_page(list, &request, response, empty);
-        if let Some(id) = response.id().filter(|id| self.list_pages.is_collecting(id)) {
+        // The steps take it out again when they answer it.
+        if let Some(id) = response.id() {
             self.unanswered.insert(id.clone(), asked);
         }
         self.take_list_steps(steps);
@@ -86,6 +94,8 @@ impl Conversation {
         let asked = Asked {
             method: method.to_owned(),
             era: Era::of_request(&request),
+            origin: Origin::Bridge,
+            is_from_start: false,
             list: None,
         };
         self.unanswered.insert(id.clone(), asked);
@@ -96,16 +106,34 @@ impl Conversation {
         for step in steps {
             match step {
                 Step::Answer(list, response) => {
-                    if let Some(id) = response.id() {
-                        self.unanswered.remove(id);
+                    let asked = response.id().and_then(|id| self.unanswered.remove(id));
+                    if let Some(asked) = asked {
+                        self.hand_out_list(list, &asked, &response);
                     }
-                    self.deliver_list(list, &response);
                 }
                 Step::Ask(request) => self.ask_for_list(request),
                 Step::SetTimer(wait, id) => self.set_alarm(wait, Alarm::ListPages(id)),
                 Step::Cancel(id) => self.cancel_own(&id),
             }
         }
+    }
+
+    /// An empty list for a modern app in place of the error of a server that does not have the list, if the
+    /// app was told that it may.
+    pub(super) fn missing_list(&self, list: List, response: &Message) -> Option<Message> {
+        let (code, _) = response.error_text()?;
+        let is_promised = code == METHOD_NOT_FOUND && self.links[0].endpoint.has_presumed();
+        let id = response.id().filter(|_| is_promised)?;
+        Some(Message::result(id, &list.empty_result(Era::Modern)))
+    }
+
+    /// Gives the app a list of the server, which is remembered if it is whole.
+    fn hand_out_list(&mut self, list: List, asked: &Asked, response: &Message) {
+        let empty = self.empty_cursor(asked.era);
+        if asked.is_from_start && !response.is_error() && next_cursor(response, empty).is_none() {
+            self.on_live_list(list, asked.era, response);
+        }
+        self.deliver_list(list, response);
     }
 
     fn deliver_list(&mut self, list: List, response: &Message) {

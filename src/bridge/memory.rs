@@ -1,4 +1,4 @@
-//! What the server said the last times it was asked to open a session, on disk.
+//! The server's answers to `initialize`, on disk; its lists are in `remembered_lists`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::promise::Answers;
+use super::remembered_lists::ListFiles;
 use crate::message::Message;
 use crate::private_file::{private_directory, read_private, write_private};
 
@@ -15,11 +16,13 @@ const FOLDER: &str = "answers";
 /// An answer that is larger is not remembered, in bytes. They have one or two KiB.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// What one server last answered to `initialize`, for one account. Its methods block; they are short.
+/// The last answers of one server to one account: to `initialize`, and to requests for lists. Its methods
+/// block; they are short.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// None if nothing is to be kept.
     file: Option<PathBuf>,
+    lists: ListFiles,
 }
 
 impl Memory {
@@ -28,7 +31,15 @@ impl Memory {
     #[must_use]
     pub fn of_account(directory: &Path, account: &str) -> Self {
         let file = directory.join(FOLDER).join(format!("{account}.json"));
-        Self { file: Some(file) }
+        Self {
+            file: Some(file),
+            lists: ListFiles::of_account(directory, account),
+        }
+    }
+
+    /// The lists of the account.
+    pub(super) fn lists(&self) -> ListFiles {
+        self.lists.clone()
     }
 
     /// The versions of MCP that the server has spoken.
@@ -39,6 +50,7 @@ impl Memory {
 
     /// Forgets everything.
     pub fn forget(&self) {
+        self.lists.forget();
         if let Some(file) = &self.file
             && let Err(error) = fs::remove_file(file)
             && error.kind() != std::io::ErrorKind::NotFound

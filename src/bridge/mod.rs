@@ -8,9 +8,11 @@
 //! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
 //! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
 //!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
+//! - `subscriptions`: subscriptions of a modern app, acknowledged before the server has.
 //! - `terms`: what the app was told, where the server turns out to be another one.
 //! - `panics`: bugs, kept where they happen.
 //! - `lists`, `list_pages`: lists that come in pages, collected into one answer.
+//! - `provisional_lists`, `remembered_lists`, `local_tool`: lists for an app whose server cannot be asked.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `upstream`: what is on its way to the server, in the order of `turns`.
 //! - `surroundings`: what happens around the process without telling it.
@@ -20,11 +22,15 @@ mod held;
 mod lanes;
 mod list_pages;
 mod lists;
+mod local_tool;
 mod memory;
 mod notice;
 mod opening;
 mod panics;
 mod promise;
+mod provisional_lists;
+mod remembered_lists;
+mod subscriptions;
 mod surroundings;
 mod terms;
 mod tool_filter;
@@ -87,10 +93,12 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answering {
     /// Its `initialize` within a second, by what is known of the server, and all else once the server is
-    /// there or `patience` is over.
+    /// there or the time is over.
     AtOnce {
         /// How long a request waits, before it fails with an error that says what is missing.
         patience: Duration,
+        /// How long all list requests together wait, before they are answered provisionally.
+        list_wait: Duration,
     },
     /// When the server has answered.
     AfterServer,

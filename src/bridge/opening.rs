@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Answering;
-use super::conversation::{Conversation, MAX_IN_FLIGHT};
+use super::conversation::{Conversation, MAX_IN_FLIGHT, Origin};
 use super::held::{Held, Ticket};
 use super::lanes::LegacyLane;
-use super::list_pages::CollectionId;
+use super::list_pages::{CollectionId, List};
 use super::promise;
+use super::remembered_lists::Form;
 use super::upstream::Lane;
 use crate::auth::AuthError;
 use crate::endpoint::{Failure, Outcome, Phase};
@@ -33,6 +34,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The first and the longest pause between two tries to open the session. A request of the app ends it.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(20);
+
+/// The longest pause where no connection comes up: that costs the server nothing, and a person waits for
+/// tools.
+const MAX_CONNECT_PAUSE: Duration = Duration::from_secs(5);
 
 /// The pause after a failure of the authorization server, which counts sign-ins.
 const SIGN_IN_RETRY_PAUSE: Duration = Duration::from_secs(60);
@@ -60,7 +65,7 @@ enum Attempt {
 }
 
 /// Something that is due.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Alarm {
     /// The app may have waited long enough for the answer to its `initialize`, sent at this moment.
     Promise(Ticket, Instant),
@@ -72,6 +77,18 @@ pub(super) enum Alarm {
     ListPages(CollectionId),
     /// What a translation between the eras waited for.
     Translation(Lane, Timer),
+    /// List requests may have waited long enough.
+    Lists(Instant),
+    /// The lists that are on disk.
+    Recalled(Form, Vec<(List, String)>),
+    /// `list_changed` has waited for answers long enough.
+    Announce(Instant),
+    /// A server that was lost in a session may be there again.
+    CheckReturn,
+    /// The app may have waited long enough for the acknowledgement of this subscription.
+    Subscription(RequestId, Instant),
+    /// This subscription may be tried again.
+    Resubscribe(RequestId, Instant),
 }
 
 impl Opening {
@@ -96,6 +113,7 @@ impl Opening {
 impl Conversation {
     pub(super) fn open_legacy(&mut self, initialize: Message) {
         self.notices.take_initialize(&initialize);
+        self.provisional.begin();
         self.initialize = Some(initialize.clone());
         let ticket = self.tickets.next();
         let opening = Opening::new(ticket, initialize.clone());
@@ -132,11 +150,11 @@ impl Conversation {
             return self.open_legacy(message);
         }
         if opening.held.len() >= MAX_IN_FLIGHT {
-            tracing::warn!("dropped a message of the app: too many wait for initialize");
-            return;
+            return self.refuse_held(&message);
         }
         let ticket = self.tickets.next();
-        let (is_request, is_answered) = (message.is_request(), opening.is_answered);
+        let is_answered = opening.is_answered;
+        let request = message.id().cloned().filter(|_| message.is_request());
         let at_once = message
             .id()
             .cloned()
@@ -151,10 +169,29 @@ impl Conversation {
         if let Some(id) = at_once {
             // The bridge logs too. The server hears of it when it is there, and its answer goes nowhere.
             self.answer(&Message::result(&id, "{}"));
-        } else if is_request {
-            self.expire(ticket);
+        } else if let Some(id) = request {
+            if !self.is_list_of_app(&id) {
+                self.expire(ticket);
+            }
             self.try_again();
         }
+    }
+
+    /// Refuses a message that there is no room for while the session is being opened.
+    fn refuse_held(&mut self, message: &Message) {
+        let (Some(id), Some(method)) = (message.id(), message.method()) else {
+            return tracing::warn!("dropped a message of the app: too many wait for initialize");
+        };
+        let failure = Failure::Overloaded {
+            limit: MAX_IN_FLIGHT,
+        };
+        self.answer(&failure.to_response(id, method, &self.host()));
+    }
+
+    /// Whether a request is one of the app for a list, which has a clock of its own.
+    fn is_list_of_app(&self, id: &RequestId) -> bool {
+        let asked = self.unanswered.get(id);
+        asked.is_some_and(|it| it.origin == Origin::App && List::of_method(&it.method).is_some())
     }
 
     /// Lets a held request wait for a bounded time.
@@ -175,13 +212,19 @@ impl Conversation {
             Alarm::Expired(ticket) => self.give_up_held(ticket),
             Alarm::ListPages(id) => self.take_list_timer(id),
             Alarm::Translation(lane, timer) => self.take_timer(lane, timer),
+            Alarm::Lists(due) => self.check_lists(due),
+            Alarm::Recalled(form, lists) => self.on_recalled(form, lists),
+            Alarm::Announce(due) => self.on_announcement_due(due),
+            Alarm::CheckReturn => self.check_return(),
+            Alarm::Subscription(id, opened) => self.consider_acknowledgement(&id, opened),
+            Alarm::Resubscribe(id, opened) => self.resubscribe(&id, opened),
         }
     }
 
     /// How long a request waits for a session; `None` for as long as it takes.
     pub(super) fn patience(&self) -> Option<Duration> {
         match self.answering {
-            Answering::AtOnce { patience } => Some(patience),
+            Answering::AtOnce { patience, .. } => Some(patience),
             Answering::AfterServer => None,
         }
     }
@@ -273,6 +316,11 @@ impl Conversation {
         }
     }
 
+    /// Why the last attempt that is over has failed.
+    pub(super) fn last_opening_error(&self) -> Option<&Message> {
+        self.failed_opening().or_else(|| self.previous_failure())
+    }
+
     /// Why the attempt before the one under way has failed.
     fn previous_failure(&self) -> Option<&Message> {
         match &self.legacy {
@@ -348,8 +396,13 @@ impl Conversation {
         }
         opening.attempt = Attempt::Failed(error.clone());
         for request in opening.held.take_requests() {
-            if let Some(id) = request.id() {
-                self.answer(&error.with_id(id));
+            let Some(id) = request.id() else {
+                continue;
+            };
+            let list = request.method().and_then(List::of_method);
+            match list.filter(|_| self.is_list_of_app(id) && !self.stopping) {
+                Some(list) => self.give_list(id, list, Some(error)),
+                None => self.answer(&error.with_id(id)),
             }
         }
     }
@@ -420,9 +473,7 @@ impl Conversation {
         }
         self.terms.take_server(server);
         opening.held.into_iter().for_each(|it| self.take_legacy(it));
-        if opening.is_answered && self.notices.is_ready() {
-            self.announce_lists();
-        }
+        self.on_server_available();
     }
 
     /// The server has left the modern era in the middle of the conversation. The app keeps its session, and
@@ -437,14 +488,8 @@ impl Conversation {
         };
         let actions = upgrade.close();
         self.act(Lane::Upgraded, actions);
+        self.provisional.another_server();
         self.open_answered(initialize);
-    }
-
-    /// Tells the app to ask again for what it could not get.
-    pub(super) fn announce_lists(&self) {
-        for change in self.terms.told().list_changes() {
-            self.write(&change);
-        }
     }
 
     fn remember(&mut self, initialize: &Message, response: &Message) {
@@ -475,7 +520,11 @@ fn retry_pause(failure: &Failure, pause: &mut Duration) -> Option<Duration> {
     if !failure.may_pass() {
         return None;
     }
-    let this = *pause;
-    *pause = (this * 2).min(MAX_RETRY_PAUSE);
+    let longest = match failure {
+        Failure::Connect { .. } => MAX_CONNECT_PAUSE,
+        _ => MAX_RETRY_PAUSE,
+    };
+    let this = (*pause).min(longest);
+    *pause = this * 2;
     Some(this)
 }

@@ -1,6 +1,8 @@
 //! What a legacy app is told of a server that has not answered its `initialize` yet: that a person signs
 //! in meanwhile, or that the server is down, is no reason for an app to give up.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::era::{Revision, presumed_version};
@@ -53,9 +55,11 @@ impl Told {
         self.capabilities.contains(&capability)
     }
 
-    /// Tells the app to ask for all that it may have missed.
-    pub(super) fn list_changes(&self) -> impl Iterator<Item = Message> {
-        self.lists.iter().map(|list| {
+    /// Tells the app to ask again for these lists, named by their capabilities, as far as it expects to be
+    /// told of them.
+    pub(super) fn list_changes(&self, changed: &HashSet<&str>) -> impl Iterator<Item = Message> {
+        let lists = self.lists.iter().filter(|list| changed.contains(**list));
+        lists.map(|list| {
             Message::notification(&format!("notifications/{list}/list_changed"), &json!({}))
         })
     }
@@ -126,8 +130,8 @@ fn superset(version: &str, host: &str) -> Value {
         },
         "serverInfo": { "name": host, "version": "unknown" },
         "instructions": format!(
-            "{host} has not been reached yet. If a call fails because a sign-in is missing, tell the \
-             user to open the address in the error, and try again afterwards."
+            "{host} is reached through mcp-bridge. If a tool or an error asks for a sign-in, tell the user \
+             to open the address in it, and try again afterwards."
         ),
     })
 }
@@ -209,7 +213,7 @@ mod tests {
         assert_eq!(told.lists, LISTS);
         assert_eq!(told.capabilities, CAPABILITIES);
         let methods: Vec<_> = told
-            .list_changes()
+            .list_changes(&HashSet::from(LISTS))
             .map(|message| message.method().map(str::to_owned))
             .collect();
         assert_eq!(

@@ -6,7 +6,7 @@
 
 use super::list_pages::List;
 use super::promise::Told;
-use crate::era::{Adapter, Passage};
+use crate::era::{Adapter, Era, Passage};
 use crate::message::{Message, member};
 
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -86,7 +86,7 @@ impl Terms {
 /// The capability that promises a method, and the empty result of that method.
 fn promised_by(method: &str) -> Option<(&'static str, String)> {
     if let Some(list) = List::of_method(method) {
-        return Some((list.capability(), format!(r#"{{"{}":[]}}"#, list.member())));
+        return Some((list.capability(), list.empty_result(Era::Legacy)));
     }
     match method {
         "completion/complete" => Some(("completions", r#"{"completion":{"values":[]}}"#.into())),

@@ -113,6 +113,11 @@ impl Tools {
         RequestId::from_string(&format!("mcp-bridge-tools-{}", self.lists))
     }
 
+    /// A list that was not given just now without what is hidden. Nothing is learnt from it.
+    pub(super) fn without_hidden(&self, list: &Message) -> Message {
+        list.with_elements("tools", |tool| self.filter.hides(tool).is_none())
+    }
+
     /// A list without what is hidden.
     fn shorten(&mut self, list: &Message) -> Message {
         list.with_elements("tools", |tool| {

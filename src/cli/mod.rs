@@ -76,8 +76,18 @@ pub struct Flags {
     )]
     patience: config::Seconds,
 
+    /// How long requests for lists (tools, prompts, resources) wait then, all together, before they are
+    /// answered without the server: by the list known from last time, or by a tool that leads to the sign-in
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "25",
+        help_heading = "Limits"
+    )]
+    list_wait: config::Seconds,
+
     /// Let the app wait, with its first message too, until the user has signed in
-    #[arg(long, conflicts_with = "patience", help_heading = "Limits")]
+    #[arg(long, conflicts_with_all = ["patience", "list_wait"], help_heading = "Limits")]
     wait_for_auth: bool,
 
     /// Exit when the server cannot be reached, instead of waiting for it

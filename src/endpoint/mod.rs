@@ -33,7 +33,7 @@ mod verdict;
 mod wire_log;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -244,6 +244,8 @@ pub struct Endpoint {
     relearning: tokio::sync::Mutex<()>,
     /// Which eras the server speaks.
     verdict: Verdict,
+    /// Whether the app was told that the server may have everything.
+    has_presumed: AtomicBool,
     /// For the ids of requests of our own.
     ids: AtomicU64,
     listener: Listener,
@@ -280,6 +282,7 @@ impl Endpoint {
             recovery: Recovery::default(),
             tool_headers: ToolHeaders::default(),
             relearning: tokio::sync::Mutex::default(),
+            has_presumed: AtomicBool::new(false),
             ids: AtomicU64::new(0),
             listener: Listener::default(),
             in_flight: InFlight::default(),
@@ -296,6 +299,12 @@ impl Endpoint {
     #[must_use]
     pub fn host(&self) -> String {
         host_and_port(&self.config.url)
+    }
+
+    /// Whether the app's `server/discover` was answered for a server that may have everything.
+    #[must_use]
+    pub fn has_presumed(&self) -> bool {
+        self.has_presumed.load(Ordering::Relaxed)
     }
 
     /// From now on nobody is asked to sign in; what waits for it fails.

@@ -228,14 +228,8 @@ impl Subscription<'_> {
                     continue;
                 }
                 self.acknowledged |= is_acknowledgement;
-                // Other requests may have failed while this one waited.
-                let missed_some = is_acknowledgement && self.exchange.track.had_to_sign_in();
-                let acknowledgement = missed_some.then(|| message.clone());
                 if let Some(answer) = self.exchange.take(message, Elsewhere::Forwarded).await {
                     return Ok(answer);
-                }
-                if let Some(acknowledgement) = acknowledgement {
-                    self.make_up(&acknowledgement).await;
                 }
             }
         }

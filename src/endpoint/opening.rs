@@ -5,6 +5,7 @@
 //! Refused credentials, a busy server and a broken network are never evidence.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -257,6 +258,8 @@ impl Endpoint {
             // leads to the sign-in, and is translated if the server should turn out to be of the other era.
             Err(Failure::Auth(_)) => {
                 let known = self.verdict.discovered();
+                self.has_presumed
+                    .fetch_or(known.is_none(), Ordering::Relaxed);
                 return Some(known.unwrap_or_else(|| self.presumed()));
             }
             Err(_) => return self.verdict.discovered(),

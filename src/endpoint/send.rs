@@ -141,11 +141,15 @@ impl Endpoint {
                 Ok(answered) => answered,
                 Err(failure) => {
                     outgoing.track.wire.failed(&failure);
+                    if matches!(failure, Failure::Connect { .. }) {
+                        outgoing.track.connection_failed();
+                    }
                     let pause = self.pause_after(&failure, outgoing.repeat, &mut tries);
                     tokio::time::sleep(pause.ok_or(failure)?).await;
                     continue;
                 }
             };
+            outgoing.track.reached();
             let status = response.status();
             outgoing.track.wire.answered(status);
             if status.is_success() {

@@ -29,7 +29,7 @@ pub struct Track {
     phase: AtomicU8,
     progress: Notify,
     sign_in_limit: Option<Duration>,
-    had_to_sign_in: AtomicBool,
+    is_unreachable: AtomicBool,
     pub(super) wire: WireLog,
 }
 
@@ -69,15 +69,24 @@ impl Track {
         }
     }
 
-    /// Whether the request has waited for a sign-in.
-    pub(super) fn had_to_sign_in(&self) -> bool {
-        self.had_to_sign_in.load(Ordering::Relaxed)
+    /// Whether the request waits for something that comes before the server's answer: for a sign-in, or for
+    /// a connection after an attempt that failed.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.phase() == Phase::SigningIn || self.is_unreachable.load(Ordering::Relaxed)
+    }
+
+    /// An attempt to connect has failed.
+    pub(super) fn connection_failed(&self) {
+        self.is_unreachable.store(true, Ordering::Relaxed);
+    }
+
+    /// The server has answered.
+    pub(super) fn reached(&self) {
+        self.is_unreachable.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        if phase == Phase::SigningIn {
-            self.had_to_sign_in.store(true, Ordering::Relaxed);
-        }
         let phase = match phase {
             Phase::Queued => 0,
             Phase::Sent => 1,

@@ -19,7 +19,8 @@ pub(super) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 pub(super) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-pub(super) const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+/// The member of `_meta` that names the subscription of a notification: the id of its request.
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// Tasks of 2025-11-25.
 pub(super) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 /// The tasks extension of the modern era, as it is declared in `capabilities.extensions`.

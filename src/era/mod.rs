@@ -42,7 +42,9 @@ use std::time::Duration;
 
 pub use adapt::{Adapter, Passage};
 pub use downgrade::{Client, Downgrade, Standalone};
-pub use envelope::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern, refuse_malformed};
+pub use envelope::{
+    Discovery, MODERN_VERSION, NEWEST_LEGACY, SUBSCRIPTION_ID, is_modern, refuse_malformed,
+};
 pub use revision::{Revision, asking_for, presumed_version, telling};
 pub use upgrade::Upgrade;
 

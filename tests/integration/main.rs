@@ -85,6 +85,8 @@ mod keep_alive;
 mod lifecycle;
 mod list_pages;
 #[cfg(unix)]
+mod list_wait;
+#[cfg(unix)]
 mod login_terminal;
 mod network;
 #[cfg(unix)]

@@ -22,7 +22,7 @@ use crate::support::{
     request::{get, post, rpc},
 };
 
-/// Requests that are to fail wait for a moment only.
+/// Requests that are to fail wait for a moment only, and so do lists.
 const IMPATIENT: [&str; 2] = ["--patience", "0.1"];
 
 const LISTS: [&str; 3] = [
@@ -79,6 +79,16 @@ fn names_its_authorization_server(server: &Server, issuer: &ExampleServer) {
     server.always(get(), move |_| Reply::json(metadata.to_string()));
 }
 
+/// The app asks for all lists before the server is there, and gets them empty.
+async fn lists_are_empty(app: &mut App) {
+    for list in ["tools", "prompts", "resources"] {
+        let id = format!("early-{list}");
+        app.request(id.as_str(), &format!("{list}/list"), &json!({}))
+            .await;
+        assert_eq!(app.result(id.as_str()).await, json!({ list: [] }));
+    }
+}
+
 async fn lists_have_changed(app: &mut App) {
     for list in LISTS {
         app.server_sent(list).await;
@@ -99,7 +109,7 @@ async fn an_app_is_answered_while_the_authorization_server_never_does() {
     server.always(get(), |_| Reply::no_answer_ever());
     let mut app = Launch::for_url(&server.url()).args(IMPATIENT).start();
     is_answered(&mut app).await;
-    app.request(1, "tools/list", &json!({})).await;
+    app.call(1, "echo", "").await;
     let data = app.own_error(1, "auth_unavailable").await;
     assert_eq!(data["host"], server.host());
     app.request("ping again", "ping", &json!({})).await;
@@ -112,8 +122,9 @@ async fn an_app_is_answered_while_the_server_is_down() {
     let server = Server::start_down(Binding::Streamable);
     let mut app = Launch::for_server(&server).args(IMPATIENT).start();
     is_answered(&mut app).await;
-    app.request(1, "tools/list", &json!({})).await;
+    app.call(1, "echo", "").await;
     app.own_error(1, "refused").await;
+    lists_are_empty(&mut app).await;
     server.come_up();
     lists_have_changed(&mut app).await;
     app.request(2, "tools/list", &json!({})).await;
@@ -144,8 +155,9 @@ async fn a_request_waits_for_a_server_that_comes_up() {
 #[tokio::test]
 async fn a_server_that_speaks_the_other_era_comes_up_late() {
     let server = Server::start_down(Binding::Modern);
-    let mut app = App::start(&server);
+    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
     is_answered(&mut app).await;
+    lists_are_empty(&mut app).await;
     server.come_up();
     lists_have_changed(&mut app).await;
     app.still_served().await;
@@ -171,12 +183,14 @@ async fn a_sign_in_is_shown_in_the_app_and_its_end_announced() {
     let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
     app.send(answer.to_string()).await;
 
-    app.request(1, "tools/list", &json!({})).await;
+    app.call(1, "get-user-data", "").await;
     let data = app.own_error(1, "auth_required").await;
     assert_eq!(data["signInUrl"], window.page.as_str());
+    app.request(2, "tools/list", &json!({})).await;
+    app.result(2).await;
 
     window.sign_in().await;
-    lists_have_changed(&mut app).await;
+    app.server_sent(LISTS[0]).await;
     let complete = app.server_sent("notifications/elicitation/complete").await;
     assert_eq!(
         complete.value()["params"]["elicitationId"],
@@ -217,9 +231,11 @@ async fn a_sign_in_in_a_session_is_announced_to_whom_it_came_too_late() {
         .start();
     app.initialize().await;
     wants_a_token(&server);
-    app.request(1, "tools/list", &json!({})).await;
-    let data = app.own_error(1, "auth_required").await;
+    app.call("call", "echo", "").await;
+    let data = app.own_error("call", "auth_required").await;
     assert_eq!(data["outcomeUnknown"], Value::Null);
+    app.request(1, "tools/list", &json!({})).await;
+    assert_eq!(app.result(1).await["tools"][0]["name"], "sign_in");
     user.window().await.sign_in().await;
     app.server_sent("notifications/tools/list_changed").await;
     app.request(2, "tools/list", &json!({})).await;
@@ -241,15 +257,15 @@ async fn an_app_of_the_modern_era_is_told_where_to_sign_in_and_that_lists_have_c
         .start();
     let listen = json!({"notifications": {"toolsListChanged": true}});
     app.ask("listen", "subscriptions/listen", &listen).await;
-    app.ask(1, "tools/list", &json!({})).await;
     let window = user.window().await;
-    app.own_error(1, "auth_required|auth_unavailable").await;
-    app.ask(2, "tools/list", &json!({})).await;
-    let data = app.own_error(2, "auth_required").await;
-    assert_eq!(data["signInUrl"], window.page.as_str());
-    window.sign_in().await;
     app.server_sent("notifications/subscriptions/acknowledged")
         .await;
+    app.ask("call", "prompts/get", &json!({"name": "x"})).await;
+    let data = app.own_error("call", "auth_required").await;
+    assert_eq!(data["signInUrl"], window.page.as_str());
+    app.ask(1, "tools/list", &json!({})).await;
+    assert_eq!(app.result(1).await["tools"][0]["name"], "sign_in");
+    window.sign_in().await;
     let changed = app.server_sent("notifications/tools/list_changed").await;
     let meta = &changed.value()["params"]["_meta"];
     assert_eq!(meta["io.modelcontextprotocol/subscriptionId"], "listen");
@@ -268,7 +284,7 @@ async fn what_the_server_said_the_last_time_is_what_the_app_is_told() {
     first.finish().await;
     server.go_down().await;
 
-    let mut second = user.launch(&server.url()).start();
+    let mut second = user.launch(&server.url()).args(IMPATIENT).start();
     second.send(initialize_line("2025-06-18")).await;
     let told = second.result("init").await;
     assert_eq!(told["serverInfo"], real["serverInfo"]);
@@ -276,6 +292,8 @@ async fn what_the_server_said_the_last_time_is_what_the_app_is_told() {
     assert_eq!(told["capabilities"]["tools"]["listChanged"], true);
     assert_eq!(told["capabilities"]["prompts"], Value::Null);
     second.send(INITIALIZED).await;
+    second.request("early", "tools/list", &json!({})).await;
+    second.result("early").await;
     server.come_up();
     second.server_sent(LISTS[0]).await;
     second.still_served().await;
@@ -296,7 +314,7 @@ async fn what_is_remembered_belongs_to_one_account() {
     let mut second = user.launch(&server.url()).args(other).start();
     is_answered(&mut second).await;
     server.come_up();
-    lists_have_changed(&mut second).await;
+    second.still_served().await;
     second.finish().await;
 }
 
@@ -323,12 +341,13 @@ async fn an_app_waits_for_the_sign_in_if_it_is_to() {
 #[tokio::test]
 async fn an_app_that_begins_anew_before_the_server_is_there_is_answered_again() {
     let server = Server::start_down(Binding::Streamable);
-    let mut app = App::start(&server);
+    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
     is_answered(&mut app).await;
     let again = initialize_line("2025-11-25").replace("\"init\"", "\"again\"");
     app.send(again).await;
     app.result("again").await;
     app.send(INITIALIZED).await;
+    lists_are_empty(&mut app).await;
     server.come_up();
     lists_have_changed(&mut app).await;
     app.still_served().await;

@@ -88,7 +88,6 @@ async fn an_app_keeps_its_version_where_a_late_server_speaks_an_older_one() {
         app.request("early", "tools/list", &json!({})).await;
         server.come_up();
         assert_eq!(app.result("early").await["tools"][0]["name"], "echo");
-        app.server_sent("notifications/prompts/list_changed").await;
         has_nothing_but_tools(&mut app).await;
         let sent = server.received(rpc("tools/call"), 1).await;
         assert_eq!(sent.header("mcp-protocol-version"), Some(version));
@@ -121,7 +120,6 @@ async fn a_remembered_answer_says_nothing_of_what_the_server_lacks() {
     let expected = json!({"tools": {"listChanged": true}});
     assert_eq!(told["capabilities"], expected);
     server.come_up();
-    second.server_sent("notifications/tools/list_changed").await;
     second.still_served().await;
     second.finish().await;
 }
@@ -144,9 +142,6 @@ async fn a_remembered_answer_that_has_become_wrong_costs_nothing() {
     let mut second = user.launch(&server.url()).start();
     begins(&mut second, "2025-11-25", "2025-11-25").await;
     server.come_up();
-    second
-        .server_sent("notifications/prompts/list_changed")
-        .await;
     has_nothing_but_tools(&mut second).await;
     second.finish().await;
 }
@@ -168,7 +163,6 @@ async fn what_an_older_app_does_not_know_is_translated_or_refused() {
     app.is_translated_for();
     begins(&mut app, "2025-11-25", "2025-03-26").await;
     server.come_up();
-    app.server_sent("notifications/tools/list_changed").await;
     server.received(get(), 1).await;
     server.once(call("link"), |request| {
         let form = json!({"type": "object", "properties": {}});

@@ -9,8 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import anyio
-import anyio.lowlevel
-from mcp import Client, ClientSession, MCPError, StdioServerParameters, stdio_client
+from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
 since = time.monotonic()
 
@@ -19,15 +18,15 @@ def say(what: str) -> None:
     print(f"{time.monotonic() - since:.1f} s: {what}", flush=True)
 
 
-async def work(app: Client | ClientSession, again: Callable[[], Awaitable[None]]) -> None:
+async def work(app: Client | ClientSession, again: Callable[[list[str]], Awaitable[None]]) -> None:
     """Lists and calls; if the server is not there yet, once more when it is."""
     while True:
-        try:
-            tools = (await app.list_tools()).tools
+        tools = (await app.list_tools()).tools
+        names = [tool.name for tool in tools]
+        if "get-user-data" in names:
             break
-        except MCPError as error:
-            say(f"no tools yet: {str(error)[:100]}")
-            await again()
+        say(f"the tools so far: {names}")
+        await again(names)
     result = await app.call_tool("get-user-data", {})
     user = result.structured_content["id"]
     say(f"{len(tools)} tools, called as {user}")
@@ -37,10 +36,18 @@ async def work(app: Client | ClientSession, again: Callable[[], Awaitable[None]]
 async def main(kind: str, bridge: str, url: str) -> None:
     server = StdioServerParameters(command=bridge, args=[url], env=dict(os.environ))
     if kind == "client":
-        # It does not subscribe to changes, so it asks again by itself; each request waits.
+        # It does not subscribe to changes, so it asks again by itself, or calls the tool that waits.
         async with Client(stdio_client(server)) as client:
             say("connected")
-            await work(client, anyio.lowlevel.checkpoint)
+
+            async def ask_again(names: list[str]) -> None:
+                if "sign_in" in names:
+                    result = await client.call_tool("sign_in", {})
+                    say(f"sign_in: {result.content[0].text[:60]}")
+                else:
+                    await anyio.sleep(1)
+
+            await work(client, ask_again)
         return
     changed = anyio.Event()
 
@@ -48,7 +55,7 @@ async def main(kind: str, bridge: str, url: str) -> None:
         if type(message).__name__ == "ToolListChangedNotification":
             changed.set()
 
-    async def told() -> None:
+    async def told(_names: list[str]) -> None:
         await changed.wait()
         say("told that the list has changed")
 
