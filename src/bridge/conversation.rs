@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::held::Tickets;
+use super::held::{Ticket, Tickets};
 use super::lanes::{Downgraded, LegacyLane};
 use super::list_pages::{Collector, List};
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
+use super::progress::Progress;
 use super::terms::Terms;
 use super::tools::Tools;
 use super::upstream::{Exchange, Lane, Link};
@@ -21,7 +23,7 @@ use super::{Answering, Config, Input};
 use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use crate::endpoint::{self, Event, Failure, Inbound, Phase};
 use crate::era::{Era, Passage};
-use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
+use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId, member};
 use crate::stdio::{Line, LineWriter};
 
 /// Requests of the app that may be under way at once.
@@ -77,6 +79,12 @@ pub(super) struct Conversation {
     /// Absent where nothing is hidden from the app.
     pub(super) tools: Option<Tools>,
     pub(super) list_pages: Collector,
+    /// The requests that want to hear of progress.
+    pub(super) progress: Progress,
+    /// Whether an alarm is set to look which of them wait.
+    pub(super) looks_at_waiting: bool,
+    /// Responses that come right behind progress.
+    pub(super) held_back: Vec<(Ticket, Message)>,
     anonymous_errors: (Instant, u32),
     input: Input,
 }
@@ -127,6 +135,9 @@ impl Conversation {
             downgraded: Vec::new(),
             tools: config.tools.clone().map(Tools::new),
             list_pages: Collector::new(config.list_pages),
+            progress: Progress::default(),
+            looks_at_waiting: false,
+            held_back: Vec::new(),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
         };
@@ -195,7 +206,11 @@ impl Conversation {
                     Era::Legacy => self.take_legacy(message),
                 }
             }
-            Kind::Response { .. } if self.notices.takes_answer(&message) => {}
+            Kind::Response { .. } if self.notices.is_answer(&message) => {
+                let host = self.host();
+                let shown = self.notices.take_answer(&message, self.terms.told(), &host);
+                self.write_all(&shown);
+            }
             Kind::Response { id } => {
                 let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
                 let Some(Question { method, generation }) = asked else {
@@ -222,13 +237,17 @@ impl Conversation {
             };
             return self.write(&failure.to_response(&id, &method, &self.host()));
         }
-        let era = Era::of_request(&request);
+        let meta = request.param::<&RawValue>("_meta");
+        let era = Era::of_meta(&request, meta);
         // Before there is a session, a ping can only be about the bridge (MCP "Lifecycle").
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
             return self.write(&Message::result(&id, "{}"));
         }
         let list = self.list_pages.wants(&request, &method);
         let list = list.then(|| request.clone());
+        if let Some(token) = meta.and_then(progress_token) {
+            self.watch_progress(&id, token);
+        }
         self.unanswered.insert(id, Asked { method, era, list });
         if self.tools_take(&request) {
             return;
@@ -255,6 +274,7 @@ impl Conversation {
         }
         let era = asked.era;
         self.unanswered.remove(&id);
+        self.progress.end(&id);
         if self.cancel_list_pages(&id) {
             return;
         }
@@ -266,7 +286,8 @@ impl Conversation {
         }
         match (era, exchange.track.phase()) {
             // A modern server hears of it by the end of the stream; the others have not taken it yet.
-            (Era::Modern, _) | (Era::Legacy, Phase::Queued | Phase::SigningIn) => {
+            (Era::Modern, _)
+            | (Era::Legacy, Phase::Queued | Phase::SigningIn | Phase::Unreachable) => {
                 self.abort(Lane::Native, &id);
             }
             (Era::Legacy, Phase::Sent) => {
@@ -365,6 +386,14 @@ impl Conversation {
                 }
             }
         }
+        self.write_from_server(message);
+    }
+
+    /// Writes a request or a notification of the server.
+    pub(super) fn write_from_server(&mut self, message: &Message) {
+        if message.method() == Some("notifications/progress") {
+            self.progress.take_from_server(message);
+        }
         self.write(message);
     }
 
@@ -393,7 +422,7 @@ impl Conversation {
         if let Some(list) = list {
             self.answer_list(list, asked, response);
         } else {
-            self.write(response);
+            self.write_response(response);
         }
     }
 
@@ -424,7 +453,9 @@ impl Conversation {
     /// Whether somebody still waits for something.
     pub(super) fn is_busy(&self) -> bool {
         let waiting = |asked: &Asked| asked.method != "subscriptions/listen";
-        self.unanswered.values().any(waiting) || !self.outbound.is_empty()
+        self.unanswered.values().any(waiting)
+            || !self.outbound.is_empty()
+            || !self.held_back.is_empty()
     }
 
     /// Nobody is asked to sign in any more.
@@ -446,6 +477,7 @@ impl Conversation {
     /// Answers all that is not answered: nothing more will come.
     pub(super) fn give_up(&mut self) {
         self.end_list_pages();
+        self.write_all_held_back();
         let host = self.host();
         for (id, asked) in std::mem::take(&mut self.unanswered) {
             if self.tools.as_ref().is_some_and(|tools| tools.is_own(&id)) {
@@ -470,6 +502,11 @@ impl Conversation {
 
     pub(super) fn host(&self) -> String {
         self.links[0].endpoint.host()
+    }
+
+    /// Whether the app reads what is written.
+    pub(super) fn has_room(&self) -> bool {
+        self.writer.has_room()
     }
 
     pub(super) fn write(&self, message: &Message) {
@@ -505,6 +542,11 @@ impl Conversation {
             self.write(refusal);
         }
     }
+}
+
+/// The token under which the app wants to hear of a request's progress, by the request's `_meta`.
+fn progress_token(meta: &RawValue) -> Option<RequestId> {
+    RequestId::from_json(member::<&RawValue>(meta.get(), "progressToken")?.get())
 }
 
 fn begins_json(text: &[u8]) -> bool {

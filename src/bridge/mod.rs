@@ -13,6 +13,7 @@
 //! - `lists`, `list_pages`: lists that come in pages, collected into one answer.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `upstream`: what is on its way to the server, in the order of `turns`.
+//! - `progress`, `waiting`: requests that wait, and what their app is told of it.
 //! - `surroundings`: what happens around the process without telling it.
 
 mod conversation;
@@ -24,6 +25,7 @@ mod memory;
 mod notice;
 mod opening;
 mod panics;
+mod progress;
 mod promise;
 mod surroundings;
 mod terms;
@@ -31,6 +33,7 @@ mod tool_filter;
 mod tools;
 mod turns;
 mod upstream;
+mod waiting;
 
 use std::io;
 use std::time::Duration;

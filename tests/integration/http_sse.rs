@@ -322,7 +322,9 @@ async fn a_session_that_cannot_be_opened_again_at_once_is_opened_later() {
 #[tokio::test]
 async fn a_server_that_goes_down_and_comes_back_is_found_again() {
     let server = Server::start_as(Binding::HttpSse);
-    let mut app = start_sse_only(&server);
+    let mut app = Launch::for_server(&server)
+        .args(["--transport", "sse-only", "--patience", "0.2"])
+        .start();
     app.initialize().await;
     app.still_served().await;
     server.go_down().await;

@@ -86,9 +86,12 @@ mod resume;
 mod revisions;
 mod session;
 mod sign_in;
+#[cfg(unix)]
+mod sign_in_shown;
 mod stdin;
 mod tls;
 mod tool_filters;
 mod transport_fallback;
 mod unreachable;
 mod unusable_answers;
+mod waiting;

@@ -309,6 +309,16 @@ impl App {
         self.result(id).await;
     }
 
+    /// Lets the bridge find out that the server is down, by a request that may be sent twice and is given up
+    /// again.
+    pub(crate) async fn notices_the_outage(&mut self) {
+        let id = format!("outage-{}", self.ledger().asked());
+        let params = json!({"_meta": {"progressToken": id}});
+        self.request(id.as_str(), "ping", &params).await;
+        self.server_sent("notifications/progress").await;
+        self.cancel(id).await;
+    }
+
     /// The answer to the request with this id, as a line.
     pub(crate) async fn response(&mut self, id: impl Into<Value>) -> Line {
         self.response_to(&Into::<Value>::into(id).to_string()).await
