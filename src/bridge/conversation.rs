@@ -51,7 +51,7 @@ pub(super) struct Conversation {
     /// The first one carries what the app says in the server's own era; each of the others is a session
     /// that is held for an app of the other era.
     pub(super) links: Vec<Link>,
-    writer: LineWriter,
+    pub(super) writer: LineWriter,
     pub(super) sender: mpsc::Sender<Inbound>,
     /// The app's requests that have no answer yet. What is not in here any more is not answered again.
     pub(super) unanswered: HashMap<RequestId, Asked>,
@@ -502,11 +502,6 @@ impl Conversation {
 
     pub(super) fn host(&self) -> String {
         self.links[0].endpoint.host()
-    }
-
-    /// Whether the app reads what is written.
-    pub(super) fn has_room(&self) -> bool {
-        self.writer.has_room()
     }
 
     pub(super) fn write(&self, message: &Message) {

@@ -1,18 +1,12 @@
 //! The progress of requests whose app wants to hear of it (MCP "Progress"): what the bridge reports while
-//! a request waits, and when the app was last written to, because a response must not follow too closely.
+//! a request waits, and when the app was last written to about it.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::message::{Message, RequestId};
-
-/// How long a response is kept back after the last progress of its request was written. Apps on the
-/// TypeScript SDK drop progress that they read together with the response, and two lines that are written
-/// at once are read at once.
-const APART: Duration = Duration::from_millis(2);
 
 /// How many looks pass between two reports that say the same.
 const LOOKS_PER_REPORT: u32 = 3;
@@ -56,15 +50,14 @@ impl Progress {
         self.requests.insert(id.clone(), watched);
     }
 
-    /// A request is over. Returns how long its response has to wait, if it has to.
-    pub(super) fn end(&mut self, id: &RequestId) -> Option<Duration> {
+    /// A request is over. Returns when the app was written to about it last.
+    pub(super) fn end(&mut self, id: &RequestId) -> Option<Instant> {
         let Watched { token, written, .. } = self.requests.remove(id)?;
         // Another request may have the same token, against the rules.
         if self.ids.get(&token) == Some(id) {
             self.ids.remove(&token);
         }
-        let rest = APART.checked_sub(written?.elapsed())?;
-        (!rest.is_zero()).then_some(rest)
+        written
     }
 
     /// The app gets a `notifications/progress` of the server.
@@ -148,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_waits_after_progress_of_its_own_request_alone() {
+    fn what_was_written_is_known_of_each_request() {
         let mut progress = Progress::default();
         let of_server = |token| {
             let params = json!({ "progressToken": token, "progress": 1 });
@@ -164,7 +157,7 @@ mod tests {
         assert_eq!(unreported, [id("a"), id("c")]);
         progress.report(&id("c"), "waiting".to_owned());
         assert_eq!(progress.end(&id("a")), None);
-        assert!(progress.end(&id("b")).is_some_and(|rest| rest <= APART));
+        assert!(progress.end(&id("b")).is_some());
         assert!(progress.end(&id("c")).is_some());
         assert_eq!(progress.end(&id("c")), None);
         assert!(progress.is_empty() && progress.ids.is_empty());

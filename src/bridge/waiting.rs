@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use super::conversation::Conversation;
@@ -16,6 +17,14 @@ use crate::message::{Message, RequestId};
 
 /// How often to look which requests wait, while there are any that want to hear of progress.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a response is kept back that comes right behind the progress of its request, from the moment
+/// in which that is written. Apps on the TypeScript SDK drop progress that they read together with the
+/// response, and two lines that are written at once are read at once.
+const APART: Duration = Duration::from_millis(3);
+
+/// How long the progress may take to be written.
+const WRITE_LIMIT: Duration = Duration::from_millis(50);
 
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +54,7 @@ impl Conversation {
         let page = self.pending_page();
         let host = self.host();
         for (id, obstacle) in self.waiting() {
-            if !self.has_room() {
+            if !self.writer.has_room() {
                 return;
             }
             let text = match (obstacle, &page) {
@@ -122,14 +131,25 @@ impl Conversation {
 
     /// Writes the response to a request of the app, a moment later if it comes right behind progress.
     pub(super) fn write_response(&mut self, response: &Message) {
-        if !self.progress.is_empty()
-            && let Some(wait) = response.id().and_then(|id| self.progress.end(id))
-        {
-            let ticket = self.tickets.next();
-            self.held_back.push((ticket, response.clone()));
-            return self.set_alarm(wait, Alarm::HeldBack(ticket));
+        let progress = match self.progress.is_empty() {
+            true => None,
+            false => response.id().and_then(|id| self.progress.end(id)),
+        };
+        let Some(progress) = progress else {
+            return self.write(response);
+        };
+        if progress.elapsed() >= APART && self.writer.has_written() {
+            return self.write(response);
         }
-        self.write(response);
+        let ticket = self.tickets.next();
+        self.held_back.push((ticket, response.clone()));
+        let writer = self.writer.clone();
+        self.alarms.spawn(async move {
+            // An app that does not read has other lines before it than the progress.
+            let _ = timeout(WRITE_LIMIT, writer.written()).await;
+            sleep(APART).await;
+            Alarm::HeldBack(ticket)
+        });
     }
 
     /// A response has been kept back long enough.

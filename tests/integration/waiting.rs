@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
     fault_server::Server,
-    mcp::{Binding, initialize_result},
+    mcp::{Binding, event, initialize_result},
     modern,
-    reply::{Gate, Reply},
+    reply::{Gate, Piece, Reply},
     request::{Request, call, rpc},
 };
 
@@ -354,5 +354,56 @@ async fn an_app_that_waits_for_everything_waits_for_a_server_that_comes_back() {
     server.speak(Binding::Stateless);
     server.come_up();
     app.result("late").await;
+    app.finish().await;
+}
+
+/// Apps on the TypeScript SDK drop progress that they read together with the response. Nothing else is
+/// kept back: another response that came later is there first.
+#[tokio::test]
+async fn a_response_right_behind_progress_of_its_request_is_written_a_moment_later() {
+    let server = Server::start_as(Binding::HttpSse);
+    server.times(2, call("both"), |_| Reply::status(202));
+    let mut app = App::start(&server);
+    app.initialize().await;
+    app.still_served().await;
+    let params = json!({"name": "both", "arguments": {}, "_meta": {"progressToken": "token"}});
+    app.request("reported", "tools/call", &params).await;
+    app.call("silent", "both", "").await;
+    server.received(call("both"), 2).await;
+    let progress = json!({"progressToken": "token", "progress": 1});
+    let messages = [
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}),
+        json!({"jsonrpc": "2.0", "id": "reported", "result": {"content": []}}),
+        json!({"jsonrpc": "2.0", "method": "vendor/note"}),
+        json!({"jsonrpc": "2.0", "id": "silent", "result": {"content": []}}),
+    ];
+    let events = messages.map(|message| event(&message.to_string()));
+    server.push_piece(Piece::Bytes(events.concat()));
+    app.next_lines_are(&[
+        "notifications/progress",
+        "vendor/note",
+        "silent",
+        "reported",
+    ])
+    .await;
+    app.finish().await;
+}
+
+/// The end of stdin loses nothing.
+#[tokio::test]
+async fn a_response_right_behind_progress_is_written_at_the_end_of_stdin_too() {
+    let server = Server::start();
+    server.once(call("reported"), |request: &Request| {
+        let params = json!({"progressToken": "token", "progress": 1});
+        let method = "notifications/progress";
+        let progress = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        let reply = Reply::sse().data(progress.to_string());
+        reply.data(request.echo())
+    });
+    let mut app = App::initialized(&server).await;
+    let params = json!({"name": "reported", "arguments": {"text": "x"}, "_meta": {"progressToken": "token"}});
+    app.request(1, "tools/call", &params).await;
+    app.close_stdin();
+    app.next_lines_are(&["notifications/progress", "1"]).await;
     app.finish().await;
 }

@@ -387,6 +387,18 @@ impl App {
         }
     }
 
+    /// The lines that come next are these and no others in between, each named by its method, or by its id if
+    /// it is a response.
+    pub(crate) async fn next_lines_are(&mut self, expected: &[&str]) {
+        let mut names = Vec::new();
+        for expected in expected {
+            let line = self.line(expected, |_| true).await;
+            let id = line.message.id().map(|id| id.trim_matches('"').to_owned());
+            names.push(line.message.method().or(id).unwrap_or_default());
+        }
+        assert_eq!(names, expected);
+    }
+
     /// The lines that have been read and that no test has asked for, oldest first.
     pub(crate) fn unread(&mut self) -> Vec<Line> {
         while let Ok(line) = self.inbox.try_recv() {
