@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// Notifications that fill every queue on the way to an app that does not read.
-const NOTES: usize = 80;
+const NOTES: usize = 200;
 const NOTE_BYTES: usize = 64 * 1024;
 
 fn session(request: &Request) -> &str {
@@ -253,8 +253,10 @@ async fn the_end_of_stdin_is_noticed_while_a_new_session_is_being_opened() {
 async fn an_app_that_does_not_read_loses_nothing_of_a_new_session() {
     let server = Server::start();
     server.allow_requests(200);
-    let launch = Launch::for_server(&server).memory_limit_mib(128);
-    let mut app = launch.start();
+    let mut app = Launch::for_server(&server)
+        .args(["--request-timeout", "1"])
+        .memory_limit_mib(128)
+        .start();
     app.initialize().await;
     server.received(get(), 1).await;
     app.stop_reading_stdout();
@@ -269,14 +271,11 @@ async fn an_app_that_does_not_read_loses_nothing_of_a_new_session() {
     server.write_stands_still().await;
     server.forget_sessions();
     app.call(1, "echo", "x").await;
-    server.received(rpc("initialize"), 2).await;
-    // The new session is ready, and the call is cancelled that has brought it about.
     server.received(rpc("notifications/initialized"), 2).await;
-    app.cancel(1).await;
+    // The call that has brought the new session about is given up meanwhile.
+    server.received(rpc("notifications/cancelled"), 1).await;
     app.read_stdout();
-    for _ in 0..NOTES {
-        app.server_sent("vendor/note").await;
-    }
+    app.own_error(1, "timeout").await;
     app.server_sent("notifications/tools/list_changed").await;
     server.received(get_in_session("-2"), 1).await;
     app.still_served().await;
