@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::held::Tickets;
+use super::held::{Ticket, Tickets};
 use super::lanes::{Downgraded, LegacyLane};
 use super::list_pages::{Collector, List};
 use super::local_tool::LocalTools;
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
+use super::progress::Progress;
 use super::provisional_lists::ProvisionalLists;
 use super::remembered_lists::RememberedLists;
 use super::subscriptions::Subscriptions;
@@ -25,7 +27,7 @@ use super::{Answering, Config, Input};
 use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use crate::endpoint::{self, Event, Failure, Inbound, Outcome, Phase};
 use crate::era::{Era, Passage};
-use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId};
+use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId, member};
 use crate::stdio::{Line, LineWriter};
 
 /// Requests of the app that may be under way at once.
@@ -53,7 +55,7 @@ pub(super) struct Conversation {
     /// The first one carries what the app says in the server's own era; each of the others is a session
     /// that is held for an app of the other era.
     pub(super) links: Vec<Link>,
-    writer: LineWriter,
+    pub(super) writer: LineWriter,
     pub(super) sender: mpsc::Sender<Inbound>,
     /// The app's requests that have no answer yet. What is not in here any more is not answered again.
     pub(super) unanswered: HashMap<RequestId, Asked>,
@@ -83,6 +85,12 @@ pub(super) struct Conversation {
     pub(super) remembered: RememberedLists,
     pub(super) local_tools: LocalTools,
     pub(super) subscriptions: Subscriptions,
+    /// The requests that want to hear of progress.
+    pub(super) progress: Progress,
+    /// Whether an alarm is set to look which of them wait.
+    pub(super) looks_at_waiting: bool,
+    /// Responses that come right behind progress.
+    pub(super) held_back: Vec<(Ticket, Message)>,
     anonymous_errors: (Instant, u32),
     input: Input,
 }
@@ -149,6 +157,9 @@ impl Conversation {
             remembered: RememberedLists::new(config.memory.lists()),
             local_tools: LocalTools::default(),
             subscriptions: Subscriptions::default(),
+            progress: Progress::default(),
+            looks_at_waiting: false,
+            held_back: Vec::new(),
             anonymous_errors: (Instant::now(), 0),
             input: config.input,
         };
@@ -221,7 +232,11 @@ impl Conversation {
                     Era::Legacy => self.take_legacy(message),
                 }
             }
-            Kind::Response { .. } if self.notices.takes_answer(&message) => {}
+            Kind::Response { .. } if self.notices.is_answer(&message) => {
+                let host = self.host();
+                let shown = self.notices.take_answer(&message, self.terms.told(), &host);
+                self.write_all(&shown);
+            }
             Kind::Response { id } => {
                 let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
                 let Some(Question { method, generation }) = asked else {
@@ -248,7 +263,8 @@ impl Conversation {
             };
             return self.write(&failure.to_response(&id, &method, &self.host()));
         }
-        let era = Era::of_request(&request);
+        let meta = request.param::<&RawValue>("_meta");
+        let era = Era::of_meta(&request, meta);
         // Before there is a session, a ping can only be about the bridge (MCP "Lifecycle").
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
             return self.write(&Message::result(&id, "{}"));
@@ -257,6 +273,9 @@ impl Conversation {
         let list = list.then(|| request.clone());
         let is_list = List::of_method(&method).is_some();
         let is_from_start = is_list && request.param::<String>("cursor").is_none();
+        if let Some(token) = meta.and_then(progress_token) {
+            self.watch_progress(&id, token);
+        }
         let asked = Asked {
             method,
             era,
@@ -299,6 +318,7 @@ impl Conversation {
         tracing::debug!(%id, method = asked.method, "the app has cancelled its request");
         let era = asked.era;
         self.unanswered.remove(&id);
+        self.progress.end(&id);
         if self.cancel_list_pages(&id) {
             return;
         }
@@ -310,7 +330,8 @@ impl Conversation {
         }
         match (era, exchange.track.phase()) {
             // A modern server hears of it by the end of the stream; the others have not taken it yet.
-            (Era::Modern, _) | (Era::Legacy, Phase::Queued | Phase::SigningIn) => {
+            (Era::Modern, _)
+            | (Era::Legacy, Phase::Queued | Phase::SigningIn | Phase::Unreachable) => {
                 self.abort(Lane::Native, &id);
             }
             (Era::Legacy, Phase::Sent) => {
@@ -420,6 +441,14 @@ impl Conversation {
                 }
             }
         }
+        self.write_from_server(message);
+    }
+
+    /// Writes a request or a notification of the server.
+    pub(super) fn write_from_server(&mut self, message: &Message) {
+        if message.method() == Some("notifications/progress") {
+            self.progress.take_from_server(message);
+        }
         self.write(message);
     }
 
@@ -454,7 +483,7 @@ impl Conversation {
         if let Some(list) = list {
             self.answer_list(list, asked, response);
         } else {
-            self.write(response);
+            self.write_response(response);
         }
     }
 
@@ -486,7 +515,9 @@ impl Conversation {
     /// Whether somebody still waits for something.
     pub(super) fn is_busy(&self) -> bool {
         let waiting = |asked: &Asked| asked.method != "subscriptions/listen";
-        self.unanswered.values().any(waiting) || !self.outbound.is_empty()
+        self.unanswered.values().any(waiting)
+            || !self.outbound.is_empty()
+            || !self.held_back.is_empty()
     }
 
     /// Nobody is asked to sign in any more.
@@ -508,6 +539,7 @@ impl Conversation {
     /// Answers all that is not answered: nothing more will come.
     pub(super) fn give_up(&mut self) {
         self.end_list_pages();
+        self.write_all_held_back();
         let host = self.host();
         for (id, asked) in std::mem::take(&mut self.unanswered) {
             if asked.origin == Origin::Bridge {
@@ -568,6 +600,11 @@ impl Conversation {
             self.write(refusal);
         }
     }
+}
+
+/// The token under which the app wants to hear of a request's progress, by the request's `_meta`.
+fn progress_token(meta: &RawValue) -> Option<RequestId> {
+    RequestId::from_json(member::<&RawValue>(meta.get(), "progressToken")?.get())
 }
 
 fn begins_json(text: &[u8]) -> bool {

@@ -32,6 +32,11 @@ impl Held {
         self.0.push_back((ticket, message));
     }
 
+    /// The ids of the requests.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &RequestId> {
+        self.0.iter().filter_map(|(_, message)| message.id())
+    }
+
     /// Takes out the message of a ticket, if it still waits.
     pub(super) fn take(&mut self, ticket: Ticket) -> Option<Message> {
         let at = self.0.iter().position(|(known, _)| *known == ticket)?;

@@ -5,7 +5,7 @@ use super::conversation::Conversation;
 use super::held::{Held, Ticket};
 use super::opening::{Alarm, Opening};
 use super::upstream::Lane;
-use crate::endpoint::{self, Failure, Outcome, Patience, Protocol};
+use crate::endpoint::{self, Failure, Outcome, Patience, Phase, Protocol};
 use crate::era::downgrade::{Client, Standalone};
 use crate::era::{Action, Downgrade, Era, Passage, Timer, Upgrade};
 use crate::message::{Kind, Message, RequestId};
@@ -51,6 +51,22 @@ enum DowngradedState {
 }
 
 impl Downgraded {
+    /// The requests that wait for the session.
+    pub(super) const fn held(&self) -> Option<&Held> {
+        match &self.state {
+            DowngradedState::Opening(held) => Some(held),
+            DowngradedState::Open(_) | DowngradedState::Failed => None,
+        }
+    }
+
+    /// The exchange by which the request `id` is with the server: its endpoint and its id there.
+    pub(super) fn exchange_of(&self, id: &RequestId) -> Option<(usize, RequestId)> {
+        match &self.state {
+            DowngradedState::Open(session) => Some((self.link, session.exchange_of(id)?.clone())),
+            DowngradedState::Opening(_) | DowngradedState::Failed => None,
+        }
+    }
+
     /// Whose words come and go on the server's own stream of a link.
     pub(super) const fn lane_of_link(link: usize) -> Lane {
         match link {
@@ -110,6 +126,9 @@ impl Conversation {
     /// The app has given up a request that is not with the server in its own words.
     pub(super) fn cancel_translated(&mut self, id: &RequestId, era: Era, notification: &Message) {
         if era == Era::Modern {
+            if self.withdraw_unsent(id) {
+                return;
+            }
             for at in 0..self.downgraded.len() {
                 let session = &mut self.downgraded[at];
                 let actions = match &mut session.state {
@@ -133,6 +152,27 @@ impl Conversation {
             }
             LegacyLane::Fresh | LegacyLane::Native => {}
         }
+    }
+
+    /// Withdraws a modern app's request that is on its way to a legacy server, if it has not been sent.
+    fn withdraw_unsent(&mut self, id: &RequestId) -> bool {
+        let found = self.downgraded.iter().find_map(|it| it.exchange_of(id));
+        let Some((link, leg)) = found else {
+            return false;
+        };
+        let exchange = self.exchanges.get(&(link, leg.clone()));
+        let phase = exchange.map(|exchange| exchange.track.phase());
+        if !matches!(
+            phase,
+            Some(Phase::Queued | Phase::SigningIn | Phase::Unreachable)
+        ) {
+            return false;
+        }
+        self.abort(Lane::Downgraded(link), &leg);
+        if let Some(session) = self.open_session(link) {
+            session.forget_unsent(id);
+        }
+        true
     }
 
     /// What came of a request that was with the server.
@@ -189,6 +229,7 @@ impl Conversation {
     /// A subscription has ended without a response, of which the app hears by a cancellation (MCP
     /// 2026-07-28, "Cancellation").
     fn end_subscription(&mut self, id: &RequestId) {
+        self.progress.end(id);
         if self.unanswered.remove(id).is_none() {
             return;
         }
@@ -407,13 +448,13 @@ impl Conversation {
     fn tell_app(&mut self, lane: Lane, message: &Message) {
         if lane != Lane::Upgraded {
             if self.subscriptions_pass(message) {
-                self.write(message);
+                self.write_from_server(message);
             }
             return;
         }
         match self.terms.take_from_server(message) {
-            Passage::Unchanged => self.write(message),
-            Passage::Changed(message) => self.write(&message),
+            Passage::Unchanged => self.write_from_server(message),
+            Passage::Changed(message) => self.write_from_server(&message),
             Passage::Refused(error) => self.take_answer(&error),
             Passage::Dropped => {}
         }

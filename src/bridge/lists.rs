@@ -140,7 +140,7 @@ impl Conversation {
         match list {
             List::Tools if self.tools.is_some() => self.take_tools(response),
             List::Tools | List::Prompts | List::Resources | List::ResourceTemplates => {
-                self.write(response);
+                self.write_response(response);
             }
         }
     }

@@ -193,6 +193,13 @@ impl LocalTools {
         listing.is_some_and(|listing| listing.id == *id)
     }
 
+    /// The list that was asked for, and the calls that wait for it.
+    pub(super) fn waiting_calls(&self) -> Option<(&RequestId, Vec<&RequestId>)> {
+        let listing = self.listing.as_ref()?;
+        let calls = listing.calls.iter().filter_map(|call| call.request.id());
+        Some((&listing.id, calls.collect()))
+    }
+
     fn next_id(&mut self) -> RequestId {
         self.count += 1;
         RequestId::from_string(&format!("mcp-bridge-names-{}", self.count))

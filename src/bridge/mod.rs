@@ -15,6 +15,7 @@
 //! - `provisional_lists`, `remembered_lists`, `local_tool`: lists for an app whose server cannot be asked.
 //! - `tools`, `tool_filter`: tools that the app may not see or call.
 //! - `upstream`: what is on its way to the server, in the order of `turns`.
+//! - `progress`, `waiting`: requests that wait, and what their app is told of it.
 //! - `surroundings`: what happens around the process without telling it.
 
 mod conversation;
@@ -27,6 +28,7 @@ mod memory;
 mod notice;
 mod opening;
 mod panics;
+mod progress;
 mod promise;
 mod provisional_lists;
 mod remembered_lists;
@@ -37,6 +39,7 @@ mod tool_filter;
 mod tools;
 mod turns;
 mod upstream;
+mod waiting;
 
 use std::io;
 use std::time::Duration;

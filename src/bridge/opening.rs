@@ -75,6 +75,10 @@ pub(super) enum Alarm {
     Expired(Ticket),
     /// The pages of a list have taken long enough.
     ListPages(CollectionId),
+    /// It is time to look which requests wait.
+    Waiting,
+    /// A response has been kept back long enough.
+    HeldBack(Ticket),
     /// What a translation between the eras waited for.
     Translation(Lane, Timer),
     /// List requests may have waited long enough.
@@ -102,6 +106,11 @@ impl Opening {
             attempt: Attempt::UnderWay(None),
             pause: RETRY_PAUSE,
         }
+    }
+
+    /// The messages that wait for the session.
+    pub(super) const fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Drops the request `id`, which the app has given up.
@@ -211,6 +220,8 @@ impl Conversation {
             }
             Alarm::Expired(ticket) => self.give_up_held(ticket),
             Alarm::ListPages(id) => self.take_list_timer(id),
+            Alarm::Waiting => self.report_waiting(),
+            Alarm::HeldBack(ticket) => self.write_held_back(ticket),
             Alarm::Translation(lane, timer) => self.take_timer(lane, timer),
             Alarm::Lists(due) => self.check_lists(due),
             Alarm::Recalled(form, lists) => self.on_recalled(form, lists),
@@ -353,7 +364,9 @@ impl Conversation {
         let patience = self.patience().unwrap_or_default();
         match self.initialize_phase() {
             Some(Phase::SigningIn) => Failure::SignInNotReady(patience),
-            Some(Phase::Sent | Phase::Queued) | None => Failure::NoSession(patience),
+            Some(Phase::Sent | Phase::Queued | Phase::Unreachable) | None => {
+                Failure::NoSession(patience)
+            }
         }
     }
 

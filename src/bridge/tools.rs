@@ -58,6 +58,13 @@ impl Tools {
             .is_some_and(|listing| listing.id == *id)
     }
 
+    /// The list that was asked for, and the calls that wait for it.
+    pub(super) fn waiting_calls(&self) -> Option<(&RequestId, Vec<&RequestId>)> {
+        let listing = self.listing.as_ref()?;
+        let calls = listing.held.iter().filter_map(Message::id);
+        Some((&listing.id, calls.collect()))
+    }
+
     /// A message that the server sends of its own accord.
     pub(super) fn hear(&mut self, message: &Message) {
         if message.method() == Some("notifications/tools/list_changed") {
@@ -194,9 +201,9 @@ impl Conversation {
         match &mut self.tools {
             Some(tools) => {
                 let shortened = tools.shorten(list);
-                self.write(&shortened);
+                self.write_response(&shortened);
             }
-            None => self.write(list),
+            None => self.write_response(list),
         }
     }
 

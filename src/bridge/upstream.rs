@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tracing::Instrument as _;
@@ -9,12 +10,16 @@ use tracing::Instrument as _;
 use super::conversation::Conversation;
 use super::panics::survived;
 use super::turns::Turns;
-use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
+use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track, WaitLimits};
 use crate::era::Era;
 use crate::message::{Kind, Message, RequestId};
 
 /// Notifications and responses of the app that may wait to be sent.
 const MAX_OUTBOUND: usize = 10_000;
+
+/// How long a request waits for a server that cannot be reached where the app waits for everything
+/// (`--wait-for-auth`): apps end a call after a minute.
+const UNLIMITED_PATIENCE: Duration = Duration::from_secs(45);
 
 /// An endpoint, and what has to go before what on the way to it.
 pub(super) struct Link {
@@ -82,14 +87,9 @@ impl Conversation {
         let number = lane.link();
         let link = &self.links[number];
         let wait = link.turns.for_request();
-        let may_wait = matches!(
-            request.method(),
-            Some("initialize" | "subscriptions/listen")
-        );
-        let sign_in_limit = self.patience().filter(|_| !may_wait);
         // At other levels than `debug` neither the span nor what comes with it costs anything.
         let span = tracing::debug_span!("request", %id, method = request.method());
-        let track = Arc::new(Track::new(sign_in_limit).in_span_of(&id));
+        let track = Arc::new(Track::new(self.wait_limits(&request, lane)).in_span_of(&id));
         let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
         let carried = {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
@@ -125,6 +125,19 @@ impl Conversation {
             task,
         };
         self.exchanges.insert((number, id), exchange);
+    }
+
+    /// What a request may wait for, and how long.
+    fn wait_limits(&self, request: &Message, lane: Lane) -> WaitLimits {
+        let method = request.method();
+        let patience = self.patience();
+        let signs_in_at_leisure = matches!(method, Some("initialize" | "subscriptions/listen"));
+        // Whoever sends the app's own `initialize` tries again by itself.
+        let is_tried_again = method == Some("initialize") && lane == Lane::Native;
+        WaitLimits {
+            sign_in: patience.filter(|_| !signs_in_at_leisure),
+            server: (!is_tried_again).then(|| patience.unwrap_or(UNLIMITED_PATIENCE)),
+        }
     }
 
     /// Ends an exchange; nothing of it will be heard any more.

@@ -21,10 +21,12 @@ const LOOK_FIRST: &str = "look whether the server has done what was asked before
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
     /// No connection came up, so the server has not seen the request.
-    #[error("could not connect: {detail}")]
+    #[error("could not connect: {detail}{}", tried_for(*.tried))]
     Connect {
         /// Which part of it failed.
         cause: ConnectCause,
+        /// How long it was tried again and again; `None` after a single try.
+        tried: Option<Duration>,
         /// The operating system's or the TLS library's words.
         detail: String,
     },
@@ -139,9 +141,8 @@ impl ConnectCause {
     /// Whether another try may help while the server comes up.
     pub(super) const fn may_pass(self) -> bool {
         match self {
-            Self::Dns | Self::Refused | Self::Unreachable => true,
-            // A connection that ran into its limit has waited long enough.
-            Self::Tls | Self::Proxy | Self::Timeout => false,
+            Self::Dns | Self::Refused | Self::Unreachable | Self::Timeout => true,
+            Self::Tls | Self::Proxy => false,
         }
     }
 }
@@ -155,6 +156,7 @@ impl Failure {
         }
         Self::Connect {
             cause: connect_cause(error),
+            tried: None,
             detail,
         }
     }
@@ -183,6 +185,7 @@ impl Failure {
     pub(super) fn of_client(error: &http::Error) -> Self {
         Self::Connect {
             cause: ConnectCause::Tls,
+            tried: None,
             detail: innermost(error),
         }
     }
@@ -267,7 +270,7 @@ impl Failure {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Connect { cause, .. } => cause.may_pass() || *cause == ConnectCause::Timeout,
+            Self::Connect { cause, .. } => cause.may_pass(),
             Self::ConnectionLost { .. } => true,
             Self::Status { status, .. } => {
                 matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
@@ -373,7 +376,7 @@ impl Failure {
     #[must_use]
     pub fn hint(&self) -> String {
         let hint = match self {
-            Self::Connect { cause, detail } => match cause {
+            Self::Connect { cause, detail, .. } => match cause {
                 ConnectCause::Dns => "check the host name in the URL and the network connection",
                 ConnectCause::Refused | ConnectCause::Unreachable => {
                     "check that the server is running and that the port in the URL is right"
@@ -517,6 +520,17 @@ impl Failure {
 impl From<AuthError> for Failure {
     fn from(error: AuthError) -> Self {
         Self::Auth(std::sync::Arc::new(error))
+    }
+}
+
+/// The time that something was tried for, as the end of a sentence.
+fn tried_for(time: Option<Duration>) -> String {
+    /// Tenths of a second matter only below this.
+    const WHOLE_SECONDS: Duration = Duration::from_secs(2);
+    match time {
+        None => String::new(),
+        Some(time) if time < WHOLE_SECONDS => format!(", tried for {:.1} s", time.as_secs_f64()),
+        Some(time) => format!(", tried for {:.0} s", time.as_secs_f64()),
     }
 }
 

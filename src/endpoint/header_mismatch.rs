@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::send::SessionUse;
 use super::track::Track;
@@ -22,6 +22,20 @@ const LIST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Bytes that the pages of such a list may have together.
 const MAX_LIST_BYTES: usize = 64 * 1024 * 1024;
+
+/// The last list that was read after a refusal. All calls that were refused before it was there share it.
+#[derive(Debug)]
+pub(super) struct Listed {
+    at: Instant,
+    worked: bool,
+}
+
+impl Listed {
+    fn now(worked: bool) -> Self {
+        let at = Instant::now();
+        Self { at, worked }
+    }
+}
 
 impl Endpoint {
     /// Sends a request in the session and reads on until its response is there, a second time if it was
@@ -57,19 +71,32 @@ impl Endpoint {
         known: u64,
         track: &Track,
     ) -> bool {
-        let _turn = self.relearning.lock().await;
+        let asked = Instant::now();
+        let mut last = self.relearning.lock().await;
         // A call that was refused at the same time may have listed the tools already.
-        self.tool_headers.changes() != known
-            || self.list_tools(Era::Modern, Some(request), track).await
+        if self.tool_headers.changes() != known {
+            return true;
+        }
+        if let Some(listed) = &*last
+            && listed.at >= asked
+        {
+            return listed.worked;
+        }
+        let worked = self.list_tools(Era::Modern, Some(request), track).await;
+        *last = Some(Listed::now(worked));
+        worked
     }
 
     /// The same in the legacy era, for any request: to name what it is about may be all that was missing.
     async fn relearn_legacy(self: &Arc<Self>, method: &str, known: u64, track: &Track) -> bool {
-        let _turn = self.relearning.lock().await;
+        let asked = Instant::now();
+        let mut last = self.relearning.lock().await;
         let is_news = self.tool_headers.changes() != known;
         self.tool_headers.record_refusal();
-        if method == "tools/call" && !is_news {
-            self.list_tools(Era::Legacy, None, track).await;
+        let is_listed = last.as_ref().is_some_and(|listed| listed.at >= asked);
+        if method == "tools/call" && !is_news && !is_listed {
+            let worked = self.list_tools(Era::Legacy, None, track).await;
+            *last = Some(Listed::now(worked));
         }
         self.tool_headers.changes() != known
     }

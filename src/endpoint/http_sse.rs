@@ -13,7 +13,9 @@ use url::Url;
 use super::answer::messages;
 use super::body::{self, BodyLimits, ContentType};
 use super::in_flight::InFlight;
+use super::link::{self, Link, SignIn, Wait};
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::sse::Event;
 use super::stream::{Backoff, EventStream};
 use super::track::Track;
 use super::unusable::excerpt;
@@ -25,10 +27,12 @@ use crate::message::{Kind, Message, RequestId};
 /// How long the server may take to name the address for messages.
 const ENDPOINT_EVENT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a message waits for a stream that is being opened again.
-const RECONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// How often one message signs in to get the stream opened: a server that refuses each new token would
+/// have it do so without end.
+const MAX_SIGN_INS: u32 = 2;
 
-/// The connection to one server. It opens itself again when it breaks, until it is dropped.
+/// The connection to one server. It opens itself again when it breaks, until another takes its place. Its
+/// stream is read as long as somebody has it: the endpoint, or a request that awaits its response on it.
 #[derive(Debug)]
 pub(super) struct HttpSse {
     link: watch::Sender<Link>,
@@ -36,33 +40,9 @@ pub(super) struct HttpSse {
     /// There is no stream per message that would keep them apart: one POST after the other.
     sending: tokio::sync::Mutex<()>,
     /// Ends the pause before the stream is opened again.
-    retry: Notify,
+    retry: Arc<Notify>,
     reader: Mutex<Option<AbortHandle>>,
-}
-
-/// Where messages can go at present.
-#[derive(Debug, Clone)]
-enum Link {
-    /// Nowhere: the stream is being opened again.
-    Down,
-    /// Nowhere: the stream cannot be opened again before somebody signs in.
-    SignInRequired,
-    /// To this address, but only what opens the conversation again.
-    Reopening(Url),
-    /// To this address.
-    Up(Url),
-}
-
-impl Link {
-    fn target_for(&self, session: &SessionUse) -> Option<&Url> {
-        match (self, session) {
-            (Self::Up(url), _)
-            | (Self::Reopening(url), SessionUse::None | SessionUse::Fixed(_)) => Some(url),
-            (Self::Reopening(_), SessionUse::Current) | (Self::Down | Self::SignInRequired, _) => {
-                None
-            }
-        }
-    }
+    signing_in: SignIn,
 }
 
 impl Drop for HttpSse {
@@ -84,8 +64,9 @@ impl HttpSse {
             link: watch::Sender::new(Link::Up(target)),
             in_flight: InFlight::default(),
             sending: tokio::sync::Mutex::default(),
-            retry: Notify::new(),
+            retry: Arc::default(),
             reader: Mutex::default(),
+            signing_in: SignIn::default(),
         });
         let reader = tokio::spawn(read(
             Arc::downgrade(endpoint),
@@ -94,6 +75,11 @@ impl HttpSse {
         ));
         *connection.lock_reader() = Some(reader.abort_handle());
         Ok(connection)
+    }
+
+    /// Another connection takes the place of this one: nothing more is sent here.
+    pub(super) fn retire(&self) {
+        self.link.send_replace(Link::Closed);
     }
 
     /// Sends a request and waits for its response on the stream.
@@ -135,24 +121,21 @@ impl HttpSse {
         interaction: Interaction,
         track: &Track,
     ) -> Result<Turn<'_>, Failure> {
-        let mut link = self.link.subscribe();
+        let mut sign_ins = 0;
         loop {
-            let needs_sign_in = {
-                let change = link.wait_for(|link| {
-                    let signs_in = interaction == Interaction::Allowed;
-                    link.target_for(session).is_some()
-                        || signs_in && matches!(link, Link::SignInRequired)
-                });
-                match timeout(RECONNECT_LIMIT, change).await {
-                    Ok(Ok(link)) => matches!(*link, Link::SignInRequired),
-                    Ok(Err(_)) | Err(_) => {
-                        return Err(Failure::SessionLost(
-                            "its event stream cannot be opened".to_owned(),
-                        ));
-                    }
+            let wait = link::wait(
+                &self.link,
+                &self.retry,
+                endpoint,
+                session,
+                interaction,
+                track,
+            );
+            if let Wait::SignIn = wait.await? {
+                sign_ins += 1;
+                if sign_ins > MAX_SIGN_INS {
+                    return Err(AuthError::SignInRequired { url: None }.into());
                 }
-            };
-            if needs_sign_in {
                 self.sign_in(endpoint, track).await?;
                 continue;
             }
@@ -170,24 +153,42 @@ impl HttpSse {
 
     /// Gets a token that opens the stream, and lets the stream be opened.
     async fn sign_in(&self, endpoint: &Arc<Endpoint>, track: &Track) -> Result<(), Failure> {
-        open(endpoint, Interaction::Allowed, track).await?;
-        self.link.send_if_modified(|link| {
-            let waits = matches!(link, Link::SignInRequired);
-            if waits {
-                *link = Link::Down;
-            }
-            waits
-        });
-        self.retry.notify_one();
-        Ok(())
+        let is_needed = || matches!(*self.link.borrow(), Link::SignInRequired);
+        let opened = async {
+            open(endpoint, Interaction::Allowed, track).await?;
+            self.link.send_if_modified(|link| {
+                let waits = matches!(link, Link::SignInRequired);
+                if waits {
+                    *link = Link::Down(None);
+                }
+                waits
+            });
+            self.retry.notify_one();
+            Ok(())
+        };
+        self.signing_in
+            .once(endpoint, track, is_needed, opened)
+            .await
     }
 
     /// Where messages go at present, as it may be shown.
     pub(super) fn address(&self) -> Option<String> {
         match &*self.link.borrow() {
             Link::Up(url) | Link::Reopening(url) => Some(bare(url).to_string()),
-            Link::Down | Link::SignInRequired => None,
+            Link::Down(_) | Link::SignInRequired | Link::Closed => None,
         }
+    }
+
+    /// Says where messages can go now. False where another connection has taken the place of this one.
+    fn set_link(&self, now: Link) -> bool {
+        let set = |link: &mut Link| {
+            let is_open = !matches!(link, Link::Closed);
+            if is_open {
+                *link = now;
+            }
+            is_open
+        };
+        self.link.send_if_modified(set)
     }
 
     async fn take(&self, endpoint: &Endpoint, message: Message) {
@@ -247,55 +248,70 @@ impl Turn<'_> {
 async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: EventStream) {
     let mut backoff = Backoff::default();
     loop {
-        {
-            let (Some(endpoint), Some(connection)) = (endpoint.upgrade(), connection.upgrade())
-            else {
-                return;
-            };
-            let reopen = Arc::clone(&endpoint.listener.reopen);
-            let detail = tokio::select! {
-                detail = read_connection(&endpoint, &connection, &mut stream) => detail,
-                () = reopen.notified() => "the event stream was given up".to_owned(),
-            };
-            connection.link.send_replace(Link::Down);
-            // All who wait for an answer on the stream that broke will not get it.
-            connection
-                .in_flight
-                .fail_all(&Failure::ConnectionLost { detail });
-        }
-        stream = loop {
-            let Some(endpoint) = endpoint.upgrade() else {
-                return;
-            };
-            let Some(connection) = connection.upgrade() else {
-                return;
-            };
-            let pause = stream.retry().unwrap_or_else(|| backoff.pause());
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = endpoint.activity.notified() => {}
-                () = connection.retry.notified() => {}
-            }
-            match open(&endpoint, Interaction::Forbidden, &Track::default()).await {
-                Ok((stream, target)) => {
-                    backoff.reset();
-                    connection.link.send_replace(Link::Reopening(target));
-                    reinitialize(endpoint, connection);
-                    break stream;
-                }
-                Err(failure) => {
-                    tracing::debug!(host = %endpoint.host(), "no event stream: {failure}");
-                    connection.link.send_replace(match failure {
-                        Failure::Auth(error)
-                            if matches!(*error, AuthError::SignInRequired { .. }) =>
-                        {
-                            Link::SignInRequired
-                        }
-                        _ => Link::Down,
-                    });
-                }
-            }
+        let Some(reopen) = endpoint.upgrade().map(|it| Arc::clone(&it.listener.reopen)) else {
+            return;
         };
+        let detail = tokio::select! {
+            detail = read_connection(&endpoint, &connection, &mut stream) => detail,
+            () = reopen.notified() => "the event stream was given up".to_owned(),
+        };
+        let Some(broken) = connection.upgrade() else {
+            return;
+        };
+        // All who wait for an answer on the stream that broke will not get it.
+        let failure = Failure::ConnectionLost { detail };
+        broken.in_flight.fail_all(&failure);
+        if !broken.set_link(Link::Down(None)) {
+            return;
+        }
+        drop(broken);
+        match open_again(&endpoint, &connection, &stream, &mut backoff).await {
+            Some(another) => stream = another,
+            None => return,
+        }
+    }
+}
+
+/// Tries to open the stream until that works; `None` if nobody has use for it any more.
+async fn open_again(
+    endpoint: &Weak<Endpoint>,
+    connection: &Weak<HttpSse>,
+    broken: &EventStream,
+    backoff: &mut Backoff,
+) -> Option<EventStream> {
+    loop {
+        let endpoint = endpoint.upgrade()?;
+        let retry = Arc::clone(&connection.upgrade()?.retry);
+        let pause = broken.retry().unwrap_or_else(|| backoff.pause());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = endpoint.activity.notified() => {}
+            () = retry.notified() => {}
+        }
+        let opened = open(&endpoint, Interaction::Forbidden, &Track::default()).await;
+        let connection = connection.upgrade()?;
+        match opened {
+            Ok((stream, target)) => {
+                backoff.reset();
+                if !connection.set_link(Link::Reopening(target)) {
+                    return None;
+                }
+                reinitialize(endpoint, connection);
+                return Some(stream);
+            }
+            Err(failure) => {
+                tracing::debug!(host = %endpoint.host(), "no event stream: {failure}");
+                let link = match failure {
+                    Failure::Auth(error) if matches!(*error, AuthError::SignInRequired { .. }) => {
+                        Link::SignInRequired
+                    }
+                    failure => Link::Down(Some(failure)),
+                };
+                if !connection.set_link(link) {
+                    return None;
+                }
+            }
+        }
     }
 }
 
@@ -303,14 +319,19 @@ async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: E
 /// task of its own.
 fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
     tokio::spawn(async move {
-        match endpoint.recover(endpoint.sessions.generation()).await {
+        // Where nothing was told yet, the app's own `initialize` comes by this stream.
+        let told = match endpoint.sessions.is_initialized() {
+            true => endpoint.recover(endpoint.sessions.generation()).await,
+            false => Ok(()),
+        };
+        match told {
             Ok(()) => {
                 connection.link.send_if_modified(|link| match link {
                     Link::Reopening(url) => {
                         *link = Link::Up(url.clone());
                         true
                     }
-                    Link::Up(_) | Link::Down | Link::SignInRequired => false,
+                    Link::Up(_) | Link::Down(_) | Link::SignInRequired | Link::Closed => false,
                 });
             }
             Err(failure) => {
@@ -322,10 +343,10 @@ fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
     });
 }
 
-/// Reads the stream to its end; returns why that came.
+/// Reads the stream to its end; returns why that came. The connection is not held meanwhile.
 async fn read_connection(
-    endpoint: &Endpoint,
-    connection: &HttpSse,
+    endpoint: &Weak<Endpoint>,
+    connection: &Weak<HttpSse>,
     stream: &mut EventStream,
 ) -> String {
     loop {
@@ -334,25 +355,37 @@ async fn read_connection(
             Ok(None) => return format!("the event stream ended{}", stream.account()),
             Err(failure) => return format!("the event stream broke: {failure}"),
         };
-        if &event.name[..] == b"endpoint" {
-            match target(&endpoint.config.url, &event.data) {
-                Ok(url) => {
-                    connection.link.send_modify(|link| match link {
-                        Link::Up(target) | Link::Reopening(target) => *target = url,
-                        Link::Down | Link::SignInRequired => {}
-                    });
-                }
-                Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),
+        let (Some(endpoint), Some(connection)) = (endpoint.upgrade(), connection.upgrade()) else {
+            return "nobody has use for it".to_owned();
+        };
+        take_event(&endpoint, &connection, stream, &event).await;
+    }
+}
+
+async fn take_event(
+    endpoint: &Endpoint,
+    connection: &HttpSse,
+    stream: &mut EventStream,
+    event: &Event,
+) {
+    if &event.name[..] == b"endpoint" {
+        match target(&endpoint.config.url, &event.data) {
+            Ok(url) => {
+                connection.link.send_modify(|link| match link {
+                    Link::Up(target) | Link::Reopening(target) => *target = url,
+                    Link::Down(_) | Link::SignInRequired | Link::Closed => {}
+                });
             }
-            continue;
+            Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),
         }
-        for message in messages(stream, &event, endpoint) {
-            match message {
-                Ok(message) => connection.take(endpoint, message).await,
-                Err(damaged) => {
-                    let failure = Failure::Unusable(damaged.reason.into());
-                    connection.in_flight.settle(&damaged.answers, Err(failure));
-                }
+        return;
+    }
+    for message in messages(stream, event, endpoint) {
+        match message {
+            Ok(message) => connection.take(endpoint, message).await,
+            Err(damaged) => {
+                let failure = Failure::Unusable(damaged.reason.into());
+                connection.in_flight.settle(&damaged.answers, Err(failure));
             }
         }
     }

@@ -16,10 +16,12 @@ mod headers;
 mod http_sse;
 mod in_flight;
 mod keep_alive;
+mod link;
 mod listen;
 mod masked;
 mod modern;
 mod opening;
+mod outage;
 mod probe;
 mod recovery;
 mod send;
@@ -45,7 +47,7 @@ use url::Url;
 pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
 pub use probe::{Conversation, Probe, Reply};
-pub use track::{Phase, Track};
+pub use track::{Phase, Track, WaitLimits};
 pub use verdict::KnownServer;
 
 use crate::auth::{AccessToken, Authorizer};
@@ -53,10 +55,12 @@ use crate::http::{self, Client};
 use crate::message::{Message, RequestId};
 use answer::Damaged;
 use body::BodyLimits;
+use header_mismatch::Listed;
 use http_sse::HttpSse;
 use in_flight::InFlight;
 use keep_alive::KeepAlive;
 use listen::Listener;
+use outage::Outage;
 use recovery::Recovery;
 use session::Sessions;
 use tool_headers::ToolHeaders;
@@ -238,10 +242,11 @@ pub struct Endpoint {
     client: Mutex<Option<Client>>,
     sessions: Sessions,
     recovery: Recovery,
+    outage: Outage,
     /// What the tools that were listed want to see in headers.
     tool_headers: ToolHeaders,
     /// Held while the tools are listed after a refusal for headers.
-    relearning: tokio::sync::Mutex<()>,
+    relearning: tokio::sync::Mutex<Option<Listed>>,
     /// Which eras the server speaks.
     verdict: Verdict,
     /// Whether the app was told that the server may have everything.
@@ -280,6 +285,7 @@ impl Endpoint {
             client: Mutex::default(),
             sessions: Sessions::default(),
             recovery: Recovery::default(),
+            outage: Outage::default(),
             tool_headers: ToolHeaders::default(),
             relearning: tokio::sync::Mutex::default(),
             has_presumed: AtomicBool::new(false),
@@ -371,7 +377,10 @@ impl Endpoint {
     }
 
     fn set_http_sse(&self, connection: Option<Arc<HttpSse>>) {
-        *self.lock_http_sse() = connection;
+        let previous = std::mem::replace(&mut *self.lock_http_sse(), connection);
+        if let Some(previous) = previous {
+            previous.retire();
+        }
     }
 
     fn lock_http_sse(&self) -> std::sync::MutexGuard<'_, Option<Arc<HttpSse>>> {

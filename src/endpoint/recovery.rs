@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::greeting::{Greeted, Greeting, opening_with};
@@ -57,11 +58,15 @@ impl Endpoint {
             at: Instant::now(),
             failure: failure.clone(),
         });
-        opened
+        drop(attempt);
+        // The app may take its time to read, which is no failure of the server.
+        let _ = opened?.await;
+        Ok(())
     }
 
-    /// Says to the server all that the app once said, and makes the result the session.
-    async fn reopen(self: &Arc<Self>) -> Result<(), Failure> {
+    /// Says to the server all that the app once said, and makes the result the session. Returns the task
+    /// that tells the bridge, which goes on although the request that needed the session may be cancelled.
+    async fn reopen(self: &Arc<Self>) -> Result<JoinHandle<()>, Failure> {
         let handshake = self.sessions.handshake();
         let Some(initialize) = &handshake.initialize else {
             return Err(Failure::SessionLost("it was never initialized".to_owned()));
@@ -70,7 +75,7 @@ impl Endpoint {
         let greeting = self
             .greet_as_before(initialize, &handshake)
             .await
-            .map_err(|failure| Failure::SessionLost(failure.to_string()))?;
+            .map_err(not_reopened)?;
         if let Some((code, text)) = greeting.response.error_text() {
             return Err(Failure::SessionLost(format!("error {code}: {text}")));
         }
@@ -93,12 +98,15 @@ impl Endpoint {
         }
         let response = greeting.response.clone();
         self.sessions.reopened(greeting);
-        self.tell(Event::Reopened(response.clone())).await;
-        if handshake.initialized.is_some() {
-            self.listen();
-            self.announce_changes(&response).await;
-        }
-        Ok(())
+        let endpoint = Arc::clone(self);
+        let is_ready = handshake.initialized.is_some();
+        Ok(tokio::spawn(async move {
+            endpoint.tell(Event::Reopened(response.clone())).await;
+            if is_ready {
+                endpoint.listen();
+                endpoint.announce_changes(&response).await;
+            }
+        }))
     }
 
     /// Sends `initialize` as the server took it the last time, and in other versions if it now refuses that.
@@ -140,7 +148,7 @@ impl Endpoint {
         let session = SessionUse::Fixed(session.clone());
         self.post(notification, session, Repeat::Safe)
             .await
-            .map_err(|failure| Failure::SessionLost(failure.to_string()))
+            .map_err(not_reopened)
     }
 
     /// A server that lost its sessions was probably replaced: what it offers may have changed.
@@ -155,5 +163,14 @@ impl Endpoint {
                     .await;
             }
         }
+    }
+}
+
+/// Why the session could not be opened again. A server that cannot be reached is no loss of the session: a
+/// request that may wait for the server tries once more.
+fn not_reopened(failure: Failure) -> Failure {
+    match failure {
+        failure @ Failure::Connect { .. } => failure,
+        failure => Failure::SessionLost(failure.to_string()),
     }
 }

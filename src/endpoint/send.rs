@@ -16,7 +16,7 @@ use super::body::{ErrorBody, retry_after, within};
 use super::header_mismatch::is_mismatch;
 use super::session::{Session, speaks_of_session};
 use super::wire_log::WireLog;
-use super::{Endpoint, Failure, Patience, Phase};
+use super::{ConnectCause, Endpoint, Failure, Patience, Phase, outage};
 use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
 use crate::http::{Response, bare, check_length};
 use crate::message::Message;
@@ -38,14 +38,14 @@ pub(super) const MAX_REDIRECTS: usize = 5;
 /// Tokens that one request may ask for: a stored one, a refreshed one, one with more scopes.
 const MAX_AUTHORIZATIONS: u32 = 3;
 
-/// How long a request waits for a server that is not there, and the first message of all: an app gives
-/// that half a minute or more, and a server that is being restarted is back by then.
+/// How long a message for which nobody waits is tried at a server that cannot be reached, and the first
+/// message of all: an app gives that half a minute or more, and a server that is being restarted is back by
+/// then. For a request of the app its [`Track`](super::Track) says how long.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The first and the longest pause between two tries to connect.
-const CONNECT_PAUSE: Duration = Duration::from_millis(100);
-const MAX_CONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// The pause before a request without side effects is sent again, after its connection broke.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a busy server (429, 503) is asked again, and the longest `Retry-After` that is waited for.
 const MAX_BUSY_RETRIES: u32 = 3;
@@ -112,12 +112,13 @@ pub(super) struct Accepted {
 
 /// What was tried already.
 #[derive(Debug, Default)]
-struct Tries {
+struct Tries<'a> {
     authorizations: u32,
     recovered: bool,
     lost: bool,
     busy: u32,
-    connect: Option<(Instant, Duration)>,
+    /// The wait for a server that cannot be reached.
+    unreachable: Option<outage::Waiting<'a>>,
 }
 
 impl Endpoint {
@@ -144,12 +145,14 @@ impl Endpoint {
                     if matches!(failure, Failure::Connect { .. }) {
                         outgoing.track.connection_failed();
                     }
-                    let pause = self.pause_after(&failure, outgoing.repeat, &mut tries);
-                    tokio::time::sleep(pause.ok_or(failure)?).await;
+                    Box::pin(self.await_next_try(failure, outgoing, &mut tries)).await?;
                     continue;
                 }
             };
             outgoing.track.reached();
+            if let Some(waiting) = &tries.unreachable {
+                waiting.got_through();
+            }
             let status = response.status();
             outgoing.track.wire.answered(status);
             if status.is_success() {
@@ -165,7 +168,11 @@ impl Endpoint {
                 && matches!(outgoing.session, SessionUse::Current)
                 && !std::mem::replace(&mut tries.recovered, true)
             {
-                Box::pin(self.recover(session.generation)).await?;
+                if let Err(failure) = Box::pin(self.recover(session.generation)).await {
+                    // The server has gone in the middle of it; the request is as good as not sent.
+                    Box::pin(self.await_next_try(failure, outgoing, &mut tries)).await?;
+                    tries.recovered = false;
+                }
                 continue;
             }
             let refusal = Refusal::new(response.status(), response.headers(), token)
@@ -302,34 +309,67 @@ impl Endpoint {
         headers
     }
 
-    /// How long to wait before a request that did not get through is sent again; `None` if it is not.
-    fn pause_after(
-        &self,
-        failure: &Failure,
-        repeat: Repeat,
-        tries: &mut Tries,
-    ) -> Option<Duration> {
+    /// Waits until a request that did not get through may be sent again; gives the failure back if it is
+    /// not to be.
+    async fn await_next_try<'a>(
+        &'a self,
+        mut failure: Failure,
+        outgoing: &Outgoing<'_>,
+        tries: &mut Tries<'a>,
+    ) -> Result<(), Failure> {
         if *self.stopping.borrow() || self.config.patience == Patience::FailFast {
+            return Err(failure);
+        }
+        if let Failure::ConnectionLost { .. } = failure {
+            if outgoing.repeat == Repeat::Never || std::mem::replace(&mut tries.lost, true) {
+                return Err(failure);
+            }
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+            return Ok(());
+        }
+        let Failure::Connect { cause, tried, .. } = &mut failure else {
+            return Err(failure);
+        };
+        let Some(patience) = self.patience(*cause, outgoing) else {
+            return Err(failure);
+        };
+        let waiting = tries.unreachable.get_or_insert_with(|| {
+            let spent = match cause {
+                ConnectCause::Timeout => self.config.http.connect_timeout,
+                _ => Duration::ZERO,
+            };
+            let now = Instant::now();
+            self.outage.begin(now.checked_sub(spent).unwrap_or(now))
+        });
+        outgoing.track.enter(Phase::Unreachable);
+        let client = self.client()?;
+        let stopping = self.stopping.subscribe();
+        match waiting
+            .next_try(patience, stopping, client.connected())
+            .await
+        {
+            outage::End::TryAgain => Ok(()),
+            outage::End::GiveUp => {
+                *tried = Some(waiting.elapsed());
+                Err(failure)
+            }
+        }
+    }
+
+    /// How long a request waits for a server that cannot be reached; `None` if it does not.
+    fn patience(&self, cause: ConnectCause, outgoing: &Outgoing<'_>) -> Option<Duration> {
+        if !cause.may_pass() {
             return None;
         }
-        match failure {
-            Failure::Connect { cause, .. } if cause.may_pass() => {
-                let patience = match (repeat, self.config.patience) {
-                    (Repeat::Initialize, Patience::WaitInSession) => return None,
-                    (Repeat::Initialize, _) => INITIALIZE_PATIENCE,
-                    (Repeat::Safe | Repeat::Never, _) => CONNECT_PATIENCE,
-                };
-                let (since, pause) = tries
-                    .connect
-                    .get_or_insert_with(|| (Instant::now(), CONNECT_PAUSE));
-                let this = *pause;
-                *pause = (this * 2).min(MAX_CONNECT_PAUSE);
-                (since.elapsed() + this < patience).then_some(this)
-            }
-            Failure::ConnectionLost { .. } if repeat != Repeat::Never => {
-                (!std::mem::replace(&mut tries.lost, true)).then_some(CONNECT_PAUSE)
-            }
-            _ => None,
+        match (outgoing.track.patience(), outgoing.repeat) {
+            (Some(patience), _) => Some(patience),
+            // A connection that ran into its limit has waited long enough.
+            (None, _) if cause == ConnectCause::Timeout => None,
+            (None, Repeat::Initialize) => match self.config.patience {
+                Patience::Wait => Some(INITIALIZE_PATIENCE),
+                Patience::WaitInSession | Patience::FailFast => None,
+            },
+            (None, Repeat::Safe | Repeat::Never) => Some(CONNECT_PATIENCE),
         }
     }
 }

@@ -79,6 +79,11 @@ impl Sessions {
         self.lock().session.generation
     }
 
+    /// Whether the app has opened a session that could be opened again.
+    pub(super) fn is_initialized(&self) -> bool {
+        self.lock().handshake.initialize.is_some()
+    }
+
     /// What to send to a new session.
     pub(super) fn handshake(&self) -> Handshake {
         self.lock().handshake.clone()
@@ -96,10 +101,11 @@ impl Sessions {
         self.lock().take(greeting);
     }
 
-    /// Ends the session for this side; returns it.
+    /// Ends the session for this side, so that nothing of it is said again; returns it.
     pub(super) fn close(&self) -> Session {
         let mut state = self.lock();
         let session = state.session.clone();
+        state.handshake = Handshake::default();
         state.install(Session::default());
         session
     }

@@ -21,6 +21,18 @@ pub enum Phase {
     Sent,
     /// Waits for a person to sign in.
     SigningIn,
+    /// Waits for a server that cannot be reached, and has not been sent.
+    Unreachable,
+}
+
+/// Limits for what a request may wait for before it is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WaitLimits {
+    /// For a sign-in; `None` for as long as that takes.
+    pub sign_in: Option<Duration>,
+    /// For a server that cannot be reached; `None` for the few seconds that are worth while where nobody
+    /// waits for the answer.
+    pub server: Option<Duration>,
 }
 
 /// Where a request stands, shared between who carries it and who waits for it.
@@ -28,18 +40,17 @@ pub enum Phase {
 pub struct Track {
     phase: AtomicU8,
     progress: Notify,
-    sign_in_limit: Option<Duration>,
+    limits: WaitLimits,
     is_unreachable: AtomicBool,
     pub(super) wire: WireLog,
 }
 
 impl Track {
-    /// For a request that waits for a sign-in as long as `sign_in_limit` says; `None` for as long as that
-    /// takes.
+    /// The track of a request that waits within these limits.
     #[must_use]
-    pub fn new(sign_in_limit: Option<Duration>) -> Self {
+    pub fn new(limits: WaitLimits) -> Self {
         Self {
-            sign_in_limit,
+            limits,
             ..Self::default()
         }
     }
@@ -53,10 +64,20 @@ impl Track {
 
     /// Resolves when a sign-in that has just begun has taken longer than the request can wait.
     pub(super) async fn sign_in_takes_too_long(&self) {
-        match self.sign_in_limit {
+        match self.limits.sign_in {
             Some(limit) => sleep(limit).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// How long the request waits for a sign-in; `None` for as long as that takes.
+    pub(super) const fn sign_in_limit(&self) -> Option<Duration> {
+        self.limits.sign_in
+    }
+
+    /// How long the request waits for a server that cannot be reached, if somebody has said so.
+    pub(super) const fn patience(&self) -> Option<Duration> {
+        self.limits.server
     }
 
     /// Where the request stands now.
@@ -65,7 +86,8 @@ impl Track {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Queued,
             1 => Phase::Sent,
-            _ => Phase::SigningIn,
+            2 => Phase::SigningIn,
+            _ => Phase::Unreachable,
         }
     }
 
@@ -91,6 +113,7 @@ impl Track {
             Phase::Queued => 0,
             Phase::Sent => 1,
             Phase::SigningIn => 2,
+            Phase::Unreachable => 3,
         };
         self.phase.store(phase, Ordering::Relaxed);
         self.progress.notify_one();
@@ -102,7 +125,7 @@ impl Track {
     }
 
     /// Resolves when the request has taken too long: `idle` without progress, or many times that with.
-    /// The time that a person takes to sign in does not count.
+    /// The time that a person takes to sign in, or a server to come up, does not count.
     pub(super) async fn expired(&self, idle: Duration) {
         let mut ceiling = Instant::now() + idle * TIMEOUT_CEILING;
         loop {

@@ -175,6 +175,7 @@ impl Track {
         match (self.phase(), answered) {
             (Phase::Queued, _) => "it has not been sent, others go first".to_owned(),
             (Phase::SigningIn, _) => "it waits for a sign-in".to_owned(),
+            (Phase::Unreachable, _) => "the server cannot be reached".to_owned(),
             (Phase::Sent, Some((_, Some(status)))) if status.is_success() => {
                 format!("the server has answered {status}, and the rest is to come")
             }

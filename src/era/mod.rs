@@ -73,8 +73,13 @@ impl Era {
     /// `server/discover` exists in that era only.
     #[must_use]
     pub fn of_request(message: &Message) -> Self {
-        let version = message
-            .param::<&RawValue>("_meta")
+        Self::of_meta(message, message.param("_meta"))
+    }
+
+    /// The same, where `_meta` has been looked up already.
+    #[must_use]
+    pub fn of_meta(message: &Message, meta: Option<&RawValue>) -> Self {
+        let version = meta
             .and_then(|meta| member::<&RawValue>(meta.get(), envelope::PROTOCOL_VERSION))
             .is_some();
         if version || message.method() == Some("server/discover") {

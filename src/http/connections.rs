@@ -18,6 +18,7 @@ use reqwest::Method;
 use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
@@ -55,6 +56,8 @@ pub(super) struct Connections {
     state: Mutex<State>,
     /// Held while the first TLS connection comes up: only then is known whether it serves all.
     first: tokio::sync::Mutex<()>,
+    /// Told of each connection that comes up.
+    up: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +107,13 @@ impl Connections {
             connect_timeout: options.connect_timeout,
             state: Mutex::default(),
             first: tokio::sync::Mutex::default(),
+            up: Notify::new(),
         }))
+    }
+
+    /// Resolves with the next connection that comes up.
+    pub(super) async fn connected(&self) {
+        self.up.notified().await;
     }
 
     /// Sends a request to `url`, which is of this origin, and waits for the head of the answer. A kept
@@ -194,6 +203,7 @@ impl Connections {
         };
         let connection = timeout(self.connect_timeout, Box::pin(self.connect())).await;
         let connection = connection.map_err(|_| Error::ConnectTimeout)??;
+        self.up.notify_waiters();
         match &connection {
             Connection::Http1(_) => self.lock().is_http1 = true,
             Connection::Http2(shared) => self.lock().shared = Some(shared.clone()),

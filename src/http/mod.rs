@@ -219,6 +219,14 @@ impl Client {
         Ok(Self { way, cookies })
     }
 
+    /// Resolves when a connection has come up, which it does not tell of where a proxy is in between.
+    pub async fn connected(&self) {
+        match &self.way {
+            Way::Direct(connections) => connections.connected().await,
+            Way::Proxied(_) => std::future::pending().await,
+        }
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub async fn send(
         &self,

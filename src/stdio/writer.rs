@@ -79,6 +79,17 @@ impl LineWriter {
         self.below(QUEUE_BYTES_FOR_ANSWERS).await;
     }
 
+    /// Whether all lines have been written.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.backlog.is_below(1)
+    }
+
+    /// Waits until all lines have been written.
+    pub async fn written(&self) {
+        self.below(1).await;
+    }
+
     async fn below(&self, limit: usize) {
         while !self.backlog.is_below(limit) {
             let shrunk = self.backlog.shrunk.notified();
@@ -159,6 +170,22 @@ mod tests {
         let mut read = vec![0; QUEUE_BYTES + 1];
         reader.read_exact(&mut read).await.unwrap();
         room.await;
+    }
+
+    #[tokio::test]
+    async fn a_line_counts_as_written_when_the_reader_has_it() {
+        let (output, mut reader) = tokio::io::duplex(2);
+        let (writer, _task) = LineWriter::spawn(output);
+        assert!(writer.has_written());
+        writer.send(Bytes::from_static(b"line"));
+        let mut written = std::pin::pin!(writer.written());
+        tokio::select! {
+            biased;
+            () = &mut written => panic!("nobody has read"),
+            () = tokio::task::yield_now() => assert!(!writer.has_written()),
+        }
+        reader.read_exact(&mut [0; 5]).await.unwrap();
+        written.await;
     }
 
     #[tokio::test]

@@ -16,6 +16,9 @@ use crate::support::{
 };
 use crate::support_auth::{Browser, BrowserProgram, Provider};
 
+/// Calls that wait for one sign-in.
+const CALLS: usize = 8;
+
 /// The tokens that the server has seen, and those of them that it does not take any more.
 #[derive(Default)]
 struct Tokens {
@@ -80,9 +83,23 @@ async fn a_call_signs_in_where_the_stream_cannot_be_opened_again_without() {
     }
     server.forget_sessions();
     server.received(get(), 3).await;
-    app.call(1, "echo", "again").await;
+    for id in 1..=CALLS {
+        app.call(id, "echo", "again").await;
+    }
     sign_in(&browser).await;
-    app.result(1).await;
+    for id in 1..=CALLS {
+        app.result(id).await;
+    }
     app.still_served().await;
     app.finish().await;
+    // Twice at the start and once in vain; then one that asks for the sign-in, and again with its token; and
+    // the stream itself, which may have been tried once more meanwhile for each call.
+    let with_token = |request: &Request| {
+        let ended = &tokens.lock().expect("no test panics with it").ended;
+        let token = request.header("authorization");
+        token.is_some_and(|token| !ended.contains(token))
+    };
+    let streams = server.requests_for(&get());
+    let opened = streams.iter().filter(|request| with_token(request));
+    assert_eq!(opened.count(), 2, "{}", server.story());
 }

@@ -322,7 +322,9 @@ async fn a_session_that_cannot_be_opened_again_at_once_is_opened_later() {
 #[tokio::test]
 async fn a_server_that_goes_down_and_comes_back_is_found_again() {
     let server = Server::start_as(Binding::HttpSse);
-    let mut app = start_sse_only(&server);
+    let mut app = Launch::for_server(&server)
+        .args(["--transport", "sse-only", "--patience", "0.2"])
+        .start();
     app.initialize().await;
     app.still_served().await;
     server.go_down().await;
@@ -365,5 +367,81 @@ async fn the_end_of_stdin_ends_the_process_although_the_stream_is_open() {
     app.call(1, "stuck", "").await;
     server.received(call("stuck"), 1).await;
     app.close_stdin();
+    app.finish().await;
+}
+
+/// Each try to open the session has a stream of its own, which ends with it.
+#[tokio::test]
+async fn the_stream_of_a_session_that_could_not_be_opened_is_closed() {
+    const TRIES: usize = 3;
+    let server = Server::start_as(Binding::HttpSse);
+    server.times(TRIES, rpc("initialize"), |_| Reply::status(500));
+    let mut app = start_sse_only(&server);
+    app.initialize().await;
+    app.still_served().await;
+    server.aborted(TRIES).await;
+    assert_eq!(server.count(&get()), TRIES + 1, "{}", server.story());
+    app.finish().await;
+}
+
+/// A call that is under way on the stream of before has its answer from there.
+#[tokio::test]
+async fn an_app_that_begins_anew_gets_the_answers_that_are_under_way() {
+    let server = Server::start_as(Binding::HttpSse);
+    let (sender, pieces) = tokio::sync::mpsc::unbounded_channel();
+    let mut pieces = Some(pieces);
+    server.once(get(), move |_| {
+        let endpoint = format!("event: endpoint\ndata: {MESSAGES_PATH}\n\n");
+        let reply = Reply::sse().bytes(endpoint);
+        reply.follow(pieces.take().expect("the first stream"))
+    });
+    let first = sender.clone();
+    server.once(rpc("initialize"), move |request: &Request| {
+        let answer = request.result(initialize_result(&json!("2024-11-05")));
+        let _ = first.send(Piece::Bytes(event(&answer)));
+        Reply::status(202)
+    });
+    server.once(call("slow"), |_| Reply::status(202));
+    let mut app = start_sse_only(&server);
+    app.initialize().await;
+    app.call("slow", "slow", "").await;
+    server.received(call("slow"), 1).await;
+    app.send(initialize_line("2024-11-05").replace("\"init\"", "\"again\""))
+        .await;
+    app.result("again").await;
+    app.send(INITIALIZED).await;
+    let answer = r#"{"jsonrpc":"2.0","id":"slow","result":{"content":[]}}"#;
+    sender
+        .send(Piece::Bytes(event(answer)))
+        .expect("the stream is open");
+    app.result("slow").await;
+    app.still_served().await;
+    // Nobody has use for it any more.
+    server.aborted(1).await;
+    app.finish().await;
+}
+
+/// The stream breaks while the first `initialize` waits for its answer: that is said again on the next one,
+/// and nothing else is.
+#[tokio::test]
+async fn a_stream_that_breaks_during_the_first_initialize_costs_one_more_stream() {
+    let server = Server::start_as(Binding::HttpSse);
+    server.times(2, rpc("initialize"), |_| Reply::status(202));
+    let mut app = start_sse_only(&server);
+    app.send(initialize_line("2025-06-18")).await;
+    server.received(rpc("initialize"), 1).await;
+    server.push_piece(Piece::End);
+    server.received(rpc("initialize"), 2).await;
+    // A request of the bridge itself shows that whatever follows from the new stream has happened.
+    let ping = r#"{"jsonrpc":"2.0","id":"q","method":"ping"}"#;
+    server.push(ping);
+    app.server_sent("ping").await;
+    server.push(r#"{"jsonrpc":"2.0","id":"init","result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"s","version":"1"}}}"#);
+    let result = app.result("init").await;
+    assert_eq!(result["serverInfo"]["name"], "s");
+    app.send(INITIALIZED).await;
+    app.still_served().await;
+    assert_eq!(server.count(&get()), 2, "{}", server.story());
+    assert_eq!(server.count(&rpc("initialize")), 2, "{}", server.story());
     app.finish().await;
 }

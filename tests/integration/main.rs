@@ -100,6 +100,8 @@ mod revisions;
 mod session;
 mod sign_in;
 #[cfg(unix)]
+mod sign_in_shown;
+#[cfg(unix)]
 mod snapshots;
 mod stdin;
 mod tls;
@@ -107,4 +109,5 @@ mod tool_filters;
 mod transport_fallback;
 mod unreachable;
 mod unusable_answers;
+mod waiting;
 mod wrong_lines;

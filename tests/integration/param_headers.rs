@@ -8,7 +8,7 @@ use crate::support::{
     fault_server::Server,
     mcp::Binding,
     modern::{self, complete},
-    reply::Reply,
+    reply::{Gate, Reply},
     request::{Request, call, rpc},
 };
 
@@ -145,6 +145,72 @@ async fn a_server_that_is_never_content_is_asked_twice_at_most() {
     app.finish().await;
     // What is listed anew says nothing new, so only the first call is worth another try.
     assert_eq!(server.count(&call("echo")), 4, "{}", server.story());
+}
+
+/// A listing that says nothing new serves all calls that waited for it.
+#[tokio::test]
+async fn calls_that_are_refused_together_share_a_listing_that_says_nothing_new() {
+    const CALLS: usize = 6;
+    for binding in [Binding::Streamable, Binding::Modern] {
+        let server = Server::start_as(binding);
+        let gate = Gate::closed();
+        let until_all_are_refused = gate.clone();
+        let mut app = App::start(&server);
+        let is_modern = binding == Binding::Modern;
+        if is_modern {
+            app.still_served_modern().await;
+        } else {
+            app.initialize().await;
+        }
+        // The server is known to read headers, and has told of all it reads.
+        server.once(call("echo"), refusal);
+        ask_echo(&mut app, "first", is_modern).await;
+        app.response("first").await;
+        let listed = server.count(&rpc("tools/list"));
+        server.always(call("echo"), refusal);
+        server.once(rpc("tools/list"), move |request: &Request| {
+            let tools = json!({"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]});
+            let body = match modern::is_modern(request) {
+                true => complete(request, &tools).written(),
+                false => request.result(tools.to_string()).into_bytes(),
+            };
+            let reply = Reply::status(200).header("Content-Type", "application/json");
+            reply.chunked().wait(&until_all_are_refused).bytes(body)
+        });
+        let before = server.count(&call("echo"));
+        let ids: Vec<_> = (0..CALLS).map(|number| format!("call-{number}")).collect();
+        for id in &ids {
+            ask_echo(&mut app, id, is_modern).await;
+        }
+        server.received(call("echo"), before + CALLS).await;
+        server.received(rpc("tools/list"), listed + 1).await;
+        // The refusals have been read when a request that was sent behind them is answered.
+        app.request("behind", "vendor/mirror", &modern_if(is_modern))
+            .await;
+        app.response("behind").await;
+        gate.open();
+        for id in &ids {
+            assert_eq!(app.error(id.as_str()).await["code"], -32020);
+        }
+        let lists = server.count(&rpc("tools/list")) - listed;
+        assert_eq!(lists, 1, "{}", server.story());
+        app.finish().await;
+    }
+}
+
+async fn ask_echo(app: &mut App, id: &str, is_modern: bool) {
+    if is_modern {
+        app.ask_tool(id, "echo", id).await;
+    } else {
+        app.call(id, "echo", id).await;
+    }
+}
+
+fn modern_if(is_modern: bool) -> Value {
+    match is_modern {
+        true => modern::signed(&json!({})),
+        false => json!({}),
+    }
 }
 
 /// In the legacy era the code belongs to the server, and may come from a tool that has done its work.

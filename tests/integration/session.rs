@@ -11,6 +11,10 @@ use crate::support::{
     request::{Request, Want, call, get, get_in_session, rpc},
 };
 
+/// Notifications that fill every queue on the way to an app that does not read.
+const NOTES: usize = 200;
+const NOTE_BYTES: usize = 64 * 1024;
+
 fn session(request: &Request) -> &str {
     request.header("mcp-session-id").unwrap_or_default()
 }
@@ -241,6 +245,40 @@ async fn the_end_of_stdin_is_noticed_while_a_new_session_is_being_opened() {
     app.call(1, "echo", "").await;
     server.received(rpc("initialize"), 2).await;
     app.close_stdin();
+    app.finish().await;
+}
+
+/// The session is open again as soon as the server says so; that the app does not read is no failure of it.
+#[tokio::test]
+async fn an_app_that_does_not_read_loses_nothing_of_a_new_session() {
+    let server = Server::start();
+    server.allow_requests(200);
+    let mut app = Launch::for_server(&server)
+        .args(["--request-timeout", "1"])
+        .memory_limit_mib(128)
+        .start();
+    app.initialize().await;
+    server.received(get(), 1).await;
+    app.stop_reading_stdout();
+    let note = |number: usize| {
+        let text = "x".repeat(NOTE_BYTES);
+        let params = json!({"number": number, "text": text});
+        json!({"jsonrpc": "2.0", "method": "vendor/note", "params": params}).to_string()
+    };
+    for number in 0..NOTES {
+        server.push(note(number));
+    }
+    server.write_stands_still().await;
+    server.forget_sessions();
+    app.call(1, "echo", "x").await;
+    server.received(rpc("notifications/initialized"), 2).await;
+    // The call that has brought the new session about is given up meanwhile.
+    server.received(rpc("notifications/cancelled"), 1).await;
+    app.read_stdout();
+    app.own_error(1, "timeout").await;
+    app.server_sent("notifications/tools/list_changed").await;
+    server.received(get_in_session("-2"), 1).await;
+    app.still_served().await;
     app.finish().await;
 }
 

@@ -10,10 +10,14 @@ use crate::support::{
     request::{call, rpc},
 };
 
+/// Requests that are to fail wait for a moment only.
+const IMPATIENT: [&str; 2] = ["--patience", "0.1"];
+
 ///
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_named_as_the_cause() {
-    let mut app = Launch::for_url("https://no-such-host.invalid/mcp").start();
+    let launch = Launch::for_url("https://no-such-host.invalid/mcp").args(IMPATIENT);
+    let mut app = launch.start();
     app.request(1, "tools/list", &json!({})).await;
     let data = app.own_error(1, "dns").await;
     assert_eq!(data["host"], "no-such-host.invalid");
@@ -24,7 +28,7 @@ async fn a_name_that_does_not_exist_is_named_as_the_cause() {
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_named_as_the_cause() {
     let server = Server::start_down(Binding::Stateless);
-    let mut app = App::start(&server);
+    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
     app.call(1, "echo", "").await;
     let data = app.own_error(1, "refused").await;
     assert_eq!(data["host"], server.host());
@@ -54,7 +58,8 @@ async fn a_server_that_is_not_yet_up_is_waited_for() {
 #[tokio::test]
 async fn a_server_that_goes_down_and_comes_back_needs_no_restart_of_the_bridge() {
     let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
+    app.initialize().await;
     server.go_down().await;
     app.call(1, "echo", "").await;
     app.own_error(1, "refused|connection_lost").await;

@@ -111,6 +111,7 @@ async fn resolve(
     };
     let failure = Failure::Connect {
         cause: ConnectCause::Dns,
+        tried: None,
         detail: String::new(),
     };
     let found = format!("{whose}{name} has no address: {error}");
@@ -175,6 +176,7 @@ impl Connections {
             (true, None) => {
                 let failure = Failure::Connect {
                     cause: ConnectCause::Refused,
+                    tried: None,
                     detail: String::new(),
                 };
                 Check::failed(name, found).fix_of(&failure)

@@ -87,6 +87,21 @@ impl Downgrade {
         Some((downgrade, actions))
     }
 
+    /// The exchange by which the app's request `id` is with the server.
+    #[must_use]
+    pub fn exchange_of(&self, id: &RequestId) -> Option<&RequestId> {
+        let call = self.calls.get(self.waiting.get(id)?)?;
+        Some(&call.leg)
+    }
+
+    /// Forgets the app's request `id`, which it has given up and the server has never seen.
+    pub fn forget_unsent(&mut self, id: &RequestId) {
+        let key = self.waiting.remove(id);
+        if let Some(call) = key.and_then(|key| self.calls.remove(&key)) {
+            self.legs.remove(&call.leg);
+        }
+    }
+
     /// Takes a message of the app.
     pub fn take_from_app(&mut self, message: &Message) -> Vec<Action> {
         match message.kind() {

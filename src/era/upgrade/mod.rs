@@ -88,6 +88,15 @@ impl Upgrade {
         Ok((upgrade, response))
     }
 
+    /// The exchange by which the app's request `id` is with the server.
+    #[must_use]
+    pub fn exchange_of(&self, id: &RequestId) -> Option<&RequestId> {
+        match &self.calls.get(id)?.stage {
+            Stage::Sent(leg, _) => Some(leg),
+            Stage::New | Stage::Asking(_) | Stage::Pausing(..) => None,
+        }
+    }
+
     /// Takes a message of the app.
     pub fn take_from_app(&mut self, message: &Message) -> Vec<Action> {
         match message.kind() {

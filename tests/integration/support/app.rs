@@ -309,6 +309,16 @@ impl App {
         self.result(id).await;
     }
 
+    /// Lets the bridge find out that the server is down, by a request that may be sent twice and is given up
+    /// again.
+    pub(crate) async fn notices_the_outage(&mut self) {
+        let id = format!("outage-{}", self.ledger().asked());
+        let params = json!({"_meta": {"progressToken": id}});
+        self.request(id.as_str(), "ping", &params).await;
+        self.server_sent("notifications/progress").await;
+        self.cancel(id).await;
+    }
+
     /// The answer to the request with this id, as a line.
     pub(crate) async fn response(&mut self, id: impl Into<Value>) -> Line {
         self.response_to(&Into::<Value>::into(id).to_string()).await
@@ -375,6 +385,18 @@ impl App {
                 Err(_) => self.fail(&format!("{what} did not come")),
             }
         }
+    }
+
+    /// The lines that come next are these and no others in between, each named by its method, or by its id if
+    /// it is a response.
+    pub(crate) async fn next_lines_are(&mut self, expected: &[&str]) {
+        let mut names = Vec::new();
+        for expected in expected {
+            let line = self.line(expected, |_| true).await;
+            let id = line.message.id().map(|id| id.trim_matches('"').to_owned());
+            names.push(line.message.method().or(id).unwrap_or_default());
+        }
+        assert_eq!(names, expected);
     }
 
     /// The lines that have been read and that no test has asked for, oldest first.

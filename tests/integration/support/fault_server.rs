@@ -186,6 +186,15 @@ impl Server {
         state.mcp.forget();
     }
 
+    /// Stops listening; connections that are open stay.
+    pub(crate) async fn stop_listening(&self) {
+        let reserved = reserve(self.0.address);
+        let accepting = self.state().accepting.take().expect("it is up");
+        accepting.abort();
+        let _ = accepting.await;
+        self.state().reserved = Some(reserved);
+    }
+
     pub(crate) fn come_up(&self) {
         const BACKLOG: u32 = 128;
         let mut state = self.state();
