@@ -131,10 +131,10 @@ impl Conversation {
 
     /// Writes the response to a request of the app, a moment later if it comes right behind progress.
     pub(super) fn write_response(&mut self, response: &Message) {
-        let progress = match self.progress.is_empty() {
-            true => None,
-            false => response.id().and_then(|id| self.progress.end(id)),
-        };
+        if self.progress.is_empty() {
+            return self.write(response);
+        }
+        let progress = response.id().and_then(|id| self.progress.end(id));
         let Some(progress) = progress else {
             return self.write(response);
         };
