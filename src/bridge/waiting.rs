@@ -46,6 +46,7 @@ impl Conversation {
 
     /// Tells the app of the requests that wait, unless it does not read.
     pub(super) fn report_waiting(&mut self) {
+        self.progress.retain(|id| self.unanswered.contains_key(id));
         self.looks_at_waiting = !self.progress.is_empty();
         if !self.looks_at_waiting {
             return;
