@@ -83,6 +83,10 @@ impl ClientHandler for App {
         let ElicitRequestParams::FormElicitationParams { message, .. } = request else {
             return Ok(ElicitResult::new(ElicitationAction::Decline));
         };
+        // The sign-in page is open in the browser already.
+        if message.starts_with("Sign in to ") {
+            return Ok(ElicitResult::new(ElicitationAction::Decline));
+        }
         self.terminal.value("the app is asked", &message);
         let order = json!({ "coffee": "flat white", "sugar": 1 });
         self.terminal.value("its answer", &order);

@@ -60,6 +60,12 @@ impl Progress {
         written
     }
 
+    /// Forgets the requests that were answered or given up elsewhere.
+    pub(super) fn retain(&mut self, is_unanswered: impl Fn(&RequestId) -> bool) {
+        self.requests.retain(|id, _| is_unanswered(id));
+        self.ids.retain(|_, id| is_unanswered(id));
+    }
+
     /// The app gets a `notifications/progress` of the server.
     pub(super) fn take_from_server(&mut self, notification: &Message) {
         if self.requests.is_empty() {
@@ -138,6 +144,17 @@ mod tests {
         assert_eq!(reports, [true, false, false, true, false]);
         assert!(report("y"), "something else is news");
         assert!(progress.report(&id("b"), "x".to_owned()).is_none());
+    }
+
+    #[test]
+    fn what_is_answered_elsewhere_is_forgotten() {
+        let mut progress = Progress::default();
+        for (request, token) in [("a", "1"), ("b", "2")] {
+            progress.begin(&id(request), id(token));
+        }
+        progress.retain(|request| *request == id("b"));
+        assert_eq!(progress.unreported(), [id("b")]);
+        assert_eq!(progress.ids.len(), 1);
     }
 
     #[test]

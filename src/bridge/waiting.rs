@@ -46,6 +46,7 @@ impl Conversation {
 
     /// Tells the app of the requests that wait, unless it does not read.
     pub(super) fn report_waiting(&mut self) {
+        self.progress.retain(|id| self.unanswered.contains_key(id));
         self.looks_at_waiting = !self.progress.is_empty();
         if !self.looks_at_waiting {
             return;
@@ -133,10 +134,10 @@ impl Conversation {
 
     /// Writes the response to a request of the app, a moment later if it comes right behind progress.
     pub(super) fn write_response(&mut self, response: &Message) {
-        let progress = match self.progress.is_empty() {
-            true => None,
-            false => response.id().and_then(|id| self.progress.end(id)),
-        };
+        if self.progress.is_empty() {
+            return self.write(response);
+        }
+        let progress = response.id().and_then(|id| self.progress.end(id));
         let Some(progress) = progress else {
             return self.write(response);
         };

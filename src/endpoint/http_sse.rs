@@ -154,7 +154,8 @@ impl HttpSse {
     /// Gets a token that opens the stream, and lets the stream be opened.
     async fn sign_in(&self, endpoint: &Arc<Endpoint>, track: &Track) -> Result<(), Failure> {
         let is_needed = || matches!(*self.link.borrow(), Link::SignInRequired);
-        let opened = async {
+        // Boxed: it is large, and rare.
+        let opened = Box::pin(async {
             open(endpoint, Interaction::Allowed, track).await?;
             self.link.send_if_modified(|link| {
                 let waits = matches!(link, Link::SignInRequired);
@@ -165,7 +166,7 @@ impl HttpSse {
             });
             self.retry.notify_one();
             Ok(())
-        };
+        });
         self.signing_in
             .once(endpoint, track, is_needed, opened)
             .await
@@ -320,9 +321,10 @@ async fn open_again(
 fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
     tokio::spawn(async move {
         // Where nothing was told yet, the app's own `initialize` comes by this stream.
-        let told = match endpoint.sessions.is_initialized() {
-            true => endpoint.recover(endpoint.sessions.generation()).await,
-            false => Ok(()),
+        let told = if endpoint.sessions.is_initialized() {
+            endpoint.recover(endpoint.sessions.generation()).await
+        } else {
+            Ok(())
         };
         match told {
             Ok(()) => {

@@ -121,11 +121,15 @@ impl Waiting<'_> {
 mod tests {
     use super::*;
     use std::future::{pending, ready};
+    use std::sync::LazyLock;
 
     const PATIENCE: Duration = Duration::from_secs(45);
 
+    /// Of a bridge that goes on: the sender stays.
     fn running() -> watch::Receiver<bool> {
-        watch::Sender::new(false).subscribe()
+        static STOPPING: LazyLock<watch::Sender<bool>> =
+            LazyLock::new(|| watch::Sender::new(false));
+        STOPPING.subscribe()
     }
 
     /// Whether a second request that waits while the first holds its turn is let go by `event`.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    app::App,
+    app::{App, Launch},
     fault_server::Server,
     reply::{Piece, Reply},
     request::{Request, Want, get, resume_after, rpc},
@@ -144,7 +144,9 @@ async fn a_get_stream_without_event_ids_is_opened_again_when_it_breaks() {
 #[tokio::test]
 async fn a_get_stream_comes_back_when_the_server_does() {
     let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let launch = Launch::for_server(&server).args(["--patience", "0.1"]);
+    let mut app = launch.start();
+    app.initialize().await;
     server.received(get(), 1).await;
     server.go_down().await;
     app.request(1, "ping", &json!({})).await;

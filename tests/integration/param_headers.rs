@@ -170,9 +170,10 @@ async fn calls_that_are_refused_together_share_a_listing_that_says_nothing_new()
         server.always(call("echo"), refusal);
         server.once(rpc("tools/list"), move |request: &Request| {
             let tools = json!({"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]});
-            let body = match modern::is_modern(request) {
-                true => complete(request, &tools).written(),
-                false => request.result(tools.to_string()).into_bytes(),
+            let body = if modern::is_modern(request) {
+                complete(request, &tools).written()
+            } else {
+                request.result(tools.to_string()).into_bytes()
             };
             let reply = Reply::status(200).header("Content-Type", "application/json");
             reply.chunked().wait(&until_all_are_refused).bytes(body)
@@ -207,9 +208,10 @@ async fn ask_echo(app: &mut App, id: &str, is_modern: bool) {
 }
 
 fn modern_if(is_modern: bool) -> Value {
-    match is_modern {
-        true => modern::signed(&json!({})),
-        false => json!({}),
+    if is_modern {
+        modern::signed(&json!({}))
+    } else {
+        json!({})
     }
 }
 

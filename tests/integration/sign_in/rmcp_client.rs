@@ -158,6 +158,10 @@ impl ClientHandler for Person {
         let ElicitRequestParams::FormElicitationParams { message, .. } = request else {
             return Ok(ElicitResult::new(ElicitationAction::Decline));
         };
+        // The bridge shows the sign-in page, which has a window of its own here.
+        if message.starts_with("Sign in to ") {
+            return Ok(ElicitResult::new(ElicitationAction::Decline));
+        }
         self.questions.send(message).unwrap();
         let order = json!({ "coffee": "flat white", "sugar": 2 });
         Ok(ElicitResult::new(ElicitationAction::Accept).with_content(order))
