@@ -12,7 +12,7 @@ use crate::support::{
     fault_server::Server,
     mcp::Binding,
     reply::Reply,
-    request::{Request, call, get, post, rpc},
+    request::{Request, Want, call, get, post, rpc},
 };
 
 /// Lists do not wait.
@@ -260,7 +260,7 @@ async fn a_tool_of_the_server_with_the_name_of_the_local_one_is_called() {
     let mut user = User::new();
     let issuer = example_server().await;
     let server = Server::start();
-    wants_sign_in(&server, &issuer);
+    wants_sign_in(&server, rpc("initialize"), &issuer);
     lists_on_two_pages(&server, "first", "sign_in");
     server.always(call("sign_in"), |request: &Request| {
         let result = json!({"content": [{"type": "text", "text": "the server's"}]});
@@ -425,6 +425,27 @@ async fn a_modern_app_is_subscribed_and_has_its_lists_before_the_sign_in() {
     user.saw_every_window();
 }
 
+/// The answer to a probe for which nobody signs in promises everything.
+#[tokio::test]
+async fn a_list_that_was_promised_to_a_modern_app_and_does_not_exist_is_empty() {
+    let mut user = User::new();
+    let issuer = example_server().await;
+    let server = Server::start_as(Binding::Modern);
+    wants_sign_in(&server, post(), &issuer);
+    let mut app = user
+        .launch(&server.url())
+        .args(["--resource", issuer.url()])
+        .start();
+    app.discover("probe").await;
+    app.result("probe").await;
+    app.ask("tools", "tools/list", &json!({})).await;
+    user.window().await.sign_in().await;
+    assert_eq!(names(&app.result("tools").await), ["echo"]);
+    app.ask("prompts", "prompts/list", &json!({})).await;
+    assert_eq!(app.result("prompts").await["prompts"], json!([]));
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_subscription_is_acknowledged_while_the_server_is_down_and_follows_it() {
     let server = Server::start_down(Binding::Modern);
@@ -477,10 +498,10 @@ async fn denies(window: &Window) {
     visit(&denied.expect("a sign-in page")).await;
 }
 
-/// The server wants a token of the example server's for a session.
-fn wants_sign_in(server: &Server, issuer: &ExampleServer) {
+/// The server wants a token of the example server's for these requests.
+fn wants_sign_in(server: &Server, requests: Want, issuer: &ExampleServer) {
     let metadata = format!("http://{}/metadata", server.host());
-    server.always(rpc("initialize"), move |request| {
+    server.always(requests, move |request| {
         let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
         let refusal = Reply::status(401).header("WWW-Authenticate", &challenge);
         request.header("Authorization").is_none().then_some(refusal)
