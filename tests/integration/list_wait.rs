@@ -9,6 +9,7 @@ use crate::server::{Eras, Options, Server as ExampleServer};
 use crate::sign_in::user::{self, User, Window, visit};
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
+    command::Run,
     fault_server::Server,
     mcp::Binding,
     reply::Reply,
@@ -141,7 +142,9 @@ async fn a_remembered_list_is_given_whole_while_the_server_is_down() {
     app.finish().await;
     server.go_down().await;
 
-    let mut app = user.launch(&server.url()).args(NO_WAIT).start();
+    // Long before the time for the others is over, which is longer than a test waits for an answer.
+    let patient = ["--list-wait", "1000", "--patience", "1000"];
+    let mut app = user.launch(&server.url()).args(patient).start();
     begins(&mut app).await;
     assert_eq!(lists(&mut app, "remembered", "tools/list").await, live);
     assert_eq!(names(&live), ["first", "second"]);
@@ -199,6 +202,26 @@ async fn lists_are_remembered_for_one_account_only() {
     begins(&mut app).await;
     assert_eq!(names(&lists(&mut app, "1", "tools/list").await)[0], "echo");
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_sign_out_forgets_the_lists() {
+    let mut user = User::new();
+    let server = example_server().await;
+    let mut app = user.launch(server.url()).start();
+    begins(&mut app).await;
+    user.window().await.sign_in().await;
+    lists(&mut app, "live", "tools/list").await;
+    app.finish().await;
+    let remembered = user.store().join("lists");
+    let accounts = || remembered.read_dir().expect("a directory").count();
+    assert_eq!(accounts(), 1);
+    let signed_out = Run::new(["logout", server.url()])
+        .env("MCP_BRIDGE_DIR", user.store())
+        .until_its_end()
+        .await;
+    assert_eq!(signed_out.status, 0, "{}", signed_out.stderr);
+    assert_eq!(accounts(), 0);
 }
 
 #[tokio::test]
