@@ -13,6 +13,10 @@ use super::quota;
 use crate::auth::SIGN_IN_TARGET;
 use crate::printable;
 
+/// The longest value that is logged, in bytes: the address of a sign-in page. A server may name a method of any
+/// length.
+const LONGEST_VALUE_BYTES: usize = 20 * 1024;
+
 /// Lines of the form `TIME LEVEL span{field=value}: message field=value`.
 pub(super) struct Line {
     pub(super) clock: Clock,
@@ -122,7 +126,8 @@ impl<'writer> FormatFields<'writer> for Fields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
         let field =
             |writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug| {
-                let value = printable::block(&format!("{value:?}"));
+                let value = format!("{value:?}");
+                let value = printable::block(&printable::shortened(&value, LONGEST_VALUE_BYTES));
                 match field.name() {
                     "message" => write!(writer, "{value}"),
                     name => write!(writer, "{name}={value}"),
