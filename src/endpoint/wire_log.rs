@@ -73,6 +73,18 @@ impl WireLog {
         }
     }
 
+    /// The session is about to be ended by HTTP.
+    pub(super) fn deleting(&self, session: &Session) {
+        let Some(mut state) = self.state() else {
+            return;
+        };
+        state.begin(session);
+        tracing::debug!(
+            session = state.session.as_deref(),
+            "-> server: DELETE session"
+        );
+    }
+
     /// The head of an HTTP response has come.
     pub(super) fn answered(&self, status: StatusCode) {
         if let Some(mut state) = self.state() {
@@ -223,17 +235,6 @@ impl Endpoint {
         if tracing::enabled!(Level::TRACE) {
             *self.lock_logged_token() = token.cloned();
             self.log_body("-> server", body);
-        }
-    }
-
-    /// The session is ended by HTTP.
-    pub(super) fn log_delete(&self, wire: &WireLog, session: &Session) {
-        if let Some(mut state) = wire.state() {
-            state.begin(session);
-            tracing::debug!(
-                session = state.session.as_deref(),
-                "-> server: DELETE session"
-            );
         }
     }
 

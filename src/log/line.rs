@@ -7,7 +7,7 @@ use tracing_subscriber::field::{MakeExt as _, RecordFields};
 use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::quota;
 use crate::auth::SIGN_IN_TARGET;
@@ -64,11 +64,7 @@ where
         }
         self.begin(&mut writer, metadata)?;
         if self.dress == Dress::Full {
-            for span in context
-                .event_scope()
-                .into_iter()
-                .flat_map(|scope| scope.from_root())
-            {
+            for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
                 let extensions = span.extensions();
                 let fields = extensions.get::<FormattedFields<N>>();
                 let fields = fields.map_or("", |fields| fields.as_str());

@@ -232,7 +232,7 @@ async fn trace_adds_bodies_that_are_bounded_and_have_no_secret() {
     });
     server.once(call("large"), |request| {
         let text = "x".repeat(100_000);
-        Reply::json(request.result(&format!(
+        Reply::json(request.result(format!(
             r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#
         )))
     });

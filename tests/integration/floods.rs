@@ -50,6 +50,7 @@ async fn a_flood_of_events_that_are_no_messages_does_not_flood_the_log() {
 /// A server may name a method of any length, and log as much as it likes.
 #[tokio::test]
 async fn long_names_and_many_messages_of_a_server_do_not_flood_the_log() {
+    const MESSAGES: usize = 20_000;
     let server = Server::start();
     server.once(call("flood"), |request| {
         let method = "x".repeat(1 << 20);
@@ -62,7 +63,6 @@ async fn long_names_and_many_messages_of_a_server_do_not_flood_the_log() {
     let log = app.finish().await.stderr;
     assert!(log.len() < LARGEST_LOG, "{} bytes", log.len());
 
-    const MESSAGES: usize = 20_000;
     let server = Server::start();
     server.once(call("echo"), |request| {
         let message = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"oh"}}"#;
