@@ -68,7 +68,11 @@ where
                 let extensions = span.extensions();
                 let fields = extensions.get::<FormattedFields<N>>();
                 let fields = fields.map_or("", |fields| fields.as_str());
-                write!(writer, "{}{{{}}}: ", span.name(), printable::line(fields))?;
+                write!(writer, "{}", span.name())?;
+                if !fields.is_empty() {
+                    write!(writer, "{{{}}}", printable::line(fields))?;
+                }
+                write!(writer, ": ")?;
             }
         }
         writeln!(writer, "{fields}")?;
