@@ -4,6 +4,9 @@
 //! Servers, apps and authorization servers choose the text of errors, names and descriptions, and it ends on
 //! the terminal or in the log of a person. Everything of theirs that is shown goes through this module.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 /// Stands for a character that is not shown.
 const REPLACEMENT: char = '\u{fffd}';
 
@@ -72,6 +75,34 @@ pub(crate) fn short_line(text: &str, limit: usize) -> String {
     short
 }
 
+/// The beginning of the text of at most `limit` bytes, with an ellipsis if there is more.
+pub(crate) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit {
+        return Cow::Borrowed(text);
+    }
+    let mut end = limit;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+/// JSON that says the same, with the characters escaped that are not printable.
+pub(crate) fn json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_printable(letter) || matches!(letter, '\n' | '\t' | '\r') {
+            escaped.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    }
+    escaped
+}
+
 /// The text with its line breaks and tabs. Joiners, which emoji and some scripts have between letters, are
 /// left out instead of replaced.
 pub(crate) fn block(text: &str) -> String {
@@ -118,6 +149,15 @@ mod tests {
         assert_eq!(block("👩\u{200d}💻"), "👩💻");
         assert_eq!(short_line("abcd", 3), "abc…");
         assert_eq!(short_line("abc", 3), "abc");
+    }
+
+    #[test]
+    fn json_says_the_same_in_printable_characters() {
+        let text = "{\"a\":\"\u{9b}é\u{202e}\u{e0041}\\u001b\"}";
+        let escaped = json(text);
+        assert_eq!(escaped, r#"{"a":"\u009bé\u202e\udb40\udc41\u001b"}"#);
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&escaped), read(text));
     }
 
     #[test]

@@ -98,12 +98,16 @@ pub(crate) async fn welcome(State(app): State<Arc<App>>) -> Response {
             vec![&app.resource, "--client-id", PRE_REGISTERED_CLIENT_ID],
         ),
     };
-    let entry =
-        json!({ "mcpServers": { "example": { "command": "mcp-bridge", "args": arguments } } });
+    // In the order in which people write it.
+    let entry = format!(
+        "{{\n  \"mcpServers\": {{\n    \"example\": {{\n      \"command\": \"mcp-bridge\",\n      \"args\": {}\n    \
+         }}\n  }}\n}}",
+        json!(arguments)
+    );
     let values = [
         ("endpoint", Markup::text(&app.resource)),
         ("options", Markup::text(&options)),
-        ("entry", Markup::text(&format!("{entry:#}"))),
+        ("entry", Markup::text(&entry)),
     ];
     page(StatusCode::OK, "Welcome", fill(WELCOME, &values))
 }

@@ -70,6 +70,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use url::Url;
 
 pub use self::authorization::RESERVED_PARAMETERS;
@@ -429,7 +430,8 @@ impl Authorizer {
         // or a rotated refresh token would be lost.
         finished(tokio::spawn(async move {
             let _turn = turn;
-            renewal::renew(&session, &wanted).await
+            let renewed = renewal::renew(&session, &wanted);
+            renewed.instrument(tracing::debug_span!("refresh")).await
         }))
         .await
     }
@@ -458,7 +460,9 @@ impl Authorizer {
         }
         let session = Arc::clone(&self.session);
         finished(tokio::spawn(async move {
-            let outcome = sign_in::sign_in(&session, &order).await;
+            let signed_in = sign_in::sign_in(&session, &order);
+            let span = tracing::debug_span!("sign_in");
+            let outcome = signed_in.instrument(span).await;
             session.stage.send_replace(match &outcome {
                 Ok(_) => SignInStage::Done,
                 Err(_) => SignInStage::None,

@@ -178,6 +178,11 @@ impl ConnectionFlags {
             ..self.sign_in.config(callback_port)?
         };
         if let Some(url) = &auth.callback.success_url
+            && let Err(too_long) = http::check_length(url)
+        {
+            return Err(FlagError::new("--auth-success-url", too_long.to_string()).into());
+        }
+        if let Some(url) = &auth.callback.success_url
             && url.scheme() == "http"
             && !(self.allow_http || http::is_loopback(url))
         {

@@ -1,7 +1,11 @@
 //! JSON of a server, laid out for people.
 
+use std::io::IsTerminal as _;
+
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
+
+use crate::{printable, stdio};
 
 /// How deep values are laid out; what lies deeper stays as it is.
 const MAX_DEPTH: usize = 64;
@@ -11,6 +15,17 @@ pub(super) fn pretty(json: &RawValue) -> String {
     let mut text = String::new();
     write(json, 1, &mut text);
     text
+}
+
+/// JSON as a program gets it, on one line; on a terminal with what is not printable escaped, which says the same.
+pub(super) fn for_output(json: &str) -> String {
+    // Line ends in JSON stand between tokens and nowhere else.
+    let line = json.replace(['\r', '\n'], " ");
+    if stdio::report().is_terminal() {
+        printable::json(&line)
+    } else {
+        line
+    }
 }
 
 fn write(json: &RawValue, depth: usize, text: &mut String) {

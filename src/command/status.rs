@@ -12,7 +12,7 @@ use crate::auth::{Account, Expiry, Place};
 use crate::bridge::Memory;
 use crate::cli;
 use crate::endpoint::KnownServer;
-use crate::stdio;
+use crate::{printable, stdio};
 
 const EMPTY: &str = "\
 No sign-in is stored on this machine yet.
@@ -102,8 +102,9 @@ fn print(known: &[Known], style: Style, out: &mut impl Write) -> io::Result<()> 
 
 fn print_json(known: &[Known], out: &mut impl Write) -> io::Result<()> {
     let values: Vec<_> = known.iter().map(Known::to_json).collect();
-    serde_json::to_writer_pretty(&mut *out, &values)?;
-    writeln!(out)
+    let text = serde_json::to_string_pretty(&values)?;
+    // Issuers and names of people come from others.
+    writeln!(out, "{}", printable::json(&text))
 }
 
 impl Known {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::value::RawValue;
 
 use super::client::Client;
+use super::json;
 use super::schema::{Argument, Hints, Tool, shown};
 use super::text::{columns, cut, first_line, padded};
 use super::{Stop, run_async};
@@ -60,9 +61,8 @@ fn write_json(out: &mut impl Write, tools: &[Box<RawValue>]) -> io::Result<()> {
     writeln!(out, "{{\"tools\":[\n{}\n]}}", tools.join(",\n"))
 }
 
-/// Line ends in JSON stand between tokens and nowhere else.
 fn one_line(json: &RawValue) -> String {
-    json.get().replace(['\r', '\n'], " ")
+    json::for_output(json.get())
 }
 
 fn write_tools(out: &mut impl Write, tools: &[Tool], width: Option<usize>) -> io::Result<()> {

@@ -203,7 +203,8 @@ impl Probe {
             };
             tracing::debug!(%method, url = %bare(&url), bytes = body.len(), "-> server");
             let (sent, verb_shown) = (Instant::now(), method.clone());
-            let response = self.client.send(method, &url, headers.clone(), body).await;
+            let response = self.client.send(method, &url, headers.clone(), body);
+            let response = Box::pin(response).await;
             let response = response.map_err(|error| Failure::of_http(&error))?;
             let (ms, status) = (sent.elapsed().as_millis(), response.status().as_u16());
             tracing::debug!(method = %verb_shown, url = %bare(&url), status, ms, "<- server");

@@ -202,7 +202,7 @@ impl Endpoint {
         if let Ok(client) = self.client() {
             let url = &self.config.url;
             let wire = WireLog::default();
-            self.log_delete(&wire, session);
+            wire.deleting(session);
             let sent = client.send(Method::DELETE, url, headers, Bytes::new());
             match sent.await {
                 Ok(response) => {

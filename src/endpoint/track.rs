@@ -57,7 +57,7 @@ impl Track {
 
     /// For a request of the app, whose id each line of the log has from the span that it is in.
     #[must_use]
-    pub fn in_span_of(mut self, id: &RequestId) -> Self {
+    pub fn in_span_of(self, id: &RequestId) -> Self {
         self.wire.is_in_span_of(id);
         self
     }

@@ -33,14 +33,12 @@ const SESSION_HASH_BYTES: usize = 4;
 
 /// Record of one request to the server, for the log; empty unless that is at `debug`.
 #[derive(Debug)]
-pub(super) struct WireLog {
-    /// The request that the span names.
-    span_of: Option<RequestId>,
-    state: Option<Box<Mutex<State>>>,
-}
+pub(super) struct WireLog(Option<Box<Mutex<State>>>);
 
 #[derive(Debug)]
 struct State {
+    /// The request that the span names.
+    span_of: Option<RequestId>,
     /// HTTP requests so far.
     tries: u32,
     /// When the last one was sent, and what was answered to it.
@@ -54,8 +52,9 @@ struct State {
 
 impl Default for WireLog {
     fn default() -> Self {
-        let state = tracing::enabled!(Level::DEBUG).then(|| {
+        Self(tracing::enabled!(Level::DEBUG).then(|| {
             Box::new(Mutex::new(State {
+                span_of: None,
                 tries: 0,
                 sent: Instant::now(),
                 status: None,
@@ -63,17 +62,27 @@ impl Default for WireLog {
                 id: None,
                 method: None,
             }))
-        });
-        let span_of = None;
-        Self { span_of, state }
+        }))
     }
 }
 
 impl WireLog {
-    pub(super) fn is_in_span_of(&mut self, id: &RequestId) {
-        if self.state.is_some() {
-            self.span_of = Some(id.clone());
+    pub(super) fn is_in_span_of(&self, id: &RequestId) {
+        if let Some(mut state) = self.state() {
+            state.span_of = Some(id.clone());
         }
+    }
+
+    /// The session is about to be ended by HTTP.
+    pub(super) fn deleting(&self, session: &Session) {
+        let Some(mut state) = self.state() else {
+            return;
+        };
+        state.begin(session);
+        tracing::debug!(
+            session = state.session.as_deref(),
+            "-> server: DELETE session"
+        );
     }
 
     /// The head of an HTTP response has come.
@@ -123,17 +132,17 @@ impl WireLog {
     }
 
     fn state(&self) -> Option<MutexGuard<'_, State>> {
-        let state = self.state.as_ref()?;
+        let state = self.0.as_ref()?;
         Some(state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The id, if the span does not show it.
-    fn unshown<'a>(&self, id: Option<&'a RequestId>) -> Option<&'a RequestId> {
-        id.filter(|id| self.span_of.as_ref() != Some(*id))
     }
 }
 
 impl State {
+    /// The id, if the span does not show it.
+    fn unshown<'a>(&self, id: Option<&'a RequestId>) -> Option<&'a RequestId> {
+        id.filter(|id| self.span_of.as_ref() != Some(*id))
+    }
+
     fn status(&self) -> Option<u16> {
         self.status.map(|status| status.as_u16())
     }
@@ -161,7 +170,7 @@ impl Track {
     /// Carries a message that has no response of its own to its end, and reports on that meanwhile.
     pub(super) async fn watched<T>(&self, method: &str, sending: impl Future<Output = T>) -> T {
         let mut sending = std::pin::pin!(sending);
-        if self.wire.state.is_none() {
+        if self.wire.0.is_none() {
             return sending.await;
         }
         tokio::select! {
@@ -209,10 +218,9 @@ impl Endpoint {
         };
         // Nothing else knows what the text is; at this level there is time to look.
         let message = Message::parse(body).ok();
-        state.id = wire
-            .unshown(message.as_ref().and_then(Message::id))
-            .cloned();
-        let is_in_span = wire.span_of.is_some() && state.id.is_none();
+        let id = message.as_ref().and_then(Message::id);
+        state.id = state.unshown(id).cloned();
+        let is_in_span = state.span_of.is_some() && state.id.is_none();
         let method = message.as_ref().and_then(Message::method);
         state.method = method.filter(|_| !is_in_span).map(str::to_owned);
         tracing::debug!(
@@ -228,17 +236,6 @@ impl Endpoint {
         if tracing::enabled!(Level::TRACE) {
             *self.lock_logged_token() = token.cloned();
             self.log_body("-> server", body);
-        }
-    }
-
-    /// The session is ended by HTTP.
-    pub(super) fn log_delete(&self, wire: &WireLog, session: &Session) {
-        if let Some(mut state) = wire.state() {
-            state.begin(session);
-            tracing::debug!(
-                session = state.session.as_deref(),
-                "-> server: DELETE session"
-            );
         }
     }
 
@@ -259,7 +256,7 @@ impl Endpoint {
             return;
         };
         tracing::debug!(
-            id = track.wire.unshown(response.id()).map(display),
+            id = state.unshown(response.id()).map(display),
             method = state.method,
             status = state.status(),
             ms = state.milliseconds(),

@@ -7,11 +7,15 @@ use tracing_subscriber::field::{MakeExt as _, RecordFields};
 use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::quota;
 use crate::auth::SIGN_IN_TARGET;
 use crate::printable;
+
+/// The longest value that is logged, in bytes: the address of a sign-in page. A server may name a method of any
+/// length.
+const LONGEST_VALUE_BYTES: usize = 20 * 1024;
 
 /// Lines of the form `TIME LEVEL span{field=value}: message field=value`.
 pub(super) struct Line {
@@ -60,15 +64,15 @@ where
         }
         self.begin(&mut writer, metadata)?;
         if self.dress == Dress::Full {
-            for span in context
-                .event_scope()
-                .into_iter()
-                .flat_map(|scope| scope.from_root())
-            {
+            for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
                 let extensions = span.extensions();
                 let fields = extensions.get::<FormattedFields<N>>();
                 let fields = fields.map_or("", |fields| fields.as_str());
-                write!(writer, "{}{{{}}}: ", span.name(), printable::line(fields))?;
+                write!(writer, "{}", span.name())?;
+                if !fields.is_empty() {
+                    write!(writer, "{{{}}}", printable::line(fields))?;
+                }
+                write!(writer, ": ")?;
             }
         }
         writeln!(writer, "{fields}")?;
@@ -122,7 +126,8 @@ impl<'writer> FormatFields<'writer> for Fields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
         let field =
             |writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug| {
-                let value = printable::block(&format!("{value:?}"));
+                let value = format!("{value:?}");
+                let value = printable::block(&printable::shortened(&value, LONGEST_VALUE_BYTES));
                 match field.name() {
                     "message" => write!(writer, "{value}"),
                     name => write!(writer, "{name}={value}"),

@@ -16,6 +16,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::auth::SIGN_IN_TARGET;
 use crate::cli::Log;
+pub(crate) use quota::Quota;
+
 use line::{Clock, Dress, Fields, Line};
 
 /// The log target of requests that failed, which a command reports itself.

@@ -25,10 +25,17 @@ const MESSAGE_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint::wire
 static PLACES: LazyLock<Mutex<HashMap<Identifier, Place>>> = LazyLock::new(Mutex::default);
 
 struct Place {
+    quota: Quota,
+    location: String,
+}
+
+/// A limit on lines of one kind.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    limit: u32,
     since: Instant,
     lines: u32,
     left_out: u64,
-    location: String,
 }
 
 /// Whether there is room for another line of this place; if so, how many were left out before it.
@@ -37,15 +44,16 @@ pub(super) fn admit(metadata: &Metadata<'_>) -> Option<u64> {
     let place = places
         .entry(metadata.callsite())
         .or_insert_with(|| Place::new(metadata));
-    place.admit(limit(metadata), Instant::now())
+    place.quota.admit(Instant::now())
 }
 
 /// What was left out and has not been told, with the place of the code it would have come from.
 pub(super) fn take_left_out() -> Vec<(u64, String)> {
     let mut places = places();
-    let left_out = places.values_mut().filter(|place| place.left_out > 0);
-    left_out
-        .map(|place| (std::mem::take(&mut place.left_out), place.location.clone()))
+    let places = places.values_mut();
+    places
+        .map(|place| (place.quota.take_left_out(), place.location.clone()))
+        .filter(|(left_out, _)| *left_out > 0)
         .collect()
 }
 
@@ -68,9 +76,7 @@ impl Place {
         let module = metadata.module_path().unwrap_or_default();
         let module = module.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::"));
         Self {
-            since: Instant::now(),
-            lines: 0,
-            left_out: 0,
+            quota: Quota::new(limit(metadata)),
             location: format!(
                 "{}, line {}",
                 module.unwrap_or_default(),
@@ -78,17 +84,35 @@ impl Place {
             ),
         }
     }
+}
 
-    fn admit(&mut self, limit: u32, now: Instant) -> Option<u64> {
+impl Quota {
+    /// So many lines in each period.
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            since: Instant::now(),
+            lines: 0,
+            left_out: 0,
+        }
+    }
+
+    /// Whether there is room for another line; if so, how many were left out before it.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if now.saturating_duration_since(self.since) >= PERIOD {
             (self.since, self.lines) = (now, 0);
         }
-        if self.lines >= limit {
+        if self.lines >= self.limit {
             self.left_out += 1;
             return None;
         }
         self.lines += 1;
-        Some(std::mem::take(&mut self.left_out))
+        Some(self.take_left_out())
+    }
+
+    /// How many lines were left out and are not told yet.
+    pub(crate) fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 }
 
@@ -99,13 +123,9 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted_and_told_in_the_next_period() {
         let begin = Instant::now();
-        let mut place = Place {
-            since: begin,
-            lines: 0,
-            left_out: 0,
-            location: String::new(),
-        };
-        let mut admit = |seconds| place.admit(2, begin + Duration::from_secs(seconds));
+        let mut quota = Quota::new(2);
+        quota.since = begin;
+        let mut admit = |seconds| quota.admit(begin + Duration::from_secs(seconds));
         assert_eq!(admit(0), Some(0));
         assert_eq!(admit(1), Some(0));
         assert_eq!(admit(2), None);

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use crate::support::{
     HEADER_MARKER, LIMIT, QUERY_MARKER,
     app::{App, Launch},
+    command::Run,
     fault_server::Server,
     reply::{Gate, Reply},
     request::{call, get, rpc},
 };
+use crate::support_auth::Provider;
 
 /// The bridge at another level than the double's own `--debug`.
 fn at_level(server: &Server, args: &[&str]) -> Launch {
@@ -232,7 +234,7 @@ async fn trace_adds_bodies_that_are_bounded_and_have_no_secret() {
     });
     server.once(call("large"), |request| {
         let text = "x".repeat(100_000);
-        Reply::json(request.result(&format!(
+        Reply::json(request.result(format!(
             r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#
         )))
     });
@@ -290,4 +292,19 @@ async fn at_the_default_level_a_healthy_session_is_silent() {
     let log = app.stderr();
     app.finish().await;
     assert_eq!(log, "");
+}
+
+#[tokio::test]
+async fn the_requests_of_a_sign_in_have_lines_in_a_span_of_their_own() {
+    let provider = Provider::start().await;
+    let url = provider.mcp_url();
+    let args = ["login", url.as_str(), "--debug", "--auth-timeout", "1"];
+    let ran = Run::new(args).until_its_end().await;
+    let register = format!("{}/register", provider.origin());
+    let sent = lines(&ran.stderr, &["sign_in: -> sign-in method=POST", &register]);
+    let received = lines(
+        &ran.stderr,
+        &["sign_in: <- sign-in", &register, "status=201", "ms="],
+    );
+    assert_eq!((sent.len(), received.len()), (1, 1), "{ran:?}");
 }

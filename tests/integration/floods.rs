@@ -3,6 +3,7 @@
 use crate::support::{
     HEADER_MARKER,
     app::{App, Launch},
+    command::Run,
     fault_server::Server,
     reply::Reply,
     request::call,
@@ -42,6 +43,41 @@ async fn a_flood_of_events_that_are_no_messages_does_not_flood_the_log() {
     let left_out = usize::try_from(left_out(&log)).expect("a count");
     assert!(
         shown > 1 && shown + left_out == EVENTS,
+        "{shown} + {left_out}"
+    );
+}
+
+/// A server may name a method of any length, and log as much as it likes.
+#[tokio::test]
+async fn long_names_and_many_messages_of_a_server_do_not_flood_the_log() {
+    const MESSAGES: usize = 20_000;
+    let server = Server::start();
+    server.once(call("flood"), |request| {
+        let method = "x".repeat(1 << 20);
+        let named = format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#);
+        Reply::sse().data(named).data(request.echo())
+    });
+    let mut app = App::initialized(&server).await;
+    app.call(1, "flood", "").await;
+    app.result(1).await;
+    let log = app.finish().await.stderr;
+    assert!(log.len() < LARGEST_LOG, "{} bytes", log.len());
+
+    let server = Server::start();
+    server.once(call("echo"), |request| {
+        let message = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"oh"}}"#;
+        Reply::sse()
+            .bytes(format!("data: {message}\n\n").repeat(MESSAGES))
+            .data(request.echo())
+    });
+    let (url, header) = (server.url(), format!("X-Api-Key: {HEADER_MARKER}"));
+    let ran = Run::new(["call", &url, "echo", "text=hi", "--header", &header]);
+    let ran = ran.until_its_end().await;
+    assert!(ran.stderr.len() < LARGEST_LOG, "{} bytes", ran.stderr.len());
+    let shown = ran.stderr.matches("error: oh").count();
+    let left_out = usize::try_from(left_out(&ran.stderr)).expect("a count");
+    assert!(
+        shown > 1 && left_out > 1 && shown + left_out <= MESSAGES,
         "{shown} + {left_out}"
     );
 }

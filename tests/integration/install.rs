@@ -678,7 +678,7 @@ fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
         (
             "example",
             "mcp.example.com",
-            "the server's URL is not valid: relative URL without a base",
+            "the server's URL has to begin with https:// or http://: did you mean https://mcp.example.com/?",
             "it looks like https://mcp.example.com/mcp",
         ),
     ] {

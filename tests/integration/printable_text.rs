@@ -62,7 +62,7 @@ type Change = fn(&mut Behaviour);
 async fn what_a_sign_in_shows_of_a_stranger_is_printable() {
     let cases: [(&str, Change); 9] = [
         ("resource", |it| {
-            it.resource_metadata = json!({ "resource": HOSTILE })
+            it.resource_metadata = json!({ "resource": HOSTILE });
         }),
         ("resource URL", |it| {
             it.resource_metadata = json!({ "resource": hostile_url() });
@@ -71,7 +71,7 @@ async fn what_a_sign_in_shows_of_a_stranger_is_printable() {
             it.resource_metadata = json!({ "authorization_servers": [hostile_url()] });
         }),
         ("issuer", |it| {
-            it.server_metadata = json!({ "issuer": hostile_url() })
+            it.server_metadata = json!({ "issuer": hostile_url() });
         }),
         ("endpoint", |it| {
             it.server_metadata = json!({ "authorization_endpoint": format!("ftp://{HOSTILE}") });
@@ -85,7 +85,7 @@ async fn what_a_sign_in_shows_of_a_stranger_is_printable() {
             it.registration_reply = json!({ "error": HOSTILE, "error_description": HOSTILE });
         }),
         ("client", |it| {
-            it.registration_reply = json!({ "client_id": HOSTILE })
+            it.registration_reply = json!({ "client_id": HOSTILE });
         }),
         ("page instead of a document", |it| {
             let path = "/.well-known/oauth-authorization-server";

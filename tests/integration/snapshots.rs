@@ -101,7 +101,7 @@ fn without_queries(text: &str) -> String {
         match word.split_once("/authorize?") {
             Some((before, query)) => {
                 let rest = query.trim_start_matches(|c: char| !c.is_whitespace());
-                shown.push_str(&format!("{before}/authorize?QUERY{rest}"));
+                shown.extend([before, "/authorize?QUERY", rest]);
             }
             None => shown.push_str(word),
         }

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::value::RawValue;
 
 use crate::command::Stop;
-use crate::command::json::pretty;
+use crate::command::json::{self, pretty};
 use crate::command::text::first_line;
 use crate::message::{Message, member};
 use crate::printable;
@@ -46,7 +46,7 @@ impl Report {
         match self {
             Self::Json => {
                 let result = response.result_json().unwrap_or("null");
-                Ok(writeln!(out, "{}", result.replace(['\r', '\n'], " ")))
+                Ok(writeln!(out, "{}", json::for_output(result)))
             }
             Self::Terminal => Ok(write_blocks(response, out, |text| {
                 printable::block(text).into()

@@ -6,6 +6,7 @@
 )]
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rmcp::model::{
     ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
@@ -20,6 +21,7 @@ use serde_json::Value;
 use super::questions;
 use super::terminal::Terminal;
 use crate::command::text::{cut, first_line, stderr_width};
+use crate::log::Quota;
 use crate::printable;
 
 /// Puts the cursor to the beginning of the line and empties it.
@@ -33,10 +35,38 @@ pub(super) struct Person {
 }
 
 /// Lines on stderr. On a terminal, progress is one line that is written again and again.
-#[derive(Default)]
 pub(super) struct Notes {
     /// What the line of progress says now.
     progress: Mutex<Option<String>>,
+    /// Limits what the server may have written here.
+    quota: Mutex<Quota>,
+}
+
+/// Lines of the server in ten seconds: more than anybody reads.
+const SERVER_LINES: u32 = 500;
+
+impl Default for Notes {
+    fn default() -> Self {
+        Self {
+            progress: Mutex::default(),
+            quota: Mutex::new(Quota::new(SERVER_LINES)),
+        }
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        let quota = self.quota.get_mut();
+        let quota = quota.unwrap_or_else(std::sync::PoisonError::into_inner);
+        report_left_out(quota.take_left_out());
+    }
+}
+
+/// Tells how many lines of the server were left out.
+fn report_left_out(left_out: u64) {
+    if left_out > 0 {
+        eprintln!("left out: {left_out} more lines of the server");
+    }
 }
 
 impl Notes {
@@ -46,7 +76,25 @@ impl Notes {
         eprintln!("{}", printable::block(text));
     }
 
+    /// Writes a line of the server's, if it has not written too many.
+    fn server_says(&self, text: &str) {
+        if self.admits() {
+            self.say(&text.replace('\n', "\n  "));
+        }
+    }
+
+    fn admits(&self) -> bool {
+        let mut quota = self.quota.lock();
+        let quota = quota
+            .as_mut()
+            .map_or(None, |quota| quota.admit(Instant::now()));
+        quota.map(report_left_out).is_some()
+    }
+
     fn progress(&self, text: String) {
+        if stderr_width().is_none() && !self.admits() {
+            return;
+        }
         match stderr_width() {
             Some(columns) => eprint!("{EMPTY_LINE}{}", cut(&text, columns.saturating_sub(1))),
             None => eprintln!("{text}"),
@@ -121,7 +169,7 @@ impl ClientHandler for Person {
             data => data.to_string(),
         };
         let logger = logger.unwrap_or_default();
-        self.notes.say(&format!("{level}{logger}: {text}"));
+        self.notes.server_says(&format!("{level}{logger}: {text}"));
     }
 
     fn get_info(&self) -> ClientConfig {
