@@ -102,7 +102,8 @@ impl LocalTool {
             Self::ConnectionStatus => format!("{host} can be reached."),
         };
         format!(
-            "{what} Its tools are available now; if they are not listed yet, list the tools again."
+            "{what} Its tools are available now. If they do not appear in the app, a new session in the app \
+             shows them."
         )
     }
 }

@@ -211,6 +211,10 @@ mod tests {
         let told = Told::by(&answer(&id(), "2025-06-18", None, "example.com"));
         assert_eq!(told.version(), "2025-06-18");
         assert_eq!(told.lists, LISTS);
+        let result = answer(&id(), "2025-06-18", None, "example.com");
+        let instructions: String = result.result_member("instructions").unwrap();
+        // They stay with the app's model for the whole session.
+        assert!(!instructions.contains("yet"), "{instructions}");
         assert_eq!(told.capabilities, CAPABILITIES);
         let methods: Vec<_> = told
             .list_changes(&HashSet::from(LISTS))

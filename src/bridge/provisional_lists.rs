@@ -158,12 +158,13 @@ impl Conversation {
             }
             return;
         }
-        let is_over = started.elapsed() >= wait;
+        let elapsed = started.elapsed();
+        let (is_over, may_remember) = (elapsed >= wait, elapsed >= REMEMBERED_AFTER);
         for (id, list, era) in waiting {
             if !self.is_list_blocked(&id, list, era) || !self.is_recalled(era) {
                 continue;
             }
-            if is_over || self.remembered_list(list, era).is_some() {
+            if is_over || (may_remember && self.remembered_list(list, era).is_some()) {
                 self.give_list(&id, list, None);
             }
         }
@@ -267,20 +268,30 @@ impl Conversation {
         let Some(asked) = self.unanswered.get(id) else {
             return;
         };
-        let era = asked.era;
+        let (era, is_from_start) = (asked.era, asked.is_from_start);
+        if !is_from_start {
+            // A further page, whatever it is of: there is none.
+            let end = Message::result(id, &list.empty_result(era));
+            return self.give_response(id, list, era, &end);
+        }
         let remembered = self.remembered_response(id, list, era);
         let response =
             remembered.unwrap_or_else(|| self.response_to_obstacle(id, list, era, error));
+        let is_lost = self.obstacle_of_lists(error).is_none();
+        self.give_response(id, list, era, &response);
+        if is_lost {
+            self.await_return();
+        }
+    }
+
+    fn give_response(&mut self, id: &RequestId, list: List, era: Era, response: &Message) {
         tracing::info!(
             list = list.member(),
             "answered a list request without the server"
         );
         self.withdraw(id, era);
         self.provisional.given.insert((era, list));
-        self.write(&response);
-        if self.obstacle_of_lists(error).is_none() {
-            self.await_return();
-        }
+        self.write(response);
     }
 
     /// A remembered list as the app gets it now.

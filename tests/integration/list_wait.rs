@@ -9,10 +9,11 @@ use crate::server::{Eras, Options, Server as ExampleServer};
 use crate::sign_in::user::{self, User, Window, visit};
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
+    command::Run,
     fault_server::Server,
     mcp::Binding,
     reply::Reply,
-    request::{Request, call, get, post, rpc},
+    request::{Request, Want, call, get, post, rpc},
 };
 
 /// Lists do not wait.
@@ -141,7 +142,9 @@ async fn a_remembered_list_is_given_whole_while_the_server_is_down() {
     app.finish().await;
     server.go_down().await;
 
-    let mut app = user.launch(&server.url()).args(NO_WAIT).start();
+    // Long before the time for the others is over, which is longer than a test waits for an answer.
+    let patient = ["--list-wait", "1000", "--patience", "1000"];
+    let mut app = user.launch(&server.url()).args(patient).start();
     begins(&mut app).await;
     assert_eq!(lists(&mut app, "remembered", "tools/list").await, live);
     assert_eq!(names(&live), ["first", "second"]);
@@ -199,6 +202,26 @@ async fn lists_are_remembered_for_one_account_only() {
     begins(&mut app).await;
     assert_eq!(names(&lists(&mut app, "1", "tools/list").await)[0], "echo");
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_sign_out_forgets_the_lists() {
+    let mut user = User::new();
+    let server = example_server().await;
+    let mut app = user.launch(server.url()).start();
+    begins(&mut app).await;
+    user.window().await.sign_in().await;
+    lists(&mut app, "live", "tools/list").await;
+    app.finish().await;
+    let remembered = user.store().join("lists");
+    let accounts = || remembered.read_dir().expect("a directory").count();
+    assert_eq!(accounts(), 1);
+    let signed_out = Run::new(["logout", server.url()])
+        .env("MCP_BRIDGE_DIR", user.store())
+        .until_its_end()
+        .await;
+    assert_eq!(signed_out.status, 0, "{}", signed_out.stderr);
+    assert_eq!(accounts(), 0);
 }
 
 #[tokio::test]
@@ -260,7 +283,7 @@ async fn a_tool_of_the_server_with_the_name_of_the_local_one_is_called() {
     let mut user = User::new();
     let issuer = example_server().await;
     let server = Server::start();
-    wants_sign_in(&server, &issuer);
+    wants_sign_in(&server, rpc("initialize"), &issuer);
     lists_on_two_pages(&server, "first", "sign_in");
     server.always(call("sign_in"), |request: &Request| {
         let result = json!({"content": [{"type": "text", "text": "the server's"}]});
@@ -425,6 +448,27 @@ async fn a_modern_app_is_subscribed_and_has_its_lists_before_the_sign_in() {
     user.saw_every_window();
 }
 
+/// The answer to a probe for which nobody signs in promises everything.
+#[tokio::test]
+async fn a_list_that_was_promised_to_a_modern_app_and_does_not_exist_is_empty() {
+    let mut user = User::new();
+    let issuer = example_server().await;
+    let server = Server::start_as(Binding::Modern);
+    wants_sign_in(&server, post(), &issuer);
+    let mut app = user
+        .launch(&server.url())
+        .args(["--resource", issuer.url()])
+        .start();
+    app.discover("probe").await;
+    app.result("probe").await;
+    app.ask("tools", "tools/list", &json!({})).await;
+    user.window().await.sign_in().await;
+    assert_eq!(names(&app.result("tools").await), ["echo"]);
+    app.ask("prompts", "prompts/list", &json!({})).await;
+    assert_eq!(app.result("prompts").await["prompts"], json!([]));
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_subscription_is_acknowledged_while_the_server_is_down_and_follows_it() {
     let server = Server::start_down(Binding::Modern);
@@ -477,10 +521,10 @@ async fn denies(window: &Window) {
     visit(&denied.expect("a sign-in page")).await;
 }
 
-/// The server wants a token of the example server's for a session.
-fn wants_sign_in(server: &Server, issuer: &ExampleServer) {
+/// The server wants a token of the example server's for these requests.
+fn wants_sign_in(server: &Server, requests: Want, issuer: &ExampleServer) {
     let metadata = format!("http://{}/metadata", server.host());
-    server.always(rpc("initialize"), move |request| {
+    server.always(requests, move |request| {
         let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
         let refusal = Reply::status(401).header("WWW-Authenticate", &challenge);
         request.header("Authorization").is_none().then_some(refusal)

@@ -1,6 +1,6 @@
 //! HTTP+SSE after a refused POST, and the other way round: where neither works, the app hears what is in the way.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::{
     app::{Launch, initialize_line},
@@ -39,8 +39,8 @@ async fn error_of(launch: Launch) -> Value {
     let error = if let Some(error) = answer.get("error") {
         error.clone()
     } else {
-        app.request("list", "tools/list", &json!({})).await;
-        app.error("list").await
+        app.call("call", "echo", "").await;
+        app.error("call").await
     };
     app.finish().await;
     error
