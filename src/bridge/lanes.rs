@@ -396,12 +396,6 @@ impl Conversation {
         })
     }
 
-    /// The lanes of the sessions with a legacy server.
-    pub(super) fn downgraded_lanes(&self) -> impl Iterator<Item = Lane> {
-        let links = self.downgraded.iter().map(|session| session.link);
-        links.map(Lane::Downgraded)
-    }
-
     /// Takes out the held request of a ticket.
     pub(super) fn take_held_downgraded(&mut self, ticket: Ticket) -> Option<Message> {
         self.downgraded

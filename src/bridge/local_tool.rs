@@ -373,7 +373,7 @@ impl Conversation {
         if asked.era == Era::Modern {
             result["resultType"] = "complete".into();
         }
-        self.write(&Message::result(id, &result.to_string()));
+        self.write_response(&Message::result(id, &result.to_string()));
     }
 
     /// Takes the names in a list of tools that the app gets from the server.

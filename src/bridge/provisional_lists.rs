@@ -161,7 +161,7 @@ impl Conversation {
         let elapsed = started.elapsed();
         let (is_over, may_remember) = (elapsed >= wait, elapsed >= REMEMBERED_AFTER);
         for (id, list, era) in waiting {
-            if !self.is_list_blocked(&id, list, era) || !self.is_recalled(era) {
+            if !self.is_list_blocked(&id, era) || !self.is_recalled(era) {
                 continue;
             }
             if is_over || (may_remember && self.remembered_list(list, era).is_some()) {
@@ -186,38 +186,17 @@ impl Conversation {
     }
 
     /// Whether a list request waits for a sign-in, a session or a connection.
-    fn is_list_blocked(&self, id: &RequestId, list: List, era: Era) -> bool {
+    fn is_list_blocked(&self, id: &RequestId, era: Era) -> bool {
         if self.list_pages.is_collecting(id) {
             return false;
         }
-        if let Some(exchange) = self.exchanges.get(&(0, id.clone()))
-            && exchange.lane == Lane::Native
-        {
+        if let Some(exchange) = self.exchanges.get(&self.exchange_for(id)) {
             return exchange.track.is_blocked();
         }
         match era {
-            Era::Legacy => match &self.legacy {
-                LegacyLane::Opening(_) => true,
-                LegacyLane::Upgraded(_) => self.is_lane_blocked(Lane::Upgraded, list),
-                LegacyLane::Fresh | LegacyLane::Native => false,
-            },
-            Era::Modern => {
-                self.is_held_downgraded(id)
-                    || self
-                        .downgraded_lanes()
-                        .any(|lane| self.is_lane_blocked(lane, list))
-            }
+            Era::Legacy => matches!(self.legacy, LegacyLane::Opening(_)),
+            Era::Modern => self.is_held_downgraded(id),
         }
-    }
-
-    /// Whether requests for this list, translated for the server, wait for a sign-in or a connection.
-    fn is_lane_blocked(&self, lane: Lane, list: List) -> bool {
-        self.exchanges.values().any(|exchange| {
-            let method = exchange.request.method().unwrap_or_default();
-            exchange.lane == lane
-                && List::of_method(method) == Some(list)
-                && exchange.track.is_blocked()
-        })
     }
 
     /// Whether the lists on disk have been read, which is begun here. A disk that does not answer is not
@@ -291,7 +270,7 @@ impl Conversation {
         );
         self.withdraw(id, era);
         self.provisional.given.insert((era, list));
-        self.write(response);
+        self.write_response(response);
     }
 
     /// A remembered list as the app gets it now.
@@ -408,6 +387,7 @@ impl Conversation {
     pub(super) fn on_announcement_due(&mut self, due: Instant) {
         let is_due = |it: &Announcement| it.due == due;
         if self.provisional.announcement.as_ref().is_some_and(is_due) {
+            self.write_all_held_back();
             self.announce_lists();
         }
     }
@@ -421,7 +401,8 @@ impl Conversation {
         announcement
             .awaited
             .retain(|id| unanswered.contains_key(id));
-        if announcement.awaited.is_empty() {
+        // A response that is held back for its progress goes before it, too.
+        if announcement.awaited.is_empty() && self.held_back.is_empty() {
             self.announce_lists();
         }
     }

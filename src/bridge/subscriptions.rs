@@ -140,7 +140,7 @@ impl Conversation {
 
     /// Whether a subscription waits for a sign-in, a session or a connection.
     fn is_subscription_blocked(&self, id: &RequestId) -> bool {
-        let exchange = self.exchanges.get(&(0, id.clone()));
+        let exchange = self.exchanges.get(&self.exchange_for(id));
         exchange.is_some_and(|exchange| exchange.track.is_blocked()) || self.is_held_downgraded(id)
     }
 

@@ -122,7 +122,7 @@ impl Conversation {
     }
 
     /// The exchange by which a request of the app is with the server: its endpoint and its id there.
-    fn exchange_for(&self, id: &RequestId) -> (usize, RequestId) {
+    pub(super) fn exchange_for(&self, id: &RequestId) -> (usize, RequestId) {
         if let LegacyLane::Upgraded(upgrade) = &self.legacy
             && let Some(leg) = upgrade.exchange_of(id)
         {
