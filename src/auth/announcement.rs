@@ -41,6 +41,14 @@ impl fmt::Display for Announcement<'_> {
                 "If no page opens in your browser, open this address{place}:"
             )?,
             Opened::NotWanted => write!(f, "Open this address in a browser{place}:")?,
+            Opened::Before => write!(
+                f,
+                "If the page is no longer open in your browser, open this address{place}:"
+            )?,
+            // Nobody expects a browser on the screen of another machine.
+            Opened::Failed if matches!(self.reach, Reach::Forwarded { .. }) => {
+                write!(f, "Open this address in a browser:")?;
+            }
             Opened::Failed => write!(
                 f,
                 "No browser could be started; open this address in one{place}:"
@@ -121,7 +129,7 @@ mod tests {
         assert_eq!(
             text(
                 BrowserPlace::Elsewhere,
-                Opened::NotWanted,
+                Opened::Failed,
                 AnswerInput::Terminal
             ),
             "mcp.example wants you to sign in. Open this address in a browser:\n\

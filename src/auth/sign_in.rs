@@ -181,7 +181,7 @@ async fn turn(session: &Session) -> Result<Turn, AuthError> {
             tracing::info!(
                 target: SIGN_IN_TARGET,
                 "another mcp-bridge waits for the same sign-in already. {}",
-                announcement(session, page, Opened::NotWanted)
+                announcement(session, page, Opened::Before)
             );
         }
     }
@@ -331,7 +331,7 @@ async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
     session.stage.send_replace(SignInStage::Page(page.clone()));
     let opened = match open_page {
         OpenPage::Now => open_browser(session, page.url()).await,
-        OpenPage::AlreadyOpen => Opened::Sent,
+        OpenPage::AlreadyOpen => Opened::Before,
     };
     tracing::warn!(target: SIGN_IN_TARGET, "{}", announcement(session, &page, opened));
 }
