@@ -1,4 +1,4 @@
-//! What a person reads who has to sign in: in the log of a bridge, or in the terminal of `login`.
+//! Sign-in instructions for a person: in the log of a bridge, or in the terminal of `login`.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(super) struct Announcement<'a> {
     pub(super) host: &'a str,
     pub(super) page: &'a SignInPage,
     pub(super) opened: Opened,
-    /// What the browser has to do with this machine.
+    /// Way from the browser to this machine.
     pub(super) reach: Reach<'a>,
     /// Whether the person can bring the answer.
     pub(super) input: AnswerInput,
