@@ -1,4 +1,4 @@
-//! What a person reads who has to sign in: in the log of a bridge, or in the terminal of `login`.
+//! Sign-in instructions for a person: in the log of a bridge, or in the terminal of `login`.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(super) struct Announcement<'a> {
     pub(super) host: &'a str,
     pub(super) page: &'a SignInPage,
     pub(super) opened: Opened,
-    /// What the browser has to do with this machine.
+    /// Way from the browser to this machine.
     pub(super) reach: Reach<'a>,
     /// Whether the person can bring the answer.
     pub(super) input: AnswerInput,
@@ -41,6 +41,14 @@ impl fmt::Display for Announcement<'_> {
                 "If no page opens in your browser, open this address{place}:"
             )?,
             Opened::NotWanted => write!(f, "Open this address in a browser{place}:")?,
+            Opened::Before => write!(
+                f,
+                "If the page is no longer open in your browser, open this address{place}:"
+            )?,
+            // Nobody expects a browser on the screen of another machine.
+            Opened::Failed if matches!(self.reach, Reach::Forwarded { .. }) => {
+                write!(f, "Open this address in a browser:")?;
+            }
             Opened::Failed => write!(
                 f,
                 "No browser could be started; open this address in one{place}:"
@@ -121,7 +129,7 @@ mod tests {
         assert_eq!(
             text(
                 BrowserPlace::Elsewhere,
-                Opened::NotWanted,
+                Opened::Failed,
                 AnswerInput::Terminal
             ),
             "mcp.example wants you to sign in. Open this address in a browser:\n\

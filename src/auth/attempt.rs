@@ -33,9 +33,9 @@ pub(super) struct Attempt {
     pub(super) client: Client,
     pub(super) request: AuthorizationRequest,
     pub(super) listener: LoopbackServer,
-    /// Whoever goes on when this process ends.
+    /// Helper that goes on when this process ends.
     pub(super) guard: Guard,
-    /// The process that this one is.
+    /// Role of this process in the sign-in.
     pub(super) keeper: Keeper,
     /// Whether a code turned out to be used up; that is worth another try, once.
     pub(super) has_lost_code: bool,
@@ -47,7 +47,7 @@ pub(super) struct Attempt {
     registration: Registration,
 }
 
-/// The process that waits for the answer.
+/// Role of a process that waits for the answer to a sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keeper {
     /// A bridge or a command, for which a person signs in.

@@ -28,6 +28,8 @@ pub(super) enum Opened {
     Sent,
     /// The user does not want one to be started.
     NotWanted,
+    /// One was sent there earlier.
+    Before,
     /// No program could be started.
     Failed,
 }
@@ -61,6 +63,9 @@ pub(super) async fn open(browser: &Browser, url: &Url, place: BrowserPlace) -> O
 /// Starts the system's launcher, with what it needs and this process lacks.
 fn launch_system(target: &str, place: BrowserPlace) -> io::Result<()> {
     let variables = desktop_variables(place);
+    if !desktop::has_screen(&variables) {
+        return Err(io::Error::other("there is no screen"));
+    }
     if variables.is_empty() {
         return open::that_detached(target);
     }

@@ -120,12 +120,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The machine that the browser is expected on.
-    pub(super) const fn browser_place(&self) -> BrowserPlace {
-        match self.remote_login {
-            Some(_) => BrowserPlace::Elsewhere,
-            None => BrowserPlace::Here,
+    /// The machine that the browser is expected on. Who lets others reach the callback has it outside of a container.
+    pub(super) fn browser_place(&self) -> BrowserPlace {
+        let is_wide = self.callback.bind.is_some_and(|bind| !bind.is_loopback());
+        if is_wide || self.remote_login.is_some() {
+            return BrowserPlace::Elsewhere;
         }
+        BrowserPlace::Here
     }
 
     /// The scopes that the user insists on.

@@ -168,6 +168,11 @@ impl LoopbackListener {
             redirect_uri: redirect_uri.clone(),
             callbacks: callbacks.clone(),
             page: Mutex::new(Some(page.clone())),
+            reach: if self.sockets.iter().all(|it| is_local(it)) {
+                Reach::ThisMachine
+            } else {
+                Reach::Network
+            },
         });
         let mut tasks = JoinSet::new();
         for socket in &self.sockets {
@@ -282,6 +287,22 @@ struct Site {
     callbacks: mpsc::Sender<Callback>,
     /// The page that the root leads to; none when the sign-in is over.
     page: Mutex<Option<Url>>,
+    reach: Reach,
+}
+
+/// The machines that can reach the callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// This one alone.
+    ThisMachine,
+    /// Others, to whom the address of the page is not told: `state` stands in it.
+    Network,
+}
+
+fn is_local(socket: &TcpListener) -> bool {
+    socket
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_loopback())
 }
 
 async fn accept(socket: Arc<TcpListener>, site: Arc<Site>, mut closing: watch::Receiver<()>) {
@@ -370,7 +391,8 @@ impl Site {
         let uri = request.uri();
         let may_be_answer = self.path == "/" && uri.query().is_some_and(|query| !query.is_empty());
         let destination = request.headers().get("sec-fetch-dest");
-        uri.path() == "/"
+        self.reach == Reach::ThisMachine
+            && uri.path() == "/"
             && !may_be_answer
             && request.method() == Method::GET
             && destination.is_none_or(|destination| destination == "document")

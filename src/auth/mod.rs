@@ -60,6 +60,7 @@ mod store;
 mod token;
 mod token_reply;
 mod transport;
+mod turn;
 mod well_known;
 
 use std::net::IpAddr;

@@ -13,12 +13,11 @@ use super::authorization::{AuthorizationError, AuthorizationRequest, Authorizati
 use super::browser::{self, Opened};
 use super::challenge::BearerChallenge;
 use super::client_credentials;
-use super::config::{Browser, Grant};
+use super::config::Grant;
 use super::device_code;
 use super::error::AuthError;
 use super::grant::{GrantError, Granted, Meaning, TokenEndpoint, meaning};
 use super::linger::Guard;
-use super::lock::{self, Lock};
 use super::mcp_remote;
 use super::page::Page;
 use super::pending::{PendingSignIn, now_millis};
@@ -29,21 +28,12 @@ use super::session::{Session, Source, Wanted};
 use super::sign_in_page::SignInPage;
 use super::store::Credential;
 use super::token::AccessToken;
+use super::turn::{self, Arrival, Turn};
 use crate::http::is_loopback;
 use crate::secret::Secret;
 
 /// The log target of what a person has to read and do.
 pub const SIGN_IN_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::sign_in");
-
-/// How often a waiting process looks which page the other one shows.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// How long a helper gets to take over, which has the sockets of a sign-in whose process has ended. It tries all
-/// the time.
-const GIVING_WAY: Duration = Duration::from_millis(500);
-
-/// What another process may take beyond the person's time: discovery, registration, the exchange.
-const OVERHEAD: Duration = Duration::from_secs(90);
 
 /// What a sign-in is for.
 #[derive(Debug)]
@@ -70,7 +60,10 @@ pub(super) enum Reason {
 /// Waits for its turn, then has the person sign in, unless somebody else just did.
 pub(super) async fn sign_in(session: &Session, order: &Order) -> Result<AccessToken, AuthError> {
     let arrived = now_millis();
-    let Turn { arrival, _lock } = turn(session).await?;
+    let Turn {
+        arrival,
+        lock: _lock,
+    } = turn::take(session).await?;
     session.reload().await;
     if let Some(token) = session.usable(&order.wanted) {
         return Ok(token);
@@ -121,107 +114,6 @@ async fn take_over(
         Renewal::Token(_) => Ok(session.usable(&order.wanted)),
         Renewal::NeedsSignIn => Ok(None),
     }
-}
-
-/// The right to sign in, among all processes.
-struct Turn {
-    arrival: Arrival,
-    _lock: Lock,
-}
-
-/// Whether another process was signing in when this one came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Arrival {
-    /// None was: if there is a page, the process that opened it has ended.
-    First,
-    /// One was, and this one has waited for it.
-    Later,
-}
-
-/// Takes the right to sign in. While another process has it, its page is shown as ours.
-async fn turn(session: &Session) -> Result<Turn, AuthError> {
-    let limit = session.config.timeout;
-    let deadline = Instant::now() + limit + OVERHEAD;
-    let mut arrival = Arrival::First;
-    let mut patience = Duration::ZERO;
-    let mut has_reopened = false;
-    let mut has_given_way = false;
-    while Instant::now() < deadline {
-        let path = session
-            .with_store(|store| store.path("sign-in.lock"))
-            .await
-            .flatten();
-        if let Some(lock) = lock::acquire(path, patience).await {
-            if has_given_way || !has_helper_ready(session).await {
-                return Ok(Turn {
-                    arrival,
-                    _lock: lock,
-                });
-            }
-            has_given_way = true;
-            drop(lock);
-            tokio::time::sleep(GIVING_WAY).await;
-            continue;
-        }
-        arrival = Arrival::Later;
-        patience = LOOK;
-        let pending = PendingSignIn::read(session).await;
-        if !has_reopened && is_kept_for(session, pending.as_ref()) {
-            has_reopened = true;
-            reopen(session).await;
-        }
-        let page = pending.and_then(|pending| Some(page(session, pending.request(limit)?)));
-        let stage = page.map_or(SignInStage::None, SignInStage::Page);
-        let is_new = session.stage.send_if_modified(|shown| {
-            let differs = *shown != stage;
-            *shown = stage.clone();
-            differs
-        });
-        if let (true, Some(page)) = (is_new, stage.page()) {
-            tracing::info!(
-                target: SIGN_IN_TARGET,
-                "another mcp-bridge waits for the same sign-in already. {}",
-                announcement(session, page, Opened::NotWanted)
-            );
-        }
-    }
-    let page = session.stage.borrow().page().cloned();
-    let url = page.map(|page| SignInPage::whole(page.url().clone()));
-    Err(AuthError::TimedOut { limit, url })
-}
-
-/// Whether the process that opened the page has ended and has a helper, which has not taken over yet.
-async fn has_helper_ready(session: &Session) -> bool {
-    let pending = PendingSignIn::read(session).await;
-    pending.is_some_and(|pending| {
-        pending.has_helper_ready() && pending.request(session.config.timeout).is_some()
-    })
-}
-
-/// Whether this process should open the page of a helper again.
-fn is_kept_for(session: &Session, pending: Option<&PendingSignIn>) -> bool {
-    session.config.browser != Browser::None
-        && pending.is_some_and(|pending| pending.is_kept_for(session.started_at))
-}
-
-/// Opens the page of a helper again, unless another process that was started just now does.
-async fn reopen(session: &Session) {
-    let path = session
-        .with_store(|store| store.path("reopening.lock"))
-        .await;
-    let Some(_lock) = lock::acquire(path.flatten(), Duration::ZERO).await else {
-        return;
-    };
-    let pending = PendingSignIn::read(session).await;
-    let Some(pending) = pending.filter(|pending| is_kept_for(session, Some(pending))) else {
-        return;
-    };
-    let limit = session.config.timeout;
-    let Some(url) = pending.request(limit).map(|request| request.url.clone()) else {
-        return;
-    };
-    pending.reopened().write(session).await;
-    open_browser(session, &url).await;
 }
 
 async fn in_browser(
@@ -331,23 +223,24 @@ async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
     session.stage.send_replace(SignInStage::Page(page.clone()));
     let opened = match open_page {
         OpenPage::Now => open_browser(session, page.url()).await,
-        OpenPage::AlreadyOpen => Opened::Sent,
+        OpenPage::AlreadyOpen => Opened::Before,
     };
     tracing::warn!(target: SIGN_IN_TARGET, "{}", announcement(session, &page, opened));
 }
 
-async fn open_browser(session: &Session, url: &Url) -> Opened {
+pub(super) async fn open_browser(session: &Session, url: &Url) -> Opened {
     let config = &session.config;
     browser::open(&config.browser, url, config.browser_place()).await
 }
 
 /// The page of a request, as a person here reaches it.
-fn page(session: &Session, request: &AuthorizationRequest) -> SignInPage {
+pub(super) fn page(session: &Session, request: &AuthorizationRequest) -> SignInPage {
     let place = session.config.browser_place();
     SignInPage::of_request(&request.url, &request.redirect_uri, place)
 }
 
-fn announcement<'a>(
+/// Instructions for the person who has to open `page`.
+pub(super) fn announcement<'a>(
     session: &'a Session,
     page: &'a SignInPage,
     opened: Opened,

@@ -28,10 +28,14 @@ pub const ALL: &str = "all";
 pub const ENVIRONMENT: &str = "environment";
 
 /// The environment variables that the program reads, and what for.
-pub const VARIABLES: [(&str, &str); 9] = [
+pub const VARIABLES: [(&str, &str); 10] = [
     (
         "MCP_BRIDGE_DIR",
         "where credentials are kept, instead of the user's data directory",
+    ),
+    (
+        "XDG_DATA_HOME",
+        "the user's data directory on Linux, in which credentials are kept",
     ),
     ("MCP_BRIDGE_STORE", "what --store says"),
     ("MCP_BRIDGE_PROFILE", "what --profile says"),

@@ -355,8 +355,8 @@ async fn a_second_login_shows_the_page_of_the_first() {
         let line = soon("a line", stderr.next_line()).await;
         told.push(line.unwrap().unwrap());
     }
-    let words = "another mcp-bridge waits for the same sign-in already. 127.0.0.1 wants you to sign in. Open \
-                 this address in a browser on this machine:";
+    let words = "another mcp-bridge waits for the same sign-in already. 127.0.0.1 wants you to sign in. If \
+                 the page is no longer open in your browser, open this address on this machine:";
     assert_eq!(told[0], words);
     assert_eq!(told[2..], ["which leads to:", &page]);
     Browser::default().visit(Url::parse(&page).unwrap()).await;

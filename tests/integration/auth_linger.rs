@@ -200,9 +200,8 @@ async fn a_person_who_finishes_after_the_end_of_the_bridge_is_signed_in_at_the_n
         let scene = Scene::new().await;
         let bridge = scene.bridge(&["--drain-timeout", "0"]).await;
         let page = scene.page().await;
-        scene.helper().await;
+        // At once: the helper was started before the browser, and the port is never closed.
         end.of(bridge).await;
-        // At once: the port has never been closed.
         let (status, shown) = Browser::default().visit(page.clone()).await;
         assert_eq!(status, StatusCode::OK, "{end:?}");
         assert!(shown.contains("You are signed in"), "{end:?}: {shown}");

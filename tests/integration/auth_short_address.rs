@@ -118,6 +118,24 @@ async fn a_callback_at_the_root_takes_the_answer_and_leads_to_the_page_as_well()
     soon("the call", call).await.unwrap().unwrap();
 }
 
+/// For containers: `state` is nobody else's business.
+#[tokio::test]
+async fn a_callback_that_others_can_reach_has_no_short_address() {
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let mut config = config(directory.path());
+    config.callback.bind = Some("0.0.0.0".parse().unwrap());
+    let app = App::new(&provider, config);
+    let call = app.spawn_call();
+    let mut url = Browser::default().approve(app.sign_in_page().await).await;
+    let page = app.authorizer.pending_sign_in();
+    assert_eq!(page.as_ref().and_then(SignInPage::short), None);
+    url.set_path("/");
+    url.set_query(None);
+    assert_eq!(get(&url, &[]).await.status(), StatusCode::NOT_FOUND);
+    call.abort();
+}
+
 #[tokio::test]
 async fn hints_have_the_short_address_unless_the_browser_is_elsewhere() {
     for remote_login in [None, Some("10.0.0.5".to_owned())] {

@@ -139,7 +139,7 @@ The server is provider 1 and offers 2 tools.
 #[tokio::test]
 async fn on_a_fresh_machine_without_a_browser_login_says_what_to_open_and_what_to_paste() {
     let provider = Provider::start().await;
-    let mut terminal = Terminal::login(&provider, &[("BROWSER", "/nowhere/firefox")]);
+    let mut terminal = Terminal::login(&provider, &[]);
     terminal.shows("/authorize?").await;
     terminal.shows("state=").await;
     terminal.shows("\n").await;
@@ -189,7 +189,7 @@ async fn over_ssh_login_shows_the_whole_address_and_both_ways_to_finish() {
         screen,
         format!(
             "\
-127.0.0.1 wants you to sign in. No browser could be started; open this address in one:
+127.0.0.1 wants you to sign in. Open this address in a browser:
 PAGE
 Paste here the address at which the browser ends. If that page does not load, that is fine.
 For that page to load, run this first on the machine of the browser:

@@ -176,7 +176,9 @@ async fn a_sign_in_is_shown_in_the_app_and_its_end_announced() {
 
     let note = app.server_sent("notifications/message").await.value();
     let text = note["params"]["data"].as_str().expect("a text").to_owned();
-    assert!(text.contains(window.page.as_str()), "{text}");
+    let port = window.redirect_uri().port().expect("a port");
+    let short_first = format!("http://localhost:{port}/ (which leads to {})", window.page);
+    assert!(text.contains(&short_first), "{text}");
     let question = app.server_sent("elicitation/create").await.value();
     assert_eq!(question["params"]["mode"], "url");
     assert_eq!(question["params"]["url"], window.page.as_str());

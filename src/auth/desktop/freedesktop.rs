@@ -11,6 +11,15 @@ use std::path::{Path, PathBuf};
 /// Where X servers have their sockets.
 const X_SOCKETS: &str = "/tmp/.X11-unix";
 
+/// The variables that name a screen.
+const SCREENS: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
+
+/// What the Windows Subsystem for Linux has where it can start programs of Windows, a browser among them.
+const WINDOWS_PROGRAMS: [&str; 2] = [
+    "/proc/sys/fs/binfmt_misc/WSLInterop",
+    "/proc/sys/fs/binfmt_misc/WSLInterop-late",
+];
+
 /// Entries of one directory that are looked at.
 const MOST_ENTRIES: usize = 256;
 
@@ -25,6 +34,17 @@ pub(in crate::auth) fn bus_address() -> Option<String> {
 /// The variables of the desktop session that this process lacks, for a program that needs them.
 pub(in crate::auth) fn missing_variables() -> Vec<(&'static str, OsString)> {
     Desktop::of_this_user().missing(|name| std::env::var_os(name))
+}
+
+/// Whether there is a screen for a browser, in the environment or among the `found` variables. Without one the
+/// launchers start a browser for terminals, which nobody sees.
+pub(in crate::auth) fn has_screen(found: &[(&'static str, OsString)]) -> bool {
+    let is_display = |name: &str| SCREENS.contains(&name);
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    cfg!(target_os = "android")
+        || SCREENS.iter().any(is_set)
+        || found.iter().any(|(name, _)| is_display(name))
+        || WINDOWS_PROGRAMS.iter().any(|it| Path::new(it).exists())
 }
 
 /// The places where the parts of a session are looked for.

@@ -35,7 +35,7 @@ const HELPER_LIMIT: Duration = Duration::from_secs(2);
 /// The last line to a helper that is not needed.
 const DISMISSED: &str = "dismissed";
 
-/// The program that finishes a sign-in.
+/// Program that finishes a sign-in in a process of its own.
 #[derive(Debug, Clone)]
 pub struct Helper {
     program: PathBuf,

@@ -46,10 +46,12 @@ impl Authorizer {
         pending.kept_by_helper().write(session).await;
         let outcome = tokio::select! {
             outcome = sign_in::answered(session, &mut attempt, left) => outcome,
-            () = withdrawn(session) => return,
+            () = withdrawn(session) => Err(AuthError::Interrupted),
         };
+        // Before the lock is free, so that whoever takes it finds the port free as well.
+        attempt.listener.close().await;
         match outcome {
-            // Somebody has signed out in the very moment.
+            // Somebody has signed out.
             Err(AuthError::Interrupted) => {}
             outcome => sign_in::record_end(session, outcome.as_ref().err()).await,
         }
