@@ -47,6 +47,7 @@ class Host:
     package: str  # npm package with its exact version
     program: str  # name in node_modules/.bin
     prepare: Callable[[Room], Launch]
+    lists_only: bool = False  # a command that prints the server's tools; it has no model
 
 
 def claude_code(room: Room) -> Launch:
@@ -160,6 +161,21 @@ def continue_cli(room: Room) -> Launch:
     return Launch(["--print", "--auto", "--config", str(config), PROMPT], {"CONTINUE_TELEMETRY_ENABLED": "0"})
 
 
+def mcporter(room: Room) -> Launch:
+    config = room.write("mcporter.json", {"mcpServers": {SERVER: room.entry()}})
+    return Launch(["list", SERVER, "--config", str(config)])
+
+
+def inspector_cli(room: Room) -> Launch:
+    config = room.write("mcp.json", {"mcpServers": {SERVER: room.entry()}})
+    return Launch(["--cli", "--config", str(config), "--server", SERVER, "--method", "tools/list"])
+
+
+def mcpc(room: Room) -> Launch:
+    config = room.write("mcp.json", {"mcpServers": {SERVER: room.entry()}})
+    return Launch(["connect", f"{config}:{SERVER}", f"@{SERVER}"])
+
+
 HOSTS = [
     Host("claude-code", "@anthropic-ai/claude-code@2.1.197", "claude", claude_code),
     Host("gemini-cli", "@google/gemini-cli@0.61.0", "gemini", gemini_cli),
@@ -169,6 +185,9 @@ HOSTS = [
     Host("copilot", "@github/copilot@1.0.102", "copilot", copilot),
     Host("cline", "cline@3.0.65", "cline", cline),
     Host("continue", "@continuedev/cli@1.5.47", "cn", continue_cli),
+    Host("mcporter", "mcporter@0.9.0", "mcporter", mcporter, lists_only=True),
+    Host("inspector", "@modelcontextprotocol/inspector@0.15.0", "mcp-inspector", inspector_cli, lists_only=True),
+    Host("mcpc", "@apify/mcpc@0.2.6", "mcpc", mcpc, lists_only=True),
 ]
 
 

@@ -9,7 +9,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Optional
 
 from driver import processes
 from driver.main import build
@@ -18,7 +17,7 @@ from driver.packages import Packages, Unavailable
 
 from .hosts import HOSTS, Host
 from .packages import install
-from .report import SKIPPED, print_table, worse_than_expected
+from .report import NOT_APPLICABLE, SKIPPED, print_table, worse_than_expected
 from .run import Cell, Play
 from .situations import SITUATIONS, Situation
 
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> int:
     print(f"\n{time.monotonic() - started:.0f} seconds")
     if options.write:
         write_expected(expected, table)
-    cells = [cell for row in table.values() for cell in row.values()]
+    cells = [cell for row in table.values() for cell in row.values() if cell.outcome != NOT_APPLICABLE]
     skipped = sum(cell.outcome == SKIPPED for cell in cells)
     print(f"{len(cells) - skipped - len(worse)} passed, {len(worse)} failed, {skipped} skipped")
     return 1 if worse else 0
@@ -90,6 +89,9 @@ def play_all(
             return {situation.name: Cell(SKIPPED, str(program)) for situation in situations}
         row = {}
         for situation in situations:
+            if host.lists_only and not situation.judge_list:
+                row[situation.name] = Cell(NOT_APPLICABLE)
+                continue
             work = target / "hosts" / "runs" / host.name / situation.name.replace("'", "-late")
             row[situation.name] = play(host, program, situation, bridge, server, seconds, work)
             with printing:
@@ -120,6 +122,6 @@ def find_program(host: Host, target: Path) -> "Path | Unavailable":
 
 def write_expected(expected: dict[str, dict[str, str]], table: dict[str, dict[str, Cell]]) -> None:
     for host, row in table.items():
-        seen = {name: cell.outcome for name, cell in row.items() if cell.outcome != SKIPPED}
+        seen = {name: cell.outcome for name, cell in row.items() if cell.outcome not in (SKIPPED, NOT_APPLICABLE)}
         expected[host] = {**expected.get(host, {}), **seen}
     EXPECTED.write_text(json.dumps(expected, indent=2) + "\n")

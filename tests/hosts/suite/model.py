@@ -87,7 +87,7 @@ class Turn:
         time.sleep(POLL_PERIOD)
         search = next((tool for tool in asked.tools if tool.name == "tool_search"), None)
         if search and self._requests % 2:
-            return self._call(search, {"query": f"select:mcp__probe__{wanted}"})
+            return self._call(search, {"query": f"select:mcp__probe__{wanted},mcp__probe__sign_in"})
         shell = next((tool for tool in asked.tools if SHELL.match(tool.name)), None)
         return self._call(shell, shell_arguments(shell, self._requests)) if shell else f"There is no tool {wanted}."
 

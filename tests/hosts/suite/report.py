@@ -6,6 +6,7 @@ from .run import Cell
 from .situations import Situation
 
 SKIPPED = "skipped"
+NOT_APPLICABLE = "-"
 
 
 def print_table(hosts: list[Host], situations: list[Situation], table: dict[str, dict[str, Cell]]) -> None:
@@ -25,7 +26,7 @@ def worse_than_expected(
         for situation in situations:
             cell, ranks = row[situation.name], situation.ranks
             wanted = expected.get(host, {}).get(situation.name, ranks[0])
-            if cell.outcome != SKIPPED and rank(ranks, cell.outcome) > rank(ranks, wanted):
+            if cell.outcome not in (SKIPPED, NOT_APPLICABLE) and rank(ranks, cell.outcome) > rank(ranks, wanted):
                 lines.append(f"{host}, {situation.title}: {cell.outcome} instead of {wanted} ({cell.note})")
     return lines
 

@@ -1,7 +1,6 @@
 """One host in one situation."""
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -19,8 +18,8 @@ from driver.manifest import Manifest
 from driver.server import Server
 
 from .hosts import Host, Room, environment
-from .model import Endpoint, Turn
-from .situations import NEXT_START, NO_TOOL, FAILED, OK, Seen, Situation, Stage
+from .model import Endpoint, Step, Turn, find
+from .situations import FAILED, NEXT_START, NO_TOOL, OK, Seen, Situation, Stage
 
 BROWSER = Path(__file__).resolve().parents[2] / "foreign" / "driver" / "browser.py"
 SECOND_START = 60  # seconds that the model waits for the tool in a second start
@@ -77,6 +76,7 @@ class Play:
         self.server = Server(replace(manifest, env=env), home, work, ttl=3600)
         self.timers: list[threading.Timer] = []
         self.ended_itself = True
+        self.lasted = 0.0  # seconds that the host ran
 
     def run(self) -> Cell:
         try:
@@ -93,12 +93,13 @@ class Play:
             self._later(self.situation.server_up_at, self.server.start)
         else:
             self.server.start()
-        stage = Stage(self._stop_server_for, self.call_seconds)
-        turn = Turn(self.situation.steps(stage), self.situation.patience, self.work / "model.log")
+        turn = Turn(self._steps(), self.situation.patience, self.work / "model.log")
         screen = self._start(turn, person, "screen.txt", self.situation.limit)
         model_saw = " ".join([*(tool.description for tool in turn.offered), *turn.results])
-        outcome = self.situation.judge(Seen(turn.steps, turn.first, model_saw, screen, person.addresses()))
-        notes = [f"first request {turn.first:.0f} s" if turn.first is not None else "no request"]
+        judge = self.situation.judge_list if self.host.lists_only else self.situation.judge
+        offers_sign_in = find(turn.offered, "sign_in") is not None
+        outcome = judge(Seen(turn.steps, turn.first, model_saw, screen, offers_sign_in, person.addresses()))
+        notes = [f"{self.lasted:.0f} s" if turn.first is None else f"first request {turn.first:.0f} s"]
         notes += [] if self.ended_itself else ["had to be ended"]
         if outcome in (NO_TOOL, FAILED) and self.situation.starts_again:
             outcome = self._start_again(person, outcome)
@@ -111,9 +112,12 @@ class Play:
             notes.append((last or screen.strip()[-200:] or "nothing shown").replace("\n", " / ")[:200])
         return Cell(outcome, "; ".join(notes))
 
+    def _steps(self) -> list[Step]:
+        return self.situation.steps(Stage(self._stop_server_for, self._wait_for_server, self.call_seconds))
+
     def _start_again(self, person: Person, outcome: str) -> str:
         opened = len(person.addresses())
-        turn = Turn(self.situation.steps(Stage(self._stop_server_for, self.call_seconds)), SECOND_START, self.work / "model-2.log")
+        turn = Turn(self._steps(), SECOND_START, self.work / "model-2.log")
         self._start(turn, person, "screen-2.txt", SECOND_START + END_LIMIT)
         seen = Seen(turn.steps, turn.first, "", "")
         return NEXT_START if self.situation.judge(seen) == OK and len(person.addresses()) == opened else outcome
@@ -124,11 +128,13 @@ class Play:
             room = self._room(endpoint.base, person)
             launch = self.host.prepare(room)
             with (self.work / screen).open("wb") as out:
+                began = time.monotonic()
                 process = processes.start(
                     [str(self.program), *launch.arguments], cwd=room.project, env=environment(room, launch),
                     stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 )
                 self.ended_itself = wait_for_end(process, turn, limit)
+                self.lasted = time.monotonic() - began
                 processes.end(process)
         return (self.work / screen).read_text(errors="replace")
 
@@ -143,6 +149,10 @@ class Play:
     def _stop_server_for(self, seconds: float) -> None:
         self.server.stop()
         self._later(seconds, self.server.start)
+
+    def _wait_for_server(self) -> None:
+        for timer in self.timers:
+            timer.join()
 
     def _later(self, seconds: float, action) -> None:
         timer = threading.Timer(seconds, action)
