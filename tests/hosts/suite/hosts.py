@@ -89,7 +89,13 @@ def qwen_code(room: Room) -> Launch:
     )
 
 
-def codex(room: Room) -> Launch:
+def codex_patient(room: Room) -> Launch:
+    """Codex with a longer time to start, and the bridge told to use it."""
+    room.bridge += ["--patience", "85", "--list-wait", "85"]
+    return codex(room, further="startup_timeout_sec = 90")
+
+
+def codex(room: Room, further: str = "") -> Launch:
     quoted = json.dumps
     env = ", ".join(f"{quoted(name)} = {quoted(value)}" for name, value in room.bridge_env.items())
     room.write(".codex/config.toml", f"""
@@ -110,6 +116,7 @@ request_max_retries = 0
 command = {quoted(room.bridge[0])}
 args = {quoted(room.bridge[1:])}
 env = {{ {env} }}
+{further}
 """)
     return Launch(["exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", PROMPT])
 
@@ -181,6 +188,7 @@ HOSTS = [
     Host("gemini-cli", "@google/gemini-cli@0.61.0", "gemini", gemini_cli),
     Host("qwen-code", "@qwen-code/qwen-code@0.15.10", "qwen", qwen_code),
     Host("codex", "@openai/codex@0.171.0", "codex", codex),
+    Host("codex-patient", "@openai/codex@0.171.0", "codex", codex_patient),
     Host("opencode", "opencode-ai@1.18.33", "opencode", opencode),
     Host("copilot", "@github/copilot@1.0.102", "copilot", copilot),
     Host("cline", "cline@3.0.65", "cline", cline),

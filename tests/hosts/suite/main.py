@@ -34,7 +34,7 @@ QUICK = ["1", "2", "4", "5", "5p", "6", "7"]
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     if options.list:
-        print("\n".join(f"{host.name:12} {host.package}" for host in HOSTS))
+        print("\n".join(f"{host.name:13} {host.package}" for host in HOSTS))
         return 0
     hosts = [host for host in HOSTS if not options.hosts or host.name in options.hosts]
     names = options.situation or (QUICK if options.quick else [situation.name for situation in SITUATIONS])
@@ -65,6 +65,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--situation", action="append", choices=[situation.name for situation in SITUATIONS],
                         help="only this situation (repeatable)")
     parser.add_argument("--quick", action="store_true", help="no sign-ins, and a long call of a few seconds")
+    parser.add_argument("--bridge-arg", action="append", default=[], metavar="ARG",
+                        help="a further argument of the bridge, as in --bridge-arg=--list-wait=90 (repeatable)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="hosts at a time [default: 2]")
     parser.add_argument("--write", action="store_true", help="write what was seen into expected.json")
     parser.add_argument("--list", action="store_true", help="print the hosts with their versions")
@@ -80,6 +82,7 @@ def play_all(
 ) -> dict[str, dict[str, Cell]]:
     [manifest] = load(HERE / "probe" / "server.json")
     server = (manifest, Packages(FOREIGN, target / "foreign").install(manifest))
+    command = [str(bridge), *options.bridge_arg]
     seconds = QUICK_CALL_SECONDS if options.quick else CALL_SECONDS
     printing = threading.Lock()
 
@@ -93,7 +96,7 @@ def play_all(
                 row[situation.name] = Cell(NOT_APPLICABLE)
                 continue
             work = target / "hosts" / "runs" / host.name / situation.name.replace("'", "-late")
-            row[situation.name] = play(host, program, situation, bridge, server, seconds, work)
+            row[situation.name] = play(host, program, situation, command, server, seconds, work)
             with printing:
                 cell = row[situation.name]
                 print(f"{host.name} {situation.name} ({situation.title}): {cell.outcome} ({cell.note})", flush=True)
@@ -105,7 +108,7 @@ def play_all(
 
 
 def play(
-    host: Host, program: Path, situation: Situation, bridge: Path, server: tuple[Manifest, Path], seconds: int, work: Path
+    host: Host, program: Path, situation: Situation, bridge: list[str], server: tuple[Manifest, Path], seconds: int, work: Path
 ) -> Cell:
     try:
         return Play(host, program, situation, bridge, server, seconds, work).run()

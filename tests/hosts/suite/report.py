@@ -11,10 +11,10 @@ NOT_APPLICABLE = "-"
 
 def print_table(hosts: list[Host], situations: list[Situation], table: dict[str, dict[str, Cell]]) -> None:
     widths = {s.name: max([len(s.title), *(len(table[host.name][s.name].outcome) for host in hosts)]) for s in situations}
-    print("\n" + " | ".join(["host".ljust(12), *(f"{s.title:{widths[s.name]}}" for s in situations)]))
+    print("\n" + " | ".join(["host".ljust(13), *(f"{s.title:{widths[s.name]}}" for s in situations)]))
     for host in hosts:
         cells = [f"{table[host.name][s.name].outcome:{widths[s.name]}}" for s in situations]
-        print(" | ".join([host.name.ljust(12), *cells]))
+        print(" | ".join([host.name.ljust(13), *cells]))
 
 
 def worse_than_expected(

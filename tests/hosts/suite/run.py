@@ -65,7 +65,7 @@ class Person:
 
 
 class Play:
-    def __init__(self, host: Host, program: Path, situation: Situation, bridge: Path, server: tuple[Manifest, Path],
+    def __init__(self, host: Host, program: Path, situation: Situation, bridge: list[str], server: tuple[Manifest, Path],
                  call_seconds: int, work: Path) -> None:
         self.host, self.program, self.situation, self.bridge, self.work = host, program, situation, bridge, work
         self.call_seconds = call_seconds
@@ -142,7 +142,7 @@ class Play:
         home, project = self.work / "home", self.work / "project"
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         project.mkdir(exist_ok=True)
-        bridge = [str(self.bridge), self.server.url, "--debug", "--log-file", str(self.work / "bridge.log")]
+        bridge = [*self.bridge, self.server.url, "--debug", "--log-file", str(self.work / "bridge.log")]
         env = {"MCP_BRIDGE_DIR": str(self.work / "store"), "BROWSER": str(person.launcher)}
         return Room(home, project, model, bridge, env)
 
