@@ -27,7 +27,7 @@ EXPECTED = HERE / "expected.json"
 FOREIGN = ROOT / "tests" / "foreign" / "servers"
 
 CALL_SECONDS = 90  # of the long call
-QUICK_CALL_SECONDS = 10  # with --quick: longer than no limit of a host, but the way is the same
+QUICK_CALL_SECONDS = 10  # with --quick: below the limit of every host
 QUICK = ["1", "2", "4", "5", "5p", "6", "7"]
 
 
@@ -108,7 +108,8 @@ def play_all(
 
 
 def play(
-    host: Host, program: Path, situation: Situation, bridge: list[str], server: tuple[Manifest, Path], seconds: int, work: Path
+    host: Host, program: Path, situation: Situation, bridge: list[str], server: tuple[Manifest, Path],
+    seconds: int, work: Path,
 ) -> Cell:
     try:
         return Play(host, program, situation, bridge, server, seconds, work).run()

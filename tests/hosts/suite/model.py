@@ -16,7 +16,7 @@ from .wire import Asked, Call, Reply, Tool
 POLL_PERIOD = 3  # seconds between two looks at the offered tools, while the wanted one is missing
 MAX_REQUESTS = 80  # of a turn; a host that asks more often goes round in circles
 
-SHELL = re.compile(r"^(bash|shell|run_shell_command|exec_command|shell_command|run_commands?|execute_command|run_terminal_command)$", re.I)
+SHELL = re.compile(r"^(bash|shell|(run_shell|exec|shell|run|execute|run_terminal)_commands?)$", re.I)
 
 
 @dataclass

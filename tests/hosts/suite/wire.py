@@ -68,7 +68,8 @@ class Chat:
         reason = "stop" if isinstance(reply, str) else "tool_calls"
         if not stream:
             choice = {"index": 0, "message": message, "finish_reason": reason}
-            return "application/json", json.dumps({**base, "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+            answer = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
+            return "application/json", json.dumps(answer).encode()
         chunk = {**base, "object": "chat.completion.chunk"}
         return "text/event-stream", sse([
             (None, {**chunk, "choices": [{"index": 0, "delta": message, "finish_reason": None}]}),
@@ -86,7 +87,8 @@ class Responses:
         tools: list[Tool] = []
         for tool in body.get("tools") or []:
             if tool.get("type") == "namespace":
-                tools += [Tool(t["name"], t.get("description", ""), tool["name"], t.get("parameters")) for t in tool.get("tools", [])]
+                inner = tool.get("tools", [])
+                tools += [Tool(t["name"], t.get("description", ""), tool["name"], t.get("parameters")) for t in inner]
             elif "name" in tool:
                 tools.append(Tool(tool["name"], tool.get("description", ""), schema=tool.get("parameters")))
         items = body.get("input") if isinstance(body.get("input"), list) else []
@@ -104,7 +106,8 @@ class Responses:
             item = {"type": "message", "id": "m1", "role": "assistant", "status": "completed",
                     "content": [{"type": "output_text", "text": reply, "annotations": []}]}
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-        response = {"id": "resp-1", "object": "response", "model": MODEL, "status": "completed", "output": [item], "usage": usage}
+        response = {"id": "resp-1", "object": "response", "model": MODEL, "status": "completed", "output": [item],
+                    "usage": usage}
         if not stream:
             return "application/json", json.dumps(response).encode()
         events = [
@@ -169,7 +172,8 @@ class Gemini:
 
     @staticmethod
     def write(reply: Reply, stream: bool) -> tuple[str, bytes]:
-        part = {"text": reply} if isinstance(reply, str) else {"functionCall": {"name": reply.tool.name, "args": reply.arguments}}
+        call = {} if isinstance(reply, str) else {"name": reply.tool.name, "args": reply.arguments}
+        part = {"functionCall": call} if call else {"text": reply}
         usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
         candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
         answer = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": MODEL}
