@@ -143,7 +143,7 @@ impl Transport {
 
     /// Refuses a page that a person's browser must not be sent to.
     pub(super) async fn check_page(&self, page: &Url) -> Result<(), AuthError> {
-        self.guard.check_page(page).await
+        Box::pin(self.guard.check_page(page)).await
     }
 
     /// Notes the address that the MCP server answered from, which decides whether it lies inside.

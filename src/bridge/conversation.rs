@@ -14,6 +14,7 @@ use super::list_pages::{Collector, List};
 use super::memory::Memory;
 use super::notice::Notices;
 use super::opening::Alarm;
+use super::server_requests::{ServerRequest, ServerRequests};
 use super::terms::Terms;
 use super::tools::Tools;
 use super::upstream::{Exchange, Lane, Link};
@@ -26,9 +27,6 @@ use crate::stdio::{Line, LineWriter};
 
 /// Requests of the app that may be under way at once.
 pub(super) const MAX_IN_FLIGHT: usize = 10_000;
-
-/// Requests of the server that may wait for the app's answer.
-const MAX_SERVER_REQUESTS: usize = 10_000;
 
 /// Answers without an id in each period: a broken pipe full of garbage is no reason for a storm.
 const ANONYMOUS_ERRORS: u32 = 5;
@@ -58,7 +56,7 @@ pub(super) struct Conversation {
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
     /// Requests of the server that the app has not answered.
-    server_requests: HashMap<RequestId, Question>,
+    server_requests: ServerRequests,
     pub(super) legacy: LegacyLane,
     /// The last `initialize` of the legacy app.
     pub(super) initialize: Option<Message>,
@@ -89,13 +87,6 @@ pub(super) struct Asked {
     pub(super) list: Option<Message>,
 }
 
-/// A request of the server.
-struct Question {
-    method: String,
-    /// The session that it belongs to.
-    generation: u64,
-}
-
 impl Conversation {
     pub(super) fn new(config: &Config, writer: LineWriter) -> (Self, mpsc::Receiver<Inbound>) {
         let (sender, from_server) = mpsc::channel(INBOUND_MESSAGES);
@@ -113,7 +104,7 @@ impl Conversation {
             unanswered: HashMap::new(),
             exchanges: HashMap::new(),
             outbound: JoinSet::new(),
-            server_requests: HashMap::new(),
+            server_requests: ServerRequests::default(),
             legacy: LegacyLane::Fresh,
             initialize: None,
             answering: config.answering,
@@ -198,7 +189,7 @@ impl Conversation {
             Kind::Response { .. } if self.notices.takes_answer(&message) => {}
             Kind::Response { id } => {
                 let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
-                let Some(Question { method, generation }) = asked else {
+                let Some(ServerRequest { method, generation }) = asked else {
                     return self.take_answer(&message);
                 };
                 let message = self.terms.answer_for_server(&method, message);
@@ -282,7 +273,9 @@ impl Conversation {
     }
 
     pub(super) fn take_inbound(&mut self, inbound: Inbound) {
-        let Inbound { endpoint, event } = inbound;
+        let Inbound {
+            endpoint, event, ..
+        } = inbound;
         match event {
             Event::Message {
                 message,
@@ -291,6 +284,11 @@ impl Conversation {
             } => {
                 if let Some(tools) = &mut self.tools {
                     tools.hear(&message);
+                }
+                if ServerRequest::is_absurd(&message) {
+                    return tracing::debug!(
+                        "dropped a request of the server whose id or method is too long"
+                    );
                 }
                 let lane = match &exchange {
                     None => Some(Downgraded::lane_of_link(endpoint)),
@@ -346,16 +344,15 @@ impl Conversation {
                 return;
             }
             Kind::Request { id, method } => {
-                if self.server_requests.len() >= MAX_SERVER_REQUESTS {
+                let request = ServerRequest {
+                    method: method.clone(),
+                    generation,
+                };
+                if !self.server_requests.insert(id, request) {
                     let text = "too many requests wait for the app's answer";
                     let refusal = Message::error(Some(id), INVALID_REQUEST, text, None);
                     return self.send_in_turn(0, refusal, Some(generation));
                 }
-                let question = Question {
-                    method: method.clone(),
-                    generation,
-                };
-                self.server_requests.insert(id.clone(), question);
             }
             Kind::Notification { method } => {
                 if method == "notifications/cancelled"

@@ -25,6 +25,7 @@ mod notice;
 mod opening;
 mod panics;
 mod promise;
+mod server_requests;
 mod surroundings;
 mod terms;
 mod tool_filter;

@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use super::conversation::Conversation;
 use super::panics::survived;
 use super::turns::Turns;
-use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track};
+use crate::endpoint::{self, Endpoint, Event, Failure, Outcome, Phase, Track};
 use crate::era::Era;
 use crate::message::{Kind, Message, RequestId};
 
@@ -87,7 +87,7 @@ impl Conversation {
         );
         let sign_in_limit = self.patience().filter(|_| !may_wait);
         let track = Arc::new(Track::new(sign_in_limit));
-        let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
+        let endpoint = Arc::clone(&link.endpoint);
         let carried = {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
             async move {
@@ -95,10 +95,7 @@ impl Conversation {
                 let work = pin!(endpoint.request(&request, era, &track));
                 let outcome = survived(work).await;
                 let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Internal));
-                let event = Event::Outcome { id, outcome };
-                let endpoint = number;
-                // The bridge takes what was sent until it ends, and then nobody wants the answer.
-                let _ = sender.send(Inbound { endpoint, event }).await;
+                endpoint.tell(Event::Outcome { id, outcome }).await;
             }
         };
         // Boxed: the runtime moves what it is given more than once, and this is large.

@@ -2,6 +2,7 @@
 //!
 //! - [`Client`]: the way to the MCP endpoint.
 //! - `connections`: that way where nothing stands between, which is where the speed of a call is.
+//! - `cookies`: the server's cookies.
 //! - `gzip`: answers that come compressed all the same.
 //! - [`json`]: JSON in bodies.
 //! - `names`: name resolution.
@@ -10,6 +11,7 @@
 //! - `tls`: certificates to trust, client certificate.
 
 mod connections;
+mod cookies;
 mod gzip;
 pub mod json;
 mod names;
@@ -23,11 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::cookie::{CookieStore as _, Jar};
-use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
+use reqwest::header::HeaderMap;
 use reqwest::{ClientBuilder, Method, Proxy, StatusCode, redirect};
 use url::Url;
 
+pub use cookies::Cookies;
 pub use names::Names;
 pub use route::{NoProxy, ProxySource, Route, bare};
 pub use tls::{BadPem, Identity, Roots};
@@ -127,7 +129,7 @@ impl Options {
 pub struct Client {
     way: Way,
     /// The server's cookies, if they are to go back to it.
-    cookies: Option<Arc<Jar>>,
+    cookies: Option<Arc<Cookies>>,
 }
 
 #[derive(Debug, Clone)]
@@ -207,7 +209,7 @@ impl Error {
 
 impl Client {
     /// A client for the origin of `url`. Connects to nothing yet.
-    pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Jar>>) -> Result<Self, Error> {
+    pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Cookies>>) -> Result<Self, Error> {
         let way = if matches!(options.route(url), Route::Proxy(..)) {
             Way::Proxied(options.client(url)?)
         } else {
@@ -224,10 +226,8 @@ impl Client {
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response, Error> {
-        if let Some(cookies) = &self.cookies
-            && let Some(cookie) = cookies.cookies(url)
-        {
-            headers.insert(COOKIE, cookie);
+        if let Some(cookies) = &self.cookies {
+            cookies.add_to(&mut headers, url);
         }
         let (status, headers, peer, source) = match &self.way {
             Way::Direct(connections) => {
@@ -256,10 +256,8 @@ impl Client {
             peer,
             body,
         };
-        if let Some(cookies) = &self.cookies
-            && response.headers.contains_key(SET_COOKIE)
-        {
-            cookies.set_cookies(&mut response.headers.get_all(SET_COOKIE).iter(), url);
+        if let Some(cookies) = &self.cookies {
+            cookies.take_from(&response.headers, url);
         }
         Ok(response)
     }

@@ -75,6 +75,7 @@ mod http_sse;
 #[cfg(unix)]
 mod install;
 mod keep_alive;
+mod kept_memory;
 mod lifecycle;
 mod list_pages;
 mod network;
