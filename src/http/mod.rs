@@ -95,6 +95,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether the origin of `url` sees the client certificate.
+    #[must_use]
+    pub fn shows_identity_to(&self, url: &Url) -> bool {
+        self.identity.as_ref().is_some_and(|it| it.is_for(url))
+    }
+
     /// A client with these settings and no others.
     pub fn client(&self, url: &Url) -> Result<reqwest::Client, Error> {
         self.builder(url)?.build().map_err(Error::Proxied)

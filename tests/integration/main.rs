@@ -48,6 +48,7 @@ mod auth_secret_service;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
+mod client_certificate;
 mod command_call;
 #[cfg(unix)]
 mod command_example;
