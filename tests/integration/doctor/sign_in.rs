@@ -270,6 +270,21 @@ async fn an_authorization_server_without_the_grant_of_the_sign_in() {
     }
 }
 
+/// RFC 9700 §4.4
+#[tokio::test]
+async fn a_sign_in_page_and_a_token_endpoint_of_different_sites() {
+    for (promise, expected) in [(json!(null), "warning"), (json!(true), "passed")] {
+        let (_provider, report) = examined(|it| {
+            it.server_metadata = json!({
+                "authorization_endpoint": "http://localhost/authorize",
+                "authorization_response_iss_parameter_supported": promise,
+            });
+        })
+        .await;
+        assert_eq!(report.check("iss_parameter")["outcome"], expected);
+    }
+}
+
 #[tokio::test]
 async fn what_would_be_asked_for() {
     let (provider, report) = examined(|it| {
