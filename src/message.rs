@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_behalf_of};
@@ -24,6 +24,9 @@ pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
 /// JSON-RPC: the one code for errors of the bridge's own, told apart by `data.source` and `data.kind`.
 pub const INTERNAL_ERROR: i32 = -32603;
+
+/// Limit for the messages of a batch. Each takes much more memory than its text.
+const MAX_BATCH: usize = 10_000;
 
 /// The id of a request: its JSON text in one canonical spelling, so that `1` and `"1"` differ and
 /// `"a"` and `"\u0061"` do not.
@@ -153,11 +156,15 @@ impl Message {
         let batch = std::str::from_utf8(text)
             .map_err(|error| Invalid::NotJson(error.to_string()))
             .and_then(|text| {
-                serde_json::from_str::<Vec<&RawValue>>(text)
+                serde_json::from_str::<Batch>(text)
                     .map_err(|error| Invalid::NotJson(error.to_string()))
             });
-        match batch {
+        let items = batch.map(|Batch(items)| items);
+        match items {
             Err(invalid) => vec![Err(invalid)],
+            Ok(items) if items.len() > MAX_BATCH => {
+                vec![Err(Invalid::of(None, "the batch has too many messages"))]
+            }
             Ok(items) if items.is_empty() => vec![Err(Invalid::of(None, "the batch is empty"))],
             Ok(items) => items
                 .into_iter()
@@ -380,6 +387,36 @@ impl Message {
     /// A message of our own, whose text is valid by construction.
     fn built(text: String) -> Self {
         Self::parse(&Bytes::from(text)).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+}
+
+/// The elements of a JSON array, and no more of them than one above [`MAX_BATCH`].
+struct Batch<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while elements.len() <= MAX_BATCH
+                    && let Some(element) = seq.next_element()?
+                {
+                    elements.push(element);
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(elements)
+            }
+        }
+
+        deserializer.deserialize_seq(Elements).map(Self)
     }
 }
 

@@ -10,7 +10,7 @@ use super::authorization_server::AuthorizationServerMetadata;
 use super::client_probe::{self, Finding};
 use super::config::{ClientAuthentication, Config};
 use super::discovery::{discover, refuse_foreign_issuer, resource_parameter, scopes};
-use super::error::AuthError;
+use super::error::{AuthError, shown};
 use super::linger::Guard;
 use super::loopback::{LoopbackListener, LoopbackServer, Ports};
 use super::mcp_remote;
@@ -85,6 +85,14 @@ impl Attempt {
         metadata.require_pkce(config.missing_pkce_metadata)?;
         let page = metadata.require_authorization_endpoint()?;
         session.transport.check_page(page).await?;
+        if let Some([page, tokens]) = metadata.mix_up_hosts() {
+            tracing::warn!(
+                "you sign in at {page}, and {tokens} gets the answer: make sure that both belong to the provider of {}. \
+                 {} does not name itself in its answers (RFC 9207)",
+                session.server.host_str().unwrap_or_default(),
+                shown(&metadata.issuer),
+            );
+        }
 
         let stored = session.stored(&metadata.issuer).await;
         let stored_client = stored.as_ref().and_then(usable_registration);

@@ -132,6 +132,21 @@ impl AuthorizationServerMetadata {
         }
     }
 
+    /// The hosts of the authorization and the token endpoint, if they are of different sites and the server does not
+    /// promise to name itself in its answers (RFC 9207). A hostile server may then have a person sign in at an honest one,
+    /// and get the code (mix-up, RFC 9700 §4.4).
+    pub(super) fn mix_up_hosts(&self) -> Option<[&str; 2]> {
+        if self.authorization_response_iss_parameter_supported {
+            return None;
+        }
+        let page = self.authorization_endpoint.as_ref()?;
+        let tokens = &self.token_endpoint;
+        (site(page) != site(tokens)).then_some([
+            page.host_str().unwrap_or_default(),
+            tokens.host_str().unwrap_or_default(),
+        ])
+    }
+
     /// PKCE with S256 must be offered (MCP authorization, "Authorization Code Protection").
     pub(super) fn require_pkce(&self, missing: MissingPkceMetadata) -> Result<(), AuthError> {
         let refused = |unlisted| {
@@ -336,6 +351,31 @@ fn same_site(one: &str, other: &str) -> bool {
     one.scheme() == other.scheme() && (below(one_host, other_host) || below(other_host, one_host))
 }
 
+/// What has one owner, as far as a host tells without a list of public suffixes: its last two labels, or three where the
+/// second is as short as in `co.uk`. An address is a site of its own.
+fn site(url: &Url) -> &str {
+    /// Limit for the label before a country code that is no owner's own (`co`, `com`, `org`).
+    const SHORT: usize = 3;
+    const COUNTRY_CODE: usize = 2;
+    let host = url.host_str().unwrap_or_default();
+    let Some(name) = url.domain() else {
+        return host;
+    };
+    let name = name.trim_end_matches('.');
+    let mut labels = name.rsplitn(3, '.');
+    let (Some(last), Some(second), Some(rest)) = (labels.next(), labels.next(), labels.next())
+    else {
+        return name;
+    };
+    let is_public = last.len() == COUNTRY_CODE && second.len() <= SHORT;
+    let before = if is_public {
+        rest.rfind('.')
+    } else {
+        Some(rest.len())
+    };
+    before.map_or(name, |dot| &name[dot + 1..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,6 +469,41 @@ mod tests {
         check(SameSite, "http://localhost:1", "http://localhost:1/a", true);
         check(SameSite, "http://127.0.0.1:1", "http://127.0.0.1:2", false);
         check(Off, "https://as.example", "https://other.example", true);
+    }
+
+    /// RFC 9700 §4.4
+    #[test]
+    fn endpoints_of_different_sites_without_a_promise_of_iss_may_be_mixed_up() {
+        for (page, token, expected) in [
+            ("https://as.example/a", "https://as.example/t", false),
+            ("https://as.example/a", "https://as.example:8443/t", false),
+            (
+                "https://login.as.example/a",
+                "https://api.as.example/t",
+                false,
+            ),
+            ("https://as.example/a", "https://api.as.example./t", false),
+            ("https://a.as.co.uk/a", "https://b.as.co.uk/t", false),
+            ("http://127.0.0.1:1/a", "http://127.0.0.1:2/t", false),
+            ("https://honest.example/a", "https://evil.example/t", true),
+            ("https://honest.co.uk/a", "https://evil.co.uk/t", true),
+            ("https://a.honest.com.au/a", "https://a.evil.com.au/t", true),
+            ("https://as.example/a", "https://as.test/t", true),
+            ("http://127.0.0.1:1/a", "http://127.0.0.2:1/t", true),
+            ("http://localhost:1/a", "http://127.0.0.1:1/t", true),
+            ("https://[2606::1]/a", "https://[2606::2]/t", true),
+        ] {
+            let mut metadata = AuthorizationServerMetadata::with_token_endpoint(url(token));
+            assert_eq!(metadata.mix_up_hosts(), None, "there is no page");
+            metadata.authorization_endpoint = Some(url(page));
+            assert_eq!(
+                metadata.mix_up_hosts().is_some(),
+                expected,
+                "{page} {token}"
+            );
+            metadata.authorization_response_iss_parameter_supported = true;
+            assert_eq!(metadata.mix_up_hosts(), None, "{page} {token}");
+        }
     }
 
     ///

@@ -87,6 +87,9 @@ pub struct ExaminedServer {
     pub revokes: bool,
     /// Whether it names itself in its answers (RFC 9207).
     pub sends_iss: bool,
+    /// The hosts of the sign-in page and of the token endpoint, if an answer of the one might be used at the other
+    /// unnoticed (mix-up, RFC 9700 §4.4).
+    pub mix_up_hosts: Option<[String; 2]>,
 }
 
 /// Client authentication, as far as the metadata tells (`token_endpoint_auth_methods_supported`, RFC 8414 §2).
@@ -279,6 +282,10 @@ impl<'a> Examination<'a> {
             scopes: scopes.to_string(),
             resource,
             revokes: metadata.revocation_endpoint.is_some(),
+            mix_up_hosts: match config.grant {
+                Grant::AuthorizationCode => metadata.mix_up_hosts().map(|it| it.map(str::to_owned)),
+                Grant::ClientCredentials { .. } | Grant::DeviceCode => None,
+            },
             sends_iss: metadata.authorization_response_iss_parameter_supported,
         })
     }

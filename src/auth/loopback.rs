@@ -38,8 +38,10 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(90);
 /// Largest request head. Codes and states have a few hundred bytes, some providers' a few thousand.
 const LARGEST_HEAD: usize = 16 * 1024;
 
-/// Beyond this many connections the oldest ends, so that idle ones can't keep the browser out.
+/// Beyond this many connections, or this many from one address, another ends, so that idle ones can't keep the browser
+/// out: the oldest that has not asked for anything, else the oldest.
 const MOST_CONNECTIONS: usize = 64;
+const MOST_OF_ONE_PEER: usize = 48;
 
 /// How long to rest after a failed accept, which may be out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -307,7 +309,7 @@ fn is_local(socket: &TcpListener) -> bool {
 
 async fn accept(socket: Arc<TcpListener>, site: Arc<Site>, mut closing: watch::Receiver<()>) {
     let mut connections = JoinSet::new();
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open = OpenConnections::default();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -316,26 +318,65 @@ async fn accept(socket: Arc<TcpListener>, site: Arc<Site>, mut closing: watch::R
             Some(_) = connections.join_next() => continue,
         };
         // A failure concerns one connection, or file descriptors that others will give back.
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        oldest_first.retain(|connection| !connection.is_finished());
-        if oldest_first.len() >= MOST_CONNECTIONS
-            && let Some(oldest) = oldest_first.pop_front()
-        {
-            oldest.abort();
-        }
-        let connection = converse(stream, Arc::clone(&site), closing.clone());
-        oldest_first.push_back(connections.spawn(connection));
+        open.make_room_for(peer.ip());
+        let asked = Arc::new(AtomicBool::new(false));
+        let site = Arc::clone(&site);
+        let connection = converse(stream, site, closing.clone(), Arc::clone(&asked));
+        open.0.push_back(OpenConnection {
+            task: connections.spawn(connection),
+            peer: peer.ip(),
+            asked,
+        });
     }
     drop(socket);
     drop(site);
     while connections.join_next().await.is_some() {}
 }
 
-async fn converse(stream: TcpStream, site: Arc<Site>, mut closing: watch::Receiver<()>) {
-    let asked = AtomicBool::new(false);
+/// The connections that are open, the oldest first.
+#[derive(Debug, Default)]
+struct OpenConnections(VecDeque<OpenConnection>);
+
+#[derive(Debug)]
+struct OpenConnection {
+    task: AbortHandle,
+    peer: IpAddr,
+    /// Whether it has brought a request.
+    asked: Arc<AtomicBool>,
+}
+
+impl OpenConnections {
+    /// Ends a connection if there are too many to take one more from `peer`.
+    fn make_room_for(&mut self, peer: IpAddr) {
+        self.0.retain(|connection| !connection.task.is_finished());
+        let is_same = |connection: &&OpenConnection| connection.peer == peer;
+        if self.0.iter().filter(is_same).count() >= MOST_OF_ONE_PEER {
+            self.end_one(|connection| connection.peer == peer);
+        } else if self.0.len() >= MOST_CONNECTIONS {
+            self.end_one(|_| true);
+        }
+    }
+
+    fn end_one(&mut self, may_end: impl Fn(&OpenConnection) -> bool) {
+        let candidates = self.0.iter().enumerate().filter(|(_, it)| may_end(it));
+        let last = candidates.min_by_key(|(at, it)| (it.asked.load(Ordering::Relaxed), *at));
+        let at = last.map(|(at, _)| at);
+        if let Some(ended) = at.and_then(|at| self.0.remove(at)) {
+            ended.task.abort();
+        }
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    site: Arc<Site>,
+    mut closing: watch::Receiver<()>,
+    asked: Arc<AtomicBool>,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

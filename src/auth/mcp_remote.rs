@@ -12,6 +12,7 @@ use url::Url;
 
 use super::config::{Config, Grant, ResourceParameter};
 use super::discovery::{discover, resource_parameter};
+use super::error::shown;
 use super::registration::{ClientRegistration, DynamicRegistration};
 use super::scope::Scopes;
 use super::session::Session;
@@ -90,7 +91,8 @@ struct Registered {
 }
 
 /// The credential that it left for this server, so that changing over needs no new sign-in. None if there is
-/// none, or if it belongs to another authorization server than the one that the server names now.
+/// none, or if it is not recorded that it belongs to the authorization server that the server names now: a server may
+/// name another one than before, which must not get the secrets.
 ///
 /// Its files stay as they are. A server that rotates refresh tokens will, after our first refresh, no longer
 /// take the one in them.
@@ -107,13 +109,16 @@ pub(super) async fn import(session: &Session, order: &Order) -> Option<Credentia
         .await??;
     let discovered = discover(session, order).await.ok()?;
     let issuer = &discovered.metadata.issuer;
-    let is_foreign = |named: Option<&String>| named.is_some_and(|named| named != issuer);
-    if is_foreign(tokens.issuer.as_ref()) {
+    if tokens.issuer.as_ref() != Some(issuer) {
+        tracing::info!(
+            "what mcp-remote has stored is not known to belong to {}",
+            shown(issuer)
+        );
         return None;
     }
     let registration = match (&session.config.client, client) {
         (Some(_), _) => ClientRegistration::PreRegistered,
-        (None, Some(client)) if !is_foreign(client.issuer.as_ref()) => {
+        (None, Some(client)) if client.issuer.as_ref() == Some(issuer) => {
             ClientRegistration::Dynamic(client.registration.into_dynamic())
         }
         (None, Some(_)) => return None,

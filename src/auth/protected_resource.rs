@@ -1,5 +1,7 @@
 //! The metadata of the MCP server as a protected resource (RFC 9728).
 
+use std::collections::VecDeque;
+
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -11,6 +13,13 @@ use super::transport::bare;
 use super::well_known::well_known;
 use crate::http::json;
 use crate::printable::{NO_IDENTIFIER, is_identifier};
+
+/// Limit for the places that are looked at: what a challenge names in two spellings, two of the server, and those of
+/// paths above it that a document names.
+const MOST_PLACES: usize = 8;
+
+/// The well-known name (RFC 9728 §8.4.1).
+const NAME: &str = "oauth-protected-resource";
 
 /// The metadata of the protected resource (RFC 9728 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -30,36 +39,47 @@ pub(super) struct ProtectedResourceMetadata {
 
 /// The metadata of `server`, or nothing if no place has any (MCP authorization, "Protected Resource Metadata
 /// Discovery"). A document that names another resource is an error, not a reason to look further.
+///
+/// One that names a path above the server (many do) counts only at the well-known place of that path, which is looked at
+/// then: who has a part of an origin must not speak for the whole.
 pub(super) async fn protected_resource(
     search: &mut Search<'_>,
     server: &Url,
     challenge: &BearerChallenge,
 ) -> Result<Option<ProtectedResourceMetadata>, AuthError> {
-    let mut places = named_places(search, server, challenge);
+    let mut places = VecDeque::from(named_places(search, server, challenge));
     places.extend(well_known_resource_urls(server));
-    // At most four.
     let mut seen = Vec::new();
-    for url in places {
-        if seen.contains(&url) {
+    let mut out_of_place = None;
+    while let Some(url) = places.pop_front() {
+        if seen.contains(&url) || seen.len() >= MOST_PLACES {
             continue;
         }
-        if let Some(document) = search.document(&url).await {
-            match resource_metadata(&url, server, document) {
-                Ok(metadata) => {
-                    // The document of a parent resource may name another authorization server than the one that
-                    // cannot be read for now: an outage must not be taken for absence.
-                    return match search.outage_at(&server.origin()) {
-                        Some(outage) if !is_same(&metadata.resource, server) => Err(outage.clone()),
-                        Some(_) | None => Ok(Some(metadata)),
-                    };
-                }
-                Err(Rejected::Foreign(error)) => return Err(error),
-                Err(Rejected::Broken(error)) => search.reject(error),
+        seen.push(url.clone());
+        let Some(document) = search.document(&url).await else {
+            continue;
+        };
+        match resource_metadata(&url, server, document) {
+            Ok((metadata, Relation::Same)) => return Ok(Some(metadata)),
+            // Its document may name another authorization server than the one that cannot be read for now: an outage
+            // must not be taken for absence.
+            Ok((metadata, Relation::Above)) => {
+                return match search.outage_at(&server.origin()) {
+                    Some(outage) => Err(outage.clone()),
+                    None => Ok(Some(metadata)),
+                };
             }
+            Err(rejected) => match *rejected {
+                Rejected::Foreign(error) => return Err(error),
+                Rejected::OutOfPlace { place, error } => {
+                    places.push_back(place);
+                    out_of_place.get_or_insert(error);
+                }
+                Rejected::Broken(error) => search.reject(error),
+            },
         }
-        seen.push(url);
     }
-    Ok(None)
+    out_of_place.map_or(Ok(None), Err)
 }
 
 /// The place that the challenge names (RFC 9728 §5.1).
@@ -96,11 +116,23 @@ fn named_places(search: &mut Search<'_>, server: &Url, challenge: &BearerChallen
 
 /// The path form, then the root form (RFC 9728 §3.1).
 fn well_known_resource_urls(server: &Url) -> [Url; 2] {
-    const NAME: &str = "oauth-protected-resource";
-    let path = server.path().trim_end_matches('/');
-    let mut inserted = well_known(server, NAME, path);
-    inserted.set_query(server.query());
-    [inserted, well_known(server, NAME, "")]
+    [place_of(server), well_known(server, NAME, "")]
+}
+
+/// Where the metadata of a resource lies (RFC 9728 §3.1).
+fn place_of(resource: &Url) -> Url {
+    let path = resource.path().trim_end_matches('/');
+    let mut place = well_known(resource, NAME, path);
+    place.set_query(resource.query());
+    place
+}
+
+/// What a resource that a document describes is to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    Same,
+    /// On the same origin, and its path is above that of the server.
+    Above,
 }
 
 enum Rejected {
@@ -108,60 +140,64 @@ enum Rejected {
     Broken(AuthError),
     /// The metadata of another resource.
     Foreign(AuthError),
+    /// The metadata of a resource above, which has to be read at its own place.
+    OutOfPlace { place: Url, error: AuthError },
 }
 
 fn resource_metadata(
     url: &Url,
     server: &Url,
     document: Value,
-) -> Result<ProtectedResourceMetadata, Rejected> {
+) -> Result<(ProtectedResourceMetadata, Relation), Box<Rejected>> {
     let error = |reason: String| AuthError::Metadata {
         url: bare(url),
         reason,
     };
     let mut metadata: ProtectedResourceMetadata = json::from_value(document)
-        .map_err(|problem| Rejected::Broken(error(shown(&problem.to_string()))))?;
-    if !is_identifier(&metadata.resource) {
-        let reason = format!(
-            "its resource is {}: {NO_IDENTIFIER}",
-            shown(&metadata.resource)
-        );
-        return Err(Rejected::Foreign(error(reason)));
-    }
+        .map_err(|problem| Box::new(Rejected::Broken(error(shown(&problem.to_string())))))?;
     metadata.found_at = Some(url.clone());
-    if !describes(&metadata.resource, server) {
-        return Err(Rejected::Foreign(error(format!(
-            "it describes {}, not {}",
-            shown(&metadata.resource),
-            bare(server)
-        ))));
+    let describes_another = error(format!(
+        "it describes {}, not {}",
+        shown(&metadata.resource),
+        bare(server)
+    ));
+    let Some(resource) = identifier(&metadata.resource) else {
+        return Err(Box::new(Rejected::Foreign(describes_another)));
+    };
+    match relation(&resource, server) {
+        None => Err(Box::new(Rejected::Foreign(describes_another))),
+        Some(Relation::Above) if place_of(&resource) != *url => {
+            Err(Box::new(Rejected::OutOfPlace {
+                place: place_of(&resource),
+                error: describes_another,
+            }))
+        }
+        Some(relation) => Ok((metadata, relation)),
     }
-    Ok(metadata)
 }
 
-/// Whether `resource` is `server` or one of the paths above it on the same origin (RFC 9728 §3.3; the
-/// specification's SDKs accept a parent, and servers rely on it).
-fn describes(resource: &str, server: &Url) -> bool {
-    let Ok(resource) = Url::parse(resource) else {
-        return false;
-    };
+/// The URL of a resource; none if it is not fit to be an identifier (RFC 8707 §2, RFC 9728 §1.2).
+fn identifier(resource: &str) -> Option<Url> {
+    let has_odd_letters = resource.contains(|c: char| c.is_whitespace() || c.is_control());
+    let url = Url::parse(resource).ok().filter(|_| !has_odd_letters)?;
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    (!has_user && url.fragment().is_none()).then_some(url)
+}
+
+/// Whether `resource` is `server`, but for the slash at its end, or one of the paths above it on the same origin (RFC
+/// 9728 §3.3; the specification's SDKs accept a parent, and servers rely on it).
+fn relation(resource: &Url, server: &Url) -> Option<Relation> {
     if resource.origin() != server.origin() || !resource.origin().is_tuple() {
-        return false;
+        return None;
     }
     if resource.query().is_some() && resource.query() != server.query() {
-        return false;
+        return None;
     }
-    let above = resource.path().trim_end_matches('/');
-    server
-        .path()
-        .strip_prefix(above)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether `resource` is `server` itself and no path above it.
-fn is_same(resource: &str, server: &Url) -> bool {
-    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
-    Url::parse(resource).is_ok_and(|resource| path(&resource) == path(server))
+    let path = server.path().trim_end_matches('/');
+    match path.strip_prefix(resource.path().trim_end_matches('/'))? {
+        "" => Some(Relation::Same),
+        rest => rest.starts_with('/').then_some(Relation::Above),
+    }
 }
 
 #[cfg(test)]
@@ -200,30 +236,48 @@ mod tests {
 
     /// A-7, X-110, X-111
     #[test]
-    fn a_resource_describes_itself_and_the_paths_below_it_on_its_origin() {
-        let check = |resource: &str, server: &str, expected: bool| {
-            assert_eq!(
-                describes(resource, &url(server)),
-                expected,
-                "{resource} {server}"
-            );
+    fn a_resource_is_the_server_or_above_it_on_its_origin() {
+        use Relation::{Above, Same};
+
+        let check = |resource: &str, server: &str, expected: Option<Relation>| {
+            let resource_url = identifier(resource);
+            let found = resource_url.and_then(|resource| relation(&resource, &url(server)));
+            assert_eq!(found, expected, "{resource} {server}");
         };
-        check("https://x.example/mcp", "https://x.example/mcp", true);
-        check("https://X.example:443/mcp", "https://x.example/mcp", true);
-        check("https://x.example", "https://x.example/mcp", true);
-        check("https://x.example/a", "https://x.example/a/mcp?q=1", true);
-        check("https://x.example/mcp/", "https://x.example/mcp", true);
-        check("https://x.example/mc", "https://x.example/mcp", false);
+        let server = "https://x.example/mcp";
+        check("https://x.example/mcp", server, Some(Same));
+        check("https://X.example:443/mcp", server, Some(Same));
+        check("https://x.example/mcp/", server, Some(Same));
         check(
-            "https://x.example/mcp/below",
             "https://x.example/mcp",
-            false,
+            "https://x.example/mcp/",
+            Some(Same),
         );
-        check("https://evil.example/mcp", "https://x.example/mcp", false);
-        check("http://x.example/mcp", "https://x.example/mcp", false);
-        check("https://x.example:8443/mcp", "https://x.example/mcp", false);
-        check("https://x.example/mcp?t=1", "https://x.example/mcp", false);
-        check("not a url", "https://x.example/mcp", false);
-        check("urn:x", "urn:x", false);
+        check("https://x.example", server, Some(Above));
+        check("https://x.example", "https://x.example/", Some(Same));
+        let below = "https://x.example/a/mcp?q=1";
+        check("https://x.example/a", below, Some(Above));
+        check("https://x.example/a/mcp", below, Some(Same));
+        check("https://x.example/a/mcp?q=1", below, Some(Same));
+        for foreign in [
+            "https://x.example/mc",
+            "https://x.example/mcp/below",
+            "https://evil.example/mcp",
+            "http://x.example/mcp",
+            "https://x.example:8443/mcp",
+            "https://x.example/mcp?t=1",
+            "https://x.example/mcp#part",
+            "https://x.example/mcp#",
+            "https://user@x.example/mcp",
+            "https://user:pass@x.example/mcp",
+            "https://x.example/mcp ",
+            "https://x.example/\tmcp",
+            "https://x.example/\u{85}mcp",
+            "not a url",
+            "",
+        ] {
+            check(foreign, server, None);
+        }
+        check("urn:x", "urn:x", None);
     }
 }

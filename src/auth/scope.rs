@@ -16,7 +16,11 @@ const MAX_BYTES: usize = 64 * 1024;
 /// A set of scopes, in the order in which they were first named. What is beyond the limits is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Vec<String>")]
-pub(super) struct Scopes {
+pub(super) struct Scopes(Box<Set>);
+
+/// Boxed, because futures have many of them and mostly they are empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Set {
     names: IndexSet<Name>,
     /// The bytes of all names.
     bytes: usize,
@@ -30,33 +34,33 @@ impl Scopes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.0.names.is_empty()
     }
 
     pub(super) fn contains(&self, scope: &str) -> bool {
-        self.names.contains(scope)
+        self.0.names.contains(scope)
     }
 
     /// These scopes and those of `others` that are new.
     pub(super) fn union(&self, others: &Self) -> Self {
         let mut union = self.clone();
-        for scope in &others.names {
+        for scope in &others.0.names {
             union.insert(scope.clone());
         }
         union
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &**name)
+        self.0.names.iter().map(|name| &**name)
     }
 
     fn insert(&mut self, scope: Name) {
         let size = scope.len();
-        if self.names.len() >= MAX_SCOPES || self.bytes + size > MAX_BYTES {
+        if self.0.names.len() >= MAX_SCOPES || self.0.bytes + size > MAX_BYTES {
             return;
         }
-        if self.names.insert(scope) {
-            self.bytes += size;
+        if self.0.names.insert(scope) {
+            self.0.bytes += size;
         }
     }
 }

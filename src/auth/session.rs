@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc, watch};
 use url::Url;
 
@@ -19,6 +20,9 @@ use super::store::{Credential, CredentialKey, CredentialStore, StoreError};
 use super::token::{AccessToken, Age};
 use super::transport::Transport;
 use crate::http;
+
+/// Limit for the sets of scopes that a server may ask for one after the other. One that asks for more does not want us.
+const MOST_SCOPE_SETS: usize = 100;
 
 /// The longest pause between two attempts to refresh.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
@@ -51,7 +55,8 @@ struct State {
     /// How this process came by the token, and when.
     source: Option<(Source, Instant)>,
     back_off: Option<BackOff>,
-    step_ups: HashMap<String, u32>,
+    /// How often each set of scopes was asked for, by a hash of it.
+    step_ups: HashMap<[u8; 32], u32>,
     /// Trust that the authorization server knows the client.
     trust: Trust,
     /// When the last sign-in of this run worked.
@@ -378,10 +383,14 @@ impl Session {
             .is_some_and(|tokens| required.iter().any(|scope| !tokens.granted.contains(scope)))
     }
 
-    /// Counts a request for more scope. False if it was asked for `limit` times already.
+    /// Counts a request for more scope. False if it was asked for `limit` times already, or others too often.
     pub(super) fn may_step_up(&self, required: &Scopes, limit: u32) -> bool {
         let mut state = self.state();
-        let asked = state.step_ups.entry(required.to_string()).or_default();
+        let set = Sha256::digest(required.to_string()).into();
+        if state.step_ups.len() >= MOST_SCOPE_SETS && !state.step_ups.contains_key(&set) {
+            return false;
+        }
+        let asked = state.step_ups.entry(set).or_default();
         *asked += 1;
         *asked <= limit
     }

@@ -42,7 +42,7 @@ pub(super) struct Transport {
     guard: AddressGuard,
     /// One for each [`Reach`], built when the first URL of that kind comes up: a client for https reads the
     /// whole trust store.
-    clients: [OnceLock<Client>; 3],
+    clients: [OnceLock<Client>; 5],
 }
 
 /// What settings a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
@@ -51,13 +51,20 @@ enum Reach {
     Plain,
     Https,
     LoopbackHttps,
+    /// With the client certificate, which not everybody may see.
+    HttpsWithIdentity,
+    LoopbackHttpsWithIdentity,
 }
 
 impl Reach {
-    fn of(url: &Url) -> Self {
+    fn of(url: &Url, options: &http::Options) -> Self {
         match url.scheme() {
-            "https" if is_loopback(url) => Self::LoopbackHttps,
-            "https" => Self::Https,
+            "https" => match (is_loopback(url), options.shows_identity_to(url)) {
+                (false, false) => Self::Https,
+                (true, false) => Self::LoopbackHttps,
+                (false, true) => Self::HttpsWithIdentity,
+                (true, true) => Self::LoopbackHttpsWithIdentity,
+            },
             _ => Self::Plain,
         }
     }
@@ -143,7 +150,7 @@ impl Transport {
 
     /// Refuses a page that a person's browser must not be sent to.
     pub(super) async fn check_page(&self, page: &Url) -> Result<(), AuthError> {
-        self.guard.check_page(page).await
+        Box::pin(self.guard.check_page(page)).await
     }
 
     /// Notes the address that the MCP server answered from, which decides whether it lies inside.
@@ -210,7 +217,7 @@ impl Transport {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, AuthError> {
-        let slot = &self.clients[Reach::of(url) as usize];
+        let slot = &self.clients[Reach::of(url, &self.options) as usize];
         if let Some(client) = slot.get() {
             return Ok(client);
         }

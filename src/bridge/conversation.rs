@@ -19,6 +19,7 @@ use super::opening::Alarm;
 use super::progress::Progress;
 use super::provisional_lists::ProvisionalLists;
 use super::remembered_lists::RememberedLists;
+use super::server_requests::{ServerRequest, ServerRequests};
 use super::subscriptions::Subscriptions;
 use super::terms::Terms;
 use super::tools::Tools;
@@ -32,9 +33,6 @@ use crate::stdio::{Line, LineWriter};
 
 /// Requests of the app that may be under way at once.
 pub(super) const MAX_IN_FLIGHT: usize = 10_000;
-
-/// Requests of the server that may wait for the app's answer.
-const MAX_SERVER_REQUESTS: usize = 10_000;
 
 /// Answers without an id in each period: a broken pipe full of garbage is no reason for a storm.
 const ANONYMOUS_ERRORS: u32 = 5;
@@ -64,7 +62,7 @@ pub(super) struct Conversation {
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
     /// Requests of the server that the app has not answered.
-    server_requests: HashMap<RequestId, Question>,
+    server_requests: ServerRequests,
     pub(super) legacy: LegacyLane,
     /// The last `initialize` of the legacy app.
     pub(super) initialize: Option<Message>,
@@ -116,13 +114,6 @@ pub(super) enum Origin {
     Bridge,
 }
 
-/// A request of the server.
-struct Question {
-    method: String,
-    /// The session that it belongs to.
-    generation: u64,
-}
-
 impl Conversation {
     pub(super) fn new(config: &Config, writer: LineWriter) -> (Self, mpsc::Receiver<Inbound>) {
         let (sender, from_server) = mpsc::channel(INBOUND_MESSAGES);
@@ -140,7 +131,7 @@ impl Conversation {
             unanswered: HashMap::new(),
             exchanges: HashMap::new(),
             outbound: JoinSet::new(),
-            server_requests: HashMap::new(),
+            server_requests: ServerRequests::default(),
             legacy: LegacyLane::Fresh,
             initialize: None,
             answering: config.answering,
@@ -239,7 +230,7 @@ impl Conversation {
             }
             Kind::Response { id } => {
                 let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
-                let Some(Question { method, generation }) = asked else {
+                let Some(ServerRequest { method, generation }) = asked else {
                     return self.take_answer(&message);
                 };
                 let message = self.terms.answer_for_server(&method, message);
@@ -347,7 +338,9 @@ impl Conversation {
     }
 
     pub(super) fn take_inbound(&mut self, inbound: Inbound) {
-        let Inbound { endpoint, event } = inbound;
+        let Inbound {
+            endpoint, event, ..
+        } = inbound;
         match event {
             Event::Message {
                 message,
@@ -356,6 +349,11 @@ impl Conversation {
             } => {
                 if let Some(tools) = &mut self.tools {
                     tools.hear(&message);
+                }
+                if ServerRequest::is_absurd(&message) {
+                    return tracing::debug!(
+                        "dropped a request of the server whose id or method is too long"
+                    );
                 }
                 let lane = match &exchange {
                     None => Some(Downgraded::lane_of_link(endpoint)),
@@ -419,16 +417,15 @@ impl Conversation {
                 return;
             }
             Kind::Request { id, method } => {
-                if self.server_requests.len() >= MAX_SERVER_REQUESTS {
+                let request = ServerRequest {
+                    method: method.clone(),
+                    generation,
+                };
+                if !self.server_requests.insert(id, request) {
                     let text = "too many requests wait for the app's answer";
                     let refusal = Message::error(Some(id), INVALID_REQUEST, text, None);
                     return self.send_in_turn(0, refusal, Some(generation));
                 }
-                let question = Question {
-                    method: method.clone(),
-                    generation,
-                };
-                self.server_requests.insert(id.clone(), question);
             }
             Kind::Notification { method } => {
                 if !self.subscriptions_pass(message) {

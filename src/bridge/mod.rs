@@ -32,6 +32,7 @@ mod progress;
 mod promise;
 mod provisional_lists;
 mod remembered_lists;
+mod server_requests;
 mod subscriptions;
 mod surroundings;
 mod terms;

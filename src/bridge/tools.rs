@@ -1,23 +1,20 @@
 //! Tools that the app may not see or call. What hides them is in `tool_filter`; here it meets the
 //! conversation.
 
-use std::collections::HashMap;
-
 use serde_json::value::RawValue;
 
 use super::conversation::Conversation;
 use super::tool_filter::{self, Access, Hidden, ToolFilter};
 use crate::era::Era;
 use crate::message::{EmptyCursor, Message, NextPage, Pages, RequestId, params_on_behalf_of};
-
-/// Tools of which it is remembered whether they are read-only. Those beyond are not called.
-const MAX_TOOLS: usize = 10_000;
+use crate::name::NameTable;
 
 /// The filter, and what it has to know.
 pub(super) struct Tools {
     filter: ToolFilter,
-    /// The tools that were listed, and whether each is read-only; looked at by [`Access::ReadOnly`] alone.
-    read_only: HashMap<String, bool>,
+    /// The tools that were listed, and whether each is read-only; looked at by [`Access::ReadOnly`] alone. Those for
+    /// which there is no room are not called.
+    read_only: NameTable<bool>,
     listing: Option<Listing>,
     lists: u64,
 }
@@ -45,7 +42,7 @@ impl Tools {
     pub(super) fn new(filter: ToolFilter) -> Self {
         Self {
             filter,
-            read_only: HashMap::new(),
+            read_only: NameTable::default(),
             listing: None,
             lists: 0,
         }
@@ -148,9 +145,8 @@ impl Tools {
         let Some(name) = tool_filter::name(tool) else {
             return;
         };
-        if self.read_only.len() < MAX_TOOLS || self.read_only.contains_key(&name) {
-            self.read_only.insert(name, tool_filter::is_read_only(tool));
-        }
+        self.read_only
+            .insert(&name, tool_filter::is_read_only(tool));
     }
 
     /// The request for more of the list that we asked for, if there is more.

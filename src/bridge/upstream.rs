@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use super::conversation::Conversation;
 use super::panics::survived;
 use super::turns::Turns;
-use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Phase, Track, WaitLimits};
+use crate::endpoint::{self, Endpoint, Event, Failure, Outcome, Phase, Track, WaitLimits};
 use crate::era::Era;
 use crate::message::{Kind, Message, RequestId};
 
@@ -90,7 +90,7 @@ impl Conversation {
         // At other levels than `debug` neither the span nor what comes with it costs anything.
         let span = tracing::debug_span!("request", %id, method = request.method());
         let track = Arc::new(Track::new(self.wait_limits(&request, lane)).in_span_of(&id));
-        let (endpoint, sender) = (Arc::clone(&link.endpoint), self.sender.clone());
+        let endpoint = Arc::clone(&link.endpoint);
         let carried = {
             let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
             async move {
@@ -98,10 +98,7 @@ impl Conversation {
                 let work = pin!(endpoint.request(&request, era, &track));
                 let outcome = survived(work).await;
                 let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Internal));
-                let event = Event::Outcome { id, outcome };
-                let endpoint = number;
-                // The bridge takes what was sent until it ends, and then nobody wants the answer.
-                let _ = sender.send(Inbound { endpoint, event }).await;
+                endpoint.tell(Event::Outcome { id, outcome }).await;
             }
         };
         // Boxed: the runtime moves what it is given more than once, and this is large.

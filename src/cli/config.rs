@@ -191,7 +191,7 @@ impl ConnectionFlags {
         }
         let mut notes: Vec<_> = headers.left_out.iter().map(left_out).collect();
         notes.extend(headers.unexpanded.iter().map(unexpanded));
-        let http = self.network.options(&mut notes)?;
+        let http = self.network.options(&url, &mut notes)?;
         if auth.command.is_some() && headers.map.remove(AUTHORIZATION).is_some() {
             notes.push(
                 "the header authorization is left out: --auth-command brings the tokens".into(),

@@ -37,6 +37,10 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "PATH", requires = "client_cert")]
     client_key: Option<PathBuf>,
 
+    /// Show the client certificate to this origin too, such as that of the provider; the server sees it anyway
+    #[arg(long, value_name = "URL", requires = "client_cert")]
+    client_cert_origin: Vec<Url>,
+
     /// Connect by IPv4 only
     #[arg(long)]
     ipv4: bool,
@@ -47,8 +51,12 @@ pub(super) struct NetworkFlags {
 }
 
 impl NetworkFlags {
-    /// The network as the flags want it. What else there is to say goes to `notes`.
-    pub(super) fn options(&self, notes: &mut Vec<String>) -> Result<Options, ConfigError> {
+    /// The network as the flags want it, for the server at `server`. What else there is to say goes to `notes`.
+    pub(super) fn options(
+        &self,
+        server: &Url,
+        notes: &mut Vec<String>,
+    ) -> Result<Options, ConfigError> {
         let mut extra_roots = Vec::new();
         for path in &self.ca_cert {
             extra_roots.push(roots(path)?);
@@ -64,17 +72,19 @@ impl NetworkFlags {
             connect_timeout: self.connect_timeout.0,
             proxy: self.proxy.clone(),
             extra_roots,
-            identity: self.identity()?,
+            identity: self.identity(server)?,
             family: if self.ipv4 { Family::Ipv4 } else { Family::Any },
             names: Names::of_system(),
         })
     }
 
-    fn identity(&self) -> Result<Option<Identity>, ConfigError> {
+    fn identity(&self, server: &Url) -> Result<Option<Identity>, ConfigError> {
         let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) else {
             return Ok(None);
         };
-        let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
+        let origins = self.client_cert_origin.iter().chain([server]);
+        let origins = origins.map(Url::origin).collect();
+        let identity = Identity::from_pem(&read(certificate)?, &read(key)?, origins);
         Ok(Some(identity.map_err(|_| not_pem(certificate))?))
     }
 }
@@ -92,4 +102,47 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 
 fn not_pem(path: &Path) -> ConfigError {
     ConfigError::NotPem(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        network: NetworkFlags,
+    }
+
+    #[test]
+    fn the_client_certificate_is_for_the_server_and_for_origins_that_are_named() {
+        let file = |name: &str| {
+            let directory = env!("CARGO_MANIFEST_DIR");
+            format!("{directory}/tests/integration/certificates/{name}")
+        };
+        let (cert, key) = (file("good.pem"), file("server.key"));
+        let flags = ["", "--client-cert", &cert, "--client-key", &key];
+        let origin = ["--client-cert-origin", "https://as.example/any"];
+        let shown = |line: &[&str], to: &str| {
+            let server = Url::parse("https://x.example/mcp").unwrap();
+            let network = Line::try_parse_from(line).unwrap().network;
+            let options = network.options(&server, &mut Vec::new()).unwrap();
+            options.shows_identity_to(&Url::parse(to).unwrap())
+        };
+        for (to, by_default, with_origin) in [
+            ("https://x.example/token", true, true),
+            ("https://x.example:8443/", false, false),
+            ("https://sub.x.example/", false, false),
+            ("http://x.example/", false, false),
+            ("https://as.example/token", false, true),
+            ("https://other.example/", false, false),
+        ] {
+            assert_eq!(shown(&flags, to), by_default, "{to}");
+            let named = [&flags[..], &origin].concat();
+            assert_eq!(shown(&named, to), with_origin, "{to}");
+        }
+        assert!(Line::try_parse_from([&[""][..], &origin].concat()).is_err());
+    }
 }

@@ -39,9 +39,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::cookie::Jar;
 use reqwest::header::HeaderMap;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use url::Url;
 
 pub use body::ContentType;
@@ -65,6 +64,9 @@ use recovery::Recovery;
 use session::Sessions;
 use tool_headers::ToolHeaders;
 use verdict::Verdict;
+
+/// Limit for the messages that were read and not looked at, in bytes. One alone may be larger.
+const INBOUND_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the user may choose about the endpoint.
 #[derive(Debug, Clone)]
@@ -104,7 +106,7 @@ impl Config {
     /// A client for the server, with cookies of its own.
     fn client(&self) -> Result<Client, Failure> {
         let cookies = match self.cookies {
-            Cookies::Keep => Some(Arc::new(Jar::default())),
+            Cookies::Keep => Some(Arc::default()),
             Cookies::Ignore => None,
         };
         Client::new(&self.http, &self.url, cookies).map_err(|error| Failure::of_client(&error))
@@ -184,6 +186,8 @@ pub struct Inbound {
     pub endpoint: usize,
     /// What there is to tell.
     pub event: Event,
+    /// The room that it takes among what has not been looked at.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// See [`Inbound`].
@@ -209,6 +213,23 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
+}
+
+impl Event {
+    /// The bytes of the message in it.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message { message, .. } | Self::Reopened(message) => message.text().len(),
+            Self::Outcome { outcome, .. } => match outcome {
+                Outcome::Response(message)
+                | Outcome::OtherVersion(message)
+                | Outcome::ModernOnly(message)
+                | Outcome::Ended(message) => message.text().len(),
+                Outcome::Failed(_) | Outcome::LegacyOnly => 0,
+            },
+            Self::Listening(_) => 0,
+        }
+    }
 }
 
 /// What came of a request.
@@ -260,6 +281,8 @@ pub struct Endpoint {
     /// The connection of the older transport, where the server speaks that.
     http_sse: Mutex<Option<Arc<HttpSse>>>,
     inbound: mpsc::Sender<Inbound>,
+    /// Bytes of messages that may wait in `inbound`.
+    inbound_room: Arc<Semaphore>,
     /// Told whenever a request goes out: a good moment to try a lost stream again, and as good as a ping.
     activity: Notify,
     stopping: watch::Sender<bool>,
@@ -295,6 +318,7 @@ impl Endpoint {
             keep_alive: KeepAlive::default(),
             http_sse: Mutex::default(),
             inbound,
+            inbound_room: Arc::new(Semaphore::new(INBOUND_BYTES)),
             activity: Notify::new(),
             stopping: watch::Sender::new(false),
             ended: watch::Sender::new(None),
@@ -422,10 +446,22 @@ impl Endpoint {
         .await;
     }
 
-    async fn tell(&self, event: Event) {
+    /// Hands over what there is to tell, as soon as there is room for it.
+    pub async fn tell(&self, event: Event) {
         let endpoint = self.number;
+        let size = event.size().min(INBOUND_BYTES);
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.inbound_room).acquire_many_owned(size);
+        let room = room.await.ok();
         // The channel is closed only when the bridge is gone, and then nobody is left to tell.
-        let _ = self.inbound.send(Inbound { endpoint, event }).await;
+        let _ = self
+            .inbound
+            .send(Inbound {
+                endpoint,
+                event,
+                room,
+            })
+            .await;
     }
 
     /// Takes a response that has come on another stream than that of its request.

@@ -5,6 +5,9 @@ use memchr::memchr2;
 
 use crate::http::json::BYTE_ORDER_MARK;
 
+/// Limit for the length of an event id that is kept, in bytes. A longer one is none: it could not be sent back as a header.
+const MAX_ID_BYTES: usize = 4 * 1024;
+
 /// A dispatched event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
@@ -200,7 +203,8 @@ impl EventParser {
             b"event" => self.name = value,
             b"id" if !value.contains(&0) => {
                 // Copied: the id outlives the buffer that it arrived in.
-                self.id = (!value.is_empty()).then(|| Bytes::copy_from_slice(&value));
+                let is_kept = !value.is_empty() && value.len() <= MAX_ID_BYTES;
+                self.id = is_kept.then(|| Bytes::copy_from_slice(&value));
                 self.id_is_new = true;
             }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {

@@ -19,11 +19,10 @@ const MAX_RETRY: Duration = Duration::from_secs(300);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many event ids are remembered, to drop what a server sends again after a resume.
+/// Limits for the event ids that are remembered, to drop what a server sends again after a resume, and for their bytes
+/// together.
 const SEEN_IDS: usize = 256;
-
-/// A longer event id is not sent back as a header.
-const MAX_CURSOR_BYTES: usize = 4 * 1024;
+const SEEN_BYTES: usize = 64 * 1024;
 
 /// One stream over all its connections.
 #[derive(Debug)]
@@ -31,6 +30,8 @@ pub(super) struct EventStream {
     response: Response,
     parser: EventParser,
     seen: VecDeque<Bytes>,
+    /// The bytes in `seen`.
+    seen_bytes: usize,
     limits: BodyLimits,
     skipped: Skipped,
 }
@@ -49,6 +50,7 @@ impl EventStream {
             response,
             parser: EventParser::new(limits.message),
             seen: VecDeque::new(),
+            seen_bytes: 0,
             limits,
             skipped: Skipped::default(),
         }
@@ -108,11 +110,7 @@ impl EventStream {
 
     /// What to send as `Last-Event-ID`: the id that was seen last, if it is legal in a header.
     pub(super) fn cursor(&self) -> Option<HeaderValue> {
-        let id = self.parser.last_event_id()?;
-        if id.len() > MAX_CURSOR_BYTES {
-            return None;
-        }
-        HeaderValue::from_bytes(id).ok()
+        HeaderValue::from_bytes(self.parser.last_event_id()?).ok()
     }
 
     /// How long the server wants the bridge to wait before it connects again.
@@ -135,10 +133,13 @@ impl EventStream {
         if self.seen.contains(id) {
             return false;
         }
-        if self.seen.len() == SEEN_IDS {
-            self.seen.pop_front();
-        }
         self.seen.push_back(id.clone());
+        self.seen_bytes += id.len();
+        while (self.seen.len() > SEEN_IDS || self.seen_bytes > SEEN_BYTES)
+            && let Some(oldest) = self.seen.pop_front()
+        {
+            self.seen_bytes -= oldest.len();
+        }
         true
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`Client`]: the way to the MCP endpoint.
 //! - `connections`: that way where nothing stands between, which is where the speed of a call is.
+//! - `cookies`: the server's cookies.
 //! - `gzip`: answers that come compressed all the same.
 //! - [`json`]: JSON in bodies.
 //! - `names`: name resolution.
@@ -11,6 +12,7 @@
 //! - `url_length`: a limit on the length of URLs.
 
 mod connections;
+mod cookies;
 mod gzip;
 pub mod json;
 mod names;
@@ -25,11 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::cookie::{CookieStore as _, Jar};
-use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
+use reqwest::header::HeaderMap;
 use reqwest::{ClientBuilder, Method, Proxy, StatusCode, redirect};
 use url::Url;
 
+pub use cookies::Cookies;
 pub use names::Names;
 pub use route::{NoProxy, ProxySource, Route, bare};
 pub use tls::{BadPem, Identity, Roots};
@@ -96,6 +98,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether the origin of `url` sees the client certificate.
+    #[must_use]
+    pub fn shows_identity_to(&self, url: &Url) -> bool {
+        self.identity.as_ref().is_some_and(|it| it.is_for(url))
+    }
+
     /// A client with these settings and no others.
     pub fn client(&self, url: &Url) -> Result<reqwest::Client, Error> {
         self.builder(url)?.build().map_err(Error::Proxied)
@@ -130,7 +138,7 @@ impl Options {
 pub struct Client {
     way: Way,
     /// The server's cookies, if they are to go back to it.
-    cookies: Option<Arc<Jar>>,
+    cookies: Option<Arc<Cookies>>,
 }
 
 #[derive(Debug, Clone)]
@@ -210,7 +218,7 @@ impl Error {
 
 impl Client {
     /// A client for the origin of `url`. Connects to nothing yet.
-    pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Jar>>) -> Result<Self, Error> {
+    pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Cookies>>) -> Result<Self, Error> {
         let way = if matches!(options.route(url), Route::Proxy(..)) {
             Way::Proxied(options.client(url)?)
         } else {
@@ -235,10 +243,8 @@ impl Client {
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response, Error> {
-        if let Some(cookies) = &self.cookies
-            && let Some(cookie) = cookies.cookies(url)
-        {
-            headers.insert(COOKIE, cookie);
+        if let Some(cookies) = &self.cookies {
+            cookies.add_to(&mut headers, url);
         }
         let (status, headers, peer, source) = match &self.way {
             Way::Direct(connections) => {
@@ -267,10 +273,8 @@ impl Client {
             peer,
             body,
         };
-        if let Some(cookies) = &self.cookies
-            && response.headers.contains_key(SET_COOKIE)
-        {
-            cookies.set_cookies(&mut response.headers.get_all(SET_COOKIE).iter(), url);
+        if let Some(cookies) = &self.cookies {
+            cookies.take_from(&response.headers, url);
         }
         Ok(response)
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use url::Url;
+use url::{Origin, Url};
 
 use super::server_certificate::Verifier;
 use super::{Error, Options};
@@ -36,20 +36,37 @@ impl Roots {
     }
 }
 
-/// A client certificate, with those that lead from it to its authority, and its key.
+/// A client certificate, with those that lead from it to its authority, and its key. Only some origins see it: it tells
+/// who the user is.
 #[derive(Debug, Clone)]
-pub struct Identity(Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>);
+pub struct Identity(Arc<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    origins: Vec<Origin>,
+}
 
 impl Identity {
-    /// Reads both from their PEM texts.
-    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, BadPem> {
+    /// Reads both from their PEM texts, for these origins.
+    pub fn from_pem(certificate: &[u8], key: &[u8], origins: Vec<Origin>) -> Result<Self, BadPem> {
         let read = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
         let chain = read.map_err(|_| BadPem)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| BadPem)?;
         if chain.is_empty() {
             return Err(BadPem);
         }
-        Ok(Self(Arc::new((chain, key))))
+        Ok(Self(Arc::new(Shown {
+            chain,
+            key,
+            origins,
+        })))
+    }
+
+    /// Whether the origin of `url` may see it.
+    pub(super) fn is_for(&self, url: &Url) -> bool {
+        self.0.origins.contains(&url.origin())
     }
 }
 
@@ -79,12 +96,11 @@ pub(super) fn config(options: &Options, url: &Url) -> Result<ClientConfig, Error
     } else {
         builder.with_root_certificates(rustls::RootCertStore::empty())
     };
-    Ok(
-        match options.identity.as_ref().map(|identity| &*identity.0) {
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain.clone(), key.clone_key())
-                .map_err(failed)?,
-            None => builder.with_no_client_auth(),
-        },
-    )
+    let identity = options.identity.as_ref();
+    Ok(match identity.filter(|identity| identity.is_for(url)) {
+        Some(Identity(shown)) => builder
+            .with_client_auth_cert(shown.chain.clone(), shown.key.clone_key())
+            .map_err(failed)?,
+        None => builder.with_no_client_auth(),
+    })
 }

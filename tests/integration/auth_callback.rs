@@ -260,6 +260,59 @@ async fn slow_large_and_many_connections_do_not_keep_the_browser_out() {
     drop(crowd);
 }
 
+/// those who open connections and ask for nothing do not cut off the browser, which waits for its page while the
+/// code is exchanged.
+#[tokio::test]
+async fn a_crowd_that_comes_while_the_code_is_exchanged_does_not_cut_off_the_browser() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const CROWD: usize = 200;
+    let token_endpoint = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = token_endpoint.local_addr().unwrap();
+    let provider = Provider::start().await;
+    provider.behave(|it| {
+        it.server_metadata = json!({ "token_endpoint": format!("http://{address}/token") });
+    });
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let callback = Browser::default().approve(app.sign_in_page().await).await;
+    let port = callback.port().unwrap();
+    let visit = tokio::spawn(async move { Browser::default().visit(callback).await });
+    let exchange = soon("the exchange", token_endpoint.accept()).await.unwrap();
+
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        for host in ["127.0.0.1", "::1"] {
+            let Ok(mut stream) = TcpStream::connect((host, port)).await else {
+                continue;
+            };
+            if number % 2 == 0 {
+                let _ = stream.write_all(b"GET /oauth/callback HTTP/1.1\r\n").await;
+            }
+            crowd.push(stream);
+        }
+    }
+    // Connections are taken in order, so this one is answered after all others were.
+    for host in ["127.0.0.1", "::1"] {
+        let Ok(mut last) = TcpStream::connect((host, port)).await else {
+            continue;
+        };
+        let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        last.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        let read = soon("an answer", last.read_to_end(&mut answer)).await;
+        read.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 404"));
+    }
+    drop((exchange, token_endpoint));
+    let (_, page) = soon("the page", visit).await.unwrap();
+    assert!(page.contains("<html"), "{page}");
+    soon("the call", call).await.unwrap().unwrap_err();
+    drop(crowd);
+}
+
 /// a second answer with the same state finds the work done.
 #[tokio::test]
 async fn a_code_is_redeemed_once_whatever_the_browser_does() {

@@ -296,6 +296,65 @@ async fn a_document_about_another_resource_ends_the_sign_in_wherever_it_is() {
     }
 }
 
+/// whoever has a part of an origin does not speak for the whole.
+#[tokio::test]
+async fn the_document_of_a_path_above_counts_only_at_its_own_place() {
+    let other = Provider::start().await;
+    for place in ["/named", RESOURCE] {
+        for is_at_its_place in [false, true] {
+            let provider = Provider::start().await;
+            let origin = provider.origin();
+            let document =
+                |issuer: String| json!({ "resource": origin, "authorization_servers": [issuer] });
+            let (wrong, right) = (document(other.origin()), document(provider.origin()));
+            provider.behave(|it| {
+                it.named_metadata = Some("/named".into());
+                for nothing in ["/named", RESOURCE, RESOURCE_AT_ROOT] {
+                    it.broken_paths.insert(nothing.into(), (404, String::new()));
+                }
+                let wrong = (200, wrong.to_string());
+                it.broken_paths.insert(place.into(), wrong);
+                if is_at_its_place {
+                    let right = (200, right.to_string());
+                    it.broken_paths.insert(RESOURCE_AT_ROOT.into(), right);
+                }
+            });
+            if is_at_its_place {
+                signs_in(&provider).await;
+                assert_eq!(provider.seen("/authorize")[0].query["resource"], origin);
+            } else {
+                let error = fails(&provider).await.to_string();
+                assert!(error.contains("it describes"), "{error}");
+            }
+            assert!(other.paths().is_empty());
+        }
+    }
+}
+
+///
+#[tokio::test]
+async fn a_resource_with_a_fragment_or_a_user_is_not_the_server() {
+    for place in ["/named", RESOURCE, RESOURCE_AT_ROOT] {
+        let provider = Provider::start().await;
+        let url = provider.mcp_url().to_string();
+        for resource in [format!("{url}#a"), url.replace("://", "://user@")] {
+            let document = json!({
+                "resource": resource, "authorization_servers": [provider.origin()],
+            });
+            provider.behave(|it| {
+                it.named_metadata = Some("/named".into());
+                for nothing in ["/named", RESOURCE, RESOURCE_AT_ROOT] {
+                    it.broken_paths.insert(nothing.into(), (404, String::new()));
+                }
+                it.broken_paths
+                    .insert(place.into(), (200, document.to_string()));
+            });
+            let error = fails(&provider).await.to_string();
+            assert!(error.contains("it describes"), "{error}");
+        }
+    }
+}
+
 /// A-2, RFC 9110 §11.6.1
 #[tokio::test]
 async fn the_metadata_is_found_however_the_challenge_is_spelled() {

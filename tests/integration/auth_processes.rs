@@ -195,3 +195,26 @@ async fn a_process_that_starts_leaves_the_page_of_a_living_process_alone() {
         process.end().await;
     }
 }
+
+/// RFC 9700 §4.4: the answer of an honest authorization server may be meant for another one.
+#[tokio::test]
+async fn a_sign_in_page_of_another_site_than_the_token_endpoint_is_told_of_unless_iss_is_promised()
+{
+    for (promise, is_told) in [(json!(null), true), (json!(true), false)] {
+        let provider = Provider::start().await;
+        let elsewhere = provider.origin().replace("127.0.0.1", "localhost");
+        provider.behave(|it| {
+            it.server_metadata = json!({
+                "authorization_endpoint": format!("{elsewhere}/authorize"),
+                "authorization_response_iss_parameter_supported": promise,
+            });
+        });
+        let home = tempdir().unwrap();
+        let browser = BrowserProgram::install(home.path()).await;
+        let mut process = Process::start(&provider, home.path(), &browser, &[]);
+        process.send(&initialize()).await;
+        browser.started().await;
+        let (_, stderr) = process.end().await;
+        assert_eq!(stderr.contains("RFC 9207"), is_told, "{stderr}");
+    }
+}

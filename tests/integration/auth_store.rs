@@ -299,26 +299,47 @@ async fn credentials_that_mcp_remote_left_are_used() {
     }
 }
 
-/// B20, A-27: but not at another authorization server.
+/// B20, A-27: but not at another authorization server, and not where nobody knows at which.
 #[tokio::test]
-async fn credentials_of_another_issuer_that_mcp_remote_left_are_not_used() {
-    let provider = Provider::start().await;
+async fn credentials_that_mcp_remote_left_for_another_issuer_or_an_unknown_one_are_not_used() {
+    let other = Some("https://other.example".to_owned());
+    for (of_tokens, of_client) in [
+        (other.clone(), None),
+        (None, None),
+        (None, Some(())),
+        (Some(String::new()), None),
+    ] {
+        let provider = Provider::start().await;
+        let origin = provider.origin();
+        not_used(&provider, of_tokens, of_client.map(|()| origin)).await;
+    }
+    for of_client in [other, None] {
+        let provider = Provider::start().await;
+        let origin = provider.origin();
+        not_used(&provider, Some(origin), of_client).await;
+    }
+}
+
+/// Signs in anew although `mcp-remote` has left credentials of these issuers.
+async fn not_used(provider: &Provider, of_tokens: Option<String>, of_client: Option<String>) {
     let theirs = tempdir().unwrap();
-    let tokens = json!({
-        "access_token": "theirs", "refresh_token": "theirs", "issuer": "https://other.example",
-    });
-    leave_credentials(
-        &provider,
-        theirs.path(),
-        &tokens,
-        &json!({ "client_id": "theirs" }),
-    );
+    let mut tokens = json!({ "access_token": "theirs", "refresh_token": "theirs" });
+    let mut client = json!({ "client_id": "theirs", "client_secret": "theirs" });
+    for (stored, issuer) in [(&mut tokens, of_tokens), (&mut client, of_client)] {
+        if let Some(issuer) = issuer {
+            stored["issuer"] = issuer.into();
+        }
+    }
+    leave_credentials(provider, theirs.path(), &tokens, &client);
     let ours = tempdir().unwrap();
     let config = Config {
         mcp_remote_directory: Some(theirs.path().to_owned()),
         ..config(ours.path())
     };
-    let app = App::new(&provider, config);
+    let app = App::new(provider, config);
     assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
-    assert!(!format!("{:?}", provider.seen("/token")).contains("theirs"));
+    for request in provider.paths() {
+        let seen = format!("{:?}", provider.seen(&request));
+        assert!(!seen.contains("theirs"), "{seen}");
+    }
 }

@@ -53,6 +53,7 @@ mod auth_short_address;
 mod auth_sign_in;
 mod auth_store;
 mod auth_tokens;
+mod client_certificate;
 mod command_call;
 #[cfg(unix)]
 mod command_example;
@@ -82,6 +83,7 @@ mod http_sse;
 #[cfg(unix)]
 mod install;
 mod keep_alive;
+mod kept_memory;
 mod lifecycle;
 mod list_pages;
 #[cfg(unix)]

@@ -234,11 +234,16 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
         )
         .specification("RFC 7009")
     });
-    report.add(if server.sends_iss {
-        Check::passed(Name::IssParameter, "promised, and checked")
-    } else {
-        Check::skipped(Name::IssParameter, "not promised; checked if it comes")
-            .specification("RFC 9207")
+    report.add(match (server.sends_iss, &server.mix_up_hosts) {
+        (true, _) => Check::passed(Name::IssParameter, "promised, and checked"),
+        (false, None) => Check::skipped(Name::IssParameter, "not promised; checked if it comes")
+            .specification("RFC 9207"),
+        (false, Some([page, tokens])) => Check::warning(
+            Name::IssParameter,
+            format!("not promised, and one signs in at {page} while {tokens} gets the answer"),
+        )
+        .fix("make sure that both belong to the provider; its operator should send iss")
+        .specification("RFC 9207; RFC 9700 §4.4"),
     });
 }
 

@@ -136,10 +136,8 @@ impl Downgrade {
             self.calls.insert(call.key, call);
             return;
         }
-        if let Stage::Parked(parked) = &mut call.stage {
-            parked.outcome = Some(response.clone());
-            self.calls.insert(call.key, call);
-            return;
+        if matches!(call.stage, Stage::Parked(_)) {
+            return self.keep_outcome(call, response);
         }
         self.end(&call, response);
     }

@@ -9,7 +9,7 @@ mod listen;
 mod parked;
 mod task;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use super::object::Object;
 use super::outbox::Outbox;
 use super::{Action, METHOD_NOT_FOUND, Timer};
 use crate::message::{Kind, Message, RequestId};
+use crate::name::NameTable;
 use call::{Call, CallKey, Stage};
 pub use handshake::Client;
 use handshake::Server;
@@ -44,7 +45,7 @@ pub struct Downgrade {
     /// Exchanges that the server has been told to end, until they are closed.
     closing: BTreeMap<Timer, RequestId>,
     /// Tools that a server of 2025-11-25 runs as tasks alone.
-    task_tools: HashSet<String>,
+    task_tools: NameTable<()>,
     /// The most verbose log level that the server was asked for, as a place in [`LOG_LEVELS`].
     log_level: Option<usize>,
 }
@@ -78,7 +79,7 @@ impl Downgrade {
             legs: BTreeMap::new(),
             timers: BTreeMap::new(),
             closing: BTreeMap::new(),
-            task_tools: HashSet::new(),
+            task_tools: NameTable::default(),
             log_level: None,
         };
         let initialized = Object::default().into_notification("notifications/initialized");

@@ -24,6 +24,10 @@ const MAX_PARKED: usize = 100;
 /// Questions that a call may have open at once.
 const MAX_QUESTIONS: usize = 32;
 
+/// Limit for the bytes of what waits for the app in all: questions, and responses that have come meanwhile. One alone
+/// may be larger.
+const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+
 /// The questions so far.
 #[derive(Debug)]
 pub(super) struct Gathering {
@@ -51,6 +55,8 @@ pub(super) struct Question {
     key: String,
     method: String,
     params: Object,
+    /// The size of the params as they came.
+    bytes: usize,
 }
 
 impl Downgrade {
@@ -81,6 +87,8 @@ impl Downgrade {
             .values()
             .filter(|call| !matches!(call.stage, Stage::Running));
         let is_full = busy.count() >= MAX_PARKED;
+        let bytes = question.params_json().map_or(0, str::len);
+        let has_room = self.has_room_for(bytes);
         let Some(call) = self.calls.get_mut(&key) else {
             return;
         };
@@ -90,8 +98,10 @@ impl Downgrade {
             key: format!("question-{}", call.questions),
             method: method.to_owned(),
             params,
+            bytes,
         };
         let taken = match &mut call.stage {
+            _ if !has_room => false,
             Stage::Running if is_full => false,
             Stage::Running => {
                 let until = self.outbox.after(GATHERING);
@@ -106,6 +116,28 @@ impl Downgrade {
         if !taken {
             self.decline(id, INTERNAL_ERROR, "too many questions wait for the client");
         }
+    }
+
+    /// Whether so many bytes more may wait for the app.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let waiting: usize = self.calls.values().map(waiting_bytes).sum();
+        waiting == 0 || waiting + bytes <= MAX_WAITING_BYTES
+    }
+
+    /// Keeps the response to a call whose app has not come again yet.
+    pub(super) fn keep_outcome(&mut self, mut call: Call, response: &Message) {
+        let has_room = self.has_room_for(response.text().len());
+        if let Stage::Parked(parked) = &mut call.stage {
+            let text =
+                "mcp-bridge: the response was too large to be kept until the client came again";
+            let too_large = Message::error(Some(&call.leg), INTERNAL_ERROR, text, None);
+            parked.outcome = Some(if has_room {
+                response.clone()
+            } else {
+                too_large
+            });
+        }
+        self.calls.insert(call.key, call);
     }
 
     fn asked_for(&self, stream: Option<&RequestId>) -> Option<CallKey> {
@@ -283,6 +315,19 @@ impl Downgrade {
         result.set("content", &json!([{ "type": "text", "text": text }]));
         result.set("isError", &true);
         self.outbox.reply(id, &result);
+    }
+}
+
+/// The bytes of a call that wait for the app.
+fn waiting_bytes(call: &Call) -> usize {
+    let size = |questions: &[Question]| questions.iter().map(|it| it.bytes).sum::<usize>();
+    match &call.stage {
+        Stage::Running => 0,
+        Stage::Gathering(gathering) => size(&gathering.questions),
+        Stage::Parked(parked) => {
+            let outcome = parked.outcome.as_ref().map_or(0, |it| it.text().len());
+            size(&parked.questions) + size(&parked.later) + outcome
+        }
     }
 }
 

@@ -11,9 +11,6 @@ use crate::era::Timer;
 use crate::era::object::Object;
 use crate::message::Message;
 
-/// Tools that are remembered as such.
-const MAX_TOOLS: usize = 10_000;
-
 /// The wait between two looks at a task, if the server does not say.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -55,10 +52,10 @@ impl Downgrade {
                 continue;
             };
             let support = execution.and_then(|execution| execution.read::<String>("taskSupport"));
-            if support.as_deref() != Some("required") {
+            if support.as_deref() == Some("required") {
+                self.task_tools.insert(&name, ());
+            } else {
                 self.task_tools.remove(&name);
-            } else if self.task_tools.len() < MAX_TOOLS {
-                self.task_tools.insert(name);
             }
         }
         result.set("tools", &tools);
@@ -67,7 +64,7 @@ impl Downgrade {
     /// Asks for a task, where the tool cannot be called without.
     pub(super) fn make_task(&self, params: &mut Object) {
         let name: Option<String> = params.read("name");
-        let is_task = name.is_some_and(|name| self.task_tools.contains(&name));
+        let is_task = name.is_some_and(|name| self.task_tools.get(&name).is_some());
         if is_task
             && self
                 .server

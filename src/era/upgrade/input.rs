@@ -25,6 +25,9 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Questions that may be asked at once for one request.
 const MAX_QUESTIONS: usize = 32;
 
+/// Limit for the bytes of the keys of the questions asked at once.
+const MAX_KEY_BYTES: usize = 64 * 1024;
+
 /// Questions that may wait for the app's answers in all.
 const MAX_QUESTIONS_IN_ALL: usize = 256;
 
@@ -159,7 +162,9 @@ impl Upgrade {
         let Some(mut call) = self.count_round(call) else {
             return;
         };
+        let key_bytes: usize = requests.iter().map(|request| request.key.len()).sum();
         if requests.len() > MAX_QUESTIONS
+            || key_bytes > MAX_KEY_BYTES
             || self.questions.len() + requests.len() > MAX_QUESTIONS_IN_ALL
         {
             return self.end_asked_too_much(&call, "the server asks too many questions at once");

@@ -154,7 +154,10 @@ impl Listen {
             return tracing::debug!("dropped an acknowledgement of no subscription");
         };
         let params = event.params_json().and_then(Object::parse);
-        let acknowledged = Filter::read(&params.unwrap_or_default());
+        let mut acknowledged = Filter::read(&params.unwrap_or_default());
+        // Nobody asked for more, and the server may name any number of others.
+        let was_requested = |uri: &String| next.requested.uris.contains(uri);
+        acknowledged.uris.retain(was_requested);
         for subscriber in self.answerable(&next.requested) {
             if acknowledged.uris.contains(&subscriber.uri) {
                 outbox.reply(&subscriber.id, &Object::default());

@@ -1,15 +1,11 @@
 //! Structured output that is no object. A modern tool may return any JSON; a legacy app wants objects
 //! (MCP 2025-11-25, "Output Schema"), so the value and its schema are put into one.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::era::object::Object;
-
-/// Tools whose schemas are remembered.
-const MAX_TOOLS: usize = 10_000;
+use crate::name::NameTable;
 
 /// How deep a schema is searched for references.
 const MAX_DEPTH: usize = 64;
@@ -20,7 +16,7 @@ const MEMBER: &str = "result";
 /// Which tools' output is wrapped: what the app was told in `tools/list` holds for `tools/call`.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    wrapped: HashMap<String, Wrapping>,
+    wrapped: NameTable<Wrapping>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +49,7 @@ impl Output {
         let is_object =
             root.and_then(|root| root.read::<String>("type")).as_deref() == Some("object");
         if is_object {
-            self.remember(name, Wrapping::None);
+            self.wrapped.insert(&name, Wrapping::None);
             return None;
         }
         let schema = repointed(schema, Position::Schema, 0);
@@ -63,14 +59,8 @@ impl Output {
         properties.set(MEMBER, &schema);
         wrapper.set("properties", &properties);
         tool.set("outputSchema", &wrapper);
-        self.remember(name, Wrapping::Result);
+        self.wrapped.insert(&name, Wrapping::Result);
         serde_json::value::to_raw_value(&tool).ok()
-    }
-
-    fn remember(&mut self, tool: String, wrapping: Wrapping) {
-        if self.wrapped.len() < MAX_TOOLS || self.wrapped.contains_key(&tool) {
-            self.wrapped.insert(tool, wrapping);
-        }
     }
 
     /// Wraps the value in a result of `tools/call`, and gives it a text if it has none.

@@ -98,9 +98,14 @@ impl Upgrade {
                 if requests.is_empty() {
                     return self.pause(call, Step::Poll, wait);
                 }
-                let keys = requests.iter().map(|request| request.key.clone());
-                task.asked.extend(keys);
+                let keys: Vec<_> = requests.iter().map(|it| it.key.clone()).collect();
+                let id = call.id.clone();
                 self.ask(call, requests, None);
+                // Only what was asked is kept: there are limits for that.
+                let asking = self.calls.get_mut(&id);
+                if let Some(task) = asking.and_then(|call| call.task.as_mut()) {
+                    task.asked.extend(keys);
+                }
             }
             Some("completed") => match result.object("result") {
                 Some(result) => self.end_with_result(&call, result),

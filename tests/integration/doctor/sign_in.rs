@@ -60,8 +60,20 @@ async fn metadata_of_another_resource() {
 #[tokio::test]
 async fn metadata_of_a_path_above() {
     let provider = Provider::start().await;
-    let above = json!({ "resource": provider.origin() });
-    provider.behave(|it| it.resource_metadata = above);
+    let origin = provider.origin();
+    let above = json!({ "resource": origin, "authorization_servers": [origin] });
+    provider.behave(|it| it.resource_metadata = json!({ "resource": origin }));
+    let report = Doctor::of(provider.mcp_url().as_str()).examine().await;
+    report.fails(
+        "resource_metadata",
+        "it describes",
+        "put that document right",
+    );
+    provider.behave(|it| {
+        it.challenge = Challenge::Bare;
+        it.documents
+            .insert("/.well-known/oauth-protected-resource".into(), above);
+    });
     let report = Doctor::of(provider.mcp_url().as_str()).examine().await;
     report.warns("resource_metadata", "a path above", "stricter clients");
     report.passes("pkce", "S256");
@@ -258,6 +270,21 @@ async fn an_authorization_server_without_the_grant_of_the_sign_in() {
     }
 }
 
+/// RFC 9700 §4.4
+#[tokio::test]
+async fn a_sign_in_page_and_a_token_endpoint_of_different_sites() {
+    for (promise, expected) in [(json!(null), "warning"), (json!(true), "passed")] {
+        let (_provider, report) = examined(|it| {
+            it.server_metadata = json!({
+                "authorization_endpoint": "http://localhost/authorize",
+                "authorization_response_iss_parameter_supported": promise,
+            });
+        })
+        .await;
+        assert_eq!(report.check("iss_parameter")["outcome"], expected);
+    }
+}
+
 #[tokio::test]
 async fn what_would_be_asked_for() {
     let (provider, report) = examined(|it| {
@@ -328,8 +355,11 @@ async fn a_sign_in_that_only_the_tools_want() {
 async fn a_sign_in_that_mcp_remote_has_left_is_told_of_and_not_taken_over() {
     let provider = Provider::start().await;
     let theirs = TempDir::new().unwrap();
-    let tokens = json!({ "access_token": "access-MARKER", "token_type": "Bearer" });
-    let client = json!({ "client_id": "theirs", "redirect_uris": ["http://localhost:3334/"] });
+    let issuer = provider.origin();
+    let tokens =
+        json!({ "access_token": "access-MARKER", "token_type": "Bearer", "issuer": issuer });
+    let redirect_uris = ["http://localhost:3334/"];
+    let client = json!({ "client_id": "theirs", "redirect_uris": redirect_uris, "issuer": issuer });
     leave_credentials(&provider, theirs.path(), &tokens, &client);
     let doctor = Doctor::bare(provider.mcp_url().as_str());
     // A warning says that the files can be read by others no more.

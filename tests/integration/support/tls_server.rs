@@ -111,7 +111,7 @@ pub(crate) fn certificate(name: &str) -> String {
     )
 }
 
-fn acceptor(name: &str, client: Option<CertificateDer<'static>>) -> TlsAcceptor {
+pub(crate) fn acceptor(name: &str, client: Option<CertificateDer<'static>>) -> TlsAcceptor {
     let chain = CertificateDer::from_pem_file(certificate(name)).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(certificate("server.key")).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
