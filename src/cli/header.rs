@@ -70,7 +70,11 @@ pub enum HeaderError {
 impl HeaderFlags {
     /// The headers: of one name the last one counts, and a flag more than a file.
     pub(super) fn read(&self) -> Result<Headers, ConfigError> {
-        let environment = &ProcessEnvironment;
+        self.read_in(&ProcessEnvironment)
+    }
+
+    /// The same in another environment.
+    pub(super) fn read_in(&self, environment: &impl Environment) -> Result<Headers, ConfigError> {
         let mut headers = Headers::default();
         for path in &self.header_file {
             let text = fs::read_to_string(path).map_err(|error| ConfigError::File {

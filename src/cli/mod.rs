@@ -3,6 +3,7 @@
 //!
 //! The heading that a flag has is the group under which `help` shows it ([`help`]).
 
+mod account;
 mod callback;
 mod client;
 mod config;
@@ -26,8 +27,9 @@ use clap::Args;
 
 use crate::endpoint::{ParamHeaders, Protocol, Transport};
 
+pub use account::SignIn;
 pub use config::{Connection, Log, Settings, server_url};
-pub use drop_in::without_launcher;
+pub use drop_in::{names_package, without_launcher};
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;

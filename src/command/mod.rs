@@ -12,6 +12,7 @@ mod json;
 mod login;
 mod logout;
 mod man;
+mod migrate;
 mod mistyped;
 mod schema;
 mod status;
@@ -63,6 +64,7 @@ enum Command {
     Tools(tools::Args),
     Call(call::Args),
     Install(install::Args),
+    Migrate(migrate::Args),
     Completions(completions::Args),
     Man(man::Args),
     Help(help::Args),
@@ -149,6 +151,7 @@ impl CommandLine {
             Some(Command::Tools(args)) => tools::run(args),
             Some(Command::Call(args)) => call::run(args),
             Some(Command::Install(args)) => install::run(&args),
+            Some(Command::Migrate(args)) => migrate::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),
             Some(Command::Help(args)) => help::run(&args),

@@ -76,6 +76,7 @@ mod install;
 mod keep_alive;
 mod lifecycle;
 mod list_pages;
+mod migrate;
 mod network;
 #[cfg(unix)]
 mod online_at_once;

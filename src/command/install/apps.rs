@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// An app that starts MCP servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Client {
+pub(in crate::command) enum Client {
     Cursor,
     Claude,
     ClaudeCode,
@@ -57,7 +57,7 @@ enum Reads {
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(in crate::command) enum Format {
     /// JSON; comments and trailing commas are kept where there are some.
     Json,
     Toml,
@@ -298,6 +298,18 @@ impl App {
             Shape::Plain | Shape::Tagged(..) => "env",
             Shape::OneList => "environment",
         }
+    }
+
+    /// Every file of the user's that the app reads or has read, most wanted first.
+    pub(super) fn every_user_file(&self, machine: &Machine<'_>) -> Vec<PathBuf> {
+        let places = self.user.iter();
+        places.filter_map(|place| place.on(machine)).collect()
+    }
+
+    /// The same in a project.
+    pub(super) fn every_project_file(&self, directory: &Path) -> Vec<PathBuf> {
+        let paths = self.project.iter();
+        paths.map(|path| below(directory, path)).collect()
     }
 
     /// The members of an entry that starts `program` with `arguments`.

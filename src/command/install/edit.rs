@@ -1,11 +1,16 @@
 //! Editing the text of a configuration: one entry changes, and all else stays as the user wrote it,
 //! comments, order and unknown members too.
 
+use serde_json::{Map, Value};
+
 use super::apps::Format;
 use super::entry::NewEntry;
 use super::{jsonc, toml};
 
 const BOM: char = '\u{feff}';
+
+/// The entries of a file: the name of each, and its members.
+pub(in crate::command) type Servers = Vec<(String, Map<String, Value>)>;
 
 /// Where an entry stands in a file.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +57,7 @@ pub(super) enum Change {
 
 /// Why a text is not edited.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EditError {
+pub(in crate::command) enum EditError {
     /// Not JSON, or not TOML.
     #[error("line {line}, column {column}: {what}")]
     Syntax {
@@ -97,6 +102,18 @@ pub(super) fn edit(
     })
 }
 
+/// The servers in a text, by name. Those that are no object are left out.
+pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+    let body = text.strip_prefix(BOM).unwrap_or(text);
+    if body.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    match position.format {
+        Format::Json => jsonc::entries(body, position),
+        Format::Toml => toml::entries(body, position),
+    }
+}
+
 /// Whether a text begins with a byte order mark, which many parsers of JSON refuse.
 pub(super) fn has_byte_order_mark(text: &str) -> bool {
     text.starts_with(BOM)
@@ -113,7 +130,7 @@ fn with_the_line_ends_of(before: &str, after: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -139,6 +156,7 @@ mod tests {
             members: &members,
             kept: &["env", "enabled", "disabled"],
             url: "https://example.com/mcp",
+            removed: None,
         };
         edit(text, position, Wish::Put(entry))
     }

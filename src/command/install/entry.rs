@@ -43,11 +43,16 @@ pub(super) struct NewEntry<'a> {
     /// The members of a remote entry that mean the same beside a command.
     pub(super) kept: &'a [&'a str],
     pub(super) url: &'a str,
+    /// The members of an existing entry that go, where that has been decided already.
+    pub(super) removed: Option<&'a [String]>,
 }
 
 impl NewEntry<'_> {
     /// The members of the entry `old` that must not stay.
     pub(super) fn unwanted(&self, old: &Map<String, Value>) -> Vec<String> {
+        if let Some(removed) = self.removed {
+            return removed.to_vec();
+        }
         let is_remote = !old.contains_key("command");
         let is_approved = old.values().any(|value| self.is_in(value));
         let is_unwanted = |(name, value): &(&String, &Value)| {
@@ -102,6 +107,7 @@ mod tests {
             members: &members,
             kept: &["env", "trust", "disabled"],
             url: "https://example.com/mcp",
+            removed: None,
         };
         new.unwanted(old.as_object().unwrap())
     }

@@ -11,7 +11,7 @@ use crate::command::Stop;
 
 /// Why nothing is installed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InstallError {
+pub(in crate::command) enum InstallError {
     /// Some app would not take it.
     #[error("{0:?} is no name for a server")]
     Name(String),

@@ -1,11 +1,13 @@
 //! Entries in JSON, with comments and trailing commas where the user has some.
 
+use std::collections::HashSet;
+
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
-use serde_json::Value;
+use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
+use serde_json::{Map, Value};
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish};
+use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
 use super::entry::NewEntry;
 
 /// Comments and trailing commas. What goes beyond would be an error for the apps too.
@@ -27,11 +29,7 @@ pub(super) fn edit(
     position: Position<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
-    let root = CstRootNode::parse(text, &JSONC).map_err(|error| EditError::Syntax {
-        line: error.line_display(),
-        column: error.column_display(),
-        what: error.kind().to_string(),
-    })?;
+    let root = parse(text)?;
     let mut lost_headers = Vec::new();
     let change = match wish {
         Wish::Put(entry) => put(&root, position, entry, &mut lost_headers)?,
@@ -44,6 +42,38 @@ pub(super) fn edit(
         },
         change,
         lost_headers,
+    })
+}
+
+/// The servers, by name; of those of one name the last.
+pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+    let root = parse(text)?;
+    let Some(servers) = servers(&root, position)? else {
+        return Ok(Vec::new());
+    };
+    let servers = inner_servers(&servers, position).unwrap_or(servers);
+    let mut found = Servers::new();
+    let mut seen = HashSet::new();
+    for property in servers.properties().into_iter().rev() {
+        let Some(name) = property.decoded_name() else {
+            continue;
+        };
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        if let Some(Value::Object(entry)) = property.to_serde_value() {
+            found.push((name, entry));
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+fn parse(text: &str) -> Result<CstRootNode, EditError> {
+    CstRootNode::parse(text, &JSONC).map_err(|error| EditError::Syntax {
+        line: error.line_display(),
+        column: error.column_display(),
+        what: error.kind().to_string(),
     })
 }
 
@@ -87,7 +117,7 @@ fn put(
     for (name, value) in new.members {
         match member(&entry, name) {
             Some(member) if member.to_serde_value().as_ref() == Some(value) => continue,
-            Some(member) => member.set_value(input(value)),
+            Some(member) => set(&member, value),
             None => {
                 entry.append(name, input(value));
             }
@@ -98,19 +128,9 @@ fn put(
 }
 
 fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditError> {
-    let file = match root.value() {
-        Some(CstNode::Container(file)) => file.as_object().ok_or_else(not_a_file)?,
-        Some(value) if value.as_null_keyword().is_some() => return Ok(Change::Nothing),
-        Some(CstNode::Leaf(_)) => return Err(not_a_file()),
-        None => return Ok(Change::Nothing),
-    };
-    let Some(servers) = member(&file, position.servers) else {
+    let Some(servers) = servers(root, position)? else {
         return Ok(Change::Nothing);
     };
-    if is_null(&servers) {
-        return Ok(Change::Nothing);
-    }
-    let servers = servers.object_value().ok_or_else(|| no_object(position))?;
     let mut change = Change::Nothing;
     for servers in [inner_servers(&servers, position), Some(servers)] {
         if let Some(entry) = servers.and_then(|servers| member(&servers, position.name)) {
@@ -119,6 +139,64 @@ fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditErro
         }
     }
     Ok(change)
+}
+
+/// Gives a member another value. In an object, and in a list of several lines, only what differs is replaced, so
+/// that comments and lines stay as they are.
+fn set(member: &CstObjectProp, value: &Value) {
+    match (member.object_value(), member.array_value(), value) {
+        (Some(object), _, Value::Object(new)) => set_members(&object, new),
+        (_, Some(list), Value::Array(new)) if list.to_string().contains('\n') => {
+            set_elements(&list, new);
+        }
+        _ => member.set_value(input(value)),
+    }
+}
+
+fn set_members(object: &CstObject, new: &Map<String, Value>) {
+    for (name, value) in new {
+        match member(object, name) {
+            Some(member) if member.to_serde_value().as_ref() == Some(value) => {}
+            Some(member) => set(&member, value),
+            None => {
+                object.append(name, input(value));
+            }
+        }
+    }
+}
+
+fn set_elements(list: &CstArray, new: &[Value]) {
+    let elements = list.elements();
+    let old: Vec<_> = elements.iter().map(CstNode::to_serde_value).collect();
+    let is_same = |(old, new): &(&Option<Value>, &Value)| old.as_ref() == Some(*new);
+    let tail = old.iter().rev().zip(new.iter().rev());
+    let tail = tail.take_while(is_same).count();
+    let (old_rest, new_rest) = (&old[..old.len() - tail], &new[..new.len() - tail]);
+    let head = old_rest.iter().zip(new_rest).take_while(is_same).count();
+    for element in elements.into_iter().take(old_rest.len()).skip(head) {
+        element.remove();
+    }
+    for (index, value) in new_rest.iter().enumerate().skip(head) {
+        list.insert(index, input(value));
+    }
+}
+
+/// The object that holds the servers, if there are any.
+fn servers(root: &CstRootNode, position: Position<'_>) -> Result<Option<CstObject>, EditError> {
+    let file = match root.value() {
+        Some(CstNode::Container(file)) => file.as_object().ok_or_else(not_a_file)?,
+        Some(value) if value.as_null_keyword().is_some() => return Ok(None),
+        Some(CstNode::Leaf(_)) => return Err(not_a_file()),
+        None => return Ok(None),
+    };
+    let Some(servers) = member(&file, position.servers) else {
+        return Ok(None);
+    };
+    if is_null(&servers) {
+        return Ok(None);
+    }
+    let servers = servers.object_value().ok_or_else(|| no_object(position))?;
+    Ok(Some(servers))
 }
 
 /// The object inside the servers' object that holds them instead. An entry of that name is none: it has a type, a

@@ -1,15 +1,16 @@
 //! `mcp-bridge install`: writes the entry that starts the bridge into the configuration of an app.
 
-mod apps;
+pub(super) mod apps;
 mod diff;
 mod edit;
 mod entry;
 mod error;
 mod file;
-mod flags;
+pub(super) mod flags;
 mod jsonc;
 mod plan;
 mod program;
+pub(super) mod survey;
 mod toml;
 
 use std::env;
@@ -94,7 +95,7 @@ pub(super) struct Args {
 
 /// What a person says.
 #[derive(Debug, Clone, Copy)]
-enum Consent {
+pub(super) enum Consent {
     Yes,
     No,
     /// There is no person.
@@ -130,7 +131,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     Ok(surroundings.run(args)?)
 }
 
-fn ask() -> Consent {
+/// Asks the person at the terminal whether to write.
+pub(super) fn ask() -> Consent {
     let input = io::stdin();
     if !input.is_terminal() {
         return Consent::Nobody;
@@ -160,6 +162,7 @@ impl Surroundings<'_> {
             members: &members,
             kept: app.kept,
             url: args.url.as_deref().unwrap_or_default(),
+            removed: None,
         };
         if args.print {
             return self.print(args, &app, position, entry);

@@ -68,7 +68,7 @@ impl<'a> Plan<'a> {
             (Change::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path}:\n")?,
         }
         let before = self.file.text.as_deref().unwrap_or_default();
-        diff::write(out, before, &self.edited.text)?;
+        diff::write(out, before, &self.edited.text, &str::to_owned)?;
         if !self.edited.lost_headers.is_empty() {
             let names = self.edited.lost_headers.join(", ");
             writeln!(

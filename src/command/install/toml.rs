@@ -1,10 +1,10 @@
 //! Entries in TOML.
 
 use serde_json::{Map, Value};
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish};
+use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
 use super::entry::NewEntry;
 
 pub(super) fn edit(
@@ -12,7 +12,7 @@ pub(super) fn edit(
     position: Position<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
-    let mut file: DocumentMut = text.parse().map_err(|error| syntax(text, &error))?;
+    let mut file = parse(text)?;
     let mut lost_headers = Vec::new();
     let change = match wish {
         Wish::Put(entry) => put(&mut file, position, entry, &mut lost_headers)?,
@@ -26,6 +26,24 @@ pub(super) fn edit(
         change,
         lost_headers,
     })
+}
+
+/// The servers, by name.
+pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+    let file = parse(text)?;
+    let Some(servers) = file.get(position.servers) else {
+        return Ok(Vec::new());
+    };
+    let servers = servers.as_table_like().ok_or_else(|| no_table(position))?;
+    let entries = servers.iter();
+    let entries = entries.filter_map(|(name, entry)| Some((name, entry.as_table_like()?)));
+    Ok(entries
+        .map(|(name, entry)| (name.to_owned(), json_object(entry)))
+        .collect())
+}
+
+fn parse(text: &str) -> Result<DocumentMut, EditError> {
+    text.parse().map_err(|error| syntax(text, &error))
 }
 
 fn syntax(text: &str, error: &toml_edit::TomlError) -> EditError {
@@ -88,7 +106,7 @@ fn merge(entry: &mut dyn TableLike, new: NewEntry<'_>, old: &Map<String, Value>)
     for (name, value) in new.members {
         match entry.get_mut(name) {
             Some(found) if is_same(found, value) => continue,
-            Some(found) => *found = item(value),
+            Some(found) => set(found, value),
             None => {
                 entry.insert(name, item(value));
             }
@@ -115,7 +133,7 @@ fn no_table(position: Position<'_>) -> EditError {
     EditError::NotAnObject(format!("{:?}", position.servers), Format::Toml)
 }
 
-/// The members of a table as JSON: texts, lists of texts, switches and tables. The others are `null`.
+/// The members of a table as JSON; dates are `null`.
 fn json_object(table: &dyn TableLike) -> Map<String, Value> {
     let members = table.iter();
     members
@@ -127,19 +145,49 @@ fn json(item: &Item) -> Value {
     if let Some(table) = item.as_table_like() {
         return json_object(table).into();
     }
-    if let Some(values) = item.as_array() {
-        let texts = values.iter().filter_map(toml_edit::Value::as_str);
-        return texts.collect();
-    }
-    let text = item.as_str().map(Value::from);
-    text.or_else(|| item.as_bool().map(Value::from))
-        .unwrap_or_default()
+    item.as_value().map(json_value).unwrap_or_default()
 }
 
-/// The members of an entry are texts and lists of texts.
+fn json_value(value: &toml_edit::Value) -> Value {
+    match value {
+        toml_edit::Value::String(text) => text.value().as_str().into(),
+        toml_edit::Value::Integer(number) => (*number.value()).into(),
+        toml_edit::Value::Float(number) => (*number.value()).into(),
+        toml_edit::Value::Boolean(is_on) => (*is_on.value()).into(),
+        toml_edit::Value::Array(values) => values.iter().map(json_value).collect(),
+        toml_edit::Value::InlineTable(table) => json_object(table).into(),
+        toml_edit::Value::Datetime(_) => Value::Null,
+    }
+}
+
+/// Gives a member another value. Of a list that only loses elements at its beginning the rest stays as it is.
+fn set(found: &mut Item, wanted: &Value) {
+    if let (Some(list), Value::Array(wanted)) = (found.as_array_mut(), wanted) {
+        let is_same = |(old, new): (&toml_edit::Value, &Value)| old.as_str() == new.as_str();
+        let extra = list.len().saturating_sub(wanted.len());
+        if list.iter().skip(extra).zip(wanted).all(is_same) && list.len() == extra + wanted.len() {
+            let decor = list.get(0).map(|first| first.decor().clone());
+            (0..extra).for_each(|_| {
+                list.remove(0);
+            });
+            if let (Some(first), Some(decor)) = (list.get_mut(0), decor) {
+                *first.decor_mut() = decor;
+            }
+            return;
+        }
+    }
+    *found = item(wanted);
+}
+
+/// The members of an entry are texts, lists of texts, and tables of texts.
 fn item(member: &Value) -> Item {
     match member {
         Value::Array(texts) => value(texts.iter().filter_map(Value::as_str).collect::<Array>()),
+        Value::Object(members) => {
+            let members = members.iter();
+            let texts = members.filter_map(|(name, text)| Some((name.as_str(), text.as_str()?)));
+            value(texts.collect::<InlineTable>())
+        }
         other => value(other.as_str().unwrap_or_default()),
     }
 }

@@ -1,0 +1,186 @@
+//! OAuth settings of entries with a URL, as flags of the bridge.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::remote::{is_empty, without_counterpart};
+use crate::http;
+
+/// The redirect URI that the bridge has without flags.
+const HOST: &str = "localhost";
+const PATH: &str = "/oauth/callback";
+
+/// The settings, as flags.
+#[derive(Debug, Default)]
+pub(super) struct OAuth {
+    /// The callback port.
+    pub(super) port: Option<String>,
+    pub(super) flags: Vec<String>,
+    pub(super) client_secret: Option<String>,
+}
+
+/// Whether a member of an entry is about the sign-in.
+pub(super) fn is_about(member: &str) -> bool {
+    matches!(
+        member,
+        "auth" | "oauth" | "authentication" | "scopes" | "oauth_resource" | "oauth_client_id"
+    )
+}
+
+impl OAuth {
+    /// Adds a member of an entry. Fails with what the bridge has nothing for.
+    pub(super) fn add(
+        &mut self,
+        member: &str,
+        value: &Value,
+        has_authorization: bool,
+    ) -> Result<(), String> {
+        match (member, value) {
+            ("scopes" | "oauth_resource" | "oauth_client_id", _) => {
+                self.add_setting(member.trim_start_matches("oauth_"), value)
+            }
+            (_, Value::Object(settings)) => self.add_settings(settings),
+            // Signing in is what the bridge does when the server asks for it.
+            (_, Value::Bool(true)) => Ok(()),
+            (_, Value::Bool(false)) if has_authorization => Ok(()),
+            (_, Value::Bool(false)) => Err(format!(
+                "its \"{member}\" switches the sign-in off, and the bridge signs in where the server asks for it"
+            )),
+            (_, Value::String(kind)) if kind.eq_ignore_ascii_case("oauth") => Ok(()),
+            _ => Err(without_counterpart(member)),
+        }
+    }
+
+    fn add_settings(&mut self, settings: &Map<String, Value>) -> Result<(), String> {
+        let settings = settings.iter().filter(|(_, value)| !is_empty(value));
+        settings
+            .into_iter()
+            .try_for_each(|(name, value)| self.add_setting(name, value))
+    }
+
+    /// Adds a setting, however the app spells its name: `clientId`, `client_id`, `CLIENT_ID`.
+    fn add_setting(&mut self, name: &str, value: &Value) -> Result<(), String> {
+        let spelling = name.to_ascii_lowercase().replace(['-', '_'], "");
+        let text = || match value {
+            Value::String(text) => Ok(text.clone()),
+            Value::Number(number) => Ok(number.to_string()),
+            Value::Array(texts) => {
+                let texts = texts.iter().map(Value::as_str).collect::<Option<Vec<_>>>();
+                texts
+                    .map(|texts| texts.join(" "))
+                    .ok_or_else(|| without_counterpart(name))
+            }
+            _ => Err(without_counterpart(name)),
+        };
+        match spelling.as_str() {
+            "clientid" => self.flag("--client-id", text()?),
+            "clientsecret" => self.client_secret = Some(text()?),
+            "scope" | "scopes" => self.flag("--scope", text()?),
+            "resource" => self.flag("--resource", text()?),
+            "issuer" => self.flag("--issuer", text()?),
+            "clientmetadataurl" => self.flag("--client-metadata-url", text()?),
+            "callbackport" | "redirectport" => self.port = Some(text()?),
+            "callbackpath" | "redirectpath" => self.flag("--callback-path", text()?),
+            "redirecturi" | "redirecturl" | "callbackurl" => self.add_redirect_uri(&text()?),
+            "enabled" if *value == Value::Bool(true) => {}
+            "type"
+                if value
+                    .as_str()
+                    .is_some_and(|kind| kind.eq_ignore_ascii_case("oauth")) => {}
+            _ => return Err(without_counterpart(name)),
+        }
+        Ok(())
+    }
+
+    /// The parts of a redirect URI on this machine; another one as a whole.
+    fn add_redirect_uri(&mut self, text: &str) {
+        let local = Url::parse(text).ok();
+        let local = local.filter(|url| url.scheme() == "http" && http::is_loopback(url));
+        let Some((url, port)) = local.and_then(|url| Some((url.clone(), url.port()?))) else {
+            return self.flag("--redirect-uri", text.to_owned());
+        };
+        self.port = Some(port.to_string());
+        let host = url.host_str().unwrap_or(HOST);
+        if host != HOST {
+            self.flag("--host", host.to_owned());
+        }
+        if url.path() != PATH {
+            self.flag("--callback-path", url.path().to_owned());
+        }
+    }
+
+    fn flag(&mut self, flag: &str, value: String) {
+        self.flags.extend([flag.to_owned(), value]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(settings: &Value) -> Result<(Option<String>, String), String> {
+        let mut oauth = OAuth::default();
+        oauth.add("oauth", settings, false)?;
+        Ok((oauth.port, oauth.flags.join(" ")))
+    }
+
+    #[test]
+    fn settings_of_apps_become_flags() {
+        for (settings, port, flags) in [
+            (
+                json!({"clientId": "c", "scope": "a b"}),
+                None,
+                "--client-id c --scope a b",
+            ),
+            (
+                json!({"CLIENT_ID": "c", "scopes": ["a", "b"]}),
+                None,
+                "--client-id c --scope a b",
+            ),
+            (
+                json!({"callbackPort": 8080, "enabled": true}),
+                Some("8080"),
+                "",
+            ),
+            (
+                json!({"redirectUri": "http://localhost:7777/oauth/callback"}),
+                Some("7777"),
+                "",
+            ),
+            (
+                json!({"redirectUri": "http://127.0.0.1:19876/mcp/oauth/callback"}),
+                Some("19876"),
+                "--host 127.0.0.1 --callback-path /mcp/oauth/callback",
+            ),
+            (
+                json!({"redirectUri": "https://relay.example/cb"}),
+                None,
+                "--redirect-uri https://relay.example/cb",
+            ),
+            (json!(true), None, ""),
+            (json!({"clientId": null, "scopes": []}), None, ""),
+        ] {
+            let expected = (port.map(str::to_owned), flags.to_owned());
+            assert_eq!(read(&settings), Ok(expected), "{settings}");
+        }
+    }
+
+    #[test]
+    fn settings_that_the_bridge_has_nothing_for_are_named() {
+        for (settings, named) in [
+            (
+                json!({"clientId": "c", "authorizationUrl": "https://as.example/a"}),
+                "authorizationUrl",
+            ),
+            (json!({"audiences": ["a"]}), "audiences"),
+            (json!({"enabled": false}), "enabled"),
+            (json!({"scopes": [1]}), "scopes"),
+            (json!(false), "switches the sign-in off"),
+        ] {
+            let error = read(&settings).unwrap_err();
+            assert!(error.contains(named), "{settings}: {error}");
+        }
+    }
+}
