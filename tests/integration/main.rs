@@ -73,6 +73,7 @@ mod help;
 mod http_sse;
 #[cfg(unix)]
 mod install;
+mod install_several;
 mod keep_alive;
 mod lifecycle;
 mod list_pages;

@@ -24,6 +24,12 @@ pub(in crate::command) enum InstallError {
     /// The app knows its own file only.
     #[error("{0} has no files for projects")]
     NoProjectFile(&'static str),
+    /// `--all` found none.
+    #[error("none of the apps is found on this machine")]
+    NoApp,
+    /// A file belongs to one app.
+    #[error("--config-file names the file of one app, and several are meant")]
+    OneFile,
     /// Nowhere to look for the file.
     #[error("there is no home directory to look for the app's file in")]
     NoHome,
@@ -56,7 +62,7 @@ pub(in crate::command) enum InstallError {
 }
 
 impl InstallError {
-    fn hint(&self) -> Option<&'static str> {
+    pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Name(_) => Some("it may have letters, digits, - and _, 64 at most"),
             Self::Server(error) => Some(error.hint()),
@@ -64,6 +70,8 @@ impl InstallError {
             Self::NoProjectFile(_) => {
                 Some("leave --project out, or name the file with --config-file")
             }
+            Self::NoApp => Some("--client names one; mcp-bridge install --list shows them all"),
+            Self::OneFile => Some("name one app with --client"),
             Self::NoHome => Some("set HOME, or name the file with --config-file"),
             Self::Program(_) => Some("move it to where all names are UTF-8"),
             Self::Edit { .. } => Some("correct that in an editor first; nothing was written"),
@@ -80,6 +88,7 @@ impl From<InstallError> for Stop {
             InstallError::Name(_)
             | InstallError::Server(_)
             | InstallError::Flags(_)
+            | InstallError::OneFile
             | InstallError::NoProjectFile(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         };

@@ -8,8 +8,11 @@ mod error;
 mod file;
 pub(super) mod flags;
 mod jsonc;
+pub(super) mod launch;
+mod list;
 mod plan;
 mod program;
+mod several;
 pub(super) mod survey;
 mod toml;
 
@@ -33,8 +36,7 @@ use crate::stdio;
 
 const AFTER_HELP: &str = "\
 The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \
-was stays beside it, with .backup-1 (or the next number) after its name. Comments, and members that the \
-bridge does not know, stay as they are. An entry of the same name keeps what an entry with a command can \
+was stays beside it, as .backup-1 (or the next number). Comments and all else stay as they are. An entry of the same name keeps what an entry with a command can \
 have, such as \"env\"; it is switched on, and tools that were approved for another URL are not approved any more.
 
 The command in the entry is the whole path of this program, since apps that are started from the desktop \
@@ -42,7 +44,7 @@ do not look for programs where your shell does. With --project it is mcp-bridge,
 shell finds: such a file is for everybody who works on the project.
 
 Examples:
-  mcp-bridge install --client cursor example https://mcp.example.com/mcp
+  mcp-bridge install --client cursor,zed example https://mcp.example.com/mcp
   mcp-bridge install --client vscode --project example https://mcp.example.com/mcp
   mcp-bridge install --client claude example https://mcp.example.com/mcp -- --profile work
   mcp-bridge install --client zed --remove example";
@@ -50,16 +52,31 @@ Examples:
 /// Put a server into the configuration of an app
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
 pub(super) struct Args {
-    /// The app
-    #[arg(long, value_enum)]
-    client: Client,
+    /// The app, or several: a,b
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        required_unless_present_any = ["all", "list"],
+        conflicts_with = "all"
+    )]
+    client: Vec<Client>,
+
+    /// All apps that are found on this machine
+    #[arg(long)]
+    all: bool,
 
     /// What the server is called in the app: letters, digits, - and _
-    name: String,
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
 
     /// The server's MCP endpoint: https, or http on this machine
-    #[arg(required_unless_present = "remove")]
+    #[arg(required_unless_present_any = ["remove", "list"])]
     url: Option<String>,
 
     /// Write the file of a project, by default the one in the current directory, instead of your own
@@ -87,6 +104,10 @@ pub(super) struct Args {
     /// Take the entry out of the file
     #[arg(long, conflicts_with = "url")]
     remove: bool,
+
+    /// List the apps, their files, and the entries in them that start the bridge
+    #[arg(long, conflicts_with_all = ["all", "name", "config_file", "print", "yes", "remove", "flags"])]
+    list: bool,
 
     /// Flags for the bridge, as in mcp-bridge URL FLAGS
     #[arg(last = true, value_name = "FLAGS", conflicts_with = "remove")]
@@ -146,24 +167,47 @@ pub(super) fn ask() -> Consent {
 }
 
 impl Surroundings<'_> {
-    fn run(self, args: &Args) -> Result<ExitCode, InstallError> {
-        let app = args.client.app();
-        let members = match &args.url {
-            Some(url) => self.members(args, &app, url)?,
-            None => Vec::new(),
-        };
-        let position = Position {
-            format: app.format,
-            servers: app.servers,
-            inner: app.inner,
-            name: &args.name,
-        };
-        let entry = NewEntry {
-            members: &members,
-            kept: app.kept,
-            url: args.url.as_deref().unwrap_or_default(),
-            removed: None,
-        };
+    fn run(mut self, args: &Args) -> Result<ExitCode, InstallError> {
+        if args.list {
+            list::write(&self.machine, &self.running, args, self.out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let name = args.name.as_deref().unwrap_or_default();
+        if args.url.is_some() {
+            check_name(name)?;
+        }
+        let clients = self.clients(args)?;
+        match clients[..] {
+            [client] => self.one(args, client),
+            _ => several::run(&mut self, args, &clients),
+        }
+    }
+
+    /// The apps that are meant, each once; at least one.
+    fn clients(&self, args: &Args) -> Result<Vec<Client>, InstallError> {
+        let mut clients = args.client.clone();
+        if args.all {
+            clients = survey::found(&self.machine);
+        }
+        let mut seen = Vec::new();
+        clients.retain(|client| {
+            let is_new = !seen.contains(client);
+            seen.push(*client);
+            is_new
+        });
+        match clients.len() {
+            0 => Err(InstallError::NoApp),
+            1 => Ok(clients),
+            _ if args.config_file.is_some() => Err(InstallError::OneFile),
+            _ => Ok(clients),
+        }
+    }
+
+    /// The entry in one app.
+    fn one(mut self, args: &Args, client: Client) -> Result<ExitCode, InstallError> {
+        let app = client.app();
+        let members = self.members(args, &app, &mut Vec::new())?;
+        let (position, entry) = (position(args, &app), entry(args, &app, &members));
         if args.print {
             return self.print(args, &app, position, entry);
         }
@@ -184,7 +228,13 @@ impl Surroundings<'_> {
         match consent {
             Consent::Yes => {
                 for plan in plans {
-                    plan.carry_out(out)?;
+                    match plan.carry_out()? {
+                        Some(backup) => {
+                            let backup = backup.display();
+                            writeln!(out, "\nWritten. The file as it was: {backup}")?;
+                        }
+                        None => writeln!(out, "\nWritten.")?,
+                    }
                 }
                 writeln!(out, "If {} is running, restart it.", app.title)?;
                 Ok(ExitCode::SUCCESS)
@@ -220,25 +270,33 @@ impl Surroundings<'_> {
     }
 
     /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
-    /// to provide.
+    /// to provide, unless that has been `said` of another app.
     fn members(
         &self,
         args: &Args,
         app: &App,
-        url: &str,
+        said: &mut Vec<String>,
     ) -> Result<Vec<(&'static str, Value)>, InstallError> {
-        check_name(&args.name)?;
+        let Some(url) = &args.url else {
+            return Ok(Vec::new());
+        };
         let bridge = flags::check(url, &args.flags)?;
-        for secret in bridge.plain_secrets() {
-            eprintln!("warning: {secret}\n");
-        }
-        for variable in flags::variables(&args.flags) {
-            eprintln!(
+        let secrets = bridge.plain_secrets().into_iter();
+        let secrets = secrets.map(|secret| format!("warning: {secret}\n"));
+        let variables = flags::variables(&args.flags).into_iter();
+        let variables = variables.map(|variable| {
+            format!(
                 "note: the bridge will look for {variable} in its environment; put it into the \"{}\" of \
                  the entry, unless {} has it\n",
                 app.environment(),
                 app.title
-            );
+            )
+        });
+        for line in secrets.chain(variables) {
+            if !said.contains(&line) {
+                eprintln!("{line}");
+                said.push(line);
+            }
         }
         let readers = match args.project {
             Some(_) => Readers::TheProject,
@@ -248,7 +306,7 @@ impl Surroundings<'_> {
         let program = program
             .to_str()
             .ok_or_else(|| InstallError::Program(program.clone()))?;
-        let arguments: Vec<_> = [url.to_owned()]
+        let arguments: Vec<_> = [url.clone()]
             .into_iter()
             .chain(args.flags.iter().cloned())
             .collect();
@@ -257,7 +315,7 @@ impl Surroundings<'_> {
 
     /// Prints a file that holds the entry and nothing else; on stderr, where it belongs.
     fn print(
-        self,
+        &mut self,
         args: &Args,
         app: &App,
         position: Position<'_>,
@@ -292,6 +350,26 @@ impl Surroundings<'_> {
         let files = app.user_files(&self.machine);
         let none = files.is_empty().then_some(InstallError::NoHome);
         none.map_or(Ok(files), Err)
+    }
+}
+
+/// Where the entry stands in the files of an app.
+fn position<'a>(args: &'a Args, app: &App) -> Position<'a> {
+    Position {
+        format: app.format,
+        servers: app.servers,
+        inner: app.inner,
+        name: args.name.as_deref().unwrap_or_default(),
+    }
+}
+
+/// The entry with these members.
+fn entry<'a>(args: &'a Args, app: &App, members: &'a [(&'static str, Value)]) -> NewEntry<'a> {
+    NewEntry {
+        members,
+        kept: app.kept,
+        url: args.url.as_deref().unwrap_or_default(),
+        removed: None,
     }
 }
 

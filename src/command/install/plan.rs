@@ -87,19 +87,22 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Does it, and says where the old file is now.
-    pub(super) fn carry_out(self, out: &mut dyn Write) -> Result<(), InstallError> {
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Does it. Returns where the old file is now, if there was one.
+    pub(super) fn carry_out(self) -> Result<Option<PathBuf>, InstallError> {
         let refused = |error: FileError| InstallError::File {
             path: self.path,
             error,
         };
-        match self.file.replace(&self.edited.text).map_err(refused)? {
-            Some(backup) => {
-                let backup = backup.display();
-                writeln!(out, "\nWritten. The file as it was: {backup}")?;
-            }
-            None => writeln!(out, "\nWritten.")?,
-        }
-        Ok(())
+        self.file.replace(&self.edited.text).map_err(refused)
+    }
+
+    /// The same plan for the file as it is now.
+    pub(super) fn anew(self) -> Result<Self, InstallError> {
+        Self::make(self.path, self.position, self.wish)
     }
 }

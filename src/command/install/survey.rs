@@ -66,6 +66,42 @@ pub(in crate::command) fn places(clients: &[Client], directory: &Path) -> Vec<Pl
     places
 }
 
+/// The user's file of an app at this path.
+pub(super) fn place(client: Client, path: PathBuf) -> Place {
+    Place {
+        reach: Reach::User,
+        path,
+        app: client.app(),
+    }
+}
+
+/// The apps that are found on this machine: one of their files is there, or a directory of their own for it.
+pub(super) fn found(machine: &Machine<'_>) -> Vec<Client> {
+    let clients = Client::value_variants().iter().copied();
+    clients
+        .filter(|client| is_found(*client, machine))
+        .collect()
+}
+
+/// Whether an app is found on this machine.
+pub(super) fn is_found(client: Client, machine: &Machine<'_>) -> bool {
+    let homes: Vec<_> = ["HOME", "USERPROFILE"]
+        .iter()
+        .filter_map(|name| (machine.variable)(name))
+        .map(PathBuf::from)
+        .collect();
+    let has_own_directory = |path: &Path| {
+        let directory = path.parent();
+        directory.is_some_and(|directory| {
+            directory.is_dir() && !homes.iter().any(|home| home == directory)
+        })
+    };
+    let files = client.app().every_user_file(machine);
+    files
+        .iter()
+        .any(|path| path.is_file() || has_own_directory(path))
+}
+
 impl Place {
     /// The app, as people know it.
     pub(in crate::command) fn title(&self) -> &'static str {

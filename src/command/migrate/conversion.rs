@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::launch::{self, Launch};
 use super::sign_in::{self, Origin};
 use super::{launcher, remote};
 use crate::cli::Flags;
 use crate::command::install::flags;
+use crate::command::install::launch::{self, Launch, is_bridge};
 use crate::command::install::survey::Place;
 
 /// An entry as it will be.
@@ -52,22 +52,13 @@ pub(super) fn examine(
             Finding::Local
         };
     };
-    if launch
-        .words
-        .first()
-        .is_some_and(|word| is_bridge(word, program))
-    {
+    if is_bridge(entry, Path::new(program)) {
         return Finding::Bridge;
     }
     if !launcher::starts_mcp_remote(&launch.words) {
         return Finding::Local;
     }
     Finding::McpRemote(from_mcp_remote(&launch, program))
-}
-
-fn is_bridge(word: &str, program: &str) -> bool {
-    let name = Path::new(word).file_stem().unwrap_or_default();
-    word == program || name == env!("CARGO_PKG_NAME")
 }
 
 fn from_mcp_remote(launch: &Launch, program: &str) -> Result<Conversion, String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::launch::Launch;
+use crate::command::install::launch::Launch;
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";

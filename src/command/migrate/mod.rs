@@ -1,7 +1,6 @@
 //! `mcp-bridge migrate`: conversion of the `mcp-remote` entries in the configurations of all apps.
 
 mod conversion;
-mod launch;
 mod launcher;
 mod mask;
 mod oauth;

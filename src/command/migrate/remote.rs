@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::conversion::{Conversion, check};
-use super::launch;
 use super::oauth::{self, OAuth};
 use super::sign_in::{self, Origin};
+use crate::command::install::launch;
 use crate::command::install::survey::Place;
 
 /// Members that hold the URL, by app.

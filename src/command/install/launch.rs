@@ -1,6 +1,7 @@
 //! The command line in an app's entry, in each of the forms that apps write it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -13,11 +14,11 @@ const ENVIRONMENT: [&str; 3] = ["env", "environment", "envs"];
 
 /// A command line that an app starts.
 #[derive(Debug, Clone)]
-pub(super) struct Launch {
+pub(in crate::command) struct Launch {
     /// The program and its arguments.
-    pub(super) words: Vec<String>,
+    pub(in crate::command) words: Vec<String>,
     /// The variables that the entry sets.
-    pub(super) environment: BTreeMap<String, String>,
+    pub(in crate::command) environment: BTreeMap<String, String>,
     form: Form,
 }
 
@@ -36,7 +37,7 @@ enum Form {
 
 impl Launch {
     /// The command line of an entry. None if it has none.
-    pub(super) fn read(entry: &Map<String, Value>) -> Option<Self> {
+    pub(in crate::command) fn read(entry: &Map<String, Value>) -> Option<Self> {
         let (name, command) = PROGRAM
             .iter()
             .find_map(|name| Some((*name, entry.get(*name)?)))?;
@@ -68,7 +69,7 @@ impl Launch {
     }
 
     /// The members that change when the entry starts `program` with `arguments` instead.
-    pub(super) fn members(
+    pub(in crate::command) fn members(
         &self,
         program: &str,
         arguments: &[String],
@@ -92,8 +93,21 @@ impl Launch {
     }
 }
 
+/// Whether an entry starts the bridge: this program, or another of its name.
+pub(in crate::command) fn is_bridge(entry: &Map<String, Value>, program: &Path) -> bool {
+    let launch = Launch::read(entry);
+    let word = launch.and_then(|launch| launch.words.into_iter().next());
+    word.is_some_and(|word| {
+        let word = Path::new(&word);
+        word == program
+            || word
+                .file_stem()
+                .is_some_and(|name| name == env!("CARGO_PKG_NAME"))
+    })
+}
+
 /// The variables that an entry sets.
-pub(super) fn environment(entry: &Map<String, Value>) -> BTreeMap<String, String> {
+pub(in crate::command) fn environment(entry: &Map<String, Value>) -> BTreeMap<String, String> {
     let object = PROGRAM
         .iter()
         .find_map(|name| entry.get(*name)?.as_object());
@@ -123,7 +137,7 @@ fn word(value: &Value) -> Option<String> {
 }
 
 /// Whether a name in `${…}` is one of a variable of the environment, and not of something that an app fills in.
-pub(super) fn is_variable(name: &str) -> bool {
+pub(in crate::command) fn is_variable(name: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     !name.is_empty() && name.chars().all(is_part)
 }
