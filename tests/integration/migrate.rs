@@ -54,6 +54,13 @@ fn home() -> Home {
         "https://mcp.linear.app/sse",
         r#"{"access_token":"hunter2-stored","issuer":"https://auth.linear.example"}"#,
     );
+    // The account is found by the URL and the headers as they are written.
+    leave_tokens(
+        &home,
+        "mcp-remote-v1",
+        "https://jira.example.com/mcp|{\"X-Key\":\"hunter2-of-jira\"}",
+        r#"{"access_token":"hunter2-stored","issuer":"https://jira.example"}"#,
+    );
     leave_tokens(
         &home,
         "mcp-remote-v1",

@@ -27,6 +27,7 @@ pub(in crate::command) enum Reach {
 
 /// A file in which an app may have servers.
 pub(in crate::command) struct Place {
+    pub(in crate::command) client: Client,
     pub(in crate::command) reach: Reach,
     pub(in crate::command) path: PathBuf,
     app: App,
@@ -58,6 +59,7 @@ pub(in crate::command) fn places(clients: &[Client], directory: &Path) -> Vec<Pl
         let project = app.every_project_file(directory).into_iter();
         let project = project.map(|path| (Reach::Project, path));
         places.extend(user.chain(project).map(|(reach, path)| Place {
+            client: *client,
             reach,
             path,
             app: client.app(),
@@ -69,6 +71,7 @@ pub(in crate::command) fn places(clients: &[Client], directory: &Path) -> Vec<Pl
 /// The user's file of an app at this path.
 pub(super) fn place(client: Client, path: PathBuf) -> Place {
     Place {
+        client,
         reach: Reach::User,
         path,
         app: client.app(),

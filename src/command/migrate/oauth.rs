@@ -4,15 +4,41 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::remote::{is_empty, without_counterpart};
+use crate::command::install::apps::Client;
 use crate::http;
 
 /// The redirect URI that the bridge has without flags.
 const HOST: &str = "localhost";
 const PATH: &str = "/oauth/callback";
 
+/// The redirect URI that an app has for a client that was registered by hand.
+#[derive(Debug, Clone, Copy)]
+enum Redirect {
+    /// One on this machine: host, port unless it is any, path.
+    Local(&'static str, Option<&'static str>, &'static str),
+    /// One that only the app itself receives.
+    OfTheApp(&'static str),
+    Unknown,
+}
+
+/// The redirect URIs of apps, from their documentation.
+const fn redirect(client: Client) -> Redirect {
+    match client {
+        Client::ClaudeCode => Redirect::Local(HOST, None, "/callback"),
+        Client::Codex => Redirect::Local("127.0.0.1", None, "/callback"),
+        Client::Cursor => Redirect::OfTheApp("cursor://anysphere.cursor-mcp/oauth/callback"),
+        Client::Gemini => Redirect::Local(HOST, Some("7777"), PATH),
+        Client::OpenCode => Redirect::Local("127.0.0.1", Some("19876"), "/mcp/oauth/callback"),
+        Client::VsCode => Redirect::Local("127.0.0.1", Some("33418"), "/"),
+        _ => Redirect::Unknown,
+    }
+}
+
 /// The settings, as flags.
 #[derive(Debug, Default)]
 pub(super) struct OAuth {
+    has_client_id: bool,
+    has_redirect_uri: bool,
     /// The callback port.
     pub(super) port: Option<String>,
     pub(super) flags: Vec<String>,
@@ -73,7 +99,10 @@ impl OAuth {
             _ => Err(without_counterpart(name)),
         };
         match spelling.as_str() {
-            "clientid" => self.flag("--client-id", text()?),
+            "clientid" => {
+                self.has_client_id = true;
+                self.flag("--client-id", text()?);
+            }
             "clientsecret" => self.client_secret = Some(text()?),
             "scope" | "scopes" => self.flag("--scope", text()?),
             "resource" => self.flag("--resource", text()?),
@@ -92,21 +121,50 @@ impl OAuth {
         Ok(())
     }
 
+    /// Takes the redirect URI that the app registers a client with by default. Returns what a person has to know
+    /// about it.
+    pub(super) fn add_redirect_uri_of(&mut self, client: Client) -> Result<Option<String>, String> {
+        if !self.has_client_id || self.has_redirect_uri {
+            return Ok(None);
+        }
+        let (host, port, path) = match redirect(client) {
+            Redirect::Local(host, port, path) => (host, port, path),
+            Redirect::OfTheApp(uri) => {
+                return Err(format!(
+                    "its client is registered with the redirect URI {uri}, which only the app receives"
+                ));
+            }
+            Redirect::Unknown => {
+                return Ok(Some(
+                    "the redirect URI http://localhost/oauth/callback has to be registered for its client"
+                        .to_owned(),
+                ));
+            }
+        };
+        self.port = self.port.take().or(port.map(str::to_owned));
+        self.add_place(host, path);
+        Ok(None)
+    }
+
+    fn add_place(&mut self, host: &str, path: &str) {
+        if host != HOST {
+            self.flag("--host", host.to_owned());
+        }
+        if path != PATH {
+            self.flag("--callback-path", path.to_owned());
+        }
+    }
+
     /// The parts of a redirect URI on this machine; another one as a whole.
     fn add_redirect_uri(&mut self, text: &str) {
+        self.has_redirect_uri = true;
         let local = Url::parse(text).ok();
         let local = local.filter(|url| url.scheme() == "http" && http::is_loopback(url));
         let Some((url, port)) = local.and_then(|url| Some((url.clone(), url.port()?))) else {
             return self.flag("--redirect-uri", text.to_owned());
         };
         self.port = Some(port.to_string());
-        let host = url.host_str().unwrap_or(HOST);
-        if host != HOST {
-            self.flag("--host", host.to_owned());
-        }
-        if url.path() != PATH {
-            self.flag("--callback-path", url.path().to_owned());
-        }
+        self.add_place(url.host_str().unwrap_or(HOST), url.path());
     }
 
     fn flag(&mut self, flag: &str, value: String) {
@@ -165,6 +223,45 @@ mod tests {
             let expected = (port.map(str::to_owned), flags.to_owned());
             assert_eq!(read(&settings), Ok(expected), "{settings}");
         }
+    }
+
+    #[test]
+    fn a_client_keeps_the_redirect_uri_that_the_app_registers() {
+        for (client, settings, port, flags) in [
+            (
+                Client::ClaudeCode,
+                json!({"callbackPort": 8080, "clientId": "c"}),
+                Some("8080"),
+                "--client-id c --callback-path /callback",
+            ),
+            (
+                Client::OpenCode,
+                json!({"clientId": "c"}),
+                Some("19876"),
+                "--client-id c --host 127.0.0.1 --callback-path /mcp/oauth/callback",
+            ),
+            (
+                Client::OpenCode,
+                json!({"clientId": "c", "redirectUri": "http://localhost:1/oauth/callback"}),
+                Some("1"),
+                "--client-id c",
+            ),
+            (Client::Gemini, json!({"scopes": ["a"]}), None, "--scope a"),
+        ] {
+            let mut oauth = OAuth::default();
+            oauth.add("oauth", &settings, false).unwrap();
+            assert_eq!(oauth.add_redirect_uri_of(client), Ok(None));
+            assert_eq!(
+                (oauth.port.as_deref(), oauth.flags.join(" ").as_str()),
+                (port, flags)
+            );
+        }
+        let mut oauth = OAuth::default();
+        oauth
+            .add("auth", &json!({"CLIENT_ID": "c"}), false)
+            .unwrap();
+        let error = oauth.add_redirect_uri_of(Client::Cursor).unwrap_err();
+        assert!(error.contains("cursor://"), "{error}");
     }
 
     #[test]

@@ -68,10 +68,15 @@ pub(super) fn convert(
     for (member, value) in sign_in {
         oauth.add(member, value, remote.has_authorization)?;
     }
+    let mut notes = Vec::new();
+    notes.extend(oauth.add_redirect_uri_of(place.client)?);
     remote.add_oauth(name, oauth);
     let arguments = remote.arguments(url);
     let flags = check(&arguments)?;
-    let note = sign_in::outcome(flags, &remote.environment, &arguments, Origin::App);
+    notes.insert(
+        0,
+        sign_in::outcome(flags, &remote.environment, &arguments, Origin::App),
+    );
     let mut members = place.entry(program, &arguments);
     if !remote.environment.is_empty() {
         members.push((place.environment(), json!(remote.environment)));
@@ -87,7 +92,7 @@ pub(super) fn convert(
     Ok(Conversion {
         members,
         removed,
-        notes: vec![note],
+        notes,
     })
 }
 
