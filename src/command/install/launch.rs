@@ -141,3 +141,70 @@ pub(in crate::command) fn is_variable(name: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     !name.is_empty() && name.chars().all(is_part)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_read_and_written_back_in_the_same_form() {
+        let words = ["npx", "-y", "mcp-remote", "https://x.example/", "3334"];
+        for (entry, expected) in [
+            (
+                json!({"command": "npx", "args": ["-y", "mcp-remote", "https://x.example/", 3334]}),
+                json!({"command": "b", "args": ["https://x.example/"]}),
+            ),
+            (
+                json!({"cmd": "npx", "args": ["-y", "mcp-remote", "https://x.example/", "3334"]}),
+                json!({"cmd": "b", "args": ["https://x.example/"]}),
+            ),
+            (
+                json!({"command": ["npx", "-y", "mcp-remote", "https://x.example/", "3334"]}),
+                json!({"command": ["b", "https://x.example/"]}),
+            ),
+            (
+                json!({"command": "npx -y mcp-remote https://x.example/ 3334"}),
+                json!({"command": "b", "args": ["https://x.example/"]}),
+            ),
+            (
+                json!({"command": {"path": "npx", "args": ["-y", "mcp-remote", "https://x.example/", "3334"],
+                    "env": {"A": "1"}}}),
+                json!({"command": {"path": "b", "args": ["https://x.example/"], "env": {"A": "1"}}}),
+            ),
+        ] {
+            let launch = Launch::read(entry.as_object().unwrap()).unwrap();
+            assert_eq!(launch.words, words, "{entry}");
+            let members = launch.members("b", &["https://x.example/".to_owned()]);
+            let members = members.into_iter();
+            let members: Map<_, _> = members
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect();
+            assert_eq!(Value::Object(members), expected);
+        }
+        for entry in [json!({"url": "https://x.example/"}), json!({"command": 1})] {
+            assert!(
+                Launch::read(entry.as_object().unwrap()).is_none(),
+                "{entry}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_bridge_is_known_by_its_path_or_its_name() {
+        let is_ours = |word: &str| {
+            let entry = json!({"command": word, "args": ["https://x.example/"]});
+            is_bridge(entry.as_object().unwrap(), Path::new("/opt/renamed"))
+        };
+        for word in [
+            "mcp-bridge",
+            "/usr/bin/mcp-bridge",
+            "mcp-bridge.exe",
+            "/opt/renamed",
+        ] {
+            assert!(is_ours(word), "{word}");
+        }
+        for word in ["npx", "/opt/other", "mcp-bridge-2"] {
+            assert!(!is_ours(word), "{word}");
+        }
+    }
+}
