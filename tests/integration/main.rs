@@ -73,10 +73,12 @@ mod help;
 mod http_sse;
 #[cfg(unix)]
 mod install;
+#[cfg(unix)]
 mod install_several;
 mod keep_alive;
 mod lifecycle;
 mod list_pages;
+#[cfg(unix)]
 mod migrate;
 mod network;
 #[cfg(unix)]
