@@ -1,5 +1,5 @@
 //! `mcp-bridge install`: what it says and what it writes, to the letter, for an app on Linux. Where the
-//! files of the apps are on other systems is shown by the tests beside the table, `install/apps.rs`.
+//! files of the apps are on other systems is shown by the tests beside the table, `install/apps/`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -100,6 +100,9 @@ impl Ran {
 
 const URL: &str = "https://mcp.example.com/mcp";
 const CURSOR: &str = ".cursor/mcp.json";
+
+/// What an entry for Codex lists, since Codex passes on only a few variables.
+const ENV_VARS: &str = r#"env_vars = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy", "BROWSER", "MCP_BRIDGE_DIR", "MCP_BRIDGE_PROFILE", "MCP_BRIDGE_STORE", "MCP_REMOTE_CONFIG_DIR", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "SSH_CONNECTION", "SSH_TTY"]"#;
 
 #[test]
 fn a_new_file_holds_the_entry_and_nothing_else() {
@@ -283,45 +286,55 @@ fn each_app_gets_its_own_shape() {
       "args": ["https://mcp.example.com/mcp"]"#;
     let stdio = format!("\"type\": \"stdio\",\n      {plain}");
     let custom = format!("\"source\": \"custom\",\n      {plain}");
+    let copilot = format!("\"type\": \"local\",\n      {plain},\n      \"tools\": [\"*\"]");
     let local = r#""type": "local",
       "command": ["BRIDGE", "https://mcp.example.com/mcp"]"#;
+    let servers = "mcpServers";
+    let roo =
+        ".config/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json";
     for (client, servers, members, path) in [
-        ("cursor", "mcpServers", plain, CURSOR),
+        ("amazonq", servers, plain, ".aws/amazonq/mcp.json"),
+        ("amp", "amp.mcpServers", plain, ".config/amp/settings.json"),
+        (
+            "antigravity",
+            servers,
+            plain,
+            ".gemini/config/mcp_config.json",
+        ),
         (
             "claude",
-            "mcpServers",
+            servers,
             plain,
             ".config/Claude/claude_desktop_config.json",
         ),
-        ("claude-code", "mcpServers", &stdio, ".claude.json"),
-        ("vscode", "servers", &stdio, ".config/Code/User/mcp.json"),
+        ("claude-code", servers, &stdio, ".claude.json"),
         (
-            "windsurf",
-            "mcpServers",
+            "cline",
+            servers,
             plain,
-            ".codeium/windsurf/mcp_config.json",
+            ".cline/data/settings/cline_mcp_settings.json",
         ),
+        ("continue", servers, plain, ".continue/mcpServers/mcp.json"),
+        ("copilot", servers, &copilot, ".copilot/mcp-config.json"),
+        ("crush", "mcp", &stdio, ".config/crush/crush.json"),
+        ("cursor", servers, plain, CURSOR),
+        ("gemini", servers, plain, ".gemini/settings.json"),
+        ("junie", servers, plain, ".junie/mcp/mcp.json"),
+        ("kilo", "mcp", local, ".config/kilo/kilo.jsonc"),
+        ("kiro", servers, plain, ".kiro/settings/mcp.json"),
+        ("lmstudio", servers, plain, ".lmstudio/mcp.json"),
+        ("opencode", "mcp", local, ".config/opencode/opencode.json"),
+        ("qwen", servers, plain, ".qwen/settings.json"),
+        ("roo", servers, plain, roo),
+        ("vscode", "servers", &stdio, ".config/Code/User/mcp.json"),
+        ("warp", servers, plain, ".warp/.mcp.json"),
+        ("windsurf", servers, plain, ".config/devin/mcp_config.json"),
         (
             "zed",
             "context_servers",
             &custom,
             ".config/zed/settings.json",
         ),
-        ("gemini", "mcpServers", plain, ".gemini/settings.json"),
-        (
-            "cline",
-            "mcpServers",
-            plain,
-            ".config/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-        ),
-        (
-            "roo",
-            "mcpServers",
-            plain,
-            ".config/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
-        ),
-        ("opencode", "mcp", local, ".config/opencode/opencode.json"),
-        ("lmstudio", "mcpServers", plain, ".lmstudio/mcp.json"),
     ] {
         let home = Home::new();
         let ran = home.run(&["--client", client, "-y", "example", URL]);
@@ -331,17 +344,47 @@ fn each_app_gets_its_own_shape() {
         );
         assert_eq!(home.read(path), whole, "{client}");
         assert_eq!(home.files(), [path]);
+        let ran = home.run(&["--client", client, "-y", "example", URL]);
+        assert!(
+            ran.stdout.starts_with("Nothing to do"),
+            "{client}: {}",
+            ran.stdout
+        );
     }
     let home = Home::new();
+    let ran = home.run(&["--client", "goose", "-y", "example", URL]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     assert_eq!(
-        home.run(&["--client", "codex", "-y", "example", URL])
-            .status,
-        0
+        home.read(".config/goose/config.yaml"),
+        "extensions:\n  example:\n    args:\n    - https://mcp.example.com/mcp\n    cmd: BRIDGE\n    description: \"\"\n    \
+         enabled: true\n    name: example\n    timeout: 300\n    type: stdio\n"
     );
-    assert_eq!(
-        home.read(".codex/config.toml"),
-        "[mcp_servers.example]\ncommand = \"BRIDGE\"\nargs = [\"https://mcp.example.com/mcp\"]\n"
+}
+
+#[test]
+fn an_app_without_a_file_gets_something_to_paste() {
+    let home = Home::new();
+    let printed = r#"{
+  "mcpServers": {
+    "example": {
+      "command": "BRIDGE",
+      "args": ["https://mcp.example.com/mcp"]
+    }
+  }
+}
+"#;
+    let menu = "Settings | Tools | AI Assistant | Model Context Protocol (MCP), Add, As JSON";
+    home.run(&["--client", "jetbrains", "-y", "example", URL]).is(
+        0,
+        printed,
+        &format!("JetBrains AI Assistant keeps its servers in its settings. Paste this there: {menu}.\n\n"),
     );
+    home.run(&["--client", "jetbrains", "-y", "--remove", "example"]).is(
+        1,
+        &format!("JetBrains AI Assistant keeps its servers in its settings. Remove it there: {menu}.\n"),
+        "",
+    );
+    assert!(home.files().is_empty());
 }
 
 #[test]
@@ -355,6 +398,17 @@ fn a_project_has_files_of_its_own() {
         ("codex", ".codex/config.toml"),
         ("roo", ".roo/mcp.json"),
         ("opencode", "opencode.json"),
+        ("amazonq", ".amazonq/mcp.json"),
+        ("amp", ".amp/settings.json"),
+        ("continue", ".continue/mcpServers/mcp.json"),
+        ("copilot", ".mcp.json"),
+        ("crush", "crush.json"),
+        ("junie", ".junie/mcp/mcp.json"),
+        ("kilo", ".kilo/kilo.jsonc"),
+        ("kiro", ".kiro/settings/mcp.json"),
+        ("qwen", ".qwen/settings.json"),
+        ("warp", ".warp/.mcp.json"),
+        ("windsurf", ".devin/mcp_config.json"),
     ] {
         let home = Home::new();
         let project = format!("--project={}", home.path("work").display());
@@ -528,9 +582,11 @@ fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
     );
     assert_eq!(
         home.read(codex),
-        "[mcp_servers.example]\nstartup_timeout_sec = 20\ncommand = \"BRIDGE\"\n\
-         args = [\"https://mcp.example.com/mcp\"]\n\n\
-         [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n"
+        format!(
+            "[mcp_servers.example]\nstartup_timeout_sec = 20\ncommand = \"BRIDGE\"\n\
+             args = [\"https://mcp.example.com/mcp\"]\n{ENV_VARS}\n\n\
+             [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n"
+        )
     );
     let ran = home.run(&[
         "--client",
@@ -560,6 +616,12 @@ fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
     home.write(commented, entry);
     let ran = home.run(&["--client", "opencode", "-y", "example", URL]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout
+            .contains("opencode.json has \"example\" too; opencode merges the two entries"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(home.read(plain), entry);
     assert!(home.read(commented).contains("BRIDGE"));
     let ran = home.run(&["--client", "opencode", "-y", "--remove", "example"]);

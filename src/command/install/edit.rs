@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::apps::Format;
 use super::entry::NewEntry;
-use super::{jsonc, toml};
+use super::{jsonc, toml, yaml};
 
 const BOM: char = '\u{feff}';
 
@@ -16,8 +16,8 @@ pub(in crate::command) type Servers = Vec<(String, Map<String, Value>)>;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position<'a> {
     pub(super) format: Format,
-    /// The key of the object that holds the servers.
-    pub(super) servers: &'a str,
+    /// The keys that lead to the table of servers.
+    pub(super) servers: &'a [&'a str],
     /// The key of an object in it that holds them instead, where the file has one.
     pub(super) inner: Option<&'a str>,
     /// The key of the entry.
@@ -58,7 +58,7 @@ pub(super) enum Change {
 /// Why a text is not edited.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::command) enum EditError {
-    /// Not JSON, or not TOML.
+    /// Not JSON, TOML or YAML.
     #[error("line {line}, column {column}: {what}")]
     Syntax {
         line: usize,
@@ -68,6 +68,9 @@ pub(in crate::command) enum EditError {
     /// Something else stands where the servers should.
     #[error("{0} is no {kind}", kind = .1.object())]
     NotAnObject(String, Format),
+    /// The edit would have changed something else too.
+    #[error("it is written in a way that cannot be edited with certainty")]
+    Unsafe,
 }
 
 impl Format {
@@ -76,6 +79,7 @@ impl Format {
         match self {
             Self::Json => "object",
             Self::Toml => "table",
+            Self::Yaml => "mapping",
         }
     }
 }
@@ -94,6 +98,7 @@ pub(super) fn edit(
     let edited = match position.format {
         Format::Json => jsonc::edit(body, position, wish)?,
         Format::Toml => toml::edit(body, position, wish)?,
+        Format::Yaml => yaml::edit(body, position, wish)?,
     };
     let body = with_the_line_ends_of(body, edited.text);
     Ok(Edited {
@@ -111,6 +116,7 @@ pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, Edi
     match position.format {
         Format::Json => jsonc::entries(body, position),
         Format::Toml => toml::entries(body, position),
+        Format::Yaml => yaml::entries(body, position),
     }
 }
 
@@ -136,13 +142,13 @@ mod tests {
 
     const JSON: Position<'_> = Position {
         format: Format::Json,
-        servers: "mcpServers",
+        servers: &["mcpServers"],
         inner: None,
         name: "example",
     };
     const TOML: Position<'_> = Position {
         format: Format::Toml,
-        servers: "mcp_servers",
+        servers: &["mcp_servers"],
         inner: None,
         name: "example",
     };
@@ -154,6 +160,7 @@ mod tests {
         ];
         let entry = NewEntry {
             members: &members,
+            extras: &[],
             kept: &["env", "enabled", "disabled"],
             url: "https://example.com/mcp",
             removed: None,
@@ -376,7 +383,7 @@ mod tests {
     #[test]
     fn an_inner_object_of_servers_counts_where_there_is_one() {
         const NESTED: Position<'_> = Position {
-            servers: "mcp",
+            servers: &["mcp"],
             inner: Some("servers"),
             ..JSON
         };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::apps::Format;
 use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
-use super::entry::NewEntry;
+use super::entry::{Extra, NewEntry};
 
 /// Comments and trailing commas. What goes beyond would be an error for the apps too.
 const JSONC: ParseOptions = ParseOptions {
@@ -90,18 +90,21 @@ fn put(
         root.set_value(CstInputValue::Object(Vec::new()));
     }
     let file = root.object_value_or_create().ok_or_else(not_a_file)?;
-    let servers = match member(&file, position.servers) {
-        Some(servers) => object_in_place_of_null(&servers).ok_or_else(|| no_object(position))?,
-        None => file.object_value_or_set(position.servers),
-    };
+    let mut servers = file.clone();
+    for key in position.servers {
+        servers = match member(&servers, key) {
+            Some(found) => object_in_place_of_null(&found).ok_or_else(|| no_object(key))?,
+            None => servers.object_value_or_set(key),
+        };
+    }
     let servers = inner_servers(&servers, position).unwrap_or(servers);
     let Some(entry) = member(&servers, position.name) else {
         file.ensure_multiline();
-        servers.append(position.name, object(new.members));
+        servers.append(position.name, object(&new.fresh()));
         return Ok(Change::Added);
     };
     let Some(entry) = entry.object_value() else {
-        entry.set_value(object(new.members));
+        entry.set_value(object(&new.fresh()));
         return Ok(Change::Changed);
     };
     let old = entry.to_serde_value().unwrap_or_default();
@@ -124,7 +127,50 @@ fn put(
         }
         change = Change::Changed;
     }
+    for extra in new.extras {
+        if supply(&entry, extra) {
+            change = Change::Changed;
+        }
+    }
     Ok(change)
+}
+
+/// Supplies what an entry lacks. Returns whether it lacked something.
+fn supply(entry: &CstObject, extra: &Extra) -> bool {
+    let (name, fresh) = extra.fresh();
+    let Some(found) = member(entry, name) else {
+        entry.append(name, input(&fresh));
+        return true;
+    };
+    match extra {
+        Extra::Member(..) => false,
+        Extra::Elements(_, texts) => {
+            let value = found.to_serde_value();
+            let Some((list, value)) = found.array_value().zip(value) else {
+                return false;
+            };
+            let has = |text: &&String| {
+                let elements = value.as_array();
+                elements.is_some_and(|all| all.iter().any(|it| it == text.as_str()))
+            };
+            let missing: Vec<_> = texts.iter().filter(|text| !has(text)).collect();
+            for text in &missing {
+                list.append(CstInputValue::String((*text).clone()));
+            }
+            !missing.is_empty()
+        }
+        Extra::Members(_, members) => {
+            let Some(object) = object_in_place_of_null(&found) else {
+                return false;
+            };
+            let is_missing = |(name, _): &&(String, Value)| member(&object, name).is_none();
+            let missing: Vec<_> = members.iter().filter(is_missing).collect();
+            for (name, value) in &missing {
+                object.append(name, input(value));
+            }
+            !missing.is_empty()
+        }
+    }
 }
 
 fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditError> {
@@ -189,13 +235,13 @@ fn servers(root: &CstRootNode, position: Position<'_>) -> Result<Option<CstObjec
         Some(CstNode::Leaf(_)) => return Err(not_a_file()),
         None => return Ok(None),
     };
-    let Some(servers) = member(&file, position.servers) else {
-        return Ok(None);
-    };
-    if is_null(&servers) {
-        return Ok(None);
+    let mut servers = file;
+    for key in position.servers {
+        let Some(found) = member(&servers, key).filter(|found| !is_null(found)) else {
+            return Ok(None);
+        };
+        servers = found.object_value().ok_or_else(|| no_object(key))?;
     }
-    let servers = servers.object_value().ok_or_else(|| no_object(position))?;
     Ok(Some(servers))
 }
 
@@ -232,8 +278,8 @@ fn not_a_file() -> EditError {
     EditError::NotAnObject("the file".to_owned(), Format::Json)
 }
 
-fn no_object(position: Position<'_>) -> EditError {
-    EditError::NotAnObject(format!("{:?}", position.servers), Format::Json)
+fn no_object(key: &str) -> EditError {
+    EditError::NotAnObject(format!("{key:?}"), Format::Json)
 }
 
 fn object(members: &[(&'static str, Value)]) -> CstInputValue {

@@ -1,13 +1,13 @@
 //! `mcp-bridge install --list`: the apps, their files, and the entries in them that start the bridge.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum as _;
 
-use super::apps::{Client, Machine};
-use super::survey::{ConfigFile, is_found, place};
-use super::{Args, launch};
+use super::apps::{Client, Machine, Scope};
+use super::survey::{ConfigFile, Place, is_found, places_read};
+use super::{Args, OwnedScope, launch};
 use crate::command::text::{columns, harmless, padded};
 
 const HEADINGS: [&str; 5] = ["APP", "--client", "FOUND", "ENTRIES", "FILE"];
@@ -26,24 +26,20 @@ pub(super) fn write(
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     for client in clients {
         let app = client.app();
-        let files = match &args.project {
-            Some(directory) => app.project_files(directory),
-            None => app.user_files(machine),
-        };
-        let name = client.to_possible_value();
-        let name = name.map(|name| name.get_name().to_owned());
+        let scope = args.scope();
+        let scope = scope.as_ref().map_or(Scope::User, OwnedScope::borrowed);
         let found = if is_found(*client, machine) {
             "yes"
         } else {
             "no"
         };
-        for path in files {
+        for place in places_read(*client, machine, scope) {
             rows.push([
                 app.title.to_owned(),
-                name.clone().unwrap_or_default(),
+                app.name.to_owned(),
                 found.to_owned(),
-                entries(*client, &path, running),
-                path.display().to_string(),
+                entries(&place, running),
+                place.path.display().to_string(),
             ]);
         }
     }
@@ -61,12 +57,11 @@ pub(super) fn write(
 }
 
 /// The names of entries that start the bridge.
-fn entries(client: Client, path: &Path, running: &Path) -> String {
-    let text = match ConfigFile::find(path) {
+fn entries(place: &Place, running: &Path) -> String {
+    let text = match ConfigFile::find(&place.path) {
         Ok(file) => file.text,
         Err(_) => return "unreadable".to_owned(),
     };
-    let place = place(client, PathBuf::from(path));
     let Ok(servers) = place.entries(text.as_deref().unwrap_or_default()) else {
         return "unreadable".to_owned();
     };

@@ -11,10 +11,13 @@ mod jsonc;
 pub(super) mod launch;
 mod list;
 mod plan;
+mod print;
 mod program;
+mod rivals;
 mod several;
 pub(super) mod survey;
 mod toml;
+mod yaml;
 
 use std::env;
 use std::ffi::OsString;
@@ -24,11 +27,12 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use apps::{App, Client, Machine, System};
+use apps::{App, Client, Machine, Scope, System};
 use edit::{Position, Wish};
-use entry::NewEntry;
+use entry::{Extra, NewEntry};
 use error::InstallError;
 use plan::Plan;
+use print::Style;
 use program::Readers;
 
 use super::Stop;
@@ -36,17 +40,19 @@ use crate::stdio;
 
 const AFTER_HELP: &str = "\
 The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \
-was stays beside it, as .backup-1 (or the next number). Comments and all else stay as they are. An entry of the same name keeps what an entry with a command can \
-have, such as \"env\"; it is switched on, and tools that were approved for another URL are not approved any more.
+was stays beside it, with .backup-1 (or the next number) after its name. Comments and unknown members stay, \
+and so does what an entry of the same name has besides its transport; it is switched on, and tools that were \
+approved for another URL are not approved any more.
 
-The command in the entry is the whole path of this program, since apps that are started from the desktop \
-do not look for programs where your shell does. With --project it is mcp-bridge, if that is what your \
-shell finds: such a file is for everybody who works on the project.
+The command in the entry is the whole path of this program, or mcp-bridge in the file of a project. An entry \
+for Codex names the variables that the bridge needs, one for Gemini CLI those that --bearer-env and the like \
+name: these apps do not pass them on otherwise.
 
 Examples:
   mcp-bridge install --client cursor,zed example https://mcp.example.com/mcp
   mcp-bridge install --client vscode --project example https://mcp.example.com/mcp
   mcp-bridge install --client claude example https://mcp.example.com/mcp -- --profile work
+  mcp-bridge install --print yaml example https://mcp.example.com/mcp
   mcp-bridge install --client zed --remove example";
 
 /// Put a server into the configuration of an app
@@ -62,7 +68,7 @@ pub(super) struct Args {
         long,
         value_enum,
         value_delimiter = ',',
-        required_unless_present_any = ["all", "list"],
+        required_unless_present_any = ["all", "list", "print"],
         conflicts_with = "all"
     )]
     client: Vec<Client>,
@@ -79,7 +85,7 @@ pub(super) struct Args {
     #[arg(required_unless_present_any = ["remove", "list"])]
     url: Option<String>,
 
-    /// Write the file of a project, by default the one in the current directory, instead of your own
+    /// Write the file of a project, by default of the current directory
     #[arg(
         long,
         value_name = "DIR",
@@ -89,13 +95,32 @@ pub(super) struct Args {
     )]
     project: Option<PathBuf>,
 
+    /// Write your own settings for a project, likewise (Claude Code)
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ".",
+        conflicts_with = "project"
+    )]
+    local: Option<PathBuf>,
+
     /// Write this file, in the way of the app
-    #[arg(long, value_name = "PATH", conflicts_with = "project")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["project", "local"])]
     config_file: Option<PathBuf>,
 
-    /// Only print what belongs into the file
-    #[arg(long, conflicts_with_all = ["yes", "remove"])]
-    print: bool,
+    /// Only print it; without --client, as json, toml or yaml
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        hide_possible_values = true,
+        conflicts_with_all = ["yes", "remove"]
+    )]
+    print: Option<Option<Style>>,
 
     /// Write without asking
     #[arg(long, short)]
@@ -105,7 +130,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "url")]
     remove: bool,
 
-    /// List the apps, their files, and the entries in them that start the bridge
+    /// List the apps, their files, and the entries of the bridge
     #[arg(long, conflicts_with_all = ["all", "name", "config_file", "print", "yes", "remove", "flags"])]
     list: bool,
 
@@ -172,18 +197,18 @@ impl Surroundings<'_> {
             list::write(&self.machine, &self.running, args, self.out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let name = args.name.as_deref().unwrap_or_default();
         if args.url.is_some() {
-            check_name(name)?;
+            check_name(args.name())?;
         }
         let clients = self.clients(args)?;
         match clients[..] {
+            [] => self.print_for_any_app(args),
             [client] => self.one(args, client),
             _ => several::run(&mut self, args, &clients),
         }
     }
 
-    /// The apps that are meant, each once; at least one.
+    /// The apps that are meant, each once. None if an entry is only to be printed.
     fn clients(&self, args: &Args) -> Result<Vec<Client>, InstallError> {
         let mut clients = args.client.clone();
         if args.all {
@@ -196,25 +221,55 @@ impl Surroundings<'_> {
             is_new
         });
         match clients.len() {
-            0 => Err(InstallError::NoApp),
-            1 => Ok(clients),
+            0 if args.all => Err(InstallError::NoApp),
+            0 | 1 => Ok(clients),
             _ if args.config_file.is_some() => Err(InstallError::OneFile),
             _ => Ok(clients),
         }
     }
 
+    /// An app, and the entry for it. What there is to say of it on stderr is left out if it has been `said`.
+    fn target(
+        &self,
+        args: &Args,
+        client: Client,
+        said: &mut Vec<String>,
+    ) -> Result<Target, InstallError> {
+        let app = client.app();
+        let scope = args.scope()?;
+        let new = match &args.url {
+            Some(url) => self.new(args, app, url, said)?,
+            None => New::default(),
+        };
+        let keys = app.table(&self.machine, scope.borrowed());
+        Ok(Target {
+            app,
+            scope,
+            keys,
+            new,
+        })
+    }
+
     /// The entry in one app.
     fn one(mut self, args: &Args, client: Client) -> Result<ExitCode, InstallError> {
-        let app = client.app();
-        let members = self.members(args, &app, &mut Vec::new())?;
-        let (position, entry) = (position(args, &app), entry(args, &app, &members));
-        if args.print {
-            return self.print(args, &app, position, entry);
+        let target = self.target(args, client, &mut Vec::new())?;
+        let (app, scope) = (target.app, &target.scope);
+        let keys = target.keys();
+        let (position, entry) = (target.position(args, &keys), target.entry(args));
+        if args.print.is_some() {
+            return self.print(args, app, scope.borrowed(), position, entry);
         }
-        let plans = self.plans(args, &app, position, entry)?;
+        if let Some(menu) = app.menu.filter(|_| args.config_file.is_none()) {
+            return self.print_for_menu(app, menu, position, entry, args.remove);
+        }
+        let plans = self.plans(args, app, scope.borrowed(), position, entry)?;
+        let rivals = self.rivals(args, app, scope.borrowed())?;
         let Self { out, ask, .. } = self;
         for plan in &plans {
             plan.describe(out)?;
+        }
+        for rival in rivals {
+            writeln!(out, "\nnote: {rival}")?;
         }
         if plans.iter().all(Plan::is_done) {
             return Ok(ExitCode::SUCCESS);
@@ -236,7 +291,7 @@ impl Surroundings<'_> {
                         None => writeln!(out, "\nWritten.")?,
                     }
                 }
-                writeln!(out, "If {} is running, restart it.", app.title)?;
+                writeln!(out, "{}", app.then(scope.borrowed()))?;
                 Ok(ExitCode::SUCCESS)
             }
             Consent::No => {
@@ -252,10 +307,11 @@ impl Surroundings<'_> {
         &self,
         args: &Args,
         app: &App,
+        scope: Scope<'_>,
         position: Position<'a>,
         entry: NewEntry<'a>,
     ) -> Result<Vec<Plan<'a>>, InstallError> {
-        let mut files = self.files(args, app)?;
+        let mut files = self.files(args, app, scope)?;
         if !args.remove {
             let file = files.pop().ok_or(InstallError::NoHome)?;
             return Ok(vec![Plan::make(file, position, Wish::Put(entry))?]);
@@ -269,34 +325,59 @@ impl Surroundings<'_> {
         Ok(plans)
     }
 
-    /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
-    /// to provide, unless that has been `said` of another app.
-    fn members(
+    /// Files that the app prefers to the one that is written, or reads instead.
+    fn rivals(
         &self,
         args: &Args,
         app: &App,
-        said: &mut Vec<String>,
-    ) -> Result<Vec<(&'static str, Value)>, InstallError> {
-        let Some(url) = &args.url else {
+        scope: Scope<'_>,
+    ) -> Result<Vec<String>, InstallError> {
+        if args.config_file.is_some() || args.remove {
             return Ok(Vec::new());
-        };
-        let bridge = flags::check(url, &args.flags)?;
-        let secrets = bridge.plain_secrets().into_iter();
-        let secrets = secrets.map(|secret| format!("warning: {secret}\n"));
-        let variables = flags::variables(&args.flags).into_iter();
-        let variables = variables.map(|variable| {
-            format!(
-                "note: the bridge will look for {variable} in its environment; put it into the \"{}\" of \
-                 the entry, unless {} has it\n",
-                app.environment(),
-                app.title
-            )
-        });
-        for line in secrets.chain(variables) {
-            if !said.contains(&line) {
-                eprintln!("{line}");
-                said.push(line);
+        }
+        let here = env::current_dir().and_then(|here| here.canonicalize());
+        let here = here.map_err(InstallError::Directory)?;
+        Ok(rivals::notes(app, &self.machine, scope, &here, args.name()))
+    }
+
+    /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
+    /// to provide.
+    fn new(
+        &self,
+        args: &Args,
+        app: &App,
+        url: &str,
+        said: &mut Vec<String>,
+    ) -> Result<New, InstallError> {
+        let (program, arguments) = self.command(args, url, said)?;
+        let variables = flags::variables(&args.flags);
+        if !app.hands_over_variables() {
+            for variable in &variables {
+                let note = format!(
+                    "note: the bridge will look for {variable} in its environment; put it into the \"{}\" of \
+                     the entry, unless {} has it\n",
+                    app.environment(),
+                    app.title
+                );
+                say(note, said);
             }
+        }
+        Ok(New {
+            members: app.entry(args.name(), &program, &arguments),
+            extras: app.extras(self.machine.system, &variables),
+        })
+    }
+
+    /// The program and its arguments. Says on stderr which secrets are among them.
+    fn command(
+        &self,
+        args: &Args,
+        url: &str,
+        said: &mut Vec<String>,
+    ) -> Result<(String, Vec<String>), InstallError> {
+        let bridge = flags::check(url, &args.flags)?;
+        for secret in bridge.plain_secrets() {
+            say(format!("warning: {secret}\n"), said);
         }
         let readers = match args.project {
             Some(_) => Readers::TheProject,
@@ -306,11 +387,24 @@ impl Surroundings<'_> {
         let program = program
             .to_str()
             .ok_or_else(|| InstallError::Program(program.clone()))?;
-        let arguments: Vec<_> = [url.clone()]
-            .into_iter()
-            .chain(args.flags.iter().cloned())
-            .collect();
-        Ok(app.entry(program, &arguments))
+        let arguments = [url.to_owned()].into_iter();
+        let arguments = arguments.chain(args.flags.iter().cloned());
+        Ok((program.to_owned(), arguments.collect()))
+    }
+
+    /// Prints an entry for an app that is not in the table.
+    fn print_for_any_app(self, args: &Args) -> Result<ExitCode, InstallError> {
+        let Some(Some(style)) = args.print else {
+            return Err(InstallError::NoClient);
+        };
+        let url = args.url.as_deref().unwrap_or_default();
+        let (program, arguments) = self.command(args, url, &mut Vec::new())?;
+        for variable in flags::variables(&args.flags) {
+            eprintln!("note: the bridge will look for {variable} in its environment\n");
+        }
+        let text = style.entry(args.name(), &program, &arguments);
+        self.out.write_all(text.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Prints a file that holds the entry and nothing else; on stderr, where it belongs.
@@ -318,58 +412,168 @@ impl Surroundings<'_> {
         &mut self,
         args: &Args,
         app: &App,
+        scope: Scope<'_>,
         position: Position<'_>,
         entry: NewEntry<'_>,
     ) -> Result<ExitCode, InstallError> {
-        let path = match self.files(args, app) {
+        let path = match self.files(args, app, scope) {
             Ok(mut files) => files.pop().unwrap_or_default(),
-            Err(InstallError::NoHome) => PathBuf::new(),
+            Err(InstallError::NoHome | InstallError::NoFile { .. }) => PathBuf::new(),
             Err(error) => return Err(error),
         };
         if !path.as_os_str().is_empty() {
             eprintln!("This belongs into {}:\n", path.display());
         }
-        let whole = edit::edit("", position, Wish::Put(entry));
-        let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
-        self.out.write_all(whole.text.as_bytes())?;
+        let text = match args.print {
+            Some(Some(style)) => style.members(args.name(), &entry.fresh()),
+            Some(None) | None => fresh_file(position, entry)?,
+        };
+        self.out.write_all(text.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Prints what has to be pasted into the settings of an app without a file; on stderr, where.
+    fn print_for_menu(
+        self,
+        app: &App,
+        menu: &str,
+        position: Position<'_>,
+        entry: NewEntry<'_>,
+        remove: bool,
+    ) -> Result<ExitCode, InstallError> {
+        let title = app.title;
+        if remove {
+            writeln!(
+                self.out,
+                "{title} keeps its servers in its settings. Remove it there: {menu}."
+            )?;
+            return Ok(ExitCode::FAILURE);
+        }
+        eprintln!("{title} keeps its servers in its settings. Paste this there: {menu}.\n");
+        self.out
+            .write_all(fresh_file(position, entry)?.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// The files that the app reads, of which the last counts most; at least one.
-    fn files(&self, args: &Args, app: &App) -> Result<Vec<PathBuf>, InstallError> {
+    fn files(
+        &self,
+        args: &Args,
+        app: &App,
+        scope: Scope<'_>,
+    ) -> Result<Vec<PathBuf>, InstallError> {
         if let Some(path) = &args.config_file {
             return Ok(vec![path.clone()]);
         }
-        if let Some(directory) = &args.project {
-            let files = app.project_files(directory);
-            let none = files
-                .is_empty()
-                .then_some(InstallError::NoProjectFile(app.title));
-            return none.map_or(Ok(files), Err);
+        let files = app.files(&self.machine, scope);
+        if !files.is_empty() {
+            return Ok(files);
         }
-        let files = app.user_files(&self.machine);
-        let none = files.is_empty().then_some(InstallError::NoHome);
-        none.map_or(Ok(files), Err)
+        Err(match scope {
+            Scope::User if app.menu.is_none() => InstallError::NoHome,
+            Scope::Local(_) if app.has_local_scope() => InstallError::NoHome,
+            Scope::User | Scope::Project(_) => InstallError::NoFile {
+                app: app.title,
+                option: "--project",
+            },
+            Scope::Local(_) => InstallError::NoFile {
+                app: app.title,
+                option: "--local",
+            },
+        })
     }
 }
 
-/// Where the entry stands in the files of an app.
-fn position<'a>(args: &'a Args, app: &App) -> Position<'a> {
-    Position {
-        format: app.format,
-        servers: app.servers,
-        inner: app.inner,
-        name: args.name.as_deref().unwrap_or_default(),
+/// A file that holds the entry and nothing else.
+fn fresh_file(position: Position<'_>, entry: NewEntry<'_>) -> Result<String, InstallError> {
+    let path = PathBuf::new();
+    let whole = edit::edit("", position, Wish::Put(entry));
+    let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
+    Ok(whole.text)
+}
+
+/// An entry before it is written.
+#[derive(Default)]
+struct New {
+    members: Vec<(&'static str, Value)>,
+    extras: Vec<Extra>,
+}
+
+/// An app, and the entry for it.
+struct Target {
+    app: &'static App,
+    scope: OwnedScope,
+    /// The keys that lead to the table of servers.
+    keys: Vec<String>,
+    new: New,
+}
+
+impl Target {
+    fn keys(&self) -> Vec<&str> {
+        self.keys.iter().map(String::as_str).collect()
+    }
+
+    /// Where the entry stands in the files of the app.
+    fn position<'a>(&self, args: &'a Args, keys: &'a [&'a str]) -> Position<'a> {
+        Position {
+            format: self.app.format,
+            servers: keys,
+            inner: self.app.inner,
+            name: args.name(),
+        }
+    }
+
+    fn entry<'a>(&'a self, args: &'a Args) -> NewEntry<'a> {
+        NewEntry {
+            members: &self.new.members,
+            extras: &self.new.extras,
+            kept: self.app.kept,
+            url: args.url.as_deref().unwrap_or_default(),
+            removed: None,
+        }
     }
 }
 
-/// The entry with these members.
-fn entry<'a>(args: &'a Args, app: &App, members: &'a [(&'static str, Value)]) -> NewEntry<'a> {
-    NewEntry {
-        members,
-        kept: app.kept,
-        url: args.url.as_deref().unwrap_or_default(),
-        removed: None,
+/// Says something on stderr, unless that has been said.
+fn say(text: String, said: &mut Vec<String>) {
+    if !said.contains(&text) {
+        eprintln!("{text}");
+        said.push(text);
+    }
+}
+
+/// The scope that the arguments name, with the directory as the app has it.
+enum OwnedScope {
+    User,
+    Project(PathBuf),
+    Local(PathBuf),
+}
+
+impl OwnedScope {
+    fn borrowed(&self) -> Scope<'_> {
+        match self {
+            Self::User => Scope::User,
+            Self::Project(directory) => Scope::Project(directory),
+            Self::Local(directory) => Scope::Local(directory),
+        }
+    }
+}
+
+impl Args {
+    /// The name of the entry.
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    fn scope(&self) -> Result<OwnedScope, InstallError> {
+        if let Some(directory) = &self.project {
+            return Ok(OwnedScope::Project(directory.clone()));
+        }
+        let Some(directory) = &self.local else {
+            return Ok(OwnedScope::User);
+        };
+        let directory = directory.canonicalize().map_err(InstallError::Directory)?;
+        Ok(OwnedScope::Local(directory))
     }
 }
 

@@ -4,12 +4,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use super::apps::{App, Client};
+use super::apps::Client;
 use super::error::InstallError;
 use super::plan::Plan;
-use super::{Args, Consent, Surroundings, entry, position};
+use super::{Args, Consent, Surroundings, Target};
 use crate::command::text::padded;
 
 /// What has come of an app.
@@ -17,14 +15,22 @@ enum Outcome {
     NothingToDo,
     Written(Vec<PathBuf>),
     /// It is not to be written, and that is no failure.
-    Skipped(InstallError),
+    Skipped(String),
     Failed(InstallError),
 }
 
-/// An app, and what is to be done to its files.
-struct Target<'a> {
-    title: &'static str,
+/// What is to be done to the files of an app.
+struct Job<'a> {
+    target: &'a Target,
     plans: Result<Vec<Plan<'a>>, InstallError>,
+    notes: Vec<String>,
+}
+
+impl Job<'_> {
+    /// The plans that change something.
+    fn changes(&self) -> impl Iterator<Item = &Plan<'_>> {
+        self.plans.iter().flatten().filter(|plan| !plan.is_done())
+    }
 }
 
 pub(super) fn run(
@@ -33,43 +39,33 @@ pub(super) fn run(
     clients: &[Client],
 ) -> Result<ExitCode, InstallError> {
     let mut said = Vec::new();
-    let mut apps = Vec::new();
-    for client in clients {
-        let app = client.app();
-        // What is wrong with the flags is wrong for every app.
-        let members = surroundings.members(args, &app, &mut said)?;
-        apps.push((app, members));
-    }
-    if args.print {
-        return print(surroundings, args, &apps);
-    }
-    let targets: Vec<_> = apps
+    // What is wrong with the flags is wrong for every app.
+    let targets = clients
         .iter()
-        .map(|(app, members)| Target {
-            title: app.title,
-            plans: surroundings.plans(args, app, position(args, app), entry(args, app, members)),
-        })
-        .collect();
-    let out = &mut *surroundings.out;
-    let mut is_first = true;
-    for target in &targets {
-        for plan in target.plans.iter().flatten().filter(|plan| !plan.is_done()) {
-            if !is_first {
-                writeln!(out)?;
-            }
-            is_first = false;
-            write!(out, "{}: ", target.title)?;
-            plan.describe(out)?;
-        }
+        .map(|client| surroundings.target(args, *client, &mut said))
+        .collect::<Result<Vec<_>, _>>()?;
+    if args.print.is_some() {
+        return print(surroundings, args, &targets);
     }
-    let plans = targets
-        .iter()
-        .filter_map(|target| target.plans.as_ref().ok());
-    let consent = match plans.flatten().all(Plan::is_done) {
-        true => Consent::Yes,
-        false if args.yes => Consent::Yes,
-        false => (surroundings.ask)(),
+    let keys: Vec<_> = targets.iter().map(Target::keys).collect();
+    let mut jobs = Vec::new();
+    for (target, keys) in targets.iter().zip(&keys) {
+        let scope = target.scope.borrowed();
+        let position = target.position(args, keys);
+        jobs.push(Job {
+            target,
+            plans: surroundings.plans(args, target.app, scope, position, target.entry(args)),
+            notes: surroundings.rivals(args, target.app, scope)?,
+        });
+    }
+    describe(surroundings, &jobs)?;
+    let has_changes = jobs.iter().any(|job| job.changes().next().is_some());
+    let consent = if args.yes || !has_changes {
+        Consent::Yes
+    } else {
+        (surroundings.ask)()
     };
+    let out = &mut *surroundings.out;
     match consent {
         Consent::Yes => {}
         Consent::No => {
@@ -78,40 +74,69 @@ pub(super) fn run(
         }
         Consent::Nobody => return Err(InstallError::NobodyToAsk),
     }
-    if !is_first {
+    if has_changes {
         writeln!(out)?;
     }
     let mut written = Vec::new();
-    let outcomes = targets.into_iter();
+    let outcomes = jobs.into_iter();
     let outcomes: Vec<_> = outcomes
-        .map(|target| (target.title, carry_out(target.plans, args, &mut written)))
+        .map(|job| (job.target, carry_out(job, args, &mut written)))
         .collect();
     summary(surroundings, &outcomes)
+}
+
+/// Shows what is to be done, app by app.
+fn describe(surroundings: &mut Surroundings<'_>, jobs: &[Job<'_>]) -> Result<(), InstallError> {
+    let out = &mut *surroundings.out;
+    let mut is_first = true;
+    for job in jobs {
+        for plan in job.changes() {
+            if !is_first {
+                writeln!(out)?;
+            }
+            is_first = false;
+            write!(out, "{}: ", job.target.app.title)?;
+            plan.describe(out)?;
+        }
+        if job.changes().next().is_some() {
+            for note in &job.notes {
+                writeln!(out, "\nnote: {note}")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Prints what belongs into the file of each app.
 fn print(
     surroundings: &mut Surroundings<'_>,
     args: &Args,
-    apps: &[(App, Vec<(&'static str, Value)>)],
+    targets: &[Target],
 ) -> Result<ExitCode, InstallError> {
-    for (app, members) in apps {
-        eprintln!("{}:", app.title);
-        surroundings.print(args, app, position(args, app), entry(args, app, members))?;
+    for target in targets {
+        let keys = target.keys();
+        let (position, entry) = (target.position(args, &keys), target.entry(args));
+        eprintln!("{}:", target.app.title);
+        surroundings.print(args, target.app, target.scope.borrowed(), position, entry)?;
         writeln!(surroundings.out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the files of one app. Apps may share a file, which has then changed since the plan was made.
-fn carry_out(
-    plans: Result<Vec<Plan<'_>>, InstallError>,
-    args: &Args,
-    written: &mut Vec<PathBuf>,
-) -> Outcome {
-    let plans = match plans {
+fn carry_out(job: Job<'_>, args: &Args, written: &mut Vec<PathBuf>) -> Outcome {
+    let app = job.target.app;
+    let plans = match job.plans {
         Ok(plans) => plans,
-        Err(error @ InstallError::NoProjectFile(_)) if args.all => return Outcome::Skipped(error),
+        Err(InstallError::NoFile { .. }) if app.menu.is_some() => {
+            return Outcome::Skipped(format!(
+                "it keeps its servers in its settings; --client {} shows what to paste there",
+                app.name
+            ));
+        }
+        Err(error @ InstallError::NoFile { .. }) if args.all => {
+            return Outcome::Skipped(error.to_string());
+        }
         Err(error) => return Outcome::Failed(error),
     };
     let mut backups = Vec::new();
@@ -139,53 +164,49 @@ fn carry_out(
     Outcome::Written(backups)
 }
 
-/// One line for each app.
+/// One line for each app, then what the person has to do.
 fn summary(
     surroundings: &mut Surroundings<'_>,
-    outcomes: &[(&'static str, Outcome)],
+    outcomes: &[(&Target, Outcome)],
 ) -> Result<ExitCode, InstallError> {
     let out = &mut *surroundings.out;
-    let width = outcomes.iter().map(|(title, _)| title.len()).max();
-    let mut running = Vec::new();
+    let titles = outcomes.iter().map(|(target, _)| target.app.title.len());
+    let width = titles.max().unwrap_or_default();
+    let mut steps: Vec<String> = Vec::new();
     let mut status = ExitCode::SUCCESS;
-    for (title, outcome) in outcomes {
-        let label = padded(title, width.unwrap_or_default());
+    for (target, outcome) in outcomes {
+        let label = padded(target.app.title, width);
         match outcome {
             Outcome::NothingToDo => writeln!(out, "{label}  nothing to do")?,
-            Outcome::Skipped(error) => writeln!(out, "{label}  left out: {error}")?,
+            Outcome::Skipped(reason) => writeln!(out, "{label}  left out: {reason}")?,
             Outcome::Written(backups) => {
-                running.push(*title);
+                let step = target.app.then(target.scope.borrowed());
+                if !steps.contains(&step) {
+                    steps.push(step);
+                }
                 let paths = backups.iter().map(|path| path.display().to_string());
                 let paths: Vec<_> = paths.collect();
                 if paths.is_empty() {
                     writeln!(out, "{label}  written")?;
                 } else {
-                    writeln!(
-                        out,
-                        "{label}  written; the file as it was: {}",
-                        paths.join(", ")
-                    )?;
+                    let paths = paths.join(", ");
+                    writeln!(out, "{label}  written; the file as it was: {paths}")?;
                 }
             }
             Outcome::Failed(error) => {
                 status = ExitCode::FAILURE;
                 writeln!(out, "{label}  not written: {error}")?;
                 if let Some(hint) = error.hint() {
-                    writeln!(
-                        out,
-                        "{}  hint: {hint}",
-                        padded("", width.unwrap_or_default())
-                    )?;
+                    writeln!(out, "{}  hint: {hint}", padded("", width))?;
                 }
             }
         }
     }
-    if !running.is_empty() {
-        writeln!(
-            out,
-            "\nRestart where it is running: {}.",
-            running.join(", ")
-        )?;
+    if !steps.is_empty() {
+        writeln!(out)?;
+    }
+    for step in steps {
+        writeln!(out, "{step}")?;
     }
     Ok(status)
 }

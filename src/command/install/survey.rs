@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum as _;
 use serde_json::Value;
 
-use super::apps::{App, Client, Machine, System};
+use super::apps::{App, Client, Machine, Scope, System};
 use super::diff;
 use super::edit::{self, EditError, Position, Wish};
 use super::entry::NewEntry;
 use super::program::{self, Readers};
 
 pub(in crate::command) use super::edit::Servers;
+pub(in crate::command) use super::entry::Extra;
 pub(in crate::command) use super::file::ConfigFile;
 
 /// Who reads a file.
@@ -30,23 +31,27 @@ pub(in crate::command) struct Place {
     pub(in crate::command) client: Client,
     pub(in crate::command) reach: Reach,
     pub(in crate::command) path: PathBuf,
-    app: App,
+    app: &'static App,
+    /// The keys that lead to the table of servers.
+    keys: Vec<String>,
 }
 
 /// What becomes of an entry.
 pub(in crate::command) struct Replacement<'a> {
     /// Members with their new values.
     pub(in crate::command) members: &'a [(&'static str, Value)],
+    /// Members that the entry gets where it does not have them.
+    pub(in crate::command) extras: &'a [Extra],
     /// Members that go.
     pub(in crate::command) removed: &'a [String],
 }
 
-/// Every place of these apps, or of all: the user's, and those of the project in `directory`.
+/// The file of a profile, in its directory.
+const FILE_OF_PROFILE: &str = "mcp.json";
+
+/// Every place of these apps, or of all: the user's, for every project too, and those of the project in `directory`.
 pub(in crate::command) fn places(clients: &[Client], directory: &Path) -> Vec<Place> {
-    let machine = Machine {
-        system: System::named(env::consts::OS),
-        variable: &|name| env::var_os(name),
-    };
+    let machine = this_machine();
     let clients = match clients {
         [] => Client::value_variants(),
         some => some,
@@ -54,27 +59,68 @@ pub(in crate::command) fn places(clients: &[Client], directory: &Path) -> Vec<Pl
     let mut places = Vec::new();
     for client in clients {
         let app = client.app();
-        let user = app.every_user_file(&machine).into_iter();
-        let user = user.map(|path| (Reach::User, path));
-        let project = app.every_project_file(directory).into_iter();
-        let project = project.map(|path| (Reach::Project, path));
-        places.extend(user.chain(project).map(|(reach, path)| Place {
-            client: *client,
-            reach,
-            path,
-            app: client.app(),
-        }));
+        let keys = app.table(&machine, Scope::User);
+        let profiles = app.profiles(&machine).into_iter();
+        let profiles = profiles.map(|profile| profile.join(FILE_OF_PROFILE));
+        let user = app.every_user_file(&machine).into_iter().chain(profiles);
+        for path in user {
+            let tables = [keys.clone()].into_iter();
+            let tables = tables.chain(local_tables(app, &machine, &path));
+            places.extend(tables.map(|keys| place(*client, Reach::User, path.clone(), keys)));
+        }
+        let project = app.every_project_file(&machine, directory).into_iter();
+        places.extend(project.map(|path| place(*client, Reach::Project, path, keys.clone())));
     }
     places
 }
 
-/// The user's file of an app at this path.
-pub(super) fn place(client: Client, path: PathBuf) -> Place {
+/// The tables of servers that are for one project each, in a file of the user's.
+fn local_tables(app: &App, machine: &Machine<'_>, path: &Path) -> Vec<Vec<String>> {
+    let table = app.table(machine, Scope::Local(Path::new("")));
+    let (true, [projects, _, servers]) = (app.has_local_scope(), &table[..]) else {
+        return Vec::new();
+    };
+    // A file that cannot be read is told of where its other servers are looked for.
+    let file = ConfigFile::find(path).ok().and_then(|file| file.text);
+    let position = Position {
+        format: app.format,
+        servers: &[projects],
+        inner: None,
+        name: "",
+    };
+    let found = edit::entries(file.as_deref().unwrap_or_default(), position);
+    let found = found.unwrap_or_default().into_iter();
+    let with_servers =
+        found.filter(|(_, project)| project.get(servers).is_some_and(Value::is_object));
+    with_servers
+        .map(|(directory, _)| vec![projects.clone(), directory, servers.clone()])
+        .collect()
+}
+
+/// The files of a scope that an app reads.
+pub(super) fn places_read(client: Client, machine: &Machine<'_>, scope: Scope<'_>) -> Vec<Place> {
+    let app = client.app();
+    let keys = app.table(machine, scope);
+    let files = app.files(machine, scope).into_iter();
+    files
+        .map(|path| place(client, Reach::User, path, keys.clone()))
+        .collect()
+}
+
+fn place(client: Client, reach: Reach, path: PathBuf, keys: Vec<String>) -> Place {
     Place {
         client,
-        reach: Reach::User,
+        reach,
         path,
         app: client.app(),
+        keys,
+    }
+}
+
+fn this_machine() -> Machine<'static> {
+    Machine {
+        system: System::named(env::consts::OS),
+        variable: &|name| env::var_os(name),
     }
 }
 
@@ -121,18 +167,25 @@ impl Place {
         self.app.environment()
     }
 
-    /// The members of an entry that starts `program` with `arguments`.
+    /// The members of an entry of this name that starts `program` with `arguments`.
     pub(in crate::command) fn entry(
         &self,
+        name: &str,
         program: &str,
         arguments: &[String],
     ) -> Vec<(&'static str, Value)> {
-        self.app.entry(program, arguments)
+        self.app.entry(name, program, arguments)
+    }
+
+    /// Members that such an entry gets where it does not have them, for a bridge that looks for the variables
+    /// `named`.
+    pub(in crate::command) fn extras(&self, named: &[&str]) -> Vec<Extra> {
+        self.app.extras(this_machine().system, named)
     }
 
     /// The servers in the text of the file, by name.
     pub(in crate::command) fn entries(&self, text: &str) -> Result<Servers, EditError> {
-        edit::entries(text, self.position(""))
+        edit::entries(text, self.position(&self.keys(), ""))
     }
 
     /// The text with another entry.
@@ -144,23 +197,28 @@ impl Place {
     ) -> Result<String, EditError> {
         let entry = NewEntry {
             members: replacement.members,
+            extras: replacement.extras,
             kept: self.app.kept,
             url: "",
             removed: Some(replacement.removed),
         };
-        let edited = edit::edit(text, self.position(name), Wish::Put(entry))?;
+        let edited = edit::edit(text, self.position(&self.keys(), name), Wish::Put(entry))?;
         Ok(edited.text)
     }
 
     /// Whether two places are the same set of servers.
     pub(in crate::command) fn is_same_set(&self, other: &Self) -> bool {
-        (self.app.servers, self.app.inner) == (other.app.servers, other.app.inner)
+        (&self.keys, self.app.inner) == (&other.keys, other.app.inner)
     }
 
-    fn position<'a>(&self, name: &'a str) -> Position<'a> {
+    fn keys(&self) -> Vec<&str> {
+        self.keys.iter().map(String::as_str).collect()
+    }
+
+    fn position<'a>(&self, keys: &'a [&'a str], name: &'a str) -> Position<'a> {
         Position {
             format: self.app.format,
-            servers: self.app.servers,
+            servers: keys,
             inner: self.app.inner,
             name,
         }

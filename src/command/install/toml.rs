@@ -5,7 +5,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::apps::Format;
 use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
-use super::entry::NewEntry;
+use super::entry::{Extra, NewEntry};
 
 pub(super) fn edit(
     text: &str,
@@ -31,10 +31,13 @@ pub(super) fn edit(
 /// The servers, by name.
 pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
     let file = parse(text)?;
-    let Some(servers) = file.get(position.servers) else {
-        return Ok(Vec::new());
-    };
-    let servers = servers.as_table_like().ok_or_else(|| no_table(position))?;
+    let mut servers: &dyn TableLike = file.as_table();
+    for key in position.servers {
+        let Some(found) = servers.get(key) else {
+            return Ok(Vec::new());
+        };
+        servers = found.as_table_like().ok_or_else(|| no_table(key))?;
+    }
     let entries = servers.iter();
     let entries = entries.filter_map(|(name, entry)| Some((name, entry.as_table_like()?)));
     Ok(entries
@@ -63,13 +66,15 @@ fn put(
     new: NewEntry<'_>,
     lost_headers: &mut Vec<String>,
 ) -> Result<Change, EditError> {
-    let mut servers = Table::new();
-    servers.set_implicit(true);
-    let servers = file.entry(position.servers).or_insert(Item::Table(servers));
-    let is_inline = servers.is_inline_table();
-    let servers = servers
-        .as_table_like_mut()
-        .ok_or_else(|| no_table(position))?;
+    let mut is_inline = false;
+    let mut servers: &mut dyn TableLike = file.as_table_mut();
+    for key in position.servers {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        let found = servers.entry(key).or_insert(Item::Table(table));
+        is_inline = found.is_inline_table();
+        servers = found.as_table_like_mut().ok_or_else(|| no_table(key))?;
+    }
     let Some(entry) = servers
         .get_mut(position.name)
         .and_then(Item::as_table_like_mut)
@@ -80,8 +85,8 @@ fn put(
             Change::Added
         };
         let mut entry = Table::new();
-        for (name, value) in new.members {
-            entry.insert(name, item(value));
+        for (name, value) in new.fresh() {
+            entry.insert(name, item(&value));
         }
         let entry = if is_inline {
             value(entry.into_inline_table())
@@ -113,24 +118,69 @@ fn merge(entry: &mut dyn TableLike, new: NewEntry<'_>, old: &Map<String, Value>)
         }
         change = Change::Changed;
     }
+    for extra in new.extras {
+        if supply(entry, extra) {
+            change = Change::Changed;
+        }
+    }
     change
 }
 
-fn remove(file: &mut DocumentMut, position: Position<'_>) -> Result<Change, EditError> {
-    let Some(servers) = file.get_mut(position.servers) else {
-        return Ok(Change::Nothing);
+/// Supplies what an entry lacks. Returns whether it lacked something.
+fn supply(entry: &mut dyn TableLike, extra: &Extra) -> bool {
+    let (name, fresh) = extra.fresh();
+    let Some(found) = entry.get_mut(name) else {
+        entry.insert(name, item(&fresh));
+        return true;
     };
-    let servers = servers
-        .as_table_like_mut()
-        .ok_or_else(|| no_table(position))?;
+    match extra {
+        Extra::Member(..) => false,
+        Extra::Elements(_, texts) => {
+            let Some(list) = found.as_array_mut() else {
+                return false;
+            };
+            let has = |list: &Array, text: &str| list.iter().any(|it| names(it) == Some(text));
+            let texts = texts.iter().filter(|text| !has(list, text));
+            let missing: Vec<_> = texts.cloned().collect();
+            list.extend(missing.iter().map(String::as_str));
+            !missing.is_empty()
+        }
+        Extra::Members(_, members) => {
+            let Some(table) = found.as_table_like_mut() else {
+                return false;
+            };
+            let missing = members.iter().filter(|(name, _)| !table.contains_key(name));
+            let missing: Vec<_> = missing.cloned().collect();
+            for (name, value) in &missing {
+                table.insert(name, item(value));
+            }
+            !missing.is_empty()
+        }
+    }
+}
+
+/// A text, or the text that a table in its place has as `name`.
+fn names(element: &toml_edit::Value) -> Option<&str> {
+    let name = || element.as_inline_table()?.get("name")?.as_str();
+    element.as_str().or_else(name)
+}
+
+fn remove(file: &mut DocumentMut, position: Position<'_>) -> Result<Change, EditError> {
+    let mut servers: &mut dyn TableLike = file.as_table_mut();
+    for key in position.servers {
+        let Some(found) = servers.get_mut(key) else {
+            return Ok(Change::Nothing);
+        };
+        servers = found.as_table_like_mut().ok_or_else(|| no_table(key))?;
+    }
     Ok(match servers.remove(position.name) {
         Some(_) => Change::Removed,
         None => Change::Nothing,
     })
 }
 
-fn no_table(position: Position<'_>) -> EditError {
-    EditError::NotAnObject(format!("{:?}", position.servers), Format::Toml)
+fn no_table(key: &str) -> EditError {
+    EditError::NotAnObject(format!("{key:?}"), Format::Toml)
 }
 
 /// The members of a table as JSON; dates are `null`.
@@ -179,16 +229,22 @@ fn set(found: &mut Item, wanted: &Value) {
     *found = item(wanted);
 }
 
-/// The members of an entry are texts, lists of texts, and tables of texts.
+/// A member of an entry: a text, a list of texts, a switch, a whole number, or a table of such members.
 fn item(member: &Value) -> Item {
     match member {
         Value::Array(texts) => value(texts.iter().filter_map(Value::as_str).collect::<Array>()),
+        Value::Bool(switch) => value(*switch),
+        Value::Number(number) => value(number.as_i64().unwrap_or_default()),
         Value::Object(members) => {
-            let members = members.iter();
-            let texts = members.filter_map(|(name, text)| Some((name.as_str(), text.as_str()?)));
-            value(texts.collect::<InlineTable>())
+            let mut table = InlineTable::new();
+            for (name, member) in members {
+                if let Ok(member) = item(member).into_value() {
+                    table.insert(name, member);
+                }
+            }
+            value(table)
         }
-        other => value(other.as_str().unwrap_or_default()),
+        Value::Null | Value::String(_) => value(member.as_str().unwrap_or_default()),
     }
 }
 

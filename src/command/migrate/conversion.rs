@@ -11,13 +11,15 @@ use super::{launcher, remote};
 use crate::cli::Flags;
 use crate::command::install::flags;
 use crate::command::install::launch::{self, Launch, is_bridge};
-use crate::command::install::survey::Place;
+use crate::command::install::survey::{Extra, Place};
 
 /// An entry as it will be.
 #[derive(Debug)]
 pub(super) struct Conversion {
     /// Members with their new values.
     pub(super) members: Vec<(&'static str, Value)>,
+    /// Members that it gets where it does not have them.
+    pub(super) extras: Vec<Extra>,
     /// Members that go.
     pub(super) removed: Vec<String>,
     /// For a person: what becomes of the sign-in, and what else there is to know.
@@ -58,10 +60,14 @@ pub(super) fn examine(
     if !launcher::starts_mcp_remote(&launch.words) {
         return Finding::Local;
     }
-    Finding::McpRemote(from_mcp_remote(&launch, program))
+    Finding::McpRemote(from_mcp_remote(entry, &launch, program))
 }
 
-fn from_mcp_remote(launch: &Launch, program: &str) -> Result<Conversion, String> {
+fn from_mcp_remote(
+    entry: &Map<String, Value>,
+    launch: &Launch,
+    program: &str,
+) -> Result<Conversion, String> {
     let arguments = launcher::arguments(&launch.words)?;
     let variable = |name: &str| launch.environment.get(name).map(String::as_str);
     if variable("NODE_TLS_REJECT_UNAUTHORIZED") == Some("0") {
@@ -87,7 +93,9 @@ fn from_mcp_remote(launch: &Launch, program: &str) -> Result<Conversion, String>
     // Others are the app's to fill in: `${env:NAME}`, `${input:id}`.
     let wanted = wanted.filter(|name| launch::is_variable(name));
     for name in wanted {
-        if variable(name).is_none() && env::var_os(name).is_none() {
+        let is_set =
+            variable(name).is_some() || passes_on(entry, name) || env::var_os(name).is_some();
+        if !is_set {
             notes.push(format!(
                 "the bridge does not start unless the variable {name} is set; mcp-remote does without"
             ));
@@ -98,9 +106,17 @@ fn from_mcp_remote(launch: &Launch, program: &str) -> Result<Conversion, String>
     }
     Ok(Conversion {
         members: launch.members(program, &arguments),
+        extras: Vec::new(),
         removed: Vec::new(),
         notes,
     })
+}
+
+/// Whether the app sets a variable for the program that the entry only names.
+fn passes_on(entry: &Map<String, Value>, variable: &str) -> bool {
+    const LISTS: [&str; 2] = ["env_keys", "env_vars"];
+    let lists = LISTS.iter().filter_map(|name| entry.get(*name)?.as_array());
+    lists.flatten().any(|name| name == variable)
 }
 
 /// An option that stands there twice and can have one value only.

@@ -4,7 +4,6 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::remote::{is_empty, without_counterpart};
-use crate::command::install::apps::Client;
 use crate::http;
 
 /// The redirect URI that the bridge has without flags.
@@ -22,14 +21,14 @@ enum Redirect {
 }
 
 /// The redirect URIs of apps, from their documentation.
-const fn redirect(client: Client) -> Redirect {
+fn redirect(client: &str) -> Redirect {
     match client {
-        Client::ClaudeCode => Redirect::Local(HOST, None, "/callback"),
-        Client::Codex => Redirect::Local("127.0.0.1", None, "/callback"),
-        Client::Cursor => Redirect::OfTheApp("cursor://anysphere.cursor-mcp/oauth/callback"),
-        Client::Gemini => Redirect::Local(HOST, Some("7777"), PATH),
-        Client::OpenCode => Redirect::Local("127.0.0.1", Some("19876"), "/mcp/oauth/callback"),
-        Client::VsCode => Redirect::Local("127.0.0.1", Some("33418"), "/"),
+        "claude-code" => Redirect::Local(HOST, None, "/callback"),
+        "codex" => Redirect::Local("127.0.0.1", None, "/callback"),
+        "cursor" => Redirect::OfTheApp("cursor://anysphere.cursor-mcp/oauth/callback"),
+        "gemini" | "qwen" => Redirect::Local(HOST, Some("7777"), PATH),
+        "opencode" => Redirect::Local("127.0.0.1", Some("19876"), "/mcp/oauth/callback"),
+        "vscode" => Redirect::Local("127.0.0.1", Some("33418"), "/"),
         _ => Redirect::Unknown,
     }
 }
@@ -123,7 +122,7 @@ impl OAuth {
 
     /// Takes the redirect URI that the app registers a client with by default. Returns what a person has to know
     /// about it.
-    pub(super) fn add_redirect_uri_of(&mut self, client: Client) -> Result<Option<String>, String> {
+    pub(super) fn add_redirect_uri_of(&mut self, client: &str) -> Result<Option<String>, String> {
         if !self.has_client_id || self.has_redirect_uri {
             return Ok(None);
         }
@@ -229,24 +228,24 @@ mod tests {
     fn a_client_keeps_the_redirect_uri_that_the_app_registers() {
         for (client, settings, port, flags) in [
             (
-                Client::ClaudeCode,
+                "claude-code",
                 json!({"callbackPort": 8080, "clientId": "c"}),
                 Some("8080"),
                 "--client-id c --callback-path /callback",
             ),
             (
-                Client::OpenCode,
+                "opencode",
                 json!({"clientId": "c"}),
                 Some("19876"),
                 "--client-id c --host 127.0.0.1 --callback-path /mcp/oauth/callback",
             ),
             (
-                Client::OpenCode,
+                "opencode",
                 json!({"clientId": "c", "redirectUri": "http://localhost:1/oauth/callback"}),
                 Some("1"),
                 "--client-id c",
             ),
-            (Client::Gemini, json!({"scopes": ["a"]}), None, "--scope a"),
+            ("gemini", json!({"scopes": ["a"]}), None, "--scope a"),
         ] {
             let mut oauth = OAuth::default();
             oauth.add("oauth", &settings, false).unwrap();
@@ -260,7 +259,7 @@ mod tests {
         oauth
             .add("auth", &json!({"CLIENT_ID": "c"}), false)
             .unwrap();
-        let error = oauth.add_redirect_uri_of(Client::Cursor).unwrap_err();
+        let error = oauth.add_redirect_uri_of("cursor").unwrap_err();
         assert!(error.contains("cursor://"), "{error}");
     }
 

@@ -126,7 +126,7 @@ impl Plan {
                     self.listed.push(name.clone());
                 }
                 Finding::McpRemote(Ok(conversion)) | Finding::Remote(Ok(conversion)) => {
-                    self.convert(place, name, conversion)?;
+                    self.convert(place, name, &conversion);
                 }
                 Finding::McpRemote(Err(reason)) | Finding::Remote(Err(reason)) => {
                     self.left.push((name.clone(), reason));
@@ -142,15 +142,20 @@ impl Plan {
         Ok(())
     }
 
-    fn convert(&mut self, place: &Place, name: &str, conversion: Conversion) -> Result<(), String> {
+    fn convert(&mut self, place: &Place, name: &str, conversion: &Conversion) {
         let replacement = Replacement {
             members: &conversion.members,
+            extras: &conversion.extras,
             removed: &conversion.removed,
         };
-        let after = place.replace(&self.after, name, &replacement);
-        self.after = after.map_err(|error| error.to_string())?;
-        self.converted.push((name.to_owned(), conversion.notes));
-        Ok(())
+        match place.replace(&self.after, name, &replacement) {
+            Ok(after) => {
+                self.after = after;
+                self.converted
+                    .push((name.to_owned(), conversion.notes.clone()));
+            }
+            Err(error) => self.left.push((name.to_owned(), error.to_string())),
+        }
     }
 
     /// How many entries are converted, and how many are left although they start mcp-remote.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::conversion::{Conversion, check};
 use super::oauth::{self, OAuth};
 use super::sign_in::{self, Origin};
-use crate::command::install::launch;
 use crate::command::install::survey::Place;
+use crate::command::install::{flags, launch};
 
 /// Members that hold the URL, by app.
 const URL: [&str; 4] = ["url", "serverUrl", "httpUrl", "uri"];
@@ -25,9 +25,6 @@ const NAMES_OF_SECRETS: [&str; 8] = [
     "token",
 ];
 
-/// The variables that Codex hands on from its own environment.
-const PASSED_ON: &str = "env_vars";
-
 /// The URL of an entry.
 pub(super) fn url(entry: &Map<String, Value>) -> Option<&str> {
     URL.iter().find_map(|name| entry.get(*name)?.as_str())
@@ -40,8 +37,6 @@ struct Remote {
     flags: Vec<String>,
     /// Variables that the entry sets.
     environment: BTreeMap<String, String>,
-    /// Variables that the app has to hand on.
-    passed_on: Vec<String>,
     has_authorization: bool,
 }
 
@@ -69,7 +64,7 @@ pub(super) fn convert(
         oauth.add(member, value, remote.has_authorization)?;
     }
     let mut notes = Vec::new();
-    notes.extend(oauth.add_redirect_uri_of(place.client)?);
+    notes.extend(oauth.add_redirect_uri_of(place.client.app().name)?);
     remote.add_oauth(name, oauth);
     let arguments = remote.arguments(url);
     let flags = check(&arguments)?;
@@ -77,13 +72,13 @@ pub(super) fn convert(
         0,
         sign_in::outcome(flags, &remote.environment, &arguments, Origin::App),
     );
-    let mut members = place.entry(program, &arguments);
+    let mut members = place.entry(name, program, &arguments);
     if !remote.environment.is_empty() {
         members.push((place.environment(), json!(remote.environment)));
     }
-    if !remote.passed_on.is_empty() && place.kept().contains(&PASSED_ON) {
-        members.push((PASSED_ON, json!(remote.passed_on)));
-    }
+    let named = flags::variables(&arguments).into_iter();
+    let named = named.filter(|name| !remote.environment.contains_key(*name));
+    let extras = place.extras(&named.collect::<Vec<_>>());
     let stays = |member: &&String| {
         let is_set = members.iter().any(|(set, _)| set == member);
         !is_set && !place.kept().contains(&member.as_str())
@@ -91,6 +86,7 @@ pub(super) fn convert(
     let removed = entry.keys().filter(stays).cloned().collect();
     Ok(Conversion {
         members,
+        extras,
         removed,
         notes,
     })
@@ -131,21 +127,13 @@ impl Remote {
             }
             "bearer_token_env_var" => {
                 let variable = value.as_str().ok_or_else(wrong)?.to_owned();
-                self.flags
-                    .extend(["--bearer-env".to_owned(), variable.clone()]);
-                self.passed_on.push(variable);
+                self.flags.extend(["--bearer-env".to_owned(), variable]);
                 self.has_authorization = true;
                 Ok(())
             }
             "bearer_token" => {
                 let token = value.as_str().ok_or_else(wrong)?;
                 self.add_secret(name, "Authorization", format!("Bearer {token}"));
-                Ok(())
-            }
-            PASSED_ON => {
-                let variables = value.as_array().ok_or_else(wrong)?.iter();
-                self.passed_on
-                    .extend(variables.filter_map(Value::as_str).map(str::to_owned));
                 Ok(())
             }
             "source" => Ok(()),
@@ -202,7 +190,6 @@ impl Remote {
     fn add_header_of_variable(&mut self, header: &str, variable: &str) {
         self.flags
             .extend(["--header-env".to_owned(), format!("{header}={variable}")]);
-        self.passed_on.push(variable.to_owned());
         self.has_authorization |= header.eq_ignore_ascii_case("authorization");
     }
 
