@@ -113,7 +113,7 @@ fn all_are_those_that_are_found() {
     let ran = home.run("", &["install", "--all", "--remove", "-y", "example"]);
     assert!(
         ran.stdout
-            .ends_with("\nRestart where it is running: Cursor, Claude Code.\n"),
+            .ends_with("\nRestart where it is running: Claude Code, Cursor.\n"),
         "{}",
         ran.stdout
     );

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::apps::Client;
+use super::apps::{App, Client};
 use super::error::InstallError;
 use super::plan::Plan;
 use super::{Args, Consent, Surroundings, Target};
@@ -172,6 +172,7 @@ fn summary(
     let out = &mut *surroundings.out;
     let titles = outcomes.iter().map(|(target, _)| target.app.title.len());
     let width = titles.max().unwrap_or_default();
+    let mut restarts = Vec::new();
     let mut steps: Vec<String> = Vec::new();
     let mut status = ExitCode::SUCCESS;
     for (target, outcome) in outcomes {
@@ -181,7 +182,9 @@ fn summary(
             Outcome::Skipped(reason) => writeln!(out, "{label}  left out: {reason}")?,
             Outcome::Written(backups) => {
                 let step = target.app.then(target.scope.borrowed());
-                if !steps.contains(&step) {
+                if step == App::restart(target.app.title) {
+                    restarts.push(target.app.title);
+                } else if !steps.contains(&step) {
                     steps.push(step);
                 }
                 let paths = backups.iter().map(|path| path.display().to_string());
@@ -202,8 +205,11 @@ fn summary(
             }
         }
     }
-    if !steps.is_empty() {
+    if !restarts.is_empty() || !steps.is_empty() {
         writeln!(out)?;
+    }
+    if !restarts.is_empty() {
+        writeln!(out, "Restart where it is running: {}.", restarts.join(", "))?;
     }
     for step in steps {
         writeln!(out, "{step}")?;

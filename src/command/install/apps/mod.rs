@@ -282,9 +282,14 @@ impl App {
             Scope::User | Scope::Project(_) | Scope::Local(_) => self.then,
         };
         if then.is_empty() {
-            return format!("If {} is running, restart it.", self.title);
+            return Self::restart(self.title);
         }
         then.to_owned()
+    }
+
+    /// What the person has to do where an app says nothing else.
+    pub(super) fn restart(title: &str) -> String {
+        format!("If {title} is running, restart it.")
     }
 
     /// The name of the member with the variables that the app sets for the program.
