@@ -120,6 +120,37 @@ fn all_are_those_that_are_found() {
     assert!(!home.read(CURSOR).contains("example"));
 }
 
+/// Not each app makes the directory of its file when it is installed, and some share one.
+#[test]
+fn an_app_is_found_by_a_directory_that_is_its_own() {
+    for (directory, found) in [
+        (".cursor", "cursor"),
+        (".kiro", "kiro"),
+        (".continue", "continue"),
+        (".config/Code", "vscode"),
+        (
+            ".config/Code/User/globalStorage/rooveterinaryinc.roo-cline",
+            "roo vscode",
+        ),
+        (".gemini", "gemini"),
+        (".gemini/antigravity", "antigravity gemini"),
+        (".aws", ""),
+        (".config", ""),
+    ] {
+        let home = Home::new();
+        fs::create_dir_all(home.path(directory)).expect("the home is ours");
+        let list = home.run("", &["install", "--list"]).stdout;
+        let rows = list.lines().filter(|row| row.contains("  yes  "));
+        let names: Vec<_> = rows
+            .filter_map(|row| row.split("  yes").next()?.split_whitespace().last())
+            .collect();
+        let mut names = names;
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.join(" "), found, "{directory}");
+    }
+}
+
 #[test]
 fn for_all_in_a_project_those_without_such_a_file_are_left_out() {
     let home = Home::new();

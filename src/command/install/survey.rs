@@ -132,6 +132,9 @@ pub(super) fn found(machine: &Machine<'_>) -> Vec<Client> {
         .collect()
 }
 
+/// Directories inside the one that an app has for itself.
+const INNER_DIRECTORIES: [&str; 5] = ["User", "data", "mcp", "mcpServers", "settings"];
+
 /// Whether an app is found on this machine.
 pub(super) fn is_found(client: Client, machine: &Machine<'_>) -> bool {
     let homes: Vec<_> = ["HOME", "USERPROFILE"]
@@ -139,11 +142,14 @@ pub(super) fn is_found(client: Client, machine: &Machine<'_>) -> bool {
         .filter_map(|name| (machine.variable)(name))
         .map(PathBuf::from)
         .collect();
+    let is_inner = |directory: &Path| {
+        let name = directory.file_name();
+        name.is_some_and(|name| INNER_DIRECTORIES.iter().any(|inner| name == *inner))
+    };
     let has_own_directory = |path: &Path| {
-        let directory = path.parent();
-        directory.is_some_and(|directory| {
-            directory.is_dir() && !homes.iter().any(|home| home == directory)
-        })
+        let mut directories = path.ancestors().skip(1);
+        let own = directories.find(|directory| !is_inner(directory));
+        own.is_some_and(|own| own.is_dir() && !homes.iter().any(|home| home == own))
     };
     let files = client.app().every_user_file(machine);
     files
