@@ -102,7 +102,7 @@ const URL: &str = "https://mcp.example.com/mcp";
 const CURSOR: &str = ".cursor/mcp.json";
 
 /// What an entry for Codex lists, since Codex passes on only a few variables.
-const ENV_VARS: &str = r#"env_vars = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy", "BROWSER", "MCP_BRIDGE_DIR", "MCP_BRIDGE_PROFILE", "MCP_BRIDGE_STORE", "MCP_REMOTE_CONFIG_DIR", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "SSH_CONNECTION", "SSH_TTY"]"#;
+const ENV_VARS: &str = r#"env_vars = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy", "BROWSER", "MCP_BRIDGE_DIR", "MCP_BRIDGE_CLIENT_SECRET", "MCP_BRIDGE_PROFILE", "MCP_BRIDGE_STORE", "MCP_REMOTE_CONFIG_DIR", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "SSH_CONNECTION", "SSH_TTY"]"#;
 
 #[test]
 fn a_new_file_holds_the_entry_and_nothing_else() {
