@@ -25,7 +25,8 @@ pub(super) struct HeaderFlags {
     #[arg(long, value_name = "PATH")]
     header_file: Vec<PathBuf>,
 
-    /// Send the token in this environment variable; there is no sign-in
+    /// Send the token in this variable; there is no sign-in. Gemini CLI hides variables called KEY, TOKEN or
+    /// the like, unless "env" of the entry has them
     #[arg(long, value_name = "VAR")]
     bearer_env: Option<String>,
 }

@@ -113,6 +113,7 @@ impl CommandLine {
     /// Reads the program's arguments, of which the first is its name, and the file of `--config`.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
         let given = cli::without_launcher(args.into_iter().collect(), Self::command);
+        let given = install::with_format_joined(given);
         let args = cli::file::with_file(given.clone(), Self::command)?;
         match Self::try_parse_from(args) {
             Ok(line) if line.is_for_a_url() => Ok(line),

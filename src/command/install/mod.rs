@@ -33,6 +33,7 @@ use entry::{Extra, NewEntry};
 use error::InstallError;
 use plan::Plan;
 use print::Style;
+pub(super) use print::with_format_joined;
 use program::Readers;
 
 use super::Stop;
@@ -117,10 +118,11 @@ pub(super) struct Args {
         value_name = "FORMAT",
         num_args = 0..=1,
         require_equals = true,
+        default_missing_value = "app",
         hide_possible_values = true,
         conflicts_with_all = ["yes", "remove"]
     )]
-    print: Option<Option<Style>>,
+    print: Option<Style>,
 
     /// Write without asking
     #[arg(long, short)]
@@ -394,9 +396,8 @@ impl Surroundings<'_> {
 
     /// Prints an entry for an app that is not in the table.
     fn print_for_any_app(self, args: &Args) -> Result<ExitCode, InstallError> {
-        let Some(Some(style)) = args.print else {
-            return Err(InstallError::NoClient);
-        };
+        let style = args.print.filter(|style| *style != Style::App);
+        let style = style.ok_or(InstallError::NoClient)?;
         let url = args.url.as_deref().unwrap_or_default();
         let (program, arguments) = self.command(args, url, &mut Vec::new())?;
         for variable in flags::variables(&args.flags) {
@@ -425,8 +426,8 @@ impl Surroundings<'_> {
             eprintln!("This belongs into {}:\n", path.display());
         }
         let text = match args.print {
-            Some(Some(style)) => style.members(args.name(), &entry.fresh()),
-            Some(None) | None => fresh_file(position, entry)?,
+            Some(Style::App) | None => fresh_file(position, entry)?,
+            Some(style) => style.file(args.name(), &entry.fresh()),
         };
         self.out.write_all(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)

@@ -288,7 +288,7 @@ fn json(node: &YamlNode) -> Value {
 
 fn text_of(key: &YamlNode) -> String {
     key.as_scalar()
-        .map_or_else(|| key.to_string(), |scalar| scalar.as_string())
+        .map_or_else(|| key.to_string(), yaml_edit::Scalar::as_string)
 }
 
 fn object(members: &[(&'static str, Value)]) -> Map<String, Value> {

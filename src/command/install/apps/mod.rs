@@ -113,7 +113,7 @@ pub(super) enum Scope<'a> {
 
 /// Variables that the bridge, and the programs that open a browser for it, look for: proxies, its directory and
 /// profile, the sessions of a desktop.
-const VARIABLES: [&str; 13] = [
+const VARIABLES: [&str; 14] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "ALL_PROXY",
@@ -124,6 +124,7 @@ const VARIABLES: [&str; 13] = [
     "no_proxy",
     "BROWSER",
     "MCP_BRIDGE_DIR",
+    "MCP_BRIDGE_CLIENT_SECRET",
     "MCP_BRIDGE_PROFILE",
     "MCP_BRIDGE_STORE",
     "MCP_REMOTE_CONFIG_DIR",
@@ -215,20 +216,18 @@ impl App {
     /// The files of a scope that the app reads, likewise.
     pub(super) fn files(&self, machine: &Machine<'_>, scope: Scope<'_>) -> Vec<PathBuf> {
         match scope {
-            Scope::User => self.user_files(machine),
-            Scope::Project(directory) => self.project_files(machine, directory),
             Scope::Local(_) if self.local.is_none() => Vec::new(),
-            Scope::Local(_) => self.user_files(machine),
+            Scope::User | Scope::Local(_) => self.user_files(machine),
+            Scope::Project(directory) => self.project_files(machine, directory),
         }
     }
 
     /// All files of a scope, whether they exist and are read or not, in ascending precedence.
     pub(super) fn every_file(&self, machine: &Machine<'_>, scope: Scope<'_>) -> Vec<PathBuf> {
         match scope {
-            Scope::User => self.every_user_file(machine),
-            Scope::Project(directory) => self.every_project_file(machine, directory),
             Scope::Local(_) if self.local.is_none() => Vec::new(),
-            Scope::Local(_) => self.every_user_file(machine),
+            Scope::User | Scope::Local(_) => self.every_user_file(machine),
+            Scope::Project(directory) => self.every_project_file(machine, directory),
         }
     }
 
@@ -352,9 +351,9 @@ impl App {
                     System::Linux => &VARIABLES_ON_LINUX,
                     System::MacOs | System::Windows => &[],
                 };
-                let names = VARIABLES.iter().chain(desktop).chain(named);
-                let names = names.map(|name| (*name).to_owned()).collect();
-                extras.push(Extra::Elements("env_vars", names));
+                let variables = VARIABLES.iter().chain(desktop).chain(named);
+                let variables = variables.map(|name| (*name).to_owned()).collect();
+                extras.push(Extra::Elements("env_vars", variables));
                 extras.push(Extra::Member("startup_timeout_sec", json!(START_OF_CODEX)));
             }
             Passes::NoSecrets if named.is_empty() => {}
