@@ -25,6 +25,9 @@ use crate::secret::Secret;
 /// The directory in its configuration directory that holds what versions since 0.3 write.
 const LAYOUT: &str = "mcp-remote-v1";
 
+/// Its files of tokens have a few KiB; this is the largest that is looked into, in bytes.
+const LARGEST_TOKENS: u64 = 1 << 20;
+
 /// The first port that it derives, and how many there are.
 const FIRST_PORT: u16 = 3335;
 const PORTS: u16 = 45_816;
@@ -156,6 +159,32 @@ impl Leftover {
             .collect();
         let is_tokens = |path: &PathBuf| path.ends_with(format!("{prefix}tokens.json"));
         files.iter().any(is_tokens).then_some(Self { files })
+    }
+
+    /// The authorization server that the tokens are from. None if that was not written down, or the file cannot
+    /// be used.
+    #[must_use]
+    pub fn issuer(&self) -> Option<String> {
+        let is_tokens = |path: &&PathBuf| path.to_string_lossy().ends_with("_tokens.json");
+        let path = self.files.iter().find(is_tokens)?;
+        // Nothing is used or changed here, so who else can read the file does not matter.
+        let is_small = std::fs::metadata(path).ok()?.len() <= LARGEST_TOKENS;
+        let text = is_small.then(|| std::fs::read(path).ok())??;
+        let tokens: StoredTokens = serde_json::from_slice(&text).ok()?;
+        tokens.issuer
+    }
+
+    /// Whether there are tokens in the directory of a version before 0.3, which are not taken over.
+    #[must_use]
+    pub fn is_too_old(url: &Url, config: &Config) -> bool {
+        let name = format!("{}_tokens.json", server_hash(url, config));
+        let Some(directory) = &config.mcp_remote_directory else {
+            return false;
+        };
+        let versions = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        versions
+            .filter(|entry| entry.file_name() != LAYOUT)
+            .any(|entry| entry.path().join(&name).is_file())
     }
 
     /// Deletes it.

@@ -81,10 +81,11 @@ fn is_known(word: &OsString, program: &Command) -> bool {
     }
 }
 
-/// Whether the word names the package: `mcp-remote@latest`, `@scope/mcp-remote`, `npm:mcp-remote`,
+/// Whether the word names the package `mcp-remote`, or a program or script of it: `mcp-remote@latest`, `@scope/mcp-remote`, `npm:mcp-remote`,
 /// `--package=mcp-remote`, `owner/mcp-remote#branch`, `…/bin/mcp-remote`, `…\mcp-remote.cmd`,
 /// `…/mcp-remote/dist/proxy.js`.
-fn names_package(word: &str) -> bool {
+#[must_use]
+pub fn names_package(word: &str) -> bool {
     let word = ["--package=", "-p=", "npm:", "github:"]
         .into_iter()
         .fold(word, |word, prefix| {

@@ -25,7 +25,8 @@ pub(super) struct HeaderFlags {
     #[arg(long, value_name = "PATH")]
     header_file: Vec<PathBuf>,
 
-    /// Send the token in this environment variable; there is no sign-in
+    /// Send the token in this variable; there is no sign-in. Gemini CLI hides variables called KEY, TOKEN or
+    /// the like, unless "env" of the entry has them
     #[arg(long, value_name = "VAR")]
     bearer_env: Option<String>,
 }
@@ -70,7 +71,11 @@ pub enum HeaderError {
 impl HeaderFlags {
     /// The headers: of one name the last one counts, and a flag more than a file.
     pub(super) fn read(&self) -> Result<Headers, ConfigError> {
-        let environment = &ProcessEnvironment;
+        self.read_in(&ProcessEnvironment)
+    }
+
+    /// The same in another environment.
+    pub(super) fn read_in(&self, environment: &impl Environment) -> Result<Headers, ConfigError> {
         let mut headers = Headers::default();
         for path in &self.header_file {
             let text = fs::read_to_string(path).map_err(|error| ConfigError::File {

@@ -3,6 +3,7 @@
 //!
 //! The heading that a flag has is the group under which `help` shows it ([`help`]).
 
+mod account;
 mod callback;
 mod client;
 mod config;
@@ -27,10 +28,11 @@ use clap::Args;
 
 use crate::endpoint::{ParamHeaders, Protocol, Transport};
 
+pub use account::SignIn;
 pub use callback::port;
 pub use config::{Connection, Log, Settings, UnfinishedSignIn, server_url};
 pub use data_directory::{note_store_directory, store_directory};
-pub use drop_in::without_launcher;
+pub use drop_in::{names_package, without_launcher};
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;

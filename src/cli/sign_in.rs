@@ -124,7 +124,7 @@ impl SignInFlags {
     }
 
     /// The same in another environment.
-    fn config_in(
+    pub(super) fn config_in(
         self,
         environment: &impl Environment,
         callback_port: Option<u16>,

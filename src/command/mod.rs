@@ -15,6 +15,7 @@ mod json;
 mod login;
 mod logout;
 mod man;
+mod migrate;
 mod mistyped;
 mod schema;
 mod status;
@@ -72,6 +73,7 @@ enum Command {
     Tools(tools::Args),
     Call(call::Args),
     Install(install::Args),
+    Migrate(migrate::Args),
     Completions(completions::Args),
     Man(man::Args),
     Help(help::Args),
@@ -139,6 +141,7 @@ impl CommandLine {
     /// Reads the program's arguments, of which the first is its name, and the file of `--config`.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
         let given = cli::without_launcher(args.into_iter().collect(), Self::command);
+        let given = install::with_format_joined(given);
         let args = cli::file::with_file(given.clone(), Self::command)?;
         match Self::try_parse_from(args) {
             Ok(line) if line.is_for_a_url() => Ok(Self { given, ..line }),
@@ -175,6 +178,7 @@ impl CommandLine {
             Some(Command::Tools(args)) => tools::run(args),
             Some(Command::Call(args)) => call::run(args),
             Some(Command::Install(args)) => install::run(&args),
+            Some(Command::Migrate(args)) => migrate::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),
             Some(Command::Help(args)) => help::run(&args),

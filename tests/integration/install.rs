@@ -1,5 +1,5 @@
 //! `mcp-bridge install`: what it says and what it writes, to the letter, for an app on Linux. Where the
-//! files of the apps are on other systems is shown by the tests beside the table, `install/apps.rs`.
+//! files of the apps are on other systems is shown by the tests beside the table, `install/apps/`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -100,6 +100,9 @@ impl Ran {
 
 const URL: &str = "https://mcp.example.com/mcp";
 const CURSOR: &str = ".cursor/mcp.json";
+
+/// What an entry for Codex lists, since Codex passes on only a few variables.
+const ENV_VARS: &str = r#"env_vars = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy", "BROWSER", "MCP_BRIDGE_DIR", "MCP_BRIDGE_CLIENT_SECRET", "MCP_BRIDGE_PROFILE", "MCP_BRIDGE_STORE", "MCP_REMOTE_CONFIG_DIR", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "SSH_CONNECTION", "SSH_TTY"]"#;
 
 #[test]
 fn a_new_file_holds_the_entry_and_nothing_else() {
@@ -283,45 +286,55 @@ fn each_app_gets_its_own_shape() {
       "args": ["https://mcp.example.com/mcp"]"#;
     let stdio = format!("\"type\": \"stdio\",\n      {plain}");
     let custom = format!("\"source\": \"custom\",\n      {plain}");
+    let copilot = format!("\"type\": \"local\",\n      {plain},\n      \"tools\": [\"*\"]");
     let local = r#""type": "local",
       "command": ["BRIDGE", "https://mcp.example.com/mcp"]"#;
+    let servers = "mcpServers";
+    let roo =
+        ".config/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json";
     for (client, servers, members, path) in [
-        ("cursor", "mcpServers", plain, CURSOR),
+        ("amazonq", servers, plain, ".aws/amazonq/mcp.json"),
+        ("amp", "amp.mcpServers", plain, ".config/amp/settings.json"),
+        (
+            "antigravity",
+            servers,
+            plain,
+            ".gemini/config/mcp_config.json",
+        ),
         (
             "claude",
-            "mcpServers",
+            servers,
             plain,
             ".config/Claude/claude_desktop_config.json",
         ),
-        ("claude-code", "mcpServers", &stdio, ".claude.json"),
-        ("vscode", "servers", &stdio, ".config/Code/User/mcp.json"),
+        ("claude-code", servers, &stdio, ".claude.json"),
         (
-            "windsurf",
-            "mcpServers",
+            "cline",
+            servers,
             plain,
-            ".codeium/windsurf/mcp_config.json",
+            ".cline/data/settings/cline_mcp_settings.json",
         ),
+        ("continue", servers, plain, ".continue/mcpServers/mcp.json"),
+        ("copilot", servers, &copilot, ".copilot/mcp-config.json"),
+        ("crush", "mcp", &stdio, ".config/crush/crush.json"),
+        ("cursor", servers, plain, CURSOR),
+        ("gemini", servers, plain, ".gemini/settings.json"),
+        ("junie", servers, plain, ".junie/mcp/mcp.json"),
+        ("kilo", "mcp", local, ".config/kilo/kilo.jsonc"),
+        ("kiro", servers, plain, ".kiro/settings/mcp.json"),
+        ("lmstudio", servers, plain, ".lmstudio/mcp.json"),
+        ("opencode", "mcp", local, ".config/opencode/opencode.json"),
+        ("qwen", servers, plain, ".qwen/settings.json"),
+        ("roo", servers, plain, roo),
+        ("vscode", "servers", &stdio, ".config/Code/User/mcp.json"),
+        ("warp", servers, plain, ".warp/.mcp.json"),
+        ("windsurf", servers, plain, ".config/devin/mcp_config.json"),
         (
             "zed",
             "context_servers",
             &custom,
             ".config/zed/settings.json",
         ),
-        ("gemini", "mcpServers", plain, ".gemini/settings.json"),
-        (
-            "cline",
-            "mcpServers",
-            plain,
-            ".config/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-        ),
-        (
-            "roo",
-            "mcpServers",
-            plain,
-            ".config/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
-        ),
-        ("opencode", "mcp", local, ".config/opencode/opencode.json"),
-        ("lmstudio", "mcpServers", plain, ".lmstudio/mcp.json"),
     ] {
         let home = Home::new();
         let ran = home.run(&["--client", client, "-y", "example", URL]);
@@ -331,17 +344,47 @@ fn each_app_gets_its_own_shape() {
         );
         assert_eq!(home.read(path), whole, "{client}");
         assert_eq!(home.files(), [path]);
+        let ran = home.run(&["--client", client, "-y", "example", URL]);
+        assert!(
+            ran.stdout.starts_with("Nothing to do"),
+            "{client}: {}",
+            ran.stdout
+        );
     }
     let home = Home::new();
+    let ran = home.run(&["--client", "goose", "-y", "example", URL]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     assert_eq!(
-        home.run(&["--client", "codex", "-y", "example", URL])
-            .status,
-        0
+        home.read(".config/goose/config.yaml"),
+        "extensions:\n  example:\n    args:\n    - https://mcp.example.com/mcp\n    cmd: BRIDGE\n    description: \"\"\n    \
+         enabled: true\n    name: example\n    timeout: 300\n    type: stdio\n"
     );
-    assert_eq!(
-        home.read(".codex/config.toml"),
-        "[mcp_servers.example]\ncommand = \"BRIDGE\"\nargs = [\"https://mcp.example.com/mcp\"]\n"
+}
+
+#[test]
+fn an_app_without_a_file_gets_something_to_paste() {
+    let home = Home::new();
+    let printed = r#"{
+  "mcpServers": {
+    "example": {
+      "command": "BRIDGE",
+      "args": ["https://mcp.example.com/mcp"]
+    }
+  }
+}
+"#;
+    let menu = "Settings | Tools | AI Assistant | Model Context Protocol (MCP), Add, As JSON";
+    home.run(&["--client", "jetbrains", "-y", "example", URL]).is(
+        0,
+        printed,
+        &format!("JetBrains AI Assistant keeps its servers in its settings. Paste this there: {menu}.\n\n"),
     );
+    home.run(&["--client", "jetbrains", "-y", "--remove", "example"]).is(
+        1,
+        &format!("JetBrains AI Assistant keeps its servers in its settings. Remove it there: {menu}.\n"),
+        "",
+    );
+    assert!(home.files().is_empty());
 }
 
 #[test]
@@ -355,6 +398,17 @@ fn a_project_has_files_of_its_own() {
         ("codex", ".codex/config.toml"),
         ("roo", ".roo/mcp.json"),
         ("opencode", "opencode.json"),
+        ("amazonq", ".amazonq/mcp.json"),
+        ("amp", ".amp/settings.json"),
+        ("continue", ".continue/mcpServers/mcp.json"),
+        ("copilot", ".mcp.json"),
+        ("crush", "crush.json"),
+        ("junie", ".junie/mcp/mcp.json"),
+        ("kilo", ".kilo/kilo.jsonc"),
+        ("kiro", ".kiro/settings/mcp.json"),
+        ("qwen", ".qwen/settings.json"),
+        ("warp", ".warp/.mcp.json"),
+        ("windsurf", ".devin/mcp_config.json"),
     ] {
         let home = Home::new();
         let project = format!("--project={}", home.path("work").display());
@@ -528,9 +582,11 @@ fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
     );
     assert_eq!(
         home.read(codex),
-        "[mcp_servers.example]\nstartup_timeout_sec = 20\ncommand = \"BRIDGE\"\n\
-         args = [\"https://mcp.example.com/mcp\"]\n\n\
-         [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n"
+        format!(
+            "[mcp_servers.example]\nstartup_timeout_sec = 20\ncommand = \"BRIDGE\"\n\
+             args = [\"https://mcp.example.com/mcp\"]\n{ENV_VARS}\n\n\
+             [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n"
+        )
     );
     let ran = home.run(&[
         "--client",
@@ -560,6 +616,12 @@ fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
     home.write(commented, entry);
     let ran = home.run(&["--client", "opencode", "-y", "example", URL]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout
+            .contains("opencode.json has \"example\" too; opencode merges the two entries"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(home.read(plain), entry);
     assert!(home.read(commented).contains("BRIDGE"));
     let ran = home.run(&["--client", "opencode", "-y", "--remove", "example"]);
@@ -698,4 +760,298 @@ fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
         "--allow-http",
     ]);
     assert_eq!(ran.status, 0);
+}
+
+#[test]
+fn settings_of_one_person_for_one_project_stand_below_its_directory() {
+    let home = Home::new();
+    home.write(".claude.json", "{\n  \"numStartups\": 3\n}\n");
+    let ran = home.run(&["--client", "claude-code", "-y", "--local", "example", URL]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let text = fs::read_to_string(home.path(".claude.json")).expect("it is there");
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let directory = home.0.path().canonicalize().expect("a directory");
+    let project = &value["projects"][directory.to_str().expect("UTF-8")];
+    assert_eq!(project["mcpServers"]["example"]["type"], "stdio", "{text}");
+    assert_eq!(value["numStartups"], 3);
+    assert!(value.get("mcpServers").is_none(), "{text}");
+
+    let ran = home.run(&["--client", "claude-code", "-y", "example", URL]);
+    let note = "and Claude Code prefers that one there";
+    assert!(ran.stdout.contains(note), "{}", ran.stdout);
+    let ran = home.run(&[
+        "--client",
+        "claude-code",
+        "-y",
+        "--local",
+        "--remove",
+        "example",
+    ]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let ran = home.run(&["--client", "cursor", "-y", "--local", "example", URL]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains("leave --local out"), "{}", ran.stderr);
+}
+
+/// A project's file overrides the user's own, and a file of an older version is not read any more.
+#[test]
+fn other_files_with_an_entry_of_the_same_name_are_told_of() {
+    let home = Home::new();
+    home.write("work/.mcp.json", MCP_REMOTE);
+    home.write(
+        "work/.codex/config.toml",
+        "[mcp_servers.example]\ncommand = \"x\"\n",
+    );
+    home.write(".config/devin/mcp_config.json", "{}\n");
+    home.write(".codeium/windsurf/mcp_config.json", MCP_REMOTE);
+    home.write(".config/Code/User/profiles/1a2b/settings.json", "{}\n");
+    for (client, note) in [
+        ("claude-code", ".mcp.json has \"example\" for "),
+        ("codex", "config.toml has \"example\" for "),
+        (
+            "windsurf",
+            ".codeium/windsurf/mcp_config.json has \"example\" too; Devin Desktop (Windsurf) does not read that file",
+        ),
+        (
+            "vscode",
+            "--config-file ~/.config/Code/User/profiles/1a2b/mcp.json",
+        ),
+    ] {
+        let mut command = home.command(&["--client", client, "-y", "example", URL]);
+        let ran = home.finish(command.current_dir(home.path("work")));
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
+        assert!(ran.stdout.contains(note), "{client}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn the_next_step_in_the_app_is_told() {
+    for (client, project, step) in [
+        (
+            "claude-code",
+            true,
+            "Claude Code asks whether to use the servers in .mcp.json",
+        ),
+        (
+            "codex",
+            true,
+            "Codex reads this file where the project is trusted",
+        ),
+        ("amp", true, "amp mcp approve NAME"),
+        (
+            "gemini",
+            false,
+            "It uses MCP servers in folders that you trust.",
+        ),
+        ("vscode", false, "\"MCP: List Servers\""),
+        ("zed", false, "If Zed is running, restart it."),
+    ] {
+        let home = Home::new();
+        let scope = if project { &["--project"][..] } else { &[] };
+        let args = [&["--client", client, "-y"], scope, &["example", URL]].concat();
+        let ran = home.run(&args);
+        assert!(ran.stdout.contains(step), "{client}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn apps_that_hide_variables_are_told_which_the_bridge_needs() {
+    let home = Home::new();
+    let flags = ["--", "--bearer-env", "EXAMPLE_KEY"];
+    let codex = ".codex/config.toml";
+    home.write(
+        codex,
+        "[mcp_servers.example]\ncommand = \"x\"\nenv_vars = [\"MINE\", { name = \"BROWSER\" }]\nstartup_timeout_sec = 20\n",
+    );
+    let ran = home.run(&[&["--client", "codex", "-y", "example", URL], &flags[..]].concat());
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let text = home.read(codex);
+    assert!(
+        text.contains("env_vars = [\"MINE\", { name = \"BROWSER\" }, \"HTTPS_PROXY\""),
+        "{text}"
+    );
+    assert!(text.contains("\"SSH_TTY\", \"EXAMPLE_KEY\"]"), "{text}");
+    assert!(!text.contains("\"BROWSER\","), "{text}");
+    assert!(text.contains("startup_timeout_sec = 20\n"), "{text}");
+    let ran = home.run(&["--client", "codex", "-y", "other", URL]);
+    assert_eq!(ran.status, 0);
+    assert!(
+        home.read(codex)
+            .contains(&format!("{ENV_VARS}\nstartup_timeout_sec = 90\n"))
+    );
+
+    let gemini = ".gemini/settings.json";
+    home.write(
+        gemini,
+        "{\n  \"mcpServers\": {\n    \"example\": {\n      \"command\": \"x\",\n      \"env\": { \"MINE\": \"1\" } // mine\n    }\n  }\n}\n",
+    );
+    let ran = home.run(&[&["--client", "gemini", "-y", "example", URL], &flags[..]].concat());
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let text = home.read(gemini);
+    for part in [
+        "\"MINE\": \"1\"",
+        "\"EXAMPLE_KEY\": \"$EXAMPLE_KEY\"",
+        "// mine",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// For each app an entry for a remote server, with all that its documentation has for one, and what stays of it.
+#[test]
+fn of_a_documented_remote_entry_stays_what_a_command_may_have_too() {
+    let common = r#""url": "https://mcp.example.com/mcp", "headers": { "X-A": "1" }"#;
+    for (client, path, servers, remote, kept) in [
+        (
+            "amazonq",
+            ".aws/amazonq/mcp.json",
+            "mcpServers",
+            r#""type": "http", "timeout": 60, "disabled": false"#,
+            "disabled timeout",
+        ),
+        (
+            "antigravity",
+            ".gemini/config/mcp_config.json",
+            "mcpServers",
+            r#""serverUrl": "https://mcp.example.com/mcp", "disabledTools": []"#,
+            "disabledTools",
+        ),
+        (
+            "claude-code",
+            ".claude.json",
+            "mcpServers",
+            r#""type": "http", "headersHelper": "x", "oauth": {}, "timeout": 9, "alwaysLoad": true"#,
+            "alwaysLoad timeout type",
+        ),
+        (
+            "cline",
+            ".cline/data/settings/cline_mcp_settings.json",
+            "mcpServers",
+            r#""type": "streamableHttp", "oauthClient": {}, "oauth": {}, "timeout": 60, "disabled": false"#,
+            "disabled timeout",
+        ),
+        (
+            "copilot",
+            ".copilot/mcp-config.json",
+            "mcpServers",
+            r#""type": "http", "tools": ["a"]"#,
+            "tools type",
+        ),
+        (
+            "crush",
+            ".config/crush/crush.json",
+            "mcp",
+            r#""type": "http", "oauth": true, "oauth_client_id": "c", "timeout": 20, "disabled_tools": ["a"]"#,
+            "disabled_tools timeout type",
+        ),
+        (
+            "gemini",
+            ".gemini/settings.json",
+            "mcpServers",
+            r#""httpUrl": "https://mcp.example.com/mcp", "oauth": {}, "targetAudience": "a", "trust": true, "excludeTools": []"#,
+            "excludeTools trust",
+        ),
+        (
+            "kilo",
+            ".config/kilo/kilo.jsonc",
+            "mcp",
+            r#""type": "remote", "oauth": {}, "enabled": true, "timeout": 9"#,
+            "enabled timeout type",
+        ),
+        (
+            "kiro",
+            ".kiro/settings/mcp.json",
+            "mcpServers",
+            r#""autoApprove": ["a"], "oauth": {}"#,
+            "autoApprove",
+        ),
+        (
+            "opencode",
+            ".config/opencode/opencode.json",
+            "mcp",
+            r#""type": "remote", "oauth": false, "enabled": true"#,
+            "enabled type",
+        ),
+        (
+            "qwen",
+            ".qwen/settings.json",
+            "mcpServers",
+            r#""httpUrl": "https://mcp.example.com/mcp", "oauth": {}, "includeTools": []"#,
+            "includeTools",
+        ),
+        (
+            "roo",
+            ".config/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
+            "mcpServers",
+            r#""type": "streamable-http", "alwaysAllow": [], "watchPaths": []"#,
+            "alwaysAllow watchPaths",
+        ),
+        ("warp", ".warp/.mcp.json", "mcpServers", "\"oauth\": {}", ""),
+        (
+            "windsurf",
+            ".config/devin/mcp_config.json",
+            "mcpServers",
+            r#""transport": "http", "disabledTools": []"#,
+            "disabledTools",
+        ),
+        (
+            "zed",
+            ".config/zed/settings.json",
+            "context_servers",
+            r#""enabled": true, "timeout": 9"#,
+            "enabled source timeout",
+        ),
+    ] {
+        let home = Home::new();
+        let text = format!(
+            "{{ \"{servers}\": {{ \"example\": {{ {common}, {remote} }}, \"other\": {{}} }} }}\n"
+        );
+        home.write(path, &text);
+        let ran = home.run(&["--client", client, "-y", "example", URL]);
+        assert_eq!(ran.status, 0, "{client}: {}", ran.stderr);
+        assert!(ran.stdout.contains("(X-A)"), "{client}: {}", ran.stdout);
+        let after: serde_json::Value = serde_json::from_str(&home.read(path)).expect("JSON");
+        let entry = after[servers]["example"].as_object().expect("an entry");
+        let mut members: Vec<_> = entry.keys().map(String::as_str).collect();
+        members.retain(|name| !matches!(*name, "command" | "args"));
+        members.sort_unstable();
+        assert_eq!(members.join(" "), kept, "{client}");
+        assert!(after[servers].get("other").is_some(), "{client}");
+    }
+}
+
+#[test]
+fn an_app_that_is_not_listed_gets_an_entry_in_any_format() {
+    let home = Home::new();
+    let flags = ["example", URL, "--", "--profile", "work"];
+    for (format, printed) in [
+        (
+            "json",
+            "{\n  \"mcpServers\": {\n    \"example\": {\n      \"command\": \"BRIDGE\",\n      \
+             \"args\": [\"https://mcp.example.com/mcp\", \"--profile\", \"work\"]\n    }\n  }\n}\n",
+        ),
+        (
+            "toml",
+            "[mcp_servers.example]\ncommand = \"BRIDGE\"\n\
+             args = [\"https://mcp.example.com/mcp\", \"--profile\", \"work\"]\n",
+        ),
+        (
+            "yaml",
+            "mcpServers:\n  - name: example\n    command: BRIDGE\n    args:\n    \
+             - https://mcp.example.com/mcp\n    - \"--profile\"\n    - work\n",
+        ),
+    ] {
+        home.run(&[&["--print", format], &flags[..]].concat())
+            .is(0, printed, "");
+        let joined = format!("--print={format}");
+        home.run(&[&[joined.as_str()], &flags[..]].concat())
+            .is(0, printed, "");
+    }
+    home.run(&["--print", "example", URL]).is(
+        2,
+        "",
+        "error: for which app, or in which format?\n\n\
+         hint: name it with --client, or say --print json, toml or yaml\n",
+    );
+    assert!(home.files().is_empty());
 }

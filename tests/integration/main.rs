@@ -82,6 +82,8 @@ mod help;
 mod http_sse;
 #[cfg(unix)]
 mod install;
+#[cfg(unix)]
+mod install_several;
 mod keep_alive;
 mod kept_memory;
 mod lifecycle;
@@ -90,6 +92,8 @@ mod list_pages;
 mod list_wait;
 #[cfg(unix)]
 mod login_terminal;
+#[cfg(unix)]
+mod migrate;
 mod network;
 #[cfg(unix)]
 mod online_at_once;

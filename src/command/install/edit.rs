@@ -1,18 +1,23 @@
 //! Editing the text of a configuration: one entry changes, and all else stays as the user wrote it,
 //! comments, order and unknown members too.
 
+use serde_json::{Map, Value};
+
 use super::apps::Format;
 use super::entry::NewEntry;
-use super::{jsonc, toml};
+use super::{jsonc, toml, yaml};
 
 const BOM: char = '\u{feff}';
+
+/// The entries of a file: the name of each, and its members.
+pub(in crate::command) type Servers = Vec<(String, Map<String, Value>)>;
 
 /// Where an entry stands in a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position<'a> {
     pub(super) format: Format,
-    /// The key of the object that holds the servers.
-    pub(super) servers: &'a str,
+    /// The keys that lead to the table of servers.
+    pub(super) servers: &'a [&'a str],
     /// The key of an object in it that holds them instead, where the file has one.
     pub(super) inner: Option<&'a str>,
     /// The key of the entry.
@@ -52,8 +57,8 @@ pub(super) enum Change {
 
 /// Why a text is not edited.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EditError {
-    /// Not JSON, or not TOML.
+pub(in crate::command) enum EditError {
+    /// Not JSON, TOML or YAML.
     #[error("line {line}, column {column}: {what}")]
     Syntax {
         line: usize,
@@ -63,6 +68,9 @@ pub(super) enum EditError {
     /// Something else stands where the servers should.
     #[error("{0} is no {kind}", kind = .1.object())]
     NotAnObject(String, Format),
+    /// The edit would have changed something else too.
+    #[error("it is written in a way that cannot be edited with certainty")]
+    Unsafe,
 }
 
 impl Format {
@@ -71,6 +79,7 @@ impl Format {
         match self {
             Self::Json => "object",
             Self::Toml => "table",
+            Self::Yaml => "mapping",
         }
     }
 }
@@ -89,12 +98,26 @@ pub(super) fn edit(
     let edited = match position.format {
         Format::Json => jsonc::edit(body, position, wish)?,
         Format::Toml => toml::edit(body, position, wish)?,
+        Format::Yaml => yaml::edit(body, position, wish)?,
     };
     let body = with_the_line_ends_of(body, edited.text);
     Ok(Edited {
         text: format!("{mark}{body}"),
         ..edited
     })
+}
+
+/// The servers in a text, by name. Those that are no object are left out.
+pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+    let body = text.strip_prefix(BOM).unwrap_or(text);
+    if body.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    match position.format {
+        Format::Json => jsonc::entries(body, position),
+        Format::Toml => toml::entries(body, position),
+        Format::Yaml => yaml::entries(body, position),
+    }
 }
 
 /// Whether a text begins with a byte order mark, which many parsers of JSON refuse.
@@ -113,19 +136,19 @@ fn with_the_line_ends_of(before: &str, after: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
     const JSON: Position<'_> = Position {
         format: Format::Json,
-        servers: "mcpServers",
+        servers: &["mcpServers"],
         inner: None,
         name: "example",
     };
     const TOML: Position<'_> = Position {
         format: Format::Toml,
-        servers: "mcp_servers",
+        servers: &["mcp_servers"],
         inner: None,
         name: "example",
     };
@@ -137,8 +160,10 @@ mod tests {
         ];
         let entry = NewEntry {
             members: &members,
+            extras: &[],
             kept: &["env", "enabled", "disabled"],
             url: "https://example.com/mcp",
+            removed: None,
         };
         edit(text, position, Wish::Put(entry))
     }
@@ -358,7 +383,7 @@ mod tests {
     #[test]
     fn an_inner_object_of_servers_counts_where_there_is_one() {
         const NESTED: Position<'_> = Position {
-            servers: "mcp",
+            servers: &["mcp"],
             inner: Some("servers"),
             ..JSON
         };

@@ -36,19 +36,53 @@ const APPROVALS: [&str; 5] = [
 const HEADERS: [&str; 3] = ["env_http_headers", "headers", "http_headers"];
 const BEARER_TOKENS: [&str; 2] = ["bearer_token", "bearer_token_env_var"];
 
+/// A member that an entry gets where it does not have it.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::command) enum Extra {
+    /// A member with this value, unless there is one.
+    Member(&'static str, Value),
+    /// A list that has these texts among others.
+    Elements(&'static str, Vec<String>),
+    /// An object that has these members among others.
+    Members(&'static str, Vec<(String, Value)>),
+}
+
 /// An entry that starts the bridge for the server at `url`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewEntry<'a> {
     pub(super) members: &'a [(&'static str, Value)],
+    pub(super) extras: &'a [Extra],
     /// The members of a remote entry that mean the same beside a command.
     pub(super) kept: &'a [&'a str],
     pub(super) url: &'a str,
+    /// The members of an existing entry that go, where that has been decided already.
+    pub(super) removed: Option<&'a [String]>,
+}
+
+impl Extra {
+    /// The member as it stands in a new entry.
+    pub(super) fn fresh(&self) -> (&'static str, Value) {
+        match self {
+            Self::Member(name, value) => (name, value.clone()),
+            Self::Elements(name, texts) => (name, texts.clone().into()),
+            Self::Members(name, members) => (name, members.iter().cloned().collect()),
+        }
+    }
 }
 
 impl NewEntry<'_> {
+    /// All members of an entry that is not there yet.
+    pub(super) fn fresh(&self) -> Vec<(&'static str, Value)> {
+        let extras = self.extras.iter().map(Extra::fresh);
+        self.members.iter().cloned().chain(extras).collect()
+    }
+
     /// The members of the entry `old` that must not stay.
     pub(super) fn unwanted(&self, old: &Map<String, Value>) -> Vec<String> {
-        let is_remote = !old.contains_key("command");
+        if let Some(removed) = self.removed {
+            return removed.to_vec();
+        }
+        let is_remote = !old.contains_key("command") && !old.contains_key("cmd");
         let is_approved = old.values().any(|value| self.is_in(value));
         let is_unwanted = |(name, value): &(&String, &Value)| {
             let name = name.as_str();
@@ -100,8 +134,10 @@ mod tests {
         let members = [("command", json!("mcp-bridge")), ("args", json!([]))];
         let new = NewEntry {
             members: &members,
+            extras: &[],
             kept: &["env", "trust", "disabled"],
             url: "https://example.com/mcp",
+            removed: None,
         };
         new.unwanted(old.as_object().unwrap())
     }

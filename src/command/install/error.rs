@@ -11,7 +11,7 @@ use crate::command::Stop;
 
 /// Why nothing is installed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InstallError {
+pub(in crate::command) enum InstallError {
     /// Some app would not take it.
     #[error("{0:?} is no name for a server")]
     Name(String),
@@ -21,9 +21,26 @@ pub(super) enum InstallError {
     /// The bridge would not start with these flags.
     #[error("the bridge would not start with these flags: {0}")]
     Flags(String),
-    /// The app knows its own file only.
-    #[error("{0} has no files for projects")]
-    NoProjectFile(&'static str),
+    /// The app has no file in this scope.
+    #[error("{app} has no files for {}", match *option { "--local" => "one person's settings of a project", _ => "projects" })]
+    NoFile {
+        /// The app.
+        app: &'static str,
+        /// The option that asked for the scope.
+        option: &'static str,
+    },
+    /// Nothing says in which form the entry is to be printed.
+    #[error("for which app, or in which format?")]
+    NoClient,
+    /// The directory of a project cannot be found.
+    #[error("cannot tell where the project is: {0}")]
+    Directory(io::Error),
+    /// `--all` found none.
+    #[error("none of the apps is found on this machine")]
+    NoApp,
+    /// A file belongs to one app.
+    #[error("--config-file names the file of one app, and several are meant")]
+    OneFile,
     /// Nowhere to look for the file.
     #[error("there is no home directory to look for the app's file in")]
     NoHome,
@@ -56,16 +73,25 @@ pub(super) enum InstallError {
 }
 
 impl InstallError {
-    fn hint(&self) -> Option<&'static str> {
+    pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Name(_) => Some("it may have letters, digits, - and _, 64 at most"),
             Self::Server(error) => Some(error.hint()),
             Self::Flags(_) => Some("mcp-bridge --help lists them; they stand after --"),
-            Self::NoProjectFile(_) => {
-                Some("leave --project out, or name the file with --config-file")
+            Self::NoFile { option, .. } if *option == "--local" => {
+                Some("leave --local out, or name the file with --config-file")
             }
+            Self::NoApp => Some("--client names one; mcp-bridge install --list shows them all"),
+            Self::OneFile => Some("name one app with --client"),
+            Self::NoFile { .. } => Some("leave --project out, or name the file with --config-file"),
+            Self::NoClient => Some("name it with --client, or say --print json, toml or yaml"),
+            Self::Directory(_) => Some("name a directory that exists, or leave --local out"),
             Self::NoHome => Some("set HOME, or name the file with --config-file"),
             Self::Program(_) => Some("move it to where all names are UTF-8"),
+            Self::Edit {
+                error: EditError::Unsafe,
+                ..
+            } => Some("put the entry in by hand: --print shows it; nothing was written"),
             Self::Edit { .. } => Some("correct that in an editor first; nothing was written"),
             Self::File { error, .. } => Some(error.hint()),
             Self::NobodyToAsk => Some("--yes writes without asking"),
@@ -80,7 +106,9 @@ impl From<InstallError> for Stop {
             InstallError::Name(_)
             | InstallError::Server(_)
             | InstallError::Flags(_)
-            | InstallError::NoProjectFile(_) => ExitCode::from(2),
+            | InstallError::OneFile
+            | InstallError::NoFile { .. }
+            | InstallError::NoClient => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         };
         Self {

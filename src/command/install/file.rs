@@ -14,16 +14,16 @@ const MOST_BACKUPS: u32 = 999;
 
 /// The configuration of an app, as it was found.
 #[derive(Debug)]
-pub(super) struct ConfigFile {
+pub(in crate::command) struct ConfigFile {
     /// Where it is: the target, if the app's path is a link.
     path: PathBuf,
     /// What it holds. `None` if it is not there.
-    pub(super) text: Option<String>,
+    pub(in crate::command) text: Option<String>,
 }
 
 /// Why a file is not read or written. What is said follows the file's name.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FileError {
+pub(in crate::command) enum FileError {
     /// The operating system refuses.
     #[error("cannot be {0}: {1}")]
     Io(&'static str, io::Error),
@@ -49,7 +49,7 @@ pub(super) enum FileError {
 
 impl FileError {
     /// What to do about it.
-    pub(super) const fn hint(&self) -> &'static str {
+    pub(in crate::command) const fn hint(&self) -> &'static str {
         match self {
             Self::Io(..) | Self::NotAFile | Self::TooLarge => {
                 "--config-file names another file; --print shows the entry, to put it in by hand"
@@ -66,7 +66,7 @@ impl FileError {
 
 impl ConfigFile {
     /// Finds the file and reads it. A link is followed, so that it stays one when the file is replaced.
-    pub(super) fn find(path: &Path) -> Result<Self, FileError> {
+    pub(in crate::command) fn find(path: &Path) -> Result<Self, FileError> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
         let path = if is_link {
             fs::canonicalize(path).map_err(|error| FileError::Io("followed", error))?
@@ -77,9 +77,14 @@ impl ConfigFile {
         Ok(Self { path, text })
     }
 
+    /// Where the file is: the target, if the app's path is a link.
+    pub(in crate::command) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Replaces the file as a whole, with the rights that it had. Returns where the text is now that it
     /// held before; `None` if the file is new.
-    pub(super) fn replace(&self, text: &str) -> Result<Option<PathBuf>, FileError> {
+    pub(in crate::command) fn replace(&self, text: &str) -> Result<Option<PathBuf>, FileError> {
         let written = |error| FileError::Io("written", error);
         let directory = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(written)?;

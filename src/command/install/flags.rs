@@ -16,8 +16,15 @@ struct Line {
 /// Refuses what the bridge would refuse. The files and variables that flags name are for the app to
 /// provide, so they are not looked at.
 pub(super) fn check(url: &str, flags: &[String]) -> Result<Flags, InstallError> {
-    let words = [env!("CARGO_PKG_NAME"), url].into_iter();
-    let words = words.chain(flags.iter().map(String::as_str));
+    let url = [url.to_owned()].into_iter();
+    let words: Vec<_> = url.chain(flags.iter().cloned()).collect();
+    parse(&words)
+}
+
+/// The same for a command line whose words may stand in any order.
+pub(in crate::command) fn parse(words: &[String]) -> Result<Flags, InstallError> {
+    let program = [env!("CARGO_PKG_NAME")].into_iter();
+    let words = program.chain(words.iter().map(String::as_str));
     let line = Line::try_parse_from(words).map_err(|error| {
         let text = error.render().to_string();
         let text = text.split("\n\nUsage:").next().unwrap_or_default();
@@ -31,7 +38,7 @@ pub(super) fn check(url: &str, flags: &[String]) -> Result<Flags, InstallError> 
 
 /// The variables that the bridge will look for in its environment: each `${NAME}`, and what the flags
 /// name whose own name ends in `-env` (`--client-secret-env NAME`, `--header-env HEADER=NAME`).
-pub(super) fn variables(flags: &[String]) -> Vec<&str> {
+pub(in crate::command) fn variables(flags: &[String]) -> Vec<&str> {
     let mut found = Vec::new();
     let mut before = "";
     for word in flags {

@@ -25,7 +25,7 @@ pub(crate) fn app_configuration(data: &[u8]) {
         } else {
             Format::Toml
         },
-        servers: "mcpServers",
+        servers: &["mcpServers"],
         inner: None,
         name: NAME,
     };
@@ -36,8 +36,10 @@ pub(crate) fn app_configuration(data: &[u8]) {
     let put = || {
         Wish::Put(NewEntry {
             members: &members,
+            extras: &[],
             kept: &["env"],
             url: "https://example.com/mcp",
+            removed: None,
         })
     };
     let Ok(installed) = edit(text, position, put()) else {
@@ -63,7 +65,7 @@ fn assert_restored(text: &str, removed: &Edited, format: Format) {
             with_servers["mcpServers"] = json!({});
             after == before || after == with_servers
         }
-        Format::Toml => {
+        Format::Toml | Format::Yaml => {
             let visible = |text: &str| text.split_whitespace().collect::<String>();
             let (before, after) = (visible(text), visible(after));
             after == before || after.replacen("[mcpServers]", "", 1) == before

@@ -1,12 +1,14 @@
 //! Entries in JSON, with comments and trailing commas where the user has some.
 
+use std::collections::HashSet;
+
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
-use serde_json::Value;
+use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
+use serde_json::{Map, Value};
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish};
-use super::entry::NewEntry;
+use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
+use super::entry::{Extra, NewEntry};
 
 /// Comments and trailing commas. What goes beyond would be an error for the apps too.
 const JSONC: ParseOptions = ParseOptions {
@@ -27,11 +29,7 @@ pub(super) fn edit(
     position: Position<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
-    let root = CstRootNode::parse(text, &JSONC).map_err(|error| EditError::Syntax {
-        line: error.line_display(),
-        column: error.column_display(),
-        what: error.kind().to_string(),
-    })?;
+    let root = parse(text)?;
     let mut lost_headers = Vec::new();
     let change = match wish {
         Wish::Put(entry) => put(&root, position, entry, &mut lost_headers)?,
@@ -44,6 +42,38 @@ pub(super) fn edit(
         },
         change,
         lost_headers,
+    })
+}
+
+/// The servers, by name; of those of one name the last.
+pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+    let root = parse(text)?;
+    let Some(servers) = servers(&root, position)? else {
+        return Ok(Vec::new());
+    };
+    let servers = inner_servers(&servers, position).unwrap_or(servers);
+    let mut found = Servers::new();
+    let mut seen = HashSet::new();
+    for property in servers.properties().into_iter().rev() {
+        let Some(name) = property.decoded_name() else {
+            continue;
+        };
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        if let Some(Value::Object(entry)) = property.to_serde_value() {
+            found.push((name, entry));
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+fn parse(text: &str) -> Result<CstRootNode, EditError> {
+    CstRootNode::parse(text, &JSONC).map_err(|error| EditError::Syntax {
+        line: error.line_display(),
+        column: error.column_display(),
+        what: error.kind().to_string(),
     })
 }
 
@@ -60,18 +90,21 @@ fn put(
         root.set_value(CstInputValue::Object(Vec::new()));
     }
     let file = root.object_value_or_create().ok_or_else(not_a_file)?;
-    let servers = match member(&file, position.servers) {
-        Some(servers) => object_in_place_of_null(&servers).ok_or_else(|| no_object(position))?,
-        None => file.object_value_or_set(position.servers),
-    };
+    let mut servers = file.clone();
+    for key in position.servers {
+        servers = match member(&servers, key) {
+            Some(found) => object_in_place_of_null(&found).ok_or_else(|| no_object(key))?,
+            None => servers.object_value_or_set(key),
+        };
+    }
     let servers = inner_servers(&servers, position).unwrap_or(servers);
     let Some(entry) = member(&servers, position.name) else {
         file.ensure_multiline();
-        servers.append(position.name, object(new.members));
+        servers.append(position.name, object(&new.fresh()));
         return Ok(Change::Added);
     };
     let Some(entry) = entry.object_value() else {
-        entry.set_value(object(new.members));
+        entry.set_value(object(&new.fresh()));
         return Ok(Change::Changed);
     };
     let old = entry.to_serde_value().unwrap_or_default();
@@ -87,30 +120,63 @@ fn put(
     for (name, value) in new.members {
         match member(&entry, name) {
             Some(member) if member.to_serde_value().as_ref() == Some(value) => continue,
-            Some(member) => member.set_value(input(value)),
+            Some(member) => set(&member, value),
             None => {
                 entry.append(name, input(value));
             }
         }
         change = Change::Changed;
     }
+    for extra in new.extras {
+        if supply(&entry, extra) {
+            change = Change::Changed;
+        }
+    }
     Ok(change)
 }
 
-fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditError> {
-    let file = match root.value() {
-        Some(CstNode::Container(file)) => file.as_object().ok_or_else(not_a_file)?,
-        Some(value) if value.as_null_keyword().is_some() => return Ok(Change::Nothing),
-        Some(CstNode::Leaf(_)) => return Err(not_a_file()),
-        None => return Ok(Change::Nothing),
+/// Supplies what an entry lacks. Returns whether it lacked something.
+fn supply(entry: &CstObject, extra: &Extra) -> bool {
+    let (name, fresh) = extra.fresh();
+    let Some(found) = member(entry, name) else {
+        entry.append(name, input(&fresh));
+        return true;
     };
-    let Some(servers) = member(&file, position.servers) else {
-        return Ok(Change::Nothing);
-    };
-    if is_null(&servers) {
-        return Ok(Change::Nothing);
+    match extra {
+        Extra::Member(..) => false,
+        Extra::Elements(_, texts) => {
+            let value = found.to_serde_value();
+            let Some((list, value)) = found.array_value().zip(value) else {
+                return false;
+            };
+            let has = |text: &&String| {
+                let elements = value.as_array();
+                elements.is_some_and(|all| all.iter().any(|it| it == text.as_str()))
+            };
+            let missing: Vec<_> = texts.iter().filter(|text| !has(text)).collect();
+            for text in &missing {
+                list.append(CstInputValue::String((*text).clone()));
+            }
+            !missing.is_empty()
+        }
+        Extra::Members(_, members) => {
+            let Some(object) = object_in_place_of_null(&found) else {
+                return false;
+            };
+            let is_missing = |(name, _): &&(String, Value)| member(&object, name).is_none();
+            let missing: Vec<_> = members.iter().filter(is_missing).collect();
+            for (name, value) in &missing {
+                object.append(name, input(value));
+            }
+            !missing.is_empty()
+        }
     }
-    let servers = servers.object_value().ok_or_else(|| no_object(position))?;
+}
+
+fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditError> {
+    let Some(servers) = servers(root, position)? else {
+        return Ok(Change::Nothing);
+    };
     let mut change = Change::Nothing;
     for servers in [inner_servers(&servers, position), Some(servers)] {
         if let Some(entry) = servers.and_then(|servers| member(&servers, position.name)) {
@@ -119,6 +185,64 @@ fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditErro
         }
     }
     Ok(change)
+}
+
+/// Gives a member another value. In an object, and in a list of several lines, only what differs is replaced, so
+/// that comments and lines stay as they are.
+fn set(member: &CstObjectProp, value: &Value) {
+    match (member.object_value(), member.array_value(), value) {
+        (Some(object), _, Value::Object(new)) => set_members(&object, new),
+        (_, Some(list), Value::Array(new)) if list.to_string().contains('\n') => {
+            set_elements(&list, new);
+        }
+        _ => member.set_value(input(value)),
+    }
+}
+
+fn set_members(object: &CstObject, new: &Map<String, Value>) {
+    for (name, value) in new {
+        match member(object, name) {
+            Some(member) if member.to_serde_value().as_ref() == Some(value) => {}
+            Some(member) => set(&member, value),
+            None => {
+                object.append(name, input(value));
+            }
+        }
+    }
+}
+
+fn set_elements(list: &CstArray, new: &[Value]) {
+    let elements = list.elements();
+    let old: Vec<_> = elements.iter().map(CstNode::to_serde_value).collect();
+    let is_same = |(old, new): &(&Option<Value>, &Value)| old.as_ref() == Some(*new);
+    let tail = old.iter().rev().zip(new.iter().rev());
+    let tail = tail.take_while(is_same).count();
+    let (old_rest, new_rest) = (&old[..old.len() - tail], &new[..new.len() - tail]);
+    let head = old_rest.iter().zip(new_rest).take_while(is_same).count();
+    for element in elements.into_iter().take(old_rest.len()).skip(head) {
+        element.remove();
+    }
+    for (index, value) in new_rest.iter().enumerate().skip(head) {
+        list.insert(index, input(value));
+    }
+}
+
+/// The object that holds the servers, if there are any.
+fn servers(root: &CstRootNode, position: Position<'_>) -> Result<Option<CstObject>, EditError> {
+    let file = match root.value() {
+        Some(CstNode::Container(file)) => file.as_object().ok_or_else(not_a_file)?,
+        Some(value) if value.as_null_keyword().is_some() => return Ok(None),
+        Some(CstNode::Leaf(_)) => return Err(not_a_file()),
+        None => return Ok(None),
+    };
+    let mut servers = file;
+    for key in position.servers {
+        let Some(found) = member(&servers, key).filter(|found| !is_null(found)) else {
+            return Ok(None);
+        };
+        servers = found.object_value().ok_or_else(|| no_object(key))?;
+    }
+    Ok(Some(servers))
 }
 
 /// The object inside the servers' object that holds them instead. An entry of that name is none: it has a type, a
@@ -154,8 +278,8 @@ fn not_a_file() -> EditError {
     EditError::NotAnObject("the file".to_owned(), Format::Json)
 }
 
-fn no_object(position: Position<'_>) -> EditError {
-    EditError::NotAnObject(format!("{:?}", position.servers), Format::Json)
+fn no_object(key: &str) -> EditError {
+    EditError::NotAnObject(format!("{key:?}"), Format::Json)
 }
 
 fn object(members: &[(&'static str, Value)]) -> CstInputValue {

@@ -1,18 +1,25 @@
 //! `mcp-bridge install`: writes the entry that starts the bridge into the configuration of an app.
 
-mod apps;
+pub(super) mod apps;
 mod diff;
 mod edit;
 mod entry;
 mod error;
 mod file;
-mod flags;
+pub(super) mod flags;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod jsonc;
+pub(super) mod launch;
+mod list;
 mod plan;
+mod print;
 mod program;
+mod rivals;
+mod several;
+pub(super) mod survey;
 mod toml;
+mod yaml;
 
 use std::env;
 use std::ffi::OsString;
@@ -22,11 +29,13 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use apps::{App, Client, Machine, System};
+use apps::{App, Client, Machine, Scope, System};
 use edit::{Position, Wish};
-use entry::NewEntry;
+use entry::{Extra, NewEntry};
 use error::InstallError;
 use plan::Plan;
+use print::Style;
+pub(super) use print::with_format_joined;
 use program::Readers;
 
 use super::Stop;
@@ -34,36 +43,52 @@ use crate::stdio;
 
 const AFTER_HELP: &str = "\
 The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \
-was stays beside it, with .backup-1 (or the next number) after its name. Comments, and members that the \
-bridge does not know, stay as they are. An entry of the same name keeps what an entry with a command can \
-have, such as \"env\"; it is switched on, and tools that were approved for another URL are not approved any more.
+was stays beside it, with .backup-1 (or the next number) after its name. Comments and unknown members stay, \
+and so does what an entry of the same name has besides its transport; it is switched on, and tools that were \
+approved for another URL are not approved any more.
 
-The command in the entry is the whole path of this program, since apps that are started from the desktop \
-do not look for programs where your shell does. With --project it is mcp-bridge, if that is what your \
-shell finds: such a file is for everybody who works on the project.
+The command in the entry is the whole path of this program, or mcp-bridge in the file of a project. An entry \
+for Codex names the variables that the bridge needs, one for Gemini CLI those that --bearer-env and the like \
+name: these apps do not pass them on otherwise.
 
 Examples:
-  mcp-bridge install --client cursor example https://mcp.example.com/mcp
+  mcp-bridge install --client cursor,zed example https://mcp.example.com/mcp
   mcp-bridge install --client vscode --project example https://mcp.example.com/mcp
   mcp-bridge install --client claude example https://mcp.example.com/mcp -- --profile work
+  mcp-bridge install --print yaml example https://mcp.example.com/mcp
   mcp-bridge install --client zed --remove example";
 
 /// Put a server into the configuration of an app
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
 pub(super) struct Args {
-    /// The app
-    #[arg(long, value_enum)]
-    client: Client,
+    /// The app, or several: a,b
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        required_unless_present_any = ["all", "list", "print"],
+        conflicts_with = "all"
+    )]
+    client: Vec<Client>,
+
+    /// All apps that are found on this machine
+    #[arg(long)]
+    all: bool,
 
     /// What the server is called in the app: letters, digits, - and _
-    name: String,
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
 
     /// The server's MCP endpoint: https, or http on this machine
-    #[arg(required_unless_present = "remove")]
+    #[arg(required_unless_present_any = ["remove", "list"])]
     url: Option<String>,
 
-    /// Write the file of a project, by default the one in the current directory, instead of your own
+    /// Write the file of a project, by default of the current directory
     #[arg(
         long,
         value_name = "DIR",
@@ -73,13 +98,33 @@ pub(super) struct Args {
     )]
     project: Option<PathBuf>,
 
+    /// Write your own settings for a project, likewise (Claude Code)
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ".",
+        conflicts_with = "project"
+    )]
+    local: Option<PathBuf>,
+
     /// Write this file, in the way of the app
-    #[arg(long, value_name = "PATH", conflicts_with = "project")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["project", "local"])]
     config_file: Option<PathBuf>,
 
-    /// Only print what belongs into the file
-    #[arg(long, conflicts_with_all = ["yes", "remove"])]
-    print: bool,
+    /// Only print it; without --client, as json, toml or yaml
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "app",
+        hide_possible_values = true,
+        conflicts_with_all = ["yes", "remove"]
+    )]
+    print: Option<Style>,
 
     /// Write without asking
     #[arg(long, short)]
@@ -89,6 +134,10 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "url")]
     remove: bool,
 
+    /// List the apps, their files, and the entries of the bridge
+    #[arg(long, conflicts_with_all = ["all", "name", "config_file", "print", "yes", "remove", "flags"])]
+    list: bool,
+
     /// Flags for the bridge, as in mcp-bridge URL FLAGS
     #[arg(last = true, value_name = "FLAGS", conflicts_with = "remove")]
     flags: Vec<String>,
@@ -96,7 +145,7 @@ pub(super) struct Args {
 
 /// What a person says.
 #[derive(Debug, Clone, Copy)]
-enum Consent {
+pub(super) enum Consent {
     Yes,
     No,
     /// There is no person.
@@ -132,7 +181,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     Ok(surroundings.run(args)?)
 }
 
-fn ask() -> Consent {
+/// Asks the person at the terminal whether to write.
+pub(super) fn ask() -> Consent {
     let input = io::stdin();
     if !input.is_terminal() {
         return Consent::Nobody;
@@ -146,30 +196,84 @@ fn ask() -> Consent {
 }
 
 impl Surroundings<'_> {
-    fn run(self, args: &Args) -> Result<ExitCode, InstallError> {
-        let app = args.client.app();
-        let members = match &args.url {
-            Some(url) => self.members(args, &app, url)?,
-            None => Vec::new(),
-        };
-        let position = Position {
-            format: app.format,
-            servers: app.servers,
-            inner: app.inner,
-            name: &args.name,
-        };
-        let entry = NewEntry {
-            members: &members,
-            kept: app.kept,
-            url: args.url.as_deref().unwrap_or_default(),
-        };
-        if args.print {
-            return self.print(args, &app, position, entry);
+    fn run(mut self, args: &Args) -> Result<ExitCode, InstallError> {
+        if args.list {
+            list::write(&self.machine, &self.running, args, self.out)?;
+            return Ok(ExitCode::SUCCESS);
         }
-        let plans = self.plans(args, &app, position, entry)?;
+        if args.url.is_some() {
+            check_name(args.name())?;
+        }
+        let clients = self.clients(args)?;
+        match clients[..] {
+            [] => self.print_for_any_app(args),
+            [client] => self.one(args, client),
+            _ => several::run(&mut self, args, &clients),
+        }
+    }
+
+    /// The apps that are meant, each once. None if an entry is only to be printed.
+    fn clients(&self, args: &Args) -> Result<Vec<Client>, InstallError> {
+        let mut clients = args.client.clone();
+        if args.all {
+            clients = survey::found(&self.machine);
+        }
+        let mut seen = Vec::new();
+        clients.retain(|client| {
+            let is_new = !seen.contains(client);
+            seen.push(*client);
+            is_new
+        });
+        match clients.len() {
+            0 if args.all => Err(InstallError::NoApp),
+            0 | 1 => Ok(clients),
+            _ if args.config_file.is_some() => Err(InstallError::OneFile),
+            _ => Ok(clients),
+        }
+    }
+
+    /// An app, and the entry for it. What there is to say of it on stderr is left out if it has been `said`.
+    fn target(
+        &self,
+        args: &Args,
+        client: Client,
+        said: &mut Vec<String>,
+    ) -> Result<Target, InstallError> {
+        let app = client.app();
+        let scope = args.scope()?;
+        let new = match &args.url {
+            Some(url) => self.new(args, app, url, said)?,
+            None => New::default(),
+        };
+        let keys = app.table(&self.machine, scope.borrowed());
+        Ok(Target {
+            app,
+            scope,
+            keys,
+            new,
+        })
+    }
+
+    /// The entry in one app.
+    fn one(mut self, args: &Args, client: Client) -> Result<ExitCode, InstallError> {
+        let target = self.target(args, client, &mut Vec::new())?;
+        let (app, scope) = (target.app, &target.scope);
+        let keys = target.keys();
+        let (position, entry) = (target.position(args, &keys), target.entry(args));
+        if args.print.is_some() {
+            return self.print(args, app, scope.borrowed(), position, entry);
+        }
+        if let Some(menu) = app.menu.filter(|_| args.config_file.is_none()) {
+            return self.print_for_menu(app, menu, position, entry, args.remove);
+        }
+        let plans = self.plans(args, app, scope.borrowed(), position, entry)?;
+        let rivals = self.rivals(args, app, scope.borrowed())?;
         let Self { out, ask, .. } = self;
         for plan in &plans {
             plan.describe(out)?;
+        }
+        for rival in rivals {
+            writeln!(out, "\nnote: {rival}")?;
         }
         if plans.iter().all(Plan::is_done) {
             return Ok(ExitCode::SUCCESS);
@@ -183,9 +287,15 @@ impl Surroundings<'_> {
         match consent {
             Consent::Yes => {
                 for plan in plans {
-                    plan.carry_out(out)?;
+                    match plan.carry_out()? {
+                        Some(backup) => {
+                            let backup = backup.display();
+                            writeln!(out, "\nWritten. The file as it was: {backup}")?;
+                        }
+                        None => writeln!(out, "\nWritten.")?,
+                    }
                 }
-                writeln!(out, "If {} is running, restart it.", app.title)?;
+                writeln!(out, "{}", app.then(scope.borrowed()))?;
                 Ok(ExitCode::SUCCESS)
             }
             Consent::No => {
@@ -201,10 +311,11 @@ impl Surroundings<'_> {
         &self,
         args: &Args,
         app: &App,
+        scope: Scope<'_>,
         position: Position<'a>,
         entry: NewEntry<'a>,
     ) -> Result<Vec<Plan<'a>>, InstallError> {
-        let mut files = self.files(args, app)?;
+        let mut files = self.files(args, app, scope)?;
         if !args.remove {
             let file = files.pop().ok_or(InstallError::NoHome)?;
             return Ok(vec![Plan::make(file, position, Wish::Put(entry))?]);
@@ -218,26 +329,59 @@ impl Surroundings<'_> {
         Ok(plans)
     }
 
+    /// Files that the app prefers to the one that is written, or reads instead.
+    fn rivals(
+        &self,
+        args: &Args,
+        app: &App,
+        scope: Scope<'_>,
+    ) -> Result<Vec<String>, InstallError> {
+        if args.config_file.is_some() || args.remove {
+            return Ok(Vec::new());
+        }
+        let here = env::current_dir().and_then(|here| here.canonicalize());
+        let here = here.map_err(InstallError::Directory)?;
+        Ok(rivals::notes(app, &self.machine, scope, &here, args.name()))
+    }
+
     /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
     /// to provide.
-    fn members(
+    fn new(
         &self,
         args: &Args,
         app: &App,
         url: &str,
-    ) -> Result<Vec<(&'static str, Value)>, InstallError> {
-        check_name(&args.name)?;
+        said: &mut Vec<String>,
+    ) -> Result<New, InstallError> {
+        let (program, arguments) = self.command(args, url, said)?;
+        let variables = flags::variables(&args.flags);
+        if !app.hands_over_variables() {
+            for variable in &variables {
+                let note = format!(
+                    "note: the bridge will look for {variable} in its environment; put it into the \"{}\" of \
+                     the entry, unless {} has it\n",
+                    app.environment(),
+                    app.title
+                );
+                say(note, said);
+            }
+        }
+        Ok(New {
+            members: app.entry(args.name(), &program, &arguments),
+            extras: app.extras(self.machine.system, &variables),
+        })
+    }
+
+    /// The program and its arguments. Says on stderr which secrets are among them.
+    fn command(
+        &self,
+        args: &Args,
+        url: &str,
+        said: &mut Vec<String>,
+    ) -> Result<(String, Vec<String>), InstallError> {
         let bridge = flags::check(url, &args.flags)?;
         for secret in bridge.plain_secrets() {
-            eprintln!("warning: {secret}\n");
-        }
-        for variable in flags::variables(&args.flags) {
-            eprintln!(
-                "note: the bridge will look for {variable} in its environment; put it into the \"{}\" of \
-                 the entry, unless {} has it\n",
-                app.environment(),
-                app.title
-            );
+            say(format!("warning: {secret}\n"), said);
         }
         let readers = match args.project {
             Some(_) => Readers::TheProject,
@@ -247,50 +391,192 @@ impl Surroundings<'_> {
         let program = program
             .to_str()
             .ok_or_else(|| InstallError::Program(program.clone()))?;
-        let arguments: Vec<_> = [url.to_owned()]
-            .into_iter()
-            .chain(args.flags.iter().cloned())
-            .collect();
-        Ok(app.entry(program, &arguments))
+        let arguments = [url.to_owned()].into_iter();
+        let arguments = arguments.chain(args.flags.iter().cloned());
+        Ok((program.to_owned(), arguments.collect()))
+    }
+
+    /// Prints an entry for an app that is not in the table.
+    fn print_for_any_app(self, args: &Args) -> Result<ExitCode, InstallError> {
+        let style = args.print.filter(|style| *style != Style::App);
+        let style = style.ok_or(InstallError::NoClient)?;
+        let url = args.url.as_deref().unwrap_or_default();
+        let (program, arguments) = self.command(args, url, &mut Vec::new())?;
+        for variable in flags::variables(&args.flags) {
+            eprintln!("note: the bridge will look for {variable} in its environment\n");
+        }
+        let text = style.entry(args.name(), &program, &arguments);
+        self.out.write_all(text.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Prints a file that holds the entry and nothing else; on stderr, where it belongs.
     fn print(
-        self,
+        &mut self,
         args: &Args,
         app: &App,
+        scope: Scope<'_>,
         position: Position<'_>,
         entry: NewEntry<'_>,
     ) -> Result<ExitCode, InstallError> {
-        let path = match self.files(args, app) {
+        let path = match self.files(args, app, scope) {
             Ok(mut files) => files.pop().unwrap_or_default(),
-            Err(InstallError::NoHome) => PathBuf::new(),
+            Err(InstallError::NoHome | InstallError::NoFile { .. }) => PathBuf::new(),
             Err(error) => return Err(error),
         };
         if !path.as_os_str().is_empty() {
             eprintln!("This belongs into {}:\n", path.display());
         }
-        let whole = edit::edit("", position, Wish::Put(entry));
-        let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
-        self.out.write_all(whole.text.as_bytes())?;
+        let text = match args.print {
+            Some(Style::App) | None => fresh_file(position, entry)?,
+            Some(style) => style.file(args.name(), &entry.fresh()),
+        };
+        self.out.write_all(text.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Prints what has to be pasted into the settings of an app without a file; on stderr, where.
+    fn print_for_menu(
+        self,
+        app: &App,
+        menu: &str,
+        position: Position<'_>,
+        entry: NewEntry<'_>,
+        remove: bool,
+    ) -> Result<ExitCode, InstallError> {
+        let title = app.title;
+        if remove {
+            writeln!(
+                self.out,
+                "{title} keeps its servers in its settings. Remove it there: {menu}."
+            )?;
+            return Ok(ExitCode::FAILURE);
+        }
+        eprintln!("{title} keeps its servers in its settings. Paste this there: {menu}.\n");
+        self.out
+            .write_all(fresh_file(position, entry)?.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// The files that the app reads, of which the last counts most; at least one.
-    fn files(&self, args: &Args, app: &App) -> Result<Vec<PathBuf>, InstallError> {
+    fn files(
+        &self,
+        args: &Args,
+        app: &App,
+        scope: Scope<'_>,
+    ) -> Result<Vec<PathBuf>, InstallError> {
         if let Some(path) = &args.config_file {
             return Ok(vec![path.clone()]);
         }
-        if let Some(directory) = &args.project {
-            let files = app.project_files(directory);
-            let none = files
-                .is_empty()
-                .then_some(InstallError::NoProjectFile(app.title));
-            return none.map_or(Ok(files), Err);
+        let files = app.files(&self.machine, scope);
+        if !files.is_empty() {
+            return Ok(files);
         }
-        let files = app.user_files(&self.machine);
-        let none = files.is_empty().then_some(InstallError::NoHome);
-        none.map_or(Ok(files), Err)
+        Err(match scope {
+            Scope::User if app.menu.is_none() => InstallError::NoHome,
+            Scope::Local(_) if app.has_local_scope() => InstallError::NoHome,
+            Scope::User | Scope::Project(_) => InstallError::NoFile {
+                app: app.title,
+                option: "--project",
+            },
+            Scope::Local(_) => InstallError::NoFile {
+                app: app.title,
+                option: "--local",
+            },
+        })
+    }
+}
+
+/// A file that holds the entry and nothing else.
+fn fresh_file(position: Position<'_>, entry: NewEntry<'_>) -> Result<String, InstallError> {
+    let path = PathBuf::new();
+    let whole = edit::edit("", position, Wish::Put(entry));
+    let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
+    Ok(whole.text)
+}
+
+/// An entry before it is written.
+#[derive(Default)]
+struct New {
+    members: Vec<(&'static str, Value)>,
+    extras: Vec<Extra>,
+}
+
+/// An app, and the entry for it.
+struct Target {
+    app: &'static App,
+    scope: OwnedScope,
+    /// The keys that lead to the table of servers.
+    keys: Vec<String>,
+    new: New,
+}
+
+impl Target {
+    fn keys(&self) -> Vec<&str> {
+        self.keys.iter().map(String::as_str).collect()
+    }
+
+    /// Where the entry stands in the files of the app.
+    fn position<'a>(&self, args: &'a Args, keys: &'a [&'a str]) -> Position<'a> {
+        Position {
+            format: self.app.format,
+            servers: keys,
+            inner: self.app.inner,
+            name: args.name(),
+        }
+    }
+
+    fn entry<'a>(&'a self, args: &'a Args) -> NewEntry<'a> {
+        NewEntry {
+            members: &self.new.members,
+            extras: &self.new.extras,
+            kept: self.app.kept,
+            url: args.url.as_deref().unwrap_or_default(),
+            removed: None,
+        }
+    }
+}
+
+/// Says something on stderr, unless that has been said.
+fn say(text: String, said: &mut Vec<String>) {
+    if !said.contains(&text) {
+        eprintln!("{text}");
+        said.push(text);
+    }
+}
+
+/// The scope that the arguments name, with the directory as the app has it.
+enum OwnedScope {
+    User,
+    Project(PathBuf),
+    Local(PathBuf),
+}
+
+impl OwnedScope {
+    fn borrowed(&self) -> Scope<'_> {
+        match self {
+            Self::User => Scope::User,
+            Self::Project(directory) => Scope::Project(directory),
+            Self::Local(directory) => Scope::Local(directory),
+        }
+    }
+}
+
+impl Args {
+    /// The name of the entry.
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    fn scope(&self) -> Result<OwnedScope, InstallError> {
+        if let Some(directory) = &self.project {
+            return Ok(OwnedScope::Project(directory.clone()));
+        }
+        let Some(directory) = &self.local else {
+            return Ok(OwnedScope::User);
+        };
+        let directory = directory.canonicalize().map_err(InstallError::Directory)?;
+        Ok(OwnedScope::Local(directory))
     }
 }
 

@@ -7,6 +7,7 @@ use super::diff;
 use super::edit::{Change, Edited, Position, Wish, edit, has_byte_order_mark};
 use super::error::InstallError;
 use super::file::{ConfigFile, FileError};
+use crate::printable;
 
 /// A change of a file, not yet made.
 pub(super) struct Plan<'a> {
@@ -68,7 +69,7 @@ impl<'a> Plan<'a> {
             (Change::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path}:\n")?,
         }
         let before = self.file.text.as_deref().unwrap_or_default();
-        diff::write(out, before, &self.edited.text)?;
+        diff::write(out, before, &self.edited.text, &printable::block)?;
         if !self.edited.lost_headers.is_empty() {
             let names = self.edited.lost_headers.join(", ");
             writeln!(
@@ -87,19 +88,22 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Does it, and says where the old file is now.
-    pub(super) fn carry_out(self, out: &mut dyn Write) -> Result<(), InstallError> {
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Does it. Returns where the old file is now, if there was one.
+    pub(super) fn carry_out(self) -> Result<Option<PathBuf>, InstallError> {
         let refused = |error: FileError| InstallError::File {
             path: self.path,
             error,
         };
-        match self.file.replace(&self.edited.text).map_err(refused)? {
-            Some(backup) => {
-                let backup = backup.display();
-                writeln!(out, "\nWritten. The file as it was: {backup}")?;
-            }
-            None => writeln!(out, "\nWritten.")?,
-        }
-        Ok(())
+        self.file.replace(&self.edited.text).map_err(refused)
+    }
+
+    /// The same plan for the file as it is now.
+    pub(super) fn anew(self) -> Result<Self, InstallError> {
+        Self::make(self.path, self.position, self.wish)
     }
 }

@@ -1,18 +1,18 @@
 //! Entries in TOML.
 
 use serde_json::{Map, Value};
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::apps::Format;
-use super::edit::{Change, EditError, Edited, Position, Wish};
-use super::entry::NewEntry;
+use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
+use super::entry::{Extra, NewEntry};
 
 pub(super) fn edit(
     text: &str,
     position: Position<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
-    let mut file: DocumentMut = text.parse().map_err(|error| syntax(text, &error))?;
+    let mut file = parse(text)?;
     let mut lost_headers = Vec::new();
     let change = match wish {
         Wish::Put(entry) => put(&mut file, position, entry, &mut lost_headers)?,
@@ -26,6 +26,27 @@ pub(super) fn edit(
         change,
         lost_headers,
     })
+}
+
+/// The servers, by name.
+pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+    let file = parse(text)?;
+    let mut servers: &dyn TableLike = file.as_table();
+    for key in position.servers {
+        let Some(found) = servers.get(key) else {
+            return Ok(Vec::new());
+        };
+        servers = found.as_table_like().ok_or_else(|| no_table(key))?;
+    }
+    let entries = servers.iter();
+    let entries = entries.filter_map(|(name, entry)| Some((name, entry.as_table_like()?)));
+    Ok(entries
+        .map(|(name, entry)| (name.to_owned(), json_object(entry)))
+        .collect())
+}
+
+fn parse(text: &str) -> Result<DocumentMut, EditError> {
+    text.parse().map_err(|error| syntax(text, &error))
 }
 
 fn syntax(text: &str, error: &toml_edit::TomlError) -> EditError {
@@ -45,13 +66,15 @@ fn put(
     new: NewEntry<'_>,
     lost_headers: &mut Vec<String>,
 ) -> Result<Change, EditError> {
-    let mut servers = Table::new();
-    servers.set_implicit(true);
-    let servers = file.entry(position.servers).or_insert(Item::Table(servers));
-    let is_inline = servers.is_inline_table();
-    let servers = servers
-        .as_table_like_mut()
-        .ok_or_else(|| no_table(position))?;
+    let mut is_inline = false;
+    let mut servers: &mut dyn TableLike = file.as_table_mut();
+    for key in position.servers {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        let found = servers.entry(key).or_insert(Item::Table(table));
+        is_inline = found.is_inline_table();
+        servers = found.as_table_like_mut().ok_or_else(|| no_table(key))?;
+    }
     let Some(entry) = servers
         .get_mut(position.name)
         .and_then(Item::as_table_like_mut)
@@ -62,8 +85,8 @@ fn put(
             Change::Added
         };
         let mut entry = Table::new();
-        for (name, value) in new.members {
-            entry.insert(name, item(value));
+        for (name, value) in new.fresh() {
+            entry.insert(name, item(&value));
         }
         let entry = if is_inline {
             value(entry.into_inline_table())
@@ -88,34 +111,79 @@ fn merge(entry: &mut dyn TableLike, new: NewEntry<'_>, old: &Map<String, Value>)
     for (name, value) in new.members {
         match entry.get_mut(name) {
             Some(found) if is_same(found, value) => continue,
-            Some(found) => *found = item(value),
+            Some(found) => set(found, value),
             None => {
                 entry.insert(name, item(value));
             }
         }
         change = Change::Changed;
     }
+    for extra in new.extras {
+        if supply(entry, extra) {
+            change = Change::Changed;
+        }
+    }
     change
 }
 
-fn remove(file: &mut DocumentMut, position: Position<'_>) -> Result<Change, EditError> {
-    let Some(servers) = file.get_mut(position.servers) else {
-        return Ok(Change::Nothing);
+/// Supplies what an entry lacks. Returns whether it lacked something.
+fn supply(entry: &mut dyn TableLike, extra: &Extra) -> bool {
+    let (name, fresh) = extra.fresh();
+    let Some(found) = entry.get_mut(name) else {
+        entry.insert(name, item(&fresh));
+        return true;
     };
-    let servers = servers
-        .as_table_like_mut()
-        .ok_or_else(|| no_table(position))?;
+    match extra {
+        Extra::Member(..) => false,
+        Extra::Elements(_, texts) => {
+            let Some(list) = found.as_array_mut() else {
+                return false;
+            };
+            let has = |list: &Array, text: &str| list.iter().any(|it| names(it) == Some(text));
+            let texts = texts.iter().filter(|text| !has(list, text));
+            let missing: Vec<_> = texts.cloned().collect();
+            list.extend(missing.iter().map(String::as_str));
+            !missing.is_empty()
+        }
+        Extra::Members(_, members) => {
+            let Some(table) = found.as_table_like_mut() else {
+                return false;
+            };
+            let missing = members.iter().filter(|(name, _)| !table.contains_key(name));
+            let missing: Vec<_> = missing.cloned().collect();
+            for (name, value) in &missing {
+                table.insert(name, item(value));
+            }
+            !missing.is_empty()
+        }
+    }
+}
+
+/// A text, or the text that a table in its place has as `name`.
+fn names(element: &toml_edit::Value) -> Option<&str> {
+    let name = || element.as_inline_table()?.get("name")?.as_str();
+    element.as_str().or_else(name)
+}
+
+fn remove(file: &mut DocumentMut, position: Position<'_>) -> Result<Change, EditError> {
+    let mut servers: &mut dyn TableLike = file.as_table_mut();
+    for key in position.servers {
+        let Some(found) = servers.get_mut(key) else {
+            return Ok(Change::Nothing);
+        };
+        servers = found.as_table_like_mut().ok_or_else(|| no_table(key))?;
+    }
     Ok(match servers.remove(position.name) {
         Some(_) => Change::Removed,
         None => Change::Nothing,
     })
 }
 
-fn no_table(position: Position<'_>) -> EditError {
-    EditError::NotAnObject(format!("{:?}", position.servers), Format::Toml)
+fn no_table(key: &str) -> EditError {
+    EditError::NotAnObject(format!("{key:?}"), Format::Toml)
 }
 
-/// The members of a table as JSON: texts, lists of texts, switches and tables. The others are `null`.
+/// The members of a table as JSON; dates are `null`.
 fn json_object(table: &dyn TableLike) -> Map<String, Value> {
     let members = table.iter();
     members
@@ -127,20 +195,56 @@ fn json(item: &Item) -> Value {
     if let Some(table) = item.as_table_like() {
         return json_object(table).into();
     }
-    if let Some(values) = item.as_array() {
-        let texts = values.iter().filter_map(toml_edit::Value::as_str);
-        return texts.collect();
-    }
-    let text = item.as_str().map(Value::from);
-    text.or_else(|| item.as_bool().map(Value::from))
-        .unwrap_or_default()
+    item.as_value().map(json_value).unwrap_or_default()
 }
 
-/// The members of an entry are texts and lists of texts.
+fn json_value(value: &toml_edit::Value) -> Value {
+    match value {
+        toml_edit::Value::String(text) => text.value().as_str().into(),
+        toml_edit::Value::Integer(number) => (*number.value()).into(),
+        toml_edit::Value::Float(number) => (*number.value()).into(),
+        toml_edit::Value::Boolean(is_on) => (*is_on.value()).into(),
+        toml_edit::Value::Array(values) => values.iter().map(json_value).collect(),
+        toml_edit::Value::InlineTable(table) => json_object(table).into(),
+        toml_edit::Value::Datetime(_) => Value::Null,
+    }
+}
+
+/// Gives a member another value. Of a list that only loses elements at its beginning the rest stays as it is.
+fn set(found: &mut Item, wanted: &Value) {
+    if let (Some(list), Value::Array(wanted)) = (found.as_array_mut(), wanted) {
+        let is_same = |(old, new): (&toml_edit::Value, &Value)| old.as_str() == new.as_str();
+        let extra = list.len().saturating_sub(wanted.len());
+        if list.iter().skip(extra).zip(wanted).all(is_same) && list.len() == extra + wanted.len() {
+            let decor = list.get(0).map(|first| first.decor().clone());
+            (0..extra).for_each(|_| {
+                list.remove(0);
+            });
+            if let (Some(first), Some(decor)) = (list.get_mut(0), decor) {
+                *first.decor_mut() = decor;
+            }
+            return;
+        }
+    }
+    *found = item(wanted);
+}
+
+/// A member of an entry: a text, a list of texts, a switch, a whole number, or a table of such members.
 fn item(member: &Value) -> Item {
     match member {
         Value::Array(texts) => value(texts.iter().filter_map(Value::as_str).collect::<Array>()),
-        other => value(other.as_str().unwrap_or_default()),
+        Value::Bool(switch) => value(*switch),
+        Value::Number(number) => value(number.as_i64().unwrap_or_default()),
+        Value::Object(members) => {
+            let mut table = InlineTable::new();
+            for (name, member) in members {
+                if let Ok(member) = item(member).into_value() {
+                    table.insert(name, member);
+                }
+            }
+            value(table)
+        }
+        Value::Null | Value::String(_) => value(member.as_str().unwrap_or_default()),
     }
 }
 

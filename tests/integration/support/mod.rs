@@ -7,6 +7,8 @@ pub(crate) mod app;
 pub(crate) mod command;
 pub(crate) mod envelope;
 pub(crate) mod fault_server;
+#[cfg(unix)]
+pub(crate) mod home;
 pub(crate) mod ledger;
 pub(crate) mod mcp;
 pub(crate) mod modern;
