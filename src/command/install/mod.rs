@@ -177,8 +177,8 @@ impl Surroundings<'_> {
         let app = client.app();
         let scope = args.scope()?;
         let new = match &args.url {
-            Some(url) => self.new(args, app, url)?,
-            None => New::default(),
+            Some(url) => self.parts(args, app, url)?,
+            None => Parts::default(),
         };
         let keys = app.table(&self.machine, scope.borrowed());
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
@@ -274,7 +274,7 @@ impl Surroundings<'_> {
 
     /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
     /// to provide.
-    fn new(&self, args: &Args, app: &App, url: &str) -> Result<New, InstallError> {
+    fn parts(&self, args: &Args, app: &App, url: &str) -> Result<Parts, InstallError> {
         let (program, arguments) = self.command(args, url)?;
         let variables = flags::variables(&args.flags);
         if !app.hands_over_variables() {
@@ -287,7 +287,7 @@ impl Surroundings<'_> {
                 );
             }
         }
-        Ok(New {
+        Ok(Parts {
             members: app.entry(&args.name, &program, &arguments),
             extras: app.extras(self.machine.system, &variables),
         })
@@ -414,7 +414,7 @@ fn fresh_file(position: Position<'_>, entry: NewEntry<'_>) -> Result<String, Ins
 
 /// An entry before it is written.
 #[derive(Default)]
-struct New {
+struct Parts {
     members: Vec<(&'static str, Value)>,
     extras: Vec<Extra>,
 }
