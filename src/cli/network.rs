@@ -21,7 +21,7 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     connect_timeout: Seconds,
 
-    /// Go through this proxy (http, https, socks5), not that of the environment
+    /// Use this proxy (http, https, socks5), not that of the environment
     #[arg(long, value_name = "URL")]
     proxy: Option<Url>,
 
