@@ -22,6 +22,7 @@ mod conversation;
 mod held;
 mod lanes;
 mod list_pages;
+mod list_wait;
 mod lists;
 mod local_tool;
 mod memory;
@@ -101,8 +102,9 @@ pub enum Answering {
     AtOnce {
         /// How long a request waits, before it fails with an error that says what is missing.
         patience: Duration,
-        /// How long all list requests together wait, before they are answered provisionally.
-        list_wait: Duration,
+        /// How long all list requests together wait, before they are answered provisionally. `None` for
+        /// the time that suits the app.
+        list_wait: Option<Duration>,
     },
     /// When the server has answered.
     AfterServer,

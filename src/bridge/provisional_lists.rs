@@ -14,7 +14,6 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::Answering;
 use super::conversation::{Asked, Conversation, Origin};
 use super::lanes::LegacyLane;
 use super::list_pages::List;
@@ -97,17 +96,6 @@ impl ProvisionalLists {
 }
 
 impl Conversation {
-    /// How long list requests wait; `None` for as long as it takes.
-    fn list_wait(&self) -> Option<Duration> {
-        match self.answering {
-            Answering::AtOnce {
-                patience,
-                list_wait,
-            } => Some(list_wait.min(patience)),
-            Answering::AfterServer => None,
-        }
-    }
-
     /// A list request of the app is on its way, or waits for a session.
     pub(super) fn on_list_request(&mut self, era: Era) {
         let Some(wait) = self.list_wait().filter(|_| self.has_session_to_lose(era)) else {

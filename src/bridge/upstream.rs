@@ -127,7 +127,7 @@ impl Conversation {
     /// What a request may wait for, and how long.
     fn wait_limits(&self, request: &Message, lane: Lane) -> WaitLimits {
         let method = request.method();
-        let patience = self.patience();
+        let patience = self.patience_with(method);
         let signs_in_at_leisure = matches!(method, Some("initialize" | "subscriptions/listen"));
         // Whoever sends the app's own `initialize` tries again by itself.
         let is_tried_again = method == Some("initialize") && lane == Lane::Native;

@@ -127,7 +127,7 @@ impl Flags {
                 } else {
                     bridge::Answering::AtOnce {
                         patience: self.patience.0,
-                        list_wait: self.list_wait.0,
+                        list_wait: self.list_wait.map(|wait| wait.0),
                     }
                 },
                 auth: connection.auth,

@@ -80,13 +80,9 @@ pub struct Flags {
 
     /// How long requests for lists (tools, prompts, resources) wait then, all together, before they are
     /// answered without the server: by the list known from last time, or by a tool that leads to the sign-in
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value = "25",
-        help_heading = "Limits"
-    )]
-    list_wait: config::Seconds,
+    /// [default: 25; longer for apps that ask once and wait]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    list_wait: Option<config::Seconds>,
 
     /// Let the app wait, with its first message too, until the user has signed in
     #[arg(long, conflicts_with_all = ["patience", "list_wait"], help_heading = "Limits")]

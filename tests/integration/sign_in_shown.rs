@@ -55,7 +55,7 @@ fn call(tool: &str) -> Value {
 
 /// Waits until the progress of the request says where to sign in.
 async fn is_told_where(app: &mut App, window: &Window) {
-    let expected = format!("Sign in: {}", window.page);
+    let expected = format!("Sign in: {}", window.short_address());
     let mut last = f64::NEG_INFINITY;
     loop {
         let progress = app.server_sent("notifications/progress").await.value();
@@ -175,7 +175,7 @@ async fn an_app_that_refuses_the_page_unseen_is_asked_to_show_a_form_once() {
         assert_ne!(form["id"], page["id"]);
         answer(&mut app, &form, "decline").await;
         window.sign_in().await;
-        app.server_sent("notifications/tools/list_changed").await;
+        app.still_served().await;
         let finished = app.finish().await;
         nothing_else_is_asked(&finished.unread);
         let withdrawn = |line: &Line| {
@@ -239,7 +239,7 @@ async fn an_app_without_forms_is_not_asked_for_one() {
             answer(&mut app, &page, "decline").await;
         }
         user.window().await.sign_in().await;
-        app.server_sent("notifications/tools/list_changed").await;
+        app.still_served().await;
         let finished = app.finish().await;
         nothing_else_is_asked(&finished.unread);
     }

@@ -39,6 +39,15 @@ pub(crate) struct Window {
     pub(crate) page: Url,
 }
 
+impl Window {
+    /// The address on this machine that leads to the page.
+    pub(crate) fn short_address(&self) -> Url {
+        let mut pairs = self.page.query_pairs();
+        let redirect_uri = pairs.find(|(name, _)| name == "redirect_uri").unwrap().1;
+        Url::parse(&redirect_uri).unwrap().join("/").unwrap()
+    }
+}
+
 impl User {
     /// The browser is a program that writes each page into a named pipe, of which the test holds the
     /// other end: so the test waits for a window instead of looking for it.

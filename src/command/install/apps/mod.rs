@@ -56,6 +56,8 @@ pub(in crate::command) struct App {
     pub(super) format: Format,
     shape: Shape,
     passes: Passes,
+    /// Flags for the bridge that suit the app's limits, for an entry whose flags say nothing about waiting.
+    waits: &'static [&'static str],
     /// A directory with a directory for each profile of the user, which has a file of its own.
     profiles: Option<places::Place>,
     /// What has to be done after a change of the user's own file; empty for a restart.
@@ -146,6 +148,17 @@ const VARIABLES_ON_LINUX: [&str; 10] = [
 /// for a sign-in, and a server that is late then stays out for the whole session.
 const START_OF_CODEX: u32 = 90;
 
+/// Codex lists tools once in a session, so the bridge answers shortly before that time is over, and no earlier.
+const WAITS_IN_CODEX: [&str; 4] = ["--patience", "85", "--list-wait", "85"];
+
+/// Flags about waiting; the first two do not go with the other two.
+const WAIT_FLAGS: [&str; 4] = [
+    "--patience",
+    "--list-wait",
+    "--wait-for-auth",
+    "--fail-fast",
+];
+
 impl Client {
     /// The app with this name.
     #[cfg(test)]
@@ -197,6 +210,7 @@ impl App {
         format: Format::Json,
         shape: Shape::Plain,
         passes: Passes::All,
+        waits: &[],
         profiles: None,
         then: "",
         then_in_project: "",
@@ -307,6 +321,13 @@ impl App {
         program: &str,
         arguments: &[String],
     ) -> Vec<(&'static str, Value)> {
+        let is_about_waiting = |it: &String| WAIT_FLAGS.iter().any(|flag| it.starts_with(flag));
+        let waits = match arguments.iter().any(is_about_waiting) {
+            true => &[],
+            false => self.waits,
+        };
+        let waits = waits.iter().map(|word| (*word).to_owned());
+        let arguments: Vec<_> = arguments.iter().cloned().chain(waits).collect();
         let plain = [("command", json!(program)), ("args", json!(arguments))];
         match self.shape {
             Shape::Plain => plain.into(),

@@ -1,7 +1,7 @@
 //! Agents in a terminal, and terminals with an agent.
 
 use super::places::{Files, Place};
-use super::{App, Format, Passes, Shape};
+use super::{App, Format, Passes, Shape, WAITS_IN_CODEX};
 
 pub(super) const APPS: &[App] = &[
     // Amp CLI, `amp mcp add`, and the settings reference in its manual.
@@ -61,6 +61,7 @@ pub(super) const APPS: &[App] = &[
         ],
         format: Format::Toml,
         passes: Passes::Listed,
+        waits: &WAITS_IN_CODEX,
         then_in_project: "Codex reads this file where the project is trusted; it asks when it starts there.",
         ..App::USUAL
     },

@@ -1,0 +1,81 @@
+//! Time that list requests wait for the server, by the app that asks.
+
+use std::time::Duration;
+
+use super::Answering;
+use super::conversation::Conversation;
+use super::list_pages::List;
+use crate::message::Message;
+
+/// Hosts give a list half a minute.
+const USUAL: Duration = Duration::from_secs(25);
+
+/// An app that asks for each list once in a session and waits as long as that takes has nothing of an early
+/// answer. So it may wait as long as its two lists would, one after the other.
+const LISTS_OF_PATIENT_APPS: u32 = 2;
+
+/// Names of such apps in `clientInfo`; tried with `tests/hosts`.
+const PATIENT_APPS: [&str; 2] = ["continue-cli-client", "qwen-cli-mcp-client-"];
+
+impl Conversation {
+    /// How long all list requests wait together; `None` for as long as it takes.
+    pub(super) fn list_wait(&self) -> Option<Duration> {
+        match self.answering {
+            Answering::AtOnce {
+                patience,
+                list_wait: Some(wait),
+            } => Some(wait.min(patience)),
+            Answering::AtOnce {
+                patience,
+                list_wait: None,
+            } => Some(match &self.initialize {
+                Some(initialize) if is_patient(initialize) => patience * LISTS_OF_PATIENT_APPS,
+                Some(_) | None => USUAL.min(patience),
+            }),
+            Answering::AfterServer => None,
+        }
+    }
+
+    /// How long this request waits for a sign-in, a session or the server; `None` for as long as it takes.
+    pub(super) fn patience_with(&self, method: Option<&str>) -> Option<Duration> {
+        let patience = self.patience()?;
+        let is_list = method.is_some_and(|method| List::of_method(method).is_some());
+        let list_wait = self.list_wait().filter(|_| is_list);
+        Some(patience.max(list_wait.unwrap_or_default()))
+    }
+}
+
+/// Whether the app waits for its lists.
+fn is_patient(initialize: &Message) -> bool {
+    let client: serde_json::Value = initialize.param("clientInfo").unwrap_or_default();
+    let name = client["name"].as_str().unwrap_or_default();
+    PATIENT_APPS.iter().any(|app| match app.strip_suffix('-') {
+        // It ends with the name of the server.
+        Some(_) => name.starts_with(app),
+        None => name == *app,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apps_that_wait_are_known_by_their_names() {
+        for (name, expected) in [
+            ("continue-cli-client", true),
+            ("continue-cli-client-2", false),
+            ("qwen-cli-mcp-client-example", true),
+            ("codex-mcp-client", false),
+            ("", false),
+        ] {
+            let params = serde_json::json!({ "clientInfo": { "name": name } });
+            let initialize = Message::request(
+                &crate::message::RequestId::from_string("1"),
+                "initialize",
+                &params.to_string(),
+            );
+            assert_eq!(is_patient(&initialize), expected, "{name}");
+        }
+    }
+}
