@@ -899,6 +899,7 @@ fn apps_that_hide_variables_are_told_which_the_bridge_needs() {
 
 /// For each app an entry for a remote server, with all that its documentation has for one, and what stays of it.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn of_a_documented_remote_entry_stays_what_a_command_may_have_too() {
     let common = r#""url": "https://mcp.example.com/mcp", "headers": { "X-A": "1" }"#;
     for (client, path, servers, remote, kept) in [

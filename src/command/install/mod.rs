@@ -239,16 +239,16 @@ impl Surroundings<'_> {
     ) -> Result<Target, InstallError> {
         let app = client.app();
         let scope = args.scope()?;
-        let new = match &args.url {
-            Some(url) => self.new(args, app, url, said)?,
-            None => New::default(),
+        let parts = match &args.url {
+            Some(url) => self.parts(args, app, url, said)?,
+            None => Parts::default(),
         };
         let keys = app.table(&self.machine, scope.borrowed());
         Ok(Target {
             app,
             scope,
             keys,
-            new,
+            parts,
         })
     }
 
@@ -344,13 +344,13 @@ impl Surroundings<'_> {
 
     /// The entry for a server. Says on stderr which secrets would stand in the file, and what the app has
     /// to provide.
-    fn new(
+    fn parts(
         &self,
         args: &Args,
         app: &App,
         url: &str,
         said: &mut Vec<String>,
-    ) -> Result<New, InstallError> {
+    ) -> Result<Parts, InstallError> {
         let (program, arguments) = self.command(args, url, said)?;
         let variables = flags::variables(&args.flags);
         if !app.hands_over_variables() {
@@ -364,7 +364,7 @@ impl Surroundings<'_> {
                 say(note, said);
             }
         }
-        Ok(New {
+        Ok(Parts {
             members: app.entry(args.name(), &program, &arguments),
             extras: app.extras(self.machine.system, &variables),
         })
@@ -495,7 +495,7 @@ fn fresh_file(position: Position<'_>, entry: NewEntry<'_>) -> Result<String, Ins
 
 /// An entry before it is written.
 #[derive(Default)]
-struct New {
+struct Parts {
     members: Vec<(&'static str, Value)>,
     extras: Vec<Extra>,
 }
@@ -506,7 +506,7 @@ struct Target {
     scope: OwnedScope,
     /// The keys that lead to the table of servers.
     keys: Vec<String>,
-    new: New,
+    parts: Parts,
 }
 
 impl Target {
@@ -526,8 +526,8 @@ impl Target {
 
     fn entry<'a>(&'a self, args: &'a Args) -> NewEntry<'a> {
         NewEntry {
-            members: &self.new.members,
-            extras: &self.new.extras,
+            members: &self.parts.members,
+            extras: &self.parts.extras,
             kept: self.app.kept,
             url: args.url.as_deref().unwrap_or_default(),
             removed: None,
