@@ -355,7 +355,7 @@ fn known(file: &str, text: &str, modules: &[&'static str]) -> BTreeSet<&'static 
     let mut found = BTreeSet::new();
     for rest in text.split("crate::").skip(1) {
         let end = if rest.starts_with('{') { '}' } else { ':' };
-        let names = rest.split([end, ';']).next().unwrap_or_default();
+        let names = rest.split([end, ';', ')']).next().unwrap_or_default();
         let names = names.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
         found.extend(names.filter_map(|name| modules.iter().find(|it| **it == name)));
     }

@@ -322,9 +322,10 @@ impl App {
         arguments: &[String],
     ) -> Vec<(&'static str, Value)> {
         let is_about_waiting = |it: &String| WAIT_FLAGS.iter().any(|flag| it.starts_with(flag));
-        let waits = match arguments.iter().any(is_about_waiting) {
-            true => &[],
-            false => self.waits,
+        let waits = if arguments.iter().any(is_about_waiting) {
+            &[]
+        } else {
+            self.waits
         };
         let waits = waits.iter().map(|word| (*word).to_owned());
         let arguments: Vec<_> = arguments.iter().cloned().chain(waits).collect();
