@@ -584,7 +584,7 @@ fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
         home.read(codex),
         format!(
             "[mcp_servers.example]\nstartup_timeout_sec = 20\ncommand = \"BRIDGE\"\n\
-             args = [\"https://mcp.example.com/mcp\"]\n{ENV_VARS}\n\n\
+             args = [\"https://mcp.example.com/mcp\", \"--patience\", \"85\", \"--list-wait\", \"85\"]\n{ENV_VARS}\n\n\
              [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n"
         )
     );

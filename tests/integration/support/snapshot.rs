@@ -53,7 +53,14 @@ pub(crate) fn is_as_committed(name: &str, line: &[&str], ran: &Ran, volatile: &V
     );
 }
 
-/// Milliseconds and times of the day, which no two runs share.
+/// The address on this machine that leads to a sign-in page; its port is a free one.
+fn is_short_address(word: &str) -> bool {
+    let rest = word.strip_prefix("http://localhost:");
+    let port = rest.and_then(|rest| rest.strip_suffix('/'));
+    port.is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+/// Milliseconds, times of the day and callback ports, which no two runs share.
 fn without_measurements(text: &str) -> String {
     let words = text.split_inclusive([' ', '\n']).collect::<Vec<_>>();
     let mut shown = String::new();
@@ -66,6 +73,8 @@ fn without_measurements(text: &str) -> String {
             .is_some_and(|next| matches!(next.trim_end().trim_end_matches([',', ')', ';']), "ms"));
         if is_number && has_unit {
             shown.push_str(&word.replace(number, "N"));
+        } else if is_short_address(word.trim_end()) {
+            shown.push_str(&word.replace(word.trim_end(), "http://localhost:CALLBACK_PORT/"));
         } else {
             shown.push_str(word);
         }
