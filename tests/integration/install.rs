@@ -1056,3 +1056,18 @@ fn an_app_that_is_not_listed_gets_an_entry_in_any_format() {
     );
     assert!(home.files().is_empty());
 }
+
+/// The lines around an entry may have the secrets of others.
+#[test]
+fn secrets_of_other_entries_are_not_shown() {
+    let home = Home::new();
+    home.write(
+        ".cursor/mcp.json",
+        r#"{"mcpServers": {"other": {"url": "https://other.example/mcp", "headers": {"Authorization": "Bearer hunter2-of-other"}}}}"#,
+    );
+    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(!ran.stdout.contains("hunter2"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Bearer ***"), "{}", ran.stdout);
+    assert!(home.read(".cursor/mcp.json").contains("hunter2-of-other"));
+}

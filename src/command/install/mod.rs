@@ -12,6 +12,7 @@ pub(super) mod fuzzing;
 mod jsonc;
 pub(super) mod launch;
 mod list;
+pub(super) mod mask;
 mod plan;
 mod print;
 mod program;

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::diff;
-use super::edit::{Change, Edited, Position, Wish, edit, has_byte_order_mark};
+use super::edit::{Change, Edited, Position, Wish, edit, entries, has_byte_order_mark};
 use super::error::InstallError;
 use super::file::{ConfigFile, FileError};
+use super::mask::Mask;
 use crate::printable;
 
 /// A change of a file, not yet made.
@@ -69,7 +70,10 @@ impl<'a> Plan<'a> {
             (Change::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path}:\n")?,
         }
         let before = self.file.text.as_deref().unwrap_or_default();
-        diff::write(out, before, &self.edited.text, &printable::block)?;
+        // Lines around the change may be those of other servers.
+        let mask = Mask::of(&entries(before, self.position).unwrap_or_default());
+        let shown = |line: &str| printable::block(&mask.apply(line));
+        diff::write(out, before, &self.edited.text, &shown)?;
         if !self.edited.lost_headers.is_empty() {
             let names = self.edited.lost_headers.join(", ");
             writeln!(

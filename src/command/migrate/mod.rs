@@ -2,7 +2,6 @@
 
 mod conversion;
 mod launcher;
-mod mask;
 mod oauth;
 mod plan;
 mod record;

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::conversion::{Conversion, Finding, examine};
-use super::mask::Mask;
 use super::record::WrittenFile;
+use crate::command::install::mask::Mask;
 use crate::command::install::survey::{ConfigFile, Place, Replacement, Servers, write_diff};
 use crate::printable;
 

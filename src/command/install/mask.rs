@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::command::install::launch::Launch;
+use super::launch::Launch;
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";
@@ -33,14 +33,14 @@ const SCHEMES: [&str; 4] = ["bearer", "basic", "token", "apikey"];
 
 /// The secrets in the entries of a file.
 #[derive(Debug, Default)]
-pub(super) struct Mask {
+pub(in crate::command) struct Mask {
     /// As they stand in the text, the longest first.
     secrets: Vec<String>,
 }
 
 impl Mask {
     /// The secrets in these entries.
-    pub(super) fn of(entries: &[(String, Map<String, Value>)]) -> Self {
+    pub(in crate::command) fn of(entries: &[(String, Map<String, Value>)]) -> Self {
         let mut secrets = BTreeSet::new();
         for (_, entry) in entries {
             collect_from_object(entry, &mut secrets);
@@ -56,7 +56,7 @@ impl Mask {
     }
 
     /// A line without them, and without what its own name says is one.
-    pub(super) fn apply(&self, line: &str) -> String {
+    pub(in crate::command) fn apply(&self, line: &str) -> String {
         let mut masked = line.to_owned();
         for secret in &self.secrets {
             if masked.contains(secret.as_str()) {
