@@ -40,8 +40,8 @@ pub(super) struct ProtectedResourceMetadata {
 /// The metadata of `server`, or nothing if no place has any (MCP authorization, "Protected Resource Metadata
 /// Discovery"). A document that names another resource is an error, not a reason to look further.
 ///
-/// One that names a path above the server (many do) counts only at the well-known place of that path, which is looked at
-/// then: who has a part of an origin must not speak for the whole.
+/// One that names a path above the server (many do) counts only at the well-known place of that path, which is looked
+/// at then: who has a part of an origin must not speak for the whole.
 pub(super) async fn protected_resource(
     search: &mut Search<'_>,
     server: &Url,
@@ -119,7 +119,7 @@ fn well_known_resource_urls(server: &Url) -> [Url; 2] {
     [place_of(server), well_known(server, NAME, "")]
 }
 
-/// Where the metadata of a resource lies (RFC 9728 §3.1).
+/// Place of a resource's metadata (RFC 9728 §3.1).
 fn place_of(resource: &Url) -> Url {
     let path = resource.path().trim_end_matches('/');
     let mut place = well_known(resource, NAME, path);
@@ -127,7 +127,7 @@ fn place_of(resource: &Url) -> Url {
     place
 }
 
-/// What a resource that a document describes is to the server.
+/// Relation of a resource that a document describes to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
     Same,
@@ -178,14 +178,15 @@ fn resource_metadata(
 
 /// The URL of a resource; none if it is not fit to be an identifier (RFC 8707 §2, RFC 9728 §1.2).
 fn identifier(resource: &str) -> Option<Url> {
-    let has_odd_letters = resource.contains(|c: char| c.is_whitespace() || c.is_control());
-    let url = Url::parse(resource).ok().filter(|_| !has_odd_letters)?;
+    let url = Url::parse(resource)
+        .ok()
+        .filter(|_| is_identifier(resource))?;
     let has_user = !url.username().is_empty() || url.password().is_some();
     (!has_user && url.fragment().is_none()).then_some(url)
 }
 
-/// Whether `resource` is `server`, but for the slash at its end, or one of the paths above it on the same origin (RFC
-/// 9728 §3.3; the specification's SDKs accept a parent, and servers rely on it).
+/// Returns whether `resource` is `server`, but for the slash at its end, or one of the paths above it on the same
+/// origin (RFC 9728 §3.3; the specification's SDKs accept a parent, and servers rely on it).
 fn relation(resource: &Url, server: &Url) -> Option<Relation> {
     if resource.origin() != server.origin() || !resource.origin().is_tuple() {
         return None;

@@ -333,11 +333,16 @@ async fn the_document_of_a_path_above_counts_only_at_its_own_place() {
 
 ///
 #[tokio::test]
-async fn a_resource_with_a_fragment_or_a_user_is_not_the_server() {
+async fn a_resource_with_a_fragment_a_user_or_an_unseen_letter_is_not_the_server() {
     for place in ["/named", RESOURCE, RESOURCE_AT_ROOT] {
         let provider = Provider::start().await;
         let url = provider.mcp_url().to_string();
-        for resource in [format!("{url}#a"), url.replace("://", "://user@")] {
+        let with_unseen_letter = url.replace("://", "://\u{200b}");
+        for resource in [
+            format!("{url}#a"),
+            url.replace("://", "://user@"),
+            with_unseen_letter,
+        ] {
             let document = json!({
                 "resource": resource, "authorization_servers": [provider.origin()],
             });
