@@ -14,11 +14,13 @@ const USUAL: Duration = Duration::from_secs(25);
 /// answer. So it may wait as long as its two lists would, one after the other.
 const LISTS_OF_PATIENT_APPS: u32 = 2;
 
-/// Names of such apps in `clientInfo`; tried with `tests/hosts`.
-const PATIENT_APPS: [&str; 2] = ["continue-cli-client", "qwen-cli-mcp-client-"];
+/// Such apps by their name in `clientInfo`, tried with `tests/hosts`: Continue, and Qwen Code, whose name ends with the
+/// server's.
+const PATIENT_APP: &str = "continue-cli-client";
+const PATIENT_APP_PREFIX: &str = "qwen-cli-mcp-client-";
 
 impl Conversation {
-    /// How long all list requests wait together; `None` for as long as it takes.
+    /// Time that all list requests wait together; `None` for as long as it takes.
     pub(super) fn list_wait(&self) -> Option<Duration> {
         match self.answering {
             Answering::AtOnce {
@@ -36,7 +38,7 @@ impl Conversation {
         }
     }
 
-    /// How long this request waits for a sign-in, a session or the server; `None` for as long as it takes.
+    /// Time that this request waits for a sign-in, a session or the server; `None` for as long as it takes.
     pub(super) fn patience_with(&self, method: Option<&str>) -> Option<Duration> {
         let patience = self.patience()?;
         let is_list = method.is_some_and(|method| List::of_method(method).is_some());
@@ -45,15 +47,11 @@ impl Conversation {
     }
 }
 
-/// Whether the app waits for its lists.
+/// Returns whether the app waits for its lists.
 fn is_patient(initialize: &Message) -> bool {
     let client: serde_json::Value = initialize.param("clientInfo").unwrap_or_default();
     let name = client["name"].as_str().unwrap_or_default();
-    PATIENT_APPS.iter().any(|app| match app.strip_suffix('-') {
-        // It ends with the name of the server.
-        Some(_) => name.starts_with(app),
-        None => name == *app,
-    })
+    name == PATIENT_APP || name.starts_with(PATIENT_APP_PREFIX)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -20,22 +20,11 @@ use tokio::process::Command;
 use url::Url;
 
 use crate::support_auth::{
-    Browser, BrowserProgram, Process, Provider, TokenReply, free_port, soon,
+    Browser, BrowserProgram, Process, Provider, TokenReply, free_port, initialize, soon,
 };
 
-/// How often to look for what a process does that nobody waits for.
+/// Interval at which to look for what a process does that nobody waits for.
 const LOOK: Duration = Duration::from_millis(25);
-
-fn initialize() -> Value {
-    json!({
-        "jsonrpc": "2.0", "id": 1, "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": { "name": "app", "version": "1" },
-        },
-    })
-}
 
 /// A person with a home and a browser, and a server that wants them to sign in.
 struct Scene {
@@ -118,7 +107,7 @@ impl Scene {
         assert!(!self.browser.was_started().await, "a page too many");
     }
 
-    /// What a command says on stdout.
+    /// Standard output of a command.
     async fn run(&self, args: &[&str]) -> String {
         let output = self.command(args).output();
         let output = soon("the end of a command", output).await.unwrap();

@@ -1,22 +1,11 @@
 //! The built program and its sign-in: several processes, secrets, the end.
 
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::tempdir;
 use url::Url;
 
-use crate::support_auth::{Browser, BrowserProgram, Process, Provider, free_port};
-
-fn initialize() -> Value {
-    json!({
-        "jsonrpc": "2.0", "id": 1, "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": { "name": "app", "version": "1" },
-        },
-    })
-}
+use crate::support_auth::{Browser, BrowserProgram, Process, Provider, free_port, initialize};
 
 /// B2, X-131, A-66b: the app kills the one that opened the tab.
 #[tokio::test]

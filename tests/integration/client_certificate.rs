@@ -24,7 +24,7 @@ use crate::support_auth::config;
 /// A port with TLS that serves those alone who show a certificate, and nothing to them either.
 struct Gate {
     url: Url,
-    /// Whether each connection came with the certificate.
+    /// True if each connection came with the certificate.
     shown: Arc<Mutex<Vec<bool>>>,
 }
 

@@ -12,7 +12,7 @@ use crate::support::{
 /// The most that a flood may make of the log, in bytes.
 const LARGEST_LOG: usize = 256 * 1024;
 
-/// How many lines were left out, as the log tells it.
+/// Number of lines that were left out, as the log tells it.
 fn left_out(log: &str) -> u64 {
     let counts = log.lines().filter(|line| line.contains("left out"));
     let words = counts.flat_map(|line| line.split_whitespace());

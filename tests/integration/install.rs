@@ -3,114 +3,32 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use tempfile::TempDir;
+use crate::support::home::{BRIDGE, Home, Ran};
 
-const BRIDGE: &str = env!("CARGO_BIN_EXE_mcp-bridge");
-
-/// A home directory, which stands as `~` in what is compared. The bridge stands there as `BRIDGE`.
-struct Home(TempDir);
-
-struct Ran {
-    status: i32,
-    stdout: String,
-    stderr: String,
+/// `mcp-bridge install` with these arguments, in this home.
+fn install(home: &Home, args: &[&str]) -> Ran {
+    home.finish(&mut installing(home, args))
 }
 
-impl Home {
-    fn new() -> Self {
-        Self(TempDir::new().expect("a directory for the test"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("the home is ours");
-        fs::write(path, text).expect("the home is ours");
-    }
-
-    fn read(&self, name: &str) -> String {
-        let text = fs::read_to_string(self.path(name)).expect(name);
-        text.replace(BRIDGE, "BRIDGE")
-    }
-
-    /// Each file below the home, by its name.
-    fn files(&self) -> Vec<String> {
-        let mut folders = vec![self.0.path().to_owned()];
-        let mut names = Vec::new();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).expect("a folder") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let name = path.strip_prefix(self.0.path()).expect("it is below");
-                names.push(name.to_str().expect("UTF-8").to_owned());
-            }
-        }
-        names.sort();
-        names
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BRIDGE);
-        command
-            .arg("install")
-            .args(args)
-            .env_clear()
-            .env("HOME", self.0.path())
-            .current_dir(self.0.path())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        self.finish(&mut self.command(args))
-    }
-
-    fn finish(&self, command: &mut Command) -> Ran {
-        let output = command.output().expect("the bridge starts");
-        let home = self.0.path().to_str().expect("UTF-8");
-        let text = |bytes| {
-            let text = String::from_utf8(bytes).expect("UTF-8");
-            text.replace(BRIDGE, "BRIDGE").replace(home, "~")
-        };
-        Ran {
-            status: output.status.code().expect("no signal"),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    fn is(&self, status: i32, stdout: &str, stderr: &str) {
-        assert_eq!(self.stdout, stdout);
-        assert_eq!(self.stderr, stderr);
-        assert_eq!(self.status, status);
-    }
+fn installing(home: &Home, args: &[&str]) -> Command {
+    home.command("", &[&["install"], args].concat())
 }
 
 const URL: &str = "https://mcp.example.com/mcp";
 const CURSOR: &str = ".cursor/mcp.json";
 
-/// What an entry for Codex lists, since Codex passes on only a few variables.
+/// Variables that an entry for Codex lists, since Codex passes on only a few variables.
 const ENV_VARS: &str = r#"env_vars = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy", "BROWSER", "MCP_BRIDGE_DIR", "MCP_BRIDGE_CLIENT_SECRET", "MCP_BRIDGE_PROFILE", "MCP_BRIDGE_STORE", "MCP_REMOTE_CONFIG_DIR", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "SSH_CONNECTION", "SSH_TTY"]"#;
 
 #[test]
 fn a_new_file_holds_the_entry_and_nothing_else() {
     let home = Home::new();
-    home.run(&["--client", "cursor", "--yes", "example", URL])
-        .is(
-            0,
-            r#""example" goes into ~/.cursor/mcp.json, a new file:
+    install(&home, &["--client", "cursor", "--yes", "example", URL]).is(
+        0,
+        r#""example" goes into ~/.cursor/mcp.json, a new file:
 
 + {
 +   "mcpServers": {
@@ -126,8 +44,8 @@ There is no ~/.cursor yet. Is Cursor installed?
 Written.
 If Cursor is running, restart it.
 "#,
-            "",
-        );
+        "",
+    );
     assert_eq!(
         home.read(CURSOR),
         r#"{
@@ -140,13 +58,13 @@ If Cursor is running, restart it.
 }
 "#
     );
-    assert_eq!(home.files(), [CURSOR]);
-    home.run(&["--client", "cursor", "example", URL]).is(
+    assert_eq!(home.names(), [CURSOR]);
+    install(&home, &["--client", "cursor", "example", URL]).is(
         0,
         "Nothing to do: ~/.cursor/mcp.json has \"example\" as it should be.\n",
         "",
     );
-    assert_eq!(home.files(), [CURSOR]);
+    assert_eq!(home.names(), [CURSOR]);
 }
 
 #[test]
@@ -162,16 +80,19 @@ fn other_entries_and_comments_stay_and_the_old_file_too() {
 }
 "#;
     home.write(".config/zed/settings.json", old);
-    home.run(&[
-        "--client",
-        "zed",
-        "-y",
-        "example",
-        URL,
-        "--",
-        "--profile",
-        "work",
-    ])
+    install(
+        &home,
+        &[
+            "--client",
+            "zed",
+            "-y",
+            "example",
+            URL,
+            "--",
+            "--profile",
+            "work",
+        ],
+    )
     .is(
         0,
         r#""example" goes into ~/.config/zed/settings.json:
@@ -201,10 +122,9 @@ If Zed is running, restart it.
     let new = old.replace("[], },\n", &format!("[], }},\n{added}"));
     assert_eq!(home.read(".config/zed/settings.json"), new);
     assert_eq!(home.read(".config/zed/settings.json.backup-1"), old);
-    home.run(&["--client", "zed", "--yes", "--remove", "example"])
-        .is(
-            0,
-            r#""example" is taken out of ~/.config/zed/settings.json:
+    install(&home, &["--client", "zed", "--yes", "--remove", "example"]).is(
+        0,
+        r#""example" is taken out of ~/.config/zed/settings.json:
 
     "context_servers": {
       /* local */
@@ -220,16 +140,15 @@ If Zed is running, restart it.
 Written. The file as it was: ~/.config/zed/settings.json.backup-2
 If Zed is running, restart it.
 "#,
-            "",
-        );
+        "",
+    );
     assert_eq!(home.read(".config/zed/settings.json"), old);
     assert_eq!(home.read(".config/zed/settings.json.backup-1"), old);
-    home.run(&["--client", "zed", "--yes", "--remove", "example"])
-        .is(
-            0,
-            "Nothing to do: ~/.config/zed/settings.json has no \"example\".\n",
-            "",
-        );
+    install(&home, &["--client", "zed", "--yes", "--remove", "example"]).is(
+        0,
+        "Nothing to do: ~/.config/zed/settings.json has no \"example\".\n",
+        "",
+    );
 }
 
 const MCP_REMOTE: &str = r#"{
@@ -260,17 +179,20 @@ fn an_entry_of_the_same_name_is_changed_by_consent_only() {
       }
     }
 "#;
-    home.run(&["--client", "cursor", "example", URL]).is(
+    install(&home, &["--client", "cursor", "example", URL]).is(
         1,
         shown,
         "error: nothing was written, since there is nobody to ask\n\nhint: --yes writes without asking\n",
     );
     assert_eq!(home.read(CURSOR), MCP_REMOTE);
-    assert_eq!(home.files(), [CURSOR]);
+    assert_eq!(home.names(), [CURSOR]);
     let written = "\nWritten. The file as it was: ~/.cursor/mcp.json.backup-1\n\
                    If Cursor is running, restart it.\n";
-    home.run(&["--client", "cursor", "example", URL, "--yes"])
-        .is(0, &format!("{shown}{written}"), "");
+    install(&home, &["--client", "cursor", "example", URL, "--yes"]).is(
+        0,
+        &format!("{shown}{written}"),
+        "",
+    );
     assert_eq!(
         home.read(CURSOR),
         MCP_REMOTE
@@ -337,14 +259,14 @@ fn each_app_gets_its_own_shape() {
         ),
     ] {
         let home = Home::new();
-        let ran = home.run(&["--client", client, "-y", "example", URL]);
+        let ran = install(&home, &["--client", client, "-y", "example", URL]);
         assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
         let whole = format!(
             "{{\n  \"{servers}\": {{\n    \"example\": {{\n      {members}\n    }}\n  }}\n}}\n"
         );
         assert_eq!(home.read(path), whole, "{client}");
-        assert_eq!(home.files(), [path]);
-        let ran = home.run(&["--client", client, "-y", "example", URL]);
+        assert_eq!(home.names(), [path]);
+        let ran = install(&home, &["--client", client, "-y", "example", URL]);
         assert!(
             ran.stdout.starts_with("Nothing to do"),
             "{client}: {}",
@@ -352,7 +274,7 @@ fn each_app_gets_its_own_shape() {
         );
     }
     let home = Home::new();
-    let ran = home.run(&["--client", "goose", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "goose", "-y", "example", URL]);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     assert_eq!(
         home.read(".config/goose/config.yaml"),
@@ -374,17 +296,23 @@ fn an_app_without_a_file_gets_something_to_paste() {
 }
 "#;
     let menu = "Settings | Tools | AI Assistant | Model Context Protocol (MCP), Add, As JSON";
-    home.run(&["--client", "jetbrains", "-y", "example", URL]).is(
+    install(&home, &["--client", "jetbrains", "-y", "example", URL]).is(
         0,
         printed,
         &format!("JetBrains AI Assistant keeps its servers in its settings. Paste this there: {menu}.\n\n"),
     );
-    home.run(&["--client", "jetbrains", "-y", "--remove", "example"]).is(
+    install(
+        &home,
+        &["--client", "jetbrains", "-y", "--remove", "example"],
+    )
+    .is(
         1,
-        &format!("JetBrains AI Assistant keeps its servers in its settings. Remove it there: {menu}.\n"),
+        &format!(
+            "JetBrains AI Assistant keeps its servers in its settings. Remove it there: {menu}.\n"
+        ),
         "",
     );
-    assert!(home.files().is_empty());
+    assert!(home.names().is_empty());
 }
 
 #[test]
@@ -412,21 +340,23 @@ fn a_project_has_files_of_its_own() {
     ] {
         let home = Home::new();
         let project = format!("--project={}", home.path("work").display());
-        let ran = home.run(&["--client", client, "-y", &project, "example", URL]);
+        let ran = install(&home, &["--client", client, "-y", &project, "example", URL]);
         assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
-        assert_eq!(home.files(), [format!("work/{path}")]);
-        let ran = home.run(&["--client", client, "-y", "--project", "example", URL]);
+        assert_eq!(home.names(), [format!("work/{path}")]);
+        let ran = install(
+            &home,
+            &["--client", client, "-y", "--project", "example", URL],
+        );
         assert_eq!(ran.status, 0, "{client}");
         assert!(home.path(path).exists(), "{client}");
     }
     let home = Home::new();
-    home.run(&["--client", "claude", "--project", "example", URL])
-        .is(
-            2,
-            "",
-            "error: Claude Desktop has no files for projects\n\n\
+    install(&home, &["--client", "claude", "--project", "example", URL]).is(
+        2,
+        "",
+        "error: Claude Desktop has no files for projects\n\n\
          hint: leave --project out, or name the file with --config-file\n",
-        );
+    );
 }
 
 /// Others have the file too, and the program elsewhere.
@@ -434,10 +364,13 @@ fn a_project_has_files_of_its_own() {
 fn in_a_project_the_program_goes_by_its_name() {
     let home = Home::new();
     let directory = Path::new(BRIDGE).parent().expect("a directory");
-    let mut command = home.command(&["--client", "cursor", "-y", "--project", "example", URL]);
+    let mut command = installing(
+        &home,
+        &["--client", "cursor", "-y", "--project", "example", URL],
+    );
     assert_eq!(home.finish(command.env("PATH", directory)).status, 0);
     assert!(home.read(CURSOR).contains("\"command\": \"mcp-bridge\""));
-    let mut command = home.command(&["--client", "cursor", "-y", "example", URL]);
+    let mut command = installing(&home, &["--client", "cursor", "-y", "example", URL]);
     assert_eq!(home.finish(command.env("PATH", directory)).status, 0);
     assert!(home.read(CURSOR).contains("\"command\": \"BRIDGE\""));
 }
@@ -457,33 +390,36 @@ fn print_prints_and_writes_nothing() {
 }
 "#;
     let place = "This belongs into ~/.config/Code/User/mcp.json:\n\n";
-    home.run(&args).is(0, printed, place);
-    let mut homeless = home.command(&args);
+    install(&home, &args).is(0, printed, place);
+    let mut homeless = installing(&home, &args);
     home.finish(homeless.env("HOME", "")).is(0, printed, "");
-    assert!(home.files().is_empty());
+    assert!(home.names().is_empty());
 }
 
 #[test]
 fn without_a_home_the_file_has_to_be_named() {
     let home = Home::new();
-    let mut command = home.command(&["--client", "cursor", "-y", "example", URL]);
+    let mut command = installing(&home, &["--client", "cursor", "-y", "example", URL]);
     home.finish(command.env("HOME", "")).is(
         1,
         "",
         "error: there is no home directory to look for the app's file in\n\n\
          hint: set HOME, or name the file with --config-file\n",
     );
-    let mut command = home.command(&[
-        "--client",
-        "cursor",
-        "-y",
-        "--config-file",
-        "mine.json",
-        "example",
-        URL,
-    ]);
+    let mut command = installing(
+        &home,
+        &[
+            "--client",
+            "cursor",
+            "-y",
+            "--config-file",
+            "mine.json",
+            "example",
+            URL,
+        ],
+    );
     assert_eq!(home.finish(command.env("HOME", "")).status, 0);
-    assert_eq!(home.files(), ["mine.json"]);
+    assert_eq!(home.names(), ["mine.json"]);
 }
 
 #[test]
@@ -499,11 +435,11 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
         ("{ \"mcpServers\": [] }", "\"mcpServers\" is no object"),
     ] {
         home.write(CURSOR, text);
-        let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+        let ran = install(&home, &["--client", "cursor", "-y", "example", URL]);
         let stderr = format!("error: ~/.cursor/mcp.json: {error}{hint}");
         ran.is(1, "", &stderr);
         assert_eq!(home.read(CURSOR), text);
-        assert_eq!(home.files(), [CURSOR]);
+        assert_eq!(home.names(), [CURSOR]);
     }
 }
 
@@ -513,7 +449,7 @@ fn a_link_stays_and_its_target_is_written() {
     home.write("dotfiles/cursor.json", "{}\n");
     fs::create_dir(home.path(".cursor")).expect("the home is ours");
     symlink("../dotfiles/cursor.json", home.path(CURSOR)).expect("the home is ours");
-    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "cursor", "-y", "example", URL]);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     let target = fs::read_link(home.path(CURSOR)).expect("a link");
     assert_eq!(target, Path::new("../dotfiles/cursor.json"));
@@ -521,7 +457,7 @@ fn a_link_stays_and_its_target_is_written() {
     assert_eq!(home.read("dotfiles/cursor.json.backup-1"), "{}\n");
 
     fs::remove_file(home.path("dotfiles/cursor.json")).expect("the home is ours");
-    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "cursor", "-y", "example", URL]);
     assert_eq!(ran.status, 1);
     assert!(
         ran.stderr
@@ -547,14 +483,14 @@ fn rights_line_ends_and_byte_order_mark_stay() {
         fs::set_permissions(home.path(CURSOR), rights).expect("the home is ours");
         let name = format!("example-{wanted:o}");
         assert_eq!(
-            home.run(&["--client", "cursor", "-y", &name, URL]).status,
+            install(&home, &["--client", "cursor", "-y", &name, URL]).status,
             0
         );
         assert_eq!(mode(CURSOR), wanted);
     }
     assert_eq!(mode(".cursor/mcp.json.backup-1"), 0o640);
     assert_eq!(mode(".cursor/mcp.json.backup-2"), 0o600);
-    let ran = home.run(&["--client", "cursor", "-y", "another", URL]);
+    let ran = install(&home, &["--client", "cursor", "-y", "another", URL]);
     assert!(ran.stdout.contains("byte order mark"), "{}", ran.stdout);
     let text = home.read(CURSOR);
     assert!(text.starts_with("\u{feff}{\r\n  \"a\": 1,\r\n  \"mcpServers\": {\r\n"));
@@ -573,7 +509,7 @@ fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
          [mcp_servers.example.oauth]\nclient_id = \"c\"\n\n\
          [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n",
     );
-    let ran = home.run(&["--client", "codex", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "codex", "-y", "example", URL]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert!(
         ran.stdout.contains("(X-A, Authorization)"),
@@ -588,13 +524,16 @@ fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
              [mcp_servers.example.tools.echo]\napproval_mode = \"approve\"\n"
         )
     );
-    let ran = home.run(&[
-        "--client",
-        "codex",
-        "-y",
-        "example",
-        "https://other.example/mcp",
-    ]);
+    let ran = install(
+        &home,
+        &[
+            "--client",
+            "codex",
+            "-y",
+            "example",
+            "https://other.example/mcp",
+        ],
+    );
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert!(
         !home.read(codex).contains("approve"),
@@ -614,7 +553,7 @@ fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
     let entry = r#"{ "mcp": { "example": { "type": "remote", "url": "https://a.example/" } } }"#;
     home.write(plain, entry);
     home.write(commented, entry);
-    let ran = home.run(&["--client", "opencode", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "opencode", "-y", "example", URL]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert!(
         ran.stdout
@@ -624,7 +563,10 @@ fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
     );
     assert_eq!(home.read(plain), entry);
     assert!(home.read(commented).contains("BRIDGE"));
-    let ran = home.run(&["--client", "opencode", "-y", "--remove", "example"]);
+    let ran = install(
+        &home,
+        &["--client", "opencode", "-y", "--remove", "example"],
+    );
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     for file in [plain, commented] {
         assert!(!home.read(file).contains("example"), "{}", home.read(file));
@@ -635,9 +577,9 @@ fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
 fn null_in_place_of_servers_is_no_servers() {
     let home = Home::new();
     home.write(CURSOR, "{\"mcpServers\": null}\n");
-    let ran = home.run(&["--client", "cursor", "-y", "--remove", "example"]);
+    let ran = install(&home, &["--client", "cursor", "-y", "--remove", "example"]);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
-    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "cursor", "-y", "example", URL]);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     assert!(home.read(CURSOR).contains("\"command\": \"BRIDGE\""));
 }
@@ -648,7 +590,7 @@ fn a_read_only_file_is_not_replaced() {
     let home = Home::new();
     home.write(CURSOR, "{}\n");
     fs::set_permissions(home.path(CURSOR), fs::Permissions::from_mode(0o444)).expect("ours");
-    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "cursor", "-y", "example", URL]);
     assert_eq!(ran.status, 1);
     assert_eq!(
         ran.stderr,
@@ -656,16 +598,19 @@ fn a_read_only_file_is_not_replaced() {
          hint: make it writable; or if a program writes it for you, put the entry there: --print shows it\n"
     );
     assert_eq!(home.read(CURSOR), "{}\n");
-    assert_eq!(home.files(), [CURSOR]);
+    assert_eq!(home.names(), [CURSOR]);
 }
 
 #[test]
 fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
     let home = Home::new();
     let header = "Authorization: Bearer hunter2";
-    let ran = home.run(&[
-        "--client", "cursor", "--print", "example", URL, "--", "--header", header,
-    ]);
+    let ran = install(
+        &home,
+        &[
+            "--client", "cursor", "--print", "example", URL, "--", "--header", header,
+        ],
+    );
     assert_eq!(ran.status, 0);
     assert_eq!(
         ran.stderr,
@@ -683,7 +628,7 @@ fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
             Some("SECRET"),
         ),
     ] {
-        let ran = home.run(&[&args[..], &[flag, value]].concat());
+        let ran = install(&home, &[&args[..], &[flag, value]].concat());
         let note = variable.map(|name| {
             format!(
                 "note: the bridge will look for {name} in its environment; put it into the \"env\" of \
@@ -697,7 +642,10 @@ fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
         );
     }
     let info = r#"--static-oauth-client-info={"client_id":"a","client_secret":"hunter2"}"#;
-    let ran = home.run(&["--client", "cursor", "--print", "example", URL, "--", info]);
+    let ran = install(
+        &home,
+        &["--client", "cursor", "--print", "example", URL, "--", info],
+    );
     assert!(ran.stderr.contains("--client-secret-env") && !ran.stderr.contains("hunter2"));
 }
 
@@ -722,7 +670,7 @@ fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
             .chain(args)
             .copied()
             .collect();
-        home.run(&args).is(2, "", error);
+        install(&home, &args).is(2, "", error);
     }
     for (name, url, error, hint) in [
         (
@@ -745,20 +693,22 @@ fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
         ),
     ] {
         let stderr = format!("error: {error}\n\nhint: {hint}\n");
-        home.run(&["--client", "cursor", "-y", name, url])
-            .is(2, "", &stderr);
+        install(&home, &["--client", "cursor", "-y", name, url]).is(2, "", &stderr);
     }
-    assert!(home.files().is_empty());
+    assert!(home.names().is_empty());
     let plain = "http://mcp.example.com/mcp";
-    let ran = home.run(&[
-        "--client",
-        "cursor",
-        "-y",
-        "example",
-        plain,
-        "--",
-        "--allow-http",
-    ]);
+    let ran = install(
+        &home,
+        &[
+            "--client",
+            "cursor",
+            "-y",
+            "example",
+            plain,
+            "--",
+            "--allow-http",
+        ],
+    );
     assert_eq!(ran.status, 0);
 }
 
@@ -766,29 +716,38 @@ fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
 fn settings_of_one_person_for_one_project_stand_below_its_directory() {
     let home = Home::new();
     home.write(".claude.json", "{\n  \"numStartups\": 3\n}\n");
-    let ran = home.run(&["--client", "claude-code", "-y", "--local", "example", URL]);
+    let ran = install(
+        &home,
+        &["--client", "claude-code", "-y", "--local", "example", URL],
+    );
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     let text = fs::read_to_string(home.path(".claude.json")).expect("it is there");
     let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let directory = home.0.path().canonicalize().expect("a directory");
+    let directory = home.path("").canonicalize().expect("a directory");
     let project = &value["projects"][directory.to_str().expect("UTF-8")];
     assert_eq!(project["mcpServers"]["example"]["type"], "stdio", "{text}");
     assert_eq!(value["numStartups"], 3);
     assert!(value.get("mcpServers").is_none(), "{text}");
 
-    let ran = home.run(&["--client", "claude-code", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "claude-code", "-y", "example", URL]);
     let note = "and Claude Code prefers that one there";
     assert!(ran.stdout.contains(note), "{}", ran.stdout);
-    let ran = home.run(&[
-        "--client",
-        "claude-code",
-        "-y",
-        "--local",
-        "--remove",
-        "example",
-    ]);
+    let ran = install(
+        &home,
+        &[
+            "--client",
+            "claude-code",
+            "-y",
+            "--local",
+            "--remove",
+            "example",
+        ],
+    );
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-    let ran = home.run(&["--client", "cursor", "-y", "--local", "example", URL]);
+    let ran = install(
+        &home,
+        &["--client", "cursor", "-y", "--local", "example", URL],
+    );
     assert_eq!(ran.status, 2);
     assert!(ran.stderr.contains("leave --local out"), "{}", ran.stderr);
 }
@@ -817,7 +776,7 @@ fn other_files_with_an_entry_of_the_same_name_are_told_of() {
             "--config-file ~/.config/Code/User/profiles/1a2b/mcp.json",
         ),
     ] {
-        let mut command = home.command(&["--client", client, "-y", "example", URL]);
+        let mut command = installing(&home, &["--client", client, "-y", "example", URL]);
         let ran = home.finish(command.current_dir(home.path("work")));
         assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
         assert!(ran.stdout.contains(note), "{client}: {}", ran.stdout);
@@ -849,7 +808,7 @@ fn the_next_step_in_the_app_is_told() {
         let home = Home::new();
         let scope = if project { &["--project"][..] } else { &[] };
         let args = [&["--client", client, "-y"], scope, &["example", URL]].concat();
-        let ran = home.run(&args);
+        let ran = install(&home, &args);
         assert!(ran.stdout.contains(step), "{client}: {}", ran.stdout);
     }
 }
@@ -863,7 +822,10 @@ fn apps_that_hide_variables_are_told_which_the_bridge_needs() {
         codex,
         "[mcp_servers.example]\ncommand = \"x\"\nenv_vars = [\"MINE\", { name = \"BROWSER\" }]\nstartup_timeout_sec = 20\n",
     );
-    let ran = home.run(&[&["--client", "codex", "-y", "example", URL], &flags[..]].concat());
+    let ran = install(
+        &home,
+        &[&["--client", "codex", "-y", "example", URL], &flags[..]].concat(),
+    );
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     let text = home.read(codex);
     assert!(
@@ -873,7 +835,7 @@ fn apps_that_hide_variables_are_told_which_the_bridge_needs() {
     assert!(text.contains("\"SSH_TTY\", \"EXAMPLE_KEY\"]"), "{text}");
     assert!(!text.contains("\"BROWSER\","), "{text}");
     assert!(text.contains("startup_timeout_sec = 20\n"), "{text}");
-    let ran = home.run(&["--client", "codex", "-y", "other", URL]);
+    let ran = install(&home, &["--client", "codex", "-y", "other", URL]);
     assert_eq!(ran.status, 0);
     assert!(
         home.read(codex)
@@ -885,7 +847,10 @@ fn apps_that_hide_variables_are_told_which_the_bridge_needs() {
         gemini,
         "{\n  \"mcpServers\": {\n    \"example\": {\n      \"command\": \"x\",\n      \"env\": { \"MINE\": \"1\" } // mine\n    }\n  }\n}\n",
     );
-    let ran = home.run(&[&["--client", "gemini", "-y", "example", URL], &flags[..]].concat());
+    let ran = install(
+        &home,
+        &[&["--client", "gemini", "-y", "example", URL], &flags[..]].concat(),
+    );
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     let text = home.read(gemini);
     for part in [
@@ -1008,7 +973,7 @@ fn of_a_documented_remote_entry_stays_what_a_command_may_have_too() {
             "{{ \"{servers}\": {{ \"example\": {{ {common}, {remote} }}, \"other\": {{}} }} }}\n"
         );
         home.write(path, &text);
-        let ran = home.run(&["--client", client, "-y", "example", URL]);
+        let ran = install(&home, &["--client", client, "-y", "example", URL]);
         assert_eq!(ran.status, 0, "{client}: {}", ran.stderr);
         assert!(ran.stdout.contains("(X-A)"), "{client}: {}", ran.stdout);
         let after: serde_json::Value = serde_json::from_str(&home.read(path)).expect("JSON");
@@ -1042,19 +1007,17 @@ fn an_app_that_is_not_listed_gets_an_entry_in_any_format() {
              - https://mcp.example.com/mcp\n    - \"--profile\"\n    - work\n",
         ),
     ] {
-        home.run(&[&["--print", format], &flags[..]].concat())
-            .is(0, printed, "");
+        install(&home, &[&["--print", format], &flags[..]].concat()).is(0, printed, "");
         let joined = format!("--print={format}");
-        home.run(&[&[joined.as_str()], &flags[..]].concat())
-            .is(0, printed, "");
+        install(&home, &[&[joined.as_str()], &flags[..]].concat()).is(0, printed, "");
     }
-    home.run(&["--print", "example", URL]).is(
+    install(&home, &["--print", "example", URL]).is(
         2,
         "",
         "error: for which app, or in which format?\n\n\
          hint: name it with --client, or say --print json, toml or yaml\n",
     );
-    assert!(home.files().is_empty());
+    assert!(home.names().is_empty());
 }
 
 /// The lines around an entry may have the secrets of others.
@@ -1065,7 +1028,7 @@ fn secrets_of_other_entries_are_not_shown() {
         ".cursor/mcp.json",
         r#"{"mcpServers": {"other": {"url": "https://other.example/mcp", "headers": {"Authorization": "Bearer hunter2-of-other"}}}}"#,
     );
-    let ran = home.run(&["--client", "cursor", "-y", "example", URL]);
+    let ran = install(&home, &["--client", "cursor", "-y", "example", URL]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert!(!ran.stdout.contains("hunter2"), "{}", ran.stdout);
     assert!(ran.stdout.contains("Bearer ***"), "{}", ran.stdout);

@@ -1,5 +1,5 @@
-//! What is kept of a server's texts is bounded in bytes, not only in count. [`crate::support::app::App::finish`] looks at
-//! the memory.
+//! Bounds in bytes, not only in count, for what is kept of a server's texts. [`crate::support::app::App::finish`]
+//! looks at the memory.
 
 use serde_json::json;
 

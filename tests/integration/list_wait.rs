@@ -391,7 +391,7 @@ async fn a_request_beyond_those_that_may_wait_gets_an_error() {
     app.finish().await;
 }
 
-/// What a modern app hears of in a subscription.
+/// Filter of a subscription to everything.
 fn everything() -> Value {
     json!({"notifications": {
         "toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true

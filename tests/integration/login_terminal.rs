@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::support_auth::{Browser, BrowserProgram, Provider, soon};
 
-/// How often to look at the screen.
+/// Interval at which to look at the screen.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// A terminal with `login` in it.

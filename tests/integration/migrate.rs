@@ -81,7 +81,7 @@ fn leave_tokens(home: &Home, version: &str, server: &str, tokens: &str) {
     home.write(&format!(".mcp-auth/{version}/{hash}_tokens.json"), tokens);
 }
 
-/// What differs from the files of `before`, with the program's path as `BRIDGE`, without copies and records.
+/// Files that differ from those of `before`, with the program's path as `BRIDGE`, without copies and records.
 fn changed(home: &Home, before: &Files) -> Files {
     let program = env!("CARGO_BIN_EXE_mcp-bridge");
     let is_ours = |name: &str| name.contains(".backup-") || name.starts_with(".local/");

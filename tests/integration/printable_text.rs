@@ -44,7 +44,7 @@ fn is_clean(case: &str, ran: &Ran) {
     }
 }
 
-/// What `command` says where the authorization server behaves so.
+/// Output of `command` where the authorization server behaves so.
 async fn signing_in(command: &[&str], change: impl FnOnce(&mut Behaviour)) -> Ran {
     let provider = Provider::start().await;
     provider.behave(change);

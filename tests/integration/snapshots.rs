@@ -1,4 +1,4 @@
-//! What the commands say as a whole, in the main situations: stdout, stderr and exit status, each a file in
+//! Whole outputs of the commands, in the main situations: stdout, stderr and exit status, each a file in
 //! `snapshots/`. See [`crate::support::snapshot`] for how a change is accepted.
 
 #![expect(

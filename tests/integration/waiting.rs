@@ -13,7 +13,7 @@ use crate::support::{
     request::{Request, call, rpc},
 };
 
-/// How an app of each era gets to a server of each kind.
+/// Connections of an app of each era to a server of each kind.
 const CONNECTIONS: [(Binding, AppEra); 5] = [
     (Binding::Streamable, AppEra::Legacy),
     (Binding::HttpSse, AppEra::Legacy),

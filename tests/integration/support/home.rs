@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-const BRIDGE: &str = env!("CARGO_BIN_EXE_mcp-bridge");
+/// The path of the program.
+pub(crate) const BRIDGE: &str = env!("CARGO_BIN_EXE_mcp-bridge");
 
 /// A home directory. In what is compared it stands as `~`, and the bridge as `BRIDGE`.
 pub(crate) struct Home(TempDir);
@@ -51,6 +52,11 @@ impl Home {
         files_below(self.0.path())
     }
 
+    /// The names of the files, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.files().into_keys().collect()
+    }
+
     /// The program with these arguments, in this home and in a directory of it.
     pub(crate) fn command(&self, directory: &str, args: &[&str]) -> Command {
         let mut command = Command::new(BRIDGE);
@@ -65,8 +71,12 @@ impl Home {
 
     /// Runs it to its end.
     pub(crate) fn run(&self, directory: &str, args: &[&str]) -> Ran {
-        let output = self.command(directory, args).output();
-        let output = output.expect("the bridge starts");
+        self.finish(&mut self.command(directory, args))
+    }
+
+    /// Runs such a command to its end.
+    pub(crate) fn finish(&self, command: &mut Command) -> Ran {
+        let output = command.output().expect("the bridge starts");
         let home = self.0.path().to_str().expect("UTF-8");
         let text = |bytes| {
             let text = String::from_utf8(bytes).expect("UTF-8");

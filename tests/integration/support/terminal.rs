@@ -34,7 +34,7 @@ impl Terminal {
             .expect("its other end")
     }
 
-    /// What the program has written and the terminal shows.
+    /// Text that the program has written and the terminal shows.
     pub(crate) fn shows(&self) -> String {
         let mut shown = vec![0; 64 * 1024];
         let length = rustix::io::read(&self.0, &mut shown).expect("something was written");

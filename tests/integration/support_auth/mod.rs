@@ -10,7 +10,7 @@ mod process;
 mod provider;
 
 pub(crate) use app::{App, Browser, config};
-pub(crate) use process::{BrowserProgram, Process};
+pub(crate) use process::{BrowserProgram, Process, initialize};
 pub(crate) use provider::{
     Authentication, Behaviour, Challenge, Device, Grants, Provider, TokenReply,
 };
