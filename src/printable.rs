@@ -40,7 +40,7 @@ const UNSEEN: [(char, char); 25] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a character is shown as itself: neither a control character (Cc) nor an unseen one.
+/// Returns whether a character is shown as itself: neither a control character (Cc) nor an unseen one.
 pub(crate) fn is_printable(letter: char) -> bool {
     if letter.is_ascii() {
         return !letter.is_ascii_control();
@@ -49,7 +49,7 @@ pub(crate) fn is_printable(letter: char) -> bool {
     !letter.is_control() && !UNSEEN.iter().any(is_unseen)
 }
 
-/// Whether a text may be an identifier: neither empty nor with white space or characters that are not shown.
+/// Returns whether a text may be an identifier: neither empty nor with white space or characters that are not shown.
 /// Where two identifiers are compared by a person, they must not differ by what cannot be seen.
 pub(crate) fn is_identifier(text: &str) -> bool {
     let stands = |letter: char| is_printable(letter) && !letter.is_whitespace();

@@ -19,7 +19,7 @@ use super::listener::LoopbackListener;
 pub(crate) struct Limits {
     /// Most connections at a time. The next ones wait in the queue of the operating system.
     pub(crate) connections: usize,
-    /// How long a client may take to send the head of a request, and to begin the next one on a
+    /// Longest time that a client may take to send the head of a request, and to begin the next one on a
     /// connection that it keeps. Whoever sends a byte a minute would otherwise hold it for ever.
     pub(crate) request_head: Duration,
 }

@@ -125,7 +125,7 @@ pub(crate) async fn greet_browsers(
     next.run(request).await
 }
 
-/// Whether a web page is asked for, and no event stream.
+/// Returns whether a web page is asked for, and no event stream.
 fn is_from_browser(headers: &HeaderMap) -> bool {
     let accepts = |kind: &str| {
         let values = headers.get_all(header::ACCEPT).into_iter();

@@ -23,7 +23,7 @@ const CODE_LIFETIME: Duration = Duration::from_secs(60);
 /// How long a refresh token that nobody uses is good for.
 const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How long a client is remembered that nobody signs in with.
+/// Time that a client is remembered that nobody signs in with.
 const UNUSED_CLIENT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Most clients that are remembered. Anybody may register, so there must be an end.
@@ -139,7 +139,7 @@ impl Store {
         self.clients.get(client_id)
     }
 
-    /// Whether a user has granted something to this client, or its operator knows it.
+    /// Returns whether a user has granted something to this client, or its operator knows it.
     pub(crate) fn is_trusted(&self, client: &Client) -> bool {
         client.registered_from.is_none() || self.grants.values().any(|it| it.client_id == client.id)
     }

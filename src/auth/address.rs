@@ -25,8 +25,8 @@ use super::error::{AuthError, shown};
 use super::transport::bare;
 use crate::http::{Names, Options, Route, is_loopback};
 
-/// How long a name may take to be resolved before the page is opened all the same: the browser resolves it again,
-/// and may have other means.
+/// Longest time that a name may take to be resolved before the page is opened all the same: the browser resolves it
+/// again, and may have other means.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Decides about URLs and addresses of the sign-in.
@@ -135,7 +135,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether loopback addresses may be reached without TLS: only if the server is reached there, too.
+    /// Returns whether loopback addresses may be reached without TLS: only if the server is reached there, too.
     fn permits_plain_http(&self) -> bool {
         self.addresses == Addresses::Any || is_loopback(&self.server)
     }

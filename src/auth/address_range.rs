@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address lies inside this machine or network, or nowhere, instead of on the public internet.
+/// Returns whether an address lies inside this machine or network, or nowhere, instead of on the public internet.
 ///
 /// An IPv6 address with an IPv4 address in it counts by the latter: a translator or tunnel delivers to that.
 pub(super) fn is_inside(address: IpAddr) -> bool {

@@ -14,7 +14,7 @@ pub(super) struct Announcement<'a> {
     pub(super) opened: Opened,
     /// Way from the browser to this machine.
     pub(super) reach: Reach<'a>,
-    /// Whether the person can bring the answer.
+    /// Means by which the person can bring the answer.
     pub(super) input: AnswerInput,
 }
 

@@ -238,7 +238,7 @@ impl Attempt {
         PendingSignIn::opened(self.request.clone(), self.client_origin())
     }
 
-    /// Where the client came from.
+    /// Origin of the client.
     pub(super) const fn client_origin(&self) -> ClientOrigin {
         match self.registration {
             Registration::Current | Registration::Confidential => ClientOrigin::Certain,

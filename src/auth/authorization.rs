@@ -191,7 +191,7 @@ impl AuthorizationResponse {
         })
     }
 
-    /// Whether it is a code that a person typed, which names no sign-in and no issuer.
+    /// Returns whether it is a code that a person typed, which names no sign-in and no issuer.
     pub(super) fn is_code_alone(&self) -> bool {
         self.bearer == Bearer::Person
     }
@@ -229,7 +229,7 @@ impl AuthorizationResponse {
     }
 }
 
-/// Why something that was pasted is no answer.
+/// Reason why something that was pasted is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// It is no address, and too short or too plain for a code.
@@ -247,7 +247,7 @@ pub(super) fn query_of(address: &str) -> &str {
     query.split_once('#').map_or(query, |(query, _)| query)
 }
 
-/// Whether a word may be an authorization code. Those are random, so a word as people type it is not one.
+/// Returns whether a word may be an authorization code. Those are random, so a word as people type it is not one.
 fn may_be_code(word: &str) -> bool {
     const SHORTEST: usize = 6;
     const SHORTEST_OF_LETTERS: usize = 20;

@@ -133,8 +133,8 @@ impl AuthorizationServerMetadata {
     }
 
     /// The hosts of the authorization and the token endpoint, if they are of different sites and the server does not
-    /// promise to name itself in its answers (RFC 9207). A hostile server may then have a person sign in at an honest one,
-    /// and get the code (mix-up, RFC 9700 §4.4).
+    /// promise to name itself in its answers (RFC 9207). A hostile server may then have a person sign in at an honest
+    /// one, and get the code (mix-up, RFC 9700 §4.4).
     pub(super) fn mix_up_hosts(&self) -> Option<[&str; 2]> {
         if self.authorization_response_iss_parameter_supported {
             return None;
@@ -351,8 +351,8 @@ fn same_site(one: &str, other: &str) -> bool {
     one.scheme() == other.scheme() && (below(one_host, other_host) || below(other_host, one_host))
 }
 
-/// What has one owner, as far as a host tells without a list of public suffixes: its last two labels, or three where the
-/// second is as short as in `co.uk`. An address is a site of its own.
+/// Hosts of one owner, as far as a host tells without a list of public suffixes: its last two labels, or three where
+/// the second is as short as in `co.uk`. An address is a site of its own.
 fn site(url: &Url) -> &str {
     /// Limit for the label before a country code that is no owner's own (`co`, `com`, `org`).
     const SHORT: usize = 3;

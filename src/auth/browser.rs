@@ -15,13 +15,13 @@ use super::config::Browser;
 use super::desktop;
 use super::sign_in_page::BrowserPlace;
 
-/// How long a launcher may take to start. What it starts is not waited for.
+/// Longest time that a launcher may take to start. What it starts is not waited for.
 const LAUNCH_LIMIT: Duration = Duration::from_secs(2);
 
-/// How soon a launcher that cannot do it ends with an error. One that runs on has the page.
+/// Time within which a launcher that cannot do it ends with an error. One that runs on has the page.
 const FAILURE_LIMIT: Duration = Duration::from_millis(250);
 
-/// What became of the page.
+/// Outcome of showing the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opened {
     /// A program has it. Whether that shows it is not known: a launcher cannot see the screen.
@@ -82,7 +82,7 @@ fn launch_first(programs: &[PathBuf], target: &str, place: BrowserPlace) -> io::
     first_that_starts(commands, &desktop_variables(place))
 }
 
-/// What a browser on the screen of this machine needs.
+/// Parts that a browser on the screen of this machine needs.
 fn desktop_variables(place: BrowserPlace) -> Vec<(&'static str, OsString)> {
     match place {
         BrowserPlace::Here => desktop::missing_variables(),

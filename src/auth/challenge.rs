@@ -128,7 +128,7 @@ fn challenges(line: &str) -> Vec<Challenge> {
 
 struct Scanner<'a> {
     rest: &'a str,
-    /// Whether a closing single quote may follow. Once it was looked for in vain, there is none further on, either.
+    /// True if a closing single quote may follow. Once it was looked for in vain, there is none further on, either.
     has_single_quotes: bool,
 }
 

@@ -66,7 +66,7 @@ pub struct Config {
     pub browser: Browser,
     /// The program that finishes a sign-in when this process has ended; none lets it end with the process.
     pub helper: Option<Helper>,
-    /// Whether a person can bring the answer to a sign-in.
+    /// Means by which a person can bring the answer to a sign-in.
     pub answer_input: AnswerInput,
     /// The address of this machine as a person knows it who is logged in from another one over SSH.
     pub remote_login: Option<String>,
@@ -255,13 +255,13 @@ pub enum Browser {
     None,
 }
 
-/// Whether a person can bring the answer to a sign-in, where the browser cannot.
+/// Means by which a person can bring the answer to a sign-in, where the browser cannot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AnswerInput {
     /// Nobody reads the instructions at a terminal.
     #[default]
     None,
-    /// What is typed goes to [`super::Authorizer::submit`].
+    /// Typed lines go to [`super::Authorizer::submit`].
     Terminal,
 }
 

@@ -336,7 +336,7 @@ impl AuthError {
     }
 }
 
-/// What a stranger says about an error, as it may be shown: one line, printable, not endless.
+/// A stranger's text about an error, as it may be shown: one line, printable, not endless.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST_CHARS: usize = 300;
     printable::short_line(text, LONGEST_CHARS)

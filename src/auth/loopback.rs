@@ -52,10 +52,10 @@ const MOST_CALLBACKS: usize = 16;
 /// How long the last page may take to reach the browser before the port closes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a helper may hold the sockets of a bridge that has ended, until it sees that another one goes on.
+/// Longest time that a helper may hold the sockets of a bridge that has ended, until it sees that another one goes on.
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
-/// How often to try meanwhile.
+/// Interval between tries meanwhile.
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Attempts to find a port that is free in both address families.
@@ -345,7 +345,7 @@ struct OpenConnections(VecDeque<OpenConnection>);
 struct OpenConnection {
     task: AbortHandle,
     peer: IpAddr,
-    /// Whether it has brought a request.
+    /// True if it has brought a request.
     asked: Arc<AtomicBool>,
 }
 
@@ -426,8 +426,8 @@ async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
 }
 
 impl Site {
-    /// Whether a person has opened the root of this port. A web page that has the browser load it, in an image or
-    /// a frame, is not led to the sign-in.
+    /// Returns whether a person has opened the root of this port. A web page that has the browser load it, in an
+    /// image or a frame, is not led to the sign-in.
     fn is_short_address(&self, request: &Request<Incoming>) -> bool {
         let uri = request.uri();
         let may_be_answer = self.path == "/" && uri.query().is_some_and(|query| !query.is_empty());

@@ -174,7 +174,7 @@ impl Leftover {
         tokens.issuer
     }
 
-    /// Whether there are tokens in the directory of a version before 0.3, which are not taken over.
+    /// Returns whether there are tokens in the directory of a version before 0.3, which are not taken over.
     #[must_use]
     pub fn is_too_old(url: &Url, config: &Config) -> bool {
         let name = format!("{}_tokens.json", server_hash(url, config));

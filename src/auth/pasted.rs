@@ -12,10 +12,10 @@ use super::page::Page;
 use super::sign_in_page::SignInPage;
 use crate::http::{self, is_loopback};
 
-/// How long another process may take with an answer: it asks the token endpoint meanwhile.
+/// Longest time that another process may take with an answer: it asks the token endpoint meanwhile.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
 
-/// Why something that was pasted is not the answer. The person can paste again, unless the sign-in is over.
+/// Reason why something that was pasted is not the answer. The person can paste again, unless the sign-in is over.
 #[derive(Debug, thiserror::Error)]
 pub enum PasteError {
     /// It is neither an address nor a code.

@@ -23,8 +23,8 @@ const TAB_IS_OPEN: Duration = Duration::from_secs(30);
 /// registration is given up.
 const MOST_OPENINGS: u32 = 2;
 
-/// How long a helper may take from the end of a bridge to its own mark in the record, in milliseconds. An app starts
-/// the next bridge sooner than that.
+/// Longest time that a helper may take from the end of a bridge to its own mark in the record, in milliseconds. An
+/// app starts the next bridge sooner than that.
 const TAKEOVER_MILLIS: u64 = 2000;
 
 /// Whether a sign-in page waits for a person, going by the record at `path`.
@@ -58,7 +58,7 @@ pub(super) enum PendingSignIn {
     /// The person, or the time, decided against it.
     Ended {
         at: u64,
-        /// When a helper took over, if it was one that waited in the end.
+        /// Moment when a helper took over, if it was one that waited in the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         helper_since: Option<u64>,
         /// What the authorization server said; none if nobody came.
@@ -135,7 +135,8 @@ impl PendingSignIn {
             .flatten()
     }
 
-    /// Whether a page is recorded. It is not after a sign-out, or without the directory that it was recorded in.
+    /// Returns whether a page is recorded. It is not after a sign-out, or without the directory that it was recorded
+    /// in.
     pub(super) async fn is_recorded(session: &Session) -> bool {
         matches!(Self::read(session).await, Some(Self::Open { .. }))
     }
@@ -182,7 +183,7 @@ impl PendingSignIn {
         }
     }
 
-    /// What is left of `limit`; none if it is over.
+    /// The rest of `limit`; none if it is over.
     pub(super) fn time_left(&self, limit: Duration) -> Option<Duration> {
         match self {
             Self::Open { started_at, .. } => {
@@ -203,8 +204,8 @@ impl PendingSignIn {
         matches!(self, Self::Open { opened_at, openings, .. } if *opened_at < moment && *openings <= 1)
     }
 
-    /// Whether a process that was started at `moment` should open the page again, which a helper keeps: the app was
-    /// started anew meanwhile, perhaps by a person who has closed the tab.
+    /// Returns whether a process that was started at `moment` should open the page again, which a helper keeps: the
+    /// app was started anew meanwhile, perhaps by a person who has closed the tab.
     pub(super) fn is_kept_for(&self, moment: u64) -> bool {
         let Self::Open {
             helper: HelperState::Since(since),
@@ -219,7 +220,7 @@ impl PendingSignIn {
         was_started_since && *opened_at < moment && is_new
     }
 
-    /// Whether a helper goes on with it, now that the process which opened the page has ended.
+    /// Returns whether a helper goes on with it, now that the process which opened the page has ended.
     pub(super) const fn has_helper_ready(&self) -> bool {
         matches!(
             self,

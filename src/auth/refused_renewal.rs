@@ -24,7 +24,7 @@ pub(super) struct RefusedRenewal {
     obtained_at: u64,
     pub(super) refusal: Refusal,
     pub(super) access_token: AccessTokenState,
-    /// When it was refused the last time.
+    /// Moment when it was refused the last time.
     at: Moment,
 }
 
@@ -122,7 +122,7 @@ impl RefusedRenewal {
         }
     }
 
-    /// Whether a refusal came after `moment`.
+    /// Returns whether a refusal came after `moment`.
     pub(super) fn is_since(&self, moment: Moment) -> bool {
         self.at > moment
     }

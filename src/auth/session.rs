@@ -55,7 +55,7 @@ struct State {
     /// How this process came by the token, and when.
     source: Option<(Source, Instant)>,
     back_off: Option<BackOff>,
-    /// How often each set of scopes was asked for, by a hash of it.
+    /// Number of requests for each set of scopes, by a hash of it.
     step_ups: HashMap<[u8; 32], u32>,
     /// Trust that the authorization server knows the client.
     trust: Trust,

@@ -14,14 +14,14 @@ use super::session::Session;
 use super::sign_in::{SIGN_IN_TARGET, announcement, open_browser, page};
 use super::sign_in_page::SignInPage;
 
-/// How often a waiting process looks which page the other one shows.
+/// Interval at which a waiting process looks which page the other one shows.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a helper gets to take over, which has the sockets of a sign-in whose process has ended. It tries all
+/// Time that a helper gets to take over, which has the sockets of a sign-in whose process has ended. It tries all
 /// the time.
 const GIVING_WAY: Duration = Duration::from_millis(500);
 
-/// What another process may take beyond the person's time: discovery, registration, the exchange.
+/// Time that another process may take beyond the person's time: discovery, registration, the exchange.
 const OVERHEAD: Duration = Duration::from_secs(90);
 
 /// The right to sign in, among all processes.
@@ -30,7 +30,7 @@ pub(super) struct Turn {
     pub(super) lock: Lock,
 }
 
-/// Whether another process was signing in when this one came.
+/// Order of this process and another one that signs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
     /// None was: if there is a page, the process that opened it has ended.
@@ -88,7 +88,7 @@ pub(super) async fn take(session: &Session) -> Result<Turn, AuthError> {
     Err(AuthError::TimedOut { limit, url })
 }
 
-/// Whether the process that opened the page has ended and has a helper, which has not taken over yet.
+/// Returns whether the process that opened the page has ended and has a helper, which has not taken over yet.
 async fn has_helper_ready(session: &Session) -> bool {
     let pending = PendingSignIn::read(session).await;
     pending.is_some_and(|pending| {
@@ -96,7 +96,7 @@ async fn has_helper_ready(session: &Session) -> bool {
     })
 }
 
-/// Whether this process should open the page of a helper again.
+/// Returns whether this process should open the page of a helper again.
 fn is_kept_for(session: &Session, pending: Option<&PendingSignIn>) -> bool {
     session.config.browser != Browser::None
         && pending.is_some_and(|pending| pending.is_kept_for(session.started_at))

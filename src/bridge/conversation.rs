@@ -85,7 +85,7 @@ pub(super) struct Conversation {
     pub(super) subscriptions: Subscriptions,
     /// The requests that want to hear of progress.
     pub(super) progress: Progress,
-    /// Whether an alarm is set to look which of them wait.
+    /// True if an alarm is set to look which of them wait.
     pub(super) looks_at_waiting: bool,
     /// Responses that come right behind progress.
     pub(super) held_back: Vec<(Ticket, Message)>,
@@ -99,7 +99,7 @@ pub(super) struct Asked {
     pub(super) method: String,
     pub(super) era: Era,
     pub(super) origin: Origin,
-    /// Whether it is for a list from its beginning, and not for a further page.
+    /// True if it is for a list from its beginning, and not for a further page.
     pub(super) is_from_start: bool,
     /// The request, if it is for a list whose pages are to be collected.
     pub(super) list: Option<Message>,

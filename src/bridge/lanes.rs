@@ -388,7 +388,7 @@ impl Conversation {
         }
     }
 
-    /// Whether the request `id` waits for a session with a legacy server.
+    /// Returns whether the request `id` waits for a session with a legacy server.
     pub(super) fn is_held_downgraded(&self, id: &RequestId) -> bool {
         self.downgraded.iter().any(|session| match &session.state {
             DowngradedState::Opening(held) => held.contains(id),

@@ -27,7 +27,7 @@ pub(super) enum LocalTool {
     ConnectionStatus,
 }
 
-/// Why a server cannot list its tools, where a person can do something about it.
+/// Reason why a server cannot list its tools, where a person can do something about it.
 #[derive(Debug)]
 pub(super) enum Obstacle {
     /// A person has to sign in: on this page, after this problem with the last attempt.
@@ -76,7 +76,7 @@ enum Ending {
 struct Call {
     request: Message,
     tool: LocalTool,
-    /// Whether the app may have got the server's own list since: then the call is for the server, if that
+    /// True if the app may have got the server's own list since: then the call is for the server, if that
     /// has a tool of this name.
     may_be_for_server: bool,
 }
@@ -116,7 +116,7 @@ impl Obstacle {
         }
     }
 
-    /// What an error in place of an answer says of the obstacle; `None` where that passes without a person.
+    /// The obstacle that an error in place of an answer tells of; `None` where that passes without a person.
     fn of_error(error: &Message, host: &str) -> Option<Self> {
         let data: Value = error
             .error_json()
@@ -188,7 +188,7 @@ impl Obstacle {
 }
 
 impl LocalTools {
-    /// Whether a request is one of our own, of which the app knows nothing.
+    /// Returns whether a request is one of our own, of which the app knows nothing.
     pub(super) fn is_own(&self, id: &RequestId) -> bool {
         let listing = self.listing.as_ref();
         listing.is_some_and(|listing| listing.id == *id)
@@ -235,7 +235,7 @@ impl LocalTools {
 }
 
 impl Conversation {
-    /// Why the server does not list its tools, by `error` or by what is waited for. `None` where only the
+    /// Reason why the server does not list its tools, by `error` or by what is waited for. `None` where only the
     /// server can change that.
     pub(super) fn obstacle_of_lists(&self, error: Option<&Message>) -> Option<Obstacle> {
         let page = self.authorizer.as_ref().and_then(|it| it.pending_sign_in());
@@ -268,7 +268,7 @@ impl Conversation {
         obstacle.listed(&self.host()).to_string()
     }
 
-    /// Whether a request of the app is a call of a local tool, and is dealt with here.
+    /// Returns whether a request of the app is a call of a local tool, and is dealt with here.
     pub(super) fn local_tools_take(&mut self, request: &Message) -> bool {
         if self.local_tools.offered.is_empty() || request.method() != Some("tools/call") {
             return false;

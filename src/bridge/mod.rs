@@ -102,7 +102,7 @@ pub enum Answering {
     AtOnce {
         /// How long a request waits, before it fails with an error that says what is missing.
         patience: Duration,
-        /// How long all list requests together wait, before they are answered provisionally. `None` for
+        /// Time that all list requests together wait, before they are answered provisionally. `None` for
         /// the time that suits the app.
         list_wait: Option<Duration>,
     },

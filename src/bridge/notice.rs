@@ -24,7 +24,7 @@ pub(super) struct Notices {
     stage: Option<watch::Receiver<SignInStage>>,
     /// Whether it can ask the person to open a page (MCP 2025-11-25, "URL Mode Elicitation").
     can_open_pages: bool,
-    /// Whether it can ask the person to fill in a form (MCP 2025-06-18, "Elicitation").
+    /// True if it can ask the person to fill in a form (MCP 2025-06-18, "Elicitation").
     can_show_forms: bool,
     /// Whether it is ready for messages of the server.
     is_ready: bool,
@@ -33,7 +33,7 @@ pub(super) struct Notices {
     asked: Option<Question>,
 }
 
-/// What the app was told of a page.
+/// A page as the app was told of it.
 #[derive(Debug)]
 struct Question {
     page: SignInPage,
@@ -109,7 +109,7 @@ impl Notices {
         self.show(told, host)
     }
 
-    /// Whether this is the app's answer to a question of ours.
+    /// Returns whether this is the app's answer to a question of ours.
     pub(super) fn is_answer(&self, response: &Message) -> bool {
         let asked = self.asked.as_ref().map(|question| &question.id);
         matches!(response.kind(), Kind::Response { id: Some(id) } if asked == Some(id))
@@ -140,7 +140,7 @@ impl Notices {
         vec![self.ask(Mode::Form, page, host)]
     }
 
-    /// Whether the app can be asked to show a form in the version that it speaks.
+    /// Returns whether the app can be asked to show a form in the version that it speaks.
     fn has_forms(&self, told: &Told) -> bool {
         self.can_show_forms && Revision::closest_to(told.version()) >= Revision::V2025_06_18
     }

@@ -197,7 +197,7 @@ impl Conversation {
         self.answer(&failure.to_response(id, method, &self.host()));
     }
 
-    /// Whether a request is one of the app for a list, which has a clock of its own.
+    /// Returns whether a request is one of the app for a list, which has a clock of its own.
     fn is_list_of_app(&self, id: &RequestId) -> bool {
         let asked = self.unanswered.get(id);
         asked.is_some_and(|it| it.origin == Origin::App && List::of_method(&it.method).is_some())
@@ -327,7 +327,7 @@ impl Conversation {
         }
     }
 
-    /// Why the last attempt that is over has failed.
+    /// Reason why the last attempt that is over has failed.
     pub(super) fn last_opening_error(&self) -> Option<&Message> {
         self.failed_opening().or_else(|| self.previous_failure())
     }

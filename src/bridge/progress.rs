@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::message::{Message, RequestId};
 
-/// How many looks pass between two reports that say the same.
+/// Number of looks between two reports that say the same.
 const LOOKS_PER_REPORT: u32 = 3;
 
 /// The requests that want to hear of progress and have no response yet.
@@ -22,9 +22,9 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct Watched {
     token: RequestId,
-    /// When the app was written to about it last.
+    /// Moment when the app was written to about it last.
     written: Option<Instant>,
-    /// Whether the server has reported progress: then nobody else does.
+    /// True if the server has reported progress: then nobody else does.
     is_reported: bool,
     /// The reports of the bridge itself so far.
     reports: u32,

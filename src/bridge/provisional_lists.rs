@@ -43,17 +43,17 @@ const RETURN_CHECK_PAUSE: Duration = Duration::from_secs(20);
 /// The clock of the list requests, and what was answered without the server.
 #[derive(Debug, Default)]
 pub(super) struct ProvisionalLists {
-    /// When the first list request came since the server was there last.
+    /// Moment when the first list request came since the server was there last.
     started: Option<Instant>,
     next_check: Option<Instant>,
-    /// When the lists on disk were asked for, by form; `None` once they have come.
+    /// Moment when the lists on disk were asked for, by form; `None` once they have come.
     recalls: HashMap<Form, Option<Instant>>,
     /// The lists that were given without the server.
     given: HashSet<(Era, List)>,
     announcement: Option<Announcement>,
-    /// Whether the return of the server is checked after a pause.
+    /// True if the return of the server is checked after a pause.
     awaits_return: bool,
-    /// Whether the outcome that is being settled is a failure before the server had the request.
+    /// True if the outcome that is being settled is a failure before the server had the request.
     outcome_is_unreached: bool,
 }
 
@@ -79,17 +79,17 @@ impl ProvisionalLists {
         self.given.extend(lists);
     }
 
-    /// Whether the outcome that is settled next is a failure before the server had the request.
+    /// Takes note of whether the outcome that is settled next is a failure before the server had the request.
     pub(super) const fn settling(&mut self, is_unreached: bool) {
         self.outcome_is_unreached = is_unreached;
     }
 
-    /// Whether the outcome that is being settled is a failure before the server had the request.
+    /// Returns whether the outcome that is being settled is a failure before the server had the request.
     pub(super) const fn is_unreached(&self) -> bool {
         self.outcome_is_unreached
     }
 
-    /// Whether a list was answered without the server, and the app does not know yet that this is over.
+    /// Returns whether a list was answered without the server, and the app does not know yet that this is over.
     pub(super) fn has_given(&self) -> bool {
         !self.given.is_empty()
     }
@@ -114,7 +114,7 @@ impl Conversation {
         self.check_lists_at(due);
     }
 
-    /// Whether an app asks that would lose its session by an error. A request without a handshake is that of
+    /// Returns whether an app asks that would lose its session by an error. A request without a handshake is that of
     /// a script, which wants to know.
     fn has_session_to_lose(&self, era: Era) -> bool {
         era == Era::Modern || !matches!(self.legacy, LegacyLane::Fresh)
@@ -173,7 +173,7 @@ impl Conversation {
             .collect()
     }
 
-    /// Whether a list request waits for a sign-in, a session or a connection.
+    /// Returns whether a list request waits for a sign-in, a session or a connection.
     fn is_list_blocked(&self, id: &RequestId, era: Era) -> bool {
         if self.list_pages.is_collecting(id) {
             return false;
@@ -187,7 +187,7 @@ impl Conversation {
         }
     }
 
-    /// Whether the lists on disk have been read, which is begun here. A disk that does not answer is not
+    /// Returns whether the lists on disk have been read, which is begun here. A disk that does not answer is not
     /// waited for.
     fn is_recalled(&mut self, era: Era) -> bool {
         let form = self.form(era);

@@ -58,7 +58,7 @@ pub(super) struct RememberedLists {
 struct Known {
     /// A response that holds the list, whole and before any tool is hidden.
     response: Message,
-    /// Whether the server has given it in this run.
+    /// True if the server has given it in this run.
     is_live: bool,
 }
 

@@ -8,7 +8,8 @@ use crate::message::{Kind, Message, RequestId};
 const MAX_REQUESTS: usize = 10_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Limit for the length of an id and of a method, in bytes. Each refusal repeats it, and many may have to wait until the server takes them.
+/// Limit for the length of an id and of a method, in bytes. Each refusal repeats it, and many may have to wait until
+/// the server takes them.
 const MAX_NAME_BYTES: usize = 1024;
 
 /// The requests, by their ids.
@@ -27,7 +28,7 @@ pub(super) struct ServerRequest {
 }
 
 impl ServerRequest {
-    /// Whether a message is a request with an id or a method of a length that nobody uses.
+    /// Returns whether a message is a request with an id or a method of a length that nobody uses.
     pub(super) fn is_absurd(message: &Message) -> bool {
         match message.kind() {
             Kind::Request { id, method } => id.as_json().len().max(method.len()) > MAX_NAME_BYTES,

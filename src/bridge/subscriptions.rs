@@ -49,7 +49,7 @@ pub(super) struct Subscriptions(HashMap<RequestId, Subscription>);
 struct Subscription {
     request: Message,
     opened: Instant,
-    /// What the app asks for; once it is acknowledged, what it was told that it gets.
+    /// The filter that the app asks for; once it is acknowledged, the one that it was told of.
     filter: Value,
     state: State,
     /// The pause before the next try.
@@ -84,7 +84,7 @@ impl Subscription {
         }
     }
 
-    /// Whether the app knows of it and may be told of changes.
+    /// Returns whether the app knows of it and may be told of changes.
     const fn is_known(&self) -> bool {
         match self.state {
             State::Unacknowledged => false,
@@ -92,7 +92,7 @@ impl Subscription {
         }
     }
 
-    /// Whether all resources that were promised are in this filter of the server.
+    /// Returns whether all resources that were promised are in this filter of the server.
     fn has_its_resources(&self, granted: &Value) -> bool {
         let uris = |filter: &Value| {
             let uris = filter["resourceSubscriptions"].as_array();
@@ -138,7 +138,7 @@ impl Conversation {
         self.write(&Message::notification(ACKNOWLEDGED, &params));
     }
 
-    /// Whether a subscription waits for a sign-in, a session or a connection.
+    /// Returns whether a subscription waits for a sign-in, a session or a connection.
     fn is_subscription_blocked(&self, id: &RequestId) -> bool {
         let exchange = self.exchanges.get(&self.exchange_for(id));
         exchange.is_some_and(|exchange| exchange.track.is_blocked()) || self.is_held_downgraded(id)

@@ -17,7 +17,7 @@ use crate::message::{Kind, Message, RequestId};
 /// Notifications and responses of the app that may wait to be sent.
 const MAX_OUTBOUND: usize = 10_000;
 
-/// How long a request waits for a server that cannot be reached where the app waits for everything
+/// Time that a request waits for a server that cannot be reached where the app waits for everything
 /// (`--wait-for-auth`): apps end a call after a minute.
 const UNLIMITED_PATIENCE: Duration = Duration::from_secs(45);
 
@@ -124,7 +124,7 @@ impl Conversation {
         self.exchanges.insert((number, id), exchange);
     }
 
-    /// What a request may wait for, and how long.
+    /// The limits of a request's waits.
     fn wait_limits(&self, request: &Message, lane: Lane) -> WaitLimits {
         let method = request.method();
         let patience = self.patience_with(method);

@@ -15,18 +15,18 @@ use crate::auth::SignInPage;
 use crate::endpoint::Phase;
 use crate::message::{Message, RequestId};
 
-/// How often to look which requests wait, while there are any that want to hear of progress.
+/// Interval at which to look which requests wait, while there are any that want to hear of progress.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a response is kept back that comes right behind the progress of its request, from the moment
+/// Time that a response is kept back that comes right behind the progress of its request, from the moment
 /// in which that is written. Apps on the TypeScript SDK drop progress that they read together with the
 /// response, and two lines that are written at once are read at once.
 const APART: Duration = Duration::from_millis(3);
 
-/// How long the progress may take to be written.
+/// Longest time that the progress may take to be written.
 const WRITE_LIMIT: Duration = Duration::from_millis(50);
 
-/// What a request waits for.
+/// An obstacle before a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
     /// A person who signs in.

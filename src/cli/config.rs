@@ -24,13 +24,13 @@ const MIB: usize = 1024 * 1024;
 pub struct Settings {
     /// What the bridge has to do.
     pub bridge: bridge::Config,
-    /// What becomes of a sign-in that is not finished when the bridge ends.
+    /// Fate of a sign-in that is not finished when the bridge ends.
     pub unfinished_sign_in: UnfinishedSignIn,
     /// What to say, and where.
     pub log: Log,
 }
 
-/// What becomes of a sign-in that is not finished when the bridge ends.
+/// Fate of a sign-in that is not finished when the bridge ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnfinishedSignIn {
     /// It ends, too.

@@ -8,7 +8,7 @@ use crate::auth;
 /// The directory in the user's data directory.
 const NAME: &str = "mcp-bridge";
 
-/// Where credentials are kept, going by the environment.
+/// Place of the credentials, going by the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DataDirectory {
     /// There is no place for them.
@@ -21,7 +21,7 @@ pub(super) enum DataDirectory {
     Default(PathBuf),
 }
 
-/// Where credentials are kept; none if there is no place for them.
+/// Place of the credentials; none if there is no place for them.
 #[must_use]
 pub fn store_directory() -> Option<PathBuf> {
     DataDirectory::of(&ProcessEnvironment).path()

@@ -81,8 +81,8 @@ fn is_known(word: &OsString, program: &Command) -> bool {
     }
 }
 
-/// Whether the word names the package `mcp-remote`, or a program or script of it: `mcp-remote@latest`, `@scope/mcp-remote`, `npm:mcp-remote`,
-/// `--package=mcp-remote`, `owner/mcp-remote#branch`, `…/bin/mcp-remote`, `…\mcp-remote.cmd`,
+/// Returns whether the word names the package `mcp-remote`, or a program or script of it: `mcp-remote@latest`,
+/// `@scope/mcp-remote`, `npm:mcp-remote`, `--package=mcp-remote`, `owner/mcp-remote#branch`, `…/bin/mcp-remote`, `…\mcp-remote.cmd`,
 /// `…/mcp-remote/dist/proxy.js`.
 #[must_use]
 pub fn names_package(word: &str) -> bool {

@@ -16,7 +16,7 @@ pub enum ConfigError {
     /// It does not begin as a URL of a server does.
     #[error("the server's URL has to begin with https:// or http://{}", .meant.as_ref().map(|url| format!(": did you mean {url}?")).unwrap_or_default())]
     Scheme {
-        /// What may have been meant.
+        /// The likely intention.
         meant: Option<url::Url>,
     },
     /// Plain HTTP to another machine.
@@ -51,7 +51,7 @@ pub enum ConfigError {
     },
 }
 
-/// Whether a text is the name of a variable, and not, by mistake, the secret that should be in one.
+/// Returns whether a text is the name of a variable, and not, by mistake, the secret that should be in one.
 pub(super) fn names_variable(text: &str) -> bool {
     let is_short = text.chars().count() <= LONGEST_SMALL_NAME;
     let is_loud = !text.contains(|letter: char| letter.is_lowercase());

@@ -224,7 +224,7 @@ fn without_far_suggestions(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Whether a value may be meant by what was typed: alike, or the beginning of it.
+/// Returns whether a value may be meant by what was typed: alike, or the beginning of it.
 fn is_near(typed: &str, value: &str) -> bool {
     value.starts_with(typed) || likeness(typed, value) >= ALIKE || {
         // `keyring` for `keychain`: the same beginning, and half of the rest.

@@ -93,7 +93,7 @@ pub enum ReadError {
     NoSuchCommand {
         /// The word.
         typed: String,
-        /// What may have been meant, as it stands behind the program's name.
+        /// The likely intention, as it stands behind the program's name.
         meant: Option<String>,
     },
     /// An option that does not exist.
@@ -103,7 +103,7 @@ pub enum ReadError {
         command: String,
         /// The option, with its dashes.
         option: String,
-        /// What may have been meant.
+        /// The likely intention.
         meant: Option<String>,
     },
     /// Nothing at all.
@@ -132,7 +132,7 @@ const ASK_THE_DOCTOR: &str = "mcp-bridge doctor URL looks what is wrong with the
 struct Stop {
     /// What is wrong.
     error: String,
-    /// What to do about it.
+    /// Advice about it.
     hint: Option<String>,
     status: ExitCode,
 }

@@ -25,7 +25,7 @@ pub enum Failure {
     Connect {
         /// Which part of it failed.
         cause: ConnectCause,
-        /// How long it was tried again and again; `None` after a single try.
+        /// Time that it was tried again and again; `None` after a single try.
         tried: Option<Duration>,
         /// The operating system's or the TLS library's words.
         detail: String,

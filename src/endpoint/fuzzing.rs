@@ -23,7 +23,7 @@ pub(crate) fn event_stream(data: &[u8]) {
     assert_eq!(read(stream.chunks(1)), whole);
 }
 
-/// What is read from a stream, and what remains of it at its end.
+/// Events of a stream, and the rest at its end.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     events: Vec<Event>,

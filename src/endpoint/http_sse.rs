@@ -27,7 +27,7 @@ use crate::message::{Kind, Message, RequestId};
 /// How long the server may take to name the address for messages.
 const ENDPOINT_EVENT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often one message signs in to get the stream opened: a server that refuses each new token would
+/// Interval at which one message signs in to get the stream opened: a server that refuses each new token would
 /// have it do so without end.
 const MAX_SIGN_INS: u32 = 2;
 

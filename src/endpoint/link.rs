@@ -14,10 +14,10 @@ use super::track::{Phase, Track};
 use super::{Endpoint, Failure};
 use crate::auth::{AuthError, Interaction};
 
-/// How long a message for which nobody waits is kept for a stream that is being opened again.
+/// Time that a message for which nobody waits is kept for a stream that is being opened again.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(15);
 
-/// Where messages can go at present.
+/// Destination of messages at present.
 #[derive(Debug, Clone)]
 pub(super) enum Link {
     /// Nowhere: the stream is being opened again. The failure is that of the last try.
@@ -42,7 +42,7 @@ impl Link {
         }
     }
 
-    /// Why nothing can be sent, after a wait that took so long.
+    /// Reason why nothing can be sent, after a wait that took so long.
     fn failure(&self, tried: Duration) -> Failure {
         match self {
             Self::Down(Some(Failure::Connect { cause, detail, .. })) => Failure::Connect {
@@ -61,7 +61,7 @@ impl Link {
     }
 }
 
-/// What came of the wait for a stream.
+/// Outcome of the wait for a stream.
 #[derive(Debug)]
 pub(super) enum Wait {
     /// Messages can be sent.

@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-/// How much of a body is logged, in bytes: enough for any but the longest result.
+/// Limit for the part of a body that is logged, in bytes: enough for any but the longest result.
 const BODY_BYTES: usize = 4 * 1024;
 
-/// How much more is searched, so that a secret across the limit is found, in bytes.
+/// Length beyond it that is searched, so that a secret across the limit is found, in bytes.
 const LONGEST_SECRET_BYTES: usize = 8 * 1024;
 
 /// A shorter text is not masked by its value alone: it may be any word.
@@ -91,7 +91,7 @@ pub(super) fn masked(body: &[u8], secrets: &[String]) -> String {
     shown
 }
 
-/// Where secrets stand, by their beginnings.
+/// Places of secrets, by their beginnings.
 fn secret_ranges(text: &str, secrets: &[String]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     for secret in secrets {
@@ -193,7 +193,7 @@ fn quotation(bytes: &[u8]) -> usize {
     }
 }
 
-/// Where the value that begins with a quotation mark of that length ends: at one with as many backslashes.
+/// End of the value that begins with a quotation mark of that length: at one with as many backslashes.
 fn closing_quote(bytes: &[u8], from: usize, opening: usize) -> usize {
     let mut at = from;
     while at < bytes.len() {

@@ -270,7 +270,7 @@ pub struct Endpoint {
     relearning: tokio::sync::Mutex<Option<Listed>>,
     /// Which eras the server speaks.
     verdict: Verdict,
-    /// Whether the app was told that the server may have everything.
+    /// True if the app was told that the server may have everything.
     has_presumed: AtomicBool,
     /// For the ids of requests of our own.
     ids: AtomicU64,
@@ -331,7 +331,7 @@ impl Endpoint {
         host_and_port(&self.config.url)
     }
 
-    /// Whether the app's `server/discover` was answered for a server that may have everything.
+    /// Returns whether the app's `server/discover` was answered for a server that may have everything.
     #[must_use]
     pub fn has_presumed(&self) -> bool {
         self.has_presumed.load(Ordering::Relaxed)

@@ -74,7 +74,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Waiting<'_> {
-    /// How long it has been tried.
+    /// Time that it has been tried.
     pub(super) fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
@@ -132,7 +132,7 @@ mod tests {
         STOPPING.subscribe()
     }
 
-    /// Whether a second request that waits while the first holds its turn is let go by `event`.
+    /// Returns whether a second request that waits while the first holds its turn is let go by `event`.
     async fn goes_on_after(event: impl FnOnce(&Outage)) -> End {
         let outage = Outage::default();
         let waiting = outage.begin(Instant::now());

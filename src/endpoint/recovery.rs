@@ -166,7 +166,7 @@ impl Endpoint {
     }
 }
 
-/// Why the session could not be opened again. A server that cannot be reached is no loss of the session: a
+/// Reason why the session could not be opened again. A server that cannot be reached is no loss of the session: a
 /// request that may wait for the server tries once more.
 fn not_reopened(failure: Failure) -> Failure {
     match failure {

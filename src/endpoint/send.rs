@@ -38,7 +38,7 @@ pub(super) const MAX_REDIRECTS: usize = 5;
 /// Tokens that one request may ask for: a stored one, a refreshed one, one with more scopes.
 const MAX_AUTHORIZATIONS: u32 = 3;
 
-/// How long a message for which nobody waits is tried at a server that cannot be reached, and the first
+/// Time that a message for which nobody waits is tried at a server that cannot be reached, and the first
 /// message of all: an app gives that half a minute or more, and a server that is being restarted is back by
 /// then. For a request of the app its [`Track`](super::Track) says how long.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -356,7 +356,7 @@ impl Endpoint {
         }
     }
 
-    /// How long a request waits for a server that cannot be reached; `None` if it does not.
+    /// Time that a request waits for a server that cannot be reached; `None` if it does not.
     fn patience(&self, cause: ConnectCause, outgoing: &Outgoing<'_>) -> Option<Duration> {
         if !cause.may_pass() {
             return None;

@@ -79,7 +79,7 @@ impl Sessions {
         self.lock().session.generation
     }
 
-    /// Whether the app has opened a session that could be opened again.
+    /// Returns whether the app has opened a session that could be opened again.
     pub(super) fn is_initialized(&self) -> bool {
         self.lock().handshake.initialize.is_some()
     }

@@ -70,12 +70,12 @@ impl Track {
         }
     }
 
-    /// How long the request waits for a sign-in; `None` for as long as that takes.
+    /// Time that the request waits for a sign-in; `None` for as long as that takes.
     pub(super) const fn sign_in_limit(&self) -> Option<Duration> {
         self.limits.sign_in
     }
 
-    /// How long the request waits for a server that cannot be reached, if somebody has said so.
+    /// Time that the request waits for a server that cannot be reached, if somebody has said so.
     pub(super) const fn patience(&self) -> Option<Duration> {
         self.limits.server
     }
@@ -91,7 +91,7 @@ impl Track {
         }
     }
 
-    /// Whether the request waits for something that comes before the server's answer: for a sign-in, or for
+    /// Returns whether the request waits for something that comes before the server's answer: for a sign-in, or for
     /// a connection after an attempt that failed.
     #[must_use]
     pub fn is_blocked(&self) -> bool {

@@ -51,7 +51,7 @@ struct Known {
     /// The version that it accepts in `initialize`, where it refused the app's.
     #[serde(default)]
     accepts: Option<Revision>,
-    /// Whether it has listed its tools to who had no token.
+    /// True if it has listed its tools to who had no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     open: Option<bool>,
 }
@@ -74,7 +74,7 @@ pub struct KnownServer {
     pub url: Url,
     /// What it speaks, in words.
     pub speaks: &'static str,
-    /// Whether it serves people who have not signed in.
+    /// True if it serves people who have not signed in.
     pub is_open: bool,
 }
 

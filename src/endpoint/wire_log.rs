@@ -24,11 +24,11 @@ use super::{Endpoint, Failure, Phase, Track};
 use crate::auth::AccessToken;
 use crate::message::{Kind, Message, RequestId};
 
-/// How long a request goes unanswered before the log says so, and the longest time to the next such line.
+/// Time that a request goes unanswered before the log says so, and the longest time to the next such line.
 const FIRST_SILENCE: Duration = Duration::from_secs(5);
 const LONGEST_SILENCE: Duration = Duration::from_secs(300);
 
-/// How much of the hash of a session's id tells sessions apart, in bytes. The id itself gives access.
+/// Length of the part of a session id's hash that tells sessions apart, in bytes. The id itself gives access.
 const SESSION_HASH_BYTES: usize = 4;
 
 /// Record of one request to the server, for the log; empty unless that is at `debug`.
@@ -41,7 +41,7 @@ struct State {
     span_of: Option<RequestId>,
     /// HTTP requests so far.
     tries: u32,
-    /// When the last one was sent, and what was answered to it.
+    /// Moment when the last one was sent, and what was answered to it.
     sent: Instant,
     status: Option<StatusCode>,
     session: Option<String>,
@@ -92,7 +92,7 @@ impl WireLog {
         }
     }
 
-    /// What was sent is accepted, and has no JSON-RPC response, or not here.
+    /// Logs that what was sent is accepted, and has no JSON-RPC response, or not here.
     pub(super) fn accepted(&self, what: &str) {
         let Some(state) = self.state() else { return };
         tracing::debug!(
@@ -316,7 +316,7 @@ impl Endpoint {
         tracing::trace!("{direction}: {body}");
     }
 
-    /// What the requests to the server carry and nobody else may see.
+    /// Secrets that the requests to the server carry.
     fn secrets(&self) -> Vec<String> {
         let token = self.lock_logged_token().as_ref().map(AccessToken::header);
         let session = self.sessions.current().id;

@@ -60,7 +60,7 @@ pub struct Options {
     pub identity: Option<Identity>,
     /// Which addresses to connect to.
     pub family: Family,
-    /// Where the addresses of names come from.
+    /// Source of the addresses of names.
     pub names: Names,
 }
 
@@ -98,7 +98,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether the origin of `url` sees the client certificate.
+    /// Returns whether the origin of `url` sees the client certificate.
     #[must_use]
     pub fn shows_identity_to(&self, url: &Url) -> bool {
         self.identity.as_ref().is_some_and(|it| it.is_for(url))
@@ -327,7 +327,7 @@ impl Source {
     }
 }
 
-/// Whether `url` names this machine by a loopback name or address: `localhost` and names below it, `127.0.0.0/8`,
+/// Returns whether `url` names this machine by a loopback name or address: `localhost` and names below it, `127.0.0.0/8`,
 /// `[::1]`.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {

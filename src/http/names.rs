@@ -100,13 +100,13 @@ const LOOPBACK: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
 ];
 
-/// Whether a name means this machine: `localhost` and all names that end in `.localhost`.
+/// Returns whether a name means this machine: `localhost` and all names that end in `.localhost`.
 pub(super) fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.eq_ignore_ascii_case("localhost") || is_below_localhost(name)
 }
 
-/// Whether it is one of the names below `localhost`. The hosts file may have addresses for `localhost` itself.
+/// Returns whether it is one of the names below `localhost`. The hosts file may have addresses for `localhost` itself.
 fn is_below_localhost(name: &str) -> bool {
     const SUFFIX: &str = ".localhost";
     let name = name.strip_suffix('.').unwrap_or(name);

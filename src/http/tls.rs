@@ -64,7 +64,7 @@ impl Identity {
         })))
     }
 
-    /// Whether the origin of `url` may see it.
+    /// Returns whether the origin of `url` may see it.
     pub(super) fn is_for(&self, url: &Url) -> bool {
         self.0.origins.contains(&url.origin())
     }

@@ -8,7 +8,7 @@ use crate::printable;
 /// The longest URL, in bytes. Servers take 8 to 16 KiB in a request line, and browsers little more.
 pub const MAX_URL_BYTES: usize = 16 * 1024;
 
-/// How much of the URL and of a parameter's name is shown, in characters.
+/// Limit for what is shown of the URL and of a parameter's name, in characters.
 const SHOWN_CHARS: usize = 200;
 
 /// A URL that is too long, told by the part that makes it so.

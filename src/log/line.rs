@@ -23,7 +23,7 @@ pub(super) struct Line {
     pub(super) dress: Dress,
 }
 
-/// Whether a line begins with the time.
+/// Time at the beginning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
     /// UTC, by RFC 3339.
@@ -32,7 +32,7 @@ pub(super) enum Clock {
     None,
 }
 
-/// What stands around the message.
+/// Text around the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dress {
     /// The level and the spans.

@@ -38,7 +38,7 @@ pub(crate) struct Quota {
     left_out: u64,
 }
 
-/// Whether there is room for another line of this place; if so, how many were left out before it.
+/// Returns whether there is room for another line of this place; if so, how many were left out before it.
 pub(super) fn admit(metadata: &Metadata<'_>) -> Option<u64> {
     let mut places = places();
     let place = places
@@ -47,7 +47,8 @@ pub(super) fn admit(metadata: &Metadata<'_>) -> Option<u64> {
     place.quota.admit(Instant::now())
 }
 
-/// What was left out and has not been told, with the place of the code it would have come from.
+/// Takes the counts of lines that were left out and not told of yet, with the place of the code it would have come
+/// from.
 pub(super) fn take_left_out() -> Vec<(u64, String)> {
     let mut places = places();
     let places = places.values_mut();
@@ -97,7 +98,7 @@ impl Quota {
         }
     }
 
-    /// Whether there is room for another line; if so, how many were left out before it.
+    /// Returns whether there is room for another line; if so, how many were left out before it.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if now.saturating_duration_since(self.since) >= PERIOD {
             (self.since, self.lines) = (now, 0);
@@ -110,7 +111,7 @@ impl Quota {
         Some(self.take_left_out())
     }
 
-    /// How many lines were left out and are not told yet.
+    /// Takes the number of lines that were left out and not told of yet.
     pub(crate) fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
     }

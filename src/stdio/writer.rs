@@ -79,7 +79,7 @@ impl LineWriter {
         self.below(QUEUE_BYTES_FOR_ANSWERS).await;
     }
 
-    /// Whether all lines have been written.
+    /// Returns whether all lines have been written.
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.backlog.is_below(1)

@@ -31,7 +31,7 @@ pub(crate) struct Client {
     /// The network address that it registered itself from; `None` for one that the operator knows.
     #[serde(default = "loopback")]
     pub(crate) registered_from: Option<IpAddr>,
-    /// When somebody last began to sign in with it; before that, when it was registered.
+    /// Moment when somebody last began to sign in with it; before that, when it was registered.
     #[serde(default = "SystemTime::now")]
     pub(crate) last_used: SystemTime,
 }
@@ -82,7 +82,7 @@ pub(crate) fn pre_registered_client(secret: &str) -> Client {
 }
 
 impl Client {
-    /// Whether the browser may be sent to `requested`: it must be one of the registered URIs, compared as
+    /// Returns whether the browser may be sent to `requested`: it must be one of the registered URIs, compared as
     /// strings, but a native app's loopback URI may have any port, as the app takes what is free
     /// (RFC 9700 §2.1, RFC 8252 §7.3).
     pub(crate) fn may_redirect_to(&self, requested: &str) -> bool {

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 
 use super::super::token::{Digest, Token};
 
-/// How long the browser keeps it, in seconds; as long as the page may wait for its answer.
+/// Longest time that the browser keeps it, in seconds; as long as the page may wait for its answer.
 const MAX_AGE: u64 = 10 * 60;
 
 /// Length of the part of the form token's hash that stands in the name, in characters: each page has a

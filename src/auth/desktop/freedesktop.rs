@@ -8,13 +8,13 @@ use std::fs::{DirEntry, Metadata};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// Where X servers have their sockets.
+/// Directory of the sockets of X servers.
 const X_SOCKETS: &str = "/tmp/.X11-unix";
 
 /// The variables that name a screen.
 const SCREENS: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
 
-/// What the Windows Subsystem for Linux has where it can start programs of Windows, a browser among them.
+/// File that the Windows Subsystem for Linux has where it can start programs of Windows, a browser among them.
 const WINDOWS_PROGRAMS: [&str; 2] = [
     "/proc/sys/fs/binfmt_misc/WSLInterop",
     "/proc/sys/fs/binfmt_misc/WSLInterop-late",
@@ -36,7 +36,7 @@ pub(in crate::auth) fn missing_variables() -> Vec<(&'static str, OsString)> {
     Desktop::of_this_user().missing(|name| std::env::var_os(name))
 }
 
-/// Whether there is a screen for a browser, in the environment or among the `found` variables. Without one the
+/// Returns whether there is a screen for a browser, in the environment or among the `found` variables. Without one the
 /// launchers start a browser for terminals, which nobody sees.
 pub(in crate::auth) fn has_screen(found: &[(&'static str, OsString)]) -> bool {
     let is_display = |name: &str| SCREENS.contains(&name);

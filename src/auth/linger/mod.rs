@@ -29,7 +29,7 @@ use crate::secret::Secret;
 
 pub use os::{inherited_sockets, leave_console};
 
-/// How long the helper may take to read a line or to end. It does either at once.
+/// Longest time that the helper may take to read a line or to end. It does either at once.
 const HELPER_LIMIT: Duration = Duration::from_secs(2);
 
 /// The last line to a helper that is not needed.

@@ -11,11 +11,11 @@ use crate::auth::session::Session;
 use crate::auth::sign_in;
 use crate::auth::{AuthError, Authorizer};
 
-/// How long the lock of a process that has just ended may still be held. Others that wait for it give way; one that
-/// keeps it all the same goes on with the sign-in, and the helper is not needed.
+/// Longest time that the lock of a process that has just ended may still be held. Others that wait for it give way;
+/// one that keeps it all the same goes on with the sign-in, and the helper is not needed.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// How often the helper looks whether its sign-in is still wanted: not after a sign-out, and not when the
+/// Interval at which the helper looks whether its sign-in is still wanted: not after a sign-out, and not when the
 /// directory of the tokens is gone.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -12,7 +12,7 @@ const LONGEST_LINE: usize = 200;
 /// the shortest difference takes the square of it.
 const MOST_DIFFERENCES: usize = 1000;
 
-/// What becomes of a line.
+/// Fate of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stays,

@@ -77,7 +77,7 @@ impl ConfigFile {
         Ok(Self { path, text })
     }
 
-    /// Where the file is: the target, if the app's path is a link.
+    /// Path of the file: the target, if the app's path is a link.
     pub(in crate::command) fn path(&self) -> &Path {
         &self.path
     }

@@ -93,7 +93,7 @@ impl Launch {
     }
 }
 
-/// Whether an entry starts the bridge: this program, or another of its name.
+/// Returns whether an entry starts the bridge: this program, or another of its name.
 pub(in crate::command) fn is_bridge(entry: &Map<String, Value>, program: &Path) -> bool {
     let launch = Launch::read(entry);
     let word = launch.and_then(|launch| launch.words.into_iter().next());
@@ -136,7 +136,7 @@ fn word(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether a name in `${…}` is one of a variable of the environment, and not of something that an app fills in.
+/// Returns whether a name in `${…}` is one of a variable of the environment, and not of something that an app fills in.
 pub(in crate::command) fn is_variable(name: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     !name.is_empty() && name.chars().all(is_part)

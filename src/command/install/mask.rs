@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use super::launch::Launch;
 
-/// What stands in the place of a secret.
+/// Replacement for a secret.
 const MASK: &str = "***";
 
 /// A text that is shorter gives nothing away, and stands in too many places that are none.
 const SHORTEST_SECRET: usize = 4;
 
-/// What names of secrets have in them.
+/// Parts of names of secrets.
 const NAMES_OF_SECRETS: [&str; 9] = [
     "apikey",
     "auth",
@@ -110,7 +110,7 @@ fn collect_from_words(words: &[String], secrets: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether what stands behind a flag is a secret, and not the name of a place where one is.
+/// Returns whether what stands behind a flag is a secret, and not the name of a place where one is.
 fn is_flag_of_secret(flag: &str) -> bool {
     const PLACES: [&str; 6] = ["-env", "-file", "-key", "-url", "-endpoint", "-timeout"];
     const OTHERS: [&str; 3] = ["--auth-command", "--authorize-param", "--use-id-token"];
@@ -153,7 +153,7 @@ fn add(value: &str, secrets: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether a value is nothing but variables: `${NAME}`, `$NAME`, `%NAME%`, `{env:NAME}`, `${env:NAME}`.
+/// Returns whether a value is nothing but variables: `${NAME}`, `$NAME`, `%NAME%`, `{env:NAME}`, `${env:NAME}`.
 fn is_reference(value: &str) -> bool {
     let inside = value
         .strip_prefix('%')

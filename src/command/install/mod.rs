@@ -517,7 +517,7 @@ impl Target {
         self.keys.iter().map(String::as_str).collect()
     }
 
-    /// Where the entry stands in the files of the app.
+    /// Place of the entry in the files of the app.
     fn position<'a>(&self, args: &'a Args, keys: &'a [&'a str]) -> Position<'a> {
         Position {
             format: self.app.format,

@@ -70,7 +70,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     canonical(one) == canonical(other)
 }
 
-/// Whether a file has an entry. One that cannot be read has none: it is not the file that is written.
+/// Returns whether a file has an entry. One that cannot be read has none: it is not the file that is written.
 fn has_entry(app: &App, machine: &Machine<'_>, scope: Scope<'_>, path: &Path, name: &str) -> bool {
     let keys = app.table(machine, scope);
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::{Args, Consent, Surroundings, Target};
 use crate::command::text::padded;
 
-/// What has come of an app.
+/// Outcome for an app.
 enum Outcome {
     NothingToDo,
     Written(Vec<PathBuf>),
@@ -19,7 +19,7 @@ enum Outcome {
     Failed(InstallError),
 }
 
-/// What is to be done to the files of an app.
+/// Changes to the files of an app.
 struct Job<'a> {
     target: &'a Target,
     plans: Result<Vec<Plan<'a>>, InstallError>,

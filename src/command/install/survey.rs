@@ -17,7 +17,7 @@ pub(in crate::command) use super::edit::Servers;
 pub(in crate::command) use super::entry::Extra;
 pub(in crate::command) use super::file::ConfigFile;
 
-/// Who reads a file.
+/// Readers of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Reach {
     /// The apps of this user.
@@ -36,7 +36,7 @@ pub(in crate::command) struct Place {
     keys: Vec<String>,
 }
 
-/// What becomes of an entry.
+/// Fate of an entry.
 pub(in crate::command) struct Replacement<'a> {
     /// Members with their new values.
     pub(in crate::command) members: &'a [(&'static str, Value)],
@@ -135,7 +135,7 @@ pub(super) fn found(machine: &Machine<'_>) -> Vec<Client> {
 /// Directories inside the one that an app has for itself.
 const INNER_DIRECTORIES: [&str; 5] = ["User", "data", "mcp", "mcpServers", "settings"];
 
-/// Whether an app is found on this machine.
+/// Returns whether an app is found on this machine.
 pub(super) fn is_found(client: Client, machine: &Machine<'_>) -> bool {
     let homes: Vec<_> = ["HOME", "USERPROFILE"]
         .iter()
@@ -168,7 +168,7 @@ impl Place {
         self.app.kept
     }
 
-    /// What an entry calls the variables that the app sets for the program.
+    /// Names by which an entry refers to the variables that the app sets for the program.
     pub(in crate::command) fn environment(&self) -> &'static str {
         self.app.environment()
     }
@@ -212,7 +212,7 @@ impl Place {
         Ok(edited.text)
     }
 
-    /// Whether two places are the same set of servers.
+    /// Returns whether two places are the same set of servers.
     pub(in crate::command) fn is_same_set(&self, other: &Self) -> bool {
         (&self.keys, self.app.inner) == (&other.keys, other.app.inner)
     }
@@ -232,7 +232,7 @@ impl Place {
 }
 
 impl Reach {
-    /// What an entry in such a file calls this program.
+    /// Name of this program in an entry of such a file.
     pub(in crate::command) fn program(self, running: &Path) -> PathBuf {
         let readers = match self {
             Self::User => Readers::ThisUser,

@@ -26,7 +26,7 @@ pub(super) struct Conversion {
     pub(super) notes: Vec<String>,
 }
 
-/// What an entry is to the bridge.
+/// Meaning of an entry for the bridge.
 #[derive(Debug)]
 pub(super) enum Finding {
     /// It starts the bridge already.
@@ -112,7 +112,7 @@ fn from_mcp_remote(
     })
 }
 
-/// Whether the app sets a variable for the program that the entry only names.
+/// Returns whether the app sets a variable for the program that the entry only names.
 fn passes_on(entry: &Map<String, Value>, variable: &str) -> bool {
     const LISTS: [&str; 2] = ["env_keys", "env_vars"];
     let lists = LISTS.iter().filter_map(|name| entry.get(*name)?.as_array());

@@ -34,7 +34,7 @@ const PROGRAMS: [&str; 27] = [
     "zsh",
 ];
 
-/// What these programs are told to do.
+/// Subcommands of these programs.
 const COMMANDS: [&str; 7] = ["call", "dlx", "exec", "run", "start", "tool", "x"];
 
 /// Their options whose value is the next word.
@@ -51,7 +51,7 @@ const OPTIONS_WITH_VALUE: [&str; 10] = [
     "-r",
 ];
 
-/// What commands of a shell line have in them that do no more than find Node.
+/// Words in commands of a shell line that do no more than find Node.
 const ABOUT_NODE: [&str; 7] = [
     "nvm",
     "fnm",
@@ -62,7 +62,7 @@ const ABOUT_NODE: [&str; 7] = [
     "brew shellenv",
 ];
 
-/// Whether the words start `mcp-remote`, by whatever launcher.
+/// Returns whether the words start `mcp-remote`, by whatever launcher.
 pub(super) fn starts_mcp_remote(words: &[String]) -> bool {
     words.iter().any(|word| is_package(word)) || shell_line(words).is_some()
 }

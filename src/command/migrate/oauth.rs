@@ -44,7 +44,7 @@ pub(super) struct OAuth {
     pub(super) client_secret: Option<String>,
 }
 
-/// Whether a member of an entry is about the sign-in.
+/// Returns whether a member of an entry is about the sign-in.
 pub(super) fn is_about(member: &str) -> bool {
     matches!(
         member,

@@ -10,7 +10,7 @@ use crate::command::install::mask::Mask;
 use crate::command::install::survey::{ConfigFile, Place, Replacement, Servers, write_diff};
 use crate::printable;
 
-/// Which entries are converted.
+/// Entries that are converted.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
     /// The names of entries; all where there are none.
@@ -18,7 +18,7 @@ pub(super) struct Selection<'a> {
     pub(super) remote: RemoteEntries,
 }
 
-/// What becomes of entries with a URL.
+/// Fate of entries with a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RemoteEntries {
     /// They are listed.
@@ -158,7 +158,7 @@ impl Plan {
         }
     }
 
-    /// How many entries are converted, and how many are left although they start mcp-remote.
+    /// Numbers of entries that are converted, and that are left although they start mcp-remote.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.converted.len(), self.left.len())
     }

@@ -45,7 +45,7 @@ impl WrittenFile {
         }
     }
 
-    /// Whether the file holds what was written.
+    /// Returns whether the file holds what was written.
     pub(super) fn is_unchanged(&self, text: Option<&str>) -> bool {
         text.is_some_and(|text| digest(text) == self.digest)
     }

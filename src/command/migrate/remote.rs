@@ -13,7 +13,7 @@ use crate::command::install::{flags, launch};
 /// Members that hold the URL, by app.
 const URL: [&str; 4] = ["url", "serverUrl", "httpUrl", "uri"];
 
-/// What headers are called that let a client in.
+/// Names of headers that let a client in.
 const NAMES_OF_SECRETS: [&str; 8] = [
     "auth",
     "cookie",
@@ -30,7 +30,7 @@ pub(super) fn url(entry: &Map<String, Value>) -> Option<&str> {
     URL.iter().find_map(|name| entry.get(*name)?.as_str())
 }
 
-/// What the entry says, as arguments and variables of the bridge.
+/// The meaning of the entry, as arguments and variables of the bridge.
 #[derive(Debug, Default)]
 struct Remote {
     port: Option<String>,
@@ -235,7 +235,7 @@ pub(super) fn without_counterpart(member: &str) -> String {
     format!("the bridge has nothing for its \"{member}\"")
 }
 
-/// What says nothing: `null`, an empty text, object or list.
+/// Values that say nothing: `null`, an empty text, object or list.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -8,14 +8,14 @@ use crate::cli::{self, Flags, SignIn};
 use crate::command::install::flags;
 use crate::command::text::first_line;
 
-/// Who connected to the server before.
+/// Program that connected to the server before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     McpRemote,
     App,
 }
 
-/// What happens to the sign-in of an entry whose arguments will be these.
+/// Fate of the sign-in of an entry whose arguments will be these.
 pub(super) fn outcome(
     flags: Flags,
     environment: &BTreeMap<String, String>,

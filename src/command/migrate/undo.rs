@@ -9,7 +9,7 @@ use super::record::{RecordFile, WrittenFile};
 use crate::command::install::survey::ConfigFile;
 use crate::command::{Stop, printed};
 
-/// What becomes of a file that was changed since.
+/// Fate of a file that was changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Changed {
     /// It stays.
@@ -18,7 +18,7 @@ pub(super) enum Changed {
     Replace,
 }
 
-/// Whether files are written.
+/// Extent of the command: a look alone, or changes too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
     Write,
@@ -69,7 +69,7 @@ pub(super) fn run(
         .hint("--undo --force gives back changed files too, and keeps a copy of each beside it"))
 }
 
-/// What was done to one file, or why nothing was.
+/// Undoes the changes of one file. Returns what was done, or why nothing was.
 fn give_back(file: &WrittenFile, changed: Changed, extent: Extent) -> Result<String, String> {
     let found = ConfigFile::find(&file.path).map_err(|error| format!("it {error}"))?;
     let is_unchanged = file.is_unchanged(found.text.as_deref());

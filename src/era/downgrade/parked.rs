@@ -118,7 +118,7 @@ impl Downgrade {
         }
     }
 
-    /// Whether so many bytes more may wait for the app.
+    /// Returns whether so many bytes more may wait for the app.
     fn has_room_for(&self, bytes: usize) -> bool {
         let waiting: usize = self.calls.values().map(waiting_bytes).sum();
         waiting == 0 || waiting + bytes <= MAX_WAITING_BYTES

@@ -60,7 +60,7 @@ pub(in crate::command) struct App {
     waits: &'static [&'static str],
     /// A directory with a directory for each profile of the user, which has a file of its own.
     profiles: Option<places::Place>,
-    /// What has to be done after a change of the user's own file; empty for a restart.
+    /// Steps after a change of the user's own file; empty for a restart.
     then: &'static str,
     /// The same for the file of a project.
     then_in_project: &'static str,
@@ -283,12 +283,12 @@ impl App {
         profiles
     }
 
-    /// Whether it keeps servers of one person for one project.
+    /// Returns whether it keeps servers of one person for one project.
     pub(super) const fn has_local_scope(&self) -> bool {
         self.local.is_some()
     }
 
-    /// What the person has to do after a change.
+    /// Steps for the person after a change.
     pub(super) fn then(&self, scope: Scope<'_>) -> String {
         let then = match scope {
             Scope::Project(_) if !self.then_in_project.is_empty() => self.then_in_project,
@@ -300,7 +300,7 @@ impl App {
         then.to_owned()
     }
 
-    /// What the person has to do where an app says nothing else.
+    /// Steps for the person where an app says nothing else.
     pub(super) fn restart(title: &str) -> String {
         format!("If {title} is running, restart it.")
     }
@@ -389,7 +389,7 @@ impl App {
         extras
     }
 
-    /// Whether [`Self::extras`] lets the bridge see each variable that its flags name.
+    /// Returns whether [`Self::extras`] lets the bridge see each variable that its flags name.
     pub(super) const fn hands_over_variables(&self) -> bool {
         match self.passes {
             Passes::All => false,
