@@ -17,6 +17,7 @@
 //! - [`http`]: what both have in common on the network.
 //! - [`name`]: names that are looked up among many.
 //! - [`secret`]: values that can be sent and cannot be printed.
+//! - [`setting`]: names of the settings in errors and hints.
 //! - [`cli`]: flags as they are typed, and as they are meant.
 //! - [`command`]: what the program can be told to do; without a command, to be the bridge.
 
@@ -35,6 +36,7 @@ pub mod name;
 mod printable;
 mod private_file;
 pub mod secret;
+pub mod setting;
 mod signals;
 pub mod stdio;
 
@@ -44,6 +46,7 @@ use std::process::ExitCode;
 /// The program, from its arguments (the first is the program's name) to its exit status: 0 when it has
 /// done what it was told, 1 when it could not, 2 for arguments that make no sense.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    setting::name_settings(cli::flag);
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(status) = command::run_helper(&args) {
         return status;

@@ -14,6 +14,7 @@ use super::scope::Scopes;
 use super::session::{Session, Source};
 use super::sign_in::{Order, Reason};
 use super::store::Credential;
+use crate::setting::Setting;
 
 /// Discovers the token endpoint, unless it is given, and asks it for a token.
 pub(super) async fn obtain(
@@ -22,9 +23,10 @@ pub(super) async fn obtain(
     token_endpoint: Option<&Url>,
 ) -> Result<(), AuthError> {
     if session.config.client.is_none() {
-        return Err(AuthError::Configuration(
-            "client credentials need --client-id and a client secret".into(),
-        ));
+        return Err(AuthError::Configuration(format!(
+            "client credentials need {} and a client secret",
+            Setting::ClientId
+        )));
     }
     if order.reason == Reason::FreshTokenRefused {
         return Err(AuthError::FreshTokenRefused);

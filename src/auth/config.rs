@@ -340,7 +340,7 @@ impl Grant {
 }
 
 /// Where the secrets of credentials are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     /// In the keychain of the operating system; the rest is in a file.
     Keychain,

@@ -7,6 +7,7 @@ use url::Url;
 use super::sign_in_page::SignInPage;
 use crate::http::UrlTooLong;
 use crate::printable::{self, line};
+use crate::setting::Setting;
 
 /// Why there is no token.
 ///
@@ -225,28 +226,23 @@ impl AuthError {
                 retry_after.as_secs().max(1)
             ),
             Self::FreshTokenRefused => {
-                "the server and its authorization server disagree; --resource or --scope may help, \
-                 otherwise tell the server's operator"
-                    .into()
+                format!("the server and its authorization server disagree; {} or {} may help, \
+                 otherwise tell the server's operator", Setting::Resource,Setting::Scope)
             }
             Self::TooManySignIns => "wait a few minutes, then try again".into(),
             Self::InsufficientScope { .. } => {
-                "the account may lack the right; ask the server's operator, or pass --scope".into()
+                format!("the account may lack the right; ask the server's operator, or pass {}", Setting::Scope)
             }
-            Self::ClientRequired { redirect_uri, .. } => format!(
-                "register an application there with the redirect URI {redirect_uri}, then pass \
-                 --client-id ID (and --client-secret-env VAR if it has a secret)"
-            ),
+            Self::ClientRequired { redirect_uri, .. } => format!("register an application there with the redirect URI {redirect_uri}, then pass \
+                 {} ID (and {} VAR if it has a secret)", Setting::ClientId,Setting::ClientSecretEnv),
             Self::RegistrationRejected { .. } => {
-                "register an application there by hand, then pass --client-id ID, or change what is \
-                 registered with --static-oauth-client-metadata"
-                    .into()
+                format!("register an application there by hand, then pass {} ID, or change what is \
+                 registered with {}", Setting::ClientId,Setting::ClientMetadata)
             }
-            Self::ClientRejected { .. } => "check --client-id and the client secret".into(),
+            Self::ClientRejected { .. } => format!("check {} and the client secret", Setting::ClientId),
             Self::IssuerChanged { .. } => {
-                "if this is right, pass the client of the new authorization server, or name it with \
-                 --issuer"
-                    .into()
+                format!("if this is right, pass the client of the new authorization server, or name it with \
+                 {}", Setting::Issuer)
             }
             Self::ResponseIssuerMismatch { .. } => {
                 "this may be an attack, so the answer was not used. An authorization server that passes on \
@@ -254,27 +250,23 @@ impl AuthError {
                     .into()
             }
             Self::IssuerMismatch { .. } => {
-                "this may be an attack. If you know that the server is set up so, pass \
-                 --issuer-check same-site (or off)"
-                    .into()
+                format!("this may be an attack. If you know that the server is set up so, pass \
+                 {} same-site (or off)", Setting::IssuerCheck)
             }
             Self::PkceNotOffered { unlisted: true, .. } => {
-                "if you trust the server, pass --allow-missing-pkce-metadata: S256 is sent all the \
-                 same"
-                    .into()
+                format!("if you trust the server, pass {}: S256 is sent all the \
+                 same", Setting::AllowMissingPkceMetadata)
             }
             Self::Callback { .. } => {
                 "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
             Self::Command { .. } => {
-                "run the command of --auth-command in a terminal: it has to print a token that this \
-                 server takes"
-                    .into()
+                format!("run the command of {} in a terminal: it has to print a token that this \
+                 server takes", Setting::AuthCommand)
             }
             Self::Forbidden => {
-                "the account may lack the right: ask the server's operator, or sign in as somebody else \
-                 with --profile NAME"
-                    .into()
+                format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
+                 with {} NAME", Setting::Profile)
             }
             Self::PkceNotOffered {
                 unlisted: false, ..
@@ -285,14 +277,12 @@ impl AuthError {
                     .into()
             }
             Self::UnsafeUrl { .. } => {
-                "tell the server's operator. If the provider is on a network of yours, pass \
-                 --allow-private-addresses"
-                    .into()
+                format!("tell the server's operator. If the provider is on a network of yours, pass \
+                 {}", Setting::AllowPrivateAddresses)
             }
             Self::UrlTooLong(_) => {
-                "no server takes a URL of that length. If it is the scopes, pass --scope with those that \
-                 you need; else tell the server's operator"
-                    .into()
+                format!("no server takes a URL of that length. If it is the scopes, pass {} with those that \
+                 you need; else tell the server's operator", Setting::Scope)
             }
             Self::TokenEndpoint { .. } => {
                 "try again; if it stays so, tell the authorization server's operator".into()

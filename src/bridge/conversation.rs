@@ -29,6 +29,7 @@ use crate::auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use crate::endpoint::{self, Event, Failure, Inbound, Outcome, Phase};
 use crate::era::{Era, Passage};
 use crate::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId, member};
+use crate::setting::Setting;
 use crate::stdio::{Line, LineWriter};
 
 /// Requests of the app that may be under way at once.
@@ -172,10 +173,16 @@ impl Conversation {
                 }
             }
             Line::TooLong { prefix } => {
-                tracing::warn!("skipped a line of the app that is above --max-message-size");
+                tracing::warn!(
+                    "skipped a line of the app that is above {}",
+                    Setting::MaxMessageSize
+                );
                 let id = Message::id_in_prefix(&prefix);
-                let text = "the message is larger than --max-message-size allows";
-                let refusal = Message::error(id.as_ref(), INVALID_REQUEST, text, None);
+                let text = format!(
+                    "the message is larger than {} allows",
+                    Setting::MaxMessageSize
+                );
+                let refusal = Message::error(id.as_ref(), INVALID_REQUEST, &text, None);
                 self.write_refusal(&refusal);
             }
         }
@@ -423,7 +430,7 @@ impl Conversation {
                 };
                 if !self.server_requests.insert(id, request) {
                     let text = "too many requests wait for the app's answer";
-                    let refusal = Message::error(Some(id), INVALID_REQUEST, text, None);
+                    let refusal = Message::error(Some(id), INVALID_REQUEST, &text, None);
                     return self.send_in_turn(0, refusal, Some(generation));
                 }
             }

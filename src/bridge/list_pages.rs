@@ -21,7 +21,7 @@ const MAX_COLLECTIONS: usize = 16;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// Treatment of a list that comes in pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListPages {
     /// The app gets all pages as one list.
     Merge,

@@ -7,6 +7,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::message::{INTERNAL_ERROR, Message, RequestId, member};
+use crate::setting::Setting;
 
 /// What the user says about the server's tools.
 #[derive(Debug, Clone)]
@@ -111,14 +112,20 @@ impl Hidden {
         Message::error(Some(id), INTERNAL_ERROR, &text, Some(&data))
     }
 
-    const fn hint(self) -> &'static str {
+    fn hint(self) -> String {
         match self {
-            Self::Ignored => "mcp-bridge was told to hide it, by --ignore-tool",
-            Self::NotAllowed => "mcp-bridge was told which tools to let through, by --allow-tool",
+            Self::Ignored => format!("mcp-bridge was told to hide it, by {}", Setting::IgnoreTool),
+            Self::NotAllowed => format!(
+                "mcp-bridge was told which tools to let through, by {}",
+                Setting::AllowTool
+            ),
             Self::NotReadOnly => {
-                "mcp-bridge was told to let through only what the server calls read-only, by --read-only"
+                format!(
+                    "mcp-bridge was told to let through only what the server calls read-only, by {}",
+                    Setting::ReadOnly
+                )
             }
-            Self::Nameless => "a call has to name its tool",
+            Self::Nameless => "a call has to name its tool".to_owned(),
         }
     }
 }

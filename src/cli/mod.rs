@@ -5,6 +5,7 @@
 
 mod account;
 mod callback;
+mod choices;
 mod client;
 mod config;
 mod data_directory;
@@ -19,6 +20,7 @@ mod keep_alive;
 mod messages;
 mod network;
 mod plain_secrets;
+mod setting_names;
 mod sign_in;
 mod tools;
 
@@ -26,7 +28,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::endpoint::{ParamHeaders, Protocol, Transport};
+use choices::{ParamHeadersFlag, ProtocolFlag, TransportFlag};
 
 pub use account::SignIn;
 pub use callback::port;
@@ -36,6 +38,7 @@ pub use drop_in::{names_package, without_launcher};
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
 pub use plain_secrets::PlainSecret;
+pub use setting_names::flag;
 pub use sign_in::SignInFlags;
 
 /// What the bridge itself is told, beside how to reach the server.
@@ -116,11 +119,11 @@ pub struct ConnectionFlags {
         default_value = "http-first",
         help_heading = "Server"
     )]
-    transport: Transport,
+    transport: TransportFlag,
 
     /// Which MCP era to speak: up to 2025-11-25, from 2026-07-28 on, or what the server wants
     #[arg(long, value_enum, default_value = "auto", help_heading = "Server")]
-    protocol: Protocol,
+    protocol: ProtocolFlag,
 
     /// When to send Mcp-Param-* headers, and Mcp-Name up to 2025-11-25: if the server reads them, Mcp-Name
     /// always, or never
@@ -131,7 +134,7 @@ pub struct ConnectionFlags {
         default_value = "auto",
         help_heading = "Server"
     )]
-    mcp_param_headers: ParamHeaders,
+    mcp_param_headers: ParamHeadersFlag,
 
     /// Allow http to other machines: everything, tokens included, is then readable on the way
     #[arg(long, help_heading = "Server")]

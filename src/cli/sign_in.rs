@@ -7,13 +7,14 @@ use clap::{Args, ValueEnum};
 use url::Url;
 
 use super::callback::CallbackFlags;
+use super::choices::StoreFlag;
 use super::client::ClientFlags;
 use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use crate::auth::{
     self, Addresses, Bearer, Browser, Config, Grant, IssuerCheck, MissingPkceMetadata,
-    ResourceParameter, Store, TokenCommand,
+    ResourceParameter, TokenCommand,
 };
 
 /// How to sign in.
@@ -97,7 +98,7 @@ pub struct SignInFlags {
         env = "MCP_BRIDGE_STORE",
         hide_env = true
     )]
-    store: Option<Store>,
+    store: Option<StoreFlag>,
 
     #[command(flatten)]
     client: ClientFlags,
@@ -139,7 +140,7 @@ impl SignInFlags {
         Ok(Config {
             directory: DataDirectory::of(environment).path(),
             mcp_remote_directory: mcp_remote_directory(environment),
-            store: self.store,
+            store: self.store.map(StoreFlag::into),
             profile: self.profile,
             issuer: self.issuer,
             client,

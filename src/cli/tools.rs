@@ -1,5 +1,6 @@
 //! The flags about which tools the app may see and call.
 
+use super::choices::ListPagesFlag;
 use crate::bridge::{Access, Glob, ListPages, ToolFilter};
 
 #[derive(Debug, clap::Args)]
@@ -25,12 +26,12 @@ pub(super) struct ToolFlags {
         hide_possible_values = true,
         value_name = "merge|pass"
     )]
-    list_pages: ListPages,
+    list_pages: ListPagesFlag,
 }
 
 impl ToolFlags {
-    pub(super) const fn list_pages(&self) -> ListPages {
-        self.list_pages
+    pub(super) fn list_pages(&self) -> ListPages {
+        self.list_pages.into()
     }
 
     /// What they hide; `None` if that is nothing.

@@ -10,6 +10,7 @@ use super::Failure;
 use crate::http::{Response, json};
 use crate::message::Message;
 use crate::printable;
+use crate::setting::Setting;
 
 /// How much of an error's body is read.
 const ERROR_BYTES: usize = 64 * 1024;
@@ -99,14 +100,14 @@ pub(super) async fn next_chunk(
     response: &mut Response,
     silence: Option<Duration>,
 ) -> Result<Option<Bytes>, Failure> {
-    let chunk = within(silence, "--body-timeout", response.chunk()).await?;
+    let chunk = within(silence, Setting::BodyTimeout, response.chunk()).await?;
     chunk.map_err(|error| Failure::of_body(&error))
 }
 
-/// What comes of `future` within `limit`, if there is one, which is what `flag` says.
+/// What comes of `future` within `limit`, if there is one, which is what `setting` says.
 pub(super) async fn within<T>(
     limit: Option<Duration>,
-    flag: &str,
+    setting: Setting,
     future: impl Future<Output = T>,
 ) -> Result<T, Failure> {
     let Some(limit) = limit else {
@@ -114,7 +115,7 @@ pub(super) async fn within<T>(
     };
     let outcome = tokio::time::timeout(limit, future).await;
     outcome.map_err(|_| Failure::ConnectionLost {
-        detail: format!("nothing came for {} s ({flag})", limit.as_secs_f64()),
+        detail: format!("nothing came for {} s ({setting})", limit.as_secs_f64()),
     })
 }
 

@@ -11,6 +11,7 @@ use super::body::ContentType;
 use crate::auth::AuthError;
 use crate::http;
 use crate::message::{INTERNAL_ERROR, INVALID_REQUEST, Message, RequestId};
+use crate::setting::Setting;
 
 /// What to do when a request that is no mere question may have been carried out.
 const LOOK_FIRST: &str = "look whether the server has done what was asked before you ask again";
@@ -382,8 +383,11 @@ impl Failure {
                     "check that the server is running and that the port in the URL is right"
                 }
                 ConnectCause::Tls if detail.contains("UnknownIssuer") => {
-                    "the certificate comes from an authority this machine does not know: add it to \
-                     the system's trust store, or pass its PEM file with --ca-cert"
+                    return format!(
+                        "the certificate comes from an authority this machine does not know: add it to \
+                     the system's trust store, or pass its PEM file with {}",
+                        Setting::CaCert
+                    );
                 }
                 ConnectCause::Tls if detail.contains("expired") => {
                     "whoever runs the server has to renew the certificate; if this machine's clock \
@@ -398,10 +402,18 @@ impl Failure {
                 }
                 ConnectCause::Tls => "the server's certificate has to be mended by who runs it",
                 ConnectCause::Proxy => "check HTTPS_PROXY and the proxy's credentials",
-                ConnectCause::Timeout => "check the network, or raise --connect-timeout",
+                ConnectCause::Timeout => {
+                    return format!("check the network, or raise {}", Setting::ConnectTimeout);
+                }
             },
             Self::Status { status, .. } => match status.as_u16() {
-                401 => "check the credentials given by --header or --bearer-env",
+                401 => {
+                    return format!(
+                        "check the credentials given by {} or {}",
+                        Setting::Header,
+                        Setting::BearerEnv
+                    );
+                }
                 404 | 405 => "check the path of the URL: it has to be the server's MCP endpoint",
                 407 => "check HTTPS_PROXY and the proxy's credentials",
                 403 => {
@@ -414,9 +426,15 @@ impl Failure {
                 _ => "the server does not take the request as it is: tell whoever runs it",
             },
             Self::Redirect { .. } => "if the target is right, put it in the place of the URL",
-            Self::HttpSse => "drop --transport, or pass --transport http-first",
-            Self::TooLarge { .. } => "raise --max-message-size",
-            Self::Timeout(_) => "raise --request-timeout",
+            Self::HttpSse => {
+                return format!(
+                    "drop {}, or pass {} http-first",
+                    Setting::Transport,
+                    Setting::Transport
+                );
+            }
+            Self::TooLarge { .. } => return format!("raise {}", Setting::MaxMessageSize),
+            Self::Timeout(_) => return format!("raise {}", Setting::RequestTimeout),
             Self::Auth(error) => return error.hint(),
             Self::SignInNotReady(_) => {
                 "the bridge goes on trying; mcp-bridge doctor URL tells what is wrong"
@@ -449,7 +467,9 @@ impl Failure {
             Self::SessionLost(_) => "start the server again in the app",
             Self::Overloaded { .. } => "wait for answers before asking more",
             Self::ShuttingDown => "start the server again in the app, and repeat the request",
-            Self::Internal => "please report it, with what --debug says",
+            Self::Internal => {
+                return format!("please report it, with what {} says", Setting::Debug);
+            }
         };
         hint.to_owned()
     }

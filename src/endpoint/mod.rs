@@ -122,7 +122,7 @@ impl Config {
 }
 
 /// Which transports to try, in which order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
     HttpFirst,
@@ -135,7 +135,7 @@ pub enum Transport {
 }
 
 /// Which era to speak with the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// The app's own; the other one, by translation, where the server refuses that.
     Auto,
@@ -148,7 +148,7 @@ pub enum Protocol {
 }
 
 /// Policy for `Mcp-Param-*`, and in the legacy era for `Mcp-Name` and `Mcp-Method`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParamHeaders {
     /// `Mcp-Param-*` where the tool's schema asks for it; `Mcp-Name` for legacy servers too that were seen
     /// to read such headers.

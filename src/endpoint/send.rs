@@ -20,6 +20,7 @@ use super::{ConnectCause, Endpoint, Failure, Patience, Phase, outage};
 use crate::auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
 use crate::http::{Response, bare, check_length};
 use crate::message::Message;
+use crate::setting::Setting;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -276,7 +277,7 @@ impl Endpoint {
                 }
             };
             let sent = client.send(method, url, headers, body);
-            let sent = within(self.config.headers_timeout, "--headers-timeout", sent);
+            let sent = within(self.config.headers_timeout, Setting::HeadersTimeout, sent);
             let response = sent.await?.map_err(|error| Failure::of_http(&error))?;
             match redirect(&response, url, verb)? {
                 Some(target) => {

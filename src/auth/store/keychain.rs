@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::system;
 use crate::secret::Secret;
+use crate::setting::Setting;
 
 /// How long the keychain may take: a person may have to unlock it, and a bus that hangs would hang us.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -65,8 +66,8 @@ impl KeychainError {
 
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        system::HINT
+    pub fn hint(&self) -> String {
+        format!("{}, or use {} file", system::HINT, Setting::Store)
     }
 }
 

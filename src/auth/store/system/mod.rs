@@ -20,8 +20,8 @@ mod linux {
     /// There is no limit that a credential would reach.
     pub(in crate::auth::store) const LARGEST_SECRET: usize = usize::MAX;
 
-    pub(in crate::auth::store) const HINT: &str = "start GNOME Keyring, KWallet or another keychain \
-        with the Secret Service interface, or use --store file";
+    pub(in crate::auth::store) const HINT: &str =
+        "start GNOME Keyring, KWallet or another keychain with the Secret Service interface";
 
     pub(in crate::auth::store) fn open() -> Result<Arc<dyn Vault>, String> {
         Ok(Arc::new(SecretService::open()?))
@@ -51,8 +51,7 @@ mod native {
     #[cfg(target_os = "macos")]
     pub(in crate::auth::store) const LARGEST_SECRET: usize = usize::MAX;
 
-    pub(in crate::auth::store) const HINT: &str =
-        "unlock the keychain and let mcp-bridge use it, or use --store file";
+    pub(in crate::auth::store) const HINT: &str = "unlock the keychain and let mcp-bridge use it";
 
     struct Native(Arc<CredentialStore>);
 

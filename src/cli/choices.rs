@@ -1,0 +1,73 @@
+//! Values that a flag chooses from, as clap lists them: one for each variant of a configuration type.
+
+use clap::ValueEnum;
+
+use crate::auth::Store;
+use crate::bridge::ListPages;
+use crate::endpoint::{ParamHeaders, Protocol, Transport};
+
+/// Defines the values of a flag, and the variant of the configuration type that each stands for.
+macro_rules! choices {
+    ($flag:ident is $setting:ident { $($(#[$doc:meta])* $value:ident,)+ }) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub(super) enum $flag {
+            $($(#[$doc])* $value,)+
+        }
+
+        impl From<$flag> for $setting {
+            fn from(flag: $flag) -> Self {
+                match flag {
+                    $($flag::$value => Self::$value,)+
+                }
+            }
+        }
+    };
+}
+
+choices!(TransportFlag is Transport {
+    /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
+    HttpFirst,
+    /// HTTP+SSE; streamable HTTP if there is no such stream.
+    SseFirst,
+    /// Streamable HTTP.
+    HttpOnly,
+    /// HTTP+SSE (MCP 2024-11-05).
+    SseOnly,
+});
+
+choices!(ProtocolFlag is Protocol {
+    /// The app's own; the other one, by translation, where the server refuses that.
+    Auto,
+    /// Up to 2025-11-25 (`initialize`).
+    Legacy,
+    /// From 2026-07-28 on.
+    Modern,
+    /// From 2026-07-28 on if the server speaks it, even to an app that does not.
+    PreferModern,
+});
+
+choices!(ParamHeadersFlag is ParamHeaders {
+    /// `Mcp-Param-*` where the tool's schema asks for it; `Mcp-Name` for legacy servers too that were seen
+    /// to read such headers.
+    Auto,
+    /// The same, and `Mcp-Name` for every legacy server.
+    Always,
+    /// None of these headers, except for those that the modern era demands.
+    Off,
+});
+
+choices!(ListPagesFlag is ListPages {
+    /// The app gets all pages as one list.
+    Merge,
+    /// The app gets the page that it asks for.
+    Pass,
+});
+
+choices!(StoreFlag is Store {
+    /// In the keychain of the operating system; the rest is in a file.
+    Keychain,
+    /// In a file that is readable by the user alone.
+    File,
+    /// In this process, until it ends.
+    Memory,
+});
