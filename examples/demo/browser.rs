@@ -1,6 +1,6 @@
 //! A browser without a window: opens the sign-in page of the example server and submits its form.
 
-use mcp_bridge::http;
+use mcp_bridge_net::http;
 use reqwest::{Response, header};
 use thiserror::Error;
 use url::{Url, form_urlencoded};

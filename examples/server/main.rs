@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use mcp_bridge::secret::Secret;
+use mcp_bridge_text::secret::Secret;
 use oauth2::CsrfToken;
 use serde::Serialize;
 use server::{Eras, Heard, Options, PRE_REGISTERED_CLIENT_ID, Server};

@@ -40,7 +40,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use mcp_bridge::secret::Secret;
+use mcp_bridge_text::secret::Secret;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::{mpsc, oneshot};
@@ -278,7 +278,7 @@ async fn require_loopback_host(request: Request, next: Next) -> Response {
         .and_then(|value| value.to_str().ok());
     let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
     match url {
-        Some(url) if mcp_bridge::http::is_loopback(&url) => next.run(request).await,
+        Some(url) if mcp_bridge_net::http::is_loopback(&url) => next.run(request).await,
         _ => (
             StatusCode::FORBIDDEN,
             "this server answers on loopback names only",

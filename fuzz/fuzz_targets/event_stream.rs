@@ -1,5 +1,5 @@
-//! See the function of this name behind `mcp_bridge::fuzzing`.
+//! See the function of this name behind `mcp_bridge_core::endpoint::fuzzing`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_bridge::fuzzing::check("event_stream", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_bridge_core::endpoint::fuzzing::event_stream(data));

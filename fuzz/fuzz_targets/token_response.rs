@@ -1,5 +1,5 @@
-//! See the function of this name behind `mcp_bridge::fuzzing`.
+//! See the function of this name behind `mcp_bridge_auth::fuzzing`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_bridge::fuzzing::check("token_response", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_bridge_auth::fuzzing::token_response(data));

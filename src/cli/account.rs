@@ -7,8 +7,8 @@ use super::Flags;
 use super::config::server_url;
 use super::environment::Environment;
 use super::header::Headers;
-use crate::auth;
-use crate::secret::Secret;
+use mcp_bridge_auth as auth;
+use mcp_bridge_text::secret::Secret;
 
 /// The way in that flags choose.
 #[derive(Debug)]

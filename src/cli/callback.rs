@@ -6,7 +6,7 @@ use clap::Args;
 use url::Url;
 
 use super::error::FlagError;
-use crate::auth::Callback;
+use mcp_bridge_auth::Callback;
 
 const SUCCESS_URL: &str = "--auth-success-url";
 

@@ -2,9 +2,9 @@
 
 use clap::ValueEnum;
 
-use crate::auth::Store;
-use crate::bridge::ListPages;
-use crate::endpoint::{ParamHeaders, Protocol, Transport};
+use mcp_bridge_auth::Store;
+use mcp_bridge_core::bridge::ListPages;
+use mcp_bridge_core::endpoint::{ParamHeaders, Protocol, Transport};
 
 /// Defines the values of a flag, and the variant of the configuration type that each stands for.
 macro_rules! choices {

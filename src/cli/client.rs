@@ -9,8 +9,8 @@ use url::Url;
 
 use super::environment::{Environment, expand};
 use super::error::{FlagError, names_variable};
-use crate::auth::{ClientAuthentication, ClientCredential, PreRegisteredClient, SigningKey};
-use crate::secret::Secret;
+use mcp_bridge_auth::{ClientAuthentication, ClientCredential, PreRegisteredClient, SigningKey};
+use mcp_bridge_text::secret::Secret;
 
 const INFO: &str = "--static-oauth-client-info";
 const METADATA: &str = "--static-oauth-client-metadata";

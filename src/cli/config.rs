@@ -13,9 +13,12 @@ use super::data_directory::DataDirectory;
 use super::environment::ProcessEnvironment;
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
-use crate::bridge::Memory;
-use crate::secret::Secret;
-use crate::{auth, bridge, endpoint, http};
+use mcp_bridge_auth as auth;
+use mcp_bridge_core::bridge;
+use mcp_bridge_core::bridge::Memory;
+use mcp_bridge_core::endpoint;
+use mcp_bridge_net::http;
+use mcp_bridge_text::secret::Secret;
 
 const MIB: usize = 1024 * 1024;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::environment::{Environment, ProcessEnvironment};
-use crate::auth;
+use mcp_bridge_auth as auth;
 
 /// The directory in the user's data directory.
 const NAME: &str = "mcp-bridge";

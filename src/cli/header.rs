@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::environment::{Environment, ProcessEnvironment, expand, foreign_reference};
 use super::error::{ConfigError, names_variable};
-use crate::secret::Secret;
+use mcp_bridge_text::secret::Secret;
 
 /// Headers of the user's own.
 #[derive(Debug, Clone, clap::Args)]

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::config::Seconds;
 use super::error::ConfigError;
-use crate::http::{Family, Identity, Names, Options, Roots};
+use mcp_bridge_net::http::{Family, Identity, Names, Options, Roots};
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
 /// them serves unchanged.

@@ -1,8 +1,9 @@
 //! Flags by which errors and hints of the library name its settings.
 
-use crate::setting::Setting;
+use mcp_bridge_net::setting::Setting;
 
 /// The flag that a person sets this with.
+#[must_use]
 pub fn flag(setting: Setting) -> &'static str {
     match setting {
         Setting::AllowTool => "--allow-tool",

@@ -12,8 +12,8 @@ use super::client::ClientFlags;
 use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
-use crate::auth::{
-    self, Addresses, Bearer, Browser, Config, Grant, IssuerCheck, MissingPkceMetadata,
+use mcp_bridge_auth::{
+    self as auth, Addresses, Bearer, Browser, Config, Grant, IssuerCheck, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
 };
 
@@ -263,7 +263,7 @@ mod tests {
 
     use super::super::environment::fixed::Fixed;
     use super::*;
-    use crate::auth::{ClientAuthentication, ClientCredential};
+    use mcp_bridge_auth::{ClientAuthentication, ClientCredential};
 
     #[derive(Parser)]
     struct Command {

@@ -1,7 +1,7 @@
 //! The flags about which tools the app may see and call.
 
 use super::choices::ListPagesFlag;
-use crate::bridge::{Access, Glob, ListPages, ToolFilter};
+use mcp_bridge_core::bridge::{Access, Glob, ListPages, ToolFilter};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Tools")]

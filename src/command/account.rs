@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::auth::{Account, Expiry, Place, SignedIn};
-use crate::printable;
+use mcp_bridge_auth::{Account, Expiry, Place, SignedIn};
+use mcp_bridge_text::printable;
 
 /// The widest line, unless a single word is wider.
 const WIDTH: usize = 80;

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 
 use super::{Stop, finish_sign_in, runtime, start_log};
-use crate::bridge::{self, End, Input};
 use crate::cli::{Flags, UnfinishedSignIn};
-use crate::{signals, stdio};
+use crate::signals;
+use mcp_bridge_core::bridge::{self, End, Input};
+use mcp_bridge_core::stdio;
 
 /// For somebody who starts the bridge in a terminal, where nothing else would happen.
 const FOR_A_PERSON: &str = "\

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use serde::{Deserialize, Serialize};
 
 use super::{CommandLine, runtime, start_log};
-use crate::auth::{Authorizer, HandedOver, Helper, inherited_sockets, leave_console};
+use mcp_bridge_auth::{Authorizer, HandedOver, Helper, inherited_sockets, leave_console};
 
 /// The argument by which the program is the helper.
 const WORD: &str = "finish-sign-in";

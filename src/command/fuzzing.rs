@@ -1,13 +1,17 @@
-//! Properties of commands, see [`crate::fuzzing`].
+//! Properties of commands for any input, behind `fuzz/`. A property that does not hold panics.
 
 use clap::CommandFactory as _;
 
 use super::CommandLine;
-pub(crate) use super::install::fuzzing::app_configuration;
+pub use super::install::fuzzing::app_configuration;
 use crate::cli::file::flags_in;
 
 /// The file of `--config`: what it becomes are flags.
-pub(crate) fn config_file(data: &[u8]) {
+///
+/// # Panics
+///
+/// If it does not hold.
+pub fn config_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -19,5 +23,18 @@ pub(crate) fn config_file(data: &[u8]) {
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_bridge_testkit::corpus::replay;
+
+    use super::*;
+
+    #[test]
+    fn the_inputs_that_fuzzing_found_keep_the_properties() {
+        replay("config_file", config_file);
+        replay("app_configuration", app_configuration);
     }
 }

@@ -5,7 +5,8 @@ use std::io::IsTerminal as _;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
-use crate::{printable, stdio};
+use mcp_bridge_core::stdio;
+use mcp_bridge_text::printable;
 
 /// How deep values are laid out; what lies deeper stays as it is.
 const MAX_DEPTH: usize = 64;

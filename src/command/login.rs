@@ -7,14 +7,15 @@ use std::sync::Arc;
 use super::account::{Paint, Style, rows};
 use super::visit::{Visit, Visitor};
 use super::{Stop, printed, runtime, start_log_for_person};
-use crate::auth::{
-    self, Account, AnswerInput, Authorizer, Place, Servers, SignInStage, Store, choose_place,
-};
 use crate::cli::{self, Connection, ConnectionFlags};
-use crate::http::bare;
-use crate::printable;
 use crate::signals;
-use crate::stdio::{self, Line, LineReader};
+use mcp_bridge_auth::{
+    self as auth, Account, AnswerInput, Authorizer, Place, Servers, SignInStage, Store,
+    choose_place,
+};
+use mcp_bridge_core::stdio::{self, Line, LineReader};
+use mcp_bridge_net::http::bare;
+use mcp_bridge_text::printable;
 
 /// The longest line that is read as a pasted address, in bytes.
 const LONGEST_PASTE: usize = 16 * 1024;

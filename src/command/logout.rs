@@ -7,12 +7,12 @@ use url::Url;
 
 use super::account::title;
 use super::{Stop, printed, runtime, start_log};
-use crate::auth::{self, Account, Authorizer, Leftover, Revocation, SignedOut};
-use crate::bridge::Memory;
 use crate::cli::{self, Connection, ConnectionFlags};
-use crate::http::bare;
-use crate::printable;
-use crate::stdio;
+use mcp_bridge_auth::{self as auth, Account, Authorizer, Leftover, Revocation, SignedOut};
+use mcp_bridge_core::bridge::Memory;
+use mcp_bridge_core::stdio;
+use mcp_bridge_net::http::bare;
+use mcp_bridge_text::printable;
 
 const RUNNING: &str = "\
 A bridge that is running keeps its token until the server refuses it, and then asks you to sign in.";

@@ -8,7 +8,7 @@ mod completions;
 mod doctor;
 mod finish_sign_in;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
+pub mod fuzzing;
 mod help;
 mod install;
 mod json;
@@ -35,10 +35,12 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) use finish_sign_in::run_helper;
 
-use crate::auth::{AuthError, KeychainError, StoreError};
 use crate::cli::file::FileError;
 use crate::cli::{ConfigError, Flags, Log};
-use crate::{cli, log, printable, stdio};
+use crate::{cli, log};
+use mcp_bridge_auth::{AuthError, KeychainError, StoreError};
+use mcp_bridge_core::stdio;
+use mcp_bridge_text::printable;
 
 /// Connects an MCP client on stdin and stdout to a remote MCP server, and signs the user in with OAuth
 #[derive(Debug, Parser)]
@@ -314,7 +316,7 @@ impl From<AuthError> for Stop {
 impl From<KeychainError> for Stop {
     fn from(error: KeychainError) -> Self {
         Self {
-            hint: Some(error.hint().to_owned()),
+            hint: Some(error.hint().clone()),
             ..Self::failed(error.to_string())
         }
     }

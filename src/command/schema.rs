@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::message::member;
+use mcp_bridge_protocol::message::member;
 
 /// How deep a schema is followed.
 const MAX_DEPTH: usize = 16;

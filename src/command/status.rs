@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::account::{Paint, Style, rows, title};
 use super::{Stop, printed, start_quiet_log};
-use crate::auth::{Account, Expiry, Place};
-use crate::bridge::Memory;
 use crate::cli;
-use crate::endpoint::KnownServer;
-use crate::{printable, stdio};
+use mcp_bridge_auth::{Account, Expiry, Place};
+use mcp_bridge_core::bridge::Memory;
+use mcp_bridge_core::endpoint::KnownServer;
+use mcp_bridge_core::stdio;
+use mcp_bridge_text::printable;
 
 const EMPTY: &str = "\
 No sign-in is stored on this machine yet.

@@ -9,8 +9,9 @@ use url::Url;
 
 use super::account::{Paint, Style, place, title};
 use super::{Stop, printed, runtime, start_quiet_log};
-use crate::auth::{Account, Keychain, Place, Servers, choose_place, place_of_new};
-use crate::{cli, stdio};
+use crate::cli;
+use mcp_bridge_auth::{Account, Keychain, Place, Servers, choose_place, place_of_new};
+use mcp_bridge_core::stdio;
 
 /// Show where tokens are kept, or move them to the keychain or to files
 #[derive(Debug, clap::Args)]

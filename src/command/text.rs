@@ -3,7 +3,7 @@
 use terminal_size::terminal_size_of;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::printable;
+use mcp_bridge_text::printable;
 
 /// How many columns the terminal has that stderr goes to; `None` if that is no terminal.
 pub(super) fn stderr_width() -> Option<usize> {

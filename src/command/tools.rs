@@ -11,8 +11,8 @@ use super::schema::{Argument, Hints, Tool, shown};
 use super::text::{columns, cut, first_line, padded};
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
-use crate::printable;
-use crate::stdio;
+use mcp_bridge_core::stdio;
+use mcp_bridge_text::printable;
 
 /// The longest name and type of an argument that others are lined up with.
 const MAX_COLUMN: usize = 24;

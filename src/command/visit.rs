@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{ASK_THE_DOCTOR, Stop};
-use crate::auth::Authorizer;
-use crate::bridge::Memory;
 use crate::cli::Connection;
-use crate::endpoint::{Endpoint, Inbound, Outcome, Track};
-use crate::era::{Era, MODERN_VERSION, NEWEST_LEGACY};
-use crate::message::{Message, RequestId};
+use mcp_bridge_auth::Authorizer;
+use mcp_bridge_core::bridge::Memory;
+use mcp_bridge_core::endpoint::{Endpoint, Inbound, Outcome, Track};
+use mcp_bridge_protocol::era::{Era, MODERN_VERSION, NEWEST_LEGACY};
+use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// How long the server may take to hear that the session is over.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);

@@ -10,8 +10,8 @@ use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::quota;
-use crate::auth::SIGN_IN_TARGET;
-use crate::printable;
+use mcp_bridge_auth::SIGN_IN_TARGET;
+use mcp_bridge_text::printable;
 
 /// The longest value that is logged, in bytes: the address of a sign-in page. A server may name a method of any
 /// length.

@@ -14,19 +14,22 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::auth::SIGN_IN_TARGET;
 use crate::cli::Log;
+use mcp_bridge_auth::SIGN_IN_TARGET;
 pub(crate) use quota::Quota;
 
 use line::{Clock, Dress, Fields, Line};
 
 /// The log target of requests that failed, which a command reports itself.
-const ENDPOINT_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint");
+const ENDPOINT_TARGET: &str = "mcp_bridge_core::endpoint";
+
+/// The beginning of the log targets of all crates of this program.
+const OUR_TARGETS: &str = env!("CARGO_CRATE_NAME");
 
 /// Starts the log. Only the bridge's own events are in it: what the libraries have to say may hold
 /// what nobody should read.
 pub(crate) fn start(log: &Log) -> io::Result<()> {
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), log.level);
+    let ours = Targets::new().with_target(OUR_TARGETS, log.level);
     let Some(path) = &log.file else {
         start_with(on_stderr(log.level).with_filter(ours), log);
         return Ok(());
@@ -63,7 +66,7 @@ pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
     }
     let sign_in = Targets::new().with_target(SIGN_IN_TARGET, LevelFilter::INFO);
     let others = Targets::new()
-        .with_target(env!("CARGO_CRATE_NAME"), log.level)
+        .with_target(OUR_TARGETS, log.level)
         .with_target(ENDPOINT_TARGET, LevelFilter::ERROR)
         .with_target(SIGN_IN_TARGET, LevelFilter::OFF);
     let in_words = fmt::layer()

@@ -19,7 +19,7 @@ const DEBUG_LINES: u32 = 500;
 const MESSAGE_LINES: u32 = 20_000;
 
 /// The module whose lines are about messages.
-const MESSAGE_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::endpoint::wire_log");
+const MESSAGE_TARGET: &str = "mcp_bridge_core::endpoint::wire_log";
 
 /// Lines of each place of the code in its present period. As many entries as the code has places.
 static PLACES: LazyLock<Mutex<HashMap<Identifier, Place>>> = LazyLock::new(Mutex::default);
@@ -75,14 +75,10 @@ fn limit(metadata: &Metadata<'_>) -> u32 {
 impl Place {
     fn new(metadata: &Metadata<'_>) -> Self {
         let module = metadata.module_path().unwrap_or_default();
-        let module = module.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::"));
+        let (_, module) = module.split_once("::").unwrap_or_default();
         Self {
             quota: Quota::new(limit(metadata)),
-            location: format!(
-                "{}, line {}",
-                module.unwrap_or_default(),
-                metadata.line().unwrap_or_default()
-            ),
+            location: format!("{}, line {}", module, metadata.line().unwrap_or_default()),
         }
     }
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mcp_bridge::auth::{Authorizer, Config, Grant, Interaction, Refusal};
-use mcp_bridge::http::{Client, Names, Options};
+use mcp_bridge_auth::{Authorizer, Config, Grant, Interaction, Refusal};
+use mcp_bridge_net::http::{Client, Names, Options};
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! What reaches the browser, and what never does.
 
-use mcp_bridge::auth::{self, Config};
+use mcp_bridge_auth::{self as auth, Config};
 use serde_json::json;
 use tempfile::tempdir;
 use url::Url;

@@ -110,7 +110,7 @@ async fn an_answer_in_the_name_of_another_issuer_is_not_used() {
         let error = app.call_with_browser().await.unwrap_err();
         assert_eq!(error.kind(), "auth_issuer_mismatch", "{answer}");
         // No option accepts it, so none is recommended.
-        assert!(!error.hint().contains("--"), "{}", error.hint());
+        assert!(!error.hint().contains("issuer_check"), "{}", error.hint());
         assert!(!error.to_string().contains("script"));
         assert!(provider.seen("/token").is_empty());
     }
@@ -365,7 +365,7 @@ async fn a_used_up_code_is_replaced_in_the_same_tab() {
     assert_eq!(provider.seen("/authorize").len(), 2);
 }
 
-fn with_success_url(directory: &tempfile::TempDir) -> mcp_bridge::auth::Config {
+fn with_success_url(directory: &tempfile::TempDir) -> mcp_bridge_auth::Config {
     let mut config = config(directory.path());
     config.callback.success_url = Url::parse("https://example.com/done").ok();
     config

@@ -7,7 +7,7 @@
 
 use std::fs;
 
-use mcp_bridge::auth::{
+use mcp_bridge_auth::{
     ClientAuthentication, ClientCredential, Config, Grant, Interaction, PreRegisteredClient,
     Revocation,
 };

@@ -6,7 +6,7 @@
     reason = "a sign-in that does not work fails the test"
 )]
 
-use mcp_bridge::auth::{AuthError, Interaction};
+use mcp_bridge_auth::{AuthError, Interaction};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;

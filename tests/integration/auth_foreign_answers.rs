@@ -1,7 +1,7 @@
 //! Answers of authorization servers that are not in the format of the specifications: tokens, registrations,
 //! refusals.
 
-use mcp_bridge::auth::{Config, Grant, Interaction, Revocation};
+use mcp_bridge_auth::{Config, Grant, Interaction, Revocation};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;

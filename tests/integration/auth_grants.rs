@@ -1,6 +1,6 @@
 //! Ways to a token that need no browser on this machine.
 
-use mcp_bridge::auth::{
+use mcp_bridge_auth::{
     ClientCredential, Config, Grant, Interaction, PasteError, PreRegisteredClient, SigningKey,
 };
 use reqwest::StatusCode;
@@ -129,7 +129,7 @@ async fn client_credentials_work_with_a_key_and_without_discovery() {
 
 /// what the user configured is never replaced by something of ours.
 #[tokio::test]
-async fn a_rejected_configured_client_is_an_error_that_names_the_flags() {
+async fn a_rejected_configured_client_is_an_error_that_names_the_settings() {
     let provider = Provider::start().await;
     let directory = tempdir().unwrap();
     let config = Config {
@@ -141,7 +141,7 @@ async fn a_rejected_configured_client_is_an_error_that_names_the_flags() {
     };
     let error = App::new(&provider, config).call().await.unwrap_err();
     assert_eq!(error.kind(), "auth_client_rejected");
-    assert!(error.hint().contains("--client-id"));
+    assert!(error.hint().contains("client_id"));
     assert!(provider.seen("/register").is_empty());
 }
 

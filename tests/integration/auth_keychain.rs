@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcp_bridge::auth::{
+use mcp_bridge_auth::{
     Account, Config, Interaction, Keychain, Limits, Place, Servers, Store, StoreError, Vault,
     choose_place,
 };

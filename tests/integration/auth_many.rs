@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcp_bridge::auth::{Config, Interaction};
+use mcp_bridge_auth::{Config, Interaction};
 use reqwest::StatusCode;
 use tempfile::tempdir;
 use tokio::runtime::Runtime;

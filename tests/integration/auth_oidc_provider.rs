@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use mcp_bridge::auth::{ClientCredential, Config, Grant, Interaction, PreRegisteredClient};
+use mcp_bridge_auth::{ClientCredential, Config, Grant, Interaction, PreRegisteredClient};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::tempdir;

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mcp_bridge::auth::{
+use mcp_bridge_auth::{
     Account, Config, Interaction, PreRegisteredClient, SERVER_FAILURES, SignInStage,
 };
 use reqwest::StatusCode;
@@ -148,7 +148,7 @@ async fn a_configured_client_survives_a_refusal_that_speaks_of_the_client() {
         config.callback.port = Some(port);
         config.client = Some(PreRegisteredClient {
             id: "by hand".into(),
-            credential: mcp_bridge::auth::ClientCredential::None,
+            credential: mcp_bridge_auth::ClientCredential::None,
             method: None,
         });
         let redirect_uri = format!("http://localhost:{port}/oauth/callback");

@@ -1,6 +1,6 @@
 //! Who we are at an authorization server.
 
-use mcp_bridge::auth::{ClientCredential, Config, Interaction, IssuerCheck, PreRegisteredClient};
+use mcp_bridge_auth::{ClientCredential, Config, Interaction, IssuerCheck, PreRegisteredClient};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -147,7 +147,7 @@ async fn a_rejected_registration_is_told_and_not_repeated() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), "auth_registration_rejected", "{reply}");
-        assert!(error.hint().contains("--client-id"));
+        assert!(error.hint().contains("client_id"));
         assert_eq!(provider.seen("/register").len(), requests, "{reply}");
         if let Some(description) = reply.get("error_description") {
             assert!(error.to_string().contains(description.as_str().unwrap()));

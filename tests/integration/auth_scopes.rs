@@ -1,6 +1,6 @@
 //! Which scopes are asked for, and what happens if they do not suffice.
 
-use mcp_bridge::auth::Config;
+use mcp_bridge_auth::Config;
 use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::tempdir;

@@ -5,7 +5,7 @@
     reason = "what a test relies on and does not find fails it"
 )]
 
-use mcp_bridge::auth::{AuthError, Config, SignInPage};
+use mcp_bridge_auth::{AuthError, Config, SignInPage};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use tempfile::tempdir;

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use mcp_bridge::auth::{
+use mcp_bridge_auth::{
     AuthError, ClientCredential, Interaction, PreRegisteredClient, ResourceParameter,
 };
 use reqwest::StatusCode;
@@ -177,7 +177,7 @@ async fn a_foreign_issuer_in_the_metadata_ends_the_sign_in() {
     assert!(matches!(error, AuthError::IssuerMismatch { .. }));
     assert!(error.to_string().contains("https://honest.example"));
     assert!(error.to_string().contains(&provider.origin()));
-    assert!(error.hint().contains("--issuer-check"));
+    assert!(error.hint().contains("issuer_check"));
     assert!(provider.seen("/register").is_empty());
 }
 
@@ -197,7 +197,7 @@ async fn a_server_that_does_not_offer_pkce_is_refused() {
             .await
             .unwrap_err();
         assert!(matches!(error, AuthError::PkceNotOffered { .. }), "{error}");
-        let names_flag = error.hint().contains("--allow-missing-pkce");
+        let names_flag = error.hint().contains("allow_missing_pkce");
         assert_eq!(names_flag, flag);
     }
     assert!(provider.seen("/authorize").is_empty());
@@ -239,7 +239,7 @@ async fn a_pre_registered_client_signs_in_and_its_secret_is_not_stored() {
 
 /// A-20, B10: the error is enough to help oneself.
 #[tokio::test]
-async fn without_registration_the_error_says_what_to_register_and_which_flags_to_pass() {
+async fn without_registration_the_error_says_what_to_register_and_which_settings_to_make() {
     let provider = Provider::start().await;
     provider.behave(|it| it.server_metadata = json!({ "registration_endpoint": null }));
     let directory = tempdir().unwrap();
@@ -250,7 +250,7 @@ async fn without_registration_the_error_says_what_to_register_and_which_flags_to
     assert_eq!(error.kind(), "auth_client_required");
     assert!(error.to_string().contains(&provider.origin()));
     let hint = error.hint();
-    assert!(hint.contains("--client-id"), "{hint}");
+    assert!(hint.contains("client_id"), "{hint}");
     assert!(hint.contains("http://localhost:"), "{hint}");
     assert!(hint.contains("/oauth/callback"), "{hint}");
 }

@@ -9,8 +9,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use mcp_bridge::auth::{Config, Interaction};
-use mcp_bridge::secret::Secret;
+use mcp_bridge_auth::{Config, Interaction};
+use mcp_bridge_text::secret::Secret;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_bridge::auth::Interaction;
+use mcp_bridge_auth::Interaction;
 use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::tempdir;

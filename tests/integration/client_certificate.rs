@@ -8,8 +8,8 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use mcp_bridge::auth::{Authorizer, Interaction, Refusal};
-use mcp_bridge::http::{Identity, Options, Roots};
+use mcp_bridge_auth::{Authorizer, Interaction, Refusal};
+use mcp_bridge_net::http::{Identity, Options, Roots};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use rustls::pki_types::CertificateDer;

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use clap::{CommandFactory as _, Parser};
-use mcp_bridge::auth::{
-    self, Bearer, ClientAuthentication, ClientCredential, Grant, ResourceParameter,
-};
 use mcp_bridge::cli::{Flags, Settings, without_launcher};
-use mcp_bridge::endpoint::{Cookies, Protocol, Transport};
-use mcp_bridge::http::Family;
+use mcp_bridge_auth::{
+    self as auth, Bearer, ClientAuthentication, ClientCredential, Grant, ResourceParameter,
+};
+use mcp_bridge_core::endpoint::{Cookies, Protocol, Transport};
+use mcp_bridge_net::http::Family;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{CommandFactory as _, Parser};
 use mcp_bridge::cli::{Flags, Settings};
 use mcp_bridge::command::CommandLine;
-use mcp_bridge::endpoint::Protocol;
+use mcp_bridge_core::endpoint::Protocol;
 use tempfile::TempDir;
 use tracing::level_filters::LevelFilter;
 
@@ -161,7 +161,7 @@ fn the_command_line_counts_more_than_the_file() {
     assert_eq!(auth.callback.port, Some(2222));
     assert_eq!(auth.client.expect("a client").id, "line");
     assert_eq!(auth.grant.to_string(), "client_credentials");
-    assert_eq!(auth.resource, mcp_bridge::auth::ResourceParameter::Omitted);
+    assert_eq!(auth.resource, mcp_bridge_auth::ResourceParameter::Omitted);
 }
 
 #[test]

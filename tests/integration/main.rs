@@ -8,7 +8,7 @@
 //!
 //! | row | why |
 //! |---|---|
-//! | X-12, X-15, X-45, X-70, X-80…X-103, half of X-14 and X-36 | they are about the eras: `era_*`, each with a table of its rows, and `tests/transcripts` |
+//! | X-12, X-15, X-45, X-70, X-80…X-103, half of X-14 and X-36 | they are about the eras: `era_*`, each with a table of its rows, and `crates/protocol/tests/transcripts` |
 //! | X-20, X-25, X-55…X-57, X-59 | they are about the sign-in: `auth_*` |
 //! | X-26 | a panic needs a bug to cause it, and none is known; `finish` looks for one in every test |
 //! | X-48, the clamp of a very long `retry` | it would take the five minutes it is clamped to; the values that are ignored and the short ones are here |

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use mcp_bridge::secret::Secret;
+use mcp_bridge_text::secret::Secret;
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};

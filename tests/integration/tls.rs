@@ -1,7 +1,7 @@
 //! TLS that cannot be trusted, and HTTP/2 that breaks off.
 
 use h2::Reason;
-use mcp_bridge::http::{Options, Roots};
+use mcp_bridge_net::http::{Options, Roots};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 

@@ -9,7 +9,7 @@ use crate::command::Stop;
 use crate::command::mistyped::alike;
 use crate::command::schema::{Argument, Tool};
 use crate::command::text::first_line;
-use crate::printable;
+use mcp_bridge_text::printable;
 
 /// Arguments as they were typed.
 #[derive(Debug)]

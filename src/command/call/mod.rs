@@ -12,9 +12,9 @@ use super::mistyped::alike;
 use super::schema::Tool;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
-use crate::message::Message;
-use crate::printable;
-use crate::stdio;
+use mcp_bridge_core::stdio;
+use mcp_bridge_protocol::message::Message;
+use mcp_bridge_text::printable;
 use output::Report;
 
 /// Names that a hint lists.

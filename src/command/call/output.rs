@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use crate::command::Stop;
 use crate::command::json::{self, pretty};
 use crate::command::text::first_line;
-use crate::message::{Message, member};
-use crate::printable;
+use mcp_bridge_protocol::message::{Message, member};
+use mcp_bridge_text::printable;
 
 /// How to write a result.
 pub(super) enum Report {

@@ -23,12 +23,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{ASK_THE_DOCTOR, Stop};
-use crate::bridge::{self, End, Memory};
 use crate::cli::Connection;
-use crate::endpoint::{self, Patience};
-use crate::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pages, member};
-use crate::printable;
 use crate::signals;
+use mcp_bridge_core::bridge::{self, End, Memory};
+use mcp_bridge_core::endpoint::{self, Patience};
+use mcp_bridge_protocol::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pages, member};
+use mcp_bridge_text::printable;
 use person::{Notes, Person};
 use terminal::Terminal;
 use transport::{Desk, Wire};

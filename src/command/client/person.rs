@@ -22,7 +22,7 @@ use super::questions;
 use super::terminal::Terminal;
 use crate::command::text::{cut, first_line, stderr_width};
 use crate::log::Quota;
-use crate::printable;
+use mcp_bridge_text::printable;
 
 /// Puts the cursor to the beginning of the line and empties it.
 const EMPTY_LINE: &str = "\r\u{1b}[2K";

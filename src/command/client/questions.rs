@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::terminal::Terminal;
 use crate::command::schema::{Argument, arguments, shown};
-use crate::printable;
+use mcp_bridge_text::printable;
 
 /// Asks for each value that the schema, given as JSON text, describes.
 pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> ElicitResult {

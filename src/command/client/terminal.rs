@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::oneshot;
 
 use super::transport::Desk;
-use crate::stdio;
+use mcp_bridge_core::stdio;
 
 /// A terminal that somebody sits at.
 #[derive(Debug, Default)]

@@ -10,8 +10,8 @@ use rmcp::transport::Transport;
 use serde_json::json;
 use tokio::io::DuplexStream;
 
-use crate::message::{Kind, Message};
-use crate::stdio::{Line, LineReader, LineWriter};
+use mcp_bridge_core::stdio::{Line, LineReader, LineWriter};
+use mcp_bridge_protocol::message::{Kind, Message};
 
 /// Both ends of the wire.
 pub(super) struct Wire {

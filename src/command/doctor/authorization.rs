@@ -10,11 +10,11 @@ use url::Url;
 use super::check::{Check, Name, Part};
 use super::message::initialize;
 use super::report::Report;
-use crate::auth::{
+use mcp_bridge_auth::{
     AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedChallenge,
     ExaminedResource, ExaminedServer, Interaction, Refusal, RegistrationWay,
 };
-use crate::endpoint::{Failure, Probe, Reply};
+use mcp_bridge_core::endpoint::{Failure, Probe, Reply};
 
 /// How long each step may take; it may have to look in several places, one of which may not answer for 10 s.
 const STEP_LIMIT: Duration = Duration::from_secs(18);

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::auth::AuthError;
-use crate::endpoint::Failure;
+use mcp_bridge_auth::AuthError;
+use mcp_bridge_core::endpoint::Failure;
 
 /// What is examined. The names in JSON and in text are the same, and stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

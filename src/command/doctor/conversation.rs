@@ -9,8 +9,8 @@ use super::check::{Check, Name, Part};
 use super::endpoint::{Speaks, may_sign_in};
 use super::message::{discover, initialized, modern_request, request};
 use super::report::Report;
-use crate::endpoint::{Config, ContentType, Failure, Probe, Reply};
-use crate::message::{EmptyCursor, Message, next_cursor};
+use mcp_bridge_core::endpoint::{Config, ContentType, Failure, Probe, Reply};
+use mcp_bridge_protocol::message::{EmptyCursor, Message, next_cursor};
 
 /// No web page has this origin, so no server can have reason to trust it.
 const FOREIGN_ORIGIN: HeaderValue = HeaderValue::from_static("https://doctor.invalid");

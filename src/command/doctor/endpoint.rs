@@ -7,13 +7,13 @@ use url::Url;
 use super::check::{Check, Name};
 use super::message::{discover, initialize};
 use super::report::Report;
-use crate::auth::has_challenge;
-use crate::endpoint::{
+use mcp_bridge_auth::has_challenge;
+use mcp_bridge_core::endpoint::{
     Config, ContentType, Conversation, Failure, Probe, Protocol, Reply, Transport,
 };
-use crate::era::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern};
-use crate::http::bare;
-use crate::message::Message;
+use mcp_bridge_net::http::bare;
+use mcp_bridge_protocol::era::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern};
+use mcp_bridge_protocol::message::Message;
 
 /// Where MCP servers mostly are.
 const USUAL_PATH: &str = "/mcp";

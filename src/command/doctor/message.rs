@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::era::{NEWEST_LEGACY, Upgrade};
-use crate::message::{Message, RequestId};
+use mcp_bridge_protocol::era::{NEWEST_LEGACY, Upgrade};
+use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// The first message of an app of the legacy era.
 pub(super) fn initialize() -> Message {

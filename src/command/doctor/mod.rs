@@ -23,11 +23,11 @@ use self::message::initialize;
 use self::report::{Form, Report};
 use super::account::colours_are_unwanted;
 use super::{Stop, runtime, start_log};
-use crate::auth::{AccessToken, Authorizer};
 use crate::cli::{self, Connection, ConnectionFlags};
-use crate::endpoint::{Config, Failure, Probe, Reply};
-use crate::http::bare;
-use crate::stdio;
+use mcp_bridge_auth::{AccessToken, Authorizer};
+use mcp_bridge_core::endpoint::{Config, Failure, Probe, Reply};
+use mcp_bridge_core::stdio;
+use mcp_bridge_net::http::bare;
 
 /// How long all of it may take. Each step has a limit of its own, and a server that uses up all of them
 /// would take more patience than anybody has.

@@ -10,8 +10,8 @@ use url::{Host, Url};
 use super::certificate::{self, Facts};
 use super::check::{Check, Name};
 use super::report::Report;
-use crate::endpoint::{ConnectCause, Failure};
-use crate::http::{Family, NoProxy, Options, ProxySource, Route, bare, is_loopback};
+use mcp_bridge_core::endpoint::{ConnectCause, Failure};
+use mcp_bridge_net::http::{Family, NoProxy, Options, ProxySource, Route, bare, is_loopback};
 
 /// How long a name may take to be resolved.
 const DNS_LIMIT: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 use serde::Serialize;
 
 use super::check::{Check, Name, Outcome, Part};
-use crate::printable;
+use mcp_bridge_text::printable;
 
 /// The layout of the JSON document; changes when a member changes its name or meaning.
 const FORMAT: u32 = 1;

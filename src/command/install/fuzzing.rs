@@ -12,7 +12,11 @@ const NAME: &str = "example";
 
 /// A configuration, after a byte that says which format it has: an entry that was added and removed again leaves the
 /// text as it was, and one that is there already is not written twice.
-pub(crate) fn app_configuration(data: &[u8]) {
+///
+/// # Panics
+///
+/// If it does not hold.
+pub fn app_configuration(data: &[u8]) {
     let Some((&kind, text)) = data.split_first() else {
         return;
     };

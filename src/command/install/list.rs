@@ -9,7 +9,7 @@ use super::apps::{Client, Machine, Scope};
 use super::survey::{ConfigFile, Place, is_found, places_read};
 use super::{Args, OwnedScope, launch};
 use crate::command::text::{columns, padded};
-use crate::printable;
+use mcp_bridge_text::printable;
 
 const HEADINGS: [&str; 5] = ["APP", "--client", "FOUND", "ENTRIES", "FILE"];
 

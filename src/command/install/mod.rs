@@ -40,7 +40,7 @@ pub(super) use print::with_format_joined;
 use program::Readers;
 
 use super::Stop;
-use crate::stdio;
+use mcp_bridge_core::stdio;
 
 const AFTER_HELP: &str = "\
 The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \

@@ -8,7 +8,7 @@ use super::edit::{Change, Edited, Position, Wish, edit, entries, has_byte_order_
 use super::error::InstallError;
 use super::file::{ConfigFile, FileError};
 use super::mask::Mask;
-use crate::printable;
+use mcp_bridge_text::printable;
 
 /// A change of a file, not yet made.
 pub(super) struct Plan<'a> {

@@ -23,7 +23,8 @@ use super::install::apps::Client;
 use super::install::survey::{self, Place};
 use super::install::{Consent, ask};
 use super::{Stop, printed};
-use crate::{cli, stdio};
+use crate::cli;
+use mcp_bridge_core::stdio;
 
 const AFTER_HELP: &str = "\
 Looks into the files of all apps that mcp-bridge install knows, yours and those of the project in the current \
@@ -206,7 +207,7 @@ fn show_remote(plans: &[Plan], out: &mut dyn Write) -> std::io::Result<()> {
         let names: Vec<_> = plan
             .listed
             .iter()
-            .map(|name| crate::printable::line(name))
+            .map(|name| mcp_bridge_text::printable::line(name))
             .collect();
         writeln!(out, "  {}: {}", plan.path().display(), names.join(", "))?;
     }

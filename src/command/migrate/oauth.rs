@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::remote::{is_empty, without_counterpart};
-use crate::http;
+use mcp_bridge_net::http;
 
 /// The redirect URI that the bridge has without flags.
 const HOST: &str = "localhost";

@@ -8,7 +8,7 @@ use super::conversion::{Conversion, Finding, examine};
 use super::record::WrittenFile;
 use crate::command::install::mask::Mask;
 use crate::command::install::survey::{ConfigFile, Place, Replacement, Servers, write_diff};
-use crate::printable;
+use mcp_bridge_text::printable;
 
 /// Entries that are converted.
 #[derive(Debug)]

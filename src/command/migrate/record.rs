@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
 
 /// The directory of the records, in that of the bridge.
 const DIRECTORY: &str = "migrations";

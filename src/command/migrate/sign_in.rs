@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::conversion::variable;
-use crate::auth::{self, Account, Leftover};
 use crate::cli::{self, Flags, SignIn};
 use crate::command::install::flags;
 use crate::command::text::first_line;
+use mcp_bridge_auth::{self as auth, Account, Leftover};
 
 /// Program that connected to the server before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

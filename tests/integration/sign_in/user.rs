@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use mcp_bridge::http;
+use mcp_bridge_net::http;
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,8 +1,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mcp_bridge::auth::{self, AccessToken, AuthError, Authorizer, Config, Interaction, Refusal};
-use mcp_bridge::http::Options;
+use mcp_bridge_auth::{
+    self as auth, AccessToken, AuthError, Authorizer, Config, Interaction, Refusal,
+};
+use mcp_bridge_net::http::Options;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, StatusCode};
 use tokio::task::JoinHandle;

@@ -1,0 +1,333 @@
+//! What can go wrong when a token is wanted, told so that someone can act on it.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::sign_in_page::SignInPage;
+use mcp_bridge_net::http::UrlTooLong;
+use mcp_bridge_net::setting::Setting;
+use mcp_bridge_text::printable::{self, line};
+
+/// Why there is no token.
+///
+/// The error is cloned: everyone who waited for one sign-in gets its outcome. No variant carries a secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuthError {
+    /// A person has to sign in, and this caller must not ask for it.
+    #[error("the server wants a sign-in")]
+    SignInRequired {
+        /// The page of the sign-in that is under way, if there is one.
+        url: Option<SignInPage>,
+    },
+    /// The authorization server or the person said no (RFC 6749 §4.1.2.1).
+    #[error("the sign-in was refused: {reason}")]
+    Denied {
+        /// The error code and its description, without control characters.
+        reason: String,
+    },
+    /// Nobody finished the sign-in in time.
+    #[error("nobody finished the sign-in within {} s", limit.as_secs())]
+    TimedOut {
+        /// How long the sign-in was open.
+        limit: Duration,
+        /// The page that was waiting.
+        url: Option<SignInPage>,
+    },
+    /// The authorization server can't be reached or is overloaded. What is stored was kept.
+    #[error("the authorization server can't be reached for now: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+        /// When it makes sense to ask again.
+        retry_after: Duration,
+    },
+    /// The authorization server itself answers with a server error that it explains in the terms of OAuth.
+    /// What is stored was kept.
+    #[error("the authorization server fails for now: {reason}")]
+    ServerFailed {
+        /// What it said.
+        reason: String,
+        /// When it makes sense to ask again.
+        retry_after: Duration,
+    },
+    /// The MCP server refused a token that had just been obtained; another one would not help.
+    #[error("the server refused a token that its own authorization server had just issued")]
+    FreshTokenRefused,
+    /// There were too many sign-ins in a short time; something opens one after the other.
+    #[error("too many sign-ins in a short time")]
+    TooManySignIns,
+    /// The token lacks a scope, and asking for it did not bring it (RFC 6750 §3.1).
+    #[error("the server wants the scope `{}`, which the sign-in did not grant", line(.scope))]
+    InsufficientScope {
+        /// What the server asked for.
+        scope: String,
+    },
+    /// The server forbids this request; no token would change that.
+    #[error("the server forbids this request")]
+    Forbidden,
+    /// The authorization server has no registration for unknown clients.
+    #[error("{} does not register clients by itself", line(.issuer))]
+    ClientRequired {
+        /// The authorization server.
+        issuer: String,
+        /// What to enter as redirect URI where the client is registered.
+        redirect_uri: String,
+    },
+    /// The authorization server rejected the registration of this client (RFC 7591 §3.2.2).
+    #[error("{endpoint} rejected the client registration: {reason}")]
+    RegistrationRejected {
+        /// The registration endpoint.
+        endpoint: Url,
+        /// Its error code and description, or its status.
+        reason: String,
+    },
+    /// The client that the user configured was rejected at the token endpoint.
+    #[error("{} rejected the configured client: {reason}", line(.issuer))]
+    ClientRejected {
+        /// The authorization server.
+        issuer: String,
+        /// The error code and its description.
+        reason: String,
+    },
+    /// The configured client belongs to another authorization server than the one the server names now.
+    #[error("the configured client belongs to {}, but the server now names {}", line(.recorded), line(.found))]
+    IssuerChanged {
+        /// The authorization server that the client was used with.
+        recorded: String,
+        /// The one that the server names.
+        found: String,
+    },
+    /// The answer to the authorization request comes from another issuer than the request went to (RFC 9207 §2.4).
+    #[error("the answer to the sign-in names {} as its issuer instead of {}", line(.found), line(.expected))]
+    ResponseIssuerMismatch {
+        /// The issuer that was asked.
+        expected: String,
+        /// The issuer that answered, or `none`.
+        found: String,
+    },
+    /// Two metadata documents that must name one issuer name two (RFC 8414 §3.3).
+    #[error("{} names {} as its issuer instead of {}", line(.place), line(.found), line(.expected))]
+    IssuerMismatch {
+        /// Where the wrong value stands.
+        place: String,
+        /// The issuer that was asked for.
+        expected: String,
+        /// The issuer that answered.
+        found: String,
+    },
+    /// The authorization server does not say that it knows PKCE with S256.
+    #[error("{} does not offer PKCE with S256", line(.issuer))]
+    PkceNotOffered {
+        /// The authorization server.
+        issuer: String,
+        /// Whether the metadata lacks the list altogether, so that the user may decide otherwise.
+        unlisted: bool,
+    },
+    /// A metadata document is missing, broken or speaks of something else.
+    #[error("{url}: {reason}")]
+    Metadata {
+        /// The document.
+        url: Url,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A URL that must not be requested or opened.
+    #[error("refused to use {url}: {reason}")]
+    UnsafeUrl {
+        /// The URL, without its query.
+        url: String,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// A URL that is too long to be requested or opened.
+    #[error("{0}")]
+    UrlTooLong(#[from] UrlTooLong),
+    /// The token endpoint answered with an error that is not about this client or grant, or with nonsense.
+    #[error("{endpoint} gave no token: {reason}")]
+    TokenEndpoint {
+        /// The token endpoint.
+        endpoint: Url,
+        /// Its error code and description, or what is wrong with its answer.
+        reason: String,
+    },
+    /// The callback's address is taken or can't be used.
+    #[error("can't listen for the sign-in's answer on {address}: {reason}")]
+    Callback {
+        /// Host and port.
+        address: String,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The program that prints tokens did not.
+    #[error("`{program}` brings no token: {reason}")]
+    Command {
+        /// The program, without its arguments.
+        program: String,
+        /// What happened, without what it printed.
+        reason: String,
+    },
+    /// The chosen options contradict each other or the server.
+    #[error("{0}")]
+    Configuration(String),
+    /// The bridge is ending.
+    #[error("the sign-in was interrupted")]
+    Interrupted,
+}
+
+impl AuthError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SignInRequired { .. } => "auth_required",
+            Self::Denied { .. } => "auth_denied",
+            Self::TimedOut { .. } => "auth_timeout",
+            Self::Unavailable { .. } | Self::ServerFailed { .. } => "auth_unavailable",
+            Self::FreshTokenRefused => "auth_token_refused",
+            Self::TooManySignIns => "auth_too_many",
+            Self::InsufficientScope { .. } => "auth_insufficient_scope",
+            Self::Forbidden => "auth_forbidden",
+            Self::ClientRequired { .. } => "auth_client_required",
+            Self::RegistrationRejected { .. } => "auth_registration_rejected",
+            Self::ClientRejected { .. } => "auth_client_rejected",
+            Self::IssuerChanged { .. }
+            | Self::IssuerMismatch { .. }
+            | Self::ResponseIssuerMismatch { .. } => "auth_issuer_mismatch",
+            Self::Interrupted => "auth_interrupted",
+            Self::Configuration(_) => "auth_configuration",
+            Self::Command { .. } => "auth_command_failed",
+            Self::PkceNotOffered { .. }
+            | Self::Metadata { .. }
+            | Self::UnsafeUrl { .. }
+            | Self::UrlTooLong(_)
+            | Self::TokenEndpoint { .. }
+            | Self::Callback { .. } => "auth_failed",
+        }
+    }
+
+    /// What the person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::SignInRequired { url: Some(url) } | Self::TimedOut { url: Some(url), .. } => {
+                format!("open {url} in a browser on this machine, then try again")
+            }
+            Self::SignInRequired { url: None } => {
+                "use the server from the app once, or run mcp-bridge login URL: both open the \
+                 sign-in page"
+                    .into()
+            }
+            Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
+                "try again: the next request opens the sign-in page anew".into()
+            }
+            Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } => format!(
+                "nothing was lost; try again in {} s",
+                retry_after.as_secs().max(1)
+            ),
+            Self::FreshTokenRefused => {
+                format!("the server and its authorization server disagree; {} or {} may help, \
+                 otherwise tell the server's operator", Setting::Resource,Setting::Scope)
+            }
+            Self::TooManySignIns => "wait a few minutes, then try again".into(),
+            Self::InsufficientScope { .. } => {
+                format!("the account may lack the right; ask the server's operator, or pass {}", Setting::Scope)
+            }
+            Self::ClientRequired { redirect_uri, .. } => format!("register an application there with the redirect URI {redirect_uri}, then pass \
+                 {} ID (and {} VAR if it has a secret)", Setting::ClientId,Setting::ClientSecretEnv),
+            Self::RegistrationRejected { .. } => {
+                format!("register an application there by hand, then pass {} ID, or change what is \
+                 registered with {}", Setting::ClientId,Setting::ClientMetadata)
+            }
+            Self::ClientRejected { .. } => format!("check {} and the client secret", Setting::ClientId),
+            Self::IssuerChanged { .. } => {
+                format!("if this is right, pass the client of the new authorization server, or name it with \
+                 {}", Setting::Issuer)
+            }
+            Self::ResponseIssuerMismatch { .. } => {
+                "this may be an attack, so the answer was not used. An authorization server that passes on \
+                 the answer of another one has to put its own issuer there: tell its operator"
+                    .into()
+            }
+            Self::IssuerMismatch { .. } => {
+                format!("this may be an attack. If you know that the server is set up so, pass \
+                 {} same-site (or off)", Setting::IssuerCheck)
+            }
+            Self::PkceNotOffered { unlisted: true, .. } => {
+                format!("if you trust the server, pass {}: S256 is sent all the \
+                 same", Setting::AllowMissingPkceMetadata)
+            }
+            Self::Callback { .. } => {
+                "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
+            }
+            Self::Command { .. } => {
+                format!("run the command of {} in a terminal: it has to print a token that this \
+                 server takes", Setting::AuthCommand)
+            }
+            Self::Forbidden => {
+                format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
+                 with {} NAME", Setting::Profile)
+            }
+            Self::PkceNotOffered {
+                unlisted: false, ..
+            } => "without S256 a sign-in can be stolen: its operator has to offer it".into(),
+            Self::Metadata { .. } => {
+                "the server's operator has to mend this document; mcp-bridge doctor URL shows what is \
+                 wrong with it"
+                    .into()
+            }
+            Self::UnsafeUrl { .. } => {
+                format!("tell the server's operator. If the provider is on a network of yours, pass \
+                 {}", Setting::AllowPrivateAddresses)
+            }
+            Self::UrlTooLong(_) => {
+                format!("no server takes a URL of that length. If it is the scopes, pass {} with those that \
+                 you need; else tell the server's operator", Setting::Scope)
+            }
+            Self::TokenEndpoint { .. } => {
+                "try again; if it stays so, tell the authorization server's operator".into()
+            }
+            Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
+            Self::Interrupted => "try again: the next request signs in anew".into(),
+        }
+    }
+
+    /// How long to wait before another attempt; none if the error does not pass by itself.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } => {
+                Some(*retry_after)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same error with another pause, if it passes by itself.
+    pub(super) fn retried_after(&self, pause: Duration) -> Self {
+        let mut error = self.clone();
+        if let Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } =
+            &mut error
+        {
+            *retry_after = pause;
+        }
+        error
+    }
+
+    /// The page where the person can still sign in.
+    #[must_use]
+    pub fn sign_in_url(&self) -> Option<&Url> {
+        match self {
+            Self::SignInRequired { url } | Self::TimedOut { url, .. } => {
+                url.as_ref().map(SignInPage::url)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A stranger's text about an error, as it may be shown: one line, printable, not endless.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST_CHARS: usize = 300;
+    printable::short_line(text, LONGEST_CHARS)
+}

@@ -1,0 +1,169 @@
+//! The detached helper process that finishes a sign-in after the end of this process.
+//!
+//! Apps kill a bridge while a person still signs in. A helper is started with each sign-in page, in a session
+//! of its own. It reads what it needs from a pipe and does nothing more until that pipe ends: then the bridge
+//! is gone, however it ended, and the helper takes the answer of the browser and stores the token ([`takeover`]).
+//! Where the system allows it, the helper has the listening sockets from the beginning ([`os`]), so that there is
+//! no moment in which the port is closed.
+//!
+//! The pipe carries lines: a brief of the program's own, then a [`HandedOver`] for each page, and at the end of
+//! the sign-in the word [`DISMISSED`].
+
+mod os;
+mod takeover;
+
+use std::io::{self, BufRead, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::attempt::Attempt;
+use super::authorization::AuthorizationRequest;
+use super::pending::{ClientOrigin, HelperState};
+use super::session::Session;
+use super::store::Credential;
+use mcp_bridge_text::secret::Secret;
+
+pub use os::{inherited_sockets, leave_console};
+
+/// Longest time that the helper may take to read a line or to end. It does either at once.
+const HELPER_LIMIT: Duration = Duration::from_secs(2);
+
+/// The last line to a helper that is not needed.
+const DISMISSED: &str = "dismissed";
+
+/// Program that finishes a sign-in in a process of its own.
+#[derive(Debug, Clone)]
+pub struct Helper {
+    program: PathBuf,
+    arguments: Vec<String>,
+    brief: Secret<String>,
+}
+
+impl Helper {
+    /// A program that starts itself once more and ends, if it gets these arguments. The process started thus is the
+    /// helper, and `brief` the first line that it reads.
+    #[must_use]
+    pub const fn new(program: PathBuf, arguments: Vec<String>, brief: String) -> Self {
+        Self {
+            program,
+            arguments,
+            brief: Secret::new(brief),
+        }
+    }
+}
+
+/// A sign-in as it stands: all that is needed to take its answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HandedOver {
+    credential: Credential,
+    request: AuthorizationRequest,
+    client: ClientOrigin,
+}
+
+impl HandedOver {
+    /// Reads lines of the bridge until it ends. None if it ended its sign-in before, or never began one.
+    pub fn await_end_of_bridge(lines: impl BufRead) -> io::Result<Option<Self>> {
+        let mut last = None;
+        for line in lines.lines() {
+            let line = line?;
+            if line == DISMISSED {
+                return Ok(None);
+            }
+            // A line that the end has cut off is no page that a person was shown.
+            if let Ok(handed_over) = serde_json::from_str(&line) {
+                last = Some(handed_over);
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// A helper that was started. It takes over when this is dropped without [`Guard::dismiss`].
+#[derive(Debug, Default)]
+pub(super) struct Guard(Option<Arc<Mutex<os::Pipe>>>);
+
+impl Guard {
+    /// Starts a helper for `attempt`, if the user wants one and what it gets could be kept.
+    pub(super) async fn start(session: &Session, attempt: &Attempt) -> Self {
+        let Some(helper) = session.config.helper.clone() else {
+            return Self::default();
+        };
+        let has_store = session.with_store(|store| store.path("sign-in").is_some());
+        if has_store.await != Some(true) {
+            return Self::default();
+        }
+        let pipe = match os::start(&helper, attempt.listener.sockets()) {
+            Ok(pipe) => pipe,
+            Err(error) => {
+                tracing::debug!(%error, "no helper: the sign-in ends with this process");
+                return Self::default();
+            }
+        };
+        let guard = Self(Some(Arc::new(Mutex::new(pipe))));
+        guard.write(helper.brief.expose()).await;
+        guard.tell(attempt).await;
+        guard
+    }
+
+    /// The state of the helper while this process lives.
+    pub(super) const fn state(&self) -> HelperState {
+        match self.0 {
+            Some(_) => HelperState::Ready,
+            None => HelperState::None,
+        }
+    }
+
+    /// Tells the helper how the sign-in stands now.
+    pub(super) async fn tell(&self, attempt: &Attempt) {
+        let handed_over = HandedOver {
+            credential: attempt.credential.clone(),
+            request: attempt.request.clone(),
+            client: attempt.client_origin(),
+        };
+        if let Ok(line) = serde_json::to_string(&handed_over) {
+            self.write(&line).await;
+        }
+    }
+
+    /// Ends the helper, because the sign-in is over. The port is free when this returns.
+    pub(super) async fn dismiss(self) {
+        self.write(DISMISSED).await;
+        self.with_pipe(os::Pipe::wait_for_end).await;
+    }
+
+    async fn write(&self, line: &str) {
+        let line = Secret::new(format!("{line}\n"));
+        self.with_pipe(move |pipe| pipe.write_all(line.expose().as_bytes()))
+            .await;
+    }
+
+    /// Does something that may block, for a bounded time.
+    async fn with_pipe(&self, work: impl FnOnce(&mut os::Pipe) -> io::Result<()> + Send + 'static) {
+        let Some(pipe) = self.0.clone() else { return };
+        let work = tokio::task::spawn_blocking(move || {
+            work(&mut pipe.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        match timeout(HELPER_LIMIT, work).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::debug!(%error, "the helper does not answer"),
+            Ok(Err(_)) | Err(_) => tracing::debug!("the helper does not answer"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_was_dismissed_or_told_of_no_page_has_nothing_to_do() {
+        for lines in ["", "dismissed\n", "{\"cut\":", "no JSON\ndismissed\n"] {
+            let found = HandedOver::await_end_of_bridge(lines.as_bytes()).unwrap();
+            assert!(found.is_none(), "{lines}");
+        }
+    }
+}

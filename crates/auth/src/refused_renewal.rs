@@ -1,0 +1,157 @@
+//! Record of refused renewals, as the processes of one account tell each other about it.
+//!
+//! It is about the tokens that were stored when the refusal came, and void as soon as there are others. It
+//! lies beside the credential, so that a refusal never makes a process write the credential, which may be in
+//! a keychain. Apps end their bridges after a request or two, so failures are counted across processes.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::session::Session;
+use super::store::Credential;
+use mcp_bridge_net::private_file::{read_private, write_private};
+
+/// The extension of the file.
+const EXTENSION: &str = "refused";
+
+/// Outcome of the attempts to renew one set of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RefusedRenewal {
+    issuer: String,
+    /// When the tokens were obtained, which tells them from others.
+    obtained_at: u64,
+    pub(super) refusal: Refusal,
+    pub(super) access_token: AccessTokenState,
+    /// Moment when it was refused the last time.
+    at: Moment,
+}
+
+/// Kind of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Refusal {
+    /// For good.
+    Final,
+    /// By a failing server, so many times.
+    Failures(u32),
+}
+
+/// State of the access token at the MCP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AccessTokenState {
+    /// It has not refused it.
+    Unknown,
+    /// It refuses it.
+    Over,
+}
+
+/// A time that processes compare: microseconds since 1970. A request on this machine takes less than a millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Moment(u64);
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = since.map_or(0, |since| since.as_micros());
+        Self(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+impl RefusedRenewal {
+    /// What is recorded of `credential`'s tokens.
+    pub(super) async fn read(session: &Session, credential: &Credential) -> Option<Self> {
+        let stored = session
+            .with_store(|store| read(&store.path(EXTENSION)?))
+            .await
+            .flatten();
+        let obtained_at = credential.tokens.as_ref()?.obtained_at;
+        let known = stored.or_else(|| session.refused_renewal())?;
+        known
+            .is_about(&credential.metadata.issuer, obtained_at)
+            .then_some(known)
+    }
+
+    /// Records one more refusal. None if the credential has no tokens.
+    pub(super) async fn add(
+        session: &Session,
+        credential: &Credential,
+        refusal: Refusal,
+        access_token: AccessTokenState,
+    ) -> Option<Self> {
+        let mut record = Self {
+            issuer: credential.metadata.issuer.clone(),
+            obtained_at: credential.tokens.as_ref()?.obtained_at,
+            refusal,
+            access_token,
+            at: Moment::now(),
+        };
+        if let Some(before) = Self::read(session, credential).await {
+            record.refusal = before.refusal.and(refusal);
+            record.access_token = before.access_token.max(access_token);
+        }
+        let written = record.clone();
+        session
+            .with_store(move |store| {
+                let path = store.path(EXTENSION)?;
+                write_private(&path, &written)
+                    .inspect_err(|error| tracing::debug!(%error, "refusal not recorded"))
+                    .ok()
+            })
+            .await;
+        session.note_refused_renewal(record.clone());
+        Some(record)
+    }
+
+    /// Removes the record.
+    pub(super) async fn clear(session: &Session) {
+        session
+            .with_store(|store| store.path(EXTENSION).map(std::fs::remove_file))
+            .await;
+    }
+
+    /// Tells whether only a person can help: after a final refusal; or after `most_failures` failures of the server,
+    /// if the MCP server refuses the access token, too.
+    pub(super) fn needs_sign_in(&self, access_token: AccessTokenState, most_failures: u32) -> bool {
+        match (self.refusal, access_token) {
+            (Refusal::Final, _) => true,
+            (Refusal::Failures(number), AccessTokenState::Over) => number >= most_failures,
+            (Refusal::Failures(_), AccessTokenState::Unknown) => false,
+        }
+    }
+
+    /// Returns whether a refusal came after `moment`.
+    pub(super) fn is_since(&self, moment: Moment) -> bool {
+        self.at > moment
+    }
+
+    /// Whether the record is about the tokens that `issuer` gave at `obtained_at`.
+    pub(super) fn is_about(&self, issuer: &str, obtained_at: u64) -> bool {
+        self.issuer == issuer && self.obtained_at == obtained_at
+    }
+}
+
+impl Refusal {
+    /// Both refusals together.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Final, _) | (_, Self::Final) => Self::Final,
+            (Self::Failures(one), Self::Failures(two)) => Self::Failures(one.saturating_add(two)),
+        }
+    }
+}
+
+/// The record in `directory` that `name` gives the name of.
+pub(super) fn of_account(
+    directory: &Path,
+    name: impl Fn(&str) -> String,
+) -> Option<RefusedRenewal> {
+    read(&directory.join(name(EXTENSION)))
+}
+
+fn read(path: &Path) -> Option<RefusedRenewal> {
+    let text = read_private(path).ok()??;
+    serde_json::from_slice(&text).ok()
+}

@@ -1,0 +1,123 @@
+//! The address of a sign-in page: the whole one, and a short one on this machine that leads there.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use url::Url;
+
+use mcp_bridge_net::http::is_loopback;
+
+/// A page that waits for a person. It is shown as the address that the person should open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignInPage(Arc<Addresses>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Addresses {
+    url: Url,
+    short: Option<Url>,
+}
+
+/// The machine of the browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BrowserPlace {
+    /// This one.
+    Here,
+    /// The one from which the person is logged in here.
+    Elsewhere,
+}
+
+impl SignInPage {
+    /// The page of an authorization request, whose callback is served by this program.
+    pub(super) fn of_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
+        let leads_here = is_loopback(redirect_uri) && redirect_uri.scheme() == "http";
+        let short = match place {
+            BrowserPlace::Here if leads_here => redirect_uri.join("/").ok(),
+            BrowserPlace::Here | BrowserPlace::Elsewhere => None,
+        };
+        Self::new(url.clone(), short)
+    }
+
+    /// A page that has no other address.
+    pub(super) fn whole(url: Url) -> Self {
+        Self::new(url, None)
+    }
+
+    fn new(url: Url, short: Option<Url>) -> Self {
+        Self(Arc::new(Addresses { url, short }))
+    }
+
+    /// The whole address.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0.url
+    }
+
+    /// The whole address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.url.as_str()
+    }
+
+    /// The short address, for a browser on this machine.
+    #[must_use]
+    pub fn short(&self) -> Option<&Url> {
+        self.0.short.as_ref()
+    }
+}
+
+/// The short address where there is one.
+impl fmt::Display for SignInPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.short().unwrap_or(self.url()).fmt(f)
+    }
+}
+
+/// The whole address.
+impl Serialize for SignInPage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_shown_by_its_short_address_where_the_browser_is_here() {
+        let url = Url::parse("https://auth.example/authorize?state=s").unwrap();
+        for (redirect_uri, place, shown) in [
+            (
+                "http://localhost:3334/oauth/callback",
+                BrowserPlace::Here,
+                "http://localhost:3334/",
+            ),
+            (
+                "http://[::1]:3334/oauth/callback",
+                BrowserPlace::Here,
+                "http://[::1]:3334/",
+            ),
+            (
+                "http://localhost:3334/oauth/callback",
+                BrowserPlace::Elsewhere,
+                url.as_str(),
+            ),
+            (
+                "https://tunnel.example/cb",
+                BrowserPlace::Here,
+                url.as_str(),
+            ),
+            (
+                "https://localhost:3334/cb",
+                BrowserPlace::Here,
+                url.as_str(),
+            ),
+        ] {
+            let redirect_uri = Url::parse(redirect_uri).unwrap();
+            let page = SignInPage::of_request(&url, &redirect_uri, place);
+            assert_eq!(page.to_string(), shown);
+            assert_eq!(page.as_str(), url.as_str());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What is stored, for a person: each account without its secrets.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use url::Url;
+
+use super::credential::{Summary, without_query};
+use super::files;
+use super::key::CredentialKey;
+use super::keychain::Keychain;
+use super::record::{Place, Record, StoreError, move_to};
+use crate::config::SERVER_FAILURES;
+use crate::lock;
+use crate::pending;
+use crate::refused_renewal::{self, AccessTokenState, RefusedRenewal};
+use crate::renewal::LOCK_WAIT;
+use crate::token::unix_millis;
+
+/// What one authorization server gave for one account at a server.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The MCP server, without the query.
+    pub server: Url,
+    /// The name that the user gave the account.
+    pub profile: Option<String>,
+    /// The authorization server.
+    pub issuer: String,
+    /// The sign-in; none if there are no tokens.
+    pub signed_in: Option<SignedIn>,
+    /// Where the secrets are.
+    pub place: Place,
+    /// Whether a sign-in page of this account waits for a person.
+    pub is_pending: bool,
+    /// When it was stored, in milliseconds since 1970.
+    pub saved_at: u64,
+    path: PathBuf,
+    pub(crate) key: CredentialKey,
+}
+
+/// What there is to say about tokens.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The person's name, if the authorization server told it.
+    pub user: Option<String>,
+    /// What was granted, separated by spaces.
+    pub scopes: String,
+    /// How long the token is good for.
+    pub expiry: Expiry,
+    /// Whether it is renewed without a person.
+    pub renewable: bool,
+}
+
+/// How long a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// The authorization server did not say.
+    Unknown,
+    /// For so long.
+    In(Duration),
+    /// It was, so long ago.
+    Ago(Duration),
+}
+
+impl Account {
+    /// The name under which everything is kept that belongs to it ([`crate::account_name`]).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.name()
+    }
+
+    /// All that is stored in `directory`, by server. Never asks the keychain.
+    #[must_use]
+    pub fn all(directory: &Path) -> Vec<Self> {
+        let now = SystemTime::now();
+        let mut accounts: Vec<_> = files(directory)
+            .into_iter()
+            .filter_map(|(key, path)| {
+                let pending = directory.join(key.sibling("sign-in"));
+                let refused = refused_renewal::of_account(directory, |it| key.sibling(it));
+                let record = Record::read(&path)?;
+                let issuer = &record.credential.metadata.issuer;
+                let refused = refused.as_ref();
+                Some(Self {
+                    is_pending: pending::is_open(&pending),
+                    signed_in: record.summary().and_then(|summary| {
+                        let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
+                        SignedIn::of(summary, refused, now)
+                    }),
+                    server: record.credential.server,
+                    profile: record.credential.profile,
+                    issuer: printable(&record.credential.metadata.issuer),
+                    place: record.secrets,
+                    saved_at: record.credential.saved_at,
+                    path,
+                    key,
+                })
+            })
+            .collect();
+        accounts.sort_by(|a, b| (&a.server, &a.profile).cmp(&(&b.server, &b.profile)));
+        accounts
+    }
+
+    /// Whether this is one of the server at `url`, whatever the query.
+    #[must_use]
+    pub fn is_at(&self, url: &Url) -> bool {
+        self.server == without_query(url.clone())
+    }
+
+    /// Whether the other one is the same account, at another authorization server perhaps.
+    #[must_use]
+    pub fn is_same_account(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    /// Moves the secrets to `place`. They are deleted where they were only after they were read where they
+    /// are now. False if they were there already. Takes as long as a person takes to unlock the keychain;
+    /// a refresh in another process is waited for.
+    pub async fn move_to(&self, place: Place, keychain: &Keychain) -> Result<bool, StoreError> {
+        let lock = self.path.with_file_name(self.key.sibling("lock"));
+        let Some(lock) = lock::acquire(Some(lock), LOCK_WAIT).await else {
+            return Err(StoreError::Busy);
+        };
+        let (path, keychain) = (self.path.clone(), keychain.clone());
+        let moving = tokio::task::spawn_blocking(move || {
+            let _lock = lock;
+            move_to(&path, place, &keychain)
+        });
+        moving.await.unwrap_or(Err(StoreError::Busy))
+    }
+}
+
+impl SignedIn {
+    /// None if the server refuses the access token and the authorization server another one.
+    fn of(summary: Summary, refused: Option<&RefusedRenewal>, now: SystemTime) -> Option<Self> {
+        let needs_sign_in =
+            refused.is_some_and(|it| it.needs_sign_in(it.access_token, SERVER_FAILURES));
+        let is_over = refused.is_some_and(|it| it.access_token == AccessTokenState::Over);
+        if needs_sign_in && is_over {
+            return None;
+        }
+        Some(Self {
+            user: summary.user,
+            scopes: printable(&summary.granted.to_string()),
+            renewable: summary.renewable && !needs_sign_in,
+            expiry: Expiry::at(summary.obtained_at, summary.lifetime, unix_millis(now)),
+        })
+    }
+}
+
+/// What a stranger has chosen, as it may stand on a terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "")
+}
+
+impl Expiry {
+    /// Of a token that was `obtained_at` (milliseconds since 1970) for `lifetime` seconds.
+    fn at(obtained_at: u64, lifetime: Option<u64>, now: u64) -> Self {
+        let Some(lifetime) = lifetime else {
+            return Self::Unknown;
+        };
+        let end = obtained_at.saturating_add(lifetime.saturating_mul(1000));
+        match end.checked_sub(now) {
+            Some(left) if left > 0 => Self::In(Duration::from_millis(left)),
+            Some(_) | None => Self::Ago(Duration::from_millis(now - end)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_until_its_lifetime_is_over() {
+        let check = |lifetime, now, expected| {
+            assert_eq!(Expiry::at(10_000, lifetime, now), expected);
+        };
+        check(None, 20_000, Expiry::Unknown);
+        check(Some(60), 20_000, Expiry::In(Duration::from_secs(50)));
+        check(Some(60), 70_000, Expiry::Ago(Duration::ZERO));
+        check(Some(60), 71_000, Expiry::Ago(Duration::from_secs(1)));
+        check(
+            Some(u64::MAX),
+            0,
+            Expiry::In(Duration::from_millis(u64::MAX)),
+        );
+    }
+}

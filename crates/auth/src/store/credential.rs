@@ -1,0 +1,206 @@
+//! What one authorization server gave us for one MCP server.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::exposed;
+use crate::authorization_server::AuthorizationServerMetadata;
+use crate::client_authentication::LearntMethod;
+use crate::error::shown;
+use crate::grant::Granted;
+use crate::registration::ClientRegistration;
+use crate::scope::Scopes;
+use crate::token::TokenSet;
+use mcp_bridge_net::http::json::lenient;
+use mcp_bridge_text::secret::Secret;
+
+/// Changes when an older program could not read the file any more.
+pub(super) const SCHEMA_VERSION: u32 = 1;
+
+/// What one authorization server gave us for one MCP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Credential {
+    pub(super) version: u32,
+    /// The MCP server, for the person who reads the file.
+    pub(crate) server: Url,
+    /// The name that the user gave the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<String>,
+    /// The authorization server; nothing in here is ever sent to another one.
+    pub(crate) metadata: AuthorizationServerMetadata,
+    /// The `resource` that the tokens are for.
+    pub(crate) resource: Option<String>,
+    pub(crate) client: ClientRegistration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens: Option<TokenSet>,
+    /// What this authorization server turned out not to like.
+    #[serde(default)]
+    pub(crate) quirks: Quirks,
+    /// Milliseconds since 1970; the newest credential of a server is the one in use.
+    #[serde(default)]
+    pub(super) saved_at: u64,
+}
+
+/// Parameters that an authorization server refused, so that they are not tried each time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Quirks {
+    /// It refuses `resource` (RFC 8707 §2).
+    #[serde(default)]
+    pub(crate) no_resource: bool,
+    /// It refuses the scopes that the resource names.
+    #[serde(default)]
+    pub(crate) no_scope: bool,
+    /// It wants the client to authenticate in another way than was agreed on, or than it lists.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) authentication: Option<LearntMethod>,
+}
+
+/// The part of a credential that nobody else may see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Secrets {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens: Option<TokenSet>,
+    #[serde(
+        default,
+        with = "exposed::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    client_secret: Option<Secret<String>>,
+}
+
+/// What may be said about tokens without showing them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    /// The person's name, if the authorization server told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<String>,
+    pub(super) granted: Scopes,
+    /// Milliseconds since 1970.
+    pub(super) obtained_at: u64,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lifetime: Option<u64>,
+    /// Whether there is a refresh token.
+    pub(super) renewable: bool,
+}
+
+impl Credential {
+    pub(crate) fn new(
+        server: Url,
+        metadata: AuthorizationServerMetadata,
+        resource: Option<String>,
+        client: ClientRegistration,
+    ) -> Self {
+        Self {
+            version: SCHEMA_VERSION,
+            server: without_query(server),
+            profile: None,
+            metadata,
+            resource,
+            client,
+            tokens: None,
+            quirks: Quirks::default(),
+            saved_at: 0,
+        }
+    }
+
+    /// The `resource` parameter to send.
+    pub(crate) fn resource(&self) -> Option<&str> {
+        self.resource
+            .as_deref()
+            .filter(|_| !self.quirks.no_resource)
+    }
+
+    /// Takes what the token endpoint issued.
+    pub(crate) fn receive(&mut self, granted: Granted) {
+        self.tokens = Some(granted.tokens);
+        self.quirks.authentication = granted.method;
+    }
+
+    /// The scopes to send out of `wanted`.
+    pub(crate) fn scopes(&self, wanted: Scopes) -> Scopes {
+        if self.quirks.no_scope {
+            return Scopes::default();
+        }
+        wanted
+    }
+
+    /// Takes the secrets out.
+    pub(super) fn split(mut self) -> (Self, Secrets) {
+        let secrets = Secrets {
+            tokens: self.tokens.take(),
+            client_secret: self.client.take_secret(),
+        };
+        (self, secrets)
+    }
+
+    /// Puts the secrets back.
+    pub(super) fn joined(mut self, secrets: Secrets) -> Self {
+        self.tokens = secrets.tokens;
+        self.client.put_secret(secrets.client_secret);
+        self
+    }
+}
+
+impl Summary {
+    pub(super) fn of(tokens: &TokenSet) -> Self {
+        Self {
+            user: tokens
+                .id_token
+                .as_ref()
+                .and_then(|token| user(token.expose())),
+            granted: tokens.granted.clone(),
+            obtained_at: tokens.obtained_at,
+            lifetime: tokens.lifetime,
+            renewable: tokens.refresh_token.is_some(),
+        }
+    }
+}
+
+/// A server's URL as it may be shown and stored: the query may hold the user's key, and nobody needs it.
+pub(super) fn without_query(mut server: Url) -> Url {
+    server.set_query(None);
+    server.set_fragment(None);
+    server
+}
+
+/// The person that an ID token speaks of (OpenID Connect Core §5.1). It is shown and nothing else, so its
+/// signature does not matter.
+fn user(id_token: &str) -> Option<String> {
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1)?);
+    let claims: Map<String, Value> = serde_json::from_slice(&claims.ok()?).ok()?;
+    ["preferred_username", "email", "name", "sub"]
+        .iter()
+        .filter_map(|claim| claims.get(*claim)?.as_str())
+        .find(|name| !name.trim().is_empty())
+        .map(|name| shown(name.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_token_tells_the_most_readable_name() {
+        let check = |claims: &str, expected: Option<&str>| {
+            let token = format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(claims));
+            assert_eq!(user(&token).as_deref(), expected, "{claims}");
+        };
+        check(
+            r#"{"sub":"17","email":"ada@example.com"}"#,
+            Some("ada@example.com"),
+        );
+        check(r#"{"sub":"17","preferred_username":"ada"}"#, Some("ada"));
+        check(r#"{"sub":"17","name":" "}"#, Some("17"));
+        check(r#"{"name":"a\u001b[31mda"}"#, Some("a\u{fffd}[31mda"));
+        check("[]", None);
+        assert_eq!(user("opaque"), None);
+    }
+}

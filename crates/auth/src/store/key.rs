@@ -1,0 +1,86 @@
+//! What tells one stored credential from another, and the names that follow from it.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::config::{Config, Grant, ResourceParameter};
+
+/// Hash digits in a file name: 96 bits, so that no two keys meet.
+const HASH_CHARS: usize = 24;
+
+/// What tells one stored credential from another. A new choice that matters becomes a field.
+#[derive(Serialize)]
+struct Identity<'a> {
+    server: &'a Url,
+    profile: Option<&'a str>,
+    headers: &'a [(String, String)],
+    issuer: Option<&'a str>,
+    client_id: Option<&'a str>,
+    client_metadata_url: Option<&'a Url>,
+    resource: Option<&'a str>,
+    scope: Option<&'a str>,
+    authorize_params: &'a [(String, String)],
+    grant: String,
+    token_endpoint: Option<&'a Url>,
+}
+
+/// The name under which credentials, locks and a sign-in under way are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CredentialKey(String);
+
+impl CredentialKey {
+    pub(crate) fn new(server: &Url, config: &Config) -> Self {
+        let identity = Identity {
+            server,
+            profile: config.profile.as_deref(),
+            headers: config.identity_headers.expose(),
+            issuer: config.issuer.as_deref(),
+            client_id: config.client.as_ref().map(|client| client.id.as_str()),
+            client_metadata_url: config.client_metadata_url.as_ref(),
+            resource: match &config.resource {
+                ResourceParameter::Automatic => None,
+                ResourceParameter::Fixed(resource) => Some(resource.as_str()),
+                ResourceParameter::Omitted => Some(""),
+            },
+            scope: config.scope.as_deref(),
+            authorize_params: &config.authorize_params,
+            grant: config.grant.to_string(),
+            token_endpoint: match &config.grant {
+                Grant::ClientCredentials { token_endpoint } => token_endpoint.as_ref(),
+                Grant::AuthorizationCode | Grant::DeviceCode => None,
+            },
+        };
+        let identity = serde_json::to_vec(&identity).expect("strings and URLs serialize");
+        Self(hash(&identity))
+    }
+
+    /// The key in the name of a credential's file; none if it is the name of something else.
+    pub(super) fn of_file(name: &str) -> Option<Self> {
+        let (key, issuer) = name.strip_suffix(".json")?.split_once('.')?;
+        let is_hash = |text: &str| {
+            text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        (is_hash(key) && is_hash(issuer)).then(|| Self(key.to_owned()))
+    }
+
+    /// One file for each issuer, so that what one gave is never taken for another's.
+    pub(super) fn file_name(&self, issuer: &str) -> String {
+        format!("{}.{}.json", self.0, hash(issuer.as_bytes()))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of another file of this key.
+    pub(super) fn sibling(&self, extension: &str) -> String {
+        format!("{}.{extension}", self.0)
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    let mut name = format!("{:x}", Sha256::digest(bytes));
+    name.truncate(HASH_CHARS);
+    name
+}

@@ -1,0 +1,241 @@
+//! Credentials: one for each server, account and authorization server.
+//!
+//! Each has a file ([`record`]), whose secrets may lie in the keychain instead ([`keychain`]). Locks and the
+//! sign-in under way are files beside it.
+
+mod account;
+mod credential;
+mod elsewhere;
+pub(super) mod exposed;
+mod key;
+mod keychain;
+mod record;
+mod settings;
+mod system;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+use url::Url;
+
+use super::config::{Config, Store};
+use super::token::unix_millis;
+use mcp_bridge_net::private_file::private_directory;
+
+pub use account::{Account, Expiry, SignedIn};
+pub use elsewhere::{directory_of_account, note_directory};
+pub use keychain::{Keychain, KeychainError, Limits, Vault};
+pub use record::{Place, StoreError};
+pub use settings::{Servers, choose_place, place_of_new};
+
+pub(super) use credential::{Credential, Quirks};
+pub(super) use key::CredentialKey;
+
+use record::Record;
+use settings::Settings;
+
+/// The credentials of one key. Its methods block; they are short, but for a keychain that wants a person.
+///
+/// Nothing here fails: what can't be kept is held in memory, with a warning.
+#[derive(Debug)]
+pub(super) struct CredentialStore {
+    directory: Option<PathBuf>,
+    /// Whether the directory can be used, once that was tried.
+    ready: OnceLock<bool>,
+    key: CredentialKey,
+    server: Url,
+    profile: Option<String>,
+    /// The place that a flag has chosen.
+    chosen: Option<Place>,
+    keychain: Keychain,
+    /// What was not taken where it belongs. It is newer than what lies there.
+    unsaved: Mutex<Option<Credential>>,
+}
+
+impl CredentialStore {
+    /// Touches nothing: a server that wants no sign-in leaves no trace.
+    pub(super) fn new(key: CredentialKey, server: &Url, config: &Config) -> Self {
+        let (directory, chosen) = match config.store {
+            None => (config.directory.clone(), None),
+            Some(Store::File) => (config.directory.clone(), Some(Place::File)),
+            Some(Store::Keychain) => (config.directory.clone(), Some(Place::Keychain)),
+            Some(Store::Memory) => (None, None),
+        };
+        Self {
+            directory,
+            ready: OnceLock::new(),
+            key,
+            server: server.clone(),
+            profile: config.profile.clone(),
+            chosen,
+            keychain: config.keychain.clone(),
+            unsaved: Mutex::default(),
+        }
+    }
+
+    /// Where further files of this key go. None if nothing can be stored.
+    pub(super) fn path(&self, extension: &str) -> Option<PathBuf> {
+        Some(self.ready()?.join(self.key.sibling(extension)))
+    }
+
+    /// The directory, made private to the user at the first call. None if that does not work.
+    fn ready(&self) -> Option<&Path> {
+        let directory = self.directory.as_deref()?;
+        let made = self.ready.get_or_init(|| {
+            private_directory(directory)
+                .inspect_err(|error| {
+                    tracing::warn!(
+                        directory = %directory.display(), %error,
+                        "credentials can't be kept, so the sign-in will not last beyond this run"
+                    );
+                })
+                .is_ok()
+        });
+        made.then_some(directory)
+    }
+
+    /// The credential in use: the newest that has tokens, else the newest.
+    pub(super) fn load(&self) -> Option<Credential> {
+        if let Some(unsaved) = self.unsaved().clone() {
+            return Some(unsaved);
+        }
+        self.load_all()
+            .into_iter()
+            .max_by_key(|credential| (credential.tokens.is_some(), credential.saved_at))
+    }
+
+    /// The credential of one issuer.
+    pub(super) fn load_issuer(&self, issuer: &str) -> Option<Credential> {
+        let unsaved = self.unsaved().clone();
+        unsaved
+            .into_iter()
+            .chain(self.load_all())
+            .find(|credential| credential.metadata.issuer == issuer)
+    }
+
+    /// All credentials of this key.
+    pub(super) fn load_all(&self) -> Vec<Credential> {
+        let records = self.records().into_iter();
+        records
+            .map(|(path, record)| record.complete(&path, &self.keychain))
+            .collect()
+    }
+
+    fn records(&self) -> Vec<(PathBuf, Record)> {
+        let Some(directory) = &self.directory else {
+            return Vec::new();
+        };
+        files(directory)
+            .into_iter()
+            .filter(|(key, _)| *key == self.key)
+            .filter_map(|(_, path)| Some((Record::read(&path)?, path)))
+            .map(|(record, path)| (path, record))
+            .collect()
+    }
+
+    /// Replaces the credential of this issuer. It is where it belongs when this returns, or held in memory.
+    pub(super) fn save(&self, credential: &Credential) {
+        let mut credential = credential.clone();
+        credential.version = credential::SCHEMA_VERSION;
+        credential.profile.clone_from(&self.profile);
+        credential.saved_at = unix_millis(SystemTime::now());
+        let saved = match self.ready() {
+            None => Err(io::Error::other("there is no directory for them").into()),
+            Some(directory) => {
+                let path = directory.join(self.key.file_name(&credential.metadata.issuer));
+                record::write(
+                    &path,
+                    credential.clone(),
+                    self.place(directory),
+                    &self.keychain,
+                )
+            }
+        };
+        let mut unsaved = self.unsaved();
+        match saved {
+            Ok(()) => *unsaved = None,
+            Err(error) => {
+                if unsaved.is_none() && self.ready().is_some() {
+                    tracing::warn!(%error, "credentials can't be saved and last for this run only");
+                }
+                *unsaved = Some(credential);
+            }
+        }
+    }
+
+    /// Where secrets belong: as a flag says, as was chosen for the server, where they are, as was chosen for
+    /// all servers.
+    fn place(&self, directory: &Path) -> Place {
+        let settings = Settings::read(directory);
+        let present = || {
+            let mut places = self.records().into_iter().map(|(_, record)| record.secrets);
+            places.find(|place| *place == Place::Keychain)
+        };
+        self.chosen
+            .or_else(|| settings.of(&self.server))
+            .or_else(present)
+            .or(settings.store)
+            .unwrap_or_default()
+    }
+
+    /// Removes the credential of this issuer.
+    pub(super) fn remove(&self, issuer: &str) -> Result<(), StoreError> {
+        let mut unsaved = self.unsaved();
+        if unsaved
+            .as_ref()
+            .is_some_and(|credential| credential.metadata.issuer == issuer)
+        {
+            *unsaved = None;
+        }
+        match &self.directory {
+            Some(directory) => {
+                record::remove(&directory.join(self.key.file_name(issuer)), &self.keychain)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether somebody has removed the credential of this issuer that was kept before. One that cannot be
+    /// read, or was never kept, is not removed.
+    pub(super) fn is_removed(&self, issuer: &str) -> bool {
+        let Some(directory) = &self.directory else {
+            return false;
+        };
+        let path = directory.join(self.key.file_name(issuer));
+        self.unsaved().is_none()
+            && matches!(path.try_exists(), Ok(false))
+            && fs::symlink_metadata(path).is_err()
+    }
+
+    /// Whether the place that was chosen can be used.
+    pub(super) fn check(&self) -> Result<(), KeychainError> {
+        match self.directory.as_deref().map(|it| self.place(it)) {
+            Some(Place::Keychain) => self.keychain.check(),
+            Some(Place::File) | None => Ok(()),
+        }
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, Option<Credential>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files of all credentials in `directory`, each with its key.
+fn files(directory: &Path) -> Vec<(CredentialKey, PathBuf)> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut files: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            // Neither a lock nor a sign-in under way.
+            let key = CredentialKey::of_file(&entry.file_name().to_string_lossy())?;
+            Some((key, entry.path()))
+        })
+        .collect();
+    files.sort_by(|(_, a), (_, b)| a.cmp(b));
+    files
+}

@@ -1,0 +1,88 @@
+//! Where the user wants secrets kept: `settings.json`, so that no configuration of an app has to say it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::credential::without_query;
+use super::record::Place;
+use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+
+const FILE: &str = "settings.json";
+
+/// What the user has chosen.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Settings {
+    /// For servers that are not named below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) store: Option<Place>,
+    /// By the server's URL.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    servers: BTreeMap<String, Server>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Server {
+    store: Place,
+}
+
+/// Which servers a choice is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Servers<'a> {
+    /// All, those of the future as well.
+    All,
+    /// This one.
+    One(&'a Url),
+}
+
+impl Settings {
+    /// What the user has chosen; what cannot be read is no choice.
+    pub(super) fn read(directory: &Path) -> Self {
+        let path = directory.join(FILE);
+        let read = match read_private(&path) {
+            Ok(None) => return Self::default(),
+            Ok(Some(text)) => serde_json::from_slice(&text).map_err(|error| error.to_string()),
+            Err(problem) => Err(problem),
+        };
+        read.unwrap_or_else(|problem| {
+            tracing::warn!(file = %path.display(), problem, "the settings are ignored");
+            Self::default()
+        })
+    }
+
+    /// The place that was chosen for this server alone.
+    pub(super) fn of(&self, server: &Url) -> Option<Place> {
+        let server = without_query(server.clone());
+        Some(self.servers.get(server.as_str())?.store)
+    }
+}
+
+/// Where the secrets of a server go that nothing is known of.
+#[must_use]
+pub fn place_of_new(directory: &Path) -> Place {
+    Settings::read(directory).store.unwrap_or_default()
+}
+
+/// Writes down that secrets belong at `place` from now on.
+pub fn choose_place(directory: &Path, servers: Servers<'_>, place: Place) -> io::Result<()> {
+    private_directory(directory)?;
+    let mut settings = Settings::read(directory);
+    match servers {
+        Servers::All => {
+            settings = Settings {
+                store: Some(place),
+                ..Settings::default()
+            };
+        }
+        Servers::One(server) => {
+            let server = without_query(server.clone());
+            settings
+                .servers
+                .insert(server.into(), Server { store: place });
+        }
+    }
+    write_private(&directory.join(FILE), &settings)
+}

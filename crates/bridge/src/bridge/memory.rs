@@ -1,0 +1,93 @@
+//! The server's answers to `initialize`, on disk; its lists are in `remembered_lists`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::promise::Answers;
+use super::remembered_lists::ListFiles;
+use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_protocol::message::Message;
+
+/// The directory below that of the credentials.
+const FOLDER: &str = "answers";
+
+/// An answer that is larger is not remembered, in bytes. They have one or two KiB.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// The last answers of one server to one account: to `initialize`, and to requests for lists. Its methods
+/// block; they are short.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// None if nothing is to be kept.
+    file: Option<PathBuf>,
+    lists: ListFiles,
+}
+
+impl Memory {
+    /// The memory of an account, by its name ([`mcp_bridge_auth::account_name`]), below the directory of the
+    /// credentials. Touches nothing.
+    #[must_use]
+    pub fn of_account(directory: &Path, account: &str) -> Self {
+        let file = directory.join(FOLDER).join(format!("{account}.json"));
+        Self {
+            file: Some(file),
+            lists: ListFiles::of_account(directory, account),
+        }
+    }
+
+    /// The lists of the account.
+    pub(super) fn lists(&self) -> ListFiles {
+        self.lists.clone()
+    }
+
+    /// The versions of MCP that the server has spoken.
+    #[must_use]
+    pub fn versions(&self) -> Vec<String> {
+        self.recall().versions()
+    }
+
+    /// Forgets everything.
+    pub fn forget(&self) {
+        self.lists.forget();
+        if let Some(file) = &self.file
+            && let Err(error) = fs::remove_file(file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::debug!("cannot forget what the server said before: {error}");
+        }
+    }
+
+    /// What is known, which may be nothing.
+    pub(super) fn recall(&self) -> Answers {
+        let file = self.file.as_deref();
+        match file.and_then(|file| read_private(file).transpose()) {
+            Some(Ok(text)) => Answers::parse(&text),
+            Some(Err(error)) => {
+                tracing::debug!("cannot read what the server said before: {error}");
+                Answers::default()
+            }
+            None => Answers::default(),
+        }
+    }
+
+    /// Remembers what the server answered to an `initialize` with the version `asked`.
+    pub fn keep(&self, asked: &str, response: &Message) {
+        let result = response
+            .result_json()
+            .filter(|result| result.len() <= LARGEST_ANSWER);
+        let result: Option<Value> = result.and_then(|result| serde_json::from_str(result).ok());
+        let (Some(file), Some(result)) = (&self.file, result) else {
+            return;
+        };
+        let mut answers = self.recall();
+        if !answers.learn(asked, result) {
+            return;
+        }
+        let directory = file.parent().map_or(Ok(()), private_directory);
+        if let Err(error) = directory.and_then(|()| write_private(file, answers.as_map())) {
+            tracing::debug!("cannot remember what the server said: {error}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The pump between the app and the endpoint.
+//!
+//! One task owns the conversation: which requests wait for their answer, which requests of the server
+//! wait for the app's, and what has to go before what. It reads a line, decides, and hands on; all that
+//! takes time happens in tasks of its own, so that a slow call holds nobody up.
+//!
+//! - `conversation`: the messages of the app and the way of each to the server and back.
+//! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
+//! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
+//!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
+//! - `subscriptions`: subscriptions of a modern app, acknowledged before the server has.
+//! - `terms`: what the app was told, where the server turns out to be another one.
+//! - `panics`: bugs, kept where they happen.
+//! - `lists`, `list_pages`: lists that come in pages, collected into one answer.
+//! - `provisional_lists`, `remembered_lists`, `local_tool`: lists for an app whose server cannot be asked.
+//! - `tools`, `tool_filter`: tools that the app may not see or call.
+//! - `upstream`: what is on its way to the server, in the order of `turns`.
+//! - `progress`, `waiting`: requests that wait, and what their app is told of it.
+//! - `surroundings`: what happens around the process without telling it.
+
+mod conversation;
+mod held;
+mod lanes;
+mod list_pages;
+mod list_wait;
+mod lists;
+mod local_tool;
+mod memory;
+mod notice;
+mod opening;
+mod panics;
+mod progress;
+mod promise;
+mod provisional_lists;
+mod remembered_lists;
+mod server_requests;
+mod subscriptions;
+mod surroundings;
+mod terms;
+mod tool_filter;
+mod tools;
+mod turns;
+mod upstream;
+mod waiting;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::endpoint::{self, Inbound};
+use crate::stdio::{LineReader, LineWriter};
+pub use list_pages::ListPages;
+use mcp_bridge_auth as auth;
+pub use memory::Memory;
+
+use conversation::Conversation;
+use surroundings::Surroundings;
+
+pub use tool_filter::{Access, Glob, ToolFilter};
+
+/// How long the server may take to hear that the session is over, at the end of the input.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// All that a signal leaves time for.
+const SIGNAL_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long the app may take to read the last lines.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the bridge is told to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The remote side.
+    pub endpoint: endpoint::Config,
+    /// How to sign in; `None` where the user's own headers are the way in.
+    pub auth: Option<auth::Config>,
+    /// How long answers are awaited after the end of the input.
+    pub drain: Duration,
+    /// The largest line taken from the app, in bytes.
+    pub max_message: usize,
+    /// Who is at the other end of the input.
+    pub input: Input,
+    /// Which tools the app may see and call; `None` for all.
+    pub tools: Option<ToolFilter>,
+    /// Treatment of lists that come in pages.
+    pub list_pages: ListPages,
+    /// When a legacy app is answered for which there is no session yet.
+    pub answering: Answering,
+    /// What the server last answered to `initialize`.
+    pub memory: Memory,
+}
+
+/// When an app is answered while a person signs in or the server is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answering {
+    /// Its `initialize` within a second, by what is known of the server, and all else once the server is
+    /// there or the time is over.
+    AtOnce {
+        /// How long a request waits, before it fails with an error that says what is missing.
+        patience: Duration,
+        /// Time that all list requests together wait, before they are answered provisionally. `None` for
+        /// the time that suits the app.
+        list_wait: Option<Duration>,
+    },
+    /// When the server has answered.
+    AfterServer,
+}
+
+/// Who is at the other end of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// An app: each line is a JSON-RPC message.
+    App,
+    /// A person who tries things out: a line that is no JSON is the address at which the browser ended,
+    /// for a sign-in whose browser is on another machine.
+    Terminal,
+}
+
+/// Why the bridge ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The app closed the input, or stopped reading the output.
+    AppLeft,
+    /// The process was told to stop.
+    Stopped,
+    /// The server cannot be reached, for this reason, and nobody wants to wait for it.
+    Unreachable(String),
+}
+
+/// Carries messages between the app on `input` and `output` and the endpoint, until the app leaves or
+/// `stop` resolves.
+pub async fn run<I, O>(config: Config, input: I, output: O, stop: impl Future<Output = ()>) -> End
+where
+    I: AsyncRead + Unpin,
+    O: AsyncWrite + Unpin + Send + 'static,
+{
+    let mut lines = LineReader::new(input, config.max_message);
+    let (writer, mut writing) = LineWriter::spawn(output);
+    let (mut conversation, mut from_server) = Conversation::new(&config, writer.clone());
+    let endpoint = conversation.endpoint();
+    let mut surroundings = Surroundings::new();
+    let mut stop = std::pin::pin!(stop);
+    let mut ended = std::pin::pin!(endpoint.ended());
+
+    let end = loop {
+        tokio::select! {
+            line = async { writer.room_for_answers().await; lines.next().await } => match line {
+                Ok(Some(line)) => {
+                    conversation.take_line(line);
+                    while writer.has_room_for_answers() && let Some(line) = lines.buffered() {
+                        conversation.take_line(line);
+                    }
+                }
+                Ok(None) => break End::AppLeft,
+                Err(error) => {
+                    tracing::warn!("cannot read from the app: {error}");
+                    break End::AppLeft;
+                }
+            },
+            inbound = async { writer.room().await; from_server.recv().await } => {
+                if let Some(inbound) = inbound {
+                    conversation.take_inbound(inbound);
+                }
+                // What has come meanwhile goes along, without asking all the others first.
+                while writer.has_room() && let Ok(inbound) = from_server.try_recv() {
+                    conversation.take_inbound(inbound);
+                }
+            }
+            () = conversation.task_ended() => {}
+            _ = &mut writing => break End::AppLeft,
+            reason = &mut ended => break End::Unreachable(reason),
+            () = &mut stop => break End::Stopped,
+            () = surroundings.changed() => {
+                if surroundings.parent_died() {
+                    break End::AppLeft;
+                }
+                conversation.woke_up();
+            }
+        }
+    };
+
+    let (drain_limit, close_limit) = match end {
+        End::Stopped => (SIGNAL_LIMIT, SIGNAL_LIMIT),
+        End::AppLeft | End::Unreachable(_) => (config.drain, CLOSE_LIMIT),
+    };
+    let leave = async {
+        conversation.stop();
+        if !writing.is_finished() {
+            let drained = drain(&mut conversation, &mut from_server, &writer, &mut writing);
+            if timeout(drain_limit, drained).await.is_err() {
+                conversation.give_up();
+            }
+        }
+        conversation.close(close_limit).await;
+    };
+    if end == End::Stopped {
+        leave.await;
+    } else {
+        tokio::select! {
+            () = leave => {}
+            () = stop => {}
+        }
+    }
+    drop((conversation, writer));
+    if !writing.is_finished() {
+        let _ = timeout(FLUSH_LIMIT, writing).await;
+    }
+    end
+}
+
+/// Hands on what still comes, until every request has its answer or nobody reads it.
+async fn drain(
+    conversation: &mut Conversation,
+    from_server: &mut mpsc::Receiver<Inbound>,
+    writer: &LineWriter,
+    writing: &mut JoinHandle<io::Result<()>>,
+) {
+    while conversation.is_busy() {
+        tokio::select! {
+            inbound = async { writer.room().await; from_server.recv().await } => {
+                if let Some(inbound) = inbound {
+                    conversation.take_inbound(inbound);
+                }
+            }
+            () = conversation.task_ended() => {}
+            _ = &mut *writing => return,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The progress of requests whose app wants to hear of it (MCP "Progress"): what the bridge reports while
+//! a request waits, and when the app was last written to about it.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use mcp_bridge_protocol::message::{Message, RequestId};
+
+/// Number of looks between two reports that say the same.
+const LOOKS_PER_REPORT: u32 = 3;
+
+/// The requests that want to hear of progress and have no response yet.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    requests: HashMap<RequestId, Watched>,
+    /// By the token.
+    ids: HashMap<RequestId, RequestId>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    token: RequestId,
+    /// Moment when the app was written to about it last.
+    written: Option<Instant>,
+    /// True if the server has reported progress: then nobody else does.
+    is_reported: bool,
+    /// The reports of the bridge itself so far.
+    reports: u32,
+    /// The last of them, and how often it was looked since.
+    last: Option<(String, u32)>,
+}
+
+impl Progress {
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// A request begins that has this token.
+    pub(super) fn begin(&mut self, id: &RequestId, token: RequestId) {
+        self.ids.insert(token.clone(), id.clone());
+        let watched = Watched {
+            token,
+            written: None,
+            is_reported: false,
+            reports: 0,
+            last: None,
+        };
+        self.requests.insert(id.clone(), watched);
+    }
+
+    /// A request is over. Returns when the app was written to about it last.
+    pub(super) fn end(&mut self, id: &RequestId) -> Option<Instant> {
+        let Watched { token, written, .. } = self.requests.remove(id)?;
+        // Another request may have the same token, against the rules.
+        if self.ids.get(&token) == Some(id) {
+            self.ids.remove(&token);
+        }
+        written
+    }
+
+    /// Forgets the requests that were answered or given up elsewhere.
+    pub(super) fn retain(&mut self, is_unanswered: impl Fn(&RequestId) -> bool) {
+        self.requests.retain(|id, _| is_unanswered(id));
+        self.ids.retain(|_, id| is_unanswered(id));
+    }
+
+    /// The app gets a `notifications/progress` of the server.
+    pub(super) fn take_from_server(&mut self, notification: &Message) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let id = notification
+            .id_param("progressToken")
+            .and_then(|token| self.ids.get(&token));
+        if let Some(watched) = id.and_then(|id| self.requests.get_mut(id)) {
+            watched.written = Some(Instant::now());
+            watched.is_reported = true;
+        }
+    }
+
+    /// The requests of which nothing but the bridge's own reports is known.
+    pub(super) fn unreported(&self) -> Vec<RequestId> {
+        let unreported = self.requests.iter().filter(|(_, it)| !it.is_reported);
+        unreported.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The request was seen waiting for what `text` says. Returns what to tell the app, from time to time.
+    ///
+    /// The value grows, as MCP wants it, and stays below 0: the server's own progress begins there at the
+    /// least, and has to be greater.
+    pub(super) fn report(&mut self, id: &RequestId, text: String) -> Option<Message> {
+        let watched = self.requests.get_mut(id)?;
+        if let Some((last, looks)) = &mut watched.last
+            && *last == text
+        {
+            *looks += 1;
+            if *looks < LOOKS_PER_REPORT {
+                return None;
+            }
+        }
+        watched.reports += 1;
+        watched.written = Some(Instant::now());
+        let token: Value = serde_json::from_str(watched.token.as_json()).unwrap_or_default();
+        let progress = -1.0 / f64::from(watched.reports);
+        let params = json!({ "progressToken": token, "progress": progress, "message": text });
+        watched.last = Some((text, 0));
+        Some(Message::notification("notifications/progress", &params))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> RequestId {
+        RequestId::from_string(text)
+    }
+
+    fn value(report: &Message) -> f64 {
+        report.param("progress").unwrap()
+    }
+
+    #[test]
+    fn reports_grow_and_stay_below_what_a_server_may_say_first() {
+        let mut progress = Progress::default();
+        progress.begin(&id("a"), id("token"));
+        let mut last = f64::NEG_INFINITY;
+        for number in 0..10_000 {
+            let report = progress.report(&id("a"), number.to_string()).unwrap();
+            assert_eq!(report.id_param("progressToken"), Some(id("token")));
+            assert!(last < value(&report) && value(&report) < 0.0);
+            last = value(&report);
+        }
+    }
+
+    #[test]
+    fn the_same_report_is_made_from_time_to_time() {
+        let mut progress = Progress::default();
+        progress.begin(&id("a"), id("token"));
+        let mut report = |text: &str| progress.report(&id("a"), text.to_owned()).is_some();
+        let reports: Vec<bool> = (0..5).map(|_| report("x")).collect();
+        assert_eq!(reports, [true, false, false, true, false]);
+        assert!(report("y"), "something else is news");
+        assert!(progress.report(&id("b"), "x".to_owned()).is_none());
+    }
+
+    #[test]
+    fn what_is_answered_elsewhere_is_forgotten() {
+        let mut progress = Progress::default();
+        for (request, token) in [("a", "1"), ("b", "2")] {
+            progress.begin(&id(request), id(token));
+        }
+        progress.retain(|request| *request == id("b"));
+        assert_eq!(progress.unreported(), [id("b")]);
+        assert_eq!(progress.ids.len(), 1);
+    }
+
+    #[test]
+    fn what_was_written_is_known_of_each_request() {
+        let mut progress = Progress::default();
+        let of_server = |token| {
+            let params = json!({ "progressToken": token, "progress": 1 });
+            Message::notification("notifications/progress", &params)
+        };
+        for (request, token) in [("a", "1"), ("b", "2"), ("c", "3")] {
+            progress.begin(&id(request), id(token));
+        }
+        progress.take_from_server(&of_server("2"));
+        progress.take_from_server(&of_server("unknown"));
+        let mut unreported = progress.unreported();
+        unreported.sort();
+        assert_eq!(unreported, [id("a"), id("c")]);
+        progress.report(&id("c"), "waiting".to_owned());
+        assert_eq!(progress.end(&id("a")), None);
+        assert!(progress.end(&id("b")).is_some());
+        assert!(progress.end(&id("c")).is_some());
+        assert_eq!(progress.end(&id("c")), None);
+        assert!(progress.is_empty() && progress.ids.is_empty());
+    }
+}

@@ -1,0 +1,357 @@
+//! Reading the answer to a request: one JSON body, or an event stream.
+
+use std::sync::Arc;
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderValue};
+
+use super::body::{self, ContentType};
+use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
+use super::session::Session;
+use super::sse::Event;
+use super::stream::{Backoff, EventStream};
+use super::track::Track;
+use super::unusable::{self, Unusable};
+use super::{Endpoint, Failure};
+use mcp_bridge_auth::Interaction;
+use mcp_bridge_net::http::{Response, json};
+use mcp_bridge_protocol::era::Era;
+use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId};
+
+/// Connections in a row that bring nothing new before a broken response stream is given up.
+const MAX_BARREN_RESUMES: u32 = 5;
+
+/// The longest text that is taken for an acknowledgement.
+const MAX_ACKNOWLEDGEMENT_BYTES: usize = 1024;
+
+/// A request that the server has accepted, and whose response is being read.
+pub(super) struct Exchange<'a> {
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) id: &'a RequestId,
+    pub(super) method: &'a str,
+    pub(super) track: &'a Track,
+    pub(super) generation: u64,
+    pub(super) era: Era,
+}
+
+/// Content of the HTTP response to a POST.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The JSON-RPC response.
+    Response(Message),
+    /// No JSON-RPC message at all: what it says instead, for an error. The response may come on another stream.
+    Acknowledged(String),
+}
+
+impl Answer {
+    /// The response, where no other stream can bring it.
+    pub(super) fn response(self) -> Result<Message, Failure> {
+        match self {
+            Self::Response(response) => Ok(response),
+            Self::Acknowledged(said) => Err(Failure::Unanswered(said)),
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Reads on until the response is there, or cannot come any more.
+    pub(super) async fn read(&self, accepted: Accepted) -> Result<Answer, Failure> {
+        let Accepted {
+            response, session, ..
+        } = accepted;
+        let status = response.status();
+        if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
+            body::drain(response);
+            return Ok(Answer::Acknowledged(format!("it only said {status}")));
+        }
+        match ContentType::of(response.headers()) {
+            ContentType::EventStream => {
+                let response = self.read_stream(response, session).await?;
+                Ok(Answer::Response(response))
+            }
+            ContentType::Json | ContentType::Missing => self.read_json(response).await,
+            ContentType::Other(kind) if kind == "text/plain" => self.read_text(response).await,
+            ContentType::Other(kind) => Err(wrong_type(&kind)),
+        }
+    }
+
+    async fn read_json(&self, mut response: Response) -> Result<Answer, Failure> {
+        let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
+        let mut text = json::utf8(&text)
+            .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
+        if text.trim_ascii().is_empty() {
+            return Ok(Answer::Acknowledged("the body is empty".to_owned()));
+        }
+        let mut answer = None;
+        let mut wrong = None;
+        for message in unusable::parse_all(&mut text) {
+            match message {
+                Ok(message) => {
+                    let other = message.id().cloned();
+                    answer = answer.or(self.take(message, Elsewhere::Dropped).await);
+                    wrong = wrong.or(other.map(Wrong::Id));
+                }
+                Err(invalid) => wrong = Some(Wrong::Invalid(invalid)),
+            }
+        }
+        if let Some(answer) = answer {
+            return Ok(Answer::Response(answer));
+        }
+        let reason = match wrong {
+            Some(Wrong::Invalid(Invalid::NotAMessage { .. })) if is_acknowledgement(&text) => {
+                let said = unusable::excerpt(&text);
+                return Ok(Answer::Acknowledged(format!("it only said {said}")));
+            }
+            Some(Wrong::Invalid(invalid)) => Unusable::of(&text, &invalid).reason,
+            Some(Wrong::Id(id)) => {
+                let id = unusable::excerpt(id.as_json().as_bytes());
+                format!("it answers another request, {id}")
+            }
+            None => "it holds no response".to_owned(),
+        };
+        Err(unusable::failure(&reason, response.headers()))
+    }
+
+    /// A text is no answer; a short one may be an acknowledgement.
+    async fn read_text(&self, mut response: Response) -> Result<Answer, Failure> {
+        let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
+        if text.len() > MAX_ACKNOWLEDGEMENT_BYTES {
+            return Err(wrong_type("text/plain"));
+        }
+        let said = unusable::excerpt(&text);
+        Ok(Answer::Acknowledged(format!("it only said {said}")))
+    }
+
+    async fn read_stream(&self, response: Response, session: Session) -> Result<Message, Failure> {
+        let mut stream = EventStream::new(response, self.endpoint.config.body_limits());
+        let mut barren = 0;
+        let mut backoff = Backoff::default();
+        loop {
+            let cursor = stream.cursor();
+            let end = match self.read_connection(&mut stream).await {
+                Ok(Some(answer)) => {
+                    stream.drain();
+                    return Ok(answer);
+                }
+                Ok(None) => {
+                    Failure::NoResponse(format!("the event stream ended{}", stream.account()))
+                }
+                Err(Failure::ConnectionLost { detail }) => Failure::ConnectionLost {
+                    detail: format!("{detail}{}", stream.account()),
+                },
+                Err(failure) => return Err(failure),
+            };
+            if stream.cursor() == cursor {
+                barren += 1;
+            } else {
+                barren = 0;
+                backoff.reset();
+            }
+            // The modern era has no resumption: what the id of an event is for there, nobody knows.
+            let Some(cursor) = stream.cursor().filter(|_| self.era == Era::Legacy) else {
+                return Err(end);
+            };
+            let resumed = loop {
+                if barren >= MAX_BARREN_RESUMES {
+                    return Err(end);
+                }
+                tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
+                match Box::pin(self.resume(cursor.clone(), &session)).await {
+                    Ok(resumed) => break resumed,
+                    Err(failure) if failure.may_pass() => barren += 1,
+                    Err(failure) => {
+                        // The request itself was accepted: why the rest of its answer cannot be had
+                        // must not read as if it had been refused.
+                        let detail = format!("the event stream cannot be resumed: {failure}");
+                        return Err(Failure::ConnectionLost { detail });
+                    }
+                }
+            };
+            stream.resume(resumed);
+        }
+    }
+
+    /// Reads one connection of the stream to its end, or to the answer.
+    async fn read_connection(&self, stream: &mut EventStream) -> Result<Option<Message>, Failure> {
+        loop {
+            let event = match stream.next().await {
+                Ok(Some(event)) => event,
+                end @ (Ok(None) | Err(Failure::ConnectionLost { .. })) => {
+                    return match self.unfinished(stream).await {
+                        Some(answer) => Ok(Some(answer)),
+                        None => end.map(|_| None),
+                    };
+                }
+                Err(failure) => return Err(failure),
+            };
+            self.track.advanced();
+            // A server of 2024-11-05 may answer even a POST so; later it is an event like any other.
+            if self.method == "initialize" && &event.name[..] == b"endpoint" {
+                return Err(Failure::HttpSse);
+            }
+            for message in messages(stream, &event, self.endpoint) {
+                match message {
+                    Ok(message) => {
+                        if let Some(answer) = self.take(message, Elsewhere::Forwarded).await {
+                            return Ok(Some(answer));
+                        }
+                    }
+                    Err(damaged) => self.take_damaged(damaged)?,
+                }
+            }
+        }
+    }
+
+    /// The response without the blank line that ends an event, which many a server forgets at the end of the
+    /// stream.
+    async fn unfinished(&self, stream: &mut EventStream) -> Option<Message> {
+        let mut text = stream
+            .unfinished()
+            .filter(|text| !text.trim_ascii().is_empty())?;
+        let read = unusable::parse_all(&mut text);
+        match read.into_iter().next_back() {
+            Some(Ok(message)) if message.id() == Some(self.id) => {
+                self.take(message, Elsewhere::Forwarded).await
+            }
+            Some(Err(invalid)) => {
+                let reason = Unusable::of(&text, &invalid).reason;
+                stream.skip(
+                    &self.endpoint.host(),
+                    &format!("cut off at the end of the stream, {reason}"),
+                );
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A response that cannot be read ends its request, as nothing better will come.
+    pub(super) fn take_damaged(&self, damaged: Damaged) -> Result<(), Failure> {
+        if damaged.answers == *self.id {
+            return Err(Failure::Unusable(damaged.reason.into()));
+        }
+        self.endpoint.settle_damaged(damaged);
+        Ok(())
+    }
+
+    /// Hands on what is not the response itself.
+    pub(super) async fn hand_on(&self, message: Message) {
+        self.endpoint
+            .deliver(message, self.generation, Some(self.id))
+            .await;
+    }
+
+    async fn resume(&self, cursor: HeaderValue, session: &Session) -> Result<Response, Failure> {
+        let outgoing = Outgoing {
+            target: &self.endpoint.config.url,
+            headers: HeaderMap::new(),
+            verb: Verb::Get {
+                last_event_id: Some(cursor),
+            },
+            session: SessionUse::Fixed(session.clone()),
+            interaction: Interaction::Forbidden,
+            repeat: Repeat::Safe,
+            track: self.track,
+        };
+        let response = self.endpoint.send(&outgoing).await?.response;
+        match ContentType::of(response.headers()) {
+            ContentType::EventStream => {
+                self.track.wire.accepted("event stream resumed");
+                Ok(response)
+            }
+            _ => Err(Failure::NoResponse(
+                "the event stream ended and cannot be resumed".to_owned(),
+            )),
+        }
+    }
+
+    /// Sorts a message: the response to this request is returned, everything else is handed on.
+    pub(super) async fn take(&self, message: Message, elsewhere: Elsewhere) -> Option<Message> {
+        match (message.kind(), elsewhere) {
+            (Kind::Request { method, .. }, _) if self.era == Era::Modern => {
+                // Forbidden there, and the app could not answer it.
+                let host = self.endpoint.host();
+                tracing::warn!(host, method, "dropped a request of the server");
+            }
+            (Kind::Response { id: Some(id) }, _) if id == self.id => return Some(message),
+            // An error that could not name its request.
+            (Kind::Response { id: None }, _) if message.is_error() => {
+                return Some(message.with_id(self.id));
+            }
+            (Kind::Response { id: None }, _) => self.endpoint.drop_response(None),
+            (Kind::Response { id }, Elsewhere::Dropped) => self.endpoint.drop_response(id.as_ref()),
+            (Kind::Response { id }, Elsewhere::Forwarded) if self.era == Era::Legacy => {
+                let id = id.clone();
+                self.endpoint.settle(id.as_ref(), message);
+            }
+            _ => self.hand_on(message).await,
+        }
+        None
+    }
+}
+
+/// What becomes of a response to another request.
+#[derive(Clone, Copy)]
+pub(super) enum Elsewhere {
+    /// A JSON body holds the response to its own request and no other.
+    Dropped,
+    /// An event stream may bring what another stream lost.
+    Forwarded,
+}
+
+/// Content of a body in the place of the response.
+enum Wrong {
+    Id(RequestId),
+    Invalid(Invalid),
+}
+
+/// A body that is no JSON-RPC message and does not look like the remains of one, such as `{"accepted":true}`.
+fn is_acknowledgement(text: &[u8]) -> bool {
+    text.len() <= MAX_ACKNOWLEDGEMENT_BYTES && Message::answered_id_in_prefix(text).is_none()
+}
+
+fn wrong_type(kind: &str) -> Failure {
+    Failure::InvalidResponse(format!(
+        "it is of type {kind}; is this the server's MCP endpoint?"
+    ))
+}
+
+/// A response that cannot be read.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    /// The request that it belongs to.
+    pub(super) answers: RequestId,
+    /// What is wrong with it.
+    pub(super) reason: Box<str>,
+}
+
+/// The messages of an event. What is no message is noted and skipped, and the stream goes on, unless it can be
+/// seen which request it should have answered.
+pub(super) fn messages(
+    stream: &mut EventStream,
+    event: &Event,
+    endpoint: &Endpoint,
+) -> Vec<Result<Message, Damaged>> {
+    if &event.name[..] != b"message" {
+        tracing::debug!(host = %endpoint.host(), name = %event.name.escape_ascii(), "skipped an event of this type");
+        return Vec::new();
+    }
+    // The priming event of MCP 2025-11-25 has an id and nothing to say.
+    if event.data.is_empty() {
+        return Vec::new();
+    }
+    let mut text = event.data.clone();
+    unusable::parse_all(&mut text)
+        .into_iter()
+        .filter_map(|message| {
+            let invalid = match message {
+                Ok(message) => return Some(Ok(message)),
+                Err(invalid) => invalid,
+            };
+            let Unusable { answers, reason } = Unusable::of(&text, &invalid);
+            stream.skip(&endpoint.host(), &reason);
+            let reason = reason.into();
+            answers.map(|answers| Err(Damaged { answers, reason }))
+        })
+        .collect()
+}

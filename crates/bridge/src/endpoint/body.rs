@@ -1,0 +1,251 @@
+//! Reading the body of an answer, within limits.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+
+use super::Failure;
+use mcp_bridge_net::http::{Response, json};
+use mcp_bridge_net::setting::Setting;
+use mcp_bridge_protocol::message::Message;
+use mcp_bridge_text::printable;
+
+/// How much of an error's body is read.
+const ERROR_BYTES: usize = 64 * 1024;
+
+/// How long the body of an error may take.
+const ERROR_LIMIT: Duration = Duration::from_secs(10);
+
+/// How much of it is shown to a person.
+const EXCERPT_CHARS: usize = 300;
+
+/// The longest `Content-Type` that is shown.
+const TYPE_CHARS: usize = 100;
+
+/// After the answer is known: how much and how long to read on, so that the connection can be used
+/// again.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// What a body claims to be, by its `Content-Type` without parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContentType {
+    /// `application/json`.
+    Json,
+    /// `text/event-stream`.
+    EventStream,
+    /// None given: the first byte decides.
+    Missing,
+    /// Another one, in small letters.
+    Other(String),
+}
+
+impl ContentType {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return Self::Missing;
+        };
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        match value.split(';').next().unwrap_or_default().trim() {
+            "application/json" => Self::Json,
+            "text/event-stream" => Self::EventStream,
+            "" => Self::Missing,
+            other => Self::Other(printable::short_line(other, TYPE_CHARS)),
+        }
+    }
+}
+
+/// What the body of an answer may be like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimits {
+    /// The largest message in it, in bytes.
+    pub(super) message: usize,
+    /// How long it may be silent.
+    pub(super) silence: Option<Duration>,
+}
+
+/// Reads a whole body, which is one message.
+pub(super) async fn read(response: &mut Response, limits: BodyLimits) -> Result<Bytes, Failure> {
+    let limit = limits.message;
+    let announced = response.content_length().unwrap_or(0);
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX).min(limit);
+    let mut whole = BytesMut::new();
+    let mut first = Bytes::new();
+    while let Some(chunk) = next_chunk(response, limits.silence).await? {
+        if whole.len() + first.len() + chunk.len() > limit {
+            return Err(Failure::TooLarge { limit });
+        }
+        // A body that comes in one piece stays that piece.
+        if first.is_empty() && whole.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(announced.max(first.len() + chunk.len()));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
+}
+
+/// The next piece of a body, which has to come within `silence`.
+pub(super) async fn next_chunk(
+    response: &mut Response,
+    silence: Option<Duration>,
+) -> Result<Option<Bytes>, Failure> {
+    let chunk = within(silence, Setting::BodyTimeout, response.chunk()).await?;
+    chunk.map_err(|error| Failure::of_body(&error))
+}
+
+/// What comes of `future` within `limit`, if there is one, which is what `setting` says.
+pub(super) async fn within<T>(
+    limit: Option<Duration>,
+    setting: Setting,
+    future: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let Some(limit) = limit else {
+        return Ok(future.await);
+    };
+    let outcome = tokio::time::timeout(limit, future).await;
+    outcome.map_err(|_| Failure::ConnectionLost {
+        detail: format!("nothing came for {} s ({setting})", limit.as_secs_f64()),
+    })
+}
+
+/// Reads on for a moment after the answer, so that the connection goes back to the pool.
+pub(super) fn drain(mut response: Response) {
+    tokio::spawn(tokio::time::timeout(DRAIN_LIMIT, async move {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            read += chunk.len();
+            if read > DRAIN_BYTES {
+                break;
+            }
+        }
+    }));
+}
+
+/// The body of an HTTP error.
+#[derive(Debug)]
+pub(super) struct ErrorBody {
+    /// The JSON-RPC error in it, if it is one.
+    pub(super) error: Option<Message>,
+    text: String,
+    content: ContentType,
+}
+
+impl ErrorBody {
+    pub(super) async fn read(response: &mut Response) -> Self {
+        let content = ContentType::of(response.headers());
+        let body = tokio::time::timeout(ERROR_LIMIT, async {
+            let mut body = BytesMut::new();
+            while let Ok(Some(chunk)) = response.chunk().await {
+                body.extend_from_slice(&chunk);
+                if body.len() > ERROR_BYTES {
+                    body.truncate(ERROR_BYTES);
+                    break;
+                }
+            }
+            body.freeze()
+        })
+        .await
+        .unwrap_or_default();
+        let body = json::utf8(&body).unwrap_or(body);
+        let error = Message::parse_all(&body)
+            .into_iter()
+            .find_map(|message| message.ok().filter(Message::is_error));
+        Self {
+            error,
+            text: String::from_utf8_lossy(&body).into_owned(),
+            content,
+        }
+    }
+
+    /// All of it, to look for words in.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it says in words: plain text, or the usual members of a JSON object. Pages are left out.
+    pub(super) fn excerpt(&self) -> Option<String> {
+        let words = match self.content {
+            ContentType::Other(ref kind) if kind == "text/plain" => self.text.clone(),
+            ContentType::Json | ContentType::Missing => {
+                let json: serde_json::Value = json::parse(self.text.as_bytes()).ok()?;
+                ["error_description", "message", "detail", "error"]
+                    .iter()
+                    .find_map(|name| json.get(name)?.as_str().map(str::to_owned))?
+            }
+            _ => return None,
+        };
+        let words = printable::short_line(words.trim(), EXCERPT_CHARS);
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// The failure that the app is told of.
+    pub(super) fn into_failure(self, status: StatusCode, headers: &HeaderMap) -> Failure {
+        Failure::Status {
+            status,
+            excerpt: self.excerpt(),
+            error: self.error.map(Box::new),
+            retry_after: retry_after(headers),
+        }
+    }
+}
+
+/// `Retry-After` (RFC 9110 §10.2.3) in seconds, or as a date.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(
+        date.duration_since(std::time::SystemTime::now())
+            .unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    #[test]
+    fn the_content_type_is_read_without_case_and_parameters() {
+        for (value, expected) in [
+            ("application/json", ContentType::Json),
+            ("Application/JSON; charset=utf-8", ContentType::Json),
+            ("text/event-stream;charset=UTF-8", ContentType::EventStream),
+            ("text/html", ContentType::Other("text/html".to_owned())),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+            assert_eq!(ContentType::of(&headers), expected);
+        }
+        assert_eq!(ContentType::of(&HeaderMap::new()), ContentType::Missing);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        for (value, expected) in [
+            ("3", Some(3)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            assert_eq!(
+                retry_after(&headers).map(|wait| wait.as_secs()),
+                expected,
+                "{value}"
+            );
+        }
+    }
+}

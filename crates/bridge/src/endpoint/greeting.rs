@@ -1,0 +1,310 @@
+//! `initialize` for a server that refuses it for its version, where MCP wants an answer with another one
+//! ("Version Negotiation").
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+
+use super::send::SessionUse;
+use super::session::Session;
+use super::track::Track;
+use super::{Endpoint, Failure};
+use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
+use mcp_bridge_protocol::message::{Message, RequestId};
+
+/// Tries after the first one: the same version with a header, one that the refusal names, and two that most
+/// servers speak.
+const MAX_FURTHER_TRIES: usize = 4;
+
+/// The versions that are tried where the refusal names none.
+const COMMON: [Revision; 2] = [Revision::V2025_06_18, Revision::V2025_03_26];
+
+/// The same for a server of the older transport.
+const COMMON_OVER_HTTP_SSE: [Revision; 2] = [Revision::V2025_03_26, Revision::V2024_11_05];
+
+/// An answered `initialize`.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    /// The `initialize` that was answered.
+    pub(super) initialize: Message,
+    /// What went along with it as `MCP-Protocol-Version`, if anything did.
+    pub(super) version_header: Option<HeaderValue>,
+    /// The server's answer.
+    pub(super) response: Message,
+    /// The session, if the answer is a result.
+    pub(super) session: Session,
+}
+
+/// Outcome of an `initialize`.
+pub(super) type Greeted = Result<Greeting, Failure>;
+
+/// A refusal that may be one of the version.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// What it says, as far as it can be read.
+    text: String,
+    /// The versions that it names, oldest first.
+    named: Vec<Revision>,
+}
+
+/// One way to say `initialize`.
+#[derive(Debug, PartialEq, Eq)]
+struct Try {
+    version: String,
+    has_header: bool,
+}
+
+impl Endpoint {
+    /// Sends `initialize` in the version that the server is known to accept, or as it is.
+    pub(super) async fn greet(
+        self: &Arc<Self>,
+        initialize: &Message,
+        id: &RequestId,
+        track: &Track,
+    ) -> Greeted {
+        let asked = version_of(initialize);
+        let accepted = self.verdict.accepted().map(Revision::as_str);
+        if let Some(version) = accepted.filter(|version| **version < *asked) {
+            let known = Try {
+                version: version.to_owned(),
+                has_header: true,
+            };
+            let greeted = self.greet_with(&known, initialize, id, track).await;
+            if Refusal::of(&greeted).is_none() {
+                return greeted;
+            }
+            self.verdict.accepts(None);
+        }
+        let first = Try {
+            version: asked,
+            has_header: false,
+        };
+        self.greet_with(&first, initialize, id, track).await
+    }
+
+    /// Sends an `initialize` that came to `greeted` in other versions, if that may be a refusal of its own.
+    pub(super) async fn greet_again(
+        self: &Arc<Self>,
+        initialize: &Message,
+        id: &RequestId,
+        track: &Track,
+        greeted: Greeted,
+    ) -> Greeted {
+        let Some(refusal) = Refusal::of(&greeted) else {
+            return greeted;
+        };
+        let common = match self.http_sse() {
+            Some(_) => COMMON_OVER_HTTP_SSE,
+            None => COMMON,
+        };
+        let mut tries = refusal.tries(&version_of(initialize), common);
+        tries.truncate(MAX_FURTHER_TRIES);
+        // A refusal that says nothing of versions may have had another reason, which has passed.
+        let is_told = refusal.speaks_of_versions() || !refusal.named.is_empty();
+        while let Some(next) = tries.pop_front() {
+            tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
+            let again = self.greet_with(&next, initialize, id, track).await;
+            if Refusal::of(&again).is_some() {
+                continue;
+            }
+            if is_told && again.as_ref().is_ok_and(|it| !it.response.is_error()) {
+                self.verdict.accepts(Revision::named(&next.version));
+            }
+            return again;
+        }
+        greeted
+    }
+
+    async fn greet_with(
+        self: &Arc<Self>,
+        this: &Try,
+        initialize: &Message,
+        id: &RequestId,
+        track: &Track,
+    ) -> Greeted {
+        let initialize = if this.version == version_of(initialize) {
+            initialize.clone()
+        } else {
+            asking_for(initialize, &this.version)
+        };
+        let header = this
+            .has_header
+            .then(|| HeaderValue::from_str(&this.version));
+        let version_header = header.and_then(Result::ok);
+        let session = opening_with(version_header.clone());
+        let (response, session) = self.converse(&initialize, id, session, track).await?;
+        Ok(Greeting {
+            initialize,
+            version_header,
+            response,
+            session,
+        })
+    }
+}
+
+/// The session of an `initialize` with this header.
+pub(super) fn opening_with(version_header: Option<HeaderValue>) -> SessionUse {
+    match version_header {
+        None => SessionUse::None,
+        protocol_version => SessionUse::Fixed(Session {
+            protocol_version,
+            ..Session::default()
+        }),
+    }
+}
+
+impl Refusal {
+    /// Reads what came of an `initialize`.
+    pub(super) fn of(greeted: &Greeted) -> Option<Self> {
+        let (text, is_likely) = match greeted {
+            Ok(greeting) => {
+                let (code, _) = greeting.response.error_text()?;
+                let text = greeting.response.error_json().unwrap_or_default();
+                (text.to_owned(), matches!(code, -32602 | -32000))
+            }
+            Err(Failure::Status {
+                status,
+                error,
+                excerpt,
+                ..
+            }) => {
+                let error = error.as_deref().and_then(Message::error_json);
+                let text = error.or(excerpt.as_deref()).unwrap_or_default();
+                (text.to_owned(), is_likely(*status))
+            }
+            Err(_) => return None,
+        };
+        let named = Revision::named_in(&text);
+        let refusal = Self { text, named };
+        (is_likely || refusal.speaks_of_versions()).then_some(refusal)
+    }
+
+    /// Whether the server has said which versions it speaks, all of them of the legacy era.
+    pub(super) fn names_legacy_versions_alone(&self) -> bool {
+        !self.named.is_empty() && !self.text.contains(MODERN_VERSION)
+    }
+
+    fn speaks_of_versions(&self) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        let words = ["protocol version", "protocol_version", "protocolversion"];
+        words.iter().any(|word| text.contains(word)) || self.wants_header()
+    }
+
+    fn wants_header(&self) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        text.contains("mcp-protocol-version")
+    }
+
+    /// What to try next, likeliest first.
+    fn tries(&self, asked: &str, common: [Revision; 2]) -> VecDeque<Try> {
+        let mut versions = Vec::new();
+        let knows_asked = self.named.iter().any(|known| known.as_str() == asked);
+        if self.wants_header() && (knows_asked || self.named.is_empty()) {
+            versions.push(asked);
+        }
+        let others = self.named.iter().map(|known| known.as_str());
+        let others: Vec<_> = others.filter(|known| *known != asked).collect();
+        let newest_older = others.iter().rev().find(|known| **known < asked);
+        versions.extend(newest_older.or(others.first()));
+        for known in common.map(Revision::as_str) {
+            if known != asked && !versions.contains(&known) {
+                versions.push(known);
+            }
+        }
+        let tries = versions.into_iter().map(|version| Try {
+            version: version.to_owned(),
+            has_header: true,
+        });
+        tries.collect()
+    }
+}
+
+/// Whether a refusal with this status and without a word may be one of the version. The others speak of
+/// rights, of places, of load and of size.
+fn is_likely(status: StatusCode) -> bool {
+    let others = [
+        401, 402, 403, 404, 405, 407, 408, 410, 413, 414, 425, 429, 431, 451,
+    ];
+    status.is_client_error() && !others.contains(&status.as_u16())
+}
+
+/// The version that an `initialize` asks for.
+pub(super) fn version_of(initialize: &Message) -> String {
+    initialize.param("protocolVersion").unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> Refusal {
+        Refusal {
+            text: text.to_owned(),
+            named: Revision::named_in(text),
+        }
+    }
+
+    fn versions(text: &str, asked: &str) -> Vec<String> {
+        let tries = refusal(text).tries(asked, COMMON);
+        tries.into_iter().map(|next| next.version).collect()
+    }
+
+    #[test]
+    fn what_is_tried_next_follows_from_the_refusal() {
+        for (text, asked, expected) in [
+            ("", "2025-11-25", ["2025-06-18", "2025-03-26"].as_slice()),
+            ("", "2025-06-18", &["2025-03-26"]),
+            ("", "2024-11-05", &["2025-06-18", "2025-03-26"]),
+            (
+                "supported: 2024-11-05, 2025-03-26",
+                "2025-11-25",
+                &["2025-03-26", "2025-06-18"],
+            ),
+            (
+                "supported: 2025-06-18, 2025-11-25",
+                "2024-11-05",
+                &["2025-06-18", "2025-03-26"],
+            ),
+            (
+                "Missing MCP-Protocol-Version header",
+                "2025-11-25",
+                &["2025-11-25", "2025-06-18", "2025-03-26"],
+            ),
+            (
+                "2025-11-25 is bad; MCP-Protocol-Version: 2024-11-05",
+                "2025-06-18",
+                &["2024-11-05", "2025-03-26"],
+            ),
+        ] {
+            assert_eq!(versions(text, asked), expected, "{text} {asked}");
+        }
+    }
+
+    #[test]
+    fn only_some_refusals_without_a_word_are_likely_ones() {
+        for (status, expected) in [
+            (400, true),
+            (422, true),
+            (401, false),
+            (403, false),
+            (404, false),
+            (405, false),
+            (429, false),
+            (500, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_likely(status), expected, "{status}");
+        }
+        assert!(refusal("Unsupported protocol version: 2025-11-25").speaks_of_versions());
+        assert!(!refusal("nginx version 1.2").speaks_of_versions());
+    }
+
+    #[test]
+    fn a_server_that_names_the_modern_era_is_asked_for_it() {
+        assert!(refusal("2025-06-18").names_legacy_versions_alone());
+        assert!(!refusal("2025-06-18, 2026-07-28").names_legacy_versions_alone());
+        assert!(!refusal("").names_legacy_versions_alone());
+    }
+}

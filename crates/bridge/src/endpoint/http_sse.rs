@@ -1,0 +1,502 @@
+//! The HTTP+SSE transport of MCP 2024-11-05: one event stream brings everything, each message goes out
+//! as a POST to the address that the stream's first event names.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use url::Url;
+
+use super::answer::messages;
+use super::body::{self, BodyLimits, ContentType};
+use super::in_flight::InFlight;
+use super::link::{self, Link, SignIn, Wait};
+use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::sse::Event;
+use super::stream::{Backoff, EventStream};
+use super::track::Track;
+use super::unusable::excerpt;
+use super::{Endpoint, Failure};
+use mcp_bridge_auth::{AuthError, Interaction};
+use mcp_bridge_net::http::{Response, bare, check_length};
+use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+
+/// How long the server may take to name the address for messages.
+const ENDPOINT_EVENT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Interval at which one message signs in to get the stream opened: a server that refuses each new token would
+/// have it do so without end.
+const MAX_SIGN_INS: u32 = 2;
+
+/// The connection to one server. It opens itself again when it breaks, until another takes its place. Its
+/// stream is read as long as somebody has it: the endpoint, or a request that awaits its response on it.
+#[derive(Debug)]
+pub(super) struct HttpSse {
+    link: watch::Sender<Link>,
+    in_flight: InFlight,
+    /// There is no stream per message that would keep them apart: one POST after the other.
+    sending: tokio::sync::Mutex<()>,
+    /// Ends the pause before the stream is opened again.
+    retry: Arc<Notify>,
+    reader: Mutex<Option<AbortHandle>>,
+    signing_in: SignIn,
+}
+
+impl Drop for HttpSse {
+    fn drop(&mut self) {
+        if let Some(reader) = self.lock_reader().take() {
+            reader.abort();
+        }
+    }
+}
+
+impl HttpSse {
+    /// Opens the stream and learns the address for messages.
+    pub(super) async fn connect(
+        endpoint: &Arc<Endpoint>,
+        track: &Track,
+    ) -> Result<Arc<Self>, Failure> {
+        let (stream, target) = open(endpoint, Interaction::Allowed, track).await?;
+        let connection = Arc::new(Self {
+            link: watch::Sender::new(Link::Up(target)),
+            in_flight: InFlight::default(),
+            sending: tokio::sync::Mutex::default(),
+            retry: Arc::default(),
+            reader: Mutex::default(),
+            signing_in: SignIn::default(),
+        });
+        let reader = tokio::spawn(read(
+            Arc::downgrade(endpoint),
+            Arc::downgrade(&connection),
+            stream,
+        ));
+        *connection.lock_reader() = Some(reader.abort_handle());
+        Ok(connection)
+    }
+
+    /// Another connection takes the place of this one: nothing more is sent here.
+    pub(super) fn retire(&self) {
+        self.link.send_replace(Link::Closed);
+    }
+
+    /// Sends a request and waits for its response on the stream.
+    pub(super) async fn request(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        request: &Message,
+        id: &RequestId,
+        session: &SessionUse,
+        interaction: Interaction,
+        track: &Track,
+    ) -> Result<Message, Failure> {
+        let turn = self.turn(endpoint, session, interaction, track).await?;
+        // Only now: a stream that breaks before has nothing to do with this request.
+        let mut waiting = self.in_flight.register(id);
+        turn.send(endpoint, request, interaction, track).await?;
+        waiting.response().await
+    }
+
+    /// Sends a message. Its HTTP response only says whether the server took it.
+    pub(super) async fn post(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        message: &Message,
+        session: &SessionUse,
+        interaction: Interaction,
+        track: &Track,
+    ) -> Result<(), Failure> {
+        let turn = self.turn(endpoint, session, interaction, track).await?;
+        turn.send(endpoint, message, interaction, track).await
+    }
+
+    /// Waits until there is somewhere to send to, and nobody else is sending. Where that takes a sign-in, a message
+    /// that may ask for one does.
+    async fn turn(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        session: &SessionUse,
+        interaction: Interaction,
+        track: &Track,
+    ) -> Result<Turn<'_>, Failure> {
+        let mut sign_ins = 0;
+        loop {
+            let wait = link::wait(
+                &self.link,
+                &self.retry,
+                endpoint,
+                session,
+                interaction,
+                track,
+            );
+            if let Wait::SignIn = wait.await? {
+                sign_ins += 1;
+                if sign_ins > MAX_SIGN_INS {
+                    return Err(AuthError::SignInRequired { url: None }.into());
+                }
+                self.sign_in(endpoint, track).await?;
+                continue;
+            }
+            let one_at_a_time = self.sending.lock().await;
+            // The stream may have broken while others were sending.
+            let target = self.link.borrow().target_for(session).cloned();
+            if let Some(target) = target {
+                return Ok(Turn {
+                    target,
+                    _one_at_a_time: one_at_a_time,
+                });
+            }
+        }
+    }
+
+    /// Gets a token that opens the stream, and lets the stream be opened.
+    async fn sign_in(&self, endpoint: &Arc<Endpoint>, track: &Track) -> Result<(), Failure> {
+        let is_needed = || matches!(*self.link.borrow(), Link::SignInRequired);
+        // Boxed: it is large, and rare.
+        let opened = Box::pin(async {
+            open(endpoint, Interaction::Allowed, track).await?;
+            self.link.send_if_modified(|link| {
+                let waits = matches!(link, Link::SignInRequired);
+                if waits {
+                    *link = Link::Down(None);
+                }
+                waits
+            });
+            self.retry.notify_one();
+            Ok(())
+        });
+        self.signing_in
+            .once(endpoint, track, is_needed, opened)
+            .await
+    }
+
+    /// Where messages go at present, as it may be shown.
+    pub(super) fn address(&self) -> Option<String> {
+        match &*self.link.borrow() {
+            Link::Up(url) | Link::Reopening(url) => Some(bare(url).to_string()),
+            Link::Down(_) | Link::SignInRequired | Link::Closed => None,
+        }
+    }
+
+    /// Says where messages can go now. False where another connection has taken the place of this one.
+    fn set_link(&self, now: Link) -> bool {
+        let set = |link: &mut Link| {
+            let is_open = !matches!(link, Link::Closed);
+            if is_open {
+                *link = now;
+            }
+            is_open
+        };
+        self.link.send_if_modified(set)
+    }
+
+    async fn take(&self, endpoint: &Endpoint, message: Message) {
+        if let Kind::Response { id } = message.kind() {
+            let id = id.clone();
+            let settled = id
+                .as_ref()
+                .is_some_and(|known| self.in_flight.settle(known, Ok(message)));
+            if !settled {
+                endpoint.drop_response(id.as_ref());
+            }
+            return;
+        }
+        endpoint
+            .deliver(message, endpoint.sessions.generation(), None)
+            .await;
+    }
+
+    fn lock_reader(&self) -> std::sync::MutexGuard<'_, Option<AbortHandle>> {
+        self.reader
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The right to send one message.
+struct Turn<'a> {
+    target: Url,
+    _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    async fn send(
+        self,
+        endpoint: &Arc<Endpoint>,
+        message: &Message,
+        interaction: Interaction,
+        track: &Track,
+    ) -> Result<(), Failure> {
+        let outgoing = Outgoing {
+            target: &self.target,
+            verb: Verb::Post(message.text().clone()),
+            headers: HeaderMap::new(),
+            session: SessionUse::None,
+            interaction,
+            repeat: Repeat::Never,
+            track,
+        };
+        let accepted = endpoint.send(&outgoing).await?;
+        track.wire.accepted("accepted");
+        body::drain(accepted.response);
+        Ok(())
+    }
+}
+
+/// Reads the stream, and opens it again whenever it breaks.
+async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: EventStream) {
+    let mut backoff = Backoff::default();
+    loop {
+        let Some(reopen) = endpoint.upgrade().map(|it| Arc::clone(&it.listener.reopen)) else {
+            return;
+        };
+        let detail = tokio::select! {
+            detail = read_connection(&endpoint, &connection, &mut stream) => detail,
+            () = reopen.notified() => "the event stream was given up".to_owned(),
+        };
+        let Some(broken) = connection.upgrade() else {
+            return;
+        };
+        // All who wait for an answer on the stream that broke will not get it.
+        let failure = Failure::ConnectionLost { detail };
+        broken.in_flight.fail_all(&failure);
+        if !broken.set_link(Link::Down(None)) {
+            return;
+        }
+        drop(broken);
+        match open_again(&endpoint, &connection, &stream, &mut backoff).await {
+            Some(another) => stream = another,
+            None => return,
+        }
+    }
+}
+
+/// Tries to open the stream until that works; `None` if nobody has use for it any more.
+async fn open_again(
+    endpoint: &Weak<Endpoint>,
+    connection: &Weak<HttpSse>,
+    broken: &EventStream,
+    backoff: &mut Backoff,
+) -> Option<EventStream> {
+    loop {
+        let endpoint = endpoint.upgrade()?;
+        let retry = Arc::clone(&connection.upgrade()?.retry);
+        let pause = broken.retry().unwrap_or_else(|| backoff.pause());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = endpoint.activity.notified() => {}
+            () = retry.notified() => {}
+        }
+        let opened = open(&endpoint, Interaction::Forbidden, &Track::default()).await;
+        let connection = connection.upgrade()?;
+        match opened {
+            Ok((stream, target)) => {
+                backoff.reset();
+                if !connection.set_link(Link::Reopening(target)) {
+                    return None;
+                }
+                reinitialize(endpoint, connection);
+                return Some(stream);
+            }
+            Err(failure) => {
+                tracing::debug!(host = %endpoint.host(), "no event stream: {failure}");
+                let link = match failure {
+                    Failure::Auth(error) if matches!(*error, AuthError::SignInRequired { .. }) => {
+                        Link::SignInRequired
+                    }
+                    failure => Link::Down(Some(failure)),
+                };
+                if !connection.set_link(link) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Tells the server again what the app once told it. Meanwhile the stream has to be read, so this is a
+/// task of its own.
+fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
+    tokio::spawn(async move {
+        // Where nothing was told yet, the app's own `initialize` comes by this stream.
+        let told = if endpoint.sessions.is_initialized() {
+            endpoint.recover(endpoint.sessions.generation()).await
+        } else {
+            Ok(())
+        };
+        match told {
+            Ok(()) => {
+                connection.link.send_if_modified(|link| match link {
+                    Link::Reopening(url) => {
+                        *link = Link::Up(url.clone());
+                        true
+                    }
+                    Link::Up(_) | Link::Down(_) | Link::SignInRequired | Link::Closed => false,
+                });
+            }
+            Err(failure) => {
+                tracing::warn!(host = %endpoint.host(), "{failure}");
+                // A stream without its session is of no use: both are opened anew.
+                endpoint.listener.reopen();
+            }
+        }
+    });
+}
+
+/// Reads the stream to its end; returns why that came. The connection is not held meanwhile.
+async fn read_connection(
+    endpoint: &Weak<Endpoint>,
+    connection: &Weak<HttpSse>,
+    stream: &mut EventStream,
+) -> String {
+    loop {
+        let event = match stream.next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => return format!("the event stream ended{}", stream.account()),
+            Err(failure) => return format!("the event stream broke: {failure}"),
+        };
+        let (Some(endpoint), Some(connection)) = (endpoint.upgrade(), connection.upgrade()) else {
+            return "nobody has use for it".to_owned();
+        };
+        take_event(&endpoint, &connection, stream, &event).await;
+    }
+}
+
+async fn take_event(
+    endpoint: &Endpoint,
+    connection: &HttpSse,
+    stream: &mut EventStream,
+    event: &Event,
+) {
+    if &event.name[..] == b"endpoint" {
+        match target(&endpoint.config.url, &event.data) {
+            Ok(url) => {
+                connection.link.send_modify(|link| match link {
+                    Link::Up(target) | Link::Reopening(target) => *target = url,
+                    Link::Down(_) | Link::SignInRequired | Link::Closed => {}
+                });
+            }
+            Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),
+        }
+        return;
+    }
+    for message in messages(stream, event, endpoint) {
+        match message {
+            Ok(message) => connection.take(endpoint, message).await,
+            Err(damaged) => {
+                let failure = Failure::Unusable(damaged.reason.into());
+                connection.in_flight.settle(&damaged.answers, Err(failure));
+            }
+        }
+    }
+}
+
+/// Opens the stream and waits for its first event, which names the address for messages.
+async fn open(
+    endpoint: &Arc<Endpoint>,
+    interaction: Interaction,
+    track: &Track,
+) -> Result<(EventStream, Url), Failure> {
+    let outgoing = Outgoing {
+        target: &endpoint.config.url,
+        verb: Verb::Get {
+            last_event_id: None,
+        },
+        headers: HeaderMap::new(),
+        session: SessionUse::None,
+        interaction,
+        repeat: Repeat::Initialize,
+        track,
+    };
+    let accepted = endpoint.send(&outgoing).await?;
+    track.wire.accepted("event stream opened");
+    let base = accepted.redirected.as_ref().unwrap_or(outgoing.target);
+    let limits = endpoint.config.body_limits();
+    let opened = first_event(base, accepted.response, limits);
+    match timeout(ENDPOINT_EVENT_LIMIT, opened).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::NoResponse(format!(
+            "its event stream named no address for messages within {} s",
+            ENDPOINT_EVENT_LIMIT.as_secs()
+        ))),
+    }
+}
+
+/// Reads the answer to the GET of `base` up to the event that names the address for messages.
+pub(super) async fn first_event(
+    base: &Url,
+    response: Response,
+    limits: BodyLimits,
+) -> Result<(EventStream, Url), Failure> {
+    match ContentType::of(response.headers()) {
+        ContentType::EventStream => {}
+        kind => return Err(Failure::no_event_stream(&kind)),
+    }
+    let mut stream = EventStream::new(response, limits);
+    let mut others = 0;
+    while let Some(event) = stream.next().await? {
+        if &event.name[..] == b"endpoint" {
+            let target = target(base, &event.data)?;
+            return Ok((stream, target));
+        }
+        others += 1;
+    }
+    Err(Failure::NoResponse(format!(
+        "its event stream ended after {others} events, and none of them named an address for messages"
+    )))
+}
+
+/// The address for messages that `data` names: any that is of the same origin.
+pub(super) fn target(base: &Url, data: &[u8]) -> Result<Url, Failure> {
+    let reference = std::str::from_utf8(data).unwrap_or_default().trim();
+    let url = base.join(reference).ok().filter(|_| !reference.is_empty());
+    match url {
+        Some(url) if url.origin() == base.origin() => match check_length(&url) {
+            Ok(()) => Ok(url),
+            Err(too_long) => Err(Failure::MessageAddress(format!(
+                "an address for messages that is too long: {too_long}"
+            ))),
+        },
+        Some(url) if url.has_host() => Err(Failure::MessageAddress(format!(
+            "{} as the address for messages, which is not at {}, where the stream is",
+            bare(&url),
+            base.origin().ascii_serialization()
+        ))),
+        Some(_) | None => Err(Failure::MessageAddress(format!(
+            "no address for messages, but {}",
+            excerpt(data)
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_for_messages_stays_at_the_origin() {
+        let base = Url::parse("https://example.com:8443/a/sse?x=1").unwrap();
+        for (data, expected) in [
+            (
+                "/messages?id=1",
+                Some("https://example.com:8443/messages?id=1"),
+            ),
+            ("messages", Some("https://example.com:8443/a/messages")),
+            (
+                "https://example.com:8443/m",
+                Some("https://example.com:8443/m"),
+            ),
+            ("", None),
+            ("https://example.com/m", None),
+            ("http://example.com:8443/m", None),
+            ("//evil.example/m", None),
+            ("javascript:alert(1)", None),
+            ("file:///etc/passwd", None),
+        ] {
+            let target = target(&base, data.as_bytes()).ok();
+            assert_eq!(target.as_ref().map(Url::as_str), expected, "{data}");
+        }
+    }
+}

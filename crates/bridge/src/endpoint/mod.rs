@@ -1,0 +1,521 @@
+//! The MCP endpoint over HTTP: what the app says goes in, what the server says comes out of a channel.
+//!
+//! [`Endpoint::request`] ends in exactly one response, the server's or an error of ours, whatever
+//! happens on the way. Everything else that the server sends (notifications, requests of its own)
+//! arrives as [`Inbound`], in the order in which it was read.
+
+mod answer;
+mod body;
+mod exchange;
+mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod greeting;
+mod header_mismatch;
+mod headers;
+mod http_sse;
+mod in_flight;
+mod keep_alive;
+mod link;
+mod listen;
+mod masked;
+mod modern;
+mod opening;
+mod outage;
+mod probe;
+mod recovery;
+mod send;
+mod session;
+mod sse;
+mod stream;
+mod tool_headers;
+mod track;
+mod unusable;
+mod verdict;
+mod wire_log;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use url::Url;
+
+pub use body::ContentType;
+pub use failure::{ConnectCause, Failure};
+pub use probe::{Conversation, Probe, Reply};
+pub use track::{Phase, Track, WaitLimits};
+pub use verdict::KnownServer;
+
+use answer::Damaged;
+use body::BodyLimits;
+use header_mismatch::Listed;
+use http_sse::HttpSse;
+use in_flight::InFlight;
+use keep_alive::KeepAlive;
+use listen::Listener;
+use mcp_bridge_auth::{AccessToken, Authorizer};
+use mcp_bridge_net::http::{self, Client};
+use mcp_bridge_protocol::message::{Message, RequestId};
+use outage::Outage;
+use recovery::Recovery;
+use session::Sessions;
+use tool_headers::ToolHeaders;
+use verdict::Verdict;
+
+/// Limit for the messages that were read and not looked at, in bytes. One alone may be larger.
+const INBOUND_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the user may choose about the endpoint.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The endpoint's URL.
+    pub url: Url,
+    /// Headers of the user's own, sent to the endpoint's origin only.
+    pub headers: HeaderMap,
+    /// How long a request may go without an answer or a sign of progress; `None` for as long as it
+    /// takes.
+    pub request_timeout: Option<Duration>,
+    /// How long an HTTP response may take to begin; `None` for as long as it takes.
+    pub headers_timeout: Option<Duration>,
+    /// How long an HTTP response may be silent once it has begun; `None` for as long as it likes.
+    pub body_timeout: Option<Duration>,
+    /// Which transports to try.
+    pub transport: Transport,
+    /// Which era to speak where the app and the server do not agree by themselves.
+    pub protocol: Protocol,
+    /// Where to remember what a server speaks; nowhere if there is none.
+    pub directory: Option<PathBuf>,
+    /// The largest message taken from the server, in bytes.
+    pub max_message: usize,
+    /// Which headers of MCP 2026-07-28 a message has that its era does not demand.
+    pub param_headers: ParamHeaders,
+    /// Whether cookies are kept.
+    pub cookies: Cookies,
+    /// Whether to wait for a server that is not up.
+    pub patience: Patience,
+    /// How long a session may be quiet before a ping is sent in it; `None` for ever.
+    pub keep_alive: Option<Duration>,
+    /// The network.
+    pub http: http::Options,
+}
+
+impl Config {
+    /// A client for the server, with cookies of its own.
+    fn client(&self) -> Result<Client, Failure> {
+        let cookies = match self.cookies {
+            Cookies::Keep => Some(Arc::default()),
+            Cookies::Ignore => None,
+        };
+        Client::new(&self.http, &self.url, cookies).map_err(|error| Failure::of_client(&error))
+    }
+
+    /// What the body of an answer may be like.
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            message: self.max_message,
+            silence: self.body_timeout,
+        }
+    }
+}
+
+/// Which transports to try, in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
+    HttpFirst,
+    /// HTTP+SSE; streamable HTTP if there is no such stream.
+    SseFirst,
+    /// Streamable HTTP.
+    HttpOnly,
+    /// HTTP+SSE (MCP 2024-11-05).
+    SseOnly,
+}
+
+/// Which era to speak with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The app's own; the other one, by translation, where the server refuses that.
+    Auto,
+    /// Up to 2025-11-25 (`initialize`).
+    Legacy,
+    /// From 2026-07-28 on.
+    Modern,
+    /// From 2026-07-28 on if the server speaks it, even to an app that does not.
+    PreferModern,
+}
+
+/// Policy for `Mcp-Param-*`, and in the legacy era for `Mcp-Name` and `Mcp-Method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamHeaders {
+    /// `Mcp-Param-*` where the tool's schema asks for it; `Mcp-Name` for legacy servers too that were seen
+    /// to read such headers.
+    Auto,
+    /// The same, and `Mcp-Name` for every legacy server.
+    Always,
+    /// None of these headers, except for those that the modern era demands.
+    Off,
+}
+
+/// Whether the server's cookies are sent back to it, in this process only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cookies {
+    /// They are: a load balancer may route by them.
+    Keep,
+    /// They are not.
+    Ignore,
+}
+
+/// Whether to wait for a server that is not up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Try again for a bounded time.
+    Wait,
+    /// Likewise, except for `initialize`: whoever sent that tries again.
+    WaitInSession,
+    /// Fail at once.
+    FailFast,
+}
+
+/// What an endpoint has to tell, in the order in which it happened.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The endpoint's number.
+    pub endpoint: usize,
+    /// What there is to tell.
+    pub event: Event,
+    /// The room that it takes among what has not been looked at.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+/// See [`Inbound`].
+#[derive(Debug)]
+pub enum Event {
+    /// A message that the server sent of its own accord, or along with an answer.
+    Message {
+        /// The message.
+        message: Message,
+        /// The session in which it was sent, to which an answer has to go.
+        generation: u64,
+        /// The request on whose stream it came; `None` for the server's own stream.
+        exchange: Option<RequestId>,
+    },
+    /// The server's own stream is open, or there will be none in this session.
+    Listening(bool),
+    /// The session was lost, and there is another in its place: the server's answer to the new `initialize`.
+    Reopened(Message),
+    /// What came of a request.
+    Outcome {
+        /// The request's id.
+        id: RequestId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}
+
+impl Event {
+    /// The bytes of the message in it.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message { message, .. } | Self::Reopened(message) => message.text().len(),
+            Self::Outcome { outcome, .. } => match outcome {
+                Outcome::Response(message)
+                | Outcome::OtherVersion(message)
+                | Outcome::ModernOnly(message)
+                | Outcome::Ended(message) => message.text().len(),
+                Outcome::Failed(_) | Outcome::LegacyOnly => 0,
+            },
+            Self::Listening(_) => 0,
+        }
+    }
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its response.
+    Response(Message),
+    /// It is an `initialize`, which the server refused for its version. This is its answer to one with
+    /// another version.
+    OtherVersion(Message),
+    /// There is no response, for this reason.
+    Failed(Failure),
+    /// It is an `initialize`, and the server speaks the modern era alone. This is what the server
+    /// answered to `server/discover`.
+    ModernOnly(Message),
+    /// It is of the modern era, and the server speaks the legacy era alone: nothing came of it.
+    LegacyOnly,
+    /// It is a subscription that is over without a response: for this reason, as an error.
+    Ended(Message),
+}
+
+/// The remote side. Cheap to share; all methods may run at once.
+#[derive(Debug)]
+pub struct Endpoint {
+    number: usize,
+    config: Config,
+    /// Absent when the user gave an `Authorization` header: then that is the way in.
+    authorizer: Option<Arc<Authorizer>>,
+    /// The token that was sent last, to mask it in bodies that are logged; kept at that log level only.
+    logged_token: Mutex<Option<AccessToken>>,
+    client: Mutex<Option<Client>>,
+    sessions: Sessions,
+    recovery: Recovery,
+    outage: Outage,
+    /// What the tools that were listed want to see in headers.
+    tool_headers: ToolHeaders,
+    /// Held while the tools are listed after a refusal for headers.
+    relearning: tokio::sync::Mutex<Option<Listed>>,
+    /// Which eras the server speaks.
+    verdict: Verdict,
+    /// True if the app was told that the server may have everything.
+    has_presumed: AtomicBool,
+    /// For the ids of requests of our own.
+    ids: AtomicU64,
+    listener: Listener,
+    /// Requests of the legacy era over streamable HTTP that have no response yet.
+    in_flight: InFlight,
+    keep_alive: KeepAlive,
+    /// The connection of the older transport, where the server speaks that.
+    http_sse: Mutex<Option<Arc<HttpSse>>>,
+    inbound: mpsc::Sender<Inbound>,
+    /// Bytes of messages that may wait in `inbound`.
+    inbound_room: Arc<Semaphore>,
+    /// Told whenever a request goes out: a good moment to try a lost stream again, and as good as a ping.
+    activity: Notify,
+    stopping: watch::Sender<bool>,
+    /// Why nothing more can be had from the server in this process.
+    ended: watch::Sender<Option<String>>,
+}
+
+impl Endpoint {
+    #[must_use]
+    /// An endpoint that hands what the server sends to `inbound`. Does nothing on the network.
+    pub fn new(
+        number: usize,
+        config: Config,
+        authorizer: Option<Arc<Authorizer>>,
+        inbound: mpsc::Sender<Inbound>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            verdict: Verdict::new(&config.url, config.directory.as_deref()),
+            config,
+            authorizer,
+            logged_token: Mutex::default(),
+            client: Mutex::default(),
+            sessions: Sessions::default(),
+            recovery: Recovery::default(),
+            outage: Outage::default(),
+            tool_headers: ToolHeaders::default(),
+            relearning: tokio::sync::Mutex::default(),
+            has_presumed: AtomicBool::new(false),
+            ids: AtomicU64::new(0),
+            listener: Listener::default(),
+            in_flight: InFlight::default(),
+            keep_alive: KeepAlive::default(),
+            http_sse: Mutex::default(),
+            inbound,
+            inbound_room: Arc::new(Semaphore::new(INBOUND_BYTES)),
+            activity: Notify::new(),
+            stopping: watch::Sender::new(false),
+            ended: watch::Sender::new(None),
+        })
+    }
+
+    /// The endpoint's host and port, for messages to people.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host_and_port(&self.config.url)
+    }
+
+    /// Returns whether the app's `server/discover` was answered for a server that may have everything.
+    #[must_use]
+    pub fn has_presumed(&self) -> bool {
+        self.has_presumed.load(Ordering::Relaxed)
+    }
+
+    /// From now on nobody is asked to sign in; what waits for it fails.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves, with the reason, when the server cannot be reached and nobody wants to wait for it.
+    pub async fn ended(&self) -> String {
+        let mut ended = self.ended.subscribe();
+        loop {
+            if let Some(reason) = ended.borrow_and_update().clone() {
+                return reason;
+            }
+            // Cannot fail: the sender is in the endpoint, which is held right here.
+            let _ = ended.changed().await;
+        }
+    }
+
+    /// The server cannot be reached, for this reason, and nobody wants to wait for it.
+    fn end(&self, reason: &str) {
+        self.ended.send_replace(Some(reason.to_owned()));
+    }
+
+    /// The server has left the modern era: whatever was known of it is wrong.
+    pub fn era_over(&self) {
+        self.verdict.is_modern(false);
+    }
+
+    /// Lets go of connections that a sleeping computer has left half open, and opens the notification
+    /// stream again.
+    pub fn woke_up(&self) {
+        *self.lock_client() = None;
+        self.listener.reopen();
+    }
+
+    /// The session that is current now.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.sessions.generation()
+    }
+
+    /// Ends the session: closes the notification stream and tells the server (HTTP DELETE), waiting
+    /// `limit` for that at most.
+    pub async fn close(self: &Arc<Self>, limit: Duration) {
+        self.listener.stop();
+        self.keep_alive.stop();
+        self.set_http_sse(None);
+        let session = self.sessions.close();
+        let _ = tokio::time::timeout(limit, async {
+            if let Some(authorizer) = &self.authorizer {
+                // A refresh token that is being replaced must not be lost.
+                authorizer.settle().await;
+            }
+            if session.id.is_some() {
+                self.delete(&session).await;
+            }
+        })
+        .await;
+    }
+
+    fn http_sse(&self) -> Option<Arc<HttpSse>> {
+        self.lock_http_sse().clone()
+    }
+
+    fn set_http_sse(&self, connection: Option<Arc<HttpSse>>) {
+        let previous = std::mem::replace(&mut *self.lock_http_sse(), connection);
+        if let Some(previous) = previous {
+            previous.retire();
+        }
+    }
+
+    fn lock_http_sse(&self) -> std::sync::MutexGuard<'_, Option<Arc<HttpSse>>> {
+        self.http_sse
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        let mut client = self.lock_client();
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let built = self.config.client()?;
+        *client = Some(built.clone());
+        Ok(built)
+    }
+
+    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
+        self.client
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// An id for a request of our own.
+    fn next_id(&self) -> RequestId {
+        let number = self.ids.fetch_add(1, Ordering::Relaxed);
+        RequestId::from_string(&format!("mcp-bridge-{number}"))
+    }
+
+    /// Hands a message to the app, as soon as the app reads.
+    async fn deliver(&self, message: Message, generation: u64, exchange: Option<&RequestId>) {
+        self.log_delivery(&message, exchange);
+        self.tell(Event::Message {
+            message,
+            generation,
+            exchange: exchange.cloned(),
+        })
+        .await;
+    }
+
+    /// Hands over what there is to tell, as soon as there is room for it.
+    pub async fn tell(&self, event: Event) {
+        let endpoint = self.number;
+        let size = event.size().min(INBOUND_BYTES);
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.inbound_room).acquire_many_owned(size);
+        let room = room.await.ok();
+        // The channel is closed only when the bridge is gone, and then nobody is left to tell.
+        let _ = self
+            .inbound
+            .send(Inbound {
+                endpoint,
+                event,
+                room,
+            })
+            .await;
+    }
+
+    /// Takes a response that has come on another stream than that of its request.
+    fn settle(&self, id: Option<&RequestId>, response: Message) {
+        let settled = id.is_some_and(|known| self.in_flight.settle(known, Ok(response)));
+        if !settled {
+            self.drop_response(id);
+        }
+    }
+
+    /// Takes a response that cannot be read, likewise.
+    fn settle_damaged(&self, damaged: Damaged) {
+        let Damaged { answers, reason } = damaged;
+        if !self
+            .in_flight
+            .settle(&answers, Err(Failure::Unusable(reason.into())))
+        {
+            self.drop_response(Some(&answers));
+        }
+    }
+
+    /// Deals with a response that nobody here waits for.
+    fn drop_response(&self, id: Option<&RequestId>) {
+        let id = id.map_or("null", RequestId::as_json);
+        tracing::debug!(host = %self.host(), id, "dropped a response that answers no request");
+    }
+}
+
+/// Whether a method may be sent twice without doing anything twice.
+#[must_use]
+pub fn is_safe(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "server/discover"
+            | "tasks/get"
+            | "tools/list"
+            | "prompts/list"
+            | "prompts/get"
+            | "resources/list"
+            | "resources/templates/list"
+            | "resources/read"
+            | "completion/complete"
+            | "logging/setLevel"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+    )
+}
+
+fn host_and_port(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => url.to_string(),
+    }
+}

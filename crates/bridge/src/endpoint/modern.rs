@@ -1,0 +1,261 @@
+//! Requests of the 2026-07-28 revision: no session, all that a gateway needs in the headers, a stream per
+//! request that is closed to cancel and is never resumed.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::answer::{Elsewhere, Exchange, messages};
+use super::header_mismatch::is_header_mismatch;
+use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
+use super::stream::{Backoff, EventStream};
+use super::track::Track;
+use super::{Endpoint, Failure, body, headers, is_safe};
+use mcp_bridge_auth::Interaction;
+use mcp_bridge_protocol::era::Era;
+use mcp_bridge_protocol::message::{Message, RequestId};
+
+/// How often a request without side effects is sent anew when its stream breaks.
+const MAX_REISSUES: u32 = 2;
+
+/// Connections of a subscription in a row that bring nothing before it is given up.
+const MAX_BARREN_LISTENS: u32 = 10;
+
+impl Endpoint {
+    /// Sends a request of the modern era and reads on until its response is there.
+    pub(super) async fn converse_modern(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        method: &str,
+        track: &Track,
+    ) -> Result<Message, Failure> {
+        let mut healed = false;
+        let mut reissues = 0;
+        let mut leg = request.clone();
+        loop {
+            let known = self.tool_headers.changes();
+            let outcome = self.leg(&leg, track).await;
+            if method == "tools/call" && !healed && is_header_mismatch(&outcome) {
+                // The tool has changed since it was listed, or was never listed.
+                healed = true;
+                if Box::pin(self.relearn_modern(request, known, track)).await {
+                    continue;
+                }
+            }
+            match outcome {
+                Ok(answer) if method == "tools/list" => {
+                    return Ok(self.tool_headers.learn(&answer.with_id(id)));
+                }
+                Ok(answer) => return Ok(answer.with_id(id)),
+                Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
+                    if is_safe(method) && reissues < MAX_REISSUES =>
+                {
+                    reissues += 1;
+                    leg = request.with_id(&self.next_id());
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Sends a notification of the modern era. The core protocol has none over HTTP; extensions may.
+    pub(super) async fn post_modern(self: &Arc<Self>, message: &Message) -> Result<(), Failure> {
+        let track = Track::default();
+        let accepted = self
+            .send_modern(message, Repeat::Never, Interaction::Forbidden, &track)
+            .await?;
+        track.wire.accepted("accepted");
+        body::drain(accepted.response);
+        Ok(())
+    }
+
+    /// One HTTP exchange for a request.
+    pub(super) async fn leg(
+        self: &Arc<Self>,
+        leg: &Message,
+        track: &Track,
+    ) -> Result<Message, Failure> {
+        let interaction = match leg.method() {
+            // A probe must not surprise anybody with a browser window.
+            Some("server/discover") => Interaction::Forbidden,
+            _ => Interaction::Allowed,
+        };
+        self.leg_with(leg, track, interaction).await
+    }
+
+    /// The same for a `server/discover` in place of the app's `initialize`, for which people sign in.
+    pub(super) async fn leg_for_app(
+        self: &Arc<Self>,
+        leg: &Message,
+        track: &Track,
+    ) -> Result<Message, Failure> {
+        self.leg_with(leg, track, Interaction::Allowed).await
+    }
+
+    async fn leg_with(
+        self: &Arc<Self>,
+        leg: &Message,
+        track: &Track,
+        interaction: Interaction,
+    ) -> Result<Message, Failure> {
+        let (Some(id), Some(method)) = (leg.id(), leg.method()) else {
+            unreachable!("only requests are sent as requests");
+        };
+        let repeat = if is_safe(method) {
+            Repeat::Safe
+        } else {
+            Repeat::Never
+        };
+        let accepted = self.send_modern(leg, repeat, interaction, track).await?;
+        let exchange = Exchange {
+            endpoint: self,
+            id,
+            method,
+            track,
+            generation: accepted.session.generation,
+            era: Era::Modern,
+        };
+        let response = exchange.read(accepted).await?.response()?;
+        self.log_response(track, &response);
+        Ok(response)
+    }
+
+    async fn send_modern(
+        self: &Arc<Self>,
+        message: &Message,
+        repeat: Repeat,
+        interaction: Interaction,
+        track: &Track,
+    ) -> Result<Accepted, Failure> {
+        let headers = headers::of(message, &self.tool_headers, self.config.param_headers)
+            .map_err(|error| Failure::Unsendable(error.to_string()))?;
+        let outgoing = Outgoing {
+            target: &self.config.url,
+            verb: Verb::Post(message.text().clone()),
+            headers,
+            session: SessionUse::None,
+            interaction,
+            repeat,
+            track,
+        };
+        self.send(&outgoing).await
+    }
+
+    /// Keeps a subscription open over dropped connections without the app noticing, until the server
+    /// ends it or there is no hope left. `acknowledged` tells whether there was one at all.
+    pub(super) async fn subscribe(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        track: &Track,
+        acknowledged: &mut bool,
+    ) -> Result<Message, Failure> {
+        let mut backoff = Backoff::default();
+        let mut barren = 0;
+        loop {
+            let mut subscription = Subscription {
+                exchange: Exchange {
+                    endpoint: self,
+                    id,
+                    method: "subscriptions/listen",
+                    track,
+                    generation: self.generation(),
+                    era: Era::Modern,
+                },
+                acknowledged: *acknowledged,
+                brought_something: false,
+            };
+            let end = match self
+                .send_modern(request, Repeat::Safe, Interaction::Allowed, track)
+                .await
+            {
+                Ok(accepted) => match subscription.read(accepted).await {
+                    Ok(answer) => {
+                        self.log_response(track, &answer);
+                        return Ok(answer);
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            *acknowledged = subscription.acknowledged;
+            if subscription.brought_something {
+                barren = 0;
+                backoff.reset();
+            }
+            barren += 1;
+            // A subscription that never was is not kept: whoever asked for it has to know.
+            let may_come_back = end.may_pass() || matches!(end, Failure::NoResponse(_));
+            if !*acknowledged || !may_come_back || barren > MAX_BARREN_LISTENS {
+                return Err(end);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.pause()) => {}
+                () = self.activity.notified() => {}
+            }
+        }
+    }
+}
+
+/// One connection of a subscription.
+struct Subscription<'a> {
+    exchange: Exchange<'a>,
+    /// Whether the app knows what the server agreed to.
+    acknowledged: bool,
+    brought_something: bool,
+}
+
+impl Subscription<'_> {
+    /// Hands on what the connection brings. Ends well only with the server's own response.
+    async fn read(&mut self, accepted: Accepted) -> Result<Message, Failure> {
+        let limits = self.exchange.endpoint.config.body_limits();
+        let mut stream = EventStream::new(accepted.response, limits);
+        while let Some(event) = stream.next().await? {
+            self.brought_something = true;
+            for message in messages(&mut stream, &event, self.exchange.endpoint) {
+                let message = match message {
+                    Ok(message) => message,
+                    Err(damaged) => {
+                        self.exchange.take_damaged(damaged)?;
+                        continue;
+                    }
+                };
+                let is_acknowledgement =
+                    message.method() == Some("notifications/subscriptions/acknowledged");
+                if is_acknowledgement && self.acknowledged {
+                    self.make_up(&message).await;
+                    continue;
+                }
+                self.acknowledged |= is_acknowledgement;
+                if let Some(answer) = self.exchange.take(message, Elsewhere::Forwarded).await {
+                    return Ok(answer);
+                }
+            }
+        }
+        Err(Failure::NoResponse("the event stream ended".to_owned()))
+    }
+
+    /// Nobody knows what happened while the stream was down, so all that might have is announced.
+    async fn make_up(&self, acknowledgement: &Message) {
+        let filter: Value = acknowledgement.param("notifications").unwrap_or_default();
+        let meta: Value = acknowledgement.param("_meta").unwrap_or_default();
+        for (flag, list) in [
+            ("toolsListChanged", "tools"),
+            ("promptsListChanged", "prompts"),
+            ("resourcesListChanged", "resources"),
+        ] {
+            if filter[flag] == json!(true) {
+                let method = format!("notifications/{list}/list_changed");
+                let message = Message::notification(&method, &json!({ "_meta": meta }));
+                self.exchange.hand_on(message).await;
+            }
+        }
+        let resources = filter["resourceSubscriptions"].as_array();
+        for uri in resources.into_iter().flatten() {
+            let params = json!({ "_meta": meta, "uri": uri });
+            let message = Message::notification("notifications/resources/updated", &params);
+            self.exchange.hand_on(message).await;
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Which era the server speaks, found out from what it answers to what the app wanted to say anyway
+//! (MCP 2026-07-28, "Versioning", "Backward Compatibility"): no probe goes out before something was
+//! refused.
+//!
+//! Refused credentials, a busy server and a broken network are never evidence.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::greeting::{Greeted, Greeting, Refusal};
+use super::http_sse::HttpSse;
+use super::track::Track;
+use super::{Endpoint, Failure, Outcome, Protocol, Transport};
+use mcp_bridge_protocol::era::{Discovery, MODERN_VERSION, Upgrade, is_modern, refuse_malformed};
+use mcp_bridge_protocol::message::{Message, RequestId};
+
+/// How long the app waits for the answer to its own probe. Apps give up after ten seconds.
+const DISCOVER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the server may take to answer a probe of ours.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+const METHOD_NOT_FOUND: i32 = -32601;
+
+/// What came of an `initialize`.
+enum Opening {
+    /// The server has answered.
+    Answered(Greeting),
+    /// The server speaks the modern era alone; its answer to `server/discover`.
+    ModernOnly(Message),
+}
+
+impl Endpoint {
+    /// Opens a session for the app.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        initialize: &Message,
+        id: &RequestId,
+        track: &Track,
+    ) -> Result<Outcome, Failure> {
+        self.listener.stop();
+        let previous = self.sessions.close();
+        if previous.id.is_some() {
+            let endpoint = Arc::clone(self);
+            tokio::spawn(async move { endpoint.delete(&previous).await });
+        }
+        let modern_first = match self.config.protocol {
+            Protocol::Modern => {
+                let discover = self.probe(initialize, track).await?;
+                return discover.map(Outcome::ModernOnly).ok_or_else(|| {
+                    Failure::InvalidResponse("it is none of a server of MCP 2026-07-28".to_owned())
+                });
+            }
+            Protocol::PreferModern => true,
+            Protocol::Auto => self.verdict.is_modern_only(),
+            Protocol::Legacy => false,
+        };
+        if modern_first
+            && let Some(discover) = self.probe(initialize, track).await?
+            && Discovery::of(&discover) == Discovery::Modern
+        {
+            return Ok(Outcome::ModernOnly(discover));
+        }
+        match self.initialize(initialize, id, track).await? {
+            Opening::Answered(greeting) => {
+                let response = greeting.response.clone();
+                if response.is_error() {
+                    return Ok(Outcome::Response(response));
+                }
+                let is_as_asked = greeting.initialize.text() == initialize.text();
+                self.verdict.is_legacy(true);
+                self.sessions.opened(greeting);
+                Ok(if is_as_asked {
+                    Outcome::Response(response)
+                } else {
+                    Outcome::OtherVersion(response)
+                })
+            }
+            Opening::ModernOnly(discover) => {
+                self.verdict.is_legacy(false);
+                Ok(Outcome::ModernOnly(discover))
+            }
+        }
+    }
+
+    /// Sends `initialize` over the transport that the server speaks (MCP 2025-11-25, "Backwards
+    /// Compatibility"), unless it turns out to speak the modern era alone.
+    async fn initialize(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        track: &Track,
+    ) -> Result<Opening, Failure> {
+        self.set_http_sse(None);
+        let greet = || async {
+            let greeted = self.greet(request, id, track).await;
+            let greeted = self.greet_again(request, id, track, greeted).await;
+            greeted.map(Opening::Answered)
+        };
+        let refusal = match self.config.transport {
+            Transport::SseOnly | Transport::SseFirst => None,
+            Transport::HttpFirst if self.verdict.is_http_sse() => None,
+            Transport::HttpFirst | Transport::HttpOnly => {
+                let greeted = self.greet(request, id, track).await;
+                if self.config.protocol != Protocol::Legacy
+                    && suggests_modern(&greeted)
+                    && let Ok(Some(discover)) = self.probe(request, track).await
+                {
+                    return Ok(Opening::ModernOnly(discover));
+                }
+                let greeted = self.greet_again(request, id, track, greeted).await;
+                match greeted.map(Opening::Answered) {
+                    Err(failure)
+                        if failure.suggests_http_sse()
+                            && self.config.transport == Transport::HttpFirst =>
+                    {
+                        Some(failure)
+                    }
+                    answer => return answer,
+                }
+            }
+        };
+        match (HttpSse::connect(self, track).await, refusal) {
+            (Ok(connection), _) => {
+                self.verdict.speaks_http_sse(true);
+                let address = connection.address();
+                self.set_http_sse(Some(connection));
+                let answer = greet().await;
+                answer.map_err(|failure| failure.at_address(&address.unwrap_or_default()))
+            }
+            (Err(attempt), Some(refusal)) => Err(attempt.or_refusal(refusal)),
+            (Err(attempt), None)
+                if self.config.transport != Transport::SseOnly && attempt.suggests_http() =>
+            {
+                self.verdict.speaks_http_sse(false);
+                let answer = greet().await;
+                answer.map_err(|failure| {
+                    if failure.suggests_http_sse() {
+                        attempt.or_refusal(failure)
+                    } else {
+                        failure
+                    }
+                })
+            }
+            (Err(attempt), None) => Err(attempt),
+        }
+    }
+
+    /// Asks the server whether it speaks the modern era, in whichever versions; `None` if it does not
+    /// seem to.
+    async fn probe(
+        self: &Arc<Self>,
+        initialize: &Message,
+        track: &Track,
+    ) -> Result<Option<Message>, Failure> {
+        let discover = Upgrade::discover_request(initialize, &self.next_id());
+        let asked = self.leg_for_app(&discover, track);
+        let Ok(answer) = timeout(PROBE_LIMIT, asked).await else {
+            return Ok(None);
+        };
+        match answer {
+            Ok(answer) if self.note_era(&answer) && !answer.is_error() => Ok(Some(answer)),
+            Ok(_) => Ok(None),
+            Err(Failure::Status { status, error, .. }) if is_evidence(status) => {
+                match error {
+                    Some(error) => _ = self.note_era(&error),
+                    None => self.verdict.is_modern(false),
+                }
+                Ok(None)
+            }
+            Err(Failure::Status { status, .. }) if status.is_client_error() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Remembers what an answer to `server/discover` says of the server's era, and tells whether it is
+    /// one of a modern server.
+    fn note_era(&self, answer: &Message) -> bool {
+        match Discovery::of(answer) {
+            Discovery::Modern | Discovery::OtherModern(_) => {
+                self.verdict.is_modern(true);
+                if !answer.is_error() {
+                    self.verdict.set_discovered(answer);
+                }
+                true
+            }
+            Discovery::NotModern if is_modern_error(answer) => true,
+            Discovery::LegacyOnly(_) | Discovery::NotModern => {
+                self.verdict.is_modern(false);
+                false
+            }
+        }
+    }
+
+    /// The app's own `server/discover`: answered soon, from the server or from memory, or as a server of
+    /// the legacy era would, so that the app goes on with `initialize`.
+    pub(super) async fn discover(self: &Arc<Self>, request: &Message, id: &RequestId) -> Message {
+        if let Some(refusal) = refuse_malformed(request) {
+            return refusal;
+        }
+        if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
+            return not_found(id);
+        }
+        // A task of its own: an answer that comes too late for the app is still worth knowing.
+        let (endpoint, request) = (Arc::clone(self), request.clone());
+        let asked = tokio::spawn(async move {
+            let answer = endpoint.leg(&request, &Track::default()).await;
+            endpoint.note_discovery(answer)
+        });
+        match timeout(DISCOVER_LIMIT, asked).await {
+            Ok(Ok(Some(answer))) => answer.with_id(id),
+            Ok(Ok(None) | Err(_)) => not_found(id),
+            Err(_) => match self.verdict.discovered() {
+                Some(known) => known.with_id(id),
+                None => not_found(id),
+            },
+        }
+    }
+
+    /// The answer to `server/discover` of a server that cannot be asked yet: all that it may have.
+    fn presumed(&self) -> Message {
+        let result = json!({
+            "resultType": "complete",
+            "supportedVersions": [MODERN_VERSION],
+            "capabilities": {
+                "tools": { "listChanged": true },
+                "prompts": { "listChanged": true },
+                "resources": { "listChanged": true, "subscribe": true },
+                "completions": {},
+                "logging": {},
+            },
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": {
+                "io.modelcontextprotocol/serverInfo": { "name": self.host(), "version": "unknown" },
+            },
+        });
+        Message::result(&self.next_id(), &result.to_string())
+    }
+
+    /// What an answer to `server/discover` says of the server. Returns what to tell the app.
+    fn note_discovery(&self, answer: Result<Message, Failure>) -> Option<Message> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Failure::Status { status, error, .. }) if is_evidence(status) => {
+                let Some(error) = error else {
+                    self.verdict.is_modern(false);
+                    return None;
+                };
+                *error
+            }
+            // Nothing is known of a server that wants a token first. The app may go on: its first request
+            // leads to the sign-in, and is translated if the server should turn out to be of the other era.
+            Err(Failure::Auth(_)) => {
+                let known = self.verdict.discovered();
+                self.has_presumed
+                    .fetch_or(known.is_none(), Ordering::Relaxed);
+                return Some(known.unwrap_or_else(|| self.presumed()));
+            }
+            Err(_) => return self.verdict.discovered(),
+        };
+        self.note_era(&answer).then_some(answer)
+    }
+
+    /// Another request of the modern era, which a server of the legacy era does not understand.
+    pub(super) async fn request_modern(
+        self: &Arc<Self>,
+        request: &Message,
+        id: &RequestId,
+        method: &str,
+        track: &Track,
+    ) -> Result<Outcome, Failure> {
+        if let Some(refusal) = refuse_malformed(request) {
+            return Ok(Outcome::Response(refusal));
+        }
+        if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
+            return Ok(Outcome::LegacyOnly);
+        }
+        let mut acknowledged = false;
+        let answer = if method == "subscriptions/listen" {
+            self.subscribe(request, id, track, &mut acknowledged).await
+        } else {
+            self.converse_modern(request, id, method, track).await
+        };
+        if acknowledged && let Err(failure) = &answer {
+            let error = failure.to_response(id, method, &self.host());
+            return Ok(Outcome::Ended(error));
+        }
+        if self.config.protocol == Protocol::Modern || !suggests_legacy(&answer) {
+            return answer.map(Outcome::Response);
+        }
+        let Some(meta) = request.param::<Value>("_meta") else {
+            return answer.map(Outcome::Response);
+        };
+        let params = json!({ "_meta": meta }).to_string();
+        let discover = Message::request(&self.next_id(), "server/discover", &params);
+        let discovery = timeout(PROBE_LIMIT, self.leg(&discover, track)).await;
+        match discovery.map(|answer| self.note_discovery(answer)) {
+            Ok(None) if self.verdict.is_legacy_only() => Ok(Outcome::LegacyOnly),
+            _ => answer.map(Outcome::Response),
+        }
+    }
+}
+
+/// Whether what came of `initialize` may be the answer of a server that has no such method.
+fn suggests_modern(greeted: &Greeted) -> bool {
+    if Refusal::of(greeted).is_some_and(|refusal| refusal.names_legacy_versions_alone()) {
+        return false;
+    }
+    match greeted {
+        Ok(Greeting { response, .. }) => match response.error_text() {
+            Some((code, _)) => matches!(code, -32601 | -32602 | -32004 | -32022..=-32020),
+            // No session is meant by a version that has none.
+            None => response
+                .result_member::<String>("protocolVersion")
+                .is_some_and(|version| is_modern(&version)),
+        },
+        Err(Failure::Status { status, .. }) => matches!(status.as_u16(), 400 | 404 | 405),
+        Err(_) => false,
+    }
+}
+
+/// Whether what came of a modern request may be the answer of a server that wants a session first.
+fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
+    match answer {
+        Ok(response) => response
+            .error_text()
+            .is_some_and(|(code, _)| matches!(code, -32000 | -32600 | -32602)),
+        Err(Failure::Status { status, error, .. }) => {
+            let modern = error.as_deref().is_some_and(is_modern_error);
+            matches!(status.as_u16(), 400 | 404 | 405 | 406) && !modern
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether a refusal with this status tells of the server's era. The others tell of rights, load and
+/// networks.
+fn is_evidence(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415)
+}
+
+/// Whether only a server of the modern era says so.
+fn is_modern_error(error: &Message) -> bool {
+    error
+        .error_text()
+        .is_some_and(|(code, _)| matches!(code, -32022..=-32020))
+}
+
+fn not_found(id: &RequestId) -> Message {
+    Message::error(Some(id), METHOD_NOT_FOUND, "Method not found", None)
+}

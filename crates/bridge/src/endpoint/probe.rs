@@ -1,0 +1,312 @@
+//! Single exchanges with a server, for whoever wants to see what it does: nobody signs in, nothing is sent
+//! again, and a refusal is an answer like any other.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
+use reqwest::{Method, StatusCode};
+use tokio::time::timeout;
+use url::Url;
+
+use super::body::{self, BodyLimits, ContentType, ErrorBody};
+use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, redirect};
+use super::session::checked_id;
+use super::stream::EventStream;
+use super::tool_headers::ToolHeaders;
+use super::{Config, Failure, ParamHeaders, headers, http_sse, unusable};
+use mcp_bridge_auth::AccessToken;
+use mcp_bridge_net::http::{Client, Response, bare, json};
+use mcp_bridge_protocol::message::{Kind, Message};
+
+/// How long one exchange may take, unless the user has less patience.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(8);
+
+/// The largest answer that is read. Its time is that of the exchange.
+const LIMITS: BodyLimits = BodyLimits {
+    message: 4 * 1024 * 1024,
+    silence: None,
+};
+
+/// Sends single requests to a server.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    client: Client,
+    headers: HeaderMap,
+    param_headers: ParamHeaders,
+    /// How long one exchange may take.
+    limit: Duration,
+}
+
+/// What a server answered to one request.
+#[derive(Debug)]
+pub struct Reply {
+    /// Where it was answered: elsewhere than asked after a redirect.
+    pub url: Url,
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The HTTP headers.
+    pub headers: HeaderMap,
+    /// The address that it came from; none where a proxy stands between.
+    pub peer: Option<IpAddr>,
+    /// What the body claims to be.
+    pub content: ContentType,
+    /// The JSON-RPC response in the body.
+    pub message: Option<Message>,
+    /// What the bridge would tell the app; none if the status is one of success.
+    pub failure: Option<Failure>,
+}
+
+impl Reply {
+    /// The session that the server has opened, and whether its id is legal (MCP 2025-11-25, "Session
+    /// Management").
+    #[must_use]
+    pub fn session(&self) -> Option<(HeaderValue, bool)> {
+        let id = self.headers.get(SESSION_ID)?;
+        let legal = checked_id(id).is_ok();
+        let mut id = id.clone();
+        id.set_sensitive(true);
+        Some((id, legal))
+    }
+}
+
+impl Probe {
+    /// Requests as the bridge would send them with these settings. Sends nothing yet.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let mut headers = config.headers.clone();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let limit = config.request_timeout.unwrap_or(EXCHANGE_LIMIT);
+        Ok(Self {
+            client: config.client()?,
+            headers,
+            param_headers: config.param_headers,
+            limit: limit.min(EXCHANGE_LIMIT),
+        })
+    }
+
+    /// The same with a token.
+    #[must_use]
+    pub fn authorized(&self, token: &AccessToken) -> Self {
+        let mut probe = self.clone();
+        probe.headers.insert(AUTHORIZATION, token.header());
+        probe
+    }
+
+    /// The same with another header, such as that of a session.
+    #[must_use]
+    pub fn with_header(&self, name: &'static str, value: HeaderValue) -> Self {
+        let mut probe = self.clone();
+        probe.headers.insert(name, value);
+        probe
+    }
+
+    /// Posts a message and reads on until its response is there.
+    pub async fn post(&self, url: &Url, message: &Message) -> Result<Reply, Failure> {
+        self.limited(async {
+            let (url, response) = self.send(url, message).await?;
+            read(url, response).await
+        })
+        .await
+    }
+
+    /// Asks for an event stream, and reads nothing of it.
+    pub async fn get(&self, url: &Url) -> Result<Reply, Failure> {
+        self.limited(async {
+            let (url, response) = self.open_stream(url).await?;
+            if ContentType::of(response.headers()) == ContentType::EventStream {
+                return Ok(Reply::of(url, &response));
+            }
+            read(url, response).await
+        })
+        .await
+    }
+
+    /// Ends a session.
+    pub async fn delete(&self, url: &Url) -> Result<Reply, Failure> {
+        self.limited(async {
+            let headers = self.headers.clone();
+            let sent = self.client.send(Method::DELETE, url, headers, Bytes::new());
+            let response = sent.await;
+            let response = response.map_err(|error| Failure::of_http(&error))?;
+            Ok(Reply::of(url.clone(), &response))
+        })
+        .await
+    }
+
+    /// Begins a conversation over HTTP+SSE (MCP 2024-11-05).
+    pub async fn converse(&self, url: &Url) -> Result<Conversation, Failure> {
+        self.limited(async {
+            let (url, mut response) = self.open_stream(url).await?;
+            if !response.status().is_success() {
+                let body = ErrorBody::read(&mut response).await;
+                return Err(body.into_failure(response.status(), response.headers()));
+            }
+            let (stream, target) = http_sse::first_event(&url, response, LIMITS).await?;
+            Ok(Conversation {
+                probe: self.clone(),
+                target,
+                stream,
+            })
+        })
+        .await
+    }
+
+    async fn limited<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        timeout(self.limit, exchange)
+            .await
+            .unwrap_or(Err(Failure::Timeout(self.limit)))
+    }
+
+    async fn send(&self, url: &Url, message: &Message) -> Result<(Url, Response), Failure> {
+        let accept = "application/json, text/event-stream";
+        let (tools, params) = (ToolHeaders::default(), self.param_headers);
+        let mut all = match headers::version(message) {
+            Some(_) => headers::of(message, &tools, params)
+                .map_err(|error| Failure::Unsendable(error.to_string()))?,
+            None => headers::legacy(message, &tools, params),
+        };
+        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        all.insert(ACCEPT, HeaderValue::from_static(accept));
+        // What was asked for on purpose counts.
+        all.extend(self.headers.clone());
+        self.dispatch(url, &Verb::Post(message.text().clone()), &all)
+            .await
+    }
+
+    async fn open_stream(&self, url: &Url) -> Result<(Url, Response), Failure> {
+        let mut all = self.headers.clone();
+        all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let verb = Verb::Get {
+            last_event_id: None,
+        };
+        self.dispatch(url, &verb, &all).await
+    }
+
+    /// Sends once, following the redirects that the bridge follows.
+    async fn dispatch(
+        &self,
+        url: &Url,
+        verb: &Verb,
+        headers: &HeaderMap,
+    ) -> Result<(Url, Response), Failure> {
+        let mut url = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let (method, body) = match verb {
+                Verb::Post(body) => (Method::POST, body.clone()),
+                Verb::Get { .. } => (Method::GET, Bytes::new()),
+            };
+            tracing::debug!(%method, url = %bare(&url), bytes = body.len(), "-> server");
+            let (sent, verb_shown) = (Instant::now(), method.clone());
+            let response = self.client.send(method, &url, headers.clone(), body);
+            let response = Box::pin(response).await;
+            let response = response.map_err(|error| Failure::of_http(&error))?;
+            let (ms, status) = (sent.elapsed().as_millis(), response.status().as_u16());
+            tracing::debug!(method = %verb_shown, url = %bare(&url), status, ms, "<- server");
+            match redirect(&response, &url, verb)? {
+                Some(target) => url = target,
+                None => return Ok((url, response)),
+            }
+        }
+        Err(Failure::Redirect {
+            target: "itself, again and again".to_owned(),
+        })
+    }
+}
+
+/// A conversation over HTTP+SSE: one message after the other.
+#[derive(Debug)]
+pub struct Conversation {
+    probe: Probe,
+    stream: EventStream,
+    /// Where messages go.
+    target: Url,
+}
+
+impl Conversation {
+    /// Sends `initialize` and waits for its response on the stream.
+    pub async fn open(&mut self, initialize: &Message) -> Result<Message, Failure> {
+        let opened = self.ask(initialize).await;
+        opened.map_err(|failure| failure.at_address(bare(&self.target).as_str()))
+    }
+
+    /// Sends a request and waits for its response on the stream.
+    pub async fn ask(&mut self, request: &Message) -> Result<Message, Failure> {
+        self.tell(request).await?;
+        self.probe
+            .limited(async {
+                while let Some(mut event) = self.stream.next().await? {
+                    let mut messages = unusable::parse_all(&mut event.data).into_iter().flatten();
+                    let answers = |message: &Message| message.id() == request.id();
+                    if let Some(response) = messages.find(|it| answers(it) && is_response(it)) {
+                        return Ok(response);
+                    }
+                }
+                Err(Failure::NoResponse("the event stream ended".to_owned()))
+            })
+            .await
+    }
+
+    /// Sends a notification.
+    pub async fn tell(&self, message: &Message) -> Result<(), Failure> {
+        let reply = self.probe.post(&self.target, message).await?;
+        reply.failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Reply {
+    fn of(url: Url, response: &Response) -> Self {
+        Self {
+            url,
+            status: response.status(),
+            headers: response.headers().clone(),
+            peer: response.peer(),
+            content: ContentType::of(response.headers()),
+            message: None,
+            failure: None,
+        }
+    }
+}
+
+async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
+    let mut reply = Reply::of(url, &response);
+    if !reply.status.is_success() {
+        let body = ErrorBody::read(&mut response).await;
+        reply.message.clone_from(&body.error);
+        reply.failure = Some(body.into_failure(reply.status, &reply.headers));
+        return Ok(reply);
+    }
+    reply.message = match reply.content {
+        ContentType::EventStream => first_response(response).await?,
+        ContentType::Json | ContentType::Missing | ContentType::Other(_) => {
+            let text = body::read(&mut response, LIMITS).await?;
+            let mut text = json::utf8(&text)
+                .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
+            let messages = unusable::parse_all(&mut text).into_iter().flatten();
+            messages.into_iter().find(is_response)
+        }
+    };
+    Ok(reply)
+}
+
+async fn first_response(response: Response) -> Result<Option<Message>, Failure> {
+    let mut stream = EventStream::new(response, LIMITS);
+    while let Some(mut event) = stream.next().await? {
+        let mut messages = unusable::parse_all(&mut event.data).into_iter().flatten();
+        if let Some(response) = messages.find(is_response) {
+            return Ok(Some(response));
+        }
+    }
+    let rest = stream.unfinished();
+    let message = rest.and_then(|text| Message::parse(&text).ok());
+    Ok(message.filter(is_response))
+}
+
+fn is_response(message: &Message) -> bool {
+    matches!(message.kind(), Kind::Response { .. })
+}

@@ -1,0 +1,14 @@
+//! Conversations between the eras that the input chooses, behind `fuzz/`.
+
+use super::random_walk::{Choices, Pair, Walk};
+
+/// An app and a server that say anything at any time: each request is answered once. The input makes their choices.
+///
+/// # Panics
+///
+/// If it does not hold.
+pub fn conversation(data: &[u8]) {
+    for pair in [Pair::upgrade(), Pair::downgrade()] {
+        Walk::new(Choices::given(data), pair).go();
+    }
+}

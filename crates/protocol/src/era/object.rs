@@ -1,0 +1,209 @@
+//! JSON objects whose values stay text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::message::{Message, RequestId};
+use mcp_bridge_text::name::Name;
+
+/// An object with its members in order. Only the names are read; a value keeps its text, be it a number
+/// beyond 2^53, `1e400`, a lone surrogate or a megabyte of base64.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Object(IndexMap<Name, Box<RawValue>>);
+
+impl Object {
+    /// Reads the text of an object; `None` for any other JSON.
+    pub(super) fn parse(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.get(name).map(|value| &**value)
+    }
+
+    /// The member `name`, if there is one that reads as `T`.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+
+    /// The member `name`, if it is an object.
+    pub(super) fn object(&self, name: &str) -> Option<Self> {
+        self.read(name)
+    }
+
+    /// The member `name`, if it is an id.
+    pub(super) fn id(&self, name: &str) -> Option<RequestId> {
+        RequestId::from_json(self.get(name)?.get())
+    }
+
+    /// Whether there is a capability at `path`: an object, or `true`.
+    pub(super) fn declares(&self, path: &[&str]) -> bool {
+        match path {
+            [] => true,
+            [name] => self.object(name).is_some() || self.read(name) == Some(true),
+            [name, rest @ ..] => self.object(name).is_some_and(|inner| inner.declares(rest)),
+        }
+    }
+
+    /// Gives the member `name` this value, in its old place if it had one.
+    pub(super) fn set(&mut self, name: &str, value: &impl Serialize) {
+        if let Ok(value) = to_raw_value(value) {
+            self.put(name.to_owned(), value);
+        }
+    }
+
+    /// Likewise, with the JSON text of the value.
+    pub(super) fn set_json(&mut self, name: &str, json: &str) {
+        if let Ok(value) = RawValue::from_string(json.to_owned()) {
+            self.put(name.to_owned(), value);
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Box<RawValue>> {
+        self.0.shift_remove(name)
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.0.retain(|name, _| keep(name));
+    }
+
+    /// Changes the member `name`, which is an object, and removes it if it is empty then.
+    pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut Self)) {
+        let Some(mut inner) = self.object(name) else {
+            return;
+        };
+        change(&mut inner);
+        if inner.is_empty() {
+            self.remove(name);
+        } else {
+            self.set(name, &inner);
+        }
+    }
+
+    /// The JSON text.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    /// The message that this object is; for the envelope of messages of our own.
+    pub(super) fn into_message(self) -> Message {
+        Message::parse(&Bytes::from(self.to_json()))
+            .unwrap_or_else(|error| unreachable!("a message of our own: {error}"))
+    }
+
+    /// The notification with this object as its params.
+    pub(super) fn into_notification(self, method: &str) -> Message {
+        let mut message = Self::default();
+        message.set("jsonrpc", &"2.0");
+        message.set("method", &method);
+        if !self.is_empty() {
+            message.set("params", &self);
+        }
+        message.into_message()
+    }
+
+    fn put(&mut self, name: String, value: Box<RawValue>) {
+        self.0.insert(name.into(), value);
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(&**name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut object = Object::default();
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    let value: Box<RawValue> = map.next_value()?;
+                    // The last of two equal names counts, as in every common parser.
+                    object.put(name.into_owned(), value);
+                }
+                Ok(object)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_their_text_and_members_their_order() {
+        let json = r#"{"z":1.0,"a":12345678901234567890123,"e":1e400,"s":"\ud800","q":"\u0061"}"#;
+        assert_eq!(Object::parse(json).unwrap().to_json(), json);
+    }
+
+    #[test]
+    fn a_member_is_set_in_its_place_and_removed() {
+        let mut object = Object::parse(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        object.set("a", &"x");
+        object.set_json("c", "1e400");
+        object.remove("b");
+        assert_eq!(object.to_json(), r#"{"a":"x","c":1e400}"#);
+    }
+
+    #[test]
+    fn an_object_that_is_edited_to_nothing_goes() {
+        let mut object = Object::parse(r#"{"_meta":{"k":1},"x":[]}"#).unwrap();
+        object.edit("_meta", |meta| {
+            meta.remove("k");
+        });
+        object.edit("x", |_| unreachable!("not an object"));
+        assert_eq!(object.to_json(), r#"{"x":[]}"#);
+    }
+
+    #[test]
+    fn each_member_is_compared_a_few_times_however_many_there_are() {
+        mcp_bridge_text::name::comparisons::grow_linearly(|members| {
+            let member = |number: usize| format!(r#""member-{number}":{number}"#);
+            let list: Vec<_> = (0..members).map(member).collect();
+            let json = format!("{{{}}}", list.join(","));
+            let mut object = Object::parse(&json).unwrap();
+            assert_eq!(object.to_json(), json);
+            for number in 0..members {
+                object.set(&format!("page-{number}"), &number);
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_no_object_is_not_read() {
+        for json in ["null", "[]", "7", r#""{}""#] {
+            assert!(Object::parse(json).is_none(), "{json}");
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Runs the conversations in `tests/transcripts` of this crate, whose README says how they are written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::downgrade::{Client, Standalone};
+use super::envelope::{CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION};
+use super::{Action, Downgrade, MODERN_VERSION, OpenError, Timer, Upgrade};
+use crate::message::{Message, RequestId};
+
+const HOST: &str = "mcp.example.com";
+
+#[test]
+fn a_legacy_app_and_a_modern_server_talk_as_the_transcripts_say() {
+    run_all("upgrade", || Pair::Upgrade(None));
+}
+
+#[test]
+fn a_modern_app_and_a_legacy_server_talk_as_the_transcripts_say() {
+    run_all("downgrade", || Pair::Downgrade(None));
+}
+
+fn run_all(direction: &str, pair: impl Fn() -> Pair) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/transcripts")
+        .join(direction);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("the folder of transcripts")
+        .map(|entry| entry.expect("a transcript").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no transcripts in {}", folder.display());
+    let mut wrong = String::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a transcript");
+        if let Err(difference) = Run::new(pair()).play(&text) {
+            let name = file.file_name().unwrap_or_default().display().to_string();
+            wrong.extend(["\n", direction, "/", &name, ":", &difference, "\n"]);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The translation under test, once it is open.
+enum Pair {
+    Upgrade(Option<Upgrade>),
+    Downgrade(Option<Downgrade>),
+}
+
+/// A transcript while it is played.
+struct Run {
+    pair: Pair,
+    /// What `"$name"` stands for.
+    names: BTreeMap<String, Value>,
+    timers: BTreeMap<String, Timer>,
+    /// What the translation wants done and the transcript has not mentioned yet.
+    actions: Vec<Action>,
+    /// The app's first message, until the server has answered the handshake.
+    first: Option<Message>,
+}
+
+impl Run {
+    fn new(pair: Pair) -> Self {
+        Self {
+            pair,
+            names: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            actions: Vec::new(),
+            first: None,
+        }
+    }
+
+    /// The number of the first line that does not hold, and why.
+    fn play(mut self, text: &str) -> Result<(), String> {
+        if !text.starts_with("# ") {
+            return Err("1: the first line is to name the rows, after a #".to_owned());
+        }
+        let lines = joined(text);
+        for (number, line) in &lines {
+            self.line(line)
+                .map_err(|difference| format!("{number}: {line}\n{difference}"))?;
+        }
+        let last = lines.last().map_or(1, |(number, _)| *number);
+        self.nothing_left()
+            .map_err(|difference| format!("{last}: after the end\n{difference}"))
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let takes_in = matches!(
+            word,
+            "app>" | "server<" | "timer" | "standalone" | "new" | "close"
+        ) || word.starts_with("server[");
+        if takes_in {
+            self.nothing_left()?;
+        }
+        match word {
+            "let" => {
+                let (name, value) = rest.split_once(' ').ok_or("let NAME JSON")?;
+                let value = self.json(value)?;
+                self.names.insert(name.to_owned(), value);
+                Ok(())
+            }
+            "opened" => self.opened(&self.json(rest)?),
+            "app>" => {
+                self.take_from_app(&self.message(rest)?);
+                Ok(())
+            }
+            "server<" => self.take_from_server(&self.message(rest)?, None),
+            "timer" => {
+                let timer = *self.timers.get(rest).ok_or("no such timer was asked for")?;
+                self.actions = match &mut self.pair {
+                    Pair::Upgrade(Some(upgrade)) => upgrade.take_timer(timer),
+                    Pair::Downgrade(Some(downgrade)) => downgrade.take_timer(timer),
+                    _ => return Err("not open".to_owned()),
+                };
+                Ok(())
+            }
+            "standalone" | "new" => self.session(line),
+            "close" => {
+                self.actions = match &mut self.pair {
+                    Pair::Upgrade(Some(upgrade)) => upgrade.close(),
+                    Pair::Downgrade(Some(downgrade)) => downgrade.close(),
+                    _ => return Err("not open".to_owned()),
+                };
+                Ok(())
+            }
+            "app<" | "server>" | "abort" | "after" | "era" => self.expect(word, rest),
+            _ => {
+                let stream = word
+                    .strip_prefix("server[")
+                    .and_then(|word| word.strip_suffix("]<"));
+                let stream = self.json(stream.ok_or("no such word")?)?;
+                self.take_from_server(&self.message(rest)?, Some(&id(&stream)?))
+            }
+        }
+    }
+
+    /// A handshake that went well, with what matters of it.
+    fn opened(&mut self, with: &Value) -> Result<(), String> {
+        let client = json!({ "name": "app", "version": "1" });
+        let capabilities = with.get("app").cloned().unwrap_or_else(|| json!({}));
+        let server = with.get("server").cloned().unwrap_or_else(|| json!({}));
+        let version = with
+            .get("version")
+            .cloned()
+            .unwrap_or_else(|| json!("2025-11-25"));
+        let meta = json!({
+            PROTOCOL_VERSION: MODERN_VERSION,
+            CLIENT_INFO: client,
+            CLIENT_CAPABILITIES: capabilities,
+        });
+        self.names.insert("meta".to_owned(), meta.clone());
+        match &mut self.pair {
+            Pair::Upgrade(upgrade) => {
+                let initialize = parse(&json!({ "id": "init", "method": "initialize", "params": {
+                    "protocolVersion": version, "capabilities": capabilities, "clientInfo": client,
+                } }))?;
+                let discovered = parse(&json!({ "id": "discover", "result": {
+                    "resultType": "complete", "supportedVersions": [MODERN_VERSION],
+                    "capabilities": server, "ttlMs": 0, "cacheScope": "private",
+                } }))?;
+                let opened = Upgrade::open(&initialize, &discovered, HOST);
+                *upgrade = Some(opened.map_err(|error| error.to_string())?.0);
+            }
+            Pair::Downgrade(downgrade) => {
+                let first = parse(&json!({ "id": 0, "method": "x", "params": { "_meta": meta } }))?;
+                let initialized = parse(&json!({ "id": "initialize", "result": {
+                    "protocolVersion": version, "capabilities": server,
+                    "serverInfo": { "name": "server", "version": "1" },
+                } }))?;
+                let opened = Downgrade::open(&Client::of(&first), &initialized, HOST);
+                *downgrade = Some(opened.ok_or("not opened")?.0);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_from_app(&mut self, message: &Message) {
+        self.actions = match &mut self.pair {
+            Pair::Upgrade(Some(upgrade)) => upgrade.take_from_app(message),
+            Pair::Downgrade(Some(downgrade)) => downgrade.take_from_app(message),
+            Pair::Upgrade(None) => {
+                self.first = Some(message.clone());
+                let id = RequestId::from_string("discover");
+                vec![Action::Request(Upgrade::discover_request(message, &id))]
+            }
+            Pair::Downgrade(None) => {
+                self.first = Some(message.clone());
+                let id = RequestId::from_string("initialize");
+                vec![Action::Request(Client::of(message).initialize_request(&id))]
+            }
+        };
+    }
+
+    fn take_from_server(
+        &mut self,
+        message: &Message,
+        stream: Option<&RequestId>,
+    ) -> Result<(), String> {
+        self.actions = match &mut self.pair {
+            Pair::Upgrade(Some(upgrade)) => upgrade.take_from_server(message, stream),
+            Pair::Downgrade(Some(downgrade)) => downgrade.take_from_server(message, stream),
+            Pair::Upgrade(unopened) => {
+                let first = self.first.take().ok_or("not open")?;
+                let (upgrade, response) = Upgrade::open(&first, message, HOST)
+                    .map_err(|error: OpenError| error.to_string())?;
+                *unopened = Some(upgrade);
+                vec![Action::ToApp(response)]
+            }
+            Pair::Downgrade(unopened) => {
+                let first = self.first.take().ok_or("not open")?;
+                let (downgrade, actions) =
+                    Downgrade::open(&Client::of(&first), message, HOST).ok_or("not opened")?;
+                *unopened = Some(downgrade);
+                actions
+            }
+        };
+        Ok(())
+    }
+
+    fn session(&mut self, line: &str) -> Result<(), String> {
+        let Pair::Downgrade(Some(downgrade)) = &mut self.pair else {
+            return Err("no session".to_owned());
+        };
+        self.actions = match line {
+            "standalone open" => downgrade.take_standalone(Standalone::Open),
+            "standalone refused" => downgrade.take_standalone(Standalone::Refused),
+            "new session" => downgrade.take_new_session(),
+            _ => return Err("no such words".to_owned()),
+        };
+        Ok(())
+    }
+
+    fn nothing_left(&self) -> Result<(), String> {
+        if self.actions.is_empty() {
+            return Ok(());
+        }
+        let actions: Vec<String> = self.actions.iter().map(told).collect();
+        Err(format!(
+            "  not mentioned: {}",
+            actions.join("\n                 ")
+        ))
+    }
+
+    fn expect(&mut self, word: &str, rest: &str) -> Result<(), String> {
+        if self.actions.is_empty() {
+            return Err("  but nothing is to be done".to_owned());
+        }
+        let action = self.actions.remove(0);
+        let differs = || format!("  but it is:  {}", told(&action));
+        let holds = match (&action, word) {
+            (Action::ToApp(message), "app<")
+            | (Action::Request(message) | Action::Notify(message), "server>") => {
+                let mut actual: Value = serde_json::from_slice(message.text())
+                    .map_err(|error| format!("{error}: {}", told(&action)))?;
+                let version = actual
+                    .as_object_mut()
+                    .and_then(|object| object.remove("jsonrpc"));
+                let expected = self.json(rest)?;
+                version == Some(json!("2.0")) && self.matches(&expected, &actual)
+            }
+            (Action::Abort(id), "abort") => {
+                let actual =
+                    serde_json::from_str(id.as_json()).map_err(|error| error.to_string())?;
+                let expected = self.json(rest)?;
+                self.matches(&expected, &actual)
+            }
+            (Action::After(wait, timer), "after") => {
+                let (time, name) = rest.split_once(' ').ok_or("after TIME NAME")?;
+                self.timers.insert(name.to_owned(), *timer);
+                time == written(*wait)
+            }
+            (Action::EraOver, "era") => rest == "over",
+            _ => false,
+        };
+        if holds { Ok(()) } else { Err(differs()) }
+    }
+
+    /// Whether the JSON is as expected. A name that stands for nothing yet stands for what is there.
+    fn matches(&mut self, expected: &Value, actual: &Value) -> bool {
+        match (expected, actual) {
+            (Value::String(text), _) if text == "$_" => true,
+            (Value::String(text), _) if text.starts_with('$') => {
+                let known = self.names.entry(text[1..].to_owned());
+                known.or_insert_with(|| actual.clone()) == actual
+            }
+            (Value::Object(expected), Value::Object(actual)) => {
+                expected.len() == actual.len()
+                    && expected.iter().all(|(name, value)| {
+                        actual
+                            .get(name)
+                            .is_some_and(|actual| self.matches(value, actual))
+                    })
+            }
+            (Value::Array(expected), Value::Array(actual)) => {
+                expected.len() == actual.len()
+                    && expected
+                        .iter()
+                        .zip(actual)
+                        .all(|(one, other)| self.matches(one, other))
+            }
+            _ => expected == actual,
+        }
+    }
+
+    fn message(&self, json: &str) -> Result<Message, String> {
+        parse(&self.json(json)?)
+    }
+
+    /// Reads JSON and puts what is known in the place of its names.
+    fn json(&self, text: &str) -> Result<Value, String> {
+        let value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+        Ok(self.filled(value))
+    }
+
+    fn filled(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => {
+                match text.strip_prefix('$').and_then(|name| self.names.get(name)) {
+                    Some(known) => known.clone(),
+                    None => Value::String(text),
+                }
+            }
+            Value::Array(items) => items.into_iter().map(|item| self.filled(item)).collect(),
+            Value::Object(members) => {
+                let mut filled = Map::new();
+                for (name, value) in members {
+                    match (&*name, self.filled(value)) {
+                        ("...", Value::Object(more)) => filled.extend(more),
+                        (_, value) => drop(filled.insert(name, value)),
+                    }
+                }
+                Value::Object(filled)
+            }
+            other => other,
+        }
+    }
+}
+
+/// The lines that say something, each with the ones that are set in and go on with it.
+fn joined(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        match lines.last_mut() {
+            _ if line.trim().is_empty() || line.starts_with('#') => {}
+            Some((_, last)) if line.starts_with(' ') => {
+                last.push(' ');
+                last.push_str(line.trim());
+            }
+            _ => lines.push((at + 1, line.trim_end().to_owned())),
+        }
+    }
+    lines
+}
+
+fn parse(value: &Value) -> Result<Message, String> {
+    let mut value = value.clone();
+    let object = value.as_object_mut().ok_or("not an object")?;
+    object.insert("jsonrpc".to_owned(), json!("2.0"));
+    Message::parse(&Bytes::from(value.to_string())).map_err(|error| error.to_string())
+}
+
+fn id(value: &Value) -> Result<RequestId, String> {
+    RequestId::from_json(&value.to_string()).ok_or_else(|| format!("not an id: {value}"))
+}
+
+fn written(wait: Duration) -> String {
+    if wait.subsec_millis() == 0 {
+        format!("{}s", wait.as_secs())
+    } else {
+        format!("{}ms", wait.as_millis())
+    }
+}
+
+fn told(action: &Action) -> String {
+    let text = |message: &Message| String::from_utf8_lossy(message.text()).into_owned();
+    match action {
+        Action::ToApp(message) => format!("app< {}", text(message)),
+        Action::Request(message) | Action::Notify(message) => format!("server> {}", text(message)),
+        Action::Abort(id) => format!("abort {id}"),
+        Action::After(wait, _) => format!("after {}", written(*wait)),
+        Action::EraOver => "era over".to_owned(),
+    }
+}

@@ -1,0 +1,767 @@
+//! The JSON-RPC envelope, read without touching what is inside.
+//!
+//! A [`Message`] is the text as it arrived plus what the bridge has to know of it: its kind, its id and
+//! its method. Params, results and errors stay text, so that integers beyond 2^53, `1.0`, `1e400`, key
+//! order, unknown members and lone surrogates reach the other side as they were sent.
+
+mod list;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_behalf_of};
+
+/// JSON-RPC: the text is not JSON.
+pub const PARSE_ERROR: i32 = -32700;
+/// JSON-RPC: the JSON is not a valid request.
+pub const INVALID_REQUEST: i32 = -32600;
+/// JSON-RPC: the one code for errors of the bridge's own, told apart by `data.source` and `data.kind`.
+pub const INTERNAL_ERROR: i32 = -32603;
+
+/// Limit for the messages of a batch. Each takes much more memory than its text.
+const MAX_BATCH: usize = 10_000;
+
+/// The id of a request: its JSON text in one canonical spelling, so that `1` and `"1"` differ and
+/// `"a"` and `"\u0061"` do not.
+///
+/// MCP allows strings and integers of any size (basic protocol, "Requests").
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Reads an id from its JSON text; `None` for `null`, fractions and everything that is no id.
+    #[must_use]
+    pub fn from_json(text: &str) -> Option<Self> {
+        if let Some(quoted) = text.strip_prefix('"') {
+            if !quoted.contains('\\') {
+                return Some(Self(text.into()));
+            }
+            // A lone surrogate cannot be decoded; such an id is compared as it is spelled.
+            let canonical = serde_json::from_str::<String>(text)
+                .ok()
+                .and_then(|value| serde_json::to_string(&value).ok());
+            return Some(Self(canonical.unwrap_or_else(|| text.to_owned()).into()));
+        }
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_integer.then(|| Self(text.into()))
+    }
+
+    /// A string id, for requests of the bridge's own.
+    #[must_use]
+    pub fn from_string(value: &str) -> Self {
+        Self(serde_json::Value::from(value).to_string().into())
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a message is, by JSON-RPC 2.0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Has an id and a method: wants exactly one response.
+    Request {
+        /// The id to answer.
+        id: RequestId,
+        /// The method.
+        method: String,
+    },
+    /// Has a method and no id: is never answered.
+    Notification {
+        /// The method.
+        method: String,
+    },
+    /// Has a result or an error.
+    Response {
+        /// The request that it answers; `None` for `null`, which only an error may have.
+        id: Option<RequestId>,
+    },
+}
+
+/// One JSON-RPC message, kept as the text it arrived in.
+#[derive(Debug, Clone)]
+pub struct Message(Arc<Parts>);
+
+/// Shared, because a message is wherever somebody may need it again.
+#[derive(Debug)]
+struct Parts {
+    text: Bytes,
+    kind: Kind,
+    id: Option<Range<usize>>,
+    params: Option<Range<usize>>,
+    result: Option<Range<usize>>,
+    error: Option<Range<usize>>,
+    /// The members of `params` and where they stand in them, once somebody has asked for one.
+    param_members: OnceLock<Vec<(Box<str>, Range<usize>)>>,
+}
+
+/// Why a text is no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Not UTF-8, or not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not a JSON-RPC 2.0 message.
+    #[error("not a JSON-RPC 2.0 message: {reason}")]
+    NotAMessage {
+        /// The id, where there is one that may be echoed.
+        id: Option<RequestId>,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl Invalid {
+    /// The error response that JSON-RPC asks for: the id where one could be read, else `null`.
+    #[must_use]
+    pub fn to_response(&self) -> Message {
+        let (id, code) = match self {
+            Self::NotJson(_) => (None, PARSE_ERROR),
+            Self::NotAMessage { id, .. } => (id.as_ref(), INVALID_REQUEST),
+        };
+        Message::error(id, code, &self.to_string(), None)
+    }
+
+    const fn of(id: Option<RequestId>, reason: &'static str) -> Self {
+        Self::NotAMessage { id, reason }
+    }
+}
+
+impl Message {
+    /// Reads a text that holds one message or a batch of them (JSON-RPC 2.0 §6, MCP 2025-03-26).
+    ///
+    /// An empty batch is one invalid message, as JSON-RPC has it.
+    #[must_use]
+    pub fn parse_all(text: &Bytes) -> Vec<Result<Self, Invalid>> {
+        let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+        if first != Some(&b'[') {
+            return vec![Self::parse(text)];
+        }
+        let batch = std::str::from_utf8(text)
+            .map_err(|error| Invalid::NotJson(error.to_string()))
+            .and_then(|text| {
+                serde_json::from_str::<Batch>(text)
+                    .map_err(|error| Invalid::NotJson(error.to_string()))
+            });
+        let items = batch.map(|Batch(items)| items);
+        match items {
+            Err(invalid) => vec![Err(invalid)],
+            Ok(items) if items.len() > MAX_BATCH => {
+                vec![Err(Invalid::of(None, "the batch has too many messages"))]
+            }
+            Ok(items) if items.is_empty() => vec![Err(Invalid::of(None, "the batch is empty"))],
+            Ok(items) => items
+                .into_iter()
+                .map(|item| Self::parse(&text.slice_ref(item.get().as_bytes())))
+                .collect(),
+        }
+    }
+
+    /// Reads a text that holds one message.
+    pub fn parse(text: &Bytes) -> Result<Self, Invalid> {
+        let utf8 =
+            std::str::from_utf8(text).map_err(|error| Invalid::NotJson(error.to_string()))?;
+        let mut envelope = Envelope::default();
+        let mut json = serde_json::Deserializer::from_str(utf8);
+        let read = if utf8.trim_ascii_start().starts_with('{') {
+            json.deserialize_map(&mut envelope)
+        } else {
+            IgnoredAny::deserialize(&mut json).map(|_| ())
+        };
+        read.and_then(|()| json.end())
+            .map_err(|error| Invalid::NotJson(error.to_string()))?;
+        envelope.into_message(text)
+    }
+
+    /// The id of the request whose text begins with `prefix`, for a text that was too long to keep.
+    #[must_use]
+    pub fn id_in_prefix(prefix: &[u8]) -> Option<RequestId> {
+        let envelope = Envelope::of_prefix(prefix)?;
+        envelope.method?;
+        RequestId::from_json(envelope.id?.get())
+    }
+
+    /// The id of the request that a damaged text answers, as far as it can be read: it has an id, no method, and
+    /// another member that only JSON-RPC has.
+    #[must_use]
+    pub fn answered_id_in_prefix(prefix: &[u8]) -> Option<RequestId> {
+        let envelope = Envelope::of_prefix(prefix)?;
+        let is_json_rpc = envelope.jsonrpc.or(envelope.result).or(envelope.error);
+        is_json_rpc.filter(|_| envelope.method.is_none())?;
+        RequestId::from_json(envelope.id?.get())
+    }
+
+    /// An error response.
+    #[must_use]
+    pub fn error(
+        id: Option<&RequestId>,
+        code: i32,
+        message: &str,
+        data: Option<&serde_json::Value>,
+    ) -> Self {
+        let id = id.map_or("null", RequestId::as_json);
+        let message = serde_json::Value::from(message);
+        let data = data.map_or_else(String::new, |data| format!(r#","data":{data}"#));
+        Self::built(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}{data}}}}}"#
+        ))
+    }
+
+    /// A response with `result`, which is JSON text.
+    #[must_use]
+    pub fn result(id: &RequestId, result: &str) -> Self {
+        Self::built(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
+        ))
+    }
+
+    /// A request with `params`, which is the JSON text of an object.
+    #[must_use]
+    pub fn request(id: &RequestId, method: &str, params: &str) -> Self {
+        let method = serde_json::Value::from(method);
+        Self::built(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#
+        ))
+    }
+
+    /// A notification with `params`.
+    #[must_use]
+    pub fn notification(method: &str, params: &serde_json::Value) -> Self {
+        let method = serde_json::Value::from(method);
+        Self::built(format!(
+            r#"{{"jsonrpc":"2.0","method":{method},"params":{params}}}"#
+        ))
+    }
+
+    /// A copy that carries `id` instead of its own; everything else keeps its bytes.
+    #[must_use]
+    pub fn with_id(&self, id: &RequestId) -> Self {
+        if self.id() == Some(id) {
+            return self.clone();
+        }
+        let mut text = BytesMut::with_capacity(self.0.text.len() + id.as_json().len() + 8);
+        if let Some(range) = &self.0.id {
+            text.extend_from_slice(&self.0.text[..range.start]);
+            text.extend_from_slice(id.as_json().as_bytes());
+            text.extend_from_slice(&self.0.text[range.end..]);
+        } else {
+            let brace = memchr::memchr(b'{', &self.0.text).map_or(0, |at| at + 1);
+            text.extend_from_slice(&self.0.text[..brace]);
+            text.extend_from_slice(format!(r#""id":{id},"#).as_bytes());
+            text.extend_from_slice(&self.0.text[brace..]);
+        }
+        Self::parse(&text.freeze()).unwrap_or_else(|_| self.clone())
+    }
+
+    /// The text as it arrived.
+    #[must_use]
+    pub fn text(&self) -> &Bytes {
+        &self.0.text
+    }
+
+    /// What the message is.
+    #[must_use]
+    pub fn kind(&self) -> &Kind {
+        &self.0.kind
+    }
+
+    /// Whether this is a request, which wants a response.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        matches!(self.kind(), Kind::Request { .. })
+    }
+
+    /// The method of a request or a notification.
+    #[must_use]
+    pub fn method(&self) -> Option<&str> {
+        match &self.0.kind {
+            Kind::Request { method, .. } | Kind::Notification { method } => Some(method),
+            Kind::Response { .. } => None,
+        }
+    }
+
+    /// The id of a request, or of the request that a response answers.
+    #[must_use]
+    pub fn id(&self) -> Option<&RequestId> {
+        match &self.0.kind {
+            Kind::Request { id, .. } => Some(id),
+            Kind::Response { id } => id.as_ref(),
+            Kind::Notification { .. } => None,
+        }
+    }
+
+    /// Whether this is an error response.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.0.error.is_some()
+    }
+
+    /// A member of `params`, if `params` is an object that has it and it reads as `T`.
+    #[must_use]
+    pub fn param<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        let params = self.params_json()?;
+        let known = &self.0.param_members;
+        if known.get().is_none() && !may_have(params, name) {
+            return None;
+        }
+        let members = known.get_or_init(|| members(params));
+        // The last of two equal names counts.
+        let (_, range) = members.iter().rev().find(|(known, _)| **known == *name)?;
+        serde_json::from_str(&params[range.clone()]).ok()
+    }
+
+    /// A member of `result`, likewise.
+    #[must_use]
+    pub fn result_member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        member(self.part(self.0.result.as_ref())?, name)
+    }
+
+    /// The JSON text of `params`.
+    #[must_use]
+    pub fn params_json(&self) -> Option<&str> {
+        self.part(self.0.params.as_ref())
+    }
+
+    /// The JSON text of `result`.
+    #[must_use]
+    pub fn result_json(&self) -> Option<&str> {
+        self.part(self.0.result.as_ref())
+    }
+
+    /// The JSON text of `error`, unless that is `null`.
+    #[must_use]
+    pub fn error_json(&self) -> Option<&str> {
+        self.part(self.0.error.as_ref())
+    }
+
+    /// The id that a member of `params` holds, as in `notifications/cancelled`.
+    #[must_use]
+    pub fn id_param(&self, name: &str) -> Option<RequestId> {
+        RequestId::from_json(self.param::<&RawValue>(name)?.get())
+    }
+
+    /// The error's code and message, as far as they can be read.
+    #[must_use]
+    pub fn error_text(&self) -> Option<(i64, String)> {
+        let error = self.part(self.0.error.as_ref())?;
+        let code = member::<i64>(error, "code")?;
+        Some((code, member::<String>(error, "message").unwrap_or_default()))
+    }
+
+    /// The text on one line. A raw line break in valid JSON can only be white space between tokens, so
+    /// a blank in its place changes nothing.
+    #[must_use]
+    pub fn line(&self) -> Bytes {
+        if memchr::memchr2(b'\n', b'\r', &self.0.text).is_none() {
+            return self.0.text.clone();
+        }
+        let mut line = BytesMut::from(&self.0.text[..]);
+        for byte in line.iter_mut() {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        line.freeze()
+    }
+
+    fn part(&self, range: Option<&Range<usize>>) -> Option<&str> {
+        std::str::from_utf8(&self.0.text[range?.clone()]).ok()
+    }
+
+    /// A message of our own, whose text is valid by construction.
+    fn built(text: String) -> Self {
+        Self::parse(&Bytes::from(text)).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+}
+
+/// The elements of a JSON array, and no more of them than one above [`MAX_BATCH`].
+struct Batch<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while elements.len() <= MAX_BATCH
+                    && let Some(element) = seq.next_element()?
+                {
+                    elements.push(element);
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(elements)
+            }
+        }
+
+        deserializer.deserialize_seq(Elements).map(Self)
+    }
+}
+
+/// One member of a JSON object, found without reading the others into memory.
+#[must_use]
+pub fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
+    struct Find<'n>(&'n str);
+
+    impl<'de> Visitor<'de> for Find<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(Key(key)) = map.next_key()? {
+                if key == self.0 {
+                    found = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(object);
+    let raw = json.deserialize_map(Find(name)).ok()??;
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// Whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
+/// all, and mostly it is not there.
+fn may_have(object: &str, name: &str) -> bool {
+    memchr::memmem::find(object.as_bytes(), name.as_bytes()).is_some()
+        || memchr::memchr(b'\\', object.as_bytes()).is_some()
+}
+
+/// The members of a JSON object, and where their values stand in it; none of what is no object.
+fn members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
+    struct All;
+
+    impl<'de> Visitor<'de> for All {
+        type Value = Vec<(Box<str>, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some((Key(key), value)) = map.next_entry()? {
+                members.push((key.into(), value));
+            }
+            Ok(members)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(object);
+    let members = json.deserialize_map(All).unwrap_or_default().into_iter();
+    members
+        .map(|(name, value)| (name, range_in(object.as_bytes(), value.get())))
+        .collect()
+}
+
+/// The name of a member, which stays in the text unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The name of a member of the envelope.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Jsonrpc,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    #[serde(other)]
+    Other,
+}
+
+/// The members of the envelope, as slices of the text. The last of two equal names counts, as in
+/// every common parser.
+#[derive(Default)]
+struct Envelope<'a> {
+    jsonrpc: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    method: Option<&'a RawValue>,
+    params: Option<&'a RawValue>,
+    result: Option<&'a RawValue>,
+    error: Option<&'a RawValue>,
+}
+
+impl<'a> Envelope<'a> {
+    /// What can be read of a text that is cut off or damaged.
+    fn of_prefix(prefix: &'a [u8]) -> Option<Self> {
+        let utf8 = match std::str::from_utf8(prefix) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&prefix[..error.valid_up_to()]).ok()?,
+        };
+        let mut envelope = Self::default();
+        let mut json = serde_json::Deserializer::from_str(utf8);
+        // This fails somewhere; what was seen before stands in the envelope.
+        let _ = json.deserialize_map(&mut envelope);
+        // A number at the very end may be the beginning of a longer one.
+        let is_whole = |id: &&RawValue| !utf8.ends_with(id.get()) || id.get().ends_with('"');
+        envelope.id = envelope.id.filter(is_whole);
+        Some(envelope)
+    }
+
+    fn into_message(self, text: &Bytes) -> Result<Message, Invalid> {
+        let id = self.id.and_then(|id| RequestId::from_json(id.get()));
+        if self.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {
+            return Err(Invalid::of(id, r#"no "jsonrpc": "2.0""#));
+        }
+        let is_response = self.result.is_some() || self.error.is_some();
+        let kind = match (self.method, self.id, id) {
+            (Some(_), Some(_), None) => {
+                return Err(Invalid::of(
+                    None,
+                    "the id is neither a string nor an integer",
+                ));
+            }
+            (Some(method), given, id) => {
+                let Ok(method) = serde_json::from_str(method.get()) else {
+                    return Err(Invalid::of(id, "the method is not a string"));
+                };
+                match (given, id) {
+                    (Some(_), Some(id)) => Kind::Request { id, method },
+                    _ => Kind::Notification { method },
+                }
+            }
+            (None, _, id) if is_response => Kind::Response { id },
+            (None, _, id) => return Err(Invalid::of(id, "no method, result or error")),
+        };
+        let range = |part: Option<&RawValue>| part.map(|raw| range_in(text, raw.get()));
+        Ok(Message(Arc::new(Parts {
+            kind,
+            id: range(self.id),
+            params: range(self.params),
+            result: range(self.result),
+            // `"error": null` beside a result is how JSON-RPC 1.0 servers say "no error".
+            error: range(self.error.filter(|error| error.get() != "null")),
+            text: text.clone(),
+            param_members: OnceLock::new(),
+        })))
+    }
+}
+
+/// Where `part`, a slice of `text`, stands in it.
+fn range_in(text: &[u8], part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}
+
+impl<'de> Visitor<'de> for &mut Envelope<'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON-RPC message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(member) = map.next_key()? {
+            let place = match member {
+                Member::Jsonrpc => &mut self.jsonrpc,
+                Member::Id => &mut self.id,
+                Member::Method => &mut self.method,
+                Member::Params => &mut self.params,
+                Member::Result => &mut self.result,
+                Member::Error => &mut self.error,
+                Member::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *place = Some(map.next_value()?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Message, Invalid> {
+        Message::parse(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn kind(text: &str) -> Kind {
+        parse(text).expect(text).kind().clone()
+    }
+
+    fn id(text: &str) -> RequestId {
+        RequestId::from_json(text).expect(text)
+    }
+
+    #[test]
+    fn the_kind_follows_from_id_and_method() {
+        let method = "m".to_owned();
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","id":0,"method":"m"}"#),
+            Kind::Request {
+                id: id("0"),
+                method: method.clone()
+            }
+        );
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","method":"m","x":[1e400]}"#),
+            Kind::Notification { method }
+        );
+        for text in [
+            r#"{"jsonrpc":"2.0","id":"","result":null}"#,
+            r#"{"id":"","error":{"code":1,"message":""},"jsonrpc":"2.0"}"#,
+        ] {
+            assert_eq!(
+                kind(text),
+                Kind::Response {
+                    id: Some(id(r#""""#))
+                }
+            );
+        }
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#),
+            Kind::Response { id: None }
+        );
+    }
+
+    #[test]
+    fn ids_are_compared_by_type_and_value() {
+        assert_ne!(id("1"), id(r#""1""#));
+        assert_eq!(id(r#""a""#), id(r#""\u0061""#));
+        assert_ne!(id("9223372036854775808"), id("9223372036854775809"));
+        assert_eq!(id(r#""\ud800""#).as_json(), r#""\ud800""#);
+        for text in ["null", "1.5", "1.0", "1e3", "true", "{}", "[1]", "-"] {
+            assert_eq!(RequestId::from_json(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_with_the_id_if_there_is_one() {
+        for (text, expected) in [
+            ("42", None),
+            (r#""x""#, None),
+            ("1e400", None),
+            ("{}", None),
+            (r#"{"jsonrpc":"1.0","id":1,"method":"a"}"#, Some(id("1"))),
+            (r#"{"id":1,"method":"a"}"#, Some(id("1"))),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, Some(id("1"))),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1}"#, Some(id("1"))),
+        ] {
+            match parse(text) {
+                Err(Invalid::NotAMessage { id, .. }) => assert_eq!(id, expected, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_as_that() {
+        for text in ["{", "nope", "{} {}", "{\"a\":\"\u{0}\"}", "\u{0}{}"] {
+            assert!(matches!(parse(text), Err(Invalid::NotJson(_))), "{text:?}");
+        }
+        assert!(matches!(
+            Message::parse(&Bytes::from_static(b"{\"a\":\"\xff\"}")),
+            Err(Invalid::NotJson(_))
+        ));
+    }
+
+    #[test]
+    fn the_text_survives_whatever_is_inside() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for inside in [
+            "12345678901234567890123",
+            "1.0",
+            "1e400",
+            r#"{"z":1,"a":2,"z":3}"#,
+            r#""\ud800""#,
+            &deep,
+        ] {
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","vendor":{inside},"method":"m","params":{inside}}}"#);
+            assert_eq!(parse(&text).expect(inside).text(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_pretty_printed_message_becomes_one_line() {
+        let message = parse("{\r\n \"jsonrpc\": \"2.0\",\n \"method\": \"a\\nb\"\n}").unwrap();
+        assert_eq!(
+            &message.line()[..],
+            b"{   \"jsonrpc\": \"2.0\",  \"method\": \"a\\nb\" }"
+        );
+    }
+
+    #[test]
+    fn a_batch_is_split_and_an_empty_one_refused() {
+        let parsed = Message::parse_all(&Bytes::from_static(
+            br#" [ {"jsonrpc":"2.0","id":1,"method":"a"}, 7 ,{"jsonrpc":"2.0","method":"b"}]"#,
+        ));
+        assert_eq!(
+            parsed[0].as_ref().unwrap().text(),
+            &br#"{"jsonrpc":"2.0","id":1,"method":"a"}"#[..]
+        );
+        assert!(parsed[1].is_err());
+        assert_eq!(parsed[2].as_ref().unwrap().method(), Some("b"));
+        assert!(Message::parse_all(&Bytes::from_static(b"[]"))[0].is_err());
+    }
+
+    #[test]
+    fn members_are_found_by_name() {
+        let message = parse(
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"reason":"\u0061","requestId":"x"}}"#,
+        )
+        .unwrap();
+        assert_eq!(message.param::<String>("reason").as_deref(), Some("a"));
+        assert_eq!(message.id_param("requestId"), Some(id(r#""x""#)));
+        assert_eq!(message.param::<String>("absent"), None);
+    }
+
+    #[test]
+    fn an_id_is_put_in_the_place_of_null_or_of_nothing() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"x","more":1.0}}"#,
+            r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"x","more":1.0}}"#,
+        ] {
+            let answer = parse(text).unwrap().with_id(&id("7"));
+            assert_eq!(answer.id(), Some(&id("7")));
+            assert_eq!(answer.error_text(), Some((-1, "x".to_owned())));
+            assert!(std::str::from_utf8(answer.text()).unwrap().contains("1.0"));
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_cut_off_request_is_found() {
+        let text = br#"{"jsonrpc":"2.0","id":"big","method":"tools/call","params":{"a":"AAAA"#;
+        assert_eq!(Message::id_in_prefix(text), Some(id(r#""big""#)));
+        assert_eq!(Message::id_in_prefix(br#"{"params":{"a":"AAAA"#), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! Help for the tests of this workspace.
+
+pub mod corpus;
