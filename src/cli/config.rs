@@ -213,7 +213,6 @@ impl ConnectionFlags {
         let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
         Ok(Connection {
             endpoint: endpoint::Config {
-                url,
                 headers: headers.map,
                 request_timeout: self.request_timeout.limit(),
                 headers_timeout: self.headers_timeout.limit(),
@@ -224,13 +223,13 @@ impl ConnectionFlags {
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,
-                keep_alive: None,
                 cookies: if self.disable_cookies {
                     endpoint::Cookies::Ignore
                 } else {
                     endpoint::Cookies::Keep
                 },
                 http,
+                ..endpoint::Config::new(url)
             },
             auth,
             memory,

@@ -71,6 +71,13 @@ const SIGNAL_LIMIT: Duration = Duration::from_millis(500);
 /// How long the app may take to read the last lines.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
+/// The wait for answers after the end of the input, without another setting.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The wait of a request for a sign-in or a server, without another setting: less than the 60 s after which the
+/// official SDKs give up.
+const PATIENCE: Duration = Duration::from_secs(45);
+
 /// What the bridge is told to do.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -92,6 +99,27 @@ pub struct Config {
     pub answering: Answering,
     /// What the server last answered to `initialize`.
     pub memory: Memory,
+}
+
+impl Config {
+    /// The settings of the program without flags, for this endpoint. Nobody is asked to sign in.
+    #[must_use]
+    pub fn new(endpoint: endpoint::Config) -> Self {
+        Self {
+            max_message: endpoint.max_message,
+            endpoint,
+            auth: None,
+            drain: DRAIN,
+            input: Input::App,
+            tools: None,
+            list_pages: ListPages::Merge,
+            answering: Answering::AtOnce {
+                patience: PATIENCE,
+                list_wait: None,
+            },
+            memory: Memory::default(),
+        }
+    }
 }
 
 /// When an app is answered while a person signs in or the server is down.

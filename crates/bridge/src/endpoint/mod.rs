@@ -68,6 +68,9 @@ use verdict::Verdict;
 /// Limit for the messages that were read and not looked at, in bytes. One alone may be larger.
 const INBOUND_BYTES: usize = 4 * 1024 * 1024;
 
+/// The largest message without another setting, in bytes: more than any server has been seen to send.
+pub const MAX_MESSAGE: usize = 128 * 1024 * 1024;
+
 /// What the user may choose about the endpoint.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -103,6 +106,27 @@ pub struct Config {
 }
 
 impl Config {
+    /// The settings of the program without flags.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            headers: HeaderMap::new(),
+            request_timeout: None,
+            headers_timeout: None,
+            body_timeout: None,
+            transport: Transport::HttpFirst,
+            protocol: Protocol::Auto,
+            directory: None,
+            max_message: MAX_MESSAGE,
+            param_headers: ParamHeaders::Auto,
+            cookies: Cookies::Keep,
+            patience: Patience::WaitInSession,
+            keep_alive: None,
+            http: http::Options::default(),
+        }
+    }
+
     /// A client for the server, with cookies of its own.
     fn client(&self) -> Result<Client, Failure> {
         let cookies = match self.cookies {
