@@ -1,4 +1,4 @@
-//! Being told to stop by the operating system.
+//! Signals of the operating system: requests to stop, and limits of the process.
 
 use tokio::sync::watch;
 
@@ -22,6 +22,28 @@ pub(crate) async fn stop() {
         std::future::pending::<()>().await;
     }
 }
+
+/// Lets writing beyond the limit on the size of files (`RLIMIT_FSIZE`) fail, instead of ending the process: a token that
+/// cannot be saved is still in memory. Programs that are started get the signal as ever.
+#[cfg(unix)]
+pub(crate) fn survive_file_size_limit() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The handler stays when the runtime is gone, which has no other purpose.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+    else {
+        return;
+    };
+    let _entered = runtime.enter();
+    let exceeded = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    // Without a handler a full quota ends the process; that is no reason not to start.
+    let _ = signal(exceeded);
+}
+
+/// Other systems have no such limit.
+#[cfg(not(unix))]
+pub(crate) fn survive_file_size_limit() {}
 
 #[cfg(unix)]
 struct Signals([tokio::signal::unix::Signal; 3]);

@@ -1,15 +1,18 @@
 //! The bridge itself: what the program is without a command.
 
 use std::ffi::OsString;
+use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Stop, finish_sign_in, runtime, start_log};
+use super::{Stop, finish_sign_in, runtime};
 use crate::cli::{Flags, UnfinishedSignIn};
+use crate::log;
 use crate::signals;
 use mcp_bridge_core::bridge::{self, End, Input};
 use mcp_bridge_core::stdio;
+use mcp_bridge_net::private_file::sweep_private;
 
 /// For somebody who starts the bridge in a terminal, where nothing else would happen.
 const FOR_A_PERSON: &str = "\
@@ -20,14 +23,17 @@ To try the server by hand: mcp-bridge login URL, mcp-bridge tools URL, mcp-bridg
 /// Carries messages until the app leaves. `given` are the arguments of the process.
 pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     let mut settings = flags.settings()?;
-    start_log(&settings.log)?;
+    log::start(&settings.log);
     if settings.bridge.input == Input::Terminal && settings.log.level != LevelFilter::OFF {
-        eprintln!("{FOR_A_PERSON}");
+        let _ = writeln!(stderr(), "{FOR_A_PERSON}");
     }
     if let (Some(auth), UnfinishedSignIn::Lingers) =
         (&mut settings.bridge.auth, settings.unfinished_sign_in)
     {
         auth.helper = finish_sign_in::helper(given);
+    }
+    if let Some(directory) = &settings.bridge.endpoint.directory {
+        sweep_private(directory);
     }
     let runtime = runtime()?;
     let end = runtime.block_on(async {

@@ -10,7 +10,8 @@ use std::process::{Command, ExitCode};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommandLine, runtime, start_log};
+use super::{CommandLine, runtime};
+use crate::log;
 use mcp_bridge_auth::{Authorizer, HandedOver, Helper, inherited_sockets, leave_console};
 
 /// The argument by which the program is the helper.
@@ -70,7 +71,7 @@ fn finish() -> Option<()> {
     let line = CommandLine::read(brief.args.into_iter().map(OsString::from)).ok()?;
     let settings = line.flags.settings().ok()?;
     if settings.log.file.is_some() {
-        start_log(&settings.log).ok()?;
+        log::start(&settings.log);
     }
     let auth = settings.bridge.auth?;
     let Some(handed_over) = HandedOver::await_end_of_bridge(lines).ok()? else {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::account::{Paint, Style, rows};
 use super::visit::{Visit, Visitor};
-use super::{Stop, printed, runtime, start_log_for_person};
+use super::{Stop, printed, runtime};
 use crate::cli::{self, Connection, ConnectionFlags};
+use crate::log;
 use crate::signals;
 use mcp_bridge_auth::{
     self as auth, Account, AnswerInput, Authorizer, Place, Servers, SignInStage, Store,
@@ -15,6 +16,7 @@ use mcp_bridge_auth::{
 };
 use mcp_bridge_core::stdio::{self, Line, LineReader};
 use mcp_bridge_net::http::bare;
+use mcp_bridge_net::private_file::sweep_private;
 use mcp_bridge_text::printable;
 
 /// The longest line that is read as a pasted address, in bytes.
@@ -40,7 +42,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, args.callback_port)?;
-    start_log_for_person(&connection.log)?;
+    log::start_for_person(&connection.log);
     let mut auth = connection.auth.clone().ok_or_else(|| Stop {
         hint: Some("leave the header out to sign in".into()),
         ..Stop::failed("with an Authorization header of your own there is no sign-in")
@@ -57,6 +59,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     auth.server_failures = 1;
     let mut out = stdio::report();
     let style = Style::of(&out);
+    if let Some(directory) = &auth.directory {
+        sweep_private(directory);
+    }
     let login = Login::new(&connection, auth, args.force);
     let runtime = runtime()?;
     let done = runtime.block_on(async {

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use url::Url;
 
 use super::account::title;
-use super::{Stop, printed, runtime, start_log};
+use super::{Stop, printed, runtime};
 use crate::cli::{self, Connection, ConnectionFlags};
+use crate::log;
 use mcp_bridge_auth::{self as auth, Account, Authorizer, Leftover, Revocation, SignedOut};
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::stdio;
 use mcp_bridge_net::http::bare;
+use mcp_bridge_net::private_file::sweep_private;
 use mcp_bridge_text::printable;
 
 const RUNNING: &str = "\
@@ -37,7 +39,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
-    let all = Account::all(&cli::store_directory().unwrap_or_default());
+    let directory = cli::store_directory().unwrap_or_default();
+    if args.all {
+        auth::remove_remains(&directory);
+    } else {
+        sweep_private(&directory);
+    }
+    let all = Account::all(&directory);
     let mut out = stdio::report();
     let runtime = runtime()?;
     let mut farewell = Farewell {
@@ -79,7 +87,7 @@ impl<O: Write> Farewell<'_, O> {
     /// Ends all sign-ins at one server that the flags do not exclude.
     async fn leave(&mut self, url: &str, all: &[Account]) -> Result<(), Stop> {
         let connection = self.flags.clone().connection(url, None)?;
-        start_log(&connection.log)?;
+        log::start(&connection.log);
         let server = connection.endpoint.url.clone();
         // Where secrets are is known of each account.
         let config = connection.auth.clone().map(|config| auth::Config {

@@ -290,16 +290,14 @@ impl Stop {
         }
     }
 
-    fn no_log(error: &io::Error) -> Self {
-        Self::usage(format!("cannot write the log: {error}"))
-    }
-
     fn report(self) -> ExitCode {
         // Both may quote a server.
-        eprintln!("error: {}", printable::block(&self.error));
+        let mut report = format!("error: {}\n", printable::block(&self.error));
         if let Some(hint) = self.hint {
-            eprintln!("\nhint: {}", printable::block(&hint));
+            report += &format!("\nhint: {}\n", printable::block(&hint));
         }
+        // On a full disk the status has to do.
+        let _ = io::stderr().write_all(report.as_bytes());
         self.status
     }
 }
@@ -375,23 +373,13 @@ fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> 
     done
 }
 
-fn start_log(log: &Log) -> Result<(), Stop> {
-    log::start(log).map_err(|error| Stop::no_log(&error))
-}
-
 /// For commands that have no flags about the log: what goes wrong is said on stderr.
-fn start_quiet_log() -> Result<(), Stop> {
-    start_log(&Log {
+fn start_quiet_log() {
+    log::start(&Log {
         level: LevelFilter::WARN,
         file: None,
         notes: Vec::new(),
-    })
-}
-
-/// For a command that is about signing in: what a person has to read and do comes without decoration, and
-/// what the command reports itself is not said twice.
-fn start_log_for_person(log: &Log) -> Result<(), Stop> {
-    log::start_for_person(log).map_err(|error| Stop::no_log(&error))
+    });
 }
 
 /// The report is written, or its reader has gone, as `head` does.

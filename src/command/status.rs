@@ -39,7 +39,7 @@ struct Known {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
-    start_quiet_log()?;
+    start_quiet_log();
     let known = known();
     let mut out = stdio::report();
     printed(if args.json {

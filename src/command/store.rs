@@ -38,7 +38,7 @@ enum PlaceArgument {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
-    start_quiet_log()?;
+    start_quiet_log();
     let directory = cli::store_directory().ok_or_else(|| Stop {
         hint: Some("name a directory in the environment variable MCP_BRIDGE_DIR".into()),
         ..Stop::failed("there is no place to store anything")

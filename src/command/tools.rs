@@ -11,6 +11,7 @@ use super::schema::{Argument, Hints, Tool, shown};
 use super::text::{columns, cut, first_line, padded};
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
+use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_text::printable;
 
@@ -34,7 +35,7 @@ pub(super) struct Args {
 /// Lists the tools.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, None)?;
-    super::start_log_for_person(&connection.log)?;
+    log::start_for_person(&connection.log);
     let tools = run_async(async {
         let client = Client::connect(connection).await?;
         let tools = client.tools().await;

@@ -1,9 +1,9 @@
 //! The log: on stderr, or in a file.
 
+mod file;
 mod line;
 mod quota;
 
-use std::fs::OpenOptions;
 use std::io;
 
 use tracing::level_filters::LevelFilter;
@@ -18,6 +18,7 @@ use crate::cli::Log;
 use mcp_bridge_auth::SIGN_IN_TARGET;
 pub(crate) use quota::Quota;
 
+use file::{LogFile, UNUSABLE};
 use line::{Clock, Dress, Fields, Line};
 
 /// The log target of requests that failed, which a command reports itself.
@@ -27,18 +28,21 @@ const ENDPOINT_TARGET: &str = "mcp_bridge_core::endpoint";
 const OUR_TARGETS: &str = env!("CARGO_CRATE_NAME");
 
 /// Starts the log. Only the bridge's own events are in it: what the libraries have to say may hold
-/// what nobody should read.
-pub(crate) fn start(log: &Log) -> io::Result<()> {
+/// what nobody should read. A file that cannot be opened is no reason to end: the log is on stderr then.
+pub(crate) fn start(log: &Log) {
     let ours = Targets::new().with_target(OUR_TARGETS, log.level);
     let Some(path) = &log.file else {
         start_with(on_stderr(log.level).with_filter(ours), log);
-        return Ok(());
+        return;
     };
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+    let file = match LogFile::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            start_with(on_stderr(log.level).with_filter(ours), log);
+            tracing::warn!(file = %path.display(), %error, "{UNUSABLE}");
+            return;
+        }
+    };
     let in_file = fmt::layer()
         .with_writer(file)
         .with_ansi(false)
@@ -55,12 +59,11 @@ pub(crate) fn start(log: &Log) -> io::Result<()> {
             .and_then(on_stderr(log.level).with_filter(sign_in)),
         log,
     );
-    Ok(())
 }
 
 /// Starts the log of a command whose reader is a person who signs in: what they have to do stands there in
 /// plain words.
-pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
+pub(crate) fn start_for_person(log: &Log) {
     if log.file.is_some() || log.level != LevelFilter::WARN {
         return start(log);
     }
@@ -84,7 +87,6 @@ pub(crate) fn start_for_person(log: &Log) -> io::Result<()> {
             .and_then(in_words.with_filter(sign_in)),
         log,
     );
-    Ok(())
 }
 
 /// Only the first log of a process counts, which is what a library caller with its own log wants.

@@ -237,11 +237,9 @@ pub(crate) fn leave_credentials(
     let place = directory.join("mcp-remote-v1");
     fs::create_dir_all(&place).unwrap();
     for (name, content) in [("tokens", tokens), ("client_info", client)] {
-        fs::write(
-            place.join(format!("{hash}_{name}.json")),
-            content.to_string(),
-        )
-        .unwrap();
+        let path = place.join(format!("{hash}_{name}.json"));
+        fs::write(&path, content.to_string()).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
 

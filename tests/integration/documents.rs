@@ -20,12 +20,12 @@ const SYSTEM_SPECIFIC: [&str; 11] = [
     "crates/auth/src/desktop/freedesktop.rs",
     "crates/auth/src/desktop/mod.rs",
     "crates/auth/src/linger/os.rs",
-    "crates/auth/src/lock.rs",
     "crates/auth/src/store/system/mod.rs",
     "crates/bridge/src/bridge/surroundings.rs",
     "crates/bridge/src/stdio/os.rs",
     "crates/net/src/private_file.rs",
-    "src/log/mod.rs",
+    "crates/net/src/whole_file.rs",
+    "src/log/file.rs",
     "src/signals.rs",
 ];
 

@@ -110,6 +110,8 @@ mod sign_in_shown;
 #[cfg(unix)]
 mod snapshots;
 mod stdin;
+#[cfg(target_os = "linux")]
+mod stored_files;
 mod tls;
 mod tool_filters;
 mod transport_fallback;

@@ -96,7 +96,7 @@ pub use self::sign_in_page::SignInPage;
 pub use self::sign_out::{Revocation, SignedOut};
 pub use self::store::{
     Account, Expiry, Keychain, KeychainError, Limits, Place, Servers, SignedIn, StoreError, Vault,
-    choose_place, directory_of_account, note_directory, place_of_new,
+    choose_place, directory_of_account, note_directory, place_of_new, remove_remains,
 };
 pub use self::token::AccessToken;
 
@@ -354,10 +354,12 @@ impl Authorizer {
         Examination::new(&self.session, refusal)
     }
 
-    /// Waits for a refresh under way to be stored. A process that ends without this may lose a refresh token
-    /// that was just replaced. Bounded by the limit of a token request; a sign-in is not waited for.
+    /// Waits for a refresh under way to be stored, and tries again to store what could not be. A process that ends without
+    /// this may lose a refresh token that was just replaced. Bounded by the limit of a token request; a sign-in is not
+    /// waited for.
     pub async fn settle(&self) {
-        let _ = self.session.renewing.lock().await;
+        let _turn = self.session.renewing.lock().await;
+        self.session.with_store(CredentialStore::save_again).await;
     }
 
     /// After a 401.

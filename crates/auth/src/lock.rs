@@ -1,12 +1,14 @@
 //! Locks between processes. The kernel holds them, so a killed process never blocks the next one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs4::TryLockError;
 use tokio::time::Instant;
+
+use mcp_bridge_net::private_file::open_lock_file;
 
 /// How often a waiting process asks again. A person does not notice it, and neither does the machine.
 const POLL: Duration = Duration::from_millis(100);
@@ -53,11 +55,7 @@ pub(super) async fn acquire(path: Option<PathBuf>, limit: Duration) -> Option<Lo
 }
 
 fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+    let file = open_lock_file(path)?;
     match fs4::FileExt::try_lock(&file) {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),

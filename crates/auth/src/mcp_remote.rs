@@ -19,7 +19,7 @@ use super::session::Session;
 use super::sign_in::Order;
 use super::store::Credential;
 use super::token::{AccessToken, TokenSet, unix_millis};
-use mcp_bridge_net::private_file::read_private;
+use mcp_bridge_net::private_file::read_trusted;
 use mcp_bridge_text::secret::Secret;
 
 /// The directory in its configuration directory that holds what versions since 0.3 write.
@@ -196,7 +196,7 @@ impl Leftover {
 fn read<T: DeserializeOwned>(prefix: &Path, name: &str) -> Option<T> {
     let mut path = prefix.as_os_str().to_owned();
     path.push(format!("_{name}"));
-    let text = read_private(Path::new(&path)).ok()??;
+    let text = read_trusted(Path::new(&path), "a credential of mcp-remote")?;
     serde_json::from_slice(&text).ok()
 }
 

@@ -14,7 +14,7 @@ use super::config::SIGN_IN_TIMEOUT;
 use super::error::AuthError;
 use super::session::Session;
 use super::token::unix_millis;
-use mcp_bridge_net::private_file::{read_private, write_private};
+use mcp_bridge_net::private_file::{read_trusted, write_private};
 
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);
@@ -29,9 +29,7 @@ const TAKEOVER_MILLIS: u64 = 2000;
 
 /// Whether a sign-in page waits for a person, going by the record at `path`.
 pub(super) fn is_open(path: &Path) -> bool {
-    let record = read_private(path).ok().flatten();
-    let record = record.and_then(|text| serde_json::from_slice::<PendingSignIn>(&text).ok());
-    record.is_some_and(|record| record.request(SIGN_IN_TIMEOUT).is_some())
+    PendingSignIn::read_file(path).is_some_and(|record| record.request(SIGN_IN_TIMEOUT).is_some())
 }
 
 /// The record of one sign-in.
@@ -126,13 +124,14 @@ impl PendingSignIn {
     /// The record of this session's account.
     pub(super) async fn read(session: &Session) -> Option<Self> {
         session
-            .with_store(|store| {
-                let path = store.path("sign-in")?;
-                let text = read_private(&path).ok()??;
-                serde_json::from_slice(&text).ok()
-            })
+            .with_store(|store| Self::read_file(&store.path("sign-in")?))
             .await
             .flatten()
+    }
+
+    fn read_file(path: &Path) -> Option<Self> {
+        let text = read_trusted(path, "the record of a sign-in")?;
+        serde_json::from_slice(&text).ok()
     }
 
     /// Returns whether a page is recorded. It is not after a sign-out, or without the directory that it was recorded

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::session::Session;
 use super::store::Credential;
-use mcp_bridge_net::private_file::{read_private, write_private};
+use mcp_bridge_net::private_file::{read_trusted, write_private};
 
 /// The extension of the file.
 const EXTENSION: &str = "refused";
@@ -152,6 +152,6 @@ pub(super) fn of_account(
 }
 
 fn read(path: &Path) -> Option<RefusedRenewal> {
-    let text = read_private(path).ok()??;
+    let text = read_trusted(path, "the record of a refused renewal")?;
     serde_json::from_slice(&text).ok()
 }

@@ -48,6 +48,7 @@ pub(super) async fn sign_out(session: &Session) -> Result<Vec<SignedOut>, AuthEr
             issuer,
         });
     }
+    session.with_store(CredentialStore::sweep).await;
     RefusedRenewal::clear(session).await;
     PendingSignIn::clear_what_no_app_waits_for(session).await;
     Ok(ended)

@@ -12,6 +12,7 @@ use super::mistyped::alike;
 use super::schema::Tool;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
+use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
@@ -58,7 +59,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     }
     let given = arguments::Given::read(&args.arguments, std::io::stdin())?;
     let connection = args.connection.connection(&args.url, None)?;
-    super::start_log_for_person(&connection.log)?;
+    log::start_for_person(&connection.log);
     let result = run_async(async {
         let client = Client::connect(connection).await?;
         let result = call(&client, &args.url, &args.tool, given).await;

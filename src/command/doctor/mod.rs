@@ -22,8 +22,9 @@ use self::endpoint::Speaks;
 use self::message::initialize;
 use self::report::{Form, Report};
 use super::account::colours_are_unwanted;
-use super::{Stop, runtime, start_log};
+use super::{Stop, runtime};
 use crate::cli::{self, Connection, ConnectionFlags};
+use crate::log;
 use mcp_bridge_auth::{AccessToken, Authorizer};
 use mcp_bridge_core::endpoint::{Config, Failure, Probe, Reply};
 use mcp_bridge_core::stdio;
@@ -68,7 +69,7 @@ pub(super) struct Args {
 /// Examines the server and prints what was found.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, args.callback_port)?;
-    start_log(&connection.log)?;
+    log::start(&connection.log);
     let mut out = stdio::report();
     let form = match (args.json, out.is_terminal()) {
         (true, _) => Form::Json,

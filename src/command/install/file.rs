@@ -1,13 +1,18 @@
 //! The file of an app: read whole, replaced whole, and never without a copy of what was there.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use mcp_bridge_net::whole_file::{is_temporary_name, sweep, sync_directory, write_temporary};
+
 /// Files of apps have some KiB; those that keep a history in them, some MiB.
 const LARGEST_FILE: u64 = 64 << 20;
+
+/// Names of temporary files start like this.
+const TEMPORARY_PREFIX: &str = ".mcp-bridge-";
 
 /// Who has so many copies does not need another.
 const MOST_BACKUPS: u32 = 999;
@@ -95,15 +100,13 @@ impl ConfigFile {
         if rights.as_ref().is_some_and(fs::Permissions::readonly) {
             return Err(FileError::ReadOnly);
         }
+        sweep(directory, |name| is_temporary_name(name, TEMPORARY_PREFIX));
         let prepare = |text: &str| {
-            let mut file = tempfile::Builder::new()
-                .prefix(".mcp-bridge-")
-                .tempfile_in(directory)?;
-            file.write_all(text.as_bytes())?;
+            let file = write_temporary(directory, TEMPORARY_PREFIX, text.as_bytes())?;
             if let Some(rights) = &rights {
                 file.as_file().set_permissions(rights.clone())?;
+                file.as_file().sync_all()?;
             }
-            file.as_file().sync_all()?;
             Ok(file)
         };
         let new = prepare(text).map_err(written)?;
@@ -119,6 +122,7 @@ impl ConfigFile {
             None => new.persist_noclobber(&self.path),
         }
         .map_err(|error| written(error.error))?;
+        sync_directory(directory);
         Ok(backup)
     }
 

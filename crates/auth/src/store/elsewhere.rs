@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
 
 const FILE: &str = "directories.json";
 
@@ -24,7 +24,7 @@ struct Note {
 
 impl Note {
     fn read(default: &Path) -> Self {
-        let text = read_private(&default.join(FILE)).ok().flatten();
+        let text = read_trusted(&default.join(FILE), "the note of other directories");
         let note = text.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
         let mut note = note.unwrap_or_default();
         note.directories.retain(|it| it.is_absolute());

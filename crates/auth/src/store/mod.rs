@@ -23,7 +23,7 @@ use url::Url;
 
 use super::config::{Config, Store};
 use super::token::unix_millis;
-use mcp_bridge_net::private_file::private_directory;
+use mcp_bridge_net::private_file::{private_directory, sweep_private};
 
 pub use account::{Account, Expiry, SignedIn};
 pub use elsewhere::{directory_of_account, note_directory};
@@ -43,16 +43,34 @@ use settings::Settings;
 #[derive(Debug)]
 pub(super) struct CredentialStore {
     directory: Option<PathBuf>,
-    /// Whether the directory can be used, once that was tried.
-    ready: OnceLock<bool>,
+    /// Set when the directory has been made private.
+    is_ready: OnceLock<()>,
+    /// Set when it was logged that it cannot be used.
+    is_reported: OnceLock<()>,
     key: CredentialKey,
     server: Url,
     profile: Option<String>,
     /// The place that a flag has chosen.
     chosen: Option<Place>,
     keychain: Keychain,
-    /// What was not taken where it belongs. It is newer than what lies there.
-    unsaved: Mutex<Option<Credential>>,
+    unsaved: Mutex<Option<Unsaved>>,
+}
+
+/// A credential that could not be saved: the disk is full, or read-only, or the place is not trusted. It lasts for this
+/// run, in which saving it is tried again. It is newer than what lies there.
+#[derive(Debug)]
+struct Unsaved {
+    credential: Credential,
+    before: Before,
+}
+
+/// The file of an unsaved credential, before it could not be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// There was one. Without it somebody has signed out.
+    File,
+    /// There was none.
+    Nothing,
 }
 
 impl CredentialStore {
@@ -66,7 +84,8 @@ impl CredentialStore {
         };
         Self {
             directory,
-            ready: OnceLock::new(),
+            is_ready: OnceLock::new(),
+            is_reported: OnceLock::new(),
             key,
             server: server.clone(),
             profile: config.profile.clone(),
@@ -81,26 +100,35 @@ impl CredentialStore {
         Some(self.ready()?.join(self.key.sibling(extension)))
     }
 
-    /// The directory, made private to the user at the first call. None if that does not work.
+    /// The directory, made private to the user at the first call. None if that does not work, which is tried again: a disk
+    /// may be full for a while.
     fn ready(&self) -> Option<&Path> {
         let directory = self.directory.as_deref()?;
-        let made = self.ready.get_or_init(|| {
-            private_directory(directory)
-                .inspect_err(|error| {
+        if self.is_ready.get().is_some() {
+            return Some(directory);
+        }
+        match private_directory(directory) {
+            Ok(()) => {
+                let _ = self.is_ready.set(());
+                Some(directory)
+            }
+            Err(error) => {
+                if self.is_reported.set(()).is_ok() {
                     tracing::warn!(
                         directory = %directory.display(), %error,
-                        "credentials can't be kept, so the sign-in will not last beyond this run"
+                        "the sign-in can't be saved, so it lasts for this run only"
                     );
-                })
-                .is_ok()
-        });
-        made.then_some(directory)
+                }
+                None
+            }
+        }
     }
 
     /// The credential in use: the newest that has tokens, else the newest.
     pub(super) fn load(&self) -> Option<Credential> {
-        if let Some(unsaved) = self.unsaved().clone() {
-            return Some(unsaved);
+        self.save_again();
+        if let Some(unsaved) = &*self.unsaved() {
+            return Some(unsaved.credential.clone());
         }
         self.load_all()
             .into_iter()
@@ -109,7 +137,8 @@ impl CredentialStore {
 
     /// The credential of one issuer.
     pub(super) fn load_issuer(&self, issuer: &str) -> Option<Credential> {
-        let unsaved = self.unsaved().clone();
+        let unsaved = self.unsaved();
+        let unsaved = unsaved.as_ref().map(|unsaved| unsaved.credential.clone());
         unsaved
             .into_iter()
             .chain(self.load_all())
@@ -156,14 +185,55 @@ impl CredentialStore {
         };
         let mut unsaved = self.unsaved();
         match saved {
-            Ok(()) => *unsaved = None,
+            Ok(()) if unsaved.take().is_some() => tracing::info!("the sign-in is saved now"),
+            Ok(()) => {}
             Err(error) => {
-                if unsaved.is_none() && self.ready().is_some() {
-                    tracing::warn!(%error, "credentials can't be saved and last for this run only");
+                let path = self.file(&credential.metadata.issuer);
+                if let (None, Some(_), Some(path)) = (&*unsaved, self.ready(), &path) {
+                    tracing::warn!(
+                        file = %path.display(), %error,
+                        "the sign-in can't be saved, so it lasts for this run only"
+                    );
                 }
-                *unsaved = Some(credential);
+                let is_there = path.is_some_and(|path| fs::symlink_metadata(path).is_ok());
+                let before = match &*unsaved {
+                    Some(unsaved) => unsaved.before,
+                    None if is_there => Before::File,
+                    None => Before::Nothing,
+                };
+                *unsaved = Some(Unsaved { credential, before });
             }
         }
+    }
+
+    /// Tries again to save what could not be saved, unless somebody has signed out or in meanwhile.
+    pub(super) fn save_again(&self) {
+        let Some((credential, before)) = self
+            .unsaved()
+            .as_ref()
+            .map(|unsaved| (unsaved.credential.clone(), unsaved.before))
+        else {
+            return;
+        };
+        let issuer = &credential.metadata.issuer;
+        let Some(path) = self.file(issuer) else {
+            return;
+        };
+        if before == Before::File && fs::symlink_metadata(path).is_err() {
+            return;
+        }
+        let stored = self.load_all().into_iter();
+        let mut of_issuer = stored.filter(|stored| stored.metadata.issuer == *issuer);
+        if of_issuer.any(|stored| stored.saved_at > credential.saved_at) {
+            *self.unsaved() = None;
+            return;
+        }
+        self.save(&credential);
+    }
+
+    /// The file of an issuer's credential.
+    fn file(&self, issuer: &str) -> Option<PathBuf> {
+        Some(self.directory.as_ref()?.join(self.key.file_name(issuer)))
     }
 
     /// Where secrets belong: as a flag says, as was chosen for the server, where they are, as was chosen for
@@ -186,25 +256,31 @@ impl CredentialStore {
         let mut unsaved = self.unsaved();
         if unsaved
             .as_ref()
-            .is_some_and(|credential| credential.metadata.issuer == issuer)
+            .is_some_and(|unsaved| unsaved.credential.metadata.issuer == issuer)
         {
             *unsaved = None;
         }
-        match &self.directory {
-            Some(directory) => {
-                record::remove(&directory.join(self.key.file_name(issuer)), &self.keychain)
-            }
+        match self.file(issuer) {
+            Some(path) => record::remove(&path, &self.keychain),
             None => Ok(()),
         }
+    }
+
+    /// Removes what [`remove_remains`] does, damaged credentials of this key only.
+    pub(super) fn sweep(&self) {
+        let Some(directory) = &self.directory else {
+            return;
+        };
+        sweep_private(directory);
+        remove(damaged_files(directory).filter(|(key, _)| *key == self.key));
     }
 
     /// Whether somebody has removed the credential of this issuer that was kept before. One that cannot be
     /// read, or was never kept, is not removed.
     pub(super) fn is_removed(&self, issuer: &str) -> bool {
-        let Some(directory) = &self.directory else {
+        let Some(path) = self.file(issuer) else {
             return false;
         };
-        let path = directory.join(self.key.file_name(issuer));
         self.unsaved().is_none()
             && matches!(path.try_exists(), Ok(false))
             && fs::symlink_metadata(path).is_err()
@@ -218,9 +294,36 @@ impl CredentialStore {
         }
     }
 
-    fn unsaved(&self) -> MutexGuard<'_, Option<Credential>> {
+    fn unsaved(&self) -> MutexGuard<'_, Option<Unsaved>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes files that hold tokens and are no credentials any more, of all accounts in `directory`: damaged ones, and those
+/// that killed processes have left unfinished.
+pub fn remove_remains(directory: &Path) {
+    sweep_private(directory);
+    remove(damaged_files(directory));
+}
+
+fn remove(files: impl Iterator<Item = (CredentialKey, PathBuf)>) {
+    for (_, path) in files {
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(file = %path.display(), %error, "a damaged credential cannot be removed");
+        }
+    }
+}
+
+/// Credentials that could not be read and were set aside, each with its key.
+fn damaged_files(directory: &Path) -> impl Iterator<Item = (CredentialKey, PathBuf)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let damaged = paths.filter(|path| path.extension().is_some_and(|it| it == record::DAMAGED));
+    damaged.filter_map(|path| {
+        let name = path.with_extension("json");
+        let key = CredentialKey::of_file(&name.file_name()?.to_string_lossy())?;
+        Some((key, path))
+    })
 }
 
 /// The files of all credentials in `directory`, each with its key.

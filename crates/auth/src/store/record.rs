@@ -8,7 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::credential::{Credential, SCHEMA_VERSION, Secrets, Summary};
 use super::keychain::{Keychain, KeychainError};
-use mcp_bridge_net::private_file::{read_private, write_private};
+use mcp_bridge_net::private_file::{read_trusted, write_private};
+use mcp_bridge_net::whole_file::sync_directory;
+
+/// The file, as the log names it.
+const KIND: &str = "a stored credential";
+
+/// Extension of a file that was set aside because it is damaged.
+pub(super) const DAMAGED: &str = "corrupt";
 
 /// Where secrets are kept between two runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,15 +76,9 @@ impl Record {
     /// The record in the file at `path`; none if there is none that can be used.
     pub(super) fn read(path: &Path) -> Option<Self> {
         let warn = |problem: &str| {
-            tracing::warn!(file = %path.display(), problem, "a stored credential is ignored");
+            tracing::warn!(file = %path.display(), problem, "{KIND} is ignored");
         };
-        let text = match read_private(path) {
-            Ok(text) => text?,
-            Err(problem) => {
-                warn(&problem);
-                return None;
-            }
-        };
+        let text = read_trusted(path, KIND)?;
         match serde_json::from_slice::<Self>(&text) {
             Ok(record) if record.credential.version <= SCHEMA_VERSION => Some(record),
             Ok(_) => {
@@ -90,7 +91,7 @@ impl Record {
                     "it is damaged (line {}); kept as .corrupt",
                     error.line()
                 ));
-                let _ = fs::rename(path, path.with_extension("corrupt"));
+                let _ = fs::rename(path, path.with_extension(DAMAGED));
                 None
             }
         }
@@ -206,8 +207,12 @@ pub(super) fn remove(path: &Path, keychain: &Keychain) -> Result<(), StoreError>
         keychain.delete(&name(path, &record.credential))?;
     }
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => {
+            sync_directory(path.parent().unwrap_or(Path::new(".")));
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -9,9 +9,12 @@ use url::Url;
 
 use super::credential::without_query;
 use super::record::Place;
-use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
 
 const FILE: &str = "settings.json";
+
+/// The file, as the log names it.
+const KIND: &str = "the file of settings";
 
 /// What the user has chosen.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -42,13 +45,11 @@ impl Settings {
     /// What the user has chosen; what cannot be read is no choice.
     pub(super) fn read(directory: &Path) -> Self {
         let path = directory.join(FILE);
-        let read = match read_private(&path) {
-            Ok(None) => return Self::default(),
-            Ok(Some(text)) => serde_json::from_slice(&text).map_err(|error| error.to_string()),
-            Err(problem) => Err(problem),
+        let Some(text) = read_trusted(&path, KIND) else {
+            return Self::default();
         };
-        read.unwrap_or_else(|problem| {
-            tracing::warn!(file = %path.display(), problem, "the settings are ignored");
+        serde_json::from_slice(&text).unwrap_or_else(|problem| {
+            tracing::warn!(file = %path.display(), %problem, "{KIND} is ignored");
             Self::default()
         })
     }

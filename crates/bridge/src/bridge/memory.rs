@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::promise::Answers;
 use super::remembered_lists::ListFiles;
-use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
 use mcp_bridge_protocol::message::Message;
 
 /// The directory below that of the credentials.
@@ -62,14 +62,8 @@ impl Memory {
     /// What is known, which may be nothing.
     pub(super) fn recall(&self) -> Answers {
         let file = self.file.as_deref();
-        match file.and_then(|file| read_private(file).transpose()) {
-            Some(Ok(text)) => Answers::parse(&text),
-            Some(Err(error)) => {
-                tracing::debug!("cannot read what the server said before: {error}");
-                Answers::default()
-            }
-            None => Answers::default(),
-        }
+        let text = file.and_then(|file| read_trusted(file, "the server's earlier answer"));
+        text.map_or_else(Answers::default, |text| Answers::parse(&text))
     }
 
     /// Remembers what the server answered to an `initialize` with the version `asked`.

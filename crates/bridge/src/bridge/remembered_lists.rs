@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::list_pages::List;
-use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
 use mcp_bridge_protocol::era::{Era, MODERN_VERSION, Revision};
 use mcp_bridge_protocol::message::Message;
 
@@ -198,13 +198,7 @@ impl RememberedLists {
 
 /// The result in a file, and the age of the file.
 fn read_with_age(path: &Path) -> Option<(String, Duration)> {
-    let text = match read_private(path) {
-        Ok(text) => text?,
-        Err(error) => {
-            tracing::debug!("cannot read a remembered list: {error}");
-            return None;
-        }
-    };
+    let text = read_trusted(path, "a remembered list")?;
     let file: File = serde_json::from_slice(&text).ok()?;
     let age = now().checked_sub(file.at)?;
     let is_readable = file.format == FORMAT && file.result.get().len() <= LARGEST_LIST;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use mcp_bridge_net::http::bare;
-use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
 use mcp_bridge_protocol::era::Revision;
 use mcp_bridge_protocol::message::Message;
 
@@ -119,7 +119,7 @@ impl Known {
 impl File {
     /// The file at `path`, if it still counts.
     fn read(path: &Path) -> Option<Self> {
-        let text = read_private(path).ok()??;
+        let text = read_trusted(path, "the note of what a server speaks")?;
         let file: Self = serde_json::from_slice(&text).ok()?;
         let age = now().checked_sub(file.at)?;
         (file.format == FORMAT && age < LIFETIME.as_secs()).then_some(file)
