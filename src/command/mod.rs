@@ -292,10 +292,11 @@ impl Stop {
 
     fn report(self) -> ExitCode {
         // Both may quote a server.
-        let mut report = format!("error: {}\n", printable::block(&self.error));
-        if let Some(hint) = self.hint {
-            report += &format!("\nhint: {}\n", printable::block(&hint));
-        }
+        let error = printable::block(&self.error);
+        let hint = self.hint.map_or_else(String::new, |hint| {
+            format!("\nhint: {}\n", printable::block(&hint))
+        });
+        let report = format!("error: {error}\n{hint}");
         // On a full disk the status has to do.
         let _ = io::stderr().write_all(report.as_bytes());
         self.status

@@ -341,3 +341,28 @@ async fn not_used(provider: &Provider, of_tokens: Option<String>, of_client: Opt
         assert!(!seen.contains("theirs"), "{seen}");
     }
 }
+
+/// Somebody else can have put other tokens there.
+#[tokio::test]
+async fn credentials_of_mcp_remote_that_others_can_write_are_not_used() {
+    let provider = Provider::start().await;
+    let theirs = tempdir().unwrap();
+    let issuer = provider.origin();
+    let tokens = json!({ "access_token": "theirs", "refresh_token": "theirs", "issuer": issuer });
+    let client = json!({ "client_id": "theirs", "issuer": issuer });
+    leave_credentials(&provider, theirs.path(), &tokens, &client);
+    for entry in fs::read_dir(theirs.path().join("mcp-remote-v1")).unwrap() {
+        fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o664)).unwrap();
+    }
+    let ours = tempdir().unwrap();
+    let config = Config {
+        mcp_remote_directory: Some(theirs.path().to_owned()),
+        ..config(ours.path())
+    };
+    let app = App::new(&provider, config);
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    for request in provider.paths() {
+        let seen = format!("{:?}", provider.seen(&request));
+        assert!(!seen.contains("theirs"), "{seen}");
+    }
+}

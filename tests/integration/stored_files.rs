@@ -36,6 +36,7 @@ fn launch(user: &User, url: &str) -> Launch {
         .leaves_orphans()
         .env("MCP_BRIDGE_DIR", &path(user.store()))
         .env("BROWSER", &path(user.file("browser")))
+        .env("NAMESPACES", namespaces())
 }
 
 /// Starts an app that wants to sign in.
@@ -205,6 +206,25 @@ async fn a_directory_with_the_sticky_bit_and_an_empty_one_can_be_used() {
     }
 }
 
+/// What is remembered of a server is written before anybody signs in.
+#[tokio::test]
+async fn an_empty_directory_that_others_can_write_is_made_private_by_the_first_file_in_it() {
+    let fault_server = FaultServer::start();
+    let server = server().await;
+    let mut user = User::new();
+    fs::create_dir(user.store()).unwrap();
+    set_mode(&user.store(), 0o775);
+    let mut app = launch(&user, &fault_server.url()).start();
+    app.initialize().await;
+    app.request("list", "tools/list", &json!({})).await;
+    app.result("list").await;
+    app.finish().await;
+    assert!(!files(&user.store()).is_empty());
+    assert_eq!(mode(&user.store()), 0o700);
+    sign_in_once(&mut user, &server).await;
+    assert_eq!(user.stored("json").len(), 1);
+}
+
 #[tokio::test]
 async fn the_record_of_a_sign_in_under_way_that_others_can_write_is_not_continued() {
     let server = server().await;
@@ -236,15 +256,20 @@ async fn remembered_answers_and_lists_that_others_can_write_are_refused_and_writ
         .filter(|path| path.parent() != Some(&user.store()))
         .collect();
     assert!(caches.len() >= 2, "{caches:?}");
-    caches.iter().for_each(|path| set_mode(path, 0o666));
+    for path in &caches {
+        set_mode(path, 0o666);
+    }
     let mut app = asking(launch(&user, server.url())).await;
     is_signed_in(&mut app).await;
     app.request("list", "tools/list", &json!({})).await;
     app.result("list").await;
     let stderr = app.finish().await.stderr;
     for path in caches {
-        let said = stderr.matches(path.to_str().unwrap()).count();
-        assert!(said > 0, "{}: {stderr}", path.display());
+        let path_text = path.to_str().unwrap();
+        let mut lines = stderr.lines().filter(|line| line.contains(path_text));
+        let line = lines.next().unwrap_or_default();
+        assert!(line.contains("others can have changed it"), "{stderr}");
+        assert_eq!(mode(&path), 0o600, "{path_text}");
     }
 }
 
@@ -337,7 +362,7 @@ const FILE_SIZE_LIMIT: Hindrance = Hindrance {
 
 /// A file system of the bridge's own that takes two pages. A file has one, a record of a credential takes one.
 const FULL_DISK: Hindrance = Hindrance {
-    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare --mount sh -c '
+    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare $NAMESPACES sh -c '
         mkdir -p "$MCP_BRIDGE_DIR" &&
         mount -t tmpfs -o size=8k,mode=700 none "$MCP_BRIDGE_DIR" &&
         ! cat /dev/zero 2> /dev/null > "$MCP_BRIDGE_DIR/full" &&
@@ -347,7 +372,7 @@ const FULL_DISK: Hindrance = Hindrance {
 
 /// One without room for another name, let alone a lock.
 const NO_INODES: Hindrance = Hindrance {
-    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare --mount sh -c '
+    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare $NAMESPACES sh -c '
         mkdir -p "$MCP_BRIDGE_DIR" &&
         mount -t tmpfs -o nr_inodes=1,mode=700 none "$MCP_BRIDGE_DIR" &&
         exec "$0" "$@"' "$0" "$@""#,
@@ -356,7 +381,7 @@ const NO_INODES: Hindrance = Hindrance {
 
 /// A directory that nobody can write.
 const READ_ONLY: Hindrance = Hindrance {
-    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare --mount sh -c '
+    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare $NAMESPACES sh -c '
         mkdir -p "$MCP_BRIDGE_DIR" &&
         mount -t tmpfs -o ro,mode=700 none "$MCP_BRIDGE_DIR" &&
         exec "$0" "$@"' "$0" "$@""#,
@@ -365,7 +390,7 @@ const READ_ONLY: Hindrance = Hindrance {
 
 /// One in which nothing can be created.
 const READ_ONLY_HOME: Hindrance = Hindrance {
-    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare --mount sh -c '
+    script: r#"PATH=/usr/sbin:/usr/bin:/sbin:/bin; exec unshare $NAMESPACES sh -c '
         mkdir -p "$HOME/ro" &&
         mount -t tmpfs -o ro none "$HOME/ro" &&
         export MCP_BRIDGE_DIR="$HOME/ro/bridge" &&
@@ -373,10 +398,20 @@ const READ_ONLY_HOME: Hindrance = Hindrance {
     reason: "Read-only file system",
 };
 
+/// What `unshare` needs in order to mount: root is root already.
+fn namespaces() -> &'static str {
+    if is_root() {
+        "--mount"
+    } else {
+        "--mount --map-root-user"
+    }
+}
+
 fn can_mount() -> bool {
     let script = "mount -t tmpfs none /tmp";
     let tried = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
+        .args(namespaces().split(' '))
+        .args(["sh", "-c", script])
         .stderr(Stdio::null())
         .status();
     let can = tried.is_ok_and(|status| status.success());

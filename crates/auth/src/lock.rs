@@ -8,7 +8,7 @@ use std::time::Duration;
 use fs4::TryLockError;
 use tokio::time::Instant;
 
-use mcp_bridge_net::private_file::open_lock_file;
+use mcp_bridge_net::private_file::{is_new_report, open_lock_file};
 
 /// How often a waiting process asks again. A person does not notice it, and neither does the machine.
 const POLL: Duration = Duration::from_millis(100);
@@ -42,10 +42,12 @@ pub(super) async fn acquire(path: Option<PathBuf>, limit: Duration) -> Option<Lo
             Ok(Ok(None)) if Instant::now() >= deadline => return None,
             Ok(Ok(None)) => tokio::time::sleep(POLL).await,
             Ok(Err(error)) => {
-                tracing::warn!(
-                    file = %path.display(), %error,
-                    "no lock here, so several processes may sign in at once"
-                );
+                if is_new_report(&path) {
+                    tracing::warn!(
+                        file = %path.display(), %error,
+                        "no lock here, so several processes may sign in at once"
+                    );
+                }
                 return Some(Lock { _file: None });
             }
             // The runtime is ending.

@@ -22,7 +22,7 @@ const TEMPORARY_PREFIX: &str = ".new-";
 /// Levels of directories below that of the credentials. The deepest files are the lists of an account.
 const DEEPEST_FOLDER: u32 = 2;
 
-/// Files whose refusal is remembered so that it is logged once. A user has a few.
+/// Files of which a problem is remembered, so that it is logged once. A user has a few.
 const MOST_REPORTED: usize = 256;
 
 /// Reads a file that only this user may have written. None if there is none.
@@ -94,6 +94,15 @@ pub fn private_directory(directory: &Path) -> io::Result<()> {
     private::tighten_directory(directory)
 }
 
+/// Makes a folder private that is so many `levels` below the directory of the credentials, and the directories in between.
+pub fn private_folder(folder: &Path, levels: usize) -> io::Result<()> {
+    let directories: Vec<_> = folder.ancestors().take(levels + 1).collect();
+    directories
+        .into_iter()
+        .rev()
+        .try_for_each(private_directory)
+}
+
 /// Opens a file that processes of this user lock, which is created if there is none. One that is not the user's is refused:
 /// it would be locked for ever by somebody else, or be a link that creates a file elsewhere.
 pub fn open_lock_file(path: &Path) -> io::Result<File> {
@@ -149,11 +158,16 @@ fn open(path: &Path) -> Result<Option<File>, String> {
 
 /// Logs that a file is refused, once for each file.
 fn report(path: &Path, kind: &str, problem: &str) {
-    static REPORTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
-    if reported.len() < MOST_REPORTED && reported.insert(path.to_owned()) {
+    if is_new_report(path) {
         tracing::warn!(file = %path.display(), problem, "{kind} is ignored");
     }
+}
+
+/// Returns whether nothing was reported of this file before. What is said of a file once need not be said at each use.
+pub fn is_new_report(path: &Path) -> bool {
+    static REPORTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+    reported.len() < MOST_REPORTED && reported.insert(path.to_owned())
 }
 
 #[cfg(unix)]

@@ -8,10 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use mcp_bridge_net::private_file::{private_directory, read_private, write_private};
+use mcp_bridge_net::private_file::{private_folder, read_private, write_private};
 
 /// The directory of the records, in that of the bridge.
 const DIRECTORY: &str = "migrations";
+const LEVELS: usize = 1;
 
 /// The files that one migration has written.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -87,7 +88,7 @@ impl RecordFile {
     pub(super) fn save(&self) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         if !self.record.files.is_empty() {
-            private_directory(directory)?;
+            private_folder(directory, LEVELS)?;
             return write_private(&self.path, &self.record);
         }
         fs::remove_file(&self.path)?;

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::promise::Answers;
 use super::remembered_lists::ListFiles;
-use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
+use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
 use mcp_bridge_protocol::message::Message;
 
 /// The directory below that of the credentials.
 const FOLDER: &str = "answers";
+const LEVELS: usize = 1;
 
 /// An answer that is larger is not remembered, in bytes. They have one or two KiB.
 const LARGEST_ANSWER: usize = 64 * 1024;
@@ -79,7 +80,9 @@ impl Memory {
         if !answers.learn(asked, result) {
             return;
         }
-        let directory = file.parent().map_or(Ok(()), private_directory);
+        let directory = file
+            .parent()
+            .map_or(Ok(()), |folder| private_folder(folder, LEVELS));
         if let Err(error) = directory.and_then(|()| write_private(file, answers.as_map())) {
             tracing::debug!("cannot remember what the server said: {error}");
         }

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::list_pages::List;
-use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
+use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
 use mcp_bridge_protocol::era::{Era, MODERN_VERSION, Revision};
 use mcp_bridge_protocol::message::Message;
 
 /// The directory below that of the credentials; in it one for each account.
 const FOLDER: &str = "lists";
+const LEVELS: usize = 2;
 
 /// Limit for the result of a list, in bytes. A private file may have 1 MiB, and a hundred tools have 100 KiB.
 const LARGEST_LIST: usize = 960 * 1024;
@@ -118,7 +119,9 @@ impl ListFiles {
             at: now(),
             result,
         };
-        let directory = path.parent().map_or(Ok(()), private_directory);
+        let directory = path
+            .parent()
+            .map_or(Ok(()), |folder| private_folder(folder, LEVELS));
         if let Err(error) = directory.and_then(|()| write_private(&path, &file)) {
             tracing::debug!("cannot remember a list: {error}");
         }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use mcp_bridge_net::http::bare;
-use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
+use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
 use mcp_bridge_protocol::era::Revision;
 use mcp_bridge_protocol::message::Message;
 
@@ -20,6 +20,7 @@ const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where the verdicts lie, in the directory of the credentials.
 const FOLDER: &str = "servers";
+const LEVELS: usize = 1;
 
 /// The layout of the file.
 const FORMAT: u32 = 1;
@@ -233,7 +234,7 @@ impl Verdict {
         let Some(directory) = path.parent() else {
             return Ok(());
         };
-        private_directory(directory)?;
+        private_folder(directory, LEVELS)?;
         let file = File {
             format: FORMAT,
             server: self.server.clone(),
