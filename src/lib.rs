@@ -18,6 +18,7 @@ use std::process::ExitCode;
 /// The program, from its arguments (the first is the program's name) to its exit status: 0 when it has
 /// done what it was told, 1 when it could not, 2 for arguments that make no sense.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    mcp_bridge_net::descriptors::raise();
     signals::survive_file_size_limit();
     mcp_bridge_net::setting::name_settings(cli::flag);
     let args: Vec<OsString> = args.into_iter().collect();

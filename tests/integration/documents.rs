@@ -15,7 +15,7 @@ const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 const CARGO: &str = include_str!("../../Cargo.toml");
 
 /// Where things that differ between operating systems may stand.
-const SYSTEM_SPECIFIC: [&str; 11] = [
+const SYSTEM_SPECIFIC: [&str; 12] = [
     "crates/auth/src/browser.rs",
     "crates/auth/src/desktop/freedesktop.rs",
     "crates/auth/src/desktop/mod.rs",
@@ -23,6 +23,7 @@ const SYSTEM_SPECIFIC: [&str; 11] = [
     "crates/auth/src/store/system/mod.rs",
     "crates/bridge/src/bridge/surroundings.rs",
     "crates/bridge/src/stdio/os.rs",
+    "crates/net/src/descriptors.rs",
     "crates/net/src/private_file.rs",
     "crates/net/src/whole_file.rs",
     "src/log/file.rs",

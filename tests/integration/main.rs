@@ -64,6 +64,8 @@ mod config_files;
 mod connections;
 mod debug_log;
 #[cfg(unix)]
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod doctor;
 mod documents;
 mod drop_in;

@@ -3,9 +3,10 @@
 use h2::Reason;
 use mcp_bridge_net::http::{Options, Roots};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::timeout};
 
 use crate::support::{
+    LIMIT,
     app::{App, Launch},
     tls_server::{OnCall, TlsServer, certificate},
 };
@@ -31,6 +32,37 @@ async fn a_server_is_served_by_tls_and_http_2() {
         app.result(id).await;
     }
     assert_eq!(server.connections(), 1);
+    app.finish().await;
+}
+
+/// A server that takes few requests on a connection gets a few more connections, and what waits for none of them still
+/// gets through.
+#[tokio::test]
+async fn requests_over_http_2_keep_to_the_number_that_the_server_takes_at_once() {
+    const STREAMS: usize = 5;
+    const CONNECTIONS: usize = 4;
+    // Two of twenty places are for urgent messages.
+    const SENT_AT_ONCE: usize = STREAMS * CONNECTIONS - 2;
+    const CALLS: usize = 100;
+    let server = TlsServer::start_with_streams(5).await;
+    let mut app = initialized(&server).await;
+    for id in 0..CALLS {
+        app.call(id, "slow", "").await;
+    }
+    let sent = async {
+        while server.count("tools/call") < SENT_AT_ONCE {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, sent).await.expect("the calls are sent");
+    app.request("late", "ping", &json!({})).await;
+    app.cancel(0).await;
+    for id in 1..CALLS {
+        app.result(id).await;
+    }
+    app.result("late").await;
+    assert_eq!(server.connections(), CONNECTIONS);
+    assert_eq!(server.count("tools/call"), CALLS);
     app.finish().await;
 }
 

@@ -14,6 +14,7 @@ use super::authorization::check_endpoint;
 use super::config::Browser;
 use super::desktop;
 use super::sign_in_page::BrowserPlace;
+use mcp_bridge_net::descriptors::{retry_blocking, with_original_limit};
 
 /// Longest time that a launcher may take to start. What it starts is not waited for.
 const LAUNCH_LIMIT: Duration = Duration::from_secs(2);
@@ -67,7 +68,7 @@ fn launch_system(target: &str, place: BrowserPlace) -> io::Result<()> {
         return Err(io::Error::other("there is no screen"));
     }
     if variables.is_empty() {
-        return open::that_detached(target);
+        return with_original_limit(|| open::that_detached(target));
     }
     first_that_starts(open::commands(target), &variables)
 }
@@ -112,7 +113,7 @@ fn launch(mut command: Command) -> io::Result<()> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     outlive_our_group(&mut command);
-    let mut child = command.spawn()?;
+    let mut child = retry_blocking(|| with_original_limit(|| command.spawn()))?;
     let (ended, failed) = mpsc::channel();
     // A browser may run for days; somebody has to take note of its end. The thread ends with us.
     std::thread::Builder::new()

@@ -19,6 +19,7 @@ use super::error::{AuthError, shown};
 use super::scope::Scopes;
 use super::session::{LastSignIn, Wanted};
 use super::token::{AccessToken, Age, TokenSet};
+use mcp_bridge_net::descriptors;
 
 /// How long one run may take. The requests of the app wait for it.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
@@ -217,13 +218,18 @@ fn does(wanted: &Wanted, token: &AccessToken, age: Age) -> bool {
 impl TokenCommand {
     async fn run(&self) -> Result<TokenSet, AuthError> {
         tracing::debug!(program = self.name(), "asking for a token");
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
+            .kill_on_drop(true);
+        let started = descriptors::retry(|| {
+            std::future::ready(descriptors::with_original_limit(|| command.spawn()))
+        });
+        let mut child = started
+            .await
             .map_err(|error| self.failed(format!("it cannot be started: {error}")))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(self.failed("it has no output"));

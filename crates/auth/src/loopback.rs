@@ -28,6 +28,7 @@ use super::authorization::AuthorizationResponse;
 use super::config::Callback as CallbackConfig;
 use super::error::AuthError;
 use super::page::{CONTENT_SECURITY_POLICY, Page};
+use mcp_bridge_net::descriptors;
 
 /// A browser sends its headers at once.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -266,7 +267,8 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
     let mut sockets = Vec::new();
     let mut port = port;
     for address in addresses {
-        match TcpListener::bind((*address, port)).await {
+        let bound = descriptors::retry(|| TcpListener::bind((*address, port)));
+        match bound.await {
             Ok(socket) => {
                 port = socket.local_addr()?.port();
                 sockets.push(Arc::new(socket));
@@ -317,10 +319,16 @@ async fn accept(socket: Arc<TcpListener>, site: Arc<Site>, mut closing: watch::R
             _ = closing.changed() => break,
             Some(_) = connections.join_next() => continue,
         };
-        // A failure concerns one connection, or file descriptors that others will give back.
-        let Ok((stream, peer)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Other errors concern one connection.
+                if descriptors::is_shortage(&error) {
+                    open.end_unused();
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         open.make_room_for(peer.ip());
         let asked = Arc::new(AtomicBool::new(false));
@@ -359,6 +367,11 @@ impl OpenConnections {
         } else if self.0.len() >= MOST_CONNECTIONS {
             self.end_one(|_| true);
         }
+    }
+
+    /// Ends the oldest connection that has not brought a request, so that its descriptor can be used.
+    fn end_unused(&mut self) {
+        self.end_one(|connection| !connection.asked.load(Ordering::Relaxed));
     }
 
     fn end_one(&mut self, may_end: impl Fn(&OpenConnection) -> bool) {

@@ -206,8 +206,7 @@ impl Transport {
         let client = self.client(&url).map_err(SendError::NotRequested)?;
         tracing::debug!(method = %request.method(), url = %bare(&url), "-> sign-in");
         let sent = Instant::now();
-        let response = client
-            .execute(request)
+        let response = Box::pin(http::send(client, request))
             .await
             .map_err(|error| SendError::Failed(url.clone(), error))?;
         self.guard.answered_from(&url, response.remote_addr());

@@ -1,10 +1,12 @@
 //! HTTP clients, TLS, proxies, and the files of a user.
 //!
+//! - [`descriptors`]: the limit on open file descriptors, and waits for them.
 //! - [`http`]: HTTP clients: the way to a server, TLS settings, connections, cookies.
 //! - [`private_file`]: files that nobody but the user may read or have written.
 //! - [`setting`]: names of the settings that errors and hints mention.
 //! - [`whole_file`]: replacement of files as a whole.
 
+pub mod descriptors;
 pub mod http;
 pub mod private_file;
 pub mod setting;

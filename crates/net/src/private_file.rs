@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::descriptors::retry_blocking;
 use crate::whole_file::{sweep, sync_directory, write_temporary};
 
 /// Limit for a file, in bytes. What we write has a few KiB; what is larger is not ours.
@@ -48,7 +49,7 @@ pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, String> {
 
 /// Reads a file as [`read_private`] does. One that is refused is logged, and as good as none. `kind` says in the log what
 /// it is.
-#[must_use] 
+#[must_use]
 pub fn read_trusted(path: &Path, kind: &str) -> Option<Vec<u8>> {
     match read_private(path) {
         Ok(text) => text,
@@ -108,7 +109,7 @@ pub fn private_folder(folder: &Path, levels: usize) -> io::Result<()> {
 pub fn open_lock_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    let file = private::open(&mut options, path)?;
+    let file = retry_blocking(|| private::open(&mut options, path))?;
     let found = file.metadata()?;
     private::check_kind(&found).map_err(io::Error::other)?;
     // It has no content that could have been changed.
@@ -145,7 +146,7 @@ fn open(path: &Path) -> Result<Option<File>, String> {
         if !found.is_file() {
             return Ok(Err("it is no regular file; delete it"));
         }
-        private::open(OpenOptions::new().read(true), path).map(Ok)
+        retry_blocking(|| private::open(OpenOptions::new().read(true), path)).map(Ok)
     });
     match opened {
         Ok(Ok(file)) => Ok(Some(file)),

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 use fs4::TryLockError;
 use tempfile::NamedTempFile;
 
+use crate::descriptors::retry_blocking;
+
 /// Number of random characters in the name of a temporary file, behind its prefix.
 const RANDOM_CHARS: usize = 6;
 
@@ -25,10 +27,12 @@ pub fn write_temporary(
     prefix: &str,
     content: &[u8],
 ) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new()
-        .prefix(prefix)
-        .rand_bytes(RANDOM_CHARS)
-        .tempfile_in(directory)?;
+    let mut file = retry_blocking(|| {
+        tempfile::Builder::new()
+            .prefix(prefix)
+            .rand_bytes(RANDOM_CHARS)
+            .tempfile_in(directory)
+    })?;
     system::lock(file.as_file());
     file.write_all(content)?;
     file.as_file().sync_all()?;
@@ -65,7 +69,7 @@ pub fn sweep(directory: &Path, is_temporary: impl Fn(&str) -> bool) {
 }
 
 /// Returns whether `name` is exactly such a name as [`write_temporary`] gives.
-#[must_use] 
+#[must_use]
 pub fn is_temporary_name(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| {
         rest.len() == RANDOM_CHARS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())

@@ -58,6 +58,9 @@ struct State {
     log: Vec<Request>,
     sent: Sent,
     connections: usize,
+    /// Connections that are open now, and the most that ever were.
+    open: usize,
+    most_open: usize,
     max_requests: usize,
     version_header: VersionHeader,
     accepting: Option<JoinHandle<()>>,
@@ -103,6 +106,8 @@ impl Server {
                 log: Vec::new(),
                 sent: Sent::default(),
                 connections: 0,
+                open: 0,
+                most_open: 0,
                 max_requests: MAX_REQUESTS,
                 version_header: VersionHeader::Expected,
                 accepting: None,
@@ -247,6 +252,11 @@ impl Server {
         self.state().connections
     }
 
+    /// The most connections that were open at once.
+    pub(crate) fn most_open_connections(&self) -> usize {
+        self.state().most_open
+    }
+
     /// Waits until so many of the wanted requests have come; returns the last of them.
     pub(crate) async fn received(&self, want: Want, times: usize) -> Request {
         let mut events = self.0.events.subscribe();
@@ -388,6 +398,8 @@ async fn accept(listener: TcpListener, server: std::sync::Weak<Inner>) {
         };
         let mut state = server.state();
         state.connections += 1;
+        state.open += 1;
+        state.most_open = state.most_open.max(state.open);
         let connection = serve(
             stream,
             state.connections,
@@ -405,6 +417,7 @@ async fn serve(
     server: std::sync::Weak<Inner>,
     events: watch::Sender<Events>,
 ) -> io::Result<()> {
+    let _open = Open(server.clone());
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer, connection).await? {
@@ -421,6 +434,19 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// A connection that is counted as open until this is dropped.
+struct Open(std::sync::Weak<Inner>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(server) = self.0.upgrade() else {
+            return;
+        };
+        // Where connections are closed by the test, the state is held by nobody.
+        server.state().open -= 1;
+    }
 }
 
 /// Reads one request; `None` when the client closed the connection instead.

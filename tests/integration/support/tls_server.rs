@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{envelope::Envelope, mcp::initialize_result};
+use super::{envelope::Envelope, mcp::initialize_result, reply::Gate};
 
 /// What the server does with a `tools/call`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ struct State {
     script: Vec<OnCall>,
     methods: Vec<String>,
     connections: usize,
+    /// Opened by a cancellation.
+    calls_wait_for: Option<Gate>,
 }
 
 impl TlsServer {
@@ -62,7 +64,36 @@ impl TlsServer {
         Self::start_with(acceptor("good.pem", Some(client)), &[]).await
     }
 
+    /// Starts a server that takes so many requests at once on a connection, and answers calls only when a notification
+    /// of a cancellation has come.
+    pub(crate) async fn start_with_streams(streams: u32) -> Self {
+        let acceptor = acceptor("good.pem", None);
+        let server = Self::serving(&[], move |stream, state| {
+            serve_at_once(acceptor.clone(), stream, state, streams)
+        });
+        let server = server.await;
+        server
+            .state
+            .lock()
+            .expect("no task panics with it")
+            .calls_wait_for = Some(Gate::closed());
+        server
+    }
+
     async fn start_with(acceptor: TlsAcceptor, script: &[OnCall]) -> Self {
+        Self::serving(script, move |stream, state| {
+            serve(acceptor.clone(), stream, state)
+        })
+        .await
+    }
+
+    async fn serving<F>(
+        script: &[OnCall],
+        serve: impl Fn(TcpStream, Arc<Mutex<State>>) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let state = Arc::new(Mutex::new(State {
@@ -74,7 +105,7 @@ impl TlsServer {
         connections.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(acceptor.clone(), stream, shared.clone()));
+                connections.spawn(serve(stream, shared.clone()));
             }
         });
         Self {
@@ -204,6 +235,29 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>
     }
 }
 
+/// Serves so many requests of a connection at once.
+async fn serve_at_once(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    state: Arc<Mutex<State>>,
+    streams: u32,
+) {
+    let Ok(stream) = acceptor.accept(stream).await else {
+        return;
+    };
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(streams);
+    let Ok(mut connection) = builder.handshake(stream).await else {
+        return;
+    };
+    state.lock().expect("no task panics with it").connections += 1;
+    let mut answers = JoinSet::new();
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        let state = state.clone();
+        answers.spawn(async move { answer(request, respond, &state).await });
+    }
+}
+
 /// Answers one request, by the script if it is a call; returns what is left to do for the connection.
 async fn answer(
     request: Request<RecvStream>,
@@ -220,6 +274,16 @@ async fn answer(
             .flatten();
         scripted.unwrap_or(OnCall::Answer)
     };
+    let gate = state
+        .lock()
+        .expect("no task panics with it")
+        .calls_wait_for
+        .clone();
+    match (method.as_str(), gate) {
+        ("tools/call", Some(gate)) => gate.opened().await,
+        ("notifications/cancelled", Some(gate)) => gate.open(),
+        _ => {}
+    }
     if let OnCall::Reset(reason) = on_call {
         respond.send_reset(reason);
         return on_call;

@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use super::Helper;
+use mcp_bridge_net::descriptors::with_original_limit;
 
 pub(super) use system::{Pipe, start};
 pub use system::{inherited_sockets, leave_console};
@@ -20,7 +21,7 @@ fn spawn(helper: &Helper, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Res
     command.args(&helper.arguments);
     command.stdin(stdin).stdout(stdout).stderr(stderr);
     system::leave_group(&mut command);
-    let mut child = command.spawn()?;
+    let mut child = with_original_limit(|| command.spawn())?;
     // It ends within milliseconds. The thread only takes note of that.
     std::thread::Builder::new()
         .name("helper".into())

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::system;
+use mcp_bridge_net::descriptors;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
 
@@ -149,7 +150,7 @@ impl Keychain {
     /// Runs `operation` in a thread that nobody waits for longer than the limit.
     fn call<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&dyn Vault) -> Result<T, String> + Send + 'static,
+        operation: impl Fn(&dyn Vault) -> Result<T, String> + Send + 'static,
     ) -> Result<T, KeychainError> {
         if let Some(lost) = self.0.lost.get() {
             return Err(lost.clone());
@@ -157,7 +158,8 @@ impl Keychain {
         let inner = Arc::clone(&self.0);
         let (sender, receiver) = mpsc::sync_channel(1);
         let asking = move || {
-            let outcome = inner.vault().and_then(|vault| operation(&*vault));
+            let ask = || inner.vault().and_then(|vault| operation(&*vault));
+            let outcome = descriptors::retry_unexplained(ask);
             // Nobody listens any more if it took too long.
             let _ = sender.send(outcome);
         };

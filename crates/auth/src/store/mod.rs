@@ -23,6 +23,7 @@ use url::Url;
 
 use super::config::{Config, Store};
 use super::token::unix_millis;
+use mcp_bridge_net::descriptors::retry_blocking;
 use mcp_bridge_net::private_file::{private_directory, sweep_private};
 
 pub use account::{Account, Expiry, SignedIn};
@@ -328,7 +329,7 @@ fn damaged_files(directory: &Path) -> impl Iterator<Item = (CredentialKey, PathB
 
 /// The files of all credentials in `directory`, each with its key.
 fn files(directory: &Path) -> Vec<(CredentialKey, PathBuf)> {
-    let Ok(entries) = fs::read_dir(directory) else {
+    let Ok(entries) = retry_blocking(|| fs::read_dir(directory)) else {
         return Vec::new();
     };
     let mut files: Vec<_> = entries

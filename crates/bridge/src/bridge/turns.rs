@@ -1,8 +1,9 @@
 //! What has to go before what.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// The order in which messages have to reach the server, each of them in an HTTP request of its own:
 /// notifications one after the other, a response after the notifications before it, and every request
@@ -12,19 +13,26 @@ pub(super) struct Turns {
     taken: u64,
     /// The turn that requests wait for.
     requests_after: u64,
-    done: Arc<watch::Sender<u64>>,
+    done: Arc<Done>,
+}
+
+/// The last turn that is over. Those who wait for it go on in the order in which they came.
+#[derive(Debug, Default)]
+struct Done {
+    number: AtomicU64,
+    changed: Notify,
 }
 
 /// A place in the order. Those behind may go when it is dropped.
 pub(super) struct Turn {
     number: u64,
-    done: Arc<watch::Sender<u64>>,
+    done: Arc<Done>,
 }
 
 /// What has to be over before a message goes out.
 pub(super) struct Wait {
     number: u64,
-    done: Arc<watch::Sender<u64>>,
+    done: Arc<Done>,
 }
 
 impl Turns {
@@ -67,23 +75,25 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.done.send_if_modified(|done| {
-            let later = self.number > *done;
-            *done = (*done).max(self.number);
-            later
-        });
+        let before = self.done.number.fetch_max(self.number, Ordering::AcqRel);
+        if before < self.number {
+            self.done.changed.notify_waiters();
+        }
     }
 }
 
 impl Wait {
+    fn is_over(&self) -> bool {
+        self.done.number.load(Ordering::Acquire) >= self.number
+    }
+
     pub(super) async fn passed(self) {
-        if *self.done.borrow() < self.number {
-            // Cannot fail: the sender is held right here.
-            let _ = self
-                .done
-                .subscribe()
-                .wait_for(|done| *done >= self.number)
-                .await;
+        while !self.is_over() {
+            let mut changed = std::pin::pin!(self.done.changed.notified());
+            changed.as_mut().enable();
+            if !self.is_over() {
+                changed.await;
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use super::track::Track;
 use super::unusable::{self, Unusable};
 use super::{Endpoint, Failure};
 use mcp_bridge_auth::Interaction;
-use mcp_bridge_net::http::{Response, json};
+use mcp_bridge_net::http::{Response, Traffic, json};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId};
 
@@ -248,6 +248,7 @@ impl Exchange<'_> {
             verb: Verb::Get {
                 last_event_id: Some(cursor),
             },
+            traffic: Traffic::Stream,
             session: SessionUse::Fixed(session.clone()),
             interaction: Interaction::Forbidden,
             repeat: Repeat::Safe,

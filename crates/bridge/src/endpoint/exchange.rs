@@ -14,9 +14,9 @@ use super::session::{self, Session};
 use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
 use mcp_bridge_auth::Interaction;
-use mcp_bridge_net::http::Response;
+use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::era::Era;
-use mcp_bridge_protocol::message::{Message, RequestId};
+use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// How long the server may take to accept a notification or a response.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
@@ -132,6 +132,7 @@ impl Endpoint {
             target: &self.config.url,
             headers: self.legacy_headers(message),
             verb: Verb::Post(message.text().clone()),
+            traffic: traffic(message),
             session,
             interaction,
             repeat,
@@ -190,6 +191,7 @@ impl Endpoint {
             target: &self.config.url,
             headers: self.legacy_headers(request),
             verb: Verb::Post(request.text().clone()),
+            traffic: traffic(request),
             session,
             interaction,
             repeat: match method {
@@ -264,6 +266,16 @@ impl Endpoint {
         );
         let endpoint = Arc::clone(self);
         tokio::spawn(async move { endpoint.notify(&cancelled).await });
+    }
+}
+
+/// What waits for a message. The server waits for responses and notifications, and requests of a session wait for the
+/// `initialize` that opens it.
+pub(super) fn traffic(message: &Message) -> Traffic {
+    match message.kind() {
+        Kind::Request { method, .. } if method == "initialize" => Traffic::Urgent,
+        Kind::Request { .. } => Traffic::Request,
+        Kind::Notification { .. } | Kind::Response { .. } => Traffic::Urgent,
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::body::ContentType;
 use mcp_bridge_auth::AuthError;
+use mcp_bridge_net::descriptors::is_shortage;
 use mcp_bridge_net::http;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::message::{INTERNAL_ERROR, INVALID_REQUEST, Message, RequestId};
@@ -136,6 +137,8 @@ pub enum ConnectCause {
     Proxy,
     /// It took too long.
     Timeout,
+    /// No file descriptor is left for a connection, and none has become free.
+    Descriptors,
 }
 
 impl ConnectCause {
@@ -143,7 +146,7 @@ impl ConnectCause {
     pub(super) const fn may_pass(self) -> bool {
         match self {
             Self::Dns | Self::Refused | Self::Unreachable | Self::Timeout => true,
-            Self::Tls | Self::Proxy => false,
+            Self::Tls | Self::Proxy | Self::Descriptors => false,
         }
     }
 }
@@ -320,6 +323,7 @@ impl Failure {
                 ConnectCause::Tls => "tls",
                 ConnectCause::Proxy => "proxy",
                 ConnectCause::Timeout => "timeout",
+                ConnectCause::Descriptors => "file_descriptors",
             },
             Self::ConnectionLost { .. } => "connection_lost",
             Self::Timeout(_) => "timeout",
@@ -402,6 +406,9 @@ impl Failure {
                 }
                 ConnectCause::Tls => "the server's certificate has to be mended by who runs it",
                 ConnectCause::Proxy => "check HTTPS_PROXY and the proxy's credentials",
+                ConnectCause::Descriptors => {
+                    "too many files are open here: raise the limit (ulimit -n) for the app"
+                }
                 ConnectCause::Timeout => {
                     return format!("check the network, or raise {}", Setting::ConnectTimeout);
                 }
@@ -555,6 +562,9 @@ fn tried_for(time: Option<Duration>) -> String {
 }
 
 fn connect_cause(error: &http::Error) -> ConnectCause {
+    if is_shortage(error) {
+        return ConnectCause::Descriptors;
+    }
     for source in sources(error) {
         if let Some(io) = source.downcast_ref::<io::Error>() {
             if is_tls(io) {

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::answer::messages;
 use super::body::{self, BodyLimits, ContentType};
+use super::exchange::traffic;
 use super::in_flight::InFlight;
 use super::link::{self, Link, SignIn, Wait};
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
@@ -21,7 +22,7 @@ use super::track::Track;
 use super::unusable::excerpt;
 use super::{Endpoint, Failure};
 use mcp_bridge_auth::{AuthError, Interaction};
-use mcp_bridge_net::http::{Response, bare, check_length};
+use mcp_bridge_net::http::{Response, Traffic, bare, check_length};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// How long the server may take to name the address for messages.
@@ -232,6 +233,7 @@ impl Turn<'_> {
         let outgoing = Outgoing {
             target: &self.target,
             verb: Verb::Post(message.text().clone()),
+            traffic: traffic(message),
             headers: HeaderMap::new(),
             session: SessionUse::None,
             interaction,
@@ -404,6 +406,7 @@ async fn open(
         verb: Verb::Get {
             last_event_id: None,
         },
+        traffic: Traffic::Stream,
         headers: HeaderMap::new(),
         session: SessionUse::None,
         interaction,

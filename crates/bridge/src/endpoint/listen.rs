@@ -17,7 +17,7 @@ use super::stream::{Backoff, EventStream};
 use super::track::Track;
 use super::{Endpoint, Event, Failure};
 use mcp_bridge_auth::Interaction;
-use mcp_bridge_net::http::Response;
+use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// The task that holds the stream open.
@@ -261,6 +261,7 @@ async fn connect(
     let outgoing = Outgoing {
         target: &endpoint.config.url,
         verb: Verb::Get { last_event_id },
+        traffic: Traffic::Stream,
         headers: HeaderMap::new(),
         session: SessionUse::Fixed(session.clone()),
         interaction: Interaction::Forbidden,

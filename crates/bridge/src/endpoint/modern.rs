@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::answer::{Elsewhere, Exchange, messages};
+use super::exchange::traffic;
 use super::header_mismatch::is_header_mismatch;
 use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
 use super::stream::{Backoff, EventStream};
@@ -133,6 +134,7 @@ impl Endpoint {
         let outgoing = Outgoing {
             target: &self.config.url,
             verb: Verb::Post(message.text().clone()),
+            traffic: traffic(message),
             headers,
             session: SessionUse::None,
             interaction,

@@ -18,7 +18,7 @@ use super::session::{Session, speaks_of_session};
 use super::wire_log::WireLog;
 use super::{ConnectCause, Endpoint, Failure, Patience, Phase, outage};
 use mcp_bridge_auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
-use mcp_bridge_net::http::{Response, bare, check_length};
+use mcp_bridge_net::http::{Place, Response, Traffic, bare, check_length};
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::message::Message;
 
@@ -61,6 +61,8 @@ pub(super) struct Outgoing<'a> {
     /// The address: the endpoint's URL, or one of the same origin.
     pub(super) target: &'a Url,
     pub(super) verb: Verb,
+    /// What waits for it, by which it gets its place among the requests to the server.
+    pub(super) traffic: Traffic,
     /// Those of the message itself, beside what every request has.
     pub(super) headers: HeaderMap,
     pub(super) session: SessionUse,
@@ -130,15 +132,18 @@ impl Endpoint {
     ) -> Result<Accepted, Failure> {
         let mut tries = Tries::default();
         loop {
+            let token = self.token().await?;
+            let place = self.place(outgoing).await?;
             let session = match &outgoing.session {
                 SessionUse::None => Session::default(),
                 SessionUse::Current => self.sessions.current(),
                 SessionUse::Fixed(session) => session.clone(),
             };
-            let token = self.token().await?;
             outgoing.track.enter(Phase::Sent);
             self.log_sent(outgoing, &session, token.as_ref());
-            let sent = self.dispatch(outgoing, &session, token.as_ref()).await;
+            let sent = self
+                .dispatch(place, outgoing, &session, token.as_ref())
+                .await;
             let (mut response, redirected) = match sent {
                 Ok(answered) => answered,
                 Err(failure) => {
@@ -164,6 +169,8 @@ impl Endpoint {
                 });
             }
             let body = Box::pin(ErrorBody::read(&mut response)).await;
+            // What follows may take long, and may need a place itself.
+            response.give_up_body();
             self.log_refusal(outgoing, &body);
             if is_session_loss(status, &session, response.headers(), &body)
                 && matches!(outgoing.session, SessionUse::Current)
@@ -204,7 +211,11 @@ impl Endpoint {
             let url = &self.config.url;
             let wire = WireLog::default();
             wire.deleting(session);
-            let sent = client.send(Method::DELETE, url, headers, Bytes::new());
+            let sent = async {
+                let place = client.place(Traffic::Urgent).await;
+                let sent = client.send_at(place, Method::DELETE, url, headers, Bytes::new());
+                sent.await
+            };
             match sent.await {
                 Ok(response) => {
                     wire.answered(response.status());
@@ -250,9 +261,20 @@ impl Endpoint {
         }
     }
 
+    /// The place of a request among those to the server. While it waits for one it has not been sent.
+    async fn place(&self, outgoing: &Outgoing<'_>) -> Result<Place, Failure> {
+        let client = self.client()?;
+        if let Some(place) = client.free_place(outgoing.traffic) {
+            return Ok(place);
+        }
+        outgoing.track.enter(Phase::Queued);
+        Ok(Box::pin(client.place(outgoing.traffic)).await)
+    }
+
     /// Sends once, following redirects that stay at the endpoint's origin. Also returns where they led.
     async fn dispatch(
         &self,
+        mut place: Place,
         outgoing: &Outgoing<'_>,
         session: &Session,
         token: Option<&AccessToken>,
@@ -276,13 +298,15 @@ impl Endpoint {
                     (Method::GET, Bytes::new())
                 }
             };
-            let sent = client.send(method, url, headers, body);
+            let sent = client.send_at(place, method, url, headers, body);
             let sent = within(self.config.headers_timeout, Setting::HeadersTimeout, sent);
-            let response = sent.await?.map_err(|error| Failure::of_http(&error))?;
+            let mut response = sent.await?.map_err(|error| Failure::of_http(&error))?;
             match redirect(&response, url, verb)? {
                 Some(target) => {
                     tracing::debug!(status = response.status().as_u16(), to = %bare(&target), "<- server: redirect");
                     redirected = Some(target);
+                    response.give_up_body();
+                    place = client.place(outgoing.traffic).await;
                 }
                 None => return Ok((response, redirected)),
             }

@@ -1,9 +1,12 @@
 //! Connections to one origin, kept and used again: hyper, with as little as possible around it.
 //!
 //! HTTP/1.1 takes a connection for each request under way; they are used last in, first out, so that those
-//! that are not needed grow old. HTTP/2 has one for all.
+//! that are not needed grow old. HTTP/2 has one for as many requests as the server takes on it, and a few more if there
+//! are more requests. [`Places`] bound both.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -25,10 +28,19 @@ use tower_service::Service as _;
 use url::Url;
 
 use super::names::Names;
+use super::places::{Limits, Places};
 use super::{Error, Options, POOL_IDLE, TCP_KEEPALIVE, tls};
+use crate::descriptors::Pauses;
 
-/// Unused connections that are kept. More are in use at once only in a burst.
-const MAX_IDLE: usize = 512;
+/// Connections of HTTP/2 to one origin. One is enough unless the server takes few requests on a connection.
+const MAX_HTTP2_CONNECTIONS: usize = 4;
+
+/// Requests on a connection of HTTP/2, whatever the server takes.
+const MAX_HTTP2_STREAMS: usize = 256;
+
+/// Requests that a server takes on a connection of HTTP/2 until it has said how many; it should be no fewer (RFC 9113
+/// §6.5.2), and more are not sent before.
+const ASSUMED_HTTP2_STREAMS: usize = 100;
 
 /// How often a request is sent on another connection because the server has not looked at it on this one.
 const MAX_TRIES: usize = 4;
@@ -53,8 +65,9 @@ pub(super) struct Connections {
     origin: Origin,
     connector: HttpConnector<Names>,
     connect_timeout: Duration,
+    places: Arc<Places>,
     state: Mutex<State>,
-    /// Held while the first TLS connection comes up: only then is known whether it serves all.
+    /// Held while a TLS connection comes up that may serve all.
     first: tokio::sync::Mutex<()>,
     /// Told of each connection that comes up.
     up: Notify,
@@ -63,13 +76,35 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct State {
     idle: Vec<(Http1, Instant)>,
-    /// The one connection of HTTP/2.
-    shared: Option<Http2>,
+    /// The connections of HTTP/2, the oldest first.
+    shared: Vec<Shared>,
+    /// Requests that the server took on the last connection of HTTP/2.
+    http2_streams: Option<usize>,
     /// It has been seen that the server has no HTTP/2.
     is_http1: bool,
     /// A task is there that closes what is not used any more.
     is_swept: bool,
 }
+
+/// A connection of HTTP/2 with what is on it.
+#[derive(Debug, Clone)]
+struct Shared {
+    sender: Http2,
+    load: Arc<Load>,
+}
+
+/// Requests on a connection of HTTP/2.
+#[derive(Debug)]
+struct Load {
+    /// Requests under way.
+    streams: AtomicUsize,
+    /// Requests that the server takes at once (`SETTINGS_MAX_CONCURRENT_STREAMS`).
+    limit: AtomicUsize,
+}
+
+/// One request on a connection of HTTP/2, until this is dropped.
+#[derive(Debug)]
+struct Stream(Arc<Load>);
 
 /// Where requests go.
 #[derive(Debug)]
@@ -82,7 +117,13 @@ struct Origin {
 
 enum Connection {
     Http1(Http1),
-    Http2(Http2),
+    Http2(Http2, Stream),
+}
+
+/// A connection that has come up.
+enum New {
+    Http1(Http1),
+    Http2(Shared),
 }
 
 /// A body that is on its way.
@@ -92,10 +133,17 @@ pub(super) struct Body {
     peer: Option<IpAddr>,
     /// The connection that it comes on, and where that is to go.
     kept: Option<(Http1, Weak<Connections>)>,
+    /// Its part of a connection of HTTP/2.
+    stream: Option<Stream>,
 }
 
 impl Connections {
-    pub(super) fn new(options: &Options, url: &Url) -> Result<Arc<Self>, Error> {
+    /// Connections for requests that have one of these places.
+    pub(super) fn new(
+        options: &Options,
+        url: &Url,
+        places: Arc<Places>,
+    ) -> Result<Arc<Self>, Error> {
         let mut connector = HttpConnector::new_with_resolver(options.names.clone());
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -105,6 +153,7 @@ impl Connections {
             origin: Origin::new(options, url)?,
             connector,
             connect_timeout: options.connect_timeout,
+            places,
             state: Mutex::default(),
             first: tokio::sync::Mutex::default(),
             up: Notify::new(),
@@ -157,6 +206,7 @@ impl Connections {
                         incoming,
                         peer: connection.peer,
                         kept: Some((connection, Arc::downgrade(self))),
+                        stream: None,
                     })),
                     Err(mut failed) => {
                         let unsent = failed.take_message().map(|mut request| {
@@ -167,13 +217,14 @@ impl Connections {
                     }
                 }
             }
-            Connection::Http2(mut connection) => {
+            Connection::Http2(mut connection, stream) => {
                 let again = request.clone();
                 match connection.requests.try_send_request(request).await {
                     Ok(incoming) => Ok(incoming.map(|incoming| Body {
                         incoming,
                         peer: connection.peer,
                         kept: None,
+                        stream: Some(stream),
                     })),
                     Err(mut failed) => {
                         let unsent = failed.take_message();
@@ -186,11 +237,29 @@ impl Connections {
         }
     }
 
-    /// A connection that is there, or another one.
+    /// A connection that is there, or another one. Waits if there is no file descriptor for one.
     async fn connection(self: &Arc<Self>) -> Result<Connection, Error> {
-        if let Some(connection) = self.kept().await {
-            return Ok(connection);
+        let mut pauses = Pauses::default();
+        loop {
+            if let Some(connection) = self.kept().await {
+                return Ok(connection);
+            }
+            let error = match self.new_connection().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.after(&error) else {
+                return Err(error);
+            };
+            tokio::select! {
+                () = self.places.freed() => {}
+                () = sleep(pause) => {}
+            }
         }
+    }
+
+    /// Another connection, or one that has come up while this waited for its turn.
+    async fn new_connection(self: &Arc<Self>) -> Result<Connection, Error> {
         let decided = self.origin.tls.is_none() || self.lock().is_http1;
         let first = if decided {
             None
@@ -204,10 +273,23 @@ impl Connections {
         let connection = timeout(self.connect_timeout, Box::pin(self.connect())).await;
         let connection = connection.map_err(|_| Error::ConnectTimeout)??;
         self.up.notify_waiters();
-        match &connection {
-            Connection::Http1(_) => self.lock().is_http1 = true,
-            Connection::Http2(shared) => self.lock().shared = Some(shared.clone()),
-        }
+        let connection = match connection {
+            New::Http1(connection) => {
+                let mut state = self.lock();
+                state.is_http1 = true;
+                let had_http2 = state.http2_streams.take().is_some();
+                drop(state);
+                if had_http2 {
+                    self.places.limit(Limits::default());
+                }
+                Connection::Http1(connection)
+            }
+            New::Http2(shared) => {
+                let connection = Connection::Http2(shared.sender.clone(), shared.load.begin());
+                self.share(shared);
+                connection
+            }
+        };
         drop(first);
         Ok(connection)
     }
@@ -217,11 +299,9 @@ impl Connections {
         loop {
             let mut kept = {
                 let mut state = self.lock();
-                if let Some(shared) = &state.shared {
-                    if !shared.requests.is_closed() {
-                        return Some(Connection::Http2(shared.clone()));
-                    }
-                    state.shared = None;
+                if let Some(shared) = state.shared_with_room() {
+                    let stream = shared.load.begin();
+                    return Some(Connection::Http2(shared.sender, stream));
                 }
                 state.idle.pop()?.0
             };
@@ -231,7 +311,7 @@ impl Connections {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Error> {
+    async fn connect(self: &Arc<Self>) -> Result<New, Error> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Connect(error);
         let stream = self.connector.clone().call(self.origin.uri.clone()).await;
         let stream = stream.map_err(|error| failed(error.into()))?.into_inner();
@@ -245,22 +325,70 @@ impl Connections {
         if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             return http1(stream, peer).await;
         }
-        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-        let (requests, connection) = handshake.map_err(|error| failed(error.into()))?;
-        tokio::spawn(connection);
-        Ok(Connection::Http2(Sender { requests, peer }))
+        // Until this server has spoken on this connection, what it said on another one counts.
+        let limit = self.lock().http2_streams.unwrap_or(ASSUMED_HTTP2_STREAMS);
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .initial_max_send_streams(limit)
+            .handshake(TokioIo::new(stream))
+            .await;
+        let (requests, mut connection) = handshake.map_err(|error| failed(error.into()))?;
+        let load = Arc::new(Load {
+            streams: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+        });
+        let (home, known) = (Arc::downgrade(self), Arc::clone(&load));
+        tokio::spawn(std::future::poll_fn(move |context| {
+            let ended = Pin::new(&mut connection).poll(context);
+            let limit = connection.current_max_send_streams();
+            let limit = limit.clamp(1, MAX_HTTP2_STREAMS);
+            if known.limit.swap(limit, Ordering::Relaxed) != limit
+                && let Some(home) = home.upgrade()
+            {
+                home.takes_streams(limit);
+            }
+            ended
+        }));
+        let sender = Sender { requests, peer };
+        Ok(New::Http2(Shared { sender, load }))
+    }
+
+    /// The server takes so many requests on a connection of HTTP/2.
+    fn takes_streams(&self, limit: usize) {
+        self.lock().http2_streams = Some(limit);
+        self.places
+            .limit(Limits::shared(limit * MAX_HTTP2_CONNECTIONS));
+    }
+
+    /// From now on others may use this connection, too.
+    fn share(self: &Arc<Self>, shared: Shared) {
+        let limit = shared.load.limit.load(Ordering::Relaxed);
+        let mut state = self.lock();
+        state.shared.push(shared);
+        state.is_http1 = false;
+        let is_one_of_several = state.shared.len() > 1;
+        drop(state);
+        self.takes_streams(limit);
+        if is_one_of_several {
+            self.sweep();
+        }
+    }
+
+    /// Sees to it that unused connections are closed.
+    fn sweep(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.lock().is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
     }
 
     /// Takes back a connection whose answer has been read.
     fn keep(self: &Arc<Self>, connection: Http1) {
         let mut state = self.lock();
-        if state.idle.len() >= MAX_IDLE || connection.requests.is_closed() {
+        if connection.requests.is_closed() {
             return;
         }
         state.idle.push((connection, Instant::now()));
-        if !std::mem::replace(&mut state.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
-        }
+        drop(state);
+        self.sweep();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -268,14 +396,48 @@ impl Connections {
     }
 }
 
-async fn http1<S>(stream: S, peer: Option<IpAddr>) -> Result<Connection, Error>
+impl State {
+    /// A connection of HTTP/2 on which the server takes one more request. If there are as many connections as there may
+    /// be, the least used one, on which the request waits.
+    fn shared_with_room(&mut self) -> Option<Shared> {
+        self.shared
+            .retain(|shared| !shared.sender.requests.is_closed());
+        let with_room = self.shared.iter().find(|shared| shared.load.has_room());
+        let is_full = self.shared.len() >= MAX_HTTP2_CONNECTIONS;
+        let least_used = || {
+            let all = self.shared.iter().filter(|_| is_full);
+            all.min_by_key(|shared| shared.load.streams.load(Ordering::Relaxed))
+        };
+        with_room.or_else(least_used).cloned()
+    }
+}
+
+impl Load {
+    fn has_room(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed)
+    }
+
+    /// One more request.
+    fn begin(self: &Arc<Self>) -> Stream {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Stream(Arc::clone(self))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn http1<S>(stream: S, peer: Option<IpAddr>) -> Result<New, Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (requests, connection) = handshake.map_err(|error| Error::Connect(error.into()))?;
     tokio::spawn(connection);
-    Ok(Connection::Http1(Sender { requests, peer }))
+    Ok(New::Http1(Sender { requests, peer }))
 }
 
 /// Whether the server says that it has not looked at the request (RFC 9113 §8.7).
@@ -299,7 +461,13 @@ async fn sweep(connections: Weak<Connections>) {
         };
         let mut state = connections.lock();
         state.idle.retain(|(_, since)| since.elapsed() < POOL_IDLE);
-        if state.idle.is_empty() {
+        // The first connection of HTTP/2 stays for as long as the server keeps it.
+        let mut is_first = true;
+        state.shared.retain(|shared| {
+            let is_used = shared.load.streams.load(Ordering::Relaxed) > 0;
+            std::mem::take(&mut is_first) || is_used
+        });
+        if state.idle.is_empty() && state.shared.len() <= 1 {
             state.is_swept = false;
             return;
         }
@@ -371,6 +539,7 @@ impl Body {
                 return Ok(Some(piece));
             }
         }
+        self.stream = None;
         if let Some((connection, home)) = self.kept.take()
             && let Some(home) = home.upgrade()
         {

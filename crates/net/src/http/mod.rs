@@ -6,6 +6,7 @@
 //! - `gzip`: answers that come compressed all the same.
 //! - [`json`]: JSON in bodies.
 //! - `names`: name resolution.
+//! - `places`: a limit on connections, with fair queues.
 //! - `route`: whether a proxy stands between.
 //! - `server_certificate`: verification of a server's certificate.
 //! - `tls`: certificates to trust, client certificate.
@@ -16,6 +17,7 @@ mod cookies;
 mod gzip;
 pub mod json;
 mod names;
+mod places;
 mod route;
 mod server_certificate;
 mod tls;
@@ -27,12 +29,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{ClientBuilder, Method, Proxy, StatusCode, redirect};
 use url::Url;
 
+use crate::descriptors::Pauses;
+use places::Places;
+
 pub use cookies::Cookies;
 pub use names::Names;
+pub use places::{Place, Traffic};
 pub use route::{NoProxy, ProxySource, Route, bare};
 pub use tls::{BadPem, Identity, Roots};
 pub use url_length::{MAX_URL_BYTES, UrlTooLong, check_length};
@@ -139,6 +145,8 @@ pub struct Client {
     way: Way,
     /// The server's cookies, if they are to go back to it.
     cookies: Option<Arc<Cookies>>,
+    /// The places for requests.
+    places: Arc<Places>,
 }
 
 #[derive(Debug, Clone)]
@@ -156,12 +164,16 @@ pub struct Response {
     headers: HeaderMap,
     peer: Option<IpAddr>,
     body: Body,
+    /// The place of the request, until the body has been read or given up. Dropped after the body.
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
 enum Body {
     Plain(Source),
     Unzipped(Box<gzip::Body>),
+    /// Nobody reads it.
+    GivenUp,
 }
 
 /// Where a body comes from.
@@ -219,12 +231,35 @@ impl Error {
 impl Client {
     /// A client for the origin of `url`. Connects to nothing yet.
     pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Cookies>>) -> Result<Self, Error> {
+        let places = Places::new(places::Limits::default());
         let way = if matches!(options.route(url), Route::Proxy(..)) {
             Way::Proxied(options.client(url)?)
         } else {
-            Way::Direct(connections::Connections::new(options, url)?)
+            Way::Direct(connections::Connections::new(
+                options,
+                url,
+                Arc::clone(&places),
+            )?)
         };
-        Ok(Self { way, cookies })
+        Ok(Self {
+            way,
+            cookies,
+            places,
+        })
+    }
+
+    /// A place for a request of this kind, if one is free and no other request waits for it.
+    #[must_use]
+    pub fn free_place(&self, traffic: Traffic) -> Option<Place> {
+        self.places.try_take(traffic)
+    }
+
+    /// A place for a request of this kind. Waits for it in a fair queue.
+    pub async fn place(&self, traffic: Traffic) -> Place {
+        match self.free_place(traffic) {
+            Some(place) => place,
+            None => Box::pin(self.places.take(traffic)).await,
+        }
     }
 
     /// Resolves when a connection has come up, which it does not tell of where a proxy is in between.
@@ -235,9 +270,22 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends an ordinary request, when there is a place for it, and waits for the head of the answer.
     pub async fn send(
         &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, Error> {
+        let place = self.place(Traffic::Request).await;
+        self.send_at(place, method, url, headers, body).await
+    }
+
+    /// Sends a request that has this place, and waits for the head of the answer.
+    pub async fn send_at(
+        &self,
+        mut place: Place,
         method: Method,
         url: &Url,
         mut headers: HeaderMap,
@@ -255,7 +303,8 @@ impl Client {
             }
             Way::Proxied(client) => {
                 let request = client.request(method, url.clone()).headers(headers);
-                let sent = Box::pin(request.body(body).send());
+                let request = request.body(body).build().map_err(Error::Proxied)?;
+                let sent = Box::pin(self::send(client, request));
                 let mut response = sent.await.map_err(Error::Proxied)?;
                 let headers = std::mem::take(response.headers_mut());
                 let status = response.status();
@@ -267,11 +316,15 @@ impl Client {
         } else {
             Body::Plain(source)
         };
+        if is_event_stream(&headers) {
+            place.becomes_stream();
+        }
         let response = Response {
             status,
             headers,
             peer,
             body,
+            place: Some(place),
         };
         if let Some(cookies) = &self.cookies {
             cookies.take_from(&response.headers, url);
@@ -305,17 +358,55 @@ impl Response {
         match &self.body {
             Body::Plain(Source::Direct(body)) => body.length(),
             Body::Plain(Source::Proxied(response)) => response.content_length(),
-            Body::Unzipped(_) => None,
+            Body::Unzipped(_) | Body::GivenUp => None,
         }
     }
 
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        match &mut self.body {
-            Body::Plain(source) => source.chunk().await,
-            Body::Unzipped(body) => body.chunk().await,
+        let chunk = match &mut self.body {
+            Body::Plain(source) => source.chunk().await?,
+            Body::Unzipped(body) => body.chunk().await?,
+            Body::GivenUp => None,
+        };
+        if chunk.is_none() {
+            self.place = None;
         }
+        Ok(chunk)
     }
+
+    /// Reads no more of the body, so that another request can have the place of this one.
+    pub fn give_up_body(&mut self) {
+        self.body = Body::GivenUp;
+        self.place = None;
+    }
+}
+
+/// Sends a request by reqwest. Waits if there is no file descriptor for a connection.
+pub async fn send(
+    client: &reqwest::Client,
+    mut request: reqwest::Request,
+) -> Result<reqwest::Response, reqwest::Error> {
+    let mut pauses = Pauses::default();
+    loop {
+        let again = request.try_clone();
+        let error = match client.execute(request).await {
+            Err(error) if error.is_connect() => error,
+            sent => return sent,
+        };
+        let (Some(pause), Some(again)) = (pauses.after(&error), again) else {
+            return Err(error);
+        };
+        tokio::time::sleep(pause).await;
+        request = again;
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"text/event-stream";
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.and_then(|kind| kind.get(..TYPE.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(TYPE))
 }
 
 impl Source {

@@ -11,6 +11,8 @@ use hyper_util::client::legacy::connect::dns::Name;
 use reqwest::dns::{Addrs, Resolve, Resolving};
 use tower_service::Service;
 
+use crate::descriptors;
+
 type Table = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
 
 /// Resolver of the names of servers.
@@ -117,7 +119,9 @@ fn is_below_localhost(name: &str) -> bool {
 }
 
 async fn lookup_host(name: &str) -> io::Result<Vec<IpAddr>> {
-    let found = tokio::net::lookup_host((name, 0)).await?;
+    let found = tokio::net::lookup_host((name, 0)).await;
+    // The resolver of the system reports a lack of descriptors as if the name did not exist.
+    let found = found.map_err(descriptors::explain)?;
     Ok(found.map(|address| address.ip()).collect())
 }
 
