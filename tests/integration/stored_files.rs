@@ -9,6 +9,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -493,9 +494,12 @@ async fn in_a_read_only_home_a_sign_in_lasts_for_the_run() {
     }
 }
 
+/// Pause between two looks at a file.
+const LOOK: Duration = Duration::from_millis(50);
+
 #[tokio::test]
 async fn what_could_not_be_saved_is_saved_as_soon_as_that_works() {
-    for moment in ["at a refresh", "at the end"] {
+    for moment in ["at once", "at a refresh", "at the end"] {
         let provider = provider().await;
         let mut user = User::new();
         let launch = launch(&user, provider.mcp_url().as_str());
@@ -508,6 +512,14 @@ async fn what_could_not_be_saved_is_saved_as_soon_as_that_works() {
             .args([limit.as_str(), "--fsize=unlimited"])
             .status();
         assert!(raised.unwrap().success());
+        if moment == "at once" {
+            // Without a further request.
+            let deadline = Instant::now() + LIMIT;
+            while user.tokens().is_none() {
+                assert!(Instant::now() < deadline, "it is not saved");
+                tokio::time::sleep(LOOK).await;
+            }
+        }
         if moment == "at a refresh" {
             let so_far = provider.refreshes();
             refreshed(&mut app, &provider, so_far + 1).await;

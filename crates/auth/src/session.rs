@@ -24,6 +24,10 @@ use mcp_bridge_net::http;
 /// Limit for the sets of scopes that a server may ask for one after the other. One that asks for more does not want us.
 const MOST_SCOPE_SETS: usize = 100;
 
+/// Pauses between attempts to save what could not be saved, from the first to the longest: a disk that was full has room
+/// again at some time.
+const SAVE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
 /// The longest pause between two attempts to refresh.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
@@ -232,6 +236,7 @@ impl Session {
     pub(super) async fn adopt(&self, credential: Credential, source: Source) {
         let saved = credential.clone();
         self.with_store(move |store| store.save(&saved)).await;
+        self.keep_saving();
         match source {
             Source::Store => {}
             Source::Refresh | Source::SignIn => RefusedRenewal::clear(self).await,
@@ -244,6 +249,31 @@ impl Session {
         if source == Source::SignIn {
             state.signed_in = Some(now);
         }
+    }
+
+    /// Saves what could not be saved as soon as that works: another process may use the old token until then, which
+    /// authorization servers take for theft (RFC 9700 §4.14.2).
+    fn keep_saving(&self) {
+        if !self.store.begins_to_wait() {
+            return;
+        }
+        let store = Arc::downgrade(&self.store);
+        let renewing = Arc::clone(&self.renewing);
+        tokio::spawn(async move {
+            let [mut pause, longest] = SAVE_PAUSES;
+            loop {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(longest);
+                let Some(store) = store.upgrade() else {
+                    return;
+                };
+                let _turn = renewing.lock().await;
+                let saved = tokio::task::spawn_blocking(move || store.waits_no_longer());
+                if saved.await.unwrap_or(true) {
+                    return;
+                }
+            }
+        });
     }
 
     /// Lets go of the credential if somebody has signed out meanwhile. True if so.

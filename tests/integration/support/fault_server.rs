@@ -63,10 +63,20 @@ struct State {
     most_open: usize,
     max_requests: usize,
     version_header: VersionHeader,
+    /// Whether requests and messages are kept to the end.
+    record: Record,
     accepting: Option<JoinHandle<()>>,
     serving: JoinSet<io::Result<()>>,
     /// Keeps the port for us, and refuses connections, while the server is down.
     reserved: Option<TcpSocket>,
+}
+
+/// Whether a server remembers what came and what it sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Record {
+    Kept,
+    /// It runs for too long.
+    None,
 }
 
 /// What a rule does with a request; `None` leaves it to the well-behaved server.
@@ -110,6 +120,7 @@ impl Server {
                 most_open: 0,
                 max_requests: MAX_REQUESTS,
                 version_header: VersionHeader::Expected,
+                record: Record::Kept,
                 accepting: None,
                 serving: JoinSet::new(),
                 reserved: Some(socket),
@@ -169,6 +180,11 @@ impl Server {
 
     pub(crate) fn allow_requests(&self, max: usize) {
         self.state().max_requests = max;
+    }
+
+    /// Keeps neither requests nor messages from now on, for a server that runs for hours.
+    pub(crate) fn keep_no_record(&self) {
+        self.state().record = Record::None;
     }
 
     /// The server names no version that a header could carry.
@@ -352,7 +368,9 @@ impl Inner {
     fn receive(&self, request: &Request) -> Reply {
         let reply = {
             let mut state = self.state();
-            state.log.push(request.clone());
+            if state.record == Record::Kept {
+                state.log.push(request.clone());
+            }
             let rule = state
                 .rules
                 .iter_mut()
@@ -362,7 +380,9 @@ impl Inner {
                 (rule.respond)(request)
             });
             let reply = scripted.unwrap_or_else(|| state.mcp.reply(request));
-            state.sent.add_body(&reply.written());
+            if state.record == Record::Kept {
+                state.sent.add_body(&reply.written());
+            }
             reply
         };
         self.events.send_modify(|events| events.requests += 1);
@@ -419,8 +439,10 @@ async fn serve(
 ) -> io::Result<()> {
     let _open = Open(server.clone());
     stream.set_nodelay(true)?;
+    let peer = stream.peer_addr().ok();
     let mut buffer = Vec::new();
-    while let Some(request) = read_request(&mut stream, &mut buffer, connection).await? {
+    while let Some(mut request) = read_request(&mut stream, &mut buffer, connection).await? {
+        request.peer = peer;
         let Some(reply) = server.upgrade().map(|server| server.receive(&request)) else {
             return Ok(());
         };

@@ -1,6 +1,7 @@
 //! A request as the fault server received it, and the description of the requests a test means.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -20,6 +21,8 @@ pub(crate) struct Request {
     message: OnceLock<Arc<Envelope>>,
     /// Which connection it came on, counted from one.
     pub(crate) connection: usize,
+    /// The address of the client, as far as it is known.
+    pub(crate) peer: Option<SocketAddr>,
     /// When it had arrived.
     pub(crate) at: Instant,
 }
@@ -39,6 +42,7 @@ impl Request {
             body: Arc::default(),
             message: OnceLock::new(),
             connection,
+            peer: None,
             at: Instant::now(),
         }
     }

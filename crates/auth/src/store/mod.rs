@@ -16,6 +16,7 @@ mod system;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -55,6 +56,8 @@ pub(super) struct CredentialStore {
     chosen: Option<Place>,
     keychain: Keychain,
     unsaved: Mutex<Option<Unsaved>>,
+    /// Set while a task tries again to save what could not be saved.
+    is_waiting: AtomicBool,
 }
 
 /// A credential that could not be saved: the disk is full, or read-only, or the place is not trusted. It lasts for this
@@ -93,6 +96,7 @@ impl CredentialStore {
             chosen,
             keychain: config.keychain.clone(),
             unsaved: Mutex::default(),
+            is_waiting: AtomicBool::new(false),
         }
     }
 
@@ -230,6 +234,23 @@ impl CredentialStore {
             return;
         }
         self.save(&credential);
+    }
+
+    /// Returns whether there is something to save again that nobody tries to save yet. Whoever gets `true` has to.
+    pub(super) fn begins_to_wait(&self) -> bool {
+        self.directory.is_some()
+            && self.unsaved().is_some()
+            && !self.is_waiting.swap(true, Ordering::Relaxed)
+    }
+
+    /// Tries once more, and returns whether nothing is left to save.
+    pub(super) fn waits_no_longer(&self) -> bool {
+        self.save_again();
+        let is_saved = self.unsaved().is_none();
+        if is_saved {
+            self.is_waiting.store(false, Ordering::Relaxed);
+        }
+        is_saved
     }
 
     /// The file of an issuer's credential.

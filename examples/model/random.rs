@@ -1,4 +1,4 @@
-//! Numbers that look random and are not: the same seed gives the same run.
+//! Pseudorandom numbers: the same seed gives the same run.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,7 +30,21 @@ impl Random {
         self.next() % end
     }
 
+    pub(crate) fn between(&mut self, least: u64, end: u64) -> u64 {
+        least + self.below(end - least)
+    }
+
     pub(crate) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
+    }
+
+    /// One of the indexes of a list with so many elements.
+    pub(crate) fn index(&mut self, count: usize) -> usize {
+        let count = u64::try_from(count).expect("a list is short");
+        usize::try_from(self.below(count)).expect("it is below the count")
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.index(from.len())]
     }
 }
