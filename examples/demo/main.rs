@@ -14,6 +14,8 @@
 mod app;
 mod bridge;
 mod browser;
+mod era;
+mod message;
 #[path = "../server/mod.rs"]
 mod server;
 mod terminal;
@@ -28,10 +30,11 @@ use std::{env, fs, io};
 
 use bridge::{Approval, SignIn};
 use clap::Parser;
-use server::{Eras, Heard, Options, Server};
+use era::Eras;
+use server::{Options, Server};
 use terminal::Terminal;
 use tokio::sync::mpsc;
-use witness::Witness;
+use witness::{Heard, Witness};
 
 /// How long an access token is good for.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -179,14 +182,16 @@ async fn start_server(
     terminal: &Terminal,
 ) -> io::Result<Server> {
     let port = arguments.port;
-    let options = |port| Options {
+    let plain = |port| Options {
         port,
         token_lifetime: TOKEN_LIFETIME,
         state_file: Some(directory.join("server.json")),
         client_secret: None,
-        eras: arguments.era,
-        witness: Some(witness.clone()),
+        resource_server: None,
+        versions: arguments.era.versions(),
+        around_endpoint: None,
     };
+    let options = |port| witness::watched(arguments.era.restrict(plain(port)), witness.clone());
     match Server::start(options(port)).await {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             terminal.notice(&format!(

@@ -1,4 +1,4 @@
-//! What the demo prints: numbered steps, in colour where there is a terminal.
+//! Terminal output of the demo: numbered steps, in colour where there is a terminal.
 
 use std::env;
 use std::fmt::Display;

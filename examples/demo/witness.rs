@@ -1,13 +1,74 @@
-//! What the server hears while the app speaks: what the bridge made of it.
+//! Record of the requests that reach the example server.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future;
+use std::{fmt, future};
 
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use tokio::sync::mpsc;
 
-use super::server::Heard;
+use super::era;
+use super::message::Message;
+use super::server::Options;
 use super::terminal::Terminal;
+
+/// What reached the endpoint with a good token, and what became of it.
+pub(crate) struct Heard {
+    /// The method of the message, or that of HTTP where the message is a response or there is none.
+    pub(crate) method: String,
+    /// The version that the request names.
+    pub(crate) version: Option<String>,
+    /// The status of the answer.
+    pub(crate) status: StatusCode,
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.as_deref().unwrap_or("no version");
+        let status = self.status.as_u16();
+        write!(f, "{} ({version}): HTTP status {status}", self.method)
+    }
+}
+
+/// Has the example server tell `witness` of each request with a good token. It must be read: nothing limits it.
+pub(crate) fn watched(options: Options, witness: mpsc::UnboundedSender<Heard>) -> Options {
+    let inner = options.around_endpoint;
+    Options {
+        around_endpoint: Some(Box::new(move |endpoint| {
+            let endpoint = match inner {
+                Some(add_layers) => add_layers(endpoint),
+                None => endpoint,
+            };
+            endpoint.layer(middleware::from_fn_with_state(witness, note))
+        })),
+        ..options
+    }
+}
+
+async fn note(
+    State(witness): State<mpsc::UnboundedSender<Heard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (request, message) = match Message::read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let version = era::version(request.headers()).map(str::to_owned);
+    let http_method = request.method().to_string();
+    let response = next.run(request).await;
+    let heard = Heard {
+        method: message.method().map_or(http_method, str::to_owned),
+        version,
+        status: response.status(),
+    };
+    // The demo is over if nobody listens.
+    let _ = witness.send(heard);
+    response
+}
 
 /// Everything that reached the server with a good token.
 pub(crate) struct Witness {

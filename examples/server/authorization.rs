@@ -1,4 +1,4 @@
-//! The authorization server: registers clients, asks the user, issues tokens (OAuth 2.1).
+//! The authorization server (OAuth 2.1): registration, consent, tokens.
 //!
 //! In the order in which a client meets it:
 //!
@@ -8,19 +8,22 @@
 //! | `/register` | `registration.rs` | 7591 |
 //! | `/authorize`, then `/consent` from the page | `authorize.rs` | 6749 §4.1, 7636, 8707, 9207 |
 //! | `/token`, `/revoke` | `grants.rs` | 6749 §4.1.3 and §6, 7636, 7009 |
+//! | `/introspect`, for resource servers | `introspection.rs` | 7662 |
 
 mod authorize;
 mod client;
 mod cookie;
 mod error;
 mod grants;
+mod introspection;
 mod metadata;
 mod parameters;
 mod registration;
 
 pub(crate) use authorize::{AuthorizationRequest, authorize, consent};
-pub(crate) use client::{Client, pre_registered_client};
+pub(crate) use client::{Client, is_plain_loopback, pre_registered_client, resource_server};
 pub(crate) use error::no_store;
 pub(crate) use grants::{revoke, token};
+pub(crate) use introspection::introspect;
 pub(crate) use metadata::metadata;
 pub(crate) use registration::register;

@@ -1,10 +1,10 @@
-//! An MCP server to try the bridge with: tools, sign-in and all, on this machine alone.
+//! Command line of the example server: tools, sign-in and all, on this machine alone.
 //!
 //! ```sh
 //! cargo run --example server
 //! ```
 //!
-//! Read `mod.rs` to see how a server offers MCP and OAuth; this file is its command line.
+//! Read `mod.rs` to see how a server offers MCP and OAuth.
 
 #[path = "mod.rs"]
 mod server;
@@ -17,20 +17,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use mcp_bridge_text::secret::Secret;
-use oauth2::CsrfToken;
+use rmcp::model::ProtocolVersion;
 use serde::Serialize;
-use server::{Eras, Heard, Options, PRE_REGISTERED_CLIENT_ID, Server};
-use tokio::sync::mpsc;
+use server::{
+    Options, PRE_REGISTERED_CLIENT_ID, RESOURCE_SERVER_CLIENT_ID, ResourceServer, Server, Token,
+};
 
 /// Where the secret of the one known client may come from.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
 
 /// Where the bridge reads the secret of its client from.
 const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
-
-/// Length of a client secret that is made up here, in random bytes.
-const CLIENT_SECRET_BYTES: u32 = 32;
 
 /// An MCP server with OAuth sign-in, offline and without accounts, to try mcp-bridge with
 #[derive(Parser)]
@@ -39,10 +36,6 @@ struct Arguments {
     /// Port on the loopback interface; 0 takes a free one
     #[arg(long, default_value_t = 3001)]
     port: u16,
-
-    /// Which versions of MCP to serve: up to 2025-11-25, from 2026-07-28 on, or all
-    #[arg(long, value_enum, default_value_t = Eras::Dual)]
-    era: Eras,
 
     /// How long an access token is good for; a small number lets you watch the refresh
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
@@ -57,9 +50,10 @@ struct Arguments {
     #[arg(long)]
     no_registration: bool,
 
-    /// Say on stderr what reaches the MCP endpoint
-    #[arg(long)]
-    verbose: bool,
+    /// Issue tokens for the MCP server at this URL too, such as that of `examples/resource-server`. Its
+    /// settings are printed
+    #[arg(long, value_name = "URL")]
+    resource_server: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -82,42 +76,53 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> io::Result<()> {
     let client_secret = arguments.no_registration.then(client_secret);
+    let other = arguments.resource_server.map(|url| ResourceServer {
+        url,
+        secret: Token::generate(),
+    });
     let server = Server::start(Options {
         port: arguments.port,
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         state_file: arguments.state_file,
         client_secret: client_secret.clone(),
-        eras: arguments.era,
-        witness: arguments.verbose.then(say_what_is_heard),
+        resource_server: other.clone(),
+        versions: ProtocolVersion::KNOWN_VERSIONS,
+        around_endpoint: None,
     })
     .await?;
+    if let Some(other) = &other {
+        print_resource_server(server.url().trim_end_matches("/mcp"), other)?;
+    }
     print_what_to_try(server.url(), client_secret.as_ref())?;
     tokio::signal::ctrl_c().await?;
     server.stop().await;
     Ok(())
 }
 
-fn say_what_is_heard() -> mpsc::UnboundedSender<Heard> {
-    let (witness, mut heard) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(heard) = heard.recv().await {
-            eprintln!("{heard}");
-        }
-    });
-    witness
-}
-
-fn client_secret() -> Secret<String> {
+fn client_secret() -> Token {
     let given = env::var(CLIENT_SECRET_VARIABLE)
         .ok()
         .filter(|secret| !secret.is_empty());
-    given
-        .unwrap_or_else(|| CsrfToken::new_random_len(CLIENT_SECRET_BYTES).into_secret())
-        .into()
+    given.map_or_else(Token::generate, Token::from)
+}
+
+/// Says how to start a resource server that accepts tokens of this authorization server.
+fn print_resource_server(issuer: &str, server: &ResourceServer) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "Settings of the resource server:")?;
+    for (name, value) in [
+        ("ISSUER", issuer),
+        ("RESOURCE", &server.url),
+        ("INTROSPECTION_CLIENT_ID", RESOURCE_SERVER_CLIENT_ID),
+        ("INTROSPECTION_CLIENT_SECRET", server.secret.expose()),
+    ] {
+        writeln!(out, "  export {name}={value}")?;
+    }
+    writeln!(out)
 }
 
 /// Says where the server is, and how to reach it from a terminal and from an app.
-fn print_what_to_try(url: &str, client_secret: Option<&Secret<String>>) -> io::Result<()> {
+fn print_what_to_try(url: &str, client_secret: Option<&Token>) -> io::Result<()> {
     let stdout = io::stdout();
     let (bold, plain) = if stdout.is_terminal() && env::var_os("NO_COLOR").is_none() {
         ("\x1b[1m", "\x1b[0m")
@@ -157,7 +162,7 @@ struct AppEntry<'a> {
 }
 
 impl<'a> AppEntry<'a> {
-    fn new(url: &'a str, client_secret: Option<&'a Secret<String>>) -> Self {
+    fn new(url: &'a str, client_secret: Option<&'a Token>) -> Self {
         let mut entry = Self {
             command: "mcp-bridge",
             args: vec![url],

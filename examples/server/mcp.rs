@@ -22,7 +22,6 @@ use rmcp::{ServerHandler, tool, tool_handler, tool_router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::era::Eras;
 use super::menu::Menu;
 use super::resource::Authorized;
 use super::scope::Scope;
@@ -45,17 +44,17 @@ const ORDER: &str = "order";
 /// One session of the legacy era, or one request of the modern one. It has no state of its own: who
 /// asks is in the request, and the menu is everybody's.
 pub(crate) struct ExampleServer {
-    eras: Eras,
+    versions: &'static [ProtocolVersion],
     menu: Menu,
     /// What has changed since this began, so that nothing is missed before the first look.
     changes: watch::Receiver<Vec<String>>,
 }
 
 impl ExampleServer {
-    pub(crate) fn new(eras: Eras, menu: Menu) -> Self {
+    pub(crate) fn new(versions: &'static [ProtocolVersion], menu: Menu) -> Self {
         let changes = menu.changes();
         Self {
-            eras,
+            versions,
             menu,
             changes,
         }
@@ -225,7 +224,7 @@ impl ServerHandler for ExampleServer {
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Cow::Borrowed(self.eras.versions())
+        Cow::Borrowed(self.versions)
     }
 
     async fn list_resources(

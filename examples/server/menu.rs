@@ -1,4 +1,4 @@
-//! The menu, which changes while people look at it.
+//! The menu: resources that change while clients are connected.
 
 use tokio::sync::watch;
 

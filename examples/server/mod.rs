@@ -1,7 +1,8 @@
-//! An MCP server that protects itself with OAuth, complete and offline.
+//! MCP server with OAuth, complete and offline.
 //!
 //! Three roles live in this one process. In a real deployment the third is usually a product
-//! (your identity provider), and you write only the first two:
+//! (your identity provider), and you write only the first two: `examples/resource-server` is that, to be
+//! copied.
 //!
 //! ```text
 //!   MCP server            mcp.rs            tools; learns from each request who authorized it
@@ -9,17 +10,15 @@
 //!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
 //! ```
 //!
-//! Read `router` below first: it is the whole server at a glance. `era.rs` says which versions of MCP
-//! are served, `menu.rs` has what changes. `store.rs` remembers clients and tokens, `users.rs` has the
-//! people who can sign in, `pages.rs` what they see.
+//! Read `router` below first: it is the whole server at a glance. `menu.rs` has what changes,
+//! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
+//! see.
 
 mod authorization;
 mod connections;
-mod era;
 mod listener;
 mod mcp;
 mod menu;
-mod message;
 mod pages;
 mod resource;
 mod scope;
@@ -40,23 +39,29 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use mcp_bridge_text::secret::Secret;
+use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use url::Url;
 
 use connections::LIMITS;
-pub(crate) use era::{Eras, Heard};
 use listener::LoopbackListener;
 use menu::Menu;
 use sessions::Sessions;
 use state_file::StateFile;
 use store::Store;
+pub(crate) use token::Token;
 
 /// The `client_id` of the client that is known without registration, see [`Options::client_secret`].
 pub(crate) const PRE_REGISTERED_CLIENT_ID: &str = "example-client";
+
+/// The `client_id` of the resource server that may introspect tokens, see [`ResourceServer`].
+pub(crate) const RESOURCE_SERVER_CLIENT_ID: &str = "resource-server";
+
+/// Path of the MCP endpoint.
+const MCP_PATH: &str = "/mcp";
 
 /// How long open requests may take to end when the server stops; then they are cut off.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
@@ -74,11 +79,26 @@ pub(crate) struct Options {
     pub(crate) state_file: Option<PathBuf>,
     /// With a secret here, clients cannot register: there is one, [`PRE_REGISTERED_CLIENT_ID`], and
     /// this is its secret.
-    pub(crate) client_secret: Option<Secret<String>>,
+    pub(crate) client_secret: Option<Token>,
+    /// Another MCP server that gets its tokens here.
+    pub(crate) resource_server: Option<ResourceServer>,
     /// The versions of MCP that are served.
-    pub(crate) eras: Eras,
-    /// Who wants to know what reaches the MCP endpoint. It must be read: nothing limits it.
-    pub(crate) witness: Option<mpsc::UnboundedSender<Heard>>,
+    pub(crate) versions: &'static [ProtocolVersion],
+    /// Middleware of the caller around the MCP endpoint, for requests with a good token.
+    pub(crate) around_endpoint: Option<Middleware>,
+}
+
+/// Puts layers around a router.
+pub(crate) type Middleware = Box<dyn FnOnce(Router) -> Router + Send>;
+
+/// An MCP server elsewhere whose authorization server this is, such as `examples/resource-server`. It asks the
+/// introspection endpoint about tokens, as [`RESOURCE_SERVER_CLIENT_ID`].
+#[derive(Clone)]
+pub(crate) struct ResourceServer {
+    /// URL of its MCP endpoint, the audience of its tokens.
+    pub(crate) url: String,
+    /// Its client secret.
+    pub(crate) secret: Token,
 }
 
 /// A running server. Dropping it stops it without waiting; [`Server::stop`] waits.
@@ -100,18 +120,24 @@ impl Server {
             Some(file) => file.read()?,
             None => Store::default(),
         };
+        let around_endpoint = options.around_endpoint.take();
         let app = Arc::new(App::new(origin, options, store, state_file));
         let url = app.resource.clone();
 
         let config = mcp_config(&app);
         let sessions = config.cancellation_token.clone();
         let (stop, stopped) = oneshot::channel();
-        let serve = connections::serve(listener, router(&app, config), LIMITS, async move {
-            // An error means that `Server` was dropped: stop as well.
-            let _ = stopped.await;
-            // Ends the event streams, which would otherwise stay open for as long as clients listen.
-            sessions.cancel();
-        });
+        let serve = connections::serve(
+            listener,
+            router(&app, config, around_endpoint),
+            LIMITS,
+            async move {
+                // An error means that `Server` was dropped: stop as well.
+                let _ = stopped.await;
+                // Ends the event streams, which would otherwise stay open for as long as clients listen.
+                sessions.cancel();
+            },
+        );
         let task = tokio::spawn(serve);
         Ok(Self { url, stop, task })
     }
@@ -140,6 +166,8 @@ struct App {
     issuer: String,
     /// Identifier of the protected resource: the URL of the MCP endpoint (RFC 8707 §2).
     resource: String,
+    /// Identifier of another resource that tokens are issued for.
+    other_resource: Option<String>,
     /// How long an access token is good for.
     token_lifetime: Duration,
     /// Whether clients may register themselves (RFC 7591).
@@ -147,9 +175,8 @@ struct App {
     sessions: Sessions,
     store: Mutex<Store>,
     state_file: Option<StateFile>,
-    eras: Eras,
+    versions: &'static [ProtocolVersion],
     menu: Menu,
-    witness: Option<mpsc::UnboundedSender<Heard>>,
 }
 
 /// How clients become known to the authorization server.
@@ -175,25 +202,26 @@ impl App {
             }
             None => Registration::Dynamic,
         };
+        if let Some(server) = &options.resource_server {
+            store.pre_register(authorization::resource_server(server.secret.expose()));
+        }
         Self {
-            resource: format!("{issuer}/mcp"),
+            other_resource: options.resource_server.map(|server| server.url),
+            resource: format!("{issuer}{MCP_PATH}"),
             issuer,
             token_lifetime: options.token_lifetime,
             registration,
             sessions: Sessions::default(),
             store: Mutex::new(store),
             state_file,
-            eras: options.eras,
+            versions: options.versions,
             menu: Menu::default(),
-            witness: options.witness,
         }
     }
 
-    /// Tells the witness, if there is one that still listens.
-    fn note(&self, heard: Heard) {
-        if let Some(witness) = &self.witness {
-            let _ = witness.send(heard);
-        }
+    /// Returns whether tokens for this resource can be had here (RFC 8707 §2).
+    fn issues_for(&self, resource: &str) -> bool {
+        resource == self.resource || self.other_resource.as_deref() == Some(resource)
     }
 
     /// Returns when the changes so far would survive a restart, if anything does.
@@ -210,19 +238,24 @@ impl App {
 }
 
 /// Every route of the server.
-fn router(app: &Arc<App>, config: StreamableHttpServerConfig) -> Router {
-    let (eras, menu) = (app.eras, app.menu.clone());
+fn router(
+    app: &Arc<App>,
+    config: StreamableHttpServerConfig,
+    around_endpoint: Option<Middleware>,
+) -> Router {
+    let (versions, menu) = (app.versions, app.menu.clone());
     let mcp = StreamableHttpService::new(
-        move || Ok(mcp::ExampleServer::new(eras, menu.clone())),
+        move || Ok(mcp::ExampleServer::new(versions, menu.clone())),
         Arc::new(LocalSessionManager::default()),
         config,
     );
-    let protected = Router::new()
-        .route_service("/mcp", mcp)
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            era::require_era,
-        ))
+    let endpoint = Router::new().route_service(MCP_PATH, mcp);
+    let endpoint = match around_endpoint {
+        Some(add_layers) => add_layers(endpoint),
+        None => endpoint,
+    };
+    // The last layer sees a request first: a browser is greeted before it is asked for a token.
+    let protected = endpoint
         .layer(middleware::from_fn_with_state(
             app.clone(),
             resource::require_token,
@@ -246,13 +279,15 @@ fn router(app: &Arc<App>, config: StreamableHttpServerConfig) -> Router {
         .route("/consent", post(authorization::consent))
         .route("/token", post(authorization::token))
         .route("/revoke", post(authorization::revoke));
+    if app.other_resource.is_some() {
+        open = open.route("/introspect", post(authorization::introspect));
+    }
     if app.registration == Registration::Dynamic {
         open = open.route("/register", post(authorization::register));
     }
 
     protected
-        .merge(open)
-        .with_state(app.clone())
+        .merge(open.with_state(app.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(require_loopback_host))
 }
@@ -263,7 +298,13 @@ fn mcp_config(app: &App) -> StreamableHttpServerConfig {
     let config = StreamableHttpServerConfig::default()
         .with_allowed_origins([app.issuer.clone()])
         .with_max_request_body_bytes(MAX_BODY_BYTES);
-    app.eras.configure(config)
+    if app.versions.iter().any(ProtocolVersion::has_initialize) {
+        return config;
+    }
+    // From 2026-07-28 on there are no sessions, and each request says who asks.
+    config
+        .with_legacy_session_mode(false)
+        .with_stateless_protocol_metadata_required(true)
 }
 
 /// Refuses requests that came here under another name than this machine's.
@@ -278,7 +319,7 @@ async fn require_loopback_host(request: Request, next: Next) -> Response {
         .and_then(|value| value.to_str().ok());
     let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
     match url {
-        Some(url) if mcp_bridge_net::http::is_loopback(&url) => next.run(request).await,
+        Some(url) if authorization::is_plain_loopback(&url) => next.run(request).await,
         _ => (
             StatusCode::FORBIDDEN,
             "this server answers on loopback names only",

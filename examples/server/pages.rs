@@ -1,4 +1,4 @@
-//! What the user sees. No script, nothing from elsewhere, and every value escaped.
+//! HTML pages of the server. No script, nothing from elsewhere, and every value escaped.
 
 use std::sync::Arc;
 

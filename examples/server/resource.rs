@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Json;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::App;
-use super::message::Message;
 use super::scope::{Scope, Scopes};
 use super::users::{self, User};
+use super::{App, MAX_BODY_BYTES};
 
 /// The scopes that are needed for anything at all.
 pub(crate) const BASIC_SCOPES: [Scope; 1] = [Scope::Profile];
@@ -130,8 +131,17 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 /// Which scopes a request needs: for a tool call that depends on the tool, so the body is looked at
 /// before rmcp gets it.
 async fn needed_scopes(request: Request) -> Result<(Request, Scopes), Response> {
-    let (request, message) = Message::read(request).await?;
-    let needed = match message.param("name").as_str() {
+    if request.method() != Method::POST {
+        return Ok((request, Scopes::from(BASIC_SCOPES)));
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+    };
+    // What is no JSON names no tool; rmcp says what is wrong with it.
+    let message: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let needed = match message["params"]["name"].as_str() {
         Some(super::mcp::ORDER_COFFEE) => Scopes::from([Scope::Profile, Scope::Coffee]),
         Some(_) | None => Scopes::from(BASIC_SCOPES),
     };

@@ -1,4 +1,4 @@
-//! Whose MCP session is whose.
+//! Owners of MCP sessions.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -13,12 +13,18 @@ const TOKEN_BYTES: u32 = 32;
 ///
 /// It is opaque: it means nothing without the [`Store`](super::store::Store). There is no `Debug`
 /// and no `Display`, so that it is not printed by accident.
+#[derive(Clone)]
 pub(crate) struct Token(String);
 
 impl Token {
     /// A token nobody has seen before, from a cryptographic random number generator.
     pub(crate) fn generate() -> Self {
         Self(CsrfToken::new_random_len(TOKEN_BYTES).into_secret())
+    }
+
+    /// The value, for the place that shows or compares it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
     }
 
     /// The value, for the one response that hands it out.
@@ -29,6 +35,13 @@ impl Token {
     /// What to remember it by.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(&self.0)
+    }
+}
+
+/// A client secret that somebody chose.
+impl From<String> for Token {
+    fn from(secret: String) -> Self {
+        Self(secret)
     }
 }
 

@@ -16,8 +16,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
-use crate::example_server::client::options;
-use crate::server::{Eras, Options, Server};
+use crate::era::Eras;
+use crate::example_server::client::options_for;
+use crate::server::Server;
 use crate::support_auth::{Browser, BrowserProgram, Device, Grants, Provider, TokenReply, soon};
 
 /// Somebody with a directory and a browser of their own.
@@ -617,7 +618,7 @@ async fn login_proves_itself_at_servers_of_either_era() {
         (Eras::Legacy, Some("MCP 2025-11-25")),
         (Eras::Modern, Some("MCP 2026-07-28 alone")),
     ] {
-        let server = Server::start(Options { eras, ..options() }).await.unwrap();
+        let server = Server::start(options_for(eras)).await.unwrap();
         let person = Person::new().await;
         let command = person.start(&["login", server.url()]);
         let page = person.browser.started().await.remove(0);

@@ -5,13 +5,14 @@
     reason = "a double that cannot do its part fails the test"
 )]
 
-use crate::example_server::client::options;
-use crate::server::{Eras, Options, Server};
+use crate::era::Eras;
+use crate::example_server::client::options_for;
+use crate::server::Server;
 use crate::sign_in::user::User;
 use crate::support::command::{Ran, Run};
 
 async fn server(eras: Eras) -> Server {
-    let options = Options { eras, ..options() };
+    let options = options_for(eras);
     Server::start(options).await.unwrap()
 }
 

@@ -372,3 +372,21 @@ fn durations_are_named_constants() {
         }
     }
 }
+
+/// Somebody who copies the example has to read it first.
+#[test]
+fn the_example_to_copy_is_short_and_stands_alone() {
+    const MAX_LINES: usize = 200;
+    let sources = files("examples/resource-server/src");
+    let lines = sources.values().flat_map(|text| text.lines());
+    let code = lines.filter(|line| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with("//")
+    });
+    let count = code.count();
+    assert!(count <= MAX_LINES, "{count} lines of code");
+    for (name, text) in files("examples/resource-server") {
+        let knows_bridge = text.contains("mcp_bridge") || text.contains("path = \"..");
+        assert!(!knows_bridge, "{name} knows the bridge");
+    }
+}

@@ -12,8 +12,9 @@ use rmcp::model::{CallToolResult, ProtocolVersion};
 use rmcp::service::ClientInitializeError;
 use serde_json::{Value, json};
 
-use crate::example_server::client::options;
-use crate::server::{Eras, Options, Server};
+use crate::era::Eras;
+use crate::example_server::client::options_for;
+use crate::server::Server;
 use crate::sign_in::rmcp_client::{self, App};
 use crate::sign_in::user::User;
 use crate::support::app;
@@ -25,7 +26,7 @@ const MODERN: &str = "2026-07-28";
 const COFFEE: &str = "Großer Brauner ☕";
 
 async fn server(eras: Eras) -> Server {
-    let options = Options { eras, ..options() };
+    let options = options_for(eras);
     Server::start(options).await.unwrap()
 }
 

@@ -9,6 +9,7 @@
 pub(crate) mod client;
 mod discovery;
 mod eras;
+mod introspection;
 mod sign_in;
 mod tokens;
 mod tools;

@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::browser;
-use crate::example_server::client::options;
-use crate::server::{Eras, Options, Server as ExampleServer};
+use crate::era::Eras;
+use crate::example_server::client::options_for;
+use crate::server::Server as ExampleServer;
 use crate::sign_in::user::{self, User, Window, visit};
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
@@ -27,10 +28,7 @@ const METHODS: [(&str, &str); 4] = [
 ];
 
 async fn example_server() -> ExampleServer {
-    let options = Options {
-        eras: Eras::Legacy,
-        ..options()
-    };
+    let options = options_for(Eras::Legacy);
     ExampleServer::start(options).await.expect("it starts")
 }
 

@@ -18,6 +18,10 @@
 
 #[path = "../../examples/demo/browser.rs"]
 mod browser;
+#[path = "../../examples/demo/era.rs"]
+mod era;
+#[path = "../../examples/demo/message.rs"]
+mod message;
 #[path = "../../examples/server/mod.rs"]
 mod server;
 mod support;
@@ -102,6 +106,8 @@ mod online_at_once;
 mod other_stream;
 mod param_headers;
 mod printable_text;
+#[cfg(unix)]
+mod resource_server;
 mod resume;
 #[cfg(unix)]
 mod revisions;

@@ -11,8 +11,9 @@
 
 use serde_json::{Value, json};
 
-use crate::example_server::client::options;
-use crate::server::{Eras, Options, Server as ExampleServer};
+use crate::era::Eras;
+use crate::example_server::client::options_for;
+use crate::server::Server as ExampleServer;
 use crate::sign_in::user::{self, User};
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
@@ -32,7 +33,7 @@ const LISTS: [&str; 3] = [
 ];
 
 async fn example_server(eras: Eras) -> ExampleServer {
-    let options = Options { eras, ..options() };
+    let options = options_for(eras);
     ExampleServer::start(options).await.expect("it starts")
 }
 

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use mcp_bridge_text::secret::Secret;
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::example_server::client::options;
-use crate::server::{Options, PRE_REGISTERED_CLIENT_ID, Server};
+use crate::server::{Options, PRE_REGISTERED_CLIENT_ID, Server, Token};
 use crate::support::app::{App, INITIALIZED, initialize_line};
 use crate::support::{HEADER_MARKER, LIMIT, QUERY_MARKER};
 use user::{Tokens, User, Window, visit};
@@ -342,7 +341,7 @@ async fn no_secret_is_shown(log_to: LogTo) {
     const FORGED_CODE: &str = "marker-of-a-forged-code";
     let server = Server::start(Options {
         token_lifetime: SHORT,
-        client_secret: Some(Secret::new(CLIENT_SECRET.to_owned())),
+        client_secret: Some(Token::from(CLIENT_SECRET.to_owned())),
         ..options()
     })
     .await

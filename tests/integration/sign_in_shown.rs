@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::example_server::client::options;
-use crate::server::{Eras, Options, Server as ExampleServer};
+use crate::era::Eras;
+use crate::example_server::client::options_for;
+use crate::server::Server as ExampleServer;
 use crate::sign_in::user::{User, Window};
 use crate::support::{
     app::{App, INITIALIZED, Line},
@@ -17,7 +18,7 @@ use crate::support::{
 
 async fn example_server() -> ExampleServer {
     let eras = Eras::Legacy;
-    let options = Options { eras, ..options() };
+    let options = options_for(eras);
     ExampleServer::start(options).await.expect("it starts")
 }
 

@@ -9,10 +9,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use url::Url;
 
+use super::super::resource::BASIC_SCOPES;
 use super::super::scope::Scopes;
 use super::super::store::ConsentPage;
 use super::super::token::Digest;
-use super::super::{App, pages, resource, users};
+use super::super::{App, pages, users};
 use super::client::{Client, is_plain_loopback};
 use super::cookie;
 use super::error::{ErrorCode, OAuthError};
@@ -152,12 +153,13 @@ impl AuthorizationRequest {
                 "code_challenge is no SHA-256 hash",
             );
         };
-        if parameters.get("resource") != Some(app.resource.as_str()) {
+        let resource = parameters.get("resource").unwrap_or_default();
+        if !app.issues_for(resource) {
             let description = format!("resource must be {}", app.resource);
             return invalid(ErrorCode::InvalidTarget, &description);
         }
         let scopes = match parameters.get("scope").map(Scopes::parse) {
-            None => Scopes::from(resource::BASIC_SCOPES),
+            None => Scopes::from(BASIC_SCOPES),
             Some(Ok(scopes)) => scopes,
             Some(Err(unknown)) => {
                 return invalid(
@@ -172,7 +174,7 @@ impl AuthorizationRequest {
             state: parameters.get("state").map(str::to_owned),
             code_challenge,
             scopes,
-            resource: app.resource.clone(),
+            resource: resource.to_owned(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A client, and how it shows that it is the one.
+//! Registered clients and their authentication (RFC 6749 §2.3).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
@@ -9,9 +9,9 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url, form_urlencoded};
 
-use super::super::PRE_REGISTERED_CLIENT_ID;
 use super::super::store::Store;
 use super::super::token::Digest;
+use super::super::{PRE_REGISTERED_CLIENT_ID, RESOURCE_SERVER_CLIENT_ID};
 use super::error::{ErrorCode, OAuthError};
 use super::parameters::Parameters;
 
@@ -75,6 +75,19 @@ pub(crate) fn pre_registered_client(secret: &str) -> Client {
             .map(|host| format!("http://{host}/oauth/callback"))
             .into(),
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        authentication: ClientAuthentication::Basic(Digest::of(secret)),
+        registered_from: None,
+        last_used: SystemTime::now(),
+    }
+}
+
+/// A resource server: it gets no tokens, and only asks about those that it is shown.
+pub(crate) fn resource_server(secret: &str) -> Client {
+    Client {
+        id: RESOURCE_SERVER_CLIENT_ID.to_owned(),
+        name: "Resource server".to_owned(),
+        redirect_uris: Vec::new(),
+        grant_types: Vec::new(),
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
         registered_from: None,
         last_used: SystemTime::now(),

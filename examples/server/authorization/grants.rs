@@ -1,4 +1,4 @@
-//! The token endpoint: codes and refresh tokens in, access tokens out. And their revocation.
+//! Token endpoint (RFC 6749 §3.2) and token revocation (RFC 7009).
 
 use std::sync::Arc;
 
@@ -125,13 +125,13 @@ fn exchange_refresh_token(
     Ok((grant_id, scopes))
 }
 
-/// Whether the tokens are asked for the resource that the user granted, and that is this server's
-/// (RFC 8707 §2.2).
+/// Whether the tokens are asked for the resource that the user granted, and tokens for it can
+/// still be had here (RFC 8707 §2.2).
 fn check_target(app: &App, form: &Parameters, granted: &str) -> Result<(), OAuthError> {
-    if form.get("resource") == Some(granted) && granted == app.resource {
+    if form.get("resource") == Some(granted) && app.issues_for(granted) {
         return Ok(());
     }
-    let description = format!("resource must be {}", app.resource);
+    let description = format!("resource must be {granted}");
     Err(OAuthError::new(ErrorCode::InvalidTarget, description))
 }
 

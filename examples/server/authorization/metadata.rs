@@ -1,4 +1,4 @@
-//! What a client must know about the authorization server.
+//! Authorization server metadata (RFC 8414).
 
 use std::sync::Arc;
 
@@ -19,18 +19,22 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<AuthorizationS
         ),
         Registration::BeforehandOnly => (None, &["client_secret_basic"]),
     };
+    let introspected = app.other_resource.is_some();
     Json(AuthorizationServerMetadata {
         issuer: app.issuer.clone(),
         authorization_endpoint: endpoint("authorize"),
         token_endpoint: endpoint("token"),
         registration_endpoint,
         revocation_endpoint: endpoint("revoke"),
+        introspection_endpoint: introspected.then(|| endpoint("introspect")),
         scopes_supported: Scope::ALL.map(Scope::name),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],
         grant_types_supported: ["authorization_code", "refresh_token"],
         token_endpoint_auth_methods_supported: client_authentication,
         revocation_endpoint_auth_methods_supported: client_authentication,
+        introspection_endpoint_auth_methods_supported: introspected
+            .then_some(["client_secret_basic"]),
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
     })
@@ -46,12 +50,16 @@ pub(crate) struct AuthorizationServerMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
     revocation_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_endpoint: Option<String>,
     scopes_supported: [&'static str; Scope::ALL.len()],
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 1],
     grant_types_supported: [&'static str; 2],
     token_endpoint_auth_methods_supported: &'static [&'static str],
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_endpoint_auth_methods_supported: Option<[&'static str; 1]>,
     /// MCP clients refuse a server that does not say this.
     code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207 §3: the authorization response carries `iss`.

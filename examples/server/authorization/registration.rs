@@ -1,4 +1,4 @@
-//! Dynamic client registration.
+//! Dynamic client registration (RFC 7591).
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,12 +9,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Optional
 
 from . import processes
 from .manifest import Manifest, load_all
 from .packages import Packages, Unavailable
 from .report import FAIL, SKIPPED, Outcome, print_report
-from .steps import CORE, STEPS, run_steps
+from .steps import CORE, STEPS, Programs, run_steps
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
@@ -32,10 +33,11 @@ def main(arguments: list[str]) -> int:
     steps = options.step or (CORE if options.core else STEPS)
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
     bridge = Path(options.bridge).resolve() if options.bridge else build(target)
+    programs = Programs(bridge, build_resource_server(target, chosen))
     packages = Packages(HERE / "servers", target / "foreign")
     started = time.monotonic()
     try:
-        outcomes = run_all(chosen, steps, bridge, packages, options.jobs)
+        outcomes = run_all(chosen, steps, programs, packages, options.jobs)
     finally:
         processes.end_all()
     failed, skipped = print_report(chosen, steps, outcomes, time.monotonic() - started)
@@ -69,15 +71,25 @@ def build(target: Path) -> Path:
     return target.resolve() / "debug" / "mcp-bridge"
 
 
+def build_resource_server(target: Path, chosen: list[Manifest]) -> Optional[Path]:
+    """The program of examples/resource-server, which has dependencies of its own; None if they can't be had."""
+    if not any(manifest.resource_server for manifest in chosen):
+        return None
+    manifest_path = str(ROOT / "examples" / "resource-server" / "Cargo.toml")
+    command = ["cargo", "build", "--locked", "--manifest-path", manifest_path, "--target-dir", str(target)]
+    done = subprocess.run(command, stdout=sys.stderr)
+    return target.resolve() / "debug" / "resource-server" if done.returncode == 0 else None
+
+
 def run_all(
-    chosen: list[Manifest], steps: list[str], bridge: Path, packages: Packages, jobs: int
+    chosen: list[Manifest], steps: list[str], programs: Programs, packages: Packages, jobs: int
 ) -> dict[str, dict[str, Outcome]]:
     outcomes: dict[str, dict[str, Outcome]] = {}
     printing = threading.Lock()
 
     def run_one(manifest: Manifest) -> dict[str, Outcome]:
         began = time.monotonic()
-        results = try_server(manifest, steps, bridge, packages)
+        results = try_server(manifest, steps, programs, packages)
         with printing:
             words = " ".join(f"{step}:{outcome.kind}" for step, outcome in results.items())
             print(f"{manifest.name} ({time.monotonic() - began:.0f} s) {words}", flush=True)
@@ -90,11 +102,13 @@ def run_all(
     return outcomes
 
 
-def try_server(manifest: Manifest, steps: list[str], bridge: Path, packages: Packages) -> dict[str, Outcome]:
+def try_server(manifest: Manifest, steps: list[str], programs: Programs, packages: Packages) -> dict[str, Outcome]:
+    if manifest.resource_server and programs.resource_server is None:
+        return {step: Outcome(SKIPPED, "examples/resource-server cannot be built") for step in steps}
     try:
         home = packages.install(manifest)
     except Unavailable as unavailable:
         return {step: Outcome(SKIPPED, str(unavailable)) for step in steps}
     except Exception as error:  # noqa: BLE001 - one server's trouble must not end the others
         return {step: Outcome(FAIL, f"installation: {error}") for step in steps}
-    return run_steps(manifest, steps, bridge, home, packages.runs / manifest.name.replace("/", "."))
+    return run_steps(manifest, steps, programs, home, packages.runs / manifest.name.replace("/", "."))

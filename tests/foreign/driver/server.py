@@ -18,12 +18,13 @@ PORTS = range(20000, 30000)  # below the range that systems give out by themselv
 
 
 class Server:
-    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int) -> None:
+    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int, resource_server: Optional[Path]) -> None:
         self.manifest = manifest
         self.home = home
         self.state = work / "state"
         self.log = work / "server.log"
         self.ttl = ttl
+        self.resource_server = resource_server
         self.port = free_port()
         self.base = f"http://{manifest.host}:{self.port}"
         self.url = self.base + manifest.path
@@ -45,6 +46,7 @@ class Server:
             "TOKEN_TTL": str(self.ttl),
             "STATE_DIR": str(self.state),
             "PYTHONUNBUFFERED": "1",
+            **({"RESOURCE_SERVER": str(self.resource_server)} if self.manifest.resource_server else {}),
             **self.manifest.env,
         }
         with self.log.open("ab") as log:

@@ -8,10 +8,12 @@ import threading
 import time
 import traceback
 import urllib.parse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 from .bridge import Bridge, Failed, Installation
+from .forged import refuse_forged
 from .manifest import Manifest
 from .report import FAIL, OK, SKIPPED, Outcome
 from .server import Server
@@ -26,6 +28,14 @@ LONGEST_ROUNDS = 30  # seconds; where tokens are longer, the processes see one e
 PAUSE = 0.3  # seconds between two calls of such a process
 CALLS = 3  # calls until one has to work after the server forgot everything
 DIRECT_LIMIT = 10  # seconds for a request of the driver itself
+
+
+@dataclass
+class Programs:
+    """What is tested."""
+
+    bridge: Path
+    resource_server: Optional[Path]  # None: it can't be built
 
 
 class Stage:
@@ -52,7 +62,7 @@ class Stage:
             raise Failed(f"{opened} pages opened and {finished} sign-ins, expected {expected}; {self.user.browser.trouble()}")
 
 
-def run_steps(manifest: Manifest, steps: list[str], program: Path, home: Path, work: Path) -> dict[str, Outcome]:
+def run_steps(manifest: Manifest, steps: list[str], programs: Programs, home: Path, work: Path) -> dict[str, Outcome]:
     shutil.rmtree(work, ignore_errors=True)
     long_lived = {"sign-in": sign_in, "restart": restart, "logout": logout, "redeploy": redeploy}
     short_lived = {"refresh": refresh, "processes": processes}
@@ -64,21 +74,21 @@ def run_steps(manifest: Manifest, steps: list[str], program: Path, home: Path, w
                 outcomes[step] = Outcome(SKIPPED, manifest.skip[step])
         left = [step for step in wanted if step not in manifest.skip]
         if left:
-            outcomes.update(run_life(manifest, {step: tries[step] for step in left}, ttl, program, home, work / name))
+            outcomes.update(run_life(manifest, {step: tries[step] for step in left}, ttl, programs, home, work / name))
     return {step: outcomes[step] for step in steps}
 
 
 def run_life(
-    manifest: Manifest, tries: dict[str, Callable[[Stage], None]], ttl: int, program: Path, home: Path, work: Path
+    manifest: Manifest, tries: dict[str, Callable[[Stage], None]], ttl: int, programs: Programs, home: Path, work: Path
 ) -> dict[str, Outcome]:
     """Starts the server once, and tries the steps in their order."""
     work.mkdir(parents=True)
     outcomes: dict[str, Outcome] = {}
     try:
-        with Server(manifest, home, work, ttl) as server:
+        with Server(manifest, home, work, ttl, programs.resource_server) as server:
             for step, attempt in tries.items():
                 # The steps of a long life follow one another in one store; each of a short one begins anew.
-                stage = Stage(manifest, program, server, work / ("user" if ttl == LONG else step))
+                stage = Stage(manifest, programs.bridge, server, work / ("user" if ttl == LONG else step))
                 outcomes[step] = judge(attempt, stage)
                 if step == "sign-in" and outcomes[step].kind == FAIL:
                     raise Failed("not tried without a sign-in")
@@ -103,6 +113,9 @@ def judge(attempt: Callable[[Stage], None], stage: Stage) -> Outcome:
 def sign_in(stage: Stage) -> None:
     stage.visit("sign-in")
     stage.expect_sign_ins(stage.manifest.sign_ins)
+    if stage.server.resource_server and stage.manifest.resource_server:
+        log = stage.user.work / "another-resource-server.log"
+        refuse_forged(stage.user.access_token(), stage.server.url, stage.server.resource_server, log, post_to)
 
 
 def restart(stage: Stage) -> None:
@@ -221,13 +234,17 @@ def processes(stage: Stage) -> None:
 
 def post_to_server(stage: Stage, token: str) -> int:
     """The status that the server answers to a request with this token."""
+    return post_to(stage.server.url, token)
+
+
+def post_to(url: str, token: str) -> int:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
     }
-    return send(stage.server.url, body, headers, method=None)
+    return send(url, body, headers, method=None)
 
 
 def refresh_directly(stored: dict) -> int:

@@ -5,14 +5,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use mcp_bridge_net::http;
-use mcp_bridge_text::secret::Secret;
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::{Url, form_urlencoded};
 
 use crate::browser;
-use crate::server::{Eras, Options, Server};
+use crate::era::Eras;
+use crate::server::{Options, Server, Token};
 
 /// How long an answer may take. Nothing here waits for anything.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -32,14 +32,20 @@ pub(crate) fn options() -> Options {
         token_lifetime: Duration::from_secs(3600),
         state_file: None,
         client_secret: None,
-        eras: Eras::Dual,
-        witness: None,
+        resource_server: None,
+        versions: Eras::Dual.versions(),
+        around_endpoint: None,
     }
+}
+
+/// The same for a server that serves these eras alone.
+pub(crate) fn options_for(eras: Eras) -> Options {
+    eras.restrict(options())
 }
 
 pub(crate) fn with_client_secret(secret: &str) -> Options {
     Options {
-        client_secret: Some(Secret::new(secret.to_owned())),
+        client_secret: Some(Token::from(secret.to_owned())),
         ..options()
     }
 }
@@ -138,7 +144,12 @@ impl Client {
     /// Signs `user` in and returns the code.
     pub(crate) async fn code(&self, user: &str, scope: &str) -> String {
         let parameters = with(self.authorization_request(), "scope", scope);
-        let address = self.authorization_url(&parameters);
+        self.code_for(&parameters, user).await
+    }
+
+    /// Signs `user` in with this authorization request, and returns the code.
+    pub(crate) async fn code_for(&self, request: &[(&str, String)], user: &str) -> String {
+        let address = self.authorization_url(request);
         let callback = browser::sign_in(address.as_str(), user, "allow")
             .await
             .unwrap();
@@ -180,7 +191,12 @@ impl Client {
 
     /// A message for the MCP endpoint.
     pub(crate) fn mcp(&self, token: &str, message: &Value) -> RequestBuilder {
-        self.post("/mcp")
+        self.mcp_at("/mcp", token, message)
+    }
+
+    /// A message for another MCP endpoint.
+    pub(crate) fn mcp_at(&self, url: &str, token: &str, message: &Value) -> RequestBuilder {
+        self.post(url)
             .bearer_auth(token)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, text/event-stream")

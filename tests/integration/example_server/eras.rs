@@ -3,15 +3,16 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::client::{Client, answer, initialize, options};
-use crate::server::{Eras, Options, Server};
+use super::client::{Client, answer, initialize, options_for};
+use crate::era::Eras;
+use crate::server::Server;
 
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const MODERN: &str = "2026-07-28";
 
 /// A server of these eras, with a client that has a token for it.
 async fn signed_in(eras: Eras) -> (Server, Client, String) {
-    let server = Server::start(Options { eras, ..options() }).await.unwrap();
+    let server = Server::start(options_for(eras)).await.unwrap();
     let client = Client::registered(&server).await;
     let token = client.tokens("ada", "profile").await.access;
     (server, client, token)

@@ -76,6 +76,7 @@ struct State {
 enum Record {
     Kept,
     /// It runs for too long.
+    #[allow(dead_code, reason = "the model has servers that run for hours")]
     None,
 }
 
@@ -183,6 +184,7 @@ impl Server {
     }
 
     /// Keeps neither requests nor messages from now on, for a server that runs for hours.
+    #[allow(dead_code, reason = "the model has servers that run for hours")]
     pub(crate) fn keep_no_record(&self) {
         self.state().record = Record::None;
     }

@@ -83,32 +83,7 @@ impl Process {
         browser: &BrowserProgram,
         flags: &[&str],
     ) -> Self {
-        let program = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-        Self::start_program(program, provider, home, browser, flags)
-    }
-
-    /// Starts it so that all that it writes into files fails as on a full disk.
-    pub(crate) fn start_on_a_full_disk(
-        provider: &Provider,
-        home: &Path,
-        browser: &BrowserProgram,
-        flags: &[&str],
-    ) -> Self {
-        // Without the signal, a write beyond the limit is an error, as a write to a full disk is.
-        let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", script, env!("CARGO_BIN_EXE_mcp-bridge")]);
-        Self::start_program(shell, provider, home, browser, flags)
-    }
-
-    fn start_program(
-        mut program: Command,
-        provider: &Provider,
-        home: &Path,
-        browser: &BrowserProgram,
-        flags: &[&str],
-    ) -> Self {
-        let mut child = program
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
             .arg(provider.mcp_url().as_str())
             .args(flags)
             .env_clear()

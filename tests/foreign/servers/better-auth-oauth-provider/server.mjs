@@ -8,10 +8,11 @@ import { getAuthTables } from 'better-auth/db';
 import { toNodeHandler } from 'better-auth/node';
 import { jwt } from 'better-auth/plugins';
 import { goOn, html, loginPage, person, signIn } from '../shared/login.mjs';
-import { base, port, streamableWeb, ttl } from '../shared/mcp.mjs';
+import { base, streamableWeb, ttl } from '../shared/mcp.mjs';
+import { apart, issuerOrigin, issuerPort, startResourceServer } from '../shared/resource-server.mjs';
 
 const resource = `${base}/mcp`;
-const issuer = `${base}/api/auth`;
+const issuer = `${issuerOrigin}/api/auth`;
 const plugins = [
   jwt(),
   oauthProvider({
@@ -27,7 +28,7 @@ const plugins = [
 ];
 const tables = Object.values(getAuthTables({ plugins })).map((table) => [table.modelName, []]);
 const auth = betterAuth({
-  baseURL: base,
+  baseURL: issuerOrigin,
   secret: 'for tests only, at least 32 characters',
   database: memoryAdapter(Object.fromEntries(tables)),
   emailAndPassword: { enabled: true },
@@ -57,14 +58,14 @@ async function consent(request) {
   if (request.method === 'GET') return html('<form method="post"><button>Allow</button></form>');
   return onward(await auth.handler(new Request(`${issuer}/oauth2/consent`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', origin: base, cookie: request.headers.get('cookie') ?? '' },
+    headers: { 'content-type': 'application/json', origin: issuerOrigin, cookie: request.headers.get('cookie') ?? '' },
     body: JSON.stringify({ accept: true, oauth_query: new URL(request.url).search.slice(1) }),
   })));
 }
 
 async function login(request) {
   if (request.method === 'GET') return loginPage();
-  return onward(await signIn(auth, request, base, { oauth_query: new URL(request.url).search.slice(1) }));
+  return onward(await signIn(auth, request, issuerOrigin, { oauth_query: new URL(request.url).search.slice(1) }));
 }
 
 const routes = {
@@ -80,4 +81,4 @@ const routes = {
 http.createServer(toNodeHandler((request) => {
   const route = routes[new URL(request.url).pathname];
   return route ? route(request) : auth.handler(request);
-})).listen(port);
+})).listen(issuerPort, () => { if (apart) startResourceServer(issuer); });

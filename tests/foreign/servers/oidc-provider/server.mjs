@@ -7,14 +7,18 @@ import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:
 import http from 'node:http';
 import { Provider } from 'oidc-provider';
 import { streamable } from '../shared/mcp.mjs';
+import { apart, issuerOrigin, issuerPort, startResourceServer } from '../shared/resource-server.mjs';
 
 const lifetime = Number(process.env.TOKEN_TTL ?? 3);
 const counts = { sign_ins: 0, refreshes: 0, registrations: 0, revoked_families: 0 };
 
 const server = http.createServer();
-await new Promise((listening) => server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', listening));
-const origin = process.env.BASE_URL ?? `http://localhost:${server.address().port}`;
-const resource = `${origin}/mcp`;
+await new Promise((listening) => server.listen(issuerPort, '127.0.0.1', listening));
+const origin = issuerOrigin ?? `http://localhost:${server.address().port}`;
+const resource = `${process.env.BASE_URL ?? origin}/mcp`;
+const format = process.env.TOKEN_FORMAT ?? 'opaque';
+// The resource server's credentials for introspection, which it needs for opaque tokens alone.
+const introspector = { client_id: 'resource server', client_secret: 'secret: with % and +' };
 
 const key = new URL('robot.pem', import.meta.url);
 if (!existsSync(key)) {
@@ -30,6 +34,7 @@ const robot = { grant_types: ['client_credentials'], redirect_uris: [], response
 const provider = new Provider(origin, {
   clients: [
     { ...robot, client_id: 'robot', client_secret: 'robot-secret' },
+    { ...introspector, grant_types: [], redirect_uris: [], response_types: [] },
     {
       ...robot,
       client_id: 'robot-with-key',
@@ -43,6 +48,7 @@ const provider = new Provider(origin, {
     registration: { enabled: true },
     clientCredentials: { enabled: true },
     revocation: { enabled: true },
+    introspection: { enabled: true },
     deviceFlow: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -50,7 +56,7 @@ const provider = new Provider(origin, {
       useGrantedResource: () => true,
       getResourceServerInfo: (_, indicator) => {
         if (indicator !== resource) throw new Error('unknown resource');
-        return { scope: 'mcp:use', audience: resource, accessTokenFormat: 'opaque', accessTokenTTL: lifetime };
+        return { scope: 'mcp:use', audience: resource, accessTokenFormat: format, accessTokenTTL: lifetime };
       },
     },
   },
@@ -112,6 +118,16 @@ server.on('request', (request, response) => {
   return handle(request, response);
 });
 
+if (apart) {
+  startResourceServer(origin, {
+    SCOPES: 'mcp:use',
+    CACHE_SECONDS: '0',
+    ...(format === 'opaque' && {
+      INTROSPECTION_CLIENT_ID: introspector.client_id,
+      INTROSPECTION_CLIENT_SECRET: introspector.client_secret,
+    }),
+  });
+}
 console.log(resource);
 if (!process.env.PORT) {
   process.stdin.resume();

@@ -12,6 +12,7 @@ put "$here/package.json" "$cache/package.json"
 put "$here/package-lock.json" "$cache/package-lock.json"
 put "$here/server.mjs" "$cache/oidc-provider/server.mjs"
 put "$here/../shared/mcp.mjs" "$cache/shared/mcp.mjs"
+put "$here/../shared/resource-server.mjs" "$cache/shared/resource-server.mjs"
 cd "$cache"
 [ -d node_modules/@modelcontextprotocol ] || npm ci --no-audit --no-fund --loglevel=error >&2 ||
   { echo 'npm could not install oidc-provider' >&2; exit 75; }

@@ -1,24 +1,20 @@
-//! The two eras of MCP, and which of them this server serves.
+//! Example servers of one era of MCP, for the demo and the tests.
 //!
 //! Up to 2025-11-25 a conversation begins with `initialize` and has a session. From 2026-07-28 on there
-//! is neither: every request says for itself who asks. rmcp serves both at one endpoint. Here stands how
-//! a server refuses the era that it does not know, which clients have to make sense of.
-
-use std::fmt;
-use std::sync::Arc;
+//! is neither: every request says for itself who asks. rmcp serves both at one endpoint. A server of one
+//! era refuses messages of the other in the way of its time, which clients have to make sense of.
 
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use clap::ValueEnum;
 use rmcp::model::{ErrorData, ProtocolVersion};
-use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 use serde_json::{Value, json};
 
-use super::App;
-use super::message::Message;
+use crate::message::Message;
+use crate::server::Options;
 
 /// The header that names the version of a request's protocol (MCP, transports: Protocol Version Header).
 const VERSION_HEADER: &str = "mcp-protocol-version";
@@ -48,16 +44,14 @@ impl Eras {
         }
     }
 
-    /// The settings of the endpoint for these eras.
-    pub(crate) fn configure(
-        self,
-        config: StreamableHttpServerConfig,
-    ) -> StreamableHttpServerConfig {
-        match self {
-            Self::Legacy | Self::Dual => config,
-            Self::Modern => config
-                .with_legacy_session_mode(false)
-                .with_stateless_protocol_metadata_required(true),
+    /// Makes the example server serve these eras alone.
+    pub(crate) fn restrict(self, options: Options) -> Options {
+        Options {
+            versions: self.versions(),
+            around_endpoint: Some(Box::new(move |endpoint| {
+                endpoint.layer(middleware::from_fn_with_state(self, require_era))
+            })),
+            ..options
         }
     }
 
@@ -107,49 +101,20 @@ impl Eras {
     }
 }
 
-/// What reached the endpoint with a good token, and what became of it.
-pub(crate) struct Heard {
-    /// The method of the message, or that of HTTP where the message is a response or there is none.
-    pub(crate) method: String,
-    /// The version that the request names.
-    pub(crate) version: Option<String>,
-    /// The status of the answer.
-    pub(crate) status: StatusCode,
-}
-
-impl fmt::Display for Heard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = self.version.as_deref().unwrap_or("no version");
-        let status = self.status.as_u16();
-        write!(f, "{} ({version}): HTTP status {status}", self.method)
-    }
-}
-
 /// Lets the messages of the served eras through to the MCP server.
-pub(crate) async fn require_era(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn require_era(State(eras): State<Eras>, request: Request, next: Next) -> Response {
     let (request, message) = match Message::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
-    let version = version(request.headers()).map(str::to_owned);
-    let http_method = request.method().to_string();
-    let response = match app.eras.refusal(request.headers(), &message) {
+    match eras.refusal(request.headers(), &message) {
         Some(refusal) => refusal,
         None => next.run(request).await,
-    };
-    app.note(Heard {
-        method: message.method().map_or(http_method, str::to_owned),
-        version,
-        status: response.status(),
-    });
-    response
+    }
 }
 
-fn version(headers: &HeaderMap) -> Option<&str> {
+/// The version that a request names in its header.
+pub(crate) fn version(headers: &HeaderMap) -> Option<&str> {
     headers.get(VERSION_HEADER)?.to_str().ok()
 }
 

@@ -1,4 +1,4 @@
-//! A look at the message that a request brings, before rmcp gets it.
+//! The JSON-RPC message in a request, read before rmcp gets it.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -6,7 +6,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::MAX_BODY_BYTES;
+/// Longest message that is read, in bytes: more than the example server accepts.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// The JSON-RPC message in the body of a POST. What is none has no members.
 pub(crate) struct Message(Value);
