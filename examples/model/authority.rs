@@ -503,7 +503,8 @@ impl Inner {
         );
         if is_excused {
             self.report.event(story);
-            self.report.count("tokens lost with a process, an answer or a full disk");
+            self.report
+                .count("tokens lost with a process, an answer or a full disk");
         } else {
             self.report.violate(story);
         }
@@ -567,8 +568,10 @@ impl Inner {
     fn lose_unless_stored(&mut self, family: usize) {
         let known = &self.families[family];
         if known.state == FamilyState::Live && !self.is_stored(&known.current) {
-            self.report
-                .event(format!("{}: the newest token of grant {family} is lost", self.name));
+            self.report.event(format!(
+                "{}: the newest token of grant {family} is lost",
+                self.name
+            ));
             self.families[family].state = FamilyState::Lost;
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::account::{Paint, Style, rows};
-use super::visit::{Visit, Visitor};
+use super::client::Client;
 use super::{Stop, printed, runtime};
 use crate::cli::{self, Connection, ConnectionFlags};
 use crate::log;
@@ -82,6 +82,14 @@ struct Login<'a> {
     beginning: Beginning,
 }
 
+/// A server that took the token.
+struct Visit {
+    /// The name and version that it tells.
+    name: Option<String>,
+    /// The number of its tools, if it lists them.
+    tools: Option<usize>,
+}
+
 /// What to do with a sign-in that is there already.
 enum Beginning {
     /// Use it.
@@ -146,14 +154,26 @@ impl<'a> Login<'a> {
     /// Visits the server until it takes a token. One that answers without a token is visited again with the
     /// token of the sign-in that it offers, if it offers one.
     async fn visit(&self) -> Result<Visit, Stop> {
-        let visitor = || Visitor::new(self.connection, &self.authorizer);
-        let visit = visitor().visit().await?;
+        let visit = self.visit_once().await?;
         let used = self.authorizer.token().await?;
         let token = self.authorizer.volunteer().await?;
         if token == used {
             return Ok(visit);
         }
-        visitor().visit().await
+        self.visit_once().await
+    }
+
+    /// Opens a session and lists the tools: some servers want a token for that alone.
+    async fn visit_once(&self) -> Result<Visit, Stop> {
+        let authorizer = Arc::clone(&self.authorizer);
+        let client = Client::visit(self.connection.clone(), authorizer).await?;
+        let server = client.server();
+        let tools = client.count_tools().await;
+        client.leave().await;
+        Ok(Visit {
+            name: server,
+            tools: tools?,
+        })
     }
 
     /// The account as it is stored, where the flags want it.

@@ -22,7 +22,6 @@ mod status;
 mod store;
 mod text;
 mod tools;
-mod visit;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};

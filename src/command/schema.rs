@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::client::Execution;
 use mcp_bridge_protocol::message::member;
 
 /// How deep a schema is followed.
@@ -35,6 +36,8 @@ pub(super) struct Tool {
     pub(super) arguments: Vec<Argument>,
     /// Whether there may be arguments that are not described.
     pub(super) takes_more: bool,
+    /// How the tool wants to be called.
+    pub(super) execution: Execution,
 }
 
 /// What a server says about a tool's effects (MCP "Tools", `annotations`).
@@ -84,6 +87,8 @@ impl Tool {
         let hint = |name: &str| member::<bool>(annotations?, name);
         let title = || member(annotations?, "title");
         let schema = member::<&RawValue>(tool, "inputSchema").map_or("{}", RawValue::get);
+        let execution = member::<&RawValue>(tool, "execution").map(RawValue::get);
+        let task_support = member::<String>(execution.unwrap_or("{}"), "taskSupport");
         Some(Self {
             name: member(tool, "name")?,
             title: member(tool, "title").or_else(title),
@@ -98,6 +103,10 @@ impl Tool {
                 Some(more) => more != Value::Bool(false),
                 // Nobody says so and hardly a tool does; but where nothing is described, anything goes.
                 None => arguments(schema).is_empty(),
+            },
+            execution: match task_support.as_deref() {
+                Some("required") => Execution::AsTask,
+                _ => Execution::Direct,
             },
         })
     }

@@ -23,6 +23,7 @@ async fn error_for(kind: &str, respond: fn(&Request) -> Reply) -> Value {
     app.call(1, "faulty", "").await;
     let data = app.own_error(1, kind).await;
     assert_eq!(data["host"], server.host(), "{data}");
+    assert!(data["reason"].is_string(), "{data}");
     app.still_served().await;
     // What may have been done is never asked for twice.
     assert_eq!(server.count(&call("faulty")), 1);

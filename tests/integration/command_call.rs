@@ -231,18 +231,122 @@ async fn progress_and_logs_go_to_stderr() {
     });
     let ran = run(&server, &["echo"]).await;
     assert_eq!((ran.stdout.as_str(), ran.status), ("done\n", 0));
-    let mut lines: Vec<_> = ran.stderr.lines().collect();
-    // rmcp tells its handler of each notification in a task of its own.
-    lines.sort_unstable();
+    let lines: Vec<_> = ran.stderr.lines().collect();
     assert_eq!(
         lines,
         [
-            "  7.5",
             " 25 %  grinding",
-            "info: {\"a\":1}",
             "warning (kitchen): hot\u{fffd}[2J",
+            "info: {\"a\":1}",
+            "  7.5",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_json_object_is_sent_as_it_was_typed() {
+    let server = server();
+    echoes(&server, json!({"content": []}));
+    let typed = r#"{"lumps": 12345678901234567890123, "coffee":"b", "milk":1.0}"#;
+    run(&server, &["echo", typed]).await;
+    let called = server.received(call("echo"), 1).await;
+    let sent = format!(r#""arguments":{typed}"#);
+    assert!(called.text().contains(&sent), "{}", called.text());
+}
+
+/// A tool whose `execution.taskSupport` is "required".
+fn server_with_a_slow_tool() -> Server {
+    let server = Server::start();
+    server.always(rpc("tools/list"), |request: &Request| {
+        let tool = r#"{"name":"roast","inputSchema":{},"execution":{"taskSupport":"required"}}"#;
+        Reply::json(request.result(format!(r#"{{"tools":[{tool}]}}"#)))
+    });
+    server.always(call("roast"), |request: &Request| {
+        let now = "2026-01-01T00:00:00Z";
+        let task = json!({"taskId": "t1", "status": "working", "createdAt": now,
+            "lastUpdatedAt": now, "ttl": null});
+        let answer = if request.params()["task"].is_object() {
+            request.result(json!({ "task": task }).to_string())
+        } else {
+            request.error(-32601, "only as a task")
+        };
+        Reply::json(answer)
+    });
+    server
+}
+
+#[tokio::test]
+async fn a_tool_that_wants_to_be_a_task_is_called_as_one() {
+    let server = server_with_a_slow_tool();
+    server.always(rpc("tasks/result"), |request: &Request| {
+        assert_eq!(request.params()["taskId"], "t1");
+        let related = json!({"io.modelcontextprotocol/related-task": {"taskId": "t1"}});
+        let content = json!([{"type": "text", "text": "roasted"}]);
+        Reply::json(request.result(json!({"content": content, "_meta": related}).to_string()))
+    });
+    let ran = run(&server, &["roast"]).await;
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("roasted\n", "")
+    );
+    assert_eq!(ran.status, 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_cancels_the_task_of_a_call() {
+    let server = server_with_a_slow_tool();
+    server.always(rpc("tasks/result"), |_: &Request| Reply::no_answer_ever());
+    server.always(rpc("tasks/cancel"), |request: &Request| {
+        Reply::json(request.result("{}"))
+    });
+    let running = prepared(&server, &["roast"]).start().await;
+    server.received(rpc("tasks/result"), 1).await;
+    running.interrupt();
+    let cancelled = server.received(rpc("tasks/cancel"), 1).await;
+    assert_eq!(cancelled.params()["taskId"], "t1");
+    let ran = running.ends().await;
+    assert_eq!(
+        (ran.stderr.as_str(), ran.status),
+        ("error: cancelled\n", 130)
+    );
+}
+
+/// Nobody runs a model or shares directories here.
+#[tokio::test]
+async fn requests_of_the_server_are_answered_or_refused_while_a_call_runs() {
+    let server = server();
+    let gate = Gate::closed();
+    let wait = gate.clone();
+    server.always(call("echo"), move |request: &Request| {
+        let asked = |id: &str, method: &str| {
+            json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}}).to_string()
+        };
+        Reply::sse()
+            .data(asked("r", "roots/list"))
+            .data(asked("s", "sampling/createMessage"))
+            .data(asked("p", "ping"))
+            .wait(&wait)
+            .data(request.result(r#"{"content":[]}"#))
+            .close()
+    });
+    let running = prepared(&server, &["echo"]).start().await;
+    for (id, expected) in [
+        (r#""r""#, json!({"result": {"roots": []}})),
+        (
+            r#""s""#,
+            json!({"error": {"code": -32601, "message": "Method not found"}}),
+        ),
+        (r#""p""#, json!({"result": {}})),
+    ] {
+        let answer = server.received(answer_to(id), 1).await;
+        let answer: Value = serde_json::from_str(answer.text()).expect("JSON");
+        for member in ["result", "error"] {
+            assert_eq!(answer.get(member), expected.get(member), "{id}");
+        }
+    }
+    gate.open();
+    assert_eq!(running.ends().await.status, 0);
 }
 
 /// Without a terminal nobody can be asked.

@@ -6,7 +6,7 @@ use crate::support::{
     command::{Ran, Run},
     fault_server::Server,
     mcp::Binding,
-    modern::complete,
+    modern::{complete, discovery},
     reply::Reply,
     request::{Request, delete, rpc},
 };
@@ -171,6 +171,20 @@ async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
 }
 
 #[tokio::test]
+async fn a_server_that_speaks_no_version_of_the_bridge_is_an_error_of_the_bridge() {
+    let server = Server::start_as(Binding::Modern);
+    server.always(rpc("server/discover"), |request: &Request| {
+        Reply::json(discovery(request, &json!(["2031-01-01"])))
+    });
+    let ran = tools(&server, &["--protocol", "modern"]).await;
+    let host = server.host();
+    let error =
+        format!("error: {host}: the server speaks 2031-01-01, and the bridge 2026-07-28\n\nhint: ");
+    assert!(ran.stderr.starts_with(&error), "{ran:?}");
+    assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));
+}
+
+#[tokio::test]
 async fn an_error_of_the_server_is_told_as_that() {
     let server = Server::start();
     server.always(rpc("tools/list"), |request: &Request| {
@@ -195,7 +209,7 @@ async fn a_server_that_is_not_there_is_an_error_with_a_hint() {
 }
 
 #[tokio::test]
-async fn what_rmcp_cannot_read_is_listed_all_the_same() {
+async fn a_tool_with_members_of_wrong_types_is_listed_all_the_same() {
     let server = Server::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let tool = r#"{"name":"odd","inputSchema":[],"icons":7,"title":null,"x":"\ud800"}"#;

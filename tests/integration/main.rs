@@ -62,6 +62,7 @@ mod command_call;
 #[cfg(unix)]
 mod command_example;
 mod command_line;
+mod command_login;
 mod command_tools;
 mod concurrency;
 mod config_files;

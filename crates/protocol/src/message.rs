@@ -60,6 +60,12 @@ impl RequestId {
         Self(serde_json::Value::from(value).to_string().into())
     }
 
+    /// A number as id, for requests of a client of our own.
+    #[must_use]
+    pub fn from_number(value: u64) -> Self {
+        Self(value.to_string().into())
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_json(&self) -> &str {

@@ -1,9 +1,10 @@
 //! What a person gives a tool.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
-use rmcp::model::JsonObject;
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::command::Stop;
 use crate::command::mistyped::alike;
@@ -14,8 +15,8 @@ use mcp_bridge_text::printable;
 /// Arguments as they were typed.
 #[derive(Debug)]
 pub(super) enum Given {
-    /// A JSON object, which says itself what is what.
-    Object(JsonObject),
+    /// The text of a JSON object, which is sent as it is.
+    Object(String),
     /// `NAME=VALUE`, whose types only the tool knows.
     Pairs(Vec<(String, String)>),
 }
@@ -24,7 +25,7 @@ impl Given {
     /// Reads the words of the command line, and the file or `stdin` if they say so.
     pub(super) fn read(words: &[String], mut stdin: impl Read) -> Result<Self, Stop> {
         match words {
-            [] => Ok(Self::Object(JsonObject::new())),
+            [] => Ok(Self::Object("{}".to_owned())),
             [word] if word == "-" => {
                 let mut text = String::new();
                 stdin
@@ -43,31 +44,40 @@ impl Given {
         }
     }
 
-    /// The arguments for a tool: typed as it wants them, and all there that it needs.
-    pub(super) fn for_tool(self, tool: &Tool, url: &str) -> Result<JsonObject, Stop> {
-        let arguments = match self {
-            Self::Object(object) => object,
+    /// The arguments for a tool, as the JSON text of an object: typed as it wants them, and all there that it needs.
+    pub(super) fn for_tool(self, tool: &Tool, url: &str) -> Result<String, Stop> {
+        let (names, text): (HashSet<String>, String) = match self {
+            Self::Object(text) => (names(&text), text),
             Self::Pairs(pairs) => {
                 let typed = pairs.into_iter().map(|(name, text)| {
                     let value = value(tool, &name, &text)?;
                     Ok((name, value))
                 });
-                typed.collect::<Result<_, Stop>>()?
+                let object = typed.collect::<Result<Map<_, _>, Stop>>()?;
+                let text = serde_json::to_string(&object).unwrap_or_default();
+                (object.into_iter().map(|(name, _)| name).collect(), text)
             }
         };
         let is_missing =
-            |argument: &&Argument| argument.is_required && !arguments.contains_key(&argument.name);
+            |argument: &&Argument| argument.is_required && !names.contains(&argument.name);
         let missing: Vec<_> = tool.arguments.iter().filter(is_missing).collect();
         if missing.is_empty() {
-            return Ok(arguments);
+            return Ok(text);
         }
         Err(needs(tool, &missing, url))
     }
 }
 
+/// The names of an object's members.
+fn names(object: &str) -> HashSet<String> {
+    let members = serde_json::from_str::<HashMap<String, &RawValue>>(object);
+    members.unwrap_or_default().into_keys().collect()
+}
+
 fn object(text: &str, place: &str) -> Result<Given, Stop> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(Given::Object(object)),
+    // As a value it would lose what a double does not hold.
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(object) if object.get().starts_with('{') => Ok(Given::Object(object.get().to_owned())),
         Ok(_) => Err(Stop::usage(format!("{place} is JSON, but no object"))),
         Err(error) => Err(Stop::usage(format!("{place} is no JSON object: {error}"))),
     }
@@ -162,7 +172,8 @@ mod tests {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
         let object =
             Given::read(&words, stdin.as_bytes()).and_then(|given| given.for_tool(&tool(), "URL"));
-        object.map(Value::Object).map_err(|stop| stop.error)
+        let object = object.map_err(|stop| stop.error)?;
+        Ok(serde_json::from_str(&object).unwrap())
     }
 
     #[test]

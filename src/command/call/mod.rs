@@ -96,7 +96,7 @@ async fn call(
         return Err(unknown(name, url, &tools));
     };
     let arguments = given.for_tool(tool, url)?;
-    client.call(name, arguments).await
+    client.call(name, &arguments, tool.execution).await
 }
 
 fn unknown(name: &str, url: &str, tools: &[Tool]) -> Stop {

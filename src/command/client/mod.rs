@@ -1,21 +1,18 @@
-//! A client for the commands: rmcp's, at the bridge itself, which runs in this process as it does for an
-//! app. So a person sees what an app would.
+//! MCP client of the commands `tools`, `call` and `login`: it speaks with the bridge, which runs in the same
+//! process as it does for an app. So a person sees what an app would. Messages stay text
+//! ([`Message`]), and results are shown as the server spelled them.
 
+mod interrupt;
+mod notes;
 mod person;
 mod questions;
+pub(super) mod request;
 mod terminal;
-mod transport;
+mod wire;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientRequest, JsonObject, ListToolsRequest,
-    PaginatedRequestParams,
-};
-use rmcp::service::{PeerRequestOptions, RunningService};
-use rmcp::{ClientLifecycleMode, ClientServiceExt as _, RoleClient};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -25,13 +22,17 @@ use tokio::time::timeout;
 use super::{ASK_THE_DOCTOR, Stop};
 use crate::cli::Connection;
 use crate::signals;
+use interrupt::Interrupt;
+use mcp_bridge_auth::Authorizer;
 use mcp_bridge_core::bridge::{self, End, Memory};
 use mcp_bridge_core::endpoint::{self, Patience};
 use mcp_bridge_protocol::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pages, member};
 use mcp_bridge_text::printable;
-use person::{Notes, Person};
+use notes::Notes;
+use person::Person;
+pub(super) use request::Execution;
 use terminal::Terminal;
-use transport::{Desk, Wire};
+use wire::{Sent, Wire};
 
 /// How long what is under way may take once the command has what it wants.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -39,20 +40,17 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// Time for what is under way after an interrupt: the server hears of a cancellation.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(500);
 
-/// How long a command that was interrupted may print once the conversation is over: whoever should read
-/// it may not.
-const PRINT_GRACE: Duration = Duration::from_millis(500);
-
 /// Bytes that each direction of the wire holds.
 const WIRE_BYTES: usize = 64 * 1024;
 
 /// A conversation with a server.
 pub(super) struct Client {
-    service: RunningService<RoleClient, Person>,
-    desk: Arc<Desk>,
-    notes: Arc<Notes>,
+    wire: Arc<Wire>,
+    person: Arc<Person>,
     bridge: Bridge,
     interrupt: Interrupt,
+    /// The response to `initialize`.
+    greeting: Message,
 }
 
 /// The bridge in this process.
@@ -77,53 +75,46 @@ impl Bridge {
     }
 }
 
-/// A person's Ctrl-C, and what else tells a process to stop.
-#[derive(Clone)]
-struct Interrupt(watch::Receiver<bool>);
-
-impl Interrupt {
-    /// Watches for signals until the process ends, on a thread of its own: what comes after the runtime,
-    /// such as printing, can be interrupted too.
-    fn watch() -> io::Result<Self> {
-        let (stopped, interrupt) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        std::thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    signals::stop().await;
-                    stopped.send_replace(true);
-                    stopped.closed().await;
-                    tokio::time::sleep(PRINT_GRACE).await;
-                    std::process::exit(signals::CUT_SHORT.into());
-                });
-            })?;
-        Ok(Self(interrupt))
-    }
-
-    async fn came(&self) {
-        let mut interrupt = self.0.clone();
-        if interrupt.wait_for(|came| *came).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 impl Client {
-    /// Begins a conversation. People are asked to sign in as they are by the bridge.
+    /// Begins a conversation on behalf of the person at the terminal, who is asked to sign in as by the bridge.
     pub(super) async fn connect(connection: Connection) -> Result<Self, Stop> {
         let interrupt = Interrupt::watch()
             .map_err(|error| Stop::failed(format!("cannot watch for signals: {error}")))?;
-        let limit = connection.endpoint.max_message;
-        let terminal = Terminal::of_process();
-        let config = bridge::Config {
+        let connection = Connection {
             endpoint: endpoint::Config {
                 // Who waits at a terminal wants to know at once.
                 patience: Patience::FailFast,
                 ..connection.endpoint
             },
+            memory: Memory::default(),
+            ..connection
+        };
+        let person = Person::Present {
+            terminal: Terminal::of_process(),
+            notes: Arc::new(Notes::default()),
+        };
+        Self::open(connection, None, person, interrupt).await
+    }
+
+    /// Begins a conversation in which the server can ask for nothing but a token of `authorizer`. It ends when
+    /// the command does.
+    pub(super) async fn visit(
+        connection: Connection,
+        authorizer: Arc<Authorizer>,
+    ) -> Result<Self, Stop> {
+        let interrupt = Interrupt::never();
+        Self::open(connection, Some(authorizer), Person::Absent, interrupt).await
+    }
+
+    async fn open(
+        connection: Connection,
+        authorizer: Option<Arc<Authorizer>>,
+        person: Person,
+        interrupt: Interrupt,
+    ) -> Result<Self, Stop> {
+        let limit = connection.endpoint.max_message;
+        let config = bridge::Config {
+            endpoint: connection.endpoint,
             auth: connection.auth,
             drain: DRAIN_LIMIT,
             max_message: limit,
@@ -132,45 +123,51 @@ impl Client {
             // The bridge knows the server's era, which decides where a list ends.
             list_pages: bridge::ListPages::Merge,
             answering: bridge::Answering::AfterServer,
-            memory: Memory::default(),
+            memory: connection.memory,
         };
         let (to_bridge, input) = tokio::io::duplex(WIRE_BYTES);
         let (output, from_bridge) = tokio::io::duplex(WIRE_BYTES);
-        let (give_up, stop) = watch::channel(false);
-        let stop = Interrupt(stop);
+        let (give_up, stop) = Interrupt::by_hand();
         let task = tokio::spawn(async move {
-            bridge::run(config, input, output, async move { stop.came().await }).await
+            let stop = async move { stop.came().await };
+            match authorizer {
+                Some(authorizer) => {
+                    bridge::run_with(config, Some(authorizer), input, output, stop).await
+                }
+                None => bridge::run(config, input, output, stop).await,
+            }
         });
         let bridge = Bridge { task, give_up };
+        let person = Arc::new(person);
+        let wire = Wire::new(to_bridge);
         // What the server has sent is bounded by the bridge already; its own words come to little.
-        let (wire, desk) = Wire::new(from_bridge, to_bridge, limit.saturating_mul(2));
-        let notes = Arc::new(Notes::default());
-        if let Some(terminal) = &terminal {
-            tokio::spawn(Arc::clone(terminal).read(Arc::clone(&desk)));
+        let longest_line = limit.saturating_mul(2);
+        let reading = Arc::clone(&wire).read(from_bridge, longest_line, Arc::clone(&person));
+        tokio::spawn(reading);
+        if let Person::Present { terminal, .. } = &*person
+            && let Some(terminal) = terminal
+        {
+            tokio::spawn(Arc::clone(terminal).read(Arc::clone(&wire)));
         }
-        let person = Person {
-            terminal,
-            notes: Arc::clone(&notes),
-        };
-        let handshake = person.serve_with_lifecycle(wire, ClientLifecycleMode::Initialize);
-        let begun = tokio::select! {
-            begun = handshake => begun.map_err(|_| no_session(&desk)),
-            () = interrupt.came() => Err(Stop::interrupted()),
-        };
-        match begun {
-            Ok(service) => Ok(Self {
-                service,
-                desk,
-                notes,
+        match initialize(&wire, &person, &interrupt).await {
+            Ok(greeting) => Ok(Self {
+                wire,
+                person,
                 bridge,
                 interrupt,
+                greeting,
             }),
             Err(stop) => {
-                desk.hang_up();
+                wire.hang_up();
                 bridge.ends(&interrupt).await;
                 Err(stop)
             }
         }
+    }
+
+    /// The server's name and version, as far as it tells them.
+    pub(super) fn server(&self) -> Option<String> {
+        server_in(&self.greeting)
     }
 
     /// All tools of the server, as it spells them.
@@ -179,13 +176,8 @@ impl Client {
         let mut pages = Pages::default();
         let mut cursor: Option<String> = None;
         loop {
-            let params =
-                cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
-            let request = ListToolsRequest {
-                params,
-                ..ListToolsRequest::default()
-            };
-            let page = self.ask(ClientRequest::ListToolsRequest(request)).await?;
+            let list = |id: &_| request::list_tools(id, cursor.as_deref());
+            let page = self.ask(self.wire.request(list)).await?;
             let listed = page.result_member::<Vec<Box<RawValue>>>("tools");
             tools.extend(listed.ok_or_else(|| {
                 Stop::failed("the server's answer to tools/list has no list of tools")
@@ -199,60 +191,118 @@ impl Client {
         }
     }
 
+    /// The number of tools; `None` if the server itself refuses to list them.
+    pub(super) async fn count_tools(&self) -> Result<Option<usize>, Stop> {
+        let list = |id: &_| request::list_tools(id, None);
+        let listed = self.answer_to(self.wire.request(list)).await?;
+        if data_of_bridge(&listed).is_some() {
+            return Err(Stop::of_error(&listed));
+        }
+        let tools = listed.result_member::<Vec<&RawValue>>("tools");
+        Ok(tools.map(|tools| tools.len()))
+    }
+
     /// Calls a tool. Returns the response, which holds a result.
-    pub(super) async fn call(&self, tool: &str, arguments: JsonObject) -> Result<Message, Stop> {
-        let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        let request = CallToolRequest::new(params);
-        self.ask(ClientRequest::CallToolRequest(request)).await
+    pub(super) async fn call(
+        &self,
+        tool: &str,
+        arguments: &str,
+        execution: Execution,
+    ) -> Result<Message, Stop> {
+        let call = |id: &_| request::call_tool(id, tool, arguments, execution);
+        let answer = self.ask(self.wire.request(call)).await?;
+        match (execution, task_in(&answer)) {
+            (Execution::AsTask, Some(task)) => self.result_of_task(&task).await,
+            (Execution::AsTask | Execution::Direct, _) => Ok(answer),
+        }
+    }
+
+    /// Waits for the end of a task. The server answers when it has ended, and asks its questions meanwhile.
+    async fn result_of_task(&self, task: &str) -> Result<Message, Stop> {
+        let result = |id: &_| request::of_task(id, "tasks/result", task);
+        let ended = self.ask(self.wire.request(result)).await;
+        if self.interrupt.has_come() {
+            // The bridge sees to it that the server hears of it.
+            let cancel = |id: &_| request::of_task(id, "tasks/cancel", task);
+            self.wire.request(cancel);
+        }
+        ended
     }
 
     /// Ends the conversation and the session.
     pub(super) async fn leave(self) {
-        self.notes.clear();
-        tokio::select! {
-            _ = self.service.cancel() => {}
-            () = self.interrupt.came() => self.desk.hang_up(),
-        }
+        self.person.clear_progress();
+        self.wire.hang_up();
         self.bridge.ends(&self.interrupt).await;
     }
 
-    /// Sends a request and returns the response to it, if that is a result. An interrupt cancels it.
-    async fn ask(&self, request: ClientRequest) -> Result<Message, Stop> {
-        let options = PeerRequestOptions::no_options();
-        let sent = self.service.send_cancellable_request(request, options);
-        let sent = sent.await.map_err(|error| stop_of(&self.desk, &error))?;
-        let (id, peer) = (sent.id.clone(), sent.peer.clone());
-        let answered = tokio::select! {
-            answered = sent.await_response() => answered,
+    /// Waits for the response to a request, and returns it if that is a result.
+    async fn ask(&self, sent: Sent) -> Result<Message, Stop> {
+        let answer = self.answer_to(sent).await?;
+        if answer.is_error() {
+            return Err(Stop::of_error(&answer));
+        }
+        Ok(answer)
+    }
+
+    /// Waits for the response to a request. An interrupt cancels the request.
+    async fn answer_to(&self, mut sent: Sent) -> Result<Message, Stop> {
+        let answer = tokio::select! {
+            answer = sent.response() => answer,
             () = self.interrupt.came() => {
-                // Whether the server hears of it changes nothing here.
-                let _ = peer.notify_cancelled(cancellation(id)).await;
+                self.wire.send(&request::cancelled(&sent.id));
                 return Err(Stop::interrupted());
             }
         };
-        self.notes.clear();
-        match self.desk.take_answer() {
-            Some(answer) if answer.is_error() => Err(Stop::of_error(&answer)),
-            Some(answer) => Ok(answer),
-            None => Err(match answered {
-                Ok(_) => Stop::failed("no answer came").hint(ASK_THE_DOCTOR),
-                Err(error) => Stop::failed(error.to_string()),
-            }),
-        }
+        self.person.clear_progress();
+        answer.ok_or_else(|| Stop::failed("no answer came").hint(ASK_THE_DOCTOR))
     }
 }
 
-/// Why there is no session: what came in place of an `InitializeResult`.
-fn no_session(desk: &Desk) -> Stop {
-    let stop = match desk.take_answer() {
+/// Opens the session. Returns the response to `initialize`.
+async fn initialize(wire: &Wire, person: &Person, interrupt: &Interrupt) -> Result<Message, Stop> {
+    let mut sent = wire.request(|id| request::initialize(id, person.capabilities()));
+    let answer = tokio::select! {
+        answer = sent.response() => answer,
+        () = interrupt.came() => return Err(Stop::interrupted()),
+    };
+    let stop = match answer {
         Some(answer) if answer.is_error() => Stop::of_error(&answer),
+        Some(answer) if answer.result_member::<String>("protocolVersion").is_some() => {
+            wire.send(&request::initialized());
+            return Ok(answer);
+        }
         Some(_) => Stop::failed("the server's answer to initialize is not valid"),
         None => Stop::failed("no answer to initialize came"),
     };
-    match stop.hint {
+    Err(match stop.hint {
         Some(_) => stop,
         None => stop.hint(ASK_THE_DOCTOR),
+    })
+}
+
+/// The task that the server has made of a call.
+fn task_in(answer: &Message) -> Option<String> {
+    let task = answer.result_member::<&RawValue>("task")?;
+    member(task.get(), "taskId")
+}
+
+/// `serverInfo` in words: title or name, and version.
+fn server_in(greeting: &Message) -> Option<String> {
+    let info = greeting.result_member::<Value>("serverInfo")?;
+    let text = |name: &str| Some(short(info[name].as_str()?)).filter(|text| !text.is_empty());
+    match (text("title").or_else(|| text("name")), text("version")) {
+        (Some(name), Some(version)) => Some(format!("{name} {version}")),
+        (name, None) => name,
+        (None, Some(_)) => None,
     }
+}
+
+/// A name as it may stand in a sentence.
+fn short(name: &str) -> String {
+    const LONGEST_CHARS: usize = 60;
+    let name = name.chars().filter(|letter| !letter.is_control());
+    name.take(LONGEST_CHARS).collect()
 }
 
 fn endless_list() -> Stop {
@@ -260,19 +310,6 @@ fn endless_list() -> Stop {
         "the server's list of tools has no end: {MAX_PAGES} pages were read"
     ))
     .hint(ASK_THE_DOCTOR)
-}
-
-fn cancellation(id: rmcp::model::RequestId) -> rmcp::model::CancelledNotificationParam {
-    let reason = Some("interrupted".to_owned());
-    rmcp::model::CancelledNotificationParam::new(Some(id), reason)
-}
-
-/// What ended the conversation: an error of the server or the bridge if there was one, which says more.
-fn stop_of(desk: &Desk, error: &impl std::error::Error) -> Stop {
-    match desk.take_answer() {
-        Some(answer) if answer.is_error() => Stop::of_error(&answer),
-        _ => Stop::failed(error.to_string()),
-    }
 }
 
 impl Stop {
@@ -284,24 +321,73 @@ impl Stop {
         }
     }
 
-    /// What the server or the bridge has answered instead of a result.
+    /// The error that the server or the bridge has answered with.
     fn of_error(response: &Message) -> Self {
         let (code, text) = response.error_text().unwrap_or_default();
-        let data = response
-            .error_json()
-            .and_then(|error| member::<Value>(error, "data"));
-        let data = data.filter(|data| data["source"] == env!("CARGO_PKG_NAME"));
-        let Some(data) = data else {
+        let Some(data) = data_of_bridge(response) else {
             let text = printable::block(&text);
             return Self::failed(format!("the server says: {text} ({code})"));
         };
-        let hint = data["hint"].as_str();
-        let text = text.strip_prefix("mcp-bridge: ").unwrap_or(&text);
-        let in_brackets = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-        let text = text.strip_suffix(in_brackets.as_str()).unwrap_or(text);
+        let text = match (data["host"].as_str(), data["reason"].as_str()) {
+            (Some(host), Some(reason)) => format!("{host}: {reason}"),
+            _ => text,
+        };
         Self {
-            hint: hint.map(str::to_owned),
-            ..Self::failed(printable::block(text))
+            hint: data["hint"].as_str().map(str::to_owned),
+            ..Self::failed(printable::block(&text))
+        }
+    }
+}
+
+/// The `data` of an error of the bridge's own; `None` for what the server says.
+fn data_of_bridge(response: &Message) -> Option<Value> {
+    let data = member::<Value>(response.error_json()?, "data")?;
+    (data["source"] == env!("CARGO_PKG_NAME")).then_some(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(part: &str) -> Message {
+        Message::parse(&format!(r#"{{"jsonrpc":"2.0","id":1,{part}}}"#).into()).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_named_by_what_it_tells() {
+        for (info, expected) in [
+            (
+                r#"{"name":"n","title":"T\u001b","version":"1"}"#,
+                Some("T 1"),
+            ),
+            (r#"{"name":"n","version":""}"#, Some("n")),
+            (r#"{"name":"n","title":""}"#, Some("n")),
+            (r#"{"version":"1"}"#, None),
+            ("7", None),
+        ] {
+            let greeting = response(&format!(r#""result":{{"serverInfo":{info}}}"#));
+            assert_eq!(server_in(&greeting).as_deref(), expected, "{info}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_by_whose_it_is() {
+        for (error, expected) in [
+            (
+                r#"{"code":-1,"message":"mcp-bridge: no","data":{"reason":"r","host":"h"}}"#,
+                ("the server says: mcp-bridge: no (-1)", None),
+            ),
+            (
+                r#"{"code":-1,"message":"m (x)","data":{"source":"mcp-bridge","host":"h","reason":"r","hint":"x"}}"#,
+                ("h: r", Some("x")),
+            ),
+            (
+                r#"{"code":-1,"message":"too many","data":{"source":"mcp-bridge"}}"#,
+                ("too many", None),
+            ),
+        ] {
+            let stop = Stop::of_error(&response(&format!(r#""error":{error}"#)));
+            assert_eq!((stop.error.as_str(), stop.hint.as_deref()), expected);
         }
     }
 }

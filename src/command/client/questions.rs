@@ -1,14 +1,35 @@
 //! Questions of the server (MCP "Elicitation"), asked on the terminal.
 
-use rmcp::model::{ElicitResult, ElicitationAction};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::terminal::Terminal;
 use crate::command::schema::{Argument, arguments, shown};
 use mcp_bridge_text::printable;
 
+/// The person's answer.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reply {
+    /// With the values of a form.
+    Form(Map<String, Value>),
+    /// The page was visited.
+    Visited,
+    Decline,
+}
+
+impl Reply {
+    /// The `ElicitResult`.
+    pub(super) fn to_json(&self) -> String {
+        let result = match self {
+            Self::Form(content) => json!({ "action": "accept", "content": content }),
+            Self::Visited => json!({ "action": "accept" }),
+            Self::Decline => json!({ "action": "decline" }),
+        };
+        result.to_string()
+    }
+}
+
 /// Asks for each value that the schema, given as JSON text, describes.
-pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> ElicitResult {
+pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> Reply {
     let _turn = terminal.turn().await;
     eprintln!("\n{}  (Ctrl-D declines)", printable::block(message));
     let mut content = Map::new();
@@ -21,12 +42,12 @@ pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> El
             None => return declined(),
         }
     }
-    ElicitResult::new(ElicitationAction::Accept).with_content(Value::Object(content))
+    Reply::Form(content)
 }
 
 /// Shows a page that the server wants the person to visit. Nothing is opened unasked: the address is the
 /// server's, and the person is to look at it first.
-pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> ElicitResult {
+pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> Reply {
     let _turn = terminal.turn().await;
     let (message, url) = (printable::block(message), printable::line(url));
     eprintln!("\n{message}\nIf you trust this address, open it:\n{url}");
@@ -34,14 +55,14 @@ pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> Elici
         .ask("Press Enter when that is done (Ctrl-D declines). ")
         .await
     {
-        Some(_) => ElicitResult::new(ElicitationAction::Accept),
+        Some(_) => Reply::Visited,
         None => declined(),
     }
 }
 
-fn declined() -> ElicitResult {
+fn declined() -> Reply {
     eprintln!();
-    ElicitResult::new(ElicitationAction::Decline)
+    Reply::Decline
 }
 
 /// One value, asked for until it fits; `Some(None)` if it is left out, `None` if the person declines.
@@ -102,7 +123,7 @@ mod tests {
     use std::sync::Arc;
 
     /// The person types these lines, each when something is asked, and then leaves.
-    async fn asked(schema: &Value, lines: &[&str]) -> ElicitResult {
+    async fn asked(schema: &str, lines: &[&str]) -> Reply {
         let terminal = Arc::new(Terminal::default());
         let typing = async {
             for line in lines {
@@ -111,8 +132,7 @@ mod tests {
                 }
             }
         };
-        let schema = schema.to_string();
-        tokio::join!(form(&terminal, "Well?", &schema), typing).0
+        tokio::join!(form(&terminal, "Well?", schema), typing).0
     }
 
     #[tokio::test]
@@ -129,11 +149,19 @@ mod tests {
         });
         let lines = ["", "flat white", "", "two", "2", "maybe", "Yes", "", ""];
         // serde_json sorts the properties: coffee, lumps, milk, note, size.
-        let result = asked(&schema, &lines).await;
-        assert_eq!(result.action, ElicitationAction::Accept);
+        let reply = asked(&schema.to_string(), &lines).await;
+        let result: Value = serde_json::from_str(&reply.to_json()).unwrap();
+        let content = json!({"coffee": "flat white", "lumps": 2, "milk": true, "size": "s"});
+        assert_eq!(result, json!({"action": "accept", "content": content}));
+    }
+
+    #[tokio::test]
+    async fn values_are_asked_for_in_the_order_of_the_server() {
+        let schema = r#"{"properties":{"b":{"type":"string"},"a":{"type":"integer"}}}"#;
+        let reply = asked(schema, &["first", "2"]).await;
         assert_eq!(
-            result.content,
-            Some(json!({"coffee": "flat white", "lumps": 2, "milk": true, "size": "s"}))
+            reply.to_json(),
+            r#"{"action":"accept","content":{"a":2,"b":"first"}}"#
         );
     }
 

@@ -1,5 +1,5 @@
-//! The person at the terminal: what they type is the answer to a question, or the address at which the
-//! browser of a sign-in ended.
+//! Lines typed at the terminal: each answers a question, or is the address at which the browser of a sign-in
+//! ended.
 
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::oneshot;
 
-use super::transport::Desk;
+use super::wire::Wire;
 use mcp_bridge_core::stdio;
 
 /// A terminal that somebody sits at.
@@ -33,7 +33,7 @@ impl Terminal {
     }
 
     /// Reads what is typed, until nothing more is.
-    pub(super) async fn read(self: Arc<Self>, desk: Arc<Desk>) {
+    pub(super) async fn read(self: Arc<Self>, wire: Arc<Wire>) {
         let mut lines = BufReader::new(stdio::stdin()).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let line = line.trim();
@@ -42,7 +42,7 @@ impl Terminal {
                 && !line.is_empty()
                 && !line.starts_with(['{', '['])
             {
-                desk.write(line.to_owned());
+                wire.write(line.to_owned().into());
             }
         }
         let mut state = self.lock();

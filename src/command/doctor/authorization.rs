@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::check::{Check, Name, Part};
-use super::message::initialize;
 use super::report::Report;
+use crate::command::client::request::bare_initialize;
 use mcp_bridge_auth::{
     AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedChallenge,
     ExaminedResource, ExaminedServer, Interaction, Refusal, RegistrationWay,
@@ -333,7 +333,7 @@ async fn accepted(
     url: &Url,
     token: AccessToken,
 ) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
-    let reply = probe.authorized(&token).post(url, &initialize()).await;
+    let reply = probe.authorized(&token).post(url, &bare_initialize()).await;
     let refused = match reply {
         Ok(reply) if is_refusal(reply.status) => reply,
         reply => {
@@ -348,7 +348,7 @@ async fn accepted(
     match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
         Ok(token) => {
             report.hide(&token.header());
-            let reply = probe.authorized(&token).post(url, &initialize()).await;
+            let reply = probe.authorized(&token).post(url, &bare_initialize()).await;
             if reply.as_ref().is_ok_and(|reply| is_refusal(reply.status)) {
                 report.add(failed(Name::Token, &AuthError::FreshTokenRefused));
                 return Err("the server does not take its tokens");

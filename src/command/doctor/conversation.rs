@@ -7,8 +7,8 @@ use url::Url;
 
 use super::check::{Check, Name, Part};
 use super::endpoint::{Speaks, may_sign_in};
-use super::message::{discover, initialized, modern_request, request};
 use super::report::Report;
+use crate::command::client::request;
 use mcp_bridge_core::endpoint::{Config, ContentType, Failure, Probe, Reply};
 use mcp_bridge_protocol::message::{EmptyCursor, Message, next_cursor};
 
@@ -31,12 +31,12 @@ pub(super) async fn examine(
     match speaks {
         Speaks::Legacy(reply, result) => legacy(report, probe, config, &reply, &result).await,
         Speaks::HttpSse(mut conversation, result) => {
-            report.add(match conversation.tell(&initialized()).await {
+            report.add(match conversation.tell(&request::initialized()).await {
                 Ok(()) => Check::passed(Name::Notification, "accepted"),
                 Err(failure) => refused(Name::Notification, &failure),
             });
             if offers_tools(&result) {
-                let listed = conversation.ask(&request("tools/list", "{}")).await;
+                let listed = conversation.ask(&request::legacy("tools/list")).await;
                 report.add(tools(listed, EmptyCursor::Ends));
             }
             report.skip(Part::Protocol.names(), "this transport has none of it");
@@ -45,10 +45,12 @@ pub(super) async fn examine(
         Speaks::Modern(answer) => {
             let mut wants_token = None;
             if offers_tools(&answer) {
-                let listed = probe.post(&config.url, &modern_request("tools/list")).await;
+                let listed = probe
+                    .post(&config.url, &request::modern("tools/list"))
+                    .await;
                 wants_token = list(report, config, listed, EmptyCursor::Continues);
             }
-            report.add(origin(probe, &config.url, &discover()).await);
+            report.add(origin(probe, &config.url, &request::discover()).await);
             report.skip(Part::Protocol.names(), "2026-07-28 has none of it");
             wants_token
         }
@@ -91,16 +93,16 @@ async fn legacy(
             return None;
         }
     }
-    report.add(notification(probe.post(url, &initialized()).await));
+    report.add(notification(probe.post(url, &request::initialized()).await));
     let mut wants_token = None;
     if offers_tools(result) {
-        let listed = probe.post(url, &request("tools/list", "{}")).await;
+        let listed = probe.post(url, &request::legacy("tools/list")).await;
         wants_token = list(report, config, listed, EmptyCursor::Ends);
     } else {
         report.add(Check::skipped(Name::Tools, "the server offers none"));
     }
     report.add(get_stream(probe.get(url).await));
-    let ping = request("ping", "{}");
+    let ping = request::legacy("ping");
     let other = probe.with_header(VERSION, UNKNOWN_VERSION);
     report.add(version_header(other.post(url, &ping).await));
     report.add(origin(&probe, url, &ping).await);

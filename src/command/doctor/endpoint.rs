@@ -5,8 +5,8 @@ use reqwest::header::AUTHORIZATION;
 use url::Url;
 
 use super::check::{Check, Name};
-use super::message::{discover, initialize};
 use super::report::Report;
+use crate::command::client::request::{bare_initialize, discover};
 use mcp_bridge_auth::has_challenge;
 use mcp_bridge_core::endpoint::{
     Config, ContentType, Conversation, Failure, Probe, Protocol, Reply, Transport,
@@ -182,7 +182,7 @@ async fn over_http_sse(
     config: &Config,
     mut conversation: Box<Conversation>,
 ) -> Result<Speaks, &'static str> {
-    match conversation.open(&initialize()).await {
+    match conversation.open(&bare_initialize()).await {
         Ok(message) => {
             let legacy = message.result_member::<String>("protocolVersion");
             era(report, config, legacy.as_deref(), None);
@@ -373,7 +373,7 @@ pub(super) async fn leave(probe: &Probe, reply: &Reply) {
 
 async fn answers(probe: &Probe, url: Option<Url>) -> Option<Url> {
     let url = url?;
-    let reply = probe.post(&url, &initialize()).await.ok()?;
+    let reply = probe.post(&url, &bare_initialize()).await.ok()?;
     leave(probe, &reply).await;
     let is_mcp = reply.message.is_some() || reply.status == StatusCode::UNAUTHORIZED;
     is_mcp.then_some(url)

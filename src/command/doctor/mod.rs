@@ -6,7 +6,6 @@ mod certificate;
 mod check;
 mod conversation;
 mod endpoint;
-mod message;
 mod network;
 mod report;
 
@@ -19,11 +18,11 @@ use tokio::time::timeout;
 use url::Url;
 
 use self::endpoint::Speaks;
-use self::message::initialize;
 use self::report::{Form, Report};
 use super::account::colours_are_unwanted;
 use super::{Stop, runtime};
 use crate::cli::{self, Connection, ConnectionFlags};
+use crate::command::client::request::bare_initialize;
 use crate::log;
 use mcp_bridge_auth::{AccessToken, Authorizer};
 use mcp_bridge_core::endpoint::{Config, Failure, Probe, Reply};
@@ -113,7 +112,7 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
     let way = network::reach(report, url, &config.http).await?;
     let probe = Probe::new(config);
     let first = match &probe {
-        Ok(probe) => probe.post(url, &initialize()).await,
+        Ok(probe) => probe.post(url, &bare_initialize()).await,
         Err(failure) => Err(failure.clone()),
     };
     let seen = match &first {

@@ -116,12 +116,12 @@ pub(super) enum Origin {
 }
 
 impl Conversation {
-    pub(super) fn new(config: &Config, writer: LineWriter) -> (Self, mpsc::Receiver<Inbound>) {
+    pub(super) fn new(
+        config: &Config,
+        authorizer: Option<Arc<Authorizer>>,
+        writer: LineWriter,
+    ) -> (Self, mpsc::Receiver<Inbound>) {
         let (sender, from_server) = mpsc::channel(INBOUND_MESSAGES);
-        let authorizer = config.auth.clone().map(|auth| {
-            let http = config.endpoint.http.clone();
-            Arc::new(Authorizer::new(config.endpoint.url.clone(), auth, http))
-        });
         let stage = authorizer.as_ref().map(|it| it.watch_sign_in());
         let mut conversation = Self {
             config: config.endpoint.clone(),

@@ -117,12 +117,9 @@ impl Obstacle {
     }
 
     /// The obstacle that an error in place of an answer tells of; `None` where that passes without a person.
-    fn of_error(error: &Message, host: &str) -> Option<Self> {
-        let data: Value = error
-            .error_json()
-            .and_then(|error| member(error, "data"))
-            .unwrap_or_default();
-        let problem = problem_in(error, host);
+    fn of_error(error: &Message) -> Option<Self> {
+        let data = data_of(error);
+        let problem = problem_in(error, &data);
         match data["kind"].as_str().unwrap_or_default() {
             "refused" | "unreachable" | "dns" | "timeout" | "connection_lost" | "session_lost"
             | "no_session" | "shutting_down" => None,
@@ -245,12 +242,10 @@ impl Conversation {
                 problem: None,
             });
         }
-        let host = self.host();
         if let Some(error) = error {
-            return Obstacle::of_error(error, &host);
+            return Obstacle::of_error(error);
         }
-        let last = self.last_opening_error();
-        let last = last.and_then(|error| Obstacle::of_error(error, &host));
+        let last = self.last_opening_error().and_then(Obstacle::of_error);
         if let Some(obstacle @ Obstacle::SignIn { .. }) = last {
             return Some(obstacle);
         }
@@ -349,7 +344,7 @@ impl Conversation {
         let host = self.host();
         let obstacle = self.obstacle_of_lists(Some(error));
         let text = obstacle.map_or_else(
-            || problem_in(error, &host),
+            || problem_in(error, &data_of(error)),
             |obstacle| obstacle.unresolved(&host),
         );
         for call in listing.calls {
@@ -400,9 +395,16 @@ fn list_request(id: &RequestId, on_behalf_of: Option<&Message>, cursor: Option<&
     Message::request(id, "tools/list", &params.to_string())
 }
 
-/// The text of an error of ours, without what says whose it is.
-fn problem_in(error: &Message, host: &str) -> String {
-    let text = error.error_text().map(|(_, text)| text).unwrap_or_default();
-    let prefix = format!("mcp-bridge: {host}: ");
-    text.strip_prefix(&prefix).unwrap_or(&text).to_owned()
+/// The reason and the hint of an error of the bridge's own, or the text of another one.
+fn problem_in(error: &Message, data: &Value) -> String {
+    match (data["reason"].as_str(), data["hint"].as_str()) {
+        (Some(reason), Some(hint)) => format!("{reason} ({hint})"),
+        _ => error.error_text().map(|(_, text)| text).unwrap_or_default(),
+    }
+}
+
+/// The `data` of an error.
+fn data_of(error: &Message) -> Value {
+    let data = error.error_json().and_then(|error| member(error, "data"));
+    data.unwrap_or_default()
 }

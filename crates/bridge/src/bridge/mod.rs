@@ -44,6 +44,7 @@ mod upstream;
 mod waiting;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -54,7 +55,7 @@ use tokio::time::timeout;
 use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
 pub use list_pages::ListPages;
-use mcp_bridge_auth as auth;
+use mcp_bridge_auth::{self as auth, Authorizer};
 pub use memory::Memory;
 
 use conversation::Conversation;
@@ -120,6 +121,12 @@ impl Config {
             memory: Memory::default(),
         }
     }
+
+    fn authorizer(&self) -> Option<Arc<Authorizer>> {
+        let (url, http) = (&self.endpoint.url, &self.endpoint.http);
+        let auth = self.auth.clone()?;
+        Some(Arc::new(Authorizer::new(url.clone(), auth, http.clone())))
+    }
 }
 
 /// When an app is answered while a person signs in or the server is down.
@@ -166,9 +173,26 @@ where
     I: AsyncRead + Unpin,
     O: AsyncWrite + Unpin + Send + 'static,
 {
+    let authorizer = config.authorizer();
+    run_with(config, authorizer, input, output, stop).await
+}
+
+/// The same with tokens of `authorizer`, and without any where there is none.
+pub async fn run_with<I, O>(
+    config: Config,
+    authorizer: Option<Arc<Authorizer>>,
+    input: I,
+    output: O,
+    stop: impl Future<Output = ()>,
+) -> End
+where
+    I: AsyncRead + Unpin,
+    O: AsyncWrite + Unpin + Send + 'static,
+{
     let mut lines = LineReader::new(input, config.max_message);
     let (writer, mut writing) = LineWriter::spawn(output);
-    let (mut conversation, mut from_server) = Conversation::new(&config, writer.clone());
+    let (mut conversation, mut from_server) =
+        Conversation::new(&config, authorizer, writer.clone());
     let endpoint = conversation.endpoint();
     let mut surroundings = Surroundings::new();
     let mut stop = std::pin::pin!(stop);

@@ -466,8 +466,15 @@ impl Conversation {
                 self.begin(lane, initialize, &response, &server);
             }
             Err(error) => {
-                let text = format!("mcp-bridge: {}: {error}", self.host());
-                let error = Message::error(initialize.id(), INTERNAL_ERROR, &text, None);
+                let (host, reason) = (self.host(), error.to_string());
+                let text = format!("mcp-bridge: {host}: {reason}");
+                let data = json!({
+                    "source": "mcp-bridge",
+                    "kind": "protocol_version",
+                    "host": host,
+                    "reason": reason,
+                });
+                let error = Message::error(initialize.id(), INTERNAL_ERROR, &text, Some(&data));
                 self.opening_refused(&error);
             }
         }

@@ -505,7 +505,13 @@ impl Failure {
         {
             return error.with_id(id);
         }
-        let mut data = json!({ "source": "mcp-bridge", "kind": self.kind(), "host": host });
+        let reason = self.to_string();
+        let mut data = json!({
+            "source": "mcp-bridge",
+            "kind": self.kind(),
+            "host": host,
+            "reason": reason,
+        });
         let status = match self {
             Self::MessageRefused { failure, .. } => failure,
             failure => failure,
@@ -534,7 +540,7 @@ impl Failure {
         if outcome_unknown && self.is_about_the_answer() {
             hint = format!("{LOOK_FIRST}; {hint}");
         }
-        let text = format!("mcp-bridge: {host}: {self} ({hint})");
+        let text = format!("mcp-bridge: {host}: {reason} ({hint})");
         data["hint"] = Value::from(hint);
         let code = match self {
             Self::Unsendable(_) => INVALID_REQUEST,
