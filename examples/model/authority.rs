@@ -114,7 +114,7 @@ struct Family {
     asker: Asker,
     /// When the newest token was issued.
     issued: Instant,
-    /// The state of the disk then.
+    /// The state of the disk then, and until it was stored.
     disk: Disk,
 }
 
@@ -209,7 +209,16 @@ impl Authority {
 
     /// Whether bridges can write files from now on.
     pub(crate) fn set_disk(&self, disk: Disk) {
-        self.lock().disk = disk;
+        let mut inner = self.lock();
+        inner.disk = disk;
+        if disk == Disk::Full {
+            // What is not stored by now cannot be.
+            for family in 0..inner.families.len() {
+                if !inner.is_stored(&inner.families[family].current) {
+                    inner.families[family].disk = Disk::Full;
+                }
+            }
+        }
     }
 
     /// A bridge has been started.
