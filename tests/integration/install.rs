@@ -444,6 +444,22 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
 }
 
 #[test]
+fn a_file_that_takes_too_long_to_edit_is_left_as_it_is() {
+    let home = Home::new();
+    let text = format!("{{\n{}\"a\": 1}}\n", "// a\n".repeat(100_000));
+    home.write(CURSOR, &text);
+    install(&home, &["--client", "cursor", "--yes", "example", URL]).is(
+        1,
+        "",
+        r"error: ~/.cursor/mcp.json: the file has more than 10000 members, comments and line breaks beside each other
+
+hint: put the entry in by hand: --print shows it; nothing was written
+",
+    );
+    assert_eq!(home.read(CURSOR), text);
+}
+
+#[test]
 fn a_link_stays_and_its_target_is_written() {
     let home = Home::new();
     home.write("dotfiles/cursor.json", "{}\n");

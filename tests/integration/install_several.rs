@@ -261,3 +261,18 @@ LM Studio  lmstudio  no     -           ~/.lmstudio/mcp.json
     let all = home.run("", &["install", "--list"]);
     assert!(all.stdout.lines().count() > 12, "{}", all.stdout);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_list_that_nobody_reads_to_its_end_is_no_failure() {
+    use std::process::Stdio;
+
+    let home = Home::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = home.command("", &["install", "--list"]);
+    let ended = command.stdout(writer).stderr(Stdio::piped()).output();
+    let ended = ended.expect("it starts");
+    assert!(ended.status.success());
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}

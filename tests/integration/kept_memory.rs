@@ -6,7 +6,9 @@ use serde_json::json;
 use crate::support::{
     app::{App, Launch},
     fault_server::Server,
-    reply::Reply,
+    mcp::Binding,
+    modern::SUBSCRIPTION_KEY,
+    reply::{Gate, Reply},
     request::{Request, call, rpc},
 };
 
@@ -157,5 +159,153 @@ async fn long_notifications_wait_for_their_turn_only_as_long_as_there_is_room() 
     let mut app = App::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.result(1).await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn cursors_of_lists_are_kept_only_as_far_as_there_is_room() {
+    const LENGTH: usize = 63 << 10;
+    const LISTS: i64 = 16;
+    let server = Server::start();
+    server.allow_requests(10_000);
+    server.always(rpc("tools/list"), |request| {
+        let cursor = request.params()["cursor"].as_str().map_or(0, str::len);
+        let next = long(cursor, LENGTH + cursor % LENGTH);
+        let page = json!({ "tools": [], "nextCursor": next }).to_string();
+        Reply::json(request.result(page))
+    });
+    let mut app = App::initialized(&server).await;
+    for id in 1..=LISTS {
+        app.request(id, "tools/list", &json!({})).await;
+    }
+    for id in 1..=LISTS {
+        app.result(id).await;
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn pages_that_become_one_list_take_no_more_memory_than_there_is_room_for() {
+    const LENGTH: usize = 1 << 20;
+    for (pages, merged) in [(5, 5), (31, 1)] {
+        let server = Server::start();
+        for page in 1..=pages {
+            server.once(rpc("tools/list"), move |request| {
+                let tool = json!({"name": page.to_string(), "description": "x".repeat(LENGTH)});
+                let next = (page < pages).then(|| page.to_string());
+                let page = json!({ "tools": [tool], "nextCursor": next }).to_string();
+                Reply::json(request.result(page))
+            });
+        }
+        let mut app = App::initialized(&server).await;
+        app.request(1, "tools/list", &json!({})).await;
+        let tools = app.result(1).await["tools"].as_array().map(Vec::len);
+        assert_eq!(tools, Some(merged));
+        app.finish().await;
+    }
+}
+
+/// What a modern server gives a legacy app's calls to be sent back with the answers to its questions.
+#[tokio::test]
+async fn states_of_questions_wait_only_as_long_as_there_is_room() {
+    const LENGTH: usize = 4 << 20;
+    let calls = i64::try_from(KEPT / LENGTH).expect("small");
+    let server = Server::start_as(Binding::Modern);
+    server.always(call("ask"), |request| {
+        let number = request.message().id().map_or(0, str::len);
+        let result = json!({
+            "resultType": "input_required",
+            "inputRequests": {"the roots": {"method": "roots/list", "params": {}}},
+            "requestState": long(number, LENGTH),
+        });
+        Reply::json(request.result(result.to_string()))
+    });
+    let mut app = App::initialized(&server).await;
+    for id in 1..=calls {
+        app.call(id, "ask", "").await;
+        server
+            .received(call("ask"), usize::try_from(id).expect("small"))
+            .await;
+    }
+    app.still_served().await;
+    for id in 1..=calls {
+        app.cancel(id).await;
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn questions_and_outcomes_wait_for_a_modern_app_only_as_long_as_there_is_room() {
+    const LENGTH: usize = 4 << 20;
+    let calls = i64::try_from(KEPT / LENGTH / 2).expect("small");
+    let server = Server::start();
+    server.always(call("ask"), |request| {
+        let id = format!("question {}", request.message().id().unwrap_or_default());
+        let params = json!({"message": "x".repeat(LENGTH), "requestedSchema": {}});
+        let question =
+            json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params});
+        let result = json!({"content": [{"type": "text", "text": "x".repeat(LENGTH)}]});
+        let answer = request.result(result.to_string());
+        Some(Reply::sse().data(question.to_string()).data(answer))
+    });
+    let mut app = App::start(&server);
+    app.discover(0).await;
+    app.error(0).await;
+    for id in 1..=calls {
+        app.ask_tool(id, "ask", "").await;
+        app.result(id).await;
+    }
+    app.finish().await;
+}
+
+/// The server acknowledges any number of resources that nobody asked for.
+#[tokio::test]
+async fn of_an_acknowledgement_only_what_was_asked_for_is_kept() {
+    const LENGTH: usize = 1 << 20;
+    // Each has a connection with buffers of its own.
+    let subscriptions = 40;
+    let server = Server::start_as(Binding::Modern);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    server.always(rpc("subscriptions/listen"), move |request| {
+        let id: serde_json::Value =
+            serde_json::from_str(request.message().id().unwrap_or_default()).expect("an id");
+        let uris: Vec<_> = (0..LENGTH / 64).map(|number| long(number, 56)).collect();
+        let params = json!({"notifications": {"resourceSubscriptions": uris}, "_meta": {SUBSCRIPTION_KEY: id}});
+        let method = "notifications/subscriptions/acknowledged";
+        let note = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        Some(Reply::sse().data(note.to_string()).wait(&held))
+    });
+    let mut app = App::start(&server);
+    for number in 0..subscriptions {
+        let filter = json!({"notifications": {"toolsListChanged": true}});
+        app.ask(number.to_string().as_str(), "subscriptions/listen", &filter)
+            .await;
+        app.server_sent("notifications/subscriptions/acknowledged")
+            .await;
+    }
+    gate.open();
+    for number in 0..subscriptions {
+        app.cancel(number.to_string().as_str()).await;
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn challenges_with_quotes_that_are_not_closed_are_read_once() {
+    let server = Server::start();
+    server.always(call("locked"), |_| {
+        let lines = 0..20;
+        let line = format!("Bearer {}", "a='b, c=\"d\\".repeat(800));
+        let locked = lines.fold(Reply::status(403), |reply, _| {
+            reply.header("WWW-Authenticate", &line)
+        });
+        Some(locked)
+    });
+    let mut app = App::initialized(&server).await;
+    for id in 1..=20 {
+        app.call(id, "locked", "").await;
+        app.error(id).await;
+    }
     app.finish().await;
 }

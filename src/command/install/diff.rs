@@ -12,6 +12,9 @@ const LONGEST_LINE: usize = 200;
 /// the shortest difference takes the square of it.
 const MOST_DIFFERENCES: usize = 1000;
 
+/// Equal lines that the search may pass on all its ways together; a long text is passed once for each difference.
+const MOST_STEPS: usize = 1 << 24;
+
 /// Fate of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -79,6 +82,7 @@ fn shortest<'a>(old: &[&'a str], new: &[&'a str]) -> Option<Vec<(Fate, &'a str)>
     let middle = most + 1;
     let mut furthest = vec![0; 2 * most + 3];
     let mut earlier = Vec::new();
+    let mut steps = 0;
     for differences in 0..=most {
         earlier.push(furthest.clone());
         for diagonal in (middle - differences..=middle + differences).step_by(2) {
@@ -87,6 +91,10 @@ fn shortest<'a>(old: &[&'a str], new: &[&'a str]) -> Option<Vec<(Fate, &'a str)>
             let mut y = x + middle - diagonal;
             while x < old.len() && y < new.len() && old[x] == new[y] {
                 (x, y) = (x + 1, y + 1);
+                steps += 1;
+            }
+            if steps > MOST_STEPS {
+                return None;
             }
             furthest[diagonal] = x;
             if x >= old.len() && y >= new.len() {
@@ -250,6 +258,19 @@ mod tests {
             shown,
             "- a\n".repeat(MOST_DIFFERENCES) + &"+ b\n".repeat(MOST_DIFFERENCES)
         );
+    }
+
+    #[test]
+    fn a_long_text_between_two_changes_is_not_passed_again_and_again() {
+        const CHANGED: usize = 400;
+        let same = vec!["="; MOST_STEPS / CHANGED];
+        let around = |line| [vec![line; CHANGED], same.clone(), vec![line; CHANGED]].concat();
+        let lines = compare(&around("a"), &around("b"));
+        assert!(lines.iter().all(|(fate, _)| *fate != Fate::Stays));
+        let few = |line| [vec![line], same.clone(), vec![line]].concat();
+        let lines = compare(&few("a"), &few("b"));
+        let stays = lines.iter().filter(|(fate, _)| *fate == Fate::Stays);
+        assert_eq!(stays.count(), same.len());
     }
 
     #[test]

@@ -68,6 +68,13 @@ pub(in crate::command) enum EditError {
     /// Something else stands where the servers should.
     #[error("{0} is no {kind}", kind = .1.object())]
     NotAnObject(String, Format),
+    /// A limit of [`super::bounds`] is exceeded.
+    #[error("{name} has more than {most} {unit}")]
+    TooLarge {
+        name: String,
+        most: usize,
+        unit: &'static str,
+    },
     /// The edit would have changed something else too.
     #[error("it is written in a way that cannot be edited with certainty")]
     Unsafe,

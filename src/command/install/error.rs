@@ -89,7 +89,7 @@ impl InstallError {
             Self::NoHome => Some("set HOME, or name the file with --config-file"),
             Self::Program(_) => Some("move it to where all names are UTF-8"),
             Self::Edit {
-                error: EditError::Unsafe,
+                error: EditError::Unsafe | EditError::TooLarge { .. },
                 ..
             } => Some("put the entry in by hand: --print shows it; nothing was written"),
             Self::Edit { .. } => Some("correct that in an editor first; nothing was written"),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::apps::Format;
 use super::edit::{Change, Edited, Position, Wish, edit};
 use super::entry::NewEntry;
+use super::yaml;
 
 const NAME: &str = "example";
 
@@ -24,10 +25,10 @@ pub fn app_configuration(data: &[u8]) {
         return;
     };
     let position = Position {
-        format: if kind % 2 == 0 {
-            Format::Json
-        } else {
-            Format::Toml
+        format: match kind {
+            b'y' => Format::Yaml,
+            kind if kind % 2 == 0 => Format::Json,
+            _ => Format::Toml,
         },
         servers: &["mcpServers"],
         inner: None,
@@ -69,13 +70,29 @@ fn assert_restored(text: &str, removed: &Edited, format: Format) {
             with_servers["mcpServers"] = json!({});
             after == before || after == with_servers
         }
-        Format::Toml | Format::Yaml => {
+        Format::Yaml => restores_yaml(text, after),
+        Format::Toml => {
             let visible = |text: &str| text.split_whitespace().collect::<String>();
             let (before, after) = (visible(text), visible(after));
             after == before || after.replacen("[mcpServers]", "", 1) == before
         }
     };
     assert!(is_restored, "from {text:?} to {after:?}");
+}
+
+/// Comments and values are as they were. Where the servers had no value, they have an empty one.
+fn restores_yaml(before: &str, after: &str) -> bool {
+    let comments = |text: &str| text.matches('#').count();
+    let values = |text: &str| {
+        let text = text.trim_start_matches('\u{feff}');
+        let mut values = yaml::parse(text).expect("it was edited before");
+        let servers = &mut values["mcpServers"];
+        if *servers == json!({}) {
+            *servers = Value::Null;
+        }
+        values
+    };
+    comments(before) == comments(after) && values(before) == values(after)
 }
 
 fn json_value(text: &str) -> Value {

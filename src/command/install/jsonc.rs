@@ -7,6 +7,7 @@ use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstObjectPr
 use serde_json::{Map, Value};
 
 use super::apps::Format;
+use super::bounds;
 use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
 use super::entry::{Extra, NewEntry};
 
@@ -90,14 +91,17 @@ fn put(
         root.set_value(CstInputValue::Object(Vec::new()));
     }
     let file = root.object_value_or_create().ok_or_else(not_a_file)?;
+    check_parts("the file", &file)?;
     let mut servers = file.clone();
     for key in position.servers {
         servers = match member(&servers, key) {
             Some(found) => object_in_place_of_null(&found).ok_or_else(|| no_object(key))?,
             None => servers.object_value_or_set(key),
         };
+        check_parts(&format!("{key:?}"), &servers)?;
     }
     let servers = inner_servers(&servers, position).unwrap_or(servers);
+    check_parts("the object of servers", &servers)?;
     let Some(entry) = member(&servers, position.name) else {
         file.ensure_multiline();
         servers.append(position.name, object(&new.fresh()));
@@ -107,6 +111,7 @@ fn put(
         entry.set_value(object(&new.fresh()));
         return Ok(Change::Changed);
     };
+    check_entry(position.name, &entry)?;
     let old = entry.to_serde_value().unwrap_or_default();
     let old = old.as_object().cloned().unwrap_or_default();
     *lost_headers = NewEntry::lost_headers(&old);
@@ -178,8 +183,10 @@ fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditErro
         return Ok(Change::Nothing);
     };
     let mut change = Change::Nothing;
-    for servers in [inner_servers(&servers, position), Some(servers)] {
-        if let Some(entry) = servers.and_then(|servers| member(&servers, position.name)) {
+    let inner = inner_servers(&servers, position);
+    for servers in inner.into_iter().chain([servers]) {
+        if let Some(entry) = member(&servers, position.name) {
+            check_parts("the object of servers", &servers)?;
             entry.remove();
             change = Change::Removed;
         }
@@ -225,6 +232,26 @@ fn set_elements(list: &CstArray, new: &[Value]) {
     for (index, value) in new_rest.iter().enumerate().skip(head) {
         list.insert(index, input(value));
     }
+}
+
+fn check_parts(name: &str, object: &CstObject) -> Result<(), EditError> {
+    bounds::check_parts(name, object.children().len())
+}
+
+/// Refuses an entry that takes too long to edit, by itself or by a member.
+fn check_entry(name: &str, entry: &CstObject) -> Result<(), EditError> {
+    let name = format!("{name:?}");
+    check_parts(&name, entry)?;
+    let members = entry.properties();
+    bounds::check_members(&name, members.len())?;
+    for member in members {
+        let parts = match member.value() {
+            Some(CstNode::Container(value)) => value.children().len(),
+            Some(CstNode::Leaf(_)) | None => continue,
+        };
+        bounds::check_parts(&format!("a member of {name}"), parts)?;
+    }
+    Ok(())
 }
 
 /// The object that holds the servers, if there are any.

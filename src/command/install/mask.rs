@@ -1,6 +1,7 @@
 //! Masking of secrets in the text of a configuration that is shown to a person.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use serde_json::{Map, Value};
 
@@ -34,37 +35,72 @@ const SCHEMES: [&str; 4] = ["bearer", "basic", "token", "apikey"];
 /// The secrets in the entries of a file.
 #[derive(Debug, Default)]
 pub(in crate::command) struct Mask {
-    /// As they stand in the text, the longest first.
-    secrets: Vec<String>,
+    /// As they stand in the text.
+    secrets: BTreeSet<String>,
+    #[cfg(test)]
+    comparisons: std::cell::Cell<usize>,
 }
 
 impl Mask {
     /// The secrets in these entries.
     pub(in crate::command) fn of(entries: &[(String, Map<String, Value>)]) -> Self {
-        let mut secrets = BTreeSet::new();
+        let mut mask = Self::default();
+        let secrets = &mut mask.secrets;
         for (_, entry) in entries {
-            collect_from_object(entry, &mut secrets);
+            collect_from_object(entry, secrets);
             if let Some(launch) = Launch::read(entry) {
-                collect_from_words(&launch.words, &mut secrets);
+                collect_from_words(&launch.words, secrets);
             }
         }
         let escaped: Vec<_> = secrets.iter().map(|secret| escaped(secret)).collect();
         secrets.extend(escaped);
-        let mut secrets: Vec<_> = secrets.into_iter().collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self { secrets }
+        mask
     }
 
     /// A line without them, and without what its own name says is one.
     pub(in crate::command) fn apply(&self, line: &str) -> String {
-        let mut masked = line.to_owned();
-        for secret in &self.secrets {
-            if masked.contains(secret.as_str()) {
-                masked = masked.replace(secret.as_str(), MASK);
+        let mut masked = String::new();
+        let mut rest = line;
+        while let Some(letter) = rest.chars().next() {
+            let length = self.secret_at_start(rest).map_or(0, str::len);
+            if length > 0 {
+                masked.push_str(MASK);
+                rest = &rest[length..];
+            } else {
+                masked.push(letter);
+                rest = &rest[letter.len_utf8()..];
             }
         }
         masked_by_name(&masked)
     }
+
+    /// The longest secret that a text begins with. Of the secrets that sort before the text the last has the most in
+    /// common with it; so the search is one in an ordered set, however many secrets there are.
+    fn secret_at_start<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let mut start = text;
+        loop {
+            let before = (Bound::Unbounded, Bound::Included(start));
+            let last = self.secrets.range::<str, _>(before).next_back()?;
+            #[cfg(test)]
+            self.comparisons.set(self.comparisons.get() + 1);
+            let common = common_start(last, start);
+            if common.len() == last.len() {
+                return Some(common);
+            }
+            if common.len() < SHORTEST_SECRET {
+                return None;
+            }
+            start = common;
+        }
+    }
+}
+
+/// What two texts begin with in common.
+fn common_start<'a>(one: &str, other: &'a str) -> &'a str {
+    let letters = one.chars().zip(other.chars());
+    let letters = letters.take_while(|(one, other)| one == other);
+    let length = letters.map(|(letter, _)| letter.len_utf8()).sum();
+    &other[..length]
 }
 
 fn collect_from_object(object: &Map<String, Value>, secrets: &mut BTreeSet<String>) {
@@ -283,6 +319,37 @@ mod tests {
         ] {
             assert_eq!(mask.apply(line), expected);
         }
+    }
+
+    #[test]
+    fn of_secrets_that_begin_alike_the_longest_is_masked_as_a_whole() {
+        let mask = mask(json!({"headers": {
+            "X-A": "sk-live", "X-B": "sk-live-123", "X-C": "sk-live-129", "X-D": "sk-live-123-4", "X-E": "éclair",
+        }}));
+        for (line, expected) in [
+            ("a sk-live-123-4 b", "a *** b"),
+            ("a sk-live-123-5 b", "a ***-5 b"),
+            ("a sk-live-12 b", "a ***-12 b"),
+            ("a sk-live-13 b", "a ***-13 b"),
+            ("a sk-liv b", "a sk-liv b"),
+            ("sk-livesk-live-129", "******"),
+            ("éclairé écl", "***é écl"),
+        ] {
+            assert_eq!(mask.apply(line), expected);
+        }
+    }
+
+    #[test]
+    fn masking_a_line_grows_with_its_length_and_not_with_the_number_of_secrets() {
+        const SECRETS: usize = 1_000;
+        let secret = |number: usize| format!("sk-live-{number:05}");
+        let headers = (0..SECRETS).map(|number| (number.to_string(), secret(number).into()));
+        let headers: Map<_, _> = headers.collect();
+        let mask = mask(json!({ "headers": headers }));
+        let line: Vec<_> = (0..SECRETS).map(secret).collect();
+        assert_eq!(mask.apply(&line.join(",")).len(), 4 * SECRETS - 1);
+        let most = 3 * SECRETS;
+        assert!((SECRETS..most).contains(&mask.comparisons.get()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `mcp-bridge install`: writes the entry that starts the bridge into the configuration of an app.
 
 pub(super) mod apps;
+mod bounds;
 mod diff;
 mod edit;
 mod entry;
@@ -179,7 +180,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         out: &mut stdio::report(),
         ask,
     };
-    Ok(surroundings.run(args)?)
+    match surroundings.run(args) {
+        // Whoever reads the list has seen enough of it. Where something was to be written, the error says that it may
+        // not have been.
+        Err(InstallError::Output(error))
+            if args.list && error.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            Ok(ExitCode::SUCCESS)
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
 /// Asks the person at the terminal whether to write.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::apps::{App, Machine, Scope};
-use super::edit::{Change, Position, Wish, edit};
+use super::edit::{Position, entries};
+use super::file::ConfigFile;
 
 /// Notes about other files with an entry `name` than the one of `scope`, for somebody in the directory `here`.
 pub(super) fn notes(
@@ -80,7 +81,7 @@ fn has_entry(app: &App, machine: &Machine<'_>, scope: Scope<'_>, path: &Path, na
         inner: app.inner,
         name,
     };
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let without = edit(&text, position, Wish::Remove);
-    without.is_ok_and(|edited| edited.change == Change::Removed)
+    let text = ConfigFile::find(path).ok().and_then(|file| file.text);
+    let servers = entries(text.as_deref().unwrap_or_default(), position);
+    servers.is_ok_and(|servers| servers.iter().any(|(found, _)| found == name))
 }

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::apps::{App, Client, Machine, Scope, System};
+use super::apps::{App, Client, Format, Machine, Scope, System};
 use super::diff;
 use super::edit::{self, EditError, Position, Wish};
 use super::entry::NewEntry;
@@ -90,8 +90,12 @@ fn local_tables(app: &App, machine: &Machine<'_>, path: &Path) -> Vec<Vec<String
     };
     let found = edit::entries(file.as_deref().unwrap_or_default(), position);
     let found = found.unwrap_or_default().into_iter();
-    let with_servers =
-        found.filter(|(_, project)| project.get(servers).is_some_and(Value::is_object));
+    // Most projects have none, and each set of servers is read by itself.
+    let has_servers = |project: &Map<String, Value>| {
+        let servers = project.get(servers).and_then(Value::as_object);
+        servers.is_some_and(|servers| !servers.is_empty())
+    };
+    let with_servers = found.filter(|(_, project)| has_servers(project));
     with_servers
         .map(|(directory, _)| vec![projects.clone(), directory, servers.clone()])
         .collect()
@@ -192,6 +196,17 @@ impl Place {
     /// The servers in the text of the file, by name.
     pub(in crate::command) fn entries(&self, text: &str) -> Result<Servers, EditError> {
         edit::entries(text, self.position(&self.keys(), ""))
+    }
+
+    /// Estimated effort of reading a text, in bytes of JSON.
+    pub(in crate::command) fn effort(&self, text: &str) -> usize {
+        /// The editor for YAML is that much slower, and checks its work by reading the text again.
+        const YAML_BY_JSON: usize = 64;
+        let factor = match self.app.format {
+            Format::Json | Format::Toml => 1,
+            Format::Yaml => YAML_BY_JSON,
+        };
+        text.len().saturating_mul(factor)
     }
 
     /// The text with another entry.

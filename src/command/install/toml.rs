@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::apps::Format;
+use super::bounds;
 use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
 use super::entry::{Extra, NewEntry};
 
@@ -96,6 +97,7 @@ fn put(
         servers.insert(position.name, entry);
         return Ok(change);
     };
+    bounds::check_members(&format!("{:?}", position.name), entry.len())?;
     let old = json_object(entry);
     *lost_headers = NewEntry::lost_headers(&old);
     Ok(merge(entry, new, &old))
@@ -217,8 +219,10 @@ fn set(found: &mut Item, wanted: &Value) {
         let extra = list.len().saturating_sub(wanted.len());
         if list.iter().skip(extra).zip(wanted).all(is_same) && list.len() == extra + wanted.len() {
             let decor = list.get(0).map(|first| first.decor().clone());
-            (0..extra).for_each(|_| {
-                list.remove(0);
+            let mut place = 0;
+            list.retain(|_| {
+                place += 1;
+                place > extra
             });
             if let (Some(first), Some(decor)) = (list.get_mut(0), decor) {
                 *first.decor_mut() = decor;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use yaml_edit::{Document, Mapping, YamlError, YamlNode};
 
 use super::apps::Format;
+use super::bounds;
 use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
 use super::entry::{Extra, NewEntry};
 
@@ -26,6 +27,13 @@ pub(super) fn edit(
     };
     if change != Change::Nothing {
         verify(&before, &after, position, wish)?;
+    }
+    if let (Change::Added, Wish::Put(entry)) = (change, wish) {
+        let removed = verify_addition(&before, &after, position, entry)?;
+        let comments = |text: &str| text.matches('#').count();
+        if comments(&after).min(comments(&removed)) < comments(text) {
+            return Err(EditError::Unsafe);
+        }
     }
     Ok(Edited {
         text: after,
@@ -104,6 +112,9 @@ fn put(
         }
         Some(YamlNode::Mapping(servers)) if !servers.is_empty() => servers,
         Some(found) if json(&found).is_null() || found.is_mapping() => {
+            if let Some(filled) = filled(text, servers_key, position.name, &entry) {
+                return Ok((Change::Added, filled));
+            }
             let servers = Map::from_iter([(position.name.to_owned(), entry)]);
             root.set(*servers_key, node(&Value::Object(servers))?);
             return Ok((Change::Added, file.to_string()));
@@ -120,6 +131,7 @@ fn put(
         return Ok((change, file.to_string()));
     };
     let old = members(&found);
+    bounds::check_members(&format!("{:?}", position.name), old.len())?;
     *lost_headers = NewEntry::lost_headers(&old);
     let mut is_changed = false;
     for name in new.unwanted(&old) {
@@ -210,6 +222,26 @@ fn verify(
     Err(EditError::Unsafe)
 }
 
+/// Refuses a text in which the entry that was added is not found as it was meant, or from which it cannot be removed:
+/// something in it is read in two ways. Returns the text without it.
+fn verify_addition(
+    before: &Value,
+    after: &str,
+    position: Position<'_>,
+    new: NewEntry<'_>,
+) -> Result<String, EditError> {
+    if put(after, position, new, &mut Vec::new())?.0 != Change::Nothing {
+        return Err(EditError::Unsafe);
+    }
+    let (change, removed) = remove(after, position)?;
+
+    if change != Change::Removed {
+        return Err(EditError::Unsafe);
+    }
+    verify(before, &removed, position, Wish::Remove)?;
+    Ok(removed)
+}
+
 /// Takes an entry out, and a table of servers that is empty then.
 fn take_entry(file: &mut Value, position: Position<'_>) -> Option<Value> {
     let key = position.servers.first().copied().unwrap_or_default();
@@ -226,7 +258,7 @@ fn take_entry(file: &mut Value, position: Position<'_>) -> Option<Value> {
     entry
 }
 
-fn parse(text: &str) -> Result<Value, EditError> {
+pub(super) fn parse(text: &str) -> Result<Value, EditError> {
     if has_no_content(text) {
         return Ok(Value::Null);
     }
@@ -241,6 +273,7 @@ fn has_no_content(text: &str) -> bool {
 }
 
 fn document(text: &str) -> Result<Document, EditError> {
+    bounds::check_yaml(text)?;
     let document = Document::from_str(text).map_err(|error| match error {
         YamlError::Parse {
             message,
@@ -315,6 +348,41 @@ fn appended(text: &str, servers: &str, name: &str, entry: &Value) -> String {
     let table = Value::Object(Map::from_iter([(name.to_owned(), entry.clone())]));
     write_member(&mut whole, servers, &table, 0);
     whole
+}
+
+/// A text whose empty table got an entry, and kept the comment beside its key. `None` if the key does not stand in a
+/// line of its own.
+fn filled(text: &str, servers: &str, name: &str, entry: &Value) -> Option<String> {
+    let mut whole = String::new();
+    let mut lines = text.split_inclusive('\n');
+    let comment = loop {
+        let line = lines.next()?;
+        let value = line
+            .strip_prefix(servers)
+            .and_then(|rest| rest.strip_prefix(':'));
+        if let Some(comment) = value.and_then(beside_no_value) {
+            break comment;
+        }
+        whole.push_str(line);
+    };
+    let _ = writeln!(whole, "{servers}:{comment}");
+    write_member(&mut whole, name, entry, INDENT);
+    whole.extend(lines);
+    Some(whole)
+}
+
+/// The comment after an empty value, with the space before it; empty if there is none.
+fn beside_no_value(rest: &str) -> Option<&str> {
+    let value = rest.trim_start();
+    let empty = ["{}", "null", "~"];
+    let value = empty
+        .iter()
+        .find_map(|empty| value.strip_prefix(empty))
+        .unwrap_or(rest);
+    let comment = value.trim_end();
+    let is_comment =
+        comment.is_empty() || (comment.trim_start().starts_with('#') && rest.starts_with(' '));
+    is_comment.then_some(comment)
 }
 
 fn no_mapping(key: &str) -> EditError {
@@ -492,6 +560,42 @@ mod tests {
             let edited = put(before).unwrap();
             let value = parse(&edited.text).unwrap();
             assert_eq!(value["extensions"]["example"]["type"], "stdio", "{before}");
+        }
+    }
+
+    #[test]
+    fn a_comment_beside_an_empty_table_stays() {
+        for (before, after) in [
+            ("extensions: # mine\n", "extensions: # mine\n"),
+            (
+                "extensions: {}  # mine\na: 1\n",
+                "extensions:  # mine\na: 1\n",
+            ),
+            (
+                "# a\nextensions: ~ # mine\n# b\n",
+                "# a\nextensions: # mine\n# b\n",
+            ),
+        ] {
+            let edited = put(before).unwrap().text;
+            assert_eq!(edited.replace(ENTRY, ""), after);
+            let removed = edit(&edited, AT, Wish::Remove).unwrap().text;
+            assert_eq!(
+                removed.matches('#').count(),
+                before.matches('#').count(),
+                "{removed}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_parser_and_the_editor_read_differently_is_refused() {
+        for text in [
+            "extensions: {}\n    url: y\na: 1\n",
+            "extensions: &m\n\tnull # d\n",
+            "extensions: {}\n\n    : #|\n",
+            "a: >-\n? \n|\n\n[a: >-\n",
+        ] {
+            assert_eq!(put(text).unwrap_err(), EditError::Unsafe, "{text:?}");
         }
     }
 

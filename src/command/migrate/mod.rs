@@ -108,6 +108,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         } else {
             RemoteEntries::List
         },
+        most_read: plan::MOST_READ,
     };
     let mut plans = Vec::new();
     let mut troubles = Vec::new();

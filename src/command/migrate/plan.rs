@@ -10,12 +10,21 @@ use crate::command::install::mask::Mask;
 use crate::command::install::survey::{ConfigFile, Place, Replacement, Servers, write_diff};
 use mcp_bridge_text::printable;
 
+/// Bytes that are read for one file: it is read anew for each set of servers and each conversion. The largest files of
+/// apps have some 10 MB.
+pub(super) const MOST_READ: usize = 256 << 20;
+
+const TOO_MANY_SETS: &str = "it is too large for the number of sets of servers in it";
+const TOO_MANY_ENTRIES: &str = "the file is too large to convert so many entries at once; run mcp-bridge migrate again for the rest";
+
 /// Entries that are converted.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
     /// The names of entries; all where there are none.
     pub(super) only: &'a [String],
     pub(super) remote: RemoteEntries,
+    /// The limit on bytes that are read for one file: [`MOST_READ`].
+    pub(super) most_read: usize,
 }
 
 /// Fate of entries with a URL.
@@ -32,6 +41,8 @@ pub(super) struct Plan {
     /// The apps that read it.
     pub(super) apps: Vec<&'static str>,
     after: String,
+    /// Bytes that have been read.
+    read: usize,
     mask: Mask,
     converted: Vec<(String, Vec<String>)>,
     left: Vec<(String, String)>,
@@ -70,6 +81,7 @@ impl Plan {
             file,
             apps: Vec::new(),
             after: text,
+            read: 0,
             mask: Mask::default(),
             converted: Vec::new(),
             left: Vec::new(),
@@ -106,6 +118,9 @@ impl Plan {
         running: &Path,
         entries: &mut Servers,
     ) -> Result<(), String> {
+        if !self.may_read(place, selection) {
+            return Err(TOO_MANY_SETS.to_owned());
+        }
         let found = place
             .entries(&self.after)
             .map_err(|error| error.to_string())?;
@@ -116,6 +131,7 @@ impl Plan {
                 program.display()
             )
         })?;
+        let converted_before = self.converted.len();
         for (name, entry) in &found {
             if !selection.only.is_empty() && !selection.only.contains(name) {
                 continue;
@@ -126,7 +142,7 @@ impl Plan {
                     self.listed.push(name.clone());
                 }
                 Finding::McpRemote(Ok(conversion)) | Finding::Remote(Ok(conversion)) => {
-                    self.convert(place, name, &conversion);
+                    self.convert(place, name, &conversion, selection);
                 }
                 Finding::McpRemote(Err(reason)) | Finding::Remote(Err(reason)) => {
                     self.left.push((name.clone(), reason));
@@ -134,15 +150,31 @@ impl Plan {
             }
         }
         entries.extend(found);
-        entries.extend(
-            place
-                .entries(&self.after)
-                .map_err(|error| error.to_string())?,
-        );
+        if self.converted.len() > converted_before {
+            let converted = place.entries(&self.after);
+            entries.extend(converted.map_err(|error| error.to_string())?);
+        }
         Ok(())
     }
 
-    fn convert(&mut self, place: &Place, name: &str, conversion: &Conversion) {
+    /// Counts another reading of the file. Returns whether there is time for it.
+    fn may_read(&mut self, place: &Place, selection: &Selection<'_>) -> bool {
+        self.read = self.read.saturating_add(place.effort(&self.after));
+        self.read <= selection.most_read
+    }
+
+    fn convert(
+        &mut self,
+        place: &Place,
+        name: &str,
+        conversion: &Conversion,
+        selection: &Selection<'_>,
+    ) {
+        if !self.may_read(place, selection) {
+            self.left
+                .push((name.to_owned(), TOO_MANY_ENTRIES.to_owned()));
+            return;
+        }
         let replacement = Replacement {
             members: &conversion.members,
             extras: &conversion.extras,
@@ -226,5 +258,49 @@ impl Plan {
         let backup = backup.unwrap_or_default();
         let path = self.path().to_owned();
         Ok(Some(WrittenFile::new(path, backup, &self.after)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::command::install::survey;
+
+    #[test]
+    fn a_file_is_read_anew_only_so_often() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".cursor/mcp.json");
+        fs::create_dir(directory.path().join(".cursor")).unwrap();
+        let entry = |number: usize| {
+            format!(
+                "\"e{number}\": {{\"command\": \"npx\", \"args\": [\"mcp-remote\", \"https://example.com/mcp\"]}}"
+            )
+        };
+        let entries: Vec<_> = (0..9).map(entry).collect();
+        let text = format!("{{\"mcpServers\": {{\n{}\n}}}}", entries.join(",\n"));
+        fs::write(&path, &text).unwrap();
+        let mut places = survey::places(&[], directory.path());
+        places.retain(|place| place.path == path);
+        let plan = |readings: usize| {
+            let selection = Selection {
+                only: &[],
+                remote: RemoteEntries::List,
+                most_read: readings * text.len(),
+            };
+            Plan::make(&places, &selection, Path::new("/bin/mcp-bridge"))
+        };
+        let Ok(Some(some)) = plan(5) else {
+            panic!("no plan");
+        };
+        assert_eq!(some.counts(), (4, 5));
+        assert!(
+            some.left
+                .iter()
+                .all(|(_, reason)| reason == TOO_MANY_ENTRIES)
+        );
+        assert_eq!(plan(10).ok().flatten().unwrap().counts(), (9, 0));
+        assert!(plan(0).is_err_and(|trouble| trouble.error == TOO_MANY_SETS));
     }
 }

@@ -17,8 +17,8 @@ const COLLECTION_LIMIT: Duration = Duration::from_secs(10);
 /// Lists that are collected at the same time.
 const MAX_COLLECTIONS: usize = 16;
 
-/// The bytes of all pages that are held at the same time.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// The bytes of all pages that are held at the same time. To join pages takes some seven times as much.
+const MAX_BYTES: usize = 6 * 1024 * 1024;
 
 /// Treatment of a list that comes in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

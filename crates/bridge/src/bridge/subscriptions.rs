@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::Answering;
@@ -40,6 +40,9 @@ const LIST_CHANGES: [(&str, &str); 3] = [
     ("promptsListChanged", "prompts"),
     ("resourcesListChanged", "resources"),
 ];
+
+/// The resources in a filter.
+const RESOURCES: &str = "resourceSubscriptions";
 
 /// The subscriptions of the app that are open.
 #[derive(Debug, Default)]
@@ -71,9 +74,7 @@ enum State {
 impl Subscription {
     fn new(request: Message) -> Self {
         let asked: Value = request.param("notifications").unwrap_or_default();
-        // Whatever else the app may ask for is not known here, and the server's to promise.
-        let known = LIST_CHANGES.iter().map(|(flag, _)| *flag);
-        let known = known.chain(["resourceSubscriptions"]);
+        let known = Self::members();
         let filter = known.filter_map(|name| Some((name.to_owned(), asked.get(name)?.clone())));
         Self {
             filter: Value::Object(filter.collect()),
@@ -84,6 +85,12 @@ impl Subscription {
         }
     }
 
+    /// The members of a filter that are known here. Whatever else the app may ask for is the server's to promise.
+    fn members() -> impl Iterator<Item = &'static str> {
+        let flags = LIST_CHANGES.iter().map(|(flag, _)| *flag);
+        flags.chain([RESOURCES])
+    }
+
     /// Returns whether the app knows of it and may be told of changes.
     const fn is_known(&self) -> bool {
         match self.state {
@@ -92,15 +99,32 @@ impl Subscription {
         }
     }
 
+    /// What of the server's filter the app has asked for. The server may name any number of other resources.
+    fn granted(&self, granted: &Value) -> Value {
+        let flags = LIST_CHANGES.iter().map(|(flag, _)| *flag);
+        let flags = flags.filter(|flag| granted[flag] == true);
+        let mut kept: Map<_, _> = flags.map(|flag| (flag.to_owned(), true.into())).collect();
+        let (asked, granted) = (uris(&self.filter), uris(granted));
+        if !granted.is_empty() {
+            let resources = asked.intersection(&granted).copied().collect();
+            kept.insert(RESOURCES.to_owned(), resources);
+        }
+        Value::Object(kept)
+    }
+
     /// Returns whether all resources that were promised are in this filter of the server.
     fn has_its_resources(&self, granted: &Value) -> bool {
-        let uris = |filter: &Value| {
-            let uris = filter["resourceSubscriptions"].as_array();
-            let uris = uris.into_iter().flatten().filter_map(Value::as_str);
-            uris.map(str::to_owned).collect::<HashSet<_>>()
-        };
         uris(&self.filter).is_subset(&uris(granted))
     }
+}
+
+/// The resources in a filter.
+fn uris(filter: &Value) -> HashSet<&str> {
+    let uris = filter[RESOURCES].as_array();
+    uris.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 impl Conversation {
@@ -158,7 +182,7 @@ impl Conversation {
         let granted: Value = message.param("notifications").unwrap_or_default();
         match subscription.state {
             State::Unacknowledged => {
-                subscription.filter = granted;
+                subscription.filter = subscription.granted(&granted);
                 subscription.state = State::Acknowledged;
                 true
             }

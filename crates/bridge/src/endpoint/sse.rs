@@ -8,6 +8,9 @@ use mcp_bridge_net::http::json::BYTE_ORDER_MARK;
 /// Limit for the length of an event id that is kept, in bytes. A longer one is none: it could not be sent back as a header.
 const MAX_ID_BYTES: usize = 4 * 1024;
 
+/// Limit for the memory that a stream keeps for further events while it is quiet, in bytes. There may be many streams.
+const MAX_IDLE_BYTES: usize = 64 * 1024;
+
 /// A dispatched event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
@@ -30,6 +33,8 @@ pub(super) struct TooLarge {
 #[derive(Debug)]
 pub(super) struct EventParser {
     buffer: BytesMut,
+    /// The longest line that was cut out of the memory behind the buffer.
+    longest: usize,
     /// The bytes of `buffer` that are known to hold no line end.
     scanned: usize,
     /// The last line ended in CR: an LF that follows belongs to it.
@@ -95,6 +100,7 @@ impl EventParser {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
+            longest: 0,
             scanned: 0,
             after_cr: false,
             at_start: true,
@@ -124,7 +130,8 @@ impl EventParser {
 
     /// Forgets the unfinished event of a connection that ended. Last event id and retry time stay.
     pub(super) fn reconnected(&mut self) {
-        self.buffer.clear();
+        self.buffer = BytesMut::new();
+        self.longest = 0;
         self.scanned = 0;
         self.after_cr = false;
         self.at_start = true;
@@ -186,6 +193,11 @@ impl EventParser {
         };
         let mut line = self.buffer.split_to(self.scanned + end + 1).freeze();
         self.scanned = 0;
+        self.longest = self.longest.max(line.len());
+        if self.longest > MAX_IDLE_BYTES && self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.longest = 0;
+        }
         self.after_cr = line.ends_with(b"\r");
         line.truncate(line.len() - 1);
         Some(line)

@@ -16,6 +16,9 @@ pub const MAX_PAGES: usize = 100;
 /// The longest cursor that is sent back, in bytes.
 const MAX_CURSOR_BYTES: usize = 64 * 1024;
 
+/// Limit for the bytes of the cursors of one list. Cursors have some hundred bytes.
+const MAX_CURSORS_BYTES: usize = 256 * 1024;
+
 /// The member of a result that names the next page.
 const NEXT_CURSOR: &str = "nextCursor";
 
@@ -25,6 +28,8 @@ pub struct Pages {
     read: usize,
     /// The cursors of all pages but the first.
     cursors: HashSet<String>,
+    /// The bytes of these cursors.
+    bytes: usize,
 }
 
 /// The meaning of an empty `nextCursor`.
@@ -58,7 +63,11 @@ impl Pages {
         if self.cursors.contains(&cursor) {
             return NextPage::None;
         }
-        if self.read >= MAX_PAGES || cursor.len() > MAX_CURSOR_BYTES {
+        self.bytes += cursor.len();
+        if self.read >= MAX_PAGES
+            || cursor.len() > MAX_CURSOR_BYTES
+            || self.bytes > MAX_CURSORS_BYTES
+        {
             return NextPage::TooMany;
         }
         self.cursors.insert(cursor.clone());
@@ -68,6 +77,7 @@ impl Pages {
     /// The list is read from its beginning once more. The pages so far count all the same.
     pub fn start_over(&mut self) {
         self.cursors.clear();
+        self.bytes = 0;
     }
 }
 
@@ -331,6 +341,16 @@ mod tests {
                 .all(|next| matches!(next, NextPage::At(_)))
         );
         assert_eq!(followed[MAX_PAGES - 1], NextPage::TooMany);
+    }
+
+    #[test]
+    fn a_list_with_long_cursors_is_too_long() {
+        let cursor = |page: usize| format!("\"{page}{}\"", "x".repeat(MAX_CURSOR_BYTES - 1));
+        let cursors: Vec<_> = (0..5).map(cursor).collect();
+        let cursors: Vec<_> = cursors.iter().map(String::as_str).collect();
+        let followed = followed(&cursors, EmptyCursor::Ends);
+        assert!(matches!(followed[3], NextPage::At(_)));
+        assert_eq!(followed[4], NextPage::TooMany);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::Upgrade;
 use super::call::{Call, Stage, Step};
 use super::handshake::App;
+use super::task::Task;
 use crate::era::object::Object;
 use crate::era::{Timer, envelope, mint};
 use crate::message::{Message, RequestId};
@@ -25,11 +26,15 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Questions that may be asked at once for one request.
 const MAX_QUESTIONS: usize = 32;
 
-/// Limit for the bytes of the keys of the questions asked at once.
+/// Limit for the bytes of the keys of the questions asked at once, and of all questions of a task.
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
 /// Questions that may wait for the app's answers in all.
 const MAX_QUESTIONS_IN_ALL: usize = 256;
+
+/// Limit for the bytes of what is kept of the server's questions in all: states to give back, and keys of questions of
+/// tasks. The state of one request alone may be larger.
+const MAX_KEPT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The wait before a server is asked again that wants nothing but to be asked again. It doubles with
 /// each round.
@@ -133,6 +138,9 @@ impl Upgrade {
         let Some(requests) = read_requests(result) else {
             return self.end_invalid(&call, "its inputRequests cannot be read");
         };
+        if !self.has_room_for(state.as_deref()) {
+            return self.end_asked_too_much(&call, "the server gives too much to be sent back");
+        }
         if requests.is_empty() && state.is_none() {
             return self.end_invalid(&call, "it asks for input and does not say which");
         }
@@ -152,6 +160,13 @@ impl Upgrade {
         self.pause(call, Step::Call(Brought { answers, state }), wait);
     }
 
+    /// Returns whether there is room for a state beside what is kept of other questions.
+    fn has_room_for(&self, state: Option<&RawValue>) -> bool {
+        let Some(state) = state else { return true };
+        let kept: usize = self.calls.values().map(kept_bytes).sum();
+        kept == 0 || kept + state.get().len() <= MAX_KEPT_BYTES
+    }
+
     /// Asks the app all questions of a round, or none of them.
     pub(super) fn ask(
         &mut self,
@@ -163,8 +178,9 @@ impl Upgrade {
             return;
         };
         let key_bytes: usize = requests.iter().map(|request| request.key.len()).sum();
+        let asked = call.task.as_ref().map_or(0, Task::key_bytes);
         if requests.len() > MAX_QUESTIONS
-            || key_bytes > MAX_KEY_BYTES
+            || asked + key_bytes > MAX_KEY_BYTES
             || self.questions.len() + requests.len() > MAX_QUESTIONS_IN_ALL
         {
             return self.end_asked_too_much(&call, "the server asks too many questions at once");
@@ -262,6 +278,18 @@ impl Upgrade {
         self.abandon(call);
         self.outbox.fail(&call.id, "input", text);
     }
+}
+
+/// The bytes that are kept of the questions of a call.
+fn kept_bytes(call: &Call) -> usize {
+    let state = match &call.stage {
+        Stage::Asking(round) => round.state.as_ref(),
+        Stage::Sent(_, Step::Call(brought)) | Stage::Pausing(_, Step::Call(brought)) => {
+            brought.state.as_ref()
+        }
+        Stage::New | Stage::Sent(..) | Stage::Pausing(..) => None,
+    };
+    state.map_or(0, |state| state.get().len()) + call.task.as_ref().map_or(0, Task::key_bytes)
 }
 
 /// Whether the app said that it can be asked this.

@@ -35,6 +35,13 @@ pub(super) struct Task {
     failures: u32,
 }
 
+impl Task {
+    /// The bytes of the keys that are kept.
+    pub(super) fn key_bytes(&self) -> usize {
+        self.asked.iter().map(String::len).sum()
+    }
+}
+
 impl Upgrade {
     /// The params of `tasks/get` and `tasks/cancel`, or of `tasks/update` with answers.
     pub(super) fn task_params(&self, task: Option<&Task>, answers: Option<&Object>) -> Object {
