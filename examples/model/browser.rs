@@ -210,7 +210,12 @@ impl Browser {
             url = url.join(&next).ok()?;
             let request = state_of(&url);
             let mut state = self.state();
-            if let Some(window) = state.windows.iter_mut().find(|it| it.number == number) {
+            let is_answer = url.query_pairs().any(|(name, _)| name == "code");
+            if is_answer {
+                // All windows with this page are of no use any more, whatever becomes of the code.
+                let is_used = |window: &Window| window.requests.contains(&request);
+                state.windows.retain(|window| !is_used(window));
+            } else if let Some(window) = state.windows.iter_mut().find(|it| it.number == number) {
                 window.requests.insert(request);
             }
         }

@@ -14,6 +14,9 @@ pub(super) fn edit(
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
     let mut file = parse(text)?;
+    if !keeps_order(&file, text) {
+        return Err(EditError::Unsafe);
+    }
     let mut lost_headers = Vec::new();
     let change = match wish {
         Wish::Put(entry) => put(&mut file, position, entry, &mut lost_headers)?,
@@ -44,6 +47,13 @@ pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, Edi
     Ok(entries
         .map(|(name, entry)| (name.to_owned(), json_object(entry)))
         .collect())
+}
+
+/// Returns whether the editor writes the lines in the order that they have: it puts dotted keys of one table together.
+fn keeps_order(file: &DocumentMut, text: &str) -> bool {
+    let visible = |letter: &char| !letter.is_whitespace() && *letter != '\u{feff}';
+    let written = file.to_string();
+    written.chars().filter(visible).eq(text.chars().filter(visible))
 }
 
 fn parse(text: &str) -> Result<DocumentMut, EditError> {
