@@ -1,4 +1,4 @@
-//! Signals of the operating system: requests to stop, and limits of the process.
+//! Termination signals, and resource limits of the process.
 
 use tokio::sync::watch;
 

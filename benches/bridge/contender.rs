@@ -1,4 +1,4 @@
-//! Who is measured.
+//! Bridges to be measured.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the eras and TLS cost, beside the plain way.
+//! Cost of eras and TLS, compared with the plain way.
 
 use std::fmt::Write as _;
 use std::time::Duration;

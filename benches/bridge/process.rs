@@ -1,4 +1,4 @@
-//! What a process and its children use, as Linux tells it. Elsewhere there are no figures.
+//! Memory and CPU time of a process and its children, on Linux.
 
 use std::fs;
 

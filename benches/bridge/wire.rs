@@ -1,4 +1,4 @@
-//! What is said: the requests of the app, and the answers that the server owes them, byte for byte.
+//! Messages of the benchmark: requests of the app, and expected responses, byte for byte.
 
 use bytes::Bytes;
 

@@ -1,5 +1,10 @@
 //! Terminal output of the demo: numbered steps, in colour where there is a terminal.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is no bridge: its output is for people"
+)]
+
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Stdout, Write};

@@ -6,6 +6,11 @@
 //!
 //! Read `mod.rs` to see how a server offers MCP and OAuth.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is no bridge: its output is for people"
+)]
+
 #[path = "mod.rs"]
 mod server;
 

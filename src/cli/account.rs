@@ -1,4 +1,4 @@
-//! The sign-in that flags lead to, for flags that another process will be started with.
+//! Sign-in account that a command line leads to, for flags that another process will be started with.
 
 use reqwest::header::AUTHORIZATION;
 use url::Url;

@@ -1,4 +1,4 @@
-//! The flags about the place that the browser comes back to.
+//! Flags about the callback of the sign-in: port, host, redirect URI.
 
 use std::net::IpAddr;
 
@@ -22,15 +22,15 @@ pub(super) struct CallbackFlags {
     #[arg(long, value_name = "PATH", default_value = "/oauth/callback")]
     callback_path: String,
 
-    /// The address to listen on for the browser, instead of loopback
+    /// The address that the callback listens on, instead of loopback
     #[arg(long, value_name = "ADDRESS")]
     callback_bind: Option<IpAddr>,
 
-    /// The whole redirect URI, if something stands between the browser and this machine
+    /// The whole redirect URI, for example behind a proxy
     #[arg(long, value_name = "URL")]
     redirect_uri: Option<Url>,
 
-    /// Send the browser on to this page of yours once the sign-in has worked
+    /// Redirect the browser to this URL after a successful sign-in
     #[arg(long, value_name = "URL")]
     auth_success_url: Option<Url>,
 }

@@ -1,4 +1,4 @@
-//! The flags about the client that the authorization server knows.
+//! Flags about the OAuth client: id, secret, metadata.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub(super) struct ClientFlags {
     #[arg(long, value_name = "PATH")]
     client_secret_file: Option<PathBuf>,
 
-    /// The private key (PEM, PKCS #8) that the client proves its identity with
+    /// The private key (PEM, PKCS #8) with which the client authenticates
     #[arg(long, value_name = "PATH", requires = "client_id",
           conflicts_with_all = ["client_secret_env", "client_secret_file"])]
     client_assertion_key: Option<PathBuf>,
@@ -40,11 +40,11 @@ pub(super) struct ClientFlags {
     #[arg(long, value_name = "JSON", conflicts_with = "client_id")]
     static_oauth_client_info: Option<String>,
 
-    /// Members for the client's registration as JSON, or as @FILE
+    /// Members of the client's registration as JSON, or as @FILE
     #[arg(long, value_name = "JSON")]
     static_oauth_client_metadata: Option<String>,
 
-    /// A document that describes this client, for providers that read such documents
+    /// The client ID metadata document, for providers that support them
     #[arg(long, value_name = "URL")]
     client_metadata_url: Option<Url>,
 }

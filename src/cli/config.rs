@@ -1,4 +1,4 @@
-//! The flags as they are meant.
+//! Conversion of flags into the program's configuration, and the rules for server URLs.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What the flags take from the environment.
+//! Environment variables: `${NAME}` in headers, and variables that flags read.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! What flags can say that cannot be meant.
+//! Errors for invalid or contradictory flags.
 
 use std::path::PathBuf;
 
@@ -20,9 +20,7 @@ pub enum ConfigError {
         meant: Option<url::Url>,
     },
     /// Plain HTTP to another machine.
-    #[error(
-        "http:// to {0} would send everything, tokens included, readable to anybody on the way"
-    )]
+    #[error("http:// to {0} would send everything, including tokens, unencrypted")]
     PlainHttp(String),
     /// A header.
     #[error(transparent)]

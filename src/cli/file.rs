@@ -1,4 +1,4 @@
-//! `--config PATH`: a TOML file for what does not fit a line.
+//! Configuration file (`--config PATH`, TOML).
 //!
 //! ```toml
 //! url = "https://mcp.example.com/mcp"

@@ -1,4 +1,4 @@
-//! What the command line says itself, which counts more than what a file says.
+//! Precedence of command-line flags over the `--config` file.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};

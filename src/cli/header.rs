@@ -1,4 +1,4 @@
-//! The flags about headers of the user's own.
+//! Flags about custom headers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ pub(super) struct HeaderFlags {
     #[arg(long, value_name = "NAME=VAR")]
     header_env: Vec<String>,
 
-    /// Read such headers from a file, one a line
+    /// Read headers from a file, one per line
     #[arg(long, value_name = "PATH")]
     header_file: Vec<PathBuf>,
 
-    /// Send the token in this variable; there is no sign-in. Gemini CLI hides variables called KEY, TOKEN or
-    /// the like, unless "env" of the entry has them
+    /// Send the token in this variable, without a sign-in. Gemini CLI hides variables called KEY, TOKEN or similar
+    /// unless the entry's "env" lists them
     #[arg(long, value_name = "VAR")]
     bearer_env: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What `--help` and `help` show: an overview, and a screen for each group of flags.
+//! Help screens: the overview (`--help`), and one for each group of flags.
 //!
 //! A group is a heading of the flags' help. Nothing is written down twice: a screen is clap's own help with
 //! everything hidden that does not belong on it.
@@ -37,21 +37,21 @@ pub const VARIABLES: [(&str, &str); 10] = [
         "XDG_DATA_HOME",
         "the user's data directory on Linux, in which credentials are kept",
     ),
-    ("MCP_BRIDGE_STORE", "what --store says"),
-    ("MCP_BRIDGE_PROFILE", "what --profile says"),
+    ("MCP_BRIDGE_STORE", "the same as --store"),
+    ("MCP_BRIDGE_PROFILE", "the same as --profile"),
     (
         "MCP_BRIDGE_CLIENT_SECRET",
-        "the secret of the client of --client-id",
+        "the client secret for --client-id",
     ),
     ("BROWSER", "the program that opens the sign-in page"),
     (
         "HTTPS_PROXY, HTTP_PROXY",
         "the proxy, unless --proxy names one",
     ),
-    ("NO_PROXY", "what is reached without a proxy"),
+    ("NO_PROXY", "hosts that are reached without a proxy"),
     (
         "NODE_EXTRA_CA_CERTS",
-        "what --ca-cert says, as for programs that run on Node",
+        "the same as --ca-cert, as for Node.js",
     ),
     (
         "MCP_REMOTE_CONFIG_DIR",
@@ -101,7 +101,7 @@ fn without_groups(command: Command, groups: &[String]) -> Command {
         arg.hide(hide)
     });
     command.after_help(format!(
-        "Options about the server and the sign-in, as the bridge has them:\n  {}",
+        "Options for the server and the sign-in, the same as for the bridge:\n  {}",
         all_groups(&shared)
     ))
 }

@@ -1,4 +1,4 @@
-//! The flags about quiet sessions.
+//! Flags about keep-alive pings.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct KeepAliveFlags {
-    /// Ping the server while the app has nothing to say, where something on the way forgets quiet sessions
+    /// Ping the server while the app is idle, for servers and proxies that drop idle sessions
     #[arg(long)]
     keep_alive: bool,
 
-    /// The same after this long a quiet [default: 30]
+    /// Ping after this much idle time; implies --keep-alive [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = above_zero)]
     ping_interval: Option<Seconds>,
 }

@@ -1,4 +1,4 @@
-//! The flags about what the bridge says.
+//! Flags about logging.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(super) struct MessageFlags {
     #[arg(long, conflicts_with = "log_level")]
     debug: bool,
 
-    /// Say nothing: the same as --log-level off; --debug wins
+    /// Log nothing: the same as --log-level off; --debug takes precedence
     #[arg(long, conflicts_with = "log_level")]
     silent: bool,
 

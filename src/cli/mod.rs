@@ -1,5 +1,5 @@
-//! The command line: flags as they are typed ([`Flags`], [`ConnectionFlags`]), and as they are meant
-//! ([`Settings`], [`Connection`]).
+//! Command-line flags, as typed ([`Flags`], [`ConnectionFlags`]) and as resolved settings ([`Settings`],
+//! [`Connection`]).
 //!
 //! The heading that a flag has is the group under which `help` shows it ([`help`]).
 
@@ -49,7 +49,7 @@ pub struct Flags {
     #[arg(required = true)]
     url: Option<String>,
 
-    /// The port that the browser comes back to, where it must be a certain one
+    /// The port of the sign-in's callback, if it has to be a fixed one
     #[arg(value_parser = callback::port)]
     callback_port: Option<u16>,
 
@@ -62,7 +62,7 @@ pub struct Flags {
     #[command(flatten)]
     keep_alive: keep_alive::KeepAliveFlags,
 
-    /// How long answers are awaited once the app has closed the input
+    /// How long to wait for responses after the app has closed its input
     #[arg(
         long,
         value_name = "SECONDS",
@@ -71,8 +71,7 @@ pub struct Flags {
     )]
     drain_timeout: config::Seconds,
 
-    /// How long a request waits for a sign-in or for a server that is down, before it gets an error that
-    /// says so
+    /// How long a request waits for a sign-in or for a server that is down before it fails
     #[arg(
         long,
         value_name = "SECONDS",
@@ -81,13 +80,13 @@ pub struct Flags {
     )]
     patience: config::Seconds,
 
-    /// How long requests for lists (tools, prompts, resources) wait then, all together, before they are
-    /// answered without the server: by the list known from last time, or by a tool that leads to the sign-in
-    /// [default: 25; longer for apps that ask once and wait]
+    /// How long list requests (tools, prompts, resources) wait in that case, all together, before they are
+    /// answered without the server: with the last known list, or with a tool that starts the sign-in
+    /// [default: 25; longer for apps that ask only once]
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     list_wait: Option<config::Seconds>,
 
-    /// Let the app wait, with its first message too, until the user has signed in
+    /// Let the app wait until the user has signed in, even for the response to its first message
     #[arg(long, conflicts_with_all = ["patience", "list_wait"], help_heading = "Limits")]
     wait_for_auth: bool,
 
@@ -95,7 +94,7 @@ pub struct Flags {
     #[arg(long, help_heading = "Limits")]
     fail_fast: bool,
 
-    /// Give a sign-in up when the app ends the bridge, instead of waiting for the browser in the background
+    /// Give up a sign-in when the app ends the bridge, instead of waiting for the browser in the background
     #[arg(long, help_heading = "Sign-in")]
     no_linger: bool,
 }
@@ -104,7 +103,7 @@ pub struct Flags {
 /// have in common.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectionFlags {
-    /// Read flags from a TOML file; those of the command line count more
+    /// Read options from a TOML file; the command line takes precedence
     // It has been read before: see `file`.
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
@@ -121,12 +120,12 @@ pub struct ConnectionFlags {
     )]
     transport: TransportFlag,
 
-    /// Which MCP era to speak: up to 2025-11-25, from 2026-07-28 on, or what the server wants
+    /// Which MCP era to speak: legacy (up to 2025-11-25), modern (from 2026-07-28), or what the server supports
     #[arg(long, value_enum, default_value = "auto", help_heading = "Server")]
     protocol: ProtocolFlag,
 
-    /// When to send Mcp-Param-* headers, and Mcp-Name up to 2025-11-25: if the server reads them, Mcp-Name
-    /// always, or never
+    /// When to send Mcp-Param-* headers, and Mcp-Name to legacy servers: if the server reads them, Mcp-Name always,
+    /// or never
     #[arg(
         long,
         value_enum,
@@ -136,11 +135,11 @@ pub struct ConnectionFlags {
     )]
     mcp_param_headers: ParamHeadersFlag,
 
-    /// Allow http to other machines: everything, tokens included, is then readable on the way
+    /// Allow plain http to other machines; everything, including tokens, can then be read in transit
     #[arg(long, help_heading = "Server")]
     allow_http: bool,
 
-    /// Do not send back the cookies that the server sets, by which load balancers recognise a client
+    /// Do not return the server's cookies, by which load balancers recognise a client
     #[arg(long, help_heading = "Server")]
     disable_cookies: bool,
 
@@ -150,7 +149,7 @@ pub struct ConnectionFlags {
     #[command(flatten)]
     network: network::NetworkFlags,
 
-    /// How long a request may go without an answer or a sign of progress; 0 for as long as it takes
+    /// How long a request may go without a response or progress; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",
@@ -159,7 +158,7 @@ pub struct ConnectionFlags {
     )]
     request_timeout: config::Seconds,
 
-    /// How long an HTTP response may take to begin; 0 for as long as it takes
+    /// How long an HTTP response may take to begin; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",
@@ -168,7 +167,7 @@ pub struct ConnectionFlags {
     )]
     headers_timeout: config::Seconds,
 
-    /// How long an HTTP response may be silent once it has begun; 0 for as long as it likes
+    /// How long an HTTP response may pause once it has begun; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",

@@ -1,4 +1,4 @@
-//! The flags about the network.
+//! Flags about proxies, certificates and timeouts.
 
 use std::env;
 use std::fs;
@@ -17,15 +17,15 @@ const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkFlags {
-    /// How long a connection may take to come up
+    /// How long connecting may take
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     connect_timeout: Seconds,
 
-    /// Use this proxy (http, https, socks5), not that of the environment
+    /// Use this proxy (http, https, socks5) instead of the environment's
     #[arg(long, value_name = "URL")]
     proxy: Option<Url>,
 
-    /// Trust the certification authorities in this PEM file as well
+    /// Also trust the certificate authorities in this PEM file
     #[arg(long, value_name = "PATH")]
     ca_cert: Vec<PathBuf>,
 
@@ -37,7 +37,7 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "PATH", requires = "client_cert")]
     client_key: Option<PathBuf>,
 
-    /// Show the client certificate to this origin too, such as that of the provider; the server sees it anyway
+    /// Also present the client certificate to this origin, such as the provider's; the server always gets it
     #[arg(long, value_name = "URL", requires = "client_cert")]
     client_cert_origin: Vec<Url>,
 
@@ -45,7 +45,7 @@ pub(super) struct NetworkFlags {
     #[arg(long)]
     ipv4: bool,
 
-    /// Does nothing: proxies are used as the environment says. For configurations of npm mcp-remote
+    /// No effect: the environment's proxies are always used. For configurations of npm mcp-remote
     #[arg(long)]
     enable_proxy: bool,
 }

@@ -1,4 +1,4 @@
-//! Secrets that stand on the command line as they are.
+//! Warnings about secrets that stand on the command line.
 
 use super::Flags;
 

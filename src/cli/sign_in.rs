@@ -1,4 +1,4 @@
-//! The flags about signing in.
+//! Flags about the sign-in.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,48 +25,48 @@ use mcp_bridge_auth::{
     reason = "each is a switch on the command line; `config` gives them their meaning"
 )]
 pub struct SignInFlags {
-    /// Only print the sign-in page, do not open it
+    /// Print the address of the sign-in page instead of opening it
     #[arg(long)]
     no_browser: bool,
 
-    /// How long the sign-in page may stay open
+    /// How long to wait for the sign-in in the browser
     #[arg(long, value_name = "SECONDS", default_value_t = auth::SIGN_IN_TIMEOUT.as_secs())]
     auth_timeout: u64,
 
-    /// A name that keeps several accounts at one server apart
+    /// Name of the account, to use several at one server
     #[arg(long, value_name = "NAME", env = "MCP_BRIDGE_PROFILE", hide_env = true)]
     profile: Option<String>,
 
-    /// Get tokens from what this command prints, instead of a sign-in
+    /// Run this command to get tokens, instead of signing in
     #[arg(long, value_name = "COMMAND",
           conflicts_with_all = ["bearer_env", "device_code", "client_credentials"])]
     auth_command: Option<String>,
 
-    /// Show a code to be entered on any device, instead of opening a browser here
+    /// Show a code to enter on any device, instead of opening a browser here
     #[arg(long, conflicts_with = "client_credentials")]
     device_code: bool,
 
-    /// Get tokens for the client itself; nobody signs in
+    /// Get tokens for the client itself (client credentials grant)
     #[arg(long)]
     client_credentials: bool,
 
-    /// The token endpoint, where there is nothing to discover
+    /// The token endpoint, if it cannot be discovered
     #[arg(long, value_name = "URL", requires = "client_credentials")]
     token_endpoint: Option<Url>,
 
-    /// The scopes to ask for, separated by spaces, instead of those the server names
+    /// The scopes to request, separated by spaces, instead of those that the server names
     #[arg(long, value_name = "SCOPES")]
     scope: Option<String>,
 
-    /// The resource to ask a token for; an empty one leaves the parameter out
+    /// The resource to request a token for; an empty value omits the parameter
     #[arg(long, value_name = "URI")]
     resource: Option<String>,
 
-    /// Leave the resource parameter out; some providers refuse it
+    /// Omit the resource parameter, which some providers refuse
     #[arg(long)]
     disable_resource_parameter: bool,
 
-    /// A further parameter for the sign-in page (repeatable)
+    /// An additional parameter of the authorization request (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     authorize_param: Vec<String>,
 
@@ -78,19 +78,19 @@ pub struct SignInFlags {
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
 
-    /// How exactly the issuers in the provider's metadata must agree
+    /// How strictly the issuers in the provider's metadata must match
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     issuer_check: IssuerCheckFlag,
 
-    /// Sign in even if the provider does not list PKCE; it is used all the same
+    /// Sign in even if the provider's metadata does not mention PKCE; it is used anyway
     #[arg(long)]
     allow_missing_pkce_metadata: bool,
 
-    /// Let the provider have a private address while the server has a public one
+    /// Allow a provider at a private address for a server at a public one
     #[arg(long)]
     allow_private_addresses: bool,
 
-    /// Where the tokens are kept; without it where they are, or where `mcp-bridge store` put them
+    /// Where to keep tokens; by default where they are now, or where `mcp-bridge store` moved them
     #[arg(
         long,
         value_name = "WHERE",
@@ -211,7 +211,10 @@ fn resource(given: Option<String>, disabled: bool) -> Result<ResourceParameter, 
         Some(resource) => match Url::parse(&resource) {
             // RFC 8707 §2: an absolute URI without a fragment.
             Ok(url) if url.fragment().is_none() => Ok(ResourceParameter::Fixed(resource)),
-            Ok(_) | Err(_) => Err(wrong("--resource", "is no absolute URI without a fragment")),
+            Ok(_) | Err(_) => Err(wrong(
+                "--resource",
+                "is not an absolute URI without a fragment",
+            )),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! The flags about which tools the app may see and call.
+//! Flags about tool filters.
 
 use super::choices::ListPagesFlag;
 use mcp_bridge_core::bridge::{Access, Glob, ListPages, ToolFilter};
@@ -6,15 +6,15 @@ use mcp_bridge_core::bridge::{Access, Glob, ListPages, ToolFilter};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Tools")]
 pub(super) struct ToolFlags {
-    /// Hide the tools with this name, in which * stands for any text (repeatable)
+    /// Hide tools with this name; * matches any text (repeatable)
     #[arg(long, value_name = "GLOB")]
     ignore_tool: Vec<Glob>,
 
-    /// Hide all tools but those with this name, likewise (repeatable)
+    /// Hide all tools except those with this name; * matches any text (repeatable)
     #[arg(long, value_name = "GLOB")]
     allow_tool: Vec<Glob>,
 
-    /// Hide all tools but those that change nothing, as the server says (readOnlyHint)
+    /// Hide all tools except those that the server declares as read-only (readOnlyHint)
     #[arg(long)]
     read_only: bool,
 

@@ -1,4 +1,4 @@
-//! Accounts in words, for the commands about them.
+//! Accounts in words, for `login`, `logout` and `status`.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The bridge itself: what the program is without a command.
+//! The program without a command: the bridge.
 
 use std::ffi::OsString;
 use std::io::{Write as _, stderr};

@@ -1,4 +1,4 @@
-//! JSON of a server, laid out for people.
+//! Pretty-printed JSON.
 
 use std::io::IsTerminal as _;
 

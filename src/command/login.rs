@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// The server's MCP endpoint
     url: String,
 
-    /// The port that the browser comes back to, where it must be a certain one
+    /// The port of the sign-in's callback, if it has to be a fixed one
     #[arg(value_parser = cli::port)]
     callback_port: Option<u16>,
 
@@ -228,7 +228,7 @@ async fn take_pasted(authorizer: Arc<Authorizer>) {
             continue;
         }
         if let Err(error) = authorizer.submit(text.trim()).await {
-            tracing::warn!(target: auth::SIGN_IN_TARGET, "That is not taken: {error}.");
+            tracing::warn!(target: auth::SIGN_IN_TARGET, "Not accepted: {error}.");
         }
     }
 }

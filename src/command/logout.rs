@@ -1,4 +1,4 @@
-//! `mcp-bridge logout`: the end of a sign-in.
+//! `mcp-bridge logout`: sign-out.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -19,10 +19,10 @@ use mcp_bridge_text::printable;
 const RUNNING: &str = "\
 A bridge that is running keeps its token until the server refuses it, and then asks you to sign in.";
 
-/// Sign out: revoke the tokens where the server can, and forget them
+/// Sign out: revoke the tokens if the server supports it, and delete them
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The server; all its accounts are meant, or the one that --profile names
+    /// The server to sign out of, with all its accounts or the one of --profile
     #[arg(required_unless_present = "all")]
     url: Option<String>,
 
@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "url")]
     all: bool,
 
-    /// Delete what npm mcp-remote has stored for the server, too
+    /// Also delete what npm mcp-remote has stored for the server
     #[arg(long)]
     mcp_remote: bool,
 

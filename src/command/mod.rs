@@ -1,4 +1,4 @@
-//! What the program can be told to do. Without a command it is the bridge.
+//! Commands of the program. Without a command it is the bridge.
 
 mod account;
 mod bridge;
@@ -108,7 +108,7 @@ pub enum ReadError {
         meant: Option<String>,
     },
     /// Nothing at all.
-    #[error("there is no server's URL")]
+    #[error("the server's URL is missing")]
     NoUrl,
     /// Two URLs.
     #[error("{0:?} is a second URL, where a port may stand")]
@@ -127,7 +127,7 @@ pub enum ReadError {
 }
 
 /// What to do about a server that does not behave.
-const ASK_THE_DOCTOR: &str = "mcp-bridge doctor URL looks what is wrong with the server";
+const ASK_THE_DOCTOR: &str = "mcp-bridge doctor URL shows what is wrong with the server";
 
 /// Why a command could not do what it was told, for a person.
 struct Stop {

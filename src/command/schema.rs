@@ -1,4 +1,4 @@
-//! Tools, and what they want to be told, as the server describes it (JSON Schema).
+//! JSON Schema of tools, for people and for typing arguments.
 
 use std::collections::HashSet;
 

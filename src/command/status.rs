@@ -1,4 +1,4 @@
-//! `mcp-bridge status`: what is known of each server.
+//! `mcp-bridge status`: sign-ins and their expiry.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `mcp-bridge store`: where secrets are kept.
+//! `mcp-bridge store`: where secrets are kept, and moving them.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(requires = "place")]
     url: Option<Url>,
 
-    /// Move those of all servers, and keep future ones there: the same as without a URL
+    /// Move the tokens of all servers, and keep future ones there: the same as without a URL
     #[arg(long, requires = "place", conflicts_with = "url")]
     all: bool,
 }
@@ -33,7 +33,7 @@ pub(super) struct Args {
 enum PlaceArgument {
     /// The keychain of the operating system
     Keychain,
-    /// A file that is readable by you alone
+    /// A file that only you can read
     File,
 }
 

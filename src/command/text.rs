@@ -1,4 +1,4 @@
-//! Text of a server on a person's terminal.
+//! Text for the terminal: width, wrapping and shortening.
 
 use terminal_size::terminal_size_of;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};

@@ -1,4 +1,4 @@
-//! `mcp-bridge tools`: what a server has to offer, for a person to read.
+//! `mcp-bridge tools`: the tools of a server.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// The server's MCP endpoint: https, or http on this machine
     url: String,
 
-    /// Print the tools as the server spells them, as JSON
+    /// Print the server's own JSON
     #[arg(long)]
     json: bool,
 

@@ -1,4 +1,4 @@
-//! The format of a line of the log.
+//! Format of log lines.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The log: on stderr, or in a file.
+//! Logging: to stderr, or to a file.
 
 mod file;
 mod line;

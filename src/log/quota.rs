@@ -1,5 +1,5 @@
-//! A limit on the lines that one place of the code may write: servers and apps cause lines, and a log that
-//! fills the disk is of no use. What is left out is counted, and the count is logged.
+//! Rate limit for log lines from one place of the code: servers and apps cause lines, and a log that fills the disk
+//! is of no use. What is left out is counted, and the count is logged.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

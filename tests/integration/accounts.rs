@@ -193,8 +193,8 @@ async fn login_takes_the_address_at_which_a_browser_elsewhere_ended() {
     let said = ended(command).await;
     assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
     for told in [
-        "That is not taken: `hello` is neither an address nor a code. Paste the whole address of the page at which the browser ended; it has code= in it.\n",
-        "That is not taken: this is the answer to another sign-in. Open the address above, and paste the one at which that ends.\n",
+        "Not accepted: `hello` is neither an address nor a code. Paste the whole address of the page at which the browser ended; it has code= in it.\n",
+        "Not accepted: this is the answer to another sign-in. Open the address above, and paste the one at which that ends.\n",
     ] {
         assert!(said.stderr.contains(told), "{}", said.stderr);
     }
@@ -264,8 +264,7 @@ async fn login_fails_with_what_the_authorization_server_says() {
     let error = error.replace(&provider.origin()["http://".len()..], "server");
     assert_eq!(
         error,
-        "server: the sign-in was refused: access_denied\n\nhint: try again: the next request opens \
-         the sign-in page anew\n"
+        "server: the sign-in was refused: access_denied\n\nhint: try again: the next request opens the sign-in page again\n"
     );
     assert_eq!(said.stdout, "");
 }

@@ -1,5 +1,4 @@
-//! Whatever a server answers, and however it fails to: the app gets one answer that says what
-//! happened, and the next request goes through.
+//! Unusual and failing HTTP responses: each request still gets one answer, which says what is wrong.
 
 use std::time::Duration;
 
@@ -224,7 +223,7 @@ async fn an_array_is_split_into_its_messages() {
     error_for("invalid_response|no_response", |_| Reply::json("[]")).await;
 }
 
-/// X-52, HC-16, §1.8
+/// X-52, HC-16
 #[tokio::test]
 async fn a_request_time_limit_ends_a_body_that_never_does_and_cancels_the_call() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! What reaches the browser, and what never does.
+//! Browser launch: addresses that are opened, and those that never are.
 
 use mcp_bridge_auth::{self as auth, Config};
 use serde_json::json;
@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::support_auth::{App, BrowserProgram, Provider, config, soon};
 
-/// E (CVE-2025-6514): no program is started for what is no web page.
+/// A-83, X-114 (CVE-2025-6514): no program is started for what is no web page.
 #[tokio::test]
 async fn a_hostile_authorization_endpoint_starts_no_program() {
     let directory = tempdir().unwrap();
@@ -55,7 +55,7 @@ async fn a_hostile_authorization_endpoint_starts_no_program() {
     }
 }
 
-/// A-83, E: one argument, percent escapes as they were.
+/// one argument, percent escapes as they were.
 #[tokio::test]
 async fn the_browser_gets_the_address_as_one_argument_unchanged() {
     let provider = Provider::start().await;

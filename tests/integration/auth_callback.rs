@@ -1,4 +1,4 @@
-//! What may and what may not come back from the browser.
+//! Callback of the sign-in: accepted and refused responses.
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
@@ -129,7 +129,7 @@ async fn an_answer_without_iss_is_fine_where_none_was_promised() {
     assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
 }
 
-/// E: the page repeats nothing.
+/// the page repeats nothing.
 #[tokio::test]
 async fn a_denied_sign_in_fails_promptly_and_the_page_repeats_nothing() {
     let provider = Provider::start().await;

@@ -193,7 +193,7 @@ async fn a_program_that_is_not_there_is_named() {
     app.request(1, "tools/list", &json!({})).await;
     let error = app.error(1).await;
     let message = error["message"].as_str().expect("a message");
-    assert!(message.contains("`program` brings no token"), "{message}");
+    assert!(message.contains("`program` printed no token"), "{message}");
     let stderr = app.finish().await.stderr;
     assert!(!message.contains("hunter2") && !stderr.contains("hunter2"));
 }

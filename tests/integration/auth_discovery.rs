@@ -360,7 +360,7 @@ async fn a_resource_with_a_fragment_a_user_or_an_unseen_letter_is_not_the_server
     }
 }
 
-/// A-2, RFC 9110 §11.6.1
+/// RFC 9110 §11.6.1
 #[tokio::test]
 async fn the_metadata_is_found_however_the_challenge_is_spelled() {
     const REAL: &str = "www-authenticate";

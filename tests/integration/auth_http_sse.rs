@@ -59,7 +59,7 @@ async fn sign_in(program: &BrowserProgram) {
     assert!(status.is_success());
 }
 
-/// A server that was put up anew knows neither sessions nor tokens. The stream is opened again in the background,
+/// a server that was put up anew knows neither sessions nor tokens. The stream is opened again in the background,
 /// where nobody is asked to sign in; the app's next call does that.
 #[tokio::test]
 async fn a_call_signs_in_where_the_stream_cannot_be_opened_again_without() {

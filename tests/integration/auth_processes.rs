@@ -88,7 +88,7 @@ async fn no_secret_is_shown_even_with_debug_output() {
     assert!(stderr.lines().any(|line| line.contains(page.as_str())));
 }
 
-/// B17, A-88: nothing is left of a sign-in that the app does not wait for.
+/// B17, X-20, A-88: nothing is left of a sign-in that the app does not wait for.
 #[tokio::test]
 async fn the_end_of_the_input_ends_a_sign_in_and_frees_its_port() {
     let provider = Provider::start().await;

@@ -1,4 +1,4 @@
-//! Who we are at an authorization server.
+//! Client registration: metadata documents, dynamic registration, configured clients.
 
 use mcp_bridge_auth::{ClientCredential, Config, Interaction, IssuerCheck, PreRegisteredClient};
 use reqwest::StatusCode;

@@ -1,4 +1,4 @@
-//! Which scopes are asked for, and what happens if they do not suffice.
+//! Scope selection, and step-up for missing scopes.
 
 use mcp_bridge_auth::Config;
 use reqwest::StatusCode;
@@ -64,7 +64,7 @@ async fn scopes_come_from_the_user_or_the_resource_and_offline_access_is_added_w
     }
 }
 
-/// what the sign-in did not grant is not asked for again and again.
+/// what the sign-in did not grant is not asked for again and again.
 #[tokio::test]
 async fn a_scope_that_is_not_granted_is_a_lasting_error_for_the_request() {
     let provider = Provider::start().await;

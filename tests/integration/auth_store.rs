@@ -1,4 +1,4 @@
-//! What is kept on disk, and what happens if it can't be.
+//! Credential store: files, damage, accounts, import from mcp-remote.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What the command line refuses, and with which words.
+//! Refused command lines, and the words of the errors.
 
 use crate::support::{
     HEADER_MARKER, QUERY_MARKER,

@@ -98,7 +98,7 @@ async fn a_list_without_end_is_given_up() {
     let ran = tools(&server, &[]).await;
     assert_eq!(ran.stdout, "");
     let expected = "error: the server's list of tools has no end: 100 pages were read\n\n\
-         hint: mcp-bridge doctor URL looks what is wrong with the server\n";
+         hint: mcp-bridge doctor URL shows what is wrong with the server\n";
     assert_eq!(ran.stderr, expected);
     assert_eq!(ran.status, 1);
 }
@@ -121,12 +121,12 @@ async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
 #[tokio::test]
 async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
     type Answer = fn(&Request) -> Reply;
-    let doctor = "mcp-bridge doctor URL looks what is wrong with the server";
+    let doctor = "mcp-bridge doctor URL shows what is wrong with the server";
     let answers: [(Answer, &str, &str); 7] = [
         (
             |_| Reply::status(500).body("text/plain", "boom"),
             "the server answered 500 Internal Server Error: boom",
-            "the server has failed",
+            "the server, or a proxy in front of it, has failed",
         ),
         (
             |_| Reply::status(403),
@@ -141,12 +141,12 @@ async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
         (
             |_| Reply::json("{"),
             "the server's answer cannot be used: not JSON",
-            "whoever runs the server",
+            "the operator of the server",
         ),
         (
             |_| Reply::no_answer_but_close(),
             "the connection broke",
-            "look whether",
+            "check whether",
         ),
         (
             |request| Reply::json(request.error(-32603, "not today")),

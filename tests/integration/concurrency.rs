@@ -75,7 +75,7 @@ async fn notifications_arrive_in_the_order_they_were_written() {
     app.finish().await;
 }
 
-/// §1.8, HL-19
+/// HL-19
 #[tokio::test]
 async fn a_cancelled_call_is_cancelled_at_the_server_and_its_late_answer_is_dropped() {
     let server = Server::start();
@@ -96,7 +96,7 @@ async fn a_cancelled_call_is_cancelled_at_the_server_and_its_late_answer_is_drop
     assert!(finished.unread.is_empty(), "{:?}", finished.unread);
 }
 
-/// §1.8: the type of the id counts.
+/// HL-19, HC-6: the type of the id counts.
 #[tokio::test]
 async fn a_cancellation_means_the_id_with_its_type() {
     let server = Server::start();
@@ -116,7 +116,7 @@ async fn a_cancellation_means_the_id_with_its_type() {
     app.finish().await;
 }
 
-/// §1.8, HL-1
+/// HL-1
 #[tokio::test]
 async fn initialize_cannot_be_cancelled() {
     let server = Server::start();
@@ -136,7 +136,7 @@ async fn initialize_cannot_be_cancelled() {
     app.finish().await;
 }
 
-/// §1.8
+/// HL-19
 #[tokio::test]
 async fn the_cancellation_of_an_unknown_or_finished_request_does_nothing() {
     let server = Server::start();
@@ -154,7 +154,7 @@ async fn the_cancellation_of_an_unknown_or_finished_request_does_nothing() {
     app.finish().await;
 }
 
-/// §1.8: cancelled before it could be sent.
+/// HL-19: cancelled before it could be sent.
 #[tokio::test]
 async fn a_request_cancelled_while_it_waits_for_the_handshake_is_not_answered() {
     let server = Server::start_as(Binding::Stateless);

@@ -438,7 +438,7 @@ async fn who_was_signed_in_with_mcp_remote_is_signed_in() {
 #[test]
 fn the_readme_names_what_is_different() {
     let (_, table) = README
-        .split_once("## Coming from mcp-remote")
+        .split_once("## Migrating from mcp-remote")
         .expect("a part");
     for name in [
         "mcp-remote-client",

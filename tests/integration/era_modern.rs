@@ -145,7 +145,7 @@ async fn results_of_every_kind_are_for_the_app_to_judge() {
     app.finish().await;
 }
 
-/// HM-3.3: errors that come with a status of HTTP are the app's.
+/// HC-10: errors that come with a status of HTTP are the app's.
 #[tokio::test]
 async fn errors_of_the_server_reach_the_app_unchanged() {
     let server = server();
@@ -277,7 +277,7 @@ async fn a_lost_request_without_side_effects_is_sent_anew_under_another_id() {
     }
 }
 
-/// HM-1.8: a server hears of a cancellation by the end of the stream.
+/// HM-8: a server hears of a cancellation by the end of the stream.
 #[tokio::test]
 async fn a_cancelled_request_closes_its_stream_and_nothing_is_posted() {
     let server = server();
@@ -660,7 +660,7 @@ async fn a_subscription_that_ends_at_once_makes_no_storm() {
     app.finish().await;
 }
 
-/// HM-3.3: an app hears of the end of a subscription that it was told of.
+/// HM-22: an app hears of the end of a subscription that it was told of.
 #[tokio::test]
 async fn a_subscription_without_hope_is_cancelled() {
     let endings: [(usize, fn() -> Reply); 3] = [

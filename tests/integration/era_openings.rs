@@ -1,5 +1,4 @@
-//! How the two eras find each other: what the app opens with, what the server makes of it, and what is
-//! remembered for the next time.
+//! Era detection: the first message of the app, the answer of the server, and the cache for the next start.
 //!
 //! | row | test |
 //! |---|---|

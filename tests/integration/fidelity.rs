@@ -1,4 +1,4 @@
-//! What goes through the bridge comes out as it went in: value for value, byte for byte.
+//! Fidelity: messages pass the bridge byte for byte.
 
 use serde_json::json;
 
@@ -69,7 +69,7 @@ async fn results_in_an_event_stream_keep_their_bytes() {
     app.finish().await;
 }
 
-/// A6: other bridges write their own name and their own JSON over the app's.
+/// HC-15: other bridges write their own name and their own JSON over the app's.
 #[tokio::test]
 async fn initialize_reaches_the_server_as_the_app_wrote_it() {
     let server = Server::start();
@@ -81,7 +81,7 @@ async fn initialize_reaches_the_server_as_the_app_wrote_it() {
     app.finish().await;
 }
 
-/// A6: an additional member drops a message elsewhere.
+/// HC-15: an additional member drops a message elsewhere.
 #[tokio::test]
 async fn unknown_members_of_the_envelope_survive_in_both_directions() {
     let server = Server::start();
@@ -154,7 +154,7 @@ async fn unknown_requests_and_notifications_pass_in_both_directions() {
     app.finish().await;
 }
 
-/// HC-10, A6: a JSON-RPC error with an HTTP error status is the server's word, not ours.
+/// HC-10: a JSON-RPC error with an HTTP error status is the server's word, not ours.
 #[tokio::test]
 async fn errors_of_the_server_keep_code_message_and_data_whatever_the_status() {
     const ERROR: &str = r#"{"code":-31999,"message":"no ☃ today","data":{"n":1.0,"why":[1e400]}}"#;

@@ -1,4 +1,4 @@
-//! What the program says about itself: help that fits a screen, completions, the manual page.
+//! Help screens, completions and the manual page.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};

@@ -279,7 +279,7 @@ async fn a_second_endpoint_replaces_the_first() {
     app.finish().await;
 }
 
-/// HS-5, A6
+/// HS-5
 #[tokio::test]
 async fn a_stream_that_breaks_fails_what_is_in_flight_and_the_session_is_opened_again() {
     for end in [|| Piece::Reset, || Piece::End] {
@@ -337,7 +337,7 @@ async fn a_server_that_goes_down_and_comes_back_is_found_again() {
     app.finish().await;
 }
 
-/// §1.8
+/// HL-19
 #[tokio::test]
 async fn a_cancelled_call_is_cancelled_and_its_late_answer_dropped() {
     let server = Server::start_as(Binding::HttpSse);

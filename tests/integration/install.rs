@@ -182,7 +182,7 @@ fn an_entry_of_the_same_name_is_changed_by_consent_only() {
     install(&home, &["--client", "cursor", "example", URL]).is(
         1,
         shown,
-        "error: nothing was written, since there is nobody to ask\n\nhint: --yes writes without asking\n",
+        "error: nothing was written: there is no terminal to ask on\n\nhint: --yes writes without asking\n",
     );
     assert_eq!(home.read(CURSOR), MCP_REMOTE);
     assert_eq!(home.names(), [CURSOR]);
@@ -299,7 +299,7 @@ fn an_app_without_a_file_gets_something_to_paste() {
     install(&home, &["--client", "jetbrains", "-y", "example", URL]).is(
         0,
         printed,
-        &format!("JetBrains AI Assistant keeps its servers in its settings. Paste this there: {menu}.\n\n"),
+        &format!("JetBrains AI Assistant keeps its servers in its settings; paste this there: {menu}.\n\n"),
     );
     install(
         &home,
@@ -389,7 +389,7 @@ fn print_prints_and_writes_nothing() {
   }
 }
 "#;
-    let place = "This belongs into ~/.config/Code/User/mcp.json:\n\n";
+    let place = "This belongs in ~/.config/Code/User/mcp.json:\n\n";
     install(&home, &args).is(0, printed, place);
     let mut homeless = installing(&home, &args);
     home.finish(homeless.env("HOME", "")).is(0, printed, "");
@@ -632,7 +632,7 @@ fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
         ran.stderr,
         "warning: the value of the header Authorization will stand in the file for everybody to read \
          who can read it; --bearer-env VARIABLE takes it from the environment\n\n\
-         This belongs into ~/.cursor/mcp.json:\n\n"
+         This belongs in ~/.cursor/mcp.json:\n\n"
     );
     let args = ["--client", "cursor", "--print", "example", URL, "--"];
     for (flag, value, variable) in [
@@ -654,7 +654,7 @@ fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
         let note = note.unwrap_or_default();
         assert_eq!(
             ran.stderr,
-            format!("{note}This belongs into ~/.cursor/mcp.json:\n\n")
+            format!("{note}This belongs in ~/.cursor/mcp.json:\n\n")
         );
     }
     let info = r#"--static-oauth-client-info={"client_id":"a","client_secret":"hunter2"}"#;
@@ -698,7 +698,7 @@ fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
         (
             "example",
             "http://mcp.example.com/mcp",
-            "http:// to mcp.example.com would send everything, tokens included, readable to anybody on the way",
+            "http:// to mcp.example.com would send everything, including tokens, unencrypted",
             "use https://, or pass --allow-http if the network is yours",
         ),
         (
@@ -1030,7 +1030,7 @@ fn an_app_that_is_not_listed_gets_an_entry_in_any_format() {
     install(&home, &["--print", "example", URL]).is(
         2,
         "",
-        "error: for which app, or in which format?\n\n\
+        "error: which app, or which format?\n\n\
          hint: name it with --client, or say --print json, toml or yaml\n",
     );
     assert!(home.names().is_empty());

@@ -44,7 +44,7 @@ Zed: "example" goes into ~/.config/zed/settings.json:
     home.run("", &args).is(
         1,
         shown,
-        "error: nothing was written, since there is nobody to ask\n\nhint: --yes writes without asking\n",
+        "error: nothing was written: there is no terminal to ask on\n\nhint: --yes writes without asking\n",
     );
     assert_eq!(home.read(CURSOR), "{}\n");
     let written = "
@@ -212,7 +212,7 @@ fn what_holds_for_each_app_is_said_once() {
         &"{\n  \"mcpServers\": {\n    \"example\": {\n      \"command\": \"BRIDGE\",\n      \
           \"args\": [\"https://mcp.example.com/mcp\"]\n    }\n  }\n}\n\n"
             .repeat(2),
-        "Cursor:\nThis belongs into ~/.cursor/mcp.json:\n\nLM Studio:\nThis belongs into ~/.lmstudio/mcp.json:\n\n",
+        "Cursor:\nThis belongs in ~/.cursor/mcp.json:\n\nLM Studio:\nThis belongs in ~/.lmstudio/mcp.json:\n\n",
     );
 }
 

@@ -1,4 +1,4 @@
-//! How the bridge begins and, above all, how it ends.
+//! Start and end of the process.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn never_answer(server: &Server, tool: &str) {
     server.always(call(tool), |_| Reply::no_answer_ever());
 }
 
-/// A4
+/// ST-28
 #[tokio::test]
 async fn nothing_is_sent_before_the_first_message_of_the_app() {
     let server = Server::start();
@@ -235,7 +235,7 @@ async fn a_closed_stdout_is_the_end_and_not_a_panic() {
     assert_eq!(server.count(&delete()), 1);
 }
 
-/// X-23, ST: back-pressure
+///
 #[tokio::test]
 async fn an_app_that_does_not_read_stops_the_server_and_not_its_own_cancellation() {
     const NOTE: usize = 64 << 10;

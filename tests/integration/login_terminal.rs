@@ -159,14 +159,14 @@ async fn on_a_fresh_machine_without_a_browser_login_says_what_to_open_and_what_t
         screen,
         format!(
             "\
-127.0.0.1 wants you to sign in. No browser could be started; open this address in one on this machine:
+127.0.0.1 wants you to sign in. No browser could be started. Open this address in one on this machine:
 http://localhost:PORT/
 In a browser on another machine, open this one, and paste here the address at which it ends:
 PAGE
 hello
-That is not taken: `hello` is neither an address nor a code. Paste the whole address of the page at which the browser ended; it has code= in it.
+Not accepted: `hello` is neither an address nor a code. Paste the whole address of the page at which the browser ended; it has code= in it.
 PAGE
-That is not taken: this is the address of the sign-in page. Open it in a browser, sign in there, and paste the address at which that ends.
+Not accepted: this is the address of the sign-in page. Open it in a browser, sign in there, and paste the address at which that ends.
 ANSWER
 {SIGNED_IN}"
         )

@@ -1,20 +1,8 @@
 //! The bridge as an app sees it: the built binary, real pipes, real HTTP.
 //!
-//! Each module is about one behaviour, and each test names in its doc comment the rows of the
-//! catalogue of faults (`X-…`) and of the protocol's requirements (`HC-`, `HL-`, `HS-`, `SSE-`, `ST-`)
-//! that it shows. What must hold in every one of them is not written in each:
-//! [`support::app::App::finish`] checks it, and a test that does not call it fails. The rows that have
-//! no test here, and why:
-//!
-//! | row | why |
-//! |---|---|
-//! | X-12, X-15, X-45, X-70, X-80…X-103, half of X-14 and X-36 | they are about the eras: `era_*`, each with a table of its rows, and `crates/protocol/tests/transcripts` |
-//! | X-20, X-25, X-55…X-57, X-59 | they are about the sign-in: `auth_*` |
-//! | X-26 | a panic needs a bug to cause it, and none is known; `finish` looks for one in every test |
-//! | X-48, the clamp of a very long `retry` | it would take the five minutes it is clamped to; the values that are ignored and the short ones are here |
-//! | X-51 | a peer that is gone without a word needs a network that drops packets; TCP keep-alive and the answer to a computer that wakes up are settings, not behaviour that a loopback shows |
-//! | X-136 | the bridge closes no stream for the age of its token; what it does when the server cuts one is shown by `resume` and `get_stream`, and that the next request then has a new token by `sign_in` |
-//! | X-21 on Windows, X-24 elsewhere than on Linux | there the test has no way to send the event |
+//! Each module is about one behaviour, and each test names in its doc comment the requirements that it shows, by their ids
+//! in `docs/requirements.md`. What must hold in every test is checked by [`support::app::App::finish`]; a test that does not
+//! call it fails.
 
 #[path = "../../examples/demo/browser.rs"]
 mod browser;
@@ -107,6 +95,7 @@ mod online_at_once;
 mod other_stream;
 mod param_headers;
 mod printable_text;
+mod requirements;
 #[cfg(unix)]
 mod resource_server;
 mod resume;

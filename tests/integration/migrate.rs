@@ -123,7 +123,7 @@ fn shows(mut ran: Ran, status: i32, stdout: &str, stderr: &str) {
     ran.is(status, &without_cut_ends(stdout), stderr);
 }
 
-const NOBODY: &str = "error: nothing was written, since there is nobody to ask\n\n\
+const NOBODY: &str = "error: nothing was written: there is no terminal to ask on\n\n\
                       hint: --yes writes without asking\n";
 
 #[test]
@@ -210,8 +210,8 @@ fn a_file_that_was_changed_since_is_given_back_by_force_only() {
         1,
         "~/.cursor/mcp.json: left as it is: it was changed since\n\
          ~/.lmstudio/mcp.json: as it was\n",
-        "error: not every file was given back\n\n\
-         hint: --undo --force gives back changed files too, and keeps a copy of each beside it\n",
+        "error: not every file was restored\n\n\
+         hint: --undo --force also restores changed files, and keeps a copy of each beside it\n",
     );
     assert_eq!(home.read(CURSOR), text);
     home.run("", &["migrate", "--undo", "--force"]).is(

@@ -182,7 +182,7 @@ async fn an_acknowledgement_without_a_session_stream_is_an_error_that_says_so() 
             "202 Accepted",
             "was refused",
             "405",
-            "look whether the server has done",
+            "check whether the server has done",
         ] {
             assert!(text.contains(part), "{text}");
         }

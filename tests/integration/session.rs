@@ -298,7 +298,7 @@ async fn a_notification_that_meets_a_lost_session_is_sent_in_the_new_one() {
     app.finish().await;
 }
 
-/// X-64, §3.2: the app cannot be told that the server changed, but it goes on.
+/// the app cannot be told that the server changed, but it goes on.
 #[tokio::test]
 async fn a_server_that_comes_back_with_other_capabilities_is_served_on() {
     let server = Server::start();
@@ -417,7 +417,7 @@ async fn an_odd_protocol_version_is_forwarded_and_sent_only_if_a_header_can_carr
     }
 }
 
-/// X-11, §3.2: a question of the old session has no one to answer to.
+/// a question of the old session has no one to answer to.
 #[tokio::test]
 async fn an_answer_to_a_question_of_the_lost_session_is_not_sent_to_the_new_one() {
     let server = Server::start();

@@ -316,7 +316,7 @@ fn text(result: &rmcp::model::CallToolResult) -> &str {
     &content.expect("a text").text
 }
 
-/// what the bridge says at its most talkative on stderr.
+/// what the bridge says at its most talkative on stderr.
 #[tokio::test]
 async fn no_secret_of_a_sign_in_is_shown_on_stderr() {
     no_secret_is_shown(LogTo::Stderr).await;

@@ -1,4 +1,4 @@
-//! Whole outputs of the commands, in the main situations: stdout, stderr and exit status, each a file in
+//! Snapshots of whole command outputs in the main situations: stdout, stderr and exit status, each a file in
 //! `snapshots/`. See [`crate::support::snapshot`] for how a change is accepted.
 
 #![expect(

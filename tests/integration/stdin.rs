@@ -1,4 +1,4 @@
-//! What an app may write, right or wrong.
+//! Standard input: valid, odd and invalid lines.
 
 use serde_json::{Value, json};
 

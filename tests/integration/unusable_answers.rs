@@ -67,7 +67,7 @@ async fn error_of(server: &Server, app: &mut App, reply: fn(&Request) -> Reply) 
     assert_eq!(error["data"]["source"], "mcp-bridge", "{error}");
     assert_eq!(error["data"]["outcomeUnknown"], true, "{error}");
     let text = error["message"].as_str().expect("a text");
-    assert!(text.contains("look whether the server has done"), "{text}");
+    assert!(text.contains("check whether the server has done"), "{text}");
     assert!(!text.contains("try again"), "{text}");
     assert!(!text.chars().any(char::is_control), "{text:?}");
     error

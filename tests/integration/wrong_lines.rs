@@ -48,7 +48,7 @@ async fn a_word_in_the_place_of_the_url_is_told_from_one() {
         );
     }
     let stderr = refusal(&[]).await;
-    assert!(stderr.contains("there is no server's URL"), "{stderr}");
+    assert!(stderr.contains("the server's URL is missing"), "{stderr}");
     for word in ["install", "login", "tools", "doctor", "--help"] {
         assert!(stderr.contains(word), "{stderr}");
     }

@@ -51,7 +51,7 @@ impl fmt::Display for Announcement<'_> {
             }
             Opened::Failed => write!(
                 f,
-                "No browser could be started; open this address in one{place}:"
+                "No browser could be started. Open this address in one{place}:"
             )?,
         }
         write!(f, "\n{page}")?;
@@ -118,7 +118,7 @@ mod tests {
     fn without_a_browser_the_person_learns_what_to_paste() {
         assert_eq!(
             text(BrowserPlace::Here, Opened::Failed, AnswerInput::Terminal),
-            "mcp.example wants you to sign in. No browser could be started; open this address in one on this \
+            "mcp.example wants you to sign in. No browser could be started. Open this address in one on this \
              machine:\nhttp://localhost:3334/\nIn a browser on another machine, open this one, and paste here \
              the address at which it ends:\nhttps://auth.example/authorize"
         );

@@ -1,4 +1,5 @@
-//! The authorization request and its answer: RFC 6749 §4.1, RFC 7636, RFC 8707, RFC 9207.
+//! Authorization request and response: PKCE, `state`, `resource`, `iss` (RFC 6749 §4.1, RFC 7636, RFC 8707, RFC
+//! 9207).
 
 use oauth2::{
     AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,

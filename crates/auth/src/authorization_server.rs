@@ -1,4 +1,4 @@
-//! The metadata of an authorization server: RFC 8414, OpenID Connect Discovery.
+//! Authorization server metadata (RFC 8414, OpenID Connect Discovery).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

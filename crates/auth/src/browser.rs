@@ -1,4 +1,4 @@
-//! Opening the sign-in page.
+//! Browser launcher for sign-in pages.
 
 use std::ffi::OsString;
 use std::io;

@@ -1,4 +1,4 @@
-//! A client that proves its identity with a private key (RFC 7523 §2.2, RFC 7515).
+//! Client assertions signed with a private key, `private_key_jwt` (RFC 7523 §2.2, RFC 7515).
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

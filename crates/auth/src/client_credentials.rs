@@ -1,4 +1,4 @@
-//! Tokens for the client itself, without a person (RFC 6749 §4.4; MCP extension
+//! Client credentials grant: tokens for the client itself, without a person (RFC 6749 §4.4; MCP extension
 //! `io.modelcontextprotocol/oauth-client-credentials`).
 
 use url::Url;

@@ -1,5 +1,5 @@
-//! Tokens from a program of the user's own, as `kubectl` and the cloud tools have them: it is run, and what
-//! it prints is the token. There is no sign-in beside it, and nothing of it is stored.
+//! Tokens printed by a program of the user's (`--auth-command`), like `kubectl` credential plugins. There is no
+//! sign-in beside it, and nothing is stored.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -152,7 +152,7 @@ impl CommandTokens {
             Age::Stale => match timeout(patience, self.other_than(Wanted::Fresh)).await {
                 Ok(Ok(token)) => Ok(token),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "no new token for now");
+                    tracing::warn!(%error, "the token cannot be refreshed for now");
                     Ok(token)
                 }
                 Err(_) => Ok(token),

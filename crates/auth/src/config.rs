@@ -1,4 +1,4 @@
-//! What the user may choose about the sign-in.
+//! Configuration of the sign-in.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub struct Config {
     pub store: Option<Store>,
     /// The keychain that is meant where one is.
     pub keychain: Keychain,
-    /// A name that keeps several accounts at one server apart.
+    /// Name of the account, to use several at one server.
     pub profile: Option<String>,
     /// Header values that tell accounts apart, such as a tenant's id. Only a hash of them is stored.
     pub identity_headers: Secret<Vec<(String, String)>>,
@@ -307,7 +307,7 @@ pub enum Grant {
     DeviceCode,
     /// The client itself is the account (RFC 6749 §4.4).
     ClientCredentials {
-        /// The token endpoint, where there is nothing to discover.
+        /// The token endpoint, if it cannot be discovered.
         token_endpoint: Option<Url>,
     },
 }

@@ -1,4 +1,4 @@
-//! What can go wrong when a token is wanted, told so that someone can act on it.
+//! Errors of the sign-in and of token requests, with hints for the person.
 
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ pub enum AuthError {
         reason: String,
     },
     /// The callback's address is taken or can't be used.
-    #[error("can't listen for the sign-in's answer on {address}: {reason}")]
+    #[error("cannot listen for the sign-in's callback on {address}: {reason}")]
     Callback {
         /// Host and port.
         address: String,
@@ -160,7 +160,7 @@ pub enum AuthError {
         reason: String,
     },
     /// The program that prints tokens did not.
-    #[error("`{program}` brings no token: {reason}")]
+    #[error("`{program}` printed no token: {reason}")]
     Command {
         /// The program, without its arguments.
         program: String,
@@ -219,7 +219,7 @@ impl AuthError {
                     .into()
             }
             Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
-                "try again: the next request opens the sign-in page anew".into()
+                "try again: the next request opens the sign-in page again".into()
             }
             Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } => format!(
                 "nothing was lost; try again in {} s",
@@ -258,7 +258,7 @@ impl AuthError {
                  same", Setting::AllowMissingPkceMetadata)
             }
             Self::Callback { .. } => {
-                "end the program that uses the port, or choose another: mcp-bridge URL PORT".into()
+                "stop the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
             Self::Command { .. } => {
                 format!("run the command of {} in a terminal: it has to print a token that this \
@@ -272,7 +272,7 @@ impl AuthError {
                 unlisted: false, ..
             } => "without S256 a sign-in can be stolen: its operator has to offer it".into(),
             Self::Metadata { .. } => {
-                "the server's operator has to mend this document; mcp-bridge doctor URL shows what is \
+                "the server's operator has to correct this document; mcp-bridge doctor URL shows what is \
                  wrong with it"
                     .into()
             }
@@ -285,7 +285,7 @@ impl AuthError {
                  you need; else tell the server's operator", Setting::Scope)
             }
             Self::TokenEndpoint { .. } => {
-                "try again; if it stays so, tell the authorization server's operator".into()
+                "try again; if it persists, tell the authorization server's operator".into()
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),

@@ -1,4 +1,4 @@
-//! What a sign-in would do at a server, found out without signing in. Each step is the sign-in's own.
+//! Dry run of a sign-in, for `doctor`: the same steps, up to the point where a person would sign in.
 
 use url::Url;
 

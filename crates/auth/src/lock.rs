@@ -45,7 +45,7 @@ pub(super) async fn acquire(path: Option<PathBuf>, limit: Duration) -> Option<Lo
                 if is_new_report(&path) {
                     tracing::warn!(
                         file = %path.display(), %error,
-                        "no lock here, so several processes may sign in at once"
+                        "no lock is available, so several processes may sign in at once"
                     );
                 }
                 return Some(Lock { _file: None });

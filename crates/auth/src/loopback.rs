@@ -1,4 +1,5 @@
-//! The place on this machine where the browser brings the answer of the sign-in (RFC 8252 §7.3).
+//! Callback listener: the HTTP server on the loopback interface that receives the authorization response (RFC 8252
+//! §7.3).
 //!
 //! It is open while a sign-in waits and no longer. Any program and any web page can reach it, so it takes
 //! little, keeps nobody waiting, and believes nothing: whoever receives from it checks `state` first.

@@ -1,4 +1,4 @@
-//! What users of npm `mcp-remote` bring along: callback ports that they registered, and credentials.
+//! Import from npm `mcp-remote`: callback ports that users registered, and stored credentials.
 
 use std::collections::BTreeMap;
 use std::io;

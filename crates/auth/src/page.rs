@@ -1,5 +1,5 @@
-//! What the browser shows when it comes back. All text is constant: nothing that a server or a web page
-//! sent is repeated here.
+//! HTML page that the browser shows after the callback. All text is constant: nothing from a server or another web
+//! page is repeated here.
 
 use std::sync::LazyLock;
 

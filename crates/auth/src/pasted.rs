@@ -1,4 +1,4 @@
-//! Answers to a sign-in that a person pastes, because the browser is on another machine.
+//! Authorization responses pasted by a person whose browser is on another machine.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The metadata of the MCP server as a protected resource (RFC 9728).
+//! Protected resource metadata of the MCP server (RFC 9728).
 
 use std::collections::VecDeque;
 

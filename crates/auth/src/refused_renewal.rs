@@ -1,4 +1,4 @@
-//! Record of refused renewals, as the processes of one account tell each other about it.
+//! Record of refused refresh requests, shared by the processes of one account.
 //!
 //! It is about the tokens that were stored when the refusal came, and void as soon as there are others. It
 //! lies beside the credential, so that a refusal never makes a process write the credential, which may be in

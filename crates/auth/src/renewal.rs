@@ -1,4 +1,4 @@
-//! Renewal of tokens without a person: by the refresh token, which is used once on this machine.
+//! Token refresh: each refresh token is used once on this machine (RFC 6749 §6).
 
 use std::time::{Duration, SystemTime};
 

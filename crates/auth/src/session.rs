@@ -1,4 +1,4 @@
-//! What all requests share: the credential in use, where it came from, and when to leave the server alone.
+//! Shared state of the sign-in: the credential in use, its source, and back-off after failures.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

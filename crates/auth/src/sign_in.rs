@@ -1,4 +1,4 @@
-//! Sign-in by a person: one browser tab for all requests and all processes of an account.
+//! Interactive sign-in: one browser tab for all requests and all processes of an account.
 
 use std::time::Duration;
 

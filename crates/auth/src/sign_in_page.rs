@@ -1,4 +1,4 @@
-//! The address of a sign-in page: the whole one, and a short one on this machine that leads there.
+//! Addresses of a sign-in page: the authorization URL, and a short one on this machine that redirects to it.
 
 use std::fmt;
 use std::sync::Arc;

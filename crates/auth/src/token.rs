@@ -1,4 +1,4 @@
-//! Tokens: what a token endpoint issued, and what goes into a header.
+//! Access and refresh tokens: expiry, and the `Authorization` header.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,4 +1,4 @@
-//! The answers of token endpoints, in one shape.
+//! Token responses (RFC 6749 §5.1), normalised.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Every HTTP request of the sign-in: bounded in time and size, over https, to permitted addresses.
+//! HTTP client of the sign-in: bounded in time and size, https only, to permitted addresses.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;

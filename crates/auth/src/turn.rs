@@ -1,4 +1,4 @@
-//! The right to sign in, which one process of an account has at a time.
+//! Sign-in lock: the right to sign in, which one process of an account has at a time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The JSON-RPC envelope, read without touching what is inside.
+//! JSON-RPC message: the envelope, read without touching what is inside.
 //!
 //! A [`Message`] is the text as it arrived plus what the bridge has to know of it: its kind, its id and
 //! its method. Params, results and errors stay text, so that integers beyond 2^53, `1.0`, `1e400`, key

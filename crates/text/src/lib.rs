@@ -1,5 +1,4 @@
-//! Text that strangers choose, and text that nobody may see: the base of the other crates, without IO and without
-//! dependencies.
+//! Printable text, secrets, and tables of names: the base of the other crates, without IO and without dependencies.
 
 pub mod name;
 pub mod printable;

@@ -1,5 +1,5 @@
-//! Names that are looked up among many, such as scopes and members of objects. Tests count how often they are
-//! compared, so that a loop that grows with the square of what a server sends is noticed.
+//! Name lookup among many names, such as scopes and members of objects. Tests count how often names are compared,
+//! so that a loop that grows with the square of what a server sends is noticed.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Values that may be sent but never shown.
+//! Secret values, which can be sent but not printed.
 
 use std::fmt;
 

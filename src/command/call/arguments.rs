@@ -1,4 +1,4 @@
-//! What a person gives a tool.
+//! Arguments of `call`: parsed and typed by the tool's schema.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;

@@ -34,11 +34,11 @@ pub(super) struct Args {
     #[arg(value_name = "ARGS")]
     arguments: Vec<String>,
 
-    /// Print the whole result as the server spells it, as JSON
+    /// Print the whole result, in the server's own JSON
     #[arg(long)]
     json: bool,
 
-    /// Write what the tool returns to a file: the first image, sound or file, else the text
+    /// Write the result to a file: the first image, sound or file, otherwise the text
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! What a tool returns, as a person or a script wants it.
+//! Output of `call`: a tool's result, for people or as JSON.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

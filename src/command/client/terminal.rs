@@ -1,5 +1,4 @@
-//! Lines typed at the terminal: each answers a question, or is the address at which the browser of a sign-in
-//! ended.
+//! Terminal input: an answer to a question, or the pasted address at which the browser of a sign-in ended.
 
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, MutexGuard};

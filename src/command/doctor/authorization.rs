@@ -1,4 +1,4 @@
-//! The sign-in, as far as it can be seen without one: the steps are `auth`'s own.
+//! Checks of the sign-in, as far as possible without signing in.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const STEP_LIMIT: Duration = Duration::from_secs(18);
 const OFFER_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why the rest is not looked at.
-const NOT_SIGNED_IN: &str = "the server tells more only to who has signed in";
+const NOT_SIGNED_IN: &str = "the server answers only after a sign-in";
 
 /// Examines the sign-in that `refused` asks for. The token that the server accepts, and its reply to
 /// `initialize` with it.
@@ -61,7 +61,7 @@ pub(super) async fn examine_offer(report: &mut Report<'_>, authorizer: &Authoriz
     let mut examination = authorizer.examine(&refusal).await;
     discovery(report, &mut examination).await;
     report.add(match timeout(STEP_LIMIT, authorizer.token()).await {
-        Ok(Ok(Some(_))) => Check::passed(Name::Token, "there is one, which every request carries"),
+        Ok(Ok(Some(_))) => Check::passed(Name::Token, "sent with every request"),
         Ok(Err(error)) => failed(Name::Token, &error),
         Ok(Ok(None)) | Err(_) => {
             let found =
@@ -75,7 +75,7 @@ pub(super) async fn examine_offer(report: &mut Report<'_>, authorizer: &Authoriz
 async fn discovery(report: &mut Report<'_>, examination: &mut Examination<'_>) {
     let mut left_out = "the step before it failed";
     if !examination.is_needed() {
-        left_out = "the token endpoint is given, so nothing has to be found";
+        left_out = "the token endpoint is configured";
     } else if resource(report, examination).await.is_ok() {
         issuer(report, examination);
         server(report, examination).await;
@@ -91,7 +91,7 @@ fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {
 
 fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {
     let fix = "answer 401 with WWW-Authenticate: Bearer resource_metadata=\"…\"; \
-               until then it is looked for at the usual places";
+               until then it is looked up at the well-known URLs";
     let warning = |found: &str, place| {
         Check::warning(Name::Challenge, found)
             .fix(fix)
@@ -133,7 +133,7 @@ async fn resource(
         Ok(None) => {
             let none = match examination.resource_failure() {
                 None => "none is published".to_owned(),
-                Some(failure) => format!("none can be used: {failure}"),
+                Some(failure) => format!("none is usable: {failure}"),
             };
             Check::warning(NAME, none)
                 .fix(
@@ -151,7 +151,7 @@ async fn resource(
                 None => format!("{named}: nothing is there"),
                 Some(failure) => failure.to_string(),
             };
-            let found = format!("{found_at}; the challenge names another place ({failure})");
+            let found = format!("{found_at}; the challenge names another URL ({failure})");
             Check::warning(NAME, found)
                 .fix("resource_metadata in WWW-Authenticate has to be the URL of the document")
                 .specification("RFC 9728 §5.1")
@@ -213,16 +213,16 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
         Some(Ok(())) => Check::passed(Name::Pkce, "S256"),
         Some(Err(error)) => failed(Name::Pkce, error)
             .specification("RFC 7636; MCP 2025-11-25, Authorization Code Protection"),
-        None => Check::skipped(Name::Pkce, "this way of signing in uses no code"),
+        None => Check::skipped(Name::Pkce, "this grant uses no authorization code"),
     });
     report.add(registration(&server));
     let scopes = match server.scopes.as_str() {
-        "" => "none are asked for: the server decides".to_owned(),
+        "" => "none requested: the server decides".to_owned(),
         scopes => scopes.to_owned(),
     };
     let resource = match &server.resource {
         Some(resource) => format!("{scopes}; for the resource {resource}"),
-        None => format!("{scopes}; for no certain resource"),
+        None => format!("{scopes}; without a resource"),
     };
     report.add(Check::passed(Name::Scopes, resource));
     report.add(if server.revokes {
@@ -230,7 +230,7 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
     } else {
         Check::skipped(
             Name::Revocation,
-            "not offered: a sign-out only forgets the tokens here",
+            "not offered: a sign-out only deletes the tokens here",
         )
         .specification("RFC 7009")
     });
@@ -240,7 +240,7 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
             .specification("RFC 9207"),
         (false, Some([page, tokens])) => Check::warning(
             Name::IssParameter,
-            format!("not promised, and one signs in at {page} while {tokens} gets the answer"),
+            format!("not promised, although the sign-in page is at {page} and the token endpoint at {tokens}"),
         )
         .fix("make sure that both belong to the provider; its operator should send iss")
         .specification("RFC 9207; RFC 9700 §4.4"),
@@ -279,7 +279,7 @@ fn registration(server: &ExaminedServer) -> Check {
             };
             Check::failed(
                 Name::Registration,
-                format!("{found}; but the token endpoint takes only {listed}, and this client cannot do that"),
+                format!("{found}; but the token endpoint accepts only {listed}, which this client does not support"),
             )
             .fix(fix)
             .specification(METHODS)
@@ -337,10 +337,7 @@ async fn accepted(
     let refused = match reply {
         Ok(reply) if is_refusal(reply.status) => reply,
         reply => {
-            report.add(Check::passed(
-                Name::Token,
-                "there is one, and it is accepted",
-            ));
+            report.add(Check::passed(Name::Token, "stored, and accepted"));
             return Ok((token, reply));
         }
     };
@@ -353,11 +350,11 @@ async fn accepted(
                 report.add(failed(Name::Token, &AuthError::FreshTokenRefused));
                 return Err("the server does not take its tokens");
             }
-            report.add(Check::passed(Name::Token, "renewed just now, and accepted"));
+            report.add(Check::passed(Name::Token, "refreshed, and accepted"));
             Ok((token, reply))
         }
         Err(AuthError::SignInRequired { .. }) => {
-            let found = "the stored one is refused and cannot be renewed";
+            let found = "the stored one is refused and cannot be refreshed";
             let fix = "sign in again: mcp-bridge login URL";
             report.add(Check::warning(Name::Token, found).fix(fix));
             Err(NOT_SIGNED_IN)

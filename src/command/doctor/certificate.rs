@@ -1,5 +1,5 @@
-//! What a certificate says, for people. Whether it is trusted is decided elsewhere: by the client that the
-//! bridge uses.
+//! Contents of a certificate, for people. Whether it is trusted is decided elsewhere: by the client that the bridge
+//! uses.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What is examined, by name, and how each of it may end.
+//! Names and results of checks.
 
 use serde::Serialize;
 
@@ -177,14 +177,14 @@ impl Check {
     pub(super) fn fix_of(self, failure: &Failure) -> Self {
         match failure {
             Failure::Timeout(_) => self.fix(
-                "it takes the connection and says nothing: whoever runs the server, or the gateway \
-                 before it, has to look why",
+                "it accepts the connection and does not answer: the operator of the server, or of the \
+                 gateway in front of it, has to find out why",
             ),
             Failure::ConnectionLost { .. } => self.fix(
-                "whoever runs the server, or the gateway before it, has to look why connections break",
+                "the operator of the server, or of the gateway in front of it, has to find out why connections break",
             ),
             Failure::InvalidResponse(_) => {
-                self.fix("the address has to be the server's MCP endpoint, and answer with JSON-RPC")
+                self.fix("the URL has to be the server's MCP endpoint, and answer with JSON-RPC")
             }
             failure => self.fix(failure.hint()),
         }
@@ -194,7 +194,7 @@ impl Check {
     pub(super) fn fix_of_auth(self, error: &AuthError) -> Self {
         match error {
             AuthError::Metadata { .. } => {
-                self.fix("whoever runs the server has to put that document right")
+                self.fix("the server's operator has to correct that document")
             }
             error => self.fix(error.hint()),
         }

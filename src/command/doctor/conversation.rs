@@ -1,4 +1,4 @@
-//! A short conversation with the server, by which its author sees what other clients will see.
+//! Checks of the MCP session, as other clients would see it.
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
@@ -39,7 +39,7 @@ pub(super) async fn examine(
                 let listed = conversation.ask(&request::legacy("tools/list")).await;
                 report.add(tools(listed, EmptyCursor::Ends));
             }
-            report.skip(Part::Protocol.names(), "this transport has none of it");
+            report.skip(Part::Protocol.names(), "not part of this transport");
             None
         }
         Speaks::Modern(answer) => {
@@ -51,11 +51,14 @@ pub(super) async fn examine(
                 wants_token = list(report, config, listed, EmptyCursor::Continues);
             }
             report.add(origin(probe, &config.url, &request::discover()).await);
-            report.skip(Part::Protocol.names(), "2026-07-28 has none of it");
+            report.skip(Part::Protocol.names(), "not part of 2026-07-28");
             wants_token
         }
         Speaks::WantsToken(_) => {
-            report.skip(Part::Protocol.names(), "the server wants another sign-in");
+            report.skip(
+                Part::Protocol.names(),
+                "the server requires another sign-in",
+            );
             None
         }
     }
@@ -160,11 +163,11 @@ fn tools(listed: Result<Message, Failure>, empty: EmptyCursor) -> Check {
     };
     if let Some((code, text)) = listed.error_text() {
         return Check::failed(Name::Tools, format!("tools/list fails: {code} {text}"))
-            .fix("whoever runs the server finds the reason in its log");
+            .fix("the server's operator finds the reason in its log");
     }
     let Some(tools) = listed.result_member::<Vec<Value>>("tools") else {
         return Check::failed(Name::Tools, "the result of tools/list has no list of tools")
-            .fix("answer with a member `tools`")
+            .fix("return a member `tools`")
             .specification("MCP 2025-11-25, Tools, Listing Tools");
     };
     let more = if next_cursor(&listed, empty).is_some() {
@@ -201,16 +204,16 @@ fn get_stream(reply: Result<Reply, Failure>) -> Check {
     const NAME: Name = Name::GetStream;
     let found = match reply {
         Ok(reply) if reply.status == StatusCode::METHOD_NOT_ALLOWED => {
-            return Check::passed(NAME, "405: the server has no stream of its own");
+            return Check::passed(NAME, "405: the server does not offer one");
         }
         Ok(reply) if reply.status.is_success() && reply.content == ContentType::EventStream => {
-            return Check::passed(NAME, "the server has a stream of its own");
+            return Check::passed(NAME, "the server offers one");
         }
         Ok(reply) => format!("{} to GET, which is neither 405 nor a stream", reply.status),
         Err(failure) => format!("GET: {failure}"),
     };
     Check::warning(NAME, found)
-        .fix("open an event stream, and send its head at once, or answer 405")
+        .fix("open an event stream and send its headers at once, or answer 405")
         .specification("MCP 2025-11-25, Transports, Listening for Messages from the Server")
 }
 
@@ -236,7 +239,7 @@ async fn origin(probe: &Probe, url: &Url, harmless: &Message) -> Check {
             Check::passed(NAME, "a foreign Origin is refused")
         }
         Ok(reply) => Check::warning(NAME, format!("{} to a foreign Origin", reply.status))
-            .fix("answer 403 if Origin is there and not one that you know")
+            .fix("answer 403 if Origin is present and unknown")
             .specification("MCP 2025-11-25, Transports, Security Warning"),
         Err(failure) => Check::warning(NAME, format!("to a foreign Origin: {failure}")),
     }

@@ -1,4 +1,4 @@
-//! The address: whether MCP is spoken there, over which transport and in which versions.
+//! Checks of the endpoint: transport, eras and versions.
 
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
@@ -20,7 +20,7 @@ const USUAL_PATH: &str = "/mcp";
 const USUAL_STREAM_PATH: &str = "/sse";
 
 /// Why nothing more can be looked at.
-const STOP: &str = "the endpoint does not answer as one";
+const STOP: &str = "the endpoint does not speak MCP";
 
 /// How the server can be spoken with.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ fn answered(report: &mut Report<'_>, redirect: Option<Url>, found: String) {
     report.add(match redirect {
         None => Check::passed(Name::Endpoint, found),
         Some(target) => Check::warning(Name::Endpoint, format!("it redirects to {target}"))
-            .fix("put that in the place of the URL"),
+            .fix("use that URL instead"),
     });
 }
 
@@ -219,7 +219,7 @@ fn wrong_answer(name: Name, reply: &Reply, elsewhere: Option<&Url>) -> Check {
         (Some(failure), _) => check.fix_of(failure),
         (None, ContentType::Other(_)) => check
             .fix("check the path of the URL; if this network has a login page, log in there first"),
-        (None, _) => check.fix("the address has to be the server's MCP endpoint"),
+        (None, _) => check.fix("the URL has to be the server's MCP endpoint"),
     }
 }
 
@@ -262,7 +262,7 @@ fn transport(report: &mut Report<'_>, config: &Config, found: TransportFound) {
             Name::Transport,
             "HTTP+SSE of 2024-11-05, which is deprecated",
         )
-        .fix("it works; whoever runs the server should offer streamable HTTP")
+        .fix("it works; the server's operator should offer streamable HTTP")
         .specification("MCP 2025-11-25, Transports, Backwards Compatibility"),
     };
     report.add(check);

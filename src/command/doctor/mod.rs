@@ -1,4 +1,4 @@
-//! `doctor`: what stands between this machine and a server, one thing after the other. It opens no browser,
+//! `mcp-bridge doctor`: diagnosis of the connection to a server, one check after the other. It opens no browser,
 //! registers no client and calls no tool.
 
 mod authorization;
@@ -46,14 +46,14 @@ Nothing is changed: no browser opens, no client is registered, no tool is called
 With --json: { format, program, url, outcome, checks }, each check { name, outcome, found } and,
 where it helps, fix and specification. An outcome is passed, warning, failed or skipped.";
 
-/// Look what is wrong between here and a server
+/// Diagnose the connection to a server
 #[derive(Debug, clap::Args)]
 #[command(after_help = RESULT)]
 pub(super) struct Args {
     /// The server's MCP endpoint: https, or http on this machine
     url: String,
 
-    /// The port that the browser would come back to after a sign-in
+    /// The port that a sign-in's callback would use
     #[arg(value_parser = cli::port)]
     callback_port: Option<u16>,
 
@@ -126,7 +126,7 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
         Err(failure) => Err(failure),
     };
     network::judge(report, url, &way, seen).await?;
-    let mut probe = probe.map_err(|_| "there is no connection that can be trusted")?;
+    let mut probe = probe.map_err(|_| "there is no trusted connection")?;
     let mut speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
     let mut asks_for_token = false;
     if let Speaks::WantsToken(refused) = &speaks {

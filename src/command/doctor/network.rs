@@ -1,4 +1,4 @@
-//! The way to the server: names, addresses, proxy, TLS.
+//! Checks of the network: name resolution, addresses, proxy, TLS.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -157,7 +157,7 @@ impl Connections {
     /// Whether the family works; one that does not is no failure if the other does.
     fn check(self, name: Name, reached: Option<SocketAddr>) -> Check {
         if self.tried.is_empty() {
-            return Check::skipped(name, "there is no such address to try");
+            return Check::skipped(name, "there is no such address");
         }
         let mut is_dead = false;
         let texts = self.tried.iter().map(|(address, outcome)| match outcome {
@@ -171,7 +171,7 @@ impl Connections {
         match (is_dead, reached) {
             (false, _) => Check::passed(name, found),
             (true, Some(_)) if name == Name::Ipv6 => Check::warning(name, found)
-                .fix("each new connection may wait for it: mend IPv6 here, or pass --ipv4"),
+                .fix("each new connection may be delayed by it: fix IPv6 on this network, or pass --ipv4"),
             (true, Some(_)) => Check::warning(name, found),
             (true, None) => {
                 let failure = Failure::Connect {
@@ -199,10 +199,10 @@ pub(super) async fn judge(
         Ok(()) | Err(_) => None,
     };
     if let (Some(ConnectCause::Proxy), Err(failure)) = (cause, first) {
-        report.skip(&[Name::Tls], "the proxy does not let us through");
+        report.skip(&[Name::Tls], "the proxy refuses the connection");
         let found = format!("{}: {failure}", described(&way.route));
         report.add(Check::failed(Name::Proxy, found).fix_of(failure));
-        return Err("the proxy does not let us through");
+        return Err("the proxy refuses the connection");
     }
     match url.scheme() {
         "https" => {
@@ -214,18 +214,15 @@ pub(super) async fn judge(
         }
         _ if is_loopback(url) => report.skip(&[Name::Tls], "plain http, on this machine"),
         _ => report.add(
-            Check::warning(
-                Name::Tls,
-                "plain http: everybody on the way can read everything",
-            )
-            .fix("use https://"),
+            Check::warning(Name::Tls, "plain http: everything can be read in transit")
+                .fix("use https://"),
         ),
     }
     report.add(Check::passed(Name::Proxy, described(&way.route)));
     if report.is_fine(Name::Tls) {
         return Ok(());
     }
-    Err("there is no connection that can be trusted")
+    Err("there is no trusted connection")
 }
 
 /// Whether the connection is secure, by what the client said and what was seen beside.
@@ -283,9 +280,9 @@ impl Shown {
 
 fn described(route: &Route) -> String {
     match route {
-        Route::Direct(NoProxy::Loopback) => "none: this machine is never behind one".to_owned(),
+        Route::Direct(NoProxy::Loopback) => "none: loopback is never proxied".to_owned(),
         Route::Direct(NoProxy::None) => "none".to_owned(),
-        Route::Direct(NoProxy::Excluded) => "none: NO_PROXY has this server".to_owned(),
+        Route::Direct(NoProxy::Excluded) => "none: NO_PROXY lists this server".to_owned(),
         Route::Proxy(proxy, source) => {
             let source = match source {
                 ProxySource::Option => "--proxy".to_owned(),
@@ -303,7 +300,7 @@ fn trusted(version: &str, facts: &Facts, now: SystemTime) -> Check {
         Some(left) if left < EXPIRES_SOON => {
             let days = left.as_secs() / SECONDS_A_DAY;
             let found = format!("{found}, which is in {days} days");
-            Check::warning(Name::Tls, found).fix("whoever runs the server has to renew it")
+            Check::warning(Name::Tls, found).fix("the server's operator has to renew it")
         }
         Some(_) | None => Check::passed(Name::Tls, found),
     }

@@ -1,4 +1,4 @@
-//! What the examination found, for a person or for a program.
+//! Report of `doctor`: text or JSON.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -180,10 +180,7 @@ impl<'a> Report<'a> {
             })
             .collect();
         if self.form != Form::Json && !titles.is_empty() {
-            self.line(&format!(
-                "\nNot looked at: {} ({reason})",
-                titles.join(", ")
-            ));
+            self.line(&format!("\nNot checked: {} ({reason})", titles.join(", ")));
         }
         for (_, names) in left {
             let skipped = names.into_iter().map(|name| Check::skipped(name, reason));
@@ -218,12 +215,16 @@ impl<'a> Report<'a> {
             .checks
             .iter()
             .any(|check| check.name == Name::Tools && check.outcome == Outcome::Passed);
+        let warned = match warnings {
+            1 => "1 warning".to_owned(),
+            many => format!("{many} warnings"),
+        };
         match (failed, warnings) {
-            (0, 0) if has_seen_tools => "All is well.".to_owned(),
-            (0, 0) => "All is well, as far as it can be seen.".to_owned(),
-            (0, warnings) => format!("Nothing failed; {warnings} to look at."),
+            (0, 0) if has_seen_tools => "No problems found.".to_owned(),
+            (0, 0) => "No problems found, as far as could be checked.".to_owned(),
+            (0, _) => format!("No failures, {warned}."),
             (failed, 0) => format!("{failed} failed."),
-            (failed, warnings) => format!("{failed} failed; {warnings} to look at."),
+            (failed, _) => format!("{failed} failed, {warned}."),
         }
     }
 
@@ -326,14 +327,14 @@ Connection
   FAIL tls                says REDACTED�[2J [RFC 8446]
   FAIL ipv4               the time is over
 
-Not looked at: proxy, endpoint, sign-in, protocol (there is no connection)
+Not checked: proxy, endpoint, sign-in, protocol (there is no connection)
 
-2 failed; 1 to look at.
+2 failed, 1 warning.
 "
         .replace("VERSION", env!("CARGO_PKG_VERSION"));
         assert_eq!(written(Form::Plain), words);
 
-        let signs = [("ok  ", "✓"), ("warn", "!"), ("FAIL", "✗"), ("->", "→")];
+        let signs = [("ok  ", "✓"), ("warn ", "! "), ("FAIL", "✗"), ("->", "→")];
         let signs = signs
             .into_iter()
             .fold(words, |text, (word, sign)| text.replace(word, sign));

@@ -1,4 +1,4 @@
-//! What an edit changes, for a person to look at.
+//! Diff of a configuration, for a person.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
-//! Editing the text of a configuration: one entry changes, and all else stays as the user wrote it,
-//! comments, order and unknown members too.
+//! Edit of one entry in the text of a configuration: all else stays as the user wrote it, comments, order and
+//! unknown members too.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Why nothing is installed.
+//! Errors of `install`.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,10 +30,10 @@ pub(in crate::command) enum InstallError {
         option: &'static str,
     },
     /// Nothing says in which form the entry is to be printed.
-    #[error("for which app, or in which format?")]
+    #[error("which app, or which format?")]
     NoClient,
     /// The directory of a project cannot be found.
-    #[error("cannot tell where the project is: {0}")]
+    #[error("cannot find the project's directory: {0}")]
     Directory(io::Error),
     /// `--all` found none.
     #[error("none of the apps is found on this machine")]
@@ -45,7 +45,7 @@ pub(in crate::command) enum InstallError {
     #[error("there is no home directory to look for the app's file in")]
     NoHome,
     /// This program cannot be found.
-    #[error("cannot tell where this program is: {0}")]
+    #[error("cannot find the path of this program: {0}")]
     Running(io::Error),
     /// Configurations are text.
     #[error("the path of this program, {path}, cannot be written into a file", path = .0.display())]
@@ -65,7 +65,7 @@ pub(in crate::command) enum InstallError {
         error: FileError,
     },
     /// Only a person may say that a file is written.
-    #[error("nothing was written, since there is nobody to ask")]
+    #[error("nothing was written: there is no terminal to ask on")]
     NobodyToAsk,
     /// Stdout is gone.
     #[error("cannot write to stdout: {0}")]

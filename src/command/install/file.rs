@@ -1,4 +1,4 @@
-//! The file of an app: read whole, replaced whole, and never without a copy of what was there.
+//! Configuration file of an app: read whole, replaced atomically, and never without a backup.
 
 use std::fs;
 use std::io::{self, Read as _};

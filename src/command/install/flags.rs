@@ -1,4 +1,4 @@
-//! The arguments that the entry starts the bridge with, read as the bridge will read them.
+//! Arguments in an entry, checked as the bridge will read them.
 
 use clap::Parser;
 

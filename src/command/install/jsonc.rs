@@ -1,4 +1,4 @@
-//! Entries in JSON, with comments and trailing commas where the user has some.
+//! Entries in JSON with comments and trailing commas.
 
 use std::collections::HashSet;
 

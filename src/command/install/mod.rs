@@ -1,4 +1,4 @@
-//! `mcp-bridge install`: writes the entry that starts the bridge into the configuration of an app.
+//! `mcp-bridge install`: writes an entry for a server into the configuration of an app.
 
 pub(super) mod apps;
 mod bounds;
@@ -44,14 +44,13 @@ use super::Stop;
 use mcp_bridge_core::stdio;
 
 const AFTER_HELP: &str = "\
-The change is shown, and written when you agree; where nobody can be asked, --yes agrees. The file as it \
-was stays beside it, with .backup-1 (or the next number) after its name. Comments and unknown members stay, \
-and so does what an entry of the same name has besides its transport; it is switched on, and tools that were \
-approved for another URL are not approved any more.
+The change is shown first and written if you confirm it; --yes confirms without a terminal. The previous file \
+is kept beside it as .backup-1 (or the next free number). Comments and unknown members are preserved. An \
+existing entry of the same name keeps its other settings and is enabled; tools that were approved for another \
+URL have to be approved again.
 
-The command in the entry is the whole path of this program, or mcp-bridge in the file of a project. An entry \
-for Codex names the variables that the bridge needs, one for Gemini CLI those that --bearer-env and the like \
-name: these apps do not pass them on otherwise.
+The command in the entry is the full path of this program, or mcp-bridge in the file of a project. Codex and \
+Gemini CLI do not pass on all environment variables, so entries for them list those that the bridge needs.
 
 Examples:
   mcp-bridge install --client cursor,zed example https://mcp.example.com/mcp
@@ -60,7 +59,7 @@ Examples:
   mcp-bridge install --print yaml example https://mcp.example.com/mcp
   mcp-bridge install --client zed --remove example";
 
-/// Put a server into the configuration of an app
+/// Add a server to the configuration of an app
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 #[expect(
@@ -100,7 +99,7 @@ pub(super) struct Args {
     )]
     project: Option<PathBuf>,
 
-    /// Write your own settings for a project, likewise (Claude Code)
+    /// Write your own settings for a project (Claude Code)
     #[arg(
         long,
         value_name = "DIR",
@@ -111,7 +110,7 @@ pub(super) struct Args {
     )]
     local: Option<PathBuf>,
 
-    /// Write this file, in the way of the app
+    /// Write this file, in the app's format
     #[arg(long, value_name = "PATH", conflicts_with_all = ["project", "local"])]
     config_file: Option<PathBuf>,
 
@@ -436,7 +435,7 @@ impl Surroundings<'_> {
             Err(error) => return Err(error),
         };
         if !path.as_os_str().is_empty() {
-            eprintln!("This belongs into {}:\n", path.display());
+            eprintln!("This belongs in {}:\n", path.display());
         }
         let text = match args.print {
             Some(Style::App) | None => fresh_file(position, entry)?,
@@ -463,7 +462,7 @@ impl Surroundings<'_> {
             )?;
             return Ok(ExitCode::FAILURE);
         }
-        eprintln!("{title} keeps its servers in its settings. Paste this there: {menu}.\n");
+        eprintln!("{title} keeps its servers in its settings; paste this there: {menu}.\n");
         self.out
             .write_all(fresh_file(position, entry)?.as_bytes())?;
         Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! What is to be written where: shown first, and then done.
+//! Planned change of one file: shown first, and then carried out.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! An entry in a format of one's choice, to be pasted into the file of an app that is not in the table.
+//! `mcp-bridge install --print`: an entry to be pasted into the file of an app that is not in the table.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! How an entry names this program.
+//! Path of this program in an entry.
 
 use std::env;
 use std::ffi::OsStr;

@@ -1,5 +1,5 @@
-//! Other files with an entry of the same name: those that the app prefers to the one that is written, merges with it,
-//! or does not read.
+//! Other configuration files with an entry of the same name: those that the app prefers to the one that is written,
+//! merges with it, or does not read.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The entry in several apps at once: shown for all of them, agreed to once, and written app by app. One that fails
-//! does not stop the others.
+//! `install` for several apps at once: shown for all of them, agreed to once, and written app by app. One that
+//! fails does not stop the others.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -53,7 +53,10 @@ pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, Edi
 fn keeps_order(file: &DocumentMut, text: &str) -> bool {
     let visible = |letter: &char| !letter.is_whitespace() && *letter != '\u{feff}';
     let written = file.to_string();
-    written.chars().filter(visible).eq(text.chars().filter(visible))
+    written
+        .chars()
+        .filter(visible)
+        .eq(text.chars().filter(visible))
 }
 
 fn parse(text: &str) -> Result<DocumentMut, EditError> {

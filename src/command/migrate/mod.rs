@@ -27,24 +27,24 @@ use crate::cli;
 use mcp_bridge_core::stdio;
 
 const AFTER_HELP: &str = "\
-Looks into the files of all apps that mcp-bridge install knows, yours and those of the project in the current \
+Searches the files of all apps that mcp-bridge install supports, yours and those of the project in the current \
 directory, for entries that start mcp-remote (npx -y mcp-remote, bunx, pnpm dlx, cmd /c npx and so on). The \
-changes are shown file by file, with secrets masked, and written when you agree. Arguments, variables and all \
-other members stay. An entry that would lose something is left as it is, with the reason. Sign-ins of mcp-remote \
-are taken over at the first start where they say which authorization server they are from.
+changes are shown file by file, with secrets masked, and written if you confirm them. Arguments, variables and \
+all other members are preserved. An entry that would lose something is left as it is, and the reason is given. \
+Sign-ins of mcp-remote are taken over at the first start if they record their authorization server.
 
 Entries with a URL are only listed: an app that connects by itself needs no program in between, and its sign-in \
-cannot be taken over. --remote converts them too, for what the app does not do by itself.
+cannot be taken over. --remote converts them too, for features that the app lacks.
 
-The files as they were stay beside the new ones, with .backup-1 (or the next number) after their names. --undo \
-gives them back, byte by byte.
+The previous files are kept beside the new ones as .backup-1 (or the next free number). --undo restores them \
+byte for byte.
 
 Examples:
   mcp-bridge migrate
   mcp-bridge migrate --client cursor --client claude --dry-run
   mcp-bridge migrate --undo";
 
-/// Replace mcp-remote by the bridge in the configurations of your apps
+/// Replace mcp-remote with the bridge in the configurations of your apps
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 #[expect(
@@ -52,15 +52,15 @@ Examples:
     reason = "each is a switch on the command line"
 )]
 pub(super) struct Args {
-    /// Look into the files of this app only (repeatable)
+    /// Only search the files of this app (repeatable)
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true)]
     client: Vec<Client>,
 
-    /// Convert the entry of this name only (repeatable)
+    /// Only convert the entry with this name (repeatable)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
-    /// Convert entries with a URL too, which the app connects to by itself
+    /// Also convert entries with a URL, to which the app connects by itself
     #[arg(long)]
     remote: bool,
 
@@ -72,11 +72,11 @@ pub(super) struct Args {
     #[arg(long, short)]
     yes: bool,
 
-    /// Give back the files as they were before the last migration
+    /// Restore the files as they were before the last migration
     #[arg(long, conflicts_with_all = ["client", "only", "remote"])]
     undo: bool,
 
-    /// With --undo: also those that were changed since
+    /// With --undo: also restore files that were changed since
     #[arg(long, requires = "undo")]
     force: bool,
 }
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         return undo::run(&directory, changed, extent, &mut out);
     }
     let running = env::current_exe()
-        .map_err(|error| Stop::failed(format!("cannot tell where this program is: {error}")))?;
+        .map_err(|error| Stop::failed(format!("cannot find the path of this program: {error}")))?;
     let selection = Selection {
         only: &args.only,
         remote: if args.remote {
@@ -113,7 +113,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     let mut plans = Vec::new();
     let mut troubles = Vec::new();
     let project = env::current_dir()
-        .map_err(|error| Stop::failed(format!("cannot tell the current directory: {error}")))?;
+        .map_err(|error| Stop::failed(format!("cannot find the current directory: {error}")))?;
     for places in by_file(survey::places(&args.client, &project)) {
         match Plan::make(&places, &selection, &running) {
             Ok(plan) => plans.extend(plan),
@@ -132,7 +132,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
             Ok(ExitCode::FAILURE)
         }
         Consent::Nobody => Err(
-            Stop::failed("nothing was written, since there is nobody to ask")
+            Stop::failed("nothing was written: there is no terminal to ask on")
                 .hint("--yes writes without asking"),
         ),
     }

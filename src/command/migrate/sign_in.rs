@@ -1,4 +1,4 @@
-//! The fate of a sign-in when an entry is converted, in words.
+//! Sign-ins of converted entries: whether they can be taken over, in words.
 
 use std::collections::BTreeMap;
 

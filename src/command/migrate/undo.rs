@@ -65,8 +65,8 @@ pub(super) fn run(
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Stop::failed("not every file was given back")
-        .hint("--undo --force gives back changed files too, and keeps a copy of each beside it"))
+    Err(Stop::failed("not every file was restored")
+        .hint("--undo --force also restores changed files, and keeps a copy of each beside it"))
 }
 
 /// Undoes the changes of one file. Returns what was done, or why nothing was.

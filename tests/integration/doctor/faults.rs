@@ -1,4 +1,4 @@
-//! What a server's address, and the server itself, may have wrong.
+//! Diagnosis of wrong addresses and faulty servers.
 
 use serde_json::json;
 
@@ -65,7 +65,7 @@ async fn a_redirect_within_the_server() {
     let url = server.url().replace("/mcp", "/old");
     let report = Doctor::of(&url).examine().await;
     let found = format!("redirects to http://{}/mcp", server.host());
-    report.warns("endpoint", &found, "put that in the place of the URL");
+    report.warns("endpoint", &found, "use that URL instead");
     report.passes("tools", "1 tool");
 }
 
@@ -96,7 +96,7 @@ async fn an_event_stream_whose_address_for_messages_is_of_no_use() {
         report.fails(
             name,
             found,
-            "whoever runs the server has to tell it its public",
+            "the server's operator has to configure its public",
         );
     }
 }
@@ -138,7 +138,7 @@ async fn a_server_that_falls_silent_later() {
     server.always(get(), |_| Reply::no_answer_ever());
     let report = Doctor::of(&server.url()).args(SILENCE).examine().await;
     report.fails("tools", "no answer within 0.5 s", "");
-    report.warns("get_stream", "no answer", "send its head at once");
+    report.warns("get_stream", "no answer", "send its headers at once");
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_server_of_the_modern_era_alone() {
     assert_eq!(report.names("failed"), [""; 0]);
     report.passes("era", "2026-07-28");
     report.passes("tools", "1 tool");
-    report.skips("session", "2026-07-28 has none of it");
+    report.skips("session", "not part of 2026-07-28");
 
     let doctor = Doctor::of(&server.url()).args(["--protocol", "legacy"]);
     doctor

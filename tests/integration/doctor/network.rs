@@ -56,7 +56,7 @@ async fn certificates_that_cannot_be_trusted() {
         let doctor = Doctor::of(&server.url()).args(["--ca-cert", &authority]);
         let report = doctor.examine().await;
         report.fails("tls", found, fix);
-        report.skips("endpoint", "no connection that can be trusted");
+        report.skips("endpoint", "no trusted connection");
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_server_that_takes_the_connection_and_says_nothing() {
     let address = listener.local_addr().expect("it is bound");
     let doctor = |scheme| Doctor::of(&format!("{scheme}://{address}/mcp")).args(SILENCE);
     let report = doctor("http").examine().await;
-    report.fails("endpoint", "no answer within 0.5 s", "says nothing");
+    report.fails("endpoint", "no answer within 0.5 s", "does not answer");
     let report = doctor("https").examine().await;
     report.fails("tls", "no certificate: no answer", "speaks TLS");
 }
@@ -168,7 +168,7 @@ async fn the_proxy_in_use_is_told_with_its_reason() {
     let doctor = || Doctor::of("http://mcp.example/mcp").args(["--allow-http"]);
     let report = doctor().args(["--proxy", &address]).examine().await;
     report.passes("proxy", &format!("{address}/, by --proxy"));
-    report.warns("tls", "everybody on the way", "https://");
+    report.warns("tls", "can be read in transit", "https://");
     let report = doctor().env("http_proxy", &address).examine().await;
     report.passes("proxy", "by the environment variable http_proxy");
 }
@@ -181,7 +181,7 @@ async fn no_proxy_is_told_with_its_reason() {
     let server = Server::start();
     let doctor = Doctor::of(&server.url()).env("HTTP_PROXY", "http://127.0.0.1:2");
     let report = doctor.examine().await;
-    report.passes("proxy", "this machine is never behind one");
+    report.passes("proxy", "loopback is never proxied");
 
     // An address of this machine that is no loopback address by its looks.
     let url = server.url().replace("127.0.0.1", "0.0.0.0");
@@ -194,5 +194,5 @@ async fn no_proxy_is_told_with_its_reason() {
     excluded
         .examine()
         .await
-        .passes("proxy", "NO_PROXY has this server");
+        .passes("proxy", "NO_PROXY lists this server");
 }

@@ -1,4 +1,4 @@
-//! What a server may have wrong about its sign-in.
+//! Diagnosis of faults in a server's sign-in.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -52,7 +52,7 @@ async fn metadata_of_another_resource() {
     report.fails(
         "resource_metadata",
         "describes https://other.example/mcp",
-        "put that document right",
+        "correct that document",
     );
     report.skips("pkce", "the step before it failed");
 }
@@ -64,11 +64,7 @@ async fn metadata_of_a_path_above() {
     let above = json!({ "resource": origin, "authorization_servers": [origin] });
     provider.behave(|it| it.resource_metadata = json!({ "resource": origin }));
     let report = Doctor::of(provider.mcp_url().as_str()).examine().await;
-    report.fails(
-        "resource_metadata",
-        "it describes",
-        "put that document right",
-    );
+    report.fails("resource_metadata", "it describes", "correct that document");
     provider.behave(|it| {
         it.challenge = Challenge::Bare;
         it.documents
@@ -241,10 +237,10 @@ async fn a_token_endpoint_that_takes_nothing_that_this_client_can_do() {
     ] {
         let change = json!({ "token_endpoint_auth_methods_supported": methods });
         let (provider, report) = examined(|it| it.server_metadata = change).await;
-        report.fails("registration", "takes only", fix);
+        report.fails("registration", "accepts only", fix);
         let doctor = Doctor::of(provider.mcp_url().as_str());
         let report = doctor.args(["--client-id", "mine"]).examine().await;
-        report.fails("registration", "takes only", fix);
+        report.fails("registration", "accepts only", fix);
     }
 }
 
@@ -313,19 +309,19 @@ async fn a_stored_token_is_used_and_renewed_and_its_end_is_told() {
     let doctor = || Doctor::bare(provider.mcp_url().as_str()).store(store.path());
 
     let report = doctor().examine().await;
-    report.passes("token", "there is one, and it is accepted");
+    report.passes("token", "stored, and accepted");
     report.passes("registration", "registered before");
     report.passes("era", "2025-06-18");
 
     provider.revoke_access_tokens();
     let report = doctor().examine().await;
-    report.passes("token", "renewed just now");
+    report.passes("token", "refreshed");
     assert_eq!(provider.refreshes(), 1);
 
     provider.revoke_all();
     let report = doctor().examine().await;
-    report.warns("token", "cannot be renewed", "sign in again");
-    report.skips("tools", "only to who has signed in");
+    report.warns("token", "cannot be refreshed", "sign in again");
+    report.skips("tools", "only after a sign-in");
     assert_eq!(provider.seen("/authorize").len(), 1);
 }
 
@@ -379,10 +375,10 @@ async fn a_client_that_needs_no_person_gets_its_token() {
     provider.register("robot", Some("s3cret-MARKER"), "unused");
     let token_endpoint = format!("{}/token", provider.origin());
     for (more, pkce) in [
-        (vec![], "uses no code"),
+        (vec![], "uses no authorization code"),
         (
             vec!["--token-endpoint", &token_endpoint],
-            "nothing has to be found",
+            "the token endpoint is configured",
         ),
     ] {
         let doctor = Doctor::of(provider.mcp_url().as_str())
@@ -391,7 +387,7 @@ async fn a_client_that_needs_no_person_gets_its_token() {
             .args(more)
             .env("CLIENT_SECRET", "s3cret-MARKER");
         let report = doctor.examine().await;
-        report.passes("token", "there is one, and it is accepted");
+        report.passes("token", "stored, and accepted");
         report.skips("pkce", pkce);
         report.passes("era", "2025-06-18");
         assert!(!report.0.to_string().contains("MARKER"));

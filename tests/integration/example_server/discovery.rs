@@ -1,4 +1,4 @@
-//! What a client finds before it signs in.
+//! Discovery and registration at the example server.
 
 use reqwest::{StatusCode, header};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What the app wrote and read, and what must hold of it in every test.
+//! Ledger of what the app wrote and read, with the invariants of every test.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How the fault server answers where the test says nothing: as a well-behaved MCP server.
+//! Default behaviour of the fault server: a well-behaved MCP server.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the fault server does with one request: an answer, down to bytes, waits and resets.
+//! Replies of the fault server: responses, down to bytes, waits and resets.
 
 use tokio::sync::{mpsc, watch};
 

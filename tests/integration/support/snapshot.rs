@@ -1,4 +1,4 @@
-//! Whole outputs of commands as committed files, in `tests/integration/snapshots`.
+//! Snapshot files of command outputs, in `tests/integration/snapshots`.
 //!
 //! `MCP_BRIDGE_ACCEPT=1 cargo test --test integration -- snapshots::` writes them anew; the difference is then
 //! there for review.

@@ -1,4 +1,4 @@
-//! What is stored, for a person: each account without its secrets.
+//! List of stored accounts, without their secrets, for `status` and `logout`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! What one authorization server gave us for one MCP server.
+//! Credential: client registration and tokens of one authorization server for one MCP server.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! Writes secrets into the store, which is where they belong. `Secret` itself does not serialize, so that
+//! Serialization of secrets, for the credential store alone. `Secret` itself does not serialize, so that
 //! no other place can do so by accident.
 
 use serde::{Deserialize, Deserializer, Serializer};

@@ -1,4 +1,4 @@
-//! What tells one stored credential from another, and the names that follow from it.
+//! Key of a stored credential: the server, account and settings that tell it from others, and its file name.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};

@@ -1,4 +1,5 @@
-//! Where the user wants secrets kept: `settings.json`, so that no configuration of an app has to say it.
+//! Settings of the credential store (`settings.json`): files or keychain, so that no configuration of an app has to
+//! say it.
 
 use std::collections::BTreeMap;
 use std::io;

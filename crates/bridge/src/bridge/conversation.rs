@@ -1,4 +1,4 @@
-//! The messages of the app, and the way of each to the server and back.
+//! Routing of messages between the app and its server, and the table of requests in flight.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Messages of the app that wait until there is a session to send them in.
+//! Queue of messages that wait for a session.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What stands between the app and the server where they are not of the same era. The translation itself
+//! Interpreter of the translation between the eras. The translation itself
 //! is in [`mcp_bridge_protocol::era`]; here its actions are carried out.
 
 use super::conversation::Conversation;
@@ -218,7 +218,7 @@ impl Conversation {
                 | Outcome::LegacyOnly
                 | Outcome::Failed(_)),
             ) => {
-                tracing::error!(?lane, ?outcome, "an exchange ended as none of its kind can");
+                tracing::error!(?lane, ?outcome, "an exchange ended unexpectedly");
                 let method = request.method().unwrap_or_default();
                 let failure = Failure::Internal.to_response(id, method, &self.host());
                 self.take_translated(lane, &failure, None);

@@ -1,4 +1,4 @@
-//! The server's answers to `initialize`, on disk; its lists are in `remembered_lists`.
+//! On-disk cache of `initialize` results; the cache of lists is in `remembered_lists`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,22 +1,9 @@
-//! The pump between the app and the endpoint.
+//! The bridge: event loop and shutdown between the app and the endpoint.
 //!
-//! One task owns the conversation: which requests wait for their answer, which requests of the server
-//! wait for the app's, and what has to go before what. It reads a line, decides, and hands on; all that
-//! takes time happens in tasks of its own, so that a slow call holds nobody up.
-//!
-//! - `conversation`: the messages of the app and the way of each to the server and back.
-//! - `lanes`: what translates between the eras, where the app and the server are not of the same one.
-//! - `opening`: the session of a legacy app, which has its answer before the server has given one, by
-//!   `promise` and `memory`; what comes meanwhile is `held`, and the sign-in page shown by `notice`.
-//! - `subscriptions`: subscriptions of a modern app, acknowledged before the server has.
-//! - `terms`: what the app was told, where the server turns out to be another one.
-//! - `panics`: bugs, kept where they happen.
-//! - `lists`, `list_pages`: lists that come in pages, collected into one answer.
-//! - `provisional_lists`, `remembered_lists`, `local_tool`: lists for an app whose server cannot be asked.
-//! - `tools`, `tool_filter`: tools that the app may not see or call.
-//! - `upstream`: what is on its way to the server, in the order of `turns`.
-//! - `progress`, `waiting`: requests that wait, and what their app is told of it.
-//! - `surroundings`: what happens around the process without telling it.
+//! One task owns the conversation: the requests that wait for an answer, the server's requests that wait
+//! for the app, and the order of messages. It reads a line, decides, and hands on; all that takes time
+//! happens in tasks of its own, so that a slow call holds nobody up. `conversation` is the place to start
+//! reading.
 
 mod conversation;
 mod held;

@@ -1,5 +1,5 @@
-//! The sign-in page, shown to the person by the app: nobody sees the stderr of a process that a desktop
-//! app has started.
+//! Sign-in notice: the address of the sign-in page, shown by the app itself, because nobody sees the stderr of a
+//! process that a desktop app has started.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Opening the session of a legacy app. The app has its answer within a second, also while a person signs
+//! Opening of a legacy session (`initialize`). The app gets its answer within a second, even while a person signs
 //! in or the server is down; what needs the server waits for it, for a bounded time.
 
 use std::cell::OnceCell;

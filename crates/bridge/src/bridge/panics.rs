@@ -1,4 +1,4 @@
-//! A bug in one exchange is not the end of the others.
+//! Panic handling: a panic in one request's task becomes an error for that request.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! What a legacy app is told of a server that has not answered its `initialize` yet: that a person signs
-//! in meanwhile, or that the server is down, is no reason for an app to give up.
+//! Provisional `initialize` result, given while a sign-in is missing or the server is down: from the cache, or with
+//! all capabilities that a server may have.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Lists that a server has given, on disk and in this run, for the time when it cannot be asked.
+//! Cache of lists (tools, prompts, resources), on disk and in memory, for the time when the server cannot be asked.
 //!
 //! A file holds one list of one account in the form that one revision of MCP has it, so that accounts and
 //! revisions never mix and a write touches nothing else.

@@ -1,4 +1,4 @@
-//! What happens around the process without telling it.
+//! Watch on the host: exit of the parent process, and system suspend.
 
 use std::time::{Duration, SystemTime};
 

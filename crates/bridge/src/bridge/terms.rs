@@ -1,4 +1,4 @@
-//! The difference between what a legacy app was told of the server and what the server says itself.
+//! Difference between the capabilities and version that a legacy app was told, and those of the server.
 //!
 //! An app that was answered before the server was there keeps its version and what it was promised; so does
 //! one whose server refuses its version, or comes back as another one. Without a difference nothing here

@@ -1,4 +1,4 @@
-//! Which tools an app may see and call.
+//! Tool filter: `--allow-tool`, `--ignore-tool`, `--read-only`.
 
 use std::convert::Infallible;
 use std::str::FromStr;

@@ -1,5 +1,4 @@
-//! Tools that the app may not see or call. What hides them is in `tool_filter`; here it meets the
-//! conversation.
+//! Hidden tools: removal from lists, and refusal of their calls. The rules are in `tool_filter`.
 
 use serde_json::value::RawValue;
 

@@ -1,4 +1,4 @@
-//! What has to go before what.
+//! Send order: notifications keep their order, requests wait for `notifications/initialized`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

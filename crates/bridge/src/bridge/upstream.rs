@@ -1,4 +1,4 @@
-//! What is on its way to the server, and in which order.
+//! Outbound messages: tasks for requests, and notifications in order.
 
 use std::pin::pin;
 use std::sync::Arc;

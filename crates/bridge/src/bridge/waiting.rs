@@ -1,5 +1,5 @@
-//! Requests that wait for a sign-in or for a server that cannot be reached, as their app is told of it by
-//! `notifications/progress`, so that a person sees the reason and the app's time limit starts anew.
+//! Progress notifications for requests that wait for a sign-in or for a server that cannot be reached, so that a
+//! person sees the reason and the app's time limit starts anew.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

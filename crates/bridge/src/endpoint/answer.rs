@@ -1,4 +1,4 @@
-//! Reading the answer to a request: one JSON body, or an event stream.
+//! Response reader: one JSON body, or an event stream.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reading the body of an answer, within limits.
+//! Response bodies, read within limits.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One request and its one response.
+//! Life of one request: from the first attempt to its one response.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What can go wrong between the bridge and the server, and how the app is told.
+//! Failures between the bridge and the server, and the JSON-RPC errors that the app gets for them.
 
 use std::error::Error;
 use std::io;
@@ -15,7 +15,8 @@ use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::message::{INTERNAL_ERROR, INVALID_REQUEST, Message, RequestId};
 
 /// What to do when a request that is no mere question may have been carried out.
-const LOOK_FIRST: &str = "look whether the server has done what was asked before you ask again";
+const LOOK_FIRST: &str =
+    "check whether the server has done what was asked before you repeat the request";
 
 /// Why a request got no answer from the server.
 ///
@@ -394,8 +395,8 @@ impl Failure {
                     );
                 }
                 ConnectCause::Tls if detail.contains("expired") => {
-                    "whoever runs the server has to renew the certificate; if this machine's clock \
-                     is wrong, set it"
+                    "the server's operator has to renew the certificate; if this machine's clock is \
+                     wrong, set it"
                 }
                 ConnectCause::Tls if detail.contains("not valid for name") => {
                     "use a host name that the certificate is for, or have the server's certificate \
@@ -404,7 +405,7 @@ impl Failure {
                 ConnectCause::Tls if detail.contains("InvalidContentType") => {
                     "the port does not speak TLS: check the port, and whether it is https://"
                 }
-                ConnectCause::Tls => "the server's certificate has to be mended by who runs it",
+                ConnectCause::Tls => "the server's operator has to fix its certificate",
                 ConnectCause::Proxy => "check HTTPS_PROXY and the proxy's credentials",
                 ConnectCause::Descriptors => {
                     "too many files are open here: raise the limit (ulimit -n) for the app"
@@ -428,9 +429,9 @@ impl Failure {
                 }
                 429 | 503 => "the server is busy: try again later",
                 _ if status.is_server_error() => {
-                    "the server has failed, or what stands before it: whoever runs it finds more in its log"
+                    "the server, or a proxy in front of it, has failed: its operator finds more in its log"
                 }
-                _ => "the server does not take the request as it is: tell whoever runs it",
+                _ => "the server does not accept the request as it is: tell its operator",
             },
             Self::Redirect { .. } => "if the target is right, put it in the place of the URL",
             Self::HttpSse => {
@@ -444,29 +445,29 @@ impl Failure {
             Self::Timeout(_) => return format!("raise {}", Setting::RequestTimeout),
             Self::Auth(error) => return error.hint(),
             Self::SignInNotReady(_) => {
-                "the bridge goes on trying; mcp-bridge doctor URL tells what is wrong"
+                "the bridge keeps trying; mcp-bridge doctor URL shows what is wrong"
             }
             Self::NoSession(_) => {
-                "the bridge goes on trying; check that the server is up, with mcp-bridge doctor URL"
+                "the bridge keeps trying; check the server with mcp-bridge doctor URL"
             }
             Self::ConnectionLost { .. } => LOOK_FIRST,
             Self::InvalidResponse(_) => {
-                "check that the URL is the server's MCP endpoint; mcp-bridge doctor URL tells more"
+                "check that the URL is the server's MCP endpoint; mcp-bridge doctor URL shows more"
             }
             Self::NoResponse(_) | Self::Unanswered(_) => {
-                "the server has to answer each request: tell whoever runs it if it happens again"
+                "the server has to answer each request: tell its operator if it happens again"
             }
             Self::Unusable(_) => {
-                "whoever runs the server has to mend this, or what stands before the server"
+                "the operator of the server, or of a proxy in front of it, has to fix this"
             }
             Self::MessageAddress(_) => {
-                "whoever runs the server has to tell it its public address, or set that right in the \
-                 proxy before it"
+                "the server's operator has to configure its public address, in the server or in \
+                 the proxy in front of it"
             }
             Self::MessageRefused { failure, .. } => match &**failure {
                 Self::Status { status, .. } if matches!(status.as_u16(), 404 | 405) => {
-                    "a proxy before the server may have taken a part of the path away: whoever runs \
-                     the server has to tell it its public path"
+                    "a proxy in front of the server may have removed a part of the path: the server's \
+                     operator has to configure its public path"
                 }
                 failure => return failure.hint(),
             },

@@ -1,5 +1,5 @@
-//! `initialize` for a server that refuses it for its version, where MCP wants an answer with another one
-//! ("Version Negotiation").
+//! Version fallback for `initialize`, for a server that refuses it because of its version instead of answering with
+//! another one (MCP "Version Negotiation").
 
 use std::collections::VecDeque;
 use std::sync::Arc;

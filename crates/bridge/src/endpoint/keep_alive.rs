@@ -1,5 +1,4 @@
-//! Pings that keep a session alive at servers, or at what stands before them, that let go of the quiet
-//! (`--keep-alive`).
+//! Keep-alive pings, for servers and intermediaries that drop quiet sessions (`--keep-alive`).
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! The standalone stream for what the server says of its own accord (MCP 2025-11-25, "Listening for
-//! Messages from the Server").
+//! GET stream for the server's own messages (MCP 2025-11-25, "Listening for Messages from the Server").
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The MCP endpoint over HTTP: what the app says goes in, what the server says comes out of a channel.
+//! The MCP endpoint over HTTP: messages of the app go in, messages of the server come out of a channel.
 //!
 //! [`Endpoint::request`] ends in exactly one response, the server's or an error of ours, whatever
 //! happens on the way. Everything else that the server sends (notifications, requests of its own)

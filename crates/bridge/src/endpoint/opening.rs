@@ -1,6 +1,5 @@
-//! Which era the server speaks, found out from what it answers to what the app wanted to say anyway
-//! (MCP 2026-07-28, "Versioning", "Backward Compatibility"): no probe goes out before something was
-//! refused.
+//! Era and transport detection by the server's answers to the app's own first message (MCP 2026-07-28,
+//! "Versioning", "Backward Compatibility"): no probe goes out before something was refused.
 //!
 //! Refused credentials, a busy server and a broken network are never evidence.
 

@@ -1,4 +1,4 @@
-//! Requests that wait for a server that cannot be reached.
+//! Retry of connections to a server that cannot be reached, and the requests that wait for it.
 //!
 //! They take turns in trying to connect, with a pause between two tries. All go on at once when a
 //! connection has come up.

@@ -1,5 +1,5 @@
-//! Single exchanges with a server, for whoever wants to see what it does: nobody signs in, nothing is sent
-//! again, and a refusal is an answer like any other.
+//! Single HTTP exchanges with a server, for `doctor`: without sign-in or retries, and a refusal is a result like
+//! any other.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -214,7 +214,7 @@ impl Probe {
             }
         }
         Err(Failure::Redirect {
-            target: "itself, again and again".to_owned(),
+            target: "itself in a loop".to_owned(),
         })
     }
 }

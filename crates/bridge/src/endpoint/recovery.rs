@@ -1,4 +1,4 @@
-//! A lost session is opened again, once for all requests that find it lost.
+//! Recovery of a lost session: opened again once for all requests that find it lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Endpoint {
                 .await;
             if let Err(failure) = replayed {
                 let method = request.method().unwrap_or_default();
-                tracing::warn!(host = %self.host(), method, "not renewed in the new session: {failure}");
+                tracing::warn!(host = %self.host(), method, "not restored in the new session: {failure}");
             }
         }
         let response = greeting.response.clone();

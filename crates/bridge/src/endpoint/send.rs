@@ -1,5 +1,4 @@
-//! One HTTP request to the endpoint, with all that may have to happen before it is accepted: headers,
-//! token, redirects, sign-in, a new session, another try.
+//! One HTTP request and its retry policy: headers, token, redirects, sign-in, lost sessions, busy servers.
 
 use std::time::Duration;
 
@@ -312,7 +311,7 @@ impl Endpoint {
             }
         }
         Err(Failure::Redirect {
-            target: "itself, again and again".to_owned(),
+            target: "itself in a loop".to_owned(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Reading an event stream that may break and go on (MCP 2025-11-25, "Resumability and Redelivery").
+//! Event stream with resumption (MCP 2025-11-25, "Resumability and Redelivery").
 
 use std::collections::VecDeque;
 use std::time::Duration;

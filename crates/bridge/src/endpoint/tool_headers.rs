@@ -1,5 +1,5 @@
-//! The tool arguments that a server wants in `Mcp-Param-*` headers, by the `x-mcp-header` annotations of
-//! its input schemas (MCP 2026-07-28, "Custom Headers from Tool Parameters").
+//! `Mcp-Param-*` headers: tool arguments that a server wants in headers, by the `x-mcp-header` annotations of its
+//! input schemas (MCP 2026-07-28, "Custom Headers from Tool Parameters").
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Where a request stands.
+//! State of a request: phase, idle timeout, time limit of its sign-in.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Bodies and events that hold no JSON-RPC message: the reason in words, and the request that a damaged
-//! response belongs to.
+//! Unusable response bodies and events, which hold no JSON-RPC message: the reason in words, and the request that a
+//! damaged response belongs to.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What is known of the eras that a server speaks, in this process and from the last one.
+//! Cache of the eras and transports that a server supports, kept for a day.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

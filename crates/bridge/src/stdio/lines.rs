@@ -1,4 +1,4 @@
-//! Bytes in, lines out.
+//! Line reader: bytes in, lines out.
 
 use std::io;
 

@@ -1,7 +1,12 @@
-//! The process's own stdin and stdout: what differs between systems.
+//! The process's own stdin and stdout, by operating system.
 //!
 //! Pipes and sockets are polled where the system allows it: no thread, no hand-over, and half the time
 //! a message takes. Everything else (terminals, files, other systems) goes through Tokio's threads.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that opens standard output"
+)]
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

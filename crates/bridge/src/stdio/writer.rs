@@ -1,4 +1,4 @@
-//! Lines in, bytes out: the only writer of stdout.
+//! Line writer: the only writer of stdout.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Connections to one origin, kept and used again: hyper, with as little as possible around it.
+//! Connection pool for one origin, on hyper.
 //!
 //! HTTP/1.1 takes a connection for each request under way; they are used last in, first out, so that those
 //! that are not needed grow old. HTTP/2 has one for as many requests as the server takes on it, and a few more if there

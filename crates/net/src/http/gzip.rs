@@ -1,4 +1,4 @@
-//! Answers that are compressed although the bridge asks for them as they are.
+//! Decompression of responses that are compressed although the bridge asks for them as they are.
 
 use std::io::Write as _;
 

@@ -1,16 +1,6 @@
 //! The HTTP clients: what the MCP endpoint and the sign-in have in common on the network.
 //!
-//! - [`Client`]: the way to the MCP endpoint.
-//! - `connections`: that way where nothing stands between, which is where the speed of a call is.
-//! - `cookies`: the server's cookies.
-//! - `gzip`: answers that come compressed all the same.
-//! - [`json`]: JSON in bodies.
-//! - `names`: name resolution.
-//! - `places`: a limit on connections, with fair queues.
-//! - `route`: whether a proxy stands between.
-//! - `server_certificate`: verification of a server's certificate.
-//! - `tls`: certificates to trust, client certificate.
-//! - `url_length`: a limit on the length of URLs.
+//! [`Client`] leads to the MCP endpoint: by the connection pool (`connections`), or through reqwest if there is a proxy.
 
 mod connections;
 mod cookies;

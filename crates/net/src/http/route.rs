@@ -1,4 +1,4 @@
-//! Which way requests take: to the server itself, or through a proxy.
+//! Proxy selection: a direct connection, or one through a proxy.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;

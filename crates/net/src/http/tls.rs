@@ -1,4 +1,4 @@
-//! TLS settings: certificates to trust, client certificate.
+//! TLS configuration (rustls): trust roots and client certificate.
 
 use std::sync::Arc;
 

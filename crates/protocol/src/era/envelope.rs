@@ -1,4 +1,5 @@
-//! Who asks, as a modern request carries it (MCP 2026-07-28, basic protocol, "`_meta`").
+//! Request metadata (`_meta`) of MCP 2026-07-28: protocol version, client info, capabilities; and the result of
+//! `server/discover`.
 
 use serde_json::json;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! What a subscription is about (MCP 2026-07-28, "Notification Filter").
+//! Notification filter of a subscription (MCP 2026-07-28, "Notification Filter").
 
 use std::collections::BTreeSet;
 

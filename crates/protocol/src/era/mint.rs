@@ -1,4 +1,4 @@
-//! Ids and timers of our own.
+//! Generator of request ids and timers.
 
 use std::hash::{BuildHasher as _, RandomState};
 

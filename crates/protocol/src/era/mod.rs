@@ -1,4 +1,4 @@
-//! Between the two eras of MCP, for an app and a server that are not of the same one.
+//! Translation between the two eras of MCP, for an app and a server that are not of the same one.
 //!
 //! Legacy is everything up to 2025-11-25: a handshake (`initialize`), a session, requests of the server
 //! to the app. Modern is 2026-07-28 and later: no handshake and no session, each request says who asks,
@@ -16,11 +16,7 @@
 //!
 //! - [`upgrade`], [`downgrade`]: the two directions. The table of what is special stands at the top of
 //!   each, in one match; what is not named there is forwarded.
-//! - `revision`, `adapt`: the revisions of the legacy era, and what differs between them.
-//! - `envelope`: who asks, as a modern request carries it, and reading what a server discovered.
-//! - `filter`: what a subscription is about.
-//! - `object`: JSON objects whose values stay text, so that a translation changes just what it names.
-//! - `outbox`: the actions of one step, with ids and timers of our own.
+//! - `adapt`: the translation between two revisions of the legacy era.
 
 mod adapt;
 pub mod downgrade;

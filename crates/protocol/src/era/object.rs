@@ -1,4 +1,4 @@
-//! JSON objects whose values stay text.
+//! JSON objects whose values stay text, so that an edit changes nothing else.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What a translation wants done, collected while one message is taken.
+//! Actions of a translation, collected while one message is processed.
 
 use std::time::Duration;
 

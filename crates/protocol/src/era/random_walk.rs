@@ -1,4 +1,4 @@
-//! Conversations that nobody thought of: an app and a server that say anything at any time.
+//! Random test of the translation: an app and a server that say anything at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

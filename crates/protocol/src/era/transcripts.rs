@@ -1,4 +1,4 @@
-//! Runs the conversations in `tests/transcripts` of this crate, whose README says how they are written.
+//! Test runner for the transcripts in `tests/transcripts` of this crate, whose README describes the format.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

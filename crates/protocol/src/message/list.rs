@@ -1,5 +1,5 @@
-//! Edits of lists inside a result, and pagination (MCP "Pagination"). Bytes that an edit does not concern
-//! stay as they are.
+//! Lists inside results: edits and pagination (MCP "Pagination"). Bytes that an edit does not concern stay as they
+//! are.
 
 use std::collections::HashSet;
 use std::ops::Range;

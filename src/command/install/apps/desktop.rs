@@ -1,4 +1,4 @@
-//! Apps with a window that are no editors.
+//! Supported apps: desktop applications that are no editors.
 
 use super::App;
 use super::places::{Files, Place};

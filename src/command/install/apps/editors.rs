@@ -1,4 +1,4 @@
-//! Editors, and extensions of editors.
+//! Supported apps: editors and their extensions.
 
 use super::places::{Files, Place};
 use super::{App, Shape};

@@ -1,4 +1,4 @@
-//! Apps that start MCP servers: the files in which each keeps them, and the form of an entry there.
+//! Table of supported apps: their configuration files, and the form of an entry there.
 //!
 //! An app is one row in the table of its family. A row says only what differs from [`App::USUAL`]; the comment above
 //! it names the documentation or the source that it was taken from, and when.

@@ -1,4 +1,4 @@
-//! Configuration files of apps: their paths on each operating system, and the choice among several of them.
+//! Paths of configuration files on each operating system, and the choice among several of them.
 
 use std::ffi::OsString;
 use std::fs;

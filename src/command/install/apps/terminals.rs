@@ -1,4 +1,4 @@
-//! Agents in a terminal, and terminals with an agent.
+//! Supported apps: coding agents in a terminal, and terminals with an agent.
 
 use super::places::{Files, Place};
 use super::{App, Format, Passes, Shape, WAITS_IN_CODEX};

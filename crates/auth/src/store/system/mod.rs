@@ -1,4 +1,4 @@
-//! The keychains of the operating systems, each by what is usual there.
+//! Keychains of the operating systems: macOS, Windows, and the Secret Service of Linux.
 
 use std::sync::Arc;
 

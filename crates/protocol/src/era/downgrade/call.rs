@@ -1,4 +1,4 @@
-//! A request of the app, and what has become of it in the session with the server.
+//! State of one request of a modern app in a legacy session.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! The handshake that a legacy server wants and a modern app does not make (MCP 2025-11-25,
-//! "Lifecycle").
+//! `initialize` handshake with a legacy server on behalf of a modern app (MCP 2025-11-25, "Lifecycle").
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What a modern app subscribes to, and a legacy server tells of its own accord or after
-//! `resources/subscribe` (MCP 2026-07-28, "Subscriptions").
+//! Subscriptions of a modern app at a legacy server: list changes, and `resources/subscribe` (MCP 2026-07-28,
+//! "Subscriptions").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A modern app that goes on in its era, and a legacy server.
+//! Translation between a modern app and a legacy server.
 //!
 //! The bridge is a modern server to the app and a legacy client to the server, with a session of its own.
 //! The tables below name what is special; everything else is forwarded, without the modern `_meta`.

@@ -1,6 +1,5 @@
-//! Questions of a legacy server. They end the app's request with `input_required`, while the exchange
-//! with the server stays open until the app comes again with the answers (MCP 2026-07-28, "Multi
-//! Round-Trip Requests").
+//! Pending questions of a legacy server. They end the app's request with `input_required`, while the exchange with
+//! the server stays open until the app comes again with the answers (MCP 2026-07-28, "Multi Round-Trip Requests").
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Tools that a server of 2025-11-25 runs as tasks alone (MCP 2025-11-25, "Tasks"). The app, which knows
-//! another kind of tasks if any, calls them like others and waits.
+//! Tasks of 2025-11-25, for tools that run only as tasks. The app, which knows another kind of tasks if any, calls
+//! them like others and waits.
 
 use std::time::Duration;
 

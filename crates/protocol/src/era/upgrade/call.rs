@@ -1,4 +1,4 @@
-//! A request of the app on its way through as many exchanges as it takes.
+//! State of one request of a legacy app at a modern server, which may take several exchanges.
 
 use serde_json::json;
 

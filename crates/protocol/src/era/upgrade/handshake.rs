@@ -1,5 +1,5 @@
-//! The handshake that a legacy app wants and a modern server does not have (MCP 2025-11-25, "Lifecycle";
-//! MCP 2026-07-28, "Discovery").
+//! `initialize` of a legacy app, answered from `server/discover` (MCP 2025-11-25, "Lifecycle"; MCP 2026-07-28,
+//! "Discovery").
 
 use serde_json::value::RawValue;
 

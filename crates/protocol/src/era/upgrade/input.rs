@@ -1,5 +1,4 @@
-//! Questions of the server (MCP 2026-07-28, "Multi Round-Trip Requests"), asked as the requests that a
-//! legacy app knows.
+//! `input_required` results (MCP 2026-07-28, "Multi Round-Trip Requests"), as requests that a legacy app knows.
 
 use std::time::Duration;
 
@@ -270,7 +269,7 @@ impl Upgrade {
         if call.rounds <= MAX_ROUNDS {
             return Some(call);
         }
-        self.end_asked_too_much(&call, "the server asks again and again");
+        self.end_asked_too_much(&call, "the server keeps asking");
         None
     }
 

@@ -1,5 +1,5 @@
-//! What a legacy app hears of by itself, and a modern server tells on a stream that is asked for (MCP
-//! 2026-07-28, "Subscriptions").
+//! Subscription of a legacy app at a modern server: list changes and resource updates (MCP 2026-07-28,
+//! "Subscriptions").
 
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ impl Listen {
         }
         requested.uris.retain(|uri| acknowledged.uris.contains(uri));
         if requested.lists != acknowledged.lists {
-            tracing::info!("the server does not tell of all changes that it declares");
+            tracing::info!("the server does not announce all the changes that it declares");
         }
         let stream = Stream {
             id: next.id,
@@ -236,7 +236,7 @@ impl Listen {
         }
         if refusal.is_some() && self.current.is_none() {
             // The server has no such streams, or not this one: changes of lists go unnoticed.
-            tracing::warn!("the server refuses to tell of changes");
+            tracing::warn!("the server refuses to announce changes");
             return self.refresh_if_wanted(app, outbox);
         }
         self.reopen_later(outbox);

@@ -1,4 +1,4 @@
-//! A legacy app and a server that speaks the modern era alone.
+//! Translation between a legacy app and a modern server.
 //!
 //! The bridge is a legacy server to the app and a modern client to the server. The tables below name
 //! what is special; everything else is forwarded, with who asks in its `_meta`.

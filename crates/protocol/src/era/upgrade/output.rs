@@ -1,5 +1,5 @@
-//! Structured output that is no object. A modern tool may return any JSON; a legacy app wants objects
-//! (MCP 2025-11-25, "Output Schema"), so the value and its schema are put into one.
+//! Structured output that is no object, wrapped in one. A modern tool may return any JSON; a legacy app wants
+//! objects (MCP 2025-11-25, "Output Schema"), so the value and its schema are wrapped alike.
 
 use serde_json::json;
 use serde_json::value::RawValue;

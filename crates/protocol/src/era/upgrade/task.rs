@@ -1,5 +1,5 @@
-//! Long work: a server of the tasks extension may answer `tools/call` with a task (SEP-2663). The app
-//! knows nothing of it and waits for the result.
+//! Tasks extension: a server may answer `tools/call` with a task (SEP-2663). The app knows nothing of it and waits
+//! for the result.
 
 use std::collections::HashSet;
 use std::time::Duration;
