@@ -1,11 +1,16 @@
 //! The built program and its sign-in: several processes, secrets, the end.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::tempdir;
 use url::Url;
 
-use crate::support_auth::{Browser, BrowserProgram, Process, Provider, free_port, initialize};
+use crate::support_auth::{
+    Browser, BrowserProgram, Process, Provider, free_port, initialize, soon,
+};
 
 /// B2, X-131, A-66b: the app kills the one that opened the tab.
 #[tokio::test]
@@ -46,6 +51,40 @@ async fn a_killed_owner_of_the_sign_in_costs_no_second_tab() {
     assert!(!browser.was_started().await, "one tab");
     assert_eq!(provider.seen("/register").len(), 1);
     assert_eq!(provider.seen("/token").len(), 1);
+}
+
+/// RFC 6749 §6: the old refresh token is void when the new one is on its way, however the process is told to end.
+#[tokio::test]
+async fn a_refresh_under_way_at_a_signal_is_finished_first() {
+    /// More than a signal leaves for other things.
+    const LATE: Duration = Duration::from_millis(1500);
+    let provider = Provider::start().await;
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut bridge = Process::start(&provider, home.path(), &browser, &[]);
+    bridge.send(&initialize()).await;
+    let page = Url::parse(&browser.started().await[0]).unwrap();
+    Browser::default().visit(page).await;
+    assert!(bridge.response(1).await["result"].is_object());
+    provider.revoke_access_tokens();
+    provider.behave(|it| it.token_delay = Some(LATE));
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
+    bridge.send(&call).await;
+    soon("the refresh", async {
+        while provider.refreshes() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    bridge.end_with_group(Signal::TERM).await;
+    provider.behave(|it| it.token_delay = None);
+
+    let mut next = Process::start(&provider, home.path(), &browser, &[]);
+    next.send(&initialize()).await;
+    assert!(next.response(1).await["result"].is_object());
+    next.end().await;
+    assert_eq!(provider.refreshes(), 1);
+    assert!(!browser.was_started().await);
 }
 
 /// B22, X-143: with everything said that can be said.

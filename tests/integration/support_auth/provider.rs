@@ -92,6 +92,8 @@ pub(crate) struct Behaviour {
     pub(crate) user: Option<String>,
     /// Stands before the body of every answer that has one.
     pub(crate) body_prefix: &'static str,
+    /// Time after which a token that was issued is on its way.
+    pub(crate) token_delay: Option<Duration>,
 }
 
 /// How clients authenticate.
@@ -201,6 +203,7 @@ impl Default for Behaviour {
             is_open: false,
             user: None,
             body_prefix: "",
+            token_delay: None,
         }
     }
 }
@@ -351,8 +354,15 @@ impl Provider {
 type Shared = (SocketAddr, Arc<Mutex<Inner>>);
 
 async fn answer(State((address, inner)): State<Shared>, request: Request) -> Response {
-    let prefix = inner.lock().unwrap().behaviour.body_prefix;
+    let (prefix, delay) = {
+        let behaviour = &inner.lock().unwrap().behaviour;
+        (behaviour.body_prefix, behaviour.token_delay)
+    };
+    let is_token_request = request.uri().path() == "/token";
     let response = answer_without_prefix(address, inner, request).await;
+    if let Some(delay) = delay.filter(|_| is_token_request) {
+        tokio::time::sleep(delay).await;
+    }
     if prefix.is_empty() {
         return response;
     }
