@@ -53,7 +53,7 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(120);
 const RECOVERY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest that a process may take until it handles signals.
-const START_LIMIT: Duration = Duration::from_millis(500);
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// After all faults: calls that succeed one after the other. A token may run out in between while the bridge still leaves
 /// the authorization server alone, as that wished.

@@ -131,9 +131,7 @@ enum FamilyState {
 enum Asker {
     Bridge(u32),
     /// A helper, or somebody who had gone before the request was read.
-    Unknown {
-        after_kill: bool,
-    },
+    Unknown,
 }
 
 impl Authority {
@@ -437,8 +435,7 @@ impl Inner {
         if let Some(pid) = pid {
             return Asker::Bridge(pid);
         }
-        let after_kill = self.last_kill.is_some_and(|it| it.elapsed() < JUST_NOW);
-        Asker::Unknown { after_kill }
+        Asker::Unknown
     }
 
     fn redeem(&mut self, form: &HashMap<String, String>, asker: Asker) -> Option<usize> {
@@ -503,7 +500,13 @@ impl Inner {
         let is_excused = match (known.state, known.asker) {
             (FamilyState::Lost, _) => true,
             _ if is_in_memory_alone => true,
-            (_, Asker::Unknown { after_kill }) => after_kill && number + 1 == known.number,
+            (_, Asker::Unknown) => {
+                // Its end is heard of a little later than it happened.
+                let is_near = |kill: Instant| {
+                    kill + JUST_NOW > known.issued && kill < known.issued + JUST_NOW
+                };
+                self.last_kill.is_some_and(is_near) && number + 1 == known.number
+            }
             (_, Asker::Bridge(_)) => false,
         };
         let story = format!(
