@@ -482,6 +482,7 @@ impl App {
     async fn kill(&mut self) {
         self.shared
             .event(self.number, self.bridge.name(), "SIGKILL");
+        self.shared.kill_begins(self.number);
         self.bridge.signal(Signal::KILL);
         self.bridge.end().await;
         self.shared.bridge_killed(self.number, self.bridge.pid());

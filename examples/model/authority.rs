@@ -231,6 +231,11 @@ impl Authority {
         self.lock().running.retain(|it| *it != pid);
     }
 
+    /// A bridge is about to be killed.
+    pub(crate) fn kill_begins(&self) {
+        self.lock().last_kill = Some(Instant::now());
+    }
+
     /// A bridge has been killed and is dead.
     pub(crate) fn killed(&self, pid: u32) {
         let mut inner = self.lock();

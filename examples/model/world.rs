@@ -173,6 +173,13 @@ impl Shared {
         }
     }
 
+    /// A bridge of this app is about to be killed.
+    pub(crate) fn kill_begins(&self, app: usize) {
+        if let Some(account) = SERVERS[APPS[app].server].account {
+            self.authorities[account].kill_begins();
+        }
+    }
+
     pub(crate) fn bridge_killed(&self, app: usize, pid: u32) {
         if let Some(account) = SERVERS[APPS[app].server].account {
             self.authorities[account].killed(pid);
