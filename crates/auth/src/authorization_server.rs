@@ -394,7 +394,7 @@ fn site(url: &Url) -> &str {
         name.strip_suffix(*platform)
             .is_some_and(|owner| owner.ends_with('.'))
     };
-    if PLATFORMS.iter().any(|platform| is_hosted(&platform)) {
+    if PLATFORMS.iter().any(is_hosted) {
         return name;
     }
     let mut labels = name.rsplitn(3, '.');
