@@ -260,6 +260,51 @@ async fn slow_large_and_many_connections_do_not_keep_the_browser_out() {
     drop(crowd);
 }
 
+/// forged answers that arrive together, and faster than they are looked at, do not displace the true one.
+#[tokio::test]
+async fn a_burst_of_forged_answers_does_not_displace_the_true_one() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    const BURST: usize = 40;
+    let provider = Provider::start().await;
+    let directory = tempdir().unwrap();
+    let app = App::new(&provider, config(directory.path()));
+    let call = app.spawn_call();
+    let right = Browser::default().approve(app.sign_in_page().await).await;
+    let port = right.port().unwrap();
+    let forged = with(&right, "state", Some("wrong"));
+    let request = |url: &Url| {
+        let (path, query) = (url.path(), url.query().unwrap());
+        format!("GET {path}?{query} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n")
+    };
+    // Connected first and asking last.
+    let mut browser = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut burst = Vec::new();
+    for _ in 0..BURST {
+        burst.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    }
+    for stream in &mut burst {
+        stream.write_all(request(&forged).as_bytes()).await.unwrap();
+    }
+    browser.write_all(request(&right).as_bytes()).await.unwrap();
+
+    let mut page = String::new();
+    let read = soon("the page", browser.read_to_string(&mut page)).await;
+    read.unwrap();
+    assert!(page.contains("You are signed in"), "{page}");
+    for mut stream in burst {
+        let mut page = String::new();
+        let read = soon("a refusal", stream.read_to_string(&mut page)).await;
+        read.unwrap();
+        assert!(page.starts_with("HTTP/1.1 400"), "{page}");
+    }
+    assert_eq!(
+        soon("the call", call).await.unwrap().unwrap(),
+        StatusCode::OK
+    );
+}
+
 /// those who open connections and ask for nothing do not cut off the browser, which waits for its page while the
 /// code is exchanged.
 #[tokio::test]

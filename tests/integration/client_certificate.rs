@@ -8,10 +8,11 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use mcp_bridge_auth::{Authorizer, Interaction, Refusal};
-use mcp_bridge_net::http::{Identity, Options, Roots};
-use reqwest::StatusCode;
+use mcp_bridge_net::http::{Client, Identity, Options, Roots};
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::tempdir;
@@ -93,4 +94,27 @@ async fn an_origin_that_the_user_names_sees_the_certificate_too() {
     look_for_provider(&server, &provider, options(&[&server, &provider])).await;
     assert!(provider.shown().iter().all(|is_shown| *is_shown));
     assert!(!provider.shown().is_empty());
+}
+
+#[tokio::test]
+async fn a_proxy_with_tls_sees_the_certificate_only_if_the_user_names_its_origin() {
+    let server = Url::parse("https://mcp.example/mcp").unwrap();
+    for is_named in [false, true] {
+        let proxy = Gate::start().await;
+        let mut origins = vec![server.origin()];
+        origins.extend(is_named.then(|| proxy.url.origin()));
+        let read = |name| fs::read(certificate(name)).unwrap();
+        let identity = Identity::from_pem(&read("good.pem"), &read("server.key"), origins);
+        let options = Options {
+            identity: Some(identity.unwrap()),
+            proxy: Some(proxy.url.clone()),
+            ..options(&[])
+        };
+        let client = Client::new(&options, &server, None).unwrap();
+        let sent = client.send(Method::GET, &server, HeaderMap::new(), Bytes::new());
+        sent.await.unwrap_err();
+        let shown = proxy.shown();
+        assert!(shown.iter().all(|is_shown| *is_shown == is_named));
+        assert!(!shown.is_empty());
+    }
 }

@@ -144,7 +144,7 @@ impl Attempt {
         let mut attempt = Self {
             credential,
             client,
-            listener: listener.serve(&request.redirect_uri, &request.url),
+            listener: listener.serve(&request),
             request,
             guard: Guard::default(),
             keeper: Keeper::Caller,
@@ -189,7 +189,7 @@ impl Attempt {
             .await
             .ok()?;
         Some(Self {
-            listener: listener.serve(&request.redirect_uri, &request.url),
+            listener: listener.serve(request),
             guard: Guard::default(),
             keeper: Keeper::Caller,
             scopes: request.scopes.clone(),
@@ -220,7 +220,7 @@ impl Attempt {
             LoopbackListener::on(sockets).ok()?
         };
         Some(Self {
-            listener: listener.serve(&request.redirect_uri, &request.url),
+            listener: listener.serve(&request),
             guard: Guard::default(),
             keeper: Keeper::Helper,
             scopes: request.scopes.clone(),
@@ -256,7 +256,7 @@ impl Attempt {
             &self.request.redirect_uri,
             &self.scopes,
         )?;
-        self.listener.lead_to(&self.request.url);
+        self.listener.expect(&self.request);
         Ok(())
     }
 

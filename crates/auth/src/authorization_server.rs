@@ -351,6 +351,34 @@ fn same_site(one: &str, other: &str) -> bool {
     one.scheme() == other.scheme() && (below(one_host, other_host) || below(other_host, one_host))
 }
 
+/// Domains below which anybody can have a host: those of the public suffix list on which MCP servers are common.
+const PLATFORMS: [&str; 24] = [
+    "amazonaws.com",
+    "azurecontainerapps.io",
+    "azurewebsites.net",
+    "cloudfront.net",
+    "deno.dev",
+    "firebaseapp.com",
+    "fly.dev",
+    "github.io",
+    "herokuapp.com",
+    "hf.space",
+    "modal.run",
+    "netlify.app",
+    "ngrok-free.app",
+    "ngrok.app",
+    "ngrok.io",
+    "onrender.com",
+    "pages.dev",
+    "replit.app",
+    "run.app",
+    "supabase.co",
+    "trycloudflare.com",
+    "up.railway.app",
+    "vercel.app",
+    "workers.dev",
+];
+
 /// Hosts of one owner, as far as a host tells without a list of public suffixes: its last two labels, or three where
 /// the second is as short as in `co.uk`. An address is a site of its own.
 fn site(url: &Url) -> &str {
@@ -362,6 +390,13 @@ fn site(url: &Url) -> &str {
         return host;
     };
     let name = name.trim_end_matches('.');
+    let is_hosted = |platform: &&str| {
+        name.strip_suffix(*platform)
+            .is_some_and(|owner| owner.ends_with('.'))
+    };
+    if PLATFORMS.iter().any(is_hosted) {
+        return name;
+    }
     let mut labels = name.rsplitn(3, '.');
     let (Some(last), Some(second), Some(rest)) = (labels.next(), labels.next(), labels.next())
     else {
@@ -489,6 +524,17 @@ mod tests {
             ("https://honest.co.uk/a", "https://evil.co.uk/t", true),
             ("https://a.honest.com.au/a", "https://a.evil.com.au/t", true),
             ("https://as.example/a", "https://as.test/t", true),
+            (
+                "https://honest.workers.dev/a",
+                "https://evil.workers.dev/t",
+                true,
+            ),
+            ("https://a.github.io/a", "https://b.github.io./t", true),
+            (
+                "https://as.workers.dev/a",
+                "https://as.workers.dev:8443/t",
+                false,
+            ),
             ("http://127.0.0.1:1/a", "http://127.0.0.2:1/t", true),
             ("http://localhost:1/a", "http://127.0.0.1:1/t", true),
             ("https://[2606::1]/a", "https://[2606::2]/t", true),

@@ -2,7 +2,8 @@
 //! §7.3).
 //!
 //! It is open while a sign-in waits and no longer. Any program and any web page can reach it, so it takes
-//! little, keeps nobody waiting, and believes nothing: whoever receives from it checks `state` first.
+//! little, keeps nobody waiting, and passes on only answers with the right `state`: a flood of others does not fill
+//! the queue in which the true one waits.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -25,7 +26,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use url::{Host, Url};
 
-use super::authorization::AuthorizationResponse;
+use super::authorization::{AuthorizationRequest, AuthorizationResponse};
 use super::config::Callback as CallbackConfig;
 use super::error::AuthError;
 use super::page::{CONTENT_SECURITY_POLICY, Page};
@@ -162,16 +163,17 @@ impl LoopbackListener {
         self.port
     }
 
-    /// Answers requests until the server is finished or dropped. Meanwhile its root leads to `page`.
-    pub(super) fn serve(self, redirect_uri: &Url, page: &Url) -> LoopbackServer {
+    /// Answers requests until the server is finished or dropped: takes the answer to `request`, and leads to its page
+    /// from the root.
+    pub(super) fn serve(self, request: &AuthorizationRequest) -> LoopbackServer {
         let (callbacks, received) = mpsc::channel(MOST_CALLBACKS);
         let (open, closing) = watch::channel(());
         let site = Arc::new(Site {
-            path: redirect_uri.path().to_owned(),
+            path: request.redirect_uri.path().to_owned(),
             port: self.port,
-            redirect_uri: redirect_uri.clone(),
+            redirect_uri: request.redirect_uri.clone(),
             callbacks: callbacks.clone(),
-            page: Mutex::new(Some(page.clone())),
+            request: Mutex::new(Some(request.clone())),
             reach: if self.sockets.iter().all(|it| is_local(it)) {
                 Reach::ThisMachine
             } else {
@@ -217,9 +219,9 @@ impl LoopbackServer {
         self.received.recv().await
     }
 
-    /// Lets its root lead to another page.
-    pub(super) fn lead_to(&self, page: &Url) {
-        *self.site.page() = Some(page.clone());
+    /// Takes the answer to another request from now on, and leads to its page.
+    pub(super) fn expect(&self, request: &AuthorizationRequest) {
+        *self.site.request() = Some(request.clone());
     }
 
     /// The sockets that it listens on, none once it is closed.
@@ -232,7 +234,7 @@ impl LoopbackServer {
         self.received.close();
         self.open.take();
         self.sockets.clear();
-        self.site.page().take();
+        self.site.request().take();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(DRAIN_TIMEOUT, drained).await;
     }
@@ -290,8 +292,8 @@ struct Site {
     port: u16,
     redirect_uri: Url,
     callbacks: mpsc::Sender<Callback>,
-    /// The page that the root leads to; none when the sign-in is over.
-    page: Mutex<Option<Url>>,
+    /// The request that is to be answered; none when the sign-in is over.
+    request: Mutex<Option<AuthorizationRequest>>,
     reach: Reach,
 }
 
@@ -419,7 +421,7 @@ async fn converse(
 
 async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
     if site.is_short_address(request) {
-        let page = site.page().clone();
+        let page = site.request().as_ref().map(|request| request.url.clone());
         return page.map_or(Page::AlreadyAnswered, Page::Redirect);
     }
     if request.uri().path() != site.path || request.method() != Method::GET {
@@ -432,6 +434,15 @@ async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
     let Some(answer) = answer.filter(AuthorizationResponse::is_complete) else {
         return Page::Unexpected;
     };
+    let is_expected = site.request().as_ref().map(|it| it.is_answered_by(&answer));
+    match is_expected {
+        Some(true) => {}
+        Some(false) => {
+            tracing::info!("ignored an answer that belongs to no sign-in of ours");
+            return Page::Unexpected;
+        }
+        None => return Page::AlreadyAnswered,
+    }
     let (callback, shown) = Callback::new(answer);
     match site.callbacks.try_send(callback) {
         Ok(()) => shown.await.unwrap_or(Page::AlreadyAnswered),
@@ -454,8 +465,8 @@ impl Site {
             && self.is_meant_by(request)
     }
 
-    fn page(&self) -> MutexGuard<'_, Option<Url>> {
-        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    fn request(&self) -> MutexGuard<'_, Option<AuthorizationRequest>> {
+        self.request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the browser was sent to this machine by name. A web page that had its own name resolve to

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Body, Request, StatusCode};
 use serde_json::{Map, Value};
+use url::form_urlencoded;
 
 use super::error_body::{ErrorBody, words_in};
 use super::transport::Answer;
@@ -48,6 +51,27 @@ pub(super) fn standard_form(answer: Answer, sent: &[u8]) -> oauth2::HttpResponse
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// The form of a request, with the client's secret in it also where that is in the `Authorization` header
+/// (RFC 6749 §2.3.1): what [`standard_form`] takes out of the answer.
+pub(super) fn sent_form(request: &Request) -> Vec<u8> {
+    let body = request.body().and_then(Body::as_bytes);
+    let mut form = body.map(<[u8]>::to_vec).unwrap_or_default();
+    let header = request.headers().get(AUTHORIZATION);
+    let credentials = header.and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let decoded = credentials.and_then(|credentials| BASE64_STANDARD.decode(credentials).ok());
+    let (Some(credentials), Some(decoded)) = (credentials, decoded) else {
+        return form;
+    };
+    // The secret is encoded as in a form already.
+    if let Some(secret) = decoded.splitn(2, |byte| *byte == b':').nth(1) {
+        form.extend_from_slice(b"&client_secret=");
+        form.extend_from_slice(secret);
+    }
+    form.extend_from_slice(b"&client_secret=");
+    form.extend(form_urlencoded::byte_serialize(credentials.as_bytes()).flat_map(str::bytes));
+    form
 }
 
 /// What is wrong with an answer that has a status of success and brings nothing. It may hold a token in a place
@@ -94,17 +118,31 @@ fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
         "client_assertion",
         "device_code",
     ];
-    for (name, value) in url::form_urlencoded::parse(sent) {
+    for pair in sent.split(|byte| *byte == b'&') {
+        let Some((name, value)) = form_urlencoded::parse(pair).next() else {
+            continue;
+        };
         if !SECRET.contains(&&*name) || value.len() < SHORTEST {
             continue;
         }
-        for (name, text) in members.iter_mut() {
-            if let Value::String(text) = text
-                && !(name == "error" && is_code(text))
-            {
-                *text = text.replace(&*value, "REDACTED");
-                redact_cut_off(text, &value);
-            }
+        take_out(members, &value);
+        // As it was sent, too: some servers repeat the whole form.
+        let encoded = pair.splitn(2, |byte| *byte == b'=').nth(1);
+        let encoded = encoded.and_then(|encoded| std::str::from_utf8(encoded).ok());
+        if let Some(encoded) = encoded.filter(|encoded| *encoded != value) {
+            take_out(members, encoded);
+        }
+    }
+}
+
+/// Takes one secret out of all texts but error codes.
+fn take_out(members: &mut Map<String, Value>, secret: &str) {
+    for (name, text) in members.iter_mut() {
+        if let Value::String(text) = text
+            && !(name == "error" && is_code(text))
+        {
+            *text = text.replace(secret, "REDACTED");
+            redact_cut_off(text, secret);
         }
     }
 }
@@ -139,7 +177,7 @@ fn members(body: &[u8]) -> Option<Map<String, Value>> {
     if body.trim_ascii_start().starts_with(b"<") {
         return None;
     }
-    let form: Map<String, Value> = url::form_urlencoded::parse(body)
+    let form: Map<String, Value> = form_urlencoded::parse(body)
         .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
         .collect();
     (form.contains_key("access_token") || form.contains_key("error")).then_some(form)
@@ -228,6 +266,35 @@ mod tests {
             r#"{"error":"invalid_grant","error_description":"code+001 of me"}"#,
         );
         assert_eq!(error["error_description"], "REDACTED of me");
+    }
+
+    /// X-143
+    #[test]
+    fn a_secret_is_taken_out_also_where_it_is_encoded_or_came_in_a_header() {
+        // "me" and "s3cret+/word", encoded (RFC 6749 §2.3.1).
+        let credentials = BASE64_STANDARD.encode("me:s3cret%2B%2Fword");
+        let url = "https://as.example/token".parse().unwrap();
+        let mut request = Request::new(reqwest::Method::POST, url);
+        let value = HeaderValue::try_from(format!("Basic {credentials}")).unwrap();
+        request.headers_mut().insert(AUTHORIZATION, value);
+        *request.body_mut() = Some("grant_type=authorization_code&code=4%2F0AbCdEfGh".into());
+        for repeated in [
+            "4/0AbCdEfGh",
+            "4%2F0AbCdEfGh",
+            "s3cret+/word",
+            "s3cret%2B%2Fword",
+            &credentials,
+        ] {
+            let error = json!({ "error": "invalid_client", "error_description": format!("no {repeated}!") });
+            let answer = Answer {
+                status: StatusCode::UNAUTHORIZED,
+                body: error.to_string().into_bytes(),
+            };
+            let response = standard_form(answer, &sent_form(&request));
+            let body: Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(body["error"], "invalid_client");
+            assert_eq!(body["error_description"], "no REDACTED!", "{repeated}");
+        }
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use reqwest::{Body, Client, Method, Request, Response, StatusCode};
+use reqwest::{Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
 use super::address::AddressGuard;
 use super::error::{AuthError, shown};
 use super::renewal_refusal::speaks_of_a_failure;
-use super::token_reply::standard_form;
+use super::token_reply::{sent_form, standard_form};
 pub(super) use mcp_bridge_net::http::bare;
 use mcp_bridge_net::http::{self, is_loopback, json};
 
@@ -179,8 +179,7 @@ impl Transport {
         })?;
         *request.timeout_mut() = Some(POST_TIMEOUT);
         let url = request.url().clone();
-        let sent = request.body().and_then(Body::as_bytes).map(<[u8]>::to_vec);
-        let sent = sent.unwrap_or_default();
+        let sent = sent_form(&request);
         let response = self.send(request).await?;
         if let Err(outage) = refuse_outage(&url, &response) {
             let explained = response.status().is_server_error();

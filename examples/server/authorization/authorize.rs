@@ -19,6 +19,9 @@ use super::cookie;
 use super::error::{ErrorCode, OAuthError};
 use super::parameters::Parameters;
 
+/// Longest query of an authorization request. What the page needs of it is kept until the user answers.
+const MAX_QUERY_BYTES: usize = 16 * 1024;
+
 /// Said of a redirect URI that was registered and is no URL.
 const NO_ADDRESS: &str = "The app wants you sent to an address that is none.";
 
@@ -45,7 +48,11 @@ pub(crate) async fn authorize(
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let (parameters, client) = match parse_client(&app, query.as_deref().unwrap_or_default()) {
+    let query = query.unwrap_or_default();
+    if query.len() > MAX_QUERY_BYTES {
+        return pages::error("The app sent you here with a request that is too long.");
+    }
+    let (parameters, client) = match parse_client(&app, &query) {
         Ok(parsed) => parsed,
         Err(error) => return pages::error(&error.description),
     };

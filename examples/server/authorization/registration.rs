@@ -9,8 +9,9 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mcp_bridge_text::printable::is_printable;
 use serde::{Deserialize, Serialize};
-use url::Url;
+use url::{Position, Url};
 
 use super::super::App;
 use super::super::scope::Scopes;
@@ -21,6 +22,9 @@ use super::error::{ErrorCode, OAuthError, no_store};
 
 /// Most redirect URIs that one client may have.
 const MAX_REDIRECT_URIS: usize = 10;
+
+/// Longest redirect URI. They are kept for each client.
+const MAX_REDIRECT_URI_BYTES: usize = 2048;
 
 /// Longest name of a client that the consent page has room for, in characters.
 const MAX_NAME_CHARS: usize = 80;
@@ -172,10 +176,13 @@ impl ClientMetadata {
             ));
         }
         let name = &self.client_name;
-        if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+        if name.chars().count() > MAX_NAME_CHARS || !name.chars().all(is_printable) {
             return Err(invalid_metadata(
-                "client_name is too long or has control characters",
+                "client_name is too long or has invisible characters",
             ));
+        }
+        if name.trim().is_empty() {
+            return Err(invalid_metadata("client_name is empty"));
         }
         let unknown = |name| invalid_metadata(format!("there is no scope {name}"));
         self.scope
@@ -193,12 +200,24 @@ impl ClientMetadata {
                 format!("{uri} {reason}"),
             ))
         };
+        if uri.len() > MAX_REDIRECT_URI_BYTES {
+            let description =
+                format!("a redirect URI is longer than {MAX_REDIRECT_URI_BYTES} bytes");
+            return Err(OAuthError::new(ErrorCode::InvalidRedirectUri, description));
+        }
+        // URL parsers accept more than RFC 3986 and repair it. A redirect URI is compared as a string, and the consent
+        // page shows it to a person, to whom it must mean what it means to the browser.
+        if !uri.bytes().all(is_uri_character) {
+            return invalid("must consist of the characters of RFC 3986");
+        }
         let Ok(url) = Url::parse(uri) else {
             return invalid("is not an absolute URL");
         };
-        // A URL parser drops some of them, and a redirect URI is compared as a string.
-        if uri.contains(|it: char| it.is_whitespace() || it.is_control()) {
-            return invalid("must not have white space or control characters");
+        if !url.username().is_empty() || url.password().is_some() {
+            return invalid("must not have a user name");
+        }
+        if !uri.starts_with(&url[..Position::AfterHost]) {
+            return invalid("must begin with the scheme, two slashes and the host in lower case");
         }
         if url.fragment().is_some() {
             return invalid("must not have a fragment (RFC 6749 §3.1.2)");
@@ -210,6 +229,11 @@ impl ClientMetadata {
             _ => invalid("must be https, or http to this machine (RFC 8252 §7.3)"),
         }
     }
+}
+
+/// Reserved and unreserved characters and `%` (RFC 3986 §2).
+fn is_uri_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
 fn invalid_metadata(description: impl Into<String>) -> OAuthError {

@@ -209,20 +209,55 @@ async fn a_page_of_another_site_cannot_register_a_client() {
     }
 }
 
-/// A redirect URI is compared as a string, so it must not have what a URL parser drops.
+/// A redirect URI is compared as a string and shown to a person: no URL parser must read it as another.
 #[tokio::test]
-async fn redirect_uris_with_white_space_or_control_characters_are_not_registered() {
+async fn redirect_uris_that_a_url_parser_would_repair_or_a_person_misread_are_not_registered() {
+    const LONG: usize = 10_000;
     let server = start().await;
     let client = Client::unknown(&server);
     for uri in [
         "https://app.example.com/call\tback",
         " https://app.example.com/callback",
         "https://app.example.com/call\u{85}back",
+        "https://evil.example/\u{202e}moc.elpmaxe.ppa",
+        "https://\u{430}pp.example.com/callback",
+        "https://app.example.com@evil.example/callback",
+        "http://app.example.com@127.0.0.1/callback",
+        "https://evil.example\\@app.example.com/callback",
+        "https:app.example.com/callback",
+        "https:/app.example.com/callback",
+        "https:///app.example.com/callback",
+        "https:\\\\app.example.com\\callback",
+        "https://%61pp.example.com/callback",
+        "https://app.example.com/\"><script>",
+        "http://127.1/callback",
+        "http://0x7f000001/callback",
+        &format!("https://app.example.com/{}", "a".repeat(LONG)),
     ] {
         let mut metadata = public_client();
         metadata["redirect_uris"] = json!([uri]);
         let refused = client.register(metadata).await;
         assert_eq!(refused.error(), "invalid_redirect_uri", "{uri:?}");
+    }
+}
+
+/// The consent page shows the name.
+#[tokio::test]
+async fn names_of_clients_that_cannot_be_seen_as_they_are_are_not_registered() {
+    let server = start().await;
+    let client = Client::unknown(&server);
+    for name in [
+        "",
+        "  ",
+        "egdirb\u{202e}",
+        "bri\u{200b}dge",
+        "bridge\u{e0041}",
+        "a\u{2028}b",
+    ] {
+        let mut metadata = public_client();
+        metadata["client_name"] = json!(name);
+        let refused = client.register(metadata).await;
+        assert_eq!(refused.error(), "invalid_client_metadata", "{name:?}");
     }
 }
 

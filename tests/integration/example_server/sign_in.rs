@@ -96,6 +96,18 @@ async fn a_loopback_address_may_have_another_port_than_the_registered_one() {
     assert!(query(&callback, "code").is_some());
 }
 
+/// What a page needs is kept until it is answered, so a request must not be large.
+#[tokio::test]
+async fn a_request_that_is_too_long_opens_no_page() {
+    const LONG: usize = 20_000;
+    let server = start().await;
+    let client = Client::registered(&server).await;
+    let parameters = with(client.authorization_request(), "state", &"s".repeat(LONG));
+    let url = client.authorization_url(&parameters);
+    let response = client.get(url.as_str()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}
+
 ///
 #[tokio::test]
 async fn the_answer_carries_code_state_and_issuer_and_is_not_cached() {

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::{Origin, Url};
 
 use super::server_certificate::Verifier;
-use super::{Error, Options};
+use super::{Error, Options, Route};
 
 const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
@@ -96,11 +96,27 @@ pub(super) fn config(options: &Options, url: &Url) -> Result<ClientConfig, Error
     } else {
         builder.with_root_certificates(rustls::RootCertStore::empty())
     };
-    let identity = options.identity.as_ref();
-    Ok(match identity.filter(|identity| identity.is_for(url)) {
+    Ok(match identity(options, url) {
         Some(Identity(shown)) => builder
             .with_client_auth_cert(shown.chain.clone(), shown.key.clone_key())
             .map_err(failed)?,
         None => builder.with_no_client_auth(),
     })
+}
+
+/// The client certificate for the origin of `url`, if there is one.
+///
+/// A proxy with TLS gets the same settings and would see it, too, so behind one that may not there is none.
+fn identity<'a>(options: &'a Options, url: &Url) -> Option<&'a Identity> {
+    let identity = options.identity.as_ref().filter(|it| it.is_for(url))?;
+    match options.route(url) {
+        Route::Proxy(proxy, _) if proxy.scheme() == "https" && !identity.is_for(&proxy) => {
+            tracing::warn!(
+                %proxy,
+                "the client certificate is not used: the proxy would see it, and its origin is not among those that may"
+            );
+            None
+        }
+        Route::Proxy(..) | Route::Direct(_) => Some(identity),
+    }
 }
