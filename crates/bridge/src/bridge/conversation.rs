@@ -29,8 +29,9 @@ use crate::endpoint::{self, Event, Failure, Inbound, Outcome, Phase};
 use crate::stdio::{Line, LineWriter};
 use mcp_bridge_auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use mcp_bridge_net::setting::Setting;
+use mcp_bridge_protocol::codes::INVALID_REQUEST;
 use mcp_bridge_protocol::era::{Era, Passage};
-use mcp_bridge_protocol::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId, member};
+use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId, member};
 
 /// Requests of the app that may be under way at once.
 pub(super) const MAX_IN_FLIGHT: usize = 10_000;
