@@ -64,7 +64,7 @@ pub(super) struct Conversation {
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
     /// Requests of the server that the app has not answered.
-    server_requests: ServerRequests,
+    pub(super) server_requests: ServerRequests,
     pub(super) legacy: LegacyLane,
     /// The last `initialize` of the legacy app.
     pub(super) initialize: Option<Message>,
@@ -398,6 +398,9 @@ impl Conversation {
 
     /// What the server says in the era of the app.
     fn take_native(&mut self, message: &Message, generation: u64) {
+        if let Some(error) = self.server_requests.refuse_undeclared(message) {
+            return self.send_in_turn(0, error, Some(generation));
+        }
         let changed;
         let message = match self.terms.take_from_server(message) {
             Passage::Unchanged => message,

@@ -123,6 +123,7 @@ impl Opening {
 impl Conversation {
     pub(super) fn open_legacy(&mut self, initialize: Message) {
         self.notices.take_initialize(&initialize);
+        self.server_requests.take_initialize(&initialize);
         self.provisional.begin();
         self.initialize = Some(initialize.clone());
         let ticket = self.tickets.next();
