@@ -2,12 +2,12 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use oauth2::CsrfToken;
+use mcp_bridge_text::random;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Length of a token in random bytes. RFC 6749 §10.10 asks that guessing has a chance below 2^-160.
-const TOKEN_BYTES: u32 = 32;
+const TOKEN_BYTES: usize = 32;
 
 /// An access token, refresh token, authorization code, client secret or form token, newly made.
 ///
@@ -19,7 +19,7 @@ pub(crate) struct Token(String);
 impl Token {
     /// A token nobody has seen before, from a cryptographic random number generator.
     pub(crate) fn generate() -> Self {
-        Self(CsrfToken::new_random_len(TOKEN_BYTES).into_secret())
+        Self(random::string::<TOKEN_BYTES>())
     }
 
     /// The value, for the place that shows or compares it.

@@ -2,9 +2,10 @@
 //! is of no use. What is left out is counted, and the count is logged.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
+use mcp_bridge_net::mutex::Mutex;
 use tracing::callsite::Identifier;
 use tracing::{Level, Metadata};
 
@@ -59,7 +60,7 @@ pub(super) fn take_left_out() -> Vec<(u64, String)> {
 }
 
 fn places() -> MutexGuard<'static, HashMap<Identifier, Place>> {
-    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+    PLACES.lock()
 }
 
 fn limit(metadata: &Metadata<'_>) -> u32 {

@@ -211,16 +211,16 @@ async fn a_request_of_the_server_may_have_the_id_of_a_request_of_the_app() {
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(call("ask"), move |request| {
-        let question = r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}"#;
+        let question = r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{}}"#;
         Reply::sse().data(question).wait(&held).data(request.echo())
     });
     let mut app = App::initialized(&server).await;
     app.call(1, "ask", "asked").await;
-    app.server_sent("elicitation/create").await;
-    app.send(r#"{"jsonrpc":"2.0","id":1,"result":{"action":"decline"}}"#)
+    app.server_sent("roots/list").await;
+    app.send(r#"{"jsonrpc":"2.0","id":1,"result":{"roots":[]}}"#)
         .await;
     let answer = server.received(Want::Response, 1).await;
-    assert_eq!(answer.message().result(), Some(r#"{"action":"decline"}"#));
+    assert_eq!(answer.message().result(), Some(r#"{"roots":[]}"#));
     gate.open();
     assert_eq!(app.result(1).await["content"][0]["text"], "asked");
     app.finish().await;

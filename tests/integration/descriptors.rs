@@ -186,10 +186,7 @@ fn asking_server() -> Server {
     server.always(call("ask"), move |request| {
         let gate = Gate::closed();
         let id = format!("question of {}", request.message().id().expect("an id"));
-        let form = json!({"type": "object", "properties": {}});
-        let params = json!({"message": "Sure?", "requestedSchema": form});
-        let question =
-            json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params});
+        let question = json!({"jsonrpc": "2.0", "id": id, "method": "roots/list"});
         asked
             .lock()
             .expect("nobody panics")
@@ -215,13 +212,13 @@ async fn questions_are_answered(app: &mut App, calls: usize, open_at_once: usize
     }
     let mut questions = Vec::new();
     for number in 0..calls {
-        questions.push(app.server_sent("elicitation/create").await.value());
+        questions.push(app.server_sent("roots/list").await.value());
         if number + 1 < open_at_once {
             continue;
         }
         for question in questions.drain(..) {
             let answer = json!({"jsonrpc": "2.0", "id": question["id"],
-                "result": {"action": "accept", "content": {}}});
+                "result": {"roots": []}});
             app.send(answer.to_string()).await;
         }
     }

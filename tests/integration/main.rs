@@ -113,6 +113,7 @@ mod stored_files;
 mod tls;
 mod tool_filters;
 mod transport_fallback;
+mod undeclared_requests;
 mod unreachable;
 mod unusable_answers;
 mod waiting;

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -24,6 +24,7 @@ use super::config::Addresses;
 use super::error::{AuthError, shown};
 use super::transport::bare;
 use mcp_bridge_net::http::{Names, Options, Route, is_loopback};
+use mcp_bridge_net::mutex::Mutex;
 
 /// Longest time that a name may take to be resolved before the page is opened all the same: the browser resolves it
 /// again, and may have other means.
@@ -65,7 +66,7 @@ impl AddressGuard {
 
     /// Notes the address that an answer of the MCP server came from.
     pub(super) fn server_answered_from(&self, peer: IpAddr) {
-        *lock(&self.0.answered_from) = Some(peer);
+        *self.0.answered_from.lock() = Some(peer);
     }
 
     /// Likewise, for the answer to a request of the sign-in to `url`, if that is the MCP server.
@@ -150,7 +151,7 @@ impl Guard {
             Some(Host::Domain(name)) => name,
             None => return false,
         };
-        let peer = *lock(&self.answered_from);
+        let peer = *self.answered_from.lock();
         if peer.is_some_and(|peer| !is_inside(peer)) {
             return false;
         }
@@ -166,7 +167,7 @@ impl Guard {
     }
 
     fn is_target(&self, name: &str) -> bool {
-        lock(&self.targets).contains_key(name)
+        self.targets.lock().contains_key(name)
     }
 }
 
@@ -177,7 +178,7 @@ impl Permit {
             Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => None,
         };
         if let Some(name) = &name {
-            *lock(&guard.targets).entry(name.clone()).or_default() += 1;
+            *guard.targets.lock().entry(name.clone()).or_default() += 1;
         }
         Self {
             guard: Arc::clone(guard),
@@ -189,7 +190,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(name) = &self.name else { return };
-        let mut targets = lock(&self.guard.targets);
+        let mut targets = self.guard.targets.lock();
         let Some(requests) = targets.get_mut(name) else {
             return;
         };
@@ -227,10 +228,6 @@ fn refused(url: &Url, reason: &str) -> AuthError {
         url: shown(bare(url).as_str()),
         reason: reason.into(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const INSIDE: &str =
@@ -435,6 +432,6 @@ mod tests {
         drop(first);
         assert!(resolve("a.example").await.is_err(), "one request is left");
         drop(second);
-        assert!(lock(&guard.0.targets).is_empty());
+        assert!(guard.0.targets.lock().is_empty());
     }
 }

@@ -15,10 +15,14 @@ use super::scope::Scopes;
 use super::store::exposed;
 use super::transport::bare;
 use mcp_bridge_net::http::{check_length, is_loopback};
+use mcp_bridge_text::random;
 use mcp_bridge_text::secret::Secret;
 
 /// Length of `state` before encoding: twice the 128 bit that are asked for.
-const STATE_BYTES: u32 = 32;
+const STATE_BYTES: usize = 32;
+
+/// Length of the verifier before encoding (RFC 7636 §4.1).
+const VERIFIER_BYTES: usize = 32;
 
 /// Names that the flow itself sets; a user's parameter must not replace them.
 pub const RESERVED_PARAMETERS: [&str; 6] = [
@@ -63,12 +67,13 @@ impl AuthorizationRequest {
     ) -> Result<Self, AuthError> {
         let endpoint = metadata.require_authorization_endpoint()?;
         check_endpoint(endpoint)?;
-        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let verifier = PkceCodeVerifier::new(random::string::<VERIFIER_BYTES>());
+        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
         let oauth = oauth2::basic::BasicClient::new(ClientId::new(client.id.clone()))
             .set_auth_uri(AuthUrl::from_url(endpoint.clone()))
             .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()));
         let mut request = oauth
-            .authorize_url(|| CsrfToken::new_random_len(STATE_BYTES))
+            .authorize_url(|| CsrfToken::new(random::string::<STATE_BYTES>()))
             .set_pkce_challenge(challenge)
             .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
         if let Some(resource) = &resource {

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use oauth2::CsrfToken;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
@@ -15,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::token::unix_millis;
+use mcp_bridge_text::random;
 
 /// The value of `client_assertion_type` (RFC 7523 §2.2).
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -23,7 +23,7 @@ pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-
 const VALIDITY: Duration = Duration::from_secs(120);
 
 /// Random bytes in the statement's id, so that a server can refuse a second use.
-const ID_BYTES: u32 = 16;
+const ID_BYTES: usize = 16;
 
 /// A private key that signs statements about a client.
 pub struct SigningKey(KeyPair);
@@ -76,7 +76,7 @@ impl SigningKey {
             "aud": issuer,
             "iat": now,
             "exp": now + VALIDITY.as_secs(),
-            "jti": CsrfToken::new_random_len(ID_BYTES).secret(),
+            "jti": random::string::<ID_BYTES>(),
         });
         let header = json!({ "alg": self.algorithm(), "typ": "JWT" });
         let encode = |part: &Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());

@@ -7,7 +7,7 @@
 //! repeated. The method that works is stored with the credential.
 
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -25,6 +25,7 @@ use super::config::{ClientAuthentication, ClientCredential};
 use super::error::AuthError;
 use super::registration::Client;
 use super::transport::Transport;
+use mcp_bridge_net::mutex::Mutex;
 
 /// One way to say in a request which client it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,7 +258,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 
     /// Sends `request` by one method after the other until the client is not refused. If it always is, the

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
@@ -20,6 +20,7 @@ use super::scope::Scopes;
 use super::session::{LastSignIn, Wanted};
 use super::token::{AccessToken, Age, TokenSet};
 use mcp_bridge_net::descriptors;
+use mcp_bridge_net::mutex::Mutex;
 
 /// How long one run may take. The requests of the app wait for it.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
@@ -195,14 +196,14 @@ impl CommandTokens {
             turn.record(outcome.as_ref().err());
             let printed = outcome?;
             let token = printed.access_token.clone();
-            *tokens.lock().unwrap_or_else(PoisonError::into_inner) = Some(printed);
+            *tokens.lock() = Some(printed);
             Ok(token)
         }))
         .await
     }
 
     fn current(&self) -> Option<(AccessToken, Age)> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.lock();
         let tokens = tokens.as_ref()?;
         Some((tokens.access_token.clone(), tokens.age(SystemTime::now())))
     }

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -31,6 +31,7 @@ use super::config::Callback as CallbackConfig;
 use super::error::AuthError;
 use super::page::{CONTENT_SECURITY_POLICY, Page};
 use mcp_bridge_net::descriptors;
+use mcp_bridge_net::mutex::Mutex;
 
 /// A browser sends its headers at once.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -466,7 +467,7 @@ impl Site {
     }
 
     fn request(&self) -> MutexGuard<'_, Option<AuthorizationRequest>> {
-        self.request.lock().unwrap_or_else(PoisonError::into_inner)
+        self.request.lock()
     }
 
     /// Whether the browser was sent to this machine by name. A web page that had its own name resolve to

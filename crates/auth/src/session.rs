@@ -1,7 +1,7 @@
 //! Shared state of the sign-in: the credential in use, its source, and back-off after failures.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -20,6 +20,7 @@ use super::store::{Credential, CredentialKey, CredentialStore, StoreError};
 use super::token::{AccessToken, Age};
 use super::transport::Transport;
 use mcp_bridge_net::http;
+use mcp_bridge_net::mutex::Mutex;
 
 /// Limit for the sets of scopes that a server may ask for one after the other. One that asks for more does not want us.
 const MOST_SCOPE_SETS: usize = 100;
@@ -472,16 +473,16 @@ impl Session {
 
     /// Lets pasted answers go the way of those that a browser brings.
     pub(super) fn expect_answers(&self, answers: mpsc::Sender<Callback>) {
-        *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(answers);
+        *self.answers.lock() = Some(answers);
     }
 
     /// The way to the sign-in under way, if there is one.
     pub(super) fn answers(&self) -> Option<mpsc::Sender<Callback>> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = self.answers.lock();
         answers.clone().filter(|answers| !answers.is_closed())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -157,8 +157,9 @@ const SHORTAGE_CODES: [i32; 2] = [4, 10024];
 
 #[cfg(unix)]
 mod limit {
+    use crate::mutex::Mutex;
     use std::io;
-    use std::sync::{Mutex, OnceLock, PoisonError};
+    use std::sync::OnceLock;
 
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -200,7 +201,7 @@ mod limit {
         let Some(original) = ORIGINAL.get() else {
             return start();
         };
-        let changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = CHANGING.lock();
         let raised = getrlimit(Resource::Nofile);
         let lowered = setrlimit(Resource::Nofile, *original).is_ok();
         let started = start();

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
 use crate::descriptors::retry_blocking;
+use crate::mutex::Mutex;
 use crate::whole_file::{sweep, sync_directory, write_temporary};
 
 /// Limit for a file, in bytes. What we write has a few KiB; what is larger is not ours.
@@ -167,7 +167,7 @@ fn report(path: &Path, kind: &str, problem: &str) {
 /// Returns whether nothing was reported of this file before. What is said of a file once need not be said at each use.
 pub fn is_new_report(path: &Path) -> bool {
     static REPORTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut reported = REPORTED.lock();
     reported.len() < MOST_REPORTED && reported.insert(path.to_owned())
 }
 

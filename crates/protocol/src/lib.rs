@@ -1,10 +1,12 @@
 //! JSON-RPC messages kept as text, and the translation between the two eras of MCP.
 //!
+//! - [`codes`]: error codes.
 //! - [`message`]: the JSON-RPC envelope, kept byte for byte.
 //! - [`era`]: state machines that translate between an app and a server of different eras.
 //!
 //! Nothing here has IO, a clock or a runtime.
 
+pub mod codes;
 pub mod era;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -16,14 +16,8 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::codes::{INVALID_REQUEST, PARSE_ERROR};
 pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_behalf_of};
-
-/// JSON-RPC: the text is not JSON.
-pub const PARSE_ERROR: i32 = -32700;
-/// JSON-RPC: the JSON is not a valid request.
-pub const INVALID_REQUEST: i32 = -32600;
-/// JSON-RPC: the one code for errors of the bridge's own, told apart by `data.source` and `data.kind`.
-pub const INTERNAL_ERROR: i32 = -32603;
 
 /// Limit for the messages of a batch. Each takes much more memory than its text.
 const MAX_BATCH: usize = 10_000;
@@ -218,7 +212,7 @@ impl Message {
     #[must_use]
     pub fn error(
         id: Option<&RequestId>,
-        code: i32,
+        code: i64,
         message: &str,
         data: Option<&serde_json::Value>,
     ) -> Self {

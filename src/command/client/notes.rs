@@ -1,10 +1,10 @@
 //! Progress and log entries of the server, and questions that nobody can answer, on stderr.
 
-use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::command::text::{cut, stderr_width};
 use crate::log::Quota;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_text::printable;
 
 /// Puts the cursor to the beginning of the line and empties it.
@@ -33,9 +33,7 @@ impl Default for Notes {
 
 impl Drop for Notes {
     fn drop(&mut self) {
-        let quota = self.quota.get_mut();
-        let quota = quota.unwrap_or_else(std::sync::PoisonError::into_inner);
-        report_left_out(quota.take_left_out());
+        report_left_out(self.quota.lock().take_left_out());
     }
 }
 
@@ -61,11 +59,8 @@ impl Notes {
     }
 
     fn admits(&self) -> bool {
-        let mut quota = self.quota.lock();
-        let quota = quota
-            .as_mut()
-            .map_or(None, |quota| quota.admit(Instant::now()));
-        quota.map(report_left_out).is_some()
+        let admitted = self.quota.lock().admit(Instant::now());
+        admitted.map(report_left_out).is_some()
     }
 
     /// Writes the line of progress anew.
@@ -88,8 +83,6 @@ impl Notes {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.progress
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.progress.lock()
     }
 }

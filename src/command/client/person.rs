@@ -9,10 +9,8 @@ use super::questions::{self, Reply};
 use super::request::Capabilities;
 use super::terminal::Terminal;
 use crate::command::text::first_line;
-use mcp_bridge_protocol::message::{INTERNAL_ERROR, Message, RequestId};
-
-const METHOD_NOT_FOUND: i32 = -32601;
-const INVALID_PARAMS: i32 = -32602;
+use mcp_bridge_protocol::codes::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND};
+use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// The client's side of the protocol.
 #[derive(Debug)]
@@ -196,13 +194,13 @@ mod tests {
             (
                 &present,
                 "sampling/createMessage",
-                json!({"error": {"code": -32601, "message": "Method not found"}}),
+                json!({"error": {"code": METHOD_NOT_FOUND, "message": "Method not found"}}),
             ),
             (&Person::Absent, "ping", json!({"result": {}})),
             (
                 &Person::Absent,
                 "elicitation/create",
-                json!({"error": {"code": -32601, "message": "Method not found"}}),
+                json!({"error": {"code": METHOD_NOT_FOUND, "message": "Method not found"}}),
             ),
         ] {
             let id = RequestId::from_string("q");

@@ -1,13 +1,14 @@
 //! Terminal input: an answer to a question, or the pasted address at which the browser of a sign-in ended.
 
 use std::io::IsTerminal as _;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::oneshot;
 
 use super::wire::Wire;
 use mcp_bridge_core::stdio;
+use mcp_bridge_net::mutex::Mutex;
 
 /// A terminal that somebody sits at.
 #[derive(Debug, Default)]
@@ -77,8 +78,6 @@ impl Terminal {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock()
     }
 }

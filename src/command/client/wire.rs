@@ -1,7 +1,7 @@
 //! The wire between a command and the bridge in its process: lines, as between any app and the bridge.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::person::Person;
 use mcp_bridge_core::stdio::{Line, LineReader, LineWriter};
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// Questions of the server that may wait for an answer at once. A person answers one after the other.
@@ -61,7 +62,7 @@ impl Wire {
     pub(super) fn request(&self, request: impl FnOnce(&RequestId) -> Message) -> Sent {
         let (sender, response) = oneshot::channel();
         let id = {
-            let mut requests = lock(&self.requests);
+            let mut requests = self.requests.lock();
             requests.count += 1;
             let id = RequestId::from_number(requests.count);
             if !requests.is_over {
@@ -80,14 +81,14 @@ impl Wire {
 
     /// Writes a line to the bridge, unless the command has left.
     pub(super) fn write(&self, line: Bytes) {
-        if let Some(writer) = &*lock(&self.writer) {
+        if let Some(writer) = &*self.writer.lock() {
             writer.send(line);
         }
     }
 
     /// The command leaves: the bridge has no more to read.
     pub(super) fn hang_up(&self) {
-        *lock(&self.writer) = None;
+        *self.writer.lock() = None;
     }
 
     /// Takes what the bridge says, until its end: responses to the requests of the command, all else for
@@ -116,13 +117,13 @@ impl Wire {
                 Ok(Some(Line::TooLong { prefix })) => {
                     tracing::warn!("skipped a message above --max-message-size");
                     if let Some(id) = Message::answered_id_in_prefix(&prefix) {
-                        lock(&self.requests).unanswered.remove(&id);
+                        self.requests.lock().unanswered.remove(&id);
                     }
                 }
                 Ok(None) | Err(_) => break,
             }
         }
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         requests.is_over = true;
         requests.unanswered.clear();
     }
@@ -146,7 +147,7 @@ impl Wire {
     }
 
     fn take_response(&self, id: Option<&RequestId>, response: &Message) {
-        let waiting = id.and_then(|id| lock(&self.requests).unanswered.remove(id));
+        let waiting = id.and_then(|id| self.requests.lock().unanswered.remove(id));
         let Some(waiting) = waiting else {
             tracing::debug!("dropped a response that answers no request");
             return;
@@ -157,7 +158,7 @@ impl Wire {
 
     fn is_progress_of_request(&self, progress: &Message) -> bool {
         let token = progress.id_param("progressToken");
-        token.is_some_and(|token| lock(&self.requests).unanswered.contains_key(&token))
+        token.is_some_and(|token| self.requests.lock().unanswered.contains_key(&token))
     }
 }
 
@@ -201,10 +202,6 @@ impl Questions {
         }
         None
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! uses.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use mcp_bridge_net::mutex::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -128,7 +129,7 @@ pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<(Facts
         Ok::<_, std::io::Error>(())
     }
     .await;
-    let leaf = shown.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+    let leaf = shown.leaf.lock();
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
@@ -152,7 +153,7 @@ impl ServerCertVerifier for Shown {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut shown = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.leaf.lock();
         *shown = Some(leaf.to_vec());
         Err(CertificateError::ApplicationVerificationFailure.into())
     }

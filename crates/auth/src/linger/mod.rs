@@ -14,7 +14,7 @@ mod takeover;
 
 use std::io::{self, BufRead, Write as _};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use super::authorization::AuthorizationRequest;
 use super::pending::{ClientOrigin, HelperState};
 use super::session::Session;
 use super::store::Credential;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_text::secret::Secret;
 
 pub use os::{inherited_sockets, leave_console};
@@ -144,9 +145,7 @@ impl Guard {
     /// Does something that may block, for a bounded time.
     async fn with_pipe(&self, work: impl FnOnce(&mut os::Pipe) -> io::Result<()> + Send + 'static) {
         let Some(pipe) = self.0.clone() else { return };
-        let work = tokio::task::spawn_blocking(move || {
-            work(&mut pipe.lock().unwrap_or_else(PoisonError::into_inner))
-        });
+        let work = tokio::task::spawn_blocking(move || work(&mut pipe.lock()));
         match timeout(HELPER_LIMIT, work).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::debug!(%error, "the helper does not answer"),

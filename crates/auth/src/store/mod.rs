@@ -17,7 +17,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use url::Url;
@@ -25,6 +25,7 @@ use url::Url;
 use super::config::{Config, Store};
 use super::token::unix_millis;
 use mcp_bridge_net::descriptors::retry_blocking;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::private_file::{private_directory, sweep_private};
 
 pub use account::{Account, Expiry, SignedIn};
@@ -317,7 +318,7 @@ impl CredentialStore {
     }
 
     fn unsaved(&self) -> MutexGuard<'_, Option<Unsaved>> {
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsaved.lock()
     }
 }
 

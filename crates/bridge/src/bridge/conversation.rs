@@ -29,8 +29,9 @@ use crate::endpoint::{self, Event, Failure, Inbound, Outcome, Phase};
 use crate::stdio::{Line, LineWriter};
 use mcp_bridge_auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
 use mcp_bridge_net::setting::Setting;
+use mcp_bridge_protocol::codes::INVALID_REQUEST;
 use mcp_bridge_protocol::era::{Era, Passage};
-use mcp_bridge_protocol::message::{INVALID_REQUEST, Invalid, Kind, Message, RequestId, member};
+use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId, member};
 
 /// Requests of the app that may be under way at once.
 pub(super) const MAX_IN_FLIGHT: usize = 10_000;
@@ -63,7 +64,7 @@ pub(super) struct Conversation {
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     pub(super) outbound: JoinSet<()>,
     /// Requests of the server that the app has not answered.
-    server_requests: ServerRequests,
+    pub(super) server_requests: ServerRequests,
     pub(super) legacy: LegacyLane,
     /// The last `initialize` of the legacy app.
     pub(super) initialize: Option<Message>,
@@ -397,6 +398,9 @@ impl Conversation {
 
     /// What the server says in the era of the app.
     fn take_native(&mut self, message: &Message, generation: u64) {
+        if let Some(error) = self.server_requests.refuse_undeclared(message) {
+            return self.send_in_turn(0, error, Some(generation));
+        }
         let changed;
         let message = match self.terms.take_from_server(message) {
             Passage::Unchanged => message,

@@ -7,11 +7,9 @@ use super::conversation::{Asked, Conversation, Origin};
 use super::lanes::LegacyLane;
 use super::list_pages::{CollectionId, List, Step};
 use super::opening::Alarm;
+use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{EmptyCursor, Message, RequestId, next_cursor};
-
-/// JSON-RPC: the method does not exist.
-const METHOD_NOT_FOUND: i64 = -32601;
 
 impl Conversation {
     /// Takes the response to a list request of our own, as the server gave it. False for one of the app.

@@ -17,8 +17,9 @@ use super::remembered_lists::Form;
 use super::upstream::Lane;
 use crate::endpoint::{Failure, Outcome, Phase};
 use mcp_bridge_auth::AuthError;
+use mcp_bridge_protocol::codes::INTERNAL_ERROR;
 use mcp_bridge_protocol::era::{NEWEST_LEGACY, Timer, Upgrade, asking_for, telling};
-use mcp_bridge_protocol::message::{INTERNAL_ERROR, Message, RequestId};
+use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// How long the server has for its own answer to `initialize` when something else than the server is in
 /// the way: a sign-in, or a connection that does not come up. Apps want an answer within seconds.
@@ -122,6 +123,7 @@ impl Opening {
 impl Conversation {
     pub(super) fn open_legacy(&mut self, initialize: Message) {
         self.notices.take_initialize(&initialize);
+        self.server_requests.take_initialize(&initialize);
         self.provisional.begin();
         self.initialize = Some(initialize.clone());
         let ticket = self.tickets.next();

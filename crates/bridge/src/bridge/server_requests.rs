@@ -1,8 +1,19 @@
-//! Requests of the server that wait for the app's answer.
+//! Requests of the server: those that wait for the app's answer, and those that the app is not asked.
 
 use std::collections::HashMap;
 
+use serde_json::{Map, Value};
+
+use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+
+/// Requests that a server may send only to a client that has declared a capability, with that capability (MCP 2025-11-25,
+/// "Capability Negotiation"). Some apps never answer one that they have not declared.
+const NEEDED: [(&str, &str); 3] = [
+    ("elicitation/create", "elicitation"),
+    ("sampling/createMessage", "sampling"),
+    ("roots/list", "roots"),
+];
 
 /// Limits for the requests that wait at once, and for the bytes of their ids and methods together.
 const MAX_REQUESTS: usize = 10_000;
@@ -17,6 +28,15 @@ const MAX_NAME_BYTES: usize = 1024;
 pub(super) struct ServerRequests {
     waiting: HashMap<RequestId, ServerRequest>,
     bytes: usize,
+    undeclared: Vec<Undeclared>,
+}
+
+/// A method that the app is not asked, because it has not declared the capability for it.
+#[derive(Debug)]
+struct Undeclared {
+    method: &'static str,
+    capability: &'static str,
+    is_logged: bool,
 }
 
 /// A request of the server.
@@ -38,6 +58,45 @@ impl ServerRequest {
 }
 
 impl ServerRequests {
+    /// Takes the capabilities that the app declares.
+    pub(super) fn take_initialize(&mut self, initialize: &Message) {
+        let declared: Map<String, Value> = initialize.param("capabilities").unwrap_or_default();
+        let is_declared = |capability| {
+            let value = declared.get(capability);
+            value.is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)))
+        };
+        let undeclared = NEEDED
+            .iter()
+            .filter(|(_, capability)| !is_declared(*capability));
+        self.undeclared = undeclared
+            .map(|&(method, capability)| Undeclared {
+                method,
+                capability,
+                is_logged: false,
+            })
+            .collect();
+    }
+
+    /// The error for a request whose capability the app has not declared; `None` if the app is to answer it.
+    pub(super) fn refuse_undeclared(&mut self, message: &Message) -> Option<Message> {
+        let Kind::Request { id, method } = message.kind() else {
+            return None;
+        };
+        let mut undeclared = self.undeclared.iter_mut();
+        let it = undeclared.find(|undeclared| undeclared.method == method)?;
+        if !it.is_logged {
+            it.is_logged = true;
+            tracing::warn!(
+                "the server sends {} although the app does not declare the capability {}: answered with \"Method not \
+                 found\"",
+                it.method,
+                it.capability
+            );
+        }
+        let text = "Method not found";
+        Some(Message::error(Some(id), METHOD_NOT_FOUND, text, None))
+    }
+
     /// Enters a request. False if there is no room for it.
     pub(super) fn insert(&mut self, id: &RequestId, request: ServerRequest) -> bool {
         self.remove(id);

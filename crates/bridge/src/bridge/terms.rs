@@ -6,10 +6,9 @@
 
 use super::list_pages::List;
 use super::promise::Told;
+use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::era::{Adapter, Era, Passage};
 use mcp_bridge_protocol::message::{Message, member};
-
-const METHOD_NOT_FOUND: i64 = -32601;
 
 /// On which terms the app and the server speak.
 #[derive(Debug, Default)]

@@ -7,7 +7,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use mcp_bridge_net::setting::Setting;
-use mcp_bridge_protocol::message::{INTERNAL_ERROR, Message, RequestId, member};
+use mcp_bridge_protocol::codes::INTERNAL_ERROR;
+use mcp_bridge_protocol::message::{Message, RequestId, member};
 
 /// What the user says about the server's tools.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use mcp_bridge_auth::AuthError;
 use mcp_bridge_net::descriptors::is_shortage;
 use mcp_bridge_net::http;
 use mcp_bridge_net::setting::Setting;
-use mcp_bridge_protocol::message::{INTERNAL_ERROR, INVALID_REQUEST, Message, RequestId};
+use mcp_bridge_protocol::codes::{self, INTERNAL_ERROR, INVALID_REQUEST};
+use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// What to do when a request that is no mere question may have been carried out.
 const LOOK_FIRST: &str =
@@ -250,13 +251,12 @@ impl Failure {
     /// Whether a refused `initialize` may mean that the server speaks HTTP+SSE: 400, 404 or 405 without
     /// an error of the 2026-07-28 revision, whose servers have no older transport.
     pub(super) fn suggests_http_sse(&self) -> bool {
-        const MODERN: [i64; 3] = [-32020, -32021, -32022];
         match self {
             Self::HttpSse => true,
             Self::Status { status, error, .. } => {
                 let code = error.as_deref().and_then(Message::error_text);
                 matches!(status.as_u16(), 400 | 404 | 405)
-                    && code.is_none_or(|(code, _)| !MODERN.contains(&code))
+                    && code.is_none_or(|(code, _)| !codes::is_modern(code))
             }
             _ => false,
         }

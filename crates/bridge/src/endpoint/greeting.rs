@@ -11,6 +11,7 @@ use super::send::SessionUse;
 use super::session::Session;
 use super::track::Track;
 use super::{Endpoint, Failure};
+use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
@@ -162,7 +163,10 @@ impl Refusal {
             Ok(greeting) => {
                 let (code, _) = greeting.response.error_text()?;
                 let text = greeting.response.error_json().unwrap_or_default();
-                (text.to_owned(), matches!(code, -32602 | -32000))
+                (
+                    text.to_owned(),
+                    matches!(code, INVALID_PARAMS | SERVER_ERROR),
+                )
             }
             Err(Failure::Status {
                 status,

@@ -1,4 +1,4 @@
-//! Recovery from `HeaderMismatch` (MCP 2026-07-28, error -32020): the tools are listed, and the request is
+//! Recovery from `HeaderMismatch` (MCP 2026-07-28): the tools are listed, and the request is
 //! sent once more with the headers that their schemas ask for.
 
 use std::sync::Arc;
@@ -11,13 +11,11 @@ use tokio::time::{Instant, timeout};
 use super::send::SessionUse;
 use super::track::Track;
 use super::{Endpoint, Failure, ParamHeaders};
+use mcp_bridge_protocol::codes::HEADER_MISMATCH;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{
     EmptyCursor, Message, NextPage, Pages, RequestId, params_on_behalf_of,
 };
-
-/// The headers do not say what the body says.
-const HEADER_MISMATCH: i64 = -32020;
 
 /// Limit for the time in which the tools are listed.
 const LIST_LIMIT: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! The HTTP+SSE transport of MCP 2024-11-05: one event stream brings everything, each message goes out
 //! as a POST to the address that the stream's first event names.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -23,6 +23,7 @@ use super::unusable::excerpt;
 use super::{Endpoint, Failure};
 use mcp_bridge_auth::{AuthError, Interaction};
 use mcp_bridge_net::http::{Response, Traffic, bare, check_length};
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// How long the server may take to name the address for messages.
@@ -210,9 +211,7 @@ impl HttpSse {
     }
 
     fn lock_reader(&self) -> std::sync::MutexGuard<'_, Option<AbortHandle>> {
-        self.reader
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.reader.lock()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -16,6 +16,7 @@ use super::answer::Answer;
 use super::session::Session;
 use super::track::Track;
 use super::{Endpoint, Failure};
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// Limit for the silence of a session's stream, after which a response is no longer expected on it.
@@ -80,9 +81,7 @@ impl InFlight {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keep-alive pings, for servers and intermediaries that drop quiet sessions (`--keep-alive`).
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::send::SessionUse;
 use super::{Endpoint, Track};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// How long an answer to a ping is waited for.
@@ -24,10 +25,7 @@ impl KeepAlive {
     }
 
     fn replace(&self, task: Option<AbortHandle>) {
-        let mut current = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = self.0.lock();
         if let Some(previous) = std::mem::replace(&mut *current, task) {
             previous.abort();
         }

@@ -1,6 +1,6 @@
 //! GET stream for the server's own messages (MCP 2025-11-25, "Listening for Messages from the Server").
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -17,6 +17,7 @@ use super::track::Track;
 use super::{Endpoint, Event, Failure};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// The task that holds the stream open.
@@ -98,10 +99,7 @@ impl Listener {
     }
 
     fn replace(&self, task: Option<AbortHandle>) {
-        let mut current = self
-            .task
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = self.task.lock();
         if let Some(previous) = std::mem::replace(&mut *current, task) {
             previous.abort();
         }

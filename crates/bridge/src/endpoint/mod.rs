@@ -35,8 +35,8 @@ mod verdict;
 mod wire_log;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -58,6 +58,7 @@ use keep_alive::KeepAlive;
 use listen::Listener;
 use mcp_bridge_auth::{AccessToken, Authorizer};
 use mcp_bridge_net::http::{self, Client};
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
 use outage::Outage;
 use recovery::Recovery;
@@ -433,9 +434,7 @@ impl Endpoint {
     }
 
     fn lock_http_sse(&self) -> std::sync::MutexGuard<'_, Option<Arc<HttpSse>>> {
-        self.http_sse
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.http_sse.lock()
     }
 
     fn client(&self) -> Result<Client, Failure> {
@@ -449,9 +448,7 @@ impl Endpoint {
     }
 
     fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
-        self.client
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.client.lock()
     }
 
     /// An id for a request of our own.

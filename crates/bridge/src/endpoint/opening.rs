@@ -15,6 +15,10 @@ use super::greeting::{Greeted, Greeting, Refusal};
 use super::http_sse::HttpSse;
 use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Protocol, Transport};
+use mcp_bridge_protocol::codes::{
+    INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR, UNSUPPORTED_VERSION_DRAFT,
+    is_modern as is_modern_code,
+};
 use mcp_bridge_protocol::era::{Discovery, MODERN_VERSION, Upgrade, is_modern, refuse_malformed};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
@@ -23,8 +27,6 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the server may take to answer a probe of ours.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-
-const METHOD_NOT_FOUND: i32 = -32601;
 
 /// What came of an `initialize`.
 enum Opening {
@@ -313,7 +315,13 @@ fn suggests_modern(greeted: &Greeted) -> bool {
     }
     match greeted {
         Ok(Greeting { response, .. }) => match response.error_text() {
-            Some((code, _)) => matches!(code, -32601 | -32602 | -32004 | -32022..=-32020),
+            Some((code, _)) => {
+                is_modern_code(code)
+                    || matches!(
+                        code,
+                        METHOD_NOT_FOUND | INVALID_PARAMS | UNSUPPORTED_VERSION_DRAFT
+                    )
+            }
             // No session is meant by a version that has none.
             None => response
                 .result_member::<String>("protocolVersion")
@@ -327,9 +335,9 @@ fn suggests_modern(greeted: &Greeted) -> bool {
 /// Whether what came of a modern request may be the answer of a server that wants a session first.
 fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
     match answer {
-        Ok(response) => response
-            .error_text()
-            .is_some_and(|(code, _)| matches!(code, -32000 | -32600 | -32602)),
+        Ok(response) => response.error_text().is_some_and(|(code, _)| {
+            matches!(code, SERVER_ERROR | INVALID_REQUEST | INVALID_PARAMS)
+        }),
         Err(Failure::Status { status, error, .. }) => {
             let modern = error.as_deref().is_some_and(is_modern_error);
             matches!(status.as_u16(), 400 | 404 | 405 | 406) && !modern
@@ -348,7 +356,7 @@ fn is_evidence(status: StatusCode) -> bool {
 fn is_modern_error(error: &Message) -> bool {
     error
         .error_text()
-        .is_some_and(|(code, _)| matches!(code, -32022..=-32020))
+        .is_some_and(|(code, _)| is_modern_code(code))
 }
 
 fn not_found(id: &RequestId) -> Message {

@@ -19,6 +19,7 @@ use super::{ConnectCause, Endpoint, Failure, Patience, Phase, outage};
 use mcp_bridge_auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
 use mcp_bridge_net::http::{Place, Response, Traffic, bare, check_length};
 use mcp_bridge_net::setting::Setting;
+use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::message::Message;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -404,7 +405,6 @@ fn is_session_loss(
     headers: &HeaderMap,
     body: &ErrorBody,
 ) -> bool {
-    const METHOD_NOT_FOUND: i64 = -32601;
     if session.id.is_none() {
         return false;
     }

@@ -2,11 +2,11 @@
 //! takes to open it again.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use reqwest::header::HeaderValue;
 
 use super::greeting::Greeting;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::Message;
 
 /// A longer session id is not one that a server hands out in earnest.
@@ -135,9 +135,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -10,6 +10,7 @@ use super::body::{BodyLimits, next_chunk};
 use super::sse::{Event, EventParser};
 use super::{Failure, body, unusable};
 use mcp_bridge_net::http::Response;
+use mcp_bridge_text::random;
 
 /// The bounds for the reconnection time that a server asks for.
 const MIN_RETRY: Duration = Duration::from_millis(100);
@@ -166,14 +167,11 @@ impl Backoff {
 
 /// Between three quarters of `pause` and all of it.
 fn jittered(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher as _, RandomState};
-    // The standard library's only source of randomness, which is enough for this.
-    let random = RandomState::new().hash_one(());
     #[expect(
         clippy::cast_precision_loss,
         reason = "a fraction of that precision is plenty"
     )]
-    let fraction = random as f64 / u64::MAX as f64;
+    let fraction = random::number() as f64 / u64::MAX as f64;
     pause.mul_f64(0.75 + fraction / 4.0)
 }
 

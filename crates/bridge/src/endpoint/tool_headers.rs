@@ -2,12 +2,12 @@
 //! input schemas (MCP 2026-07-28, "Custom Headers from Tool Parameters").
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
 
 use reqwest::header::HeaderName;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::Message;
 
 const ANNOTATION: &str = "x-mcp-header";
@@ -126,9 +126,7 @@ impl ToolHeaders {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.table
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.table.lock()
     }
 }
 

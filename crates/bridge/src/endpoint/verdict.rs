@@ -1,7 +1,7 @@
 //! Cache of the eras and transports that a server supports, kept for a day.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use mcp_bridge_net::http::bare;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
 use mcp_bridge_protocol::era::Revision;
 use mcp_bridge_protocol::message::Message;
@@ -245,7 +246,7 @@ impl Verdict {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

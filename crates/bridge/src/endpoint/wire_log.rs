@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -22,6 +22,7 @@ use super::send::{Outgoing, Verb};
 use super::session::Session;
 use super::{Endpoint, Failure, Phase, Track};
 use mcp_bridge_auth::AccessToken;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// Time that a request goes unanswered before the log says so, and the longest time to the next such line.
@@ -133,7 +134,7 @@ impl WireLog {
 
     fn state(&self) -> Option<MutexGuard<'_, State>> {
         let state = self.0.as_ref()?;
-        Some(state.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(state.lock())
     }
 }
 
@@ -331,9 +332,7 @@ impl Endpoint {
     }
 
     fn lock_logged_token(&self) -> MutexGuard<'_, Option<AccessToken>> {
-        self.logged_token
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.logged_token.lock()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use super::names::Names;
 use super::places::{Limits, Places};
 use super::{Error, Options, POOL_IDLE, TCP_KEEPALIVE, tls};
 use crate::descriptors::Pauses;
+use crate::mutex::Mutex;
 
 /// Connections of HTTP/2 to one origin. One is enough unless the server takes few requests on a connection.
 const MAX_HTTP2_CONNECTIONS: usize = 4;
@@ -392,7 +393,7 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

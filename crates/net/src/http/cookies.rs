@@ -1,8 +1,9 @@
 //! Cookies of one server (RFC 6265), within limits.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
+use crate::mutex::Mutex;
 use cookie_store::{Cookie, CookieStore, StoreAction};
 use reqwest::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use url::Url;
@@ -63,7 +64,7 @@ impl Cookies {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -6,11 +6,12 @@
 //! kind is for what others wait for, such as the app's answer to a question of the server: it goes out even when everything
 //! else is taken.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::Notify;
 
 use crate::descriptors;
+use crate::mutex::Mutex;
 
 /// Requests to one origin whose answers are awaited or read.
 const MAX_EXCHANGES: usize = 64;
@@ -186,7 +187,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -277,7 +278,7 @@ mod tests {
             let (places, order) = (Arc::clone(&places), Arc::clone(&order));
             waiting.push(tokio::spawn(async move {
                 let _place = places.take(Traffic::Request).await;
-                order.lock().unwrap().push(number);
+                order.lock().push(number);
             }));
             tokio::task::yield_now().await;
         }
@@ -287,7 +288,7 @@ mod tests {
         for task in waiting {
             task.await.unwrap();
         }
-        assert_eq!(*order.lock().unwrap(), [0, 2, 3, 4]);
+        assert_eq!(*order.lock(), [0, 2, 3, 4]);
         let late = places.try_take(Traffic::Request);
         assert!(late.is_some());
     }

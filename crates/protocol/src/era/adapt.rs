@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::object::Object;
 use super::revision::Revision;
-use super::{INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::message::{Kind, Message};
 
 /// The messages of a server, and one of an app, that came with a later revision than the first.
@@ -391,7 +391,7 @@ fn name_choices(field: &mut Object) -> bool {
     true
 }
 
-fn refused(request: &Message, code: i32, text: &str) -> Passage {
+fn refused(request: &Message, code: i64, text: &str) -> Passage {
     let data = json!({ "source": "mcp-bridge" });
     let error = Message::error(request.id(), code, text, Some(&data));
     Passage::Refused(error)
@@ -468,7 +468,7 @@ mod tests {
                 let expected = match (app >= first, is_notification) {
                     (true, _) => matches!(passage, Passage::Unchanged),
                     (false, true) => matches!(passage, Passage::Dropped),
-                    (false, false) => refusal(passage) == i64::from(METHOD_NOT_FOUND),
+                    (false, false) => refusal(passage) == METHOD_NOT_FOUND,
                 };
                 assert!(expected, "{method} for {app:?}");
             }
@@ -546,7 +546,7 @@ mod tests {
         let page = json!({"mode": "url", "message": "m", "url": "https://a", "elicitationId": "1"});
         for params in [form(&several), page] {
             let code = refusal(asked(app, "elicitation/create", &params));
-            assert_eq!(code, i64::from(INVALID_PARAMS));
+            assert_eq!(code, INVALID_PARAMS);
         }
         let plain = json!({"message": "m", "requestedSchema": schema(&named)});
         let passage = asked(app, "elicitation/create", &plain);
@@ -568,7 +568,7 @@ mod tests {
         assert_eq!(plain["messages"][1]["content"], audio);
         let tools = json!({"messages": [], "maxTokens": 1, "tools": []});
         let code = refusal(asked(Revision::V2025_06_18, method, &tools));
-        assert_eq!(code, i64::from(INVALID_PARAMS));
+        assert_eq!(code, INVALID_PARAMS);
     }
 
     #[test]

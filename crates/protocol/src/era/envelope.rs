@@ -4,8 +4,8 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::INVALID_PARAMS;
 use super::object::Object;
+use crate::codes::{INVALID_PARAMS, UNSUPPORTED_VERSION, UNSUPPORTED_VERSION_DRAFT};
 use crate::message::{Message, member};
 
 /// The modern version that the bridge speaks where it translates.
@@ -42,13 +42,14 @@ pub enum Discovery {
 
 impl Discovery {
     /// Reads the response to `server/discover`: a result with `supportedVersions`, or the error
-    /// `UnsupportedProtocolVersion` with `data.supported` (specification, "Versioning"). Its number was
-    /// -32004 before the release.
+    /// `UnsupportedProtocolVersion` with `data.supported` (specification, "Versioning").
     #[must_use]
     pub fn of(response: &Message) -> Self {
         let versions = match response.error_text() {
             None => response.result_member::<Vec<String>>("supportedVersions"),
-            Some((-32022 | -32004, _)) => supported_versions(response),
+            Some((UNSUPPORTED_VERSION | UNSUPPORTED_VERSION_DRAFT, _)) => {
+                supported_versions(response)
+            }
             Some(_) => None,
         };
         match versions {
@@ -280,11 +281,7 @@ mod tests {
             let code = refusal
                 .and_then(|refusal| refusal.error_text())
                 .map(|(code, _)| code);
-            assert_eq!(
-                code,
-                is_refused.then_some(i64::from(INVALID_PARAMS)),
-                "{meta}"
-            );
+            assert_eq!(code, is_refused.then_some(INVALID_PARAMS), "{meta}");
         }
     }
 }

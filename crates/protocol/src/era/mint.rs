@@ -1,9 +1,12 @@
 //! Generator of request ids and timers.
 
-use std::hash::{BuildHasher as _, RandomState};
+use mcp_bridge_text::random;
 
 use super::Timer;
 use crate::message::RequestId;
+
+/// Random bytes in a string that nobody can guess (RFC 6749 §10.10: with a chance below 2^-128).
+const SECRET_BYTES: usize = 16;
 
 /// Makes ids that neither the app nor another run of the bridge uses.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub(super) struct Mint {
 impl Mint {
     pub(super) fn new() -> Self {
         Self {
-            prefix: random(),
+            prefix: random::number(),
             next: 0,
         }
     }
@@ -32,31 +35,13 @@ impl Mint {
 
     /// A string that nobody can guess.
     pub(super) fn secret(&mut self) -> String {
-        format!("{}-{:016x}", self.text(), random())
+        format!("{}-{}", self.text(), random::string::<SECRET_BYTES>())
     }
 
     pub(super) fn timer(&mut self) -> Timer {
         self.next += 1;
         Timer(self.next)
     }
-}
-
-/// A UUID, version 4 (RFC 9562 §5.4).
-pub(super) fn uuid() -> String {
-    let (high, low) = (random(), random());
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xfff,
-        (low >> 48) & 0x3fff | 0x8000,
-        low & 0xffff_ffff_ffff
-    )
-}
-
-/// The standard library's hasher has keys from the operating system's random numbers.
-fn random() -> u64 {
-    RandomState::new().hash_one(0_u8)
 }
 
 #[cfg(test)]
@@ -69,14 +54,5 @@ mod tests {
         let texts = [one.text(), one.text(), other.text()];
         assert!(texts[0] != texts[1] && texts[0] != texts[2] && texts[1] != texts[2]);
         assert_ne!(one.timer(), one.timer());
-    }
-
-    #[test]
-    fn a_uuid_has_its_version_and_variant() {
-        let uuid = uuid();
-        let parts: Vec<usize> = uuid.split('-').map(str::len).collect();
-        assert_eq!(parts, [8, 4, 4, 4, 12], "{uuid}");
-        assert_eq!(&uuid[14..15], "4");
-        assert!(matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
     }
 }

@@ -48,12 +48,6 @@ use serde_json::value::RawValue;
 
 use crate::message::{Message, RequestId, member};
 
-/// JSON-RPC: the method does not exist.
-const METHOD_NOT_FOUND: i32 = -32601;
-
-/// JSON-RPC: the parameters make no sense.
-const INVALID_PARAMS: i32 = -32602;
-
 /// One of the two ways to speak MCP (specification, "Versioning").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Era {

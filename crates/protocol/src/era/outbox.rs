@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::object::Object;
 use super::{Action, Timer};
-use crate::message::{INTERNAL_ERROR, Message, RequestId};
+use crate::codes::INTERNAL_ERROR;
+use crate::message::{Message, RequestId};
 
 /// The actions so far, and the ids and timers of our own that they need.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Outbox {
     }
 
     /// Answers a request of the app with an error of the protocol.
-    pub(super) fn refuse(&mut self, id: &RequestId, code: i32, text: &str) {
+    pub(super) fn refuse(&mut self, id: &RequestId, code: i64, text: &str) {
         self.tell_app(Message::error(Some(id), code, text, None));
     }
 

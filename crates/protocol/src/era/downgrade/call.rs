@@ -8,23 +8,17 @@ use serde_json::value::RawValue;
 use super::parked::{Gathering, Parked};
 use super::task::Task;
 use super::{Downgrade, log_level};
+use crate::codes::{
+    INVALID_PARAMS, MISSING_CAPABILITY, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED,
+};
 use crate::era::envelope;
 use crate::era::object::Object;
-use crate::era::{Action, INVALID_PARAMS, Timer};
+use crate::era::{Action, Timer};
 use crate::message::{Message, RequestId};
 
 /// How long a cancelled request's stream stays open, so that the server hears of the cancellation before
 /// it sees the connection go.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
-
-/// Legacy: there is no such resource. The modern era says `Invalid params`.
-const RESOURCE_NOT_FOUND: i64 = -32002;
-
-/// Legacy: the user has to visit a page first (MCP 2025-11-25, "URL Elicitation Required Error").
-const URL_ELICITATION_REQUIRED: i64 = -32042;
-
-/// Modern: the app does not offer what the server needs.
-const MISSING_CAPABILITY: i32 = -32021;
 
 /// Tells calls apart: the ids of the app's requests come and go while one goes on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,16 +16,14 @@ use serde_json::json;
 use super::envelope::{self, LOG_LEVEL, LOG_LEVELS, MODERN_VERSION, PROTOCOL_VERSION, severity};
 use super::object::Object;
 use super::outbox::Outbox;
-use super::{Action, METHOD_NOT_FOUND, Timer};
+use super::{Action, Timer};
+use crate::codes::{METHOD_NOT_FOUND, UNSUPPORTED_VERSION};
 use crate::message::{Kind, Message, RequestId};
 use call::{Call, CallKey, Stage};
 pub use handshake::Client;
 use handshake::Server;
 use listen::Subscriptions;
 use mcp_bridge_text::name::NameTable;
-
-/// JSON-RPC of MCP: the server does not speak the version of the request.
-const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
 
 /// The translation for one session with a legacy server.
 #[derive(Debug)]
@@ -325,7 +323,7 @@ impl Downgrade {
     }
 
     /// Answers a request of the server with an error.
-    fn decline(&mut self, id: &RequestId, code: i32, text: &str) {
+    fn decline(&mut self, id: &RequestId, code: i64, text: &str) {
         let refusal = Message::error(Some(id), code, text, None);
         self.outbox.push(Action::Notify(refusal));
     }
@@ -343,7 +341,7 @@ fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
     }
     let data = json!({ "supported": [MODERN_VERSION], "requested": version });
     let text = "Unsupported protocol version";
-    let code = UNSUPPORTED_PROTOCOL_VERSION;
+    let code = UNSUPPORTED_VERSION;
     Some(Message::error(Some(id), code, text, Some(&data)))
 }
 

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::call::{Call, CallKey, Stage, is_eligible, repeated};
 use super::{Downgrade, log_level};
+use crate::codes::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::era::object::Object;
-use crate::era::{Action, INVALID_PARAMS, METHOD_NOT_FOUND, Timer};
-use crate::message::{INTERNAL_ERROR, Message, RequestId};
+use crate::era::{Action, Timer};
+use crate::message::{Message, RequestId};
 
 /// How long more questions are waited for after the first, so that they are asked together.
 const GATHERING: Duration = Duration::from_millis(50);

@@ -4,9 +4,13 @@ use serde_json::json;
 
 use super::task::Task;
 use super::{Upgrade, input};
+use crate::codes::{
+    HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, UNSUPPORTED_VERSION,
+    UNSUPPORTED_VERSION_DRAFT,
+};
 use crate::era::envelope::{self, Discovery, MODERN_VERSION};
 use crate::era::object::Object;
-use crate::era::{Action, INVALID_PARAMS, Timer};
+use crate::era::{Action, Timer};
 use crate::message::{Message, RequestId};
 
 /// A request of the app that has no answer yet.
@@ -173,12 +177,12 @@ impl Upgrade {
     pub(super) fn end_with_error(&mut self, call: &Call, response: &Message, error: &str) {
         let (code, text) = response.error_text().unwrap_or_default();
         match code {
-            -32020 => {
+            HEADER_MISMATCH => {
                 self.forget(call);
                 let text = format!("the server does not accept the request's headers: {text}");
                 self.outbox.fail(&call.id, "header-mismatch", &text);
             }
-            -32021 => {
+            MISSING_CAPABILITY => {
                 let required = required_capabilities(error);
                 self.end_unanswerable(
                     call,
@@ -186,7 +190,7 @@ impl Upgrade {
                     &format!("{text} (the server needs an app that can: {required})"),
                 );
             }
-            -32022 | -32004 => match Discovery::of(response) {
+            UNSUPPORTED_VERSION | UNSUPPORTED_VERSION_DRAFT => match Discovery::of(response) {
                 Discovery::Modern | Discovery::OtherModern(_) => {
                     self.end_with_versions(call, response);
                 }
@@ -226,11 +230,11 @@ impl Upgrade {
 
     /// The server's question has no answer.
     pub(super) fn end_unanswered(&mut self, call: &Call, text: &str) {
-        self.end_unanswerable(call, crate::message::INTERNAL_ERROR, text);
+        self.end_unanswerable(call, INTERNAL_ERROR, text);
     }
 
     /// What stands in the way is the app or its user, not the protocol: a model gets to read it.
-    fn end_unanswerable(&mut self, call: &Call, code: i32, text: &str) {
+    fn end_unanswerable(&mut self, call: &Call, code: i64, text: &str) {
         self.forget(call);
         if call.method == "tools/call" {
             let content = json!([{ "type": "text", "text": text }]);

@@ -10,8 +10,9 @@ use super::call::{Call, Stage, Step};
 use super::handshake::App;
 use super::task::Task;
 use crate::era::object::Object;
-use crate::era::{Timer, envelope, mint};
+use crate::era::{Timer, envelope};
 use crate::message::{Message, RequestId};
+use mcp_bridge_text::random;
 
 /// How often a server may ask for input before its request counts as endless.
 const MAX_ROUNDS: u32 = 10;
@@ -331,7 +332,7 @@ fn question(app: &App, id: &RequestId, request: &InputRequest) -> Message {
     if request.method == "elicitation/create" {
         match mode(request).as_deref() {
             Some("url") if params.get("elicitationId").is_none() => {
-                params.set("elicitationId", &mint::uuid());
+                params.set("elicitationId", &random::uuid());
             }
             Some("form") if app.version < FIRST_WITH_MODES => drop(params.remove("mode")),
             _ => {}

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::handshake::{App, Server};
 use super::{BEGAN_ANEW, SESSION_LOST, without_modern_meta};
+use crate::codes::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::era::envelope::SUBSCRIPTION_ID;
 use crate::era::filter::{Filter, LISTS, RESOURCE_UPDATED};
 use crate::era::object::Object;
 use crate::era::outbox::Outbox;
-use crate::era::{Action, INVALID_PARAMS, Timer};
-use crate::message::{INTERNAL_ERROR, Message, RequestId};
+use crate::era::{Action, Timer};
+use crate::message::{Message, RequestId};
 
 /// Resources that one app may be subscribed to.
 const MAX_SUBSCRIPTIONS: usize = 1_000;
@@ -363,7 +364,7 @@ fn refusal(response: &Message) -> Option<String> {
         // Sign-in, a slow connection and a rate limit pass.
         Some(401 | 403 | 407 | 408 | 429) => false,
         Some(status) => (400..500).contains(&status),
-        None => code != i64::from(INTERNAL_ERROR),
+        None => code != INTERNAL_ERROR,
     };
     is_final.then_some(text)
 }

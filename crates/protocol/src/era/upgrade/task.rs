@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 use super::Upgrade;
 use super::call::{Call, Step};
 use super::input::read_requests;
+use crate::codes::INTERNAL_ERROR;
 use crate::era::object::Object;
-use crate::message::{INTERNAL_ERROR, Message};
+use crate::message::Message;
 
 /// The wait between two looks at a task, if the server does not say.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -146,7 +147,7 @@ impl Upgrade {
     fn try_again(&mut self, mut call: Call, step: Step, response: &Message) {
         let passing = response
             .error_text()
-            .is_some_and(|(code, _)| code == i64::from(INTERNAL_ERROR));
+            .is_some_and(|(code, _)| code == INTERNAL_ERROR);
         if let Some(task) = &mut call.task
             && passing
             && task.failures < MAX_FAILURES
