@@ -1,26 +1,42 @@
 //! Commands of the program. Without a command it is the bridge.
 
+#[cfg(feature = "commands")]
 mod account;
 mod bridge;
+#[cfg(feature = "commands")]
 mod call;
+#[cfg(feature = "commands")]
 mod client;
+#[cfg(feature = "commands")]
 mod completions;
+#[cfg(feature = "commands")]
 mod doctor;
 mod finish_sign_in;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "commands"))]
 pub mod fuzzing;
 mod help;
+#[cfg(feature = "commands")]
 mod install;
+#[cfg(feature = "commands")]
 mod json;
+#[cfg(feature = "commands")]
 mod login;
+#[cfg(feature = "commands")]
 mod logout;
+#[cfg(feature = "commands")]
 mod man;
+#[cfg(feature = "commands")]
 mod migrate;
 mod mistyped;
+#[cfg(feature = "commands")]
 mod schema;
+#[cfg(feature = "commands")]
 mod status;
+#[cfg(feature = "commands")]
 mod store;
+#[cfg(feature = "commands")]
 mod text;
+#[cfg(feature = "commands")]
 mod tools;
 
 use std::ffi::OsString;
@@ -30,12 +46,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
-use tracing::level_filters::LevelFilter;
 
 pub(crate) use finish_sign_in::run_helper;
 
 use crate::cli::file::FileError;
-use crate::cli::{ConfigError, Flags, Log};
+use crate::cli::{ConfigError, Flags};
 use crate::{cli, log};
 use mcp_bridge_auth::{AuthError, KeychainError, StoreError};
 use mcp_bridge_core::stdio;
@@ -63,19 +78,30 @@ pub struct CommandLine {
     given: Vec<OsString>,
 }
 
-/// A command for a person.
+/// A command for a person. Without the feature `commands`, for containers, the program is the bridge alone.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "commands")]
     Doctor(Box<doctor::Args>),
+    #[cfg(feature = "commands")]
     Login(login::Args),
+    #[cfg(feature = "commands")]
     Logout(logout::Args),
+    #[cfg(feature = "commands")]
     Status(status::Args),
+    #[cfg(feature = "commands")]
     Store(store::Args),
+    #[cfg(feature = "commands")]
     Tools(tools::Args),
+    #[cfg(feature = "commands")]
     Call(call::Args),
+    #[cfg(feature = "commands")]
     Install(install::Args),
+    #[cfg(feature = "commands")]
     Migrate(migrate::Args),
+    #[cfg(feature = "commands")]
     Completions(completions::Args),
+    #[cfg(feature = "commands")]
     Man(man::Args),
     Help(help::Args),
 }
@@ -126,6 +152,7 @@ pub enum ReadError {
     },
 }
 
+#[cfg(feature = "commands")]
 /// What to do about a server that does not behave.
 const ASK_THE_DOCTOR: &str = "mcp-bridge doctor URL shows what is wrong with the server";
 
@@ -142,6 +169,7 @@ impl CommandLine {
     /// Reads the program's arguments, of which the first is its name, and the file of `--config`.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ReadError> {
         let given = cli::without_launcher(args.into_iter().collect(), Self::command);
+        #[cfg(feature = "commands")]
         let given = install::with_format_joined(given);
         let args = cli::file::with_file(given.clone(), Self::command)?;
         match Self::try_parse_from(args) {
@@ -171,16 +199,27 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            #[cfg(feature = "commands")]
             Some(Command::Doctor(args)) => doctor::run(*args),
+            #[cfg(feature = "commands")]
             Some(Command::Login(args)) => login::run(args),
+            #[cfg(feature = "commands")]
             Some(Command::Logout(args)) => logout::run(args),
+            #[cfg(feature = "commands")]
             Some(Command::Status(args)) => status::run(&args),
+            #[cfg(feature = "commands")]
             Some(Command::Store(args)) => store::run(&args),
+            #[cfg(feature = "commands")]
             Some(Command::Tools(args)) => tools::run(args),
+            #[cfg(feature = "commands")]
             Some(Command::Call(args)) => call::run(args),
+            #[cfg(feature = "commands")]
             Some(Command::Install(args)) => install::run(&args),
+            #[cfg(feature = "commands")]
             Some(Command::Migrate(args)) => migrate::run(&args),
+            #[cfg(feature = "commands")]
             Some(Command::Completions(args)) => completions::run(&args),
+            #[cfg(feature = "commands")]
             Some(Command::Man(args)) => man::run(&args),
             Some(Command::Help(args)) => help::run(&args),
             None => bridge::run(self.flags, &self.given),
@@ -364,6 +403,7 @@ fn runtime() -> Result<Runtime, Stop> {
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))
 }
 
+#[cfg(feature = "commands")]
 /// Runs to its end what a command does.
 fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     let runtime = runtime()?;
@@ -373,10 +413,11 @@ fn run_async<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> 
     done
 }
 
+#[cfg(feature = "commands")]
 /// For commands that have no flags about the log: what goes wrong is said on stderr.
 fn start_quiet_log() {
-    log::start(&Log {
-        level: LevelFilter::WARN,
+    log::start(&cli::Log {
+        level: tracing::level_filters::LevelFilter::WARN,
         file: None,
         notes: Vec::new(),
     });

@@ -16,11 +16,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::Log;
 use mcp_bridge_auth::SIGN_IN_TARGET;
+#[cfg(feature = "commands")]
 pub(crate) use quota::Quota;
 
 use file::{LogFile, UNUSABLE};
 use line::{Clock, Dress, Fields, Line};
 
+#[cfg(feature = "commands")]
 /// The log target of requests that failed, which a command reports itself.
 const ENDPOINT_TARGET: &str = "mcp_bridge_core::endpoint";
 
@@ -61,6 +63,7 @@ pub(crate) fn start(log: &Log) {
     );
 }
 
+#[cfg(feature = "commands")]
 /// Starts the log of a command whose reader is a person who signs in: what they have to do stands there in
 /// plain words.
 pub(crate) fn start_for_person(log: &Log) {
