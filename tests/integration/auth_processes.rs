@@ -87,6 +87,43 @@ async fn a_refresh_under_way_at_a_signal_is_finished_first() {
     assert!(!browser.was_started().await);
 }
 
+/// RFC 6749 §5.1: the lifetime began while the answer was on its way, as it does where the machine sleeps in between.
+#[tokio::test]
+async fn a_token_that_has_expired_on_its_way_is_refreshed_again_without_a_sign_in() {
+    const LIFETIME_SECONDS: u64 = 1;
+    const LATE: Duration = Duration::from_millis(1500);
+    let provider = Provider::start().await;
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut bridge = Process::start(&provider, home.path(), &browser, &[]);
+    bridge.send(&initialize()).await;
+    let page = Url::parse(&browser.started().await[0]).unwrap();
+    Browser::default().visit(page).await;
+    assert!(bridge.response(1).await["result"].is_object());
+    provider.revoke_access_tokens();
+    provider.behave(|it| {
+        it.token_lifetime = Some(LIFETIME_SECONDS);
+        it.token_delay = Some(LATE);
+    });
+    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
+    bridge.send(&list).await;
+    soon("the refresh", async {
+        while provider.refreshes() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    provider.revoke_access_tokens();
+    provider.behave(|it| {
+        it.token_lifetime = None;
+        it.token_delay = None;
+    });
+    assert!(bridge.response(2).await["result"].is_object());
+    assert_eq!(provider.refreshes(), 2);
+    assert!(!browser.was_started().await);
+    bridge.end().await;
+}
+
 /// B22, X-143: with everything said that can be said.
 #[tokio::test]
 async fn no_secret_is_shown_even_with_debug_output() {

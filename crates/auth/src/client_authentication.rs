@@ -24,6 +24,7 @@ use super::client_assertion::ASSERTION_TYPE;
 use super::config::{ClientAuthentication, ClientCredential};
 use super::error::AuthError;
 use super::registration::Client;
+use super::token::SentAt;
 use super::transport::Transport;
 use mcp_bridge_net::mutex::Mutex;
 
@@ -221,6 +222,8 @@ struct Progress {
     place: usize,
     /// The status of the last response.
     status: StatusCode,
+    /// When the request was sent that had this response.
+    sent: SentAt,
 }
 
 impl<'a> AuthenticatedEndpoint<'a> {
@@ -234,6 +237,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
         let progress = Mutex::new(Progress {
             place: 0,
             status: StatusCode::OK,
+            sent: SentAt::now(),
         });
         Self {
             transport,
@@ -257,6 +261,11 @@ impl<'a> AuthenticatedEndpoint<'a> {
         self.progress().status
     }
 
+    /// When the request was sent that had the last response.
+    pub(super) fn sent(&self) -> SentAt {
+        self.progress().sent
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock()
     }
@@ -272,6 +281,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
                 continue;
             }
             let attempt = self.authenticated(&request, *method)?;
+            let sent = SentAt::now();
             let response = match self.transport.execute_at(&self.url, attempt).await {
                 Ok(response) => response,
                 // A server that fails over another method has refused the one before by its own word.
@@ -287,6 +297,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
                 *self.progress() = Progress {
                     place,
                     status: response.status(),
+                    sent,
                 };
                 return Ok(response);
             }

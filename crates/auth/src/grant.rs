@@ -354,7 +354,7 @@ fn tokens_of(
     }
     let access_token = AccessToken::new(reply.access_token().secret().clone())
         .ok_or_else(|| nonsense("it issued a token that no header can carry"))?;
-    let mut tokens = TokenSet::received(access_token, reply.expires_in(), requested);
+    let mut tokens = TokenSet::issued(access_token, reply.expires_in(), requested, endpoint.sent());
     tokens.refresh_token = reply
         .refresh_token()
         .map(|token| Secret::new(token.secret().clone()));

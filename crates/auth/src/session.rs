@@ -370,7 +370,7 @@ impl Session {
     }
 
     /// Whether the token in use was obtained only just now: within `fresh` and, for short-lived tokens, the
-    /// first half of their life.
+    /// first half of their life. One that has expired on its way is old.
     pub(super) fn freshness(&self, fresh: Duration) -> Freshness {
         let state = self.state();
         let tokens = state.credential.as_ref().and_then(|it| it.tokens.as_ref());
@@ -378,7 +378,8 @@ impl Session {
             return Freshness::Old;
         };
         let half_life = tokens.lifetime.map_or(fresh, Duration::from_secs) / 2;
-        if since.elapsed() >= fresh.min(half_life) {
+        let is_stale = tokens.age(SystemTime::now()) == Age::Stale;
+        if is_stale || since.elapsed() >= fresh.min(half_life) {
             return Freshness::Old;
         }
         match source {

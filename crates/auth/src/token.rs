@@ -112,6 +112,22 @@ pub(super) enum Age {
     Stale,
 }
 
+/// The moment of a request, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SentAt {
+    calendar: SystemTime,
+    stopwatch: Instant,
+}
+
+impl SentAt {
+    pub(super) fn now() -> Self {
+        Self {
+            calendar: SystemTime::now(),
+            stopwatch: Instant::now(),
+        }
+    }
+}
+
 impl TokenSet {
     /// A set from an answer that has just come in.
     pub(super) fn received(
@@ -119,16 +135,27 @@ impl TokenSet {
         lifetime: Option<Duration>,
         requested: Scopes,
     ) -> Self {
+        Self::issued(access_token, lifetime, requested, SentAt::now())
+    }
+
+    /// A set from the answer to a request that was sent then. The lifetime began in between, and the machine may have slept
+    /// until the answer was read.
+    pub(super) fn issued(
+        access_token: AccessToken,
+        lifetime: Option<Duration>,
+        requested: Scopes,
+        sent: SentAt,
+    ) -> Self {
         let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
         Self {
             access_token,
             refresh_token: None,
             id_token: None,
-            obtained_at: unix_millis(SystemTime::now()),
+            obtained_at: unix_millis(sent.calendar),
             lifetime: lifetime.map(|lifetime| lifetime.min(LONGEST_LIFETIME).as_secs()),
             granted: requested.clone(),
             requested,
-            obtained: Some(Instant::now()),
+            obtained: Some(sent.stopwatch),
         }
     }
 
