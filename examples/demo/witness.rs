@@ -15,7 +15,7 @@ use super::message::Message;
 use super::server::Options;
 use super::terminal::Terminal;
 
-/// What reached the endpoint with a good token, and what became of it.
+/// A request that reached the endpoint with a good token, and its outcome.
 pub(crate) struct Heard {
     /// The method of the message, or that of HTTP where the message is a response or there is none.
     pub(crate) method: String,

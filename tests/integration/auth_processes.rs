@@ -1,5 +1,6 @@
 //! The built program and its sign-in: several processes, secrets, the end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -53,6 +54,28 @@ async fn a_killed_owner_of_the_sign_in_costs_no_second_tab() {
     assert_eq!(provider.seen("/token").len(), 1);
 }
 
+/// A bridge in whose browser somebody has signed in.
+async fn signed_in(provider: &Provider, home: &Path, browser: &BrowserProgram) -> Process {
+    let mut bridge = Process::start(provider, home, browser, &[]);
+    bridge.send(&initialize()).await;
+    let page = Url::parse(&browser.started().await[0]).expect("the address of a page");
+    Browser::default().visit(page).await;
+    assert!(bridge.response(1).await["result"].is_object());
+    bridge
+}
+
+/// Sends a request with the id 2, and returns when the provider has issued the first token by a refresh for it.
+async fn begin_refresh(provider: &Provider, bridge: &mut Process) {
+    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
+    bridge.send(&list).await;
+    soon("the refresh", async {
+        while provider.refreshes() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// RFC 6749 §6: the old refresh token is void when the new one is on its way, however the process is told to end.
 #[tokio::test]
 async fn a_refresh_under_way_at_a_signal_is_finished_first() {
@@ -61,21 +84,10 @@ async fn a_refresh_under_way_at_a_signal_is_finished_first() {
     let provider = Provider::start().await;
     let home = tempdir().unwrap();
     let browser = BrowserProgram::install(home.path()).await;
-    let mut bridge = Process::start(&provider, home.path(), &browser, &[]);
-    bridge.send(&initialize()).await;
-    let page = Url::parse(&browser.started().await[0]).unwrap();
-    Browser::default().visit(page).await;
-    assert!(bridge.response(1).await["result"].is_object());
+    let mut bridge = signed_in(&provider, home.path(), &browser).await;
     provider.revoke_access_tokens();
     provider.behave(|it| it.token_delay = Some(LATE));
-    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
-    bridge.send(&call).await;
-    soon("the refresh", async {
-        while provider.refreshes() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    begin_refresh(&provider, &mut bridge).await;
     bridge.end_with_group(Signal::TERM).await;
     provider.behave(|it| it.token_delay = None);
 
@@ -95,24 +107,13 @@ async fn a_token_that_has_expired_on_its_way_is_refreshed_again_without_a_sign_i
     let provider = Provider::start().await;
     let home = tempdir().unwrap();
     let browser = BrowserProgram::install(home.path()).await;
-    let mut bridge = Process::start(&provider, home.path(), &browser, &[]);
-    bridge.send(&initialize()).await;
-    let page = Url::parse(&browser.started().await[0]).unwrap();
-    Browser::default().visit(page).await;
-    assert!(bridge.response(1).await["result"].is_object());
+    let mut bridge = signed_in(&provider, home.path(), &browser).await;
     provider.revoke_access_tokens();
     provider.behave(|it| {
         it.token_lifetime = Some(LIFETIME_SECONDS);
         it.token_delay = Some(LATE);
     });
-    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
-    bridge.send(&list).await;
-    soon("the refresh", async {
-        while provider.refreshes() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    begin_refresh(&provider, &mut bridge).await;
     provider.revoke_access_tokens();
     provider.behave(|it| {
         it.token_lifetime = None;

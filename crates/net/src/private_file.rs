@@ -1,6 +1,6 @@
 //! Files of the user's alone, which nobody else may read or have written.
 //!
-//! What is read back is trusted: a credential decides who gets a refresh token. So a file that somebody else can have
+//! Their content is trusted when it is read back: a credential decides who gets a refresh token. So a file that somebody else can have
 //! written or replaced is refused. One that others can merely read is made private and used.
 
 use std::collections::BTreeSet;
@@ -320,7 +320,7 @@ mod private {
         found.mode() & by != 0 && found.mode() & STICKY == 0
     }
 
-    /// Whether it belongs to the user, or to the owner of everything: root, which has another number in some containers.
+    /// Returns whether it belongs to the user, or to the owner of everything: root, which has another number in some containers.
     fn is_trusted(found: &Metadata) -> bool {
         found.uid() == user() || fs::metadata("/").is_ok_and(|root| root.uid() == found.uid())
     }

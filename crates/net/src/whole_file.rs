@@ -76,7 +76,7 @@ pub fn is_temporary_name(name: &str, prefix: &str) -> bool {
     })
 }
 
-/// Whether nobody writes the file at `path` any more. A writer locks it before it writes anything.
+/// Returns whether nobody writes the file at `path` any more. A writer locks it before it writes anything.
 fn is_left_over(path: &Path) -> io::Result<bool> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(false);
@@ -101,7 +101,7 @@ mod system {
     use std::io;
     use std::path::Path;
 
-    /// Whether temporary files are locked.
+    /// Support for locks on temporary files.
     pub(super) const LOCKS: bool = true;
 
     /// Waits while a sweep looks at the file. Where there are no locks nothing is swept by them either.
@@ -123,7 +123,7 @@ mod system {
     use std::io;
     use std::path::Path;
 
-    /// Whether temporary files are locked.
+    /// Support for locks on temporary files.
     pub(super) const LOCKS: bool = false;
 
     pub(super) fn lock(_: &File) {}

@@ -37,7 +37,7 @@ pub const UNSUPPORTED_VERSION: i64 = -32022;
 /// [`UNSUPPORTED_VERSION`] in drafts of MCP 2026-07-28.
 pub const UNSUPPORTED_VERSION_DRAFT: i64 = -32004;
 
-/// Whether only servers of MCP 2026-07-28 or later use this code.
+/// Returns whether only servers of MCP 2026-07-28 or later use this code.
 #[must_use]
 pub const fn is_modern(code: i64) -> bool {
     matches!(

@@ -99,7 +99,7 @@ impl Subscription {
         }
     }
 
-    /// What of the server's filter the app has asked for. The server may name any number of other resources.
+    /// The part of the server's filter that the app has asked for. The server may name any number of other resources.
     fn granted(&self, granted: &Value) -> Value {
         let flags = LIST_CHANGES.iter().map(|(flag, _)| *flag);
         let flags = flags.filter(|flag| granted[flag] == true);

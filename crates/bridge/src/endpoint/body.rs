@@ -104,7 +104,7 @@ pub(super) async fn next_chunk(
     chunk.map_err(|error| Failure::of_body(&error))
 }
 
-/// What comes of `future` within `limit`, if there is one, which is what `setting` says.
+/// The output of `future`, or a failure that names `setting` where it takes longer than `limit`.
 pub(super) async fn within<T>(
     limit: Option<Duration>,
     setting: Setting,

@@ -269,7 +269,7 @@ impl Endpoint {
     }
 }
 
-/// What waits for a message. The server waits for responses and notifications, and requests of a session wait for the
+/// Urgency of a message, by those who wait for it. The server waits for responses and notifications, and requests of a session wait for the
 /// `initialize` that opens it.
 pub(super) fn traffic(message: &Message) -> Traffic {
     match message.kind() {

@@ -61,7 +61,7 @@ pub(super) struct Outgoing<'a> {
     /// The address: the endpoint's URL, or one of the same origin.
     pub(super) target: &'a Url,
     pub(super) verb: Verb,
-    /// What waits for it, by which it gets its place among the requests to the server.
+    /// Urgency, by which it gets its place among the requests to the server.
     pub(super) traffic: Traffic,
     /// Those of the message itself, beside what every request has.
     pub(super) headers: HeaderMap,

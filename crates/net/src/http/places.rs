@@ -43,7 +43,7 @@ pub enum Traffic {
     Urgent,
 }
 
-/// How many places there are.
+/// Numbers of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     exchanges: usize,
