@@ -5,10 +5,10 @@
 //! ARCHITECTURE.md.
 //!
 //! - [`cli`]: flags as they are typed, and as they are meant.
-//! - [`command`]: what the program can be told to do; without a command, to be the bridge.
+//! - [`commands`]: what the program can be told to do; without a command, to be the bridge.
 
 pub mod cli;
-pub mod command;
+pub mod commands;
 mod log;
 mod signals;
 
@@ -22,10 +22,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     signals::survive_file_size_limit();
     mcp_bridge_net::setting::name_settings(cli::flag);
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some(status) = command::run_helper(&args) {
+    if let Some(status) = commands::run_helper(&args) {
         return status;
     }
-    match command::CommandLine::read(args) {
+    match commands::CommandLine::read(args) {
         Ok(line) => line.run(),
         Err(error) => error.report(),
     }

@@ -26,7 +26,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use toml_edit::{Document, Item, Key, Value};
 
-use super::given::Line;
+use super::precedence::Line;
 
 const FLAG: &str = "--config";
 

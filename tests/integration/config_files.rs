@@ -1,7 +1,7 @@
 //! The configuration files at the top of the repository.
 
 use clap::Parser as _;
-use mcp_bridge::command::CommandLine;
+use mcp_bridge::commands::CommandLine;
 use serde::Deserialize;
 
 /// What apps read of such a file. Anything else in it would be a mistake of ours.

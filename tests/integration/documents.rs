@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use clap::CommandFactory as _;
 use mcp_bridge::cli::help;
-use mcp_bridge::command::{CommandLine, ReadError};
+use mcp_bridge::commands::{CommandLine, ReadError};
 use serde::Deserialize;
 
 const README: &str = include_str!("../../README.md");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser};
 use mcp_bridge::cli::{Flags, Settings};
-use mcp_bridge::command::CommandLine;
+use mcp_bridge::commands::CommandLine;
 use mcp_bridge_core::endpoint::Protocol;
 use tempfile::TempDir;
 use tracing::level_filters::LevelFilter;

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use clap::{ArgAction, CommandFactory as _};
 use mcp_bridge::cli::help;
-use mcp_bridge::command::CommandLine;
+use mcp_bridge::commands::CommandLine;
 
 /// What a small terminal shows at once.
 const SCREEN_LINES: usize = 40;

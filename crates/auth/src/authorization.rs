@@ -12,7 +12,7 @@ use super::config::Config;
 use super::error::{AuthError, shown};
 use super::registration::Client;
 use super::scope::Scopes;
-use super::store::exposed;
+use super::store::secret_serde;
 use super::transport::bare;
 use mcp_bridge_net::http::{check_length, is_loopback};
 use mcp_bridge_text::random;
@@ -46,9 +46,9 @@ pub(super) struct AuthorizationRequest {
     pub(super) client_id: String,
     /// Whether that issuer promised to name itself in its answers.
     pub(super) iss_promised: bool,
-    #[serde(with = "exposed")]
+    #[serde(with = "secret_serde")]
     pub(super) state: Secret<String>,
-    #[serde(with = "exposed")]
+    #[serde(with = "secret_serde")]
     pub(super) verifier: Secret<String>,
     pub(super) redirect_uri: Url,
     pub(super) resource: Option<String>,

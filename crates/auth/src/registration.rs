@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::authorization_server::AuthorizationServerMetadata;
 use super::client_authentication::Methods;
 use super::config::{ClientAuthentication, ClientCredential, Config, Grant};
-use super::store::{Quirks, exposed};
+use super::store::{Quirks, secret_serde};
 use super::token::unix_millis;
 use mcp_bridge_text::secret::Secret;
 
@@ -37,7 +37,7 @@ pub(super) struct DynamicRegistration {
     pub(super) client_id: String,
     #[serde(
         default,
-        with = "exposed::optional",
+        with = "secret_serde::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) client_secret: Option<Secret<String>>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Bearer;
 use super::scope::Scopes;
-use super::store::exposed;
+use super::store::secret_serde;
 use mcp_bridge_text::secret::Secret;
 
 /// A token is renewed this long before its end, or a tenth of its lifetime if that is less.
@@ -81,7 +81,7 @@ pub(super) struct TokenSet {
     pub(super) access_token: AccessToken,
     #[serde(
         default,
-        with = "exposed::optional",
+        with = "secret_serde::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) refresh_token: Option<Secret<String>>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::exposed;
+use super::secret_serde;
 use crate::authorization_server::AuthorizationServerMetadata;
 use crate::client_authentication::LearntMethod;
 use crate::error::shown;
@@ -69,7 +69,7 @@ pub(super) struct Secrets {
     tokens: Option<TokenSet>,
     #[serde(
         default,
-        with = "exposed::optional",
+        with = "secret_serde::optional",
         skip_serializing_if = "Option::is_none"
     )]
     client_secret: Option<Secret<String>>,

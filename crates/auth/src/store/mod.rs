@@ -6,10 +6,10 @@
 mod account;
 mod credential;
 mod elsewhere;
-pub(super) mod exposed;
 mod key;
 mod keychain;
 mod record;
+pub(super) mod secret_serde;
 mod settings;
 mod system;
 

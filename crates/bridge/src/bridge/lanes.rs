@@ -2,9 +2,9 @@
 //! is in [`mcp_bridge_protocol::era`]; here its actions are carried out.
 
 use super::conversation::Conversation;
-use super::held::{Held, Ticket};
 use super::opening::{Alarm, Opening};
-use super::upstream::Lane;
+use super::outbound::Lane;
+use super::pending_queue::{Held, Ticket};
 use crate::endpoint::{self, Failure, Outcome, Patience, Phase, Protocol};
 use mcp_bridge_protocol::era::downgrade::{Client, Standalone};
 use mcp_bridge_protocol::era::{Action, Downgrade, Era, Passage, Timer, Upgrade};

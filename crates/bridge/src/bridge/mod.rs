@@ -6,28 +6,28 @@
 //! reading.
 
 mod conversation;
-mod held;
+mod host_watch;
+mod initialize_cache;
 mod lanes;
 mod list_pages;
 mod list_wait;
 mod lists;
 mod local_tool;
-mod memory;
-mod notice;
 mod opening;
+mod outbound;
 mod panics;
+mod pending_queue;
 mod progress;
-mod promise;
+mod provisional_initialize;
 mod provisional_lists;
 mod remembered_lists;
+mod send_order;
 mod server_requests;
+mod sign_in_notice;
 mod subscriptions;
-mod surroundings;
 mod terms;
 mod tool_filter;
 mod tools;
-mod turns;
-mod upstream;
 mod waiting;
 
 use std::io;
@@ -41,12 +41,12 @@ use tokio::time::timeout;
 
 use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
+pub use initialize_cache::Memory;
 pub use list_pages::ListPages;
 use mcp_bridge_auth::{self as auth, Authorizer};
-pub use memory::Memory;
 
 use conversation::Conversation;
-use surroundings::Surroundings;
+use host_watch::Surroundings;
 
 pub use tool_filter::{Access, Glob, ToolFilter};
 

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep};
 
 use super::Answering;
 use super::conversation::{Conversation, MAX_IN_FLIGHT, Origin};
-use super::held::{Held, Ticket};
 use super::lanes::LegacyLane;
 use super::list_pages::{CollectionId, List};
-use super::promise;
+use super::outbound::Lane;
+use super::pending_queue::{Held, Ticket};
+use super::provisional_initialize;
 use super::remembered_lists::Form;
-use super::upstream::Lane;
 use crate::endpoint::{Failure, Outcome, Phase};
 use mcp_bridge_auth::AuthError;
 use mcp_bridge_protocol::codes::INTERNAL_ERROR;
@@ -282,7 +282,7 @@ impl Conversation {
         let Some(id) = opening.initialize.id() else {
             return;
         };
-        let response = promise::answer(id, &asked, known.as_ref(), &self.host());
+        let response = provisional_initialize::answer(id, &asked, known.as_ref(), &self.host());
         tracing::info!("answered initialize before the server has");
         if let LegacyLane::Opening(opening) = &mut self.legacy {
             opening.is_answered = true;

@@ -18,8 +18,8 @@ use super::conversation::{Asked, Conversation, Origin};
 use super::lanes::LegacyLane;
 use super::list_pages::List;
 use super::opening::Alarm;
+use super::outbound::Lane;
 use super::remembered_lists::Form;
-use super::upstream::Lane;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Message, RequestId};
 

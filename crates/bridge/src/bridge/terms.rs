@@ -5,7 +5,7 @@
 //! touches a message.
 
 use super::list_pages::List;
-use super::promise::Told;
+use super::provisional_initialize::Told;
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::era::{Adapter, Era, Passage};
 use mcp_bridge_protocol::message::{Message, member};

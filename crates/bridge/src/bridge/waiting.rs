@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::conversation::Conversation;
-use super::held::{Held, Ticket};
 use super::lanes::LegacyLane;
 use super::opening::Alarm;
-use super::upstream::Lane;
+use super::outbound::Lane;
+use super::pending_queue::{Held, Ticket};
 use crate::endpoint::Phase;
 use mcp_bridge_auth::SignInPage;
 use mcp_bridge_protocol::message::{Message, RequestId};

@@ -6,11 +6,11 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::body::{self, ContentType};
+use super::request_progress::Track;
 use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
 use super::session::Session;
 use super::sse::Event;
 use super::stream::{Backoff, EventStream};
-use super::track::Track;
 use super::unusable::{self, Unusable};
 use super::{Endpoint, Failure};
 use mcp_bridge_auth::Interaction;

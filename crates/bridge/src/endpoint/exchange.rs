@@ -9,9 +9,9 @@ use tokio::time::timeout;
 
 use super::answer::{Answer, Exchange};
 use super::body;
+use super::request_progress::Track;
 use super::send::{Outgoing, Repeat, SESSION_ID, SessionUse, Verb};
 use super::session::{self, Session};
-use super::track::Track;
 use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
+use super::request_progress::Track;
 use super::send::SessionUse;
 use super::session::Session;
-use super::track::Track;
 use super::{Endpoint, Failure};
 use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};

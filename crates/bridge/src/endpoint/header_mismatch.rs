@@ -8,8 +8,8 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
+use super::request_progress::Track;
 use super::send::SessionUse;
-use super::track::Track;
 use super::{Endpoint, Failure, ParamHeaders};
 use mcp_bridge_protocol::codes::HEADER_MISMATCH;
 use mcp_bridge_protocol::era::Era;

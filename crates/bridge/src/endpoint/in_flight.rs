@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::Answer;
+use super::request_progress::Track;
 use super::session::Session;
-use super::track::Track;
 use super::{Endpoint, Failure};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};

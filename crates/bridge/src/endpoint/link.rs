@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::outage;
+use super::request_progress::{Phase, Track};
 use super::send::SessionUse;
-use super::track::{Phase, Track};
 use super::{Endpoint, Failure};
 use mcp_bridge_auth::{AuthError, Interaction};
 

@@ -10,10 +10,10 @@ use tokio::task::AbortHandle;
 
 use super::answer::messages;
 use super::body::ContentType;
+use super::request_progress::Track;
 use super::send::{Outgoing, Repeat, SessionUse, Verb};
 use super::session::Session;
 use super::stream::{Backoff, EventStream};
-use super::track::Track;
 use super::{Endpoint, Event, Failure};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};

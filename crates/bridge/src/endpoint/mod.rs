@@ -24,14 +24,14 @@ mod opening;
 mod outage;
 mod probe;
 mod recovery;
+mod request_progress;
 mod send;
+mod server_support;
 mod session;
 mod sse;
 mod stream;
 mod tool_headers;
-mod track;
 mod unusable;
-mod verdict;
 mod wire_log;
 
 use std::path::PathBuf;
@@ -46,8 +46,8 @@ use url::Url;
 pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
 pub use probe::{Conversation, Probe, Reply};
-pub use track::{Phase, Track, WaitLimits};
-pub use verdict::KnownServer;
+pub use request_progress::{Phase, Track, WaitLimits};
+pub use server_support::KnownServer;
 
 use answer::Damaged;
 use body::BodyLimits;
@@ -62,9 +62,9 @@ use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
 use outage::Outage;
 use recovery::Recovery;
+use server_support::Verdict;
 use session::Sessions;
 use tool_headers::ToolHeaders;
-use verdict::Verdict;
 
 /// The longest that the end of the process waits for the answer to a refresh. A refresh token that is being replaced must
 /// not be lost: the old one is void, and the next start would need a sign-in. An app that has no patience kills the

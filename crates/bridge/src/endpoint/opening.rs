@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::greeting::{Greeted, Greeting, Refusal};
 use super::http_sse::HttpSse;
-use super::track::Track;
+use super::request_progress::Track;
 use super::{Endpoint, Failure, Outcome, Protocol, Transport};
 use mcp_bridge_protocol::codes::{
     INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR, UNSUPPORTED_VERSION_DRAFT,

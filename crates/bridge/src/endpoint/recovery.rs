@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::greeting::{Greeted, Greeting, opening_with};
+use super::request_progress::Track;
 use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
-use super::track::Track;
 use super::{Endpoint, Event, Failure};
 use mcp_bridge_protocol::message::Message;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::envelope::SUBSCRIPTION_ID;
 use super::object::Object;
+use super::request_meta::SUBSCRIPTION_ID;
 use crate::message::RequestId;
 
 /// The lists that may change: the capability, the member of the filter, the notification.

@@ -20,15 +20,15 @@
 
 mod adapt;
 pub mod downgrade;
-mod envelope;
 mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod mint;
+mod ids;
 mod object;
 mod outbox;
 #[cfg(any(test, fuzzing))]
 mod random_walk;
+mod request_meta;
 mod revision;
 #[cfg(test)]
 mod transcripts;
@@ -38,7 +38,7 @@ use std::time::Duration;
 
 pub use adapt::{Adapter, Passage};
 pub use downgrade::{Client, Downgrade, Standalone};
-pub use envelope::{
+pub use request_meta::{
     Discovery, MODERN_VERSION, NEWEST_LEGACY, SUBSCRIPTION_ID, is_modern, refuse_malformed,
 };
 pub use revision::{Revision, asking_for, presumed_version, telling};
@@ -70,7 +70,7 @@ impl Era {
     #[must_use]
     pub fn of_meta(message: &Message, meta: Option<&RawValue>) -> Self {
         let version = meta
-            .and_then(|meta| member::<&RawValue>(meta.get(), envelope::PROTOCOL_VERSION))
+            .and_then(|meta| member::<&RawValue>(meta.get(), request_meta::PROTOCOL_VERSION))
             .is_some();
         if version || message.method() == Some("server/discover") {
             Self::Modern

@@ -13,14 +13,14 @@ use crate::message::{Message, RequestId};
 /// The actions so far, and the ids and timers of our own that they need.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    pub(super) mint: super::mint::Mint,
+    pub(super) mint: super::ids::Mint,
     actions: Vec<Action>,
 }
 
 impl Outbox {
     pub(super) fn new() -> Self {
         Self {
-            mint: super::mint::Mint::new(),
+            mint: super::ids::Mint::new(),
             actions: Vec::new(),
         }
     }

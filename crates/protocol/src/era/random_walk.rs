@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::envelope::{CLIENT_CAPABILITIES, PROTOCOL_VERSION};
+use super::request_meta::{CLIENT_CAPABILITIES, PROTOCOL_VERSION};
 use super::{Action, Client, Downgrade, MODERN_VERSION, Timer, Upgrade};
 use crate::message::{Kind, Message, RequestId};
 

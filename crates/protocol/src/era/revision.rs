@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{NEWEST_LEGACY, is_date, is_modern};
 use super::object::Object;
+use super::request_meta::{NEWEST_LEGACY, is_date, is_modern};
 use crate::message::Message;
 
 /// A revision of MCP that has a handshake.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::downgrade::{Client, Standalone};
-use super::envelope::{CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION};
+use super::request_meta::{CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION};
 use super::{Action, Downgrade, MODERN_VERSION, OpenError, Timer, Upgrade};
 use crate::message::{Message, RequestId};
 

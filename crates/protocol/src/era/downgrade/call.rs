@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::parked::{Gathering, Parked};
+use super::pending_input::{Gathering, Parked};
 use super::task::Task;
 use super::{Downgrade, log_level};
 use crate::codes::{
     INVALID_PARAMS, MISSING_CAPABILITY, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED,
 };
-use crate::era::envelope;
 use crate::era::object::Object;
+use crate::era::request_meta;
 use crate::era::{Action, Timer};
 use crate::message::{Message, RequestId};
 
@@ -79,7 +79,7 @@ impl Downgrade {
         }
         let repeated = repeated(&params);
         let mut sent = params;
-        envelope::strip_modern(&mut sent);
+        request_meta::strip_modern(&mut sent);
         if is_eligible(method) {
             sent.remove("inputResponses");
             sent.remove("requestState");
@@ -184,11 +184,11 @@ impl Downgrade {
             return self.outbox.fail(&call.request, "invalid-response", text);
         };
         result.set("resultType", &"complete");
-        if envelope::is_cacheable(&call.method) {
+        if request_meta::is_cacheable(&call.method) {
             result.set("ttlMs", &0);
             result.set("cacheScope", &"private");
         }
-        envelope::strip_legacy(&mut result);
+        request_meta::strip_legacy(&mut result);
         if call.method == "tools/list" {
             self.take_tools(&mut result);
         }

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::era::envelope::{
+use crate::era::object::Object;
+use crate::era::request_meta::{
     self, CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, NEWEST_LEGACY, SERVER_INFO,
     TASKS_EXTENSION,
 };
-use crate::era::object::Object;
 use crate::message::{Message, RequestId};
 
 /// Who asks, by the `_meta` of a modern request. Requests that differ in this need sessions of their
@@ -25,7 +25,10 @@ impl Client {
         let info = meta.object(CLIENT_INFO);
         let capabilities = meta.object(CLIENT_CAPABILITIES).unwrap_or_default();
         Self {
-            info: info.map_or_else(|| envelope::anonymous().to_string(), |info| info.to_json()),
+            info: info.map_or_else(
+                || request_meta::anonymous().to_string(),
+                |info| info.to_json(),
+            ),
             capabilities: capabilities.to_json(),
         }
     }

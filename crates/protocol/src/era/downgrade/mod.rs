@@ -6,16 +6,18 @@
 mod call;
 mod handshake;
 mod listen;
-mod parked;
+mod pending_input;
 mod task;
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::envelope::{self, LOG_LEVEL, LOG_LEVELS, MODERN_VERSION, PROTOCOL_VERSION, severity};
 use super::object::Object;
 use super::outbox::Outbox;
+use super::request_meta::{
+    self, LOG_LEVEL, LOG_LEVELS, MODERN_VERSION, PROTOCOL_VERSION, severity,
+};
 use super::{Action, Timer};
 use crate::codes::{METHOD_NOT_FOUND, UNSUPPORTED_VERSION};
 use crate::message::{Kind, Message, RequestId};
@@ -317,7 +319,7 @@ impl Downgrade {
         let params = event.params_json().and_then(Object::parse);
         let mut params = params.unwrap_or_default();
         params.set_json("progressToken", now.as_json());
-        envelope::strip_legacy(&mut params);
+        request_meta::strip_legacy(&mut params);
         self.outbox
             .tell_app(params.into_notification("notifications/progress"));
     }
@@ -331,7 +333,7 @@ impl Downgrade {
 
 /// What every modern request has to carry, and in a version that is spoken here.
 fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
-    if let Some(refusal) = envelope::refuse_malformed(request) {
+    if let Some(refusal) = request_meta::refuse_malformed(request) {
         return Some(refusal);
     }
     let meta: Option<Object> = request.param("_meta");
@@ -357,6 +359,6 @@ fn without_legacy_meta(notification: &Message) -> Message {
     let (Some(mut params), Some(method)) = (params, notification.method()) else {
         return notification.clone();
     };
-    envelope::strip_legacy(&mut params);
+    request_meta::strip_legacy(&mut params);
     params.into_notification(method)
 }

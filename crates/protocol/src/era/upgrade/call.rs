@@ -8,8 +8,8 @@ use crate::codes::{
     HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, UNSUPPORTED_VERSION,
     UNSUPPORTED_VERSION_DRAFT,
 };
-use crate::era::envelope::{self, Discovery, MODERN_VERSION};
 use crate::era::object::Object;
+use crate::era::request_meta::{self, Discovery, MODERN_VERSION};
 use crate::era::{Action, Timer};
 use crate::message::{Message, RequestId};
 
@@ -159,11 +159,11 @@ impl Upgrade {
     /// The final result of the call.
     pub(super) fn end_with_result(&mut self, call: &Call, mut result: Object) {
         result.remove("resultType");
-        if envelope::is_cacheable(&call.method) {
+        if request_meta::is_cacheable(&call.method) {
             result.remove("ttlMs");
             result.remove("cacheScope");
         }
-        envelope::strip_modern(&mut result);
+        request_meta::strip_modern(&mut result);
         match &*call.method {
             "tools/call" => self.output.wrap_result(&call.params, &mut result),
             "tools/list" => self.output.wrap_schemas(&mut result),
@@ -206,7 +206,7 @@ impl Upgrade {
 
     fn end_with_versions(&mut self, call: &Call, response: &Message) {
         self.forget(call);
-        let versions = envelope::supported_versions(response).unwrap_or_default();
+        let versions = request_meta::supported_versions(response).unwrap_or_default();
         let text = format!(
             "the server now speaks {}, and the bridge {MODERN_VERSION}",
             versions.join(", ")

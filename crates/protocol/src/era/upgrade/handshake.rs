@@ -3,12 +3,12 @@
 
 use serde_json::value::RawValue;
 
-use crate::era::envelope::{
+use crate::era::filter::Filter;
+use crate::era::object::Object;
+use crate::era::request_meta::{
     self, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN_VERSION, NEWEST_LEGACY,
     PROTOCOL_VERSION, SERVER_INFO, TASKS_EXTENSION,
 };
-use crate::era::filter::Filter;
-use crate::era::object::Object;
 use crate::message::Message;
 
 const LEGACY_VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", NEWEST_LEGACY];
@@ -44,7 +44,10 @@ impl App {
             capabilities.set("roots", &Object::default());
         }
         let info: Option<Object> = initialize.param("clientInfo");
-        let info = info.map_or_else(|| envelope::anonymous().to_string(), |info| info.to_json());
+        let info = info.map_or_else(
+            || request_meta::anonymous().to_string(),
+            |info| info.to_json(),
+        );
         Self {
             version,
             info: RawValue::from_string(info).unwrap_or_default(),
@@ -131,7 +134,7 @@ pub(super) fn initialize_result(app: &mut App, discover: &Message, host: &str) -
             "supportedVersions" | "resultType" | "ttlMs" | "cacheScope"
         )
     });
-    envelope::strip_modern(&mut result);
+    request_meta::strip_modern(&mut result);
     result.set("protocolVersion", &app.version);
     result.set("capabilities", &capabilities);
     result.set("serverInfo", &info);

@@ -10,7 +10,7 @@ use super::call::{Call, Stage, Step};
 use super::handshake::App;
 use super::task::Task;
 use crate::era::object::Object;
-use crate::era::{Timer, envelope};
+use crate::era::{Timer, request_meta};
 use crate::message::{Message, RequestId};
 use mcp_bridge_text::random;
 
@@ -328,7 +328,7 @@ fn mode(request: &InputRequest) -> Option<String> {
 /// The request for the app, in the words of its version.
 fn question(app: &App, id: &RequestId, request: &InputRequest) -> Message {
     let mut params = request.params.clone().unwrap_or_default();
-    envelope::strip_modern(&mut params);
+    request_meta::strip_modern(&mut params);
     if request.method == "elicitation/create" {
         match mode(request).as_deref() {
             Some("url") if params.get("elicitationId").is_none() => {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::handshake::{App, Server};
 use super::{BEGAN_ANEW, SESSION_LOST, without_modern_meta};
 use crate::codes::{INTERNAL_ERROR, INVALID_PARAMS};
-use crate::era::envelope::SUBSCRIPTION_ID;
 use crate::era::filter::{Filter, LISTS, RESOURCE_UPDATED};
 use crate::era::object::Object;
 use crate::era::outbox::Outbox;
+use crate::era::request_meta::SUBSCRIPTION_ID;
 use crate::era::{Action, Timer};
 use crate::message::{Message, RequestId};
 

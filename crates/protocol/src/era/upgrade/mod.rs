@@ -12,9 +12,9 @@ mod task;
 
 use std::collections::BTreeMap;
 
-use super::envelope::{self, Discovery, severity};
 use super::object::Object;
 use super::outbox::Outbox;
+use super::request_meta::{self, Discovery, severity};
 use super::{Action, OpenError, Timer};
 use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::message::{Kind, Message, RequestId};
@@ -276,7 +276,7 @@ impl Upgrade {
         if method == "tools/call" {
             params.remove("task");
         }
-        envelope::strip_legacy(&mut params);
+        request_meta::strip_legacy(&mut params);
         self.app.sign(&mut params);
         let call = Call::new(id.clone(), method.to_owned(), params);
         if let Some(token) = call.progress_token() {
@@ -382,7 +382,7 @@ fn without_modern_meta(notification: &Message) -> Message {
     if params.get("_meta").is_none() {
         return notification.clone();
     }
-    envelope::strip_modern(&mut params);
+    request_meta::strip_modern(&mut params);
     object.set("params", &params);
     object.into_message()
 }

@@ -1,0 +1,242 @@
+//! Sign-in notice: the address of the sign-in page, shown by the app itself, because nobody sees the stderr of a
+//! process that a desktop app has started.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Input;
+use super::provisional_initialize::Told;
+use mcp_bridge_auth::{SignInPage, SignInStage};
+use mcp_bridge_protocol::era::Revision;
+use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+
+/// An app that turns the question to open a page down within this time has not shown it to anybody.
+const UNSEEN: Duration = Duration::from_secs(1);
+
+/// The legacy app, as far as it can show a page.
+#[derive(Debug)]
+pub(super) struct Notices {
+    /// A person at a terminal has the page on stderr.
+    input: Input,
+    stage: Option<watch::Receiver<SignInStage>>,
+    /// Whether it can ask the person to open a page (MCP 2025-11-25, "URL Mode Elicitation").
+    can_open_pages: bool,
+    /// True if it can ask the person to fill in a form (MCP 2025-06-18, "Elicitation").
+    can_show_forms: bool,
+    /// Whether it is ready for messages of the server.
+    is_ready: bool,
+    /// Makes ids.
+    count: u64,
+    asked: Option<Question>,
+}
+
+/// A page as the app was told of it.
+#[derive(Debug)]
+struct Question {
+    page: SignInPage,
+    id: RequestId,
+    elicitation_id: String,
+    mode: Mode,
+    asked: Instant,
+    is_answered: bool,
+}
+
+/// The way in which the app was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// To open the page.
+    Url,
+    /// To show a form without fields, whose message has the address.
+    Form,
+    /// Not at all; it has the page by other means.
+    Unasked,
+}
+
+impl Notices {
+    pub(super) const fn new(input: Input, stage: Option<watch::Receiver<SignInStage>>) -> Self {
+        Self {
+            input,
+            stage,
+            can_open_pages: false,
+            can_show_forms: false,
+            is_ready: false,
+            count: 0,
+            asked: None,
+        }
+    }
+
+    /// Resolves when the sign-in has gone on.
+    pub(super) async fn changed(&mut self) {
+        if let Some(stage) = &mut self.stage
+            && stage.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Where the sign-in stands.
+    pub(super) fn stage(&self) -> SignInStage {
+        let stage = self.stage.as_ref();
+        stage
+            .map(|stage| stage.borrow().clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether the app has said that it is ready for messages of the server.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// The app begins.
+    pub(super) fn take_initialize(&mut self, initialize: &Message) {
+        let capabilities: Value = initialize.param("capabilities").unwrap_or_default();
+        let elicitation = &capabilities["elicitation"];
+        self.can_open_pages = elicitation["url"].is_object();
+        // Before there were two modes, and where none is named, forms are meant.
+        self.can_show_forms =
+            elicitation["form"].is_object() || elicitation.is_object() && !self.can_open_pages;
+        self.is_ready = false;
+        self.asked = None;
+    }
+
+    /// The app is ready. Returns what to tell it.
+    pub(super) fn take_initialized(&mut self, told: &Told, host: &str) -> Vec<Message> {
+        self.is_ready = true;
+        self.show(told, host)
+    }
+
+    /// Returns whether this is the app's answer to a question of ours.
+    pub(super) fn is_answer(&self, response: &Message) -> bool {
+        let asked = self.asked.as_ref().map(|question| &question.id);
+        matches!(response.kind(), Kind::Response { id: Some(id) } if asked == Some(id))
+    }
+
+    /// Takes such an answer, and returns what to tell the app next. The sign-in itself tells whether the
+    /// person went through with it; but an app that has shown the page to nobody is asked to show a form,
+    /// once.
+    pub(super) fn take_answer(
+        &mut self,
+        answer: &Message,
+        told: &Told,
+        host: &str,
+    ) -> Vec<Message> {
+        let Some(question) = &mut self.asked else {
+            return Vec::new();
+        };
+        question.is_answered = true;
+        let is_refused = answer.is_error()
+            || answer.result_member::<String>("action").as_deref() != Some("accept")
+                && question.asked.elapsed() < UNSEEN;
+        let page = question.page.clone();
+        let is_current = self.stage() == SignInStage::Page(page.clone());
+        let may_ask = matches!(&self.asked, Some(it) if it.mode == Mode::Url);
+        if !(is_refused && may_ask && is_current && self.has_forms(told)) {
+            return Vec::new();
+        }
+        vec![self.ask(Mode::Form, page, host)]
+    }
+
+    /// Returns whether the app can be asked to show a form in the version that it speaks.
+    fn has_forms(&self, told: &Told) -> bool {
+        self.can_show_forms && Revision::closest_to(told.version()) >= Revision::V2025_06_18
+    }
+
+    fn mode(&self, told: &Told) -> Mode {
+        if self.can_open_pages && told.has_url_elicitation() {
+            Mode::Url
+        } else if self.has_forms(told) {
+            Mode::Form
+        } else {
+            Mode::Unasked
+        }
+    }
+
+    /// The question about the page, in this mode.
+    fn ask(&mut self, mode: Mode, page: SignInPage, host: &str) -> Message {
+        self.count += 1;
+        let elicitation_id = format!("mcp-bridge-sign-in-{}", self.count);
+        let id = RequestId::from_string(&elicitation_id);
+        let params = match mode {
+            Mode::Url => json!({
+                "mode": "url",
+                "elicitationId": elicitation_id,
+                "url": page,
+                "message": format!("Sign in to {host}"),
+            }),
+            Mode::Form | Mode::Unasked => json!({
+                "message": in_words(&page, host),
+                "requestedSchema": { "type": "object", "properties": {} },
+            }),
+        };
+        let question = Message::request(&id, "elicitation/create", &params.to_string());
+        self.asked = Some(Question {
+            page,
+            id,
+            elicitation_id,
+            mode,
+            asked: Instant::now(),
+            is_answered: mode == Mode::Unasked,
+        });
+        question
+    }
+
+    /// The messages that show the page, if there is one and the app does not show it yet, or that take it
+    /// away.
+    pub(super) fn show(&mut self, told: &Told, host: &str) -> Vec<Message> {
+        if !self.is_ready || self.input == Input::Terminal {
+            return Vec::new();
+        }
+        let SignInStage::Page(page) = self.stage() else {
+            return self.withdraw();
+        };
+        if self.asked.as_ref().is_some_and(|asked| asked.page == page) {
+            return Vec::new();
+        }
+        let mut messages = self.withdraw();
+        if told.has("logging") {
+            let text = in_words(&page, host);
+            let params = json!({ "level": "warning", "logger": "mcp-bridge", "data": text });
+            messages.push(Message::notification("notifications/message", &params));
+        }
+        let mode = self.mode(told);
+        let question = self.ask(mode, page, host);
+        if mode != Mode::Unasked {
+            messages.push(question);
+        }
+        messages
+    }
+
+    /// The page is of no use any more.
+    fn withdraw(&mut self) -> Vec<Message> {
+        let Some(question) = self.asked.take() else {
+            return Vec::new();
+        };
+        let mut messages = Vec::new();
+        if question.mode == Mode::Url && self.stage() == SignInStage::Done {
+            messages.push(Message::notification(
+                "notifications/elicitation/complete",
+                &json!({ "elicitationId": question.elicitation_id }),
+            ));
+        }
+        if !question.is_answered {
+            let id: Value = serde_json::from_str(question.id.as_json()).unwrap_or_default();
+            messages.push(Message::notification(
+                "notifications/cancelled",
+                &json!({ "requestId": id, "reason": "the sign-in page is closed" }),
+            ));
+        }
+        messages
+    }
+}
+
+fn in_words(page: &SignInPage, host: &str) -> String {
+    let whole = match page.short() {
+        Some(_) => format!(" (which leads to {})", page.url()),
+        None => String::new(),
+    };
+    format!("Sign in to {host} in your browser: {page}{whole}")
+}

@@ -1,0 +1,380 @@
+//! Checks of the sign-in, as far as possible without signing in.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use tokio::time::timeout;
+use url::Url;
+
+use super::check::{Check, Name, Part};
+use super::report::Report;
+use crate::commands::client::request::bare_initialize;
+use mcp_bridge_auth::{
+    AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedChallenge,
+    ExaminedResource, ExaminedServer, Interaction, Refusal, RegistrationWay,
+};
+use mcp_bridge_core::endpoint::{Failure, Probe, Reply};
+
+/// How long each step may take; it may have to look in several places, one of which may not answer for 10 s.
+const STEP_LIMIT: Duration = Duration::from_secs(18);
+
+/// How long to look for a sign-in that nobody has asked for.
+const OFFER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why the rest is not looked at.
+const NOT_SIGNED_IN: &str = "the server answers only after a sign-in";
+
+/// Examines the sign-in that `refused` asks for. The token that the server accepts, and its reply to
+/// `initialize` with it.
+pub(super) async fn examine(
+    report: &mut Report<'_>,
+    authorizer: &Authorizer,
+    probe: &Probe,
+    url: &Url,
+    refused: &Reply,
+) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
+    let refusal = refusal(refused, None);
+    let mut examination = authorizer.examine(&refusal).await;
+    challenge(report, examination.challenge());
+    discovery(report, &mut examination).await;
+    let token = token(report, authorizer, &examination, refusal).await?;
+    report.hide(&token.header());
+    accepted(report, authorizer, probe, url, token).await
+}
+
+/// Examines the sign-in that a server offers to those who have used it without one, if it offers any.
+///
+/// Nothing of it fails, because the server can be used all the same.
+pub(super) async fn examine_offer(report: &mut Report<'_>, authorizer: &Authorizer) {
+    match timeout(OFFER_LIMIT, authorizer.offers_sign_in()).await {
+        // Nobody needs what cannot be reached here.
+        Ok(Ok(false) | Err(AuthError::Unavailable { .. })) | Err(_) => return,
+        Ok(Ok(true) | Err(_)) => {}
+    }
+    report.warn_of_failures();
+    report.add(Check::passed(
+        Name::Challenge,
+        "none: the server can be used without a sign-in, and offers one",
+    ));
+    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, &HeaderMap::new(), None);
+    let mut examination = authorizer.examine(&refusal).await;
+    discovery(report, &mut examination).await;
+    report.add(match timeout(STEP_LIMIT, authorizer.token()).await {
+        Ok(Ok(Some(_))) => Check::passed(Name::Token, "sent with every request"),
+        Ok(Err(error)) => failed(Name::Token, &error),
+        Ok(Ok(None)) | Err(_) => {
+            let found =
+                "none is stored: the app uses the server without a sign-in as long as it can";
+            Check::skipped(Name::Token, found).fix("sign in now: mcp-bridge login URL")
+        }
+    });
+}
+
+/// Where a sign-in would be, and what it would ask for.
+async fn discovery(report: &mut Report<'_>, examination: &mut Examination<'_>) {
+    let mut left_out = "the step before it failed";
+    if !examination.is_needed() {
+        left_out = "the token endpoint is configured";
+    } else if resource(report, examination).await.is_ok() {
+        issuer(report, examination);
+        server(report, examination).await;
+    }
+    let steps = Part::SignIn.names().iter().copied();
+    let before: Vec<_> = steps.filter(|name| *name != Name::Token).collect();
+    report.skip(&before, left_out);
+}
+
+fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {
+    Refusal::new(reply.status, &reply.headers, refused).from_peer(reply.peer)
+}
+
+fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {
+    let fix = "answer 401 with WWW-Authenticate: Bearer resource_metadata=\"…\"; \
+               until then it is looked up at the well-known URLs";
+    let warning = |found: &str, place| {
+        Check::warning(Name::Challenge, found)
+            .fix(fix)
+            .specification(place)
+    };
+    report.add(match challenge {
+        ExaminedChallenge::Missing => warning(
+            "401 without WWW-Authenticate",
+            "RFC 9110 §15.5.2, RFC 9728 §5.1",
+        ),
+        ExaminedChallenge::NotBearer => {
+            warning("WWW-Authenticate without a Bearer challenge", "RFC 6750 §3")
+        }
+        ExaminedChallenge::Bearer {
+            names_metadata: false,
+            ..
+        } => warning("Bearer, without resource_metadata", "RFC 9728 §5.1"),
+        ExaminedChallenge::Bearer {
+            names_metadata: true,
+            scope,
+        } => {
+            let scope = scope
+                .as_ref()
+                .map(|scope| format!(", and wants the scope {scope}"));
+            let found = format!("Bearer, names its metadata{}", scope.unwrap_or_default());
+            Check::passed(Name::Challenge, found)
+        }
+    });
+}
+
+async fn resource(
+    report: &mut Report<'_>,
+    examination: &mut Examination<'_>,
+) -> Result<(), AuthError> {
+    const NAME: Name = Name::ResourceMetadata;
+    let found = limited(examination.resource()).await;
+    let check = match &found {
+        Err(error) => failed(NAME, error).specification("RFC 9728 §3"),
+        Ok(None) => {
+            let none = match examination.resource_failure() {
+                None => "none is published".to_owned(),
+                Some(failure) => format!("none is usable: {failure}"),
+            };
+            Check::warning(NAME, none)
+                .fix(
+                    "publish it; until then the server's own origin counts as its authorization \
+                     server",
+                )
+                .specification("RFC 9728 §3.1; MCP 2025-11-25, Authorization")
+        }
+        Ok(Some(ExaminedResource {
+            wrongly_named: Some(named),
+            found_at,
+            ..
+        })) => {
+            let failure = match examination.resource_failure() {
+                None => format!("{named}: nothing is there"),
+                Some(failure) => failure.to_string(),
+            };
+            let found = format!("{found_at}; the challenge names another URL ({failure})");
+            Check::warning(NAME, found)
+                .fix("resource_metadata in WWW-Authenticate has to be the URL of the document")
+                .specification("RFC 9728 §5.1")
+        }
+        Ok(Some(metadata)) if metadata.authorization_servers.is_empty() => Check::warning(
+            NAME,
+            format!("{} names no authorization server", metadata.found_at),
+        )
+        .fix("name at least one in authorization_servers")
+        .specification("MCP 2025-11-25, Authorization Server Location"),
+        Ok(Some(metadata)) if !metadata.is_exact => {
+            let found = format!(
+                "{} describes {}, a path above the URL",
+                metadata.found_at, metadata.resource
+            );
+            Check::warning(NAME, found)
+                .fix("it works here; stricter clients want `resource` to be the URL itself")
+                .specification("RFC 9728 §3.3")
+        }
+        Ok(Some(metadata)) => Check::passed(NAME, metadata.found_at.to_string()),
+    };
+    report.add(check);
+    found.map(|_| ())
+}
+
+fn issuer(report: &mut Report<'_>, examination: &Examination<'_>) {
+    report.add(match examination.issuer() {
+        Some(issuer) => Check::passed(Name::Issuer, issuer),
+        None => Check::passed(Name::Issuer, "the server's own origin"),
+    });
+}
+
+async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
+    const NAME: Name = Name::ServerMetadata;
+    let server = match limited(examination.server()).await {
+        Ok(server) => server,
+        Err(error) => {
+            report.add(failed(NAME, &error).specification("RFC 8414 §3"));
+            return;
+        }
+    };
+    report.add(match (&server.sign_in_page, &server.found_at) {
+        (Err(error), _) => failed(NAME, error),
+        (Ok(()), Some(found_at)) if server.unlisted.is_some() => {
+            let unlisted = server.unlisted.as_deref().unwrap_or_default();
+            Check::warning(NAME, format!("{found_at}: {unlisted}"))
+                .fix("if the sign-in fails, its operator has to permit that grant, and to list it")
+                .specification("RFC 8414 §2")
+        }
+        (Ok(()), Some(found_at)) => Check::passed(NAME, found_at.to_string()),
+        (Ok(()), None) => Check::warning(
+            NAME,
+            "none: the default endpoints /authorize, /token and /register",
+        )
+        .fix("publish it")
+        .specification("RFC 8414 §3; MCP 2025-11-25, Authorization"),
+    });
+    report.add(match &server.pkce {
+        Some(Ok(())) => Check::passed(Name::Pkce, "S256"),
+        Some(Err(error)) => failed(Name::Pkce, error)
+            .specification("RFC 7636; MCP 2025-11-25, Authorization Code Protection"),
+        None => Check::skipped(Name::Pkce, "this grant uses no authorization code"),
+    });
+    report.add(registration(&server));
+    let scopes = match server.scopes.as_str() {
+        "" => "none requested: the server decides".to_owned(),
+        scopes => scopes.to_owned(),
+    };
+    let resource = match &server.resource {
+        Some(resource) => format!("{scopes}; for the resource {resource}"),
+        None => format!("{scopes}; without a resource"),
+    };
+    report.add(Check::passed(Name::Scopes, resource));
+    report.add(if server.revokes {
+        Check::passed(Name::Revocation, "offered")
+    } else {
+        Check::skipped(
+            Name::Revocation,
+            "not offered: a sign-out only deletes the tokens here",
+        )
+        .specification("RFC 7009")
+    });
+    report.add(match (server.sends_iss, &server.mix_up_hosts) {
+        (true, _) => Check::passed(Name::IssParameter, "promised, and checked"),
+        (false, None) => Check::skipped(Name::IssParameter, "not promised; checked if it comes")
+            .specification("RFC 9207"),
+        (false, Some([page, tokens])) => Check::warning(
+            Name::IssParameter,
+            format!("not promised, although the sign-in page is at {page} and the token endpoint at {tokens}"),
+        )
+        .fix("make sure that both belong to the provider; its operator should send iss")
+        .specification("RFC 9207; RFC 9700 §4.4"),
+    });
+}
+
+fn registration(server: &ExaminedServer) -> Check {
+    const METHODS: &str = "RFC 8414 §2, token_endpoint_auth_methods_supported";
+    let found = match &server.registration {
+        Ok(RegistrationWay::PreRegistered) => "the client of --client-id".to_owned(),
+        Ok(RegistrationWay::MetadataDocument) => "by the client metadata document".to_owned(),
+        Ok(RegistrationWay::Stored) => "registered before".to_owned(),
+        Ok(RegistrationWay::Dynamic(endpoint)) => {
+            format!("dynamic, at {endpoint} (not done now)")
+        }
+        Err(error) => {
+            return failed(Name::Registration, error)
+                .specification("RFC 7591; MCP 2025-11-25, Client Registration Approaches");
+        }
+    };
+    match &server.authentication {
+        ExaminedAuthentication::Possible => Check::passed(Name::Registration, found),
+        ExaminedAuthentication::Doubtful { listed } => Check::warning(
+            Name::Registration,
+            format!("{found}; the token endpoint lists only {listed}, which does not fit this client"),
+        )
+        .fix("if the sign-in fails, check the client secret: --client-secret-env, --client-secret-file")
+        .specification(METHODS),
+        ExaminedAuthentication::Impossible { listed, wants_key } => {
+            let fix = if *wants_key {
+                "register a client with a public key there, and pass --client-id and \
+                 --client-assertion-key"
+            } else {
+                "its operator has to accept one of none, client_secret_post, client_secret_basic and \
+                 private_key_jwt"
+            };
+            Check::failed(
+                Name::Registration,
+                format!("{found}; but the token endpoint accepts only {listed}, which this client does not support"),
+            )
+            .fix(fix)
+            .specification(METHODS)
+        }
+    }
+}
+
+fn failed(name: Name, error: &AuthError) -> Check {
+    Check::failed(name, error.to_string()).fix_of_auth(error)
+}
+
+/// The stored token, or what the sign-in brings without a person.
+async fn token(
+    report: &mut Report<'_>,
+    authorizer: &Authorizer,
+    examination: &Examination<'_>,
+    refusal: Refusal,
+) -> Result<AccessToken, &'static str> {
+    match timeout(STEP_LIMIT, authorizer.token()).await {
+        Ok(Ok(Some(token))) => return Ok(token),
+        Ok(Err(error)) => {
+            report.add(failed(Name::Token, &error));
+            return Err("there is no token");
+        }
+        Ok(Ok(None)) | Err(_) => {}
+    }
+    match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
+        Ok(token) => Ok(token),
+        Err(AuthError::SignInRequired { .. }) => {
+            let imported = timeout(STEP_LIMIT, examination.has_import()).await;
+            let found = if imported.unwrap_or_default() {
+                "mcp-remote's is stored: the first request of the app takes it over"
+            } else {
+                "none is stored: the first request of the app opens the sign-in page"
+            };
+            report.add(Check::skipped(Name::Token, found).fix("sign in now: mcp-bridge login URL"));
+            Err(NOT_SIGNED_IN)
+        }
+        Err(error) => {
+            report.add(failed(Name::Token, &error));
+            Err("there is no token")
+        }
+    }
+}
+
+/// Whether the server takes the token; one that has run out is renewed, as always.
+async fn accepted(
+    report: &mut Report<'_>,
+    authorizer: &Authorizer,
+    probe: &Probe,
+    url: &Url,
+    token: AccessToken,
+) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
+    let reply = probe.authorized(&token).post(url, &bare_initialize()).await;
+    let refused = match reply {
+        Ok(reply) if is_refusal(reply.status) => reply,
+        reply => {
+            report.add(Check::passed(Name::Token, "stored, and accepted"));
+            return Ok((token, reply));
+        }
+    };
+    let refusal = refusal(&refused, Some(token));
+    match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
+        Ok(token) => {
+            report.hide(&token.header());
+            let reply = probe.authorized(&token).post(url, &bare_initialize()).await;
+            if reply.as_ref().is_ok_and(|reply| is_refusal(reply.status)) {
+                report.add(failed(Name::Token, &AuthError::FreshTokenRefused));
+                return Err("the server does not take its tokens");
+            }
+            report.add(Check::passed(Name::Token, "refreshed, and accepted"));
+            Ok((token, reply))
+        }
+        Err(AuthError::SignInRequired { .. }) => {
+            let found = "the stored one is refused and cannot be refreshed";
+            let fix = "sign in again: mcp-bridge login URL";
+            report.add(Check::warning(Name::Token, found).fix(fix));
+            Err(NOT_SIGNED_IN)
+        }
+        Err(error) => {
+            report.add(failed(Name::Token, &error));
+            Err("there is no token")
+        }
+    }
+}
+
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+async fn limited<T>(step: impl Future<Output = Result<T, AuthError>>) -> Result<T, AuthError> {
+    timeout(STEP_LIMIT, step).await.unwrap_or_else(|_| {
+        Err(AuthError::Unavailable {
+            reason: format!("no answer within {} s", STEP_LIMIT.as_secs()),
+            retry_after: STEP_LIMIT,
+        })
+    })
+}

@@ -1,0 +1,184 @@
+//! `mcp-bridge doctor`: diagnosis of the connection to a server, one check after the other. It opens no browser,
+//! registers no client and calls no tool.
+
+mod authorization;
+mod certificate;
+mod check;
+mod conversation;
+mod endpoint;
+mod network;
+mod report;
+
+use std::io::{ErrorKind, IsTerminal as _, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::time::timeout;
+use url::Url;
+
+use self::endpoint::Speaks;
+use self::report::{Form, Report};
+use super::account::colours_are_unwanted;
+use super::{Stop, runtime};
+use crate::cli::{self, Connection, ConnectionFlags};
+use crate::commands::client::request::bare_initialize;
+use crate::log;
+use mcp_bridge_auth::{AccessToken, Authorizer};
+use mcp_bridge_core::endpoint::{Config, Failure, Probe, Reply};
+use mcp_bridge_core::stdio;
+use mcp_bridge_net::http::bare;
+
+/// How long all of it may take. Each step has a limit of its own, and a server that uses up all of them
+/// would take more patience than anybody has.
+const TOTAL_LIMIT: Duration = Duration::from_secs(45);
+
+/// A shorter value says nothing, and would be found in innocent text.
+const SHORTEST_SECRET: usize = 8;
+
+/// Why there is no sign-in to examine.
+const OWN_HEADER: &str = "your own Authorization header is the way in";
+
+const RESULT: &str = "\
+Exit status: 0 if nothing failed, 1 if something did, 2 for arguments that make no sense.
+Nothing is changed: no browser opens, no client is registered, no tool is called.
+
+With --json: { format, program, url, outcome, checks }, each check { name, outcome, found } and,
+where it helps, fix and specification. An outcome is passed, warning, failed or skipped.";
+
+/// Diagnose the connection to a server
+#[derive(Debug, clap::Args)]
+#[command(after_help = RESULT)]
+pub(super) struct Args {
+    /// The server's MCP endpoint: https, or http on this machine
+    url: String,
+
+    /// The port that a sign-in's callback would use
+    #[arg(value_parser = cli::port)]
+    callback_port: Option<u16>,
+
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+/// Examines the server and prints what was found.
+pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
+    let connection = args.connection.connection(&args.url, args.callback_port)?;
+    log::start(&connection.log);
+    let mut out = stdio::report();
+    let form = match (args.json, out.is_terminal()) {
+        (true, _) => Form::Json,
+        (false, true) if colours_are_unwanted() => Form::Signs,
+        (false, true) => Form::Coloured,
+        (false, false) => Form::Plain,
+    };
+    let runtime = runtime()?;
+    let passed = runtime.block_on(report(&connection, form, &mut out));
+    // A name that is being resolved takes a thread that cannot be interrupted.
+    runtime.shutdown_background();
+    match passed {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::FAILURE),
+        Err(error) => Err(Stop::failed(format!("cannot write the report: {error}"))),
+    }
+}
+
+async fn report(connection: &Connection, form: Form, out: &mut dyn Write) -> std::io::Result<bool> {
+    let config = &connection.endpoint;
+    let mut report = Report::new(out, form, bare(&config.url).into(), secrets(config));
+    let reason = match timeout(TOTAL_LIMIT, Box::pin(examine(&mut report, connection))).await {
+        Ok(Ok(())) if connection.auth.is_none() => OWN_HEADER,
+        Ok(Ok(())) => "the server asks for none",
+        Ok(Err(reason)) => reason,
+        Err(_) => {
+            let limit = TOTAL_LIMIT.as_secs();
+            report.fail_at_last(&format!("no end of it within {limit} s"));
+            "the time is over"
+        }
+    };
+    report.finish(reason)
+}
+
+/// Looks at one thing after the other, as far as it makes sense: the reason why it does not.
+async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(), &'static str> {
+    let config = &connection.endpoint;
+    let url = &config.url;
+    let way = network::reach(report, url, &config.http).await?;
+    let probe = Probe::new(config);
+    let first = match &probe {
+        Ok(probe) => probe.post(url, &bare_initialize()).await,
+        Err(failure) => Err(failure.clone()),
+    };
+    let seen = match &first {
+        Ok(reply) => match &reply.failure {
+            // A proxy for plain http answers in the server's place.
+            Some(failure) if reply.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Err(failure)
+            }
+            Some(_) | None => Ok(()),
+        },
+        Err(failure) => Err(failure),
+    };
+    network::judge(report, url, &way, seen).await?;
+    let mut probe = probe.map_err(|_| "there is no trusted connection")?;
+    let mut speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
+    let mut asks_for_token = false;
+    if let Speaks::WantsToken(refused) = &speaks {
+        asks_for_token = true;
+        let (token, first) = sign_in(report, connection, &probe, refused).await?;
+        probe = probe.authorized(&token);
+        speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
+    }
+    let refused = conversation::examine(report, &probe, config, speaks).await;
+    if let Some(refused) = refused {
+        // The conversation is over; only what the sign-in looks like was left to tell.
+        let (token, reply) = sign_in(report, connection, &probe, &refused).await?;
+        if let Ok(reply) = reply {
+            endpoint::leave(&probe.authorized(&token), &reply).await;
+        }
+    } else if !asks_for_token && let Some(authorizer) = authorizer(connection) {
+        authorization::examine_offer(report, &authorizer).await;
+    }
+    Ok(())
+}
+
+/// The source of tokens; none where the user has a header of their own.
+fn authorizer(connection: &Connection) -> Option<Authorizer> {
+    let config = &connection.endpoint;
+    let auth = connection.auth.clone()?;
+    Some(Authorizer::new(
+        config.url.clone(),
+        auth,
+        config.http.clone(),
+    ))
+}
+
+async fn sign_in(
+    report: &mut Report<'_>,
+    connection: &Connection,
+    probe: &Probe,
+    refused: &Reply,
+) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
+    let config = &connection.endpoint;
+    let authorizer = authorizer(connection).ok_or(OWN_HEADER)?;
+    authorization::examine(report, &authorizer, probe, &config.url, refused).await
+}
+
+/// What stands in the user's own settings and is nobody's business.
+fn secrets(config: &Config) -> Vec<String> {
+    let of_url = |url: &Url| -> Vec<String> {
+        let pairs = url.query_pairs().map(|(_, value)| value.into_owned());
+        pairs.chain(url.query().map(str::to_owned)).collect()
+    };
+    let headers = config.headers.values();
+    let headers = headers.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let mut secrets: Vec<_> = headers.chain(of_url(&config.url)).collect();
+    secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+    secrets
+}

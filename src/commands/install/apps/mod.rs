@@ -1,0 +1,648 @@
+//! Table of supported apps: their configuration files, and the form of an entry there.
+//!
+//! An app is one row in the table of its family. A row says only what differs from [`App::USUAL`]; the comment above
+//! it names the documentation or the source that it was taken from, and when.
+
+mod desktop;
+mod editors;
+mod places;
+mod terminals;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use serde_json::{Value, json};
+
+use super::entry::Extra;
+use places::Files;
+pub(super) use places::{Machine, System};
+
+/// The table of apps, in the order in which they are listed.
+static CLIENTS: LazyLock<Vec<Client>> = LazyLock::new(|| {
+    let families = [desktop::APPS, editors::APPS, terminals::APPS];
+    let mut clients: Vec<_> = families.iter().copied().flatten().map(Client).collect();
+    clients.sort_by_key(|client| client.0.name);
+    clients
+});
+
+/// An app, as a value of `--client`.
+#[derive(Clone, Copy)]
+pub(in crate::commands) struct Client(&'static App);
+
+/// Configuration of an app.
+pub(in crate::commands) struct App {
+    /// The value of `--client`.
+    pub(in crate::commands) name: &'static str,
+    /// Its name as people know it.
+    pub(super) title: &'static str,
+    /// The user's own files.
+    user: Files,
+    /// The files in the directory of a project.
+    project: Files,
+    /// The keys around a project's directory, in the user's own file, of a table of servers that are the user's alone
+    /// and for that project alone.
+    local: Option<(&'static str, &'static str)>,
+    /// The menu that leads to the servers of an app without a file.
+    pub(super) menu: Option<&'static str>,
+    /// The keys that lead to the table of servers.
+    pub(super) servers: &'static [&'static str],
+    /// The key of a table in it that holds the servers instead, where a file has one.
+    pub(super) inner: Option<&'static str>,
+    /// The members that an entry for a remote server and one with a command have in common.
+    pub(super) kept: &'static [&'static str],
+    pub(super) format: Format,
+    shape: Shape,
+    passes: Passes,
+    /// Flags for the bridge that suit the app's limits, for an entry whose flags say nothing about waiting.
+    waits: &'static [&'static str],
+    /// A directory with a directory for each profile of the user, which has a file of its own.
+    profiles: Option<places::Place>,
+    /// Steps after a change of the user's own file; empty for a restart.
+    then: &'static str,
+    /// The same for the file of a project.
+    then_in_project: &'static str,
+}
+
+/// Format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum Format {
+    /// JSON; comments and trailing commas are kept.
+    Json,
+    Toml,
+    /// YAML, in block style.
+    Yaml,
+}
+
+/// Form of an entry.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// `command` and `args`.
+    Plain,
+    /// The same with a further member before them.
+    Tagged(&'static str, &'static str),
+    /// `"type": "local"`, `tools` and the rest (Copilot CLI).
+    Copilot,
+    /// `"type": "local"`, and program and arguments in one list, `command`.
+    OneList,
+    /// An extension of Goose: `cmd`, `args`, `name` and the rest.
+    Goose,
+}
+
+/// Variables of its own environment that an app passes on to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passes {
+    /// All, as far as is known.
+    All,
+    /// A few, and those that the list `env_vars` of the entry names.
+    Listed,
+    /// Those whose names do not look like secrets, and those to which `env` of the entry refers as `$NAME`.
+    NoSecrets,
+}
+
+/// Part of an app's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope<'a> {
+    /// The user's own, everywhere.
+    User,
+    /// Shared by everybody who works on the project in a directory.
+    Project(&'a Path),
+    /// The user's own, for the project in a directory.
+    Local(&'a Path),
+}
+
+/// Variables that the bridge, and the programs that open a browser for it, look for: proxies, its directory and
+/// profile, the sessions of a desktop.
+const VARIABLES: [&str; 14] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "all_proxy",
+    "no_proxy",
+    "BROWSER",
+    "MCP_BRIDGE_DIR",
+    "MCP_BRIDGE_CLIENT_SECRET",
+    "MCP_BRIDGE_PROFILE",
+    "MCP_BRIDGE_STORE",
+    "MCP_REMOTE_CONFIG_DIR",
+];
+const VARIABLES_ON_LINUX: [&str; 10] = [
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "XDG_RUNTIME_DIR",
+    "XDG_DATA_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_CURRENT_DESKTOP",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+];
+
+/// Seconds that Codex waits for a server to start and list its tools. Its own 10 or 30 are less than a person needs
+/// for a sign-in, and a server that is late then stays out for the whole session.
+const START_OF_CODEX: u32 = 90;
+
+/// Codex lists tools once in a session, so the bridge answers shortly before that time is over, and no earlier.
+const WAITS_IN_CODEX: [&str; 4] = ["--patience", "85", "--list-wait", "85"];
+
+/// Flags about waiting; the first two do not go with the other two.
+const WAIT_FLAGS: [&str; 4] = [
+    "--patience",
+    "--list-wait",
+    "--wait-for-auth",
+    "--fail-fast",
+];
+
+impl Client {
+    /// The app with this name.
+    #[cfg(test)]
+    pub(super) fn named(name: &str) -> Self {
+        Self::from_str(name, false).expect("the name of an app")
+    }
+
+    pub(in crate::commands) const fn app(self) -> &'static App {
+        self.0
+    }
+}
+
+impl ValueEnum for Client {
+    fn value_variants<'a>() -> &'a [Self] {
+        &CLIENTS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name))
+    }
+}
+
+impl PartialEq for Client {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Client {}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.name)
+    }
+}
+
+impl App {
+    /// The commonest form: `mcpServers` in JSON, with `command` and `args`.
+    const USUAL: Self = Self {
+        name: "",
+        title: "",
+        user: Files::NONE,
+        project: Files::NONE,
+        local: None,
+        menu: None,
+        servers: &["mcpServers"],
+        inner: None,
+        kept: &["env"],
+        format: Format::Json,
+        shape: Shape::Plain,
+        passes: Passes::All,
+        waits: &[],
+        profiles: None,
+        then: "",
+        then_in_project: "",
+    };
+
+    /// The user's own files that the app reads, of which the last counts most. Empty without a home directory, and
+    /// for an app without files.
+    pub(super) fn user_files(&self, machine: &Machine<'_>) -> Vec<PathBuf> {
+        self.user.read(machine, None)
+    }
+
+    /// The files of the project in `directory` that the app reads, likewise.
+    pub(super) fn project_files(&self, machine: &Machine<'_>, directory: &Path) -> Vec<PathBuf> {
+        self.project.read(machine, Some(directory))
+    }
+
+    /// The files of a scope that the app reads, likewise.
+    pub(super) fn files(&self, machine: &Machine<'_>, scope: Scope<'_>) -> Vec<PathBuf> {
+        match scope {
+            Scope::Local(_) if self.local.is_none() => Vec::new(),
+            Scope::User | Scope::Local(_) => self.user_files(machine),
+            Scope::Project(directory) => self.project_files(machine, directory),
+        }
+    }
+
+    /// All files of a scope, whether they exist and are read or not, in ascending precedence.
+    pub(super) fn every_file(&self, machine: &Machine<'_>, scope: Scope<'_>) -> Vec<PathBuf> {
+        match scope {
+            Scope::Local(_) if self.local.is_none() => Vec::new(),
+            Scope::User | Scope::Local(_) => self.every_user_file(machine),
+            Scope::Project(directory) => self.every_project_file(machine, directory),
+        }
+    }
+
+    /// All of the user's own files, whether they exist or not, in ascending precedence.
+    pub(super) fn every_user_file(&self, machine: &Machine<'_>) -> Vec<PathBuf> {
+        self.user.every(machine, None)
+    }
+
+    /// All files of the project in `directory`, likewise.
+    pub(super) fn every_project_file(
+        &self,
+        machine: &Machine<'_>,
+        directory: &Path,
+    ) -> Vec<PathBuf> {
+        self.project.every(machine, Some(directory))
+    }
+
+    /// The keys that lead to the table of servers in a file of this scope.
+    pub(super) fn table(&self, machine: &Machine<'_>, scope: Scope<'_>) -> Vec<String> {
+        if let (Scope::Local(directory), Some((projects, servers))) = (scope, self.local) {
+            let directory = directory.to_string_lossy();
+            let directory = match machine.system {
+                System::Windows => directory.trim_start_matches(r"\\?\").replace('\\', "/"),
+                System::Linux | System::MacOs => directory.into_owned(),
+            };
+            return vec![projects.to_owned(), directory, servers.to_owned()];
+        }
+        self.servers.iter().map(|key| (*key).to_owned()).collect()
+    }
+
+    /// The directories of the user's profiles, each of which has a file of its own.
+    pub(super) fn profiles(&self, machine: &Machine<'_>) -> Vec<PathBuf> {
+        let directory = self.profiles.and_then(|place| place.of_user(machine));
+        let entries = directory.and_then(|directory| std::fs::read_dir(directory).ok());
+        let paths = entries.into_iter().flatten().flatten();
+        let mut profiles: Vec<_> = paths.map(|entry| entry.path()).collect();
+        profiles.retain(|path| path.is_dir());
+        profiles.sort();
+        profiles
+    }
+
+    /// Returns whether it keeps servers of one person for one project.
+    pub(super) const fn has_local_scope(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// Steps for the person after a change.
+    pub(super) fn then(&self, scope: Scope<'_>) -> String {
+        let then = match scope {
+            Scope::Project(_) if !self.then_in_project.is_empty() => self.then_in_project,
+            Scope::User | Scope::Project(_) | Scope::Local(_) => self.then,
+        };
+        if then.is_empty() {
+            return Self::restart(self.title);
+        }
+        then.to_owned()
+    }
+
+    /// Steps for the person where an app says nothing else.
+    pub(super) fn restart(title: &str) -> String {
+        format!("If {title} is running, restart it.")
+    }
+
+    /// The name of the member with the variables that the app sets for the program.
+    pub(super) const fn environment(&self) -> &'static str {
+        match self.shape {
+            Shape::Plain | Shape::Tagged(..) | Shape::Copilot => "env",
+            Shape::OneList => "environment",
+            Shape::Goose => "envs",
+        }
+    }
+
+    /// The members of an entry of this name that starts `program` with `arguments`.
+    pub(super) fn entry(
+        &self,
+        name: &str,
+        program: &str,
+        arguments: &[String],
+    ) -> Vec<(&'static str, Value)> {
+        let is_about_waiting = |it: &String| WAIT_FLAGS.iter().any(|flag| it.starts_with(flag));
+        let waits = if arguments.iter().any(is_about_waiting) {
+            &[]
+        } else {
+            self.waits
+        };
+        let waits = waits.iter().map(|word| (*word).to_owned());
+        let arguments: Vec<_> = arguments.iter().cloned().chain(waits).collect();
+        let plain = [("command", json!(program)), ("args", json!(arguments))];
+        match self.shape {
+            Shape::Plain => plain.into(),
+            Shape::Tagged(name, value) => {
+                let tag = (name, json!(value));
+                [tag].into_iter().chain(plain).collect()
+            }
+            Shape::Copilot => {
+                let tag = ("type", json!("local"));
+                [tag].into_iter().chain(plain).collect()
+            }
+            Shape::OneList => {
+                let words = [program].into_iter().map(str::to_owned);
+                let words: Vec<_> = words.chain(arguments.iter().cloned()).collect();
+                vec![("type", json!("local")), ("command", json!(words))]
+            }
+            Shape::Goose => vec![
+                ("type", json!("stdio")),
+                ("name", json!(name)),
+                ("enabled", json!(true)),
+                ("cmd", json!(program)),
+                ("args", json!(arguments)),
+            ],
+        }
+    }
+
+    /// Members that an entry gets where it does not have them: what the app requires, and what lets the bridge see
+    /// the variables that it needs, among them `named`, those that its flags name.
+    pub(super) fn extras(&self, system: System, named: &[&str]) -> Vec<Extra> {
+        let mut extras = match self.shape {
+            Shape::Plain | Shape::Tagged(..) | Shape::OneList => Vec::new(),
+            Shape::Copilot => vec![Extra::Member("tools", json!(["*"]))],
+            Shape::Goose => vec![
+                Extra::Member("description", json!("")),
+                Extra::Member("timeout", json!(TIMEOUT_OF_GOOSE)),
+            ],
+        };
+        match self.passes {
+            Passes::All => {}
+            Passes::Listed => {
+                let desktop: &[&str] = match system {
+                    System::Linux => &VARIABLES_ON_LINUX,
+                    System::MacOs | System::Windows => &[],
+                };
+                let variables = VARIABLES.iter().chain(desktop).chain(named);
+                let variables = variables.map(|name| (*name).to_owned()).collect();
+                extras.push(Extra::Elements("env_vars", variables));
+                extras.push(Extra::Member("startup_timeout_sec", json!(START_OF_CODEX)));
+            }
+            Passes::NoSecrets if named.is_empty() => {}
+            Passes::NoSecrets => {
+                let references = named.iter();
+                let references =
+                    references.map(|name| ((*name).to_owned(), json!(format!("${name}"))));
+                extras.push(Extra::Members("env", references.collect()));
+            }
+        }
+        extras
+    }
+
+    /// Returns whether [`Self::extras`] lets the bridge see each variable that its flags name.
+    pub(super) const fn hands_over_variables(&self) -> bool {
+        match self.passes {
+            Passes::All => false,
+            Passes::Listed | Passes::NoSecrets => true,
+        }
+    }
+}
+
+/// Seconds for a request, which Goose has to be told: its own default.
+const TIMEOUT_OF_GOOSE: u32 = 300;
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs;
+
+    use super::*;
+
+    /// A machine without a home directory.
+    fn nowhere() -> Machine<'static> {
+        Machine {
+            system: System::Linux,
+            variable: &|_| None,
+        }
+    }
+
+    const HOME: &str = "/home/ada";
+
+    fn user_file(client: &str, system: System, variables: &[(&str, &str)]) -> Option<String> {
+        let home = match system {
+            System::Linux | System::MacOs => ("HOME", HOME),
+            System::Windows => ("USERPROFILE", HOME),
+        };
+        let find = |name: &str| {
+            let mut variables = variables.iter().chain([&home]);
+            let found = variables.find(|(it, _)| *it == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let machine = Machine {
+            system,
+            variable: &find,
+        };
+        let files = Client::named(client).app().user_files(&machine);
+        Some(files.first()?.to_str().unwrap().replace('\\', "/"))
+    }
+
+    #[test]
+    fn every_app_has_its_file_on_every_system() {
+        let mac = "/home/ada/Library/Application Support";
+        let roaming = "/home/ada/AppData/Roaming";
+        let config = "/home/ada/.config";
+        let home = |path: &str| [path; 3].map(|path| format!("/home/ada/{path}"));
+        let data = |path: &str| [config, mac, roaming].map(|it| format!("{it}/{path}"));
+        let xdg = |path: &str| [config; 3].map(|it| format!("{it}/{path}"));
+        let xdg_or_data = |path: &str| [config, config, roaming].map(|it| format!("{it}/{path}"));
+        let roo = "Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json";
+        let table = [
+            ("amazonq", home(".aws/amazonq/mcp.json")),
+            ("amp", home(".config/amp/settings.json")),
+            ("antigravity", home(".gemini/config/mcp_config.json")),
+            ("claude", data("Claude/claude_desktop_config.json")),
+            ("claude-code", home(".claude.json")),
+            (
+                "cline",
+                home(".cline/data/settings/cline_mcp_settings.json"),
+            ),
+            ("codex", home(".codex/config.toml")),
+            ("continue", home(".continue/mcpServers/mcp.json")),
+            ("copilot", home(".copilot/mcp-config.json")),
+            ("crush", xdg("crush/crush.json")),
+            ("cursor", home(".cursor/mcp.json")),
+            ("gemini", home(".gemini/settings.json")),
+            (
+                "goose",
+                [
+                    format!("{config}/goose/config.yaml"),
+                    format!("{config}/goose/config.yaml"),
+                    format!("{roaming}/Block/goose/config/config.yaml"),
+                ],
+            ),
+            ("junie", home(".junie/mcp/mcp.json")),
+            ("kilo", xdg("kilo/kilo.jsonc")),
+            ("kiro", home(".kiro/settings/mcp.json")),
+            ("lmstudio", home(".lmstudio/mcp.json")),
+            ("opencode", xdg("opencode/opencode.json")),
+            ("qwen", home(".qwen/settings.json")),
+            ("roo", data(roo)),
+            ("vscode", data("Code/User/mcp.json")),
+            ("warp", home(".warp/.mcp.json")),
+            ("windsurf", xdg_or_data("devin/mcp_config.json")),
+            ("zed", xdg_or_data("zed/settings.json")),
+        ];
+        let named = table.iter().map(|(name, _)| *name);
+        let with_a_file = CLIENTS.iter().map(|client| client.app());
+        let with_a_file = with_a_file.filter(|app| app.menu.is_none());
+        assert!(named.eq(with_a_file.map(|app| app.name)));
+        for (client, expected) in table {
+            let systems = [System::Linux, System::MacOs, System::Windows];
+            let found = systems.map(|system| user_file(client, system, &[]).unwrap());
+            assert_eq!(found, expected, "{client}");
+        }
+    }
+
+    #[test]
+    fn variables_move_the_files_of_those_who_look_at_them() {
+        for (client, system, variable, expected) in [
+            (
+                "zed",
+                System::Linux,
+                "XDG_CONFIG_HOME",
+                "/else/zed/settings.json",
+            ),
+            (
+                "zed",
+                System::MacOs,
+                "XDG_CONFIG_HOME",
+                "/else/zed/settings.json",
+            ),
+            (
+                "vscode",
+                System::Linux,
+                "XDG_CONFIG_HOME",
+                "/else/Code/User/mcp.json",
+            ),
+            (
+                "vscode",
+                System::Windows,
+                "APPDATA",
+                "/else/Code/User/mcp.json",
+            ),
+            (
+                "claude-code",
+                System::MacOs,
+                "CLAUDE_CONFIG_DIR",
+                "/else/.claude.json",
+            ),
+            ("codex", System::Windows, "CODEX_HOME", "/else/config.toml"),
+            (
+                "cursor",
+                System::Linux,
+                "XDG_CONFIG_HOME",
+                "/home/ada/.cursor/mcp.json",
+            ),
+        ] {
+            let found = user_file(client, system, &[(variable, "/else")]);
+            assert_eq!(found.as_deref(), Some(expected), "{client}");
+        }
+        let found = user_file("zed", System::Linux, &[("XDG_CONFIG_HOME", "else")]);
+        assert_eq!(
+            found.as_deref(),
+            Some("/home/ada/.config/zed/settings.json")
+        );
+    }
+
+    #[test]
+    fn a_packaged_claude_desktop_has_its_file_in_its_package() {
+        let local = tempfile::tempdir().unwrap();
+        let package = local.path().join("Packages/Claude_pzs8sxrjxfjjc");
+        fs::create_dir_all(&package).unwrap();
+        fs::create_dir_all(local.path().join("Packages/Another_app")).unwrap();
+        let variables = [("LOCALAPPDATA", local.path().to_str().unwrap())];
+        let found = user_file("claude", System::Windows, &variables).unwrap();
+        let expected = package.join("LocalCache/Roaming/Claude/claude_desktop_config.json");
+        assert_eq!(found, expected.to_str().unwrap());
+        let found = user_file("claude", System::Linux, &variables).unwrap();
+        assert_eq!(found, "/home/ada/.config/Claude/claude_desktop_config.json");
+    }
+
+    #[test]
+    fn of_several_files_those_count_that_exist() {
+        let project = tempfile::tempdir().unwrap();
+        let app = Client::named("opencode").app();
+        let plain = project.path().join("opencode.json");
+        assert_eq!(
+            app.project_files(&nowhere(), project.path()),
+            std::slice::from_ref(&plain)
+        );
+        let commented = project.path().join("opencode.jsonc");
+        fs::write(&commented, "{}").unwrap();
+        assert_eq!(
+            app.project_files(&nowhere(), project.path()),
+            std::slice::from_ref(&commented)
+        );
+        fs::write(&plain, "{}").unwrap();
+        assert_eq!(
+            app.project_files(&nowhere(), project.path()),
+            [plain, commented]
+        );
+        let none = Client::named("claude")
+            .app()
+            .project_files(&nowhere(), project.path());
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn without_a_home_there_is_no_file() {
+        for home in [None, Some(""), Some("relative")] {
+            let machine = Machine {
+                system: System::Linux,
+                variable: &|name| home.filter(|_| name == "HOME").map(OsString::from),
+            };
+            for client in Client::value_variants() {
+                assert!(client.app().user_files(&machine).is_empty(), "{client:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_directory_tells_which_version_of_an_app_is_installed() {
+        let home = tempfile::tempdir().unwrap();
+        let find = |name: &str| (name == "HOME").then(|| OsString::from(home.path()));
+        let machine = Machine {
+            system: System::Linux,
+            variable: &find,
+        };
+        let storage = "Code/User/globalStorage/saoudrizwan.claude-dev/settings";
+        for (client, old, new) in [
+            ("windsurf", ".codeium/windsurf", ".config/devin"),
+            ("antigravity", ".gemini/antigravity", ".gemini/config"),
+            ("lmstudio", ".cache/lm-studio", ".lmstudio"),
+            (
+                "cline",
+                &format!(".config/{storage}"),
+                ".cline/data/settings",
+            ),
+        ] {
+            let directory = || {
+                let files = Client::named(client).app().user_files(&machine);
+                let parent = files[0].parent().unwrap();
+                parent.strip_prefix(home.path()).unwrap().to_owned()
+            };
+            assert_eq!(directory(), Path::new(new), "{client}");
+            fs::create_dir_all(home.path().join(old)).unwrap();
+            assert_eq!(directory(), Path::new(old), "{client}");
+            fs::create_dir_all(home.path().join(new)).unwrap();
+            assert_eq!(directory(), Path::new(new), "{client}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_one_person_for_one_project_is_found_by_the_directory() {
+        let app = Client::named("claude-code").app();
+        for (system, directory, key) in [
+            (System::Linux, "/work/a b", "/work/a b"),
+            (System::Windows, r"\\?\C:\work", "C:/work"),
+        ] {
+            let machine = Machine {
+                system,
+                variable: &|_| None,
+            };
+            let table = app.table(&machine, Scope::Local(Path::new(directory)));
+            assert_eq!(table, ["projects", key, "mcpServers"]);
+            assert_eq!(app.table(&machine, Scope::User), ["mcpServers"]);
+        }
+    }
+}
