@@ -501,11 +501,11 @@ impl App {
     }
 
     async fn ends(&mut self) {
-        let age = self.bridge.age();
+        let awake = self.bridge.age().saturating_sub(self.stopped);
         let status = self.bridge.end().await;
         // A signal that comes first of all finds nobody to handle it.
         let is_cut_short = |status: ExitStatus| {
-            age < START_LIMIT && status.signal() == Some(Signal::TERM.as_raw())
+            awake < START_LIMIT && status.signal() == Some(Signal::TERM.as_raw())
         };
         if status.is_some_and(|status| !status.success() && !is_cut_short(status)) {
             self.violate(&format!("it ended with {status:?}"));
