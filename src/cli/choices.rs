@@ -2,13 +2,14 @@
 
 use clap::ValueEnum;
 
-use mcp_bridge_auth::Store;
+use mcp_bridge_auth::{IssuerCheck, Store};
 use mcp_bridge_core::bridge::ListPages;
 use mcp_bridge_core::endpoint::{ParamHeaders, Protocol, Transport};
 
 /// Defines the values of a flag, and the variant of the configuration type that each stands for.
 macro_rules! choices {
-    ($flag:ident is $setting:ident { $($(#[$doc:meta])* $value:ident,)+ }) => {
+    ($(#[$attribute:meta])* $flag:ident is $setting:ident { $($(#[$doc:meta])* $value:ident,)+ }) => {
+        $(#[$attribute])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
         pub(super) enum $flag {
             $($(#[$doc])* $value,)+
@@ -70,4 +71,14 @@ choices!(StoreFlag is Store {
     File,
     /// In this process, until it ends.
     Memory,
+});
+
+choices!(#[derive(Default)] IssuerCheckFlag is IssuerCheck {
+    /// Character by character
+    #[default]
+    Strict,
+    /// A subdomain may speak for its parent, and the other way round
+    SameSite,
+    /// Not at all
+    Off,
 });

@@ -180,25 +180,14 @@ impl ConnectionFlags {
             identity_headers: headers.identity(),
             ..self.sign_in.config(callback_port)?
         };
-        if let Some(url) = &auth.callback.success_url
-            && let Err(too_long) = http::check_length(url)
-        {
-            return Err(FlagError::new("--auth-success-url", too_long.to_string()).into());
-        }
-        if let Some(url) = &auth.callback.success_url
-            && url.scheme() == "http"
-            && !(self.allow_http || http::is_loopback(url))
-        {
-            let problem = "has to be https, or http on this machine or with --allow-http";
-            return Err(FlagError::new("--auth-success-url", problem).into());
+        if let Some(url) = &auth.callback.success_url {
+            check_success_url(url, self.allow_http)?;
         }
         let mut notes: Vec<_> = headers.left_out.iter().map(left_out).collect();
         notes.extend(headers.unexpanded.iter().map(unexpanded));
         let http = self.network.options(&url, &mut notes)?;
         if auth.command.is_some() && headers.map.remove(AUTHORIZATION).is_some() {
-            notes.push(
-                "the header authorization is left out: --auth-command brings the tokens".into(),
-            );
+            notes.push(AUTHORIZATION_LEFT_OUT.into());
         }
         let account = auth::account_name(&url, &auth);
         auth.directory = DataDirectory::of(&ProcessEnvironment).of_account(&account);
@@ -211,6 +200,11 @@ impl ConnectionFlags {
         };
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
+        let cookies = if self.disable_cookies {
+            endpoint::Cookies::Ignore
+        } else {
+            endpoint::Cookies::Keep
+        };
         Ok(Connection {
             endpoint: endpoint::Config {
                 headers: headers.map,
@@ -223,11 +217,7 @@ impl ConnectionFlags {
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,
-                cookies: if self.disable_cookies {
-                    endpoint::Cookies::Ignore
-                } else {
-                    endpoint::Cookies::Keep
-                },
+                cookies,
                 http,
                 ..endpoint::Config::new(url)
             },
@@ -236,6 +226,21 @@ impl ConnectionFlags {
             log: self.messages.log(notes),
         })
     }
+}
+
+const AUTHORIZATION_LEFT_OUT: &str =
+    "the header authorization is left out: --auth-command brings the tokens";
+
+fn check_success_url(url: &Url, allow_http: bool) -> Result<(), FlagError> {
+    const FLAG: &str = "--auth-success-url";
+    if let Err(too_long) = http::check_length(url) {
+        return Err(FlagError::new(FLAG, too_long.to_string()));
+    }
+    if url.scheme() == "http" && !(allow_http || http::is_loopback(url)) {
+        let problem = "has to be https, or http on this machine or with --allow-http";
+        return Err(FlagError::new(FLAG, problem));
+    }
+    Ok(())
 }
 
 fn left_out(name: &HeaderName) -> String {

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use url::Url;
 
 use super::callback::CallbackFlags;
-use super::choices::StoreFlag;
+use super::choices::{IssuerCheckFlag, StoreFlag};
 use super::client::ClientFlags;
 use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use mcp_bridge_auth::{
-    self as auth, Addresses, Bearer, Browser, Config, Grant, IssuerCheck, MissingPkceMetadata,
+    self as auth, Addresses, Bearer, Browser, Config, Grant, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
 };
 
@@ -107,17 +107,6 @@ pub struct SignInFlags {
     callback: CallbackFlags,
 }
 
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum IssuerCheckFlag {
-    /// Character by character
-    #[default]
-    Strict,
-    /// A subdomain may speak for its parent, and the other way round
-    SameSite,
-    /// Not at all
-    Off,
-}
-
 impl SignInFlags {
     /// The configuration that the flags mean, with the callback port from the command line.
     pub fn config(self, callback_port: Option<u16>) -> Result<Config, FlagError> {
@@ -137,6 +126,13 @@ impl SignInFlags {
                 "needs --client-id and its secret",
             ));
         }
+        let grant = match (self.device_code, self.client_credentials) {
+            (true, _) => Grant::DeviceCode,
+            (false, true) => Grant::ClientCredentials {
+                token_endpoint: self.token_endpoint,
+            },
+            (false, false) => Grant::AuthorizationCode,
+        };
         Ok(Config {
             directory: DataDirectory::of(environment).path(),
             mcp_remote_directory: mcp_remote_directory(environment),
@@ -158,11 +154,7 @@ impl SignInFlags {
             timeout: Duration::from_secs(self.auth_timeout.max(1)),
             browser: browser(environment, self.no_browser),
             remote_login: remote_login(environment),
-            issuer_check: match self.issuer_check {
-                IssuerCheckFlag::Strict => IssuerCheck::Strict,
-                IssuerCheckFlag::SameSite => IssuerCheck::SameSite,
-                IssuerCheckFlag::Off => IssuerCheck::Off,
-            },
+            issuer_check: self.issuer_check.into(),
             missing_pkce_metadata: if self.allow_missing_pkce_metadata {
                 MissingPkceMetadata::Allow
             } else {
@@ -173,13 +165,7 @@ impl SignInFlags {
             } else {
                 Bearer::AccessToken
             },
-            grant: match (self.device_code, self.client_credentials) {
-                (true, _) => Grant::DeviceCode,
-                (false, true) => Grant::ClientCredentials {
-                    token_endpoint: self.token_endpoint,
-                },
-                (false, false) => Grant::AuthorizationCode,
-            },
+            grant,
             addresses: if self.allow_private_addresses {
                 Addresses::Any
             } else {

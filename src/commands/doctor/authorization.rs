@@ -185,30 +185,14 @@ fn issuer(report: &mut Report<'_>, examination: &Examination<'_>) {
 }
 
 async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
-    const NAME: Name = Name::ServerMetadata;
     let server = match limited(examination.server()).await {
         Ok(server) => server,
         Err(error) => {
-            report.add(failed(NAME, &error).specification("RFC 8414 §3"));
+            report.add(failed(Name::ServerMetadata, &error).specification("RFC 8414 §3"));
             return;
         }
     };
-    report.add(match (&server.sign_in_page, &server.found_at) {
-        (Err(error), _) => failed(NAME, error),
-        (Ok(()), Some(found_at)) if server.unlisted.is_some() => {
-            let unlisted = server.unlisted.as_deref().unwrap_or_default();
-            Check::warning(NAME, format!("{found_at}: {unlisted}"))
-                .fix("if the sign-in fails, its operator has to permit that grant, and to list it")
-                .specification("RFC 8414 §2")
-        }
-        (Ok(()), Some(found_at)) => Check::passed(NAME, found_at.to_string()),
-        (Ok(()), None) => Check::warning(
-            NAME,
-            "none: the default endpoints /authorize, /token and /register",
-        )
-        .fix("publish it")
-        .specification("RFC 8414 §3; MCP 2025-11-25, Authorization"),
-    });
+    report.add(metadata(&server));
     report.add(match &server.pkce {
         Some(Ok(())) => Check::passed(Name::Pkce, "S256"),
         Some(Err(error)) => failed(Name::Pkce, error)
@@ -234,7 +218,30 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
         )
         .specification("RFC 7009")
     });
-    report.add(match (server.sends_iss, &server.mix_up_hosts) {
+    report.add(iss_parameter(&server));
+}
+
+fn metadata(server: &ExaminedServer) -> Check {
+    match (&server.sign_in_page, &server.found_at) {
+        (Err(error), _) => failed(Name::ServerMetadata, error),
+        (Ok(()), Some(found_at)) if server.unlisted.is_some() => {
+            let unlisted = server.unlisted.as_deref().unwrap_or_default();
+            Check::warning(Name::ServerMetadata, format!("{found_at}: {unlisted}"))
+                .fix("if the sign-in fails, its operator has to permit that grant, and to list it")
+                .specification("RFC 8414 §2")
+        }
+        (Ok(()), Some(found_at)) => Check::passed(Name::ServerMetadata, found_at.to_string()),
+        (Ok(()), None) => Check::warning(
+            Name::ServerMetadata,
+            "none: the default endpoints /authorize, /token and /register",
+        )
+        .fix("publish it")
+        .specification("RFC 8414 §3; MCP 2025-11-25, Authorization"),
+    }
+}
+
+fn iss_parameter(server: &ExaminedServer) -> Check {
+    match (server.sends_iss, &server.mix_up_hosts) {
         (true, _) => Check::passed(Name::IssParameter, "promised, and checked"),
         (false, None) => Check::skipped(Name::IssParameter, "not promised; checked if it comes")
             .specification("RFC 9207"),
@@ -244,7 +251,7 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
         )
         .fix("make sure that both belong to the provider; its operator should send iss")
         .specification("RFC 9207; RFC 9700 §4.4"),
-    });
+    }
 }
 
 fn registration(server: &ExaminedServer) -> Check {

@@ -84,14 +84,13 @@ pub(super) async fn examine(
         }
     };
     let redirect = (reply.url != *url).then(|| bare(&reply.url));
-    let stream_first = matches!(config.transport, Transport::SseFirst | Transport::SseOnly);
     let refused = match First::of(reply, config) {
         First::WantsToken(reply) => {
             let found = format!("{}: it wants a sign-in", reply.status);
             answered(report, redirect, found);
             return Ok(Speaks::WantsToken(reply));
         }
-        First::Response(reply, message) if !stream_first && is_session(&message) => {
+        First::Response(reply, message) if !prefers_stream(config) && is_session(&message) => {
             let found = format!("{}, and a response to initialize", reply.status);
             answered(report, redirect, found);
             content_type(report, &reply);
@@ -103,11 +102,24 @@ pub(super) async fn examine(
         }
         First::Response(reply, _) | First::Refused(reply) => reply,
     };
+    examine_refused(report, probe, config, &refused, redirect).await
+}
+
+/// Finds out what an endpoint speaks that does not answer `initialize` over streamable HTTP: the modern era, HTTP+SSE, or
+/// nothing of MCP.
+async fn examine_refused(
+    report: &mut Report<'_>,
+    probe: &Probe,
+    config: &Config,
+    refused: &Reply,
+    redirect: Option<Url>,
+) -> Result<Speaks, &'static str> {
+    let url = &config.url;
     if !tells_of_the_address(refused.status) {
-        report.add(wrong_answer(name_of(report), &refused, None));
+        report.add(wrong_answer(name_of(report), refused, None));
         return Err(STOP);
     }
-    if !stream_first
+    if !prefers_stream(config)
         && let Some(answer) = modern(probe, url).await
         && speaks_modern(&answer)
     {
@@ -144,10 +156,15 @@ pub(super) async fn examine(
         }
         Stream::Failed(_) | Stream::WantsToken(_) | Stream::None => {
             let elsewhere = Box::pin(elsewhere(probe, url)).await;
-            report.add(wrong_answer(name_of(report), &refused, elsewhere.as_ref()));
+            report.add(wrong_answer(name_of(report), refused, elsewhere.as_ref()));
             Err(STOP)
         }
     }
+}
+
+/// True if HTTP+SSE is tried before streamable HTTP, or alone.
+fn prefers_stream(config: &Config) -> bool {
+    matches!(config.transport, Transport::SseFirst | Transport::SseOnly)
 }
 
 /// Whether an answer with this status may mean that MCP is spoken otherwise or elsewhere. The others tell of

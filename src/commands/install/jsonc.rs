@@ -112,18 +112,23 @@ fn put(
         return Ok(Change::Changed);
     };
     check_entry(position.name, &entry)?;
+    Ok(update(&entry, new, lost_headers))
+}
+
+/// Brings an entry that exists up to date.
+fn update(entry: &CstObject, new: NewEntry<'_>, lost_headers: &mut Vec<String>) -> Change {
     let old = entry.to_serde_value().unwrap_or_default();
     let old = old.as_object().cloned().unwrap_or_default();
     *lost_headers = NewEntry::lost_headers(&old);
     let mut change = Change::Nothing;
     for name in new.unwanted(&old) {
-        while let Some(unwanted) = member(&entry, &name) {
+        while let Some(unwanted) = member(entry, &name) {
             unwanted.remove();
             change = Change::Changed;
         }
     }
     for (name, value) in new.members {
-        match member(&entry, name) {
+        match member(entry, name) {
             Some(member) if member.to_serde_value().as_ref() == Some(value) => continue,
             Some(member) => set(&member, value),
             None => {
@@ -133,11 +138,11 @@ fn put(
         change = Change::Changed;
     }
     for extra in new.extras {
-        if supply(&entry, extra) {
+        if supply(entry, extra) {
             change = Change::Changed;
         }
     }
-    Ok(change)
+    change
 }
 
 /// Supplies what an entry lacks. Returns whether it lacked something.

@@ -130,7 +130,22 @@ fn put(
         servers.set(position.name, node(&entry)?);
         return Ok((change, file.to_string()));
     };
-    let old = members(&found);
+    let is_changed = update(position, &found, new, lost_headers)?;
+    Ok(if is_changed {
+        (Change::Changed, file.to_string())
+    } else {
+        (Change::Nothing, text.to_owned())
+    })
+}
+
+/// Brings an entry that exists up to date. Returns true if that has changed it.
+fn update(
+    position: Position<'_>,
+    found: &Mapping,
+    new: NewEntry<'_>,
+    lost_headers: &mut Vec<String>,
+) -> Result<bool, EditError> {
+    let old = members(found);
     bounds::check_members(&format!("{:?}", position.name), old.len())?;
     *lost_headers = NewEntry::lost_headers(&old);
     let mut is_changed = false;
@@ -146,11 +161,7 @@ fn put(
         found.set(name.as_str(), node(value)?);
         is_changed = true;
     }
-    Ok(if is_changed {
-        (Change::Changed, file.to_string())
-    } else {
-        (Change::Nothing, text.to_owned())
-    })
+    Ok(is_changed)
 }
 
 /// The members that the entry has afterwards, besides those that stay as they are.
