@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// What a process exits with when a second signal cuts its ending short (128 + SIGINT).
+/// Exit status when a second signal cuts the shutdown short (128 + SIGINT).
 pub(crate) const CUT_SHORT: u8 = 130;
 
 /// Resolves at the first signal to stop. At the second the process exits at once.

@@ -12,7 +12,7 @@ use mcp_bridge_text::secret::Secret;
 
 /// The way in that flags choose.
 #[derive(Debug)]
-pub enum SignIn {
+pub enum SignInSource {
     /// Headers of the user's own, or a program that prints tokens.
     OfTheUser,
     /// The client signs in as itself.
@@ -43,7 +43,7 @@ impl Flags {
         self,
         variable: &dyn Fn(&str) -> Option<String>,
         promised: &[&str],
-    ) -> Option<SignIn> {
+    ) -> Option<SignInSource> {
         let environment = Foreign { variable, promised };
         let as_given = self.url?;
         let url = server_url(&as_given, self.connection.allow_http).ok()?;
@@ -51,10 +51,10 @@ impl Flags {
         let sign_in = self.connection.sign_in;
         let config = sign_in.config_in(&environment, self.callback_port).ok()?;
         if config.command.is_some() || headers.map.contains_key(AUTHORIZATION) {
-            return Some(SignIn::OfTheUser);
+            return Some(SignInSource::OfTheUser);
         }
         if matches!(config.grant, auth::Grant::ClientCredentials { .. }) {
-            return Some(SignIn::OfTheClient);
+            return Some(SignInSource::OfTheClient);
         }
         let config = auth::Config {
             identity_headers: headers.identity(),
@@ -62,6 +62,6 @@ impl Flags {
             server_as_given: Some(as_given),
             ..config
         };
-        Some(SignIn::OfAPerson(url, Box::new(config)))
+        Some(SignInSource::OfAPerson(url, Box::new(config)))
     }
 }

@@ -10,7 +10,7 @@ use mcp_bridge_auth::Callback;
 
 const SUCCESS_URL: &str = "--auth-success-url";
 
-/// Where the browser comes back to after the sign-in.
+/// Flags of the redirect URI.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Callback")]
 pub(super) struct CallbackFlags {

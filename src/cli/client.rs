@@ -15,7 +15,7 @@ use mcp_bridge_text::secret::Secret;
 const INFO: &str = "--static-oauth-client-info";
 const METADATA: &str = "--static-oauth-client-metadata";
 
-/// Who we are at the authorization server.
+/// Flags of the OAuth client.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Client")]
 pub(super) struct ClientFlags {
@@ -99,7 +99,7 @@ impl ClientFlags {
         }
     }
 
-    /// Whether the secret stands on the command line as it is.
+    /// True if the secret is a literal on the command line.
     pub(super) fn has_plain_secret(&self) -> bool {
         let info = self.static_oauth_client_info.as_deref();
         let info = info.and_then(|text| serde_json::from_str::<Value>(text).ok());

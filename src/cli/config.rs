@@ -24,12 +24,12 @@ const MIB: usize = 1024 * 1024;
 
 /// All that the command line asks of the bridge.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// What the bridge has to do.
+pub struct BridgeSettings {
+    /// Configuration of the bridge.
     pub bridge: bridge::Config,
     /// Fate of a sign-in that is not finished when the bridge ends.
     pub unfinished_sign_in: UnfinishedSignIn,
-    /// What to say, and where.
+    /// Configuration of the log.
     pub log: Log,
 }
 
@@ -42,27 +42,27 @@ pub enum UnfinishedSignIn {
     Lingers,
 }
 
-/// How to reach a server and sign in there.
+/// Configuration of the connection to a server, and of the sign-in there.
 #[derive(Debug, Clone)]
-pub struct Connection {
+pub struct ServerConnection {
     /// The server.
     pub endpoint: endpoint::Config,
-    /// How to sign in; `None` where the user's own headers are the way in.
+    /// Configuration of the sign-in; `None` where the user's own headers authenticate.
     pub auth: Option<auth::Config>,
-    /// What the server last answered to `initialize`.
+    /// Cache of the server's `initialize` results.
     pub memory: Memory,
-    /// What to say, and where.
+    /// Configuration of the log.
     pub log: Log,
 }
 
-/// What to say, and where.
+/// Configuration of the log.
 #[derive(Debug, Clone)]
 pub struct Log {
     /// The least level that is said.
     pub level: LevelFilter,
     /// The file to write to; stderr if there is none.
     pub file: Option<PathBuf>,
-    /// What there is to say about the flags, first of all.
+    /// Remarks about the flags, which come first.
     pub notes: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ impl Flags {
 
     /// Reads the flags as they are meant. Reads the files and environment variables they name, and
     /// nothing else.
-    pub fn settings(self) -> Result<Settings, ConfigError> {
+    pub fn settings(self) -> Result<BridgeSettings, ConfigError> {
         let url = self.url.unwrap_or_default();
         let mut connection = self.connection.connection(&url, self.callback_port)?;
         let input = if std::io::stdin().is_terminal() {
@@ -112,7 +112,7 @@ impl Flags {
             .auth
             .as_ref()
             .is_some_and(|auth| auth.store != Some(auth::Store::Memory));
-        Ok(Settings {
+        Ok(BridgeSettings {
             // At a terminal somebody sees that the bridge has ended.
             unfinished_sign_in: match input {
                 bridge::Input::App if is_kept && !self.no_linger => UnfinishedSignIn::Lingers,
@@ -150,7 +150,7 @@ impl Flags {
 }
 
 impl Flags {
-    /// Whether the word in the place of the URL begins as one.
+    /// True if the word in the place of the URL begins like one.
     #[must_use]
     pub fn has_scheme(&self) -> bool {
         self.url.as_deref().is_some_and(|url| url.contains("://"))
@@ -170,7 +170,7 @@ impl ConnectionFlags {
         self,
         url: &str,
         callback_port: Option<u16>,
-    ) -> Result<Connection, ConfigError> {
+    ) -> Result<ServerConnection, ConfigError> {
         let as_given = url;
         let url = server_url(as_given, self.allow_http)?;
         let mut headers = self.headers.read()?;
@@ -205,7 +205,7 @@ impl ConnectionFlags {
         } else {
             endpoint::Cookies::Keep
         };
-        Ok(Connection {
+        Ok(ServerConnection {
             endpoint: endpoint::Config {
                 headers: headers.map,
                 request_timeout: self.request_timeout.limit(),

@@ -68,7 +68,7 @@ fn without_shell(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Whether the word is a command or an option of the program itself.
+/// True if the word is a command or an option of the program itself.
 fn is_known(word: &OsString, program: &Command) -> bool {
     let word = word.to_string_lossy();
     match word.strip_prefix("--") {

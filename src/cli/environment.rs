@@ -2,7 +2,7 @@
 
 use std::env;
 
-/// Where environment variables come from.
+/// Source of environment variables.
 pub(super) trait Environment {
     /// The value of a variable, if it is set and not empty.
     fn variable(&self, name: &str) -> Option<String>;

@@ -25,7 +25,7 @@ pub enum ConfigError {
     /// A header.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// What a flag says.
+    /// The value of a flag.
     #[error(transparent)]
     Flag(#[from] FlagError),
     /// A flag names an environment variable that is not there.
@@ -70,7 +70,7 @@ impl ConfigError {
         FlagError::new(flag, problem).into()
     }
 
-    /// What to do about it.
+    /// Advice for the user.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -92,19 +92,19 @@ impl ConfigError {
     }
 }
 
-/// Whether an environment variable can have that name in each shell.
+/// True if an environment variable can have that name in each shell.
 fn is_name(variable: &str) -> bool {
     let mut letters = variable.chars();
     letters.all(|letter| letter == '_' || letter.is_ascii_alphanumeric())
 }
 
-/// What a flag says that can't be meant.
+/// Invalid value of a flag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{flag}: {problem}")]
 pub struct FlagError {
     /// The flag as the user writes it.
     pub flag: &'static str,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 

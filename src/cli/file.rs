@@ -26,14 +26,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use toml_edit::{Document, Item, Key, Value};
 
-use super::precedence::Line;
+use super::precedence::CommandLineFlags;
 
 const FLAG: &str = "--config";
 
 /// Flags whose value may be `@FILE`.
 const AT_FILE: [&str; 2] = ["static_oauth_client_info", "static_oauth_client_metadata"];
 
-/// Why a file cannot be used.
+/// Error of a `--config` file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
@@ -51,15 +51,15 @@ pub enum FileError {
         path: PathBuf,
         /// The line's number, from 1 on.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// What to write instead.
+        /// Correct spelling, if there is one that is meant.
         hint: Option<String>,
     },
 }
 
 impl FileError {
-    /// What to do about it.
+    /// Advice for the user.
     #[must_use]
     pub fn hint(&self) -> &str {
         match self {
@@ -103,12 +103,12 @@ pub fn with_file(
         path: path.clone(),
         error,
     })?;
-    let file = File {
+    let file = FlagFile {
         path,
         text: &text,
         probe: program.clone().mut_arg("url", |url| url.required(false)),
     };
-    let found = file.arguments(&program, &Line { command, matches })?;
+    let found = file.arguments(&program, &CommandLineFlags { command, matches })?;
     let mut args = args;
     args.splice(start..start, found.flags.into_iter().chain(found.url));
     args.extend(found.callback_port);
@@ -123,12 +123,12 @@ pub(crate) fn flags_in(text: &str, program: &Command) -> Result<Vec<OsString>, F
         .clone()
         .ignore_errors(true)
         .get_matches_from(["mcp-bridge"]);
-    let line = Line {
+    let line = CommandLineFlags {
         command: program,
         matches: &matches,
     };
     let path = Path::new("mcp-bridge.toml");
-    let found = File { path, text, probe }.arguments(program, &line)?;
+    let found = FlagFile { path, text, probe }.arguments(program, &line)?;
     Ok(found.flags)
 }
 
@@ -141,7 +141,7 @@ struct Arguments {
 }
 
 /// A file on its way to become arguments.
-struct File<'a> {
+struct FlagFile<'a> {
     path: &'a Path,
     text: &'a str,
     /// Reads one argument at a time, so that what is wrong with it is told with its line.
@@ -157,8 +157,12 @@ struct Entry<'a> {
     line: usize,
 }
 
-impl File<'_> {
-    fn arguments(&self, program: &Command, given: &Line<'_>) -> Result<Arguments, FileError> {
+impl FlagFile<'_> {
+    fn arguments(
+        &self,
+        program: &Command,
+        given: &CommandLineFlags<'_>,
+    ) -> Result<Arguments, FileError> {
         let document = Document::parse(self.text).map_err(|error| {
             let line = self.line(error.span().map(|span| span.start));
             self.wrong(line, error.message())
@@ -301,7 +305,7 @@ impl File<'_> {
         Err(self.wrong(line, problem.trim_start_matches("error: ").trim()))
     }
 
-    /// What is wrong with one argument by itself.
+    /// Error in one argument by itself.
     fn probe(&self, word: &OsString) -> Option<clap::Error> {
         let words = [OsString::from(env!("CARGO_PKG_NAME")), word.clone()];
         self.probe.clone().try_get_matches_from(words).err()

@@ -43,7 +43,7 @@ pub(super) struct Headers {
     pub(super) as_given: Vec<(String, String)>,
 }
 
-/// Why a header is refused. The value is never part of it.
+/// Error of a header. The value is never part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// There is no colon, so there is no telling the name from a secret value.

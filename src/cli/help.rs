@@ -147,7 +147,7 @@ fn environment() -> String {
     format!("Environment:\n{}", lines.concat())
 }
 
-/// What the command itself answers to `--help`.
+/// The command's own answer to `--help`.
 fn of_command(program: &Command, name: &str) -> Option<String> {
     program.find_subcommand(name)?;
     let words = [PROGRAM, name, "--help"];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::config::Seconds;
 
-/// How long a session may be quiet where the user does not say it.
+/// Default limit of silence in a session.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct KeepAliveFlags {
 }
 
 impl KeepAliveFlags {
-    /// How long a session may be quiet; `None` for ever.
+    /// Limit of silence in a session; `None` for no limit.
     pub(super) fn interval(&self) -> Option<Duration> {
         match &self.ping_interval {
             Some(Seconds(interval)) => Some(*interval),

@@ -6,7 +6,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::config::Log;
 
-/// How much is said, and where.
+/// Flags of the log: amount and destination.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageFlags {

@@ -1,5 +1,5 @@
-//! Command-line flags, as typed ([`Flags`], [`ConnectionFlags`]) and as resolved settings ([`Settings`],
-//! [`Connection`]).
+//! Command-line flags, as typed ([`Flags`], [`ConnectionFlags`]) and as resolved settings ([`BridgeSettings`],
+//! [`ServerConnection`]).
 //!
 //! The heading that a flag has is the group under which `help` shows it ([`help`]).
 
@@ -30,9 +30,9 @@ use clap::Args;
 
 use choices::{ParamHeadersFlag, ProtocolFlag, TransportFlag};
 
-pub use account::SignIn;
+pub use account::SignInSource;
 pub use callback::port;
-pub use config::{Connection, Log, Settings, UnfinishedSignIn, server_url};
+pub use config::{BridgeSettings, Log, ServerConnection, UnfinishedSignIn, server_url};
 pub use data_directory::{note_store_directory, store_directory};
 pub use drop_in::{names_package, without_launcher};
 pub use error::{ConfigError, FlagError};
@@ -41,7 +41,7 @@ pub use plain_secrets::PlainSecret;
 pub use setting_names::flag;
 pub use sign_in::SignInFlags;
 
-/// What the bridge itself is told, beside how to reach the server.
+/// Flags of the bridge itself, beside those of the connection.
 #[derive(Debug, Args)]
 pub struct Flags {
     /// The server's MCP endpoint: https, or http on this machine
@@ -99,8 +99,8 @@ pub struct Flags {
     no_linger: bool,
 }
 
-/// How to reach a server and sign in there: the flags that the bridge and the commands about a server
-/// have in common.
+/// Flags of the connection to a server and of the sign-in there, which the bridge and the commands about a server have
+/// in common.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectionFlags {
     /// Read options from a TOML file; the command line takes precedence

@@ -2,7 +2,7 @@
 
 use super::Flags;
 
-/// What headers are called that let a client in.
+/// Names of headers that carry credentials.
 const NAMES_OF_SECRETS: [&str; 7] = [
     "auth",
     "cookie",

@@ -11,12 +11,12 @@ const RIVALS: [&[&str]; 3] = [
 ];
 
 /// The command line as it was typed.
-pub(super) struct Line<'a> {
+pub(super) struct CommandLineFlags<'a> {
     pub(super) command: &'a Command,
     pub(super) matches: &'a ArgMatches,
 }
 
-impl Line<'_> {
+impl CommandLineFlags<'_> {
     /// The argument, if this command has it.
     pub(super) fn arg(&self, id: &str) -> Option<&Arg> {
         self.command.get_arguments().find(|arg| arg.get_id() == id)
@@ -27,7 +27,7 @@ impl Line<'_> {
         known && self.matches.value_source(id) == Some(ValueSource::CommandLine)
     }
 
-    /// Whether the command line says something that `arg` in the file would contradict.
+    /// True if a flag of the command line contradicts `arg` in the file.
     pub(super) fn outdoes(&self, arg: &Arg) -> bool {
         let id = arg.get_id().as_str();
         if self.has(id) && !matches!(arg.get_action(), ArgAction::Append) {
@@ -48,7 +48,7 @@ impl Line<'_> {
             })
     }
 
-    /// Whether it has an `Authorization` header of its own.
+    /// True if it has an `Authorization` header of its own.
     fn has_authorization(&self) -> bool {
         let is_authorization = |text: &String| {
             let name = text.split([':', '=']).next().unwrap_or_default();

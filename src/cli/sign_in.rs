@@ -17,7 +17,7 @@ use mcp_bridge_auth::{
     ResourceParameter, TokenCommand,
 };
 
-/// How to sign in.
+/// Flags of the sign-in.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Sign-in")]
 #[expect(
@@ -175,7 +175,7 @@ impl SignInFlags {
         })
     }
 
-    /// Whether the client's secret stands on the command line as it is.
+    /// True if the client secret is a literal on the command line.
     pub(super) fn has_plain_client_secret(&self) -> bool {
         self.client.has_plain_secret()
     }
@@ -237,7 +237,7 @@ fn remote_login(environment: &impl Environment) -> Option<String> {
     connection.split(' ').nth(2).map(str::to_owned)
 }
 
-/// Where `mcp-remote` keeps its files.
+/// Directory of the files of `mcp-remote`.
 fn mcp_remote_directory(environment: &impl Environment) -> Option<PathBuf> {
     if let Some(directory) = environment.variable("MCP_REMOTE_CONFIG_DIR") {
         return Some(directory.into());

@@ -34,7 +34,7 @@ impl ToolFlags {
         self.list_pages.into()
     }
 
-    /// What they hide; `None` if that is nothing.
+    /// The filter that they define; `None` if nothing is hidden.
     pub(super) fn filter(self) -> Option<ToolFilter> {
         let hides = self.read_only || !self.ignore_tool.is_empty() || !self.allow_tool.is_empty();
         hides.then_some(ToolFilter {

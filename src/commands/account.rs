@@ -9,10 +9,10 @@ use mcp_bridge_text::printable;
 /// The widest line, unless a single word is wider.
 const WIDTH: usize = 80;
 
-/// Where the second column begins.
+/// Column at which values begin.
 const COLUMN: usize = 14;
 
-/// How a command's output looks.
+/// Colours of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     /// Text alone.
@@ -21,7 +21,7 @@ pub(super) enum Style {
     Coloured,
 }
 
-/// What a colour says.
+/// Meaning of a colour.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Paint {
     Name,
@@ -30,7 +30,7 @@ pub(super) enum Paint {
     Aside,
 }
 
-/// Whether the user wants no colours, even on a terminal (<https://no-color.org>).
+/// True if the user wants no colours, even on a terminal (<https://no-color.org>).
 pub(super) fn colours_are_unwanted() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
@@ -56,7 +56,7 @@ impl Style {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// What a line of a block is about.
+    /// Label of a line in a block.
     fn label(self, about: &str) -> String {
         self.paint(Paint::Aside, &format!("  {about:<0$}", COLUMN - 2))
     }
@@ -126,7 +126,7 @@ pub(super) const fn place(place: Place) -> &'static str {
     }
 }
 
-/// How long a token is good for, and what comes then.
+/// Remaining lifetime of a token, and what follows it.
 fn expiry(signed_in: &SignedIn) -> String {
     match (signed_in.expiry, signed_in.renewable) {
         (Expiry::Unknown, _) => "does not say when it expires".to_owned(),

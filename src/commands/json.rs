@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use mcp_bridge_core::stdio;
 use mcp_bridge_text::printable;
 
-/// How deep values are laid out; what lies deeper stays as it is.
+/// Depth to which values are indented; deeper ones stay on one line.
 const MAX_DEPTH: usize = 64;
 
 /// The value with a member or an element a line. Order, numbers and strings stay as they were spelled.

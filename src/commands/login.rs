@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::account::{Paint, Style, rows};
-use super::client::Client;
+use super::client::McpClient;
 use super::{Stop, printed, runtime};
-use crate::cli::{self, Connection, ConnectionFlags};
+use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::log;
 use crate::signals;
 use mcp_bridge_auth::{
@@ -76,7 +76,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
 }
 
 struct Login<'a> {
-    connection: &'a Connection,
+    connection: &'a ServerConnection,
     auth: auth::Config,
     authorizer: Arc<Authorizer>,
     beginning: Beginning,
@@ -90,7 +90,7 @@ struct Visit {
     tools: Option<usize>,
 }
 
-/// What to do with a sign-in that is there already.
+/// Policy for a sign-in that exists already.
 enum Beginning {
     /// Use it.
     AsItIs,
@@ -99,7 +99,7 @@ enum Beginning {
 }
 
 impl<'a> Login<'a> {
-    fn new(connection: &'a Connection, auth: auth::Config, force: bool) -> Self {
+    fn new(connection: &'a ServerConnection, auth: auth::Config, force: bool) -> Self {
         let endpoint = &connection.endpoint;
         let authorizer = Authorizer::new(endpoint.url.clone(), auth.clone(), endpoint.http.clone());
         Self {
@@ -166,7 +166,7 @@ impl<'a> Login<'a> {
     /// Opens a session and lists the tools: some servers want a token for that alone.
     async fn visit_once(&self) -> Result<Visit, Stop> {
         let authorizer = Arc::clone(&self.authorizer);
-        let client = Client::visit(self.connection.clone(), authorizer).await?;
+        let client = McpClient::visit(self.connection.clone(), authorizer).await?;
         let server = client.server();
         let tools = client.count_tools().await;
         client.leave().await;
@@ -204,7 +204,7 @@ impl<'a> Login<'a> {
     }
 }
 
-/// What shows that the token is accepted.
+/// Evidence that the token is accepted.
 fn greeting(visit: &Visit) -> String {
     let tools = match visit.tools {
         Some(1) => " and offers 1 tool".to_owned(),

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::account::title;
 use super::{Stop, printed, runtime};
-use crate::cli::{self, Connection, ConnectionFlags};
+use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::log;
 use mcp_bridge_auth::{self as auth, Account, Authorizer, Leftover, Revocation, SignedOut};
 use mcp_bridge_core::bridge::Memory;
@@ -123,7 +123,7 @@ impl<O: Write> Farewell<'_, O> {
         &mut self,
         account: &Account,
         config: &auth::Config,
-        connection: &Connection,
+        connection: &ServerConnection,
     ) -> Result<(), Stop> {
         let http = connection.endpoint.http.clone();
         let authorizer = Authorizer::of_account(account, config.clone(), http);

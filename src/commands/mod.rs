@@ -106,7 +106,7 @@ enum Command {
     Help(help::Args),
 }
 
-/// Why arguments could not be read.
+/// Error of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// They make no sense, or ask for help or the version: a text for a person.
@@ -153,12 +153,12 @@ pub enum ReadError {
 }
 
 #[cfg(feature = "commands")]
-/// What to do about a server that does not behave.
+/// Hint for an unexpected answer of a server.
 const ASK_THE_DOCTOR: &str = "mcp-bridge doctor URL shows what is wrong with the server";
 
-/// Why a command could not do what it was told, for a person.
+/// Failure of a command, as text for a person.
 struct Stop {
-    /// What is wrong.
+    /// The error.
     error: String,
     /// Advice about it.
     hint: Option<String>,
@@ -190,7 +190,7 @@ impl CommandLine {
         }
     }
 
-    /// Whether the bridge has something that looks like a URL, or a command is given.
+    /// True if the bridge has something that looks like a URL, or a command is given.
     fn is_for_a_url(&self) -> bool {
         self.command.is_some() || self.flags.has_scheme()
     }
@@ -241,7 +241,7 @@ impl ReadError {
         }
     }
 
-    /// What to do about it.
+    /// Advice for the user.
     fn hint(&self) -> String {
         match self {
             Self::NoSuchCommand { meant: None, .. } => {
@@ -312,7 +312,7 @@ impl Stop {
         }
     }
 
-    /// What to do about it.
+    /// Advice for the user.
     fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -385,7 +385,7 @@ fn print(text: &[u8]) -> Result<ExitCode, Stop> {
     written(stdio::report().write_all(text))
 }
 
-/// What came of writing to standard output. Who does not read to the end, such as `head`, is content.
+/// Exit status of writing to standard output. A reader that does not read to the end, such as `head`, is no failure.
 fn printed(result: io::Result<()>) -> Result<(), Stop> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!(

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::client::Execution;
 use mcp_bridge_protocol::message::member;
 
-/// How deep a schema is followed.
+/// Limit of the depth to which a schema is followed.
 const MAX_DEPTH: usize = 16;
 
 /// Subschemas of one argument that are read: references may meet the same one again and again.
@@ -34,13 +34,13 @@ pub(super) struct Tool {
     pub(super) hints: Hints,
     /// In the server's order.
     pub(super) arguments: Vec<Argument>,
-    /// Whether there may be arguments that are not described.
+    /// True if arguments are allowed that the schema does not describe.
     pub(super) takes_more: bool,
-    /// How the tool wants to be called.
+    /// Arguments of a tool, from its input schema.
     pub(super) execution: Execution,
 }
 
-/// What a server says about a tool's effects (MCP "Tools", `annotations`).
+/// Annotations of a tool by its server (MCP "Tools", `annotations`).
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     pub(super) read_only: Option<bool>,
@@ -62,14 +62,14 @@ pub(super) struct Argument {
 /// One branch of what a schema allows. A constraint that is empty allows everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Alternative {
-    kinds: Vec<Kind>,
+    kinds: Vec<JsonType>,
     /// The only values, by `enum` or `const`.
     choices: Vec<Value>,
 }
 
 /// The types of JSON Schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum JsonType {
     Null,
     Boolean,
     Integer,
@@ -117,7 +117,7 @@ impl Tool {
     }
 }
 
-/// What the properties of an object's schema, given as JSON text, want to be told.
+/// Arguments for the properties of an object's schema, given as JSON text.
 pub(super) fn arguments(schema: &str) -> Vec<Argument> {
     let properties = member::<IndexMap<String, Box<RawValue>>>(schema, "properties");
     let required = member::<HashSet<String>>(schema, "required").unwrap_or_default();
@@ -130,8 +130,9 @@ pub(super) fn arguments(schema: &str) -> Vec<Argument> {
             name,
             ..Argument::default()
         };
-        argument.learn(&schema, &mut Walk::through(&root, &mut left), 0);
-        argument.alternatives = alternatives(&schema, &mut Walk::through(&root, &mut left), 0);
+        argument.learn(&schema, &mut SchemaWalk::through(&root, &mut left), 0);
+        argument.alternatives =
+            alternatives(&schema, &mut SchemaWalk::through(&root, &mut left), 0);
         argument
     };
     properties
@@ -143,7 +144,7 @@ pub(super) fn arguments(schema: &str) -> Vec<Argument> {
 
 impl Argument {
     /// Adds the description and the default of a schema. What an outer one has said counts.
-    fn learn(&mut self, schema: &Value, walk: &mut Walk, depth: usize) {
+    fn learn(&mut self, schema: &Value, walk: &mut SchemaWalk, depth: usize) {
         if !walk.may_enter(depth) {
             return;
         }
@@ -162,7 +163,7 @@ impl Argument {
         }
     }
 
-    /// What it may be, in a word or two.
+    /// Its type, in a word or two.
     pub(super) fn kind(&self) -> String {
         let (choices, kinds) = self.wanted();
         let words: Vec<_> = choices.into_iter().chain(kinds).collect();
@@ -186,17 +187,17 @@ impl Argument {
         let mut seen = HashSet::new();
         let is_null_only = choices.len() + kinds.len() == 1;
         let mut is_new = |word: &String| {
-            seen.insert(word.clone()) && (is_null_only || word != Kind::Null.name())
+            seen.insert(word.clone()) && (is_null_only || word != JsonType::Null.name())
         };
         choices.retain(&mut is_new);
         kinds.retain(&mut is_new);
         (choices, kinds)
     }
 
-    /// Whether it is a yes or a no.
+    /// True if it is a boolean.
     pub(super) fn is_boolean(&self) -> bool {
         let boolean = Alternative {
-            kinds: vec![Kind::Boolean],
+            kinds: vec![JsonType::Boolean],
             choices: Vec::new(),
         };
         self.alternatives == [boolean]
@@ -217,7 +218,7 @@ impl Argument {
         let is_open = |it: &&Alternative| it.choices.is_empty();
         let open: Vec<_> = self.alternatives.iter().filter(is_open).collect();
         let takes_all = self.alternatives.is_empty() || open.iter().any(|it| it.kinds.is_empty());
-        let takes_text = open.iter().any(|it| it.kinds.contains(&Kind::String));
+        let takes_text = open.iter().any(|it| it.kinds.contains(&JsonType::String));
         let mut kinds = open.iter().flat_map(|it| &it.kinds);
         match parsed {
             // Who means text gets it, also where nothing at all would do.
@@ -233,7 +234,7 @@ impl Argument {
         }
     }
 
-    /// Whether the value is one of those that are named.
+    /// True if the value is one of `enum`.
     fn names(&self, value: &Value) -> bool {
         let mut alternatives = self.alternatives.iter();
         alternatives.any(|it| it.choices.contains(value))
@@ -252,12 +253,12 @@ impl Argument {
 
 /// The branches that a schema allows (JSON Schema 2020-12; `nullable` is of `OpenAPI`). Keywords beside each other
 /// have to match together.
-fn alternatives(schema: &Value, walk: &mut Walk, depth: usize) -> Vec<Alternative> {
+fn alternatives(schema: &Value, walk: &mut SchemaWalk, depth: usize) -> Vec<Alternative> {
     let mut own = Alternative::default();
     let names = schema["type"]
         .as_array()
         .map_or_else(|| std::slice::from_ref(&schema["type"]), Vec::as_slice);
-    own.kinds.extend(names.iter().filter_map(Kind::named));
+    own.kinds.extend(names.iter().filter_map(JsonType::named));
     let choices = schema["enum"].as_array().into_iter().flatten();
     own.choices.extend(choices.take(MAX_CHOICES + 1).cloned());
     own.choices.extend(schema.get("const").cloned());
@@ -287,7 +288,7 @@ fn alternatives(schema: &Value, walk: &mut Walk, depth: usize) -> Vec<Alternativ
     }
     if is_nullable {
         found.push(Alternative {
-            kinds: vec![Kind::Null],
+            kinds: vec![JsonType::Null],
             choices: Vec::new(),
         });
     }
@@ -306,14 +307,14 @@ fn both(some: &[Alternative], others: &[Alternative]) -> Vec<Alternative> {
 }
 
 /// The way through the subschemas of a document, bounded.
-struct Walk<'a> {
+struct SchemaWalk<'a> {
     root: &'a Value,
     remaining: usize,
     /// The same for this walk and those after it.
     in_all: &'a mut usize,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> SchemaWalk<'a> {
     const fn through(root: &'a Value, in_all: &'a mut usize) -> Self {
         Self {
             root,
@@ -340,7 +341,7 @@ fn referenced<'a>(schema: &Value, root: &'a Value) -> Option<&'a Value> {
 }
 
 impl Alternative {
-    /// What both allow; `None` if that is nothing.
+    /// Types that both allow; `None` if there are none.
     fn and(&self, other: &Self) -> Option<Self> {
         let kinds = match (&self.kinds[..], &other.kinds[..]) {
             ([], kinds) | (kinds, []) => kinds.to_vec(),
@@ -371,7 +372,7 @@ impl Alternative {
     }
 }
 
-impl Kind {
+impl JsonType {
     fn named(name: &Value) -> Option<Self> {
         Some(match name.as_str()? {
             "null" => Self::Null,

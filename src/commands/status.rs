@@ -31,7 +31,7 @@ pub(super) struct Args {
 }
 
 /// A server, and what is known of it.
-struct Known {
+struct StatusEntry {
     account: Option<Account>,
     server: Option<KnownServer>,
     /// The versions in which it has answered.
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
 }
 
 /// Each account, then the servers that are known for what they speak alone.
-fn known() -> Vec<Known> {
+fn known() -> Vec<StatusEntry> {
     let Some(directory) = cli::store_directory() else {
         return Vec::new();
     };
@@ -59,14 +59,14 @@ fn known() -> Vec<Known> {
     let accounts = Account::all(&directory);
     let mut known: Vec<_> = accounts
         .into_iter()
-        .map(|account| Known {
+        .map(|account| StatusEntry {
             server: servers.iter().find(|it| it.url == account.server).cloned(),
             versions: Memory::of_account(&directory, account.name()).versions(),
             account: Some(account),
         })
         .collect();
     servers.retain(|server| !known.iter().any(|it| it.is_at(server)));
-    known.extend(servers.into_iter().map(|server| Known {
+    known.extend(servers.into_iter().map(|server| StatusEntry {
         account: None,
         server: Some(server),
         versions: Vec::new(),
@@ -74,7 +74,7 @@ fn known() -> Vec<Known> {
     known
 }
 
-fn print(known: &[Known], style: Style, out: &mut impl Write) -> io::Result<()> {
+fn print(known: &[StatusEntry], style: Style, out: &mut impl Write) -> io::Result<()> {
     if known.is_empty() {
         return out.write_all(EMPTY.as_bytes());
     }
@@ -101,20 +101,20 @@ fn print(known: &[Known], style: Style, out: &mut impl Write) -> io::Result<()> 
     Ok(())
 }
 
-fn print_json(known: &[Known], out: &mut impl Write) -> io::Result<()> {
-    let values: Vec<_> = known.iter().map(Known::to_json).collect();
+fn print_json(known: &[StatusEntry], out: &mut impl Write) -> io::Result<()> {
+    let values: Vec<_> = known.iter().map(StatusEntry::to_json).collect();
     let text = serde_json::to_string_pretty(&values)?;
     // Issuers and names of people come from others.
     writeln!(out, "{}", printable::json(&text))
 }
 
-impl Known {
+impl StatusEntry {
     fn is_at(&self, server: &KnownServer) -> bool {
         let account = self.account.as_ref();
         account.is_some_and(|account| account.is_at(&server.url))
     }
 
-    /// What the server speaks, in words.
+    /// Era and transport of the server, in words.
     fn speaks(&self) -> Option<String> {
         if let Some(server) = &self.server {
             return Some(server.speaks.to_owned());

@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use mcp_bridge_text::printable;
 
-/// How many columns the terminal has that stderr goes to; `None` if that is no terminal.
+/// Width of the terminal on stderr, in columns; `None` if that is no terminal.
 pub(super) fn stderr_width() -> Option<usize> {
     let (width, _) = terminal_size_of(std::io::stderr())?;
     Some(width.0.into())
@@ -45,7 +45,7 @@ pub(super) fn padded(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// How many columns a text takes.
+/// Width of a text, in columns.
 pub(super) fn columns(text: &str) -> usize {
     text.width()
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
-use super::client::Client;
+use super::client::McpClient;
 use super::json;
 use super::schema::{Argument, Hints, Tool, shown};
 use super::text::{columns, cut, first_line, padded};
@@ -37,7 +37,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, None)?;
     log::start_for_person(&connection.log);
     let tools = run_async(async {
-        let client = Client::connect(connection).await?;
+        let client = McpClient::connect(connection).await?;
         let tools = client.tools().await;
         client.leave().await;
         tools
@@ -138,7 +138,7 @@ fn bold(text: &str, width: Option<usize>) -> String {
     format!("\u{1b}[1m{text}\u{1b}[0m")
 }
 
-/// What an argument may be and whether it has to be there.
+/// Type of an argument, and a mark if it is required.
 fn kind(argument: &Argument) -> String {
     let kind = first_line(&argument.kind(), None);
     match (&argument.default, argument.is_required) {
@@ -148,7 +148,7 @@ fn kind(argument: &Argument) -> String {
     }
 }
 
-/// What the server says about the tool's effects, where it says anything.
+/// The server's annotations of the tool, if there are any.
 fn hints(hints: &Hints) -> Vec<&'static str> {
     let mut said = Vec::new();
     match (hints.read_only, hints.destructive) {

@@ -18,7 +18,7 @@ use mcp_bridge_text::printable;
 const LONGEST_VALUE_BYTES: usize = 20 * 1024;
 
 /// Lines of the form `TIME LEVEL span{field=value}: message field=value`.
-pub(super) struct Line {
+pub(super) struct LineFormat {
     pub(super) clock: Clock,
     pub(super) dress: Dress,
 }
@@ -41,7 +41,7 @@ pub(super) enum Dress {
     Plain,
 }
 
-impl<S, N> FormatEvent<S, N> for Line
+impl<S, N> FormatEvent<S, N> for LineFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'w> FormatFields<'w> + 'static,
@@ -87,7 +87,7 @@ where
     }
 }
 
-impl Line {
+impl LineFormat {
     /// The time and the level.
     fn begin(&self, writer: &mut Writer<'_>, metadata: &Metadata<'_>) -> fmt::Result {
         if self.clock == Clock::Utc {

@@ -20,7 +20,7 @@ use mcp_bridge_auth::SIGN_IN_TARGET;
 pub(crate) use quota::Quota;
 
 use file::{LogFile, UNUSABLE};
-use line::{Clock, Dress, Fields, Line};
+use line::{Clock, Dress, Fields, LineFormat};
 
 #[cfg(feature = "commands")]
 /// The log target of requests that failed, which a command reports itself.
@@ -49,7 +49,7 @@ pub(crate) fn start(log: &Log) {
         .with_writer(file)
         .with_ansi(false)
         .fmt_fields(Fields)
-        .event_format(Line {
+        .event_format(LineFormat {
             clock: Clock::Utc,
             dress: Dress::Full,
         });
@@ -79,7 +79,7 @@ pub(crate) fn start_for_person(log: &Log) {
         .with_writer(io::stderr)
         .with_ansi(false)
         .fmt_fields(Fields)
-        .event_format(Line {
+        .event_format(LineFormat {
             clock: Clock::None,
             dress: Dress::Plain,
         });
@@ -121,7 +121,7 @@ where
         .with_writer(io::stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .fmt_fields(Fields)
-        .event_format(Line {
+        .event_format(LineFormat {
             clock,
             dress: Dress::Full,
         })

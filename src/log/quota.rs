@@ -23,9 +23,9 @@ const MESSAGE_LINES: u32 = 20_000;
 const MESSAGE_TARGET: &str = "mcp_bridge_core::endpoint::wire_log";
 
 /// Lines of each place of the code in its present period. As many entries as the code has places.
-static PLACES: LazyLock<Mutex<HashMap<Identifier, Place>>> = LazyLock::new(Mutex::default);
+static PLACES: LazyLock<Mutex<HashMap<Identifier, LogSite>>> = LazyLock::new(Mutex::default);
 
-struct Place {
+struct LogSite {
     quota: Quota,
     location: String,
 }
@@ -44,7 +44,7 @@ pub(super) fn admit(metadata: &Metadata<'_>) -> Option<u64> {
     let mut places = places();
     let place = places
         .entry(metadata.callsite())
-        .or_insert_with(|| Place::new(metadata));
+        .or_insert_with(|| LogSite::new(metadata));
     place.quota.admit(Instant::now())
 }
 
@@ -59,7 +59,7 @@ pub(super) fn take_left_out() -> Vec<(u64, String)> {
         .collect()
 }
 
-fn places() -> MutexGuard<'static, HashMap<Identifier, Place>> {
+fn places() -> MutexGuard<'static, HashMap<Identifier, LogSite>> {
     PLACES.lock()
 }
 
@@ -73,7 +73,7 @@ fn limit(metadata: &Metadata<'_>) -> u32 {
     }
 }
 
-impl Place {
+impl LogSite {
     fn new(metadata: &Metadata<'_>) -> Self {
         let module = metadata.module_path().unwrap_or_default();
         let (_, module) = module.split_once("::").unwrap_or_default();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::{CommandFactory as _, Parser};
-use mcp_bridge::cli::{Flags, Settings, without_launcher};
+use mcp_bridge::cli::{BridgeSettings, Flags, without_launcher};
 use mcp_bridge_auth::{
     self as auth, Bearer, ClientAuthentication, ClientCredential, Grant, ResourceParameter,
 };
@@ -68,14 +68,14 @@ struct Bridge {
     flags: Flags,
 }
 
-fn settings(args: &[&str]) -> Settings {
+fn settings(args: &[&str]) -> BridgeSettings {
     let args = ["mcp-bridge"].iter().chain(args).map(Into::into);
     let bridge = Bridge::try_parse_from(without_launcher(args.collect(), Bridge::command));
     let bridge = bridge.unwrap_or_else(|error| panic!("{error}"));
     bridge.flags.settings().expect("settings")
 }
 
-fn with(flags: &[&str]) -> Settings {
+fn with(flags: &[&str]) -> BridgeSettings {
     let url = ["https://remote.mcp.server/mcp"];
     settings(&[&url, flags].concat())
 }

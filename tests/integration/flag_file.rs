@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::{CommandFactory as _, Parser};
-use mcp_bridge::cli::{Flags, Settings};
+use mcp_bridge::cli::{BridgeSettings, Flags};
 use mcp_bridge::commands::CommandLine;
 use mcp_bridge_core::endpoint::Protocol;
 use tempfile::TempDir;
@@ -32,7 +32,7 @@ impl File {
         fs::write(self.0.path().join(name), text).expect("the directory is ours");
     }
 
-    fn settings(&self, args: &[&str]) -> Settings {
+    fn settings(&self, args: &[&str]) -> BridgeSettings {
         settings(["--config", &self.path()].iter().chain(args))
     }
 }
@@ -45,7 +45,7 @@ struct Bridge {
     flags: Flags,
 }
 
-fn settings<'a>(args: impl IntoIterator<Item = &'a &'a str>) -> Settings {
+fn settings<'a>(args: impl IntoIterator<Item = &'a &'a str>) -> BridgeSettings {
     let args = std::iter::once(&"mcp-bridge").chain(args);
     let args = mcp_bridge::cli::file::with_file(args.map(Into::into).collect(), Bridge::command);
     let bridge = Bridge::try_parse_from(args.expect("a file")).expect("arguments");
@@ -195,7 +195,7 @@ fn a_token_of_the_command_line_counts_more_than_one_of_the_file() {
 
 #[test]
 fn a_port_in_the_file_goes_with_a_url_on_the_command_line_and_the_other_way_round() {
-    let port = |settings: Settings| settings.bridge.auth.expect("a sign-in").callback.port;
+    let port = |settings: BridgeSettings| settings.bridge.auth.expect("a sign-in").callback.port;
     let file = File::new("callback-port = 1111\n");
     assert_eq!(port(file.settings(&["https://x.example/"])), Some(1111));
     let file = File::new("url = 'https://x.example/'\n");

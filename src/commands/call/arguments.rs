@@ -126,7 +126,7 @@ fn value(tool: &Tool, name: &str, text: &str) -> Result<Value, Stop> {
     argument.read(text).map_err(refused)
 }
 
-/// What is missing, in the server's words, and how it is given.
+/// The missing arguments, with the server's descriptions, and how to give them.
 fn needs(tool: &Tool, missing: &[&Argument], url: &str) -> Stop {
     let described = missing.iter().map(|argument| {
         let description = argument

@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::client::Client;
+use super::client::McpClient;
 use super::mistyped::alike;
 use super::schema::Tool;
 use super::{Stop, run_async};
@@ -16,7 +16,7 @@ use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
-use output::Report;
+use output::OutputForm;
 
 /// Names that a hint lists.
 const MAX_NAMED: usize = 12;
@@ -61,17 +61,17 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let connection = args.connection.connection(&args.url, None)?;
     log::start_for_person(&connection.log);
     let result = run_async(async {
-        let client = Client::connect(connection).await?;
+        let client = McpClient::connect(connection).await?;
         let result = call(&client, &args.url, &args.tool, given).await;
         client.leave().await;
         result
     })?;
     let report = match (args.json, args.output) {
-        (true, _) => Report::Json,
-        (false, Some(file)) => Report::File(file),
+        (true, _) => OutputForm::Json,
+        (false, Some(file)) => OutputForm::File(file),
         // A terminal that does not tell its size is one all the same.
-        (false, None) if stdio::report().is_terminal() => Report::Terminal,
-        (false, None) => Report::Plain,
+        (false, None) if stdio::report().is_terminal() => OutputForm::Terminal,
+        (false, None) => OutputForm::Plain,
     };
     let written = report.write(&result, &mut stdio::report())?;
     super::printed(written)?;
@@ -85,7 +85,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
 }
 
 async fn call(
-    client: &Client,
+    client: &McpClient,
     url: &str,
     name: &str,
     given: arguments::Given,

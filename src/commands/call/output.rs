@@ -14,15 +14,15 @@ use crate::commands::text::first_line;
 use mcp_bridge_protocol::message::{Message, member};
 use mcp_bridge_text::printable;
 
-/// How to write a result.
-pub(super) enum Report {
+/// Form of a result.
+pub(super) enum OutputForm {
     /// For a person at a terminal.
     Terminal,
     /// For a file or another program: text as it is.
     Plain,
     /// As the server spells it.
     Json,
-    /// What can be saved, into this file.
+    /// Saves the content into this file.
     File(PathBuf),
 }
 
@@ -36,7 +36,7 @@ enum Block {
     },
 }
 
-impl Report {
+impl OutputForm {
     /// Writes the result that `response` holds. The outer error is about a file, the inner about `out`.
     pub(super) fn write(
         self,
@@ -86,7 +86,7 @@ fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// What the blocks do not say: the structured content where there is no text, or the whole result where there are
+/// Content that no block has: the structured content where there is no text, or the whole result where there are
 /// no blocks either.
 fn structured(response: &Message, blocks: &[Block]) -> Option<String> {
     if blocks.iter().any(|block| matches!(block, Block::Text(_))) {
@@ -217,7 +217,7 @@ mod tests {
         Message::parse(&Bytes::from(text)).unwrap()
     }
 
-    fn written(report: Report, result: &str) -> String {
+    fn written(report: OutputForm, result: &str) -> String {
         let mut out = Vec::new();
         let written = report.write(&response(result), &mut out);
         let Ok(Ok(())) = written else {
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn text_is_printed_and_everything_else_described() {
         assert_eq!(
-            written(Report::Plain, MIXED),
+            written(OutputForm::Plain, MIXED),
             "\
 a\u{1b}[2J
 b
@@ -245,7 +245,7 @@ inside
 
     #[test]
     fn a_terminal_gets_no_commands_of_the_server() {
-        assert!(written(Report::Terminal, MIXED).starts_with("a\u{fffd}[2J\nb\n"));
+        assert!(written(OutputForm::Terminal, MIXED).starts_with("a\u{fffd}[2J\nb\n"));
     }
 
     #[test]
@@ -253,12 +253,12 @@ inside
         let result =
             r#"{"content":[],"structuredContent":{"z":12345678901234567890123,"a":[1e400]}}"#;
         assert_eq!(
-            written(Report::Plain, result),
+            written(OutputForm::Plain, result),
             "{\n  \"z\": 12345678901234567890123,\n  \"a\": [\n    1e400\n  ]\n}\n"
         );
-        assert_eq!(written(Report::Plain, r#"{"content":[]}"#), "");
+        assert_eq!(written(OutputForm::Plain, r#"{"content":[]}"#), "");
         let null = r#"{"content":[{"type":"hologram"}],"structuredContent":null}"#;
-        assert!(written(Report::Plain, null).starts_with("[content of the type"));
+        assert!(written(OutputForm::Plain, null).starts_with("[content of the type"));
     }
 
     #[test]
@@ -270,14 +270,14 @@ inside
             (r#"{"toolResult":44}"#, "{\n  \"toolResult\": 44\n}\n"),
             ("[1]", "[\n  1\n]\n"),
         ] {
-            assert_eq!(written(Report::Plain, result), expected, "{result}");
+            assert_eq!(written(OutputForm::Plain, result), expected, "{result}");
         }
     }
 
     #[test]
     fn json_is_what_the_server_wrote() {
         let result = r#"{"x":1e400,"content" : []}"#;
-        assert_eq!(written(Report::Json, result), format!("{result}\n"));
+        assert_eq!(written(OutputForm::Json, result), format!("{result}\n"));
     }
 
     #[test]
@@ -292,7 +292,7 @@ inside
             ),
             (r#"{"structuredContent":{"a":1}}"#, b"{\n  \"a\": 1\n}"),
         ] {
-            assert_eq!(written(Report::File(file.clone()), result), "");
+            assert_eq!(written(OutputForm::File(file.clone()), result), "");
             assert_eq!(std::fs::read(&file).unwrap(), expected);
         }
     }

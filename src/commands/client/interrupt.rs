@@ -7,8 +7,7 @@ use tokio::sync::watch;
 
 use crate::signals;
 
-/// How long a command that was interrupted may print once the conversation is over: whoever should read
-/// it may not.
+/// Limit of printing after an interrupt, once the conversation is over: its reader may be stuck.
 const PRINT_GRACE: Duration = Duration::from_millis(500);
 
 /// A flag that is raised once, by the first signal to stop.

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{ASK_THE_DOCTOR, Stop};
-use crate::cli::Connection;
+use crate::cli::ServerConnection;
 use crate::signals;
 use interrupt::Interrupt;
 use mcp_bridge_auth::Authorizer;
@@ -34,7 +34,7 @@ pub(super) use request::Execution;
 use terminal::Terminal;
 use wire::{Sent, Wire};
 
-/// How long what is under way may take once the command has what it wants.
+/// Limit of the shutdown, once the command has its result.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Time for what is under way after an interrupt: the server hears of a cancellation.
@@ -44,22 +44,22 @@ const INTERRUPT_GRACE: Duration = Duration::from_millis(500);
 const WIRE_BYTES: usize = 64 * 1024;
 
 /// A conversation with a server.
-pub(super) struct Client {
+pub(super) struct McpClient {
     wire: Arc<Wire>,
     person: Arc<Person>,
-    bridge: Bridge,
+    bridge: LocalBridge,
     interrupt: Interrupt,
     /// The response to `initialize`.
     greeting: Message,
 }
 
 /// The bridge in this process.
-struct Bridge {
+struct LocalBridge {
     task: JoinHandle<End>,
     give_up: watch::Sender<bool>,
 }
 
-impl Bridge {
+impl LocalBridge {
     /// Waits for its end once its input is closed, and not for long after an interrupt.
     async fn ends(self, interrupt: &Interrupt) {
         let Self { mut task, give_up } = self;
@@ -75,12 +75,12 @@ impl Bridge {
     }
 }
 
-impl Client {
+impl McpClient {
     /// Begins a conversation on behalf of the person at the terminal, who is asked to sign in as by the bridge.
-    pub(super) async fn connect(connection: Connection) -> Result<Self, Stop> {
+    pub(super) async fn connect(connection: ServerConnection) -> Result<Self, Stop> {
         let interrupt = Interrupt::watch()
             .map_err(|error| Stop::failed(format!("cannot watch for signals: {error}")))?;
-        let connection = Connection {
+        let connection = ServerConnection {
             endpoint: endpoint::Config {
                 // Who waits at a terminal wants to know at once.
                 patience: Patience::FailFast,
@@ -99,7 +99,7 @@ impl Client {
     /// Begins a conversation in which the server can ask for nothing but a token of `authorizer`. It ends when
     /// the command does.
     pub(super) async fn visit(
-        connection: Connection,
+        connection: ServerConnection,
         authorizer: Arc<Authorizer>,
     ) -> Result<Self, Stop> {
         let interrupt = Interrupt::never();
@@ -107,7 +107,7 @@ impl Client {
     }
 
     async fn open(
-        connection: Connection,
+        connection: ServerConnection,
         authorizer: Option<Arc<Authorizer>>,
         person: Person,
         interrupt: Interrupt,
@@ -137,7 +137,7 @@ impl Client {
                 None => bridge::run(config, input, output, stop).await,
             }
         });
-        let bridge = Bridge { task, give_up };
+        let bridge = LocalBridge { task, give_up };
         let person = Arc::new(person);
         let wire = Wire::new(to_bridge);
         // What the server has sent is bounded by the bridge already; its own words come to little.

@@ -13,7 +13,7 @@ const EMPTY_LINE: &str = "\r\u{1b}[2K";
 /// Lines on stderr. On a terminal, progress is one line that is written again and again.
 #[derive(Debug)]
 pub(super) struct Notes {
-    /// What the line of progress says now.
+    /// Text of the progress line.
     progress: Mutex<Option<String>>,
     /// Limits what the server may have written here.
     quota: Mutex<Quota>,

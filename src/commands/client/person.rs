@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::notes::Notes;
-use super::questions::{self, Reply};
+use super::questions::{self, PersonReply};
 use super::request::Capabilities;
 use super::terminal::Terminal;
 use crate::commands::text::first_line;
@@ -83,13 +83,17 @@ impl Person {
 }
 
 /// Asks the person; `None` if the request has no message to show.
-async fn elicit(request: &Message, terminal: Option<&Terminal>, notes: &Notes) -> Option<Reply> {
+async fn elicit(
+    request: &Message,
+    terminal: Option<&Terminal>,
+    notes: &Notes,
+) -> Option<PersonReply> {
     let message = request.param::<String>("message")?;
     notes.clear();
     let Some(terminal) = terminal else {
         let text = "declined: there is no terminal to answer on";
         notes.say(&format!("the server asks: {message}\n{text}"));
-        return Some(Reply::Decline);
+        return Some(PersonReply::Decline);
     };
     let mode = request.param::<String>("mode");
     match mode.as_deref().unwrap_or("form") {
@@ -102,7 +106,7 @@ async fn elicit(request: &Message, terminal: Option<&Terminal>, notes: &Notes) -
             let url = request.param::<String>("url")?;
             Some(questions::page(terminal, &message, &url).await)
         }
-        _ => Some(Reply::Decline),
+        _ => Some(PersonReply::Decline),
     }
 }
 

@@ -8,7 +8,7 @@ use mcp_bridge_text::printable;
 
 /// The person's answer.
 #[derive(Debug, PartialEq)]
-pub(super) enum Reply {
+pub(super) enum PersonReply {
     /// With the values of a form.
     Form(Map<String, Value>),
     /// The page was visited.
@@ -16,7 +16,7 @@ pub(super) enum Reply {
     Decline,
 }
 
-impl Reply {
+impl PersonReply {
     /// The `ElicitResult`.
     pub(super) fn to_json(&self) -> String {
         let result = match self {
@@ -29,7 +29,7 @@ impl Reply {
 }
 
 /// Asks for each value that the schema, given as JSON text, describes.
-pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> Reply {
+pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> PersonReply {
     let _turn = terminal.turn().await;
     eprintln!("\n{}  (Ctrl-D declines)", printable::block(message));
     let mut content = Map::new();
@@ -42,12 +42,12 @@ pub(super) async fn form(terminal: &Terminal, message: &str, schema: &str) -> Re
             None => return declined(),
         }
     }
-    Reply::Form(content)
+    PersonReply::Form(content)
 }
 
 /// Shows a page that the server wants the person to visit. Nothing is opened unasked: the address is the
 /// server's, and the person is to look at it first.
-pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> Reply {
+pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> PersonReply {
     let _turn = terminal.turn().await;
     let (message, url) = (printable::block(message), printable::line(url));
     eprintln!("\n{message}\nIf you trust this address, open it:\n{url}");
@@ -55,14 +55,14 @@ pub(super) async fn page(terminal: &Terminal, message: &str, url: &str) -> Reply
         .ask("Press Enter when that is done (Ctrl-D declines). ")
         .await
     {
-        Some(_) => Reply::Visited,
+        Some(_) => PersonReply::Visited,
         None => declined(),
     }
 }
 
-fn declined() -> Reply {
+fn declined() -> PersonReply {
     eprintln!();
-    Reply::Decline
+    PersonReply::Decline
 }
 
 /// One value, asked for until it fits; `Some(None)` if it is left out, `None` if the person declines.
@@ -123,7 +123,7 @@ mod tests {
     use std::sync::Arc;
 
     /// The person types these lines, each when something is asked, and then leaves.
-    async fn asked(schema: &str, lines: &[&str]) -> Reply {
+    async fn asked(schema: &str, lines: &[&str]) -> PersonReply {
         let terminal = Arc::new(Terminal::default());
         let typing = async {
             for line in lines {

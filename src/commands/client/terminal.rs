@@ -13,13 +13,13 @@ use mcp_bridge_net::mutex::Mutex;
 /// A terminal that somebody sits at.
 #[derive(Debug, Default)]
 pub(super) struct Terminal {
-    state: Mutex<State>,
+    state: Mutex<TerminalState>,
     /// One question at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TerminalState {
     asking: Option<oneshot::Sender<String>>,
     /// Nothing more will be typed.
     is_over: bool,
@@ -77,7 +77,7 @@ impl Terminal {
         answer.await.ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TerminalState> {
         self.state.lock()
     }
 }

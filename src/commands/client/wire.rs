@@ -27,7 +27,7 @@ pub(super) struct Wire {
 /// The requests of the command.
 #[derive(Debug, Default)]
 struct Requests {
-    /// How many there were.
+    /// Number of them.
     count: u64,
     unanswered: HashMap<RequestId, oneshot::Sender<Message>>,
     /// True once the bridge has ended: no further response comes.
@@ -213,12 +213,12 @@ mod tests {
     const LONGEST_LINE: usize = 1024;
 
     /// A wire, and the bridge's end of it.
-    struct Bridge {
+    struct LocalBridge {
         lines: LineReader<DuplexStream>,
         output: DuplexStream,
     }
 
-    fn wire() -> (Arc<Wire>, Bridge) {
+    fn wire() -> (Arc<Wire>, LocalBridge) {
         let (to_bridge, input) = tokio::io::duplex(64);
         let (output, from_bridge) = tokio::io::duplex(64);
         let wire = Wire::new(to_bridge);
@@ -228,10 +228,10 @@ mod tests {
         });
         tokio::spawn(Arc::clone(&wire).read(from_bridge, LONGEST_LINE, person));
         let lines = LineReader::new(input, LONGEST_LINE);
-        (wire, Bridge { lines, output })
+        (wire, LocalBridge { lines, output })
     }
 
-    impl Bridge {
+    impl LocalBridge {
         async fn says(&mut self, line: &str) {
             let line = format!("{line}\n");
             self.output.write_all(line.as_bytes()).await.unwrap();

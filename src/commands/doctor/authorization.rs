@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use tokio::time::timeout;
 use url::Url;
 
-use super::check::{Check, Name, Part};
+use super::check::{Check, CheckName, Part};
 use super::report::Report;
 use crate::commands::client::request::bare_initialize;
 use mcp_bridge_auth::{
@@ -16,13 +16,13 @@ use mcp_bridge_auth::{
 };
 use mcp_bridge_core::endpoint::{Failure, Probe, Reply};
 
-/// How long each step may take; it may have to look in several places, one of which may not answer for 10 s.
+/// Limit of each step, which may have to look in several places, one of which may not answer for 10 s.
 const STEP_LIMIT: Duration = Duration::from_secs(18);
 
-/// How long to look for a sign-in that nobody has asked for.
+/// Limit of the search for a sign-in that no answer has asked for.
 const OFFER_LIMIT: Duration = Duration::from_secs(3);
 
-/// Why the rest is not looked at.
+/// Reason for which the remaining checks are skipped.
 const NOT_SIGNED_IN: &str = "the server answers only after a sign-in";
 
 /// Examines the sign-in that `refused` asks for. The token that the server accepts, and its reply to
@@ -54,24 +54,24 @@ pub(super) async fn examine_offer(report: &mut Report<'_>, authorizer: &Authoriz
     }
     report.warn_of_failures();
     report.add(Check::passed(
-        Name::Challenge,
+        CheckName::Challenge,
         "none: the server can be used without a sign-in, and offers one",
     ));
     let refusal = Refusal::new(StatusCode::UNAUTHORIZED, &HeaderMap::new(), None);
     let mut examination = authorizer.examine(&refusal).await;
     discovery(report, &mut examination).await;
     report.add(match timeout(STEP_LIMIT, authorizer.token()).await {
-        Ok(Ok(Some(_))) => Check::passed(Name::Token, "sent with every request"),
-        Ok(Err(error)) => failed(Name::Token, &error),
+        Ok(Ok(Some(_))) => Check::passed(CheckName::Token, "sent with every request"),
+        Ok(Err(error)) => failed(CheckName::Token, &error),
         Ok(Ok(None)) | Err(_) => {
             let found =
                 "none is stored: the app uses the server without a sign-in as long as it can";
-            Check::skipped(Name::Token, found).fix("sign in now: mcp-bridge login URL")
+            Check::skipped(CheckName::Token, found).fix("sign in now: mcp-bridge login URL")
         }
     });
 }
 
-/// Where a sign-in would be, and what it would ask for.
+/// Checks of the authorization server and of the sign-in there.
 async fn discovery(report: &mut Report<'_>, examination: &mut Examination<'_>) {
     let mut left_out = "the step before it failed";
     if !examination.is_needed() {
@@ -81,7 +81,7 @@ async fn discovery(report: &mut Report<'_>, examination: &mut Examination<'_>) {
         server(report, examination).await;
     }
     let steps = Part::SignIn.names().iter().copied();
-    let before: Vec<_> = steps.filter(|name| *name != Name::Token).collect();
+    let before: Vec<_> = steps.filter(|name| *name != CheckName::Token).collect();
     report.skip(&before, left_out);
 }
 
@@ -93,7 +93,7 @@ fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {
     let fix = "answer 401 with WWW-Authenticate: Bearer resource_metadata=\"…\"; \
                until then it is looked up at the well-known URLs";
     let warning = |found: &str, place| {
-        Check::warning(Name::Challenge, found)
+        Check::warning(CheckName::Challenge, found)
             .fix(fix)
             .specification(place)
     };
@@ -117,7 +117,7 @@ fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {
                 .as_ref()
                 .map(|scope| format!(", and wants the scope {scope}"));
             let found = format!("Bearer, names its metadata{}", scope.unwrap_or_default());
-            Check::passed(Name::Challenge, found)
+            Check::passed(CheckName::Challenge, found)
         }
     });
 }
@@ -126,7 +126,7 @@ async fn resource(
     report: &mut Report<'_>,
     examination: &mut Examination<'_>,
 ) -> Result<(), AuthError> {
-    const NAME: Name = Name::ResourceMetadata;
+    const NAME: CheckName = CheckName::ResourceMetadata;
     let found = limited(examination.resource()).await;
     let check = match &found {
         Err(error) => failed(NAME, error).specification("RFC 9728 §3"),
@@ -179,8 +179,8 @@ async fn resource(
 
 fn issuer(report: &mut Report<'_>, examination: &Examination<'_>) {
     report.add(match examination.issuer() {
-        Some(issuer) => Check::passed(Name::Issuer, issuer),
-        None => Check::passed(Name::Issuer, "the server's own origin"),
+        Some(issuer) => Check::passed(CheckName::Issuer, issuer),
+        None => Check::passed(CheckName::Issuer, "the server's own origin"),
     });
 }
 
@@ -188,16 +188,16 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
     let server = match limited(examination.server()).await {
         Ok(server) => server,
         Err(error) => {
-            report.add(failed(Name::ServerMetadata, &error).specification("RFC 8414 §3"));
+            report.add(failed(CheckName::ServerMetadata, &error).specification("RFC 8414 §3"));
             return;
         }
     };
     report.add(metadata(&server));
     report.add(match &server.pkce {
-        Some(Ok(())) => Check::passed(Name::Pkce, "S256"),
-        Some(Err(error)) => failed(Name::Pkce, error)
+        Some(Ok(())) => Check::passed(CheckName::Pkce, "S256"),
+        Some(Err(error)) => failed(CheckName::Pkce, error)
             .specification("RFC 7636; MCP 2025-11-25, Authorization Code Protection"),
-        None => Check::skipped(Name::Pkce, "this grant uses no authorization code"),
+        None => Check::skipped(CheckName::Pkce, "this grant uses no authorization code"),
     });
     report.add(registration(&server));
     let scopes = match server.scopes.as_str() {
@@ -208,12 +208,12 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
         Some(resource) => format!("{scopes}; for the resource {resource}"),
         None => format!("{scopes}; without a resource"),
     };
-    report.add(Check::passed(Name::Scopes, resource));
+    report.add(Check::passed(CheckName::Scopes, resource));
     report.add(if server.revokes {
-        Check::passed(Name::Revocation, "offered")
+        Check::passed(CheckName::Revocation, "offered")
     } else {
         Check::skipped(
-            Name::Revocation,
+            CheckName::Revocation,
             "not offered: a sign-out only deletes the tokens here",
         )
         .specification("RFC 7009")
@@ -223,16 +223,16 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
 
 fn metadata(server: &ExaminedServer) -> Check {
     match (&server.sign_in_page, &server.found_at) {
-        (Err(error), _) => failed(Name::ServerMetadata, error),
+        (Err(error), _) => failed(CheckName::ServerMetadata, error),
         (Ok(()), Some(found_at)) if server.unlisted.is_some() => {
             let unlisted = server.unlisted.as_deref().unwrap_or_default();
-            Check::warning(Name::ServerMetadata, format!("{found_at}: {unlisted}"))
+            Check::warning(CheckName::ServerMetadata, format!("{found_at}: {unlisted}"))
                 .fix("if the sign-in fails, its operator has to permit that grant, and to list it")
                 .specification("RFC 8414 §2")
         }
-        (Ok(()), Some(found_at)) => Check::passed(Name::ServerMetadata, found_at.to_string()),
+        (Ok(()), Some(found_at)) => Check::passed(CheckName::ServerMetadata, found_at.to_string()),
         (Ok(()), None) => Check::warning(
-            Name::ServerMetadata,
+            CheckName::ServerMetadata,
             "none: the default endpoints /authorize, /token and /register",
         )
         .fix("publish it")
@@ -242,11 +242,11 @@ fn metadata(server: &ExaminedServer) -> Check {
 
 fn iss_parameter(server: &ExaminedServer) -> Check {
     match (server.sends_iss, &server.mix_up_hosts) {
-        (true, _) => Check::passed(Name::IssParameter, "promised, and checked"),
-        (false, None) => Check::skipped(Name::IssParameter, "not promised; checked if it comes")
+        (true, _) => Check::passed(CheckName::IssParameter, "promised, and checked"),
+        (false, None) => Check::skipped(CheckName::IssParameter, "not promised; checked if it comes")
             .specification("RFC 9207"),
         (false, Some([page, tokens])) => Check::warning(
-            Name::IssParameter,
+            CheckName::IssParameter,
             format!("not promised, although the sign-in page is at {page} and the token endpoint at {tokens}"),
         )
         .fix("make sure that both belong to the provider; its operator should send iss")
@@ -264,14 +264,14 @@ fn registration(server: &ExaminedServer) -> Check {
             format!("dynamic, at {endpoint} (not done now)")
         }
         Err(error) => {
-            return failed(Name::Registration, error)
+            return failed(CheckName::Registration, error)
                 .specification("RFC 7591; MCP 2025-11-25, Client Registration Approaches");
         }
     };
     match &server.authentication {
-        ExaminedAuthentication::Possible => Check::passed(Name::Registration, found),
+        ExaminedAuthentication::Possible => Check::passed(CheckName::Registration, found),
         ExaminedAuthentication::Doubtful { listed } => Check::warning(
-            Name::Registration,
+            CheckName::Registration,
             format!("{found}; the token endpoint lists only {listed}, which does not fit this client"),
         )
         .fix("if the sign-in fails, check the client secret: --client-secret-env, --client-secret-file")
@@ -285,7 +285,7 @@ fn registration(server: &ExaminedServer) -> Check {
                  private_key_jwt"
             };
             Check::failed(
-                Name::Registration,
+                CheckName::Registration,
                 format!("{found}; but the token endpoint accepts only {listed}, which this client does not support"),
             )
             .fix(fix)
@@ -294,7 +294,7 @@ fn registration(server: &ExaminedServer) -> Check {
     }
 }
 
-fn failed(name: Name, error: &AuthError) -> Check {
+fn failed(name: CheckName, error: &AuthError) -> Check {
     Check::failed(name, error.to_string()).fix_of_auth(error)
 }
 
@@ -308,7 +308,7 @@ async fn token(
     match timeout(STEP_LIMIT, authorizer.token()).await {
         Ok(Ok(Some(token))) => return Ok(token),
         Ok(Err(error)) => {
-            report.add(failed(Name::Token, &error));
+            report.add(failed(CheckName::Token, &error));
             return Err("there is no token");
         }
         Ok(Ok(None)) | Err(_) => {}
@@ -322,17 +322,19 @@ async fn token(
             } else {
                 "none is stored: the first request of the app opens the sign-in page"
             };
-            report.add(Check::skipped(Name::Token, found).fix("sign in now: mcp-bridge login URL"));
+            report.add(
+                Check::skipped(CheckName::Token, found).fix("sign in now: mcp-bridge login URL"),
+            );
             Err(NOT_SIGNED_IN)
         }
         Err(error) => {
-            report.add(failed(Name::Token, &error));
+            report.add(failed(CheckName::Token, &error));
             Err("there is no token")
         }
     }
 }
 
-/// Whether the server takes the token; one that has run out is renewed, as always.
+/// Check that the server accepts the token; an expired one is refreshed first, as always.
 async fn accepted(
     report: &mut Report<'_>,
     authorizer: &Authorizer,
@@ -344,7 +346,7 @@ async fn accepted(
     let refused = match reply {
         Ok(reply) if is_refusal(reply.status) => reply,
         reply => {
-            report.add(Check::passed(Name::Token, "stored, and accepted"));
+            report.add(Check::passed(CheckName::Token, "stored, and accepted"));
             return Ok((token, reply));
         }
     };
@@ -354,20 +356,20 @@ async fn accepted(
             report.hide(&token.header());
             let reply = probe.authorized(&token).post(url, &bare_initialize()).await;
             if reply.as_ref().is_ok_and(|reply| is_refusal(reply.status)) {
-                report.add(failed(Name::Token, &AuthError::FreshTokenRefused));
+                report.add(failed(CheckName::Token, &AuthError::FreshTokenRefused));
                 return Err("the server does not take its tokens");
             }
-            report.add(Check::passed(Name::Token, "refreshed, and accepted"));
+            report.add(Check::passed(CheckName::Token, "refreshed, and accepted"));
             Ok((token, reply))
         }
         Err(AuthError::SignInRequired { .. }) => {
             let found = "the stored one is refused and cannot be refreshed";
             let fix = "sign in again: mcp-bridge login URL";
-            report.add(Check::warning(Name::Token, found).fix(fix));
+            report.add(Check::warning(CheckName::Token, found).fix(fix));
             Err(NOT_SIGNED_IN)
         }
         Err(error) => {
-            report.add(failed(Name::Token, &error));
+            report.add(failed(CheckName::Token, &error));
             Err("there is no token")
         }
     }

@@ -20,18 +20,18 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
-/// How many names of a certificate are shown.
+/// Limit of names of a certificate that are shown.
 const MOST_NAMES: usize = 4;
 
-/// How much of a handshake is read at once.
+/// Size of the buffer for a handshake, in bytes.
 const READ_BYTES: usize = 4096;
 
-/// What a certificate says about itself.
+/// Contents of a certificate.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// Who signed it.
+    /// Issuer.
     pub(super) issuer: String,
-    /// Who it is for.
+    /// Names that it is valid for.
     pub(super) names: String,
     /// The last moment at which it is good.
     pub(super) not_after: SystemTime,
@@ -59,7 +59,7 @@ impl Facts {
         })
     }
 
-    /// How long it is good from `now` on; none if it is over.
+    /// Remaining validity from `now` on; `None` if it has expired.
     pub(super) fn left(&self, now: SystemTime) -> Option<Duration> {
         self.not_after.duration_since(now).ok()
     }
@@ -99,7 +99,7 @@ fn text(name: &GeneralName) -> Option<String> {
 /// handshake ends before anything could be sent over it.
 pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<(Facts, &'static str)> {
     let name = ServerName::try_from(host.to_owned()).ok()?;
-    let shown = Arc::new(Shown::default());
+    let shown = Arc::new(CertificateRecorder::default());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -140,11 +140,11 @@ pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<(Facts
 
 /// Looks at the certificate, and trusts none.
 #[derive(Debug, Default)]
-struct Shown {
+struct CertificateRecorder {
     leaf: Mutex<Option<Vec<u8>>>,
 }
 
-impl ServerCertVerifier for Shown {
+impl ServerCertVerifier for CertificateRecorder {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

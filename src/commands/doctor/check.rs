@@ -5,10 +5,10 @@ use serde::Serialize;
 use mcp_bridge_auth::AuthError;
 use mcp_bridge_core::endpoint::Failure;
 
-/// What is examined. The names in JSON and in text are the same, and stay.
+/// Names of the checks. They are the same in JSON and in text, and stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Name {
+pub(super) enum CheckName {
     Dns,
     Ipv4,
     Ipv6,
@@ -49,40 +49,40 @@ impl Part {
     /// All of them, in the order in which most servers are examined.
     pub(super) const ALL: [Self; 3] = [Self::Connection, Self::SignIn, Self::Protocol];
 
-    /// What belongs to it, in the order in which it is examined.
-    pub(super) const fn names(self) -> &'static [Name] {
+    /// Its checks, in order.
+    pub(super) const fn names(self) -> &'static [CheckName] {
         match self {
             Self::Connection => &[
-                Name::Dns,
-                Name::Ipv4,
-                Name::Ipv6,
-                Name::Tls,
-                Name::Proxy,
-                Name::Endpoint,
+                CheckName::Dns,
+                CheckName::Ipv4,
+                CheckName::Ipv6,
+                CheckName::Tls,
+                CheckName::Proxy,
+                CheckName::Endpoint,
             ],
             Self::SignIn => &[
-                Name::Challenge,
-                Name::ResourceMetadata,
-                Name::Issuer,
-                Name::ServerMetadata,
-                Name::Pkce,
-                Name::Registration,
-                Name::Scopes,
-                Name::Revocation,
-                Name::IssParameter,
-                Name::Token,
+                CheckName::Challenge,
+                CheckName::ResourceMetadata,
+                CheckName::Issuer,
+                CheckName::ServerMetadata,
+                CheckName::Pkce,
+                CheckName::Registration,
+                CheckName::Scopes,
+                CheckName::Revocation,
+                CheckName::IssParameter,
+                CheckName::Token,
             ],
             Self::Protocol => &[
-                Name::ContentType,
-                Name::Transport,
-                Name::Era,
-                Name::Session,
-                Name::Notification,
-                Name::Tools,
-                Name::GetStream,
-                Name::VersionHeader,
-                Name::Origin,
-                Name::SessionEnd,
+                CheckName::ContentType,
+                CheckName::Transport,
+                CheckName::Era,
+                CheckName::Session,
+                CheckName::Notification,
+                CheckName::Tools,
+                CheckName::GetStream,
+                CheckName::VersionHeader,
+                CheckName::Origin,
+                CheckName::SessionEnd,
             ],
         }
     }
@@ -95,13 +95,13 @@ impl Part {
         }
     }
 
-    pub(super) fn of(name: Name) -> Self {
+    pub(super) fn of(name: CheckName) -> Self {
         let holds = |part: &Self| part.names().contains(&name);
         Self::ALL.into_iter().find(holds).unwrap_or(Self::Protocol)
     }
 }
 
-impl Name {
+impl CheckName {
     /// The name in text and in JSON.
     pub(super) fn text(self) -> String {
         let text = serde_json::to_value(self).unwrap_or_default();
@@ -109,10 +109,10 @@ impl Name {
     }
 }
 
-/// How a check ended.
+/// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
+pub(super) enum CheckOutcome {
     /// As it should be.
     Passed,
     /// It works, and something is not as it should be.
@@ -126,36 +126,36 @@ pub(super) enum Outcome {
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Check {
-    pub(super) name: Name,
-    pub(super) outcome: Outcome,
-    /// What was found, or why nothing was looked at.
+    pub(super) name: CheckName,
+    pub(super) outcome: CheckOutcome,
+    /// The finding, or the reason for skipping.
     pub(super) found: String,
-    /// What to do about it.
+    /// Advice for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
-    /// Where the specification says how it should be.
+    /// Section of the specification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) specification: Option<&'static str>,
 }
 
 impl Check {
-    pub(super) fn passed(name: Name, found: impl Into<String>) -> Self {
-        Self::new(name, Outcome::Passed, found)
+    pub(super) fn passed(name: CheckName, found: impl Into<String>) -> Self {
+        Self::new(name, CheckOutcome::Passed, found)
     }
 
-    pub(super) fn warning(name: Name, found: impl Into<String>) -> Self {
-        Self::new(name, Outcome::Warning, found)
+    pub(super) fn warning(name: CheckName, found: impl Into<String>) -> Self {
+        Self::new(name, CheckOutcome::Warning, found)
     }
 
-    pub(super) fn failed(name: Name, found: impl Into<String>) -> Self {
-        Self::new(name, Outcome::Failed, found)
+    pub(super) fn failed(name: CheckName, found: impl Into<String>) -> Self {
+        Self::new(name, CheckOutcome::Failed, found)
     }
 
-    pub(super) fn skipped(name: Name, reason: impl Into<String>) -> Self {
-        Self::new(name, Outcome::Skipped, reason)
+    pub(super) fn skipped(name: CheckName, reason: impl Into<String>) -> Self {
+        Self::new(name, CheckOutcome::Skipped, reason)
     }
 
-    fn new(name: Name, outcome: Outcome, found: impl Into<String>) -> Self {
+    fn new(name: CheckName, outcome: CheckOutcome, found: impl Into<String>) -> Self {
         Self {
             name,
             outcome,
@@ -165,7 +165,7 @@ impl Check {
         }
     }
 
-    /// What the user, or whoever runs the server, can do.
+    /// Advice for the user or the server's operator.
     pub(super) fn fix(self, fix: impl Into<String>) -> Self {
         Self {
             fix: Some(fix.into()),
@@ -173,7 +173,7 @@ impl Check {
         }
     }
 
-    /// What the bridge would say to do about `failure`, unless that is to ask the doctor.
+    /// The bridge's own hint for `failure`, unless that is to run `doctor`.
     pub(super) fn fix_of(self, failure: &Failure) -> Self {
         match failure {
             Failure::Timeout(_) => self.fix(

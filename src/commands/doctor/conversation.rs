@@ -5,7 +5,7 @@ use reqwest::header::HeaderValue;
 use serde_json::Value;
 use url::Url;
 
-use super::check::{Check, Name, Part};
+use super::check::{Check, CheckName, Part};
 use super::endpoint::{Speaks, may_sign_in};
 use super::report::Report;
 use crate::commands::client::request;
@@ -32,8 +32,8 @@ pub(super) async fn examine(
         Speaks::Legacy(reply, result) => legacy(report, probe, config, &reply, &result).await,
         Speaks::HttpSse(mut conversation, result) => {
             report.add(match conversation.tell(&request::initialized()).await {
-                Ok(()) => Check::passed(Name::Notification, "accepted"),
-                Err(failure) => refused(Name::Notification, &failure),
+                Ok(()) => Check::passed(CheckName::Notification, "accepted"),
+                Err(failure) => refused(CheckName::Notification, &failure),
             });
             if offers_tools(&result) {
                 let listed = conversation.ask(&request::legacy("tools/list")).await;
@@ -79,16 +79,16 @@ async fn legacy(
         Err(_) => probe.clone(),
     };
     match reply.session() {
-        None => report.add(Check::passed(Name::Session, "the server keeps none")),
+        None => report.add(Check::passed(CheckName::Session, "the server keeps none")),
         Some((id, true)) => {
             report.hide(&id);
             probe = probe.with_header("mcp-session-id", id);
-            report.add(Check::passed(Name::Session, "the server gives an id"));
+            report.add(Check::passed(CheckName::Session, "the server gives an id"));
         }
         Some((_, false)) => {
             let found = "the session id has characters that it must not have, or is too long";
             report.add(
-                Check::failed(Name::Session, found)
+                Check::failed(CheckName::Session, found)
                     .fix("use visible ASCII alone, such as a UUID")
                     .specification("MCP 2025-11-25, Transports, Session Management"),
             );
@@ -102,7 +102,7 @@ async fn legacy(
         let listed = probe.post(url, &request::legacy("tools/list")).await;
         wants_token = list(report, config, listed, EmptyCursor::Ends);
     } else {
-        report.add(Check::skipped(Name::Tools, "the server offers none"));
+        report.add(Check::skipped(CheckName::Tools, "the server offers none"));
     }
     report.add(get_stream(probe.get(url).await));
     let ping = request::legacy("ping");
@@ -112,7 +112,7 @@ async fn legacy(
     if reply.session().is_some() {
         report.add(session_end(probe.delete(url).await));
     } else {
-        report.add(Check::skipped(Name::SessionEnd, "there is no session"));
+        report.add(Check::skipped(CheckName::SessionEnd, "there is no session"));
     }
     wants_token
 }
@@ -126,7 +126,7 @@ fn list(
 ) -> Option<Reply> {
     match listed {
         Ok(reply) if reply.status == StatusCode::UNAUTHORIZED && may_sign_in(config) => {
-            report.add(Check::skipped(Name::Tools, "401: they want a sign-in"));
+            report.add(Check::skipped(CheckName::Tools, "401: they want a sign-in"));
             Some(reply)
         }
         listed => {
@@ -158,17 +158,21 @@ fn tools(listed: Result<Message, Failure>, empty: EmptyCursor) -> Check {
     let listed = match listed {
         Ok(listed) => listed,
         Err(failure) => {
-            return Check::failed(Name::Tools, format!("tools/list: {failure}")).fix_of(&failure);
+            return Check::failed(CheckName::Tools, format!("tools/list: {failure}"))
+                .fix_of(&failure);
         }
     };
     if let Some((code, text)) = listed.error_text() {
-        return Check::failed(Name::Tools, format!("tools/list fails: {code} {text}"))
+        return Check::failed(CheckName::Tools, format!("tools/list fails: {code} {text}"))
             .fix("the server's operator finds the reason in its log");
     }
     let Some(tools) = listed.result_member::<Vec<Value>>("tools") else {
-        return Check::failed(Name::Tools, "the result of tools/list has no list of tools")
-            .fix("return a member `tools`")
-            .specification("MCP 2025-11-25, Tools, Listing Tools");
+        return Check::failed(
+            CheckName::Tools,
+            "the result of tools/list has no list of tools",
+        )
+        .fix("return a member `tools`")
+        .specification("MCP 2025-11-25, Tools, Listing Tools");
     };
     let more = if next_cursor(&listed, empty).is_some() {
         ", and more on further pages"
@@ -179,11 +183,11 @@ fn tools(listed: Result<Message, Failure>, empty: EmptyCursor) -> Check {
         1 => "1 tool".to_owned(),
         many => format!("{many} tools"),
     };
-    Check::passed(Name::Tools, format!("{counted}{more}"))
+    Check::passed(CheckName::Tools, format!("{counted}{more}"))
 }
 
 fn notification(reply: Result<Reply, Failure>) -> Check {
-    const NAME: Name = Name::Notification;
+    const NAME: CheckName = CheckName::Notification;
     match reply {
         Ok(reply) if reply.status == StatusCode::ACCEPTED => Check::passed(NAME, "202 Accepted"),
         Ok(reply) => match &reply.failure {
@@ -196,12 +200,12 @@ fn notification(reply: Result<Reply, Failure>) -> Check {
     }
 }
 
-fn refused(name: Name, failure: &Failure) -> Check {
+fn refused(name: CheckName, failure: &Failure) -> Check {
     Check::failed(name, failure.to_string()).fix_of(failure)
 }
 
 fn get_stream(reply: Result<Reply, Failure>) -> Check {
-    const NAME: Name = Name::GetStream;
+    const NAME: CheckName = CheckName::GetStream;
     let found = match reply {
         Ok(reply) if reply.status == StatusCode::METHOD_NOT_ALLOWED => {
             return Check::passed(NAME, "405: the server does not offer one");
@@ -218,7 +222,7 @@ fn get_stream(reply: Result<Reply, Failure>) -> Check {
 }
 
 fn version_header(reply: Result<Reply, Failure>) -> Check {
-    const NAME: Name = Name::VersionHeader;
+    const NAME: CheckName = CheckName::VersionHeader;
     match reply {
         Ok(reply) if reply.status == StatusCode::BAD_REQUEST => {
             Check::passed(NAME, "an unknown version is refused")
@@ -232,7 +236,7 @@ fn version_header(reply: Result<Reply, Failure>) -> Check {
 
 /// By a page in the user's browser a stranger could reach a server that does not look at this.
 async fn origin(probe: &Probe, url: &Url, harmless: &Message) -> Check {
-    const NAME: Name = Name::Origin;
+    const NAME: CheckName = CheckName::Origin;
     let foreign = probe.with_header("origin", FOREIGN_ORIGIN);
     match foreign.post(url, harmless).await {
         Ok(reply) if reply.status == StatusCode::FORBIDDEN => {
@@ -246,7 +250,7 @@ async fn origin(probe: &Probe, url: &Url, harmless: &Message) -> Check {
 }
 
 fn session_end(reply: Result<Reply, Failure>) -> Check {
-    const NAME: Name = Name::SessionEnd;
+    const NAME: CheckName = CheckName::SessionEnd;
     let found = match reply {
         Ok(reply) if reply.status.is_success() => {
             return Check::passed(NAME, "DELETE ends the session");

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use url::Url;
 
-use super::check::{Check, Name};
+use super::check::{Check, CheckName};
 use super::report::Report;
 use crate::commands::client::request::{bare_initialize, discover};
 use mcp_bridge_auth::has_challenge;
@@ -15,14 +15,14 @@ use mcp_bridge_net::http::bare;
 use mcp_bridge_protocol::era::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern};
 use mcp_bridge_protocol::message::Message;
 
-/// Where MCP servers mostly are.
+/// Usual paths of MCP endpoints.
 const USUAL_PATH: &str = "/mcp";
 const USUAL_STREAM_PATH: &str = "/sse";
 
-/// Why nothing more can be looked at.
+/// Reason for which the remaining checks are skipped.
 const STOP: &str = "the endpoint does not speak MCP";
 
-/// How the server can be spoken with.
+/// Era and transport of the server, with the connection that showed it.
 #[derive(Debug)]
 pub(super) enum Speaks {
     /// Over streamable HTTP, after a handshake: its answer to `initialize`.
@@ -35,7 +35,7 @@ pub(super) enum Speaks {
     WantsToken(Reply),
 }
 
-/// What the first POST came to.
+/// Outcome of the first POST.
 enum First {
     /// A JSON-RPC response.
     Response(Reply, Message),
@@ -78,7 +78,7 @@ pub(super) async fn examine(
     let reply = match first {
         Ok(reply) => reply,
         Err(failure) => {
-            let check = Check::failed(Name::Endpoint, failure.to_string());
+            let check = Check::failed(CheckName::Endpoint, failure.to_string());
             report.add(check.fix_of(&failure));
             return Err(STOP);
         }
@@ -133,28 +133,28 @@ async fn examine_refused(
         return Ok(Speaks::Modern(answer));
     }
     match stream(probe, url).await {
-        Stream::Open(conversation) => {
+        StreamProbe::Open(conversation) => {
             answered(report, redirect, "GET opens an event stream".to_owned());
             transport(report, config, TransportFound::HttpSse);
             over_http_sse(report, config, conversation).await
         }
-        Stream::WantsToken(reply) if may_sign_in(config) => {
+        StreamProbe::WantsToken(reply) if may_sign_in(config) => {
             let found = format!("{} to GET: it wants a sign-in", reply.status);
             answered(report, redirect, found);
             Ok(Speaks::WantsToken(*reply))
         }
-        Stream::Failed(attempt)
+        StreamProbe::Failed(attempt)
             if refused
                 .failure
                 .as_ref()
                 .is_some_and(|refusal| attempt.outweighs(refusal)) =>
         {
             answered(report, redirect, "GET opens an event stream".to_owned());
-            let check = Check::failed(Name::Transport, format!("HTTP+SSE: {attempt}"));
+            let check = Check::failed(CheckName::Transport, format!("HTTP+SSE: {attempt}"));
             report.add(check.fix_of(&attempt));
             Err(STOP)
         }
-        Stream::Failed(_) | Stream::WantsToken(_) | Stream::None => {
+        StreamProbe::Failed(_) | StreamProbe::WantsToken(_) | StreamProbe::None => {
             let elsewhere = Box::pin(elsewhere(probe, url)).await;
             report.add(wrong_answer(name_of(report), refused, elsewhere.as_ref()));
             Err(STOP)
@@ -167,29 +167,29 @@ fn prefers_stream(config: &Config) -> bool {
     matches!(config.transport, Transport::SseFirst | Transport::SseOnly)
 }
 
-/// Whether an answer with this status may mean that MCP is spoken otherwise or elsewhere. The others tell of
+/// True if a response with this status may mean another transport or another path. The others tell of
 /// rights, load and faults.
 fn tells_of_the_address(status: StatusCode) -> bool {
     status.is_success() || matches!(status.as_u16(), 400 | 404 | 405 | 406 | 410 | 415)
 }
 
-/// What fails when the endpoint answers with nonsense: once it wanted a token, its address was right.
-fn name_of(report: &Report<'_>) -> Name {
-    if report.is_fine(Name::Endpoint) {
-        Name::Transport
+/// Name of the check that fails for a meaningless answer: once it wanted a token, its address was right.
+fn name_of(report: &Report<'_>) -> CheckName {
+    if report.is_fine(CheckName::Endpoint) {
+        CheckName::Transport
     } else {
-        Name::Endpoint
+        CheckName::Endpoint
     }
 }
 
 /// The endpoint is there. With a token it is looked at for the second time.
 fn answered(report: &mut Report<'_>, redirect: Option<Url>, found: String) {
-    if report.is_fine(Name::Endpoint) {
+    if report.is_fine(CheckName::Endpoint) {
         return;
     }
     report.add(match redirect {
-        None => Check::passed(Name::Endpoint, found),
-        Some(target) => Check::warning(Name::Endpoint, format!("it redirects to {target}"))
+        None => Check::passed(CheckName::Endpoint, found),
+        Some(target) => Check::warning(CheckName::Endpoint, format!("it redirects to {target}"))
             .fix("use that URL instead"),
     });
 }
@@ -207,14 +207,14 @@ async fn over_http_sse(
         }
         Err(failure) => {
             let found = format!("initialize over HTTP+SSE: {failure}");
-            report.add(Check::failed(Name::Era, found).fix_of(&failure));
+            report.add(Check::failed(CheckName::Era, found).fix_of(&failure));
             Err(STOP)
         }
     }
 }
 
-/// What is wrong with an answer that no transport of MCP has.
-fn wrong_answer(name: Name, reply: &Reply, elsewhere: Option<&Url>) -> Check {
+/// Check that failed by a response that no transport of MCP has.
+fn wrong_answer(name: CheckName, reply: &Reply, elsewhere: Option<&Url>) -> Check {
     let status = reply.status;
     let found = match (&reply.failure, &reply.message, &reply.content) {
         (Some(failure), ..) => failure.to_string(),
@@ -243,18 +243,19 @@ fn wrong_answer(name: Name, reply: &Reply, elsewhere: Option<&Url>) -> Check {
 fn content_type(report: &mut Report<'_>, reply: &Reply) {
     const PLACE: &str = "MCP 2025-11-25, Transports, Sending Messages to the Server";
     let check = match &reply.content {
-        ContentType::Json => Check::passed(Name::ContentType, "application/json"),
-        ContentType::EventStream => Check::passed(Name::ContentType, "text/event-stream"),
+        ContentType::Json => Check::passed(CheckName::ContentType, "application/json"),
+        ContentType::EventStream => Check::passed(CheckName::ContentType, "text/event-stream"),
         ContentType::Missing => {
-            Check::warning(Name::ContentType, "the response has no Content-Type")
+            Check::warning(CheckName::ContentType, "the response has no Content-Type")
                 .fix("send application/json or text/event-stream")
                 .specification(PLACE)
         }
-        ContentType::Other(kind) => {
-            Check::warning(Name::ContentType, format!("the response is of type {kind}"))
-                .fix("send application/json or text/event-stream")
-                .specification(PLACE)
-        }
+        ContentType::Other(kind) => Check::warning(
+            CheckName::ContentType,
+            format!("the response is of type {kind}"),
+        )
+        .fix("send application/json or text/event-stream")
+        .specification(PLACE),
     };
     report.add(check);
 }
@@ -268,15 +269,16 @@ enum TransportFound {
 fn transport(report: &mut Report<'_>, config: &Config, found: TransportFound) {
     let check = match (found, config.transport) {
         (TransportFound::Streamable, Transport::SseOnly) => {
-            Check::failed(Name::Transport, "streamable HTTP alone")
+            Check::failed(CheckName::Transport, "streamable HTTP alone")
                 .fix("drop --transport, or pass --transport http-first")
         }
-        (TransportFound::Streamable, _) => Check::passed(Name::Transport, "streamable HTTP"),
+        (TransportFound::Streamable, _) => Check::passed(CheckName::Transport, "streamable HTTP"),
         (TransportFound::HttpSse, Transport::HttpOnly) => {
-            Check::failed(Name::Transport, Failure::HttpSse.to_string()).fix_of(&Failure::HttpSse)
+            Check::failed(CheckName::Transport, Failure::HttpSse.to_string())
+                .fix_of(&Failure::HttpSse)
         }
         (TransportFound::HttpSse, _) => Check::warning(
-            Name::Transport,
+            CheckName::Transport,
             "HTTP+SSE of 2024-11-05, which is deprecated",
         )
         .fix("it works; the server's operator should offer streamable HTTP")
@@ -295,21 +297,21 @@ fn era(report: &mut Report<'_>, config: &Config, legacy: Option<&str>, modern: O
         None => versions.join(", "),
     };
     let check = match (legacy, config.protocol) {
-        (None, _) if !has_ours => Check::failed(Name::Era, both).fix(format!(
+        (None, _) if !has_ours => Check::failed(CheckName::Era, both).fix(format!(
             "the bridge speaks {MODERN_VERSION}, and up to {NEWEST_LEGACY}: look for a newer one"
         )),
         (None, Protocol::Legacy) => {
-            Check::failed(Name::Era, format!("{both} alone")).fix("drop --protocol legacy")
+            Check::failed(CheckName::Era, format!("{both} alone")).fix("drop --protocol legacy")
         }
         (Some(_), Protocol::Modern) if !has_ours => {
-            Check::failed(Name::Era, both).fix("drop --protocol modern")
+            Check::failed(CheckName::Era, both).fix("drop --protocol modern")
         }
-        _ => Check::passed(Name::Era, both),
+        _ => Check::passed(CheckName::Era, both),
     };
     report.add(check);
 }
 
-/// Whether a response to `initialize` opens a session.
+/// True if a response to `initialize` opens a session.
 fn is_session(message: &Message) -> bool {
     message
         .result_member::<String>("protocolVersion")
@@ -342,7 +344,7 @@ fn versions(answer: &Message) -> Vec<String> {
     }
 }
 
-enum Stream {
+enum StreamProbe {
     Open(Box<Conversation>),
     WantsToken(Box<Reply>),
     /// There is one, and it is of no use.
@@ -350,21 +352,21 @@ enum Stream {
     None,
 }
 
-/// Whether a GET opens a stream as HTTP+SSE has it.
-async fn stream(probe: &Probe, url: &Url) -> Stream {
+/// Tries to open an HTTP+SSE stream by GET.
+async fn stream(probe: &Probe, url: &Url) -> StreamProbe {
     match probe.get(url).await {
         Ok(reply) if reply.status == StatusCode::UNAUTHORIZED => {
-            Stream::WantsToken(Box::new(reply))
+            StreamProbe::WantsToken(Box::new(reply))
         }
         Ok(reply) if reply.content == ContentType::EventStream => match probe.converse(url).await {
-            Ok(conversation) => Stream::Open(Box::new(conversation)),
-            Err(failure) => Stream::Failed(Box::new(failure)),
+            Ok(conversation) => StreamProbe::Open(Box::new(conversation)),
+            Err(failure) => StreamProbe::Failed(Box::new(failure)),
         },
-        Ok(_) | Err(_) => Stream::None,
+        Ok(_) | Err(_) => StreamProbe::None,
     }
 }
 
-/// Where else at the same origin the server answers, without its query.
+/// Another path of the same origin at which a server answers, without its query.
 async fn elsewhere(probe: &Probe, url: &Url) -> Option<Url> {
     let at = |path: &str| {
         let mut other = url.clone();
@@ -399,7 +401,7 @@ async fn answers(probe: &Probe, url: Option<Url>) -> Option<Url> {
 async fn streams(probe: &Probe, url: Option<Url>) -> Option<Url> {
     let url = url?;
     match stream(probe, &url).await {
-        Stream::Open(_) | Stream::WantsToken(_) => Some(url),
-        Stream::Failed(_) | Stream::None => None,
+        StreamProbe::Open(_) | StreamProbe::WantsToken(_) => Some(url),
+        StreamProbe::Failed(_) | StreamProbe::None => None,
     }
 }

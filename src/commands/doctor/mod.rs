@@ -18,10 +18,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use self::endpoint::Speaks;
-use self::report::{Form, Report};
+use self::report::{Report, ReportForm};
 use super::account::colours_are_unwanted;
 use super::{Stop, runtime};
-use crate::cli::{self, Connection, ConnectionFlags};
+use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::commands::client::request::bare_initialize;
 use crate::log;
 use mcp_bridge_auth::{AccessToken, Authorizer};
@@ -29,14 +29,14 @@ use mcp_bridge_core::endpoint::{Config, Failure, Probe, Reply};
 use mcp_bridge_core::stdio;
 use mcp_bridge_net::http::bare;
 
-/// How long all of it may take. Each step has a limit of its own, and a server that uses up all of them
+/// Limit of the whole examination. Each step has a limit of its own, and a server that uses up all of them
 /// would take more patience than anybody has.
 const TOTAL_LIMIT: Duration = Duration::from_secs(45);
 
 /// A shorter value says nothing, and would be found in innocent text.
 const SHORTEST_SECRET: usize = 8;
 
-/// Why there is no sign-in to examine.
+/// Reason for which there is no sign-in to examine.
 const OWN_HEADER: &str = "your own Authorization header is the way in";
 
 const RESULT: &str = "\
@@ -71,10 +71,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     log::start(&connection.log);
     let mut out = stdio::report();
     let form = match (args.json, out.is_terminal()) {
-        (true, _) => Form::Json,
-        (false, true) if colours_are_unwanted() => Form::Signs,
-        (false, true) => Form::Coloured,
-        (false, false) => Form::Plain,
+        (true, _) => ReportForm::Json,
+        (false, true) if colours_are_unwanted() => ReportForm::Signs,
+        (false, true) => ReportForm::Coloured,
+        (false, false) => ReportForm::Plain,
     };
     let runtime = runtime()?;
     let passed = runtime.block_on(report(&connection, form, &mut out));
@@ -89,7 +89,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     }
 }
 
-async fn report(connection: &Connection, form: Form, out: &mut dyn Write) -> std::io::Result<bool> {
+async fn report(
+    connection: &ServerConnection,
+    form: ReportForm,
+    out: &mut dyn Write,
+) -> std::io::Result<bool> {
     let config = &connection.endpoint;
     let mut report = Report::new(out, form, bare(&config.url).into(), secrets(config));
     let reason = match timeout(TOTAL_LIMIT, Box::pin(examine(&mut report, connection))).await {
@@ -106,7 +110,10 @@ async fn report(connection: &Connection, form: Form, out: &mut dyn Write) -> std
 }
 
 /// Looks at one thing after the other, as far as it makes sense: the reason why it does not.
-async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(), &'static str> {
+async fn examine(
+    report: &mut Report<'_>,
+    connection: &ServerConnection,
+) -> Result<(), &'static str> {
     let config = &connection.endpoint;
     let url = &config.url;
     let way = network::reach(report, url, &config.http).await?;
@@ -149,7 +156,7 @@ async fn examine(report: &mut Report<'_>, connection: &Connection) -> Result<(),
 }
 
 /// The source of tokens; none where the user has a header of their own.
-fn authorizer(connection: &Connection) -> Option<Authorizer> {
+fn authorizer(connection: &ServerConnection) -> Option<Authorizer> {
     let config = &connection.endpoint;
     let auth = connection.auth.clone()?;
     Some(Authorizer::new(
@@ -161,7 +168,7 @@ fn authorizer(connection: &Connection) -> Option<Authorizer> {
 
 async fn sign_in(
     report: &mut Report<'_>,
-    connection: &Connection,
+    connection: &ServerConnection,
     probe: &Probe,
     refused: &Reply,
 ) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
@@ -170,7 +177,7 @@ async fn sign_in(
     authorization::examine(report, &authorizer, probe, &config.url, refused).await
 }
 
-/// What stands in the user's own settings and is nobody's business.
+/// Secrets in the user's own settings.
 fn secrets(config: &Config) -> Vec<String> {
     let of_url = |url: &Url| -> Vec<String> {
         let pairs = url.query_pairs().map(|(_, value)| value.into_owned());

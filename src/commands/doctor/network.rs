@@ -8,24 +8,24 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::certificate::{self, Facts};
-use super::check::{Check, Name};
+use super::check::{Check, CheckName};
 use super::report::Report;
 use mcp_bridge_core::endpoint::{ConnectCause, Failure};
 use mcp_bridge_net::http::{Family, NoProxy, Options, ProxySource, Route, bare, is_loopback};
 
-/// How long a name may take to be resolved.
+/// Limit of name resolution.
 const DNS_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long one connection may take to come up.
+/// Limit of one connection attempt.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long it may take to see a certificate.
+/// Limit of the handshake that shows a certificate.
 const CERTIFICATE_LIMIT: Duration = Duration::from_secs(3);
 
-/// How many addresses of each family are tried.
+/// Limit of addresses that are tried in each family.
 const MOST_ADDRESSES: usize = 4;
 
-/// Where a SOCKS proxy listens whose URL names no port; the other schemes have their own.
+/// Default port of a SOCKS proxy; the other schemes have their own.
 const SOCKS_PORT: u16 = 1080;
 
 /// A certificate that ends sooner is worth a warning.
@@ -35,13 +35,13 @@ const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
 /// The way to the server, as far as it was found out.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct NetworkRoute {
     route: Route,
-    /// Where a connection came up, at the server or at the proxy.
+    /// Address of the connection, at the server or at the proxy.
     reached: SocketAddr,
 }
 
-impl Way {
+impl NetworkRoute {
     const fn is_proxied(&self) -> bool {
         matches!(self.route, Route::Proxy(..))
     }
@@ -52,7 +52,7 @@ pub(super) async fn reach(
     report: &mut Report<'_>,
     url: &Url,
     options: &Options,
-) -> Result<Way, &'static str> {
+) -> Result<NetworkRoute, &'static str> {
     let route = options.route(url);
     let (target, whose) = match &route {
         Route::Direct(_) => (url, ""),
@@ -64,11 +64,11 @@ pub(super) async fn reach(
         v6.clear();
     }
     let (v4, v6) = tokio::join!(connect(&v4), connect(&v6));
-    let reached = [&v4, &v6].into_iter().find_map(Connections::reached);
-    report.add(v4.check(Name::Ipv4, reached));
-    report.add(v6.check(Name::Ipv6, reached));
+    let reached = [&v4, &v6].into_iter().find_map(FamilyConnections::reached);
+    report.add(v4.check(CheckName::Ipv4, reached));
+    report.add(v6.check(CheckName::Ipv6, reached));
     match reached {
-        Some(reached) => Ok(Way { route, reached }),
+        Some(reached) => Ok(NetworkRoute { route, reached }),
         None => Err("there is no connection"),
     }
 }
@@ -91,7 +91,7 @@ async fn resolve(
         Ok(name) => name,
         Err(address) => {
             let found = format!("{whose}{address} is an address, not a name");
-            report.add(Check::passed(Name::Dns, found));
+            report.add(Check::passed(CheckName::Dns, found));
             return Ok(vec![SocketAddr::new(address, port)]);
         }
     };
@@ -103,7 +103,7 @@ async fn resolve(
             let texts: Vec<_> = found.iter().map(|it| it.ip().to_string()).collect();
             let texts = texts.join(", ");
             let said = format!("{whose}{name} is {texts} ({took} ms)");
-            report.add(Check::passed(Name::Dns, said));
+            report.add(Check::passed(CheckName::Dns, said));
             return Ok(found);
         }
         Ok(Err(error)) => error.to_string(),
@@ -115,17 +115,17 @@ async fn resolve(
         detail: String::new(),
     };
     let found = format!("{whose}{name} has no address: {error}");
-    report.add(Check::failed(Name::Dns, found).fix_of(&failure));
+    report.add(Check::failed(CheckName::Dns, found).fix_of(&failure));
     Err(STOP)
 }
 
-/// What came of the addresses of one family.
-struct Connections {
+/// Connection attempts to the addresses of one family.
+struct FamilyConnections {
     /// Each address, with how long it took or why it did not work.
     tried: Vec<(SocketAddr, Result<Duration, String>)>,
 }
 
-async fn connect(addresses: &[&SocketAddr]) -> Connections {
+async fn connect(addresses: &[&SocketAddr]) -> FamilyConnections {
     let mut tried = Vec::new();
     let connecting: Vec<_> = addresses
         .iter()
@@ -136,7 +136,7 @@ async fn connect(addresses: &[&SocketAddr]) -> Connections {
         let outcome = outcome.await.unwrap_or_else(|end| Err(end.to_string()));
         tried.push((address, outcome));
     }
-    Connections { tried }
+    FamilyConnections { tried }
 }
 
 async fn connect_to(address: SocketAddr) -> Result<Duration, String> {
@@ -148,14 +148,14 @@ async fn connect_to(address: SocketAddr) -> Result<Duration, String> {
     }
 }
 
-impl Connections {
+impl FamilyConnections {
     fn reached(&self) -> Option<SocketAddr> {
         let reached = self.tried.iter().find(|(_, outcome)| outcome.is_ok());
         reached.map(|(address, _)| *address)
     }
 
-    /// Whether the family works; one that does not is no failure if the other does.
-    fn check(self, name: Name, reached: Option<SocketAddr>) -> Check {
+    /// Check of the family; one that does not work is no failure if the other does.
+    fn check(self, name: CheckName, reached: Option<SocketAddr>) -> Check {
         if self.tried.is_empty() {
             return Check::skipped(name, "there is no such address");
         }
@@ -170,7 +170,7 @@ impl Connections {
         let found = texts.collect::<Vec<_>>().join("; ");
         match (is_dead, reached) {
             (false, _) => Check::passed(name, found),
-            (true, Some(_)) if name == Name::Ipv6 => Check::warning(name, found)
+            (true, Some(_)) if name == CheckName::Ipv6 => Check::warning(name, found)
                 .fix("each new connection may be delayed by it: fix IPv6 on this network, or pass --ipv4"),
             (true, Some(_)) => Check::warning(name, found),
             (true, None) => {
@@ -185,12 +185,12 @@ impl Connections {
     }
 }
 
-/// What the first request showed about the connection: its security, or why there is none. A status of
+/// Check of the connection from the first request: its security, or why there is none. A status of
 /// failure in `first` is the proxy's.
 pub(super) async fn judge(
     report: &mut Report<'_>,
     url: &Url,
-    way: &Way,
+    way: &NetworkRoute,
     first: Result<(), &Failure>,
 ) -> Result<(), &'static str> {
     let cause = match first {
@@ -199,62 +199,67 @@ pub(super) async fn judge(
         Ok(()) | Err(_) => None,
     };
     if let (Some(ConnectCause::Proxy), Err(failure)) = (cause, first) {
-        report.skip(&[Name::Tls], "the proxy refuses the connection");
+        report.skip(&[CheckName::Tls], "the proxy refuses the connection");
         let found = format!("{}: {failure}", described(&way.route));
-        report.add(Check::failed(Name::Proxy, found).fix_of(failure));
+        report.add(Check::failed(CheckName::Proxy, found).fix_of(failure));
         return Err("the proxy refuses the connection");
     }
     match url.scheme() {
         "https" => {
             let shown = match way.route {
-                Route::Direct(_) => Shown::of(url, way.reached).await,
-                Route::Proxy(..) => Shown::Unseen,
+                Route::Direct(_) => TlsView::of(url, way.reached).await,
+                Route::Proxy(..) => TlsView::Unseen,
             };
             report.add(tls(&shown, cause, first));
         }
-        _ if is_loopback(url) => report.skip(&[Name::Tls], "plain http, on this machine"),
+        _ if is_loopback(url) => report.skip(&[CheckName::Tls], "plain http, on this machine"),
         _ => report.add(
-            Check::warning(Name::Tls, "plain http: everything can be read in transit")
-                .fix("use https://"),
+            Check::warning(
+                CheckName::Tls,
+                "plain http: everything can be read in transit",
+            )
+            .fix("use https://"),
         ),
     }
-    report.add(Check::passed(Name::Proxy, described(&way.route)));
-    if report.is_fine(Name::Tls) {
+    report.add(Check::passed(CheckName::Proxy, described(&way.route)));
+    if report.is_fine(CheckName::Tls) {
         return Ok(());
     }
     Err("there is no trusted connection")
 }
 
-/// Whether the connection is secure, by what the client said and what was seen beside.
-fn tls(shown: &Shown, cause: Option<ConnectCause>, first: Result<(), &Failure>) -> Check {
+/// Check of TLS, from the client's error and from a handshake of its own.
+fn tls(shown: &TlsView, cause: Option<ConnectCause>, first: Result<(), &Failure>) -> Check {
     match (first, shown) {
-        (Ok(()), Shown::Certificate(facts, version)) => trusted(version, facts, SystemTime::now()),
-        (Ok(()), Shown::Nothing | Shown::Unseen) => {
-            Check::passed(Name::Tls, "the certificate is trusted")
+        (Ok(()), TlsView::Certificate(facts, version)) => {
+            trusted(version, facts, SystemTime::now())
+        }
+        (Ok(()), TlsView::Nothing | TlsView::Unseen) => {
+            Check::passed(CheckName::Tls, "the certificate is trusted")
         }
         (Err(failure), shown) if cause == Some(ConnectCause::Tls) => {
             let about = match shown {
-                Shown::Certificate(facts, _) => format!("the certificate is {}; ", of(facts)),
-                Shown::Nothing | Shown::Unseen => String::new(),
+                TlsView::Certificate(facts, _) => format!("the certificate is {}; ", of(facts)),
+                TlsView::Nothing | TlsView::Unseen => String::new(),
             };
             let why = failure.to_string();
             // What follows are seconds since 1970.
             let why = why.split(": verification time").next().unwrap_or_default();
-            Check::failed(Name::Tls, format!("{about}{why}")).fix_of(failure)
+            Check::failed(CheckName::Tls, format!("{about}{why}")).fix_of(failure)
         }
-        (Err(failure), Shown::Nothing) => {
+        (Err(failure), TlsView::Nothing) => {
             let found = format!("the server shows no certificate: {failure}");
-            Check::failed(Name::Tls, found)
+            Check::failed(CheckName::Tls, found)
                 .fix("check that the port in the URL speaks TLS, and that the server is up")
         }
-        (Err(_), Shown::Certificate(..) | Shown::Unseen) => {
-            Check::skipped(Name::Tls, "the connection did not last")
+        (Err(_), TlsView::Certificate(..) | TlsView::Unseen) => {
+            Check::skipped(CheckName::Tls, "the connection did not last")
         }
     }
 }
 
-/// What can be seen of a server's TLS, trusted or not.
-enum Shown {
+/// Result of a TLS handshake that trusts every certificate.
+enum TlsView {
     /// This certificate, in this version of TLS.
     Certificate(Facts, &'static str),
     /// Nothing came of a handshake.
@@ -263,7 +268,7 @@ enum Shown {
     Unseen,
 }
 
-impl Shown {
+impl TlsView {
     async fn of(url: &Url, address: SocketAddr) -> Self {
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_matches(['[', ']']);
@@ -300,9 +305,9 @@ fn trusted(version: &str, facts: &Facts, now: SystemTime) -> Check {
         Some(left) if left < EXPIRES_SOON => {
             let days = left.as_secs() / SECONDS_A_DAY;
             let found = format!("{found}, which is in {days} days");
-            Check::warning(Name::Tls, found).fix("the server's operator has to renew it")
+            Check::warning(CheckName::Tls, found).fix("the server's operator has to renew it")
         }
-        Some(_) | None => Check::passed(Name::Tls, found),
+        Some(_) | None => Check::passed(CheckName::Tls, found),
     }
 }
 
@@ -319,21 +324,21 @@ fn of(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::doctor::check::Outcome;
+    use crate::commands::doctor::check::CheckOutcome;
 
     /// Machines with an IPv6 address that leads nowhere are common, and make everything slow.
     #[test]
     fn a_dead_family_is_worth_a_warning_if_the_other_one_lives() {
         let address: SocketAddr = "[2001:db8::1]:443".parse().unwrap();
-        let dead = || Connections {
+        let dead = || FamilyConnections {
             tried: vec![(address, Err("Network is unreachable".to_owned()))],
         };
         let living = "192.0.2.1:443".parse().ok();
-        let check = dead().check(Name::Ipv6, living);
-        assert_eq!(check.outcome, Outcome::Warning);
+        let check = dead().check(CheckName::Ipv6, living);
+        assert_eq!(check.outcome, CheckOutcome::Warning);
         assert!(check.fix.is_some_and(|fix| fix.contains("--ipv4")));
-        let check = dead().check(Name::Ipv6, None);
-        assert_eq!(check.outcome, Outcome::Failed);
+        let check = dead().check(CheckName::Ipv6, None);
+        assert_eq!(check.outcome, CheckOutcome::Failed);
     }
 
     #[test]
@@ -346,9 +351,9 @@ mod tests {
             last_day: "that day".to_owned(),
         };
         let check = trusted("TLS 1.3", &lasting(3), now);
-        assert_eq!(check.outcome, Outcome::Warning);
+        assert_eq!(check.outcome, CheckOutcome::Warning);
         assert!(check.found.ends_with("in 3 days"), "{}", check.found);
         let check = trusted("TLS 1.3", &lasting(30), now);
-        assert_eq!(check.outcome, Outcome::Passed);
+        assert_eq!(check.outcome, CheckOutcome::Passed);
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use reqwest::header::HeaderValue;
 use serde::Serialize;
 
-use super::check::{Check, Name, Outcome, Part};
+use super::check::{Check, CheckName, CheckOutcome, Part};
 use mcp_bridge_text::printable;
 
 /// The layout of the JSON document; changes when a member changes its name or meaning.
@@ -24,13 +24,13 @@ struct Document<'a> {
     format: u32,
     program: &'static str,
     url: &'a str,
-    outcome: Outcome,
+    outcome: CheckOutcome,
     checks: &'a [Check],
 }
 
 /// The form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ReportForm {
     /// Lines, as things are found out, with colours and signs.
     Coloured,
     /// The same with signs and without colours: a terminal of somebody who wants none.
@@ -44,8 +44,8 @@ pub(super) enum Form {
 /// The checks so far. Text is written as they come.
 pub(super) struct Report<'a> {
     out: &'a mut dyn Write,
-    form: Form,
-    /// What must not be shown, whoever repeats it.
+    form: ReportForm,
+    /// Secrets, masked even where a server repeats them.
     secrets: Vec<String>,
     url: String,
     part: Option<Part>,
@@ -66,7 +66,7 @@ impl<'a> Report<'a> {
     /// An empty report on the server at `url`, which is shown. None of `secrets` will be.
     pub(super) fn new(
         out: &'a mut dyn Write,
-        form: Form,
+        form: ReportForm,
         url: String,
         mut secrets: Vec<String>,
     ) -> Self {
@@ -82,7 +82,7 @@ impl<'a> Report<'a> {
             failures: Failures::AreFailures,
             broken: Ok(()),
         };
-        if form != Form::Json {
+        if form != ReportForm::Json {
             let url = report.bold(&report.url);
             report.line(&format!("mcp-bridge {}: {url}", env!("CARGO_PKG_VERSION")));
         }
@@ -106,7 +106,7 @@ impl<'a> Report<'a> {
     /// Adds a check.
     pub(super) fn add(&mut self, check: Check) {
         let outcome = match (check.outcome, self.failures) {
-            (Outcome::Failed, Failures::AreWarnings) => Outcome::Warning,
+            (CheckOutcome::Failed, Failures::AreWarnings) => CheckOutcome::Warning,
             (outcome, _) => outcome,
         };
         let check = Check {
@@ -115,13 +115,13 @@ impl<'a> Report<'a> {
             fix: check.fix.map(|fix| self.shown(&fix)),
             ..check
         };
-        if self.form != Form::Json {
+        if self.form != ReportForm::Json {
             self.heading(check.name);
             let place = check.specification.map(|place| format!(" [{place}]"));
             let found = format!("{}{}", check.found, place.unwrap_or_default());
             self.entry(check.outcome, &check.name.text(), &found);
             if let Some(fix) = &check.fix {
-                let arrow = if self.form == Form::Plain {
+                let arrow = if self.form == ReportForm::Plain {
                     "->"
                 } else {
                     "→"
@@ -133,25 +133,25 @@ impl<'a> Report<'a> {
     }
 
     /// Leaves several things out for one reason, which is told once. What was looked at already stays.
-    pub(super) fn skip(&mut self, names: &[Name], reason: &str) {
+    pub(super) fn skip(&mut self, names: &[CheckName], reason: &str) {
         let left = self.unseen(names);
         let Some(first) = left.first() else { return };
-        if self.form != Form::Json {
+        if self.form != ReportForm::Json {
             self.heading(*first);
-            self.entry(Outcome::Skipped, &listed(&left), reason);
+            self.entry(CheckOutcome::Skipped, &listed(&left), reason);
         }
         let skipped = left.into_iter().map(|name| Check::skipped(name, reason));
         self.checks.extend(skipped);
     }
 
-    /// Whether the check was made and did not fail.
-    pub(super) fn is_fine(&self, name: Name) -> bool {
+    /// True if the check was made and did not fail.
+    pub(super) fn is_fine(&self, name: CheckName) -> bool {
         self.checks
             .iter()
-            .any(|check| check.name == name && check.outcome != Outcome::Failed)
+            .any(|check| check.name == name && check.outcome != CheckOutcome::Failed)
     }
 
-    /// What was being looked at took too long.
+    /// Adds a failure of the part that took too long.
     pub(super) fn fail_at_last(&mut self, found: &str) {
         let part = self
             .checks
@@ -179,23 +179,23 @@ impl<'a> Report<'a> {
                 listed(names)
             })
             .collect();
-        if self.form != Form::Json && !titles.is_empty() {
+        if self.form != ReportForm::Json && !titles.is_empty() {
             self.line(&format!("\nNot checked: {} ({reason})", titles.join(", ")));
         }
         for (_, names) in left {
             let skipped = names.into_iter().map(|name| Check::skipped(name, reason));
             self.checks.extend(skipped);
         }
-        let passed = self.count(Outcome::Failed) == 0;
-        if self.form == Form::Json {
+        let passed = self.count(CheckOutcome::Failed) == 0;
+        if self.form == ReportForm::Json {
             let document = Document {
                 format: FORMAT,
                 program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
                 url: &self.url,
                 outcome: if passed {
-                    Outcome::Passed
+                    CheckOutcome::Passed
                 } else {
-                    Outcome::Failed
+                    CheckOutcome::Failed
                 },
                 checks: &self.checks,
             };
@@ -210,11 +210,14 @@ impl<'a> Report<'a> {
     }
 
     fn verdict(&self) -> String {
-        let (failed, warnings) = (self.count(Outcome::Failed), self.count(Outcome::Warning));
+        let (failed, warnings) = (
+            self.count(CheckOutcome::Failed),
+            self.count(CheckOutcome::Warning),
+        );
         let has_seen_tools = self
             .checks
             .iter()
-            .any(|check| check.name == Name::Tools && check.outcome == Outcome::Passed);
+            .any(|check| check.name == CheckName::Tools && check.outcome == CheckOutcome::Passed);
         let warned = match warnings {
             1 => "1 warning".to_owned(),
             many => format!("{many} warnings"),
@@ -228,18 +231,18 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn count(&self, outcome: Outcome) -> usize {
+    fn count(&self, outcome: CheckOutcome) -> usize {
         let with = self.checks.iter().filter(|check| check.outcome == outcome);
         with.count()
     }
 
-    fn unseen(&self, names: &[Name]) -> Vec<Name> {
+    fn unseen(&self, names: &[CheckName]) -> Vec<CheckName> {
         let seen: BTreeSet<_> = self.checks.iter().map(|check| check.name).collect();
         let unseen = names.iter().filter(|name| !seen.contains(name));
         unseen.copied().collect()
     }
 
-    fn heading(&mut self, name: Name) {
+    fn heading(&mut self, name: CheckName) {
         let part = Part::of(name);
         if self.part != Some(part) {
             self.part = Some(part);
@@ -248,32 +251,32 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn entry(&mut self, outcome: Outcome, name: &str, found: &str) {
+    fn entry(&mut self, outcome: CheckOutcome, name: &str, found: &str) {
         let (sign, word, colour) = match outcome {
-            Outcome::Passed => ("✓", "ok  ", "32"),
-            Outcome::Warning => ("!", "warn", "33"),
-            Outcome::Failed => ("✗", "FAIL", "31"),
-            Outcome::Skipped => ("–", "skip", "2"),
+            CheckOutcome::Passed => ("✓", "ok  ", "32"),
+            CheckOutcome::Warning => ("!", "warn", "33"),
+            CheckOutcome::Failed => ("✗", "FAIL", "31"),
+            CheckOutcome::Skipped => ("–", "skip", "2"),
         };
         let line = match self.form {
-            Form::Coloured => {
+            ReportForm::Coloured => {
                 let name = format!("{name:NAME_WIDTH$}");
                 format!("  \x1b[{colour}m{sign}\x1b[0m {} {found}", dim(&name))
             }
-            Form::Signs => format!("  {sign} {name:NAME_WIDTH$} {found}"),
-            Form::Plain | Form::Json => format!("  {word} {name:NAME_WIDTH$} {found}"),
+            ReportForm::Signs => format!("  {sign} {name:NAME_WIDTH$} {found}"),
+            ReportForm::Plain | ReportForm::Json => format!("  {word} {name:NAME_WIDTH$} {found}"),
         };
         self.line(&line);
     }
 
     fn bold(&self, text: &str) -> String {
         match self.form {
-            Form::Coloured => format!("\x1b[1m{text}\x1b[0m"),
-            Form::Signs | Form::Plain | Form::Json => text.to_owned(),
+            ReportForm::Coloured => format!("\x1b[1m{text}\x1b[0m"),
+            ReportForm::Signs | ReportForm::Plain | ReportForm::Json => text.to_owned(),
         }
     }
 
-    /// What strangers say ends on a terminal: one line, no control characters, no secret, not endless.
+    /// Text of others, fit for a terminal: one line, no control characters, no secret, not endless.
     fn shown(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
@@ -290,7 +293,7 @@ impl<'a> Report<'a> {
     }
 }
 
-fn listed(names: &[Name]) -> String {
+fn listed(names: &[CheckName]) -> String {
     let words: Vec<_> = names.iter().map(|name| name.text()).collect();
     words.join(", ")
 }
@@ -303,13 +306,14 @@ fn dim(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn written(form: Form) -> String {
+    fn written(form: ReportForm) -> String {
         let mut out = Vec::new();
         let secrets = vec!["hunter2".to_owned()];
         let mut report = Report::new(&mut out, form, "https://mcp.example/".into(), secrets);
-        report.add(Check::passed(Name::Dns, "found"));
-        report.add(Check::warning(Name::Ipv6, "dead").fix("pass --ipv4"));
-        report.add(Check::failed(Name::Tls, "says hunter2\u{1b}[2J").specification("RFC 8446"));
+        report.add(Check::passed(CheckName::Dns, "found"));
+        report.add(Check::warning(CheckName::Ipv6, "dead").fix("pass --ipv4"));
+        report
+            .add(Check::failed(CheckName::Tls, "says hunter2\u{1b}[2J").specification("RFC 8446"));
         report.fail_at_last("the time is over");
         assert!(!report.finish("there is no connection").unwrap());
         String::from_utf8(out).unwrap()
@@ -332,15 +336,15 @@ Not checked: proxy, endpoint, sign-in, protocol (there is no connection)
 2 failed, 1 warning.
 "
         .replace("VERSION", env!("CARGO_PKG_VERSION"));
-        assert_eq!(written(Form::Plain), words);
+        assert_eq!(written(ReportForm::Plain), words);
 
         let signs = [("ok  ", "✓"), ("warn ", "! "), ("FAIL", "✗"), ("->", "→")];
         let signs = signs
             .into_iter()
             .fold(words, |text, (word, sign)| text.replace(word, sign));
-        assert_eq!(written(Form::Signs), signs);
+        assert_eq!(written(ReportForm::Signs), signs);
 
-        let mut coloured = written(Form::Coloured);
+        let mut coloured = written(ReportForm::Coloured);
         assert!(coloured.contains("\u{1b}[31m✗\u{1b}[0m"), "{coloured}");
         for code in ["0", "1", "2", "31", "32", "33", "36"] {
             coloured = coloured.replace(&format!("\u{1b}[{code}m"), "");

@@ -50,12 +50,12 @@ mod tests {
     use serde_json::json;
 
     use super::super::apps::Format;
-    use super::super::edit::{Position, Wish, edit};
+    use super::super::edit::{EntryPosition, Wish, edit};
     use super::super::entry::NewEntry;
     use super::*;
 
-    const fn position(format: Format) -> Position<'static> {
-        Position {
+    const fn position(format: Format) -> EntryPosition<'static> {
+        EntryPosition {
             format,
             servers: &["mcpServers"],
             inner: None,

@@ -12,9 +12,9 @@ const BOM: char = '\u{feff}';
 /// The entries of a file: the name of each, and its members.
 pub(in crate::commands) type Servers = Vec<(String, Map<String, Value>)>;
 
-/// Where an entry stands in a file.
+/// Position of an entry in a file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Position<'a> {
+pub(super) struct EntryPosition<'a> {
     pub(super) format: Format,
     /// The keys that lead to the table of servers.
     pub(super) servers: &'a [&'a str],
@@ -24,7 +24,7 @@ pub(super) struct Position<'a> {
     pub(super) name: &'a str,
 }
 
-/// What becomes of an entry.
+/// Change that is wanted for an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wish<'a> {
     /// It has these members, and of those that it had before the ones that go with them.
@@ -37,14 +37,14 @@ pub(super) enum Wish<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Edited {
     pub(super) text: String,
-    pub(super) change: Change,
+    pub(super) change: EditChange,
     /// Headers that the entry sent as a remote one, and does not send any more.
     pub(super) lost_headers: Vec<String>,
 }
 
-/// What the edit has done.
+/// Change that an edit has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum EditChange {
     /// There was no entry of that name.
     Added,
     /// There was one, and it said something else.
@@ -55,7 +55,7 @@ pub(super) enum Change {
     Nothing,
 }
 
-/// Why a text is not edited.
+/// Error of an edit.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::commands) enum EditError {
     /// Not JSON, TOML or YAML.
@@ -81,7 +81,7 @@ pub(in crate::commands) enum EditError {
 }
 
 impl Format {
-    /// What the format calls a set of members.
+    /// Word of the format for a set of members.
     const fn object(self) -> &'static str {
         match self {
             Self::Json => "object",
@@ -94,7 +94,7 @@ impl Format {
 /// Carries out a wish. A text without content becomes a file that holds nothing else.
 pub(super) fn edit(
     text: &str,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
     let (mark, body) = match text.strip_prefix(BOM) {
@@ -115,7 +115,7 @@ pub(super) fn edit(
 }
 
 /// The servers in a text, by name. Those that are no object are left out.
-pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+pub(super) fn entries(text: &str, position: EntryPosition<'_>) -> Result<Servers, EditError> {
     let body = text.strip_prefix(BOM).unwrap_or(text);
     if body.trim().is_empty() {
         return Ok(Vec::new());
@@ -127,12 +127,12 @@ pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, Edi
     }
 }
 
-/// Whether a text begins with a byte order mark, which many parsers of JSON refuse.
+/// True if a text begins with a byte order mark, which many parsers of JSON refuse.
 pub(super) fn has_byte_order_mark(text: &str) -> bool {
     text.starts_with(BOM)
 }
 
-/// What the editors insert may have other line ends than the rest.
+/// Gives inserted lines the line ends of the rest of the file.
 fn with_the_line_ends_of(before: &str, after: String) -> String {
     let lines = before.matches('\n').count();
     if lines == 0 || before.matches("\r\n").count() != lines {
@@ -147,20 +147,20 @@ mod tests {
 
     use super::*;
 
-    const JSON: Position<'_> = Position {
+    const JSON: EntryPosition<'_> = EntryPosition {
         format: Format::Json,
         servers: &["mcpServers"],
         inner: None,
         name: "example",
     };
-    const TOML: Position<'_> = Position {
+    const TOML: EntryPosition<'_> = EntryPosition {
         format: Format::Toml,
         servers: &["mcp_servers"],
         inner: None,
         name: "example",
     };
 
-    fn put(position: Position<'_>, text: &str) -> Result<Edited, EditError> {
+    fn put(position: EntryPosition<'_>, text: &str) -> Result<Edited, EditError> {
         let members = [
             ("command", json!("mcp-bridge")),
             ("args", json!(["https://example.com/mcp", "--debug"])),
@@ -176,28 +176,28 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(position: Position<'_>, before: &str, change: Change, after: &str) {
+    fn check(position: EntryPosition<'_>, before: &str, change: EditChange, after: &str) {
         let edited = put(position, before).unwrap();
         assert_eq!(edited.text, after);
         assert_eq!(edited.change, change);
         let again = put(position, after).unwrap();
         assert_eq!(
             (again.text.as_str(), again.change),
-            (after, Change::Nothing)
+            (after, EditChange::Nothing)
         );
     }
 
     #[track_caller]
-    fn check_removed(position: Position<'_>, before: &str, after: &str) {
+    fn check_removed(position: EntryPosition<'_>, before: &str, after: &str) {
         let edited = edit(before, position, Wish::Remove).unwrap();
         assert_eq!(
             (edited.text.as_str(), edited.change),
-            (after, Change::Removed)
+            (after, EditChange::Removed)
         );
         let again = edit(after, position, Wish::Remove).unwrap();
         assert_eq!(
             (again.text.as_str(), again.change),
-            (after, Change::Nothing)
+            (after, EditChange::Nothing)
         );
     }
 
@@ -225,7 +225,7 @@ mod tests {
         ] {
             let edited = put(JSON, text).unwrap();
             assert_eq!(edited.text.trim_end(), FRESH.trim_end(), "{text:?}");
-            assert_eq!(edited.change, Change::Added);
+            assert_eq!(edited.change, EditChange::Added);
         }
         assert_eq!(put(JSON, "").unwrap().text, FRESH);
         assert_eq!(
@@ -248,7 +248,7 @@ mod tests {
     /* the end */
 }
 "#,
-            Change::Added,
+            EditChange::Added,
             r#"// My settings
 {
     "theme": "dark", // at night
@@ -271,7 +271,7 @@ mod tests {
         check(
             JSON,
             "{\n\t\"numStartups\": 12345678901234567890123,\n\t\"a\": 1e400\n}",
-            Change::Added,
+            EditChange::Added,
             "{\n\t\"numStartups\": 12345678901234567890123,\n\t\"a\": 1e400,\n\t\"mcpServers\": {\n\t\t\"example\": {\n\t\t\t\
              \"command\": \"mcp-bridge\",\n\t\t\t\"args\": [\"https://example.com/mcp\", \"--debug\"]\n\t\t}\n\t}\n}",
         );
@@ -294,7 +294,7 @@ mod tests {
   }
 }
 "#,
-            Change::Changed,
+            EditChange::Changed,
             r#"{
   "mcpServers": {
     "example": {
@@ -311,7 +311,7 @@ mod tests {
         check(
             JSON,
             r#"{ "mcpServers": { "example": { "command": "npx", "args": ["mcp-remote", "https://example.com/mcp"] } } }"#,
-            Change::Changed,
+            EditChange::Changed,
             r#"{ "mcpServers": { "example": { "command": "mcp-bridge", "args": ["https://example.com/mcp", "--debug"] } } }"#,
         );
     }
@@ -323,7 +323,7 @@ mod tests {
             put(JSON, text).unwrap(),
             Edited {
                 text: text.to_owned(),
-                change: Change::Nothing,
+                change: EditChange::Nothing,
                 lost_headers: Vec::new(),
             }
         );
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn an_inner_object_of_servers_counts_where_there_is_one() {
-        const NESTED: Position<'_> = Position {
+        const NESTED: EntryPosition<'_> = EntryPosition {
             servers: &["mcp"],
             inner: Some("servers"),
             ..JSON
@@ -423,30 +423,30 @@ mod tests {
         let nothing = edit("", JSON, Wish::Remove).unwrap();
         assert_eq!(
             (nothing.text.as_str(), nothing.change),
-            ("", Change::Nothing)
+            ("", EditChange::Nothing)
         );
     }
 
     #[test]
     fn toml_keeps_comments_and_order() {
         let fresh = "[mcp_servers.example]\ncommand = \"mcp-bridge\"\nargs = [\"https://example.com/mcp\", \"--debug\"]\n";
-        check(TOML, "", Change::Added, fresh);
+        check(TOML, "", EditChange::Added, fresh);
         check(
             TOML,
             "# mine\nmodel = \"o\" # best\n\n[mcp_servers.one]\ncommand = \"one\"\n\n[tui]\ntheme = \"x\"\n",
-            Change::Added,
+            EditChange::Added,
             "# mine\nmodel = \"o\" # best\n\n[mcp_servers.one]\ncommand = \"one\"\n\n[mcp_servers.example]\ncommand = \"mcp-bridge\"\nargs = [\"https://example.com/mcp\", \"--debug\"]\n\n[tui]\ntheme = \"x\"\n",
         );
         check(
             TOML,
             "[mcp_servers.example]\nurl = \"https://example.com/mcp\"\nenabled = true # for now\n\n[mcp_servers.example.env]\nKEY = \"1\"\n",
-            Change::Changed,
+            EditChange::Changed,
             "[mcp_servers.example]\nenabled = true # for now\ncommand = \"mcp-bridge\"\nargs = [\"https://example.com/mcp\", \"--debug\"]\n\n[mcp_servers.example.env]\nKEY = \"1\"\n",
         );
         check(
             TOML,
             "mcp_servers = { one = { command = \"one\" } }\n",
-            Change::Added,
+            EditChange::Added,
             "mcp_servers = { one = { command = \"one\" } , example = { command = \"mcp-bridge\", args = [\"https://example.com/mcp\", \"--debug\"] } }\n",
         );
     }

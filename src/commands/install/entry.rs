@@ -114,7 +114,7 @@ impl NewEntry<'_> {
         names
     }
 
-    /// Whether a member names the same server.
+    /// True if a member names the same server.
     fn is_in(&self, value: &Value) -> bool {
         match value {
             Value::String(text) => text.trim_end_matches('/') == self.url.trim_end_matches('/'),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::edit::EditError;
-use super::file::FileError;
+use super::file::ConfigFileError;
 use crate::cli::ConfigError;
 use crate::commands::Stop;
 
-/// Why nothing is installed.
+/// Error of `install`.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::commands) enum InstallError {
     /// Some app would not take it.
@@ -62,7 +62,7 @@ pub(in crate::commands) enum InstallError {
     File {
         /// The file.
         path: PathBuf,
-        error: FileError,
+        error: ConfigFileError,
     },
     /// Only a person may say that a file is written.
     #[error("nothing was written: there is no terminal to ask on")]

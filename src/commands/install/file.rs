@@ -14,21 +14,21 @@ const LARGEST_FILE: u64 = 64 << 20;
 /// Names of temporary files start like this.
 const TEMPORARY_PREFIX: &str = ".mcp-bridge-";
 
-/// Who has so many copies does not need another.
+/// Limit of backup copies of a file.
 const MOST_BACKUPS: u32 = 999;
 
 /// The configuration of an app, as it was found.
 #[derive(Debug)]
 pub(in crate::commands) struct ConfigFile {
-    /// Where it is: the target, if the app's path is a link.
+    /// Its path: the target, if the app's path is a link.
     path: PathBuf,
-    /// What it holds. `None` if it is not there.
+    /// Its contents; `None` if it does not exist.
     pub(in crate::commands) text: Option<String>,
 }
 
-/// Why a file is not read or written. What is said follows the file's name.
+/// Error of an app's configuration file. The text follows the file's name.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::commands) enum FileError {
+pub(in crate::commands) enum ConfigFileError {
     /// The operating system refuses.
     #[error("cannot be {0}: {1}")]
     Io(&'static str, io::Error),
@@ -52,8 +52,8 @@ pub(in crate::commands) enum FileError {
     TooManyBackups,
 }
 
-impl FileError {
-    /// What to do about it.
+impl ConfigFileError {
+    /// Advice for the user.
     pub(in crate::commands) const fn hint(&self) -> &'static str {
         match self {
             Self::Io(..) | Self::NotAFile | Self::TooLarge => {
@@ -71,10 +71,10 @@ impl FileError {
 
 impl ConfigFile {
     /// Finds the file and reads it. A link is followed, so that it stays one when the file is replaced.
-    pub(in crate::commands) fn find(path: &Path) -> Result<Self, FileError> {
+    pub(in crate::commands) fn find(path: &Path) -> Result<Self, ConfigFileError> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
         let path = if is_link {
-            fs::canonicalize(path).map_err(|error| FileError::Io("followed", error))?
+            fs::canonicalize(path).map_err(|error| ConfigFileError::Io("followed", error))?
         } else {
             path.to_owned()
         };
@@ -89,8 +89,11 @@ impl ConfigFile {
 
     /// Replaces the file as a whole, with the rights that it had. Returns where the text is now that it
     /// held before; `None` if the file is new.
-    pub(in crate::commands) fn replace(&self, text: &str) -> Result<Option<PathBuf>, FileError> {
-        let written = |error| FileError::Io("written", error);
+    pub(in crate::commands) fn replace(
+        &self,
+        text: &str,
+    ) -> Result<Option<PathBuf>, ConfigFileError> {
+        let written = |error| ConfigFileError::Io("written", error);
         let directory = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(written)?;
         let rights = match &self.text {
@@ -98,7 +101,7 @@ impl ConfigFile {
             None => None,
         };
         if rights.as_ref().is_some_and(fs::Permissions::readonly) {
-            return Err(FileError::ReadOnly);
+            return Err(ConfigFileError::ReadOnly);
         }
         sweep(directory, |name| is_temporary_name(name, TEMPORARY_PREFIX));
         let prepare = |text: &str| {
@@ -115,7 +118,7 @@ impl ConfigFile {
             None => None,
         };
         if read(&self.path)? != self.text {
-            return Err(FileError::Changed);
+            return Err(ConfigFileError::Changed);
         }
         match self.text {
             Some(_) => new.persist(&self.path),
@@ -127,7 +130,7 @@ impl ConfigFile {
     }
 
     /// Gives a copy the first free name beside the file.
-    fn back_up(&self, mut copy: NamedTempFile) -> Result<PathBuf, FileError> {
+    fn back_up(&self, mut copy: NamedTempFile) -> Result<PathBuf, ConfigFileError> {
         for number in 1..=MOST_BACKUPS {
             let mut path = self.path.clone().into_os_string();
             path.push(format!(".backup-{number}"));
@@ -137,17 +140,17 @@ impl ConfigFile {
                 Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {
                     copy = taken.file;
                 }
-                Err(error) => return Err(FileError::Io("backed up", error.error)),
+                Err(error) => return Err(ConfigFileError::Io("backed up", error.error)),
             }
         }
-        Err(FileError::TooManyBackups)
+        Err(ConfigFileError::TooManyBackups)
     }
 }
 
-fn read(path: &Path) -> Result<Option<String>, FileError> {
-    let refused = |error| FileError::Io("read", error);
+fn read(path: &Path) -> Result<Option<String>, ConfigFileError> {
+    let refused = |error| ConfigFileError::Io("read", error);
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() => return Err(FileError::NotAFile),
+        Ok(found) if !found.is_file() => return Err(ConfigFileError::NotAFile),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused(error)),
@@ -158,9 +161,9 @@ fn read(path: &Path) -> Result<Option<String>, FileError> {
         .read_to_end(&mut bytes)
         .map_err(refused)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(FileError::TooLarge);
+        return Err(ConfigFileError::TooLarge);
     }
-    let text = String::from_utf8(bytes).map_err(|_| FileError::NotText)?;
+    let text = String::from_utf8(bytes).map_err(|_| ConfigFileError::NotText)?;
     Ok(Some(text))
 }
 
@@ -179,7 +182,7 @@ mod tests {
             let file = ConfigFile::find(&path).unwrap();
             fs::write(&path, "of the app").unwrap();
             let error = file.replace("ours").unwrap_err();
-            assert!(matches!(error, FileError::Changed), "{error}");
+            assert!(matches!(error, ConfigFileError::Changed), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), "of the app");
             fs::remove_file(&path).unwrap();
         }
@@ -189,7 +192,7 @@ mod tests {
     fn what_is_no_text_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let error = ConfigFile::find(directory.path()).unwrap_err();
-        assert!(matches!(error, FileError::NotAFile), "{error}");
+        assert!(matches!(error, ConfigFileError::NotAFile), "{error}");
         let path = directory.path().join("mcp.json");
         fs::write(
             &path,
@@ -200,6 +203,6 @@ mod tests {
         )
         .unwrap();
         let error = ConfigFile::find(&path).unwrap_err();
-        assert!(matches!(error, FileError::NotText), "{error}");
+        assert!(matches!(error, ConfigFileError::NotText), "{error}");
     }
 }

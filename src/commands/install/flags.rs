@@ -8,7 +8,7 @@ use crate::cli::Flags;
 /// A command line of the bridge, and of nothing else.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-bridge", args_override_self = true)]
-struct Line {
+struct FlagLine {
     #[command(flatten)]
     flags: Flags,
 }
@@ -25,7 +25,7 @@ pub(super) fn check(url: &str, flags: &[String]) -> Result<Flags, InstallError> 
 pub(in crate::commands) fn parse(words: &[String]) -> Result<Flags, InstallError> {
     let program = [env!("CARGO_PKG_NAME")].into_iter();
     let words = program.chain(words.iter().map(String::as_str));
-    let line = Line::try_parse_from(words).map_err(|error| {
+    let line = FlagLine::try_parse_from(words).map_err(|error| {
         let text = error.render().to_string();
         let text = text.split("\n\nUsage:").next().unwrap_or_default();
         // Asked for help, clap answers with a text that is no error.

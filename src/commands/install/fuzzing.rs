@@ -5,7 +5,7 @@ use jsonc_parser::cst::CstRootNode;
 use serde_json::{Value, json};
 
 use super::apps::Format;
-use super::edit::{Change, Edited, Position, Wish, edit};
+use super::edit::{EditChange, Edited, EntryPosition, Wish, edit};
 use super::entry::NewEntry;
 use super::yaml;
 
@@ -24,7 +24,7 @@ pub fn app_configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else {
         return;
     };
-    let position = Position {
+    let position = EntryPosition {
         format: match kind {
             b'y' => Format::Yaml,
             kind if kind % 2 == 0 => Format::Json,
@@ -52,16 +52,16 @@ pub fn app_configuration(data: &[u8]) {
     };
     let again = edit(&installed.text, position, put()).expect("it was edited before");
     assert_eq!(again.text, installed.text, "from {text:?}");
-    assert_eq!(again.change, Change::Nothing);
+    assert_eq!(again.change, EditChange::Nothing);
     let removed = edit(&installed.text, position, Wish::Remove).expect("it was edited before");
-    if installed.change == Change::Added {
+    if installed.change == EditChange::Added {
         assert_restored(text, &removed, position.format);
     }
 }
 
 /// The text is as it was. Where it had no place for servers, an empty one may remain.
 fn assert_restored(text: &str, removed: &Edited, format: Format) {
-    assert_eq!(removed.change, Change::Removed);
+    assert_eq!(removed.change, EditChange::Removed);
     let after = &removed.text;
     let is_restored = match format {
         Format::Json => {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::apps::Format;
 use super::bounds;
-use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
+use super::edit::{EditChange, EditError, Edited, EntryPosition, Servers, Wish};
 use super::entry::{Extra, NewEntry};
 
 /// Comments and trailing commas. What goes beyond would be an error for the apps too.
@@ -27,7 +27,7 @@ const JSONC: ParseOptions = ParseOptions {
 
 pub(super) fn edit(
     text: &str,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
     let root = parse(text)?;
@@ -38,8 +38,8 @@ pub(super) fn edit(
     };
     Ok(Edited {
         text: match change {
-            Change::Nothing => text.to_owned(),
-            Change::Added | Change::Changed | Change::Removed => root.to_string(),
+            EditChange::Nothing => text.to_owned(),
+            EditChange::Added | EditChange::Changed | EditChange::Removed => root.to_string(),
         },
         change,
         lost_headers,
@@ -47,7 +47,7 @@ pub(super) fn edit(
 }
 
 /// The servers, by name; of those of one name the last.
-pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+pub(super) fn entries(text: &str, position: EntryPosition<'_>) -> Result<Servers, EditError> {
     let root = parse(text)?;
     let Some(servers) = servers(&root, position)? else {
         return Ok(Vec::new());
@@ -80,10 +80,10 @@ fn parse(text: &str) -> Result<CstRootNode, EditError> {
 
 fn put(
     root: &CstRootNode,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     new: NewEntry<'_>,
     lost_headers: &mut Vec<String>,
-) -> Result<Change, EditError> {
+) -> Result<EditChange, EditError> {
     if root
         .value()
         .is_some_and(|value| value.as_null_keyword().is_some())
@@ -105,26 +105,26 @@ fn put(
     let Some(entry) = member(&servers, position.name) else {
         file.ensure_multiline();
         servers.append(position.name, object(&new.fresh()));
-        return Ok(Change::Added);
+        return Ok(EditChange::Added);
     };
     let Some(entry) = entry.object_value() else {
         entry.set_value(object(&new.fresh()));
-        return Ok(Change::Changed);
+        return Ok(EditChange::Changed);
     };
     check_entry(position.name, &entry)?;
     Ok(update(&entry, new, lost_headers))
 }
 
 /// Brings an entry that exists up to date.
-fn update(entry: &CstObject, new: NewEntry<'_>, lost_headers: &mut Vec<String>) -> Change {
+fn update(entry: &CstObject, new: NewEntry<'_>, lost_headers: &mut Vec<String>) -> EditChange {
     let old = entry.to_serde_value().unwrap_or_default();
     let old = old.as_object().cloned().unwrap_or_default();
     *lost_headers = NewEntry::lost_headers(&old);
-    let mut change = Change::Nothing;
+    let mut change = EditChange::Nothing;
     for name in new.unwanted(&old) {
         while let Some(unwanted) = member(entry, &name) {
             unwanted.remove();
-            change = Change::Changed;
+            change = EditChange::Changed;
         }
     }
     for (name, value) in new.members {
@@ -135,11 +135,11 @@ fn update(entry: &CstObject, new: NewEntry<'_>, lost_headers: &mut Vec<String>) 
                 entry.append(name, input(value));
             }
         }
-        change = Change::Changed;
+        change = EditChange::Changed;
     }
     for extra in new.extras {
         if supply(entry, extra) {
-            change = Change::Changed;
+            change = EditChange::Changed;
         }
     }
     change
@@ -183,17 +183,17 @@ fn supply(entry: &CstObject, extra: &Extra) -> bool {
     }
 }
 
-fn remove(root: &CstRootNode, position: Position<'_>) -> Result<Change, EditError> {
+fn remove(root: &CstRootNode, position: EntryPosition<'_>) -> Result<EditChange, EditError> {
     let Some(servers) = servers(root, position)? else {
-        return Ok(Change::Nothing);
+        return Ok(EditChange::Nothing);
     };
-    let mut change = Change::Nothing;
+    let mut change = EditChange::Nothing;
     let inner = inner_servers(&servers, position);
     for servers in inner.into_iter().chain([servers]) {
         if let Some(entry) = member(&servers, position.name) {
             check_parts("the object of servers", &servers)?;
             entry.remove();
-            change = Change::Removed;
+            change = EditChange::Removed;
         }
     }
     Ok(change)
@@ -260,7 +260,10 @@ fn check_entry(name: &str, entry: &CstObject) -> Result<(), EditError> {
 }
 
 /// The object that holds the servers, if there are any.
-fn servers(root: &CstRootNode, position: Position<'_>) -> Result<Option<CstObject>, EditError> {
+fn servers(
+    root: &CstRootNode,
+    position: EntryPosition<'_>,
+) -> Result<Option<CstObject>, EditError> {
     let file = match root.value() {
         Some(CstNode::Container(file)) => file.as_object().ok_or_else(not_a_file)?,
         Some(value) if value.as_null_keyword().is_some() => return Ok(None),
@@ -279,7 +282,7 @@ fn servers(root: &CstRootNode, position: Position<'_>) -> Result<Option<CstObjec
 
 /// The object inside the servers' object that holds them instead. An entry of that name is none: it has a type, a
 /// command or a URL.
-fn inner_servers(servers: &CstObject, position: Position<'_>) -> Option<CstObject> {
+fn inner_servers(servers: &CstObject, position: EntryPosition<'_>) -> Option<CstObject> {
     let inner = member(servers, position.inner?)?.object_value()?;
     let is_entry = ["type", "command", "url"]
         .iter()

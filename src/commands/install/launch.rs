@@ -19,12 +19,12 @@ pub(in crate::commands) struct Launch {
     pub(in crate::commands) words: Vec<String>,
     /// The variables that the entry sets.
     pub(in crate::commands) environment: BTreeMap<String, String>,
-    form: Form,
+    form: LaunchForm,
 }
 
 /// The members in which the words stand.
 #[derive(Debug, Clone)]
-enum Form {
+enum LaunchForm {
     /// A program, and a list of arguments.
     Pair(&'static str),
     /// One list.
@@ -45,19 +45,19 @@ impl Launch {
         let (words, form) = match command {
             Value::Array(_) => {
                 let words = words(Some(command)).into_iter().chain(arguments);
-                (words.collect(), Form::List(name))
+                (words.collect(), LaunchForm::List(name))
             }
             Value::Object(object) => {
                 let path = object.get("path")?.as_str()?.to_owned();
                 let words = [path].into_iter().chain(words(object.get(ARGUMENTS)));
-                (words.collect(), Form::Object(name, object.clone()))
+                (words.collect(), LaunchForm::Object(name, object.clone()))
             }
             Value::String(line) if arguments.is_empty() && line.contains(' ') => {
-                (shlex::split(line)?, Form::Line(name))
+                (shlex::split(line)?, LaunchForm::Line(name))
             }
             Value::String(program) => {
                 let words = [program.clone()].into_iter().chain(arguments);
-                (words.collect(), Form::Pair(name))
+                (words.collect(), LaunchForm::Pair(name))
             }
             _ => return None,
         };
@@ -75,15 +75,15 @@ impl Launch {
         arguments: &[String],
     ) -> Vec<(&'static str, Value)> {
         match &self.form {
-            Form::Pair(name) | Form::Line(name) => {
+            LaunchForm::Pair(name) | LaunchForm::Line(name) => {
                 vec![(name, json!(program)), (ARGUMENTS, json!(arguments))]
             }
-            Form::List(name) => {
+            LaunchForm::List(name) => {
                 let words = [program].into_iter();
                 let words: Vec<_> = words.chain(arguments.iter().map(String::as_str)).collect();
                 vec![(name, json!(words))]
             }
-            Form::Object(name, object) => {
+            LaunchForm::Object(name, object) => {
                 let mut object = object.clone();
                 object.insert("path".to_owned(), json!(program));
                 object.insert(ARGUMENTS.to_owned(), json!(arguments));

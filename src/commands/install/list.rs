@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clap::ValueEnum as _;
 
-use super::apps::{Client, Machine, Scope};
-use super::survey::{ConfigFile, Place, is_found, places_read};
+use super::apps::{AppId, Machine, Scope};
+use super::survey::{ConfigFile, ConfigLocation, is_found, places_read};
 use super::{Args, OwnedScope, launch};
 use crate::commands::text::{columns, padded};
 use mcp_bridge_text::printable;
@@ -21,7 +21,7 @@ pub(super) fn write(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let clients = match &args.client[..] {
-        [] => Client::value_variants(),
+        [] => AppId::value_variants(),
         some => some,
     };
     let mut rows = vec![HEADINGS.map(str::to_owned)];
@@ -58,7 +58,7 @@ pub(super) fn write(
 }
 
 /// The names of entries that start the bridge.
-fn entries(place: &Place, running: &Path) -> String {
+fn entries(place: &ConfigLocation, running: &Path) -> String {
     let text = match ConfigFile::find(&place.path) {
         Ok(file) => file.text,
         Err(_) => return "unreadable".to_owned(),

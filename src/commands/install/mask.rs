@@ -95,7 +95,7 @@ impl Mask {
     }
 }
 
-/// What two texts begin with in common.
+/// Common prefix of two texts.
 fn common_start<'a>(one: &str, other: &'a str) -> &'a str {
     let letters = one.chars().zip(other.chars());
     let letters = letters.take_while(|(one, other)| one == other);

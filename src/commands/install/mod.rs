@@ -31,12 +31,12 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use apps::{App, Client, Machine, Scope, System};
-use edit::{Position, Wish};
+use apps::{AppConfiguration, AppId, Machine, Scope, System};
+use edit::{EntryPosition, Wish};
 use entry::{Extra, NewEntry};
 use error::InstallError;
-use plan::Plan;
-use print::Style;
+use plan::FileChange;
+use print::PrintFormat;
 pub(super) use print::with_format_joined;
 use program::Readers;
 
@@ -75,7 +75,7 @@ pub(super) struct Args {
         required_unless_present_any = ["all", "list", "print"],
         conflicts_with = "all"
     )]
-    client: Vec<Client>,
+    client: Vec<AppId>,
 
     /// All apps that are found on this machine
     #[arg(long)]
@@ -125,7 +125,7 @@ pub(super) struct Args {
         hide_possible_values = true,
         conflicts_with_all = ["yes", "remove"]
     )]
-    print: Option<Style>,
+    print: Option<PrintFormat>,
 
     /// Write without asking
     #[arg(long, short)]
@@ -144,7 +144,7 @@ pub(super) struct Args {
     flags: Vec<String>,
 }
 
-/// What a person says.
+/// Answer of a person to a question.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Consent {
     Yes,
@@ -153,13 +153,13 @@ pub(super) enum Consent {
     Nobody,
 }
 
-/// What the command has to do with outside of its files.
-struct Surroundings<'a> {
-    /// Where files are.
+/// Environment of the command: directories, programs and the terminal.
+struct Host<'a> {
+    /// Directories of the system and the user.
     machine: Machine<'a>,
     /// This program.
     running: PathBuf,
-    /// Where programs are looked for.
+    /// The variable `PATH`.
     path: Option<OsString>,
     /// Stdout.
     out: &'a mut dyn Write,
@@ -169,7 +169,7 @@ struct Surroundings<'a> {
 
 /// Does what the arguments say, for this process.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
-    let surroundings = Surroundings {
+    let surroundings = Host {
         machine: Machine {
             system: System::named(env::consts::OS),
             variable: &|name| env::var_os(name),
@@ -205,7 +205,7 @@ pub(super) fn ask() -> Consent {
     }
 }
 
-impl Surroundings<'_> {
+impl Host<'_> {
     fn run(mut self, args: &Args) -> Result<ExitCode, InstallError> {
         if args.list {
             list::write(&self.machine, &self.running, args, self.out)?;
@@ -223,7 +223,7 @@ impl Surroundings<'_> {
     }
 
     /// The apps that are meant, each once. None if an entry is only to be printed.
-    fn clients(&self, args: &Args) -> Result<Vec<Client>, InstallError> {
+    fn clients(&self, args: &Args) -> Result<Vec<AppId>, InstallError> {
         let mut clients = args.client.clone();
         if args.all {
             clients = survey::found(&self.machine);
@@ -246,14 +246,14 @@ impl Surroundings<'_> {
     fn target(
         &self,
         args: &Args,
-        client: Client,
+        client: AppId,
         said: &mut Vec<String>,
     ) -> Result<Target, InstallError> {
         let app = client.app();
         let scope = args.scope()?;
         let new = match &args.url {
             Some(url) => self.parts(args, app, url, said)?,
-            None => Parts::default(),
+            None => EntryParts::default(),
         };
         let keys = app.table(&self.machine, scope.borrowed());
         Ok(Target {
@@ -265,7 +265,7 @@ impl Surroundings<'_> {
     }
 
     /// The entry in one app.
-    fn one(mut self, args: &Args, client: Client) -> Result<ExitCode, InstallError> {
+    fn one(mut self, args: &Args, client: AppId) -> Result<ExitCode, InstallError> {
         let target = self.target(args, client, &mut Vec::new())?;
         let (app, scope) = (target.app, &target.scope);
         let keys = target.keys();
@@ -285,11 +285,11 @@ impl Surroundings<'_> {
         for rival in rivals {
             writeln!(out, "\nnote: {rival}")?;
         }
-        if plans.iter().all(Plan::is_done) {
+        if plans.iter().all(FileChange::is_done) {
             return Ok(ExitCode::SUCCESS);
         }
         let is_own = args.config_file.is_none() && args.project.is_none();
-        if is_own && let Some(missing) = plans.iter().find_map(Plan::missing_directory) {
+        if is_own && let Some(missing) = plans.iter().find_map(FileChange::missing_directory) {
             let (title, missing) = (app.title, missing.display());
             writeln!(out, "\nThere is no {missing} yet. Is {title} installed?")?;
         }
@@ -316,22 +316,22 @@ impl Surroundings<'_> {
         }
     }
 
-    /// What is to be written: the entry into the file that counts most, or out of each that has it.
+    /// The changes to write: the entry into the file that counts most, or out of each that has it.
     fn plans<'a>(
         &self,
         args: &Args,
-        app: &App,
+        app: &AppConfiguration,
         scope: Scope<'_>,
-        position: Position<'a>,
+        position: EntryPosition<'a>,
         entry: NewEntry<'a>,
-    ) -> Result<Vec<Plan<'a>>, InstallError> {
+    ) -> Result<Vec<FileChange<'a>>, InstallError> {
         let mut files = self.files(args, app, scope)?;
         if !args.remove {
             let file = files.pop().ok_or(InstallError::NoHome)?;
-            return Ok(vec![Plan::make(file, position, Wish::Put(entry))?]);
+            return Ok(vec![FileChange::make(file, position, Wish::Put(entry))?]);
         }
         let plans = files.into_iter();
-        let plans = plans.map(|file| Plan::make(file, position, Wish::Remove));
+        let plans = plans.map(|file| FileChange::make(file, position, Wish::Remove));
         let mut plans = plans.collect::<Result<Vec<_>, _>>()?;
         if plans.iter().any(|plan| !plan.is_done()) {
             plans.retain(|plan| !plan.is_done());
@@ -343,7 +343,7 @@ impl Surroundings<'_> {
     fn rivals(
         &self,
         args: &Args,
-        app: &App,
+        app: &AppConfiguration,
         scope: Scope<'_>,
     ) -> Result<Vec<String>, InstallError> {
         if args.config_file.is_some() || args.remove {
@@ -359,10 +359,10 @@ impl Surroundings<'_> {
     fn parts(
         &self,
         args: &Args,
-        app: &App,
+        app: &AppConfiguration,
         url: &str,
         said: &mut Vec<String>,
-    ) -> Result<Parts, InstallError> {
+    ) -> Result<EntryParts, InstallError> {
         let (program, arguments) = self.command(args, url, said)?;
         let variables = flags::variables(&args.flags);
         if !app.hands_over_variables() {
@@ -376,7 +376,7 @@ impl Surroundings<'_> {
                 say(note, said);
             }
         }
-        Ok(Parts {
+        Ok(EntryParts {
             members: app.entry(args.name(), &program, &arguments),
             extras: app.extras(self.machine.system, &variables),
         })
@@ -408,7 +408,7 @@ impl Surroundings<'_> {
 
     /// Prints an entry for an app that is not in the table.
     fn print_for_any_app(self, args: &Args) -> Result<ExitCode, InstallError> {
-        let style = args.print.filter(|style| *style != Style::App);
+        let style = args.print.filter(|style| *style != PrintFormat::App);
         let style = style.ok_or(InstallError::NoClient)?;
         let url = args.url.as_deref().unwrap_or_default();
         let (program, arguments) = self.command(args, url, &mut Vec::new())?;
@@ -424,9 +424,9 @@ impl Surroundings<'_> {
     fn print(
         &mut self,
         args: &Args,
-        app: &App,
+        app: &AppConfiguration,
         scope: Scope<'_>,
-        position: Position<'_>,
+        position: EntryPosition<'_>,
         entry: NewEntry<'_>,
     ) -> Result<ExitCode, InstallError> {
         let path = match self.files(args, app, scope) {
@@ -438,7 +438,7 @@ impl Surroundings<'_> {
             eprintln!("This belongs in {}:\n", path.display());
         }
         let text = match args.print {
-            Some(Style::App) | None => fresh_file(position, entry)?,
+            Some(PrintFormat::App) | None => fresh_file(position, entry)?,
             Some(style) => style.file(args.name(), &entry.fresh()),
         };
         self.out.write_all(text.as_bytes())?;
@@ -448,9 +448,9 @@ impl Surroundings<'_> {
     /// Prints what has to be pasted into the settings of an app without a file; on stderr, where.
     fn print_for_menu(
         self,
-        app: &App,
+        app: &AppConfiguration,
         menu: &str,
-        position: Position<'_>,
+        position: EntryPosition<'_>,
         entry: NewEntry<'_>,
         remove: bool,
     ) -> Result<ExitCode, InstallError> {
@@ -472,7 +472,7 @@ impl Surroundings<'_> {
     fn files(
         &self,
         args: &Args,
-        app: &App,
+        app: &AppConfiguration,
         scope: Scope<'_>,
     ) -> Result<Vec<PathBuf>, InstallError> {
         if let Some(path) = &args.config_file {
@@ -498,7 +498,7 @@ impl Surroundings<'_> {
 }
 
 /// A file that holds the entry and nothing else.
-fn fresh_file(position: Position<'_>, entry: NewEntry<'_>) -> Result<String, InstallError> {
+fn fresh_file(position: EntryPosition<'_>, entry: NewEntry<'_>) -> Result<String, InstallError> {
     let path = PathBuf::new();
     let whole = edit::edit("", position, Wish::Put(entry));
     let whole = whole.map_err(|error| InstallError::Edit { path, error })?;
@@ -507,18 +507,18 @@ fn fresh_file(position: Position<'_>, entry: NewEntry<'_>) -> Result<String, Ins
 
 /// An entry before it is written.
 #[derive(Default)]
-struct Parts {
+struct EntryParts {
     members: Vec<(&'static str, Value)>,
     extras: Vec<Extra>,
 }
 
 /// An app, and the entry for it.
 struct Target {
-    app: &'static App,
+    app: &'static AppConfiguration,
     scope: OwnedScope,
     /// The keys that lead to the table of servers.
     keys: Vec<String>,
-    new: Parts,
+    new: EntryParts,
 }
 
 impl Target {
@@ -527,8 +527,8 @@ impl Target {
     }
 
     /// Place of the entry in the files of the app.
-    fn position<'a>(&self, args: &'a Args, keys: &'a [&'a str]) -> Position<'a> {
-        Position {
+    fn position<'a>(&self, args: &'a Args, keys: &'a [&'a str]) -> EntryPosition<'a> {
+        EntryPosition {
             format: self.app.format,
             servers: keys,
             inner: self.app.inner,
@@ -631,7 +631,7 @@ mod tests {
         ];
         let line = Line::try_parse_from(line.iter().chain(args)).unwrap();
         let mut out = Vec::new();
-        let surroundings = Surroundings {
+        let surroundings = Host {
             machine: Machine {
                 system: System::Linux,
                 variable: &|name| (name == "HOME").then(|| home.as_os_str().to_owned()),

@@ -4,26 +4,26 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::diff;
-use super::edit::{Change, Edited, Position, Wish, edit, entries, has_byte_order_mark};
+use super::edit::{EditChange, Edited, EntryPosition, Wish, edit, entries, has_byte_order_mark};
 use super::error::InstallError;
-use super::file::{ConfigFile, FileError};
+use super::file::{ConfigFile, ConfigFileError};
 use super::mask::Mask;
 use mcp_bridge_text::printable;
 
 /// A change of a file, not yet made.
-pub(super) struct Plan<'a> {
+pub(super) struct FileChange<'a> {
     path: PathBuf,
     file: ConfigFile,
-    position: Position<'a>,
+    position: EntryPosition<'a>,
     wish: Wish<'a>,
     edited: Edited,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> FileChange<'a> {
     /// Reads the file and decides what becomes of it.
     pub(super) fn make(
         path: PathBuf,
-        position: Position<'a>,
+        position: EntryPosition<'a>,
         wish: Wish<'a>,
     ) -> Result<Self, InstallError> {
         let file = match ConfigFile::find(&path) {
@@ -42,9 +42,9 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether all is as it is wanted.
+    /// True if nothing has to be changed.
     pub(super) fn is_done(&self) -> bool {
-        self.edited.change == Change::Nothing
+        self.edited.change == EditChange::Nothing
     }
 
     /// The directory that has to be made for the file.
@@ -56,18 +56,18 @@ impl<'a> Plan<'a> {
     pub(super) fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
         let (name, path) = (self.position.name, self.path.display());
         match (self.edited.change, self.wish) {
-            (Change::Nothing, Wish::Put(_)) => {
+            (EditChange::Nothing, Wish::Put(_)) => {
                 return writeln!(out, "Nothing to do: {path} has \"{name}\" as it should be.");
             }
-            (Change::Nothing, Wish::Remove) => {
+            (EditChange::Nothing, Wish::Remove) => {
                 return writeln!(out, "Nothing to do: {path} has no \"{name}\".");
             }
-            (Change::Added, _) if self.file.text.is_none() => {
+            (EditChange::Added, _) if self.file.text.is_none() => {
                 writeln!(out, "\"{name}\" goes into {path}, a new file:\n")?;
             }
-            (Change::Added, _) => writeln!(out, "\"{name}\" goes into {path}:\n")?,
-            (Change::Changed, _) => writeln!(out, "\"{name}\" is changed in {path}:\n")?,
-            (Change::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path}:\n")?,
+            (EditChange::Added, _) => writeln!(out, "\"{name}\" goes into {path}:\n")?,
+            (EditChange::Changed, _) => writeln!(out, "\"{name}\" is changed in {path}:\n")?,
+            (EditChange::Removed, _) => writeln!(out, "\"{name}\" is taken out of {path}:\n")?,
         }
         let before = self.file.text.as_deref().unwrap_or_default();
         // Lines around the change may be those of other servers.
@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
 
     /// Does it. Returns where the old file is now, if there was one.
     pub(super) fn carry_out(self) -> Result<Option<PathBuf>, InstallError> {
-        let refused = |error: FileError| InstallError::File {
+        let refused = |error: ConfigFileError| InstallError::File {
             path: self.path,
             error,
         };

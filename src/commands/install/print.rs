@@ -6,13 +6,13 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::apps::Format;
-use super::edit::{Position, Wish, edit};
+use super::edit::{EntryPosition, Wish, edit};
 use super::entry::NewEntry;
 use super::yaml;
 
 /// A format for `--print`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Style {
+pub(super) enum PrintFormat {
     /// That of the app.
     #[value(hide = true)]
     App,
@@ -21,7 +21,7 @@ pub(super) enum Style {
     Yaml,
 }
 
-impl Style {
+impl PrintFormat {
     /// A file with an entry that starts `program` with `arguments`, in the commonest form.
     pub(super) fn entry(self, name: &str, program: &str, arguments: &[String]) -> String {
         let members = [("command", json!(program)), ("args", json!(arguments))];
@@ -35,7 +35,7 @@ impl Style {
             Self::Toml => (Format::Toml, ["mcp_servers"]),
             Self::Yaml => return yaml::list("mcpServers", name, members),
         };
-        let position = Position {
+        let position = EntryPosition {
             format,
             servers: &servers,
             inner: None,

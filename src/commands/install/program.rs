@@ -5,12 +5,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Who reads the file that the name is for.
+/// Readers of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readers {
     /// The apps of this user on this machine.
     ThisUser,
-    /// Whoever works on a project.
+    /// Everybody who works on a project.
     TheProject,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn name(running: &Path, path: Option<&OsStr>, readers: Readers) -> Pa
     }
 }
 
-/// Where `PATH` finds the program, if what it finds first is this one.
+/// Path by which `PATH` finds the program, if the first hit is this program.
 fn found(running: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
     let file = format!("{}{}", env!("CARGO_PKG_NAME"), env::consts::EXE_SUFFIX);
     let directories = env::split_paths(path?).filter(|directory| directory.is_absolute());

@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::apps::{App, Machine, Scope};
-use super::edit::{Position, entries};
+use super::apps::{AppConfiguration, Machine, Scope};
+use super::edit::{EntryPosition, entries};
 use super::file::ConfigFile;
 
 /// Notes about other files with an entry `name` than the one of `scope`, for somebody in the directory `here`.
 pub(super) fn notes(
-    app: &App,
+    app: &AppConfiguration,
     machine: &Machine<'_>,
     scope: Scope<'_>,
     here: &Path,
@@ -72,10 +72,16 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Returns whether a file has an entry. One that cannot be read has none: it is not the file that is written.
-fn has_entry(app: &App, machine: &Machine<'_>, scope: Scope<'_>, path: &Path, name: &str) -> bool {
+fn has_entry(
+    app: &AppConfiguration,
+    machine: &Machine<'_>,
+    scope: Scope<'_>,
+    path: &Path,
+    name: &str,
+) -> bool {
     let keys = app.table(machine, scope);
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-    let position = Position {
+    let position = EntryPosition {
         format: app.format,
         servers: &keys,
         inner: app.inner,

@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::apps::{App, Client};
+use super::apps::{AppConfiguration, AppId};
 use super::error::InstallError;
-use super::plan::Plan;
-use super::{Args, Consent, Surroundings, Target};
+use super::plan::FileChange;
+use super::{Args, Consent, Host, Target};
 use crate::commands::text::padded;
 
 /// Outcome for an app.
-enum Outcome {
+enum AppOutcome {
     NothingToDo,
     Written(Vec<PathBuf>),
     /// It is not to be written, and that is no failure.
@@ -22,21 +22,21 @@ enum Outcome {
 /// Changes to the files of an app.
 struct Job<'a> {
     target: &'a Target,
-    plans: Result<Vec<Plan<'a>>, InstallError>,
+    plans: Result<Vec<FileChange<'a>>, InstallError>,
     notes: Vec<String>,
 }
 
 impl Job<'_> {
     /// The plans that change something.
-    fn changes(&self) -> impl Iterator<Item = &Plan<'_>> {
+    fn changes(&self) -> impl Iterator<Item = &FileChange<'_>> {
         self.plans.iter().flatten().filter(|plan| !plan.is_done())
     }
 }
 
 pub(super) fn run(
-    surroundings: &mut Surroundings<'_>,
+    surroundings: &mut Host<'_>,
     args: &Args,
-    clients: &[Client],
+    clients: &[AppId],
 ) -> Result<ExitCode, InstallError> {
     let mut said = Vec::new();
     // What is wrong with the flags is wrong for every app.
@@ -86,7 +86,7 @@ pub(super) fn run(
 }
 
 /// Shows what is to be done, app by app.
-fn describe(surroundings: &mut Surroundings<'_>, jobs: &[Job<'_>]) -> Result<(), InstallError> {
+fn describe(surroundings: &mut Host<'_>, jobs: &[Job<'_>]) -> Result<(), InstallError> {
     let out = &mut *surroundings.out;
     let mut is_first = true;
     for job in jobs {
@@ -109,7 +109,7 @@ fn describe(surroundings: &mut Surroundings<'_>, jobs: &[Job<'_>]) -> Result<(),
 
 /// Prints what belongs into the file of each app.
 fn print(
-    surroundings: &mut Surroundings<'_>,
+    surroundings: &mut Host<'_>,
     args: &Args,
     targets: &[Target],
 ) -> Result<ExitCode, InstallError> {
@@ -124,20 +124,20 @@ fn print(
 }
 
 /// Writes the files of one app. Apps may share a file, which has then changed since the plan was made.
-fn carry_out(job: Job<'_>, args: &Args, written: &mut Vec<PathBuf>) -> Outcome {
+fn carry_out(job: Job<'_>, args: &Args, written: &mut Vec<PathBuf>) -> AppOutcome {
     let app = job.target.app;
     let plans = match job.plans {
         Ok(plans) => plans,
         Err(InstallError::NoFile { .. }) if app.menu.is_some() => {
-            return Outcome::Skipped(format!(
+            return AppOutcome::Skipped(format!(
                 "it keeps its servers in its settings; --client {} shows what to paste there",
                 app.name
             ));
         }
         Err(error @ InstallError::NoFile { .. }) if args.all => {
-            return Outcome::Skipped(error.to_string());
+            return AppOutcome::Skipped(error.to_string());
         }
-        Err(error) => return Outcome::Failed(error),
+        Err(error) => return AppOutcome::Failed(error),
     };
     let mut backups = Vec::new();
     let mut is_done = true;
@@ -147,7 +147,7 @@ fn carry_out(job: Job<'_>, args: &Args, written: &mut Vec<PathBuf>) -> Outcome {
             match plan.anew() {
                 Ok(plan) if plan.is_done() => continue,
                 Ok(plan) => plan,
-                Err(error) => return Outcome::Failed(error),
+                Err(error) => return AppOutcome::Failed(error),
             }
         } else {
             plan
@@ -155,19 +155,19 @@ fn carry_out(job: Job<'_>, args: &Args, written: &mut Vec<PathBuf>) -> Outcome {
         written.push(plan.path().to_owned());
         match plan.carry_out() {
             Ok(backup) => backups.extend(backup),
-            Err(error) => return Outcome::Failed(error),
+            Err(error) => return AppOutcome::Failed(error),
         }
     }
     if is_done {
-        return Outcome::NothingToDo;
+        return AppOutcome::NothingToDo;
     }
-    Outcome::Written(backups)
+    AppOutcome::Written(backups)
 }
 
 /// One line for each app, then what the person has to do.
 fn summary(
-    surroundings: &mut Surroundings<'_>,
-    outcomes: &[(&Target, Outcome)],
+    surroundings: &mut Host<'_>,
+    outcomes: &[(&Target, AppOutcome)],
 ) -> Result<ExitCode, InstallError> {
     let out = &mut *surroundings.out;
     let titles = outcomes.iter().map(|(target, _)| target.app.title.len());
@@ -178,11 +178,11 @@ fn summary(
     for (target, outcome) in outcomes {
         let label = padded(target.app.title, width);
         match outcome {
-            Outcome::NothingToDo => writeln!(out, "{label}  nothing to do")?,
-            Outcome::Skipped(reason) => writeln!(out, "{label}  left out: {reason}")?,
-            Outcome::Written(backups) => {
+            AppOutcome::NothingToDo => writeln!(out, "{label}  nothing to do")?,
+            AppOutcome::Skipped(reason) => writeln!(out, "{label}  left out: {reason}")?,
+            AppOutcome::Written(backups) => {
                 let step = target.app.then(target.scope.borrowed());
-                if step == App::restart(target.app.title) {
+                if step == AppConfiguration::restart(target.app.title) {
                     restarts.push(target.app.title);
                 } else if !steps.contains(&step) {
                     steps.push(step);
@@ -196,7 +196,7 @@ fn summary(
                     writeln!(out, "{label}  written; the file as it was: {paths}")?;
                 }
             }
-            Outcome::Failed(error) => {
+            AppOutcome::Failed(error) => {
                 status = ExitCode::FAILURE;
                 writeln!(out, "{label}  not written: {error}")?;
                 if let Some(hint) = error.hint() {

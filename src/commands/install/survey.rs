@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum as _;
 use serde_json::{Map, Value};
 
-use super::apps::{App, Client, Format, Machine, Scope, System};
+use super::apps::{AppConfiguration, AppId, Format, Machine, Scope, System};
 use super::diff;
-use super::edit::{self, EditError, Position, Wish};
+use super::edit::{self, EditError, EntryPosition, Wish};
 use super::entry::NewEntry;
 use super::program::{self, Readers};
 
@@ -17,21 +17,12 @@ pub(in crate::commands) use super::edit::Servers;
 pub(in crate::commands) use super::entry::Extra;
 pub(in crate::commands) use super::file::ConfigFile;
 
-/// Readers of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::commands) enum Reach {
-    /// The apps of this user.
-    User,
-    /// Whoever works on the project.
-    Project,
-}
-
 /// A file in which an app may have servers.
-pub(in crate::commands) struct Place {
-    pub(in crate::commands) client: Client,
-    pub(in crate::commands) reach: Reach,
+pub(in crate::commands) struct ConfigLocation {
+    pub(in crate::commands) client: AppId,
+    readers: Readers,
     pub(in crate::commands) path: PathBuf,
-    app: &'static App,
+    app: &'static AppConfiguration,
     /// The keys that lead to the table of servers.
     keys: Vec<String>,
 }
@@ -50,10 +41,10 @@ pub(in crate::commands) struct Replacement<'a> {
 const FILE_OF_PROFILE: &str = "mcp.json";
 
 /// Every place of these apps, or of all: the user's, for every project too, and those of the project in `directory`.
-pub(in crate::commands) fn places(clients: &[Client], directory: &Path) -> Vec<Place> {
+pub(in crate::commands) fn places(clients: &[AppId], directory: &Path) -> Vec<ConfigLocation> {
     let machine = this_machine();
     let clients = match clients {
-        [] => Client::value_variants(),
+        [] => AppId::value_variants(),
         some => some,
     };
     let mut places = Vec::new();
@@ -66,23 +57,23 @@ pub(in crate::commands) fn places(clients: &[Client], directory: &Path) -> Vec<P
         for path in user {
             let tables = [keys.clone()].into_iter();
             let tables = tables.chain(local_tables(app, &machine, &path));
-            places.extend(tables.map(|keys| place(*client, Reach::User, path.clone(), keys)));
+            places.extend(tables.map(|keys| place(*client, Readers::ThisUser, path.clone(), keys)));
         }
         let project = app.every_project_file(&machine, directory).into_iter();
-        places.extend(project.map(|path| place(*client, Reach::Project, path, keys.clone())));
+        places.extend(project.map(|path| place(*client, Readers::TheProject, path, keys.clone())));
     }
     places
 }
 
 /// The tables of servers that are for one project each, in a file of the user's.
-fn local_tables(app: &App, machine: &Machine<'_>, path: &Path) -> Vec<Vec<String>> {
+fn local_tables(app: &AppConfiguration, machine: &Machine<'_>, path: &Path) -> Vec<Vec<String>> {
     let table = app.table(machine, Scope::Local(Path::new("")));
     let (true, [projects, _, servers]) = (app.has_local_scope(), &table[..]) else {
         return Vec::new();
     };
     // A file that cannot be read is told of where its other servers are looked for.
     let file = ConfigFile::find(path).ok().and_then(|file| file.text);
-    let position = Position {
+    let position = EntryPosition {
         format: app.format,
         servers: &[projects],
         inner: None,
@@ -102,19 +93,23 @@ fn local_tables(app: &App, machine: &Machine<'_>, path: &Path) -> Vec<Vec<String
 }
 
 /// The files of a scope that an app reads.
-pub(super) fn places_read(client: Client, machine: &Machine<'_>, scope: Scope<'_>) -> Vec<Place> {
+pub(super) fn places_read(
+    client: AppId,
+    machine: &Machine<'_>,
+    scope: Scope<'_>,
+) -> Vec<ConfigLocation> {
     let app = client.app();
     let keys = app.table(machine, scope);
     let files = app.files(machine, scope).into_iter();
     files
-        .map(|path| place(client, Reach::User, path, keys.clone()))
+        .map(|path| place(client, Readers::ThisUser, path, keys.clone()))
         .collect()
 }
 
-fn place(client: Client, reach: Reach, path: PathBuf, keys: Vec<String>) -> Place {
-    Place {
+fn place(client: AppId, readers: Readers, path: PathBuf, keys: Vec<String>) -> ConfigLocation {
+    ConfigLocation {
         client,
-        reach,
+        readers,
         path,
         app: client.app(),
         keys,
@@ -129,8 +124,8 @@ fn this_machine() -> Machine<'static> {
 }
 
 /// The apps that are found on this machine: one of their files is there, or a directory of their own for it.
-pub(super) fn found(machine: &Machine<'_>) -> Vec<Client> {
-    let clients = Client::value_variants().iter().copied();
+pub(super) fn found(machine: &Machine<'_>) -> Vec<AppId> {
+    let clients = AppId::value_variants().iter().copied();
     clients
         .filter(|client| is_found(*client, machine))
         .collect()
@@ -140,7 +135,7 @@ pub(super) fn found(machine: &Machine<'_>) -> Vec<Client> {
 const INNER_DIRECTORIES: [&str; 5] = ["User", "data", "mcp", "mcpServers", "settings"];
 
 /// Returns whether an app is found on this machine.
-pub(super) fn is_found(client: Client, machine: &Machine<'_>) -> bool {
+pub(super) fn is_found(client: AppId, machine: &Machine<'_>) -> bool {
     let homes: Vec<_> = ["HOME", "USERPROFILE"]
         .iter()
         .filter_map(|name| (machine.variable)(name))
@@ -161,7 +156,12 @@ pub(super) fn is_found(client: Client, machine: &Machine<'_>) -> bool {
         .any(|path| path.is_file() || has_own_directory(path))
 }
 
-impl Place {
+impl ConfigLocation {
+    /// Name of this program in an entry of the file.
+    pub(in crate::commands) fn program(&self, running: &Path) -> PathBuf {
+        program::name(running, env::var_os("PATH").as_deref(), self.readers)
+    }
+
     /// The app, as people know it.
     pub(in crate::commands) fn title(&self) -> &'static str {
         self.app.title
@@ -236,24 +236,13 @@ impl Place {
         self.keys.iter().map(String::as_str).collect()
     }
 
-    fn position<'a>(&self, keys: &'a [&'a str], name: &'a str) -> Position<'a> {
-        Position {
+    fn position<'a>(&self, keys: &'a [&'a str], name: &'a str) -> EntryPosition<'a> {
+        EntryPosition {
             format: self.app.format,
             servers: keys,
             inner: self.app.inner,
             name,
         }
-    }
-}
-
-impl Reach {
-    /// Name of this program in an entry of such a file.
-    pub(in crate::commands) fn program(self, running: &Path) -> PathBuf {
-        let readers = match self {
-            Self::User => Readers::ThisUser,
-            Self::Project => Readers::TheProject,
-        };
-        program::name(running, env::var_os("PATH").as_deref(), readers)
     }
 }
 

@@ -5,12 +5,12 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::apps::Format;
 use super::bounds;
-use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
+use super::edit::{EditChange, EditError, Edited, EntryPosition, Servers, Wish};
 use super::entry::{Extra, NewEntry};
 
 pub(super) fn edit(
     text: &str,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
     let mut file = parse(text)?;
@@ -24,8 +24,8 @@ pub(super) fn edit(
     };
     Ok(Edited {
         text: match change {
-            Change::Nothing => text.to_owned(),
-            Change::Added | Change::Changed | Change::Removed => file.to_string(),
+            EditChange::Nothing => text.to_owned(),
+            EditChange::Added | EditChange::Changed | EditChange::Removed => file.to_string(),
         },
         change,
         lost_headers,
@@ -33,7 +33,7 @@ pub(super) fn edit(
 }
 
 /// The servers, by name.
-pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+pub(super) fn entries(text: &str, position: EntryPosition<'_>) -> Result<Servers, EditError> {
     let file = parse(text)?;
     let mut servers: &dyn TableLike = file.as_table();
     for key in position.servers {
@@ -76,10 +76,10 @@ fn syntax(text: &str, error: &toml_edit::TomlError) -> EditError {
 
 fn put(
     file: &mut DocumentMut,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     new: NewEntry<'_>,
     lost_headers: &mut Vec<String>,
-) -> Result<Change, EditError> {
+) -> Result<EditChange, EditError> {
     let mut is_inline = false;
     let mut servers: &mut dyn TableLike = file.as_table_mut();
     for key in position.servers {
@@ -94,9 +94,9 @@ fn put(
         .and_then(Item::as_table_like_mut)
     else {
         let change = if servers.contains_key(position.name) {
-            Change::Changed
+            EditChange::Changed
         } else {
-            Change::Added
+            EditChange::Added
         };
         let mut entry = Table::new();
         for (name, value) in new.fresh() {
@@ -116,11 +116,11 @@ fn put(
     Ok(merge(entry, new, &old))
 }
 
-fn merge(entry: &mut dyn TableLike, new: NewEntry<'_>, old: &Map<String, Value>) -> Change {
-    let mut change = Change::Nothing;
+fn merge(entry: &mut dyn TableLike, new: NewEntry<'_>, old: &Map<String, Value>) -> EditChange {
+    let mut change = EditChange::Nothing;
     for name in new.unwanted(old) {
         if entry.remove(&name).is_some() {
-            change = Change::Changed;
+            change = EditChange::Changed;
         }
     }
     for (name, value) in new.members {
@@ -131,11 +131,11 @@ fn merge(entry: &mut dyn TableLike, new: NewEntry<'_>, old: &Map<String, Value>)
                 entry.insert(name, item(value));
             }
         }
-        change = Change::Changed;
+        change = EditChange::Changed;
     }
     for extra in new.extras {
         if supply(entry, extra) {
-            change = Change::Changed;
+            change = EditChange::Changed;
         }
     }
     change
@@ -180,17 +180,17 @@ fn names(element: &toml_edit::Value) -> Option<&str> {
     element.as_str().or_else(name)
 }
 
-fn remove(file: &mut DocumentMut, position: Position<'_>) -> Result<Change, EditError> {
+fn remove(file: &mut DocumentMut, position: EntryPosition<'_>) -> Result<EditChange, EditError> {
     let mut servers: &mut dyn TableLike = file.as_table_mut();
     for key in position.servers {
         let Some(found) = servers.get_mut(key) else {
-            return Ok(Change::Nothing);
+            return Ok(EditChange::Nothing);
         };
         servers = found.as_table_like_mut().ok_or_else(|| no_table(key))?;
     }
     Ok(match servers.remove(position.name) {
-        Some(_) => Change::Removed,
-        None => Change::Nothing,
+        Some(_) => EditChange::Removed,
+        None => EditChange::Nothing,
     })
 }
 

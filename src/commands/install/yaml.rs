@@ -8,7 +8,7 @@ use yaml_edit::{Document, Mapping, YamlError, YamlNode};
 
 use super::apps::Format;
 use super::bounds;
-use super::edit::{Change, EditError, Edited, Position, Servers, Wish};
+use super::edit::{EditChange, EditError, Edited, EntryPosition, Servers, Wish};
 use super::entry::{Extra, NewEntry};
 
 /// Spaces by which a block stands deeper than the one around it.
@@ -16,7 +16,7 @@ const INDENT: usize = 2;
 
 pub(super) fn edit(
     text: &str,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     wish: Wish<'_>,
 ) -> Result<Edited, EditError> {
     let before = parse(text)?;
@@ -25,10 +25,10 @@ pub(super) fn edit(
         Wish::Put(entry) => put(text, position, entry, &mut lost_headers)?,
         Wish::Remove => remove(text, position)?,
     };
-    if change != Change::Nothing {
+    if change != EditChange::Nothing {
         verify(&before, &after, position, wish)?;
     }
-    if let (Change::Added, Wish::Put(entry)) = (change, wish) {
+    if let (EditChange::Added, Wish::Put(entry)) = (change, wish) {
         let removed = verify_addition(&before, &after, position, entry)?;
         let comments = |text: &str| text.matches('#').count();
         if comments(&after).min(comments(&removed)) < comments(text) {
@@ -43,7 +43,7 @@ pub(super) fn edit(
 }
 
 /// The servers, by name.
-pub(super) fn entries(text: &str, position: Position<'_>) -> Result<Servers, EditError> {
+pub(super) fn entries(text: &str, position: EntryPosition<'_>) -> Result<Servers, EditError> {
     let mut servers = parse(text)?;
     for key in position.servers {
         servers = match servers {
@@ -82,11 +82,11 @@ pub(super) fn list(servers: &str, name: &str, members: &[(&'static str, Value)])
 }
 
 /// The text after the edit.
-type Outcome = Result<(Change, String), EditError>;
+type Outcome = Result<(EditChange, String), EditError>;
 
 fn put(
     text: &str,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     new: NewEntry<'_>,
     lost_headers: &mut Vec<String>,
 ) -> Outcome {
@@ -96,7 +96,7 @@ fn put(
     let entry = Value::Object(object(&new.fresh()));
     if has_no_content(text) {
         return Ok((
-            Change::Added,
+            EditChange::Added,
             appended(text, servers_key, position.name, &entry),
         ));
     }
@@ -106,41 +106,41 @@ fn put(
     let servers = match root.get(*servers_key) {
         None => {
             return Ok((
-                Change::Added,
+                EditChange::Added,
                 appended(text, servers_key, position.name, &entry),
             ));
         }
         Some(YamlNode::Mapping(servers)) if !servers.is_empty() => servers,
         Some(found) if json(&found).is_null() || found.is_mapping() => {
             if let Some(filled) = filled(text, servers_key, position.name, &entry) {
-                return Ok((Change::Added, filled));
+                return Ok((EditChange::Added, filled));
             }
             let servers = Map::from_iter([(position.name.to_owned(), entry)]);
             root.set(*servers_key, node(&Value::Object(servers))?);
-            return Ok((Change::Added, file.to_string()));
+            return Ok((EditChange::Added, file.to_string()));
         }
         Some(_) => return Err(no_mapping(servers_key)),
     };
     let Some(found) = servers.get_mapping(position.name) else {
         let change = if servers.contains_key(position.name) {
-            Change::Changed
+            EditChange::Changed
         } else {
-            Change::Added
+            EditChange::Added
         };
         servers.set(position.name, node(&entry)?);
         return Ok((change, file.to_string()));
     };
     let is_changed = update(position, &found, new, lost_headers)?;
     Ok(if is_changed {
-        (Change::Changed, file.to_string())
+        (EditChange::Changed, file.to_string())
     } else {
-        (Change::Nothing, text.to_owned())
+        (EditChange::Nothing, text.to_owned())
     })
 }
 
 /// Brings an entry that exists up to date. Returns true if that has changed it.
 fn update(
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     found: &Mapping,
     new: NewEntry<'_>,
     lost_headers: &mut Vec<String>,
@@ -188,9 +188,9 @@ fn wanted(old: &Map<String, Value>, new: NewEntry<'_>) -> Map<String, Value> {
     wanted
 }
 
-fn remove(text: &str, position: Position<'_>) -> Outcome {
+fn remove(text: &str, position: EntryPosition<'_>) -> Outcome {
     if has_no_content(text) {
-        return Ok((Change::Nothing, text.to_owned()));
+        return Ok((EditChange::Nothing, text.to_owned()));
     }
     let file = document(text)?;
     let [servers_key] = position.servers else {
@@ -200,19 +200,19 @@ fn remove(text: &str, position: Position<'_>) -> Outcome {
     let servers = match servers {
         Some(YamlNode::Mapping(servers)) => servers,
         Some(other) if !json(&other).is_null() => return Err(no_mapping(servers_key)),
-        Some(_) | None => return Ok((Change::Nothing, text.to_owned())),
+        Some(_) | None => return Ok((EditChange::Nothing, text.to_owned())),
     };
     if servers.remove(position.name).is_none() {
-        return Ok((Change::Nothing, text.to_owned()));
+        return Ok((EditChange::Nothing, text.to_owned()));
     }
-    Ok((Change::Removed, file.to_string()))
+    Ok((EditChange::Removed, file.to_string()))
 }
 
 /// Refuses a text that differs from the one before in something else than the entry.
 fn verify(
     before: &Value,
     after: &str,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     wish: Wish<'_>,
 ) -> Result<(), EditError> {
     let mut before = before.clone();
@@ -238,15 +238,15 @@ fn verify(
 fn verify_addition(
     before: &Value,
     after: &str,
-    position: Position<'_>,
+    position: EntryPosition<'_>,
     new: NewEntry<'_>,
 ) -> Result<String, EditError> {
-    if put(after, position, new, &mut Vec::new())?.0 != Change::Nothing {
+    if put(after, position, new, &mut Vec::new())?.0 != EditChange::Nothing {
         return Err(EditError::Unsafe);
     }
     let (change, removed) = remove(after, position)?;
 
-    if change != Change::Removed {
+    if change != EditChange::Removed {
         return Err(EditError::Unsafe);
     }
     verify(before, &removed, position, Wish::Remove)?;
@@ -254,7 +254,7 @@ fn verify_addition(
 }
 
 /// Takes an entry out, and a table of servers that is empty then.
-fn take_entry(file: &mut Value, position: Position<'_>) -> Option<Value> {
+fn take_entry(file: &mut Value, position: EntryPosition<'_>) -> Option<Value> {
     let key = position.servers.first().copied().unwrap_or_default();
     if file.is_null() {
         *file = Value::Object(Map::new());
@@ -455,7 +455,7 @@ mod tests {
 
     use super::*;
 
-    const AT: Position<'_> = Position {
+    const AT: EntryPosition<'_> = EntryPosition {
         format: Format::Yaml,
         servers: &["extensions"],
         inner: None,
@@ -493,20 +493,20 @@ mod tests {
 ";
 
     #[track_caller]
-    fn check(before: &str, change: Change, after: &str) {
+    fn check(before: &str, change: EditChange, after: &str) {
         let edited = put(before).unwrap();
         assert_eq!(edited.text, after);
         assert_eq!(edited.change, change);
         let again = put(after).unwrap();
         assert_eq!(
             (again.text.as_str(), again.change),
-            (after, Change::Nothing)
+            (after, EditChange::Nothing)
         );
     }
 
     #[test]
     fn a_file_without_servers_gets_them_at_its_end() {
-        check("", Change::Added, &format!("extensions:\n{ENTRY}"));
+        check("", EditChange::Added, &format!("extensions:\n{ENTRY}"));
         for before in [
             "# mine\n",
             "GOOSE_MODEL: x # best\nGOOSE_MODE: auto\n",
@@ -514,13 +514,13 @@ mod tests {
         ] {
             check(
                 before,
-                Change::Added,
+                EditChange::Added,
                 &format!("{before}extensions:\n{ENTRY}"),
             );
         }
         check(
             "a: 1",
-            Change::Added,
+            EditChange::Added,
             &format!("a: 1\nextensions:\n{ENTRY}"),
         );
     }
@@ -532,11 +532,11 @@ mod tests {
             "    type: builtin\n",
             &format!("    type: builtin\n{ENTRY}"),
         );
-        check(before, Change::Added, &after);
+        check(before, EditChange::Added, &after);
         let removed = edit(&after, AT, Wish::Remove).unwrap();
         assert_eq!(
             (removed.text.as_str(), removed.change),
-            (before, Change::Removed)
+            (before, EditChange::Removed)
         );
     }
 
@@ -544,7 +544,7 @@ mod tests {
     fn an_entry_becomes_a_command() {
         let before = "extensions:\n  example:\n    # remote\n    enabled: true\n    name: example\n    type: streamable_http\n    uri: https://example.com/mcp\n    headers: {}\n    envs:\n      KEY: a\n    timeout: 60\n  other:\n    type: builtin\n";
         let edited = put(before).unwrap();
-        assert_eq!(edited.change, Change::Changed);
+        assert_eq!(edited.change, EditChange::Changed);
         let value = parse(&edited.text).unwrap();
         assert_eq!(
             value["extensions"]["example"],

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::sign_in::{self, Origin};
+use super::sign_in::{self, PreviousProgram};
 use super::{launcher, remote};
 use crate::cli::Flags;
 use crate::commands::install::flags;
 use crate::commands::install::launch::{self, Launch, is_bridge};
-use crate::commands::install::survey::{Extra, Place};
+use crate::commands::install::survey::{ConfigLocation, Extra};
 
 /// An entry as it will be.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Conversion {
 
 /// Meaning of an entry for the bridge.
 #[derive(Debug)]
-pub(super) enum Finding {
+pub(super) enum ConversionResult {
     /// It starts the bridge already.
     Bridge,
     /// It starts another program.
@@ -42,25 +42,25 @@ pub(super) enum Finding {
 /// Finds out what the entry is, and how it could start `program` instead. Where that cannot be without a loss, the
 /// finding has the reason.
 pub(super) fn examine(
-    place: &Place,
+    place: &ConfigLocation,
     name: &str,
     entry: &Map<String, Value>,
     program: &str,
-) -> Finding {
+) -> ConversionResult {
     let Some(launch) = Launch::read(entry) else {
         return if remote::url(entry).is_some() {
-            Finding::Remote(remote::convert(place, name, entry, program))
+            ConversionResult::Remote(remote::convert(place, name, entry, program))
         } else {
-            Finding::Local
+            ConversionResult::Local
         };
     };
     if is_bridge(entry, Path::new(program)) {
-        return Finding::Bridge;
+        return ConversionResult::Bridge;
     }
     if !launcher::starts_mcp_remote(&launch.words) {
-        return Finding::Local;
+        return ConversionResult::Local;
     }
-    Finding::McpRemote(from_mcp_remote(entry, &launch, program))
+    ConversionResult::McpRemote(from_mcp_remote(entry, &launch, program))
 }
 
 fn from_mcp_remote(
@@ -87,7 +87,7 @@ fn from_mcp_remote(
         flags,
         &launch.environment,
         &arguments,
-        Origin::McpRemote,
+        PreviousProgram::McpRemote,
     )];
     let wanted = flags::variables(&arguments).into_iter();
     // Others are the app's to fill in: `${env:NAME}`, `${input:id}`.

@@ -15,12 +15,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use plan::{Plan, RemoteEntries, Selection, Trouble};
+use plan::{FileMigration, RemoteEntries, Selection, Trouble};
 use record::RecordFile;
 use undo::{Changed, Extent};
 
-use super::install::apps::Client;
-use super::install::survey::{self, Place};
+use super::install::apps::AppId;
+use super::install::survey::{self, ConfigLocation};
 use super::install::{Consent, ask};
 use super::{Stop, printed};
 use crate::cli;
@@ -54,7 +54,7 @@ Examples:
 pub(super) struct Args {
     /// Only search the files of this app (repeatable)
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true)]
-    client: Vec<Client>,
+    client: Vec<AppId>,
 
     /// Only convert the entry with this name (repeatable)
     #[arg(long, value_name = "NAME")]
@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     let project = env::current_dir()
         .map_err(|error| Stop::failed(format!("cannot find the current directory: {error}")))?;
     for places in by_file(survey::places(&args.client, &project)) {
-        match Plan::make(&places, &selection, &running) {
+        match FileMigration::make(&places, &selection, &running) {
             Ok(plan) => plans.extend(plan),
             Err(trouble) => troubles.push(trouble),
         }
@@ -147,8 +147,8 @@ fn status(troubles: &[Trouble]) -> ExitCode {
 }
 
 /// The places, those of one file together. The same file may be the user's and the project's.
-fn by_file(places: Vec<Place>) -> Vec<Vec<Place>> {
-    let mut files: Vec<(PathBuf, Vec<Place>)> = Vec::new();
+fn by_file(places: Vec<ConfigLocation>) -> Vec<Vec<ConfigLocation>> {
+    let mut files: Vec<(PathBuf, Vec<ConfigLocation>)> = Vec::new();
     for place in places {
         let whole = fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
         match files.iter_mut().find(|(path, _)| *path == whole) {
@@ -159,7 +159,7 @@ fn by_file(places: Vec<Place>) -> Vec<Vec<Place>> {
     files.into_iter().map(|(_, places)| places).collect()
 }
 
-fn show(plans: &[Plan], troubles: &[Trouble], out: &mut dyn Write) -> std::io::Result<()> {
+fn show(plans: &[FileMigration], troubles: &[Trouble], out: &mut dyn Write) -> std::io::Result<()> {
     for plan in plans {
         plan.describe(out)?;
     }
@@ -172,7 +172,7 @@ fn show(plans: &[Plan], troubles: &[Trouble], out: &mut dyn Write) -> std::io::R
             trouble.hint
         )?;
     }
-    let counts = plans.iter().map(Plan::counts);
+    let counts = plans.iter().map(FileMigration::counts);
     let (converted, left) = counts.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
     let files = plans.iter().filter(|plan| plan.counts().0 > 0).count();
     match (converted, left) {
@@ -196,7 +196,7 @@ fn show(plans: &[Plan], troubles: &[Trouble], out: &mut dyn Write) -> std::io::R
 }
 
 /// Entries with a URL, which are converted by a flag only.
-fn show_remote(plans: &[Plan], out: &mut dyn Write) -> std::io::Result<()> {
+fn show_remote(plans: &[FileMigration], out: &mut dyn Write) -> std::io::Result<()> {
     if plans.iter().all(|plan| plan.listed.is_empty()) {
         return Ok(());
     }
@@ -241,7 +241,7 @@ fn stay(count: usize) -> String {
 
 /// Writes each file, and the record by which that can be undone.
 fn write(
-    plans: &[Plan],
+    plans: &[FileMigration],
     mut troubles: Vec<Trouble>,
     directory: &Path,
     out: &mut dyn Write,

@@ -12,7 +12,7 @@ const PATH: &str = "/oauth/callback";
 
 /// The redirect URI that an app has for a client that was registered by hand.
 #[derive(Debug, Clone, Copy)]
-enum Redirect {
+enum FixedRedirect {
     /// One on this machine: host, port unless it is any, path.
     Local(&'static str, Option<&'static str>, &'static str),
     /// One that only the app itself receives.
@@ -21,15 +21,15 @@ enum Redirect {
 }
 
 /// The redirect URIs of apps, from their documentation.
-fn redirect(client: &str) -> Redirect {
+fn redirect(client: &str) -> FixedRedirect {
     match client {
-        "claude-code" => Redirect::Local(HOST, None, "/callback"),
-        "codex" => Redirect::Local("127.0.0.1", None, "/callback"),
-        "cursor" => Redirect::OfTheApp("cursor://anysphere.cursor-mcp/oauth/callback"),
-        "gemini" | "qwen" => Redirect::Local(HOST, Some("7777"), PATH),
-        "opencode" => Redirect::Local("127.0.0.1", Some("19876"), "/mcp/oauth/callback"),
-        "vscode" => Redirect::Local("127.0.0.1", Some("33418"), "/"),
-        _ => Redirect::Unknown,
+        "claude-code" => FixedRedirect::Local(HOST, None, "/callback"),
+        "codex" => FixedRedirect::Local("127.0.0.1", None, "/callback"),
+        "cursor" => FixedRedirect::OfTheApp("cursor://anysphere.cursor-mcp/oauth/callback"),
+        "gemini" | "qwen" => FixedRedirect::Local(HOST, Some("7777"), PATH),
+        "opencode" => FixedRedirect::Local("127.0.0.1", Some("19876"), "/mcp/oauth/callback"),
+        "vscode" => FixedRedirect::Local("127.0.0.1", Some("33418"), "/"),
+        _ => FixedRedirect::Unknown,
     }
 }
 
@@ -127,13 +127,13 @@ impl OAuth {
             return Ok(None);
         }
         let (host, port, path) = match redirect(client) {
-            Redirect::Local(host, port, path) => (host, port, path),
-            Redirect::OfTheApp(uri) => {
+            FixedRedirect::Local(host, port, path) => (host, port, path),
+            FixedRedirect::OfTheApp(uri) => {
                 return Err(format!(
                     "its client is registered with the redirect URI {uri}, which only the app receives"
                 ));
             }
-            Redirect::Unknown => {
+            FixedRedirect::Unknown => {
                 return Ok(Some(
                     "the redirect URI http://localhost/oauth/callback has to be registered for its client"
                         .to_owned(),

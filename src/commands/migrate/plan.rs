@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::conversion::{Conversion, Finding, examine};
+use super::conversion::{Conversion, ConversionResult, examine};
 use super::record::WrittenFile;
 use crate::commands::install::mask::Mask;
-use crate::commands::install::survey::{ConfigFile, Place, Replacement, Servers, write_diff};
+use crate::commands::install::survey::{
+    ConfigFile, ConfigLocation, Replacement, Servers, write_diff,
+};
 use mcp_bridge_text::printable;
 
 /// Bytes that are read for one file: it is read anew for each set of servers and each conversion. The largest files of
@@ -36,7 +38,7 @@ pub(super) enum RemoteEntries {
 }
 
 /// A file, and what is to be done with it.
-pub(super) struct Plan {
+pub(super) struct FileMigration {
     file: ConfigFile,
     /// The apps that read it.
     pub(super) apps: Vec<&'static str>,
@@ -57,10 +59,10 @@ pub(super) struct Trouble {
     pub(super) hint: &'static str,
 }
 
-impl Plan {
+impl FileMigration {
     /// Reads the file of these places, which share it. None if it is not there.
     pub(super) fn make(
-        places: &[Place],
+        places: &[ConfigLocation],
         selection: &Selection<'_>,
         running: &Path,
     ) -> Result<Option<Self>, Trouble> {
@@ -113,7 +115,7 @@ impl Plan {
     /// Converts the entries of one place, and adds them, as they were and as they will be, to `entries`.
     fn add(
         &mut self,
-        place: &Place,
+        place: &ConfigLocation,
         selection: &Selection<'_>,
         running: &Path,
         entries: &mut Servers,
@@ -124,7 +126,7 @@ impl Plan {
         let found = place
             .entries(&self.after)
             .map_err(|error| error.to_string())?;
-        let program = place.reach.program(running);
+        let program = place.program(running);
         let program = program.to_str().ok_or_else(|| {
             format!(
                 "the path of this program, {}, is not UTF-8",
@@ -137,14 +139,16 @@ impl Plan {
                 continue;
             }
             match examine(place, name, entry, program) {
-                Finding::Bridge | Finding::Local => {}
-                Finding::Remote(_) if selection.remote == RemoteEntries::List => {
+                ConversionResult::Bridge | ConversionResult::Local => {}
+                ConversionResult::Remote(_) if selection.remote == RemoteEntries::List => {
                     self.listed.push(name.clone());
                 }
-                Finding::McpRemote(Ok(conversion)) | Finding::Remote(Ok(conversion)) => {
+                ConversionResult::McpRemote(Ok(conversion))
+                | ConversionResult::Remote(Ok(conversion)) => {
                     self.convert(place, name, &conversion, selection);
                 }
-                Finding::McpRemote(Err(reason)) | Finding::Remote(Err(reason)) => {
+                ConversionResult::McpRemote(Err(reason))
+                | ConversionResult::Remote(Err(reason)) => {
                     self.left.push((name.clone(), reason));
                 }
             }
@@ -158,14 +162,14 @@ impl Plan {
     }
 
     /// Counts another reading of the file. Returns whether there is time for it.
-    fn may_read(&mut self, place: &Place, selection: &Selection<'_>) -> bool {
+    fn may_read(&mut self, place: &ConfigLocation, selection: &Selection<'_>) -> bool {
         self.read = self.read.saturating_add(place.effort(&self.after));
         self.read <= selection.most_read
     }
 
     fn convert(
         &mut self,
-        place: &Place,
+        place: &ConfigLocation,
         name: &str,
         conversion: &Conversion,
         selection: &Selection<'_>,
@@ -289,7 +293,7 @@ mod tests {
                 remote: RemoteEntries::List,
                 most_read: readings * text.len(),
             };
-            Plan::make(&places, &selection, Path::new("/bin/mcp-bridge"))
+            FileMigration::make(&places, &selection, Path::new("/bin/mcp-bridge"))
         };
         let Ok(Some(some)) = plan(5) else {
             panic!("no plan");

@@ -16,7 +16,7 @@ const LEVELS: usize = 1;
 
 /// The files that one migration has written.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct MigrationRecord {
     pub(super) files: Vec<WrittenFile>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct WrittenFile {
 #[derive(Debug)]
 pub(super) struct RecordFile {
     path: PathBuf,
-    pub(super) record: Record,
+    pub(super) record: MigrationRecord,
 }
 
 impl WrittenFile {
@@ -60,7 +60,7 @@ impl RecordFile {
         Self {
             // As many digits for each, so that the order of names is that of time.
             path: directory.join(DIRECTORY).join(format!("{millis:015}.json")),
-            record: Record::default(),
+            record: MigrationRecord::default(),
         }
     }
 

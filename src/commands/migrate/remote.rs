@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::conversion::{Conversion, check};
 use super::oauth::{self, OAuth};
-use super::sign_in::{self, Origin};
-use crate::commands::install::survey::Place;
+use super::sign_in::{self, PreviousProgram};
+use crate::commands::install::survey::ConfigLocation;
 use crate::commands::install::{flags, launch};
 
 /// Members that hold the URL, by app.
@@ -42,7 +42,7 @@ struct Remote {
 
 /// The entry as one that starts `program`. Fails with what the bridge has nothing for.
 pub(super) fn convert(
-    place: &Place,
+    place: &ConfigLocation,
     name: &str,
     entry: &Map<String, Value>,
     program: &str,
@@ -70,7 +70,7 @@ pub(super) fn convert(
     let flags = check(&arguments)?;
     notes.insert(
         0,
-        sign_in::outcome(flags, &remote.environment, &arguments, Origin::App),
+        sign_in::outcome(flags, &remote.environment, &arguments, PreviousProgram::App),
     );
     let mut members = place.entry(name, program, &arguments);
     if !remote.environment.is_empty() {
@@ -95,7 +95,7 @@ pub(super) fn convert(
 impl Remote {
     fn add(
         &mut self,
-        place: &Place,
+        place: &ConfigLocation,
         name: &str,
         member: &str,
         value: &Value,

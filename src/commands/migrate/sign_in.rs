@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::conversion::variable;
-use crate::cli::{self, Flags, SignIn};
+use crate::cli::{self, Flags, SignInSource};
 use crate::commands::install::flags;
 use crate::commands::text::first_line;
 use mcp_bridge_auth::{self as auth, Account, Leftover};
 
 /// Program that connected to the server before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum PreviousProgram {
     McpRemote,
     App,
 }
@@ -20,30 +20,30 @@ pub(super) fn outcome(
     flags: Flags,
     environment: &BTreeMap<String, String>,
     arguments: &[String],
-    origin: Origin,
+    origin: PreviousProgram,
 ) -> String {
     let promised = flags::variables(arguments);
     let way = flags.sign_in(&|name| variable(environment, name), &promised);
     match way {
-        Some(SignIn::OfTheUser) => {
+        Some(SignInSource::OfTheUser) => {
             "it keeps its own Authorization, beside which there is no sign-in".to_owned()
         }
-        Some(SignIn::OfTheClient) => "the client signs in as itself, as before".to_owned(),
-        Some(SignIn::OfAPerson(url, config)) => of_a_person(&url, &config, origin),
+        Some(SignInSource::OfTheClient) => "the client signs in as itself, as before".to_owned(),
+        Some(SignInSource::OfAPerson(url, config)) => of_a_person(&url, &config, origin),
         None => SIGN_IN.to_owned(),
     }
 }
 
 const SIGN_IN: &str = "if the server wants a sign-in, its page opens at the first start";
 
-fn of_a_person(url: &url::Url, config: &auth::Config, origin: Origin) -> String {
+fn of_a_person(url: &url::Url, config: &auth::Config, origin: PreviousProgram) -> String {
     let name = auth::account_name(url, config);
     let accounts = cli::store_directory().map(|directory| Account::all(&directory));
     let mut accounts = accounts.unwrap_or_default().into_iter();
     if accounts.any(|it| it.name() == name && it.signed_in.is_some()) {
         return "the bridge is signed in there already".to_owned();
     }
-    if origin == Origin::App {
+    if origin == PreviousProgram::App {
         return "the app keeps its sign-in to itself; if the server wants one, its page opens at the first start"
             .to_owned();
     }

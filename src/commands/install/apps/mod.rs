@@ -1,6 +1,6 @@
 //! Table of supported apps: their configuration files, and the form of an entry there.
 //!
-//! An app is one row in the table of its family. A row says only what differs from [`App::USUAL`]; the comment above
+//! An app is one row in the table of its family. A row says only what differs from [`AppConfiguration::USUAL`]; the comment above
 //! it names the documentation or the source that it was taken from, and when.
 
 mod desktop;
@@ -21,19 +21,19 @@ use places::Files;
 pub(super) use places::{Machine, System};
 
 /// The table of apps, in the order in which they are listed.
-static CLIENTS: LazyLock<Vec<Client>> = LazyLock::new(|| {
+static CLIENTS: LazyLock<Vec<AppId>> = LazyLock::new(|| {
     let families = [desktop::APPS, editors::APPS, terminals::APPS];
-    let mut clients: Vec<_> = families.iter().copied().flatten().map(Client).collect();
+    let mut clients: Vec<_> = families.iter().copied().flatten().map(AppId).collect();
     clients.sort_by_key(|client| client.0.name);
     clients
 });
 
 /// An app, as a value of `--client`.
 #[derive(Clone, Copy)]
-pub(in crate::commands) struct Client(&'static App);
+pub(in crate::commands) struct AppId(&'static AppConfiguration);
 
 /// Configuration of an app.
-pub(in crate::commands) struct App {
+pub(in crate::commands) struct AppConfiguration {
     /// The value of `--client`.
     pub(in crate::commands) name: &'static str,
     /// Its name as people know it.
@@ -59,7 +59,7 @@ pub(in crate::commands) struct App {
     /// Flags for the bridge that suit the app's limits, for an entry whose flags say nothing about waiting.
     waits: &'static [&'static str],
     /// A directory with a directory for each profile of the user, which has a file of its own.
-    profiles: Option<places::Place>,
+    profiles: Option<places::ConfigPath>,
     /// Steps after a change of the user's own file; empty for a restart.
     then: &'static str,
     /// The same for the file of a project.
@@ -159,19 +159,19 @@ const WAIT_FLAGS: [&str; 4] = [
     "--fail-fast",
 ];
 
-impl Client {
+impl AppId {
     /// The app with this name.
     #[cfg(test)]
     pub(super) fn named(name: &str) -> Self {
         Self::from_str(name, false).expect("the name of an app")
     }
 
-    pub(in crate::commands) const fn app(self) -> &'static App {
+    pub(in crate::commands) const fn app(self) -> &'static AppConfiguration {
         self.0
     }
 }
 
-impl ValueEnum for Client {
+impl ValueEnum for AppId {
     fn value_variants<'a>() -> &'a [Self] {
         &CLIENTS
     }
@@ -181,21 +181,21 @@ impl ValueEnum for Client {
     }
 }
 
-impl PartialEq for Client {
+impl PartialEq for AppId {
     fn eq(&self, other: &Self) -> bool {
         self.0.name == other.0.name
     }
 }
 
-impl Eq for Client {}
+impl Eq for AppId {}
 
-impl fmt::Debug for Client {
+impl fmt::Debug for AppId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.0.name)
     }
 }
 
-impl App {
+impl AppConfiguration {
     /// The commonest form: `mcpServers` in JSON, with `command` and `args`.
     const USUAL: Self = Self {
         name: "",
@@ -432,7 +432,7 @@ mod tests {
             system,
             variable: &find,
         };
-        let files = Client::named(client).app().user_files(&machine);
+        let files = AppId::named(client).app().user_files(&machine);
         Some(files.first()?.to_str().unwrap().replace('\\', "/"))
     }
 
@@ -561,7 +561,7 @@ mod tests {
     #[test]
     fn of_several_files_those_count_that_exist() {
         let project = tempfile::tempdir().unwrap();
-        let app = Client::named("opencode").app();
+        let app = AppId::named("opencode").app();
         let plain = project.path().join("opencode.json");
         assert_eq!(
             app.project_files(&nowhere(), project.path()),
@@ -578,7 +578,7 @@ mod tests {
             app.project_files(&nowhere(), project.path()),
             [plain, commented]
         );
-        let none = Client::named("claude")
+        let none = AppId::named("claude")
             .app()
             .project_files(&nowhere(), project.path());
         assert!(none.is_empty());
@@ -591,7 +591,7 @@ mod tests {
                 system: System::Linux,
                 variable: &|name| home.filter(|_| name == "HOME").map(OsString::from),
             };
-            for client in Client::value_variants() {
+            for client in AppId::value_variants() {
                 assert!(client.app().user_files(&machine).is_empty(), "{client:?}");
             }
         }
@@ -617,7 +617,7 @@ mod tests {
             ),
         ] {
             let directory = || {
-                let files = Client::named(client).app().user_files(&machine);
+                let files = AppId::named(client).app().user_files(&machine);
                 let parent = files[0].parent().unwrap();
                 parent.strip_prefix(home.path()).unwrap().to_owned()
             };
@@ -631,7 +631,7 @@ mod tests {
 
     #[test]
     fn the_table_of_one_person_for_one_project_is_found_by_the_directory() {
-        let app = Client::named("claude-code").app();
+        let app = AppId::named("claude-code").app();
         for (system, directory, key) in [
             (System::Linux, "/work/a b", "/work/a b"),
             (System::Windows, r"\\?\C:\work", "C:/work"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Files {
     /// In ascending precedence where the app reads them all.
-    pub(super) places: &'static [Place],
+    pub(super) places: &'static [ConfigPath],
     pub(super) reads: Reads,
     /// The index of the file that is created where none exists.
     pub(super) fresh: usize,
@@ -27,7 +27,7 @@ pub(super) enum Reads {
 
 /// A path, below a directory that differs between systems and users.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum ConfigPath {
     /// The directory of the project.
     Project(&'static str),
     /// The home directory.
@@ -54,7 +54,7 @@ impl Files {
     pub(super) const NONE: Self = Self::one(&[]);
 
     /// The first of the files that exists, else the first.
-    pub(super) const fn one(places: &'static [Place]) -> Self {
+    pub(super) const fn one(places: &'static [ConfigPath]) -> Self {
         Self {
             places,
             reads: Reads::First,
@@ -63,7 +63,7 @@ impl Files {
     }
 
     /// The first of the files whose directory exists, else the first.
-    pub(super) const fn installed(places: &'static [Place]) -> Self {
+    pub(super) const fn installed(places: &'static [ConfigPath]) -> Self {
         Self {
             places,
             reads: Reads::Installed,
@@ -72,7 +72,7 @@ impl Files {
     }
 
     /// All of the files in ascending precedence; where none exists, the one at the index `fresh`.
-    pub(super) const fn all(places: &'static [Place], fresh: usize) -> Self {
+    pub(super) const fn all(places: &'static [ConfigPath], fresh: usize) -> Self {
         Self {
             places,
             reads: Reads::All,
@@ -158,7 +158,7 @@ impl Machine<'_> {
     }
 }
 
-impl Place {
+impl ConfigPath {
     fn on(self, machine: &Machine<'_>, project: Option<&Path>) -> Option<PathBuf> {
         match self {
             Self::Project(path) => Some(below(project?, path)),

@@ -1,45 +1,49 @@
 //! Supported apps: coding agents in a terminal, and terminals with an agent.
 
-use super::places::{Files, Place};
-use super::{App, Format, Passes, Shape, WAITS_IN_CODEX};
+use super::places::{ConfigPath, Files};
+use super::{AppConfiguration, Format, Passes, Shape, WAITS_IN_CODEX};
 
-pub(super) const APPS: &[App] = &[
+pub(super) const APPS: &[AppConfiguration] = &[
     // Amp CLI, `amp mcp add`, and the settings reference in its manual.
-    App {
+    AppConfiguration {
         name: "amp",
         title: "Amp",
         user: Files::one(&[
-            Place::Home(".config/amp/settings.json"),
-            Place::Home(".config/amp/settings.jsonc"),
+            ConfigPath::Home(".config/amp/settings.json"),
+            ConfigPath::Home(".config/amp/settings.jsonc"),
         ]),
         project: Files::one(&[
-            Place::Project(".amp/settings.json"),
-            Place::Project(".amp/settings.jsonc"),
+            ConfigPath::Project(".amp/settings.json"),
+            ConfigPath::Project(".amp/settings.jsonc"),
         ]),
         servers: &["amp.mcpServers"],
         kept: &["env", "includeTools"],
         then_in_project: "Amp starts the servers of a project after your approval: amp mcp approve NAME.",
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // Claude Code 2.1, `claude mcp add --scope local|project|user` and the schema in the program.
-    App {
+    AppConfiguration {
         name: "claude-code",
         title: "Claude Code",
-        user: Files::one(&[Place::Variable("CLAUDE_CONFIG_DIR", "", ".claude.json")]),
-        project: Files::one(&[Place::Project(".mcp.json")]),
+        user: Files::one(&[ConfigPath::Variable(
+            "CLAUDE_CONFIG_DIR",
+            "",
+            ".claude.json",
+        )]),
+        project: Files::one(&[ConfigPath::Project(".mcp.json")]),
         local: Some(("projects", "mcpServers")),
         kept: &["env", "timeout", "alwaysLoad"],
         shape: Shape::Tagged("type", "stdio"),
         then_in_project: "Claude Code asks whether to use the servers in .mcp.json when it starts in that directory.",
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // openai/codex codex-rs/config/src/mcp_types.rs: `TryFrom<RawMcpServerConfig>` refuses the file for members of
     // another transport; codex-rs/config/src/loader/mod.rs: the file of a project is read where the project is trusted.
-    App {
+    AppConfiguration {
         name: "codex",
         title: "Codex",
-        user: Files::one(&[Place::Variable("CODEX_HOME", ".codex", "config.toml")]),
-        project: Files::one(&[Place::Project(".codex/config.toml")]),
+        user: Files::one(&[ConfigPath::Variable("CODEX_HOME", ".codex", "config.toml")]),
+        project: Files::one(&[ConfigPath::Project(".codex/config.toml")]),
         servers: &["mcp_servers"],
         kept: &[
             "cwd",
@@ -63,36 +67,39 @@ pub(super) const APPS: &[App] = &[
         passes: Passes::Listed,
         waits: &WAITS_IN_CODEX,
         then_in_project: "Codex reads this file where the project is trusted; it asks when it starts there.",
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // GitHub Copilot CLI 1.0, `copilot mcp --help` and `copilot mcp add`.
-    App {
+    AppConfiguration {
         name: "copilot",
         title: "GitHub Copilot CLI",
-        user: Files::one(&[Place::Variable(
+        user: Files::one(&[ConfigPath::Variable(
             "COPILOT_HOME",
             ".copilot",
             "mcp-config.json",
         )]),
         project: Files::one(&[
-            Place::Project(".mcp.json"),
-            Place::Project(".github/mcp.json"),
+            ConfigPath::Project(".mcp.json"),
+            ConfigPath::Project(".github/mcp.json"),
         ]),
         kept: &["env", "tools", "timeout"],
         shape: Shape::Copilot,
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // charmbracelet/crush internal/config/config.go (`MCPConfig`) and load.go (`lookupConfigs`).
-    App {
+    AppConfiguration {
         name: "crush",
         title: "Crush",
-        user: Files::one(&[Place::VariableOrXdg(
+        user: Files::one(&[ConfigPath::VariableOrXdg(
             "CRUSH_GLOBAL_CONFIG",
             "crush",
             "crush.json",
         )]),
         project: Files::all(
-            &[Place::Project("crush.json"), Place::Project(".crush.json")],
+            &[
+                ConfigPath::Project("crush.json"),
+                ConfigPath::Project(".crush.json"),
+            ],
             0,
         ),
         servers: &["mcp"],
@@ -104,14 +111,14 @@ pub(super) const APPS: &[App] = &[
             "timeout",
         ],
         shape: Shape::Tagged("type", "stdio"),
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // google-gemini/gemini-cli docs/tools/mcp-server.md and docs/reference/configuration.md.
-    App {
+    AppConfiguration {
         name: "gemini",
         title: "Gemini CLI",
-        user: Files::one(&[Place::Home(".gemini/settings.json")]),
-        project: Files::one(&[Place::Project(".gemini/settings.json")]),
+        user: Files::one(&[ConfigPath::Home(".gemini/settings.json")]),
+        project: Files::one(&[ConfigPath::Project(".gemini/settings.json")]),
         kept: &[
             "env",
             "cwd",
@@ -123,14 +130,14 @@ pub(super) const APPS: &[App] = &[
         ],
         passes: Passes::NoSecrets,
         then: "If Gemini CLI is running, restart it. It uses MCP servers in folders that you trust.",
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // block/goose crates/goose/src/agents/extension.rs (`ExtensionConfig::Stdio`) and its documentation, "Using
     // Extensions".
-    App {
+    AppConfiguration {
         name: "goose",
         title: "Goose",
-        user: Files::one(&[Place::XdgOrWindows(
+        user: Files::one(&[ConfigPath::XdgOrWindows(
             "goose/config.yaml",
             "Block/goose/config/config.yaml",
         )]),
@@ -147,26 +154,26 @@ pub(super) const APPS: &[App] = &[
         ],
         format: Format::Yaml,
         shape: Shape::Goose,
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // opencode 1.18, its loader and both of its schemas: servers below `mcp`, or below `mcp.servers` in version 2.
-    App {
+    AppConfiguration {
         name: "opencode",
         title: "opencode",
         user: Files::all(
             &[
-                Place::Xdg("opencode/config.json"),
-                Place::Xdg("opencode/opencode.json"),
-                Place::Xdg("opencode/opencode.jsonc"),
+                ConfigPath::Xdg("opencode/config.json"),
+                ConfigPath::Xdg("opencode/opencode.json"),
+                ConfigPath::Xdg("opencode/opencode.jsonc"),
             ],
             1,
         ),
         project: Files::all(
             &[
-                Place::Project("opencode.json"),
-                Place::Project("opencode.jsonc"),
-                Place::Project(".opencode/opencode.json"),
-                Place::Project(".opencode/opencode.jsonc"),
+                ConfigPath::Project("opencode.json"),
+                ConfigPath::Project("opencode.jsonc"),
+                ConfigPath::Project(".opencode/opencode.json"),
+                ConfigPath::Project(".opencode/opencode.jsonc"),
             ],
             0,
         ),
@@ -181,14 +188,14 @@ pub(super) const APPS: &[App] = &[
             "codemode",
         ],
         shape: Shape::OneList,
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // Qwen Code 0.15, its documentation, "Connect Qwen Code to tools via MCP".
-    App {
+    AppConfiguration {
         name: "qwen",
         title: "Qwen Code",
-        user: Files::one(&[Place::Variable("QWEN_HOME", ".qwen", "settings.json")]),
-        project: Files::one(&[Place::Project(".qwen/settings.json")]),
+        user: Files::one(&[ConfigPath::Variable("QWEN_HOME", ".qwen", "settings.json")]),
+        project: Files::one(&[ConfigPath::Project(".qwen/settings.json")]),
         kept: &[
             "env",
             "cwd",
@@ -198,17 +205,17 @@ pub(super) const APPS: &[App] = &[
             "includeTools",
             "excludeTools",
         ],
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
     // Warp Docs, "Model Context Protocol (MCP)", section "File-based MCP servers".
-    App {
+    AppConfiguration {
         name: "warp",
         title: "Warp",
-        user: Files::one(&[Place::Home(".warp/.mcp.json")]),
-        project: Files::one(&[Place::Project(".warp/.mcp.json")]),
+        user: Files::one(&[ConfigPath::Home(".warp/.mcp.json")]),
+        project: Files::one(&[ConfigPath::Project(".warp/.mcp.json")]),
         kept: &["env", "working_directory"],
         then: "Warp starts it by itself: Settings > Agents > MCP servers shows it.",
         then_in_project: "Warp starts the servers of a project when you say so: Settings > Agents > MCP servers.",
-        ..App::USUAL
+        ..AppConfiguration::USUAL
     },
 ];
