@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
-use super::mistyped::alike;
+use super::mistyped::closest;
 use super::{CommandLine, Stop, print};
 use crate::cli::help;
 
@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
             let topics = help::topics(&program);
             let commands = program.get_subcommands().map(clap::Command::get_name);
             let known = topics.iter().map(String::as_str).chain(commands);
-            let hint = match alike(topic.trim_start_matches('-'), known) {
+            let hint = match closest(topic.trim_start_matches('-'), known) {
                 Some(topic) => format!("did you mean mcp-bridge help {topic}?"),
                 None => format!(
                     "there is help about {}, and each command",

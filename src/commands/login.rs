@@ -122,7 +122,7 @@ impl<'a> Login<'a> {
         }
         let had_token = self.authorizer.token().await?.is_some();
         let stage = self.authorizer.watch_sign_in();
-        let pasting = tokio::spawn(take_pasted(Arc::clone(&self.authorizer)));
+        let pasting = tokio::spawn(submit_pasted(Arc::clone(&self.authorizer)));
         let visit = self.visit().await;
         pasting.abort();
         let visit = visit?;
@@ -218,7 +218,7 @@ fn greeting(visit: &Visit) -> String {
 }
 
 /// Takes the address at which the browser ended from somebody whose browser is on another machine.
-async fn take_pasted(authorizer: Arc<Authorizer>) {
+async fn submit_pasted(authorizer: Arc<Authorizer>) {
     let mut lines = LineReader::new(stdio::stdin(), LONGEST_PASTE);
     while let Ok(Some(line)) = lines.next().await {
         // No answer of an authorization server is too long.

@@ -89,7 +89,7 @@ const OTHER_OPTIONS: [(&[&str], &str); 14] = [
 ];
 
 /// The name that is most like the one that was typed.
-pub(super) fn alike<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn closest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|name| (likeness(typed, name), name))
         .filter(|(likeness, _)| *likeness >= ALIKE)
@@ -130,7 +130,7 @@ pub(super) fn command(typed: &str, program: &Command) -> Option<ReadError> {
         .find(|(words, _)| words.contains(&lower.as_str()));
     let meant = match other {
         Some((_, meant)) => Some(*meant),
-        None => alike(typed, names.into_iter()),
+        None => closest(typed, names.into_iter()),
     };
     Some(ReadError::NoSuchCommand {
         typed: typed.to_owned(),
@@ -181,7 +181,7 @@ fn option(args: &[OsString], error: &clap::Error, program: &Command) -> Option<R
     });
     let meant = match other {
         Some((_, meant)) => Some(*meant),
-        None => alike(&option, known.iter().map(String::as_str)),
+        None => closest(&option, known.iter().map(String::as_str)),
     };
     let command = command.map_or("", Command::get_name);
     Some(ReadError::no_option(command, &option, meant))
@@ -248,7 +248,7 @@ mod tests {
             ("start", None),
             ("list", None),
         ] {
-            assert_eq!(alike(typed, commands.into_iter()), expected, "{typed}");
+            assert_eq!(closest(typed, commands.into_iter()), expected, "{typed}");
         }
         for (typed, value, expected) in [
             ("keyring", "keychain", true),
@@ -259,7 +259,7 @@ mod tests {
         }
         let options = ["--version", "--issuer", "--allow-http"];
         for typed in ["--verbose", "--insecure", "--allow-tool"] {
-            assert_eq!(alike(typed, options.into_iter()), None, "{typed}");
+            assert_eq!(closest(typed, options.into_iter()), None, "{typed}");
         }
     }
 }

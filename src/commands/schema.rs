@@ -181,7 +181,7 @@ impl Argument {
             if alternative.choices.is_empty() {
                 kinds.extend(alternative.kinds.iter().map(|kind| kind.name().to_owned()));
             } else {
-                choices.extend(alternative.choices.iter().map(shown));
+                choices.extend(alternative.choices.iter().map(as_typed));
             }
         }
         let mut seen = HashSet::new();
@@ -438,7 +438,7 @@ fn integer(value: &Value) -> Option<Value> {
 }
 
 /// A value as a person would type it.
-pub(super) fn shown(value: &Value) -> String {
+pub(super) fn as_typed(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)

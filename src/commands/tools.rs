@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::client::McpClient;
 use super::json;
-use super::schema::{Argument, Hints, Tool, shown};
+use super::schema::{Argument, Hints, Tool, as_typed};
 use super::text::{columns, cut, first_line, padded};
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
@@ -143,7 +143,9 @@ fn kind(argument: &Argument) -> String {
     let kind = first_line(&argument.kind(), None);
     match (&argument.default, argument.is_required) {
         (_, true) => format!("{kind}, required"),
-        (Some(default), false) => format!("{kind}, default {}", first_line(&shown(default), None)),
+        (Some(default), false) => {
+            format!("{kind}, default {}", first_line(&as_typed(default), None))
+        }
         (None, false) => kind,
     }
 }

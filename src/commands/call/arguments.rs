@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::commands::Stop;
-use crate::commands::mistyped::alike;
+use crate::commands::mistyped::closest;
 use crate::commands::schema::{Argument, Tool};
 use crate::commands::text::first_line;
 use mcp_bridge_text::printable;
@@ -108,7 +108,7 @@ fn value(tool: &Tool, name: &str, text: &str) -> Result<Value, Stop> {
             return Ok(Argument::default().read(text).unwrap_or_default());
         }
         let names = tool.arguments.iter().map(|it| it.name.as_str());
-        let hint = match alike(name, names.clone()) {
+        let hint = match closest(name, names.clone()) {
             Some(other) => format!("did you mean {}?", printable::line(other)),
             None if tool.arguments.is_empty() => "it takes none".to_owned(),
             None => {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::client::McpClient;
-use super::mistyped::alike;
+use super::mistyped::closest;
 use super::schema::Tool;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
@@ -101,7 +101,7 @@ async fn call(
 
 fn unknown(name: &str, url: &str, tools: &[Tool]) -> Stop {
     let names = tools.iter().map(|tool| tool.name.as_str());
-    let hint = match alike(name, names.clone()) {
+    let hint = match closest(name, names.clone()) {
         Some(other) => format!("did you mean {}?", printable::line(other)),
         None if tools.is_empty() => "the server has no tools".to_owned(),
         None if tools.len() <= MAX_NAMED => {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::terminal::Terminal;
-use crate::commands::schema::{Argument, arguments, shown};
+use crate::commands::schema::{Argument, arguments, as_typed};
 use mcp_bridge_text::printable;
 
 /// The person's answer.
@@ -87,7 +87,7 @@ fn prompt(argument: &Argument) -> String {
         printable::line(&argument.kind())
     };
     let state = match (&argument.default, argument.is_required) {
-        (Some(default), _) => format!(", default {}", printable::line(&shown(default))),
+        (Some(default), _) => format!(", default {}", printable::line(&as_typed(default))),
         (None, true) => String::new(),
         (None, false) => ", may be left out".to_owned(),
     };

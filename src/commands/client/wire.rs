@@ -130,7 +130,7 @@ impl Wire {
 
     fn take(&self, message: &Message, questions: &mut Questions, person: &Arc<Person>) {
         match message.kind() {
-            Kind::Response { id } => self.take_response(id.as_ref(), message),
+            Kind::Response { id } => self.on_response(id.as_ref(), message),
             Kind::Request { id, .. } if questions.is_full() => {
                 self.send(&Person::overloaded(id));
             }
@@ -146,7 +146,7 @@ impl Wire {
         }
     }
 
-    fn take_response(&self, id: Option<&RequestId>, response: &Message) {
+    fn on_response(&self, id: Option<&RequestId>, response: &Message) {
         let waiting = id.and_then(|id| self.requests.lock().unanswered.remove(id));
         let Some(waiting) = waiting else {
             tracing::debug!("dropped a response that answers no request");

@@ -95,7 +95,7 @@ impl Part {
         }
     }
 
-    pub(super) fn of(name: CheckName) -> Self {
+    pub(super) fn containing(name: CheckName) -> Self {
         let holds = |part: &Self| part.names().contains(&name);
         Self::ALL.into_iter().find(holds).unwrap_or(Self::Protocol)
     }

@@ -207,7 +207,7 @@ pub(super) async fn judge(
     match url.scheme() {
         "https" => {
             let shown = match way.route {
-                Route::Direct(_) => TlsView::of(url, way.reached).await,
+                Route::Direct(_) => TlsView::observe(url, way.reached).await,
                 Route::Proxy(..) => TlsView::Unseen,
             };
             report.add(tls(&shown, cause, first));
@@ -239,7 +239,9 @@ fn tls(shown: &TlsView, cause: Option<ConnectCause>, first: Result<(), &Failure>
         }
         (Err(failure), shown) if cause == Some(ConnectCause::Tls) => {
             let about = match shown {
-                TlsView::Certificate(facts, _) => format!("the certificate is {}; ", of(facts)),
+                TlsView::Certificate(facts, _) => {
+                    format!("the certificate is {}; ", describe(facts))
+                }
                 TlsView::Nothing | TlsView::Unseen => String::new(),
             };
             let why = failure.to_string();
@@ -269,7 +271,7 @@ enum TlsView {
 }
 
 impl TlsView {
-    async fn of(url: &Url, address: SocketAddr) -> Self {
+    async fn observe(url: &Url, address: SocketAddr) -> Self {
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_matches(['[', ']']);
         let look = async {
@@ -300,7 +302,7 @@ fn described(route: &Route) -> String {
 }
 
 fn trusted(version: &str, facts: &Facts, now: SystemTime) -> Check {
-    let found = format!("{version}, the certificate is {}", of(facts));
+    let found = format!("{version}, the certificate is {}", describe(facts));
     match facts.left(now) {
         Some(left) if left < EXPIRES_SOON => {
             let days = left.as_secs() / SECONDS_A_DAY;
@@ -311,7 +313,7 @@ fn trusted(version: &str, facts: &Facts, now: SystemTime) -> Check {
     }
 }
 
-fn of(facts: &Facts) -> String {
+fn describe(facts: &Facts) -> String {
     let Facts {
         names,
         issuer,

@@ -111,8 +111,8 @@ impl<'a> Report<'a> {
         };
         let check = Check {
             outcome,
-            found: self.shown(&check.found),
-            fix: check.fix.map(|fix| self.shown(&fix)),
+            found: self.masked(&check.found),
+            fix: check.fix.map(|fix| self.masked(&fix)),
             ..check
         };
         if self.form != ReportForm::Json {
@@ -156,7 +156,7 @@ impl<'a> Report<'a> {
         let part = self
             .checks
             .last()
-            .map_or(Part::Connection, |check| Part::of(check.name));
+            .map_or(Part::Connection, |check| Part::containing(check.name));
         let rest = Part::ALL.into_iter().skip_while(|it| *it != part);
         let next = rest.flat_map(|part| self.unseen(part.names())).next();
         if let Some(name) = next {
@@ -243,7 +243,7 @@ impl<'a> Report<'a> {
     }
 
     fn heading(&mut self, name: CheckName) {
-        let part = Part::of(name);
+        let part = Part::containing(name);
         if self.part != Some(part) {
             self.part = Some(part);
             let title = self.bold(part.title());
@@ -277,7 +277,7 @@ impl<'a> Report<'a> {
     }
 
     /// Text of others, fit for a terminal: one line, no control characters, no secret, not endless.
-    fn shown(&self, text: &str) -> String {
+    fn masked(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
             text = text.replace(secret.as_str(), "REDACTED");

@@ -226,7 +226,7 @@ impl Host<'_> {
     fn clients(&self, args: &Args) -> Result<Vec<AppId>, InstallError> {
         let mut clients = args.client.clone();
         if args.all {
-            clients = survey::found(&self.machine);
+            clients = survey::installed_apps(&self.machine);
         }
         let mut seen = Vec::new();
         clients.retain(|client| {

@@ -124,7 +124,7 @@ fn this_machine() -> Machine<'static> {
 }
 
 /// The apps that are found on this machine: one of their files is there, or a directory of their own for it.
-pub(super) fn found(machine: &Machine<'_>) -> Vec<AppId> {
+pub(super) fn installed_apps(machine: &Machine<'_>) -> Vec<AppId> {
     let clients = AppId::value_variants().iter().copied();
     clients
         .filter(|client| is_found(*client, machine))

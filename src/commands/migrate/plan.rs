@@ -229,7 +229,7 @@ impl FileMigration {
         for (name, notes) in &self.converted {
             let mut label = printable::line(name);
             for note in notes {
-                writeln!(out, "  {label:width$}  {}", self.shown(note))?;
+                writeln!(out, "  {label:width$}  {}", self.masked(note))?;
                 label.clear();
             }
         }
@@ -238,13 +238,13 @@ impl FileMigration {
             writeln!(
                 out,
                 "  {name:width$}  left as it is: {}",
-                self.shown(reason)
+                self.masked(reason)
             )?;
         }
         writeln!(out)
     }
 
-    fn shown(&self, text: &str) -> String {
+    fn masked(&self, text: &str) -> String {
         printable::block(&self.mask.apply(text))
     }
 

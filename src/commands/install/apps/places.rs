@@ -83,7 +83,7 @@ impl Files {
     /// The files that the app reads, in ascending precedence. Where none exists, the one to create.
     pub(super) fn read(&self, machine: &Machine<'_>, project: Option<&Path>) -> Vec<PathBuf> {
         let fresh = self.places.get(self.fresh).copied().into_iter();
-        let fresh = fresh.filter_map(|place| place.on(machine, project));
+        let fresh = fresh.filter_map(|place| place.resolve(machine, project));
         let every = self.every(machine, project);
         let is_there = |path: &&PathBuf| match self.reads {
             Reads::First | Reads::All => path.exists(),
@@ -104,7 +104,7 @@ impl Files {
     pub(super) fn every(&self, machine: &Machine<'_>, project: Option<&Path>) -> Vec<PathBuf> {
         let places = self.places.iter();
         places
-            .filter_map(|place| place.on(machine, project))
+            .filter_map(|place| place.resolve(machine, project))
             .collect()
     }
 }
@@ -159,7 +159,7 @@ impl Machine<'_> {
 }
 
 impl ConfigPath {
-    fn on(self, machine: &Machine<'_>, project: Option<&Path>) -> Option<PathBuf> {
+    fn resolve(self, machine: &Machine<'_>, project: Option<&Path>) -> Option<PathBuf> {
         match self {
             Self::Project(path) => Some(below(project?, path)),
             Self::Home(path) => machine.at_home(path),
@@ -175,16 +175,16 @@ impl ConfigPath {
             }
             Self::VariableOrXdg(variable, default, path) => {
                 let directory = machine.named(variable);
-                let default = || Self::Xdg(default).on(machine, project);
+                let default = || Self::Xdg(default).resolve(machine, project);
                 Some(below(&directory.or_else(default)?, path))
             }
-            Self::XdgOrAppData(path) => Self::XdgOrWindows(path, path).on(machine, project),
+            Self::XdgOrAppData(path) => Self::XdgOrWindows(path, path).resolve(machine, project),
             Self::XdgOrWindows(path, windows) => match machine.system {
-                System::Linux | System::MacOs => Self::Xdg(path).on(machine, project),
-                System::Windows => Self::AppData(windows).on(machine, project),
+                System::Linux | System::MacOs => Self::Xdg(path).resolve(machine, project),
+                System::Windows => Self::AppData(windows).resolve(machine, project),
             },
             Self::AppData(path) => match machine.system {
-                System::Linux => Self::Xdg(path).on(machine, project),
+                System::Linux => Self::Xdg(path).resolve(machine, project),
                 System::MacOs => {
                     let directory = machine.at_home("Library/Application Support")?;
                     Some(below(&directory, path))
@@ -212,7 +212,7 @@ impl ConfigPath {
 
     /// The same on this machine, outside of a project.
     pub(super) fn of_user(self, machine: &Machine<'_>) -> Option<PathBuf> {
-        self.on(machine, None)
+        self.resolve(machine, None)
     }
 }
 
