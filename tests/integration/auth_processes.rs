@@ -99,6 +99,40 @@ async fn a_refresh_under_way_at_a_signal_is_finished_first() {
     assert!(!browser.was_started().await);
 }
 
+/// RFC 6749 §6: the same for a refresh that begins while the session is being ended.
+#[tokio::test]
+async fn a_refresh_that_begins_at_the_end_is_finished_too() {
+    /// More than a signal leaves for other things.
+    const LATE: Duration = Duration::from_millis(1500);
+    let provider = Provider::start().await;
+    provider.behave(|it| it.refuses_at_the_end = true);
+    let home = tempdir().unwrap();
+    let browser = BrowserProgram::install(home.path()).await;
+    let mut bridge = signed_in(&provider, home.path(), &browser).await;
+    provider.behave(|it| it.token_delay = Some(LATE));
+    let late = json!({ "jsonrpc": "2.0", "method": "notifications/late" });
+    bridge.send(&late).await;
+    soon("the notification", async {
+        while !provider.has_late_notification() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    bridge.end_with_group(Signal::TERM).await;
+    provider.behave(|it| {
+        it.token_delay = None;
+        it.refuses_at_the_end = false;
+    });
+
+    provider.revoke_access_tokens();
+    let mut next = Process::start(&provider, home.path(), &browser, &[]);
+    next.send(&initialize()).await;
+    assert!(next.response(1).await["result"].is_object());
+    next.end().await;
+    assert_eq!(provider.refreshes(), 2);
+    assert!(!browser.was_started().await);
+}
+
 /// RFC 6749 §5.1: the lifetime began while the answer was on its way, as it does where the machine sleeps in between.
 #[tokio::test]
 async fn a_token_that_has_expired_on_its_way_is_refreshed_again_without_a_sign_in() {

@@ -117,6 +117,12 @@ const FRESH: Duration = Duration::from_secs(10);
 /// How often one scope is asked for in a run; a server that keeps asking does not want us.
 const MOST_STEP_UPS: u32 = 2;
 
+/// Holds back further refreshes: see [`Authorizer::settle`].
+#[derive(Debug)]
+pub struct Settled {
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
 /// The source of tokens for one MCP server.
 #[derive(Debug)]
 pub struct Authorizer {
@@ -356,10 +362,11 @@ impl Authorizer {
 
     /// Waits for a refresh under way to be stored, and tries again to store what could not be. A process that ends without
     /// this may lose a refresh token that was just replaced. Bounded by the limit of a token request; a sign-in is not
-    /// waited for.
-    pub async fn settle(&self) {
-        let _turn = self.session.renewing.lock().await;
+    /// waited for. No other refresh begins until what is returned is dropped.
+    pub async fn settle(&self) -> Settled {
+        let turn = Arc::clone(&self.session.renewing).lock_owned().await;
         self.session.with_store(CredentialStore::save_again).await;
+        Settled { _turn: turn }
     }
 
     /// After a 401.

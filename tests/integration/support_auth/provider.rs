@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -94,6 +94,9 @@ pub(crate) struct Behaviour {
     pub(crate) body_prefix: &'static str,
     /// Time after which a token that was issued is on its way.
     pub(crate) token_delay: Option<Duration>,
+    /// `/mcp` opens a session, refuses its notifications once the session is being ended (DELETE), and ends it once that
+    /// has led to a token request.
+    pub(crate) refuses_at_the_end: bool,
 }
 
 /// How clients authenticate.
@@ -204,6 +207,7 @@ impl Default for Behaviour {
             user: None,
             body_prefix: "",
             token_delay: None,
+            refuses_at_the_end: false,
         }
     }
 }
@@ -228,6 +232,10 @@ struct Inner {
     used_refresh_tokens: HashSet<String>,
     access_tokens: HashMap<String, (Grant, std::time::Instant)>,
     counter: u64,
+    /// True once the session is being ended.
+    is_ending: bool,
+    /// True once a notification waits for that.
+    has_late_notification: bool,
 }
 
 #[derive(Clone)]
@@ -302,14 +310,12 @@ impl Provider {
 
     /// Token requests with a refresh token so far.
     pub(crate) fn refreshes(&self) -> usize {
-        self.seen("/token")
-            .iter()
-            .filter(|seen| {
-                seen.form
-                    .get("grant_type")
-                    .is_some_and(|grant| grant == "refresh_token")
-            })
-            .count()
+        count_refreshes(&self.lock())
+    }
+
+    /// True once a notification waits for the end of the session: see [`Behaviour::refuses_at_the_end`].
+    pub(crate) fn has_late_notification(&self) -> bool {
+        self.lock().has_late_notification
     }
 
     /// The refresh token that is good now.
@@ -351,14 +357,29 @@ impl Provider {
     }
 }
 
+fn count_refreshes(inner: &Inner) -> usize {
+    let is_refresh = |seen: &&Seen| {
+        let grant = seen.form.get("grant_type");
+        seen.path == "/token" && grant.is_some_and(|grant| grant == "refresh_token")
+    };
+    inner.seen.iter().filter(is_refresh).count()
+}
+
 type Shared = (SocketAddr, Arc<Mutex<Inner>>);
 
 async fn answer(State((address, inner)): State<Shared>, request: Request) -> Response {
-    let (prefix, delay) = {
+    let (prefix, delay, refuses_at_the_end) = {
         let behaviour = &inner.lock().unwrap().behaviour;
-        (behaviour.body_prefix, behaviour.token_delay)
+        (
+            behaviour.body_prefix,
+            behaviour.token_delay,
+            behaviour.refuses_at_the_end,
+        )
     };
     let is_token_request = request.uri().path() == "/token";
+    if refuses_at_the_end && request.uri().path() == "/mcp" {
+        return answer_at_the_end(address, inner, request).await;
+    }
     let response = answer_without_prefix(address, inner, request).await;
     if let Some(delay) = delay.filter(|_| is_token_request) {
         tokio::time::sleep(delay).await;
@@ -373,6 +394,40 @@ async fn answer(State((address, inner)): State<Shared>, request: Request) -> Res
     }
     head.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(head, [prefix.as_bytes(), &body].concat().into())
+}
+
+async fn answer_at_the_end(
+    address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+    request: Request,
+) -> Response {
+    if request.method() == Method::DELETE {
+        let refreshes = count_refreshes(&inner.lock().unwrap());
+        inner.lock().unwrap().is_ending = true;
+        until(&inner, |inner| count_refreshes(inner) > refreshes).await;
+        return StatusCode::OK.into_response();
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if message["method"] == "notifications/late" {
+        inner.lock().unwrap().has_late_notification = true;
+        until(&inner, |inner| inner.is_ending).await;
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let request = Request::from_parts(parts, body.into());
+    let mut response = answer_without_prefix(address, Arc::clone(&inner), request).await;
+    if message["method"] == "initialize" {
+        let id = HeaderValue::from_static("session-1");
+        response.headers_mut().insert("mcp-session-id", id);
+    }
+    response
+}
+
+async fn until(inner: &Mutex<Inner>, is_so: impl Fn(&Inner) -> bool) {
+    while !is_so(&inner.lock().unwrap()) {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn answer_without_prefix(

@@ -37,13 +37,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::endpoint::{self, Inbound};
 use crate::stdio::{LineReader, LineWriter};
 pub use initialize_cache::Memory;
 pub use list_pages::ListPages;
-use mcp_bridge_auth::{self as auth, Authorizer};
+use mcp_bridge_auth::{self as auth, Authorizer, Settled};
 
 use conversation::Conversation;
 use host_watch::Surroundings;
@@ -55,6 +55,11 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// All that a signal leaves time for.
 const SIGNAL_LIMIT: Duration = Duration::from_millis(500);
+
+/// The longest that the end of the process waits for the answer to a refresh. A refresh token that is being replaced must
+/// not be lost: the old one is void, and the next start would need a sign-in. An app that has no patience kills the
+/// process sooner.
+const REFRESH_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the app may take to read the last lines.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
@@ -179,7 +184,7 @@ where
     let mut lines = LineReader::new(input, config.max_message);
     let (writer, mut writing) = LineWriter::spawn(output);
     let (mut conversation, mut from_server) =
-        Conversation::new(&config, authorizer, writer.clone());
+        Conversation::new(&config, authorizer.clone(), writer.clone());
     let endpoint = conversation.endpoint();
     let mut surroundings = Surroundings::new();
     let mut stop = std::pin::pin!(stop);
@@ -226,6 +231,7 @@ where
         End::Stopped => (SIGNAL_LIMIT, SIGNAL_LIMIT),
         End::AppLeft | End::Unreachable(_) => (config.drain, CLOSE_LIMIT),
     };
+    let mut settled_by = Instant::now() + REFRESH_LIMIT;
     let leave = async {
         conversation.stop();
         if !writing.is_finished() {
@@ -234,6 +240,9 @@ where
                 conversation.give_up();
             }
         }
+        // With the token that comes of a refresh the server is told of the end of the session, too.
+        settled_by = Instant::now() + REFRESH_LIMIT;
+        drop(settle(authorizer.as_deref(), settled_by).await);
         conversation.close(close_limit).await;
     };
     if end == End::Stopped {
@@ -245,10 +254,17 @@ where
         }
     }
     drop((conversation, writer));
+    // What was sent last may have led to another refresh.
+    let _settled = settle(authorizer.as_deref(), settled_by).await;
     if !writing.is_finished() {
         let _ = timeout(FLUSH_LIMIT, writing).await;
     }
     end
+}
+
+/// Waits for a refresh under way, until `deadline`. No other begins while what is returned is held.
+async fn settle(authorizer: Option<&Authorizer>, deadline: Instant) -> Option<Settled> {
+    timeout_at(deadline, authorizer?.settle()).await.ok()
 }
 
 /// Hands on what still comes, until every request has its answer or nobody reads it.

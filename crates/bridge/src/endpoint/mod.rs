@@ -66,11 +66,6 @@ use server_support::Verdict;
 use session::Sessions;
 use tool_headers::ToolHeaders;
 
-/// The longest that the end of the process waits for the answer to a refresh. A refresh token that is being replaced must
-/// not be lost: the old one is void, and the next start would need a sign-in. An app that has no patience kills the
-/// process sooner.
-const REFRESH_LIMIT: Duration = Duration::from_secs(10);
-
 /// Limit for the messages that were read and not looked at, in bytes. One alone may be larger.
 const INBOUND_BYTES: usize = 4 * 1024 * 1024;
 
@@ -408,15 +403,12 @@ impl Endpoint {
     }
 
     /// Ends the session: closes the notification stream and tells the server (HTTP DELETE), waiting
-    /// `limit` for that at most. A refresh under way is finished first.
+    /// `limit` for that at most.
     pub async fn close(self: &Arc<Self>, limit: Duration) {
         self.listener.stop();
         self.keep_alive.stop();
         self.set_http_sse(None);
         let session = self.sessions.close();
-        if let Some(authorizer) = &self.authorizer {
-            let _ = tokio::time::timeout(REFRESH_LIMIT, authorizer.settle()).await;
-        }
         if session.id.is_some() {
             let _ = tokio::time::timeout(limit, self.delete(&session)).await;
         }
