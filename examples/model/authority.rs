@@ -49,6 +49,9 @@ const LATE_MS: u64 = 200;
 /// A process that was killed so recently may have left a request in a socket.
 const JUST_NOW: Duration = Duration::from_secs(5);
 
+/// Time from the start of the browser program by a bridge until its window is there, on a loaded machine.
+const WINDOW_OPENS_WITHIN: Duration = Duration::from_secs(1);
+
 /// After the start of a token, a bridge may take its refusal for a reason to sign in.
 const NEWNESS: Duration = Duration::from_secs(11);
 
@@ -112,6 +115,8 @@ struct Family {
     number: u64,
     /// Who asked for it.
     asker: Asker,
+    /// When a person granted it.
+    granted: Instant,
     /// When the newest token was issued.
     issued: Instant,
     /// The state of the disk then, and until it was stored.
@@ -185,8 +190,8 @@ impl Authority {
         self.lock().accepts(token)
     }
 
-    /// Whether a person has to sign in: no grant is good, but for those that one process alone may know. The answer has
-    /// just been sent, or no process could write files.
+    /// True if a person has to sign in, or had to when the program was started that opens a window now: no grant is good, but
+    /// for those that one process alone may know. The answer has just been sent, or no process could write files.
     pub(crate) fn needs_sign_in(&self) -> bool {
         let inner = self.lock();
         let is_known = |it: &Family| {
@@ -197,7 +202,7 @@ impl Authority {
             .families
             .iter()
             .filter(|it| it.state == FamilyState::Live);
-        !live.any(is_known)
+        !live.any(|it| it.granted.elapsed() > WINDOW_OPENS_WITHIN && is_known(it))
     }
 
     /// Whether bridges cannot write files now.
@@ -461,6 +466,7 @@ impl Inner {
             current: String::new(),
             number: 0,
             asker,
+            granted: Instant::now(),
             issued: Instant::now(),
             disk: self.disk,
         });
