@@ -1,4 +1,4 @@
-//! Snapshot files of command outputs, in `tests/integration/snapshots`.
+//! Snapshot files of command outputs, in `tests/integration/commands/snapshots`.
 //!
 //! `MCP_BRIDGE_ACCEPT=1 cargo test --test integration -- snapshots::` writes them anew; the difference is then
 //! there for review.
@@ -7,7 +7,10 @@ use std::path::Path;
 
 use super::command::Ran;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/snapshots");
+const FOLDER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/integration/commands/snapshots"
+);
 
 /// The variable by which a person accepts what the commands say now.
 const ACCEPT: &str = "MCP_BRIDGE_ACCEPT";

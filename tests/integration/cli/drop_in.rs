@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 use crate::support::{self, app::Launch, fault_server::Server};
 use crate::support_auth::{App, BrowserProgram, Process, Provider, config};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// The configurations and command lines in the README of mcp-remote 0.15.1 (MIT License, Copyright (c)
 /// 2025 Cloudflare, Inc.), what follows the word `npx`.

@@ -35,10 +35,10 @@ fn check(text: &str) {
 
 #[test]
 fn the_configuration_for_cursor_starts_the_bridge_for_the_example_server() {
-    check(include_str!("../../cursor-config.json"));
+    check(include_str!("../../../cursor-config.json"));
 }
 
 #[test]
 fn the_configuration_for_claude_desktop_starts_the_bridge_for_the_example_server() {
-    check(include_str!("../../claude-config.json"));
+    check(include_str!("../../../claude-config.json"));
 }

@@ -12,11 +12,11 @@ use rmcp::model::{CallToolResult, ProtocolVersion};
 use rmcp::service::ClientInitializeError;
 use serde_json::{Value, json};
 
+use crate::auth::sign_in::rmcp_client::{self, App};
+use crate::auth::sign_in::user::User;
 use crate::era::Eras;
-use crate::example_server::client::options_for;
+use crate::examples::example_server::client::options_for;
 use crate::server::Server;
-use crate::sign_in::rmcp_client::{self, App};
-use crate::sign_in::user::User;
 use crate::support::app;
 
 const LEGACY: &str = "2025-11-25";

@@ -16,10 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::example_server::client::{Client, challenge, form, initialize, options, with};
+use crate::auth::sign_in::rmcp_client::App;
+use crate::auth::sign_in::user::User;
+use crate::examples::example_server::client::{Client, challenge, form, initialize, options, with};
 use crate::server::{Options, RESOURCE_SERVER_CLIENT_ID, ResourceServer, Server, Token};
-use crate::sign_in::rmcp_client::App;
-use crate::sign_in::user::User;
 
 /// The program, if it is built.
 fn program() -> Option<PathBuf> {

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::sign_in::user::{User, Window};
 use crate::era::Eras;
-use crate::example_server::client::options_for;
+use crate::examples::example_server::client::options_for;
 use crate::server::Server as ExampleServer;
-use crate::sign_in::user::{User, Window};
 use crate::support::{
     app::{App, INITIALIZED, Line},
     fault_server::Server,

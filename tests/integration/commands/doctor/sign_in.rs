@@ -177,7 +177,7 @@ async fn the_report_in_the_readme_is_one_of_the_programs() {
     provider.behave(|it| it.server_metadata = other);
     let text = Doctor::bare(provider.mcp_url().as_str()).text().await;
     let text = text.replace(&provider.origin(), "https://mcp.example.com");
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../../../README.md");
     let (_, shown) = readme.split_once("```text\nSign-in\n").unwrap();
     let (shown, _) = shown.split_once("```").unwrap();
     assert!(text.contains(shown), "{text}");

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::example_server::client::options;
+use crate::examples::example_server::client::options;
 use crate::server::{Options, PRE_REGISTERED_CLIENT_ID, Server, Token};
 use crate::support::app::{App, INITIALIZED, initialize_line};
 use crate::support::{HEADER_MARKER, LIMIT, QUERY_MARKER};

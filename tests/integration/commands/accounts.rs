@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 use crate::era::Eras;
-use crate::example_server::client::options_for;
+use crate::examples::example_server::client::options_for;
 use crate::server::Server;
 use crate::support_auth::{Browser, BrowserProgram, Device, Grants, Provider, TokenReply, soon};
 

@@ -5,10 +5,10 @@
     reason = "a double that cannot do its part fails the test"
 )]
 
+use crate::auth::sign_in::user::User;
 use crate::era::Eras;
-use crate::example_server::client::options_for;
+use crate::examples::example_server::client::options_for;
 use crate::server::Server;
-use crate::sign_in::user::User;
 use crate::support::command::{Ran, Run};
 
 async fn server(eras: Eras) -> Server {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const CATALOGUE: &str = include_str!("../../docs/requirements.md");
+const CATALOGUE: &str = include_str!("../../../docs/requirements.md");
 
 /// The prefixes of ids that have a hyphen (`HL-6`), and of those that have none (`B4`).
 const PREFIXES: [&str; 12] = [

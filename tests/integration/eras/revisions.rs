@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sign_in::user::User;
+use crate::auth::sign_in::user::User;
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
     fault_server::Server,

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use url::Url;
 
-use crate::example_server::client::options;
+use crate::examples::example_server::client::options;
 use crate::server::Server;
 use crate::support::{
     command::{Ran, Run},

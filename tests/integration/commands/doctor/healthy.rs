@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{Doctor, normalised};
-use crate::example_server::client::options;
+use crate::auth::sign_in::user::User;
+use crate::examples::example_server::client::options;
 use crate::server::Server;
-use crate::sign_in::user::User;
 use crate::support::app::initialize_line;
 use crate::support::fault_server;
 use crate::support::request::rpc;

@@ -11,10 +11,10 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::sign_in::user::{self, User};
 use crate::era::Eras;
-use crate::example_server::client::options_for;
+use crate::examples::example_server::client::options_for;
 use crate::server::Server as ExampleServer;
-use crate::sign_in::user::{self, User};
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
     fault_server::Server,

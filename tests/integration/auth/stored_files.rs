@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::example_server::client::options;
+use crate::auth::sign_in::user::{self, User};
+use crate::examples::example_server::client::options;
 use crate::server::Server;
-use crate::sign_in::user::{self, User};
 use crate::support::LIMIT;
 use crate::support::app::{App, INITIALIZED, Launch, initialize_line};
 use crate::support::fault_server::Server as FaultServer;

@@ -27,7 +27,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 /// The files of a directory beside this file, with byte order mark and line ends.
 fn fixture(name: &str) -> Files {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/migrate");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/commands/migrate");
     let mut files = files_below(&folder.join(name));
     for (name, bytes) in &mut files {
         let text = String::from_utf8(std::mem::take(bytes)).expect("UTF-8");

@@ -10,16 +10,16 @@ use mcp_bridge::cli::help;
 use mcp_bridge::commands::{CommandLine, ReadError};
 use serde::Deserialize;
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 /// The documents whose links are checked.
 const DOCUMENTS: [(&str, &str); 5] = [
     ("README.md", README),
-    ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
-    ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
-    ("SECURITY.md", include_str!("../../SECURITY.md")),
+    ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
+    ("CONTRIBUTING.md", include_str!("../../../CONTRIBUTING.md")),
+    ("SECURITY.md", include_str!("../../../SECURITY.md")),
     (
         "docs/requirements.md",
-        include_str!("../../docs/requirements.md"),
+        include_str!("../../../docs/requirements.md"),
     ),
 ];
 

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::sign_in::user::{self, User, Window, visit};
 use crate::browser;
 use crate::era::Eras;
-use crate::example_server::client::options_for;
+use crate::examples::example_server::client::options_for;
 use crate::server::Server as ExampleServer;
-use crate::sign_in::user::{self, User, Window, visit};
 use crate::support::{
     app::{App, INITIALIZED, Launch, initialize_line},
     command::Run,

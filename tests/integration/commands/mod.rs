@@ -1,0 +1,19 @@
+//! Commands for people: `doctor`, `login`, `tools`, `call`, `install`, `migrate` and the others.
+
+mod accounts;
+mod call;
+mod doctor;
+#[cfg(unix)]
+mod example_session;
+#[cfg(unix)]
+mod install;
+#[cfg(unix)]
+mod install_several;
+mod login;
+#[cfg(unix)]
+mod login_terminal;
+#[cfg(unix)]
+mod migrate;
+#[cfg(unix)]
+mod snapshots;
+mod tools;

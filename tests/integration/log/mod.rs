@@ -1,0 +1,5 @@
+//! The log on stderr, and text of servers in it.
+
+mod debug_log;
+mod floods;
+mod printable_text;
