@@ -75,15 +75,18 @@ impl Conversation {
 
     /// Sends a request to the server, on behalf of `lane`.
     pub(super) fn start_exchange(&mut self, request: Message, lane: Lane) {
-        let Some(id) = request.id().cloned() else {
+        let era = match lane {
+            Lane::Native => {
+                let asked = request.id().and_then(|id| self.unanswered.get(id));
+                asked.map_or_else(|| Era::of_request(&request), |asked| asked.era)
+            }
+            Lane::Upgraded => Era::Modern,
+            Lane::Downgraded(_) => Era::Legacy,
+        };
+        let Some(to_send) = endpoint::Request::new(request.clone(), era) else {
             return;
         };
-        let era = match lane {
-            Lane::Native => self.unanswered.get(&id).map(|asked| asked.era),
-            Lane::Upgraded => Some(Era::Modern),
-            Lane::Downgraded(_) => Some(Era::Legacy),
-        };
-        let era = era.unwrap_or_else(|| Era::of_request(&request));
+        let id = to_send.id().clone();
         let number = lane.link();
         let link = &self.links[number];
         let wait = link.turns.for_request();
@@ -92,10 +95,10 @@ impl Conversation {
         let track = Arc::new(Track::new(self.wait_limits(&request, lane)).in_span_of(&id));
         let endpoint = Arc::clone(&link.endpoint);
         let carried = {
-            let (request, id, track) = (request.clone(), id.clone(), Arc::clone(&track));
+            let (id, track) = (id.clone(), Arc::clone(&track));
             async move {
                 wait.passed().await;
-                let work = pin!(endpoint.request(&request, era, &track));
+                let work = pin!(endpoint.request(&to_send, &track));
                 let outcome = survived(work).await;
                 let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Internal));
                 endpoint.tell(Event::Outcome { id, outcome }).await;

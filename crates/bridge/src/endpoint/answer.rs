@@ -12,7 +12,7 @@ use super::session::Session;
 use super::sse::Event;
 use super::stream::{Backoff, EventStream};
 use super::unusable::{self, Unusable};
-use super::{Endpoint, Failure};
+use super::{Endpoint, Failure, Request};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic, json};
 use mcp_bridge_protocol::era::Era;
@@ -25,13 +25,11 @@ const MAX_BARREN_RESUMES: u32 = 5;
 const MAX_ACKNOWLEDGEMENT_BYTES: usize = 1024;
 
 /// A request that the server has accepted, and whose response is being read.
-pub(super) struct Exchange<'a> {
+pub(super) struct ResponseReader<'a> {
     pub(super) endpoint: &'a Arc<Endpoint>,
-    pub(super) id: &'a RequestId,
-    pub(super) method: &'a str,
+    pub(super) request: &'a Request,
     pub(super) track: &'a Track,
     pub(super) generation: u64,
-    pub(super) era: Era,
 }
 
 /// Content of the HTTP response to a POST.
@@ -53,7 +51,7 @@ impl Answer {
     }
 }
 
-impl Exchange<'_> {
+impl ResponseReader<'_> {
     /// Reads on until the response is there, or cannot come any more.
     pub(super) async fn read(&self, accepted: Accepted) -> Result<Answer, Failure> {
         let Accepted {
@@ -148,7 +146,10 @@ impl Exchange<'_> {
                 backoff.reset();
             }
             // The modern era has no resumption: what the id of an event is for there, nobody knows.
-            let Some(cursor) = stream.cursor().filter(|_| self.era == Era::Legacy) else {
+            let Some(cursor) = stream
+                .cursor()
+                .filter(|_| self.request.era() == Era::Legacy)
+            else {
                 return Err(end);
             };
             let resumed = loop {
@@ -186,7 +187,7 @@ impl Exchange<'_> {
             };
             self.track.advanced();
             // A server of 2024-11-05 may answer even a POST so; later it is an event like any other.
-            if self.method == "initialize" && &event.name[..] == b"endpoint" {
+            if self.request.method() == "initialize" && &event.name[..] == b"endpoint" {
                 return Err(Failure::HttpSse);
             }
             for message in messages(stream, &event, self.endpoint) {
@@ -210,7 +211,7 @@ impl Exchange<'_> {
             .filter(|text| !text.trim_ascii().is_empty())?;
         let read = unusable::parse_all(&mut text);
         match read.into_iter().next_back() {
-            Some(Ok(message)) if message.id() == Some(self.id) => {
+            Some(Ok(message)) if message.id() == Some(self.request.id()) => {
                 self.take(message, Elsewhere::Forwarded).await
             }
             Some(Err(invalid)) => {
@@ -227,7 +228,7 @@ impl Exchange<'_> {
 
     /// A response that cannot be read ends its request, as nothing better will come.
     pub(super) fn take_damaged(&self, damaged: Damaged) -> Result<(), Failure> {
-        if damaged.answers == *self.id {
+        if damaged.answers == *self.request.id() {
             return Err(Failure::Unusable(damaged.reason.into()));
         }
         self.endpoint.settle_damaged(damaged);
@@ -237,7 +238,7 @@ impl Exchange<'_> {
     /// Hands on what is not the response itself.
     pub(super) async fn hand_on(&self, message: Message) {
         self.endpoint
-            .deliver(message, self.generation, Some(self.id))
+            .deliver(message, self.generation, Some(self.request.id()))
             .await;
     }
 
@@ -269,19 +270,21 @@ impl Exchange<'_> {
     /// Sorts a message: the response to this request is returned, everything else is handed on.
     pub(super) async fn take(&self, message: Message, elsewhere: Elsewhere) -> Option<Message> {
         match (message.kind(), elsewhere) {
-            (Kind::Request { method, .. }, _) if self.era == Era::Modern => {
+            (Kind::Request { method, .. }, _) if self.request.era() == Era::Modern => {
                 // Forbidden there, and the app could not answer it.
                 let host = self.endpoint.host();
                 tracing::warn!(host, method, "dropped a request of the server");
             }
-            (Kind::Response { id: Some(id) }, _) if id == self.id => return Some(message),
+            (Kind::Response { id: Some(id) }, _) if id == self.request.id() => {
+                return Some(message);
+            }
             // An error that could not name its request.
             (Kind::Response { id: None }, _) if message.is_error() => {
-                return Some(message.with_id(self.id));
+                return Some(message.with_id(self.request.id()));
             }
             (Kind::Response { id: None }, _) => self.endpoint.drop_response(None),
             (Kind::Response { id }, Elsewhere::Dropped) => self.endpoint.drop_response(id.as_ref()),
-            (Kind::Response { id }, Elsewhere::Forwarded) if self.era == Era::Legacy => {
+            (Kind::Response { id }, Elsewhere::Forwarded) if self.request.era() == Era::Legacy => {
                 let id = id.clone();
                 self.endpoint.settle(id.as_ref(), message);
             }

@@ -7,16 +7,18 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Exchange};
+use super::answer::ResponseReader;
 use super::body;
+use super::greeting::opening_with;
+use super::in_flight::PostEnd;
 use super::request_progress::Track;
-use super::send::{Outgoing, Repeat, SESSION_ID, SessionUse, Verb};
+use super::send::{Outgoing, Repeat, SESSION_ID, SendOptions, SessionUse, Verb};
 use super::session::{self, Session};
-use super::{Endpoint, Failure, Outcome, Patience, headers, is_safe};
+use super::{Endpoint, Failure, Outcome, Patience, Request, headers, is_safe};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::era::Era;
-use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+use mcp_bridge_protocol::message::{Kind, Message};
 
 /// How long the server may take to accept a notification or a response.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
@@ -24,17 +26,15 @@ const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 impl Endpoint {
     /// Sends a request and returns what came of it: in nearly every case the response, the server's or an
     /// error that says what happened.
-    pub async fn request(self: &Arc<Self>, request: &Message, era: Era, track: &Track) -> Outcome {
-        let (Some(id), Some(method)) = (request.id(), request.method()) else {
-            unreachable!("only requests are sent as requests");
-        };
+    pub async fn request(self: &Arc<Self>, request: &Request, track: &Track) -> Outcome {
+        let method = request.method();
         self.activity.notify_waiters();
-        let exchange = self.exchange(request, id, method, era, track);
+        let exchange = self.exchange(request, track);
         let outcome = match self.config.request_timeout {
             Some(idle) if method != "subscriptions/listen" => tokio::select! {
                 outcome = exchange => outcome,
                 () = track.expired(idle) => {
-                    self.cancel_upstream(id, method, era);
+                    self.cancel_upstream(request);
                     Err(Failure::Timeout(idle))
                 }
             },
@@ -67,23 +67,20 @@ impl Endpoint {
 
     async fn exchange(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        method: &str,
-        era: Era,
+        request: &Request,
         track: &Track,
     ) -> Result<Outcome, Failure> {
-        match (era, method) {
+        match (request.era(), request.method()) {
             (Era::Modern, "server/discover") => {
-                let discovered = Box::pin(self.discover(request, id));
+                let discovered = Box::pin(self.discover(request));
                 Ok(Outcome::Response(discovered.await))
             }
-            (Era::Modern, _) => Box::pin(self.request_modern(request, id, method, track)).await,
-            (Era::Legacy, "initialize") => Box::pin(self.open(request, id, track)).await,
+            (Era::Modern, _) => Box::pin(self.request_modern(request, track)).await,
+            (Era::Legacy, "initialize") => Box::pin(self.open(request, track)).await,
             (Era::Legacy, _) => {
-                let response = self.converse_in_session(request, id, method, track).await?;
+                let response = self.converse_in_session(request, track).await?;
                 if !response.is_error() {
-                    self.sessions.remember(request);
+                    self.sessions.record_request(request);
                 }
                 Ok(Outcome::Response(response))
             }
@@ -105,7 +102,7 @@ impl Endpoint {
         };
         match timeout(NOTIFICATION_LIMIT, sent).await {
             Ok(Ok(())) => {
-                self.sessions.remember(message);
+                self.sessions.record_notification(message);
                 if method == "notifications/initialized" {
                     self.listen();
                     self.keep_alive();
@@ -124,20 +121,15 @@ impl Endpoint {
         repeat: Repeat,
     ) -> Result<(), Failure> {
         let track = Track::default();
-        let interaction = Interaction::Forbidden;
-        if let Some(connection) = self.http_sse() {
-            return Box::pin(connection.post(self, message, &session, interaction, &track)).await;
-        }
-        let outgoing = Outgoing {
-            target: &self.config.url,
-            headers: self.legacy_headers(message),
-            verb: Verb::Post(message.text().clone()),
-            traffic: traffic(message),
+        let options = SendOptions {
             session,
-            interaction,
-            repeat,
+            interaction: Interaction::Forbidden,
             track: &track,
         };
+        if let Some(connection) = self.http_sse() {
+            return Box::pin(connection.post(self, message, &options)).await;
+        }
+        let outgoing = self.legacy_post(message, repeat, &options);
         let method = message.method().unwrap_or("response");
         let accepted = track.watched(method, self.send(&outgoing)).await?;
         track.wire.accepted("accepted");
@@ -145,21 +137,42 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends a request and reads on until its response is there; a second time, if the answer broke
-    /// off and the request has no side effects. Also returns the session that the answer opens, if the
-    /// request is an `initialize`.
+    /// Sends a request in a session and reads on until its response is there; a second time, if the answer broke
+    /// off and the request has no side effects.
     pub(super) async fn converse(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
+        request: &Request,
         session: SessionUse,
         track: &Track,
-    ) -> Result<(Message, Session), Failure> {
-        let mut may_repeat = is_safe(request.method().unwrap_or_default());
+    ) -> Result<Message, Failure> {
+        let options = SendOptions::new(session, track);
+        self.repeating(request, || self.converse_once(request, &options))
+            .await
+    }
+
+    /// Sends `initialize` likewise, and returns the session that the answer opens.
+    pub(super) async fn initialize_session(
+        self: &Arc<Self>,
+        initialize: &Request,
+        version_header: Option<HeaderValue>,
+        track: &Track,
+    ) -> Result<Opened, Failure> {
+        let options = SendOptions::new(opening_with(version_header), track);
+        self.repeating(initialize, || {
+            self.initialize_session_once(initialize, &options)
+        })
+        .await
+    }
+
+    /// Makes an attempt, and another one where the answer broke off and the request has no side effects.
+    async fn repeating<T, A: Future<Output = Result<T, Failure>>>(
+        &self,
+        request: &Request,
+        attempt: impl Fn() -> A,
+    ) -> Result<T, Failure> {
+        let mut may_repeat = is_safe(request.method());
         loop {
-            let once =
-                self.converse_once(request, id, session.clone(), Interaction::Allowed, track);
-            match once.await {
+            match attempt().await {
                 Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
                     if may_repeat && !*self.stopping.borrow() =>
                 {
@@ -170,83 +183,102 @@ impl Endpoint {
         }
     }
 
-    /// The same, once.
+    /// Sends a request in a session once, and reads on until its response is there.
     pub(super) async fn converse_once(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        session: SessionUse,
-        interaction: Interaction,
-        track: &Track,
-    ) -> Result<(Message, Session), Failure> {
-        let method = request.method().unwrap_or_default();
+        request: &Request,
+        options: &SendOptions<'_>,
+    ) -> Result<Message, Failure> {
+        let track = options.track;
         if let Some(connection) = self.http_sse() {
-            let answer =
-                Box::pin(connection.request(self, request, id, &session, interaction, track))
-                    .await?;
+            let answer = Box::pin(connection.request(self, request, options)).await?;
             self.log_response(track, &answer);
-            return Ok((answer, Session::default()));
+            return Ok(answer);
         }
-        let outgoing = Outgoing {
-            target: &self.config.url,
-            headers: self.legacy_headers(request),
-            verb: Verb::Post(request.text().clone()),
-            traffic: traffic(request),
-            session,
-            interaction,
-            repeat: match method {
-                "initialize" => Repeat::Initialize,
-                method if is_safe(method) => Repeat::Safe,
-                _ => Repeat::Never,
-            },
-            track,
+        let repeat = if is_safe(request.method()) {
+            Repeat::Safe
+        } else {
+            Repeat::Never
         };
+        let outgoing = self.legacy_post(request.message(), repeat, options);
         // Pinned here: as an argument it would be copied, and it is large.
         let post = std::pin::pin!(async {
             let accepted = self.send(&outgoing).await?;
-            let opened = (method == "initialize")
-                .then(|| opened_id(&accepted.response))
-                .transpose()?
-                .flatten();
             let generation = accepted.session.generation;
-            let exchange = Exchange {
+            let reader = ResponseReader {
                 endpoint: self,
-                id,
-                method,
+                request,
                 track,
                 generation,
-                era: Era::Legacy,
             };
-            let answer = exchange.read(accepted).await?;
-            let session = Session {
-                id: opened,
-                protocol_version: None,
-                generation,
-            };
-            Ok((answer, session))
+            let answer = reader.read(accepted).await?;
+            Ok((answer, generation))
         });
-        // Before there is a session there is no stream but its own that could bring the response.
-        if method == "initialize" {
-            let (answer, opened) = post.await?;
-            let response = answer.response()?;
-            self.log_response(track, &response);
-            let protocol_version = protocol_version(&response);
-            let opened = Session {
-                protocol_version,
-                ..opened
-            };
-            return Ok((response, opened));
-        }
-        let mut waiting = self.in_flight.register(id);
+        let mut waiting = self.in_flight.register(request.id());
         let response = match waiting.or_elsewhere(post).await? {
-            (Answer::Response(response), _) => response,
-            (Answer::Acknowledged(said), session) => {
-                let late = waiting.on_session_stream(self, session.generation, track, &said);
+            PostEnd::Response(response) => response,
+            PostEnd::Acknowledged { said, generation } => {
+                let late = waiting.on_session_stream(self, generation, track, &said);
                 Box::pin(late).await?
             }
         };
         self.log_response(track, &response);
-        Ok((response, Session::default()))
+        Ok(response)
+    }
+
+    /// Sends `initialize` once. Before there is a session there is no stream but its own that could bring the
+    /// response.
+    async fn initialize_session_once(
+        self: &Arc<Self>,
+        initialize: &Request,
+        options: &SendOptions<'_>,
+    ) -> Result<Opened, Failure> {
+        let track = options.track;
+        if let Some(connection) = self.http_sse() {
+            let response = Box::pin(connection.request(self, initialize, options)).await?;
+            self.log_response(track, &response);
+            return Ok(Opened {
+                response,
+                session: Session::default(),
+            });
+        }
+        let outgoing = self.legacy_post(initialize.message(), Repeat::Initialize, options);
+        let accepted = self.send(&outgoing).await?;
+        let id = opened_id(&accepted.response)?;
+        let generation = accepted.session.generation;
+        let reader = ResponseReader {
+            endpoint: self,
+            request: initialize,
+            track,
+            generation,
+        };
+        let response = reader.read(accepted).await?.response()?;
+        self.log_response(track, &response);
+        let session = Session {
+            id,
+            protocol_version: protocol_version(&response),
+            generation,
+        };
+        Ok(Opened { response, session })
+    }
+
+    /// The HTTP request for a message of the legacy era.
+    fn legacy_post<'a>(
+        &'a self,
+        message: &Message,
+        repeat: Repeat,
+        options: &SendOptions<'a>,
+    ) -> Outgoing<'a> {
+        Outgoing {
+            target: &self.config.url,
+            headers: self.legacy_headers(message),
+            verb: Verb::Post(message.clone()),
+            traffic: traffic(message),
+            session: options.session.clone(),
+            interaction: options.interaction,
+            repeat,
+            track: options.track,
+        }
     }
 
     fn legacy_headers(&self, message: &Message) -> HeaderMap {
@@ -254,12 +286,13 @@ impl Endpoint {
     }
 
     /// Tells the server that nobody waits for a request any more (MCP "Cancellation").
-    fn cancel_upstream(self: &Arc<Self>, id: &RequestId, method: &str, era: Era) {
+    fn cancel_upstream(self: &Arc<Self>, request: &Request) {
         // An `initialize` must not be cancelled, and the modern era hears of it by the end of the stream.
-        if method == "initialize" || era == Era::Modern {
+        if request.method() == "initialize" || request.era() == Era::Modern {
             return;
         }
-        let id: serde_json::Value = serde_json::from_str(id.as_json()).unwrap_or_default();
+        let id: serde_json::Value =
+            serde_json::from_str(request.id().as_json()).unwrap_or_default();
         let cancelled = Message::notification(
             "notifications/cancelled",
             &json!({ "requestId": id, "reason": "timeout" }),
@@ -267,6 +300,14 @@ impl Endpoint {
         let endpoint = Arc::clone(self);
         tokio::spawn(async move { endpoint.notify(&cancelled).await });
     }
+}
+
+/// An `initialize` with its response.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) response: Message,
+    /// The session, if the response is a result.
+    pub(super) session: Session,
 }
 
 /// Urgency of a message, by those who wait for it. The server waits for responses and notifications, and requests of a session wait for the

@@ -10,10 +10,10 @@ use reqwest::header::HeaderValue;
 use super::request_progress::Track;
 use super::send::SessionUse;
 use super::session::Session;
-use super::{Endpoint, Failure};
+use super::{Endpoint, Failure, Request};
 use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
-use mcp_bridge_protocol::message::{Message, RequestId};
+use mcp_bridge_protocol::message::Message;
 
 /// Tries after the first one: the same version with a header, one that the refusal names, and two that most
 /// servers speak.
@@ -29,7 +29,7 @@ const COMMON_OVER_HTTP_SSE: [Revision; 2] = [Revision::V2025_03_26, Revision::V2
 #[derive(Debug)]
 pub(super) struct Greeting {
     /// The `initialize` that was answered.
-    pub(super) initialize: Message,
+    pub(super) initialize: Request,
     /// What went along with it as `MCP-Protocol-Version`, if anything did.
     pub(super) version_header: Option<HeaderValue>,
     /// The server's answer.
@@ -59,20 +59,15 @@ struct Try {
 
 impl Endpoint {
     /// Sends `initialize` in the version that the server is known to accept, or as it is.
-    pub(super) async fn greet(
-        self: &Arc<Self>,
-        initialize: &Message,
-        id: &RequestId,
-        track: &Track,
-    ) -> Greeted {
-        let asked = version_of(initialize);
+    pub(super) async fn greet(self: &Arc<Self>, initialize: &Request, track: &Track) -> Greeted {
+        let asked = version_of(initialize.message());
         let accepted = self.verdict.accepted().map(Revision::as_str);
         if let Some(version) = accepted.filter(|version| **version < *asked) {
             let known = Try {
                 version: version.to_owned(),
                 has_header: true,
             };
-            let greeted = self.greet_with(&known, initialize, id, track).await;
+            let greeted = self.greet_with(&known, initialize, track).await;
             if Refusal::of(&greeted).is_none() {
                 return greeted;
             }
@@ -82,14 +77,13 @@ impl Endpoint {
             version: asked,
             has_header: false,
         };
-        self.greet_with(&first, initialize, id, track).await
+        self.greet_with(&first, initialize, track).await
     }
 
     /// Sends an `initialize` that came to `greeted` in other versions, if that may be a refusal of its own.
     pub(super) async fn greet_again(
         self: &Arc<Self>,
-        initialize: &Message,
-        id: &RequestId,
+        initialize: &Request,
         track: &Track,
         greeted: Greeted,
     ) -> Greeted {
@@ -100,13 +94,13 @@ impl Endpoint {
             Some(_) => COMMON_OVER_HTTP_SSE,
             None => COMMON,
         };
-        let mut tries = refusal.tries(&version_of(initialize), common);
+        let mut tries = refusal.tries(&version_of(initialize.message()), common);
         tries.truncate(MAX_FURTHER_TRIES);
         // A refusal that says nothing of versions may have had another reason, which has passed.
         let is_told = refusal.speaks_of_versions() || !refusal.named.is_empty();
         while let Some(next) = tries.pop_front() {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
-            let again = self.greet_with(&next, initialize, id, track).await;
+            let again = self.greet_with(&next, initialize, track).await;
             if Refusal::of(&again).is_some() {
                 continue;
             }
@@ -121,26 +115,36 @@ impl Endpoint {
     async fn greet_with(
         self: &Arc<Self>,
         this: &Try,
-        initialize: &Message,
-        id: &RequestId,
+        initialize: &Request,
         track: &Track,
     ) -> Greeted {
-        let initialize = if this.version == version_of(initialize) {
+        let initialize = if this.version == version_of(initialize.message()) {
             initialize.clone()
         } else {
-            asking_for(initialize, &this.version)
+            initialize.edited(|message| asking_for(message, &this.version))
         };
         let header = this
             .has_header
             .then(|| HeaderValue::from_str(&this.version));
         let version_header = header.and_then(Result::ok);
-        let session = opening_with(version_header.clone());
-        let (response, session) = self.converse(&initialize, id, session, track).await?;
+        self.greet_as(&initialize, version_header, track).await
+    }
+
+    /// Sends an `initialize` as it is, with this `MCP-Protocol-Version`.
+    pub(super) async fn greet_as(
+        self: &Arc<Self>,
+        initialize: &Request,
+        version_header: Option<HeaderValue>,
+        track: &Track,
+    ) -> Greeted {
+        let opened = self
+            .initialize_session(initialize, version_header.clone(), track)
+            .await?;
         Ok(Greeting {
-            initialize,
+            initialize: initialize.clone(),
             version_header,
-            response,
-            session,
+            response: opened.response,
+            session: opened.session,
         })
     }
 }

@@ -10,12 +10,11 @@ use tokio::time::{Instant, timeout};
 
 use super::request_progress::Track;
 use super::send::SessionUse;
-use super::{Endpoint, Failure, ParamHeaders};
+use super::{Endpoint, Failure, ParamHeaders, Request};
+use mcp_bridge_auth::Interaction;
 use mcp_bridge_protocol::codes::HEADER_MISMATCH;
 use mcp_bridge_protocol::era::Era;
-use mcp_bridge_protocol::message::{
-    EmptyCursor, Message, NextPage, Pages, RequestId, params_on_behalf_of,
-};
+use mcp_bridge_protocol::message::{EmptyCursor, Message, NextPage, Pages, params_on_behalf_of};
 
 /// Limit for the time in which the tools are listed.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
@@ -42,17 +41,16 @@ impl Endpoint {
     /// refused for headers that the server did not tell before.
     pub(super) async fn converse_in_session(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        method: &str,
+        request: &Request,
         track: &Track,
     ) -> Result<Message, Failure> {
+        let method = request.method();
         let known = self.tool_headers.changes();
-        let mut outcome = self.converse_current(request, id, track).await;
+        let mut outcome = self.converse(request, SessionUse::Current, track).await;
         if self.is_legacy_mismatch(&outcome)
             && Box::pin(self.relearn_legacy(method, known, track)).await
         {
-            outcome = self.converse_current(request, id, track).await;
+            outcome = self.converse(request, SessionUse::Current, track).await;
         }
         if method == "tools/list"
             && let Ok(list) = &outcome
@@ -67,7 +65,7 @@ impl Endpoint {
     /// try is worth while.
     pub(super) async fn relearn_modern(
         self: &Arc<Self>,
-        request: &Message,
+        request: &Request,
         known: u64,
         track: &Track,
     ) -> bool {
@@ -82,7 +80,8 @@ impl Endpoint {
         {
             return listed.worked;
         }
-        let worked = self.list_tools(Era::Modern, Some(request), track).await;
+        let params = params_on_behalf_of(Some(request.message()));
+        let worked = self.list_tools(Era::Modern, params, track).await;
         *last = Some(Listed::now(worked));
         worked
     }
@@ -95,7 +94,8 @@ impl Endpoint {
         self.tool_headers.record_refusal();
         let is_listed = last.as_ref().is_some_and(|listed| listed.at >= asked);
         if method == "tools/call" && !is_news && !is_listed {
-            let worked = self.list_tools(Era::Legacy, None, track).await;
+            let params = params_on_behalf_of(None);
+            let worked = self.list_tools(Era::Legacy, params, track).await;
             *last = Some(Listed::now(worked));
         }
         self.tool_headers.changes() != known
@@ -117,24 +117,8 @@ impl Endpoint {
             }
     }
 
-    async fn converse_current(
-        self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        track: &Track,
-    ) -> Result<Message, Failure> {
-        let answered = self.converse(request, id, SessionUse::Current, track).await;
-        answered.map(|(answer, _)| answer)
-    }
-
     /// Lists the tools for ourselves, within limits. Says whether that worked.
-    async fn list_tools(
-        self: &Arc<Self>,
-        era: Era,
-        on_behalf_of: Option<&Message>,
-        track: &Track,
-    ) -> bool {
-        let params = params_on_behalf_of(on_behalf_of);
+    async fn list_tools(self: &Arc<Self>, era: Era, params: Value, track: &Track) -> bool {
         let listed = timeout(LIST_LIMIT, self.read_tools(era, params, track)).await;
         listed.unwrap_or(false)
     }
@@ -143,13 +127,15 @@ impl Endpoint {
         let mut pages = Pages::default();
         let mut bytes = 0;
         loop {
-            let id = self.next_id();
-            let list = Message::request(&id, "tools/list", &params.to_string());
+            let list = Request::of_ours(self.next_id(), "tools/list", &params.to_string(), era);
             let (page, empty) = match era {
-                Era::Modern => (self.leg(&list, track).await, EmptyCursor::Continues),
+                Era::Modern => {
+                    let page = self.attempt_modern(&list, Interaction::Allowed, track);
+                    (page.await, EmptyCursor::Continues)
+                }
                 Era::Legacy => {
-                    let page = self.converse_current(&list, &id, track).await;
-                    (page, EmptyCursor::Ends)
+                    let page = self.converse(&list, SessionUse::Current, track);
+                    (page.await, EmptyCursor::Ends)
                 }
             };
             let Ok(page) = page else {

@@ -16,15 +16,15 @@ use super::exchange::traffic;
 use super::in_flight::InFlight;
 use super::link::{self, Link, SignIn, Wait};
 use super::request_progress::Track;
-use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::send::{Outgoing, Repeat, SendOptions, SessionUse, Verb};
 use super::sse::Event;
 use super::stream::{Backoff, EventStream};
 use super::unusable::excerpt;
-use super::{Endpoint, Failure};
+use super::{Endpoint, Failure, Request};
 use mcp_bridge_auth::{AuthError, Interaction};
 use mcp_bridge_net::http::{Response, Traffic, bare, check_length};
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+use mcp_bridge_protocol::message::{Kind, Message};
 
 /// How long the server may take to name the address for messages.
 const ENDPOINT_EVENT_LIMIT: Duration = Duration::from_secs(10);
@@ -88,16 +88,13 @@ impl HttpSse {
     pub(super) async fn request(
         &self,
         endpoint: &Arc<Endpoint>,
-        request: &Message,
-        id: &RequestId,
-        session: &SessionUse,
-        interaction: Interaction,
-        track: &Track,
+        request: &Request,
+        options: &SendOptions<'_>,
     ) -> Result<Message, Failure> {
-        let turn = self.turn(endpoint, session, interaction, track).await?;
+        let turn = self.turn(endpoint, options).await?;
         // Only now: a stream that breaks before has nothing to do with this request.
-        let mut waiting = self.in_flight.register(id);
-        turn.send(endpoint, request, interaction, track).await?;
+        let mut waiting = self.in_flight.register(request.id());
+        turn.send(endpoint, request.message(), options).await?;
         waiting.response().await
     }
 
@@ -106,12 +103,10 @@ impl HttpSse {
         &self,
         endpoint: &Arc<Endpoint>,
         message: &Message,
-        session: &SessionUse,
-        interaction: Interaction,
-        track: &Track,
+        options: &SendOptions<'_>,
     ) -> Result<(), Failure> {
-        let turn = self.turn(endpoint, session, interaction, track).await?;
-        turn.send(endpoint, message, interaction, track).await
+        let turn = self.turn(endpoint, options).await?;
+        turn.send(endpoint, message, options).await
     }
 
     /// Waits until there is somewhere to send to, and nobody else is sending. Where that takes a sign-in, a message
@@ -119,31 +114,22 @@ impl HttpSse {
     async fn turn(
         &self,
         endpoint: &Arc<Endpoint>,
-        session: &SessionUse,
-        interaction: Interaction,
-        track: &Track,
+        options: &SendOptions<'_>,
     ) -> Result<Turn<'_>, Failure> {
         let mut sign_ins = 0;
         loop {
-            let wait = link::wait(
-                &self.link,
-                &self.retry,
-                endpoint,
-                session,
-                interaction,
-                track,
-            );
+            let wait = link::wait(&self.link, &self.retry, endpoint, options);
             if let Wait::SignIn = wait.await? {
                 sign_ins += 1;
                 if sign_ins > MAX_SIGN_INS {
                     return Err(AuthError::SignInRequired { url: None }.into());
                 }
-                self.sign_in(endpoint, track).await?;
+                self.sign_in(endpoint, options.track).await?;
                 continue;
             }
             let one_at_a_time = self.sending.lock().await;
             // The stream may have broken while others were sending.
-            let target = self.link.borrow().target_for(session).cloned();
+            let target = self.link.borrow().target_for(&options.session).cloned();
             if let Some(target) = target {
                 return Ok(Turn {
                     target,
@@ -226,21 +212,20 @@ impl Turn<'_> {
         self,
         endpoint: &Arc<Endpoint>,
         message: &Message,
-        interaction: Interaction,
-        track: &Track,
+        options: &SendOptions<'_>,
     ) -> Result<(), Failure> {
         let outgoing = Outgoing {
             target: &self.target,
-            verb: Verb::Post(message.text().clone()),
+            verb: Verb::Post(message.clone()),
             traffic: traffic(message),
             headers: HeaderMap::new(),
             session: SessionUse::None,
-            interaction,
+            interaction: options.interaction,
             repeat: Repeat::Never,
-            track,
+            track: options.track,
         };
         let accepted = endpoint.send(&outgoing).await?;
-        track.wire.accepted("accepted");
+        options.track.wire.accepted("accepted");
         body::drain(accepted.response);
         Ok(())
     }

@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::Answer;
 use super::request_progress::Track;
-use super::session::Session;
 use super::{Endpoint, Failure};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
@@ -49,6 +48,15 @@ pub(super) struct Waiting<'a> {
     number: u64,
     /// `None` once the id is in use by another request, or the response has been taken.
     response: Option<oneshot::Receiver<Outcome>>,
+}
+
+/// End of the POST of a request.
+#[derive(Debug)]
+pub(super) enum PostEnd {
+    /// The response is there.
+    Response(Message),
+    /// The server has only said so much, in the session of this generation: its stream may bring the response.
+    Acknowledged { said: String, generation: u64 },
 }
 
 impl InFlight {
@@ -114,22 +122,26 @@ impl Waiting<'_> {
         self.response.as_mut()?.try_recv().ok()
     }
 
-    /// What comes of the request's own POST, or the response if another stream brings it first.
+    /// What comes of the request's own POST in a session, or the response if another stream brings it first.
     pub(super) async fn or_elsewhere(
         &mut self,
-        mut post: Pin<&mut impl Future<Output = Result<(Answer, Session), Failure>>>,
-    ) -> Result<(Answer, Session), Failure> {
+        mut post: Pin<&mut impl Future<Output = Result<(Answer, u64), Failure>>>,
+    ) -> Result<PostEnd, Failure> {
         tokio::select! {
             biased;
             outcome = &mut post => match (outcome, self.received()) {
                 (Err(_) | Ok((Answer::Acknowledged(_), _)), Some(response)) => {
-                    Ok((Answer::Response(response?), Session::default()))
+                    Ok(PostEnd::Response(response?))
                 }
-                (outcome, _) => outcome,
+                (Err(failure), None) => Err(failure),
+                (Ok((Answer::Response(response), _)), _) => Ok(PostEnd::Response(response)),
+                (Ok((Answer::Acknowledged(said), generation)), None) => {
+                    Ok(PostEnd::Acknowledged { said, generation })
+                }
             },
             response = self.response() => {
                 let _ = timeout(POST_GRACE, post).await;
-                Ok((Answer::Response(response?), Session::default()))
+                Ok(PostEnd::Response(response?))
             }
         }
     }

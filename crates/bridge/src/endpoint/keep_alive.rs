@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::send::SessionUse;
-use super::{Endpoint, Track};
+use super::send::{SendOptions, SessionUse};
+use super::{Endpoint, Request, Track};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_protocol::message::{Message, RequestId};
+use mcp_bridge_protocol::era::Era;
+use mcp_bridge_protocol::message::RequestId;
 
 /// How long an answer to a ping is waited for.
 const PONG_LIMIT: Duration = Duration::from_secs(30);
@@ -45,13 +46,18 @@ impl Endpoint {
     /// Sends a ping. What comes of it is of no consequence, so it is logged.
     async fn ping(self: &Arc<Self>, number: u64) {
         let id = RequestId::from_string(&format!("mcp-bridge-keepalive-{number}"));
-        let ping = Message::request(&id, "ping", "{}");
-        let (session, track) = (SessionUse::Current, Track::default());
-        // Nobody waits for it, so nobody is asked to sign in.
-        let answer = self.converse_once(&ping, &id, session, Interaction::Forbidden, &track);
+        let ping = Request::of_ours(id, "ping", "{}", Era::Legacy);
+        let track = Track::default();
+        let options = SendOptions {
+            session: SessionUse::Current,
+            // Nobody waits for it, so nobody is asked to sign in.
+            interaction: Interaction::Forbidden,
+            track: &track,
+        };
+        let answer = self.converse_once(&ping, &options);
         let host = self.host();
         match timeout(PONG_LIMIT, answer).await {
-            Ok(Ok((answer, _))) => match answer.error_text() {
+            Ok(Ok(answer)) => match answer.error_text() {
                 None => tracing::debug!(host, number, "the ping was answered"),
                 Some((code, text)) => tracing::info!(host, code, "a ping was refused: {text}"),
             },

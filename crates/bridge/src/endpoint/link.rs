@@ -10,7 +10,7 @@ use url::Url;
 
 use super::outage;
 use super::request_progress::{Phase, Track};
-use super::send::SessionUse;
+use super::send::{SendOptions, SessionUse};
 use super::{Endpoint, Failure};
 use mcp_bridge_auth::{AuthError, Interaction};
 
@@ -75,13 +75,16 @@ pub(super) async fn wait(
     link: &watch::Sender<Link>,
     retry: &Notify,
     endpoint: &Endpoint,
-    session: &SessionUse,
-    interaction: Interaction,
-    track: &Track,
+    options: &SendOptions<'_>,
 ) -> Result<Wait, Failure> {
+    let SendOptions {
+        session,
+        interaction,
+        track,
+    } = options;
     let end = |link: &Link| match link {
         Link::Closed => Some(Err(link.failure(Duration::ZERO))),
-        Link::SignInRequired if interaction == Interaction::Allowed => Some(Ok(Wait::SignIn)),
+        Link::SignInRequired if *interaction == Interaction::Allowed => Some(Ok(Wait::SignIn)),
         link => link.target_for(session).map(|_| Ok(Wait::Up)),
     };
     let now = end(&link.borrow());

@@ -24,6 +24,7 @@ mod opening;
 mod outage;
 mod probe;
 mod recovery;
+mod request;
 mod request_progress;
 mod send;
 mod server_support;
@@ -46,6 +47,7 @@ use url::Url;
 pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
 pub use probe::{Conversation, Probe, Reply};
+pub use request::Request;
 pub use request_progress::{Phase, Track, WaitLimits};
 pub use server_support::KnownServer;
 

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::answer::{Elsewhere, Exchange, messages};
+use super::answer::{Elsewhere, ResponseReader, messages};
 use super::exchange::traffic;
 use super::header_mismatch::is_header_mismatch;
 use super::request_progress::Track;
 use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
 use super::stream::{Backoff, EventStream};
-use super::{Endpoint, Failure, body, headers, is_safe};
+use super::{Endpoint, Failure, Request, body, headers, is_safe};
 use mcp_bridge_auth::Interaction;
-use mcp_bridge_protocol::era::Era;
-use mcp_bridge_protocol::message::{Message, RequestId};
+use mcp_bridge_protocol::message::Message;
 
 /// How often a request without side effects is sent anew when its stream breaks.
 const MAX_REISSUES: u32 = 2;
@@ -26,17 +25,18 @@ impl Endpoint {
     /// Sends a request of the modern era and reads on until its response is there.
     pub(super) async fn converse_modern(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        method: &str,
+        request: &Request,
         track: &Track,
     ) -> Result<Message, Failure> {
+        let (id, method) = (request.id(), request.method());
         let mut healed = false;
         let mut reissues = 0;
-        let mut leg = request.clone();
+        let mut attempt = request.clone();
         loop {
             let known = self.tool_headers.changes();
-            let outcome = self.leg(&leg, track).await;
+            let outcome = self
+                .attempt_modern(&attempt, Interaction::Allowed, track)
+                .await;
             if method == "tools/call" && !healed && is_header_mismatch(&outcome) {
                 // The tool has changed since it was listed, or was never listed.
                 healed = true;
@@ -53,7 +53,7 @@ impl Endpoint {
                     if is_safe(method) && reissues < MAX_REISSUES =>
                 {
                     reissues += 1;
-                    leg = request.with_id(&self.next_id());
+                    attempt = request.with_id(self.next_id());
                 }
                 Err(failure) => return Err(failure),
             }
@@ -71,53 +71,27 @@ impl Endpoint {
         Ok(())
     }
 
-    /// One HTTP exchange for a request.
-    pub(super) async fn leg(
+    /// Sends a request once, and reads on until its response is there.
+    pub(super) async fn attempt_modern(
         self: &Arc<Self>,
-        leg: &Message,
-        track: &Track,
-    ) -> Result<Message, Failure> {
-        let interaction = match leg.method() {
-            // A probe must not surprise anybody with a browser window.
-            Some("server/discover") => Interaction::Forbidden,
-            _ => Interaction::Allowed,
-        };
-        self.leg_with(leg, track, interaction).await
-    }
-
-    /// The same for a `server/discover` in place of the app's `initialize`, for which people sign in.
-    pub(super) async fn leg_for_app(
-        self: &Arc<Self>,
-        leg: &Message,
-        track: &Track,
-    ) -> Result<Message, Failure> {
-        self.leg_with(leg, track, Interaction::Allowed).await
-    }
-
-    async fn leg_with(
-        self: &Arc<Self>,
-        leg: &Message,
-        track: &Track,
+        request: &Request,
         interaction: Interaction,
+        track: &Track,
     ) -> Result<Message, Failure> {
-        let (Some(id), Some(method)) = (leg.id(), leg.method()) else {
-            unreachable!("only requests are sent as requests");
-        };
-        let repeat = if is_safe(method) {
+        let repeat = if is_safe(request.method()) {
             Repeat::Safe
         } else {
             Repeat::Never
         };
-        let accepted = self.send_modern(leg, repeat, interaction, track).await?;
-        let exchange = Exchange {
+        let sent = self.send_modern(request.message(), repeat, interaction, track);
+        let accepted = sent.await?;
+        let reader = ResponseReader {
             endpoint: self,
-            id,
-            method,
+            request,
             track,
             generation: accepted.session.generation,
-            era: Era::Modern,
         };
-        let response = exchange.read(accepted).await?.response()?;
+        let response = reader.read(accepted).await?.response()?;
         self.log_response(track, &response);
         Ok(response)
     }
@@ -133,7 +107,7 @@ impl Endpoint {
             .map_err(|error| Failure::Unsendable(error.to_string()))?;
         let outgoing = Outgoing {
             target: &self.config.url,
-            verb: Verb::Post(message.text().clone()),
+            verb: Verb::Post(message.clone()),
             traffic: traffic(message),
             headers,
             session: SessionUse::None,
@@ -145,52 +119,51 @@ impl Endpoint {
     }
 
     /// Keeps a subscription open over dropped connections without the app noticing, until the server
-    /// ends it or there is no hope left. `acknowledged` tells whether there was one at all.
+    /// ends it or there is no hope left.
     pub(super) async fn subscribe(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
+        request: &Request,
         track: &Track,
-        acknowledged: &mut bool,
-    ) -> Result<Message, Failure> {
+    ) -> SubscriptionEnd {
         let mut backoff = Backoff::default();
         let mut barren = 0;
+        let mut acknowledged = false;
         loop {
             let mut subscription = Subscription {
-                exchange: Exchange {
+                reader: ResponseReader {
                     endpoint: self,
-                    id,
-                    method: "subscriptions/listen",
+                    request,
                     track,
                     generation: self.generation(),
-                    era: Era::Modern,
                 },
-                acknowledged: *acknowledged,
+                acknowledged,
                 brought_something: false,
             };
-            let end = match self
-                .send_modern(request, Repeat::Safe, Interaction::Allowed, track)
-                .await
-            {
+            let sent =
+                self.send_modern(request.message(), Repeat::Safe, Interaction::Allowed, track);
+            let end = match sent.await {
                 Ok(accepted) => match subscription.read(accepted).await {
                     Ok(answer) => {
                         self.log_response(track, &answer);
-                        return Ok(answer);
+                        return SubscriptionEnd::Answered(answer);
                     }
                     Err(failure) => failure,
                 },
                 Err(failure) => failure,
             };
-            *acknowledged = subscription.acknowledged;
+            acknowledged = subscription.acknowledged;
+            // A subscription that never was is not kept: whoever asked for it has to know.
+            if !acknowledged {
+                return SubscriptionEnd::Refused(end);
+            }
             if subscription.brought_something {
                 barren = 0;
                 backoff.reset();
             }
             barren += 1;
-            // A subscription that never was is not kept: whoever asked for it has to know.
             let may_come_back = end.may_pass() || matches!(end, Failure::NoResponse(_));
-            if !*acknowledged || !may_come_back || barren > MAX_BARREN_LISTENS {
-                return Err(end);
+            if !may_come_back || barren > MAX_BARREN_LISTENS {
+                return SubscriptionEnd::Lost(end);
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.pause()) => {}
@@ -200,9 +173,20 @@ impl Endpoint {
     }
 }
 
+/// End of a subscription.
+#[derive(Debug)]
+pub(super) enum SubscriptionEnd {
+    /// The server has answered the request.
+    Answered(Message),
+    /// The server never acknowledged it.
+    Refused(Failure),
+    /// The server had acknowledged it, and it cannot be kept open.
+    Lost(Failure),
+}
+
 /// One connection of a subscription.
 struct Subscription<'a> {
-    exchange: Exchange<'a>,
+    reader: ResponseReader<'a>,
     /// Whether the app knows what the server agreed to.
     acknowledged: bool,
     brought_something: bool,
@@ -211,15 +195,15 @@ struct Subscription<'a> {
 impl Subscription<'_> {
     /// Hands on what the connection brings. Ends well only with the server's own response.
     async fn read(&mut self, accepted: Accepted) -> Result<Message, Failure> {
-        let limits = self.exchange.endpoint.config.body_limits();
+        let limits = self.reader.endpoint.config.body_limits();
         let mut stream = EventStream::new(accepted.response, limits);
         while let Some(event) = stream.next().await? {
             self.brought_something = true;
-            for message in messages(&mut stream, &event, self.exchange.endpoint) {
+            for message in messages(&mut stream, &event, self.reader.endpoint) {
                 let message = match message {
                     Ok(message) => message,
                     Err(damaged) => {
-                        self.exchange.take_damaged(damaged)?;
+                        self.reader.take_damaged(damaged)?;
                         continue;
                     }
                 };
@@ -230,7 +214,7 @@ impl Subscription<'_> {
                     continue;
                 }
                 self.acknowledged |= is_acknowledgement;
-                if let Some(answer) = self.exchange.take(message, Elsewhere::Forwarded).await {
+                if let Some(answer) = self.reader.take(message, Elsewhere::Forwarded).await {
                     return Ok(answer);
                 }
             }
@@ -250,14 +234,14 @@ impl Subscription<'_> {
             if filter[flag] == json!(true) {
                 let method = format!("notifications/{list}/list_changed");
                 let message = Message::notification(&method, &json!({ "_meta": meta }));
-                self.exchange.hand_on(message).await;
+                self.reader.hand_on(message).await;
             }
         }
         let resources = filter["resourceSubscriptions"].as_array();
         for uri in resources.into_iter().flatten() {
             let params = json!({ "_meta": meta, "uri": uri });
             let message = Message::notification("notifications/resources/updated", &params);
-            self.exchange.hand_on(message).await;
+            self.reader.hand_on(message).await;
         }
     }
 }

@@ -13,13 +13,15 @@ use tokio::time::timeout;
 
 use super::greeting::{Greeted, Greeting, Refusal};
 use super::http_sse::HttpSse;
+use super::modern::SubscriptionEnd;
 use super::request_progress::Track;
-use super::{Endpoint, Failure, Outcome, Protocol, Transport};
+use super::{Endpoint, Failure, Outcome, Protocol, Request, Transport};
+use mcp_bridge_auth::Interaction;
 use mcp_bridge_protocol::codes::{
     INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR, UNSUPPORTED_VERSION_DRAFT,
     is_modern as is_modern_code,
 };
-use mcp_bridge_protocol::era::{Discovery, MODERN_VERSION, Upgrade, is_modern, refuse_malformed};
+use mcp_bridge_protocol::era::{Discovery, Era, MODERN_VERSION, is_modern, refuse_malformed};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// How long the app waits for the answer to its own probe. Apps give up after ten seconds.
@@ -40,8 +42,7 @@ impl Endpoint {
     /// Opens a session for the app.
     pub(super) async fn open(
         self: &Arc<Self>,
-        initialize: &Message,
-        id: &RequestId,
+        initialize: &Request,
         track: &Track,
     ) -> Result<Outcome, Failure> {
         self.listener.stop();
@@ -67,13 +68,14 @@ impl Endpoint {
         {
             return Ok(Outcome::ModernOnly(discover));
         }
-        match self.initialize(initialize, id, track).await? {
+        match self.initialize(initialize, track).await? {
             Opening::Answered(greeting) => {
                 let response = greeting.response.clone();
                 if response.is_error() {
                     return Ok(Outcome::Response(response));
                 }
-                let is_as_asked = greeting.initialize.text() == initialize.text();
+                let is_as_asked =
+                    greeting.initialize.message().text() == initialize.message().text();
                 self.verdict.is_legacy(true);
                 self.sessions.opened(greeting);
                 Ok(if is_as_asked {
@@ -93,28 +95,27 @@ impl Endpoint {
     /// Compatibility"), unless it turns out to speak the modern era alone.
     async fn initialize(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
+        request: &Request,
         track: &Track,
     ) -> Result<Opening, Failure> {
         self.set_http_sse(None);
         let greet = || async {
-            let greeted = self.greet(request, id, track).await;
-            let greeted = self.greet_again(request, id, track, greeted).await;
+            let greeted = self.greet(request, track).await;
+            let greeted = self.greet_again(request, track, greeted).await;
             greeted.map(Opening::Answered)
         };
         let refusal = match self.config.transport {
             Transport::SseOnly | Transport::SseFirst => None,
             Transport::HttpFirst if self.verdict.is_http_sse() => None,
             Transport::HttpFirst | Transport::HttpOnly => {
-                let greeted = self.greet(request, id, track).await;
+                let greeted = self.greet(request, track).await;
                 if self.config.protocol != Protocol::Legacy
                     && suggests_modern(&greeted)
                     && let Ok(Some(discover)) = self.probe(request, track).await
                 {
                     return Ok(Opening::ModernOnly(discover));
                 }
-                let greeted = self.greet_again(request, id, track, greeted).await;
+                let greeted = self.greet_again(request, track, greeted).await;
                 match greeted.map(Opening::Answered) {
                     Err(failure)
                         if failure.suggests_http_sse()
@@ -156,11 +157,12 @@ impl Endpoint {
     /// seem to.
     async fn probe(
         self: &Arc<Self>,
-        initialize: &Message,
+        initialize: &Request,
         track: &Track,
     ) -> Result<Option<Message>, Failure> {
-        let discover = Upgrade::discover_request(initialize, &self.next_id());
-        let asked = self.leg_for_app(&discover, track);
+        let discover = Request::discover(initialize, self.next_id());
+        // It goes in place of the app's `initialize`, for which people sign in.
+        let asked = self.attempt_modern(&discover, Interaction::Allowed, track);
         let Ok(answer) = timeout(PROBE_LIMIT, asked).await else {
             return Ok(None);
         };
@@ -200,8 +202,9 @@ impl Endpoint {
 
     /// The app's own `server/discover`: answered soon, from the server or from memory, or as a server of
     /// the legacy era would, so that the app goes on with `initialize`.
-    pub(super) async fn discover(self: &Arc<Self>, request: &Message, id: &RequestId) -> Message {
-        if let Some(refusal) = refuse_malformed(request) {
+    pub(super) async fn discover(self: &Arc<Self>, request: &Request) -> Message {
+        let id = request.id();
+        if let Some(refusal) = refuse_malformed(request.message()) {
             return refusal;
         }
         if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
@@ -210,8 +213,10 @@ impl Endpoint {
         // A task of its own: an answer that comes too late for the app is still worth knowing.
         let (endpoint, request) = (Arc::clone(self), request.clone());
         let asked = tokio::spawn(async move {
-            let answer = endpoint.leg(&request, &Track::default()).await;
-            endpoint.note_discovery(answer)
+            let track = Track::default();
+            // A probe must not surprise anybody with a browser window.
+            let asked = endpoint.attempt_modern(&request, Interaction::Forbidden, &track);
+            endpoint.note_discovery(asked.await)
         });
         match timeout(DISCOVER_LIMIT, asked).await {
             Ok(Ok(Some(answer))) => answer.with_id(id),
@@ -271,37 +276,42 @@ impl Endpoint {
     /// Another request of the modern era, which a server of the legacy era does not understand.
     pub(super) async fn request_modern(
         self: &Arc<Self>,
-        request: &Message,
-        id: &RequestId,
-        method: &str,
+        request: &Request,
         track: &Track,
     ) -> Result<Outcome, Failure> {
-        if let Some(refusal) = refuse_malformed(request) {
+        if let Some(refusal) = refuse_malformed(request.message()) {
             return Ok(Outcome::Response(refusal));
         }
         if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
             return Ok(Outcome::LegacyOnly);
         }
-        let mut acknowledged = false;
-        let answer = if method == "subscriptions/listen" {
-            self.subscribe(request, id, track, &mut acknowledged).await
+        let answer = if request.method() == "subscriptions/listen" {
+            match self.subscribe(request, track).await {
+                SubscriptionEnd::Answered(answer) => Ok(answer),
+                SubscriptionEnd::Refused(failure) => Err(failure),
+                SubscriptionEnd::Lost(failure) => {
+                    let (id, method) = (request.id(), request.method());
+                    let error = failure.to_response(id, method, &self.host());
+                    return Ok(Outcome::Ended(error));
+                }
+            }
         } else {
-            self.converse_modern(request, id, method, track).await
+            self.converse_modern(request, track).await
         };
-        if acknowledged && let Err(failure) = &answer {
-            let error = failure.to_response(id, method, &self.host());
-            return Ok(Outcome::Ended(error));
-        }
         if self.config.protocol == Protocol::Modern || !suggests_legacy(&answer) {
             return answer.map(Outcome::Response);
         }
-        let Some(meta) = request.param::<Value>("_meta") else {
+        let Some(meta) = request.message().param::<Value>("_meta") else {
             return answer.map(Outcome::Response);
         };
         let params = json!({ "_meta": meta }).to_string();
-        let discover = Message::request(&self.next_id(), "server/discover", &params);
-        let discovery = timeout(PROBE_LIMIT, self.leg(&discover, track)).await;
-        match discovery.map(|answer| self.note_discovery(answer)) {
+        let id = self.next_id();
+        let discover = Request::of_ours(id, "server/discover", &params, Era::Modern);
+        let asked = self.attempt_modern(&discover, Interaction::Forbidden, track);
+        match timeout(PROBE_LIMIT, asked)
+            .await
+            .map(|answer| self.note_discovery(answer))
+        {
             Ok(None) if self.verdict.is_legacy_only() => Ok(Outcome::LegacyOnly),
             _ => answer.map(Outcome::Response),
         }

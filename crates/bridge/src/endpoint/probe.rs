@@ -175,8 +175,7 @@ impl Probe {
         all.insert(ACCEPT, HeaderValue::from_static(accept));
         // What was asked for on purpose counts.
         all.extend(self.headers.clone());
-        self.dispatch(url, &Verb::Post(message.text().clone()), &all)
-            .await
+        self.dispatch(url, &Verb::Post(message.clone()), &all).await
     }
 
     async fn open_stream(&self, url: &Url) -> Result<(Url, Response), Failure> {
@@ -198,7 +197,7 @@ impl Probe {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let (method, body) = match verb {
-                Verb::Post(body) => (Method::POST, body.clone()),
+                Verb::Post(message) => (Method::POST, message.text().clone()),
                 Verb::Get { .. } => (Method::GET, Bytes::new()),
             };
             tracing::debug!(%method, url = %bare(&url), bytes = body.len(), "-> server");

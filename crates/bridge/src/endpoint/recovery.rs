@@ -8,11 +8,11 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::greeting::{Greeted, Greeting, opening_with};
+use super::greeting::Greeted;
 use super::request_progress::Track;
 use super::send::{Repeat, SessionUse};
 use super::session::{Handshake, Session};
-use super::{Endpoint, Event, Failure};
+use super::{Endpoint, Event, Failure, Request};
 use mcp_bridge_protocol::message::Message;
 
 /// How long a server may take to open a session again.
@@ -92,7 +92,7 @@ impl Endpoint {
                 .replay(request, SessionUse::Fixed(session.clone()))
                 .await;
             if let Err(failure) = replayed {
-                let method = request.method().unwrap_or_default();
+                let method = request.method();
                 tracing::warn!(host = %self.host(), method, "not restored in the new session: {failure}");
             }
         }
@@ -112,32 +112,23 @@ impl Endpoint {
     /// Sends `initialize` as the server took it the last time, and in other versions if it now refuses that.
     async fn greet_as_before(
         self: &Arc<Self>,
-        initialize: &Message,
+        initialize: &Request,
         handshake: &Handshake,
     ) -> Greeted {
-        let id = self.next_id();
-        let (initialize, track) = (initialize.with_id(&id), Track::default());
+        let (initialize, track) = (initialize.with_id(self.next_id()), Track::default());
         let header = handshake.version_header.clone();
-        let session = opening_with(header.clone());
-        let greeted = self.converse(&initialize, &id, session, &track).await;
-        let greeted = greeted.map(|(response, session)| Greeting {
-            initialize: initialize.clone(),
-            version_header: header,
-            response,
-            session,
-        });
-        self.greet_again(&initialize, &id, &track, greeted).await
+        let greeted = self.greet_as(&initialize, header, &track).await;
+        self.greet_again(&initialize, &track, greeted).await
     }
 
     /// Sends a request that the app made earlier once more, under an id of our own.
     async fn replay(
         self: &Arc<Self>,
-        request: &Message,
+        request: &Request,
         session: SessionUse,
-    ) -> Result<(Message, Session), Failure> {
-        let id = self.next_id();
-        self.converse(&request.with_id(&id), &id, session, &Track::default())
-            .await
+    ) -> Result<Message, Failure> {
+        let request = request.with_id(self.next_id());
+        self.converse(&request, session, &Track::default()).await
     }
 
     async fn replay_notification(

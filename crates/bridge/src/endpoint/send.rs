@@ -15,7 +15,7 @@ use super::body::{ErrorBody, retry_after, within};
 use super::header_mismatch::is_mismatch;
 use super::session::{Session, speaks_of_session};
 use super::wire_log::WireLog;
-use super::{ConnectCause, Endpoint, Failure, Patience, Phase, outage};
+use super::{ConnectCause, Endpoint, Failure, Patience, Phase, Track, outage};
 use mcp_bridge_auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
 use mcp_bridge_net::http::{Place, Response, Traffic, bare, check_length};
 use mcp_bridge_net::setting::Setting;
@@ -41,7 +41,7 @@ const MAX_AUTHORIZATIONS: u32 = 3;
 
 /// Time that a message for which nobody waits is tried at a server that cannot be reached, and the first
 /// message of all: an app gives that half a minute or more, and a server that is being restarted is back by
-/// then. For a request of the app its [`Track`](super::Track) says how long.
+/// then. For a request of the app its [`Track`] says how long.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -69,14 +69,33 @@ pub(super) struct Outgoing<'a> {
     pub(super) interaction: Interaction,
     pub(super) repeat: Repeat,
     /// Where the request stands, for those who wait.
-    pub(super) track: &'a super::Track,
+    pub(super) track: &'a Track,
+}
+
+/// Session, sign-in and progress with which a message is sent.
+#[derive(Debug)]
+pub(super) struct SendOptions<'a> {
+    pub(super) session: SessionUse,
+    pub(super) interaction: Interaction,
+    pub(super) track: &'a Track,
+}
+
+impl<'a> SendOptions<'a> {
+    /// Of a message for which a person may be asked to sign in.
+    pub(super) const fn new(session: SessionUse, track: &'a Track) -> Self {
+        Self {
+            session,
+            interaction: Interaction::Allowed,
+            track,
+        }
+    }
 }
 
 /// The HTTP method with what belongs to it.
 #[derive(Debug, Clone)]
 pub(super) enum Verb {
     /// Sends a message.
-    Post(Bytes),
+    Post(Message),
     /// Opens a stream, after the event that was seen last.
     Get { last_event_id: Option<HeaderValue> },
 }
@@ -286,11 +305,11 @@ impl Endpoint {
             let url = redirected.as_ref().unwrap_or(target);
             let mut headers = self.headers(session, token);
             let (method, body) = match verb {
-                Verb::Post(body) => {
+                Verb::Post(message) => {
                     headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
                     headers.insert(ACCEPT, HeaderValue::from_static(JSON_OR_EVENTS));
                     headers.extend(outgoing.headers.clone());
-                    (Method::POST, body.clone())
+                    (Method::POST, message.text().clone())
                 }
                 Verb::Get { last_event_id } => {
                     headers.insert(ACCEPT, HeaderValue::from_static(EVENTS));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use reqwest::header::HeaderValue;
 
+use super::Request;
 use super::greeting::Greeting;
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::Message;
@@ -58,15 +59,15 @@ struct State {
 /// What the app has told the server about itself: sent again, in this order, to a new session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handshake {
-    pub(super) initialize: Option<Message>,
+    pub(super) initialize: Option<Request>,
     /// What the server wants to see as `MCP-Protocol-Version` with it.
     pub(super) version_header: Option<HeaderValue>,
     /// The server's last answer to it.
     pub(super) result: Option<Message>,
     pub(super) initialized: Option<Message>,
-    pub(super) level: Option<Message>,
+    pub(super) level: Option<Request>,
     /// By resource URI.
-    pub(super) subscriptions: BTreeMap<String, Message>,
+    pub(super) subscriptions: BTreeMap<String, Request>,
 }
 
 impl Sessions {
@@ -110,27 +111,33 @@ impl Sessions {
         session
     }
 
-    /// Remembers a message that a new session has to hear as well.
-    pub(super) fn remember(&self, message: &Message) {
+    /// Remembers a request that a new session has to hear as well.
+    pub(super) fn record_request(&self, request: &Request) {
         let mut state = self.lock();
         let handshake = &mut state.handshake;
-        match message.method() {
-            Some("notifications/initialized") => handshake.initialized = Some(message.clone()),
-            Some("logging/setLevel") => handshake.level = Some(message.clone()),
-            Some("resources/subscribe") => {
-                let uri = message.param::<String>("uri");
+        match request.method() {
+            "logging/setLevel" => handshake.level = Some(request.clone()),
+            "resources/subscribe" => {
+                let uri = request.message().param::<String>("uri");
                 if let Some(uri) = uri
                     && handshake.subscriptions.len() < MAX_SUBSCRIPTIONS
                 {
-                    handshake.subscriptions.insert(uri, message.clone());
+                    handshake.subscriptions.insert(uri, request.clone());
                 }
             }
-            Some("resources/unsubscribe") => {
-                if let Some(uri) = message.param::<String>("uri") {
+            "resources/unsubscribe" => {
+                if let Some(uri) = request.message().param::<String>("uri") {
                     handshake.subscriptions.remove(&uri);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Remembers a notification that a new session has to hear as well.
+    pub(super) fn record_notification(&self, notification: &Message) {
+        if notification.method() == Some("notifications/initialized") {
+            self.lock().handshake.initialized = Some(notification.clone());
         }
     }
 

@@ -213,30 +213,27 @@ impl Endpoint {
             return;
         };
         state.begin(session);
-        let Verb::Post(body) = &outgoing.verb else {
+        let Verb::Post(message) = &outgoing.verb else {
             let (session, tries) = (state.session.as_deref(), state.tries);
             return tracing::debug!(session, "try" = tries, "-> server: GET event stream");
         };
-        // Nothing else knows what the text is; at this level there is time to look.
-        let message = Message::parse(body).ok();
-        let id = message.as_ref().and_then(Message::id);
-        state.id = state.unshown(id).cloned();
+        state.id = state.unshown(message.id()).cloned();
         let is_in_span = state.span_of.is_some() && state.id.is_none();
-        let method = message.as_ref().and_then(Message::method);
+        let method = message.method();
         state.method = method.filter(|_| !is_in_span).map(str::to_owned);
         tracing::debug!(
             id = state.id.as_ref().map(display),
             method = state.method,
-            bytes = body.len(),
+            bytes = message.text().len(),
             session = state.session.as_deref(),
             "try" = state.tries,
             "-> server: POST {}",
-            kind(message.as_ref())
+            kind(message)
         );
         drop(state);
         if tracing::enabled!(Level::TRACE) {
             *self.lock_logged_token() = token.cloned();
-            self.log_body("-> server", body);
+            self.log_body("-> server", message.text());
         }
     }
 
@@ -265,7 +262,7 @@ impl Endpoint {
             session = state.session.as_deref(),
             "try" = state.tries,
             "<- server: {}",
-            kind(Some(response))
+            kind(response)
         );
         if tracing::enabled!(Level::TRACE) {
             self.log_body("<- server", response.text());
@@ -283,7 +280,7 @@ impl Endpoint {
             bytes = message.text().len(),
             stream = stream.map(display),
             "<- server: {}",
-            kind(Some(message))
+            kind(message)
         );
         if tracing::enabled!(Level::TRACE) {
             self.log_body("<- server", message.text());
@@ -306,7 +303,7 @@ impl Endpoint {
 
     fn log_app(&self, direction: &str, message: &Message) {
         let body = masked(message.text(), &self.secrets());
-        tracing::trace!("{direction}: {}: {body}", kind(Some(message)));
+        tracing::trace!("{direction}: {}: {body}", kind(message));
     }
 
     fn log_body(&self, direction: &str, body: &[u8]) {
@@ -355,12 +352,11 @@ fn shortened(id: &HeaderValue) -> String {
     name
 }
 
-fn kind(message: Option<&Message>) -> &'static str {
-    match message.map(Message::kind) {
-        Some(Kind::Request { .. }) => "request",
-        Some(Kind::Notification { .. }) => "notification",
-        Some(Kind::Response { .. }) if message.is_some_and(Message::is_error) => "error response",
-        Some(Kind::Response { .. }) => "response",
-        None => "something that is no message",
+fn kind(message: &Message) -> &'static str {
+    match message.kind() {
+        Kind::Request { .. } => "request",
+        Kind::Notification { .. } => "notification",
+        Kind::Response { .. } if message.is_error() => "error response",
+        Kind::Response { .. } => "response",
     }
 }
