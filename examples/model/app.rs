@@ -15,12 +15,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use mcp_bridge_testkit::{ledger::Ledger, modern};
+
 use crate::{
     bridge::{Bridge, Launch},
     process::{Disk, Usage, set_disk},
     random::Random,
     service::Speaks,
-    support::{ledger::Ledger, modern},
     tag::Tag,
     world::{APPS, AppKind, Era, SERVERS, Shared},
 };

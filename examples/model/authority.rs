@@ -19,16 +19,17 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
+    mcp::Binding,
+    reply::{Gate, Reply},
+    request::{Request, get, post},
+};
+
 use crate::{
     process::{self, Disk},
     random::Random,
     report::Report,
-    support::{
-        fault_server::Server,
-        mcp::Binding,
-        reply::{Gate, Reply},
-        request::{Request, get, post},
-    },
 };
 
 /// A part of every token and code. No output may have it.
@@ -67,7 +68,7 @@ pub(crate) enum Lifetime {
 /// The authorization server. All clones are one.
 #[derive(Clone)]
 pub(crate) struct Authority {
-    server: Server,
+    server: FaultServer,
     inner: Arc<Mutex<Inner>>,
     /// Held while it is down.
     down: Arc<tokio::sync::Mutex<()>>,
@@ -147,7 +148,7 @@ impl Authority {
         directory: PathBuf,
         report: &Report,
     ) -> Self {
-        let server = Server::start_as(Binding::Streamable);
+        let server = FaultServer::start_as(Binding::Streamable);
         server.keep_no_record();
         let inner = Arc::new(Mutex::new(Inner {
             name,

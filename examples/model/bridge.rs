@@ -18,11 +18,12 @@ use tokio::{
     time::timeout,
 };
 
+use mcp_bridge_testkit::HEADER_MARKER;
+
 use crate::{
     invariants::secret_in,
     process::{self, Disk},
     report::Report,
-    support::HEADER_MARKER,
 };
 
 /// The longest that a bridge may take to read what an app writes.

@@ -4,10 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Du
 
 use tokio::time::{Instant, sleep};
 
+use mcp_bridge_testkit::{HEADER_MARKER, SESSION_MARKER};
+
 use crate::{
     authority::TOKEN_MARKER,
     process::{self, Found, Usage},
-    support::{HEADER_MARKER, SESSION_MARKER},
     world::{APPS, Shared},
 };
 

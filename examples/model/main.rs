@@ -52,30 +52,6 @@ mod tag;
 #[cfg(target_os = "linux")]
 mod world;
 
-/// The fault server of the integration tests, and the account they keep.
-#[cfg(target_os = "linux")]
-#[path = "../../tests/integration/support"]
-#[expect(dead_code, reason = "the tests need more of it than this program")]
-mod support {
-    use std::time::Duration;
-
-    pub(crate) mod envelope;
-    pub(crate) mod fault_server;
-    pub(crate) mod ledger;
-    pub(crate) mod mcp;
-    pub(crate) mod modern;
-    pub(crate) mod reply;
-    pub(crate) mod request;
-    pub(crate) mod schema;
-    pub(crate) mod transcript;
-
-    pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-    pub(crate) const MARKERS: [&str; 3] = [HEADER_MARKER, SESSION_MARKER, QUERY_MARKER];
-    pub(crate) const HEADER_MARKER: &str = "marker-of-a-header-value";
-    pub(crate) const SESSION_MARKER: &str = "marker-of-a-session-id";
-    pub(crate) const QUERY_MARKER: &str = "marker-of-a-query-value";
-}
-
 use std::{env, process::ExitCode};
 
 #[cfg(target_os = "linux")]

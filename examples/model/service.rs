@@ -9,20 +9,16 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{
-    authority::Authority,
-    random::Random,
-    report::Report,
-    support::{
-        SESSION_MARKER,
-        fault_server::Server,
-        mcp::{Binding, initialize_result},
-        modern,
-        reply::{Gate, Piece, Reply},
-        request::{Request, VersionHeader, delete, get, post},
-    },
-    tag::Tag,
+use mcp_bridge_testkit::{
+    SESSION_MARKER,
+    fault_server::FaultServer,
+    mcp::{Binding, initialize_result},
+    modern,
+    reply::{Gate, Piece, Reply},
+    request::{Request, VersionHeader, delete, get, post},
 };
+
+use crate::{authority::Authority, random::Random, report::Report, tag::Tag};
 
 /// The longest that a slow answer takes, in milliseconds.
 const SLOWEST_MS: u64 = 400;
@@ -44,7 +40,7 @@ pub(crate) enum Speaks {
 /// The server. All clones are one.
 #[derive(Clone)]
 pub(crate) struct Service {
-    pub(crate) server: Server,
+    pub(crate) server: FaultServer,
     inner: Arc<Mutex<Inner>>,
     /// Held while it is down.
     down: Arc<tokio::sync::Mutex<()>>,
@@ -101,7 +97,7 @@ impl Service {
         seed: u64,
         report: &Report,
     ) -> Self {
-        let server = Server::start_as(Binding::Streamable);
+        let server = FaultServer::start_as(Binding::Streamable);
         server.keep_no_record();
         let inner = Arc::new(Mutex::new(Inner {
             name,

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde_json::Value;
 
-use crate::support::request::Request;
+use mcp_bridge_testkit::request::Request;
 
 /// The tag of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

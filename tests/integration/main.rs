@@ -2,7 +2,7 @@
 //!
 //! A folder is about one topic, and a module of it about one behaviour. Each test names in its doc comment the requirements
 //! that it shows, by their ids in `docs/requirements.md`. What must hold in every test is checked by
-//! [`support::app::App::finish`]; a test that does not call it fails.
+//! [`mcp_bridge_testkit::app::App::finish`]; a test that does not call it fails.
 
 #[path = "../../examples/demo/browser.rs"]
 mod browser;
@@ -12,26 +12,8 @@ mod era;
 mod message;
 #[path = "../../examples/server/mod.rs"]
 mod server;
-mod support;
-mod support_auth;
 
-mod auth_addresses;
-mod auth_browser;
-mod auth_callback;
-mod auth_client_authentication;
-mod auth_discovery;
-mod auth_foreign_answers;
-mod auth_grants;
-mod auth_keychain;
-mod auth_many;
-mod auth_oidc_provider;
-mod auth_refusals;
-mod auth_registration;
-mod auth_scopes;
-mod auth_short_address;
-mod auth_sign_in;
-mod auth_store;
-mod auth_tokens;
+mod program;
 
 mod auth;
 mod cli;

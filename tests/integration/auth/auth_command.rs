@@ -8,10 +8,11 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     HEADER_MARKER, LIMIT,
     app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+    fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
     request::{Request, get, post},
@@ -50,14 +51,14 @@ impl Program {
         runs.unwrap_or_default().lines().count()
     }
 
-    fn start(&self, server: &Server) -> App {
+    fn start(&self, server: &FaultServer) -> App {
         self.launch(server).start()
     }
 
-    fn launch(&self, server: &Server) -> Launch {
+    fn launch(&self, server: &FaultServer) -> Launch {
         // In quotation marks, because there is a space in it.
         let command = format!("/bin/sh  '{}'", self.path().display());
-        Launch::for_server(server).args(["--auth-command", &command, "--drain-timeout", "0"])
+        program::bridge_for(server).args(["--auth-command", &command, "--drain-timeout", "0"])
     }
 }
 
@@ -79,8 +80,8 @@ impl Taken {
     }
 }
 
-fn server_that_takes(first: &'static str) -> (Server, Taken) {
-    let server = Server::start();
+fn server_that_takes(first: &'static str) -> (FaultServer, Taken) {
+    let server = FaultServer::start();
     let taken = Taken(Arc::new(Mutex::new(first)));
     for want in [post(), get()] {
         let taken = taken.clone();
@@ -133,7 +134,7 @@ async fn a_refused_token_is_replaced_by_one_more_run_for_all_who_miss_it() {
 
 #[tokio::test]
 async fn a_token_is_replaced_before_it_runs_out() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(usize::MAX);
     let program = Program::new(r#"echo "{\"token\": \"token-$run\", \"expires_in\": 1}""#);
     let mut app = program.start(&server);
@@ -153,7 +154,7 @@ async fn a_token_is_replaced_before_it_runs_out() {
 
 #[tokio::test]
 async fn a_command_that_fails_is_an_error_that_says_what_to_do_and_nothing_is_sent() {
-    let server = Server::start_as(Binding::Stateless);
+    let server = FaultServer::start_as(Binding::Stateless);
     let program = Program::new("echo 'please log in first' >&2\nexit 3");
     let mut app = program.start(&server);
     app.request(1, "tools/list", &json!({})).await;
@@ -171,7 +172,7 @@ async fn a_command_that_fails_is_an_error_that_says_what_to_do_and_nothing_is_se
 
 #[tokio::test]
 async fn the_app_is_told_what_the_command_said_last() {
-    let server = Server::start_as(Binding::Stateless);
+    let server = FaultServer::start_as(Binding::Stateless);
     let program = Program::new("echo one >&2\necho 'please log in' >&2\nexit 3");
     let mut app = program.start(&server);
     app.request(1, "tools/list", &json!({})).await;
@@ -186,8 +187,8 @@ async fn the_app_is_told_what_the_command_said_last() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_named() {
-    let server = Server::start_as(Binding::Stateless);
-    let mut app = Launch::for_server(&server)
+    let server = FaultServer::start_as(Binding::Stateless);
+    let mut app = program::bridge_for(&server)
         .args(["--auth-command", "/no/such/program --secret hunter2"])
         .start();
     app.request(1, "tools/list", &json!({})).await;
@@ -225,7 +226,7 @@ async fn a_token_that_is_refused_again_and_again_is_an_error_and_no_sign_in() {
 /// [`App::finish`] looks for the marker, with everything said that can be said.
 #[tokio::test]
 async fn a_token_is_never_shown() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let program = Program::new(&format!("echo {HEADER_MARKER}"));
     let mut app = program.start(&server);
     app.initialize().await;
@@ -239,7 +240,7 @@ async fn a_token_is_never_shown() {
 
 #[tokio::test]
 async fn what_is_no_token_is_refused_and_not_repeated() {
-    let server = Server::start_as(Binding::Stateless);
+    let server = FaultServer::start_as(Binding::Stateless);
     let program = Program::new(&format!("echo hello {HEADER_MARKER}"));
     let mut app = program.start(&server);
     app.request(1, "tools/list", &json!({})).await;
@@ -254,7 +255,7 @@ async fn what_is_no_token_is_refused_and_not_repeated() {
 /// [`App::finish`] finds a process that is left behind.
 #[tokio::test]
 async fn a_command_that_prints_without_end_is_stopped() {
-    let server = Server::start_as(Binding::Stateless);
+    let server = FaultServer::start_as(Binding::Stateless);
     let program = Program::new("while :; do echo 0123456789012345678901234567890123456789; done");
     let mut app = program.start(&server);
     app.request(1, "tools/list", &json!({})).await;
@@ -272,7 +273,7 @@ async fn a_command_that_prints_without_end_is_stopped() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_command_that_hangs_does_not_outlive_the_bridge() {
-    let server = Server::start_as(Binding::Stateless);
+    let server = FaultServer::start_as(Binding::Stateless);
     let program = Program::new("echo \"pid $$\" >&2\nexec /bin/sleep 600");
     let mut app = program.launch(&server).leaves_orphans().start();
     app.send(initialize_line("2025-06-18")).await;

@@ -9,47 +9,50 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
-use url::Url;
 
-use crate::support_auth::{Browser, BrowserProgram, Provider, soon};
+use crate::program;
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::program::{CommandOutput, Program, Running};
 
 struct Person {
     home: TempDir,
-    provider: Provider,
-    browser: BrowserProgram,
+    provider: AuthorizationServer,
+    browser: BrowserDouble,
 }
 
 impl Person {
     async fn new() -> Self {
         let home = tempdir().unwrap();
         Self {
-            provider: Provider::start().await,
-            browser: BrowserProgram::install(home.path()).await,
+            provider: AuthorizationServer::start().await,
+            browser: BrowserDouble::noting(home.path()),
             home,
         }
     }
 
     /// The program with a home, a search path, and these variables.
-    fn start(&self, words: &[&str], variables: &[(&str, &Path)]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-            .args(words)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("BROWSER", self.browser.path())
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+    fn start(&self, words: &[&str], variables: &[(&str, &Path)]) -> Running {
+        self.command(words, variables).spawn()
+    }
+
+    fn command(&self, words: &[&str], variables: &[(&str, &Path)]) -> Program {
+        let mut program = self.bare(program::program()).args(words).stdin_open();
+        for (name, value) in variables {
+            program = program.env(name, value);
+        }
+        program
+    }
+
+    fn bare(&self, program: Program) -> Program {
+        let program = program.home(self.home.path()).browser(&self.browser);
+        program
+            .search_path()
+            .env_remove("MCP_BRIDGE_DIR")
+            .env_remove("XDG_RUNTIME_DIR")
     }
 
     /// Signs in at a terminal with these variables.
@@ -60,50 +63,26 @@ impl Person {
             .chain(words.iter().copied())
             .collect();
         let login = self.start(&words, variables);
-        let page = Url::parse(&self.browser.started().await[0]).unwrap();
-        Browser::default().visit(page).await;
-        let output = soon("the end of login", login.wait_with_output()).await;
-        assert!(output.unwrap().status.success());
+        let page = self.browser.page().await;
+        HeadlessBrowser::default().visit(page).await;
+        assert!(login.ends().await.succeeded());
     }
 
     /// Proves that a bridge of an app without further variables is signed in.
     async fn an_app_is_signed_in(&self) {
         let url = self.provider.mcp_url();
-        let mut bridge = self.start(&[url.as_str()], &[]);
-        let initialize = json!({
-            "jsonrpc": "2.0", "id": 1, "method": "initialize",
-            "params": {
-                "protocolVersion": "2025-06-18",
-                "capabilities": {},
-                "clientInfo": { "name": "app", "version": "1" },
-            },
-        });
-        let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
-        let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        let lines = format!("{initialize}\n{initialized}\n{list}\n");
-        let mut stdin = bridge.stdin.take().unwrap();
-        stdin.write_all(lines.as_bytes()).await.unwrap();
-        let mut stdout = BufReader::new(bridge.stdout.take().unwrap()).lines();
-        loop {
-            let line = soon("an answer", stdout.next_line())
-                .await
-                .unwrap()
-                .unwrap();
-            if line.contains("\"id\":2") {
-                assert!(line.contains("\"tools\""), "{line}");
-                break;
-            }
-        }
-        drop(stdin);
-        soon("the end", bridge.wait()).await.unwrap();
+        let bridge = program::bridge().with(|program| self.bare(program));
+        let bridge = bridge.args([url.as_str()]).leaves_orphans();
+        let mut app = bridge.start();
+        app.initialize().await;
+        app.request(2, "tools/list", &json!({})).await;
+        assert!(app.result(2).await["tools"].is_array());
+        app.finish().await;
         assert!(!self.browser.was_started().await, "a page");
     }
 
-    async fn run(&self, words: &[&str], variables: &[(&str, &Path)]) -> Output {
-        let command = self.start(words, variables);
-        soon("the end of a command", command.wait_with_output())
-            .await
-            .unwrap()
+    async fn run(&self, words: &[&str], variables: &[(&str, &Path)]) -> CommandOutput {
+        self.command(words, variables).run().await
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -144,7 +123,7 @@ async fn a_directory_of_the_users_own_is_noted_nowhere() {
     person.login(&[], &[("MCP_BRIDGE_DIR", &own)]).await;
     assert!(!person.path(".local").exists());
     let status = person.run(&["status"], &[]).await;
-    let stdout = String::from_utf8(status.stdout).unwrap();
+    let stdout = status.stdout;
     assert!(stdout.starts_with("No sign-in is stored"), "{stdout}");
 }
 
@@ -166,7 +145,10 @@ async fn the_browser_gets_the_session_that_the_app_has_not_passed_on() {
     let variables: [(&str, &Path); 2] = [("XDG_RUNTIME_DIR", &runtime), ("BROWSER", &browser)];
     let login = person.start(&words, &variables);
     let bus = format!("unix:path={}", runtime.join("bus").display());
-    assert_eq!(person.browser.started().await, ["wayland-3", &bus]);
+    assert_eq!(
+        person.browser.started().await.arguments,
+        ["wayland-3", &bus]
+    );
     drop(login);
 
     // Over SSH the screen of this machine is not the person's.
@@ -178,7 +160,7 @@ async fn the_browser_gets_the_session_that_the_app_has_not_passed_on() {
         ("MCP_BRIDGE_DIR", &runtime.join("other")),
     ];
     let login = person.start(&words, &variables);
-    assert_eq!(person.browser.started().await, ["", ""]);
+    assert_eq!(person.browser.started().await.arguments, ["", ""]);
     drop(login);
 }
 
@@ -189,10 +171,7 @@ async fn a_browser_that_ends_with_an_error_at_once_is_followed_by_the_next() {
     let url = person.provider.mcp_url();
     let list = PathBuf::from(list);
     let login = person.start(&["login", url.as_str()], &[("BROWSER", &list)]);
-    let page = Url::parse(&person.browser.started().await[0]).unwrap();
-    Browser::default().visit(page).await;
-    let output = soon("the end of login", login.wait_with_output())
-        .await
-        .unwrap();
-    assert!(output.status.success());
+    let page = person.browser.page().await;
+    HeadlessBrowser::default().visit(page).await;
+    assert!(login.ends().await.succeeded());
 }

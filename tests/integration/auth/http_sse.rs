@@ -7,14 +7,16 @@ use serde_json::json;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::{
+    app::App,
+    fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
     request::{Request, Want, get, post},
 };
-use crate::support_auth::{Browser, BrowserProgram, Provider};
 
 /// Calls that wait for one sign-in.
 const CALLS: usize = 8;
@@ -27,8 +29,8 @@ struct Tokens {
 }
 
 /// A server that wants a token of `provider` for every request.
-fn server_behind(provider: &Provider) -> (Server, Arc<Mutex<Tokens>>) {
-    let server = Server::start_as(Binding::HttpSse);
+fn server_behind(provider: &AuthorizationServer) -> (FaultServer, Arc<Mutex<Tokens>>) {
+    let server = FaultServer::start_as(Binding::HttpSse);
     provider.behave(|it| it.resource_metadata = json!({ "resource": server.url() }));
     let origin = provider.origin();
     let tokens = Arc::new(Mutex::new(Tokens::default()));
@@ -52,10 +54,10 @@ fn server_behind(provider: &Provider) -> (Server, Arc<Mutex<Tokens>>) {
     (server, tokens)
 }
 
-async fn sign_in(program: &BrowserProgram) {
-    let page = program.started().await.pop().expect("an address");
+async fn sign_in(program: &BrowserDouble) {
+    let page = program.started().await.arguments.pop().expect("an address");
     let page = Url::parse(&page).expect("the page is a URL");
-    let (status, _) = Browser::default().visit(page).await;
+    let (status, _) = HeadlessBrowser::default().visit(page).await;
     assert!(status.is_success());
 }
 
@@ -63,11 +65,11 @@ async fn sign_in(program: &BrowserProgram) {
 /// where nobody is asked to sign in; the app's next call does that.
 #[tokio::test]
 async fn a_call_signs_in_where_the_stream_cannot_be_opened_again_without() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let (server, tokens) = server_behind(&provider);
     let home = TempDir::new().expect("a directory");
-    let browser = BrowserProgram::install(home.path()).await;
-    let mut app: App = Launch::for_server(&server)
+    let browser = BrowserDouble::noting(home.path());
+    let mut app: App = program::bridge_for(&server)
         // The server's URL has a query, which the page would show as the resource.
         .args(["--transport", "sse-only", "--disable-resource-parameter"])
         .env("BROWSER", browser.path().to_str().expect("UTF-8"))

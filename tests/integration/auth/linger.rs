@@ -7,52 +7,53 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use url::Url;
 
-use crate::support_auth::{
-    Browser, BrowserProgram, Process, Provider, TokenReply, free_port, initialize, soon,
-};
+use crate::program;
+use mcp_bridge_testkit::app::{App, initialize_line};
+use mcp_bridge_testkit::authorization_server::{AuthorizationServer, TokenReply};
+use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::program::Program;
+use mcp_bridge_testkit::{free_port, soon};
 
 /// Interval at which to look for what a process does that nobody waits for.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// A person with a home and a browser, and a server that wants them to sign in.
 struct Scene {
-    provider: Provider,
+    provider: AuthorizationServer,
     home: TempDir,
-    browser: BrowserProgram,
+    browser: BrowserDouble,
 }
 
 impl Scene {
     async fn new() -> Self {
         let home = tempdir().unwrap();
         Self {
-            provider: Provider::start().await,
-            browser: BrowserProgram::install(home.path()).await,
+            provider: AuthorizationServer::start().await,
+            browser: BrowserDouble::noting(home.path()),
             home,
         }
     }
 
     /// A bridge that an app has started and said its first word to.
-    async fn bridge(&self, flags: &[&str]) -> Process {
-        let mut bridge = Process::start(&self.provider, self.home.path(), &self.browser, flags);
-        bridge.send(&initialize()).await;
+    async fn bridge(&self, flags: &[&str]) -> App {
+        let mut bridge =
+            program::start_signed_out(&self.provider, self.home.path(), &self.browser, flags);
+        bridge.send(initialize_line("2025-06-18")).await;
         bridge
     }
 
     /// The page that the browser was sent to.
     async fn page(&self) -> Url {
-        Url::parse(&self.browser.started().await[0]).unwrap()
+        self.browser.page().await
     }
 
     /// The helpers of this person.
@@ -102,31 +103,19 @@ impl Scene {
     /// Proves that the next start is signed in, without a page.
     async fn is_signed_in(&self) {
         let mut next = self.bridge(&[]).await;
-        assert!(next.response(1).await["result"].is_object());
-        next.end().await;
+        next.result("init").await;
+        next.finish().await;
         assert!(!self.browser.was_started().await, "a page too many");
     }
 
     /// Standard output of a command.
     async fn run(&self, args: &[&str]) -> String {
-        let output = self.command(args).output();
-        let output = soon("the end of a command", output).await.unwrap();
-        String::from_utf8(output.stdout).unwrap()
+        self.command(args).run().await.stdout
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("MCP_BRIDGE_DIR", self.home.path().join("store"))
-            .env("BROWSER", self.browser.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+    fn command(&self, args: &[&str]) -> Program {
+        let program = program::program().args(args);
+        program.home(self.home.path()).browser(&self.browser)
     }
 }
 
@@ -170,10 +159,13 @@ enum End {
 }
 
 impl End {
-    async fn of(self, bridge: Process) {
+    async fn of(self, mut bridge: App) {
         match self {
-            Self::Signal(signal) => bridge.end_with_group(signal).await,
-            Self::Input => _ = bridge.end().await,
+            Self::Signal(signal) => _ = bridge.end_with_group(signal).await,
+            Self::Input => {
+                bridge.close_stdin();
+                bridge.finish().await;
+            }
         }
     }
 }
@@ -191,7 +183,7 @@ async fn a_person_who_finishes_after_the_end_of_the_bridge_is_signed_in_at_the_n
         let page = scene.page().await;
         // At once: the helper was started before the browser, and the port is never closed.
         end.of(bridge).await;
-        let (status, shown) = Browser::default().visit(page.clone()).await;
+        let (status, shown) = HeadlessBrowser::default().visit(page.clone()).await;
         assert_eq!(status, StatusCode::OK, "{end:?}");
         assert!(shown.contains("You are signed in"), "{end:?}: {shown}");
         scene.no_helper().await;
@@ -208,8 +200,8 @@ async fn the_helper_is_no_descendant_of_the_bridge_and_shows_no_secret_in_its_co
     let bridge = scene.bridge(&["--header", "X-Api-Key: key-MARKER"]).await;
     let page = scene.page().await;
     let helper = scene.helper().await;
-    assert_ne!(stat(helper, SESSION), stat(bridge.id(), SESSION));
-    assert_ne!(stat(helper, PARENT), i64::from(bridge.id()));
+    assert_ne!(stat(helper, SESSION), stat(bridge.pid(), SESSION));
+    assert_ne!(stat(helper, PARENT), i64::from(bridge.pid()));
     let (_, state) = page
         .query_pairs()
         .find(|(name, _)| name == "state")
@@ -221,7 +213,7 @@ async fn the_helper_is_no_descendant_of_the_bridge_and_shows_no_secret_in_its_co
         assert!(!text.contains("key-MARKER"), "{file}");
     }
     bridge.end_with_group(Signal::KILL).await;
-    Browser::default().visit(page).await;
+    HeadlessBrowser::default().visit(page).await;
     scene.no_helper().await;
 }
 
@@ -238,7 +230,7 @@ async fn a_helper_that_nobody_comes_to_ends_with_the_time_limit() {
     // The next one begins anew.
     let next = scene.bridge(&["--no-linger"]).await;
     assert_ne!(scene.page().await, page);
-    next.kill().await;
+    next.killed().await;
 }
 
 #[tokio::test]
@@ -258,11 +250,11 @@ async fn no_helper_is_left_when_the_sign_in_has_ended_before_the_bridge() {
     let mut bridge = scene.bridge(&[]).await;
     let page = scene.page().await;
     scene.helper().await;
-    Browser::default().visit(page.clone()).await;
-    assert!(bridge.response(1).await["result"].is_object());
+    HeadlessBrowser::default().visit(page.clone()).await;
+    bridge.result("init").await;
     scene.no_helper().await;
     assert!(is_free(port(&page)).await);
-    bridge.end().await;
+    bridge.finish().await;
 
     // Nor of one that was refused.
     scene.provider.revoke_all();
@@ -270,9 +262,9 @@ async fn no_helper_is_left_when_the_sign_in_has_ended_before_the_bridge() {
         it.authorization_response = json!({ "code": null, "error": "access_denied" });
     });
     let bridge = scene.bridge(&[]).await;
-    Browser::default().visit(scene.page().await).await;
+    HeadlessBrowser::default().visit(scene.page().await).await;
     scene.no_helper().await;
-    bridge.end().await;
+    bridge.finish().await;
     scene.no_helper().await;
 }
 
@@ -303,10 +295,10 @@ async fn starts_while_a_helper_waits_share_its_sign_in_and_open_its_page_again_o
     assert!(!scene.browser.was_started().await, "not at every start");
     assert_eq!(scene.helpers(), [helper]);
 
-    let (_, shown) = Browser::default().visit(page).await;
+    let (_, shown) = HeadlessBrowser::default().visit(page).await;
     assert!(shown.contains("You are signed in"), "{shown}");
-    assert!(last.response(1).await["result"].is_object());
-    last.end().await;
+    last.result("init").await;
+    last.finish().await;
     scene.no_helper().await;
     assert_eq!(scene.provider.seen("/register").len(), 1);
     assert_eq!(scene.provider.seen("/token").len(), 1);
@@ -321,10 +313,10 @@ async fn a_bridge_that_has_waited_leaves_the_sign_in_to_the_helper() {
     let mut other = scene.bridge(&["--debug"]).await;
     other.says("another mcp-bridge waits").await;
     owner.end_with_group(Signal::KILL).await;
-    let (_, shown) = Browser::default().visit(page).await;
+    let (_, shown) = HeadlessBrowser::default().visit(page).await;
     assert!(shown.contains("You are signed in"), "{shown}");
-    assert!(other.response(1).await["result"].is_object());
-    other.end().await;
+    other.result("init").await;
+    other.finish().await;
     scene.no_helper().await;
     assert!(!scene.browser.was_started().await, "one page");
     assert_eq!(scene.provider.seen("/register").len(), 1);
@@ -340,7 +332,7 @@ async fn the_helper_asks_in_another_way_as_the_bridge_does() {
     bridge.end_with_group(Signal::KILL).await;
     let refused = TokenReply::error(400, "invalid_grant");
     scene.provider.behave(|it| it.token_replies = vec![refused]);
-    let (_, shown) = Browser::default().visit(page).await;
+    let (_, shown) = HeadlessBrowser::default().visit(page).await;
     assert!(shown.contains("You are signed in"), "{shown}");
     assert_eq!(scene.provider.seen("/authorize").len(), 2);
     scene.is_signed_in().await;
@@ -358,11 +350,11 @@ async fn a_client_of_the_users_own_signs_in_after_the_end_of_the_bridge_too() {
     let page = scene.page().await;
     scene.helper().await;
     bridge.end_with_group(Signal::KILL).await;
-    let (_, shown) = Browser::default().visit(page).await;
+    let (_, shown) = HeadlessBrowser::default().visit(page).await;
     assert!(shown.contains("You are signed in"), "{shown}");
     let mut next = scene.bridge(&flags).await;
-    assert!(next.response(1).await["result"].is_object());
-    next.end().await;
+    next.result("init").await;
+    next.finish().await;
     assert!(!scene.browser.was_started().await);
 }
 
@@ -385,12 +377,10 @@ async fn logout_ends_a_sign_in_that_only_a_helper_waits_for() {
 async fn a_login_that_is_interrupted_ends_with_its_port() {
     let scene = Scene::new().await;
     let url = scene.provider.mcp_url();
-    let mut login = scene.command(&["login", url.as_str()]).spawn().unwrap();
+    let login = scene.command(&["login", url.as_str()]).spawn();
     let page = scene.page().await;
-    let id = i32::try_from(login.id().unwrap()).unwrap();
-    let id = rustix::process::Pid::from_raw(id).unwrap();
-    rustix::process::kill_process(id, Signal::INT).unwrap();
-    soon("the end of login", login.wait()).await.unwrap();
+    login.interrupt();
+    login.is_gone().await;
     assert!(scene.helpers().is_empty());
     assert!(is_free(port(&page)).await);
 }
@@ -404,36 +394,17 @@ async fn login_passes_a_pasted_answer_on_to_the_helper_that_waits_for_it() {
     scene.helper().await;
     bridge.end_with_group(Signal::KILL).await;
     let url = scene.provider.mcp_url();
-    let mut login = scene.command(&["login", url.as_str()]);
-    let mut login = login.stdin(Stdio::piped()).spawn().unwrap();
+    let login = scene.command(&["login", url.as_str()]).stdin_open();
+    let mut login = login.spawn();
     assert_eq!(scene.page().await, page, "it is opened again");
-    let answer = Browser::default().approve(page).await;
+    let answer = HeadlessBrowser::default().approve(page).await;
     let mut forged = answer.clone();
     forged.set_query(Some("code=forged-1&state=forged"));
-    let mut stdin = login.stdin.take().unwrap();
-    let mut stderr = BufReader::new(login.stderr.take().unwrap()).lines();
-    let mut told = async |words: &str| {
-        let line = async {
-            while let Some(line) = stderr.next_line().await.unwrap() {
-                if line.contains(words) {
-                    return;
-                }
-            }
-        };
-        soon(words, line).await;
-    };
-    told("another mcp-bridge waits").await;
-    stdin
-        .write_all(format!("{forged}\n").as_bytes())
-        .await
-        .unwrap();
-    told("answer to another sign-in").await;
-    stdin
-        .write_all(format!("{answer}\n").as_bytes())
-        .await
-        .unwrap();
-    let output = soon("the end of login", login.wait_with_output()).await;
-    let stdout = String::from_utf8(output.unwrap().stdout).unwrap();
+    login.says("another mcp-bridge waits").await;
+    login.write_line(forged.as_str()).await;
+    login.says("answer to another sign-in").await;
+    login.write_line(answer.as_str()).await;
+    let stdout = login.ends().await.stdout;
     // The token is there before the first visit ends, or it is not.
     assert!(stdout.contains("igned in to"), "{stdout}");
     scene.no_helper().await;

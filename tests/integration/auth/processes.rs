@@ -9,45 +9,38 @@ use serde_json::json;
 use tempfile::tempdir;
 use url::Url;
 
-use crate::support_auth::{
-    Browser, BrowserProgram, Process, Provider, free_port, initialize, soon,
-};
+use crate::program;
+use mcp_bridge_testkit::app::{App, initialize_line};
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::{free_port, soon, visit_when_it_listens};
 
 /// B2, X-131, A-66b: the app kills the one that opened the tab.
 #[tokio::test]
 async fn a_killed_owner_of_the_sign_in_costs_no_second_tab() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
-    let mut owner = Process::start(&provider, home.path(), &browser, &[]);
-    owner.send(&initialize()).await;
-    let page = Url::parse(&browser.started().await[0]).unwrap();
+    let browser = BrowserDouble::noting(home.path());
+    let mut owner = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    owner.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
     let mut others = Vec::new();
     for _ in 0..3 {
-        let mut process = Process::start(&provider, home.path(), &browser, &["--debug"]);
-        process.send(&initialize()).await;
+        let mut process = program::start_signed_out(&provider, home.path(), &browser, &["--debug"]);
+        process.send(initialize_line("2025-06-18")).await;
         others.push(process);
     }
     for process in &others {
         process.says("another mcp-bridge waits").await;
     }
-    owner.kill().await;
+    owner.killed().await;
 
-    let callback = Browser::default().approve(page).await;
+    let callback = HeadlessBrowser::default().approve(page).await;
     // Somebody takes over within a moment; a browser, too, tries again.
-    let mut shown = None;
-    for _ in 0..200 {
-        if let Ok(response) = reqwest::get(callback.clone()).await {
-            shown = Some(response.status());
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
-    assert_eq!(shown, Some(StatusCode::OK));
+    assert_eq!(visit_when_it_listens(&callback).await, StatusCode::OK);
     for mut process in others {
-        assert!(process.response(1).await["result"].is_object());
-        let (status, _) = process.end().await;
-        assert!(status.success());
+        process.result("init").await;
+        process.finish().await;
     }
     assert!(!browser.was_started().await, "one tab");
     assert_eq!(provider.seen("/register").len(), 1);
@@ -55,19 +48,18 @@ async fn a_killed_owner_of_the_sign_in_costs_no_second_tab() {
 }
 
 /// A bridge in whose browser somebody has signed in.
-async fn signed_in(provider: &Provider, home: &Path, browser: &BrowserProgram) -> Process {
-    let mut bridge = Process::start(provider, home, browser, &[]);
-    bridge.send(&initialize()).await;
-    let page = Url::parse(&browser.started().await[0]).expect("the address of a page");
-    Browser::default().visit(page).await;
-    assert!(bridge.response(1).await["result"].is_object());
+async fn signed_in(provider: &AuthorizationServer, home: &Path, browser: &BrowserDouble) -> App {
+    let mut bridge = program::start_signed_out(provider, home, browser, &[]);
+    bridge.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
+    HeadlessBrowser::default().visit(page).await;
+    bridge.result("init").await;
     bridge
 }
 
 /// Sends a request with the id 2, and returns when the provider has issued the first token by a refresh for it.
-async fn begin_refresh(provider: &Provider, bridge: &mut Process) {
-    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
-    bridge.send(&list).await;
+async fn begin_refresh(provider: &AuthorizationServer, bridge: &mut App) {
+    bridge.request(2, "tools/list", &json!({})).await;
     soon("the refresh", async {
         while provider.refreshes() == 0 {
             tokio::task::yield_now().await;
@@ -81,9 +73,9 @@ async fn begin_refresh(provider: &Provider, bridge: &mut Process) {
 async fn a_refresh_under_way_at_a_signal_is_finished_first() {
     /// More than a signal leaves for other things.
     const LATE: Duration = Duration::from_millis(1500);
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
+    let browser = BrowserDouble::noting(home.path());
     let mut bridge = signed_in(&provider, home.path(), &browser).await;
     provider.revoke_access_tokens();
     provider.behave(|it| it.token_delay = Some(LATE));
@@ -91,10 +83,10 @@ async fn a_refresh_under_way_at_a_signal_is_finished_first() {
     bridge.end_with_group(Signal::TERM).await;
     provider.behave(|it| it.token_delay = None);
 
-    let mut next = Process::start(&provider, home.path(), &browser, &[]);
-    next.send(&initialize()).await;
-    assert!(next.response(1).await["result"].is_object());
-    next.end().await;
+    let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    next.send(initialize_line("2025-06-18")).await;
+    next.result("init").await;
+    next.finish().await;
     assert_eq!(provider.refreshes(), 1);
     assert!(!browser.was_started().await);
 }
@@ -104,14 +96,14 @@ async fn a_refresh_under_way_at_a_signal_is_finished_first() {
 async fn a_refresh_that_begins_at_the_end_is_finished_too() {
     /// More than a signal leaves for other things.
     const LATE: Duration = Duration::from_millis(1500);
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     provider.behave(|it| it.refuses_at_the_end = true);
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
+    let browser = BrowserDouble::noting(home.path());
     let mut bridge = signed_in(&provider, home.path(), &browser).await;
     provider.behave(|it| it.token_delay = Some(LATE));
     let late = json!({ "jsonrpc": "2.0", "method": "notifications/late" });
-    bridge.send(&late).await;
+    bridge.send(late.to_string()).await;
     soon("the notification", async {
         while !provider.has_late_notification() {
             tokio::task::yield_now().await;
@@ -125,10 +117,10 @@ async fn a_refresh_that_begins_at_the_end_is_finished_too() {
     });
 
     provider.revoke_access_tokens();
-    let mut next = Process::start(&provider, home.path(), &browser, &[]);
-    next.send(&initialize()).await;
-    assert!(next.response(1).await["result"].is_object());
-    next.end().await;
+    let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    next.send(initialize_line("2025-06-18")).await;
+    next.result("init").await;
+    next.finish().await;
     assert_eq!(provider.refreshes(), 2);
     assert!(!browser.was_started().await);
 }
@@ -138,9 +130,9 @@ async fn a_refresh_that_begins_at_the_end_is_finished_too() {
 async fn a_token_that_has_expired_on_its_way_is_refreshed_again_without_a_sign_in() {
     const LIFETIME_SECONDS: u64 = 1;
     const LATE: Duration = Duration::from_millis(1500);
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
+    let browser = BrowserDouble::noting(home.path());
     let mut bridge = signed_in(&provider, home.path(), &browser).await;
     provider.revoke_access_tokens();
     provider.behave(|it| {
@@ -153,39 +145,40 @@ async fn a_token_that_has_expired_on_its_way_is_refreshed_again_without_a_sign_i
         it.token_lifetime = None;
         it.token_delay = None;
     });
-    assert!(bridge.response(2).await["result"].is_object());
+    bridge.result(2).await;
     assert_eq!(provider.refreshes(), 2);
     assert!(!browser.was_started().await);
-    bridge.end().await;
+    bridge.finish().await;
 }
 
 /// B22, X-143: with everything said that can be said.
 #[tokio::test]
 async fn no_secret_is_shown_even_with_debug_output() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
+    let browser = BrowserDouble::noting(home.path());
     let port = free_port().to_string();
     let redirect_uri = format!("http://localhost:{port}/oauth/callback");
     provider.register("by-hand", Some("secret-MARKER"), &redirect_uri);
     let flags = [port.as_str(), "--debug", "--client-id", "by-hand"];
-    let mut process = Process::start(&provider, home.path(), &browser, &flags);
-    assert!(!process.command_line().contains("MARKER"));
-    process.send(&initialize()).await;
-    let page = Url::parse(&browser.started().await[0]).unwrap();
+    let mut process = program::start_signed_out(&provider, home.path(), &browser, &flags);
+    let words = format!("/proc/{}/cmdline", process.pid());
+    let words = std::fs::read_to_string(words).unwrap_or_default();
+    assert!(!words.contains("MARKER"));
+    process.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
     let forged = format!("{redirect_uri}?code=code-MARKER-forged&state=state-MARKER");
-    let (status, _) = Browser::default().visit(Url::parse(&forged).unwrap()).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    Browser::default().visit(page.clone()).await;
-    process.response(1).await;
-    provider.revoke_access_tokens();
-    process
-        .send(&json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }))
+    let (status, _) = HeadlessBrowser::default()
+        .visit(Url::parse(&forged).unwrap())
         .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    HeadlessBrowser::default().visit(page.clone()).await;
+    process.response("init").await;
+    provider.revoke_access_tokens();
+    process.request(2, "tools/list", &json!({})).await;
     process.response(2).await;
     assert_eq!(provider.refreshes(), 1);
-    let (status, stderr) = process.end().await;
-    assert!(status.success());
+    let stderr = process.finish().await.stderr;
 
     assert!(!stderr.contains("MARKER"), "{stderr}");
     let token = provider.seen("/token")[0].clone();
@@ -202,19 +195,20 @@ async fn no_secret_is_shown_even_with_debug_output() {
 /// B17, X-20, A-88: nothing is left of a sign-in that the app does not wait for.
 #[tokio::test]
 async fn the_end_of_the_input_ends_a_sign_in_and_frees_its_port() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
+    let browser = BrowserDouble::noting(home.path());
     let flags = ["--drain-timeout", "0", "--no-linger"];
-    let mut process = Process::start(&provider, home.path(), &browser, &flags);
-    process.send(&initialize()).await;
-    let page = Url::parse(&browser.started().await[0]).unwrap();
+    let mut process = program::start_signed_out(&provider, home.path(), &browser, &flags);
+    process.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
     let (_, redirect_uri) = page
         .query_pairs()
         .find(|(name, _)| name == "redirect_uri")
         .unwrap();
     let port = Url::parse(&redirect_uri).unwrap().port().unwrap();
-    process.end().await;
+    process.close_stdin();
+    process.finish().await;
     assert!(
         tokio::net::TcpListener::bind(("127.0.0.1", port))
             .await
@@ -222,77 +216,68 @@ async fn the_end_of_the_input_ends_a_sign_in_and_frees_its_port() {
     );
 
     // The tab is still good for the next start.
-    let mut next = Process::start(&provider, home.path(), &browser, &[]);
-    next.send(&initialize()).await;
-    let callback = Browser::default().approve(page).await;
-    for _ in 0..200 {
-        if reqwest::get(callback.clone()).await.is_ok() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
-    assert!(next.response(1).await["result"].is_object());
-    next.end().await;
+    let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    next.send(initialize_line("2025-06-18")).await;
+    let callback = HeadlessBrowser::default().approve(page).await;
+    visit_when_it_listens(&callback).await;
+    next.result("init").await;
+    next.finish().await;
     assert_eq!(provider.seen("/register").len(), 1);
 }
 
 /// Somebody who has closed the tab and started the app anew does not wait for nothing.
 #[tokio::test]
 async fn a_process_that_starts_opens_the_page_of_a_dead_process_again_once() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
-    let mut owner = Process::start(&provider, home.path(), &browser, &[]);
-    owner.send(&initialize()).await;
-    let page = browser.started().await;
-    owner.kill().await;
+    let browser = BrowserDouble::noting(home.path());
+    let mut owner = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    owner.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
+    owner.killed().await;
 
     let mut together = Vec::new();
     for _ in 0..3 {
-        let mut process = Process::start(&provider, home.path(), &browser, &["--debug"]);
-        process.send(&initialize()).await;
+        let mut process = program::start_signed_out(&provider, home.path(), &browser, &["--debug"]);
+        process.send(initialize_line("2025-06-18")).await;
         together.push(process);
     }
-    assert_eq!(browser.started().await, page);
+    assert_eq!(browser.page().await, page);
     for process in &together {
-        process.says(&page[0]).await;
+        process.says(page.as_str()).await;
     }
     assert!(!browser.was_started().await, "once for all that start");
     for process in together {
-        process.kill().await;
+        process.killed().await;
     }
 
-    let mut last = Process::start(&provider, home.path(), &browser, &["--debug"]);
-    last.send(&initialize()).await;
-    last.says(&page[0]).await;
+    let mut last = program::start_signed_out(&provider, home.path(), &browser, &["--debug"]);
+    last.send(initialize_line("2025-06-18")).await;
+    last.says(page.as_str()).await;
     assert!(!browser.was_started().await, "not at every start");
-    Browser::default()
-        .visit(Url::parse(&page[0]).unwrap())
-        .await;
-    assert!(last.response(1).await["result"].is_object());
-    last.end().await;
+    HeadlessBrowser::default().visit(page).await;
+    last.result("init").await;
+    last.finish().await;
     assert_eq!(provider.seen("/register").len(), 1);
 }
 
 /// The page is not opened again while somebody waits for it.
 #[tokio::test]
 async fn a_process_that_starts_leaves_the_page_of_a_living_process_alone() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
-    let mut owner = Process::start(&provider, home.path(), &browser, &[]);
-    owner.send(&initialize()).await;
-    let page = browser.started().await;
-    let mut other = Process::start(&provider, home.path(), &browser, &["--debug"]);
-    other.send(&initialize()).await;
-    other.says(&page[0]).await;
+    let browser = BrowserDouble::noting(home.path());
+    let mut owner = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    owner.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
+    let mut other = program::start_signed_out(&provider, home.path(), &browser, &["--debug"]);
+    other.send(initialize_line("2025-06-18")).await;
+    other.says(page.as_str()).await;
     assert!(!browser.was_started().await);
-    Browser::default()
-        .visit(Url::parse(&page[0]).unwrap())
-        .await;
+    HeadlessBrowser::default().visit(page).await;
     for mut process in [owner, other] {
-        assert!(process.response(1).await["result"].is_object());
-        process.end().await;
+        process.result("init").await;
+        process.finish().await;
     }
 }
 
@@ -301,7 +286,7 @@ async fn a_process_that_starts_leaves_the_page_of_a_living_process_alone() {
 async fn a_sign_in_page_of_another_site_than_the_token_endpoint_is_told_of_unless_iss_is_promised()
 {
     for (promise, is_told) in [(json!(null), true), (json!(true), false)] {
-        let provider = Provider::start().await;
+        let provider = AuthorizationServer::start().await;
         let elsewhere = provider.origin().replace("127.0.0.1", "localhost");
         provider.behave(|it| {
             it.server_metadata = json!({
@@ -310,11 +295,11 @@ async fn a_sign_in_page_of_another_site_than_the_token_endpoint_is_told_of_unles
             });
         });
         let home = tempdir().unwrap();
-        let browser = BrowserProgram::install(home.path()).await;
-        let mut process = Process::start(&provider, home.path(), &browser, &[]);
-        process.send(&initialize()).await;
+        let browser = BrowserDouble::noting(home.path());
+        let mut process = program::start_signed_out(&provider, home.path(), &browser, &[]);
+        process.send(initialize_line("2025-06-18")).await;
         browser.started().await;
-        let (_, stderr) = process.end().await;
+        let stderr = process.finish().await.stderr;
         assert_eq!(stderr.contains("RFC 9207"), is_told, "{stderr}");
     }
 }

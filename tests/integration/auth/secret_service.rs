@@ -5,9 +5,10 @@ use std::process::Stdio;
 
 use tempfile::tempdir;
 use tokio::process::Command;
-use url::Url;
 
-use crate::support_auth::{Browser, BrowserProgram, Provider, soon};
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::soon;
 
 /// Signs in, and is signed in at the next start, which is told neither of the keychain nor, as by the apps
 /// of the official SDKs, where the bus is; moves the tokens to and fro; signs out.
@@ -42,9 +43,9 @@ async fn the_keychain_of_a_linux_desktop_keeps_a_sign_in() {
             return;
         }
     }
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();
-    let browser = BrowserProgram::install(home.path()).await;
+    let browser = BrowserDouble::noting(home.path());
     let session = Command::new("dbus-run-session")
         .args(["--", "bash", "-c", SCRIPT])
         .env_clear()
@@ -53,7 +54,7 @@ async fn the_keychain_of_a_linux_desktop_keeps_a_sign_in() {
         .env("XDG_RUNTIME_DIR", home.path())
         .env("MCP_BRIDGE_DIR", home.path().join("store"))
         .env("BROWSER", browser.path())
-        .env("BRIDGE", env!("CARGO_BIN_EXE_mcp-bridge"))
+        .env("BRIDGE", crate::program::PATH)
         .env("URL", provider.mcp_url().as_str())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -61,8 +62,8 @@ async fn the_keychain_of_a_linux_desktop_keeps_a_sign_in() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let page = Url::parse(&browser.started().await[0]).unwrap();
-    Browser::default().visit(page).await;
+    let page = browser.page().await;
+    HeadlessBrowser::default().visit(page).await;
     let output = soon("the end of the session", session.wait_with_output()).await;
     let output = output.unwrap();
     let stdout =

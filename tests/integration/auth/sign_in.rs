@@ -24,9 +24,10 @@ use url::Url;
 
 use crate::examples::example_server::client::options;
 use crate::server::{Options, PRE_REGISTERED_CLIENT_ID, Server, Token};
-use crate::support::app::{App, INITIALIZED, initialize_line};
-use crate::support::{HEADER_MARKER, LIMIT, QUERY_MARKER};
-use user::{Tokens, User, Window, visit};
+use mcp_bridge_testkit::app::{App, INITIALIZED, initialize_line};
+use mcp_bridge_testkit::visit_when_it_listens;
+use mcp_bridge_testkit::{HEADER_MARKER, LIMIT, QUERY_MARKER};
+use user::{Tokens, User, Window};
 
 /// A token that lives so long is renewed while a test runs.
 const SHORT: Duration = Duration::from_secs(1);
@@ -78,7 +79,7 @@ fn registrations(state_file: &Path) -> usize {
 /// A-66b, X-131
 #[tokio::test]
 async fn two_bridges_that_start_at_once_open_one_browser_window() {
-    let mut user = User::new();
+    let user = User::new();
     let state_file = user.file("server.json");
     let server = Server::start(Options {
         state_file: Some(state_file.clone()),
@@ -104,7 +105,7 @@ async fn two_bridges_that_start_at_once_open_one_browser_window() {
 /// the window that the killed process opened is the one that counts.
 #[tokio::test]
 async fn when_the_bridge_that_opened_the_window_is_killed_another_takes_the_answer() {
-    let mut user = User::new();
+    let user = User::new();
     let state_file = user.file("server.json");
     let server = Server::start(Options {
         state_file: Some(state_file.clone()),
@@ -136,7 +137,7 @@ async fn when_the_bridge_that_opened_the_window_is_killed_another_takes_the_answ
 #[tokio::test]
 async fn an_answer_with_a_wrong_state_neither_signs_in_nor_ends_the_sign_in() {
     let server = server().await;
-    let mut user = User::new();
+    let user = User::new();
     let mut app = user.launch(server.url()).start();
     ask(&mut app).await;
     let window = user.window().await;
@@ -153,7 +154,11 @@ async fn an_answer_with_a_wrong_state_neither_signs_in_nor_ends_the_sign_in() {
     ] {
         let mut url = redirect_uri.clone();
         url.set_query(Some(&forged));
-        assert_eq!(visit(&url).await, StatusCode::BAD_REQUEST, "{forged}");
+        assert_eq!(
+            visit_when_it_listens(&url).await,
+            StatusCode::BAD_REQUEST,
+            "{forged}"
+        );
         assert_eq!(user.tokens(), None, "{forged}");
     }
     assert!(
@@ -170,7 +175,7 @@ async fn an_answer_with_a_wrong_state_neither_signs_in_nor_ends_the_sign_in() {
 #[tokio::test]
 async fn the_next_start_needs_no_browser() {
     let server = server().await;
-    let mut user = User::new();
+    let user = User::new();
     let mut app = user.launch(server.url()).start();
     ask(&mut app).await;
     user.window().await.sign_in().await;
@@ -188,7 +193,7 @@ async fn the_next_start_needs_no_browser() {
 /// in the process that signed in, and in the next one.
 #[tokio::test]
 async fn a_token_that_ends_is_renewed_without_a_browser() {
-    let mut user = User::new();
+    let user = User::new();
     let server = Server::start(Options {
         token_lifetime: SHORT,
         ..options()
@@ -216,7 +221,7 @@ async fn a_token_that_ends_is_renewed_without_a_browser() {
 /// with a limit for answers that is far longer than a test waits for the end.
 async fn leaves_while_the_window_is_open(leave: impl FnOnce(&mut App)) {
     let server = server().await;
-    let mut user = User::new();
+    let user = User::new();
     let alone = ["--drain-timeout", "600", "--no-linger"];
     let mut app = user.launch(server.url()).args(alone).start();
     ask(&mut app).await;
@@ -346,7 +351,7 @@ async fn no_secret_is_shown(log_to: LogTo) {
     })
     .await
     .unwrap();
-    let mut user = User::new();
+    let user = User::new();
     let url = format!("{}?api_key={QUERY_MARKER}", server.url());
     let log_file = user.file("bridge.log");
     let port = free_port().to_string();
@@ -364,9 +369,12 @@ async fn no_secret_is_shown(log_to: LogTo) {
     let in_memory = InMemory::of(&user, &window);
     let mut forged = window.redirect_uri();
     forged.set_query(Some(&format!("code={FORGED_CODE}&state=wrong")));
-    assert_eq!(visit(&forged).await, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        visit_when_it_listens(&forged).await,
+        StatusCode::BAD_REQUEST
+    );
     let callback = window.agree().await;
-    assert_eq!(visit(&callback).await, StatusCode::OK);
+    assert_eq!(visit_when_it_listens(&callback).await, StatusCode::OK);
     is_signed_in(&mut app).await;
     let first = user.tokens().unwrap();
     let second = refreshed(&mut app, &user, &first).await;

@@ -7,9 +7,9 @@ use crate::auth::sign_in::user::{User, Window};
 use crate::era::Eras;
 use crate::examples::example_server::client::options_for;
 use crate::server::Server as ExampleServer;
-use crate::support::{
+use mcp_bridge_testkit::{
     app::{App, INITIALIZED, Line},
-    fault_server::Server,
+    fault_server::FaultServer,
     mcp::Binding,
     modern,
     reply::Reply,
@@ -23,7 +23,7 @@ async fn example_server() -> ExampleServer {
 }
 
 /// A server that takes no more requests without a token of `issuer`.
-fn wants_a_token(server: &Server, issuer: &ExampleServer) {
+fn wants_a_token(server: &FaultServer, issuer: &ExampleServer) {
     let host = server.host();
     let issuer = issuer.url().trim_end_matches("/mcp").to_owned();
     let metadata = json!({ "resource": server.url(), "authorization_servers": [issuer] });
@@ -99,7 +99,7 @@ fn nothing_else_is_asked(unread: &[Line]) {
 
 #[tokio::test]
 async fn a_call_that_waits_for_a_session_says_where_to_sign_in() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server().await;
     let mut app = user.launch(server.url()).start();
     begin(&mut app, "2025-11-25", &json!({"url": {}})).await;
@@ -116,9 +116,9 @@ async fn a_call_that_waits_for_a_session_says_where_to_sign_in() {
 #[tokio::test]
 async fn a_call_in_a_session_says_where_to_sign_in() {
     for binding in [Binding::Streamable, Binding::Modern] {
-        let mut user = User::new();
+        let user = User::new();
         let issuer = example_server().await;
-        let server = Server::start_as(binding);
+        let server = FaultServer::start_as(binding);
         let resource = ["--resource", issuer.url()];
         let mut app = user.launch(&server.url()).args(resource).start();
         begin(&mut app, "2025-11-25", &json!({})).await;
@@ -136,9 +136,9 @@ async fn a_call_in_a_session_says_where_to_sign_in() {
 #[tokio::test]
 async fn a_call_of_a_modern_app_says_where_to_sign_in() {
     for binding in [Binding::Modern, Binding::Streamable] {
-        let mut user = User::new();
+        let user = User::new();
         let issuer = example_server().await;
-        let server = Server::start_as(binding);
+        let server = FaultServer::start_as(binding);
         let resource = ["--resource", issuer.url()];
         let mut app = user.launch(&server.url()).args(resource).start();
         app.still_served_modern().await;
@@ -157,7 +157,7 @@ async fn a_call_of_a_modern_app_says_where_to_sign_in() {
 #[tokio::test]
 async fn an_app_that_refuses_the_page_unseen_is_asked_to_show_a_form_once() {
     for refusal in ["decline", "cancel", "error"] {
-        let mut user = User::new();
+        let user = User::new();
         let server = example_server().await;
         let mut app = user.launch(server.url()).start();
         begin(&mut app, "2025-11-25", &json!({"form": {}, "url": {}})).await;
@@ -189,7 +189,7 @@ async fn an_app_that_refuses_the_page_unseen_is_asked_to_show_a_form_once() {
 
 #[tokio::test]
 async fn an_app_that_accepts_the_page_is_not_asked_again() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server().await;
     let mut app = user.launch(server.url()).start();
     begin(&mut app, "2025-11-25", &json!({"form": {}, "url": {}})).await;
@@ -210,7 +210,7 @@ async fn an_app_that_shows_forms_alone_is_asked_to_show_one() {
         ("2025-06-18", json!({})),
         ("2025-06-18", json!({"form": {}, "url": {}})),
     ] {
-        let mut user = User::new();
+        let user = User::new();
         let server = example_server().await;
         let mut app = user.launch(server.url()).start();
         begin(&mut app, version, &elicitation).await;
@@ -231,7 +231,7 @@ async fn an_app_without_forms_is_not_asked_for_one() {
         ("2025-11-25", json!({"url": {}})),
         ("2025-03-26", json!({"form": {}})),
     ] {
-        let mut user = User::new();
+        let user = User::new();
         let server = example_server().await;
         let mut app = user.launch(server.url()).start();
         begin(&mut app, version, &elicitation).await;

@@ -16,11 +16,13 @@ use serde_json::{Value, json};
 
 use crate::auth::sign_in::user::{self, User};
 use crate::examples::example_server::client::options;
+use crate::program;
 use crate::server::Server;
-use crate::support::LIMIT;
-use crate::support::app::{App, INITIALIZED, Launch, initialize_line};
-use crate::support::fault_server::Server as FaultServer;
-use crate::support_auth::{Browser, Provider};
+use mcp_bridge_testkit::LIMIT;
+use mcp_bridge_testkit::app::{App, INITIALIZED, Launch, initialize_line};
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::HeadlessBrowser;
+use mcp_bridge_testkit::fault_server::FaultServer;
 
 /// Number of a user that nobody here is.
 const SOMEBODY: u32 = 12_345;
@@ -32,11 +34,11 @@ async fn server() -> Server {
 /// The bridge with the log of the default level.
 fn launch(user: &User, url: &str) -> Launch {
     let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
-    Launch::bare()
+    program::bridge()
         .args([url])
         .leaves_orphans()
         .env("MCP_BRIDGE_DIR", &path(user.store()))
-        .env("BROWSER", &path(user.file("browser")))
+        .env("BROWSER", &path(user.browser()))
         .env("NAMESPACES", namespaces())
 }
 
@@ -229,7 +231,7 @@ async fn an_empty_directory_that_others_can_write_is_made_private_by_the_first_f
 #[tokio::test]
 async fn the_record_of_a_sign_in_under_way_that_others_can_write_is_not_continued() {
     let server = server().await;
-    let mut user = User::new();
+    let user = User::new();
     let launch = || launch(&user, server.url()).args(["--no-linger"]);
     let mut first = asking(launch()).await;
     let second = launch();
@@ -337,16 +339,12 @@ async fn logout_removes_what_is_unfinished_or_damaged_although_nobody_is_signed_
 
 /// Whether a command succeeds, and what it says.
 fn run_command(user: &User, args: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .args(args)
-        .env_clear()
+    let program = program::program().args(args);
+    let output = program
         .env("HOME", user.file("."))
         .env("MCP_BRIDGE_DIR", user.store())
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    (output.status.success(), text)
+        .run_blocking();
+    (output.succeeded(), output.stdout + &output.stderr)
 }
 
 /// What keeps the disk from taking a credential: a script that starts the bridge, and the reason in the log.
@@ -422,8 +420,8 @@ fn can_mount() -> bool {
     can
 }
 
-async fn provider() -> Provider {
-    let provider = Provider::start().await;
+async fn provider() -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     provider.behave(|it| it.token_lifetime = Some(1));
     provider
 }
@@ -431,7 +429,9 @@ async fn provider() -> Provider {
 /// Starts an app and signs in.
 async fn signed_in(launch: Launch, user: &mut User) -> App {
     let mut app = asking(launch).await;
-    Browser::default().visit(user.window().await.page).await;
+    HeadlessBrowser::default()
+        .visit(user.window().await.page)
+        .await;
     app.result("init").await;
     app.send(INITIALIZED).await;
     app
@@ -439,7 +439,7 @@ async fn signed_in(launch: Launch, user: &mut User) -> App {
 
 /// Calls until there were so many refreshes. The provider rotates refresh tokens, so each needs what the one before
 /// brought.
-async fn refreshed(app: &mut App, provider: &Provider, number: usize) {
+async fn refreshed(app: &mut App, provider: &AuthorizationServer, number: usize) {
     let refreshed = async {
         let mut count = 0;
         while provider.refreshes() < number {
@@ -575,29 +575,21 @@ async fn a_credential_that_is_too_large_to_be_read_back_is_not_written() {
 
 #[tokio::test]
 async fn a_login_that_cannot_be_saved_fails_and_says_why() {
-    let provider = Provider::start().await;
-    let mut user = User::new();
-    let mut command = tokio::process::Command::new("/bin/sh");
-    command
-        .args([
-            "-c",
-            FILE_SIZE_LIMIT.script,
-            env!("CARGO_BIN_EXE_mcp-bridge"),
-        ])
+    let provider = AuthorizationServer::start().await;
+    let user = User::new();
+    let command = program::program().through_shell(FILE_SIZE_LIMIT.script);
+    let running = command
         .args(["login", provider.mcp_url().as_str()])
-        .env_clear()
         .env("HOME", user.file("."))
         .env("MCP_BRIDGE_DIR", user.store())
-        .env("BROWSER", user.file("browser"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let running = command.spawn().unwrap();
-    Browser::default().visit(user.window().await.page).await;
-    let output = tokio::time::timeout(LIMIT, running.wait_with_output()).await;
-    let output = output.unwrap().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+        .env("BROWSER", user.browser())
+        .spawn();
+    HeadlessBrowser::default()
+        .visit(user.window().await.page)
+        .await;
+    let output = running.ends().await;
+    let stderr = output.stderr;
+    assert_eq!(output.status, 1, "{stderr}");
     assert!(stderr.contains("File too large"), "{stderr}");
     assert!(stderr.contains("could not be kept"), "{stderr}");
 }
@@ -614,7 +606,7 @@ async fn a_log_file_that_cannot_be_written_leaves_the_log_on_stderr() {
         ("/", r#"exec "$0" "$@""#),
         (limited, FILE_SIZE_LIMIT.script),
     ] {
-        let launch = Launch::for_server(&server).args(["--log-file", file]);
+        let launch = program::bridge_for(&server).args(["--log-file", file]);
         let mut app = launch.through_shell(script).start();
         app.initialize().await;
         app.still_served().await;
@@ -631,16 +623,12 @@ async fn a_log_file_that_cannot_be_written_leaves_the_log_on_stderr() {
 async fn a_full_disk_under_stderr_ends_nothing() {
     let server = FaultServer::start();
     let script = r#"exec "$0" "$@" 2> /dev/full"#;
-    let mut app = Launch::for_server(&server).through_shell(script).start();
+    let mut app = program::bridge_for(&server).through_shell(script).start();
     app.initialize().await;
     app.still_served().await;
     app.finish().await;
-    let refused = Command::new("/bin/sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_mcp-bridge")])
-        .arg("ftp://example.com/")
-        .status()
-        .unwrap();
-    assert_eq!(refused.code(), Some(2));
+    let refused = program::command(["ftp://example.com/"]).through_shell(script);
+    assert_eq!(refused.run().await.status, 2);
 }
 
 /// Which system calls a login makes, by strace. None where that is not installed or not allowed.
@@ -654,18 +642,13 @@ fn traced(user: &User, calls: &str, args: &[&str]) -> Option<String> {
         eprintln!("skipped: strace is not installed, or may not trace");
         return None;
     }
-    let traced = Command::new("strace")
-        .args(["-f", "-y", "-e", calls, "-o"])
-        .arg(&trace)
-        .arg(env!("CARGO_BIN_EXE_mcp-bridge"))
+    let output = trace.to_str().unwrap();
+    program::program()
+        .through(["strace", "-f", "-y", "-e", calls, "-o", output])
         .args(args)
-        .env_clear()
         .env("HOME", user.file("."))
         .env("MCP_BRIDGE_DIR", user.store())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    traced.unwrap();
+        .run_unread();
     Some(user::read(&trace))
 }
 

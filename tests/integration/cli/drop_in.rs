@@ -16,8 +16,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tracing::level_filters::LevelFilter;
 
-use crate::support::{self, app::Launch, fault_server::Server};
-use crate::support_auth::{App, BrowserProgram, Process, Provider, config};
+use crate::program;
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::BrowserDouble;
+use mcp_bridge_testkit::fault_server::FaultServer;
+use mcp_bridge_testkit::mcp_remote::leave_credentials;
 
 const README: &str = include_str!("../../../README.md");
 
@@ -119,8 +122,8 @@ async fn the_words_of_any_launcher_may_stay_before_the_url() {
         &["npx", "-y", "@scope/mcp-remote@latest"],
         &["/opt/lib/node_modules/mcp-remote/dist/proxy.js"],
     ] {
-        let server = Server::start();
-        let launch = Launch::bare().args(launcher.iter().copied());
+        let server = FaultServer::start();
+        let launch = program::bridge().args(launcher.iter().copied());
         let mut app = launch.args([server.url().as_str()]).start();
         app.initialize().await;
         app.still_served().await;
@@ -242,7 +245,11 @@ async fn a_success_url_that_is_plain_http_elsewhere_is_refused() {
         "--auth-success-url",
         "http://app.vpc/done",
     ];
-    let stderr = Launch::bare().args(args).start().refuses_to_start().await;
+    let stderr = program::bridge()
+        .args(args)
+        .start()
+        .refuses_to_start()
+        .await;
     assert!(stderr.contains("--auth-success-url"), "{stderr}");
 }
 
@@ -355,7 +362,7 @@ async fn the_configurations_in_the_readme_of_mcp_remote_start_the_bridge() {
             moved.map_or(arg, |(_, here)| here).clone()
         };
         let args: Vec<_> = args.iter().map(here).collect();
-        let mut launch = Launch::bare()
+        let mut launch = program::bridge()
             .args(args.iter().map(String::as_str))
             .env("MCP_CLIENT_SECRET", "s3cret");
         for (name, value) in &env {
@@ -369,8 +376,7 @@ async fn the_configurations_in_the_readme_of_mcp_remote_start_the_bridge() {
 }
 
 /// Files as mcp-remote 0.15.1 leaves them, seen after a sign-in of its own.
-fn leave_as_mcp_remote(home: &Path, key: &str, provider: &Provider, ours: &Value) {
-    let hash = format!("{:x}", <md5::Md5 as md5::Digest>::digest(key));
+fn leave_as_mcp_remote(home: &Path, key: &str, provider: &AuthorizationServer, ours: &Value) {
     let tokens = json!({
         "access_token": ours["tokens"]["access_token"],
         "token_type": "Bearer",
@@ -393,22 +399,16 @@ fn leave_as_mcp_remote(home: &Path, key: &str, provider: &Provider, ours: &Value
         "client_id_issued_at": 1_795_622_356,
         "issuer": provider.origin(),
     });
-    let place = home.join(".mcp-auth").join("mcp-remote-v1");
-    fs::create_dir_all(&place).expect("the home is ours");
-    for (name, content) in [("tokens", tokens), ("client_info", client)] {
-        let text = serde_json::to_string_pretty(&content).expect("JSON");
-        fs::write(place.join(format!("{hash}_{name}.json")), text).expect("the home is ours");
-    }
+    leave_credentials(&home.join(".mcp-auth"), key, &tokens, &client);
 }
 
 /// B20: the account is found by the URL and the headers as they were written.
 #[tokio::test]
 async fn who_was_signed_in_with_mcp_remote_is_signed_in() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let first = TempDir::new().expect("a directory");
-    let app = App::new(&provider, config(first.path()));
-    app.call_with_browser().await.expect("a sign-in");
-    let mut files = fs::read_dir(first.path()).expect("the directory is ours");
+    program::sign_in(&provider, &first.path().join("store")).await;
+    let mut files = fs::read_dir(first.path().join("store")).expect("the directory is ours");
     let stored = files.find_map(|file| {
         let text = fs::read(file.ok()?.path()).ok()?;
         serde_json::from_slice::<Value>(&text).ok()?.get("tokens")?;
@@ -418,17 +418,11 @@ async fn who_was_signed_in_with_mcp_remote_is_signed_in() {
     let key = format!("{}|{}", provider.mcp_url(), r#"{"X-Home":"${HOME}"}"#);
     leave_as_mcp_remote(home.path(), &key, &provider, &stored.expect("a credential"));
 
-    let browser = BrowserProgram::install(home.path()).await;
+    let browser = BrowserDouble::noting(home.path());
     let flags = ["--header", "X-Home: ${HOME}", "--transport", "http-only"];
-    let mut process = Process::start(&provider, home.path(), &browser, &flags);
-    let initialize = support::app::initialize_line("2025-06-18");
-    process
-        .send(&serde_json::from_str(&initialize).expect("JSON"))
-        .await;
-    let answer = process.receive().await;
-    assert!(answer["result"].is_object(), "{answer}");
-    let (status, _) = process.end().await;
-    assert!(status.success());
+    let mut app = program::start_signed_out(&provider, home.path(), &browser, &flags);
+    app.initialize().await;
+    app.finish().await;
     assert!(!browser.was_started().await);
     assert_eq!(provider.seen("/authorize").len(), 1);
     assert_eq!(provider.seen("/register").len(), 1);

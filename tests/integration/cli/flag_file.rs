@@ -10,9 +10,8 @@ use mcp_bridge_core::endpoint::Protocol;
 use tempfile::TempDir;
 use tracing::level_filters::LevelFilter;
 
-use crate::support::{
-    HEADER_MARKER, app::Launch, fault_server::Server, reply::Reply, request::rpc,
-};
+use crate::program;
+use mcp_bridge_testkit::{HEADER_MARKER, fault_server::FaultServer, reply::Reply, request::rpc};
 
 struct File(TempDir);
 
@@ -54,7 +53,7 @@ fn settings<'a>(args: impl IntoIterator<Item = &'a &'a str>) -> BridgeSettings {
 
 async fn refused(file: &File, args: &[&str]) -> String {
     let path = file.path();
-    let launch = Launch::bare()
+    let launch = program::bridge()
         .args(["--config", &path])
         .args(args.iter().copied());
     launch.start().refuses_to_start().await
@@ -62,7 +61,7 @@ async fn refused(file: &File, args: &[&str]) -> String {
 
 #[tokio::test]
 async fn everything_may_stand_in_a_file() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/call"), |_| Reply::no_answer_ever());
     let file = File::new(&format!(
         "url = {:?}\nrequest-timeout = 0.2\nsilent = true\nfail-fast = false\n\
@@ -72,7 +71,7 @@ async fn everything_may_stand_in_a_file() {
         server.url(),
     ));
     file.beside("headers.txt", "X-C: three\nX-A: less than a flag\n");
-    let mut app = Launch::bare()
+    let mut app = program::bridge()
         .args(["--config", &file.path()])
         .env("API_KEY", HEADER_MARKER)
         .env("TENANT", "acme")
@@ -243,7 +242,7 @@ async fn what_cannot_be_meant_is_refused_with_its_line() {
 
 #[tokio::test]
 async fn a_file_that_is_not_there_is_named() {
-    let launch = Launch::bare().args(["--config", "/no/such/file.toml", "http://localhost:1/"]);
+    let launch = program::bridge().args(["--config", "/no/such/file.toml", "http://localhost:1/"]);
     let stderr = launch.start().refuses_to_start().await;
     assert!(
         stderr.contains("cannot read /no/such/file.toml"),

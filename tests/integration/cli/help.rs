@@ -6,27 +6,27 @@ use std::process::{Command, Output, Stdio};
 use clap::{ArgAction, CommandFactory as _};
 use mcp_bridge::cli::help;
 use mcp_bridge::commands::CommandLine;
+use mcp_bridge_testkit::program::CommandOutput;
+
+use crate::program;
 
 /// What a small terminal shows at once.
 const SCREEN_LINES: usize = 40;
 const SCREEN_COLUMNS: usize = 100;
 
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .args(args)
-        .env_clear()
+fn run(args: &[&str]) -> CommandOutput {
+    let program = program::program().args(args);
+    program
         .env("COLUMNS", SCREEN_COLUMNS.to_string())
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program")
+        .run_blocking()
 }
 
 /// What the program prints on stdout when it is asked for it.
 fn printed(args: &[&str]) -> String {
     let output = run(args);
-    assert!(output.status.success(), "{args:?}");
+    assert!(output.succeeded(), "{args:?}");
     assert!(output.stderr.is_empty(), "{args:?}");
-    String::from_utf8(output.stdout).expect("text")
+    output.stdout
 }
 
 fn fits(args: &[&str]) -> String {
@@ -123,9 +123,9 @@ fn every_variable_that_the_flags_read_is_explained() {
 #[test]
 fn an_unknown_topic_is_an_error_that_names_those_that_exist() {
     let output = run(&["help", "sing-in"]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status, 2);
     assert!(output.stdout.is_empty());
-    let stderr = String::from_utf8(output.stderr).expect("text");
+    let stderr = output.stderr;
     assert!(
         stderr.contains("sign-in") && stderr.contains("hint: "),
         "{stderr}"

@@ -1,16 +1,16 @@
 //! Refused command lines, and the words of the errors.
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     HEADER_MARKER, QUERY_MARKER,
-    app::Launch,
-    fault_server::Server,
+    fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
     request::{post, rpc},
 };
 
 async fn refused(args: &[&str]) -> String {
-    let launch = Launch::bare().args(args.iter().copied());
+    let launch = program::bridge().args(args.iter().copied());
     launch.start().refuses_to_start().await
 }
 
@@ -103,8 +103,8 @@ async fn plain_http_to_a_foreign_host_is_refused_with_a_hint() {
 #[tokio::test]
 async fn plain_http_to_a_foreign_host_is_possible_when_it_is_allowed() {
     // The foreign host is reached through a proxy, so no name has to be resolved.
-    let proxy = Server::start_as(Binding::Stateless);
-    let mut app = Launch::for_url("http://mcp.example/mcp")
+    let proxy = FaultServer::start_as(Binding::Stateless);
+    let mut app = program::bridge_at("http://mcp.example/mcp")
         .args(["--allow-http"])
         .env("http_proxy", &format!("http://{}", proxy.host()))
         .start();
@@ -119,9 +119,9 @@ async fn plain_http_to_a_foreign_host_is_possible_when_it_is_allowed() {
 #[tokio::test]
 async fn plain_http_to_this_machine_is_fine() {
     for host in ["127.0.0.1", "localhost"] {
-        let server = Server::start();
+        let server = FaultServer::start();
         let url = server.url().replace("127.0.0.1", host);
-        let mut app = Launch::for_url(&url).start();
+        let mut app = program::bridge_at(&url).start();
         app.initialize().await;
         app.still_served().await;
         app.finish().await;
@@ -149,7 +149,7 @@ async fn a_header_that_cannot_be_sent_is_refused_and_its_value_is_not_shown() {
 /// HM-10: people copy such headers from examples for other programs, so they are left out and no error.
 #[tokio::test]
 async fn a_header_that_belongs_to_the_protocol_is_left_out() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let names = [
         "Mcp-Session-Id",
         "MCP-Protocol-Version",
@@ -160,7 +160,7 @@ async fn a_header_that_belongs_to_the_protocol_is_left_out() {
         "Host",
     ];
     let headers = names.map(|name| format!("--header={name}: {HEADER_MARKER}"));
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(headers.iter().map(String::as_str))
         .start();
     app.initialize().await;
@@ -181,10 +181,10 @@ async fn a_header_that_belongs_to_the_protocol_is_left_out() {
 /// Apps differ in how a configuration refers to a variable; what an app leaves as it is would be sent so.
 #[tokio::test]
 async fn a_reference_in_the_notation_of_another_program_is_sent_with_a_warning() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let headers = ["X-A: Bearer $TOKEN", "X-B: {env:TOKEN}", "X-C: ${TOKEN}"];
     let headers = headers.map(|header| format!("--header={header}"));
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(headers.iter().map(String::as_str))
         .env("TOKEN", HEADER_MARKER)
         .start();
@@ -204,12 +204,12 @@ async fn a_reference_in_the_notation_of_another_program_is_sent_with_a_warning()
 /// The file of `--header-file` may hold what the command line should not show.
 #[tokio::test]
 async fn headers_come_from_a_file_too() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let directory = tempfile::TempDir::new().expect("a directory");
     let file = directory.path().join("headers");
     std::fs::write(&file, "X-One: 1\nX-Two: 2\n").expect("the directory is ours");
     let file = file.to_str().expect("a path in UTF-8");
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--header-file", file])
         .start();
     app.initialize().await;
@@ -224,10 +224,10 @@ async fn headers_come_from_a_file_too() {
 /// `--flag=value`, and flags before the URL.
 #[tokio::test]
 async fn flags_may_stand_anywhere() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/call"), |_| Reply::no_answer_ever());
     let url = server.url();
-    let mut app = Launch::bare()
+    let mut app = program::bridge()
         .args([
             "--request-timeout=0.2",
             &url,
@@ -245,8 +245,8 @@ async fn flags_may_stand_anywhere() {
 /// B24
 #[tokio::test]
 async fn a_conversation_that_goes_well_is_not_logged_by_default() {
-    let server = Server::start();
-    let mut app = Launch::bare().args([server.url().as_str()]).start();
+    let server = FaultServer::start();
+    let mut app = program::bridge().args([server.url().as_str()]).start();
     app.initialize().await;
     app.still_served().await;
     app.close_stdin();
@@ -255,8 +255,8 @@ async fn a_conversation_that_goes_well_is_not_logged_by_default() {
 
 #[tokio::test]
 async fn a_header_and_a_token_come_from_the_environment_by_name() {
-    let server = Server::start();
-    let mut app = Launch::for_server(&server)
+    let server = FaultServer::start();
+    let mut app = program::bridge_for(&server)
         .args(["--bearer-env", "TOKEN", "--header-env", "X-Tenant=TENANT"])
         .env("TOKEN", "s3cret")
         .env("TENANT", "acme: and more")
@@ -286,9 +286,9 @@ async fn a_variable_that_is_not_set_is_named_with_the_flag_that_needs_it() {
 
 #[tokio::test]
 async fn of_a_flag_that_comes_twice_the_last_one_counts() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/call"), |_| Reply::no_answer_ever());
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--request-timeout", "0", "--request-timeout", "0.2"])
         .start();
     app.initialize().await;
@@ -301,14 +301,14 @@ async fn of_a_flag_that_comes_twice_the_last_one_counts() {
 #[tokio::test]
 async fn a_response_may_be_given_a_time_to_begin_and_to_be_silent() {
     for flag in ["--headers-timeout", "--body-timeout"] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(rpc("tools/call"), move |_| match flag {
             "--headers-timeout" => Reply::no_answer_ever(),
             _ => Reply::sse()
                 .data(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#)
                 .stall(),
         });
-        let mut app = Launch::for_server(&server).args([flag, "0.5"]).start();
+        let mut app = program::bridge_for(&server).args([flag, "0.5"]).start();
         app.initialize().await;
         app.call(1, "echo", "").await;
         let error = app.error(1).await;

@@ -1,9 +1,9 @@
 //! Command lines that cannot be meant as they are typed: what is said, and what is suggested.
 
-use crate::support::command::Run;
+use crate::program;
 
 async fn refusal(line: &[&str]) -> String {
-    let ran = Run::new(line.iter().copied()).until_its_end().await;
+    let ran = program::command(line.iter().copied()).run().await;
     assert_eq!(
         (ran.status, ran.stdout.as_str()),
         (2, ""),
@@ -186,13 +186,12 @@ async fn a_secret_in_the_place_of_a_variables_name_is_not_shown() {
 #[cfg(unix)]
 #[tokio::test]
 async fn the_bridge_says_on_a_terminal_what_it_waits_for_and_nothing_in_a_pipe() {
-    use crate::support::terminal::Terminal;
+    use mcp_bridge_testkit::terminal::Terminal;
 
     let terminal = Terminal::open();
-    let running = Run::new([URL])
+    let running = program::command([URL])
         .stdin_from(terminal.other_end())
-        .start()
-        .await;
+        .spawn();
     // Ctrl-D is the end of the input.
     terminal.types("\u{4}");
     let ran = running.ends().await;
@@ -208,6 +207,6 @@ async fn the_bridge_says_on_a_terminal_what_it_waits_for_and_nothing_in_a_pipe()
     ] {
         assert!(ran.stderr.contains(word), "{ran:?}");
     }
-    let ran = Run::new([URL]).until_its_end().await;
+    let ran = program::command([URL]).run().await;
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
 }

@@ -8,36 +8,29 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
 use url::Url;
 
 use crate::era::Eras;
 use crate::examples::example_server::client::options_for;
+use crate::program;
 use crate::server::Server;
-use crate::support_auth::{Browser, BrowserProgram, Device, Grants, Provider, TokenReply, soon};
+use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Device, Grants, TokenReply};
+use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::program::{CommandOutput, Program, Running};
 
 /// Somebody with a directory and a browser of their own.
 struct Person {
     home: TempDir,
-    browser: BrowserProgram,
-}
-
-/// What a command has said.
-struct Said {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
+    browser: BrowserDouble,
 }
 
 impl Person {
     async fn new() -> Self {
         let home = TempDir::new().unwrap();
-        let browser = BrowserProgram::install(home.path()).await;
+        let browser = BrowserDouble::noting(home.path());
         Self { home, browser }
     }
 
@@ -45,35 +38,27 @@ impl Person {
         self.home.path().join("store")
     }
 
-    fn start(&self, args: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("XDG_RUNTIME_DIR", self.home.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("MCP_BRIDGE_DIR", self.store())
-            .env("BROWSER", self.browser.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+    fn command(&self, args: &[&str]) -> Program {
+        let program = program::program().args(args).home(self.home.path());
+        program.browser(&self.browser).search_path().stdin_open()
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        self.command(args).spawn()
     }
 
     /// Runs a command to its end.
-    async fn run(&self, args: &[&str]) -> Said {
-        ended(self.start(args)).await
+    async fn run(&self, args: &[&str]) -> CommandOutput {
+        self.command(args).run().await
     }
 
     /// Runs a command that has to open the browser, and signs in there.
-    async fn sign_in(&self, args: &[&str]) -> Said {
+    async fn sign_in(&self, args: &[&str]) -> CommandOutput {
         let command = self.start(args);
-        let page = Url::parse(&self.browser.started().await[0]).unwrap();
-        Browser::default().visit(page).await;
-        let said = ended(command).await;
-        assert!(said.status.success(), "{}", said.stderr);
+        let page = self.browser.page().await;
+        HeadlessBrowser::default().visit(page).await;
+        let said = command.ends().await;
+        assert!(said.succeeded(), "{}", said.stderr);
         said
     }
 
@@ -88,42 +73,25 @@ impl Person {
     }
 }
 
-async fn ended(command: Child) -> Said {
-    let output = soon("the end of the command", command.wait_with_output()).await;
-    let output = output.unwrap();
-    Said {
-        status: output.status,
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+/// Checks all of stdout, with the same origin in every run.
+#[track_caller]
+fn prints(said: &CommandOutput, provider: &AuthorizationServer, expected: &str) {
+    let stdout = said.stdout.replace(&provider.origin(), "http://server");
+    let expected = expected.trim_start_matches('\n');
+    assert_eq!(stdout, expected, "stderr: {}", said.stderr);
 }
 
-impl Said {
-    /// All of stdout, with the same origin in every run.
-    #[track_caller]
-    fn is(&self, provider: &Provider, expected: &str) {
-        let stdout = self.stdout.replace(&provider.origin(), "http://server");
-        let expected = expected.trim_start_matches('\n');
-        assert_eq!(stdout, expected, "stderr: {}", self.stderr);
-        for text in [&self.stdout, &self.stderr] {
-            for secret in ["access-MARKER", "refresh-MARKER", "code-MARKER"] {
-                assert!(!text.contains(secret), "a secret: {text}");
-            }
-        }
-    }
-
-    #[track_caller]
-    fn fails_with(&self, provider: &Provider, expected: &str) {
-        let stderr = self.stderr.replace(&provider.origin(), "http://server");
-        assert_eq!(stderr, expected.trim_start_matches('\n'));
-        assert_eq!(self.stdout, "");
-        assert_eq!(self.status.code(), Some(1));
-    }
+#[track_caller]
+fn fails_with(said: &CommandOutput, provider: &AuthorizationServer, expected: &str) {
+    let stderr = said.stderr.replace(&provider.origin(), "http://server");
+    assert_eq!(stderr, expected.trim_start_matches('\n'));
+    assert_eq!(said.stdout, "");
+    assert_eq!(said.status, 1);
 }
 
 /// A provider that tells who signs in, and for how long.
-async fn provider() -> Provider {
-    let provider = Provider::start().await;
+async fn provider() -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     provider.behave(|it| {
         it.token_lifetime = Some(3600);
         it.user = Some("ada@example.com".into());
@@ -132,7 +100,7 @@ async fn provider() -> Provider {
     provider
 }
 
-fn with_revocation(provider: &Provider) {
+fn with_revocation(provider: &AuthorizationServer) {
     let endpoint = format!("{}/revoke", provider.origin());
     provider.behave(|it| it.server_metadata = json!({ "revocation_endpoint": endpoint }));
 }
@@ -143,7 +111,8 @@ async fn login_says_who_signed_in_for_how_long_and_where_it_is_kept() {
     let person = Person::new().await;
     let url = provider.mcp_url();
     let said = person.sign_in(&["login", url.as_str()]).await;
-    said.is(
+    prints(
+        &said,
         &provider,
         "
 Signed in to http://server/mcp
@@ -161,7 +130,8 @@ The server is provider 1 and offers 2 tools.
     assert_eq!(said.stderr.lines().count(), 4, "{}", said.stderr);
 
     let again = person.run(&["login", url.as_str()]).await;
-    again.is(
+    prints(
+        &again,
         &provider,
         "
 Already signed in to http://server/mcp
@@ -185,12 +155,11 @@ async fn login_takes_the_address_at_which_a_browser_elsewhere_ended() {
     let provider = provider().await;
     let person = Person::new().await;
     let mut command = person.start(&["login", provider.mcp_url().as_str()]);
-    let page = Url::parse(&person.browser.started().await[0]).unwrap();
-    let answer = Browser::default().approve(page).await;
-    let mut stdin = command.stdin.take().unwrap();
-    let lines = format!("hello\n\nhttp://localhost/?code=forged&state=forged\n{answer}\n");
-    stdin.write_all(lines.as_bytes()).await.unwrap();
-    let said = ended(command).await;
+    let page = person.browser.page().await;
+    let answer = HeadlessBrowser::default().approve(page).await;
+    let lines = format!("hello\n\nhttp://localhost/?code=forged&state=forged\n{answer}");
+    command.write_line(&lines).await;
+    let said = command.ends().await;
     assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
     for told in [
         "Not accepted: `hello` is neither an address nor a code. Paste the whole address of the page at which the browser ended; it has code= in it.\n",
@@ -225,21 +194,15 @@ async fn login_by_device_code_shows_the_code() {
 async fn over_ssh_login_says_which_port_to_forward() {
     let provider = provider().await;
     let person = Person::new().await;
-    let port = crate::support_auth::free_port().to_string();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-    command
-        .args(["login", provider.mcp_url().as_str(), &port])
-        .env_clear()
-        .env("MCP_BRIDGE_DIR", person.store())
+    let port = mcp_bridge_testkit::free_port().to_string();
+    let command = person.command(&["login", provider.mcp_url().as_str(), &port]);
+    let command = command
         .env("SSH_CONNECTION", "10.0.0.9 50022 10.0.0.5 22")
-        .env("BROWSER", person.browser.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let command = command.spawn().unwrap();
-    let page = Url::parse(&person.browser.started().await[0]).unwrap();
-    Browser::default().visit(page).await;
-    let said = ended(command).await;
+        .stdin("")
+        .spawn();
+    let page = person.browser.page().await;
+    HeadlessBrowser::default().visit(page).await;
+    let said = command.ends().await;
     let line = format!(
         "For that page to load, run this first on the machine of the browser:\n\
          ssh -N -L {port}:localhost:{port} 10.0.0.5\n"
@@ -256,10 +219,10 @@ async fn login_fails_with_what_the_authorization_server_says() {
     });
     let person = Person::new().await;
     let command = person.start(&["login", provider.mcp_url().as_str()]);
-    let page = Url::parse(&person.browser.started().await[0]).unwrap();
-    Browser::default().visit(page).await;
-    let said = ended(command).await;
-    assert_eq!(said.status.code(), Some(1));
+    let page = person.browser.page().await;
+    HeadlessBrowser::default().visit(page).await;
+    let said = command.ends().await;
+    assert_eq!(said.status, 1);
     let (_, error) = said.stderr.split_once("\nerror: ").unwrap();
     let error = error.replace(&provider.origin()["http://".len()..], "server");
     assert_eq!(
@@ -285,7 +248,7 @@ async fn login_signs_in_anew_where_the_refresh_token_is_refused_and_status_does_
         provider.revoke_access_tokens();
         provider.behave(|it| it.token_outage = Some(refusal.clone()));
         let login = person.start(&["login", url.as_str()]);
-        let page = Url::parse(&person.browser.started().await[0]).unwrap();
+        let page = person.browser.page().await;
         let status = person.run(&["status"]).await;
         assert_eq!(
             status.stdout.contains("signed in   no"),
@@ -294,8 +257,8 @@ async fn login_signs_in_anew_where_the_refresh_token_is_refused_and_status_does_
             status.stdout
         );
         provider.behave(|it| it.token_outage = None);
-        Browser::default().visit(page).await;
-        let said = ended(login).await;
+        HeadlessBrowser::default().visit(page).await;
+        let said = login.ends().await;
         assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
         let status = person.run(&["status"]).await;
         assert!(status.stdout.contains("signed in   as ada@example.com"));
@@ -308,9 +271,10 @@ async fn a_login_that_is_interrupted_ends_and_leaves_its_page_to_the_next() {
     let person = Person::new().await;
     let url = provider.mcp_url();
     let command = person.start(&["login", url.as_str()]);
-    let page = Url::parse(&person.browser.started().await[0]).unwrap();
+    let page = person.browser.page().await;
     let status = person.run(&["status"]).await;
-    status.is(
+    prints(
+        &status,
         &provider,
         "
 http://server/mcp
@@ -320,11 +284,9 @@ http://server/mcp
   kept in     a file
 ",
     );
-    let id = command.id().unwrap();
-    let id = rustix::process::Pid::from_raw(id.try_into().unwrap()).unwrap();
-    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
-    let said = ended(command).await;
-    assert_eq!(said.status.code(), Some(1));
+    command.interrupt();
+    let said = command.ends().await;
+    assert_eq!(said.status, 1);
     assert!(
         said.stderr
             .ends_with("error: interrupted; nobody has signed in\n"),
@@ -334,9 +296,9 @@ http://server/mcp
 
     let next = person.start(&["login", url.as_str()]);
     // The tab of the first one is still there.
-    let callback = Browser::default().approve(page).await;
-    crate::support_auth::visit_when_it_listens(&callback).await;
-    let said = ended(next).await;
+    let callback = HeadlessBrowser::default().approve(page).await;
+    mcp_bridge_testkit::visit_when_it_listens(&callback).await;
+    let said = next.ends().await;
     assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
 }
 
@@ -347,21 +309,21 @@ async fn a_second_login_shows_the_page_of_the_first() {
     let person = Person::new().await;
     let url = provider.mcp_url();
     let first = person.start(&["login", url.as_str()]);
-    let page = person.browser.started().await.remove(0);
+    let page = person.browser.started().await.arguments.remove(0);
     let mut second = person.start(&["login", url.as_str()]);
-    let mut stderr = BufReader::new(second.stderr.take().unwrap()).lines();
     let mut told = Vec::new();
     for _ in 0..4 {
-        let line = soon("a line", stderr.next_line()).await;
-        told.push(line.unwrap().unwrap());
+        told.push(second.next_line().await);
     }
     let words = "another mcp-bridge waits for the same sign-in already. 127.0.0.1 wants you to sign in. If \
                  the page is no longer open in your browser, open this address on this machine:";
     assert_eq!(told[0], words);
     assert_eq!(told[2..], ["which leads to:", &page]);
-    Browser::default().visit(Url::parse(&page).unwrap()).await;
+    HeadlessBrowser::default()
+        .visit(Url::parse(&page).unwrap())
+        .await;
     for login in [first, second] {
-        let said = ended(login).await;
+        let said = login.ends().await;
         assert!(said.stdout.contains("igned in to"), "{}", said.stderr);
     }
     assert!(!person.browser.was_started().await, "one tab");
@@ -372,7 +334,7 @@ async fn flags_that_leave_nothing_to_sign_in_to_are_refused() {
     let person = Person::new().await;
     let url = "http://127.0.0.1:1/mcp";
     let said = person.run(&["login", url, "--store", "memory"]).await;
-    assert_eq!(said.status.code(), Some(2));
+    assert_eq!(said.status, 2);
     assert_eq!(
         said.stderr,
         "error: --store memory would forget the sign-in as soon as it is done\n"
@@ -381,7 +343,7 @@ async fn flags_that_leave_nothing_to_sign_in_to_are_refused() {
         let said = person
             .run(&[command, url, "--header", "Authorization: Bearer x"])
             .await;
-        assert_eq!(said.status.code(), Some(1));
+        assert_eq!(said.status, 1);
         assert!(
             said.stderr.contains("Authorization header of your own"),
             "{}",
@@ -396,7 +358,8 @@ async fn an_empty_store_is_met_with_what_to_do() {
     let provider = provider().await;
     let person = Person::new().await;
     let status = person.run(&["status"]).await;
-    status.is(
+    prints(
+        &status,
         &provider,
         "
 No sign-in is stored on this machine yet.
@@ -406,11 +369,19 @@ The bridge opens the sign-in page when your app first needs it. To sign in now:
 ",
     );
     let json = person.run(&["status", "--json"]).await;
-    json.is(&provider, "[]\n");
+    prints(&json, &provider, "[]\n");
     let logout = person.run(&["logout", "--all"]).await;
-    logout.is(&provider, "No sign-in is stored on this machine.\n");
+    prints(
+        &logout,
+        &provider,
+        "No sign-in is stored on this machine.\n",
+    );
     let logout = person.run(&["logout", provider.mcp_url().as_str()]).await;
-    logout.is(&provider, "No sign-in is stored for http://server/mcp.\n");
+    prints(
+        &logout,
+        &provider,
+        "No sign-in is stored for http://server/mcp.\n",
+    );
     assert!(!person.store().exists());
 }
 
@@ -430,7 +401,8 @@ async fn status_tells_accounts_of_one_server_apart() {
         });
     }
     let status = person.run(&["status"]).await;
-    status.is(
+    prints(
+        &status,
         &provider,
         "
 http://server/mcp (profile home)
@@ -487,7 +459,8 @@ async fn logout_revokes_what_it_can_and_forgets_all_the_same() {
     person.sign_in(&["login", url.as_str()]).await;
     let refresh_token = provider.last_refresh_token();
     let logout = person.run(&["logout", url.as_str()]).await;
-    logout.is(
+    prints(
+        &logout,
         &provider,
         "
 http://server/mcp: revoked, and forgotten here
@@ -513,12 +486,13 @@ A bridge that is running keeps its token until the server refuses it, and then a
         "{stdout}"
     );
     assert!(stdout.contains("but forgotten here\n"), "{stdout}");
-    assert!(logout.status.success());
+    assert!(logout.succeeded());
 
     provider.behave(|it| it.server_metadata = json!({}));
     person.sign_in(&["login", url.as_str()]).await;
     let logout = person.run(&["logout", url.as_str()]).await;
-    logout.is(
+    prints(
+        &logout,
         &provider,
         "
 http://server/mcp: not revoked, because http://server offers no revocation, but forgotten here
@@ -541,15 +515,15 @@ async fn logout_tells_of_what_mcp_remote_has_stored_and_deletes_it_when_told_to(
     }
     fs::write(folder.join("another_tokens.json"), "{}").unwrap();
     let logout = person.run(&["logout", url.as_str()]).await;
-    logout.is(
-        &provider,
+    prints(&logout, &provider,
         "
 No sign-in is stored for http://server/mcp.
 npm mcp-remote has stored a sign-in for this server, which the bridge would use. To delete it, too, pass --mcp-remote.
 ",
     );
     let logout = person.run(&["logout", url.as_str(), "--mcp-remote"]).await;
-    logout.is(
+    prints(
+        &logout,
         &provider,
         "
 No sign-in is stored for http://server/mcp.
@@ -569,7 +543,7 @@ error: the keychain can't be used: no bus
 
 hint: start GNOME Keyring, KWallet or another keychain with the Secret Service interface, or use --store file
 ";
-    let without_reason = |said: &Said| Said {
+    let without_reason = |said: &CommandOutput| CommandOutput {
         stderr: said
             .stderr
             .lines()
@@ -584,13 +558,13 @@ hint: start GNOME Keyring, KWallet or another keychain with the Secret Service i
     let login = person
         .run(&["login", url.as_str(), "--store", "keychain"])
         .await;
-    without_reason(&login).fails_with(&provider, expected);
+    fails_with(&without_reason(&login), &provider, expected);
     assert!(provider.seen("/authorize").is_empty());
 
     person.sign_in(&["login", url.as_str()]).await;
     let before = person.files();
     let store = person.run(&["store", "keychain"]).await;
-    without_reason(&store).fails_with(&provider, expected);
+    fails_with(&without_reason(&store), &provider, expected);
     assert_eq!(person.files(), before);
     let store = person.run(&["store"]).await;
     let stdout = store
@@ -601,7 +575,8 @@ hint: start GNOME Keyring, KWallet or another keychain with the Secret Service i
         "a file        http://server/mcp\nNew sign-ins are kept in a file, below DIRECTORY.\n"
     );
     let store = person.run(&["store", "file", url.as_str()]).await;
-    store.is(
+    prints(
+        &store,
         &provider,
         "
 http://server/mcp: was in a file already
@@ -620,10 +595,10 @@ async fn login_proves_itself_at_servers_of_either_era() {
         let server = Server::start(options_for(eras)).await.unwrap();
         let person = Person::new().await;
         let command = person.start(&["login", server.url()]);
-        let page = person.browser.started().await.remove(0);
+        let page = person.browser.started().await.arguments.remove(0);
         let answer = crate::browser::sign_in(&page, "ada", "allow").await;
-        crate::support_auth::visit_when_it_listens(&answer.unwrap()).await;
-        let said = ended(command).await;
+        mcp_bridge_testkit::visit_when_it_listens(&answer.unwrap()).await;
+        let said = command.ends().await;
         let stdout = said.stdout.replace(server.url(), "http://server/mcp");
         assert!(
             stdout.starts_with("Signed in to http://server/mcp\n"),
@@ -656,7 +631,8 @@ async fn a_server_that_wants_no_sign_in_is_said_to_want_none() {
     });
     let person = Person::new().await;
     let said = person.run(&["login", provider.mcp_url().as_str()]).await;
-    said.is(
+    prints(
+        &said,
         &provider,
         "
 http://server/mcp wants no sign-in: it answered without one, and offers none.
@@ -729,6 +705,6 @@ async fn login_fails_where_the_sign_in_that_a_server_offers_does_not_work() {
     });
     let person = Person::new().await;
     let said = person.run(&["login", provider.mcp_url().as_str()]).await;
-    assert_eq!(said.status.code(), Some(1));
+    assert_eq!(said.status, 1);
     assert!(said.stderr.contains("as.example"), "{}", said.stderr);
 }

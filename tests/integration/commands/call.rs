@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    command::{Ran, Run},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
+    program::{CommandOutput, Program},
     reply::{Gate, Reply},
     request::{Request, answer_to, call, delete, rpc},
 };
@@ -17,8 +18,8 @@ const TOOLS: &str = r#"{"tools":[
         "required":["coffee","lumps"]}},
     {"name":"echo","inputSchema":{"type":"object"}}]}"#;
 
-fn server() -> Server {
-    let server = Server::start();
+fn server() -> FaultServer {
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         Reply::json(request.result(TOOLS.replace('\n', " ")))
     });
@@ -31,22 +32,22 @@ fn server() -> Server {
     server
 }
 
-fn prepared(server: &Server, args: &[&str]) -> Run {
+fn prepared(server: &FaultServer, args: &[&str]) -> Program {
     let url = server.url();
-    let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
+    let header = format!("X-Api-Key: {}", mcp_bridge_testkit::HEADER_MARKER);
     let all = ["call", "--header", &header, &url];
-    Run::new(all.into_iter().chain(args.iter().copied()))
+    program::command(all.into_iter().chain(args.iter().copied()))
 }
 
-async fn run(server: &Server, args: &[&str]) -> Ran {
-    let ran = prepared(server, args).until_its_end().await;
+async fn run(server: &FaultServer, args: &[&str]) -> CommandOutput {
+    let ran = prepared(server, args).run().await;
     let faults = server.faults();
     assert!(faults.is_empty(), "{faults:#?}\n{}", server.story());
     ran
 }
 
 /// The result of every call of `echo`.
-fn echoes(server: &Server, result: Value) {
+fn echoes(server: &FaultServer, result: Value) {
     server.always(call("echo"), move |request: &Request| {
         Reply::json(request.result(result.to_string()))
     });
@@ -76,10 +77,10 @@ async fn arguments_come_as_json_from_the_line_a_file_or_stdin() {
     let ran = run(&server, &["order-coffee", json]).await;
     assert_eq!(ran.stdout, format!("{expected}\n"));
     let stdin = prepared(&server, &["order-coffee", "-"]).stdin(json);
-    assert_eq!(stdin.until_its_end().await.stdout, format!("{expected}\n"));
+    assert_eq!(stdin.run().await.stdout, format!("{expected}\n"));
     let file = prepared(&server, &["order-coffee", "@order.json"]);
     std::fs::write(file.directory().join("order.json"), json).expect("it is ours");
-    assert_eq!(file.until_its_end().await.stdout, format!("{expected}\n"));
+    assert_eq!(file.run().await.stdout, format!("{expected}\n"));
 }
 
 #[tokio::test]
@@ -255,8 +256,8 @@ async fn a_json_object_is_sent_as_it_was_typed() {
 }
 
 /// A tool whose `execution.taskSupport` is "required".
-fn server_with_a_slow_tool() -> Server {
-    let server = Server::start();
+fn server_with_a_slow_tool() -> FaultServer {
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let tool = r#"{"name":"roast","inputSchema":{},"execution":{"taskSupport":"required"}}"#;
         Reply::json(request.result(format!(r#"{{"tools":[{tool}]}}"#)))
@@ -300,7 +301,7 @@ async fn an_interrupt_cancels_the_task_of_a_call() {
     server.always(rpc("tasks/cancel"), |request: &Request| {
         Reply::json(request.result("{}"))
     });
-    let running = prepared(&server, &["roast"]).start().await;
+    let running = prepared(&server, &["roast"]).spawn();
     server.received(rpc("tasks/result"), 1).await;
     running.interrupt();
     let cancelled = server.received(rpc("tasks/cancel"), 1).await;
@@ -330,7 +331,7 @@ async fn requests_of_the_server_are_answered_or_refused_while_a_call_runs() {
             .data(request.result(r#"{"content":[]}"#))
             .close()
     });
-    let running = prepared(&server, &["echo"]).start().await;
+    let running = prepared(&server, &["echo"]).spawn();
     let not_found = json!({"code": -32601, "message": "Method not found"});
     for (id, expected) in [
         (r#""r""#, json!({"error": not_found})),
@@ -367,7 +368,7 @@ async fn a_question_is_declined_where_there_is_no_terminal() {
             .data(request.result(result))
             .close()
     });
-    let running = prepared(&server, &["echo"]).start().await;
+    let running = prepared(&server, &["echo"]).spawn();
     let answer = server.received(answer_to(r#""q""#), 1).await;
     gate.open();
     let answer: Value = serde_json::from_str(answer.text()).expect("JSON");
@@ -385,7 +386,7 @@ async fn a_question_is_declined_where_there_is_no_terminal() {
 async fn an_interrupt_cancels_the_call() {
     let server = server();
     server.always(call("echo"), |_: &Request| Reply::no_answer_ever());
-    let running = prepared(&server, &["echo"]).start().await;
+    let running = prepared(&server, &["echo"]).spawn();
     let called = server.received(call("echo"), 1).await;
     running.interrupt();
     let cancelled = server.received(rpc("notifications/cancelled"), 1).await;
@@ -399,9 +400,9 @@ async fn an_interrupt_cancels_the_call() {
 #[cfg(unix)]
 #[tokio::test]
 async fn an_interrupt_ends_a_command_that_has_no_answer_yet() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |_: &Request| Reply::no_answer_ever());
-    let running = prepared(&server, &["echo"]).start().await;
+    let running = prepared(&server, &["echo"]).spawn();
     server.received(rpc("initialize"), 1).await;
     running.interrupt();
     let ran = running.ends().await;
@@ -426,7 +427,7 @@ async fn an_interrupt_ends_a_command_that_has_its_result() {
         if !is_deleted {
             server.always(delete(), |_: &Request| Reply::no_answer_ever());
         }
-        let running = prepared(&server, &["echo"]).start().await;
+        let running = prepared(&server, &["echo"]).spawn();
         server.received(delete(), 1).await;
         running.interrupt();
         assert_eq!(running.ends_unread().await, 130);

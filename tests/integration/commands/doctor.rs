@@ -12,14 +12,13 @@ mod sign_in;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::Command;
-use tokio::time::timeout;
 
-use crate::support::{HEADER_MARKER, LIMIT, MARKERS};
+use crate::program;
+use mcp_bridge_testkit::program::CommandOutput;
+use mcp_bridge_testkit::{HEADER_MARKER, MARKERS};
 
 /// How long a server may be silent in these tests.
 const SILENCE: [&str; 2] = ["--request-timeout", "0.5"];
@@ -64,38 +63,28 @@ impl Doctor {
         self.env("MCP_BRIDGE_DIR", directory.to_str().unwrap())
     }
 
-    async fn run(&self, more: &[&str]) -> Output {
-        let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-            .args(&self.args)
-            .args(more)
-            .env_clear()
-            .env("HOME", self.home.path())
-            // Whoever opens a browser fails.
-            .env("BROWSER", "/nonexistent/browser")
-            .envs(&self.env)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let output = timeout(LIMIT, output).await.expect("it ends").unwrap();
-        for text in [&output.stdout, &output.stderr] {
-            let text = String::from_utf8_lossy(text);
-            for marker in MARKERS {
-                assert!(!text.contains(marker), "{text}");
-            }
+    async fn run(&self, more: &[&str]) -> CommandOutput {
+        let mut program = program::program().args(&self.args).args(more);
+        program = program.env("HOME", self.home.path());
+        for (name, value) in &self.env {
+            program = program.env(name, value);
         }
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let output = program.run().await;
+        let marker = MARKERS.iter().find(|it| output.stdout.contains(*it));
+        assert_eq!(marker, None, "{}", output.stdout);
+        assert_eq!(output.stderr, "");
         output
     }
 
     /// The report for a person, which has to say the same as the one for a program.
     async fn text(&self) -> String {
-        String::from_utf8(self.run(&[]).await.stdout).unwrap()
+        self.run(&[]).await.stdout
     }
 
     /// The report for a program.
     async fn examine(&self) -> Report {
         let output = self.run(&["--json"]).await;
-        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let document: Value = serde_json::from_str(&output.stdout).unwrap();
         let report = Report(document);
         let failed = report.names("failed");
         let outcome = if failed.is_empty() {
@@ -104,7 +93,7 @@ impl Doctor {
             "failed"
         };
         assert_eq!(report.0["outcome"], outcome);
-        assert_eq!(output.status.code(), Some(i32::from(!failed.is_empty())));
+        assert_eq!(output.status, i32::from(!failed.is_empty()));
         report.names_each_check_once();
         report
     }

@@ -8,8 +8,9 @@
 use crate::auth::sign_in::user::User;
 use crate::era::Eras;
 use crate::examples::example_server::client::options_for;
+use crate::program;
 use crate::server::Server;
-use crate::support::command::{Ran, Run};
+use mcp_bridge_testkit::program::CommandOutput;
 
 async fn server(eras: Eras) -> Server {
     let options = options_for(eras);
@@ -17,16 +18,16 @@ async fn server(eras: Eras) -> Server {
 }
 
 /// Runs a command while the person signs in so many times.
-async fn run(user: &mut User, args: &[&str], sign_ins: usize) -> Ran {
-    let run = Run::new(args.iter().copied())
+async fn run(user: &mut User, args: &[&str], sign_ins: usize) -> CommandOutput {
+    let run = program::command(args.iter().copied())
         .env("MCP_BRIDGE_DIR", user.store())
-        .env("BROWSER", user.file("browser"));
+        .env("BROWSER", user.browser());
     let signing_in = async {
         for _ in 0..sign_ins {
             user.window().await.sign_in().await;
         }
     };
-    tokio::join!(run.until_its_end(), signing_in).0
+    tokio::join!(run.run(), signing_in).0
 }
 
 #[tokio::test]

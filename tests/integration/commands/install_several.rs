@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::home::Home;
+use crate::program;
+use mcp_bridge_testkit::home::Home;
 
 const URL: &str = "https://mcp.example.com/mcp";
 const CURSOR: &str = ".cursor/mcp.json";
@@ -10,7 +11,7 @@ const ZED: &str = ".config/zed/settings.json";
 
 #[test]
 fn two_apps_get_the_entry_by_one_consent() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     home.write(CURSOR, "{}\n");
     home.write(ZED, "{}\n");
     let shown = r#"Cursor: "example" goes into ~/.cursor/mcp.json:
@@ -70,7 +71,7 @@ Restart where it is running: Cursor, Zed.
 
 #[test]
 fn an_app_that_fails_does_not_stop_the_others() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     home.write(CURSOR, "{ \"mcpServers\": [] }\n");
     let args = [
         "install",
@@ -96,7 +97,7 @@ Restart where it is running: LM Studio.
 
 #[test]
 fn all_are_those_that_are_found() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     home.run("", &["install", "--all", "-y", "example", URL])
         .is(
             1,
@@ -137,7 +138,7 @@ fn an_app_is_found_by_a_directory_that_is_its_own() {
         (".aws", ""),
         (".config", ""),
     ] {
-        let home = Home::new();
+        let home = Home::new(program::PATH);
         fs::create_dir_all(home.path(directory)).expect("the home is ours");
         let list = home.run("", &["install", "--list"]).stdout;
         let rows = list.lines().filter(|row| row.contains("  yes  "));
@@ -153,7 +154,7 @@ fn an_app_is_found_by_a_directory_that_is_its_own() {
 
 #[test]
 fn for_all_in_a_project_those_without_such_a_file_are_left_out() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     fs::create_dir_all(home.path(".lmstudio")).expect("the home is ours");
     fs::create_dir_all(home.path(".cursor")).expect("the home is ours");
     fs::create_dir_all(home.path("work")).expect("the home is ours");
@@ -185,7 +186,7 @@ Restart where it is running: Cursor.
 
 #[test]
 fn what_holds_for_each_app_is_said_once() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     let args = [
         "install",
         "--client",
@@ -218,7 +219,7 @@ fn what_holds_for_each_app_is_said_once() {
 
 #[test]
 fn one_file_is_for_one_app() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     let args = [
         "install",
         "--client",
@@ -238,7 +239,7 @@ fn one_file_is_for_one_app() {
 
 #[test]
 fn the_list_has_a_line_for_each_file_and_the_entries_that_are_ours() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     home.write(
         CURSOR,
         "{ \"mcpServers\": { \"a\": { \"command\": \"/opt/mcp-bridge\", \"args\": [] }, \
@@ -265,14 +266,10 @@ LM Studio  lmstudio  no     -           ~/.lmstudio/mcp.json
 #[cfg(unix)]
 #[test]
 fn a_list_that_nobody_reads_to_its_end_is_no_failure() {
-    use std::process::Stdio;
-
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let mut command = home.command("", &["install", "--list"]);
-    let ended = command.stdout(writer).stderr(Stdio::piped()).output();
-    let ended = ended.expect("it starts");
-    assert!(ended.status.success());
-    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    let command = home.command("", &["install", "--list"]);
+    let ended = home.finish(command.stdout_to(writer));
+    ended.is(0, "", "");
 }

@@ -1,20 +1,21 @@
 //! `mcp-bridge login`: the visit that shows that the server takes the token.
 
-use crate::support::{
-    command::{Ran, Run},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     mcp::Binding,
     modern::complete,
+    program::CommandOutput,
     reply::Reply,
     request::{Request, delete, rpc},
 };
 use serde_json::json;
 
-async fn login(server: &Server) -> Ran {
+async fn login(server: &FaultServer) -> CommandOutput {
     let url = server.url();
-    let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
-    let ran = Run::new(["login", "--header", &header, &url])
-        .until_its_end()
+    let header = format!("X-Api-Key: {}", mcp_bridge_testkit::HEADER_MARKER);
+    let ran = program::command(["login", "--header", &header, &url])
+        .run()
         .await;
     // Metadata of authorization servers is looked for without a session, and is no business of the endpoint.
     let is_of_endpoint = |fault: &String| !fault.starts_with("GET : ");
@@ -25,7 +26,7 @@ async fn login(server: &Server) -> Ran {
 
 #[tokio::test]
 async fn login_counts_the_tools_of_all_pages_and_ends_the_session() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let result = match request.params()["cursor"].as_str() {
             None => json!({"tools": [{"name": "a"}, {"name": "b"}], "nextCursor": "2"}),
@@ -41,7 +42,7 @@ async fn login_counts_the_tools_of_all_pages_and_ends_the_session() {
 
 #[tokio::test]
 async fn login_counts_the_tools_of_a_modern_server() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(rpc("tools/list"), |request: &Request| {
         let tools = json!([{"name": "a", "inputSchema": {"type": "object"}}]);
         let result = json!({"tools": tools, "ttlMs": 0, "cacheScope": "private"});
@@ -60,7 +61,7 @@ async fn login_is_content_with_a_server_that_lists_no_tools() {
         |request| Reply::json(request.result("{}")),
     ];
     for answer in answers {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(rpc("tools/list"), answer);
         let ran = login(&server).await;
         assert!(ran.stdout.contains("\nThe server is "), "{ran:?}");
@@ -71,7 +72,7 @@ async fn login_is_content_with_a_server_that_lists_no_tools() {
 
 #[tokio::test]
 async fn login_fails_with_the_reason_where_the_visit_fails() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |_: &Request| {
         Reply::status(200).body("text/html", "<html>")
     });
@@ -83,7 +84,7 @@ async fn login_fails_with_the_reason_where_the_visit_fails() {
     assert!(ran.stderr.starts_with(&error), "{ran:?}");
     assert!(ran.stderr.contains("\n\nhint: "), "{ran:?}");
     assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |request: &Request| {
         Reply::json(request.error(-32603, "not today"))
     });

@@ -14,10 +14,13 @@ use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::{TempDir, tempdir};
-use tokio::process::{Child, Command};
 use url::Url;
 
-use crate::support_auth::{Browser, BrowserProgram, Provider, soon};
+use crate::program;
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::program::Running;
+use mcp_bridge_testkit::soon;
 
 /// Interval at which to look at the screen.
 const LOOK: Duration = Duration::from_millis(25);
@@ -26,12 +29,12 @@ const LOOK: Duration = Duration::from_millis(25);
 struct Terminal {
     keyboard: File,
     screen: Arc<Mutex<String>>,
-    login: Child,
+    login: Running,
     _home: TempDir,
 }
 
 impl Terminal {
-    fn login(provider: &Provider, variables: &[(&str, &str)]) -> Self {
+    fn login(provider: &AuthorizationServer, variables: &[(&str, &str)]) -> Self {
         let home = tempdir().unwrap();
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
@@ -42,19 +45,21 @@ impl Terminal {
             let file = File::options().read(true).write(true).open(path).unwrap();
             Stdio::from(OwnedFd::from(file))
         };
-        let login = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-            .args(["login", provider.mcp_url().as_str()])
-            .env_clear()
-            .env("HOME", home.path())
-            .env("MCP_BRIDGE_DIR", home.path().join("store"))
-            .env("PATH", home.path())
-            .envs(variables.iter().copied())
-            .stdin(open())
-            .stdout(open())
-            .stderr(open())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let program = program::program()
+            .home(home.path())
+            .env("PATH", home.path());
+        let mut program = program
+            .env_remove("BROWSER")
+            .env_remove("XDG_RUNTIME_DIR")
+            .args(["login", provider.mcp_url().as_str()]);
+        for (name, value) in variables {
+            program = program.env(name, value);
+        }
+        let login = program
+            .stdin_from(open())
+            .stdout_to(open())
+            .stderr_to(open())
+            .spawn();
         let keyboard = File::from(controller);
         let mut reader = keyboard.try_clone().unwrap();
         let screen = Arc::new(Mutex::new(String::new()));
@@ -102,9 +107,9 @@ impl Terminal {
     }
 
     /// All that is on the screen at the end, the same in each run.
-    async fn ends(mut self, provider: &Provider, page: &Url) -> String {
-        let status = soon("the end of login", self.login.wait()).await.unwrap();
-        assert!(status.success(), "{}", self.screen());
+    async fn ends(mut self, provider: &AuthorizationServer, page: &Url) -> String {
+        let status = self.login.status().await;
+        assert_eq!(status, 0, "{}", self.screen());
         self.shows("The server is").await;
         let (_, redirect_uri) = page
             .query_pairs()
@@ -138,7 +143,7 @@ The server is provider 1 and offers 2 tools.
 
 #[tokio::test]
 async fn on_a_fresh_machine_without_a_browser_login_says_what_to_open_and_what_to_paste() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let mut terminal = Terminal::login(&provider, &[]);
     terminal.shows("/authorize?").await;
     terminal.shows("state=").await;
@@ -148,7 +153,7 @@ async fn on_a_fresh_machine_without_a_browser_login_says_what_to_open_and_what_t
     terminal.shows("neither an address").await;
     terminal.types(page.as_str());
     terminal.shows("address of the sign-in page").await;
-    let answer = Browser::default().approve(page.clone()).await;
+    let answer = HeadlessBrowser::default().approve(page.clone()).await;
     terminal.types(answer.as_str());
     let screen = terminal.ends(&provider, &page).await;
     let screen = screen.replace(answer.as_str(), "ANSWER");
@@ -175,7 +180,7 @@ ANSWER
 
 #[tokio::test]
 async fn over_ssh_login_shows_the_whole_address_and_both_ways_to_finish() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let variables = [
         ("SSH_CONNECTION", "10.0.0.9 50022 10.0.0.5 22"),
         ("BROWSER", "/nowhere/firefox"),
@@ -183,7 +188,7 @@ async fn over_ssh_login_shows_the_whole_address_and_both_ways_to_finish() {
     let terminal = Terminal::login(&provider, &variables);
     terminal.shows("ssh -N -L").await;
     let page = terminal.page();
-    Browser::default().visit(page.clone()).await;
+    HeadlessBrowser::default().visit(page.clone()).await;
     let screen = terminal.ends(&provider, &page).await;
     assert_eq!(
         screen,
@@ -201,14 +206,14 @@ ssh -N -L PORT:localhost:PORT 10.0.0.5
 
 #[tokio::test]
 async fn with_a_browser_login_says_what_to_do_if_no_page_opens() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let directory = tempdir().unwrap();
-    let browser = BrowserProgram::install(directory.path()).await;
+    let browser = BrowserDouble::noting(directory.path());
     let path = browser.path();
     let terminal = Terminal::login(&provider, &[("BROWSER", path.to_str().unwrap())]);
-    let page = Url::parse(&browser.started().await[0]).unwrap();
+    let page = browser.page().await;
     terminal.shows(page.as_str()).await;
-    Browser::default().visit(page.clone()).await;
+    HeadlessBrowser::default().visit(page.clone()).await;
     let screen = terminal.ends(&provider, &page).await;
     assert_eq!(
         screen,

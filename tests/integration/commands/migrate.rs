@@ -9,7 +9,9 @@ use std::path::Path;
 
 use md5::{Digest as _, Md5};
 
-use crate::support::home::{Home, Ran, files_below};
+use crate::program;
+use mcp_bridge_testkit::home::{Home, files_below};
+use mcp_bridge_testkit::program::CommandOutput;
 
 /// The project in the home directory, where the command runs.
 const PROJECT: &str = "work";
@@ -44,7 +46,7 @@ fn fixture(name: &str) -> Files {
 
 /// A home directory with the files of all apps, and sign-ins of mcp-remote.
 fn home() -> Home {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     for (name, bytes) in fixture("before") {
         home.write(&name, bytes);
     }
@@ -83,13 +85,12 @@ fn leave_tokens(home: &Home, version: &str, server: &str, tokens: &str) {
 
 /// Files that differ from those of `before`, with the program's path as `BRIDGE`, without copies and records.
 fn changed(home: &Home, before: &Files) -> Files {
-    let program = env!("CARGO_BIN_EXE_mcp-bridge");
     let is_ours = |name: &str| name.contains(".backup-") || name.starts_with(".local/");
     let files = home.files().into_iter();
     let files = files.filter(|(name, bytes)| !is_ours(name) && before.get(name) != Some(bytes));
     let named = |bytes| {
         let text = String::from_utf8(bytes).expect("UTF-8");
-        text.replace(program, "BRIDGE").into_bytes()
+        home.without_program(&text).into_bytes()
     };
     files.map(|(name, bytes)| (name, named(bytes))).collect()
 }
@@ -118,7 +119,7 @@ fn without_cut_ends(output: &str) -> String {
     lines.collect()
 }
 
-fn shows(mut ran: Ran, status: i32, stdout: &str, stderr: &str) {
+fn shows(mut ran: CommandOutput, status: i32, stdout: &str, stderr: &str) {
     ran.stdout = without_cut_ends(&ran.stdout);
     ran.is(status, &without_cut_ends(stdout), stderr);
 }
@@ -249,7 +250,7 @@ fn two_migrations_are_undone_one_after_the_other() {
 
 #[test]
 fn a_home_without_mcp_remote_has_nothing_to_convert() {
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     home.run("", &["migrate"])
         .is(0, "No entry starts mcp-remote.\n", "");
     home.write(CURSOR, "{}");
@@ -275,7 +276,7 @@ fn a_file_in_two_roles_is_converted_once() {
 #[test]
 fn links_and_rights_stay() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let home = Home::new();
+    let home = Home::new(program::PATH);
     let text = r#"{ "mcpServers": { "a": { "command": "npx", "args": ["mcp-remote", "https://a.example/"] } } }"#;
     home.write("dotfiles/mcp.json", text);
     let target = home.path("dotfiles/mcp.json");

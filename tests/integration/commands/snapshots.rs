@@ -1,32 +1,30 @@
 //! Snapshots of whole command outputs in the main situations: stdout, stderr and exit status, each a file in
-//! `snapshots/`. See [`crate::support::snapshot`] for how a change is accepted.
+//! `snapshots/`. See [`mcp_bridge_testkit::snapshot`] for how a change is accepted.
 
 #![expect(
     clippy::unwrap_used,
     reason = "what a test relies on and does not find fails it"
 )]
 
-use std::process::Stdio;
-
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
 use url::Url;
 
 use crate::examples::example_server::client::options;
+use crate::program;
 use crate::server::Server;
-use crate::support::{
-    command::{Ran, Run},
+use mcp_bridge_testkit::browser::BrowserDouble;
+use mcp_bridge_testkit::{
     fault_server,
     mcp::Binding,
+    program::Running,
     snapshot::{Volatile, is_as_committed},
 };
-use crate::support_auth::{BrowserProgram, soon};
 
 /// Somebody with a home and a browser, who runs one command after the other.
 struct Person {
     home: TempDir,
-    browser: BrowserProgram,
+    browser: BrowserDouble,
     volatile: Volatile,
 }
 
@@ -34,11 +32,11 @@ impl Person {
     /// At a server whose URL is this.
     async fn at(url: &str) -> Self {
         let home = TempDir::new().unwrap();
-        let browser = BrowserProgram::install(home.path()).await;
+        let browser = BrowserDouble::noting(home.path());
         let port = Url::parse(url).unwrap().port_or_known_default().unwrap();
         let volatile = Volatile::new([
             (home.path().display().to_string(), "~"),
-            (env!("CARGO_BIN_EXE_mcp-bridge").to_owned(), "BRIDGE"),
+            (program::PATH.to_owned(), "BRIDGE"),
             (format!(":{port}"), ":PORT"),
             // ECONNREFUSED on Linux and on macOS.
             ("os error 111".to_owned(), "os error N"),
@@ -51,31 +49,14 @@ impl Person {
         }
     }
 
-    fn start(&self, line: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-            .args(line)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("MCP_BRIDGE_DIR", self.home.path().join("store"))
-            .env("BROWSER", self.browser.path())
-            .current_dir(self.home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+    fn start(&self, line: &[&str]) -> Running {
+        let program = program::program().args(line).home(self.home.path());
+        program.browser(&self.browser).search_path().spawn()
     }
 
-    async fn ended(&self, name: &str, line: &[&str], command: Child) {
-        let output = soon("the end of the command", command.wait_with_output()).await;
-        let output = output.unwrap();
-        let ran = Ran {
-            status: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: without_queries(&String::from_utf8(output.stderr).unwrap()),
-        };
+    async fn ended(&self, name: &str, line: &[&str], command: Running) {
+        let mut ran = command.ends().await;
+        ran.stderr = without_queries(&ran.stderr);
         is_as_committed(name, line, &ran, &self.volatile);
     }
 
@@ -87,9 +68,9 @@ impl Person {
     /// The same with a page of the example server on its way, on which the person presses a button.
     async fn says_after(&self, decision: &str, name: &str, line: &[&str]) {
         let command = self.start(line);
-        let page = self.browser.started().await.remove(0);
+        let page = self.browser.started().await.arguments.remove(0);
         let answer = crate::browser::sign_in(&page, "ada", decision).await;
-        crate::support_auth::visit_when_it_listens(&answer.unwrap()).await;
+        mcp_bridge_testkit::visit_when_it_listens(&answer.unwrap()).await;
         self.ended(name, line, command).await;
     }
 }
@@ -121,7 +102,7 @@ async fn help_is_as_committed() {
         ("help_unknown", &["help", "singing"]),
         ("no_arguments", &[]),
     ] {
-        let ran = Run::new(line.iter().copied()).until_its_end().await;
+        let ran = program::command(line.iter().copied()).run().await;
         is_as_committed(name, line, &ran, &Volatile::default());
     }
 }
@@ -162,7 +143,7 @@ async fn the_way_of_a_person_through_a_sign_in_is_as_committed() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_server_that_wants_no_sign_in_is_told_as_that() {
-    let server = fault_server::Server::start_as(Binding::Streamable);
+    let server = fault_server::FaultServer::start_as(Binding::Streamable);
     let url = server.url();
     let (url, _) = url.split_once('?').unwrap();
     let person = Person::at(url).await;

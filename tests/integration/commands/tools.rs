@@ -2,21 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    command::{Ran, Run},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     mcp::Binding,
     modern::{complete, discovery},
+    program::CommandOutput,
     reply::Reply,
     request::{Request, delete, rpc},
 };
 
-async fn tools(server: &Server, flags: &[&str]) -> Ran {
+async fn tools(server: &FaultServer, flags: &[&str]) -> CommandOutput {
     let url = server.url();
-    let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
+    let header = format!("X-Api-Key: {}", mcp_bridge_testkit::HEADER_MARKER);
     let args = ["tools", &url, "--header", &header];
-    let ran = Run::new(args.into_iter().chain(flags.iter().copied()))
-        .until_its_end()
+    let ran = program::command(args.into_iter().chain(flags.iter().copied()))
+        .run()
         .await;
     let faults = server.faults();
     assert!(faults.is_empty(), "{faults:#?}\n{}", server.story());
@@ -25,7 +26,7 @@ async fn tools(server: &Server, flags: &[&str]) -> Ran {
 
 #[tokio::test]
 async fn every_page_is_listed_and_the_session_is_over_afterwards() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let result = match request.params()["cursor"].as_str() {
             None => {
@@ -43,7 +44,7 @@ async fn every_page_is_listed_and_the_session_is_over_afterwards() {
 
 #[tokio::test]
 async fn json_is_what_the_server_wrote() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let result = match request.params()["cursor"].as_str() {
             None => "{\"tools\":[ {\"name\":\"a\",\n\"n\":1.0, \"x\":1e400}],\"nextCursor\":\"2\"}",
@@ -60,7 +61,7 @@ async fn json_is_what_the_server_wrote() {
 
 #[tokio::test]
 async fn a_server_of_the_modern_era_is_listed_likewise() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(rpc("tools/list"), |request: &Request| {
         let tools: Value = json!([{"name": "modern", "inputSchema": {"type": "object"}}]);
         complete(
@@ -74,7 +75,7 @@ async fn a_server_of_the_modern_era_is_listed_likewise() {
 
 #[tokio::test]
 async fn a_server_without_tools_has_none() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         Reply::json(request.result(r#"{"tools":[]}"#))
     });
@@ -86,7 +87,7 @@ async fn a_server_without_tools_has_none() {
 
 #[tokio::test]
 async fn a_list_without_end_is_given_up() {
-    let server = Server::start();
+    let server = FaultServer::start();
     // The bridge looks for the end, and then the command.
     server.allow_requests(250);
     let mut page = 0;
@@ -106,7 +107,7 @@ async fn a_list_without_end_is_given_up() {
 #[tokio::test]
 async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
     for (cursor, requests) in [("", 1), ("same", 2)] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(rpc("tools/list"), move |request: &Request| {
             let result = json!({"tools": [{"name": "a"}], "nextCursor": cursor});
             Reply::json(request.result(result.to_string()))
@@ -160,7 +161,7 @@ async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
         ),
     ];
     for (answer, error, hint) in answers {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(rpc("initialize"), answer);
         let ran = tools(&server, &["--transport", "http-only"]).await;
         assert!(ran.stderr.starts_with("error: "), "{ran:?}");
@@ -172,7 +173,7 @@ async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
 
 #[tokio::test]
 async fn a_server_that_speaks_no_version_of_the_bridge_is_an_error_of_the_bridge() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(rpc("server/discover"), |request: &Request| {
         Reply::json(discovery(request, &json!(["2031-01-01"])))
     });
@@ -186,7 +187,7 @@ async fn a_server_that_speaks_no_version_of_the_bridge_is_an_error_of_the_bridge
 
 #[tokio::test]
 async fn an_error_of_the_server_is_told_as_that() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         Reply::json(request.error(-32601, "Method\u{1b}[2J not found"))
     });
@@ -198,7 +199,7 @@ async fn an_error_of_the_server_is_told_as_that() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_with_a_hint() {
-    let server = Server::start_down(Binding::Streamable);
+    let server = FaultServer::start_down(Binding::Streamable);
     let ran = tools(&server, &[]).await;
     let error = format!("error: {}: could not connect: ", server.host());
     let hint = "\n\nhint: check that the server is running and that the port in the URL is right\n";
@@ -210,7 +211,7 @@ async fn a_server_that_is_not_there_is_an_error_with_a_hint() {
 
 #[tokio::test]
 async fn a_tool_with_members_of_wrong_types_is_listed_all_the_same() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let tool = r#"{"name":"odd","inputSchema":[],"icons":7,"title":null,"x":"\ud800"}"#;
         Reply::json(request.result(format!(r#"{{"tools":[{tool}]}}"#)))
@@ -221,9 +222,7 @@ async fn a_tool_with_members_of_wrong_types_is_listed_all_the_same() {
 
 #[tokio::test]
 async fn arguments_that_make_no_sense_are_refused_before_anything_is_sent() {
-    let ran = Run::new(["tools", "ftp://localhost/"])
-        .until_its_end()
-        .await;
+    let ran = program::command(["tools", "ftp://localhost/"]).run().await;
     assert_eq!((ran.stdout.as_str(), ran.status), ("", 2));
     assert!(
         ran.stderr.starts_with("error: the server's URL "),

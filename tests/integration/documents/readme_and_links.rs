@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use clap::CommandFactory as _;
 use mcp_bridge::cli::help;
 use mcp_bridge::commands::{CommandLine, ReadError};
 use serde::Deserialize;
+
+use crate::program;
 
 const README: &str = include_str!("../../../README.md");
 /// The documents whose links are checked.
@@ -177,15 +178,8 @@ fn the_commands_in_the_readme_exist() {
 /// Cut to the width that the README has room for.
 #[test]
 fn the_help_in_the_readme_is_that_of_the_program() {
-    let help = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .arg("--help")
-        .env_clear()
-        .env("COLUMNS", "100")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .expect("the program");
-    let help = String::from_utf8(help.stdout).expect("text");
+    let program = program::program().arg("--help");
+    let help = program.env("COLUMNS", "100").run_blocking().stdout;
     let block = blocks(section(README, "## Commands and options"), "text");
     assert_eq!(
         block,

@@ -17,7 +17,7 @@ use crate::auth::sign_in::user::User;
 use crate::era::Eras;
 use crate::examples::example_server::client::options_for;
 use crate::server::Server;
-use crate::support::app;
+use mcp_bridge_testkit::app;
 
 const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";

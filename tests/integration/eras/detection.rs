@@ -24,9 +24,10 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     app::{App, Launch, initialize_line},
-    fault_server::Server,
+    fault_server::FaultServer,
     mcp::Binding,
     modern::{self, VERSION, discovery, unsupported},
     reply::{Gate, Reply},
@@ -36,18 +37,18 @@ use crate::support::{
 /// Apps give their probe up after ten seconds.
 const PATIENCE_OF_APPS: Duration = Duration::from_secs(10);
 
-fn discover() -> crate::support::request::Want {
+fn discover() -> mcp_bridge_testkit::request::Want {
     rpc("server/discover")
 }
 
 /// The bridge of a user who has used it before.
-fn with_memory(server: &Server, memory: &TempDir) -> Launch {
+fn with_memory(server: &FaultServer, memory: &TempDir) -> Launch {
     let directory = memory.path().to_str().expect("a path is text");
-    Launch::for_server(server).env("MCP_BRIDGE_DIR", directory)
+    program::bridge_for(server).env("MCP_BRIDGE_DIR", directory)
 }
 
-fn with_protocol(server: &Server, protocol: &str) -> App {
-    Launch::for_server(server)
+fn with_protocol(server: &FaultServer, protocol: &str) -> App {
+    program::bridge_for(server)
         .args(["--protocol", protocol])
         .start()
 }
@@ -68,7 +69,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What the server was asked, in order.
-fn asked(server: &Server) -> Vec<String> {
+fn asked(server: &FaultServer) -> Vec<String> {
     server
         .requests()
         .iter()
@@ -86,7 +87,7 @@ fn refused(status: u16, content_type: &'static str, body: &'static str) -> Reply
 /// X-80, ST-31, ST-32
 #[tokio::test]
 async fn a_probe_that_hangs_is_answered_in_time_and_its_late_answer_is_only_remembered() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(discover(), move |request| {
@@ -98,7 +99,7 @@ async fn a_probe_that_hangs_is_answered_in_time_and_its_late_answer_is_only_reme
             .bytes(body)
     });
     server.always(discover(), |_| Reply::no_answer_ever());
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     let begun = Instant::now();
     app.discover(0).await;
     assert_eq!(app.error(0).await["code"], -32601);
@@ -119,7 +120,7 @@ async fn a_probe_that_hangs_is_answered_in_time_and_its_late_answer_is_only_reme
 async fn a_probe_that_is_killed_leaves_nothing_behind() {
     use rustix::process::Signal;
     for signal in [Signal::KILL, Signal::TERM] {
-        let server = Server::start_as(Binding::Dual);
+        let server = FaultServer::start_as(Binding::Dual);
         server.once(discover(), |_| Reply::no_answer_ever());
         let memory = TempDir::new().expect("a directory");
         let mut probe = with_memory(&server, &memory).start();
@@ -156,9 +157,9 @@ fn wants_a_token() -> Reply {
 ///
 #[tokio::test]
 async fn a_probe_that_is_refused_without_a_token_is_answered_at_once_with_what_may_be_there() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.once(discover(), |_| wants_a_token());
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     let presumed = app.result(0).await;
     assert_eq!(presumed["supportedVersions"], json!([VERSION]));
@@ -183,9 +184,9 @@ async fn a_probe_that_is_refused_without_a_token_is_answered_at_once_with_what_m
 ///
 #[tokio::test]
 async fn a_server_that_is_presumed_modern_and_is_not_serves_the_app_by_translation() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(discover(), |_| wants_a_token());
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     assert_eq!(app.result(0).await["supportedVersions"], json!([VERSION]));
     app.still_served_modern().await;
@@ -197,25 +198,21 @@ async fn a_server_that_is_presumed_modern_and_is_not_serves_the_app_by_translati
 #[cfg(unix)]
 #[tokio::test]
 async fn a_probe_opens_no_browser_and_the_next_request_does() {
-    use crate::support_auth::{Browser, BrowserProgram, Process, Provider};
-    let provider = Provider::start().await;
+    use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+    use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+    // TODO Process
+    let provider = AuthorizationServer::start().await;
     let home = TempDir::new().expect("a directory");
-    let browser = BrowserProgram::install(home.path()).await;
-    let mut app = Process::start(&provider, home.path(), &browser, &[]);
-    let ask = |id: u64, method: &str| {
-        let params = modern::signed(&json!({}));
-        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
-    };
-    app.send(&ask(1, "server/discover")).await;
-    let presumed = app.response(1).await;
-    assert_eq!(presumed["result"]["supportedVersions"], json!([VERSION]));
+    let browser = BrowserDouble::noting(home.path());
+    let mut app = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    app.discover(1).await;
+    assert_eq!(app.result(1).await["supportedVersions"], json!([VERSION]));
     assert!(!browser.was_started().await);
-    app.send(&ask(2, "tools/list")).await;
-    let page = browser.started().await[0].parse().expect("a page");
-    Browser::default().visit(page).await;
-    assert!(app.response(2).await["result"].is_object());
-    let (status, _) = app.end().await;
-    assert!(status.success());
+    app.ask(2, "tools/list", &json!({})).await;
+    let page = browser.page().await;
+    HeadlessBrowser::default().visit(page).await;
+    app.result(2).await;
+    app.finish().await;
 }
 
 /// E-5: what a server of 2024-11-05 refused once is not asked of it at the next start, and a server that
@@ -223,7 +220,7 @@ async fn a_probe_opens_no_browser_and_the_next_request_does() {
 #[tokio::test]
 async fn the_older_transport_is_known_by_the_next_process() {
     let memory = TempDir::new().expect("a directory");
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     let initialize = rpc("initialize");
     for expected in [2, 3] {
         let mut app = with_memory(&server, &memory).start();
@@ -241,9 +238,9 @@ async fn the_older_transport_is_known_by_the_next_process() {
 /// a server may want a token for one method and not for another.
 #[tokio::test]
 async fn each_request_is_answered_as_the_server_treats_it() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(discover(), |_| Reply::status(401));
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--header", "Authorization: Bearer ${KEY}"])
         .env("KEY", "known")
         .start();
@@ -274,9 +271,9 @@ async fn a_probe_that_fails_is_answered_with_what_was_known_or_not_found() {
         Reply::no_answer_but_reset,
     ];
     for reply in replies {
-        let server = Server::start_as(Binding::Modern);
+        let server = FaultServer::start_as(Binding::Modern);
         server.always(discover(), move |_| reply());
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         let begun = Instant::now();
         app.discover(0).await;
         assert_eq!(app.error(0).await["code"], -32601);
@@ -306,9 +303,9 @@ async fn versions_that_are_not_modern_send_the_app_to_initialize() {
         |request| Reply::json(request.error(-32000, "Server not initialized")),
     ];
     for reply in replies {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(discover(), reply);
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.discover("probe").await;
         assert_eq!(app.error("probe").await["code"], -32601);
         app.initialize().await;
@@ -321,11 +318,11 @@ async fn versions_that_are_not_modern_send_the_app_to_initialize() {
 /// X-83, E-8
 #[tokio::test]
 async fn versions_of_the_future_are_for_the_app_to_judge() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(discover(), |request| {
         Reply::json(discovery(request, &json!(["2030-01-01"])))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     assert_eq!(
         app.result(0).await["supportedVersions"],
@@ -344,12 +341,12 @@ async fn an_initialize_that_no_version_fits_is_an_error() {
         json!(["2030-01-01"]),
     ];
     for versions in lists {
-        let server = Server::start_as(Binding::Modern);
+        let server = FaultServer::start_as(Binding::Modern);
         let listed = versions.clone();
         server.always(discover(), move |request| {
             Reply::json(discovery(request, &listed))
         });
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.send(initialize_line("2025-06-18")).await;
         let error = app.error("init").await;
         let message = error["message"].as_str().unwrap_or_default();
@@ -376,11 +373,11 @@ async fn a_refusal_that_says_nothing_leads_through_the_eras_to_the_older_transpo
         || Reply::status(405),
     ];
     for (reply, then) in replies.into_iter().zip([older, older, &["GET"]]) {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.always(post(), move |request| {
             request.target.starts_with("/sse").then(reply)
         });
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.discover("probe").await;
         assert_eq!(app.error("probe").await["code"], -32601);
         app.initialize().await;
@@ -404,9 +401,9 @@ async fn a_modern_server_with_odd_refusals_is_found() {
         |request| Reply::json(request.error(-32601, "Method not found")),
     ];
     for reply in replies {
-        let server = Server::start_as(Binding::Modern);
+        let server = FaultServer::start_as(Binding::Modern);
         server.always(rpc("initialize"), reply);
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.still_served().await;
         assert_eq!(asked(&server)[..2], ["initialize", "server/discover"]);
         assert_eq!(server.count(&discover()), 1);
@@ -417,9 +414,9 @@ async fn a_modern_server_with_odd_refusals_is_found() {
 /// X-84, E-3
 #[tokio::test]
 async fn a_page_instead_of_an_answer_is_an_error_and_no_evidence() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |_| refused(200, "text/html", "<h1>Welcome</h1>"));
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     assert_eq!(app.error(0).await["code"], -32601);
     app.send(initialize_line("2025-06-18")).await;
@@ -437,9 +434,9 @@ async fn a_page_instead_of_an_answer_is_an_error_and_no_evidence() {
 #[tokio::test]
 async fn refusals_that_pass_are_no_evidence_of_an_era() {
     for status in [403, 407, 408, 429, 500, 503] {
-        let server = Server::start_as(Binding::Dual);
+        let server = FaultServer::start_as(Binding::Dual);
         server.always(post(), move |_| Reply::status(status));
-        let mut app = Launch::for_server(&server).args(["--fail-fast"]).start();
+        let mut app = program::bridge_for(&server).args(["--fail-fast"]).start();
         app.ask(1, "tools/list", &json!({})).await;
         app.error(1).await;
         app.send(initialize_line("2025-06-18")).await;
@@ -458,14 +455,14 @@ async fn refusals_that_pass_are_no_evidence_of_an_era() {
 #[tokio::test]
 async fn a_probe_that_is_refused_for_a_while_is_no_evidence() {
     for status in [403, 408, 429, 500] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(discover(), move |request| {
             let body = request.error(-32000, "not now");
             Reply::status(status).body("application/json", body)
         });
         // With one more for an older version.
         server.times(2, rpc("initialize"), |_| Reply::status(400));
-        let mut app = Launch::for_server(&server).args(["--fail-fast"]).start();
+        let mut app = program::bridge_for(&server).args(["--fail-fast"]).start();
         app.discover(0).await;
         assert_eq!(app.error(0).await["code"], -32601);
         app.send(initialize_line("2025-06-18")).await;
@@ -483,7 +480,7 @@ async fn a_probe_that_is_refused_for_a_while_is_no_evidence() {
 /// X-85, E-5, E-6
 #[tokio::test]
 async fn a_verdict_is_there_for_the_next_process() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     let memory = TempDir::new().expect("a directory");
     let mut first = with_memory(&server, &memory).start();
     first.initialize().await;
@@ -499,7 +496,7 @@ async fn a_verdict_is_there_for_the_next_process() {
 /// X-85, E-5
 #[tokio::test]
 async fn a_stale_modern_verdict_is_corrected_by_one_probe() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     let memory = TempDir::new().expect("a directory");
     let mut app = with_memory(&server, &memory).start();
     app.initialize().await;
@@ -517,7 +514,7 @@ async fn a_stale_modern_verdict_is_corrected_by_one_probe() {
 /// X-85, E-5
 #[tokio::test]
 async fn a_stale_legacy_verdict_is_corrected_by_one_probe() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let memory = TempDir::new().expect("a directory");
     let mut app = with_memory(&server, &memory).start();
     app.discover(0).await;
@@ -544,8 +541,8 @@ async fn a_stale_legacy_verdict_is_corrected_by_one_probe() {
 /// the server is put back while the app is there.
 #[tokio::test]
 async fn a_server_that_was_put_back_is_probed_once_and_served_by_translation() {
-    let server = Server::start_as(Binding::Modern);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_as(Binding::Modern);
+    let mut app = program::start(&server);
     app.discover(0).await;
     app.result(0).await;
     app.still_served_modern().await;
@@ -561,12 +558,12 @@ async fn a_server_that_was_put_back_is_probed_once_and_served_by_translation() {
 ///
 #[tokio::test]
 async fn a_server_that_refuses_the_version_it_offers_is_not_asked_for_ever() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(post(), |request| {
         let body = unsupported(request, &[VERSION]);
         Reply::status(400).body("application/json", body)
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.send(initialize_line("2025-06-18")).await;
     let error = app.error("init").await;
     assert!(error.to_string().contains(VERSION), "{error}");
@@ -581,9 +578,9 @@ async fn a_server_that_refuses_the_version_it_offers_is_not_asked_for_ever() {
 /// X-103, ST-32
 #[tokio::test]
 async fn initialize_takes_the_place_of_a_probe_with_the_same_id() {
-    let server = Server::start_as(Binding::Dual);
+    let server = FaultServer::start_as(Binding::Dual);
     server.once(discover(), |_| Reply::no_answer_ever());
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover("init").await;
     server.received(discover(), 1).await;
     assert!(app.initialize().await["serverInfo"].is_object());
@@ -594,8 +591,8 @@ async fn initialize_takes_the_place_of_a_probe_with_the_same_id() {
 /// X-103, ST-30: also an `initialize` after a probe that went well, and a probe after that.
 #[tokio::test]
 async fn both_eras_are_served_side_by_side() {
-    let server = Server::start_as(Binding::Dual);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_as(Binding::Dual);
+    let mut app = program::start(&server);
     app.discover("first").await;
     app.result("first").await;
     app.initialize().await;
@@ -624,8 +621,8 @@ async fn both_eras_are_served_side_by_side() {
 #[tokio::test]
 async fn a_request_of_an_unknown_version_is_for_the_server_and_a_malformed_one_is_refused() {
     const KEY: &str = "io.modelcontextprotocol/protocolVersion";
-    let server = Server::start_as(Binding::Modern);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_as(Binding::Modern);
+    let mut app = program::start(&server);
     let mut params = modern::signed(&json!({}));
     params["_meta"][KEY] = json!(20_260_728);
     app.request(1, "tools/list", &params).await;
@@ -646,8 +643,8 @@ async fn a_request_of_an_unknown_version_is_for_the_server_and_a_malformed_one_i
 /// E-6: nothing goes out but what the app says.
 #[tokio::test]
 async fn auto_costs_no_probe() {
-    let server = Server::start_as(Binding::Dual);
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start_as(Binding::Dual);
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     app.still_served().await;
     assert_eq!(server.count(&discover()), 0);
@@ -657,7 +654,7 @@ async fn auto_costs_no_probe() {
 /// `--protocol legacy`
 #[tokio::test]
 async fn legacy_never_speaks_modern() {
-    let server = Server::start_as(Binding::Dual);
+    let server = FaultServer::start_as(Binding::Dual);
     let mut app = with_protocol(&server, "legacy");
     app.discover(0).await;
     assert_eq!(app.error(0).await["code"], -32601);
@@ -675,7 +672,7 @@ async fn legacy_never_speaks_modern() {
 /// `--protocol modern`
 #[tokio::test]
 async fn modern_never_speaks_legacy() {
-    let server = Server::start_as(Binding::Dual);
+    let server = FaultServer::start_as(Binding::Dual);
     let mut app = with_protocol(&server, "modern");
     app.initialize().await;
     app.still_served().await;
@@ -686,7 +683,7 @@ async fn modern_never_speaks_legacy() {
         server.story()
     );
     app.finish().await;
-    let server = Server::start();
+    let server = FaultServer::start();
     let mut app = with_protocol(&server, "modern");
     app.send(initialize_line("2025-06-18")).await;
     app.own_error("init", "invalid_response").await;
@@ -698,7 +695,7 @@ async fn modern_never_speaks_legacy() {
 #[tokio::test]
 async fn prefer_modern_probes_first_and_falls_back() {
     for (binding, handshakes) in [(Binding::Dual, 0), (Binding::Streamable, 1)] {
-        let server = Server::start_as(binding);
+        let server = FaultServer::start_as(binding);
         let mut app = with_protocol(&server, "prefer-modern");
         app.initialize().await;
         app.still_served().await;

@@ -21,9 +21,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     mcp::Binding,
     modern::{self, VERSION, acknowledgement, complete, error_with_data, on_stream},
     reply::{Piece, Reply},
@@ -33,8 +33,8 @@ use crate::support::{
 /// Connections of a subscription in a row that bring nothing until it is given up, the first included.
 const BARREN_LISTENS: usize = 11;
 
-fn server() -> Server {
-    Server::start_as(Binding::Modern)
+fn server() -> FaultServer {
+    FaultServer::start_as(Binding::Modern)
 }
 
 fn listen() -> Want {
@@ -53,7 +53,7 @@ fn refused(status: u16, body: String) -> Reply {
 #[tokio::test]
 async fn headers_say_what_the_body_says() {
     let server = server();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     let named = [
         ("tools/call", json!({"name": "echo"}), Some("echo")),
         (
@@ -93,7 +93,7 @@ async fn a_request_and_its_result_are_carried_as_they_were_written() {
         server.once(rpc("vendor/mirror"), |request| {
             Reply::json(request.result(request.message().params().unwrap_or("null")))
         });
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         let inside = r#""n":1.0,"e":1e400,"big":12345678901234567890123,"u":"\u0061\ud83d\ude00""#;
         let params = format!(
             r#"{{"_meta":{{"{VERSION_KEY}":"{version}","io.modelcontextprotocol/clientCapabilities":{{}},"progressToken":1}},{inside}}}"#
@@ -123,7 +123,7 @@ async fn results_of_every_kind_are_for_the_app_to_judge() {
         "{}".to_owned(),
     ];
     let server = server();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     for (number, result) in results.into_iter().enumerate() {
         let answered = result.clone();
         server.once(call("any"), move |request| {
@@ -149,7 +149,7 @@ async fn results_of_every_kind_are_for_the_app_to_judge() {
 #[tokio::test]
 async fn errors_of_the_server_reach_the_app_unchanged() {
     let server = server();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     for (number, (status, code)) in [
         (400, -32021),
         (400, -32022),
@@ -178,7 +178,7 @@ async fn errors_of_the_server_reach_the_app_unchanged() {
 #[tokio::test]
 async fn a_response_of_the_app_goes_nowhere() {
     let server = server();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.still_served_modern().await;
     app.send(r#"{"jsonrpc":"2.0","id":"q","result":{}}"#).await;
     app.send(r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"no"}}"#)
@@ -196,7 +196,7 @@ async fn the_response_is_found_in_an_array() {
         let other = r#"{"jsonrpc":"2.0","id":"somebody","result":{}}"#;
         Reply::json(format!("[{other},{}]", request.echo()))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask_tool(1, "any", "found").await;
     assert_eq!(app.result(1).await["content"][0]["text"], "found");
     assert!(app.finish().await.unread.is_empty());
@@ -212,7 +212,7 @@ async fn a_request_of_the_server_is_not_handed_on() {
             .data(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#)
             .data(request.echo())
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask_tool(1, "any", "answered").await;
     assert_eq!(app.result(1).await["content"][0]["text"], "answered");
     app.server_sent("notifications/message").await;
@@ -235,7 +235,7 @@ async fn a_lost_call_has_an_unknown_outcome_and_is_not_sent_again() {
     for lost in LOST {
         let server = server();
         server.always(call("any"), move |_| lost());
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.ask_tool(1, "any", "").await;
         let data = app.own_error(1, "connection_lost|no_response").await;
         assert_eq!(data["outcomeUnknown"], true);
@@ -259,7 +259,7 @@ async fn a_lost_request_without_side_effects_is_sent_anew_under_another_id() {
         server.once(rpc(method), |request| {
             complete(request, &json!({"second": true}))
         });
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.ask(1, method, &json!({"name": "n", "uri": "a:b"}))
             .await;
         assert_eq!(app.result(1).await["second"], true);
@@ -288,7 +288,7 @@ async fn a_cancelled_request_closes_its_stream_and_nothing_is_posted() {
     server.once(listen(), |request| {
         Reply::sse().data(acknowledgement(request)).stall()
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask_tool(1, "any", "").await;
     app.server_sent("notifications/progress").await;
     app.cancel(1).await;
@@ -372,7 +372,7 @@ async fn tools_with_headers_that_cannot_be_are_left_out() {
             &json!({"tools": all, "ttlMs": 7, "cacheScope": "public", "nextCursor": ""}),
         )
     });
-    let launch = Launch::for_server(&server).args(["--list-pages", "pass"]);
+    let launch = program::bridge_for(&server).args(["--list-pages", "pass"]);
     let mut app = launch.start();
     app.ask(1, "tools/list", &json!({})).await;
     let result = app.result(1).await;
@@ -405,7 +405,7 @@ async fn arguments_are_mirrored_in_headers() {
     server.always(rpc("tools/list"), move |request| {
         complete(request, &json!({"tools": [listed]}))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask("list", "tools/list", &json!({})).await;
     app.result("list").await;
     let cases = [
@@ -487,7 +487,7 @@ async fn headers_that_are_wrong_are_healed_once_by_listing_the_tools() {
             .is_none()
             .then(|| mismatch(request))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask_tool(1, "echo", "healed").await;
     assert_eq!(app.result(1).await["content"][0]["text"], "healed");
     app.still_served_modern().await;
@@ -508,7 +508,7 @@ async fn headers_that_are_wrong_are_healed_once_by_listing_the_tools() {
 async fn a_server_that_always_finds_headers_wrong_is_not_asked_for_ever() {
     let server = server();
     server.always(call("any"), mismatch);
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     for (number, id) in [1, 2].into_iter().enumerate() {
         app.ask_tool(id, "any", "").await;
         assert_eq!(app.error(id).await["code"], -32020);
@@ -536,7 +536,7 @@ async fn a_list_of_tools_without_end_is_given_up() {
         )
     });
     server.always(call("any"), mismatch);
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask_tool(1, "any", "").await;
     assert_eq!(app.error(1).await["code"], -32020);
     assert_eq!(server.count(&rpc("tools/list")), 100);
@@ -552,7 +552,7 @@ async fn a_list_that_goes_in_circles_is_given_up() {
         complete(request, &json!({"tools": [], "nextCursor": "again"}))
     });
     server.always(call("any"), mismatch);
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask_tool(1, "any", "").await;
     assert_eq!(app.error(1).await["code"], -32020);
     assert_eq!(server.count(&rpc("tools/list")), 2);
@@ -579,7 +579,7 @@ fn subscription_of(line: &Value) -> &Value {
 #[tokio::test]
 async fn a_subscription_outlives_its_connections() {
     let server = server();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask("sub", "subscriptions/listen", &everything()).await;
     app.server_sent("notifications/subscriptions/acknowledged")
         .await;
@@ -630,7 +630,7 @@ async fn a_subscription_that_the_server_ends_is_over() {
         let end = request.result(r#"{"resultType":"complete"}"#);
         Reply::sse().data(acknowledgement(request)).data(end)
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask("sub", "subscriptions/listen", &everything()).await;
     app.server_sent("notifications/subscriptions/acknowledged")
         .await;
@@ -648,7 +648,7 @@ async fn a_subscription_that_ends_at_once_makes_no_storm() {
     server.always(listen(), |request| {
         Reply::sse().data(acknowledgement(request))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask("sub", "subscriptions/listen", &everything()).await;
     app.server_sent("notifications/subscriptions/acknowledged")
         .await;
@@ -675,7 +675,7 @@ async fn a_subscription_without_hope_is_cancelled() {
             Reply::sse().data(acknowledgement(request))
         });
         server.always(listen(), move |_| ending());
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.ask("sub", "subscriptions/listen", &everything()).await;
         app.server_sent("notifications/subscriptions/acknowledged")
             .await;
@@ -705,7 +705,7 @@ async fn a_subscription_that_never_was_is_not_kept() {
     for ending in endings {
         let server = server();
         server.always(listen(), ending);
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.ask("sub", "subscriptions/listen", &everything()).await;
         app.error("sub").await;
         app.still_served_modern().await;
@@ -717,7 +717,7 @@ async fn a_subscription_that_never_was_is_not_kept() {
 #[tokio::test]
 async fn two_subscriptions_get_their_own_copies() {
     let server = server();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     for id in [json!(1), json!("1")] {
         app.ask(id, "subscriptions/listen", &everything()).await;
         app.server_sent("notifications/subscriptions/acknowledged")

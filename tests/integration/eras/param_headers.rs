@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::App,
+    fault_server::FaultServer,
     mcp::Binding,
     modern::{self, complete},
     reply::{Gate, Reply},
@@ -19,7 +20,7 @@ fn annotated(name: &str) -> Value {
 }
 
 /// Lists `echo` on the second page, with the annotation.
-fn lists_echo(server: &Server) {
+fn lists_echo(server: &FaultServer) {
     server.always(rpc("tools/list"), |request: &Request| {
         let page = match request.params()["cursor"].as_str() {
             None => json!({"tools": [{"name": "other", "inputSchema": {"type": "object"}}], "nextCursor": "2"}),
@@ -37,8 +38,8 @@ fn refusal(request: &Request) -> Reply {
 }
 
 /// A server of 2025-11-25 that refuses a call without its header.
-fn demands_headers() -> Server {
-    let server = Server::start();
+fn demands_headers() -> FaultServer {
+    let server = FaultServer::start();
     lists_echo(&server);
     server.always(call("echo"), |request: &Request| {
         let is_sent = request.header("mcp-param-text").is_some();
@@ -54,8 +55,8 @@ fn headers(requests: &[Request]) -> Vec<[Option<&str>; 3]> {
     requests.iter().map(of).collect()
 }
 
-async fn start(server: &Server, flags: &[&str]) -> App {
-    let launch = Launch::for_server(server).args(flags.iter().copied());
+async fn start(server: &FaultServer, flags: &[&str]) -> App {
+    let launch = program::bridge_for(server).args(flags.iter().copied());
     let mut app = launch.start();
     app.initialize().await;
     app
@@ -64,7 +65,7 @@ async fn start(server: &Server, flags: &[&str]) -> App {
 #[tokio::test]
 async fn a_listed_tool_is_called_with_the_headers_that_it_asks_for() {
     let server = demands_headers();
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.request("list", "tools/list", &json!({})).await;
     app.result("list").await;
     app.call("1", "echo", "hello").await;
@@ -85,7 +86,7 @@ async fn a_listed_tool_is_called_with_the_headers_that_it_asks_for() {
 #[tokio::test]
 async fn a_call_that_is_refused_for_its_headers_is_made_again_with_them() {
     let server = demands_headers();
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call("1", "echo", "healed").await;
     assert_eq!(app.result("1").await["content"][0]["text"], "healed");
     app.call("2", "echo", "known").await;
@@ -104,14 +105,14 @@ async fn a_call_that_is_refused_for_its_headers_is_made_again_with_them() {
 /// With HTTP status 200, as servers do whose error comes from the tool's own layer.
 #[tokio::test]
 async fn a_refusal_in_a_successful_response_is_healed_too() {
-    let server = Server::start();
+    let server = FaultServer::start();
     lists_echo(&server);
     server.always(call("echo"), |request: &Request| {
         let text = "Header mismatch: Mcp-Param-Text";
         let refused = || Reply::sse().data(request.error(-32020, text)).close();
         request.header("mcp-param-text").is_none().then(refused)
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call("1", "echo", "healed").await;
     assert_eq!(app.result("1").await["content"][0]["text"], "healed");
     app.finish().await;
@@ -120,7 +121,7 @@ async fn a_refusal_in_a_successful_response_is_healed_too() {
 #[tokio::test]
 async fn calls_that_are_refused_together_list_the_tools_once() {
     let server = demands_headers();
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     let ids: Vec<_> = (0..5).map(|number| format!("call-{number}")).collect();
     for id in &ids {
         app.call(id.as_str(), "echo", id).await;
@@ -134,10 +135,10 @@ async fn calls_that_are_refused_together_list_the_tools_once() {
 
 #[tokio::test]
 async fn a_server_that_is_never_content_is_asked_twice_at_most() {
-    let server = Server::start();
+    let server = FaultServer::start();
     lists_echo(&server);
     server.always(call("echo"), refusal);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in ["1", "2", "3"] {
         app.call(id, "echo", "x").await;
         assert_eq!(app.error(id).await["code"], -32020);
@@ -152,10 +153,10 @@ async fn a_server_that_is_never_content_is_asked_twice_at_most() {
 async fn calls_that_are_refused_together_share_a_listing_that_says_nothing_new() {
     const CALLS: usize = 6;
     for binding in [Binding::Streamable, Binding::Modern] {
-        let server = Server::start_as(binding);
+        let server = FaultServer::start_as(binding);
         let gate = Gate::closed();
         let until_all_are_refused = gate.clone();
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         let is_modern = binding == Binding::Modern;
         if is_modern {
             app.still_served_modern().await;
@@ -218,12 +219,12 @@ fn modern_if(is_modern: bool) -> Value {
 /// In the legacy era the code belongs to the server, and may come from a tool that has done its work.
 #[tokio::test]
 async fn an_error_of_a_tool_that_has_the_same_code_passes() {
-    let server = Server::start();
+    let server = FaultServer::start();
     lists_echo(&server);
     server.always(call("echo"), |request: &Request| {
         Reply::json(request.error(-32020, "out of coffee"))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call("1", "echo", "x").await;
     assert_eq!(app.error("1").await["message"], "out of coffee");
     app.finish().await;
@@ -234,7 +235,7 @@ async fn an_error_of_a_tool_that_has_the_same_code_passes() {
 /// A gateway that wants to know what a prompt is called, and an argument whose name sounds like a session.
 #[tokio::test]
 async fn a_name_that_was_missing_is_sent_from_then_on() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("prompts/get"), |request: &Request| {
         let refused = || {
             let body = request.error(-32020, "missing Mcp-Name header (session)");
@@ -245,7 +246,7 @@ async fn a_name_that_was_missing_is_sent_from_then_on() {
             Some(_) => Reply::json(request.result(r#"{"messages":[]}"#)),
         })
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in ["1", "2"] {
         app.request(id, "prompts/get", &json!({"name": "hello"}))
             .await;
@@ -261,8 +262,8 @@ async fn a_name_that_was_missing_is_sent_from_then_on() {
 
 #[tokio::test]
 async fn a_server_that_asks_for_no_headers_gets_the_method_alone() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.request("list", "tools/list", &json!({})).await;
     app.result("list").await;
     app.call("1", "echo", "x").await;
@@ -311,11 +312,11 @@ async fn off_sends_none_and_heals_nothing() {
 /// The modern era demands the method and the name; that arguments stay out of headers is the user's will.
 #[tokio::test]
 async fn off_keeps_what_the_modern_era_demands() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(rpc("tools/list"), |request: &Request| {
         complete(request, &json!({"tools": [annotated("echo")]}))
     });
-    let launch = Launch::for_server(&server).args(["--mcp-param-headers", "off"]);
+    let launch = program::bridge_for(&server).args(["--mcp-param-headers", "off"]);
     let mut app = launch.start();
     app.ask("list", "tools/list", &json!({})).await;
     app.result("list").await;
@@ -329,12 +330,12 @@ async fn off_keeps_what_the_modern_era_demands() {
 /// A list of a legacy server reaches the app whole: the era has no rules for annotations.
 #[tokio::test]
 async fn wrong_annotations_of_a_legacy_server_change_nothing() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let list = r#"{"tools":[ {"name":"echo","inputSchema":{"properties":{"text":{"type":"number","x-mcp-header":"A B"}}}} ]}"#;
     server.always(rpc("tools/list"), move |request: &Request| {
         Reply::json(request.result(list))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.request("list", "tools/list", &json!({})).await;
     let line = app.response("list").await.text;
     assert!(line.ends_with(&format!(r#""result":{list}}}"#)), "{line}");
@@ -348,7 +349,7 @@ async fn wrong_annotations_of_a_legacy_server_change_nothing() {
 #[tokio::test]
 async fn a_modern_app_at_a_legacy_server_is_healed_too() {
     let server = demands_headers();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask_tool(1, "echo", "healed").await;
     assert_eq!(app.result(1).await["content"][0]["text"], "healed");
     app.finish().await;

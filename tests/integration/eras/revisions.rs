@@ -10,9 +10,10 @@
 use serde_json::{Value, json};
 
 use crate::auth::sign_in::user::User;
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{App, INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::Binding,
     modern,
     reply::Reply,
@@ -20,7 +21,7 @@ use crate::support::{
 };
 
 /// From now on the server answers `initialize` in this version, whatever it is asked for.
-fn speaks(server: &Server, version: &'static str, capabilities: &Value) {
+fn speaks(server: &FaultServer, version: &'static str, capabilities: &Value) {
     let capabilities = capabilities.clone();
     server.always(rpc("initialize"), move |request| {
         Reply::json(initialized(request, version, &capabilities))
@@ -34,8 +35,8 @@ fn initialized(request: &Request, version: &str, capabilities: &Value) -> String
     request.result(result.to_string())
 }
 
-fn stateless_down() -> Server {
-    Server::start_down(Binding::Stateless)
+fn stateless_down() -> FaultServer {
+    FaultServer::start_down(Binding::Stateless)
 }
 
 /// The app begins while the server is down, and is told this version.
@@ -149,7 +150,7 @@ async fn a_remembered_answer_that_has_become_wrong_costs_nothing() {
 #[tokio::test]
 async fn what_an_older_app_does_not_know_is_translated_or_refused() {
     let user = User::new();
-    let server = Server::start_down(Binding::Streamable);
+    let server = FaultServer::start_down(Binding::Streamable);
     speaks(&server, "2025-03-26", &json!({"tools": {}}));
     server.come_up();
     let mut first = user.launch(&server.url()).start();
@@ -187,8 +188,8 @@ async fn what_an_older_app_does_not_know_is_translated_or_refused() {
 
 #[tokio::test]
 async fn a_server_that_comes_back_with_another_version_serves_on() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     server.speak(Binding::Stateless);
     server.once(call("echo"), |request| {
@@ -237,12 +238,12 @@ fn refusals() -> Vec<fn(&Request) -> Reply> {
 #[tokio::test]
 async fn a_refused_version_is_followed_by_an_older_one() {
     for refuse in refusals() {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(rpc("initialize"), move |request| {
             let is_new = request.params()["protocolVersion"] == "2025-11-25";
             is_new.then(|| refuse(request))
         });
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.send(initialize_line("2025-11-25")).await;
         let result = app.result("init").await;
         assert_eq!(result["protocolVersion"], "2025-11-25");
@@ -264,7 +265,7 @@ async fn a_refused_version_is_followed_by_an_older_one() {
 #[tokio::test]
 async fn a_version_that_was_accepted_is_asked_for_at_the_next_start() {
     let user = User::new();
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |request| {
         let is_new = request.params()["protocolVersion"] == "2025-11-25";
         let refusal = || Reply::status(400).body("text/plain", "unsupported protocol version");
@@ -287,13 +288,13 @@ async fn a_version_that_was_accepted_is_asked_for_at_the_next_start() {
 
 #[tokio::test]
 async fn a_server_that_wants_the_version_in_a_header_gets_it_on_the_second_try() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |request| {
         let refusal = "Missing MCP-Protocol-Version header";
         let is_missing = request.header("mcp-protocol-version").is_none();
         is_missing.then(|| Reply::status(400).body("text/plain", refusal))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.send(initialize_line("2025-11-25")).await;
     app.result("init").await;
     app.send(INITIALIZED).await;
@@ -309,12 +310,12 @@ async fn a_server_that_wants_the_version_in_a_header_gets_it_on_the_second_try()
 /// The number of tries is bounded, and the error is that of the first.
 #[tokio::test]
 async fn a_server_that_refuses_everything_is_asked_a_few_times() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |request| {
         let asked = request.params()["protocolVersion"].clone();
         Reply::json(request.error(-32602, &format!("no {asked}")))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.send(initialize_line("2025-11-25")).await;
     let error = app.error("init").await;
     assert_eq!(error["message"], "no \"2025-11-25\"");
@@ -325,12 +326,12 @@ async fn a_server_that_refuses_everything_is_asked_a_few_times() {
 #[tokio::test]
 async fn a_place_that_is_not_there_is_no_refusal_of_a_version() {
     for status in [404, 405] {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.always(rpc("initialize"), move |request| {
             let is_elsewhere = request.target.starts_with("/sse");
             is_elsewhere.then(|| Reply::status(status))
         });
-        let mut app = Launch::for_server(&server).start();
+        let mut app = program::bridge_for(&server).start();
         app.send(initialize_line("2025-11-25")).await;
         app.result("init").await;
         app.send(INITIALIZED).await;

@@ -22,9 +22,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{App, INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::Binding,
     modern::{VERSION, complete, on_stream, unsupported},
     reply::{Gate, Reply},
@@ -72,7 +73,7 @@ async fn answer(app: &mut App, question: &Value, result: &Value) {
 /// T-1, T-4, T-5, T-6, T-10, T-20, T-23
 #[tokio::test]
 async fn a_legacy_app_is_served_by_a_modern_server() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.once(call("long"), |request| {
         let token = &request.params()["_meta"]["progressToken"];
         let params = json!({"progressToken": token, "progress": 1});
@@ -80,7 +81,7 @@ async fn a_legacy_app_is_served_by_a_modern_server() {
             json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
         Reply::sse().data(progress.to_string()).data(request.echo())
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     let result = app.initialize().await;
     assert_eq!(result["protocolVersion"], "2025-06-18");
     assert_eq!(result["serverInfo"]["name"], "fault-server");
@@ -123,8 +124,8 @@ async fn a_legacy_app_is_served_by_a_modern_server() {
 /// T-11, T-12, T-21: make before break.
 #[tokio::test]
 async fn subscriptions_of_a_legacy_app_are_one_stream_that_is_replaced() {
-    let server = Server::start_as(Binding::Modern);
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start_as(Binding::Modern);
+    let mut app = program::initialized(&server).await;
     server.received(listen(), 1).await;
     app.request(1, "resources/subscribe", &json!({"uri": "a:1"}))
         .await;
@@ -154,9 +155,9 @@ async fn subscriptions_of_a_legacy_app_are_one_stream_that_is_replaced() {
 /// T-25, T-28, T-29, X-92
 #[tokio::test]
 async fn two_conversations_of_questions_do_not_mix() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(call("ask"), asks_for_roots);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "ask", "first").await;
     let first = app.server_sent("roots/list").await.value();
     app.call(2, "ask", "second").await;
@@ -182,10 +183,10 @@ async fn two_conversations_of_questions_do_not_mix() {
 /// T-8, X-90: while the server works, and while the user thinks.
 #[tokio::test]
 async fn what_a_legacy_app_cancels_is_closed_at_a_modern_server() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.once(call("slow"), |_| Reply::no_answer_ever());
     server.always(call("ask"), asks_for_roots);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "slow", "").await;
     server.received(call("slow"), 1).await;
     app.cancel(1).await;
@@ -204,10 +205,10 @@ async fn what_a_legacy_app_cancels_is_closed_at_a_modern_server() {
 /// ST-38
 #[tokio::test]
 async fn what_a_legacy_app_asked_before_it_began_anew_is_answered_with_an_error() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.once(call("slow"), |_| Reply::no_answer_ever());
     server.always(call("ask"), asks_for_roots);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     server.received(listen(), 1).await;
     let gate = Gate::closed();
     let held = gate.clone();
@@ -241,11 +242,11 @@ async fn what_a_legacy_app_asked_before_it_began_anew_is_answered_with_an_error(
 /// T-34, X-85: there is no session to lose, but an era. The app gets another session behind its back.
 #[tokio::test]
 async fn a_modern_server_that_is_put_back_serves_on() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     let memory = tempfile::TempDir::new().expect("a directory");
     let start = || {
         let directory = memory.path().to_str().expect("a path is text");
-        Launch::for_server(&server)
+        program::bridge_for(&server)
             .env("MCP_BRIDGE_DIR", directory)
             .start()
     };
@@ -275,8 +276,8 @@ async fn a_modern_server_that_is_put_back_serves_on() {
 #[tokio::test]
 async fn a_modern_app_that_goes_on_is_served_by_a_legacy_server() {
     for binding in [Binding::Streamable, Binding::Stateless, Binding::HttpSse] {
-        let server = Server::start_as(binding);
-        let mut app = App::start(&server);
+        let server = FaultServer::start_as(binding);
+        let mut app = program::start(&server);
         app.discover(0).await;
         assert_eq!(app.error(0).await["code"], -32601);
         app.ask(1, "tools/list", &json!({})).await;
@@ -310,7 +311,7 @@ async fn a_modern_app_that_goes_on_is_served_by_a_legacy_server() {
 #[tokio::test]
 async fn a_question_of_a_legacy_server_ends_the_request_and_the_retry_goes_on_with_it() {
     const QUESTION: &str = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(call("ask"), move |request| {
@@ -320,7 +321,7 @@ async fn a_question_of_a_legacy_server_ends_the_request_and_the_retry_goes_on_wi
         gate.open();
         Reply::status(202)
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     app.error(0).await;
     app.ask_tool(1, "ask", "asked and answered").await;
@@ -352,9 +353,9 @@ async fn a_question_of_a_legacy_server_ends_the_request_and_the_retry_goes_on_wi
 /// U-7: a legacy server hears of a cancellation by a notification.
 #[tokio::test]
 async fn what_a_modern_app_cancels_is_cancelled_at_a_legacy_server() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("slow"), |_| Reply::no_answer_ever());
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     app.error(0).await;
     app.ask_tool(1, "slow", "").await;
@@ -371,8 +372,8 @@ async fn what_a_modern_app_cancels_is_cancelled_at_a_legacy_server() {
 /// U-4
 #[tokio::test]
 async fn a_subscription_of_a_modern_app_is_the_stream_of_the_session() {
-    let server = Server::start();
-    let mut app = App::start(&server);
+    let server = FaultServer::start();
+    let mut app = program::start(&server);
     app.discover(0).await;
     app.error(0).await;
     let filter =
@@ -403,8 +404,8 @@ async fn a_subscription_of_a_modern_app_is_the_stream_of_the_session() {
 /// U-9, HL-6: the session that is held for a modern app is opened again like any other.
 #[tokio::test]
 async fn a_modern_app_does_not_notice_that_its_session_is_lost() {
-    let server = Server::start();
-    let mut app = App::start(&server);
+    let server = FaultServer::start();
+    let mut app = program::start(&server);
     app.discover(0).await;
     app.error(0).await;
     app.still_served_modern().await;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, INITIALIZED, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{App, INITIALIZED},
+    fault_server::FaultServer,
     request::{Want, get},
 };
 
@@ -16,8 +17,8 @@ const REQUESTS: [(&str, &str); 3] = [
 ];
 
 /// An app with these capabilities, once the server can reach it.
-async fn app_with(server: &Server, capabilities: &Value) -> App {
-    let mut app = Launch::for_server(server).start();
+async fn app_with(server: &FaultServer, capabilities: &Value) -> App {
+    let mut app = program::bridge_for(server).start();
     let info = json!({"name": "app-double", "version": "1"});
     let params =
         json!({"protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": info});
@@ -36,7 +37,7 @@ fn request(id: &str, method: &str) -> String {
 #[tokio::test]
 async fn a_request_without_its_capability_is_refused_at_once_and_logged_once() {
     for undeclared in [json!({}), json!({"elicitation": null, "roots": false})] {
-        let server = Server::start();
+        let server = FaultServer::start();
         let mut app = app_with(&server, &undeclared).await;
         for (method, _) in REQUESTS {
             for id in ["first", "second"] {
@@ -65,7 +66,7 @@ async fn a_request_without_its_capability_is_refused_at_once_and_logged_once() {
 #[tokio::test]
 async fn a_request_with_its_capability_reaches_the_app_byte_for_byte() {
     for (method, capability) in REQUESTS {
-        let server = Server::start();
+        let server = FaultServer::start();
         let mut app = app_with(&server, &json!({capability: {}})).await;
         for (other, _) in REQUESTS {
             server.push(request(other, other));
@@ -85,7 +86,7 @@ async fn a_request_with_its_capability_reaches_the_app_byte_for_byte() {
 /// Only these three are known to need a capability.
 #[tokio::test]
 async fn other_requests_need_no_capability() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let mut app = app_with(&server, &json!({})).await;
     let line = request("v", "vendor/ask");
     server.push(line.clone());

@@ -8,9 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     app::{App, Launch, initialize_line},
-    fault_server::Server,
+    fault_server::FaultServer,
     mcp::Binding,
     reply::{Gate, Reply},
     request::{Request, Want, call, delete, get, rpc},
@@ -24,8 +25,8 @@ const MOST_EXCHANGES: usize = 64;
 const MOST_URGENT: usize = 8;
 
 /// The bridge with this soft and this hard limit on descriptors.
-fn with_limits(server: &Server, soft: usize, hard: usize) -> Launch {
-    Launch::for_server(server)
+fn with_limits(server: &FaultServer, soft: usize, hard: usize) -> Launch {
+    program::bridge_for(server)
         .memory_limit_mib(96)
         .through_shell(&format!(
             r#"ulimit -S -n {soft} && ulimit -H -n {hard} && exec "$0" "$@""#
@@ -51,8 +52,8 @@ fn soft_limit(pid: u32) -> String {
 
 /// A server that answers calls of `slow` when so many are there, and from then on one for each that comes: none is
 /// answered before another one could be sent.
-fn slow_server(at_once: usize, as_stream: bool) -> Server {
-    let server = Server::start();
+fn slow_server(at_once: usize, as_stream: bool) -> FaultServer {
+    let server = FaultServer::start();
     server.allow_requests(10 * CALLS);
     let waiting = Arc::new(Mutex::new(Vec::<Gate>::new()));
     let mut seen = 0;
@@ -99,7 +100,7 @@ async fn calls_are_answered(app: &mut App, ids: std::ops::Range<usize>) {
 
 /// No call was sent before one that is so many places ahead. Connections come up in any order, so those that are under
 /// way at once may overtake each other.
-fn calls_were_sent_in_order(server: &Server, calls: usize, at_once: usize) {
+fn calls_were_sent_in_order(server: &FaultServer, calls: usize, at_once: usize) {
     let text = |request: &Request| request.params()["arguments"]["text"].clone();
     let sent: Vec<Value> = server
         .requests_for(&call("slow"))
@@ -137,7 +138,7 @@ async fn hundreds_of_calls_are_answered_with_few_descriptors() {
 #[tokio::test]
 async fn calls_are_sent_in_the_order_of_the_app_and_no_more_of_them_than_there_are_places() {
     let server = slow_server(MOST_EXCHANGES, false);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     calls_are_answered(&mut app, 0..CALLS).await;
     calls_were_sent_in_order(&server, CALLS, 2 * MOST_EXCHANGES);
@@ -152,12 +153,12 @@ async fn calls_are_sent_in_the_order_of_the_app_and_no_more_of_them_than_there_a
 
 #[tokio::test]
 async fn a_call_that_waits_for_a_place_can_be_cancelled_without_the_server_having_seen_it() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(3 * MOST_EXCHANGES);
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(call("slow"), move |request| slow_json(&held, request));
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 0..MOST_EXCHANGES {
         app.call(id, "slow", "").await;
     }
@@ -178,8 +179,8 @@ async fn a_call_that_waits_for_a_place_can_be_cancelled_without_the_server_havin
 }
 
 /// A server whose calls of `ask` hold their streams open until the app has answered a question.
-fn asking_server() -> Server {
-    let server = Server::start();
+fn asking_server() -> FaultServer {
+    let server = FaultServer::start();
     server.allow_requests(10 * CALLS);
     let gates = Arc::new(Mutex::new(std::collections::HashMap::<String, Gate>::new()));
     let asked = gates.clone();
@@ -230,7 +231,7 @@ async fn questions_are_answered(app: &mut App, calls: usize, open_at_once: usize
 #[tokio::test]
 async fn streams_that_wait_for_the_app_do_not_keep_its_answers_from_the_server() {
     let server = asking_server();
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     // More streams than there are places for requests, and other requests beside them.
     questions_are_answered(&mut app, CALLS, 3 * MOST_EXCHANGES).await;
     app.still_served().await;
@@ -251,7 +252,7 @@ async fn with_few_descriptors_streams_do_not_keep_answers_from_the_server() {
 
 #[tokio::test]
 async fn an_open_stream_on_every_place_does_not_keep_the_end_of_the_session_from_the_server() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(CALLS);
     server.always(call("endless"), |_| Reply::sse().bytes(":\n\n").stall());
     let mut app = with_limits(&server, 32, 32).start();
@@ -274,7 +275,7 @@ async fn requests_wait_for_a_descriptor_instead_of_failing() {
         server
     };
     let server = without_stream();
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     // Without the files that are open for a moment at the beginning.
     let mut base = usize::MAX;
     for _ in 0..20 {
@@ -296,7 +297,7 @@ async fn requests_wait_for_a_descriptor_instead_of_failing() {
 #[tokio::test]
 async fn descriptors_are_given_back() {
     let server = slow_server(MOST_EXCHANGES, true);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     let base = open_descriptors(app.pid());
     calls_are_answered(&mut app, 0..CALLS).await;
@@ -312,7 +313,7 @@ async fn descriptors_are_given_back() {
 #[tokio::test]
 async fn through_a_proxy_connections_are_limited_as_well() {
     let proxy = slow_server(3, true);
-    let mut app = Launch::for_url("http://mcp.example/mcp")
+    let mut app = program::bridge_at("http://mcp.example/mcp")
         .args([
             "--allow-http",
             "--proxy",
@@ -330,7 +331,7 @@ async fn through_a_proxy_connections_are_limited_as_well() {
 
 #[tokio::test]
 async fn the_older_transport_is_served_with_few_descriptors() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.allow_requests(2 * CALLS);
     let mut app = with_limits(&server, 32, 32).start();
     app.initialize().await;
@@ -345,7 +346,7 @@ async fn the_older_transport_is_served_with_few_descriptors() {
 
 #[tokio::test]
 async fn the_soft_limit_is_raised_and_what_the_bridge_starts_gets_the_original_one() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let directory = tempfile::tempdir().expect("a directory");
     let seen = directory.path().join("limit");
     let program = directory.path().join("program");

@@ -1,11 +1,11 @@
-//! Bounds in bytes, not only in count, for what is kept of a server's texts. [`crate::support::app::App::finish`]
+//! Bounds in bytes, not only in count, for what is kept of a server's texts. [`mcp_bridge_testkit::app::App::finish`]
 //! looks at the memory.
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     mcp::Binding,
     modern::SUBSCRIPTION_KEY,
     reply::{Gate, Reply},
@@ -29,7 +29,7 @@ fn answered(stream: Reply, request: &Request) -> Reply {
 #[tokio::test]
 async fn long_event_ids_are_not_kept() {
     const LENGTH: usize = 512 << 10;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |request| {
         let note = json!({"jsonrpc": "2.0", "method": "vendor/note"}).to_string();
         let events = KEPT / LENGTH;
@@ -38,7 +38,7 @@ async fn long_event_ids_are_not_kept() {
         });
         answered(stream, request)
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.result(1).await;
     app.finish().await;
@@ -57,13 +57,13 @@ async fn requests_of_the_server_with_long_ids_or_methods_wait_only_as_long_as_th
         },
     ];
     for ask in asks {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("stream"), move |request| {
             let requests = 0..KEPT / LENGTH;
             let asked = requests.fold(Reply::sse(), |stream, number| stream.data(ask(number)));
             answered(asked, request)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "stream", "").await;
         app.result(1).await;
         app.finish().await;
@@ -73,7 +73,7 @@ async fn requests_of_the_server_with_long_ids_or_methods_wait_only_as_long_as_th
 #[tokio::test]
 async fn the_newest_cookies_of_a_server_are_kept_and_no_more() {
     const ANSWERS: i64 = 40;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("cookies"), |request| {
         let answer = Reply::json(request.echo());
         let number = request.message().id().unwrap_or_default().to_owned();
@@ -83,7 +83,7 @@ async fn the_newest_cookies_of_a_server_are_kept_and_no_more() {
         });
         Some(cookies.header("Set-Cookie", &format!("long={}; Path=/", "x".repeat(5_000))))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 1..=ANSWERS {
         app.call(id, "cookies", "").await;
         app.result(id).await;
@@ -98,7 +98,7 @@ async fn the_newest_cookies_of_a_server_are_kept_and_no_more() {
 
 #[tokio::test]
 async fn a_batch_of_next_to_nothing_a_million_times_is_refused_as_a_whole() {
-    let server = Server::start();
+    let server = FaultServer::start();
     for body in [
         |request: &Request, batch: String| answered(Reply::sse().data(batch), request),
         |_: &Request, batch: String| Reply::json(batch),
@@ -108,7 +108,7 @@ async fn a_batch_of_next_to_nothing_a_million_times_is_refused_as_a_whole() {
             body(request, batch)
         });
     }
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "batch", "").await;
     app.result(1).await;
     app.call(2, "batch", "").await;
@@ -121,8 +121,8 @@ async fn a_batch_of_next_to_nothing_a_million_times_is_refused_as_a_whole() {
 async fn names_of_tools_are_remembered_only_as_far_as_there_is_room() {
     const LENGTH: usize = 64 << 10;
     const LISTS: usize = 12;
-    let server = Server::start();
-    let launch = Launch::for_server(&server).args(["--read-only", "--list-pages", "pass"]);
+    let server = FaultServer::start();
+    let launch = program::bridge_for(&server).args(["--read-only", "--list-pages", "pass"]);
     let mut app = launch.start();
     app.initialize().await;
     for list in 0..LISTS {
@@ -146,7 +146,7 @@ async fn names_of_tools_are_remembered_only_as_far_as_there_is_room() {
 #[tokio::test]
 async fn long_notifications_wait_for_their_turn_only_as_long_as_there_is_room() {
     const LENGTH: usize = 1 << 20;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |request| {
         let notes = 0..KEPT / LENGTH;
         let stream = notes.fold(Reply::sse(), |stream, number| {
@@ -156,7 +156,7 @@ async fn long_notifications_wait_for_their_turn_only_as_long_as_there_is_room() 
         });
         answered(stream, request)
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.result(1).await;
     app.finish().await;
@@ -166,7 +166,7 @@ async fn long_notifications_wait_for_their_turn_only_as_long_as_there_is_room() 
 async fn cursors_of_lists_are_kept_only_as_far_as_there_is_room() {
     const LENGTH: usize = 63 << 10;
     const LISTS: i64 = 16;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(10_000);
     server.always(rpc("tools/list"), |request| {
         let cursor = request.params()["cursor"].as_str().map_or(0, str::len);
@@ -174,7 +174,7 @@ async fn cursors_of_lists_are_kept_only_as_far_as_there_is_room() {
         let page = json!({ "tools": [], "nextCursor": next }).to_string();
         Reply::json(request.result(page))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 1..=LISTS {
         app.request(id, "tools/list", &json!({})).await;
     }
@@ -188,7 +188,7 @@ async fn cursors_of_lists_are_kept_only_as_far_as_there_is_room() {
 async fn pages_that_become_one_list_take_no_more_memory_than_there_is_room_for() {
     const LENGTH: usize = 1 << 20;
     for (pages, merged) in [(5, 5), (31, 1)] {
-        let server = Server::start();
+        let server = FaultServer::start();
         for page in 1..=pages {
             server.once(rpc("tools/list"), move |request| {
                 let tool = json!({"name": page.to_string(), "description": "x".repeat(LENGTH)});
@@ -197,7 +197,7 @@ async fn pages_that_become_one_list_take_no_more_memory_than_there_is_room_for()
                 Reply::json(request.result(page))
             });
         }
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.request(1, "tools/list", &json!({})).await;
         let tools = app.result(1).await["tools"].as_array().map(Vec::len);
         assert_eq!(tools, Some(merged));
@@ -210,7 +210,7 @@ async fn pages_that_become_one_list_take_no_more_memory_than_there_is_room_for()
 async fn states_of_questions_wait_only_as_long_as_there_is_room() {
     const LENGTH: usize = 4 << 20;
     let calls = i64::try_from(KEPT / LENGTH).expect("small");
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(call("ask"), |request| {
         let number = request.message().id().map_or(0, str::len);
         let result = json!({
@@ -220,7 +220,7 @@ async fn states_of_questions_wait_only_as_long_as_there_is_room() {
         });
         Reply::json(request.result(result.to_string()))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 1..=calls {
         app.call(id, "ask", "").await;
         server
@@ -238,7 +238,7 @@ async fn states_of_questions_wait_only_as_long_as_there_is_room() {
 async fn questions_and_outcomes_wait_for_a_modern_app_only_as_long_as_there_is_room() {
     const LENGTH: usize = 4 << 20;
     let calls = i64::try_from(KEPT / LENGTH / 2).expect("small");
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("ask"), |request| {
         let id = format!("question {}", request.message().id().unwrap_or_default());
         let params = json!({"message": "x".repeat(LENGTH), "requestedSchema": {}});
@@ -248,7 +248,7 @@ async fn questions_and_outcomes_wait_for_a_modern_app_only_as_long_as_there_is_r
         let answer = request.result(result.to_string());
         Some(Reply::sse().data(question.to_string()).data(answer))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     app.error(0).await;
     for id in 1..=calls {
@@ -264,7 +264,7 @@ async fn of_an_acknowledgement_only_what_was_asked_for_is_kept() {
     const LENGTH: usize = 1 << 20;
     // Each has a connection with buffers of its own.
     let subscriptions = 40;
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(rpc("subscriptions/listen"), move |request| {
@@ -276,7 +276,7 @@ async fn of_an_acknowledgement_only_what_was_asked_for_is_kept() {
         let note = json!({"jsonrpc": "2.0", "method": method, "params": params});
         Some(Reply::sse().data(note.to_string()).wait(&held))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     for number in 0..subscriptions {
         let filter = json!({"notifications": {"toolsListChanged": true}});
         app.ask(number.to_string().as_str(), "subscriptions/listen", &filter)
@@ -293,7 +293,7 @@ async fn of_an_acknowledgement_only_what_was_asked_for_is_kept() {
 
 #[tokio::test]
 async fn challenges_with_quotes_that_are_not_closed_are_read_once() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("locked"), |_| {
         let lines = 0..20;
         let line = format!("Bearer {}", "a='b, c=\"d\\".repeat(800));
@@ -302,7 +302,7 @@ async fn challenges_with_quotes_that_are_not_closed_are_read_once() {
         });
         Some(locked)
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 1..=20 {
         app.call(id, "locked", "").await;
         app.error(id).await;

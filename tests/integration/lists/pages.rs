@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::App,
+    fault_server::FaultServer,
     mcp::Binding,
     modern::{self, complete},
     reply::{Gate, Reply},
@@ -20,7 +21,7 @@ const LISTS: [(&str, &str); 4] = [
 ];
 
 /// Answers the list `method` with these results, one per cursor, in sessions alone.
-fn serve(server: &Server, method: &str, pages: &'static [(Option<&str>, &str)]) {
+fn serve(server: &FaultServer, method: &str, pages: &'static [(Option<&str>, &str)]) {
     server.always(rpc(method), move |request: &Request| {
         if modern::is_modern(request) {
             return None;
@@ -48,7 +49,7 @@ async fn list(app: &mut App, id: &str, method: &str, params: &Value) -> String {
 
 #[tokio::test]
 async fn the_pages_of_each_list_become_one_answer_whose_items_keep_their_bytes() {
-    let server = Server::start();
+    let server = FaultServer::start();
     for (method, member) in LISTS {
         server.always(rpc(method), move |request: &Request| {
             let page = match request.params()["cursor"].as_str() {
@@ -63,7 +64,7 @@ async fn the_pages_of_each_list_become_one_answer_whose_items_keep_their_bytes()
             Reply::json(request.result(page))
         });
     }
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for (method, member) in LISTS {
         let expected = format!(
             r#"{{ "z":1.0,"{member}" : [ {{"name":"a", "n":1.0}},{{"name":"\u0062","big":12345678901234567890123}},{{"name":"c","x":"\ud800"}} ] , "_meta":{{"b":1e400}}}}"#
@@ -81,12 +82,12 @@ async fn the_pages_of_each_list_become_one_answer_whose_items_keep_their_bytes()
 
 #[tokio::test]
 async fn a_list_of_one_page_passes_byte_for_byte() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let page = r#"{ "tools" : [ {"name":"a","description":"nextCursor"} ],"nextCursor":null }"#;
     server.always(rpc("tools/list"), move |request: &Request| {
         Reply::json(request.result(page))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     assert_eq!(list(&mut app, "1", "tools/list", &json!({})).await, page);
     app.finish().await;
     assert_eq!(server.count(&rpc("tools/list")), 1);
@@ -98,14 +99,14 @@ async fn an_app_that_asks_for_a_page_or_does_without_merging_gets_that_page() {
         (None, r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#),
         (Some("2"), r#"{"tools":[{"name":"b"}],"nextCursor":"3"}"#),
     ];
-    let server = Server::start();
+    let server = FaultServer::start();
     serve(&server, "tools/list", PAGES);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     let page = list(&mut app, "1", "tools/list", &json!({"cursor": "2"})).await;
     assert_eq!(page, PAGES[1].1);
     app.finish().await;
 
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--list-pages", "pass"])
         .start();
     app.initialize().await;
@@ -120,7 +121,7 @@ async fn an_app_that_asks_for_a_page_or_does_without_merging_gets_that_page() {
 /// GitHub's cursors end so, and servers in Go write an empty one behind the last page.
 #[tokio::test]
 async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
-    let server = Server::start();
+    let server = FaultServer::start();
     serve(
         &server,
         "tools/list",
@@ -158,7 +159,7 @@ async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
             ),
         ],
     );
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     let tools = list(&mut app, "1", "tools/list", &json!({})).await;
     assert_eq!(
         tools,
@@ -188,14 +189,14 @@ async fn on_trouble_the_app_gets_the_first_page_with_its_cursor() {
         |_| Reply::no_answer_but_close(),
     ];
     for trouble in troubles {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(rpc("tools/list"), move |request: &Request| {
             match request.params()["cursor"].as_str() {
                 None => Reply::json(request.result(FIRST)),
                 Some(_) => trouble(request),
             }
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         assert_eq!(list(&mut app, "1", "tools/list", &json!({})).await, FIRST);
         // The app can go on by itself.
         app.request("2", "tools/list", &json!({"cursor": "2"}))
@@ -208,7 +209,7 @@ async fn on_trouble_the_app_gets_the_first_page_with_its_cursor() {
 
 #[tokio::test]
 async fn a_list_without_end_is_given_up_once() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(150);
     let mut page = 0;
     server.always(rpc("tools/list"), move |request: &Request| {
@@ -217,7 +218,7 @@ async fn a_list_without_end_is_given_up_once() {
             r#"{{"tools":[{{"name":"t{page}"}}],"nextCursor":"{page}"}}"#
         )))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in ["1", "2"] {
         let first = list(&mut app, id, "tools/list", &json!({})).await;
         assert_eq!(first, r#"{"tools":[{"name":"t0"}],"nextCursor":"0"}"#);
@@ -228,7 +229,7 @@ async fn a_list_without_end_is_given_up_once() {
 
 #[tokio::test]
 async fn other_messages_are_not_held_up_and_a_cancelled_list_is_not_answered() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let wait = gate.clone();
     server.always(rpc("tools/list"), move |request: &Request| {
@@ -242,7 +243,7 @@ async fn other_messages_are_not_held_up_and_a_cancelled_list_is_not_answered() {
                 .close(),
         }
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.request("waits", "tools/list", &json!({})).await;
     app.request("cancelled", "tools/list", &json!({})).await;
     server.received(rpc("tools/list"), 4).await;
@@ -270,7 +271,7 @@ async fn other_messages_are_not_held_up_and_a_cancelled_list_is_not_answered() {
 
 #[tokio::test]
 async fn further_pages_are_asked_for_as_the_app_asked_but_without_its_progress_token() {
-    let server = Server::start();
+    let server = FaultServer::start();
     serve(
         &server,
         "tools/list",
@@ -285,7 +286,7 @@ async fn further_pages_are_asked_for_as_the_app_asked_but_without_its_progress_t
             ),
         ],
     );
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     let params = json!({"vendor": [1], "_meta": {"progressToken": 7, "trace": "t"}});
     list(&mut app, "1", "tools/list", &params).await;
     app.finish().await;
@@ -297,7 +298,7 @@ async fn further_pages_are_asked_for_as_the_app_asked_but_without_its_progress_t
 
 #[tokio::test]
 async fn tools_are_hidden_in_the_merged_list() {
-    let server = Server::start();
+    let server = FaultServer::start();
     serve(
         &server,
         "tools/list",
@@ -317,7 +318,7 @@ async fn tools_are_hidden_in_the_merged_list() {
         (&["--allow-tool", "b"], vec!["b"]),
         (&["--read-only"], vec!["a", "b"]),
     ] {
-        let launch = Launch::for_server(&server).args(flags.iter().copied());
+        let launch = program::bridge_for(&server).args(flags.iter().copied());
         let mut app = launch.start();
         app.initialize().await;
         app.request("list", "tools/list", &json!({})).await;
@@ -334,8 +335,8 @@ async fn tools_are_hidden_in_the_merged_list() {
 }
 
 /// In 2026-07-28 an empty cursor is one like any other.
-fn modern_pages() -> Server {
-    let server = Server::start_as(Binding::Modern);
+fn modern_pages() -> FaultServer {
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(rpc("tools/list"), |request: &Request| {
         let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
         let page = match request.params()["cursor"].as_str() {
@@ -359,7 +360,7 @@ fn names(result: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn an_app_of_the_modern_era_gets_all_pages_too() {
     let server = modern_pages();
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask(1, "tools/list", &json!({})).await;
     let result = app.result(1).await;
     assert_eq!(names(&result), ["a", "b", "c"]);
@@ -374,7 +375,7 @@ async fn an_app_of_the_modern_era_gets_all_pages_too() {
 #[tokio::test]
 async fn a_legacy_app_at_a_modern_server_gets_all_pages_too() {
     let server = modern_pages();
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.request(1, "tools/list", &json!({})).await;
     let result = app.result(1).await;
     assert_eq!(names(&result), ["a", "b", "c"]);
@@ -385,7 +386,7 @@ async fn a_legacy_app_at_a_modern_server_gets_all_pages_too() {
 
 #[tokio::test]
 async fn a_modern_app_at_a_legacy_server_gets_all_pages_too() {
-    let server = Server::start();
+    let server = FaultServer::start();
     serve(
         &server,
         "tools/list",
@@ -400,7 +401,7 @@ async fn a_modern_app_at_a_legacy_server_gets_all_pages_too() {
             ),
         ],
     );
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.ask(1, "tools/list", &json!({})).await;
     let result = app.result(1).await;
     assert_eq!(names(&result), ["a", "b"]);
@@ -415,14 +416,14 @@ async fn a_modern_app_at_a_legacy_server_gets_all_pages_too() {
 /// At the end of the input what is there is handed over, and nothing that the app has not asked for.
 #[tokio::test]
 async fn at_the_end_the_first_page_is_the_answer() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         match request.params()["cursor"].as_str() {
             None => Reply::json(request.result(r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#)),
             Some(_) => Reply::no_answer_ever(),
         }
     });
-    let launch = Launch::for_server(&server).args(["--drain-timeout", "0"]);
+    let launch = program::bridge_for(&server).args(["--drain-timeout", "0"]);
     let mut app = launch.start();
     app.initialize().await;
     app.request("1", "tools/list", &json!({})).await;

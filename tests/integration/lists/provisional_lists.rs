@@ -3,15 +3,16 @@
 
 use serde_json::{Value, json};
 
-use crate::auth::sign_in::user::{self, User, Window, visit};
+use crate::auth::sign_in::user::{self, User, Window};
 use crate::browser;
 use crate::era::Eras;
 use crate::examples::example_server::client::options_for;
+use crate::program;
 use crate::server::Server as ExampleServer;
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    command::Run,
-    fault_server::Server,
+use mcp_bridge_testkit::visit_when_it_listens;
+use mcp_bridge_testkit::{
+    app::{App, INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
     request::{Request, Want, call, get, post, rpc},
@@ -50,7 +51,7 @@ fn names(result: &Value) -> Vec<&str> {
 }
 
 /// From now on the server lists these tools, on two pages.
-fn lists_on_two_pages(server: &Server, first: &'static str, second: &'static str) {
+fn lists_on_two_pages(server: &FaultServer, first: &'static str, second: &'static str) {
     server.always(rpc("tools/list"), move |request: &Request| {
         let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
         let result = match request.params()["cursor"].as_str() {
@@ -63,8 +64,8 @@ fn lists_on_two_pages(server: &Server, first: &'static str, second: &'static str
 
 #[tokio::test]
 async fn a_list_that_is_not_remembered_is_empty_while_the_server_is_down() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::bridge_for(&server).args(NO_WAIT).start();
     begins(&mut app).await;
     for (method, member) in METHODS {
         assert_eq!(lists(&mut app, method, method).await, json!({ member: [] }));
@@ -84,9 +85,9 @@ async fn a_list_that_is_not_remembered_is_empty_while_the_server_is_down() {
 /// One clock for all of them: the second does not wait for as long as the first has.
 #[tokio::test]
 async fn lists_that_are_asked_for_together_are_answered_together() {
-    let server = Server::start_down(Binding::Streamable);
+    let server = FaultServer::start_down(Binding::Streamable);
     let args = ["--list-wait", "1"];
-    let mut app = Launch::for_server(&server).args(args).start();
+    let mut app = program::bridge_for(&server).args(args).start();
     begins(&mut app).await;
     for (method, _) in METHODS {
         app.request(method, method, &json!({})).await;
@@ -101,8 +102,8 @@ async fn lists_that_are_asked_for_together_are_answered_together() {
 
 #[tokio::test]
 async fn an_app_that_has_asked_for_no_list_hears_of_no_change() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::bridge_for(&server).args(NO_WAIT).start();
     begins(&mut app).await;
     lists(&mut app, "prompts", "prompts/list").await;
     server.come_up();
@@ -116,15 +117,15 @@ async fn an_app_that_has_asked_for_no_list_hears_of_no_change() {
 /// Some apps register everything twice when they ask again before they have their answer.
 #[tokio::test]
 async fn answers_that_are_due_come_before_the_announcement() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::bridge_for(&server).args(NO_WAIT).start();
     begins(&mut app).await;
     lists(&mut app, "tools", "tools/list").await;
     app.call("held", "echo", "held").await;
     server.come_up();
     app.server_sent("notifications/tools/list_changed").await;
     let before = app.unread();
-    let is_answer = |line: &crate::support::app::Line| line.message.id() == Some("\"held\"");
+    let is_answer = |line: &mcp_bridge_testkit::app::Line| line.message.id() == Some("\"held\"");
     assert!(before.iter().any(is_answer), "{before:?}");
     app.finish().await;
 }
@@ -132,7 +133,7 @@ async fn answers_that_are_due_come_before_the_announcement() {
 #[tokio::test]
 async fn a_remembered_list_is_given_whole_while_the_server_is_down() {
     let user = User::new();
-    let server = Server::start();
+    let server = FaultServer::start();
     lists_on_two_pages(&server, "first", "second");
     let mut app = user.launch(&server.url()).start();
     begins(&mut app).await;
@@ -166,7 +167,7 @@ async fn a_remembered_list_is_given_whole_while_the_server_is_down() {
 #[tokio::test]
 async fn lists_are_remembered_for_one_account_only() {
     let user = User::new();
-    let server = Server::start();
+    let server = FaultServer::start();
     let header = |key: &'static str| ["--header", key];
     let mut app = user.launch(&server.url()).args(header("X-Key: a")).start();
     begins(&mut app).await;
@@ -204,7 +205,7 @@ async fn lists_are_remembered_for_one_account_only() {
 
 #[tokio::test]
 async fn a_sign_out_forgets_the_lists() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server().await;
     let mut app = user.launch(server.url()).start();
     begins(&mut app).await;
@@ -214,9 +215,9 @@ async fn a_sign_out_forgets_the_lists() {
     let remembered = user.store().join("lists");
     let accounts = || remembered.read_dir().expect("a directory").count();
     assert_eq!(accounts(), 1);
-    let signed_out = Run::new(["logout", server.url()])
+    let signed_out = program::command(["logout", server.url()])
         .env("MCP_BRIDGE_DIR", user.store())
-        .until_its_end()
+        .run()
         .await;
     assert_eq!(signed_out.status, 0, "{}", signed_out.stderr);
     assert_eq!(accounts(), 0);
@@ -224,7 +225,7 @@ async fn a_sign_out_forgets_the_lists() {
 
 #[tokio::test]
 async fn while_a_sign_in_is_missing_a_tool_leads_to_it_and_waits_for_it() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server().await;
     let mut app = user.launch(server.url()).args(NO_WAIT).start();
     begins(&mut app).await;
@@ -260,7 +261,7 @@ async fn while_a_sign_in_is_missing_a_tool_leads_to_it_and_waits_for_it() {
 
 #[tokio::test]
 async fn a_call_of_the_sign_in_tool_ends_with_the_address_when_nobody_signs_in() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server().await;
     let args = ["--patience", "0.5"];
     let mut app = user.launch(server.url()).args(args).start();
@@ -281,9 +282,9 @@ async fn a_call_of_the_sign_in_tool_ends_with_the_address_when_nobody_signs_in()
 /// The app has not asked for the list again, and the call may be meant for the server.
 #[tokio::test]
 async fn a_tool_of_the_server_with_the_name_of_the_local_one_is_called() {
-    let mut user = User::new();
+    let user = User::new();
     let issuer = example_server().await;
-    let server = Server::start();
+    let server = FaultServer::start();
     wants_sign_in(&server, rpc("initialize"), &issuer);
     lists_on_two_pages(&server, "first", "sign_in");
     server.always(call("sign_in"), |request: &Request| {
@@ -316,7 +317,7 @@ async fn a_tool_of_the_server_with_the_name_of_the_local_one_is_called() {
 
 #[tokio::test]
 async fn a_sign_in_that_is_refused_is_told_by_the_tool_which_begins_another() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server().await;
     let mut app = user.launch(server.url()).args(NO_WAIT).start();
     begins(&mut app).await;
@@ -335,8 +336,8 @@ async fn a_sign_in_that_is_refused_is_told_by_the_tool_which_begins_another() {
 
 #[tokio::test]
 async fn a_list_that_waits_for_a_server_that_turns_out_wrong_says_why() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::start(&server);
     begins(&mut app).await;
     app.request("tools", "tools/list", &json!({})).await;
     app.request("prompts", "prompts/list", &json!({})).await;
@@ -363,8 +364,8 @@ async fn a_list_that_waits_for_a_server_that_turns_out_wrong_says_why() {
 /// In a session the app keeps the tools that it had.
 #[tokio::test]
 async fn a_server_that_goes_down_in_a_session_leaves_its_lists() {
-    let server = Server::start();
-    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    let server = FaultServer::start();
+    let mut app = program::bridge_for(&server).args(NO_WAIT).start();
     begins(&mut app).await;
     let live = lists(&mut app, "live", "tools/list").await;
     server.go_down().await;
@@ -379,8 +380,8 @@ async fn a_server_that_goes_down_in_a_session_leaves_its_lists() {
 async fn a_request_beyond_those_that_may_wait_gets_an_error() {
     /// As many as may wait for a session.
     const MESSAGES: usize = 10_000;
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::start(&server);
     begins(&mut app).await;
     let note = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#;
     app.send_all(&vec![note; MESSAGES]).await;
@@ -399,7 +400,7 @@ fn everything() -> Value {
 /// The app of a widely used agent: it probes, subscribes and lists, and gives up what is not answered.
 #[tokio::test]
 async fn a_modern_app_is_subscribed_and_has_its_lists_before_the_sign_in() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server().await;
     let mut app = user.launch(server.url()).args(NO_WAIT).start();
     app.discover("probe").await;
@@ -452,9 +453,9 @@ async fn a_modern_app_is_subscribed_and_has_its_lists_before_the_sign_in() {
 /// The answer to a probe for which nobody signs in promises everything.
 #[tokio::test]
 async fn a_list_that_was_promised_to_a_modern_app_and_does_not_exist_is_empty() {
-    let mut user = User::new();
+    let user = User::new();
     let issuer = example_server().await;
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     wants_sign_in(&server, post(), &issuer);
     let mut app = user
         .launch(&server.url())
@@ -472,8 +473,8 @@ async fn a_list_that_was_promised_to_a_modern_app_and_does_not_exist_is_empty() 
 
 #[tokio::test]
 async fn a_subscription_is_acknowledged_while_the_server_is_down_and_follows_it() {
-    let server = Server::start_down(Binding::Modern);
-    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    let server = FaultServer::start_down(Binding::Modern);
+    let mut app = program::bridge_for(&server).args(NO_WAIT).start();
     app.ask("sub", "subscriptions/listen", &everything()).await;
     app.server_sent("notifications/subscriptions/acknowledged")
         .await;
@@ -490,7 +491,7 @@ async fn a_subscription_is_acknowledged_while_the_server_is_down_and_follows_it(
 /// MCP 2026-07-28, "Subscriptions": a server that tears a subscription down says so.
 #[tokio::test]
 async fn a_subscription_to_a_resource_that_the_server_does_not_tell_of_ends() {
-    let server = Server::start_down(Binding::Modern);
+    let server = FaultServer::start_down(Binding::Modern);
     server.always(rpc("subscriptions/listen"), |request: &Request| {
         let meta = json!({"io.modelcontextprotocol/subscriptionId": "sub"});
         let params = json!({"notifications": {"toolsListChanged": true}, "_meta": meta});
@@ -499,7 +500,7 @@ async fn a_subscription_to_a_resource_that_the_server_does_not_tell_of_ends() {
         assert!(request.message().id().is_some());
         Reply::sse().data(message.to_string()).stall()
     });
-    let mut app = Launch::for_server(&server).args(NO_WAIT).start();
+    let mut app = program::bridge_for(&server).args(NO_WAIT).start();
     let filter = json!({"notifications": {
         "toolsListChanged": true, "resourceSubscriptions": ["file:///a"]
     }});
@@ -525,11 +526,11 @@ fn short_address(window: &Window) -> String {
 /// The person says no.
 async fn denies(window: &Window) {
     let denied = browser::sign_in(window.page.as_str(), user::NAME, "deny").await;
-    visit(&denied.expect("a sign-in page")).await;
+    visit_when_it_listens(&denied.expect("a sign-in page")).await;
 }
 
 /// The server wants a token of the example server's for these requests.
-fn wants_sign_in(server: &Server, requests: Want, issuer: &ExampleServer) {
+fn wants_sign_in(server: &FaultServer, requests: Want, issuer: &ExampleServer) {
     let metadata = format!("http://{}/metadata", server.host());
     server.always(requests, move |request| {
         let challenge = format!("Bearer resource_metadata=\"{metadata}\"");

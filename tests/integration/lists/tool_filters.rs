@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::App,
+    fault_server::FaultServer,
     mcp::Binding,
     modern::complete,
     reply::{Gate, Reply},
@@ -22,16 +23,16 @@ fn list(tools: &str) -> String {
     format!(r#"{{ "tools" :{tools},"ttlMs":1.0,"_meta":{{"z":1,"a":2}}}}"#)
 }
 
-fn serves_tools() -> Server {
-    let server = Server::start();
+fn serves_tools() -> FaultServer {
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         Reply::json(request.result(list(TOOLS)))
     });
     server
 }
 
-async fn start(server: &Server, flags: &[&str]) -> App {
-    let launch = Launch::for_server(server).args(flags.iter().copied());
+async fn start(server: &FaultServer, flags: &[&str]) -> App {
+    let launch = program::bridge_for(server).args(flags.iter().copied());
     let mut app = launch.start();
     app.initialize().await;
     app
@@ -77,7 +78,7 @@ async fn ignored_tools_are_cut_out_of_the_list_and_every_other_byte_stays() {
 
 #[tokio::test]
 async fn a_list_in_an_event_stream_is_cut_likewise() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/list"), |request: &Request| {
         let list = list(&TOOLS.replace('\n', " "));
         Reply::sse().event("1", request.result(list)).close()
@@ -92,7 +93,7 @@ async fn a_list_in_an_event_stream_is_cut_likewise() {
 
 #[tokio::test]
 async fn every_page_of_a_list_is_cut() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let result = match request.params()["cursor"].as_str() {
             None => r#"{"tools":[{"name":"delete","inputSchema":{"type":"object"}},{"name":"a","inputSchema":{"type":"object"}}],"nextCursor":"2"}"#,
@@ -175,7 +176,7 @@ async fn with_read_only_the_tools_are_listed_before_the_first_call() {
 /// The second page says what the call has to wait for; a list that changes meanwhile is read anew.
 #[tokio::test]
 async fn with_read_only_a_call_waits_for_all_pages_and_for_a_list_that_changes() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let wait = gate.clone();
     server.once(rpc("tools/list"), move |request: &Request| {
@@ -199,7 +200,7 @@ async fn with_read_only_a_call_waits_for_all_pages_and_for_a_list_that_changes()
     app.call("cancelled", "echo", "").await;
     app.cancel("cancelled").await;
     server.received(rpc("tools/list"), 1).await;
-    server.received(crate::support::request::get(), 1).await;
+    server.received(mcp_bridge_testkit::request::get(), 1).await;
     server.push(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
     app.server_sent("notifications/tools/list_changed").await;
     gate.open();
@@ -212,7 +213,7 @@ async fn with_read_only_a_call_waits_for_all_pages_and_for_a_list_that_changes()
 
 #[tokio::test]
 async fn with_read_only_a_list_that_fails_is_the_answer_to_the_calls_that_wait() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         Reply::json(request.error(-32001, "no list today"))
     });
@@ -229,7 +230,7 @@ async fn with_read_only_a_list_that_fails_is_the_answer_to_the_calls_that_wait()
 
 #[tokio::test]
 async fn a_list_without_end_is_given_up() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(150);
     let mut page = 0;
     server.always(rpc("tools/list"), move |request: &Request| {
@@ -246,7 +247,7 @@ async fn a_list_without_end_is_given_up() {
 #[tokio::test]
 async fn with_read_only_a_cursor_that_is_empty_or_comes_again_ends_the_list() {
     for (cursor, requests) in [("", 1), ("same", 2)] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(rpc("tools/list"), move |request: &Request| {
             let tool = json!({"name": "echo", "annotations": {"readOnlyHint": true}});
             let result = json!({"tools": [tool], "nextCursor": cursor});
@@ -262,7 +263,7 @@ async fn with_read_only_a_cursor_that_is_empty_or_comes_again_ends_the_list() {
 
 #[tokio::test]
 async fn an_app_and_a_server_of_the_modern_era_are_filtered_as_well() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(rpc("tools/list"), |request: &Request| {
         let tools: Value = json!([
             {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
@@ -270,7 +271,7 @@ async fn an_app_and_a_server_of_the_modern_era_are_filtered_as_well() {
         ]);
         complete(request, &json!({"tools": tools, "ttlMs": 0, "cacheScope": "private"}))
     });
-    let mut app = Launch::for_server(&server).args(["--read-only"]).start();
+    let mut app = program::bridge_for(&server).args(["--read-only"]).start();
     app.discover("discover").await;
     app.result("discover").await;
     app.ask_tool("call", "echo", "modern").await;
@@ -288,7 +289,7 @@ async fn an_app_and_a_server_of_the_modern_era_are_filtered_as_well() {
 
 #[tokio::test]
 async fn a_legacy_app_at_a_modern_server_is_filtered() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     server.always(rpc("tools/list"), |request: &Request| {
         let tools = json!([
             {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
@@ -309,7 +310,7 @@ async fn a_legacy_app_at_a_modern_server_is_filtered() {
 
 #[tokio::test]
 async fn a_modern_app_at_a_legacy_server_is_filtered() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let tools = json!([
             {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
@@ -317,7 +318,7 @@ async fn a_modern_app_at_a_legacy_server_is_filtered() {
         ]);
         Reply::json(request.result(json!({ "tools": tools }).to_string()))
     });
-    let mut app = Launch::for_server(&server).args(["--read-only"]).start();
+    let mut app = program::bridge_for(&server).args(["--read-only"]).start();
     app.ask_tool("call", "echo", "translated").await;
     assert_eq!(app.result("call").await["content"][0]["text"], "translated");
     app.ask_tool("write", "write", "").await;
@@ -331,7 +332,7 @@ async fn a_modern_app_at_a_legacy_server_is_filtered() {
 /// At the end nothing is answered that the app has not asked.
 #[tokio::test]
 async fn a_list_that_does_not_come_is_not_answered_at_the_end() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/list"), |_: &Request| Reply::no_answer_ever());
     let mut app = start(&server, &["--read-only", "--drain-timeout", "0"]).await;
     app.call("one", "echo", "").await;

@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::{
     HEADER_MARKER, LIMIT, QUERY_MARKER,
     app::{App, Launch},
-    command::Run,
-    fault_server::Server,
+    fault_server::FaultServer,
     reply::{Gate, Reply},
     request::{call, get, rpc},
 };
-use crate::support_auth::Provider;
 
 /// The bridge at another level than the double's own `--debug`.
-fn at_level(server: &Server, args: &[&str]) -> Launch {
-    Launch::bare()
+fn at_level(server: &FaultServer, args: &[&str]) -> Launch {
+    program::bridge()
         .server(server)
         .args([server.url().as_str()])
         .args(["--header", "X-Api-Key: ${API_KEY}"])
@@ -50,8 +50,8 @@ async fn logged(app: &App, parts: &[&str]) -> String {
 
 #[tokio::test]
 async fn each_request_and_its_response_have_a_line_with_what_can_be_measured() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.call("one", "echo", "hello").await;
     app.result("one").await;
     app.request(7, "tools/list", &serde_json::json!({})).await;
@@ -102,14 +102,14 @@ async fn each_request_and_its_response_have_a_line_with_what_can_be_measured() {
 #[tokio::test]
 async fn with_many_calls_in_flight_each_line_names_its_request() {
     const CALLS: usize = 64;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(100);
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(call("held"), move |request| {
         Reply::sse().wait(&held).data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 0..CALLS {
         app.call(id, "held", "").await;
     }
@@ -134,10 +134,10 @@ async fn with_many_calls_in_flight_each_line_names_its_request() {
 
 #[tokio::test]
 async fn a_call_that_hangs_has_a_line_when_it_is_sent_and_another_after_some_seconds() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("hangs"), |_| Reply::no_answer_ever());
     server.once(call("stalls"), |_| Reply::sse().stall());
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "hangs", "").await;
     app.call(2, "stalls", "").await;
     let silent = "no response yet: the server has not answered the HTTP request (try 1)";
@@ -165,11 +165,11 @@ async fn a_call_that_hangs_has_a_line_when_it_is_sent_and_another_after_some_sec
 
 #[tokio::test]
 async fn a_request_that_is_sent_again_has_a_line_for_each_try() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/list"), |_| {
         Reply::status(503).header("Retry-After", "0")
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.request(1, "tools/list", &serde_json::json!({})).await;
     app.result(1).await;
     server.once(call("lost"), |_| Reply::no_answer_but_reset());
@@ -197,8 +197,8 @@ async fn a_request_that_is_sent_again_has_a_line_for_each_try() {
 
 #[tokio::test]
 async fn what_the_server_says_of_its_own_accord_has_lines_too() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     logged(&app, &["<- server: event stream opened status=200"]).await;
     server.push(r#"{"jsonrpc":"2.0","id":5,"method":"roots/list"}"#);
@@ -225,7 +225,7 @@ async fn what_the_server_says_of_its_own_accord_has_lines_too() {
 
 #[tokio::test]
 async fn trace_adds_bodies_that_are_bounded_and_have_no_secret() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("secrets"), |request| {
         let text = r#"{\"access_token\": \"cleartext-token\"} the end"#;
         Reply::json(request.result(format!(
@@ -269,7 +269,7 @@ async fn trace_adds_bodies_that_are_bounded_and_have_no_secret() {
 
 #[tokio::test]
 async fn the_log_file_gets_the_same_and_stderr_nothing() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let directory = tempfile::TempDir::new().expect("a directory");
     let path = directory.path().join("bridge.log");
     let path = path.to_str().expect("UTF-8");
@@ -285,7 +285,7 @@ async fn the_log_file_gets_the_same_and_stderr_nothing() {
 
 #[tokio::test]
 async fn at_the_default_level_a_healthy_session_is_silent() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let mut app = at_level(&server, &[]).start();
     app.initialize().await;
     app.still_served().await;
@@ -296,10 +296,10 @@ async fn at_the_default_level_a_healthy_session_is_silent() {
 
 #[tokio::test]
 async fn the_requests_of_a_sign_in_have_lines_in_a_span_of_their_own() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let url = provider.mcp_url();
     let args = ["login", url.as_str(), "--debug", "--auth-timeout", "1"];
-    let ran = Run::new(args).until_its_end().await;
+    let ran = program::command(args).run().await;
     let register = format!("{}/register", provider.origin());
     let sent = lines(&ran.stderr, &["sign_in: -> sign-in method=POST", &register]);
     let received = lines(

@@ -1,13 +1,7 @@
 //! Lines of the log that a server or an app causes are bounded, and those left out are counted.
 
-use crate::support::{
-    HEADER_MARKER,
-    app::{App, Launch},
-    command::Run,
-    fault_server::Server,
-    reply::Reply,
-    request::call,
-};
+use crate::program;
+use mcp_bridge_testkit::{HEADER_MARKER, fault_server::FaultServer, reply::Reply, request::call};
 
 /// The most that a flood may make of the log, in bytes.
 const LARGEST_LOG: usize = 256 * 1024;
@@ -20,7 +14,7 @@ fn left_out(log: &str) -> u64 {
 }
 
 /// Answers after so many events that are no messages.
-fn flood(server: &Server, events: usize) {
+fn flood(server: &FaultServer, events: usize) {
     server.once(call("flood"), move |request| {
         Reply::sse()
             .bytes("data:x\n\n".repeat(events))
@@ -31,9 +25,9 @@ fn flood(server: &Server, events: usize) {
 #[tokio::test]
 async fn a_flood_of_events_that_are_no_messages_does_not_flood_the_log() {
     const EVENTS: usize = 100_000;
-    let server = Server::start();
+    let server = FaultServer::start();
     flood(&server, EVENTS);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "flood", "").await;
     app.result(1).await;
     app.still_served().await;
@@ -51,19 +45,19 @@ async fn a_flood_of_events_that_are_no_messages_does_not_flood_the_log() {
 #[tokio::test]
 async fn long_names_and_many_messages_of_a_server_do_not_flood_the_log() {
     const MESSAGES: usize = 20_000;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("flood"), |request| {
         let method = "x".repeat(1 << 20);
         let named = format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#);
         Reply::sse().data(named).data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "flood", "").await;
     app.result(1).await;
     let log = app.finish().await.stderr;
     assert!(log.len() < LARGEST_LOG, "{} bytes", log.len());
 
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("echo"), |request| {
         let message = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"oh"}}"#;
         Reply::sse()
@@ -71,8 +65,8 @@ async fn long_names_and_many_messages_of_a_server_do_not_flood_the_log() {
             .data(request.echo())
     });
     let (url, header) = (server.url(), format!("X-Api-Key: {HEADER_MARKER}"));
-    let ran = Run::new(["call", &url, "echo", "text=hi", "--header", &header]);
-    let ran = ran.until_its_end().await;
+    let ran = program::command(["call", &url, "echo", "text=hi", "--header", &header]);
+    let ran = ran.run().await;
     assert!(ran.stderr.len() < LARGEST_LOG, "{} bytes", ran.stderr.len());
     let shown = ran.stderr.matches("error: oh").count();
     let left_out = usize::try_from(left_out(&ran.stderr)).expect("a count");
@@ -86,8 +80,8 @@ async fn long_names_and_many_messages_of_a_server_do_not_flood_the_log() {
 async fn a_flood_of_lines_of_the_app_does_not_flood_the_log_at_any_level() {
     const LINES: usize = 20_000;
     for level in ["warn", "debug", "trace"] {
-        let server = Server::start();
-        let mut app = Launch::bare()
+        let server = FaultServer::start();
+        let mut app = program::bridge()
             .server(&server)
             .args([server.url().as_str(), "--log-level", level])
             .args(["--header", "X-Api-Key: ${API_KEY}"])

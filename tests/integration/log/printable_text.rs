@@ -3,13 +3,14 @@
 
 use serde_json::json;
 
-use crate::support::{
-    command::{Ran, Run},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Behaviour, Challenge};
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
+    program::CommandOutput,
     reply::Reply,
     request::{Request, call, rpc},
 };
-use crate::support_auth::{Behaviour, Challenge, Provider};
 
 /// An escape sequence, an override of the direction, an invisible character, a tag character, line breaks of
 /// three kinds, and a line that looks like one of ours.
@@ -35,7 +36,7 @@ fn unprintable(text: &str) -> Vec<char> {
 }
 
 /// Both outputs are printable, and no line begins as the stranger wanted it to.
-fn is_clean(case: &str, ran: &Ran) {
+fn is_clean(case: &str, ran: &CommandOutput) {
     for text in [&ran.stdout, &ran.stderr] {
         let found = unprintable(text);
         assert!(found.is_empty(), "{case}: {found:?} in {text}");
@@ -45,14 +46,14 @@ fn is_clean(case: &str, ran: &Ran) {
 }
 
 /// Output of `command` where the authorization server behaves so.
-async fn signing_in(command: &[&str], change: impl FnOnce(&mut Behaviour)) -> Ran {
-    let provider = Provider::start().await;
+async fn signing_in(command: &[&str], change: impl FnOnce(&mut Behaviour)) -> CommandOutput {
+    let provider = AuthorizationServer::start().await;
     provider.behave(change);
     let url = provider.mcp_url();
     let (name, options) = command.split_first().expect("a command");
     let args = [*name, url.as_str()].into_iter();
-    Run::new(args.chain(options.iter().copied()))
-        .until_its_end()
+    program::command(args.chain(options.iter().copied()))
+        .run()
         .await
 }
 
@@ -126,7 +127,7 @@ async fn a_device_code_and_its_page_are_printable_or_refused() {
         reply["device_code"] = "secret-device-code".into();
         reply["expires_in"] = 1.into();
         reply["interval"] = 1.into();
-        let provider = Provider::start().await;
+        let provider = AuthorizationServer::start().await;
         let endpoint = format!("{}/device", provider.origin());
         provider.behave(|it| {
             it.server_metadata = json!({ "device_authorization_endpoint": endpoint });
@@ -142,7 +143,7 @@ async fn a_device_code_and_its_page_are_printable_or_refused() {
             "1",
             url.as_str(),
         ];
-        let ran = Run::new(args).until_its_end().await;
+        let ran = program::command(args).run().await;
         assert!(ran.stderr.contains(expected), "{case}: {ran:?}");
         assert_ne!(ran.status, 0, "{case}: {ran:?}");
         is_clean(case, &ran);
@@ -151,7 +152,7 @@ async fn a_device_code_and_its_page_are_printable_or_refused() {
 
 #[tokio::test]
 async fn what_the_log_shows_of_a_server_is_printable_at_every_level() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let tool = json!({ "name": HOSTILE, "description": HOSTILE, "inputSchema": {
             "type": "object", "properties": { HOSTILE: { "type": HOSTILE, "description": HOSTILE } } } });
@@ -180,7 +181,7 @@ async fn what_the_log_shows_of_a_server_is_printable_at_every_level() {
             ))
     });
     let url = server.url();
-    let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
+    let header = format!("X-Api-Key: {}", mcp_bridge_testkit::HEADER_MARKER);
     for level in ["warn", "debug", "trace"] {
         for tool in ["echo", "page", "noise"] {
             let args = [
@@ -192,17 +193,17 @@ async fn what_the_log_shows_of_a_server_is_printable_at_every_level() {
                 "--header",
                 &header,
             ];
-            let ran = Run::new(args).until_its_end().await;
+            let ran = program::command(args).run().await;
             assert_ne!(ran.status, 0, "{ran:?}");
             is_clean(&format!("{tool} at {level}"), &ran);
         }
-        let ran = Run::new(["tools", &url, "--log-level", level, "--header", &header]);
-        is_clean("tools", &ran.until_its_end().await);
+        let ran = program::command(["tools", &url, "--log-level", level, "--header", &header]);
+        is_clean("tools", &ran.run().await);
     }
     for command in ["doctor", "status"] {
         let mut args = vec![command];
         args.extend((command == "doctor").then_some(url.as_str()));
-        is_clean(command, &Run::new(args).until_its_end().await);
+        is_clean(command, &program::command(args).run().await);
     }
 }
 
@@ -210,19 +211,19 @@ async fn what_the_log_shows_of_a_server_is_printable_at_every_level() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_terminal_without_a_size_is_one() {
-    use crate::support::terminal::Terminal;
+    use mcp_bridge_testkit::terminal::Terminal;
 
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("echo"), |request: &Request| {
         let content = json!({ "content": [{ "type": "text", "text": HOSTILE }] });
         Reply::json(request.result(content.to_string()))
     });
     let terminal = Terminal::open();
     let url = server.url();
-    let header = format!("X-Api-Key: {}", crate::support::HEADER_MARKER);
-    let ran = Run::new(["call", &url, "echo", "--header", &header])
+    let header = format!("X-Api-Key: {}", mcp_bridge_testkit::HEADER_MARKER);
+    let ran = program::command(["call", &url, "echo", "--header", &header])
         .stdout_to(terminal.other_end())
-        .until_its_end()
+        .run()
         .await;
     assert_eq!(ran.status, 0, "{ran:?}");
     let shown = terminal.shows();
@@ -267,7 +268,7 @@ async fn a_url_that_is_too_long_names_its_parameter() {
     );
 
     let url = format!("https://a.example/{}", "x".repeat(20_000));
-    let ran = Run::new(["tools", &url]).until_its_end().await;
+    let ran = program::command(["tools", &url]).run().await;
     assert_eq!(ran.status, 2);
     assert!(
         ran.stderr

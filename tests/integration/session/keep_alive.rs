@@ -1,8 +1,9 @@
 //! `--keep-alive`: pings in sessions in which nothing is said.
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::App,
+    fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
     request::{Request, rpc},
@@ -10,20 +11,20 @@ use crate::support::{
 
 const ENOUGH_REQUESTS: usize = 10_000;
 
-fn ping() -> crate::support::request::Want {
+fn ping() -> mcp_bridge_testkit::request::Want {
     rpc("ping")
 }
 
 /// Requests of a machine that is busy may come to more than in other tests.
-fn server(binding: Binding) -> Server {
-    let server = Server::start_as(binding);
+fn server(binding: Binding) -> FaultServer {
+    let server = FaultServer::start_as(binding);
     server.allow_requests(ENOUGH_REQUESTS);
     server
 }
 
-fn start(server: &Server) -> App {
+fn start(server: &FaultServer) -> App {
     let flags = ["--keep-alive", "--ping-interval", "0.01"];
-    Launch::for_server(server).args(flags).start()
+    program::bridge_for(server).args(flags).start()
 }
 
 #[tokio::test]
@@ -99,7 +100,7 @@ async fn there_is_no_ping_in_the_modern_era() {
 
 #[tokio::test]
 async fn an_interval_of_nothing_is_refused() {
-    let launch = Launch::bare().args(["http://localhost:1/mcp", "--ping-interval", "0"]);
+    let launch = program::bridge().args(["http://localhost:1/mcp", "--ping-interval", "0"]);
     let stderr = launch.start().refuses_to_start().await;
     assert!(stderr.contains("more than 0"), "{stderr}");
 }

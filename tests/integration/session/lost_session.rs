@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     SESSION_MARKER,
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+    app::{INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::initialize_result,
     reply::{Gate, Reply},
     request::{Request, Want, call, get, get_in_session, rpc},
@@ -22,13 +23,13 @@ fn session(request: &Request) -> &str {
 /// X-60, HL-6, B4
 #[tokio::test]
 async fn five_requests_that_meet_a_lost_session_share_one_new_session() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(call("old stream"), move |request| {
         Reply::sse().wait(&held).data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     app.call("old", "old stream", "not disturbed").await;
     server.received(call("old stream"), 1).await;
@@ -63,8 +64,8 @@ async fn five_requests_that_meet_a_lost_session_share_one_new_session() {
 /// B4, HL-6
 #[tokio::test]
 async fn what_the_app_had_set_up_is_set_up_again_in_the_new_session() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     app.request(1, "logging/setLevel", &json!({"level": "debug"}))
         .await;
@@ -107,8 +108,8 @@ async fn what_the_app_had_set_up_is_set_up_again_in_the_new_session() {
 /// B4
 #[tokio::test]
 async fn a_restart_of_the_server_between_two_calls_goes_unnoticed() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     for _ in 0..3 {
         server.restart().await;
@@ -137,8 +138,8 @@ async fn a_refusal_that_speaks_of_the_session_is_a_lost_session() {
         (410, "session expired"),
     ];
     for (status, body) in refusals {
-        let server = Server::start();
-        let mut app = App::initialized(&server).await;
+        let server = FaultServer::start();
+        let mut app = program::initialized(&server).await;
         server.once(call("echo"), move |_| {
             Reply::status(status).body("application/json", body)
         });
@@ -152,11 +153,11 @@ async fn a_refusal_that_speaks_of_the_session_is_a_lost_session() {
 #[tokio::test]
 async fn a_request_that_loses_every_session_ends_with_an_error() {
     for (status, body) in [(404, ""), (400, "no valid session")] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(call("cursed"), move |_| {
             Reply::status(status).body("text/plain", body)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "cursed", "").await;
         let data = app.own_error(1, "session_lost|http_status").await;
         assert_eq!(data["httpStatus"], status, "{data}");
@@ -183,11 +184,11 @@ async fn other_refusals_do_not_cost_the_session() {
             r#"{"jsonrpc":"2.0","error":{"code":-32601,"message":"Method not found"},"id":1}"#,
         ),
     ] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("faulty"), move |_| {
             Reply::status(status).body("application/json", body)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         app.error(1).await;
         app.still_served().await;
@@ -201,8 +202,8 @@ async fn other_refusals_do_not_cost_the_session() {
 #[tokio::test]
 async fn a_new_session_that_is_refused_fails_the_request_and_the_next_one_tries_again() {
     for status in [404, 400, 500, 503] {
-        let server = Server::start();
-        let mut app = App::initialized(&server).await;
+        let server = FaultServer::start();
+        let mut app = program::initialized(&server).await;
         app.still_served().await;
         server.forget_sessions();
         server.always(rpc("initialize"), move |_| Reply::status(status));
@@ -218,8 +219,8 @@ async fn a_new_session_that_is_refused_fails_the_request_and_the_next_one_tries_
 /// X-61: the answer to `initialize` may be an error of the protocol too.
 #[tokio::test]
 async fn a_new_session_that_is_answered_with_an_error_fails_the_request() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     server.forget_sessions();
     // With one more for an older version.
@@ -235,8 +236,8 @@ async fn a_new_session_that_is_answered_with_an_error_fails_the_request() {
 /// B17, X-61
 #[tokio::test]
 async fn the_end_of_stdin_is_noticed_while_a_new_session_is_being_opened() {
-    let server = Server::start();
-    let launch = Launch::for_server(&server).args(["--drain-timeout", "0.2"]);
+    let server = FaultServer::start();
+    let launch = program::bridge_for(&server).args(["--drain-timeout", "0.2"]);
     let mut app = launch.start();
     app.initialize().await;
     app.still_served().await;
@@ -251,9 +252,9 @@ async fn the_end_of_stdin_is_noticed_while_a_new_session_is_being_opened() {
 /// The session is open again as soon as the server says so; that the app does not read is no failure of it.
 #[tokio::test]
 async fn an_app_that_does_not_read_loses_nothing_of_a_new_session() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(200);
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--request-timeout", "1"])
         .memory_limit_mib(128)
         .start();
@@ -285,8 +286,8 @@ async fn an_app_that_does_not_read_loses_nothing_of_a_new_session() {
 /// HL-6: the loss may show on a notification or on an answer of the app first.
 #[tokio::test]
 async fn a_notification_that_meets_a_lost_session_is_sent_in_the_new_one() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     server.forget_sessions();
     app.send(r#"{"jsonrpc":"2.0","method":"vendor/note"}"#)
@@ -301,8 +302,8 @@ async fn a_notification_that_meets_a_lost_session_is_sent_in_the_new_one() {
 /// X-64: the app cannot be told that the server changed, but it goes on.
 #[tokio::test]
 async fn a_server_that_comes_back_with_other_capabilities_is_served_on() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     server.forget_sessions();
     server.once(rpc("initialize"), |request| {
@@ -323,13 +324,13 @@ async fn a_session_id_that_no_header_should_carry_is_not_used() {
     for id in ["with space", "sn\u{2603}wman", "tab\there", "\u{7f}"] {
         let id =
             format!("{SESSION_MARKER} {id}").replace(' ', if id.contains(' ') { " " } else { "" });
-        let server = Server::start();
+        let server = FaultServer::start();
         let bad = id.clone();
         server.always(rpc("initialize"), move |request| {
             let result = initialize_result(&json!("2025-06-18"));
             Reply::json(request.result(result)).header("Mcp-Session-Id", &bad)
         });
-        let launch = Launch::for_server(&server).args(["--wait-for-auth"]);
+        let launch = program::bridge_for(&server).args(["--wait-for-auth"]);
         let mut app = launch.start();
         app.send(initialize_line("2025-06-18")).await;
         let answer = app.response("init").await;
@@ -349,11 +350,11 @@ async fn a_session_id_that_no_header_should_carry_is_not_used() {
 /// X-65
 #[tokio::test]
 async fn a_session_id_on_a_later_answer_is_not_taken() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("other"), |request| {
         Reply::json(request.echo()).header("Mcp-Session-Id", "another")
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "other", "").await;
     app.result(1).await;
     app.still_served().await;
@@ -367,7 +368,7 @@ async fn a_session_id_on_a_later_answer_is_not_taken() {
 /// HL-3: the id is a header of the answer that carries the result, be it an event stream.
 #[tokio::test]
 async fn the_session_id_is_taken_from_an_event_stream_too() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("initialize"), |request| {
         let result = initialize_result(&json!("2025-03-26"));
         let reply = Reply::sse().header("MCP-SESSION-ID", "from-the-stream");
@@ -376,7 +377,7 @@ async fn the_session_id_is_taken_from_an_event_stream_too() {
     server.always(call("echo"), |request| Reply::json(request.echo()));
     server.always(rpc("notifications/initialized"), |_| Reply::status(202));
     server.always(get(), |_| Reply::status(405));
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.initialize().await;
     app.still_served().await;
     let request = server.received(call("echo"), 1).await;
@@ -396,7 +397,7 @@ async fn an_odd_protocol_version_is_forwarded_and_sent_only_if_a_header_can_carr
         (json!(20_250_618), None),
         (Value::Null, None),
     ] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.names_no_version();
         let answered = version.clone();
         server.once(rpc("initialize"), move |request| {
@@ -406,7 +407,7 @@ async fn an_odd_protocol_version_is_forwarded_and_sent_only_if_a_header_can_carr
         server.always(call("echo"), |request| Reply::json(request.echo()));
         server.always(rpc("notifications/initialized"), |_| Reply::status(202));
         server.always(get(), |_| Reply::status(405));
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         assert_eq!(app.initialize().await["protocolVersion"], version);
         app.still_served().await;
         for request in server.requests_for(&call("echo")) {
@@ -420,8 +421,8 @@ async fn an_odd_protocol_version_is_forwarded_and_sent_only_if_a_header_can_carr
 /// X-11: a question of the old session has no one to answer to.
 #[tokio::test]
 async fn an_answer_to_a_question_of_the_lost_session_is_not_sent_to_the_new_one() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     server.push(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
     app.server_sent("roots/list").await;
@@ -438,12 +439,12 @@ async fn an_answer_to_a_question_of_the_lost_session_is_not_sent_to_the_new_one(
 /// HL-1: an `initialize` that fails leaves nothing behind that the next one could trip over.
 #[tokio::test]
 async fn an_initialize_that_fails_can_be_tried_again() {
-    let server = Server::start();
+    let server = FaultServer::start();
     // With one more for an older version.
     server.times(2, rpc("initialize"), |request| {
         Reply::json(request.error(-32602, "not today"))
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.send(initialize_line("2025-06-18")).await;
     assert_eq!(app.error("init").await["code"], -32602);
     app.initialize().await;

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use crate::auth::sign_in::user::{self, User};
 use crate::era::Eras;
 use crate::examples::example_server::client::options_for;
+use crate::program;
 use crate::server::Server as ExampleServer;
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+use mcp_bridge_testkit::{
+    app::{App, INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
     request::{get, post, rpc},
@@ -64,7 +65,7 @@ async fn is_answered(app: &mut App) {
 }
 
 /// From now on the server refuses requests without a token.
-fn wants_a_token(server: &Server) {
+fn wants_a_token(server: &FaultServer) {
     let metadata = format!("http://{}/metadata", server.host());
     server.always(post(), move |request| {
         let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
@@ -74,7 +75,7 @@ fn wants_a_token(server: &Server) {
 }
 
 /// Tokens for the server are to be had from the example server.
-fn names_its_authorization_server(server: &Server, issuer: &ExampleServer) {
+fn names_its_authorization_server(server: &FaultServer, issuer: &ExampleServer) {
     let issuer = issuer.url().trim_end_matches("/mcp").to_owned();
     let metadata = json!({ "resource": server.url(), "authorization_servers": [issuer] });
     server.always(get(), move |_| Reply::json(metadata.to_string()));
@@ -105,10 +106,10 @@ async fn user_is_known(app: &mut App, id: &str) {
 
 #[tokio::test]
 async fn an_app_is_answered_while_the_authorization_server_never_does() {
-    let server = Server::start();
+    let server = FaultServer::start();
     wants_a_token(&server);
     server.always(get(), |_| Reply::no_answer_ever());
-    let mut app = Launch::for_url(&server.url()).args(IMPATIENT).start();
+    let mut app = program::bridge_at(&server.url()).args(IMPATIENT).start();
     is_answered(&mut app).await;
     app.call(1, "echo", "").await;
     let data = app.own_error(1, "auth_unavailable").await;
@@ -120,8 +121,8 @@ async fn an_app_is_answered_while_the_authorization_server_never_does() {
 
 #[tokio::test]
 async fn an_app_is_answered_while_the_server_is_down() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::bridge_for(&server).args(IMPATIENT).start();
     is_answered(&mut app).await;
     app.call(1, "echo", "").await;
     app.own_error(1, "refused").await;
@@ -136,8 +137,8 @@ async fn an_app_is_answered_while_the_server_is_down() {
 
 #[tokio::test]
 async fn a_request_waits_for_a_server_that_comes_up() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::start(&server);
     is_answered(&mut app).await;
     // The bridge has things to log itself, so this is answered before the server is there.
     let level = json!({"level": "info"});
@@ -155,8 +156,8 @@ async fn a_request_waits_for_a_server_that_comes_up() {
 
 #[tokio::test]
 async fn a_server_that_speaks_the_other_era_comes_up_late() {
-    let server = Server::start_down(Binding::Modern);
-    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
+    let server = FaultServer::start_down(Binding::Modern);
+    let mut app = program::bridge_for(&server).args(IMPATIENT).start();
     is_answered(&mut app).await;
     lists_are_empty(&mut app).await;
     server.come_up();
@@ -167,7 +168,7 @@ async fn a_server_that_speaks_the_other_era_comes_up_late() {
 
 #[tokio::test]
 async fn a_sign_in_is_shown_in_the_app_and_its_end_announced() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server(Eras::Legacy).await;
     let mut app = user.launch(server.url()).args(IMPATIENT).start();
     app.send(initialize_of_an_app_that_opens_pages()).await;
@@ -206,7 +207,7 @@ async fn a_sign_in_is_shown_in_the_app_and_its_end_announced() {
 
 #[tokio::test]
 async fn a_question_that_nobody_answered_is_withdrawn_after_the_sign_in() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server(Eras::Legacy).await;
     let mut app = user.launch(server.url()).start();
     app.send(initialize_of_an_app_that_opens_pages()).await;
@@ -223,9 +224,9 @@ async fn a_question_that_nobody_answered_is_withdrawn_after_the_sign_in() {
 /// A token that was taken back in the middle of a session.
 #[tokio::test]
 async fn a_sign_in_in_a_session_is_announced_to_whom_it_came_too_late() {
-    let mut user = User::new();
+    let user = User::new();
     let issuer = example_server(Eras::Legacy).await;
-    let server = Server::start();
+    let server = FaultServer::start();
     names_its_authorization_server(&server, &issuer);
     let mut app = user
         .launch(&server.url())
@@ -248,9 +249,9 @@ async fn a_sign_in_in_a_session_is_announced_to_whom_it_came_too_late() {
 
 #[tokio::test]
 async fn an_app_of_the_modern_era_is_told_where_to_sign_in_and_that_lists_have_changed() {
-    let mut user = User::new();
+    let user = User::new();
     let issuer = example_server(Eras::Legacy).await;
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     names_its_authorization_server(&server, &issuer);
     wants_a_token(&server);
     let mut app = user
@@ -281,7 +282,7 @@ async fn an_app_of_the_modern_era_is_told_where_to_sign_in_and_that_lists_have_c
 #[tokio::test]
 async fn what_the_server_said_the_last_time_is_what_the_app_is_told() {
     let user = User::new();
-    let server = Server::start();
+    let server = FaultServer::start();
     let mut first = user.launch(&server.url()).start();
     let real = first.initialize().await;
     first.finish().await;
@@ -307,7 +308,7 @@ async fn what_the_server_said_the_last_time_is_what_the_app_is_told() {
 #[tokio::test]
 async fn what_is_remembered_belongs_to_one_account() {
     let user = User::new();
-    let server = Server::start();
+    let server = FaultServer::start();
     let mut first = user.launch(&server.url()).start();
     first.initialize().await;
     first.finish().await;
@@ -323,7 +324,7 @@ async fn what_is_remembered_belongs_to_one_account() {
 
 #[tokio::test]
 async fn an_app_waits_for_the_sign_in_if_it_is_to() {
-    let mut user = User::new();
+    let user = User::new();
     let server = example_server(Eras::Legacy).await;
     let flag = ["--wait-for-auth"];
     let mut app = user.launch(server.url()).args(flag).start();
@@ -334,7 +335,7 @@ async fn an_app_waits_for_the_sign_in_if_it_is_to() {
     app.send(INITIALIZED).await;
     user_is_known(&mut app, "data").await;
     let finished = app.finish().await;
-    let announced = |line: &crate::support::app::Line| {
+    let announced = |line: &mcp_bridge_testkit::app::Line| {
         let method = line.message.method().unwrap_or_default();
         LISTS.contains(&method.as_str())
     };
@@ -343,8 +344,8 @@ async fn an_app_waits_for_the_sign_in_if_it_is_to() {
 
 #[tokio::test]
 async fn an_app_that_begins_anew_before_the_server_is_there_is_answered_again() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::bridge_for(&server).args(IMPATIENT).start();
     is_answered(&mut app).await;
     let again = initialize_line("2025-11-25").replace("\"init\"", "\"again\"");
     app.send(again).await;
@@ -360,8 +361,8 @@ async fn an_app_that_begins_anew_before_the_server_is_there_is_answered_again() 
 
 #[tokio::test]
 async fn an_app_that_leaves_before_the_server_is_there_gets_its_answers() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::start(&server);
     is_answered(&mut app).await;
     app.request(1, "tools/list", &json!({})).await;
     app.close_stdin();
@@ -372,10 +373,10 @@ async fn an_app_that_leaves_before_the_server_is_there_gets_its_answers() {
 /// An error page in the server's place does not pass by itself, and the app is told at once.
 #[tokio::test]
 async fn a_wrong_address_is_named_in_the_answer_to_initialize() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |_| Reply::status(404));
     server.always(get(), |_| Reply::status(404));
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.send(initialize_line("2025-06-18")).await;
     app.own_error("init", "http_status").await;
     server.behave();

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
     request::{call, rpc},
@@ -16,7 +17,7 @@ const IMPATIENT: [&str; 2] = ["--patience", "0.1"];
 ///
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_named_as_the_cause() {
-    let launch = Launch::for_url("https://no-such-host.invalid/mcp").args(IMPATIENT);
+    let launch = program::bridge_at("https://no-such-host.invalid/mcp").args(IMPATIENT);
     let mut app = launch.start();
     app.request(1, "tools/list", &json!({})).await;
     let data = app.own_error(1, "dns").await;
@@ -27,8 +28,8 @@ async fn a_name_that_does_not_exist_is_named_as_the_cause() {
 ///
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_named_as_the_cause() {
-    let server = Server::start_down(Binding::Stateless);
-    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
+    let server = FaultServer::start_down(Binding::Stateless);
+    let mut app = program::bridge_for(&server).args(IMPATIENT).start();
     app.call(1, "echo", "").await;
     let data = app.own_error(1, "refused").await;
     assert_eq!(data["host"], server.host());
@@ -41,8 +42,8 @@ async fn a_port_where_nobody_listens_is_named_as_the_cause() {
 /// B18
 #[tokio::test]
 async fn a_server_that_is_not_yet_up_is_waited_for() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::start(&server);
     app.send(initialize_line("2025-06-18")).await;
     // The answer of the bridge itself shows that it has read the line before.
     app.send("not JSON").await;
@@ -57,8 +58,8 @@ async fn a_server_that_is_not_yet_up_is_waited_for() {
 /// X-30, B4, B18
 #[tokio::test]
 async fn a_server_that_goes_down_and_comes_back_needs_no_restart_of_the_bridge() {
-    let server = Server::start();
-    let mut app = Launch::for_server(&server).args(IMPATIENT).start();
+    let server = FaultServer::start();
+    let mut app = program::bridge_for(&server).args(IMPATIENT).start();
     app.initialize().await;
     server.go_down().await;
     app.call(1, "echo", "").await;
@@ -74,11 +75,11 @@ async fn a_server_that_goes_down_and_comes_back_needs_no_restart_of_the_bridge()
 ///
 #[tokio::test]
 async fn a_proxy_that_wants_a_password_is_named_as_the_cause() {
-    let proxy = Server::start();
-    proxy.always(crate::support::request::Want::Http("CONNECT"), |_| {
+    let proxy = FaultServer::start();
+    proxy.always(mcp_bridge_testkit::request::Want::Http("CONNECT"), |_| {
         Reply::status(407).header("Proxy-Authenticate", "Basic realm=\"proxy\"")
     });
-    let mut app = Launch::for_url("https://mcp.example/mcp")
+    let mut app = program::bridge_at("https://mcp.example/mcp")
         .env("https_proxy", &format!("http://{}", proxy.host()))
         .start();
     app.send(initialize_line("2025-06-18")).await;
@@ -89,7 +90,7 @@ async fn a_proxy_that_wants_a_password_is_named_as_the_cause() {
 /// none of these tells anything about the server's revision of the protocol.
 #[tokio::test]
 async fn a_failure_before_the_session_does_not_lead_to_another_transport() {
-    type Respond = fn(&crate::support::request::Request) -> Reply;
+    type Respond = fn(&mcp_bridge_testkit::request::Request) -> Reply;
     let replies: [Respond; 4] = [
         |_| Reply::status(500),
         |_| Reply::status(429),
@@ -97,9 +98,9 @@ async fn a_failure_before_the_session_does_not_lead_to_another_transport() {
         |_| Reply::status(200).body("text/html", "<p>welcome</p>"),
     ];
     for respond in replies {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(rpc("initialize"), respond);
-        let launch = Launch::for_server(&server).args(["--wait-for-auth"]);
+        let launch = program::bridge_for(&server).args(["--wait-for-auth"]);
         let mut app = launch.start();
         app.send(initialize_line("2025-06-18")).await;
         app.error("init").await;
@@ -119,8 +120,8 @@ async fn a_failure_before_the_session_does_not_lead_to_another_transport() {
 /// `--fail-fast`: for scripts.
 #[tokio::test]
 async fn with_fail_fast_a_server_that_is_down_ends_the_process() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = Launch::for_server(&server).args(["--fail-fast"]).start();
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::bridge_for(&server).args(["--fail-fast"]).start();
     app.send(initialize_line("2025-06-18")).await;
     app.own_error("init", "refused").await;
     let status = app.ends_by_itself().await;
@@ -132,9 +133,9 @@ async fn with_fail_fast_a_server_that_is_down_ends_the_process() {
 #[tokio::test]
 async fn a_tool_call_whose_connection_is_lost_is_reported_with_its_outcome_unknown() {
     for reply in [Reply::no_answer_but_reset, Reply::no_answer_but_close] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(call("faulty"), move |_| reply());
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         let data = app.own_error(1, "connection_lost").await;
         assert_eq!(data["outcomeUnknown"], true);

@@ -4,9 +4,10 @@
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{App, INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::{Binding, event, initialize_result},
     modern,
     reply::{Gate, Piece, Reply},
@@ -73,7 +74,7 @@ async fn progress(app: &mut App) -> Value {
 }
 
 /// The next progress of the request with this token, which waits for the server.
-async fn waits_for(app: &mut App, server: &Server, token: &str) -> f64 {
+async fn waits_for(app: &mut App, server: &FaultServer, token: &str) -> f64 {
     let progress = progress(app).await;
     assert_eq!(progress["progressToken"], token, "{progress}");
     let text = format!("waiting for {}", server.host());
@@ -85,9 +86,9 @@ async fn waits_for(app: &mut App, server: &Server, token: &str) -> f64 {
 #[tokio::test]
 async fn a_call_waits_for_a_server_that_goes_down_and_comes_back() {
     in_each_connection(|binding, era| async move {
-        let server = Server::start_as(binding);
+        let server = FaultServer::start_as(binding);
         server.allow_requests(200);
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         era.begin(&mut app).await;
         server.go_down().await;
         era.call(&mut app, "late").await;
@@ -106,9 +107,9 @@ async fn a_call_waits_for_a_server_that_goes_down_and_comes_back() {
 #[tokio::test]
 async fn a_call_that_has_waited_long_enough_names_the_cause_and_the_time() {
     in_each_connection(|binding, era| async move {
-        let server = Server::start_as(binding);
+        let server = FaultServer::start_as(binding);
         let impatient = ["--patience", "0.2"];
-        let mut app = Launch::for_server(&server).args(impatient).start();
+        let mut app = program::bridge_for(&server).args(impatient).start();
         era.begin(&mut app).await;
         server.go_down().await;
         // The connection is seen to be gone.
@@ -135,8 +136,8 @@ async fn a_call_that_has_waited_long_enough_names_the_cause_and_the_time() {
 #[tokio::test]
 async fn a_call_that_is_cancelled_while_it_waits_is_never_sent() {
     in_each_connection(|binding, era| async move {
-        let server = Server::start_as(binding);
-        let mut app = App::start(&server);
+        let server = FaultServer::start_as(binding);
+        let mut app = program::start(&server);
         era.begin(&mut app).await;
         server.go_down().await;
         era.call(&mut app, "cancelled").await;
@@ -149,7 +150,7 @@ async fn a_call_that_is_cancelled_while_it_waits_is_never_sent() {
         let calls = server.requests_for(&call("echo"));
         let sent = calls.iter().filter(|it| it.text().contains("cancelled"));
         assert_eq!(sent.count(), 0, "{binding:?} {era:?} {}", server.story());
-        let told = |line: &crate::support::app::Line| line.text.contains("\"cancelled\"");
+        let told = |line: &mcp_bridge_testkit::app::Line| line.text.contains("\"cancelled\"");
         assert!(!finished.unread.iter().any(told), "{:?}", finished.unread);
     })
     .await;
@@ -158,8 +159,8 @@ async fn a_call_that_is_cancelled_while_it_waits_is_never_sent() {
 #[tokio::test]
 async fn the_end_of_stdin_ends_the_wait() {
     in_each_connection(|binding, era| async move {
-        let server = Server::start_as(binding);
-        let mut app = App::start(&server);
+        let server = FaultServer::start_as(binding);
+        let mut app = program::start(&server);
         era.begin(&mut app).await;
         server.go_down().await;
         era.call(&mut app, "waits").await;
@@ -174,9 +175,9 @@ async fn the_end_of_stdin_ends_the_wait() {
 #[tokio::test]
 async fn all_calls_that_wait_are_sent_when_the_server_is_back() {
     const CALLS: usize = 40;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.allow_requests(3 * CALLS);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     server.go_down().await;
     app.notices_the_outage().await;
     for number in 0..CALLS {
@@ -197,8 +198,8 @@ async fn all_calls_that_wait_are_sent_when_the_server_is_back() {
 /// The first call finds the session lost, and then nobody who could open another.
 #[tokio::test]
 async fn a_server_that_goes_while_the_session_is_opened_again_is_waited_for() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     server.forget_sessions();
     let refuse = Gate::closed();
@@ -223,9 +224,9 @@ async fn a_server_that_goes_while_the_session_is_opened_again_is_waited_for() {
 #[tokio::test]
 async fn a_call_that_is_held_until_there_is_a_session_is_reported_as_waiting() {
     in_each_connection(|binding, era| async move {
-        let server = Server::start_down(binding);
+        let server = FaultServer::start_down(binding);
         server.allow_requests(200);
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         if era == AppEra::Legacy {
             app.send(initialize_line("2025-06-18")).await;
             app.result("init").await;
@@ -245,7 +246,7 @@ async fn a_call_that_is_held_until_there_is_a_session_is_reported_as_waiting() {
 /// The value has to grow (MCP "Progress"), whatever the server begins with.
 #[tokio::test]
 async fn progress_of_the_server_is_greater_than_what_was_reported_before() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("echo"), |request: &Request| {
         let progress = |value: u32| {
             let params = json!({"progressToken": "late", "progress": value, "total": 1});
@@ -257,7 +258,7 @@ async fn progress_of_the_server_is_greater_than_what_was_reported_before() {
             .data(progress(1))
             .data(request.echo())
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.initialize().await;
     server.go_down().await;
     app.notices_the_outage().await;
@@ -266,7 +267,7 @@ async fn progress_of_the_server_is_greater_than_what_was_reported_before() {
     server.come_up();
     app.result("late").await;
     let rest = app.unread();
-    let values = rest.iter().map(crate::support::app::Line::value);
+    let values = rest.iter().map(mcp_bridge_testkit::app::Line::value);
     let values = values.filter_map(|it| it["params"]["progress"].as_f64());
     for value in values {
         assert!(last < value, "{last} {value}");
@@ -278,13 +279,13 @@ async fn progress_of_the_server_is_greater_than_what_was_reported_before() {
 
 #[tokio::test]
 async fn a_call_without_a_token_is_not_reported_and_neither_is_one_that_is_with_the_server() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(call("slow"), move |request: &Request| {
         Reply::sse().wait(&held).data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     let params = json!({"name": "slow", "_meta": {"progressToken": "slow"}});
     app.request("slow", "tools/call", &params).await;
     server.received(call("slow"), 1).await;
@@ -304,12 +305,12 @@ async fn a_call_without_a_token_is_not_reported_and_neither_is_one_that_is_with_
 /// With `--read-only` a call waits for the list of tools, and the list for the server.
 #[tokio::test]
 async fn a_call_that_waits_for_the_list_of_tools_is_reported_as_waiting() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request: &Request| {
         let tool = json!({"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}});
         Reply::json(request.result(json!({"tools": [tool]}).to_string()))
     });
-    let mut app = Launch::for_server(&server).args(["--read-only"]).start();
+    let mut app = program::bridge_for(&server).args(["--read-only"]).start();
     app.initialize().await;
     server.go_down().await;
     AppEra::Legacy.call(&mut app, "judged").await;
@@ -322,8 +323,8 @@ async fn a_call_that_waits_for_the_list_of_tools_is_reported_as_waiting() {
 /// A connection that comes up and says nothing sensible is no server that is down.
 #[tokio::test]
 async fn a_call_that_was_sent_is_not_sent_again_when_the_server_goes_down() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     server.once(call("deed"), |_| Reply::no_answer_ever());
     app.call("deed", "deed", "").await;
     server.received(call("deed"), 1).await;
@@ -339,11 +340,11 @@ async fn a_call_that_was_sent_is_not_sent_again_when_the_server_goes_down() {
 /// `--wait-for-auth` has no limit of its own for a call.
 #[tokio::test]
 async fn an_app_that_waits_for_everything_waits_for_a_server_that_comes_back() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("initialize"), |request: &Request| {
         Reply::json(request.result(initialize_result(&json!("2025-06-18"))))
     });
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--wait-for-auth"])
         .start();
     app.initialize().await;
@@ -361,9 +362,9 @@ async fn an_app_that_waits_for_everything_waits_for_a_server_that_comes_back() {
 /// kept back: another response that came later is there first.
 #[tokio::test]
 async fn a_response_right_behind_progress_of_its_request_is_written_a_moment_later() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.times(2, call("both"), |_| Reply::status(202));
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.initialize().await;
     app.still_served().await;
     let params = json!({"name": "both", "arguments": {}, "_meta": {"progressToken": "token"}});
@@ -392,7 +393,7 @@ async fn a_response_right_behind_progress_of_its_request_is_written_a_moment_lat
 /// The end of stdin loses nothing.
 #[tokio::test]
 async fn a_response_right_behind_progress_is_written_at_the_end_of_stdin_too() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("reported"), |request: &Request| {
         let params = json!({"progressToken": "token", "progress": 1});
         let method = "notifications/progress";
@@ -400,7 +401,7 @@ async fn a_response_right_behind_progress_is_written_at_the_end_of_stdin_too() {
         let reply = Reply::sse().data(progress.to_string());
         reply.data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     let params = json!({"name": "reported", "arguments": {"text": "x"}, "_meta": {"progressToken": "token"}});
     app.request(1, "tools/call", &params).await;
     app.close_stdin();

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::initialize_line,
+    fault_server::FaultServer,
     reply::Reply,
     request::{Want, rpc},
 };
@@ -34,8 +35,8 @@ const DELICATE: [(&str, &str); 12] = [
 /// X-9, HC-15
 #[tokio::test]
 async fn params_and_results_keep_their_bytes() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     for (number, (what, params)) in DELICATE.iter().enumerate() {
         let line = format!(
             r#"{{"jsonrpc":"2.0","id":{number},"method":"vendor/mirror","params":{params}}}"#
@@ -52,12 +53,12 @@ async fn params_and_results_keep_their_bytes() {
 /// X-9
 #[tokio::test]
 async fn results_in_an_event_stream_keep_their_bytes() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("vendor/mirror"), |request| {
         let params = request.message().params().expect("params");
         Reply::sse().data(request.result(params))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for (number, (what, params)) in DELICATE.iter().enumerate() {
         app.send(format!(
             r#"{{"jsonrpc":"2.0","id":{number},"method":"vendor/mirror","params":{params}}}"#
@@ -72,9 +73,9 @@ async fn results_in_an_event_stream_keep_their_bytes() {
 /// HC-15: other bridges write their own name and their own JSON over the app's.
 #[tokio::test]
 async fn initialize_reaches_the_server_as_the_app_wrote_it() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let line = initialize_line("2025-06-18").replace("app-double", "app \\u0064ouble");
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.send(&line).await;
     app.result("init").await;
     assert_eq!(server.received(rpc("initialize"), 1).await.text(), line);
@@ -84,13 +85,13 @@ async fn initialize_reaches_the_server_as_the_app_wrote_it() {
 /// HC-15: an additional member drops a message elsewhere.
 #[tokio::test]
 async fn unknown_members_of_the_envelope_survive_in_both_directions() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("vendor/do"), |request| {
         let id = request.message().id().expect("an id");
         let body = format!(r#"{{"trace":1,"result":{{"x":1.0}},"id":{id},"jsonrpc":"2.0"}}"#);
         Reply::json(body)
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     let line = r#"{"vendor":true,"method":"vendor/do","id":1,"jsonrpc":"2.0","params":[]}"#;
     app.send(line).await;
     let answer = app.response(1).await;
@@ -106,7 +107,7 @@ async fn unknown_members_of_the_envelope_survive_in_both_directions() {
 #[tokio::test]
 async fn a_pretty_printed_answer_becomes_one_line() {
     let pretty = "{\r\n  \"a\": [\n    1.0,\r    2\n  ],\n  \"s\": \"\\n\"\n}";
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("vendor/json"), move |request| {
         Reply::json(request.result(pretty).replace(",\"", ",\n\t\""))
     });
@@ -115,7 +116,7 @@ async fn a_pretty_printed_answer_becomes_one_line() {
         let lines: Vec<_> = body.lines().map(|line| format!("data: {line}\n")).collect();
         Reply::sse().bytes(lines.concat()).bytes("\n")
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for (id, method) in [(1, "vendor/json"), (2, "vendor/sse")] {
         app.request(id, method, &json!({})).await;
         let result = app.result(id).await;
@@ -132,14 +133,14 @@ async fn unknown_requests_and_notifications_pass_in_both_directions() {
     const QUESTION: &str =
         r#"{"jsonrpc":"2.0","id":"q\u0031","method":"vendor/ask","params":{"n":1e400}}"#;
     const ANSWER: &str = r#"{"jsonrpc":"2.0","id":"q\u0031","result":{"n":1e400}}"#;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("vendor/do"), |request| {
         Reply::sse()
             .data(NOTE)
             .data(QUESTION)
             .data(request.result("{}"))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.send(NOTE).await;
     assert_eq!(server.received(rpc("vendor/note"), 1).await.text(), NOTE);
     app.request(1, "vendor/do", &json!({})).await;
@@ -159,13 +160,13 @@ async fn unknown_requests_and_notifications_pass_in_both_directions() {
 async fn errors_of_the_server_keep_code_message_and_data_whatever_the_status() {
     const ERROR: &str = r#"{"code":-31999,"message":"no ☃ today","data":{"n":1.0,"why":[1e400]}}"#;
     for status in [200, 400, 403, 404, 409, 422, 429, 500, 502] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(rpc("vendor/do"), move |request| {
             let id = request.message().id().expect("an id");
             let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{ERROR}}}"#);
             Reply::status(status).body("application/json", body)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.send(r#"{"jsonrpc":"2.0","id":1,"method":"vendor/do"}"#)
             .await;
         let answer = app.response(1).await;

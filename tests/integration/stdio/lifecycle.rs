@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::Binding,
     reply::{Gate, Reply},
     request::{call, delete, get, post, rpc},
@@ -14,15 +15,15 @@ use crate::support::{
 const SHORT_DRAIN: [&str; 2] = ["--drain-timeout", "0.2"];
 
 /// A request the server never answers.
-fn never_answer(server: &Server, tool: &str) {
+fn never_answer(server: &FaultServer, tool: &str) {
     server.always(call(tool), |_| Reply::no_answer_ever());
 }
 
 /// ST-28
 #[tokio::test]
 async fn nothing_is_sent_before_the_first_message_of_the_app() {
-    let server = Server::start();
-    let mut app = App::start(&server);
+    let server = FaultServer::start();
+    let mut app = program::start(&server);
     // The refusal of this line shows that the bridge is up.
     app.send("not JSON").await;
     app.error_without_id().await;
@@ -36,8 +37,8 @@ async fn nothing_is_sent_before_the_first_message_of_the_app() {
 /// X-18
 #[tokio::test]
 async fn an_end_of_stdin_at_once_is_a_quiet_end() {
-    let server = Server::start();
-    let mut app = App::start(&server);
+    let server = FaultServer::start();
+    let mut app = program::start(&server);
     app.close_stdin();
     let finished = app.finish().await;
     assert!(finished.unread.is_empty());
@@ -47,13 +48,13 @@ async fn an_end_of_stdin_at_once_is_a_quiet_end() {
 /// X-19, ST-20, ST-21, HL-8
 #[tokio::test]
 async fn answers_in_flight_are_awaited_after_the_end_of_stdin_and_the_session_is_deleted() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(call("slow"), move |request| {
         Reply::sse().wait(&held).data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 1..=3 {
         app.call(id, "slow", "late").await;
     }
@@ -71,9 +72,9 @@ async fn answers_in_flight_are_awaited_after_the_end_of_stdin_and_the_session_is
 /// X-19, ST-20
 #[tokio::test]
 async fn answers_that_do_not_come_hold_the_end_up_for_a_bounded_time_only() {
-    let server = Server::start();
+    let server = FaultServer::start();
     never_answer(&server, "stuck");
-    let mut app = Launch::for_server(&server).args(SHORT_DRAIN).start();
+    let mut app = program::bridge_for(&server).args(SHORT_DRAIN).start();
     app.initialize().await;
     for id in 1..=3 {
         app.call(id, "stuck", "").await;
@@ -87,8 +88,8 @@ async fn answers_that_do_not_come_hold_the_end_up_for_a_bounded_time_only() {
 /// ST-21
 #[tokio::test]
 async fn a_conversation_that_is_piped_in_at_once_is_answered_whole() {
-    let server = Server::start();
-    let mut app = App::start(&server);
+    let server = FaultServer::start();
+    let mut app = program::start(&server);
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
     app.send_all(&[&initialize_line("2025-06-18"), INITIALIZED, list])
         .await;
@@ -102,8 +103,8 @@ async fn a_conversation_that_is_piped_in_at_once_is_answered_whole() {
 /// ST-21: the last line may lack its end.
 #[tokio::test]
 async fn a_last_line_without_its_end_is_a_message() {
-    let server = Server::start_as(Binding::Stateless);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_as(Binding::Stateless);
+    let mut app = program::start(&server);
     app.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
         .await;
     app.result(1).await;
@@ -122,9 +123,9 @@ async fn a_delete_that_is_refused_or_never_answered_does_not_hold_the_end_up() {
         Reply::no_answer_ever,
         Reply::no_answer_but_reset,
     ] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(delete(), move |_| reply());
-        let app = App::initialized(&server).await;
+        let app = program::initialized(&server).await;
         app.finish().await;
         assert_eq!(server.count(&delete()), 1);
     }
@@ -133,22 +134,23 @@ async fn a_delete_that_is_refused_or_never_answered_does_not_hold_the_end_up() {
 /// HL-5, HL-8
 #[tokio::test]
 async fn without_a_session_nothing_is_deleted() {
-    let server = Server::start_as(Binding::Stateless);
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start_as(Binding::Stateless);
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     app.finish().await;
     assert_eq!(server.count(&delete()), 0);
-    let with_session =
-        |request: &&crate::support::request::Request| request.header("mcp-session-id").is_some();
+    let with_session = |request: &&mcp_bridge_testkit::request::Request| {
+        request.header("mcp-session-id").is_some()
+    };
     assert_eq!(server.requests().iter().filter(with_session).count(), 0);
 }
 
 /// B17: whatever the bridge is waiting for.
 #[tokio::test]
 async fn the_end_of_stdin_is_noticed_while_initialize_is_not_answered() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |_| Reply::no_answer_ever());
-    let mut app = Launch::for_server(&server).args(SHORT_DRAIN).start();
+    let mut app = program::bridge_for(&server).args(SHORT_DRAIN).start();
     app.send(initialize_line("2025-06-18")).await;
     server.received(rpc("initialize"), 1).await;
     app.close_stdin();
@@ -158,8 +160,8 @@ async fn the_end_of_stdin_is_noticed_while_initialize_is_not_answered() {
 /// B17
 #[tokio::test]
 async fn the_end_of_stdin_is_noticed_while_the_server_is_down() {
-    let server = Server::start_down(Binding::Streamable);
-    let mut app = Launch::for_server(&server).args(SHORT_DRAIN).start();
+    let server = FaultServer::start_down(Binding::Streamable);
+    let mut app = program::bridge_for(&server).args(SHORT_DRAIN).start();
     app.send(initialize_line("2025-06-18")).await;
     app.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
         .await;
@@ -170,11 +172,11 @@ async fn the_end_of_stdin_is_noticed_while_the_server_is_down() {
 /// B17
 #[tokio::test]
 async fn the_end_of_stdin_is_noticed_while_a_retry_is_due() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |_| {
         Reply::status(503).header("Retry-After", "2")
     });
-    let mut app = Launch::for_server(&server).args(SHORT_DRAIN).start();
+    let mut app = program::bridge_for(&server).args(SHORT_DRAIN).start();
     app.initialize().await;
     app.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
         .await;
@@ -190,9 +192,9 @@ async fn a_signal_ends_the_process_and_the_session_with_a_call_in_flight() {
     use rustix::process::Signal;
 
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let server = Server::start();
+        let server = FaultServer::start();
         never_answer(&server, "stuck");
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "stuck", "").await;
         server.received(call("stuck"), 1).await;
         app.signal(signal);
@@ -207,9 +209,9 @@ async fn a_signal_ends_the_process_and_the_session_with_a_call_in_flight() {
 async fn a_second_signal_ends_the_process_although_the_server_does_not_answer() {
     use rustix::process::Signal;
 
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(delete(), |_| Reply::no_answer_ever());
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.signal(Signal::TERM);
     server.received(delete(), 1).await;
     app.signal(Signal::TERM);
@@ -219,13 +221,13 @@ async fn a_second_signal_ends_the_process_although_the_server_does_not_answer() 
 /// X-22, ST-24
 #[tokio::test]
 async fn a_closed_stdout_is_the_end_and_not_a_panic() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(call("slow"), move |request| {
         Reply::sse().wait(&held).data(request.echo()).stall()
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "slow", "nobody reads this").await;
     server.received(call("slow"), 1).await;
     app.close_stdout().await;
@@ -240,7 +242,7 @@ async fn a_closed_stdout_is_the_end_and_not_a_panic() {
 async fn an_app_that_does_not_read_stops_the_server_and_not_its_own_cancellation() {
     const NOTE: usize = 64 << 10;
     const NOTES: usize = 768;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("flood"), |request| {
         let text = "x".repeat(NOTE);
         let note = json!({"jsonrpc": "2.0", "method": "vendor/note", "params": {"text": text}});
@@ -249,7 +251,7 @@ async fn an_app_that_does_not_read_stops_the_server_and_not_its_own_cancellation
         flood.data(request.echo())
     });
     never_answer(&server, "stuck");
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stuck", "").await;
     server.received(call("stuck"), 1).await;
     app.stop_reading_stdout();
@@ -271,10 +273,10 @@ async fn an_app_that_does_not_read_stops_the_server_and_not_its_own_cancellation
 async fn the_death_of_the_parent_is_noticed_although_the_pipes_stay_open() {
     use rustix::process::Signal;
 
-    let server = Server::start();
+    let server = FaultServer::start();
     // The shell is the parent that dies; this test holds the other ends of the pipes.
     let script = r#"exec 3<&0; "$0" "$@" <&3 3<&- & exec 3<&- <&-; wait"#;
-    let mut app = Launch::for_server(&server).through_shell(script).start();
+    let mut app = program::bridge_for(&server).through_shell(script).start();
     app.initialize().await;
     app.still_served().await;
     app.signal(Signal::KILL);

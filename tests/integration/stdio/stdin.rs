@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     mcp::Binding,
     reply::{Gate, Reply},
     request::{Want, call, delete, post, rpc},
@@ -13,8 +13,8 @@ use crate::support::{
 /// X-1
 #[tokio::test]
 async fn a_line_that_is_not_json_is_answered_with_a_parse_error_and_the_pipe_goes_on() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.send(r#"{"jsonrpc": "2.0", "id": 1, "method"#).await;
     assert_eq!(app.error_without_id().await["code"], -32700);
     app.still_served().await;
@@ -27,8 +27,8 @@ async fn a_line_that_is_not_json_is_answered_with_a_parse_error_and_the_pipe_goe
 async fn a_storm_of_lines_that_are_not_json_is_not_answered_with_a_storm() {
     const LINES: usize = 5_000;
     const ANSWERS: usize = 500;
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.send("not JSON\n".repeat(LINES).trim_end()).await;
     app.still_served().await;
     let answers = app.finish().await.unread.len();
@@ -38,8 +38,8 @@ async fn a_storm_of_lines_that_are_not_json_is_not_answered_with_a_storm() {
 /// X-2
 #[tokio::test]
 async fn json_that_is_no_request_is_an_invalid_request_and_is_not_forwarded() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     for (id, line) in [
         ("1", r#"{"jsonrpc":"1.0","id":1,"method":"vendor/never"}"#),
         ("2", r#"{"id":2,"method":"vendor/never"}"#),
@@ -65,8 +65,8 @@ async fn json_that_is_no_request_is_an_invalid_request_and_is_not_forwarded() {
 #[tokio::test]
 async fn an_id_that_is_neither_string_nor_integer_is_refused_and_not_forwarded() {
     for id in ["null", "1.5", "{}", "[1]", "true", "1e3"] {
-        let server = Server::start();
-        let mut app = App::initialized(&server).await;
+        let server = FaultServer::start();
+        let mut app = program::initialized(&server).await;
         app.send(format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"vendor/never"}}"#
         ))
@@ -91,7 +91,7 @@ async fn odd_ids_in_flight_together_come_back_with_their_type_and_digits() {
         "123456789012345678901234567890",
         r#""ü / \u0000 \" ☃""#,
     ];
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(rpc("vendor/mirror"), move |request| {
@@ -101,7 +101,7 @@ async fn odd_ids_in_flight_together_come_back_with_their_type_and_digits() {
             .wait(&held)
             .bytes(request.result(request.message().params().expect("params")))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in IDS {
         let text = json!(id);
         let line = format!(
@@ -121,13 +121,13 @@ async fn odd_ids_in_flight_together_come_back_with_their_type_and_digits() {
 /// X-5
 #[tokio::test]
 async fn a_second_request_with_an_id_in_flight_is_dropped() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(call("slow"), move |request| {
         Reply::sse().wait(&held).data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(7, "slow", "first").await;
     server.received(call("slow"), 1).await;
     app.call(7, "slow", "second").await;
@@ -146,8 +146,8 @@ async fn a_second_request_with_an_id_in_flight_is_dropped() {
 async fn a_line_of_64_mib_goes_there_and_back() {
     const SIZE: usize = 64 << 20;
     const MEMORY_MIB: u64 = 512;
-    let server = Server::start();
-    let launch = Launch::for_server(&server).memory_limit_mib(MEMORY_MIB);
+    let server = FaultServer::start();
+    let launch = program::bridge_for(&server).memory_limit_mib(MEMORY_MIB);
     let mut app = launch.start();
     app.initialize().await;
     let params = format!(r#"{{"blob":"{}"}}"#, "x".repeat(SIZE));
@@ -167,8 +167,8 @@ async fn a_line_of_64_mib_goes_there_and_back() {
 #[tokio::test]
 async fn a_line_above_the_limit_is_refused_and_the_pipe_goes_on() {
     const SIZE: usize = 3 << 20;
-    let server = Server::start();
-    let launch = Launch::for_server(&server).args(["--max-message-size", "1"]);
+    let server = FaultServer::start();
+    let launch = program::bridge_for(&server).args(["--max-message-size", "1"]);
     let mut app = launch.start();
     app.initialize().await;
     app.call(1, "echo", &"x".repeat(SIZE)).await;
@@ -182,8 +182,8 @@ async fn a_line_above_the_limit_is_refused_and_the_pipe_goes_on() {
 #[tokio::test]
 async fn a_line_that_never_ends_does_not_fill_the_memory() {
     const CHUNKS: usize = 96;
-    let server = Server::start();
-    let launch = Launch::for_server(&server).args(["--max-message-size", "1"]);
+    let server = FaultServer::start();
+    let launch = program::bridge_for(&server).args(["--max-message-size", "1"]);
     let mut app = launch.start();
     app.initialize().await;
     let chunk = vec![b'x'; 1 << 20];
@@ -198,8 +198,8 @@ async fn a_line_that_never_ends_does_not_fill_the_memory() {
 /// X-7
 #[tokio::test]
 async fn a_line_that_is_not_utf_8_is_malformed() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.write(
         b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vendor/never\",\"params\":{\"a\":\"\xff\"}}\n",
     )
@@ -213,8 +213,8 @@ async fn a_line_that_is_not_utf_8_is_malformed() {
 /// X-8, ST-4
 #[tokio::test]
 async fn a_byte_order_mark_crlf_blank_lines_and_spaces_are_tolerated() {
-    let server = Server::start_as(Binding::Stateless);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_as(Binding::Stateless);
+    let mut app = program::start(&server);
     app.write(b"\xef\xbb\xbf").await;
     app.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}\r")
         .await;
@@ -229,8 +229,8 @@ async fn a_byte_order_mark_crlf_blank_lines_and_spaces_are_tolerated() {
 /// X-8
 #[tokio::test]
 async fn a_nul_byte_makes_a_line_malformed() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.write(b"{\"jsonrpc\":\"2.0\",\"id\":1,\0\"method\":\"vendor/never\"}\n")
         .await;
     assert_eq!(app.error_without_id().await["code"], -32700);
@@ -243,8 +243,8 @@ async fn a_nul_byte_makes_a_line_malformed() {
 #[tokio::test]
 async fn json_nested_ten_thousand_deep_is_forwarded_or_refused_but_answered() {
     const DEPTH: usize = 10_000;
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     let deep = format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
     app.send(format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"vendor/mirror","params":{{"deep":{deep}}}}}"#
@@ -258,8 +258,8 @@ async fn json_nested_ten_thousand_deep_is_forwarded_or_refused_but_answered() {
 /// X-10, ST-8, HL-23
 #[tokio::test]
 async fn a_batch_is_split_and_each_of_its_requests_is_answered() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.send(
         r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"vendor/note"},
         {"jsonrpc":"2.0","id":"2","method":"tools/list"},{"jsonrpc":"1.0","id":3,"method":"ping"}]"#
@@ -277,8 +277,8 @@ async fn a_batch_is_split_and_each_of_its_requests_is_answered() {
 /// X-10
 #[tokio::test]
 async fn an_empty_batch_is_an_invalid_request() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.send("[]").await;
     assert_eq!(app.error_without_id().await["code"], -32600);
     app.still_served().await;
@@ -288,8 +288,8 @@ async fn an_empty_batch_is_an_invalid_request() {
 /// X-11
 #[tokio::test]
 async fn a_response_to_no_request_of_the_server_is_dropped() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.send(r#"{"jsonrpc":"2.0","id":999,"result":{}}"#).await;
     app.send(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}"#)
         .await;
@@ -301,8 +301,8 @@ async fn a_response_to_no_request_of_the_server_is_dropped() {
 /// X-13, ST-37
 #[tokio::test]
 async fn a_request_without_initialize_is_forwarded_for_the_server_to_judge() {
-    let server = Server::start_as(Binding::Stateless);
-    let mut app = App::start(&server);
+    let server = FaultServer::start_as(Binding::Stateless);
+    let mut app = program::start(&server);
     app.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
         .await;
     assert_eq!(app.result(1).await["tools"][0]["name"], "echo");
@@ -312,22 +312,22 @@ async fn a_request_without_initialize_is_forwarded_for_the_server_to_judge() {
 /// X-13, HL-1, HL-2
 #[tokio::test]
 async fn messages_in_one_write_reach_the_server_in_the_order_of_the_handshake() {
-    let server = Server::start_as(Binding::Stateless);
+    let server = FaultServer::start_as(Binding::Stateless);
     let (opening, opened) = (Gate::closed(), Gate::closed());
     let (hold_opening, hold_opened) = (opening.clone(), opened.clone());
     server.once(rpc("notifications/initialized"), move |_| {
         Reply::status(202).chunked().wait(&hold_opened)
     });
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     server.once(rpc("initialize"), move |request| {
-        let result = crate::support::mcp::initialize_result(&json!("2025-06-18"));
+        let result = mcp_bridge_testkit::mcp::initialize_result(&json!("2025-06-18"));
         Reply::sse()
             .wait(&hold_opening)
             .data(request.result(result))
     });
     app.send_all(&[
-        &crate::support::app::initialize_line("2025-06-18"),
-        crate::support::app::INITIALIZED,
+        &mcp_bridge_testkit::app::initialize_line("2025-06-18"),
+        mcp_bridge_testkit::app::INITIALIZED,
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
     ])
     .await;
@@ -353,15 +353,15 @@ async fn messages_in_one_write_reach_the_server_in_the_order_of_the_handshake() 
 /// ST-37
 #[tokio::test]
 async fn a_ping_while_initialize_is_under_way_is_answered() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(rpc("initialize"), move |request| {
-        let result = crate::support::mcp::initialize_result(&json!("2025-06-18"));
+        let result = mcp_bridge_testkit::mcp::initialize_result(&json!("2025-06-18"));
         Reply::sse().wait(&held).data(request.result(result))
     });
-    let mut app = App::start(&server);
-    app.send(crate::support::app::initialize_line("2025-06-18"))
+    let mut app = program::start(&server);
+    app.send(mcp_bridge_testkit::app::initialize_line("2025-06-18"))
         .await;
     server.received(rpc("initialize"), 1).await;
     app.request("early", "ping", &Value::Null).await;
@@ -374,8 +374,8 @@ async fn a_ping_while_initialize_is_under_way_is_answered() {
 /// X-14, ST-38
 #[tokio::test]
 async fn a_second_initialize_opens_a_new_session_and_ends_the_old_one() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     app.initialize().await;
     app.still_served().await;
@@ -401,8 +401,8 @@ async fn a_second_initialize_opens_a_new_session_and_ends_the_old_one() {
 async fn no_method_tool_name_or_uri_gets_into_a_header() {
     let evil = "a\r\nX-Evil: 1";
     let long = "m".repeat(1 << 20);
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     for (id, method) in [
         (1, evil),
         (2, "müthod ☃"),

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     reply::{Gate, Reply},
     request::{Request, call, get},
 };
@@ -13,9 +13,9 @@ const NOTE: &str = r#"{"jsonrpc":"2.0","method":"vendor/note","params":{"text":"
 
 /// Runs a tool call that is answered by this stream; the app expects the tool's answer.
 async fn delivers(what: &str, notes: usize, respond: impl Fn(&Request) -> Reply + Send + 'static) {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), respond);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", what).await;
     assert_eq!(app.result(1).await["content"][0]["text"], what);
     for _ in 0..notes {
@@ -140,12 +140,12 @@ async fn an_answer_without_the_last_blank_line_is_delivered() {
 ///
 #[tokio::test]
 async fn a_part_of_an_answer_is_not_delivered() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |request| {
         let echo = request.echo();
         Reply::sse().bytes(format!("data: {}", &echo[..echo.len() - 2]))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     let data = app
         .own_error(1, "no_response|connection_lost|invalid_response")
@@ -167,9 +167,9 @@ async fn an_event_that_is_no_message_is_skipped() {
             .data(request.echo())
     })
     .await;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |_| Reply::sse().data("not JSON"));
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.own_error(1, "no_response|invalid_response").await;
     app.still_served().await;
@@ -193,11 +193,11 @@ async fn after_the_answer_nothing_more_of_a_stream_is_delivered() {
 /// HL-21
 #[tokio::test]
 async fn a_stream_that_stays_open_after_the_answer_is_left() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |request| {
         Reply::sse().event("1", request.echo()).stall()
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.result(1).await;
     server.aborted(1).await;
@@ -215,7 +215,7 @@ async fn a_stream_that_stays_open_after_the_answer_is_left() {
 /// X-38, HL-13
 #[tokio::test]
 async fn a_response_to_no_request_is_dropped_and_one_in_flight_is_delivered_from_any_stream() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(call("stream"), |_| {
@@ -229,7 +229,7 @@ async fn a_response_to_no_request_is_dropped_and_one_in_flight_is_delivered_from
             .wait(&held)
             .data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     app.call(1, "stream", "").await;
     server.received(call("stream"), 1).await;
@@ -246,7 +246,7 @@ async fn a_response_to_no_request_is_dropped_and_one_in_flight_is_delivered_from
 #[tokio::test]
 async fn an_event_above_the_limit_fails_its_request_only() {
     const MIB: usize = 1 << 20;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("long event"), |request| {
         Reply::sse().data(request.result(json!("x".repeat(3 * MIB)).to_string()))
     });
@@ -269,7 +269,7 @@ async fn an_event_above_the_limit_fails_its_request_only() {
         let reply = (0..96).fold(Reply::sse(), |reply, _| reply.bytes(line.clone()));
         reply.bytes("\n").data(request.echo())
     });
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--max-message-size", "1"])
         .start();
     app.initialize().await;
@@ -311,7 +311,7 @@ async fn the_content_type_is_compared_without_case_and_parameters() {
 async fn no_event_id_gets_into_a_header_as_more_than_a_value() {
     let long = "i".repeat(1 << 20);
     for id in ["a\u{0}b", "☃", "\u{1b}[31m", "x: y", " ", &long] {
-        let server = Server::start();
+        let server = FaultServer::start();
         let stored = id.to_owned();
         server.once(call("stream"), move |_| {
             Reply::sse()
@@ -321,7 +321,7 @@ async fn no_event_id_gets_into_a_header_as_more_than_a_value() {
         });
         // Should it resume, there is nothing to be had.
         server.always(get(), |_| Reply::status(405));
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "stream", "").await;
         app.server_sent("vendor/note").await;
         app.error(1).await;

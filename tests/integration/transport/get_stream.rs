@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     reply::{Piece, Reply},
     request::{Request, Want, get, resume_after, rpc},
 };
@@ -16,8 +16,8 @@ const NOTE: &str = r#"{"jsonrpc":"2.0","method":"vendor/note","params":{"n":1.0}
 async fn the_server_asks_and_tells_on_the_get_stream_and_the_app_answers() {
     const ASK: &str = r#"{"jsonrpc":"2.0","id":0,"method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}"#;
     const ANSWER: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"role":"assistant","extra":1.0}}"#;
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     let stream = server.received(get(), 1).await;
     assert_eq!(stream.header("accept"), Some("text/event-stream"));
     assert_eq!(stream.header("mcp-protocol-version"), Some("2025-06-18"));
@@ -35,8 +35,8 @@ async fn the_server_asks_and_tells_on_the_get_stream_and_the_app_answers() {
 /// HL-12: the stream comes after the handshake, not before.
 #[tokio::test]
 async fn the_get_stream_is_opened_after_initialized() {
-    let server = Server::start();
-    let app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let app = program::initialized(&server).await;
     server.received(get(), 1).await;
     let order: Vec<_> = server.requests().iter().map(Request::rpc_method).collect();
     assert_eq!(order, ["initialize", "notifications/initialized", ""]);
@@ -52,9 +52,9 @@ async fn a_server_without_a_get_stream_is_not_asked_for_one_again() {
         || Reply::status(200).body("text/html", "<p>hello</p>"),
     ];
     for reply in replies {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(get(), move |_| reply());
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         server.received(get(), 1).await;
         for _ in 0..5 {
             app.still_served().await;
@@ -77,9 +77,9 @@ async fn a_get_stream_that_is_refused_or_ends_at_once_makes_no_storm_and_heals()
         Reply::no_answer_but_reset,
     ];
     for reply in replies {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(get(), move |_| reply());
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         server.received(get(), 1).await;
         for _ in 0..CALLS {
             app.still_served().await;
@@ -98,8 +98,8 @@ async fn a_get_stream_that_is_refused_or_ends_at_once_makes_no_storm_and_heals()
 #[tokio::test]
 async fn a_get_stream_that_breaks_is_opened_again_after_its_last_event() {
     for end in [|| Piece::Reset, || Piece::End] {
-        let server = Server::start();
-        let mut app = App::initialized(&server).await;
+        let server = FaultServer::start();
+        let mut app = program::initialized(&server).await;
         server.received(get(), 1).await;
         let event = format!("id: g-7\nretry: 10\ndata: {NOTE}\n\n");
         server.push_piece(Piece::Bytes(event.into_bytes()));
@@ -115,8 +115,8 @@ async fn a_get_stream_that_breaks_is_opened_again_after_its_last_event() {
 /// X-47: rmcp numbers the empty event at the start of a stream and the first message alike.
 #[tokio::test]
 async fn a_message_with_the_id_of_the_empty_event_before_it_is_delivered() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     let events = format!("data: \nid: 0\nretry: 3000\n\ndata: {NOTE}\nid: 0\n\n");
     server.push_piece(Piece::Bytes(events.into_bytes()));
@@ -127,8 +127,8 @@ async fn a_message_with_the_id_of_the_empty_event_before_it_is_delivered() {
 /// B14, X-50
 #[tokio::test]
 async fn a_get_stream_without_event_ids_is_opened_again_when_it_breaks() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     server.push(NOTE);
     app.server_sent("vendor/note").await;
@@ -143,8 +143,8 @@ async fn a_get_stream_without_event_ids_is_opened_again_when_it_breaks() {
 /// B14: after an outage of any length.
 #[tokio::test]
 async fn a_get_stream_comes_back_when_the_server_does() {
-    let server = Server::start();
-    let launch = Launch::for_server(&server).args(["--patience", "0.1"]);
+    let server = FaultServer::start();
+    let launch = program::bridge_for(&server).args(["--patience", "0.1"]);
     let mut app = launch.start();
     app.initialize().await;
     server.received(get(), 1).await;

@@ -2,16 +2,17 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, INITIALIZED, Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{App, INITIALIZED, initialize_line},
+    fault_server::FaultServer,
     mcp::{Binding, MESSAGES_PATH, event, initialize_result},
     reply::{Gate, Piece, Reply},
     request::{Request, call, delete, get, post, rpc},
 };
 
-fn start_sse_only(server: &Server) -> App {
-    Launch::for_server(server)
+fn start_sse_only(server: &FaultServer) -> App {
+    program::bridge_for(server)
         .args(["--transport", "sse-only"])
         .start()
 }
@@ -20,11 +21,11 @@ fn start_sse_only(server: &Server) -> App {
 #[tokio::test]
 async fn a_server_of_2024_is_found_when_it_refuses_the_post() {
     for status in [400, 404, 405] {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.always(rpc("initialize"), move |request: &Request| {
             (request.target != MESSAGES_PATH).then(|| Reply::status(status))
         });
-        let mut app = App::start(&server);
+        let mut app = program::start(&server);
         app.initialize().await;
         app.still_served().await;
         let stream = server.received(get(), 1).await;
@@ -43,15 +44,15 @@ async fn a_server_of_2024_is_found_when_it_refuses_the_post() {
 /// The names of the choices mean what they mean there.
 #[tokio::test]
 async fn the_transport_can_be_chosen() {
-    let sse = || Server::start_as(Binding::HttpSse);
+    let sse = || FaultServer::start_as(Binding::HttpSse);
     for (server, choice) in [
         (sse(), "sse-first"),
         (sse(), "sse-only"),
         (sse(), "http-first"),
-        (Server::start(), "http-first"),
-        (Server::start(), "http-only"),
+        (FaultServer::start(), "http-first"),
+        (FaultServer::start(), "http-only"),
     ] {
-        let mut app = Launch::for_server(&server)
+        let mut app = program::bridge_for(&server)
             .args(["--transport", choice])
             .start();
         app.initialize().await;
@@ -63,8 +64,8 @@ async fn the_transport_can_be_chosen() {
 /// `sse-first` with a server that has no such stream.
 #[tokio::test]
 async fn a_streamable_server_is_found_when_it_has_no_stream_of_2024() {
-    let server = Server::start();
-    let mut app = Launch::for_server(&server)
+    let server = FaultServer::start();
+    let mut app = program::bridge_for(&server)
         .args(["--transport", "sse-first"])
         .start();
     // Without a session the server refuses the GET, as servers do.
@@ -76,8 +77,8 @@ async fn a_streamable_server_is_found_when_it_has_no_stream_of_2024() {
 /// `http-only` and a server of 2024.
 #[tokio::test]
 async fn with_http_only_a_server_of_2024_is_an_error() {
-    let server = Server::start_as(Binding::HttpSse);
-    let mut app = Launch::for_server(&server)
+    let server = FaultServer::start_as(Binding::HttpSse);
+    let mut app = program::bridge_for(&server)
         .args(["--transport", "http-only"])
         .start();
     app.send(initialize_line("2025-06-18")).await;
@@ -93,7 +94,7 @@ async fn with_http_only_a_server_of_2024_is_an_error() {
 #[tokio::test]
 async fn messages_come_with_or_without_their_type_and_other_events_are_ignored() {
     const NOTE: &str = r#"{"jsonrpc":"2.0","method":"vendor/note","params":{"n":1.0}}"#;
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     let mut app = start_sse_only(&server);
     app.initialize().await;
     for text in [
@@ -112,7 +113,7 @@ async fn messages_come_with_or_without_their_type_and_other_events_are_ignored()
     app.send(r#"{"jsonrpc":"2.0","id":"q","result":{"roots":[]}}"#)
         .await;
     server
-        .received(crate::support::request::Want::Response, 1)
+        .received(mcp_bridge_testkit::request::Want::Response, 1)
         .await;
     app.still_served().await;
     let finished = app.finish().await;
@@ -123,7 +124,7 @@ async fn messages_come_with_or_without_their_type_and_other_events_are_ignored()
 #[tokio::test]
 async fn posts_are_sent_one_at_a_time_and_in_order() {
     const CALLS: usize = 10;
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     let mut app = start_sse_only(&server);
     let list = r#"{"jsonrpc":"2.0","id":"list","method":"tools/list"}"#;
     app.send_all(&[&initialize_line("2024-11-05"), INITIALIZED, list])
@@ -165,7 +166,7 @@ async fn posts_are_sent_one_at_a_time_and_in_order() {
 /// HS-7, HC-11
 #[tokio::test]
 async fn a_post_that_is_refused_fails_its_request() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.once(call("faulty"), |_| Reply::status(500));
     server.once(call("reset"), |_| Reply::no_answer_but_reset());
     let mut app = start_sse_only(&server);
@@ -181,7 +182,7 @@ async fn a_post_that_is_refused_fails_its_request() {
 /// X-71, HS-2
 #[tokio::test]
 async fn an_endpoint_at_another_origin_is_refused() {
-    let elsewhere = Server::start_as(Binding::HttpSse);
+    let elsewhere = FaultServer::start_as(Binding::HttpSse);
     for endpoint in [
         format!("http://{}/messages", elsewhere.host()),
         "https://mcp.example/messages".to_owned(),
@@ -189,7 +190,7 @@ async fn an_endpoint_at_another_origin_is_refused() {
         "javascript:alert(1)".to_owned(),
         "http://[bad".to_owned(),
     ] {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.always(get(), move |_| {
             Reply::sse()
                 .bytes(format!("event: endpoint\ndata: {endpoint}\n\n"))
@@ -214,9 +215,9 @@ async fn an_endpoint_that_never_comes_is_an_error() {
         || Reply::status(200).body("text/html", "<p>hello</p>"),
     ];
     for reply in replies {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.always(get(), move |_| reply());
-        let mut app = Launch::for_server(&server)
+        let mut app = program::bridge_for(&server)
             .args(["--transport", "sse-only", "--connect-timeout", "0.5"])
             .args(["--wait-for-auth"])
             .start();
@@ -238,7 +239,7 @@ async fn an_endpoint_is_resolved_against_the_url_of_the_stream() {
         "/messages?channel=1",
         "./messages?channel=1",
     ] {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         let mut app = start_sse_only(&server);
         let (sender, pieces) = tokio::sync::mpsc::unbounded_channel();
         let mut pieces = Some(pieces);
@@ -261,7 +262,7 @@ async fn an_endpoint_is_resolved_against_the_url_of_the_stream() {
 /// X-71, HS-5
 #[tokio::test]
 async fn a_second_endpoint_replaces_the_first() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     let mut app = start_sse_only(&server);
     app.initialize().await;
     app.still_served().await;
@@ -283,7 +284,7 @@ async fn a_second_endpoint_replaces_the_first() {
 #[tokio::test]
 async fn a_stream_that_breaks_fails_what_is_in_flight_and_the_session_is_opened_again() {
     for end in [|| Piece::Reset, || Piece::End] {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.once(call("stuck"), |_| Reply::status(202));
         let mut app = start_sse_only(&server);
         app.initialize().await;
@@ -306,7 +307,7 @@ async fn a_stream_that_breaks_fails_what_is_in_flight_and_the_session_is_opened_
 /// X-61, HS-5
 #[tokio::test]
 async fn a_session_that_cannot_be_opened_again_at_once_is_opened_later() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     let mut app = start_sse_only(&server);
     app.initialize().await;
     app.still_served().await;
@@ -321,8 +322,8 @@ async fn a_session_that_cannot_be_opened_again_at_once_is_opened_later() {
 /// HS-5: the server is gone, and comes back.
 #[tokio::test]
 async fn a_server_that_goes_down_and_comes_back_is_found_again() {
-    let server = Server::start_as(Binding::HttpSse);
-    let mut app = Launch::for_server(&server)
+    let server = FaultServer::start_as(Binding::HttpSse);
+    let mut app = program::bridge_for(&server)
         .args(["--transport", "sse-only", "--patience", "0.2"])
         .start();
     app.initialize().await;
@@ -340,7 +341,7 @@ async fn a_server_that_goes_down_and_comes_back_is_found_again() {
 /// HL-19
 #[tokio::test]
 async fn a_cancelled_call_is_cancelled_and_its_late_answer_dropped() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.once(call("slow"), |_| Reply::status(202));
     let mut app = start_sse_only(&server);
     app.initialize().await;
@@ -358,9 +359,9 @@ async fn a_cancelled_call_is_cancelled_and_its_late_answer_dropped() {
 /// X-19: there is no session to delete, and nothing hangs on the open stream.
 #[tokio::test]
 async fn the_end_of_stdin_ends_the_process_although_the_stream_is_open() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.once(call("stuck"), |_| Reply::status(202));
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--transport", "sse-only", "--drain-timeout", "0.2"])
         .start();
     app.initialize().await;
@@ -374,7 +375,7 @@ async fn the_end_of_stdin_ends_the_process_although_the_stream_is_open() {
 #[tokio::test]
 async fn the_stream_of_a_session_that_could_not_be_opened_is_closed() {
     const TRIES: usize = 3;
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.times(TRIES, rpc("initialize"), |_| Reply::status(500));
     let mut app = start_sse_only(&server);
     app.initialize().await;
@@ -387,7 +388,7 @@ async fn the_stream_of_a_session_that_could_not_be_opened_is_closed() {
 /// A call that is under way on the stream of before has its answer from there.
 #[tokio::test]
 async fn an_app_that_begins_anew_gets_the_answers_that_are_under_way() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     let (sender, pieces) = tokio::sync::mpsc::unbounded_channel();
     let mut pieces = Some(pieces);
     server.once(get(), move |_| {
@@ -425,7 +426,7 @@ async fn an_app_that_begins_anew_gets_the_answers_that_are_under_way() {
 /// and nothing else is.
 #[tokio::test]
 async fn a_stream_that_breaks_during_the_first_initialize_costs_one_more_stream() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.times(2, rpc("initialize"), |_| Reply::status(202));
     let mut app = start_sse_only(&server);
     app.send(initialize_line("2025-06-18")).await;

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     app::{Launch, initialize_line},
-    fault_server::Server,
+    fault_server::FaultServer,
     mcp::{Binding, MESSAGES_PATH},
     reply::Reply,
     request::{Request, get, post},
@@ -21,13 +22,13 @@ fn endpoint_event(address: &str) -> Reply {
 
 /// The error of `initialize` at a server that refuses the POST with `status` and answers the GET with `stream`.
 async fn error_at(status: u16, stream: Stream, flags: &[&str]) -> Value {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.always(get(), move |_| stream());
     server.always(post(), move |request: &Request| {
         let refused = Reply::status(status).body("text/plain", "refused here");
         (request.target != MESSAGES_PATH).then_some(refused)
     });
-    error_of(Launch::for_server(&server).args(flags.iter().copied())).await
+    error_of(program::bridge_for(&server).args(flags.iter().copied())).await
 }
 
 /// The error of `initialize`, or of the first request after it where the failure may pass, so that `initialize`
@@ -90,13 +91,13 @@ async fn an_address_for_messages_that_cannot_be_used_is_named() {
 #[tokio::test]
 async fn an_address_for_messages_that_refuses_them_is_named() {
     for status in [400, 403, 404, 405, 502] {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.always(get(), |_| endpoint_event("/lost?session_id=secret"));
         server.always(post(), move |request: &Request| {
             let is_lost = request.target.starts_with("/lost");
             Reply::status(if is_lost { status } else { 405 })
         });
-        let error = error_of(Launch::for_server(&server)).await;
+        let error = error_of(program::bridge_for(&server)).await;
         says(&error, &format!("names http://{}/lost for", server.host()));
         says(&error, &format!("the server answered {status}"));
         assert_eq!(error["data"]["kind"], "http_status");
@@ -107,7 +108,7 @@ async fn an_address_for_messages_that_refuses_them_is_named() {
 /// HS-7: a JSON-RPC error of the server is its own answer.
 #[tokio::test]
 async fn a_json_rpc_error_from_the_address_for_messages_stays_as_it_is() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.always(get(), |_| endpoint_event("/m"));
     server.always(post(), |request: &Request| {
         let body = request.error(-32050, "not for you");
@@ -118,7 +119,7 @@ async fn a_json_rpc_error_from_the_address_for_messages_stays_as_it_is() {
             Reply::status(405)
         })
     });
-    let mut app = Launch::for_server(&server).start();
+    let mut app = program::bridge_for(&server).start();
     app.send(initialize_line("2025-06-18")).await;
     assert_eq!(app.error("init").await["code"], -32050);
     app.finish().await;

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     HEADER_MARKER,
-    app::App,
-    fault_server::Server,
+    fault_server::FaultServer,
     reply::Reply,
     request::{Request, call, post, rpc},
 };
@@ -13,9 +13,9 @@ use crate::support::{
 ///
 #[tokio::test]
 async fn a_connection_that_the_server_closes_between_requests_is_replaced() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("last"), |request| Reply::json(request.echo()).close());
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 0..10 {
         app.call(id, "last", "on this connection").await;
         app.result(id).await;
@@ -27,10 +27,10 @@ async fn a_connection_that_the_server_closes_between_requests_is_replaced() {
 ///
 #[tokio::test]
 async fn a_reset_on_a_used_connection_is_retried_only_where_it_is_safe() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/list"), |_| Reply::no_answer_but_reset());
     server.once(call("faulty"), |_| Reply::no_answer_but_reset());
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     app.request(1, "tools/list", &json!({})).await;
     app.result(1).await;
@@ -49,8 +49,8 @@ async fn a_reset_on_a_used_connection_is_retried_only_where_it_is_safe() {
 /// Requests one after another need one connection, not one each.
 #[tokio::test]
 async fn connections_are_used_again() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     for _ in 0..20 {
         app.still_served().await;
     }
@@ -63,12 +63,12 @@ async fn connections_are_used_again() {
 #[tokio::test]
 async fn a_redirect_within_the_origin_keeps_method_body_and_headers() {
     for status in [307, 308] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(post(), move |request: &Request| {
             let moved = || Reply::status(status).header("Location", "/mcp/");
             (!request.target.starts_with("/mcp/")).then(moved)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.still_served().await;
         let calls = server.requests_for(&call("echo"));
         let last = calls.last().expect("a call");
@@ -82,7 +82,7 @@ async fn a_redirect_within_the_origin_keeps_method_body_and_headers() {
 /// X-54, I3
 #[tokio::test]
 async fn a_redirect_to_another_origin_is_an_error_and_nothing_goes_there() {
-    let elsewhere = Server::start();
+    let elsewhere = FaultServer::start();
     let other_port = format!("http://{}/mcp", elsewhere.host());
     for location in [
         other_port.as_str(),
@@ -93,12 +93,12 @@ async fn a_redirect_to_another_origin_is_an_error_and_nothing_goes_there() {
         "javascript:alert(1)",
     ] {
         for status in [301, 302, 303, 307, 308] {
-            let server = Server::start();
+            let server = FaultServer::start();
             let location = location.to_owned();
             server.once(call("moved"), move |_| {
                 Reply::status(status).header("Location", &location)
             });
-            let mut app = App::initialized(&server).await;
+            let mut app = program::initialized(&server).await;
             app.call(1, "moved", "").await;
             app.own_error(1, "redirect").await;
             app.still_served().await;
@@ -112,11 +112,11 @@ async fn a_redirect_to_another_origin_is_an_error_and_nothing_goes_there() {
 #[tokio::test]
 async fn a_redirect_that_would_turn_a_post_into_a_get_is_an_error() {
     for status in [300, 301, 302, 303, 304] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("moved"), move |_| {
             Reply::status(status).header("Location", "/other")
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "moved", "").await;
         app.own_error(1, "redirect|http_status").await;
         assert_eq!(server.count(&call("moved")), 1);
@@ -130,7 +130,7 @@ async fn a_redirect_that_would_turn_a_post_into_a_get_is_an_error() {
 async fn a_redirect_that_leads_nowhere_is_given_up() {
     const HOPS: usize = 6;
     for location in [Some("/mcp"), Some("http://[bad"), Some(""), None] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(call("moved"), move |_| {
             let reply = Reply::status(307);
             match location {
@@ -138,7 +138,7 @@ async fn a_redirect_that_leads_nowhere_is_given_up() {
                 None => reply,
             }
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "moved", "").await;
         app.own_error(1, "redirect|http_status|invalid_response")
             .await;

@@ -1,6 +1,5 @@
 //! HTTP between the bridge and the server: responses, event streams, connections, TLS, transports.
 
-mod client_certificate;
 mod event_stream_format;
 mod get_stream;
 mod http_sse;

@@ -2,17 +2,18 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::initialize_line,
+    fault_server::FaultServer,
     reply::Reply,
     request::{Want, post},
     tls_server::{TlsServer, certificate},
 };
 
 /// A proxy that answers everything itself, so that it shows what it was asked for.
-fn proxy() -> Server {
-    let proxy = Server::start();
+fn proxy() -> FaultServer {
+    let proxy = FaultServer::start();
     proxy.always(post(), |_| Reply::status(502));
     proxy.always(Want::Http("CONNECT"), |_| Reply::status(502));
     proxy
@@ -22,7 +23,7 @@ fn proxy() -> Server {
 #[tokio::test]
 async fn the_proxy_of_the_environment_is_used() {
     let proxy = proxy();
-    let mut app = Launch::for_url("http://mcp.example/mcp")
+    let mut app = program::bridge_at("http://mcp.example/mcp")
         .args(["--allow-http", "--wait-for-auth"])
         .env("http_proxy", &format!("http://{}", proxy.host()))
         .start();
@@ -37,9 +38,9 @@ async fn the_proxy_of_the_environment_is_used() {
 #[tokio::test]
 async fn the_proxy_of_the_flag_takes_the_place_of_the_environments() {
     let proxy = proxy();
-    let nobody = Server::start();
+    let nobody = FaultServer::start();
     let address = format!("http://{}", proxy.host());
-    let mut app = Launch::for_url("http://mcp.example/mcp")
+    let mut app = program::bridge_at("http://mcp.example/mcp")
         .args(["--allow-http", "--wait-for-auth", "--proxy", &address])
         .env("http_proxy", &format!("http://{}", nobody.host()))
         .start();
@@ -53,9 +54,9 @@ async fn the_proxy_of_the_flag_takes_the_place_of_the_environments() {
 #[tokio::test]
 async fn this_machine_is_never_behind_a_proxy() {
     let proxy = proxy();
-    let server = Server::start();
+    let server = FaultServer::start();
     let address = format!("http://{}", proxy.host());
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--proxy", &address])
         .env("http_proxy", &address)
         .start();
@@ -69,7 +70,7 @@ async fn this_machine_is_never_behind_a_proxy() {
 #[tokio::test]
 async fn the_authorities_of_node_programs_are_trusted() {
     let server = TlsServer::start("good.pem", &[]).await;
-    let mut app = Launch::for_url(&server.url())
+    let mut app = program::bridge_at(&server.url())
         .env("NODE_EXTRA_CA_CERTS", &certificate("authority.pem"))
         .start();
     app.initialize().await;
@@ -82,14 +83,14 @@ async fn a_server_that_wants_a_client_certificate_gets_the_one_of_the_flags() {
     let server = TlsServer::start_for("good.pem").await;
     let authority = certificate("authority.pem");
     let (cert, key) = (certificate("good.pem"), certificate("server.key"));
-    let mut app = Launch::for_url(&server.url())
+    let mut app = program::bridge_at(&server.url())
         .args(["--ca-cert", &authority])
         .args(["--client-cert", &cert, "--client-key", &key])
         .start();
     app.initialize().await;
     app.finish().await;
 
-    let mut app = Launch::for_url(&server.url())
+    let mut app = program::bridge_at(&server.url())
         .args(["--ca-cert", &authority])
         .start();
     app.request(1, "tools/list", &json!({})).await;
@@ -106,7 +107,7 @@ async fn a_certificate_file_without_certificates_is_refused() {
         vec!["--ca-cert", "/nonexistent.pem"],
         vec!["--client-cert", key.as_str()],
     ] {
-        let app = Launch::for_url("https://mcp.example/mcp").args(args);
+        let app = program::bridge_at("https://mcp.example/mcp").args(args);
         let words = app.start().refuses_to_start().await;
         assert!(words.contains("error: "), "{words}");
     }
@@ -116,12 +117,12 @@ async fn a_certificate_file_without_certificates_is_refused() {
 #[tokio::test]
 async fn cookies_of_the_server_go_back_to_it_unless_they_are_unwanted() {
     for (args, expected) in [(vec![], Some("route=a")), (vec!["--disable-cookies"], None)] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(post(), |request| {
             let reply = Reply::json(request.echo());
             Some(reply.header("Set-Cookie", "route=a; Path=/"))
         });
-        let mut app = Launch::for_server(&server).args(args).start();
+        let mut app = program::bridge_for(&server).args(args).start();
         for id in 1..=2 {
             app.call(id, "echo", "").await;
             app.result(id).await;
@@ -136,8 +137,8 @@ async fn cookies_of_the_server_go_back_to_it_unless_they_are_unwanted() {
 /// Where IPv6 leads nowhere.
 #[tokio::test]
 async fn the_bridge_can_be_told_to_use_ipv4_alone() {
-    let server = Server::start();
-    let mut app = Launch::for_server(&server).args(["--ipv4"]).start();
+    let server = FaultServer::start();
+    let mut app = program::bridge_for(&server).args(["--ipv4"]).start();
     app.initialize().await;
     app.still_served().await;
     app.finish().await;

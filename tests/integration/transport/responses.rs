@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     mcp::Binding,
     reply::{Piece, Reply},
     request::{Request, call, delete, get, rpc},
@@ -14,11 +14,11 @@ use crate::support::{
 
 /// Runs a tool call against this reply; returns the app and the data of the bridge's own error.
 async fn error_for(kind: &str, respond: fn(&Request) -> Reply) -> Value {
-    let server = Server::start();
+    let server = FaultServer::start();
     // With a stream of the session the response could come there.
     server.always(get(), |_| Reply::status(405));
     server.always(call("faulty"), respond);
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "faulty", "").await;
     let data = app.own_error(1, kind).await;
     assert_eq!(data["host"], server.host(), "{data}");
@@ -33,14 +33,14 @@ async fn error_for(kind: &str, respond: fn(&Request) -> Reply) -> Value {
 /// X-31
 #[tokio::test]
 async fn a_page_of_html_is_an_error_that_names_the_type() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("faulty"), |_| {
         Reply::status(200).body(
             "text/html; charset=utf-8",
             "<html>Sign in to the hotel</html>",
         )
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "faulty", "").await;
     let error = app.error(1).await;
     assert_eq!(error["data"]["kind"], "invalid_response");
@@ -90,11 +90,11 @@ async fn a_body_that_is_cut_off_is_an_error() {
 /// X-33
 #[tokio::test]
 async fn json_without_a_content_type_is_recognised() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("unlabelled"), |request| {
         Reply::status(200).bytes(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "unlabelled", "here").await;
     assert_eq!(app.result(1).await["content"][0]["text"], "here");
     app.finish().await;
@@ -104,7 +104,7 @@ async fn json_without_a_content_type_is_recognised() {
 /// A file saved with a byte order mark puts one before everything that a PHP application answers.
 #[tokio::test]
 async fn a_byte_order_mark_before_json_is_dropped() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("whole"), |request| {
         Reply::json(format!("\u{feff}{}", request.echo()))
     });
@@ -118,7 +118,7 @@ async fn a_byte_order_mark_before_json_is_dropped() {
         let error = request.error(-32001, "no");
         Reply::status(400).body("application/json", format!("\u{feff}{error}"))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for (id, tool) in [(1, "whole"), (2, "streamed"), (3, "cut")] {
         app.call(id, tool, "here").await;
         assert_eq!(app.result(id).await["content"][0]["text"], "here", "{tool}");
@@ -130,13 +130,13 @@ async fn a_byte_order_mark_before_json_is_dropped() {
 
 #[tokio::test]
 async fn json_in_another_encoding_is_an_error_that_names_it() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("faulty"), |request| {
         let units = request.echo().encode_utf16().collect::<Vec<_>>();
         let bytes = units.into_iter().flat_map(u16::to_le_bytes);
         Reply::status(200).body("application/json", bytes.collect::<Vec<_>>())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "faulty", "").await;
     let error = app.error(1).await;
     assert_eq!(error["data"]["kind"], "invalid_response");
@@ -149,10 +149,10 @@ async fn json_in_another_encoding_is_an_error_that_names_it() {
 #[tokio::test]
 async fn an_acceptance_is_no_answer_to_a_request() {
     for status in [202, 204] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(get(), |_| Reply::status(405));
         server.once(call("faulty"), move |_| Reply::status(status));
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         app.own_error(1, "no_response").await;
         app.still_served().await;
@@ -165,11 +165,11 @@ async fn an_acceptance_is_no_answer_to_a_request() {
 #[tokio::test]
 async fn an_answer_with_another_id_is_not_delivered() {
     for id in ["2", "\"1\"", "1.0", "null", "[]"] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("faulty"), move |_| {
             Reply::json(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#))
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         app.own_error(1, "invalid_response|no_response").await;
         app.still_served().await;
@@ -186,13 +186,13 @@ async fn an_error_without_an_id_belongs_to_the_request() {
         (400, ""),
         (500, ""),
     ] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("faulty"), move |_| {
             let error = r#""error":{"code":-32050,"message":"no","data":{"n":1.0}}"#;
             let body = format!(r#"{{"jsonrpc":"2.0",{id}{error}}}"#);
             Reply::status(status).body("application/json", body)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         let error = app.error(1).await;
         assert_eq!(
@@ -210,10 +210,10 @@ async fn an_array_is_split_into_its_messages() {
         let note = r#"{"jsonrpc":"2.0","method":"vendor/note"}"#;
         format!("[{note},{},{note}]", request.echo())
     }
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("json"), |request| Reply::json(array(request)));
     server.once(call("sse"), |request| Reply::sse().data(array(request)));
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for (id, tool) in [(1, "json"), (2, "sse")] {
         app.call(id, tool, tool).await;
         assert_eq!(app.result(id).await["content"][0]["text"], tool);
@@ -226,7 +226,7 @@ async fn an_array_is_split_into_its_messages() {
 /// X-52, HC-16
 #[tokio::test]
 async fn a_request_time_limit_ends_a_body_that_never_does_and_cancels_the_call() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("silent"), |_| Reply::no_answer_ever());
     server.always(call("drip"), |_| {
         Reply::status(200)
@@ -235,7 +235,7 @@ async fn a_request_time_limit_ends_a_body_that_never_does_and_cancels_the_call()
             .bytes("{")
             .stall()
     });
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--request-timeout", "0.3"])
         .start();
     app.initialize().await;
@@ -256,7 +256,7 @@ async fn a_request_time_limit_ends_a_body_that_never_does_and_cancels_the_call()
 async fn progress_does_not_put_the_time_limit_off_for_ever() {
     const PROGRESS: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}"#;
     const PERIOD: Duration = Duration::from_millis(20);
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("busy"), |_| {
         let (sender, pieces) = tokio::sync::mpsc::unbounded_channel();
         let event = format!("data: {PROGRESS}\n\n").into_bytes();
@@ -268,7 +268,7 @@ async fn progress_does_not_put_the_time_limit_off_for_ever() {
         });
         Reply::sse().follow(pieces)
     });
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--request-timeout", "0.1"])
         .start();
     app.initialize().await;
@@ -292,9 +292,9 @@ async fn an_answer_that_is_not_even_http_is_an_error() {
         || format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: 1\r\n".repeat(HEADERS)).into_bytes(),
     ];
     for bytes in garbage {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(call("faulty"), move |_| Reply::raw(bytes()));
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         let data = app
             .own_error(1, "connection_lost|invalid_response|no_response")
@@ -317,9 +317,9 @@ async fn a_body_that_holds_another_message_than_the_answer_is_an_error() {
         r#"{"id":1,"result":{}}"#,
         r#"{"jsonrpc":"2.0","id":1,"result":{}}{"jsonrpc":"2.0","id":1,"result":{}}"#,
     ] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("faulty"), move |_| Reply::json(body));
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         app.own_error(1, "invalid_response|no_response").await;
         app.still_served().await;
@@ -331,7 +331,7 @@ async fn a_body_that_holds_another_message_than_the_answer_is_an_error() {
 #[tokio::test]
 async fn a_small_body_that_decodes_to_a_huge_one_is_cut_off() {
     const DECODED: usize = 96 << 20;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("bomb"), |_| {
         Reply::status(200)
             .header("Content-Encoding", "gzip")
@@ -342,7 +342,7 @@ async fn a_small_body_that_decodes_to_a_huge_one_is_cut_off() {
             .header("Content-Encoding", "gzip")
             .body("text/event-stream", gzip_of_spaces(DECODED))
     });
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--max-message-size", "1"])
         .start();
     app.initialize().await;
@@ -367,11 +367,11 @@ async fn a_body_that_is_not_encoded_as_it_says_is_an_error() {
 #[tokio::test]
 async fn a_body_above_the_limit_is_an_error_and_the_pipe_goes_on() {
     const SIZE: usize = 3 << 20;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("long"), |request| {
         Reply::json(request.result(json!({"blob": "x".repeat(SIZE)}).to_string()))
     });
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--max-message-size", "1"])
         .start();
     app.initialize().await;
@@ -411,9 +411,9 @@ async fn a_404_without_a_session_is_an_error_and_no_new_session() {
         ),
     ];
     for (respond, code) in replies {
-        let server = Server::start_as(Binding::Stateless);
+        let server = FaultServer::start_as(Binding::Stateless);
         server.once(call("faulty"), respond);
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         let error = app.error(1).await;
         assert_eq!(error["code"], code, "{error}");
@@ -429,11 +429,11 @@ async fn an_error_status_is_an_error_that_names_it() {
     for status in [
         400, 402, 405, 406, 408, 413, 415, 418, 431, 500, 502, 504, 599,
     ] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("faulty"), move |_| {
             Reply::status(status).body("text/plain", "no")
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "faulty", "").await;
         let data = app.own_error(1, "http_status").await;
         assert_eq!(data["httpStatus"], status);
@@ -449,11 +449,11 @@ async fn an_error_status_is_an_error_that_names_it() {
 async fn a_request_that_is_safe_is_retried_when_the_server_says_when() {
     for status in [429, 503] {
         for after in ["0", "1", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            let server = Server::start();
+            let server = FaultServer::start();
             server.once(rpc("tools/list"), move |_| {
                 Reply::status(status).header("Retry-After", after)
             });
-            let mut app = App::initialized(&server).await;
+            let mut app = program::initialized(&server).await;
             app.request(1, "tools/list", &json!({})).await;
             assert_eq!(app.result(1).await["tools"][0]["name"], "echo");
             let tries = server.requests_for(&rpc("tools/list"));
@@ -471,11 +471,11 @@ async fn a_request_that_is_safe_is_retried_when_the_server_says_when() {
 #[tokio::test]
 async fn a_tool_call_is_not_retried_and_the_app_learns_when_to_come_back() {
     for status in [429, 503] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("busy"), move |_| {
             Reply::status(status).header("Retry-After", "7")
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "busy", "").await;
         let data = app.own_error(1, "http_status|overloaded").await;
         assert_eq!(data["retryAfter"], 7, "{data}");
@@ -488,14 +488,14 @@ async fn a_tool_call_is_not_retried_and_the_app_learns_when_to_come_back() {
 /// X-66
 #[tokio::test]
 async fn an_absurd_retry_after_is_not_waited_for() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("tools/list"), |_| {
         Reply::status(429).header("Retry-After", "99999999999999999999")
     });
     server.once(rpc("tools/list"), |_| {
         Reply::status(429).header("Retry-After", "86400")
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for id in 1..=2 {
         app.request(id, "tools/list", &json!({})).await;
         app.own_error(id, "http_status|overloaded").await;
@@ -508,11 +508,11 @@ async fn an_absurd_retry_after_is_not_waited_for() {
 #[tokio::test]
 async fn a_server_that_is_busy_for_ever_is_not_asked_for_ever() {
     const TRIES: usize = 10;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |_| {
         Reply::status(503).header("Retry-After", "0")
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.request(1, "tools/list", &json!({})).await;
     let data = app.own_error(1, "http_status|overloaded").await;
     assert_eq!(data["httpStatus"], 503);
@@ -541,9 +541,9 @@ async fn how_a_notification_is_received_is_never_told_to_the_app() {
         |_| Reply::no_answer_but_reset(),
     ];
     for respond in replies {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(rpc("vendor/note"), respond);
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.send(r#"{"jsonrpc":"2.0","method":"vendor/note"}"#)
             .await;
         server.received(rpc("vendor/note"), 1).await;
@@ -556,8 +556,8 @@ async fn how_a_notification_is_received_is_never_told_to_the_app() {
 /// HL-3, HL-9, HL-10, HC-4: the harness looks at every request; here each kind has been sent.
 #[tokio::test]
 async fn session_and_version_are_on_every_request_after_initialize() {
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     app.still_served().await;
     app.send(r#"{"jsonrpc":"2.0","method":"vendor/note"}"#)
         .await;

@@ -3,9 +3,10 @@
 
 use serde_json::json;
 
-use crate::support::{
-    app::{App, Launch, initialize_line},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::{App, initialize_line},
+    fault_server::FaultServer,
     mcp::Binding,
     reply::{Gate, Piece, Reply},
     request::{Want, call, get, rpc},
@@ -14,8 +15,8 @@ use crate::support::{
 const HEAD: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
 
 /// A session whose GET stream is open.
-async fn with_stream(server: &Server) -> App {
-    let app = App::initialized(server).await;
+async fn with_stream(server: &FaultServer) -> App {
+    let app = program::initialized(server).await;
     server.received(get(), 1).await;
     app
 }
@@ -43,7 +44,7 @@ async fn a_response_on_the_session_stream_after_an_acknowledgement_is_delivered(
         || Reply::status(200).body("text/plain", "OK"),
     ];
     for acknowledgement in acknowledgements {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("slow"), move |_| acknowledgement());
         let mut app = with_stream(&server).await;
         app.call(1, "slow", "").await;
@@ -72,7 +73,7 @@ async fn a_response_on_the_session_stream_before_the_acknowledgement_is_delivere
         |reply| reply.reset(),
     ];
     for end in ends {
-        let server = Server::start();
+        let server = FaultServer::start();
         let gate = Gate::closed();
         let held = gate.clone();
         server.once(call("quick"), move |_| end(Reply::raw("").wait(&held)));
@@ -91,7 +92,7 @@ async fn a_response_on_the_session_stream_before_the_acknowledgement_is_delivere
 /// HC-11: both streams bring it, or one of them twice.
 #[tokio::test]
 async fn a_response_that_comes_twice_is_delivered_once() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("twice"), |_| accepted());
     server.once(call("both"), |request| Reply::json(request.echo()));
     let mut app = with_stream(&server).await;
@@ -113,7 +114,7 @@ async fn a_response_that_comes_twice_is_delivered_once() {
 #[tokio::test]
 async fn responses_on_the_session_stream_find_their_requests() {
     const CALLS: usize = 20;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("slow"), |_| accepted());
     let mut app = with_stream(&server).await;
     for id in 1..=CALLS {
@@ -134,7 +135,7 @@ async fn responses_on_the_session_stream_find_their_requests() {
 /// HL-13: the response may also come on the POST stream of another request.
 #[tokio::test]
 async fn a_response_on_the_stream_of_another_request_is_delivered() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.once(call("carrier"), move |request| {
@@ -158,7 +159,7 @@ async fn a_response_on_the_stream_of_another_request_is_delivered() {
 /// HL-24, X-34: where no stream can bring the response, that is said at once.
 #[tokio::test]
 async fn an_acknowledgement_without_a_session_stream_is_an_error_that_says_so() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let gate = Gate::closed();
     let held = gate.clone();
     server.always(get(), move |_| {
@@ -198,9 +199,9 @@ async fn an_acknowledgement_without_a_session_stream_is_an_error_that_says_so() 
 /// HL-1: there is no session yet, and so no stream.
 #[tokio::test]
 async fn an_initialize_that_is_only_acknowledged_is_an_error() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |_| accepted());
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.send(initialize_line("2025-06-18")).await;
     app.own_error("init", "no_response").await;
     app.finish().await;
@@ -209,9 +210,9 @@ async fn an_initialize_that_is_only_acknowledged_is_an_error() {
 /// HC-16
 #[tokio::test]
 async fn the_time_limit_ends_the_wait_for_the_session_stream() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("slow"), |_| accepted());
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--request-timeout", "0.3"])
         .start();
     app.initialize().await;
@@ -230,7 +231,7 @@ async fn the_time_limit_ends_the_wait_for_the_session_stream() {
 /// HL-19: a cancelled request gets no response, and its id may be used again.
 #[tokio::test]
 async fn a_cancellation_ends_the_wait_for_the_session_stream() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.times(2, call("slow"), |_| accepted());
     let mut app = with_stream(&server).await;
     app.call(1, "slow", "").await;
@@ -249,7 +250,7 @@ async fn a_cancellation_ends_the_wait_for_the_session_stream() {
 /// HL-6, X-60
 #[tokio::test]
 async fn the_end_of_the_session_ends_the_wait_for_its_stream() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("slow"), |_| accepted());
     server.once(rpc("tools/list"), |_| accepted());
     let mut app = with_stream(&server).await;
@@ -272,7 +273,7 @@ async fn the_end_of_the_session_ends_the_wait_for_its_stream() {
 #[tokio::test]
 async fn a_session_stream_that_breaks_may_bring_the_response_when_it_is_open_again() {
     for end in [|| Piece::Reset, || Piece::End] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("slow"), |_| accepted());
         let mut app = with_stream(&server).await;
         app.call(1, "slow", "").await;
@@ -290,7 +291,7 @@ async fn a_session_stream_that_breaks_may_bring_the_response_when_it_is_open_aga
 /// HL-6: what the bridge remembers of a session, and asks for itself, does not depend on the stream.
 #[tokio::test]
 async fn a_subscription_that_was_confirmed_on_the_session_stream_is_renewed_in_a_new_session() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(rpc("resources/subscribe"), |_| accepted());
     let mut app = with_stream(&server).await;
     let params = json!({"uri": "test://a"});
@@ -308,7 +309,7 @@ async fn a_subscription_that_was_confirmed_on_the_session_stream_is_renewed_in_a
 /// HL-20: a request of the server on the same stream is answered meanwhile.
 #[tokio::test]
 async fn what_else_the_session_stream_brings_comes_before_the_response() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("slow"), |_| accepted());
     let mut app = with_stream(&server).await;
     app.call(1, "slow", "").await;
@@ -330,9 +331,9 @@ async fn what_else_the_session_stream_brings_comes_before_the_response() {
 /// An app of 2026-07-28 has a session with a server that only knows the older revisions.
 #[tokio::test]
 async fn a_response_on_the_session_stream_reaches_an_app_of_the_newer_era() {
-    let server = Server::start_as(Binding::Stateless);
+    let server = FaultServer::start_as(Binding::Stateless);
     server.once(call("slow"), |_| accepted());
-    let mut app = App::start(&server);
+    let mut app = program::start(&server);
     app.discover(0).await;
     app.response(0).await;
     app.still_served_modern().await;

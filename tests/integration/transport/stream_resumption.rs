@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{
-    app::App,
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    fault_server::FaultServer,
     reply::Reply,
     request::{call, get, resume_after, rpc},
 };
@@ -22,7 +22,7 @@ async fn a_stream_that_breaks_is_resumed_after_the_last_event_and_the_wait_the_s
     const RETRY: Duration = Duration::from_millis(200);
     let breaks: [fn(Reply) -> Reply; 3] = [Reply::close, Reply::reset, |reply| reply];
     for end in breaks {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("stream"), move |_| {
             end(Reply::sse()
                 .bytes("retry: 200\n")
@@ -35,7 +35,7 @@ async fn a_stream_that_breaks_is_resumed_after_the_last_event_and_the_wait_the_s
             let result = r#"{"jsonrpc":"2.0","id":1,"result":{"resumed":true}}"#;
             Reply::sse().event("a-3", note(3)).event("a-4", result)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "stream", "").await;
         assert_eq!(app.result(1).await["resumed"], true);
         for number in 1..=3 {
@@ -58,7 +58,7 @@ async fn a_stream_that_breaks_is_resumed_after_the_last_event_and_the_wait_the_s
 #[tokio::test]
 async fn a_server_may_close_the_stream_again_and_again_before_it_answers() {
     const POLLS: usize = 4;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |_| {
         Reply::sse().bytes("id: p-0\nretry: 10\ndata:\n\n")
     });
@@ -73,7 +73,7 @@ async fn a_server_may_close_the_stream_again_and_again_before_it_answers() {
             r#"{"jsonrpc":"2.0","id":1,"result":{"polled":true}}"#,
         )
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     assert_eq!(app.result(1).await["polled"], true);
     app.finish().await;
@@ -82,7 +82,7 @@ async fn a_server_may_close_the_stream_again_and_again_before_it_answers() {
 /// HL-15: each stream has its own position.
 #[tokio::test]
 async fn two_streams_that_break_are_resumed_each_at_its_own_event() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("stream"), |request| {
         let id = request.message().id().expect("an id").to_owned();
         Reply::sse()
@@ -97,7 +97,7 @@ async fn two_streams_that_break_are_resumed_each_at_its_own_event() {
             ))
         });
     }
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.call(2, "stream", "").await;
     for id in 1..=2 {
@@ -111,9 +111,9 @@ async fn two_streams_that_break_are_resumed_each_at_its_own_event() {
 async fn a_tool_call_whose_stream_cannot_be_resumed_is_reported_with_its_outcome_unknown() {
     let breaks: [fn(Reply) -> Reply; 3] = [Reply::close, Reply::reset, |reply| reply];
     for end in breaks {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.always(call("stream"), move |_| end(Reply::sse().data(note(1))));
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "stream", "").await;
         let data = app.own_error(1, "connection_lost|no_response").await;
         assert_eq!(data["outcomeUnknown"], true, "{data}");
@@ -134,10 +134,10 @@ async fn a_safe_request_whose_connection_is_lost_is_sent_again() {
     ];
     let methods = ["tools/list", "prompts/get", "resources/read", "ping"];
     for (reply, method) in replies.into_iter().zip(methods) {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(rpc(method), move |_| reply());
         server.once(rpc(method), |request| Reply::json(request.result("{}")));
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.request(1, method, &json!({})).await;
         app.result(1).await;
         assert_eq!(server.count(&rpc(method)), 2);
@@ -149,9 +149,9 @@ async fn a_safe_request_whose_connection_is_lost_is_sent_again() {
 #[tokio::test]
 async fn a_safe_request_is_not_sent_again_for_ever() {
     const TRIES: usize = 10;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |_| Reply::no_answer_but_reset());
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.request(1, "tools/list", &json!({})).await;
     app.own_error(1, "connection_lost").await;
     assert!((2..=TRIES).contains(&server.count(&rpc("tools/list"))));
@@ -163,7 +163,7 @@ async fn a_safe_request_is_not_sent_again_for_ever() {
 #[tokio::test]
 async fn a_server_that_does_not_resume_ends_the_request_with_an_error() {
     for status in [400, 404, 405, 501] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("stream"), |_| {
             Reply::sse()
                 .bytes("retry: 1\n")
@@ -171,7 +171,7 @@ async fn a_server_that_does_not_resume_ends_the_request_with_an_error() {
                 .close()
         });
         server.always(resume_after("e-1"), move |_| Reply::status(status));
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "stream", "").await;
         let data = app
             .own_error(1, "connection_lost|http_status|session_lost|no_response")
@@ -187,14 +187,14 @@ async fn a_server_that_does_not_resume_ends_the_request_with_an_error() {
 /// X-46
 #[tokio::test]
 async fn a_resumption_that_meets_a_new_session_ends_the_request_and_opens_the_session() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |_| {
         Reply::sse()
             .bytes("retry: 50\n")
             .event("e-1", note(1))
             .close()
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     app.call(1, "stream", "").await;
     app.server_sent("vendor/note").await;
@@ -212,7 +212,7 @@ async fn a_resumption_that_meets_a_new_session_ends_the_request_and_opens_the_se
 /// X-46, B18: the network may be gone for a moment.
 #[tokio::test]
 async fn a_resumption_that_fails_is_tried_again() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |_| {
         Reply::sse()
             .bytes("retry: 10\n")
@@ -224,7 +224,7 @@ async fn a_resumption_that_fails_is_tried_again() {
     server.once(resume_after("e-1"), |_| {
         Reply::sse().event("e-2", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.result(1).await;
     app.finish().await;
@@ -233,7 +233,7 @@ async fn a_resumption_that_fails_is_tried_again() {
 /// X-47, HL-14
 #[tokio::test]
 async fn events_that_were_seen_before_are_not_delivered_again() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("stream"), |_| {
         Reply::sse()
             .bytes("retry: 1\n")
@@ -250,7 +250,7 @@ async fn events_that_were_seen_before_are_not_delivered_again() {
             .event("e-4", result)
             .event("e-4", result)
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     app.result(1).await;
     for number in 1..=3 {
@@ -264,7 +264,7 @@ async fn events_that_were_seen_before_are_not_delivered_again() {
 #[tokio::test]
 async fn a_wait_that_is_no_number_is_ignored() {
     for retry in ["abc", "-1", "1.5", "", "+5", "1e3", "٣"] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("stream"), move |_| {
             let first = Reply::sse().bytes("retry: 20\n").event("e-1", note(1));
             first.bytes(format!("retry: {retry}\n\n")).close()
@@ -272,7 +272,7 @@ async fn a_wait_that_is_no_number_is_ignored() {
         server.once(resume_after("e-1"), |_| {
             Reply::sse().data(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "stream", "").await;
         app.result(1).await;
         app.finish().await;
@@ -283,12 +283,12 @@ async fn a_wait_that_is_no_number_is_ignored() {
 #[tokio::test]
 async fn a_stream_that_is_closed_at_once_for_ever_does_not_make_a_storm() {
     const CALLS: usize = 20;
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(call("stream"), |_| {
         Reply::sse().bytes("id: e-1\nretry: 0\ndata:\n\n")
     });
     server.always(resume_after("e-1"), |_| Reply::sse());
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "stream", "").await;
     server.received(resume_after("e-1"), 2).await;
     for id in 2..2 + CALLS {

@@ -5,7 +5,8 @@ use mcp_bridge_net::http::{Options, Roots};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::timeout};
 
-use crate::support::{
+use crate::program;
+use mcp_bridge_testkit::{
     LIMIT,
     app::{App, Launch},
     tls_server::{OnCall, TlsServer, certificate},
@@ -13,7 +14,7 @@ use crate::support::{
 
 fn launch(server: &TlsServer) -> Launch {
     let authority = certificate("authority.pem");
-    Launch::for_url(&server.url()).args(["--ca-cert", &authority])
+    program::bridge_at(&server.url()).args(["--ca-cert", &authority])
 }
 
 async fn initialized(server: &TlsServer) -> App {
@@ -92,14 +93,14 @@ async fn the_servers_own_certificate_is_trusted_where_it_is_the_one_that_was_nam
     for own in ["own.pem", "own_common_name.pem", "self_signed.pem"] {
         let server = TlsServer::start(own, &[]).await;
         let named = certificate(own);
-        let mut app = Launch::for_url(&server.url())
+        let mut app = program::bridge_at(&server.url())
             .args(["--ca-cert", &named])
             .start();
         app.initialize().await;
         app.finish().await;
 
         let server = TlsServer::start(own, &[]).await;
-        let mut app = Launch::for_url(&server.url())
+        let mut app = program::bridge_at(&server.url())
             .env("NODE_EXTRA_CA_CERTS", &named)
             .start();
         app.initialize().await;
@@ -119,7 +120,7 @@ async fn the_servers_own_certificate_is_refused_where_it_is_another_or_its_name_
     ] {
         let server = TlsServer::start(shown, &[]).await;
         let named = certificate(named);
-        let mut app = Launch::for_url(&server.url())
+        let mut app = program::bridge_at(&server.url())
             .args(["--ca-cert", &named])
             .start();
         app.request(1, "tools/list", &json!({})).await;
@@ -156,7 +157,7 @@ async fn the_common_name_of_the_servers_own_certificate_has_to_be_the_servers_na
     let server = TlsServer::start("own_common_name.pem", &[]).await;
     let named = certificate("own_common_name.pem");
     let url = server.url().replace("localhost", "127.0.0.1");
-    let mut app = Launch::for_url(&url).args(["--ca-cert", &named]).start();
+    let mut app = program::bridge_at(&url).args(["--ca-cert", &named]).start();
     app.request(1, "tools/list", &json!({})).await;
     app.own_error(1, "tls").await;
     assert_eq!(server.connections(), 0);
@@ -167,7 +168,7 @@ async fn the_common_name_of_the_servers_own_certificate_has_to_be_the_servers_na
 #[tokio::test]
 async fn an_authority_that_is_not_known_is_not_trusted() {
     let server = TlsServer::start("good.pem", &[]).await;
-    let mut app = Launch::for_url(&server.url()).start();
+    let mut app = program::bridge_at(&server.url()).start();
     app.request(1, "tools/list", &json!({})).await;
     app.own_error(1, "tls").await;
     assert_eq!(server.connections(), 0);
@@ -186,7 +187,7 @@ async fn a_server_that_does_not_speak_tls_is_named_as_the_cause() {
             let _ = stream.write_all(refusal).await;
         }
     });
-    let mut app = Launch::for_url(&format!("https://{address}/mcp")).start();
+    let mut app = program::bridge_at(&format!("https://{address}/mcp")).start();
     app.request(1, "tools/list", &json!({})).await;
     app.own_error(1, "tls").await;
     app.finish().await;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{App, Launch},
-    fault_server::Server,
+use crate::program;
+use mcp_bridge_testkit::{
+    app::App,
+    fault_server::FaultServer,
     mcp::Binding,
     reply::{Piece, Reply},
     request::{Request, call, get},
@@ -40,16 +41,16 @@ async fn bytes_that_are_no_utf8_are_replaced() {
         },
     ];
     for reply in replies {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("foreign"), reply);
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         app.call(1, "foreign", "").await;
         let result = app.result(1).await;
         assert_eq!(result["content"][0]["text"], "caf\u{fffd} \u{fffd}\u{fffd}");
         app.finish().await;
     }
-    let server = Server::start();
-    let mut app = App::initialized(&server).await;
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     let note = b"{\"jsonrpc\":\"2.0\",\"method\":\"vendor/note\",\"params\":{\"a\":\"\xe9\"}}";
     server.push_piece(Piece::Bytes(event(note)));
@@ -59,7 +60,7 @@ async fn bytes_that_are_no_utf8_are_replaced() {
 }
 
 /// The error of a tool call with this reply, which says that the tool may have done its work.
-async fn error_of(server: &Server, app: &mut App, reply: fn(&Request) -> Reply) -> Value {
+async fn error_of(server: &FaultServer, app: &mut App, reply: fn(&Request) -> Reply) -> Value {
     server.once(call("faulty"), reply);
     let id = server.requests().len();
     app.call(id, "faulty", "").await;
@@ -129,9 +130,9 @@ async fn a_body_that_cannot_be_used_says_why() {
             Reply::json("\u{1}\u{2}\u{3}").header("Content-Encoding", "br")
         }),
     ];
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(get(), |_| Reply::status(405));
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for (expected, reply) in cases {
         let error = error_of(&server, &mut app, reply).await;
         let text = error["message"].as_str().expect("a text");
@@ -150,11 +151,11 @@ async fn a_body_that_cannot_be_used_says_why() {
 /// X-36: the response counts, whatever else a batch holds.
 #[tokio::test]
 async fn a_response_in_a_batch_with_other_things_is_delivered() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("mixed"), |request| {
         Reply::json(format!("[42,{},{{\"id\":5}}]", request.echo()))
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "mixed", "here").await;
     assert_eq!(app.result(1).await["content"][0]["text"], "here");
     app.finish().await;
@@ -188,9 +189,9 @@ async fn a_stream_without_a_usable_response_says_why() {
             Reply::sse().bytes(format!("data: {}", &echo[..echo.len() - 3]))
         }),
     ];
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(get(), |_| Reply::status(405));
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     for (expected, reply) in cases {
         let error = error_of(&server, &mut app, reply).await;
         let text = error["message"].as_str().expect("a text");
@@ -203,7 +204,7 @@ async fn a_stream_without_a_usable_response_says_why() {
 /// A request of the server or a notification that is damaged ends no request.
 #[tokio::test]
 async fn damage_to_another_message_does_not_end_the_request() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("noisy"), |request| {
         Reply::sse()
             .data(r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"#)
@@ -212,7 +213,7 @@ async fn damage_to_another_message_does_not_end_the_request() {
             .data(r#"{"jsonrpc":"2.0","id":1"#)
             .data(request.echo())
     });
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     app.call(1, "noisy", "here").await;
     assert_eq!(app.result(1).await["content"][0]["text"], "here");
     app.finish().await;
@@ -221,9 +222,9 @@ async fn damage_to_another_message_does_not_end_the_request() {
 /// The same on the stream that the response comes on after an acknowledgement.
 #[tokio::test]
 async fn a_damaged_response_on_the_session_stream_says_why() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.once(call("slow"), |_| Reply::status(202));
-    let mut app = App::initialized(&server).await;
+    let mut app = program::initialized(&server).await;
     server.received(get(), 1).await;
     app.call(1, "slow", "").await;
     server.received(call("slow"), 1).await;
@@ -238,9 +239,9 @@ async fn a_damaged_response_on_the_session_stream_says_why() {
 /// The same over HTTP+SSE, where the request would wait for ever.
 #[tokio::test]
 async fn a_damaged_response_over_http_sse_says_why() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     server.times(2, call("slow"), |_| Reply::status(202));
-    let mut app = Launch::for_server(&server)
+    let mut app = program::bridge_for(&server)
         .args(["--transport", "sse-only", "--max-message-size", "1"])
         .start();
     app.initialize().await;
@@ -269,13 +270,13 @@ async fn a_damaged_response_over_http_sse_says_why() {
 async fn heartbeats_that_are_data_cost_one_line_of_log_for_each_stream() {
     const BEATS: usize = 30;
     for beat in ["ping", "{}", "[]", "null", "17", r#"{"type":"heartbeat"}"#] {
-        let server = Server::start();
+        let server = FaultServer::start();
         server.once(call("slow"), move |request| {
             (0..BEATS)
                 .fold(Reply::sse(), |reply, _| reply.data(beat))
                 .data(request.echo())
         });
-        let mut app = App::initialized(&server).await;
+        let mut app = program::initialized(&server).await;
         server.received(get(), 1).await;
         let beats = event(beat.as_bytes()).repeat(BEATS);
         server.push_piece(Piece::Bytes(

@@ -13,12 +13,12 @@ use rmcp::service::{
 use rmcp::transport::TokioChildProcess;
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, ErrorData, RoleClient};
 use serde_json::{Value, json};
-use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::user::User;
-use crate::support::LIMIT;
+use crate::program;
+use mcp_bridge_testkit::LIMIT;
 
 /// The app, with a person who answers every question in the same way.
 pub(crate) struct App {
@@ -49,13 +49,11 @@ impl App {
         user: &User,
         url: &str,
     ) -> impl Future<Output = Result<Self, ClientInitializeError>> + use<> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-        command
-            .arg(url)
+        let program = program::program().arg(url).home(user.home());
+        let program = program
             .env("MCP_BRIDGE_DIR", user.store())
-            .env("BROWSER", user.file("browser"))
-            .kill_on_drop(true);
-        let (transport, _) = TokioChildProcess::builder(command)
+            .env("BROWSER", user.browser());
+        let (transport, _) = TokioChildProcess::builder(program.command())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();

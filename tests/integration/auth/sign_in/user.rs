@@ -1,25 +1,18 @@
 //! The person at the machine: credentials of their own, and a browser whose windows can be counted.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
-use mcp_bridge_net::http;
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::unix::pipe;
 use url::Url;
 
 use crate::browser;
-use crate::support::LIMIT;
-use crate::support::app::Launch;
-
-/// How long a browser waits before it asks again where nobody listens yet.
-const RELOAD: Duration = Duration::from_millis(50);
+use crate::program;
+use mcp_bridge_testkit::app::Launch;
+use mcp_bridge_testkit::browser::BrowserDouble;
+use mcp_bridge_testkit::visit_when_it_listens;
 
 /// Who signs in.
 pub(crate) const NAME: &str = "ada";
@@ -27,7 +20,7 @@ pub(crate) const NAME: &str = "ada";
 /// A person, who has a directory and a browser.
 pub(crate) struct User {
     home: TempDir,
-    windows: BufReader<pipe::Receiver>,
+    browser: BrowserDouble,
 }
 
 /// A browser window that was opened.
@@ -49,41 +42,32 @@ impl Window {
 }
 
 impl User {
-    /// The browser is a program that writes each page into a named pipe, of which the test holds the
-    /// other end: so the test waits for a window instead of looking for it.
     pub(crate) fn new() -> Self {
         let home = TempDir::new().unwrap();
-        let notes = home.path().join("windows");
-        let made = Command::new("mkfifo").arg(&notes).status().unwrap();
-        assert!(made.success(), "no named pipe: {made}");
-        // Open for both, so that it does not end between two windows.
-        let pipe = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&notes)
-            .unwrap();
-        let script = format!("#!/bin/sh\necho \"$PPID $1\" > '{}'\n", notes.display());
-        let program = home.path().join("browser");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Self {
-            home,
-            windows: BufReader::new(pipe::Receiver::from_file(pipe).unwrap()),
-        }
+        let browser = BrowserDouble::noting(home.path());
+        Self { home, browser }
+    }
+
+    /// The program of the browser.
+    pub(crate) fn browser(&self) -> PathBuf {
+        self.browser.path()
     }
 
     /// The bridge, as this person's app starts it.
     pub(crate) fn launch(&self, url: &str) -> Launch {
-        let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
-        Launch::for_url(url)
+        program::bridge_at(url)
             .leaves_orphans()
-            .env("MCP_BRIDGE_DIR", &path(self.store()))
-            .env("BROWSER", &path(self.home.path().join("browser")))
+            .env("MCP_BRIDGE_DIR", self.store())
+            .env("BROWSER", self.browser())
     }
 
     /// A file of this person's.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Where the bridge keeps its files.
@@ -115,26 +99,17 @@ impl User {
     }
 
     /// The next browser window.
-    pub(crate) async fn window(&mut self) -> Window {
-        let mut line = String::new();
-        let read = self.windows.read_line(&mut line);
-        let read = tokio::time::timeout(LIMIT, read).await;
-        read.expect("a browser window").unwrap();
-        let (opened_by, page) = line.trim().split_once(' ').unwrap();
+    pub(crate) async fn window(&self) -> Window {
+        let start = self.browser.started().await;
         Window {
-            opened_by: opened_by.parse().unwrap(),
-            page: page.parse().unwrap(),
+            opened_by: start.parent,
+            page: start.arguments[0].parse().unwrap(),
         }
     }
 
     /// No window was opened that the test has not seen. To be asked when the bridges have ended.
     pub(crate) fn saw_every_window(&self) {
-        assert_eq!(self.windows.buffer(), b"", "a window too many");
-        let mut more = [0; 1024];
-        let read = self.windows.get_ref().try_read(&mut more);
-        let text = read.map(|length| String::from_utf8_lossy(&more[..length]).into_owned());
-        let nothing = text.expect_err("a window too many");
-        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+        assert!(!self.browser.was_started_by_now(), "a window too many");
     }
 }
 
@@ -166,24 +141,11 @@ impl Window {
 
     /// The person agrees, and the browser brings the answer.
     pub(crate) async fn sign_in(&self) {
-        assert_eq!(visit(&self.agree().await).await, StatusCode::OK);
+        assert_eq!(
+            visit_when_it_listens(&self.agree().await).await,
+            StatusCode::OK
+        );
     }
-}
-
-/// The status of what the browser finds there. Where nobody listens it tries again.
-pub(crate) async fn visit(url: &Url) -> StatusCode {
-    let client = http::Options::default().client(url).unwrap();
-    let visit = async {
-        loop {
-            match client.get(url.clone()).send().await {
-                Ok(response) => return response.status(),
-                Err(error) if error.is_connect() => tokio::time::sleep(RELOAD).await,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    };
-    let status = tokio::time::timeout(LIMIT, visit).await;
-    status.expect("somebody listens")
 }
 
 pub(crate) fn read(path: &Path) -> String {

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::{Doctor, SILENCE};
-use crate::support::fault_server::Server;
-use crate::support::mcp::{Binding, initialize_result};
-use crate::support::reply::Reply;
-use crate::support::request::{get, post, rpc};
+use mcp_bridge_testkit::fault_server::FaultServer;
+use mcp_bridge_testkit::mcp::{Binding, initialize_result};
+use mcp_bridge_testkit::reply::Reply;
+use mcp_bridge_testkit::request::{get, post, rpc};
 
 #[tokio::test]
 async fn a_web_page_instead_of_a_server() {
-    let server = Server::start();
+    let server = FaultServer::start();
     let page = |_: &_| Reply::status(200).body("text/html; charset=utf-8", "<html>Hello</html>");
     server.always(post(), page);
     server.always(get(), page);
@@ -20,7 +20,7 @@ async fn a_web_page_instead_of_a_server() {
 
 #[tokio::test]
 async fn a_wrong_path_with_the_right_one_beside_it() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |request| {
         let is_endpoint = request.target.starts_with("/mcp");
         (!is_endpoint).then(|| Reply::status(404))
@@ -37,7 +37,7 @@ async fn a_wrong_path_with_the_right_one_beside_it() {
 
 #[tokio::test]
 async fn a_wrong_path_with_nothing_beside_it() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |_| Reply::status(404));
     server.always(get(), |_| Reply::status(404));
     let report = Doctor::of(&server.url()).examine().await;
@@ -46,7 +46,7 @@ async fn a_wrong_path_with_nothing_beside_it() {
 
 #[tokio::test]
 async fn a_redirect_to_somewhere_else() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |_| {
         Reply::status(308).header("Location", "https://elsewhere.example/mcp?key=1")
     });
@@ -57,7 +57,7 @@ async fn a_redirect_to_somewhere_else() {
 
 #[tokio::test]
 async fn a_redirect_within_the_server() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |request| {
         let is_old = request.target.starts_with("/old");
         is_old.then(|| Reply::status(308).header("Location", "/mcp?key=1"))
@@ -82,7 +82,7 @@ async fn an_event_stream_whose_address_for_messages_is_of_no_use() {
         ),
     ];
     for (address, found) in cases {
-        let server = Server::start_as(Binding::HttpSse);
+        let server = FaultServer::start_as(Binding::HttpSse);
         server.always(get(), move |_| {
             let event = format!("event: endpoint\ndata: {address}\n\n");
             Reply::sse().bytes(event).stall()
@@ -103,7 +103,7 @@ async fn an_event_stream_whose_address_for_messages_is_of_no_use() {
 
 #[tokio::test]
 async fn a_server_that_fails() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |_| {
         Reply::status(500).body("text/plain", "no database")
     });
@@ -114,7 +114,7 @@ async fn a_server_that_fails() {
 
 #[tokio::test]
 async fn a_server_that_forbids_it() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |_| Reply::status(403));
     let report = Doctor::of(&server.url()).examine().await;
     report.fails("endpoint", "403 Forbidden", "the account, or a header");
@@ -122,7 +122,7 @@ async fn a_server_that_forbids_it() {
 
 #[tokio::test]
 async fn a_server_that_refuses_the_users_own_header() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |_| Reply::status(401));
     server.always(get(), |_| Reply::status(401));
     let doctor = Doctor::of(&server.url());
@@ -133,7 +133,7 @@ async fn a_server_that_refuses_the_users_own_header() {
 
 #[tokio::test]
 async fn a_server_that_falls_silent_later() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |_| Reply::no_answer_ever());
     server.always(get(), |_| Reply::no_answer_ever());
     let report = Doctor::of(&server.url()).args(SILENCE).examine().await;
@@ -143,7 +143,7 @@ async fn a_server_that_falls_silent_later() {
 
 #[tokio::test]
 async fn a_server_of_the_older_transport() {
-    let server = Server::start_as(Binding::HttpSse);
+    let server = FaultServer::start_as(Binding::HttpSse);
     let report = Doctor::of(&server.url()).examine().await;
     assert_eq!(report.names("failed"), [""; 0]);
     report.warns("transport", "HTTP+SSE", "streamable HTTP");
@@ -159,7 +159,7 @@ async fn a_server_of_the_older_transport() {
 
 #[tokio::test]
 async fn a_server_of_the_modern_era_alone() {
-    let server = Server::start_as(Binding::Modern);
+    let server = FaultServer::start_as(Binding::Modern);
     let report = Doctor::of(&server.url()).examine().await;
     assert_eq!(report.names("failed"), [""; 0]);
     report.passes("era", "2026-07-28");
@@ -175,7 +175,7 @@ async fn a_server_of_the_modern_era_alone() {
 
 #[tokio::test]
 async fn a_server_of_both_eras() {
-    let server = Server::start_as(Binding::Dual);
+    let server = FaultServer::start_as(Binding::Dual);
     let report = Doctor::of(&server.url()).examine().await;
     report.passes("era", "2025-11-25 by handshake, and 2026-07-28");
     report.passes("transport", "streamable HTTP");
@@ -183,7 +183,7 @@ async fn a_server_of_both_eras() {
 
 #[tokio::test]
 async fn a_server_of_a_version_that_nobody_here_knows() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |request| {
         Reply::status(400).body("application/json", request.error(-32600, "no"))
     });
@@ -198,7 +198,7 @@ async fn a_server_of_a_version_that_nobody_here_knows() {
 /// Each of these works with the bridge, and not with every client.
 #[tokio::test]
 async fn what_the_specification_demands_is_named_with_its_place() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |request| {
         let result = initialize_result(&"2025-11-25".into());
         Reply::status(200)
@@ -211,7 +211,9 @@ async fn what_the_specification_demands_is_named_with_its_place() {
     });
     server.always(rpc("ping"), |request| Reply::json(request.result("{}")));
     server.always(get(), |_| Reply::json("{}"));
-    server.always(crate::support::request::delete(), |_| Reply::status(500));
+    server.always(mcp_bridge_testkit::request::delete(), |_| {
+        Reply::status(500)
+    });
     let report = Doctor::of(&server.url()).examine().await;
     report.passes("tools", "2 tools, and more");
     for (name, found, fix) in [
@@ -230,7 +232,7 @@ async fn what_the_specification_demands_is_named_with_its_place() {
 
 #[tokio::test]
 async fn a_session_id_that_no_header_should_carry() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("initialize"), |request| {
         let result = initialize_result(&"2025-11-25".into());
         Reply::json(request.result(result)).header("Mcp-Session-Id", "two words")
@@ -242,9 +244,9 @@ async fn a_session_id_that_no_header_should_carry() {
 /// The session that the examination opens is ended again.
 #[tokio::test]
 async fn nothing_is_left_behind() {
-    let server = Server::start();
+    let server = FaultServer::start();
     Doctor::of(&server.url()).examine().await;
-    assert_eq!(server.count(&crate::support::request::delete()), 1);
+    assert_eq!(server.count(&mcp_bridge_testkit::request::delete()), 1);
     let calls = server.count(&rpc("tools/call"));
     assert_eq!(calls, 0);
 }
@@ -252,7 +254,7 @@ async fn nothing_is_left_behind() {
 /// A terminal does what control characters say.
 #[tokio::test]
 async fn what_a_server_says_is_shown_on_one_line() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(post(), |request| {
         let body = request.error(-32000, "\u{1b}[2J\nfake  ok   endpoint");
         Reply::json(body)

@@ -6,9 +6,9 @@ use super::{Doctor, normalised};
 use crate::auth::sign_in::user::User;
 use crate::examples::example_server::client::options;
 use crate::server::Server;
-use crate::support::app::initialize_line;
-use crate::support::fault_server;
-use crate::support::request::rpc;
+use mcp_bridge_testkit::app::initialize_line;
+use mcp_bridge_testkit::fault_server;
+use mcp_bridge_testkit::request::rpc;
 
 async fn server() -> Server {
     Server::start(options()).await.unwrap()
@@ -29,7 +29,7 @@ async fn the_example_server_before_a_sign_in() {
 #[tokio::test]
 async fn the_example_server_after_a_sign_in() {
     let server = server().await;
-    let mut user = User::new();
+    let user = User::new();
     let mut app = user.launch(server.url()).start();
     app.send(initialize_line("2025-11-25")).await;
     user.window().await.sign_in().await;
@@ -60,7 +60,7 @@ async fn the_example_server_after_a_sign_in() {
 
 #[tokio::test]
 async fn a_server_without_a_sign_in() {
-    let server = fault_server::Server::start();
+    let server = fault_server::FaultServer::start();
     let report = Doctor::of(&server.url()).examine().await;
     report.passes("endpoint", "200 OK, and a response to initialize");
     report.skips("challenge", "the server asks for none");

@@ -4,15 +4,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Doctor, SILENCE};
-use crate::support::fault_server::Server;
-use crate::support::mcp::Binding;
-use crate::support::reply::Reply;
-use crate::support::request::{Want, post};
-use crate::support::tls_server::{TlsServer, certificate};
+use mcp_bridge_testkit::fault_server::FaultServer;
+use mcp_bridge_testkit::mcp::Binding;
+use mcp_bridge_testkit::reply::Reply;
+use mcp_bridge_testkit::request::{Want, post};
+use mcp_bridge_testkit::tls_server::{TlsServer, certificate};
 
 #[tokio::test]
 async fn a_port_that_nobody_listens_on() {
-    let server = Server::start_down(Binding::Streamable);
+    let server = FaultServer::start_down(Binding::Streamable);
     let report = Doctor::of(&server.url()).examine().await;
     report.fails("ipv4", "refused", "check that the server is running");
     report.skips("tls", "there is no connection");
@@ -109,7 +109,7 @@ async fn a_server_that_takes_the_connection_and_says_nothing() {
 
 #[tokio::test]
 async fn a_proxy_that_wants_a_password() {
-    let proxy = Server::start();
+    let proxy = FaultServer::start();
     let refusal = |_: &_| Reply::status(407);
     proxy.always(Want::Http("CONNECT"), refusal);
     proxy.always(post(), refusal);
@@ -163,7 +163,7 @@ async fn a_certificate_behind_a_proxy() {
 
 #[tokio::test]
 async fn the_proxy_in_use_is_told_with_its_reason() {
-    let proxy = Server::start_as(Binding::Stateless);
+    let proxy = FaultServer::start_as(Binding::Stateless);
     let address = format!("http://{}", proxy.host());
     let doctor = || Doctor::of("http://mcp.example/mcp").args(["--allow-http"]);
     let report = doctor().args(["--proxy", &address]).examine().await;
@@ -178,7 +178,7 @@ async fn no_proxy_is_told_with_its_reason() {
     let doctor = Doctor::of("http://127.0.0.1:1/mcp").env("HTTP_PROXY", "http://127.0.0.1:2");
     doctor.examine().await.fails("ipv4", "127.0.0.1:1:", "");
 
-    let server = Server::start();
+    let server = FaultServer::start();
     let doctor = Doctor::of(&server.url()).env("HTTP_PROXY", "http://127.0.0.1:2");
     let report = doctor.examine().await;
     report.passes("proxy", "loopback is never proxied");

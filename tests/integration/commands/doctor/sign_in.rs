@@ -4,14 +4,15 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Doctor, Report};
-use crate::auth_store::leave_credentials;
-use crate::support::fault_server::Server;
-use crate::support::reply::Reply;
-use crate::support::request::rpc;
-use crate::support_auth::{App, Behaviour, Challenge, Provider, config};
+use crate::program;
+use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Behaviour, Challenge};
+use mcp_bridge_testkit::fault_server::FaultServer;
+use mcp_bridge_testkit::mcp_remote::leave_credentials;
+use mcp_bridge_testkit::reply::Reply;
+use mcp_bridge_testkit::request::rpc;
 
-async fn examined(change: impl FnOnce(&mut Behaviour)) -> (Provider, Report) {
-    let provider = Provider::start().await;
+async fn examined(change: impl FnOnce(&mut Behaviour)) -> (AuthorizationServer, Report) {
+    let provider = AuthorizationServer::start().await;
     provider.behave(change);
     let report = Doctor::of(provider.mcp_url().as_str()).examine().await;
     let touched = ["/register", "/authorize", "/token", "/device"];
@@ -59,7 +60,7 @@ async fn metadata_of_another_resource() {
 
 #[tokio::test]
 async fn metadata_of_a_path_above() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let origin = provider.origin();
     let above = json!({ "resource": origin, "authorization_servers": [origin] });
     provider.behave(|it| it.resource_metadata = json!({ "resource": origin }));
@@ -172,7 +173,7 @@ async fn an_authorization_server_that_calls_itself_something_else() {
 /// The README shows a piece of this report.
 #[tokio::test]
 async fn the_report_in_the_readme_is_one_of_the_programs() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let other = json!({ "issuer": "https://other.example" });
     provider.behave(|it| it.server_metadata = other);
     let text = Doctor::bare(provider.mcp_url().as_str()).text().await;
@@ -302,10 +303,9 @@ async fn what_would_be_asked_for() {
 
 #[tokio::test]
 async fn a_stored_token_is_used_and_renewed_and_its_end_is_told() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let store = TempDir::new().unwrap();
-    let app = App::new(&provider, config(store.path()));
-    app.call_with_browser().await.unwrap();
+    program::sign_in(&provider, store.path()).await;
     let doctor = || Doctor::bare(provider.mcp_url().as_str()).store(store.path());
 
     let report = doctor().examine().await;
@@ -328,7 +328,7 @@ async fn a_stored_token_is_used_and_renewed_and_its_end_is_told() {
 /// Some servers show themselves to everybody, and their tools only to who has signed in.
 #[tokio::test]
 async fn a_sign_in_that_only_the_tools_want() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |_| {
         Reply::status(401).header("WWW-Authenticate", "Bearer scope=\"read\"")
     });
@@ -349,14 +349,14 @@ async fn a_sign_in_that_only_the_tools_want() {
 /// Who changes over from mcp-remote does not sign in again.
 #[tokio::test]
 async fn a_sign_in_that_mcp_remote_has_left_is_told_of_and_not_taken_over() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let theirs = TempDir::new().unwrap();
     let issuer = provider.origin();
     let tokens =
         json!({ "access_token": "access-MARKER", "token_type": "Bearer", "issuer": issuer });
     let redirect_uris = ["http://localhost:3334/"];
     let client = json!({ "client_id": "theirs", "redirect_uris": redirect_uris, "issuer": issuer });
-    leave_credentials(&provider, theirs.path(), &tokens, &client);
+    leave_credentials(theirs.path(), provider.mcp_url().as_str(), &tokens, &client);
     let doctor = Doctor::bare(provider.mcp_url().as_str());
     // A warning says that the files can be read by others no more.
     let doctor = doctor
@@ -371,7 +371,7 @@ async fn a_sign_in_that_mcp_remote_has_left_is_told_of_and_not_taken_over() {
 
 #[tokio::test]
 async fn a_client_that_needs_no_person_gets_its_token() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     provider.register("robot", Some("s3cret-MARKER"), "unused");
     let token_endpoint = format!("{}/token", provider.origin());
     for (more, pkce) in [
@@ -396,7 +396,7 @@ async fn a_client_that_needs_no_person_gets_its_token() {
 
 #[tokio::test]
 async fn an_authorization_server_without_device_codes() {
-    let provider = Provider::start().await;
+    let provider = AuthorizationServer::start().await;
     let doctor = Doctor::of(provider.mcp_url().as_str()).args(["--device-code"]);
     let report = doctor.examine().await;
     report.fails("server_metadata", "no sign-in with a device code", "");
@@ -405,7 +405,7 @@ async fn an_authorization_server_without_device_codes() {
 /// What a server was sent it may send back.
 #[tokio::test]
 async fn a_secret_that_the_server_repeats_is_not_shown() {
-    let server = Server::start();
+    let server = FaultServer::start();
     server.always(rpc("tools/list"), |request| {
         let seen = format!("{:?} {}", request.headers, request.target);
         Reply::json(request.error(-32000, &seen))

@@ -1,0 +1,75 @@
+//! The program under test, and apps that start it.
+
+use std::path::Path;
+
+use mcp_bridge_testkit::app::{App, Launch};
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::browser::BrowserDouble;
+use mcp_bridge_testkit::fault_server::FaultServer;
+use mcp_bridge_testkit::program::Program;
+use tempfile::TempDir;
+
+/// Where the program is.
+pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_mcp-bridge");
+
+/// The program in a home of its own.
+pub(crate) fn program() -> Program {
+    Program::new(PATH)
+}
+
+/// The program with these arguments.
+pub(crate) fn command<'a>(args: impl IntoIterator<Item = &'a str>) -> Program {
+    program().args(args)
+}
+
+/// A bridge without arguments, as an app starts it.
+pub(crate) fn bridge() -> Launch {
+    Launch::new(program())
+}
+
+/// A bridge for this URL, with a secret header and at its most talkative.
+pub(crate) fn bridge_at(url: &str) -> Launch {
+    Launch::at_url(program(), url)
+}
+
+/// The same for this server.
+pub(crate) fn bridge_for(server: &FaultServer) -> Launch {
+    Launch::at_server(program(), server)
+}
+
+/// An app that has started a bridge for this server.
+pub(crate) fn start(server: &FaultServer) -> App {
+    bridge_for(server).start()
+}
+
+/// The same, with the handshake made.
+pub(crate) async fn initialized(server: &FaultServer) -> App {
+    let mut app = start(server);
+    app.initialize().await;
+    app
+}
+
+/// Signs in by `login` in a browser, with the credentials in this directory.
+pub(crate) async fn sign_in(provider: &AuthorizationServer, store: &Path) {
+    let directory = TempDir::new().expect("a directory for the test");
+    let browser = BrowserDouble::signing_in(directory.path());
+    let login = command(["login", provider.mcp_url().as_str()]).env("MCP_BRIDGE_DIR", store);
+    let login = login.browser(&browser).search_path().run().await;
+    assert!(login.succeeded(), "{}", login.stderr);
+}
+
+/// A bridge of somebody with this home and browser, for the MCP server that belongs to an authorization server.
+pub(crate) fn start_signed_out(
+    provider: &AuthorizationServer,
+    home: &Path,
+    browser: &BrowserDouble,
+    flags: &[&str],
+) -> App {
+    let launch = bridge().with(|program| program.home(home).browser(browser).search_path());
+    launch
+        .env("MCP_BRIDGE_CLIENT_SECRET", "secret-MARKER")
+        .args([provider.mcp_url().as_str()])
+        .args(flags)
+        .leaves_orphans()
+        .start()
+}
