@@ -33,6 +33,9 @@ const MAX_REQUESTS: usize = 60;
 /// A write that makes no progress for so long stands still because nobody reads.
 const WRITE_STANDS_STILL: Duration = Duration::from_millis(300);
 
+/// How long a connection that goes down waits for the client to close its end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
 /// A handle to the server; it ends with the last handle.
 #[derive(Clone)]
 pub struct FaultServer(Arc<Inner>);
@@ -67,6 +70,8 @@ struct State {
     record: Record,
     accepting: Option<JoinHandle<()>>,
     serving: JoinSet<io::Result<()>>,
+    /// Tells these connections to close.
+    closing: watch::Sender<bool>,
     /// Keeps the port for us, and refuses connections, while the server is down.
     reserved: Option<TcpSocket>,
 }
@@ -124,6 +129,7 @@ impl FaultServer {
                 record: Record::Kept,
                 accepting: None,
                 serving: JoinSet::new(),
+                closing: watch::Sender::new(false),
                 reserved: Some(socket),
             }),
             events: watch::Sender::default(),
@@ -201,9 +207,16 @@ impl FaultServer {
         let accepting = self.state().accepting.take().expect("it is up");
         accepting.abort();
         let _ = accepting.await;
-        let mut serving = std::mem::take(&mut self.state().serving);
-        // When this returns, every connection is closed, so that the client can know.
-        serving.shutdown().await;
+        let (serving, closing) = {
+            let mut state = self.state();
+            (
+                std::mem::take(&mut state.serving),
+                std::mem::take(&mut state.closing),
+            )
+        };
+        closing.send_replace(true);
+        // When this returns, every connection is closed at both ends: no request is sent on one that is on its way down.
+        serving.join_all().await;
         let mut state = self.state();
         state.reserved = Some(reserved);
         state.mcp.forget();
@@ -427,6 +440,7 @@ async fn accept(listener: TcpListener, server: std::sync::Weak<Inner>) {
             state.connections,
             Arc::downgrade(&server),
             server.events.clone(),
+            state.closing.subscribe(),
         );
         state.serving.spawn(connection);
         while state.serving.try_join_next().is_some() {}
@@ -438,17 +452,38 @@ async fn serve(
     connection: usize,
     server: std::sync::Weak<Inner>,
     events: watch::Sender<Events>,
+    mut closing: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let _open = Open(server.clone());
     stream.set_nodelay(true)?;
+    tokio::select! {
+        served = serve_requests(&mut stream, connection, server, events) => return served,
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    stream.shutdown().await?;
+    // Whoever does not read does not notice.
+    let _ = timeout(
+        CLOSE_LIMIT,
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()),
+    )
+    .await;
+    Ok(())
+}
+
+async fn serve_requests(
+    stream: &mut TcpStream,
+    connection: usize,
+    server: std::sync::Weak<Inner>,
+    events: watch::Sender<Events>,
+) -> io::Result<()> {
     let peer = stream.peer_addr().ok();
     let mut buffer = Vec::new();
-    while let Some(mut request) = read_request(&mut stream, &mut buffer, connection).await? {
+    while let Some(mut request) = read_request(stream, &mut buffer, connection).await? {
         request.peer = peer;
         let Some(reply) = server.upgrade().map(|server| server.receive(&request)) else {
             return Ok(());
         };
-        match play(&mut stream, reply, &events).await {
+        match play(stream, reply, &events).await {
             Ok(After::KeepAlive) => {}
             Ok(After::Close) => return Ok(()),
             Err(_) => {
