@@ -8,16 +8,13 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
 use super::request_progress::Track;
+use super::retry::{Cause, Repeat, Retries};
 use super::send::SessionUse;
 use super::session::Session;
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
 use mcp_bridge_protocol::message::Message;
-
-/// Tries after the first one: the same version with a header, one that the refusal names, and two that most
-/// servers speak.
-const MAX_FURTHER_TRIES: usize = 4;
 
 /// The versions that are tried where the refusal names none.
 const COMMON: [Revision; 2] = [Revision::V2025_06_18, Revision::V2025_03_26];
@@ -95,10 +92,13 @@ impl Endpoint {
             None => COMMON,
         };
         let mut tries = refusal.tries(&version_of(initialize.message()), common);
-        tries.truncate(MAX_FURTHER_TRIES);
         // A refusal that says nothing of versions may have had another reason, which has passed.
         let is_told = refusal.speaks_of_versions() || !refusal.named.is_empty();
-        while let Some(next) = tries.pop_front() {
+        // The same version with a header, one that the refusal names, and two that most servers speak.
+        let mut retries = Retries::new(Repeat::Initialize);
+        while let Some(next) = tries.pop_front()
+            && retries.allow(Cause::VersionRefused)
+        {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
             let again = self.greet_with(&next, initialize, track).await;
             if Refusal::of(&again).is_some() {

@@ -26,6 +26,7 @@ mod probe;
 mod recovery;
 mod request;
 mod request_progress;
+mod retry;
 mod send;
 mod server_support;
 mod session;
@@ -49,6 +50,7 @@ pub use failure::{ConnectCause, Failure};
 pub use probe::{Conversation, Probe, Reply};
 pub use request::Request;
 pub use request_progress::{Phase, Track, WaitLimits};
+pub use retry::is_safe;
 pub use server_support::KnownServer;
 
 use answer::Damaged;
@@ -504,28 +506,6 @@ impl Endpoint {
         let id = id.map_or("null", RequestId::as_json);
         tracing::debug!(host = %self.host(), id, "dropped a response that answers no request");
     }
-}
-
-/// Whether a method may be sent twice without doing anything twice.
-#[must_use]
-pub fn is_safe(method: &str) -> bool {
-    matches!(
-        method,
-        "initialize"
-            | "ping"
-            | "server/discover"
-            | "tasks/get"
-            | "tools/list"
-            | "prompts/list"
-            | "prompts/get"
-            | "resources/list"
-            | "resources/templates/list"
-            | "resources/read"
-            | "completion/complete"
-            | "logging/setLevel"
-            | "resources/subscribe"
-            | "resources/unsubscribe"
-    )
 }
 
 fn host_and_port(url: &Url) -> String {

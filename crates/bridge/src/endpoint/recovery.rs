@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::greeting::Greeted;
 use super::request_progress::Track;
-use super::send::{Repeat, SessionUse};
+use super::retry::Repeat;
+use super::send::SessionUse;
 use super::session::{Handshake, Session};
 use super::{Endpoint, Event, Failure, Request};
 use mcp_bridge_protocol::message::Message;
