@@ -14,6 +14,7 @@ use super::send::{Accepted, Outgoing, SessionUse, Verb};
 use super::stream::{EventStream, reconnect_backoff};
 use super::{Endpoint, Failure, Request, body, headers};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
 
 impl Endpoint {
@@ -215,14 +216,9 @@ impl Subscription<'_> {
     async fn make_up(&self, acknowledgement: &Message) {
         let filter: Value = acknowledgement.param("notifications").unwrap_or_default();
         let meta: Value = acknowledgement.param("_meta").unwrap_or_default();
-        for (flag, list) in [
-            ("toolsListChanged", "tools"),
-            ("promptsListChanged", "prompts"),
-            ("resourcesListChanged", "resources"),
-        ] {
-            if filter[flag] == json!(true) {
-                let method = format!("notifications/{list}/list_changed");
-                let message = Message::notification(&method, &json!({ "_meta": meta }));
+        for list in SERVER_LISTS {
+            if filter[list.filter] == json!(true) {
+                let message = Message::notification(list.changed, &json!({ "_meta": meta }));
                 self.reader.hand_on(message).await;
             }
         }
