@@ -62,7 +62,7 @@ impl Endpoint {
     async fn note_sign_in(&self) {
         if let Some(authorizer) = &self.authorizer {
             let token = authorizer.token().await;
-            self.verdict.record_open(matches!(token, Ok(None)));
+            self.support.record_open(matches!(token, Ok(None)));
         }
     }
 

@@ -58,7 +58,7 @@ impl Endpoint {
     /// Sends `initialize` in the version that the server is known to accept, or as it is.
     pub(super) async fn greet(self: &Arc<Self>, initialize: &Request, track: &Track) -> Greeted {
         let asked = version_of(initialize.message());
-        let accepted = self.verdict.accepted().map(Revision::as_str);
+        let accepted = self.support.accepted_version().map(Revision::as_str);
         if let Some(version) = accepted.filter(|version| **version < *asked) {
             let known = Try {
                 version: version.to_owned(),
@@ -68,7 +68,7 @@ impl Endpoint {
             if Refusal::of(&greeted).is_none() {
                 return greeted;
             }
-            self.verdict.accepts(None);
+            self.support.record_accepted_version(None);
         }
         let first = Try {
             version: asked,
@@ -105,7 +105,8 @@ impl Endpoint {
                 continue;
             }
             if is_told && again.as_ref().is_ok_and(|it| !it.response.is_error()) {
-                self.verdict.accepts(Revision::named(&next.version));
+                self.support
+                    .record_accepted_version(Revision::named(&next.version));
             }
             return again;
         }
