@@ -19,6 +19,7 @@ use super::scope::Scopes;
 use super::store::{Credential, CredentialKey, CredentialStore, StoreError};
 use super::token::{AccessToken, Age};
 use super::transport::Transport;
+use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::http;
 use mcp_bridge_net::mutex::Mutex;
 
@@ -261,10 +262,10 @@ impl Session {
         let store = Arc::downgrade(&self.store);
         let renewing = Arc::clone(&self.renewing);
         tokio::spawn(async move {
-            let [mut pause, longest] = SAVE_PAUSES;
+            let [first, longest] = SAVE_PAUSES;
+            let mut backoff = Backoff::new(first, longest);
             loop {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(longest);
+                tokio::time::sleep(backoff.pause()).await;
                 let Some(store) = store.upgrade() else {
                     return;
                 };

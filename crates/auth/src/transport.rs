@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use oauth2::{HttpRequest, HttpResponse};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
@@ -15,7 +15,7 @@ use super::error::{AuthError, shown};
 use super::renewal_refusal::speaks_of_a_failure;
 use super::token_reply::{sent_form, standard_form};
 pub(super) use mcp_bridge_net::http::bare;
-use mcp_bridge_net::http::{self, is_loopback, json};
+use mcp_bridge_net::http::{self, RedirectRefusal, Redirects, is_loopback, json};
 
 /// Limit for a look at the authorization endpoint.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,19 +110,23 @@ impl Transport {
 
     /// Fetches a metadata document, a JSON object.
     pub(super) async fn document(&self, url: &Url, limit: Duration) -> Result<Value, NoDocument> {
-        let mut target = url.clone();
-        for _ in 0..=MOST_REDIRECTS {
-            let mut request = Request::new(Method::GET, target.clone());
+        let mut redirects = Redirects::new(Method::GET, MOST_REDIRECTS);
+        loop {
+            let mut request = Request::new(Method::GET, redirects.url(url).clone());
             *request.timeout_mut() = Some(limit);
             request.headers_mut().insert(ACCEPT, JSON);
             let response = self.try_send(request).await?;
-            match redirect(&target, &response) {
-                Redirect::None => return document(&target, response).await,
-                Redirect::SameOrigin(next) => target = next,
-                Redirect::Elsewhere => return Err(NoDocument::Absent(response.status())),
+            match redirects.follow(url, response.status(), response.headers()) {
+                Ok(true) => {}
+                Ok(false) => return document(redirects.url(url), response).await,
+                Err(RedirectRefusal::NoLocation | RedirectRefusal::Elsewhere(_)) => {
+                    return Err(NoDocument::Absent(response.status()));
+                }
+                Err(refusal @ (RedirectRefusal::TooLong(_) | RedirectRefusal::TooMany)) => {
+                    return Err(unusable(url, &refusal.to_string()));
+                }
             }
         }
-        Err(unusable(url, "too many redirects"))
     }
 
     /// Posts a JSON document and takes whatever comes; no redirects.
@@ -235,29 +239,12 @@ impl Transport {
 const JSON: reqwest::header::HeaderValue =
     reqwest::header::HeaderValue::from_static("application/json");
 
-enum Redirect {
-    None,
-    SameOrigin(Url),
-    Elsewhere,
-}
-
-fn redirect(from: &Url, response: &Response) -> Redirect {
-    if !response.status().is_redirection() {
-        return Redirect::None;
-    }
-    match location(from, response) {
-        Some(target) if target.origin() == from.origin() => Redirect::SameOrigin(target),
-        Some(_) | None => Redirect::Elsewhere,
-    }
-}
-
 /// Where a redirect leads; none if it is no redirect, or says it in no way that can be followed.
 fn location(from: &Url, response: &Response) -> Option<Url> {
     if !response.status().is_redirection() {
         return None;
     }
-    let location = response.headers().get(LOCATION)?;
-    from.join(location.to_str().ok()?).ok()
+    http::location(from, response.headers())
 }
 
 async fn document(url: &Url, response: Response) -> Result<Value, NoDocument> {
@@ -317,10 +304,7 @@ fn refuse_outage(url: &Url, response: &Response) -> Result<(), AuthError> {
     if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
         return Ok(());
     }
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| retry_after(value.to_str().ok()?.trim()))
+    let retry_after = http::retry_after(response.headers())
         .unwrap_or(RETRY_AFTER_DEFAULT)
         .min(RETRY_AFTER_LONGEST);
     Err(AuthError::Unavailable {
@@ -366,15 +350,6 @@ fn oauth_error(answer: Answer, sent: &[u8]) -> Option<String> {
         Some(description) => format!("{code}: {description}"),
         None => code.to_owned(),
     })
-}
-
-/// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(value: &str) -> Option<Duration> {
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let moment = httpdate::parse_http_date(value).ok()?;
-    moment.duration_since(SystemTime::now()).ok()
 }
 
 async fn read(url: &Url, mut response: Response) -> Result<Answer, AuthError> {

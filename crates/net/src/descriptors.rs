@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::backoff::Backoff;
 #[cfg(unix)]
 pub use limit::{free, raise, with_original_limit};
 #[cfg(not(unix))]
@@ -27,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 pub struct Pauses {
     since: Instant,
     longest_wait: Duration,
-    next: Duration,
+    backoff: Backoff,
 }
 
 impl Default for Pauses {
@@ -41,7 +42,7 @@ impl Pauses {
         Self {
             since: Instant::now(),
             longest_wait,
-            next: FIRST_PAUSE,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
         }
     }
 
@@ -50,12 +51,10 @@ impl Pauses {
         if !is_shortage(error) || self.since.elapsed() >= self.longest_wait {
             return None;
         }
-        let pause = self.next;
-        if pause == FIRST_PAUSE {
+        if self.backoff.is_fresh() {
             tracing::debug!(%error, "waiting for a file descriptor");
         }
-        self.next = (pause * 2).min(LONGEST_PAUSE);
-        Some(pause)
+        Some(self.backoff.pause())
     }
 }
 

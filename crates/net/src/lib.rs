@@ -1,5 +1,6 @@
 //! HTTP clients, TLS, proxies, and the files of a user.
 //!
+//! - [`backoff`]: pauses that double.
 //! - [`descriptors`]: the limit on open file descriptors, and waits for them.
 //! - [`http`]: HTTP clients: the way to a server, TLS settings, connections, cookies.
 //! - [`mutex`]: a mutex without poisoning.
@@ -7,6 +8,7 @@
 //! - [`setting`]: names of the settings that errors and hints mention.
 //! - [`whole_file`]: replacement of files as a whole.
 
+pub mod backoff;
 pub mod descriptors;
 pub mod http;
 pub mod mutex;

@@ -7,19 +7,17 @@ use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::body::{self, ContentType};
 use super::request_progress::Track;
-use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
+use super::retry::{Cause, Repeat, Retries};
+use super::send::{Accepted, Outgoing, SessionUse, Verb};
 use super::session::Session;
 use super::sse::Event;
-use super::stream::{Backoff, EventStream};
+use super::stream::{EventStream, reconnect_backoff};
 use super::unusable::{self, Unusable};
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic, json};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId};
-
-/// Connections in a row that bring nothing new before a broken response stream is given up.
-const MAX_BARREN_RESUMES: u32 = 5;
 
 /// The longest text that is taken for an acknowledgement.
 const MAX_ACKNOWLEDGEMENT_BYTES: usize = 1024;
@@ -122,8 +120,8 @@ impl ResponseReader<'_> {
 
     async fn read_stream(&self, response: Response, session: Session) -> Result<Message, Failure> {
         let mut stream = EventStream::new(response, self.endpoint.config.body_limits());
-        let mut barren = 0;
-        let mut backoff = Backoff::default();
+        let mut retries = Retries::new(Repeat::Safe);
+        let mut backoff = reconnect_backoff();
         loop {
             let cursor = stream.cursor();
             let end = match self.read_connection(&mut stream).await {
@@ -139,10 +137,8 @@ impl ResponseReader<'_> {
                 },
                 Err(failure) => return Err(failure),
             };
-            if stream.cursor() == cursor {
-                barren += 1;
-            } else {
-                barren = 0;
+            if stream.cursor() != cursor {
+                retries.reset(Cause::StreamBroken);
                 backoff.reset();
             }
             // The modern era has no resumption: what the id of an event is for there, nobody knows.
@@ -153,13 +149,14 @@ impl ResponseReader<'_> {
                 return Err(end);
             };
             let resumed = loop {
-                if barren >= MAX_BARREN_RESUMES {
+                if !retries.allow(Cause::StreamBroken) {
                     return Err(end);
                 }
-                tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.pause())).await;
+                tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.jittered_pause()))
+                    .await;
                 match Box::pin(self.resume(cursor.clone(), &session)).await {
                     Ok(resumed) => break resumed,
-                    Err(failure) if failure.may_pass() => barren += 1,
+                    Err(failure) if failure.may_pass() => {}
                     Err(failure) => {
                         // The request itself was accepted: why the rest of its answer cannot be had
                         // must not read as if it had been refused.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::Failure;
-use mcp_bridge_net::http::{Response, json};
+use mcp_bridge_net::http::{self, Response, json};
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
@@ -195,22 +195,9 @@ impl ErrorBody {
             status,
             excerpt: self.excerpt(),
             error: self.error.map(Box::new),
-            retry_after: retry_after(headers),
+            retry_after: http::retry_after(headers),
         }
     }
-}
-
-/// `Retry-After` (RFC 9110 §10.2.3) in seconds, or as a date.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(
-        date.duration_since(std::time::SystemTime::now())
-            .unwrap_or_default(),
-    )
 }
 
 #[cfg(test)]
@@ -230,22 +217,5 @@ mod tests {
             assert_eq!(ContentType::of(&headers), expected);
         }
         assert_eq!(ContentType::of(&HeaderMap::new()), ContentType::Missing);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        for (value, expected) in [
-            ("3", Some(3)),
-            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
-            assert_eq!(
-                retry_after(&headers).map(|wait| wait.as_secs()),
-                expected,
-                "{value}"
-            );
-        }
     }
 }

@@ -12,9 +12,10 @@ use super::body;
 use super::greeting::opening_with;
 use super::in_flight::PostEnd;
 use super::request_progress::Track;
-use super::send::{Outgoing, Repeat, SESSION_ID, SendOptions, SessionUse, Verb};
+use super::retry::{Cause, Repeat, Retries, is_response_lost};
+use super::send::{Outgoing, SESSION_ID, SendOptions, SessionUse, Verb};
 use super::session::{self, Session};
-use super::{Endpoint, Failure, Outcome, Patience, Request, headers, is_safe};
+use super::{Endpoint, Failure, Outcome, Patience, Request, headers};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::era::Era;
@@ -61,7 +62,7 @@ impl Endpoint {
     async fn note_sign_in(&self) {
         if let Some(authorizer) = &self.authorizer {
             let token = authorizer.token().await;
-            self.verdict.record_open(matches!(token, Ok(None)));
+            self.support.record_open(matches!(token, Ok(None)));
         }
     }
 
@@ -170,14 +171,13 @@ impl Endpoint {
         request: &Request,
         attempt: impl Fn() -> A,
     ) -> Result<T, Failure> {
-        let mut may_repeat = is_safe(request.method());
+        let mut retries = Retries::new(Repeat::of_request(request.method()));
         loop {
             match attempt().await {
-                Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
-                    if may_repeat && !*self.stopping.borrow() =>
-                {
-                    may_repeat = false;
-                }
+                Err(failure)
+                    if is_response_lost(&failure)
+                        && !*self.stopping.borrow()
+                        && retries.allow(Cause::ResponseLost) => {}
                 outcome => return outcome,
             }
         }
@@ -195,11 +195,7 @@ impl Endpoint {
             self.log_response(track, &answer);
             return Ok(answer);
         }
-        let repeat = if is_safe(request.method()) {
-            Repeat::Safe
-        } else {
-            Repeat::Never
-        };
+        let repeat = Repeat::of_request(request.method());
         let outgoing = self.legacy_post(request.message(), repeat, options);
         // Pinned here: as an argument it would be copied, and it is large.
         let post = std::pin::pin!(async {

@@ -8,16 +8,13 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
 use super::request_progress::Track;
+use super::retry::{Cause, Repeat, Retries};
 use super::send::SessionUse;
 use super::session::Session;
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
 use mcp_bridge_protocol::message::Message;
-
-/// Tries after the first one: the same version with a header, one that the refusal names, and two that most
-/// servers speak.
-const MAX_FURTHER_TRIES: usize = 4;
 
 /// The versions that are tried where the refusal names none.
 const COMMON: [Revision; 2] = [Revision::V2025_06_18, Revision::V2025_03_26];
@@ -61,7 +58,7 @@ impl Endpoint {
     /// Sends `initialize` in the version that the server is known to accept, or as it is.
     pub(super) async fn greet(self: &Arc<Self>, initialize: &Request, track: &Track) -> Greeted {
         let asked = version_of(initialize.message());
-        let accepted = self.verdict.accepted().map(Revision::as_str);
+        let accepted = self.support.accepted_version().map(Revision::as_str);
         if let Some(version) = accepted.filter(|version| **version < *asked) {
             let known = Try {
                 version: version.to_owned(),
@@ -71,7 +68,7 @@ impl Endpoint {
             if Refusal::of(&greeted).is_none() {
                 return greeted;
             }
-            self.verdict.accepts(None);
+            self.support.record_accepted_version(None);
         }
         let first = Try {
             version: asked,
@@ -95,17 +92,21 @@ impl Endpoint {
             None => COMMON,
         };
         let mut tries = refusal.tries(&version_of(initialize.message()), common);
-        tries.truncate(MAX_FURTHER_TRIES);
         // A refusal that says nothing of versions may have had another reason, which has passed.
         let is_told = refusal.speaks_of_versions() || !refusal.named.is_empty();
-        while let Some(next) = tries.pop_front() {
+        // The same version with a header, one that the refusal names, and two that most servers speak.
+        let mut retries = Retries::new(Repeat::Initialize);
+        while let Some(next) = tries.pop_front()
+            && retries.allow(Cause::VersionRefused)
+        {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
             let again = self.greet_with(&next, initialize, track).await;
             if Refusal::of(&again).is_some() {
                 continue;
             }
             if is_told && again.as_ref().is_ok_and(|it| !it.response.is_error()) {
-                self.verdict.accepts(Revision::named(&next.version));
+                self.support
+                    .record_accepted_version(Revision::named(&next.version));
             }
             return again;
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use super::request_progress::Track;
+use super::retry::{Cause, Repeat, Retries};
 use super::send::SessionUse;
 use super::{Endpoint, Failure, ParamHeaders, Request};
 use mcp_bridge_auth::Interaction;
@@ -45,13 +46,16 @@ impl Endpoint {
         track: &Track,
     ) -> Result<Message, Failure> {
         let method = request.method();
-        let known = self.tool_headers.changes();
-        let mut outcome = self.converse(request, SessionUse::Current, track).await;
-        if self.is_legacy_mismatch(&outcome)
-            && Box::pin(self.relearn_legacy(method, known, track)).await
-        {
-            outcome = self.converse(request, SessionUse::Current, track).await;
-        }
+        let mut retries = Retries::new(Repeat::of_request(method));
+        let outcome = loop {
+            let known = self.tool_headers.changes();
+            let outcome = self.converse(request, SessionUse::Current, track).await;
+            let may_repeat =
+                self.is_legacy_mismatch(&outcome) && retries.allow(Cause::HeadersRefused);
+            if !may_repeat || !Box::pin(self.relearn_legacy(method, known, track)).await {
+                break outcome;
+            }
+        };
         if method == "tools/list"
             && let Ok(list) = &outcome
         {

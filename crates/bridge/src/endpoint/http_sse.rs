@@ -16,22 +16,20 @@ use super::exchange::traffic;
 use super::in_flight::InFlight;
 use super::link::{self, Link, SignIn, Wait};
 use super::request_progress::Track;
-use super::send::{Outgoing, Repeat, SendOptions, SessionUse, Verb};
+use super::retry::{Cause, Repeat, Retries};
+use super::send::{Outgoing, SendOptions, SessionUse, Verb};
 use super::sse::Event;
-use super::stream::{Backoff, EventStream};
+use super::stream::{EventStream, reconnect_backoff};
 use super::unusable::excerpt;
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_auth::{AuthError, Interaction};
+use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::http::{Response, Traffic, bare, check_length};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// How long the server may take to name the address for messages.
 const ENDPOINT_EVENT_LIMIT: Duration = Duration::from_secs(10);
-
-/// Interval at which one message signs in to get the stream opened: a server that refuses each new token would
-/// have it do so without end.
-const MAX_SIGN_INS: u32 = 2;
 
 /// The connection to one server. It opens itself again when it breaks, until another takes its place. Its
 /// stream is read as long as somebody has it: the endpoint, or a request that awaits its response on it.
@@ -116,12 +114,12 @@ impl HttpSse {
         endpoint: &Arc<Endpoint>,
         options: &SendOptions<'_>,
     ) -> Result<Turn<'_>, Failure> {
-        let mut sign_ins = 0;
+        let mut retries = Retries::new(Repeat::Never);
         loop {
             let wait = link::wait(&self.link, &self.retry, endpoint, options);
             if let Wait::SignIn = wait.await? {
-                sign_ins += 1;
-                if sign_ins > MAX_SIGN_INS {
+                // A server that refuses each new token would have it sign in without end.
+                if !retries.allow(Cause::SignInForStream) {
                     return Err(AuthError::SignInRequired { url: None }.into());
                 }
                 self.sign_in(endpoint, options.track).await?;
@@ -233,7 +231,7 @@ impl Turn<'_> {
 
 /// Reads the stream, and opens it again whenever it breaks.
 async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: EventStream) {
-    let mut backoff = Backoff::default();
+    let mut backoff = reconnect_backoff();
     loop {
         let Some(reopen) = endpoint.upgrade().map(|it| Arc::clone(&it.listener.reopen)) else {
             return;
@@ -269,7 +267,7 @@ async fn open_again(
     loop {
         let endpoint = endpoint.upgrade()?;
         let retry = Arc::clone(&connection.upgrade()?.retry);
-        let pause = broken.retry().unwrap_or_else(|| backoff.pause());
+        let pause = broken.retry().unwrap_or_else(|| backoff.jittered_pause());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = endpoint.activity.notified() => {}

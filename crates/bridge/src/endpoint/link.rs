@@ -91,7 +91,7 @@ pub(super) async fn wait(
     if let Some(end) = now {
         return end;
     }
-    let patience = track.patience().unwrap_or(RECONNECT_LIMIT);
+    let patience = track.wait_limit().unwrap_or(RECONNECT_LIMIT);
     let waiting = endpoint.outage.begin(Instant::now());
     let mut changes = link.subscribe();
     track.enter(Phase::Unreachable);

@@ -11,9 +11,10 @@ use tokio::task::AbortHandle;
 use super::answer::messages;
 use super::body::ContentType;
 use super::request_progress::Track;
-use super::send::{Outgoing, Repeat, SessionUse, Verb};
+use super::retry::Repeat;
+use super::send::{Outgoing, SessionUse, Verb};
 use super::session::Session;
-use super::stream::{Backoff, EventStream};
+use super::stream::{EventStream, reconnect_backoff};
 use super::{Endpoint, Event, Failure};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
@@ -134,7 +135,7 @@ impl Endpoint {
 }
 
 async fn listen(endpoint: Weak<Endpoint>, session: Session) {
-    let mut backoff = Backoff::default();
+    let mut backoff = reconnect_backoff();
     let mut stream: Option<EventStream> = None;
     loop {
         let Some(endpoint) = endpoint.upgrade() else {
@@ -171,7 +172,7 @@ async fn listen(endpoint: Weak<Endpoint>, session: Session) {
             }
         }
         let retry = stream.as_ref().and_then(EventStream::retry);
-        let pause = retry.unwrap_or_else(|| backoff.pause());
+        let pause = retry.unwrap_or_else(|| backoff.jittered_pause());
         pause_or_activity(&endpoint, pause, retry).await;
     }
 }

@@ -26,6 +26,7 @@ mod probe;
 mod recovery;
 mod request;
 mod request_progress;
+mod retry;
 mod send;
 mod server_support;
 mod session;
@@ -49,6 +50,7 @@ pub use failure::{ConnectCause, Failure};
 pub use probe::{Conversation, Probe, Reply};
 pub use request::Request;
 pub use request_progress::{Phase, Track, WaitLimits};
+pub use retry::is_safe;
 pub use server_support::KnownServer;
 
 use answer::Damaged;
@@ -64,7 +66,7 @@ use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
 use outage::Outage;
 use recovery::Recovery;
-use server_support::Verdict;
+use server_support::ServerSupport;
 use session::Sessions;
 use tool_headers::ToolHeaders;
 
@@ -296,7 +298,7 @@ pub struct Endpoint {
     /// Held while the tools are listed after a refusal for headers.
     relearning: tokio::sync::Mutex<Option<Listed>>,
     /// Which eras the server speaks.
-    verdict: Verdict,
+    support: ServerSupport,
     /// True if the app was told that the server may have everything.
     has_presumed: AtomicBool,
     /// For the ids of requests of our own.
@@ -328,7 +330,7 @@ impl Endpoint {
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
-            verdict: Verdict::new(&config.url, config.directory.as_deref()),
+            support: ServerSupport::new(&config.url, config.directory.as_deref()),
             config,
             authorizer,
             logged_token: Mutex::default(),
@@ -388,7 +390,7 @@ impl Endpoint {
 
     /// The server has left the modern era: whatever was known of it is wrong.
     pub fn era_over(&self) {
-        self.verdict.is_modern(false);
+        self.support.record_modern(false);
     }
 
     /// Lets go of connections that a sleeping computer has left half open, and opens the notification
@@ -404,16 +406,22 @@ impl Endpoint {
         self.sessions.generation()
     }
 
-    /// Ends the session: closes the notification stream and tells the server (HTTP DELETE), waiting
-    /// `limit` for that at most.
+    /// Ends the session: closes the notification stream, tells the server (HTTP DELETE) and writes what is
+    /// known of it to disk, waiting `limit` for that at most.
     pub async fn close(self: &Arc<Self>, limit: Duration) {
         self.listener.stop();
         self.keep_alive.stop();
         self.set_http_sse(None);
         let session = self.sessions.close();
-        if session.id.is_some() {
-            let _ = tokio::time::timeout(limit, self.delete(&session)).await;
-        }
+        let ended = async {
+            if session.id.is_some() {
+                self.delete(&session).await;
+            }
+        };
+        let _ = tokio::join!(
+            tokio::time::timeout(limit, ended),
+            tokio::time::timeout(limit, self.support.saved()),
+        );
     }
 
     fn http_sse(&self) -> Option<Arc<HttpSse>> {
@@ -504,28 +512,6 @@ impl Endpoint {
         let id = id.map_or("null", RequestId::as_json);
         tracing::debug!(host = %self.host(), id, "dropped a response that answers no request");
     }
-}
-
-/// Whether a method may be sent twice without doing anything twice.
-#[must_use]
-pub fn is_safe(method: &str) -> bool {
-    matches!(
-        method,
-        "initialize"
-            | "ping"
-            | "server/discover"
-            | "tasks/get"
-            | "tools/list"
-            | "prompts/list"
-            | "prompts/get"
-            | "resources/list"
-            | "resources/templates/list"
-            | "resources/read"
-            | "completion/complete"
-            | "logging/setLevel"
-            | "resources/subscribe"
-            | "resources/unsubscribe"
-    )
 }
 
 fn host_and_port(url: &Url) -> String {

@@ -9,17 +9,13 @@ use super::answer::{Elsewhere, ResponseReader, messages};
 use super::exchange::traffic;
 use super::header_mismatch::is_header_mismatch;
 use super::request_progress::Track;
-use super::send::{Accepted, Outgoing, Repeat, SessionUse, Verb};
-use super::stream::{Backoff, EventStream};
-use super::{Endpoint, Failure, Request, body, headers, is_safe};
+use super::retry::{Cause, Repeat, Retries, is_response_lost};
+use super::send::{Accepted, Outgoing, SessionUse, Verb};
+use super::stream::{EventStream, reconnect_backoff};
+use super::{Endpoint, Failure, Request, body, headers};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
-
-/// How often a request without side effects is sent anew when its stream breaks.
-const MAX_REISSUES: u32 = 2;
-
-/// Connections of a subscription in a row that bring nothing before it is given up.
-const MAX_BARREN_LISTENS: u32 = 10;
 
 impl Endpoint {
     /// Sends a request of the modern era and reads on until its response is there.
@@ -29,30 +25,29 @@ impl Endpoint {
         track: &Track,
     ) -> Result<Message, Failure> {
         let (id, method) = (request.id(), request.method());
-        let mut healed = false;
-        let mut reissues = 0;
+        let mut retries = Retries::new(Repeat::of_request(method));
         let mut attempt = request.clone();
         loop {
             let known = self.tool_headers.changes();
             let outcome = self
                 .attempt_modern(&attempt, Interaction::Allowed, track)
                 .await;
-            if method == "tools/call" && !healed && is_header_mismatch(&outcome) {
-                // The tool has changed since it was listed, or was never listed.
-                healed = true;
-                if Box::pin(self.relearn_modern(request, known, track)).await {
-                    continue;
-                }
+            // The tool has changed since it was listed, or was never listed.
+            if method == "tools/call"
+                && is_header_mismatch(&outcome)
+                && retries.allow(Cause::HeadersRefused)
+                && Box::pin(self.relearn_modern(request, known, track)).await
+            {
+                continue;
             }
             match outcome {
                 Ok(answer) if method == "tools/list" => {
                     return Ok(self.tool_headers.learn(&answer.with_id(id)));
                 }
                 Ok(answer) => return Ok(answer.with_id(id)),
-                Err(Failure::ConnectionLost { .. } | Failure::NoResponse(_))
-                    if is_safe(method) && reissues < MAX_REISSUES =>
+                Err(failure)
+                    if is_response_lost(&failure) && retries.allow(Cause::ModernResponseLost) =>
                 {
-                    reissues += 1;
                     attempt = request.with_id(self.next_id());
                 }
                 Err(failure) => return Err(failure),
@@ -78,11 +73,7 @@ impl Endpoint {
         interaction: Interaction,
         track: &Track,
     ) -> Result<Message, Failure> {
-        let repeat = if is_safe(request.method()) {
-            Repeat::Safe
-        } else {
-            Repeat::Never
-        };
+        let repeat = Repeat::of_request(request.method());
         let sent = self.send_modern(request.message(), repeat, interaction, track);
         let accepted = sent.await?;
         let reader = ResponseReader {
@@ -125,8 +116,8 @@ impl Endpoint {
         request: &Request,
         track: &Track,
     ) -> SubscriptionEnd {
-        let mut backoff = Backoff::default();
-        let mut barren = 0;
+        let mut backoff = reconnect_backoff();
+        let mut retries = Retries::new(Repeat::Safe);
         let mut acknowledged = false;
         loop {
             let mut subscription = Subscription {
@@ -157,16 +148,15 @@ impl Endpoint {
                 return SubscriptionEnd::Refused(end);
             }
             if subscription.brought_something {
-                barren = 0;
+                retries.reset(Cause::SubscriptionBroken);
                 backoff.reset();
             }
-            barren += 1;
             let may_come_back = end.may_pass() || matches!(end, Failure::NoResponse(_));
-            if !may_come_back || barren > MAX_BARREN_LISTENS {
+            if !may_come_back || !retries.allow(Cause::SubscriptionBroken) {
                 return SubscriptionEnd::Lost(end);
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.pause()) => {}
+                () = tokio::time::sleep(backoff.jittered_pause()) => {}
                 () = self.activity.notified() => {}
             }
         }
@@ -226,14 +216,9 @@ impl Subscription<'_> {
     async fn make_up(&self, acknowledgement: &Message) {
         let filter: Value = acknowledgement.param("notifications").unwrap_or_default();
         let meta: Value = acknowledgement.param("_meta").unwrap_or_default();
-        for (flag, list) in [
-            ("toolsListChanged", "tools"),
-            ("promptsListChanged", "prompts"),
-            ("resourcesListChanged", "resources"),
-        ] {
-            if filter[flag] == json!(true) {
-                let method = format!("notifications/{list}/list_changed");
-                let message = Message::notification(&method, &json!({ "_meta": meta }));
+        for list in SERVER_LISTS {
+            if filter[list.filter] == json!(true) {
+                let message = Message::notification(list.changed, &json!({ "_meta": meta }));
                 self.reader.hand_on(message).await;
             }
         }

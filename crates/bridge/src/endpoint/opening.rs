@@ -45,6 +45,7 @@ impl Endpoint {
         initialize: &Request,
         track: &Track,
     ) -> Result<Outcome, Failure> {
+        self.support.load().await;
         self.listener.stop();
         let previous = self.sessions.close();
         if previous.id.is_some() {
@@ -59,7 +60,7 @@ impl Endpoint {
                 });
             }
             Protocol::PreferModern => true,
-            Protocol::Auto => self.verdict.is_modern_only(),
+            Protocol::Auto => self.support.is_modern_only(),
             Protocol::Legacy => false,
         };
         if modern_first
@@ -76,7 +77,7 @@ impl Endpoint {
                 }
                 let is_as_asked =
                     greeting.initialize.message().text() == initialize.message().text();
-                self.verdict.is_legacy(true);
+                self.support.record_legacy(true);
                 self.sessions.opened(greeting);
                 Ok(if is_as_asked {
                     Outcome::Response(response)
@@ -85,7 +86,7 @@ impl Endpoint {
                 })
             }
             Opening::ModernOnly(discover) => {
-                self.verdict.is_legacy(false);
+                self.support.record_legacy(false);
                 Ok(Outcome::ModernOnly(discover))
             }
         }
@@ -106,7 +107,7 @@ impl Endpoint {
         };
         let refusal = match self.config.transport {
             Transport::SseOnly | Transport::SseFirst => None,
-            Transport::HttpFirst if self.verdict.is_http_sse() => None,
+            Transport::HttpFirst if self.support.is_http_sse() => None,
             Transport::HttpFirst | Transport::HttpOnly => {
                 let greeted = self.greet(request, track).await;
                 if self.config.protocol != Protocol::Legacy
@@ -129,7 +130,7 @@ impl Endpoint {
         };
         match (HttpSse::connect(self, track).await, refusal) {
             (Ok(connection), _) => {
-                self.verdict.speaks_http_sse(true);
+                self.support.record_http_sse(true);
                 let address = connection.address();
                 self.set_http_sse(Some(connection));
                 let answer = greet().await;
@@ -139,7 +140,7 @@ impl Endpoint {
             (Err(attempt), None)
                 if self.config.transport != Transport::SseOnly && attempt.suggests_http() =>
             {
-                self.verdict.speaks_http_sse(false);
+                self.support.record_http_sse(false);
                 let answer = greet().await;
                 answer.map_err(|failure| {
                     if failure.suggests_http_sse() {
@@ -172,7 +173,7 @@ impl Endpoint {
             Err(Failure::Status { status, error, .. }) if is_evidence(status) => {
                 match error {
                     Some(error) => _ = self.note_era(&error),
-                    None => self.verdict.is_modern(false),
+                    None => self.support.record_modern(false),
                 }
                 Ok(None)
             }
@@ -186,15 +187,15 @@ impl Endpoint {
     fn note_era(&self, answer: &Message) -> bool {
         match Discovery::of(answer) {
             Discovery::Modern | Discovery::OtherModern(_) => {
-                self.verdict.is_modern(true);
+                self.support.record_modern(true);
                 if !answer.is_error() {
-                    self.verdict.set_discovered(answer);
+                    self.support.record_discovered(answer);
                 }
                 true
             }
             Discovery::NotModern if is_modern_error(answer) => true,
             Discovery::LegacyOnly(_) | Discovery::NotModern => {
-                self.verdict.is_modern(false);
+                self.support.record_modern(false);
                 false
             }
         }
@@ -207,7 +208,8 @@ impl Endpoint {
         if let Some(refusal) = refuse_malformed(request.message()) {
             return refusal;
         }
-        if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
+        self.support.load().await;
+        if self.config.protocol == Protocol::Legacy || self.support.is_legacy_only() {
             return not_found(id);
         }
         // A task of its own: an answer that comes too late for the app is still worth knowing.
@@ -221,7 +223,7 @@ impl Endpoint {
         match timeout(DISCOVER_LIMIT, asked).await {
             Ok(Ok(Some(answer))) => answer.with_id(id),
             Ok(Ok(None) | Err(_)) => not_found(id),
-            Err(_) => match self.verdict.discovered() {
+            Err(_) => match self.support.discovered() {
                 Some(known) => known.with_id(id),
                 None => not_found(id),
             },
@@ -255,7 +257,7 @@ impl Endpoint {
             Ok(answer) => answer,
             Err(Failure::Status { status, error, .. }) if is_evidence(status) => {
                 let Some(error) = error else {
-                    self.verdict.is_modern(false);
+                    self.support.record_modern(false);
                     return None;
                 };
                 *error
@@ -263,12 +265,12 @@ impl Endpoint {
             // Nothing is known of a server that wants a token first. The app may go on: its first request
             // leads to the sign-in, and is translated if the server should turn out to be of the other era.
             Err(Failure::Auth(_)) => {
-                let known = self.verdict.discovered();
+                let known = self.support.discovered();
                 self.has_presumed
                     .fetch_or(known.is_none(), Ordering::Relaxed);
                 return Some(known.unwrap_or_else(|| self.presumed()));
             }
-            Err(_) => return self.verdict.discovered(),
+            Err(_) => return self.support.discovered(),
         };
         self.note_era(&answer).then_some(answer)
     }
@@ -282,7 +284,8 @@ impl Endpoint {
         if let Some(refusal) = refuse_malformed(request.message()) {
             return Ok(Outcome::Response(refusal));
         }
-        if self.config.protocol == Protocol::Legacy || self.verdict.is_legacy_only() {
+        self.support.load().await;
+        if self.config.protocol == Protocol::Legacy || self.support.is_legacy_only() {
             return Ok(Outcome::LegacyOnly);
         }
         let answer = if request.method() == "subscriptions/listen" {
@@ -312,7 +315,7 @@ impl Endpoint {
             .await
             .map(|answer| self.note_discovery(answer))
         {
-            Ok(None) if self.verdict.is_legacy_only() => Ok(Outcome::LegacyOnly),
+            Ok(None) if self.support.is_legacy_only() => Ok(Outcome::LegacyOnly),
             _ => answer.map(Outcome::Response),
         }
     }

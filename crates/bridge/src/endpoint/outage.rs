@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use mcp_bridge_net::backoff::Backoff;
+
 /// The first and the longest pause between two tries to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
@@ -17,7 +19,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Outage {
     /// The pause before the next try, held by the request that will make it.
-    turn: Mutex<Duration>,
+    turn: Mutex<Backoff>,
     over: Notify,
     waiting: AtomicUsize,
 }
@@ -41,7 +43,7 @@ pub(super) enum End {
 impl Default for Outage {
     fn default() -> Self {
         Self {
-            turn: Mutex::new(FIRST_PAUSE),
+            turn: Mutex::new(Backoff::new(FIRST_PAUSE, MAX_PAUSE)),
             over: Notify::new(),
             waiting: AtomicUsize::new(0),
         }
@@ -61,8 +63,8 @@ impl Outage {
     }
 
     fn reset(&self) {
-        if let Ok(mut pause) = self.turn.try_lock() {
-            *pause = FIRST_PAUSE;
+        if let Ok(mut backoff) = self.turn.try_lock() {
+            backoff.reset();
         }
     }
 }
@@ -111,9 +113,11 @@ impl Waiting<'_> {
     }
 
     async fn pause(&self) {
-        let mut pause = self.outage.turn.lock().await;
-        sleep(*pause).await;
-        *pause = (*pause * 2).min(MAX_PAUSE);
+        let mut turn = self.outage.turn.lock().await;
+        // Whoever gives up in the pause leaves it to the next one.
+        let mut backoff = turn.clone();
+        sleep(backoff.pause()).await;
+        *turn = backoff;
     }
 }
 
@@ -186,9 +190,9 @@ mod tests {
         let waiting = outage.begin(Instant::now());
         let end = waiting.next_try(PATIENCE, running(), pending()).await;
         assert_eq!(end, End::TryAgain);
-        assert_eq!(*outage.turn.lock().await, FIRST_PAUSE * 2);
+        assert_eq!(outage.turn.lock().await.clone().pause(), FIRST_PAUSE * 2);
         drop(waiting);
         let _again = outage.begin(Instant::now());
-        assert_eq!(*outage.turn.lock().await, FIRST_PAUSE);
+        assert!(outage.turn.lock().await.is_fresh());
     }
 }

@@ -13,13 +13,13 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::body::{self, BodyLimits, ContentType, ErrorBody};
-use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, redirect};
+use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, not_followed};
 use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
 use super::{Config, Failure, ParamHeaders, headers, http_sse, unusable};
 use mcp_bridge_auth::AccessToken;
-use mcp_bridge_net::http::{Client, Response, bare, json};
+use mcp_bridge_net::http::{Client, Redirects, Response, bare, json};
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// How long one exchange may take, unless the user has less patience.
@@ -194,27 +194,28 @@ impl Probe {
         verb: &Verb,
         headers: &HeaderMap,
     ) -> Result<(Url, Response), Failure> {
-        let mut url = url.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            let (method, body) = match verb {
-                Verb::Post(message) => (Method::POST, message.text().clone()),
-                Verb::Get { .. } => (Method::GET, Bytes::new()),
+        let mut redirects = Redirects::new(verb.method(), MAX_REDIRECTS);
+        loop {
+            let target = redirects.url(url);
+            let body = match verb {
+                Verb::Post(message) => message.text().clone(),
+                Verb::Get { .. } => Bytes::new(),
             };
-            tracing::debug!(%method, url = %bare(&url), bytes = body.len(), "-> server");
-            let (sent, verb_shown) = (Instant::now(), method.clone());
-            let response = self.client.send(method, &url, headers.clone(), body);
+            let method = verb.method();
+            tracing::debug!(%method, url = %bare(target), bytes = body.len(), "-> server");
+            let sent = Instant::now();
+            let response = self
+                .client
+                .send(verb.method(), target, headers.clone(), body);
             let response = Box::pin(response).await;
             let response = response.map_err(|error| Failure::of_http(&error))?;
-            let (ms, status) = (sent.elapsed().as_millis(), response.status().as_u16());
-            tracing::debug!(method = %verb_shown, url = %bare(&url), status, ms, "<- server");
-            match redirect(&response, &url, verb)? {
-                Some(target) => url = target,
-                None => return Ok((url, response)),
+            let (ms, status) = (sent.elapsed().as_millis(), response.status());
+            tracing::debug!(%method, url = %bare(target), status = status.as_u16(), ms, "<- server");
+            let followed = redirects.follow(url, status, response.headers());
+            if !followed.map_err(not_followed)? {
+                return Ok((redirects.url(url).clone(), response));
             }
         }
-        Err(Failure::Redirect {
-            target: "itself in a loop".to_owned(),
-        })
     }
 }
 

@@ -10,9 +10,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::greeting::Greeted;
 use super::request_progress::Track;
-use super::send::{Repeat, SessionUse};
+use super::retry::Repeat;
+use super::send::SessionUse;
 use super::session::{Handshake, Session};
 use super::{Endpoint, Event, Failure, Request};
+use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
 
 /// How long a server may take to open a session again.
@@ -146,10 +148,9 @@ impl Endpoint {
     async fn announce_changes(&self, response: &Message) {
         let capabilities: serde_json::Value =
             response.result_member("capabilities").unwrap_or_default();
-        for list in ["tools", "prompts", "resources"] {
-            if capabilities[list]["listChanged"] == json!(true) {
-                let method = format!("notifications/{list}/list_changed");
-                let message = Message::notification(&method, &json!({}));
+        for list in SERVER_LISTS {
+            if capabilities[list.capability]["listChanged"] == json!(true) {
+                let message = Message::notification(list.changed, &json!({}));
                 self.deliver(message, self.sessions.generation(), None)
                     .await;
             }

@@ -76,7 +76,7 @@ impl Track {
     }
 
     /// Time that the request waits for a server that cannot be reached, if somebody has said so.
-    pub(super) const fn patience(&self) -> Option<Duration> {
+    pub(super) const fn wait_limit(&self) -> Option<Duration> {
         self.limits.server
     }
 

@@ -1,23 +1,26 @@
-//! One HTTP request and its retry policy: headers, token, redirects, sign-in, lost sessions, busy servers.
+//! Sending of one HTTP request: headers, token, redirects, sign-in, lost sessions, busy servers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    LOCATION,
 };
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::body::{ErrorBody, retry_after, within};
+use super::body::{ErrorBody, within};
 use super::header_mismatch::is_mismatch;
+use super::retry::{Cause, Circumstances, Next, Repeat, Retries};
 use super::session::{Session, speaks_of_session};
 use super::wire_log::WireLog;
-use super::{ConnectCause, Endpoint, Failure, Patience, Phase, Track, outage};
+use super::{ConnectCause, Endpoint, Failure, Phase, Track, outage};
 use mcp_bridge_auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
-use mcp_bridge_net::http::{Place, Response, Traffic, bare, check_length};
+use mcp_bridge_net::http::{
+    Place, RedirectRefusal, Redirects, Response, Traffic, bare, retry_after,
+};
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::message::Message;
@@ -35,22 +38,6 @@ const HEADERS: usize = 12;
 
 /// Same-origin redirects that are followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
-
-/// Tokens that one request may ask for: a stored one, a refreshed one, one with more scopes.
-const MAX_AUTHORIZATIONS: u32 = 3;
-
-/// Time that a message for which nobody waits is tried at a server that cannot be reached, and the first
-/// message of all: an app gives that half a minute or more, and a server that is being restarted is back by
-/// then. For a request of the app its [`Track`] says how long.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
-const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
-
-/// The pause before a request without side effects is sent again, after its connection broke.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often a busy server (429, 503) is asked again, and the longest `Retry-After` that is waited for.
-const MAX_BUSY_RETRIES: u32 = 3;
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(20);
 
 /// How long a token may take to come once the bridge is on its way out.
 const STOPPING_LIMIT: Duration = Duration::from_secs(1);
@@ -100,7 +87,16 @@ pub(super) enum Verb {
     Get { last_event_id: Option<HeaderValue> },
 }
 
-/// Whether the request belongs to a session.
+impl Verb {
+    pub(super) const fn method(&self) -> Method {
+        match self {
+            Self::Post(_) => Method::POST,
+            Self::Get { .. } => Method::GET,
+        }
+    }
+}
+
+/// Session that a request belongs to.
 #[derive(Debug, Clone)]
 pub(super) enum SessionUse {
     /// It opens one.
@@ -109,17 +105,6 @@ pub(super) enum SessionUse {
     Current,
     /// This one, which is being opened or may be lost.
     Fixed(Session),
-}
-
-/// Whether the request may be sent again when it is not known what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// It has no side effects.
-    Safe,
-    /// It opens the session: safe, and worth waiting for.
-    Initialize,
-    /// It may have been acted upon.
-    Never,
 }
 
 /// An accepted request.
@@ -132,24 +117,32 @@ pub(super) struct Accepted {
     pub(super) redirected: Option<Url>,
 }
 
-/// What was tried already.
-#[derive(Debug, Default)]
+/// The tries to send one HTTP request.
+#[derive(Debug)]
 struct Tries<'a> {
-    authorizations: u32,
-    recovered: bool,
-    lost: bool,
-    busy: u32,
+    retries: Retries,
     /// The wait for a server that cannot be reached.
     unreachable: Option<outage::Waiting<'a>>,
+}
+
+/// A response that refuses a message.
+struct Refused<'a> {
+    response: Response,
+    /// The session and the token that the message was sent with.
+    session: &'a Session,
+    token: Option<AccessToken>,
 }
 
 impl Endpoint {
     /// Sends until the server accepts (2xx) or there is nothing left to try.
     pub(super) async fn send(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         outgoing: &Outgoing<'_>,
     ) -> Result<Accepted, Failure> {
-        let mut tries = Tries::default();
+        let mut tries = Tries {
+            retries: Retries::new(outgoing.repeat),
+            unreachable: None,
+        };
         loop {
             let token = self.token().await?;
             let place = self.place(outgoing).await?;
@@ -163,7 +156,7 @@ impl Endpoint {
             let sent = self
                 .dispatch(place, outgoing, &session, token.as_ref())
                 .await;
-            let (mut response, redirected) = match sent {
+            let (response, redirected) = match sent {
                 Ok(answered) => answered,
                 Err(failure) => {
                     outgoing.track.wire.failed(&failure);
@@ -187,37 +180,59 @@ impl Endpoint {
                     redirected,
                 });
             }
-            let body = Box::pin(ErrorBody::read(&mut response)).await;
-            // What follows may take long, and may need a place itself.
-            response.give_up_body();
-            self.log_refusal(outgoing, &body);
-            if is_session_loss(status, &session, response.headers(), &body)
-                && matches!(outgoing.session, SessionUse::Current)
-                && !std::mem::replace(&mut tries.recovered, true)
-            {
-                if let Err(failure) = Box::pin(self.recover(session.generation)).await {
-                    // The server has gone in the middle of it; the request is as good as not sent.
-                    Box::pin(self.await_next_try(failure, outgoing, &mut tries)).await?;
-                    tries.recovered = false;
-                }
-                continue;
-            }
-            let refusal = Refusal::new(response.status(), response.headers(), token)
-                .from_peer(response.peer());
-            if refusal.is_about_the_token()
-                && let Some(authorizer) = &self.authorizer
-                && tries.authorizations < MAX_AUTHORIZATIONS
-            {
-                tries.authorizations += 1;
-                Box::pin(self.authorize(authorizer, refusal, outgoing)).await?;
-                continue;
-            }
-            if let Some(pause) = busy_pause(&response, outgoing.repeat, &mut tries) {
-                tokio::time::sleep(pause).await;
-                continue;
-            }
-            return Err(body.into_failure(status, response.headers()));
+            let refused = Refused {
+                response,
+                session: &session,
+                token,
+            };
+            Box::pin(self.on_refusal(refused, outgoing, &mut tries)).await?;
         }
+    }
+
+    /// Deals with a refusal; the failure of the message if it is not to be sent again.
+    async fn on_refusal<'a>(
+        self: &'a Arc<Self>,
+        refused: Refused<'_>,
+        outgoing: &Outgoing<'_>,
+        tries: &mut Tries<'a>,
+    ) -> Result<(), Failure> {
+        let Refused {
+            mut response,
+            session,
+            token,
+        } = refused;
+        let status = response.status();
+        let body = ErrorBody::read(&mut response).await;
+        // What follows may take long, and may need a place itself.
+        response.give_up_body();
+        self.log_refusal(outgoing, &body);
+        if is_session_loss(status, session, response.headers(), &body)
+            && matches!(outgoing.session, SessionUse::Current)
+            && tries.retries.allow(Cause::SessionLost)
+        {
+            if let Err(failure) = self.recover(session.generation).await {
+                // The server has gone in the middle of it; the request is as good as not sent.
+                self.await_next_try(failure, outgoing, tries).await?;
+                tries.retries.reset(Cause::SessionLost);
+            }
+            return Ok(());
+        }
+        let refusal = Refusal::new(status, response.headers(), token).from_peer(response.peer());
+        if refusal.is_about_the_token()
+            && let Some(authorizer) = &self.authorizer
+            && tries.retries.allow(Cause::TokenRefused)
+        {
+            return self.authorize(authorizer, refusal, outgoing).await;
+        }
+        let is_busy = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        if is_busy && let Some(pause) = tries.retries.busy_pause(retry_after(response.headers())) {
+            tokio::time::sleep(pause).await;
+            return Ok(());
+        }
+        Err(body.into_failure(status, response.headers()))
     }
 
     /// Tells the server that the session is over. Whether it hears is of no consequence.
@@ -300,39 +315,38 @@ impl Endpoint {
     ) -> Result<(Response, Option<Url>), Failure> {
         let Outgoing { target, verb, .. } = outgoing;
         let client = self.client()?;
-        let mut redirected: Option<Url> = None;
-        for _ in 0..=MAX_REDIRECTS {
-            let url = redirected.as_ref().unwrap_or(target);
+        let mut redirects = Redirects::new(verb.method(), MAX_REDIRECTS);
+        loop {
             let mut headers = self.headers(session, token);
-            let (method, body) = match verb {
+            let body = match verb {
                 Verb::Post(message) => {
                     headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
                     headers.insert(ACCEPT, HeaderValue::from_static(JSON_OR_EVENTS));
                     headers.extend(outgoing.headers.clone());
-                    (Method::POST, message.text().clone())
+                    message.text().clone()
                 }
                 Verb::Get { last_event_id } => {
                     headers.insert(ACCEPT, HeaderValue::from_static(EVENTS));
                     headers.extend(last_event_id.clone().map(|id| (LAST_EVENT_ID, id)));
-                    (Method::GET, Bytes::new())
+                    Bytes::new()
                 }
             };
-            let sent = client.send_at(place, method, url, headers, body);
+            let url = redirects.url(target);
+            let sent = client.send_at(place, verb.method(), url, headers, body);
             let sent = within(self.config.headers_timeout, Setting::HeadersTimeout, sent);
             let mut response = sent.await?.map_err(|error| Failure::of_http(&error))?;
-            match redirect(&response, url, verb)? {
-                Some(target) => {
-                    tracing::debug!(status = response.status().as_u16(), to = %bare(&target), "<- server: redirect");
-                    redirected = Some(target);
-                    response.give_up_body();
-                    place = client.place(outgoing.traffic).await;
-                }
-                None => return Ok((response, redirected)),
+            let (status, head) = (response.status(), response.headers());
+            if !redirects
+                .follow(target, status, head)
+                .map_err(not_followed)?
+            {
+                return Ok((response, redirects.into_target()));
             }
+            let to = bare(redirects.url(target));
+            tracing::debug!(status = status.as_u16(), %to, "<- server: redirect");
+            response.give_up_body();
+            place = client.place(outgoing.traffic).await;
         }
-        Err(Failure::Redirect {
-            target: "itself in a loop".to_owned(),
-        })
     }
 
     /// The headers that every request has.
@@ -353,7 +367,7 @@ impl Endpoint {
         headers
     }
 
-    /// Waits until a request that did not get through may be sent again; gives the failure back if it is
+    /// Waits until a message that did not get through may be sent again; gives the failure back if it is
     /// not to be.
     async fn await_next_try<'a>(
         &'a self,
@@ -361,20 +375,20 @@ impl Endpoint {
         outgoing: &Outgoing<'_>,
         tries: &mut Tries<'a>,
     ) -> Result<(), Failure> {
-        if *self.stopping.borrow() || self.config.patience == Patience::FailFast {
-            return Err(failure);
-        }
-        if let Failure::ConnectionLost { .. } = failure {
-            if outgoing.repeat == Repeat::Never || std::mem::replace(&mut tries.lost, true) {
-                return Err(failure);
-            }
-            tokio::time::sleep(RECONNECT_PAUSE).await;
-            return Ok(());
-        }
-        let Failure::Connect { cause, tried, .. } = &mut failure else {
-            return Err(failure);
+        let now = Circumstances {
+            is_stopping: *self.stopping.borrow(),
+            patience: self.config.patience,
+            wait_limit: outgoing.track.wait_limit(),
         };
-        let Some(patience) = self.patience(*cause, outgoing) else {
+        let patience = match tries.retries.after_failure(&failure, now) {
+            Next::GiveUp => return Err(failure),
+            Next::After(pause) => {
+                tokio::time::sleep(pause).await;
+                return Ok(());
+            }
+            Next::OnceReachable(patience) => patience,
+        };
+        let Failure::Connect { cause, tried, .. } = &mut failure else {
             return Err(failure);
         };
         let waiting = tries.unreachable.get_or_insert_with(|| {
@@ -397,23 +411,6 @@ impl Endpoint {
                 *tried = Some(waiting.elapsed());
                 Err(failure)
             }
-        }
-    }
-
-    /// Time that a request waits for a server that cannot be reached; `None` if it does not.
-    fn patience(&self, cause: ConnectCause, outgoing: &Outgoing<'_>) -> Option<Duration> {
-        if !cause.may_pass() {
-            return None;
-        }
-        match (outgoing.track.patience(), outgoing.repeat) {
-            (Some(patience), _) => Some(patience),
-            // A connection that ran into its limit has waited long enough.
-            (None, _) if cause == ConnectCause::Timeout => None,
-            (None, Repeat::Initialize) => match self.config.patience {
-                Patience::Wait => Some(INITIALIZE_PATIENCE),
-                Patience::WaitInSession | Patience::FailFast => None,
-            },
-            (None, Repeat::Safe | Repeat::Never) => Some(CONNECT_PATIENCE),
         }
     }
 }
@@ -440,51 +437,17 @@ fn is_session_loss(
     }
 }
 
-fn busy_pause(response: &Response, repeat: Repeat, tries: &mut Tries) -> Option<Duration> {
-    let busy = matches!(
-        response.status(),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    );
-    if !busy || repeat == Repeat::Never || tries.busy >= MAX_BUSY_RETRIES {
-        return None;
-    }
-    tries.busy += 1;
-    retry_after(response.headers()).filter(|pause| *pause <= MAX_RETRY_AFTER)
-}
-
-/// Where a redirect leads, if it may be followed: to the same origin, with method and body kept.
-pub(super) fn redirect(
-    response: &Response,
-    from: &Url,
-    verb: &Verb,
-) -> Result<Option<Url>, Failure> {
-    let keeps_method = match response.status() {
-        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
-            matches!(verb, Verb::Get { .. })
+/// The failure of a request whose redirect is not followed.
+pub(super) fn not_followed(refusal: RedirectRefusal) -> Failure {
+    match refusal {
+        RedirectRefusal::NoLocation | RedirectRefusal::TooLong(_) => {
+            Failure::InvalidResponse(refusal.to_string())
         }
-        _ => return Ok(None),
-    };
-    let location = response.headers().get(LOCATION);
-    let target = location
-        .and_then(|location| location.to_str().ok())
-        .and_then(|location| from.join(location).ok());
-    let Some(target) = target else {
-        return Err(Failure::InvalidResponse(
-            "a redirect without a valid Location".to_owned(),
-        ));
-    };
-    if let Err(too_long) = check_length(&target) {
-        return Err(Failure::InvalidResponse(format!("a redirect: {too_long}")));
+        RedirectRefusal::Elsewhere(target) => Failure::Redirect {
+            target: target.to_string(),
+        },
+        RedirectRefusal::TooMany => Failure::Redirect {
+            target: "itself in a loop".to_owned(),
+        },
     }
-    if keeps_method && target.origin() == from.origin() {
-        return Ok(Some(target));
-    }
-    // Without the query, which may hold what is nobody's business.
-    let mut shown = target;
-    shown.set_query(None);
-    shown.set_fragment(None);
-    Err(Failure::Redirect {
-        target: shown.to_string(),
-    })
 }

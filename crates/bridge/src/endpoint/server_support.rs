@@ -1,12 +1,14 @@
-//! Cache of the eras and transports that a server supports, kept for a day.
+//! Eras and transports that a server supports: known in this process, and noted on disk for a day.
 
 use std::path::{Path, PathBuf};
-use std::sync::MutexGuard;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+use tokio::task::{JoinSet, spawn_blocking};
 use url::Url;
 
 use mcp_bridge_net::http::bare;
@@ -15,37 +17,49 @@ use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
 use mcp_bridge_protocol::era::Revision;
 use mcp_bridge_protocol::message::Message;
 
-/// How long a verdict counts. A server that was of the legacy era alone may have learned the other one
+/// How long a note counts. A server that was of the legacy era alone may have learned the other one
 /// since, and would never show it.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where the verdicts lie, in the directory of the credentials.
+/// Folder of the notes, in the directory of the credentials.
 const FOLDER: &str = "servers";
 const LEVELS: usize = 1;
 
 /// The layout of the file.
 const FORMAT: u32 = 1;
 
-/// The verdict on one server.
+/// The eras and transports that one server supports, as far as they are known. [`Self::load`] comes before anything
+/// else. Files are read and written in the pool for blocking work.
 #[derive(Debug)]
-pub(super) struct Verdict {
-    /// The server's URL as it may be shown.
-    server: String,
-    file: Option<PathBuf>,
-    state: Mutex<Option<State>>,
+pub(super) struct ServerSupport {
+    loaded: OnceCell<()>,
+    known: Arc<KnownSupport>,
+    /// What is being written.
+    saving: Mutex<JoinSet<()>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    known: Known,
+#[derive(Debug)]
+struct KnownSupport {
+    note: SupportNote,
+    facts: Mutex<SupportFacts>,
     /// The server's last answer to `server/discover`.
-    discovered: Option<Message>,
+    discovered: Mutex<Option<Message>>,
+    /// Held by whoever writes: the last to write has the last facts.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// The file with the facts, if there is one.
+#[derive(Debug, Clone)]
+struct SupportNote {
+    /// The server's URL as it may be shown.
+    server: String,
+    path: Option<PathBuf>,
 }
 
 /// Facts, none of which follows from the others: a server may speak both eras, and the legacy one over
 /// either transport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
+struct SupportFacts {
     modern: Option<bool>,
     legacy: Option<bool>,
     #[serde(default)]
@@ -59,14 +73,14 @@ struct Known {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct File {
+struct SupportFile {
     format: u32,
     /// The URL without its query, which may hold the user's key.
     server: String,
     /// Seconds since 1970.
     at: u64,
     #[serde(flatten)]
-    known: Known,
+    known: SupportFacts,
 }
 
 /// What is known of a server from an earlier conversation.
@@ -89,7 +103,7 @@ impl KnownServer {
         };
         let files = entries
             .flatten()
-            .filter_map(|entry| File::read(&entry.path()));
+            .filter_map(|entry| SupportFile::read(&entry.path()));
         let mut known: Vec<_> = files
             .filter_map(|file| {
                 Some(Self {
@@ -104,7 +118,16 @@ impl KnownServer {
     }
 }
 
-impl Known {
+impl SupportFacts {
+    /// True if there is more to remember than that the server answers `initialize`, which everybody expects.
+    fn say_something(self) -> bool {
+        self.modern.is_some()
+            || self.legacy == Some(false)
+            || self.http_sse == Some(true)
+            || self.accepts.is_some()
+            || self.open == Some(true)
+    }
+
     /// What the server speaks; none if that is not known.
     fn in_words(self) -> Option<&'static str> {
         match (self.modern, self.legacy, self.http_sse) {
@@ -118,7 +141,7 @@ impl Known {
     }
 }
 
-impl File {
+impl SupportFile {
     /// The file at `path`, if it still counts.
     fn read(path: &Path) -> Option<Self> {
         let text = read_trusted(path, "the note of what a server speaks")?;
@@ -128,125 +151,154 @@ impl File {
     }
 }
 
-impl Verdict {
-    /// The verdict on the server at `url`, kept in `directory` if there is one. Reads nothing yet.
+impl ServerSupport {
+    /// For the server at `url`, with a note in `directory` if there is one. Reads nothing yet.
     pub(super) fn new(url: &Url, directory: Option<&Path>) -> Self {
         let name = hex(&Sha256::digest(url.as_str()));
-        Self {
+        let note = SupportNote {
             server: bare(url).into(),
-            file: directory.map(|directory| directory.join(FOLDER).join(name + ".json")),
-            state: Mutex::new(None),
+            path: directory.map(|directory| directory.join(FOLDER).join(name + ".json")),
+        };
+        Self {
+            loaded: OnceCell::new(),
+            known: Arc::new(KnownSupport {
+                note,
+                facts: Mutex::default(),
+                discovered: Mutex::default(),
+                writing: tokio::sync::Mutex::default(),
+            }),
+            saving: Mutex::default(),
+        }
+    }
+
+    /// Reads the note of an earlier run, once.
+    pub(super) async fn load(&self) {
+        let read = || async {
+            let note = self.known.note.clone();
+            // Reading fails only when the runtime ends.
+            let facts = spawn_blocking(move || note.read()).await;
+            if let Some(facts) = facts.unwrap_or_default() {
+                *self.known.facts.lock() = facts;
+            }
+        };
+        if !self.loaded.initialized() {
+            Box::pin(self.loaded.get_or_init(read)).await;
         }
     }
 
     pub(super) fn is_modern_only(&self) -> bool {
-        let known = self.known();
-        known.modern == Some(true) && known.legacy == Some(false)
+        let facts = self.facts();
+        facts.modern == Some(true) && facts.legacy == Some(false)
     }
 
     pub(super) fn is_legacy_only(&self) -> bool {
-        self.known().modern == Some(false)
+        self.facts().modern == Some(false)
     }
 
-    /// The server has shown whether it speaks the modern era.
-    pub(super) fn is_modern(&self, modern: bool) {
-        self.learn(|known| known.modern = Some(modern));
-    }
-
-    /// The server has shown whether it speaks the legacy era.
-    pub(super) fn is_legacy(&self, legacy: bool) {
-        self.learn(|known| known.legacy = Some(legacy));
-    }
-
-    /// Whether the server was last reached by HTTP+SSE.
+    /// Returns whether the server was last reached by HTTP+SSE.
     pub(super) fn is_http_sse(&self) -> bool {
-        self.known().http_sse == Some(true)
-    }
-
-    /// The server has shown whether it speaks HTTP+SSE.
-    pub(super) fn speaks_http_sse(&self, http_sse: bool) {
-        self.learn(|known| known.http_sse = Some(http_sse));
+        self.facts().http_sse == Some(true)
     }
 
     /// The version that the server last accepted in place of the app's.
-    pub(super) fn accepted(&self) -> Option<Revision> {
-        self.known().accepts
+    pub(super) fn accepted_version(&self) -> Option<Revision> {
+        self.facts().accepts
+    }
+
+    /// The server's last answer to `server/discover`.
+    pub(super) fn discovered(&self) -> Option<Message> {
+        self.known.discovered.lock().clone()
+    }
+
+    /// The server has shown whether it speaks the modern era.
+    pub(super) fn record_modern(&self, modern: bool) {
+        self.record(|facts| facts.modern = Some(modern));
+    }
+
+    /// The server has shown whether it speaks the legacy era.
+    pub(super) fn record_legacy(&self, legacy: bool) {
+        self.record(|facts| facts.legacy = Some(legacy));
+    }
+
+    /// The server has shown whether it speaks HTTP+SSE.
+    pub(super) fn record_http_sse(&self, http_sse: bool) {
+        self.record(|facts| facts.http_sse = Some(http_sse));
     }
 
     /// The server has shown which version it accepts in place of the app's.
-    pub(super) fn accepts(&self, version: Option<Revision>) {
-        self.learn(|known| known.accepts = version);
+    pub(super) fn record_accepted_version(&self, version: Option<Revision>) {
+        self.record(|facts| facts.accepts = version);
     }
 
     /// The server has listed its tools with a token, or without one.
     pub(super) fn record_open(&self, open: bool) {
-        self.learn(|known| known.open = Some(open));
+        self.record(|facts| facts.open = Some(open));
     }
 
-    pub(super) fn discovered(&self) -> Option<Message> {
-        self.lock().as_ref()?.discovered.clone()
+    /// The server has answered `server/discover`.
+    pub(super) fn record_discovered(&self, answer: &Message) {
+        *self.known.discovered.lock() = Some(answer.clone());
     }
 
-    pub(super) fn set_discovered(&self, answer: &Message) {
-        self.loaded(|state| state.discovered = Some(answer.clone()));
+    /// Waits until everything is on disk.
+    pub(super) async fn saved(&self) {
+        let saving = std::mem::take(&mut *self.saving.lock());
+        saving.join_all().await;
     }
 
-    fn known(&self) -> Known {
-        self.loaded(|state| state.known)
+    fn facts(&self) -> SupportFacts {
+        *self.known.facts.lock()
     }
 
-    fn learn(&self, fact: impl FnOnce(&mut Known)) {
-        let (before, after) = self.loaded(|state| {
-            let before = state.known;
-            fact(&mut state.known);
-            (before, state.known)
-        });
-        // That a server answers `initialize` is what everybody expects: not worth a file.
-        let says_something = |known: Known| {
-            known.modern.is_some()
-                || known.legacy == Some(false)
-                || known.http_sse == Some(true)
-                || known.accepts.is_some()
-                || known.open == Some(true)
+    fn record(&self, fact: impl FnOnce(&mut SupportFacts)) {
+        let (before, after) = {
+            let mut facts = self.known.facts.lock();
+            let before = *facts;
+            fact(&mut facts);
+            (before, *facts)
         };
-        let worth_a_file = before != after && (says_something(after) || says_something(before));
-        if worth_a_file && let Err(error) = self.save(after) {
+        let worth_a_file = before != after && (after.say_something() || before.say_something());
+        if !worth_a_file || self.known.note.path.is_none() {
+            return;
+        }
+        let known = Arc::clone(&self.known);
+        let mut saving = self.saving.lock();
+        while saving.try_join_next().is_some() {}
+        saving.spawn(async move { known.save().await });
+    }
+}
+
+impl KnownSupport {
+    async fn save(&self) {
+        let _writing = self.writing.lock().await;
+        let (note, facts) = (self.note.clone(), *self.facts.lock());
+        let written = spawn_blocking(move || note.write(facts)).await;
+        if let Ok(Err(error)) = written {
             tracing::debug!("cannot remember the server's era: {error}");
         }
     }
+}
 
-    fn loaded<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.lock();
-        let state = state.get_or_insert_with(|| State {
-            known: self.load().unwrap_or_default(),
-            discovered: None,
-        });
-        use_it(state)
+impl SupportNote {
+    fn read(&self) -> Option<SupportFacts> {
+        SupportFile::read(self.path.as_ref()?).map(|file| file.known)
     }
 
-    fn load(&self) -> Option<Known> {
-        File::read(self.file.as_ref()?).map(|file| file.known)
-    }
-
-    fn save(&self, known: Known) -> io::Result<()> {
-        let Some(path) = &self.file else {
+    fn write(&self, facts: SupportFacts) -> io::Result<()> {
+        let Some(path) = &self.path else {
             return Ok(());
         };
         let Some(directory) = path.parent() else {
             return Ok(());
         };
         private_folder(directory, LEVELS)?;
-        let file = File {
+        let file = SupportFile {
             format: FORMAT,
             server: self.server.clone(),
             at: now(),
-            known,
+            known: facts,
         };
         write_private(path, &file)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock()
     }
 }
 
@@ -272,23 +324,32 @@ mod tests {
         Url::parse("https://mcp.example.com/mcp").unwrap()
     }
 
-    #[test]
-    fn a_verdict_is_there_for_the_next_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let verdict = Verdict::new(&server(), Some(directory.path()));
-        verdict.is_modern(true);
-        verdict.is_legacy(false);
-        assert!(Verdict::new(&server(), Some(directory.path())).is_modern_only());
-        let other = Url::parse("https://mcp.example.com/other").unwrap();
-        assert!(!Verdict::new(&other, Some(directory.path())).is_modern_only());
+    async fn load(url: &Url, directory: &Path) -> ServerSupport {
+        let support = ServerSupport::new(url, Some(directory));
+        support.load().await;
+        support
     }
 
-    #[test]
-    fn an_old_or_broken_file_counts_for_nothing() {
+    #[tokio::test]
+    async fn what_was_recorded_is_there_for_the_next_process() {
         let directory = tempfile::tempdir().unwrap();
-        let verdict = Verdict::new(&server(), Some(directory.path()));
-        verdict.is_modern(false);
-        let path = verdict.file.unwrap();
+        let support = load(&server(), directory.path()).await;
+        support.record_modern(true);
+        support.record_legacy(false);
+        support.saved().await;
+        assert!(load(&server(), directory.path()).await.is_modern_only());
+        let other = Url::parse("https://mcp.example.com/other").unwrap();
+        assert!(!load(&other, directory.path()).await.is_modern_only());
+    }
+
+    #[tokio::test]
+    async fn an_old_or_broken_file_counts_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let support = load(&server(), directory.path()).await;
+        support.record_modern(false);
+        support.saved().await;
+        let path = support.known.note.path.clone().unwrap();
+        assert!(load(&server(), directory.path()).await.is_legacy_only());
         for text in [
             r#"{"format":1,"server":"x","at":1,"modern":false,"legacy":null}"#,
             r#"{"format":2,"server":"x","at":99999999999,"modern":false,"legacy":null}"#,
@@ -296,17 +357,20 @@ mod tests {
             "",
         ] {
             fs::write(&path, text).unwrap();
-            assert!(!Verdict::new(&server(), Some(directory.path())).is_legacy_only());
+            assert!(!load(&server(), directory.path()).await.is_legacy_only());
         }
     }
 
-    #[test]
-    fn what_is_known_can_be_shown_and_is_kept_without_the_query() {
+    #[tokio::test]
+    async fn what_is_known_can_be_shown_and_is_kept_without_the_query() {
         let directory = tempfile::tempdir().unwrap();
         let with_key = Url::parse("https://mcp.example.com/mcp?key=hunter2").unwrap();
-        Verdict::new(&with_key, Some(directory.path())).is_modern(true);
         let other = Url::parse("https://a.example.com/mcp").unwrap();
-        Verdict::new(&other, Some(directory.path())).is_modern(false);
+        for (url, is_modern) in [(with_key, true), (other, false)] {
+            let support = load(&url, directory.path()).await;
+            support.record_modern(is_modern);
+            support.saved().await;
+        }
         let known = KnownServer::all(directory.path());
         let shown: Vec<_> = known
             .iter()
@@ -325,10 +389,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_plain_legacy_server_leaves_no_file() {
+    #[tokio::test]
+    async fn a_plain_legacy_server_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
-        Verdict::new(&server(), Some(directory.path())).is_legacy(true);
+        let support = load(&server(), directory.path()).await;
+        support.record_legacy(true);
+        support.saved().await;
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -9,8 +9,8 @@ use reqwest::header::HeaderValue;
 use super::body::{BodyLimits, next_chunk};
 use super::sse::{Event, EventParser};
 use super::{Failure, body, unusable};
+use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::http::Response;
-use mcp_bridge_text::random;
 
 /// The bounds for the reconnection time that a server asks for.
 const MIN_RETRY: Duration = Duration::from_millis(100);
@@ -145,50 +145,7 @@ impl EventStream {
     }
 }
 
-/// Pauses between tries, growing, with jitter so that many bridges do not come back at once.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    /// The pause before the next try.
-    pub(super) fn pause(&mut self) -> Duration {
-        let doubled = FIRST_PAUSE * 2_u32.saturating_pow(self.failures);
-        self.failures = (self.failures + 1).min(16);
-        jittered(doubled.min(MAX_PAUSE))
-    }
-
-    /// After a success.
-    pub(super) const fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
-/// Between three quarters of `pause` and all of it.
-fn jittered(pause: Duration) -> Duration {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a fraction of that precision is plenty"
-    )]
-    let fraction = random::number() as f64 / u64::MAX as f64;
-    pause.mul_f64(0.75 + fraction / 4.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_limit_and_start_over_after_a_success() {
-        let mut backoff = Backoff::default();
-        let mut last = Duration::ZERO;
-        for _ in 0..40 {
-            last = backoff.pause();
-            assert!(last <= MAX_PAUSE);
-        }
-        assert!(last >= MAX_PAUSE.mul_f64(0.75));
-        backoff.reset();
-        assert!(backoff.pause() <= FIRST_PAUSE);
-    }
+/// The pauses before a stream is opened again.
+pub(super) const fn reconnect_backoff() -> Backoff {
+    Backoff::new(FIRST_PAUSE, MAX_PAUSE)
 }

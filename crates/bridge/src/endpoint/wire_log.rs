@@ -22,6 +22,7 @@ use super::send::{Outgoing, Verb};
 use super::session::Session;
 use super::{Endpoint, Failure, Phase, Track};
 use mcp_bridge_auth::AccessToken;
+use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
@@ -159,10 +160,9 @@ impl Track {
     /// `method` is for what runs in no span.
     pub async fn report_silence(&self, method: Option<&str>) -> Infallible {
         let begun = Instant::now();
-        let mut wait = FIRST_SILENCE;
+        let mut backoff = Backoff::new(FIRST_SILENCE, LONGEST_SILENCE);
         loop {
-            sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_SILENCE);
+            sleep(backoff.pause()).await;
             let seconds = begun.elapsed().as_secs();
             tracing::debug!(method, seconds, "no response yet: {}", self.standing());
         }

@@ -4,26 +4,8 @@ use std::collections::BTreeSet;
 
 use super::object::Object;
 use super::request_meta::SUBSCRIPTION_ID;
+use crate::lists::{SERVER_LISTS, ServerList};
 use crate::message::RequestId;
-
-/// The lists that may change: the capability, the member of the filter, the notification.
-pub(super) const LISTS: [(&str, &str, &str); 3] = [
-    (
-        "tools",
-        "toolsListChanged",
-        "notifications/tools/list_changed",
-    ),
-    (
-        "prompts",
-        "promptsListChanged",
-        "notifications/prompts/list_changed",
-    ),
-    (
-        "resources",
-        "resourcesListChanged",
-        "notifications/resources/list_changed",
-    ),
-];
 
 pub(super) const RESOURCE_UPDATED: &str = "notifications/resources/updated";
 
@@ -39,14 +21,12 @@ pub(super) struct Filter {
 impl Filter {
     /// The changes of lists that the server says it tells of.
     pub(super) fn declared(capabilities: &Object) -> Self {
-        let declared = |(capability, ..): &(&str, &str, &str)| {
-            capabilities.declares(&[*capability, "listChanged"])
-        };
+        let declared = |list: &ServerList| capabilities.declares(&[list.capability, "listChanged"]);
         Self {
-            lists: LISTS
+            lists: SERVER_LISTS
                 .into_iter()
                 .filter(declared)
-                .map(|(_, name, _)| name)
+                .map(|list| list.filter)
                 .collect(),
             uris: BTreeSet::new(),
         }
@@ -56,7 +36,7 @@ impl Filter {
     pub(super) fn read(params: &Object) -> Self {
         let filter = params.object("notifications").unwrap_or_default();
         let uris: Option<BTreeSet<String>> = filter.read("resourceSubscriptions");
-        let names = LISTS.into_iter().map(|(_, name, _)| name);
+        let names = SERVER_LISTS.into_iter().map(|list| list.filter);
         Self {
             lists: names
                 .filter(|name| filter.read(name) == Some(true))
@@ -86,8 +66,8 @@ impl Filter {
         if method == RESOURCE_UPDATED {
             return uri.is_some_and(|uri| self.uris.iter().any(|known| uri.starts_with(&**known)));
         }
-        let list = LISTS.into_iter().find(|(_, _, event)| *event == method);
-        list.is_some_and(|(_, name, _)| self.lists.contains(name))
+        let list = SERVER_LISTS.iter().find(|list| list.changed == method);
+        list.is_some_and(|list| self.lists.contains(list.filter))
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::filter::RESOURCE_UPDATED;
 use super::object::Object;
 use super::outbox::Outbox;
 use super::request_meta::{
@@ -20,6 +21,7 @@ use super::request_meta::{
 };
 use super::{Action, Timer};
 use crate::codes::{METHOD_NOT_FOUND, UNSUPPORTED_VERSION};
+use crate::lists::is_list_change;
 use crate::message::{Kind, Message, RequestId};
 use call::{Call, CallKey, Stage};
 pub use handshake::Client;
@@ -240,10 +242,7 @@ impl Downgrade {
     /// The notifications of a legacy server.
     fn take_event(&mut self, method: &str, event: &Message, stream: Option<&RequestId>) {
         match method {
-            "notifications/tools/list_changed"
-            | "notifications/prompts/list_changed"
-            | "notifications/resources/list_changed"
-            | "notifications/resources/updated" => {
+            method if is_list_change(method) || method == RESOURCE_UPDATED => {
                 self.subscriptions
                     .take_event(method, event, &mut self.outbox);
             }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::handshake::{App, Server};
 use super::{BEGAN_ANEW, SESSION_LOST, without_modern_meta};
 use crate::codes::{INTERNAL_ERROR, INVALID_PARAMS};
-use crate::era::filter::{Filter, LISTS, RESOURCE_UPDATED};
+use crate::era::filter::{Filter, RESOURCE_UPDATED};
 use crate::era::object::Object;
 use crate::era::outbox::Outbox;
 use crate::era::request_meta::SUBSCRIPTION_ID;
 use crate::era::{Action, Timer};
+use crate::lists::SERVER_LISTS;
 use crate::message::{Message, RequestId};
 
 /// Resources that one app may be subscribed to.
@@ -371,9 +372,9 @@ fn refusal(response: &Message) -> Option<String> {
 
 /// What may have changed while nobody listened.
 fn report_gap(filter: &Filter, outbox: &mut Outbox) {
-    for (_, name, event) in LISTS {
-        if filter.lists.contains(name) {
-            outbox.tell_app(Object::default().into_notification(event));
+    for list in SERVER_LISTS {
+        if filter.lists.contains(list.filter) {
+            outbox.tell_app(Object::default().into_notification(list.changed));
         }
     }
     for uri in &filter.uris {

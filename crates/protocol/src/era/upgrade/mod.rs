@@ -12,11 +12,13 @@ mod task;
 
 use std::collections::BTreeMap;
 
+use super::filter::RESOURCE_UPDATED;
 use super::object::Object;
 use super::outbox::Outbox;
 use super::request_meta::{self, Discovery, severity};
 use super::{Action, OpenError, Timer};
 use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::lists::is_list_change;
 use crate::message::{Kind, Message, RequestId};
 use call::{Call, Stage, Step};
 use handshake::{App, Server};
@@ -201,10 +203,7 @@ impl Upgrade {
                 self.listen
                     .take_acknowledgement(event, stream, &self.app, &mut self.outbox);
             }
-            "notifications/tools/list_changed"
-            | "notifications/prompts/list_changed"
-            | "notifications/resources/list_changed"
-            | "notifications/resources/updated" => {
+            method if is_list_change(method) || method == RESOURCE_UPDATED => {
                 self.listen.take_event(event, stream, &mut self.outbox);
             }
             "notifications/cancelled" => {
