@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::sign_in_page::SignInPage;
+use crate::sign_in_page::SignInPage;
 use mcp_bridge_net::http::UrlTooLong;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::printable::{self, line};
@@ -304,7 +304,7 @@ impl AuthError {
     }
 
     /// The same error with another pause, if it passes by itself.
-    pub(super) fn retried_after(&self, pause: Duration) -> Self {
+    pub(crate) fn retried_after(&self, pause: Duration) -> Self {
         let mut error = self.clone();
         if let Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } =
             &mut error
@@ -327,7 +327,7 @@ impl AuthError {
 }
 
 /// A stranger's text about an error, as it may be shown: one line, printable, not endless.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const LONGEST_CHARS: usize = 300;
     printable::short_line(text, LONGEST_CHARS)
 }

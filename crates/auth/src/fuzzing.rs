@@ -4,11 +4,11 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use serde_json::Value;
 
-use super::authorization_server::AuthorizationServerMetadata;
-use super::challenge::BearerChallenge;
-use super::protected_resource::ProtectedResourceMetadata;
-use super::token_reply;
-use super::transport::Answer;
+use crate::discovery::authorization_server::AuthorizationServerMetadata;
+use crate::discovery::challenge::BearerChallenge;
+use crate::discovery::protected_resource::ProtectedResourceMetadata;
+use crate::transport::Answer;
+use crate::transport::token_reply;
 use mcp_bridge_net::http::json;
 
 /// `WWW-Authenticate` header lines: what is found in them stands in them.
@@ -21,7 +21,7 @@ pub fn challenge(data: &[u8]) {
         .split(|byte| *byte == b'\n')
         .filter_map(|line| HeaderValue::from_bytes(line).ok())
         .collect();
-    let found = BearerChallenge::find(&lines);
+    let found = BearerChallenge::find(&lines).unwrap_or_default();
     let longest = lines.iter().map(HeaderValue::len).max().unwrap_or_default();
     for value in [found.resource_metadata, found.scope, found.error]
         .into_iter()

@@ -18,9 +18,32 @@ struct Addresses {
     short: Option<Url>,
 }
 
+/// Where the sign-in stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SignInStage {
+    /// Nobody is asked to sign in.
+    #[default]
+    None,
+    /// This page waits for a person.
+    Page(SignInPage),
+    /// The sign-in has brought a token.
+    Done,
+}
+
+impl SignInStage {
+    /// The page that waits for a person.
+    #[must_use]
+    pub const fn page(&self) -> Option<&SignInPage> {
+        match self {
+            Self::Page(page) => Some(page),
+            Self::None | Self::Done => None,
+        }
+    }
+}
+
 /// The machine of the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BrowserPlace {
+pub(crate) enum BrowserPlace {
     /// This one.
     Here,
     /// The one from which the person is logged in here.
@@ -29,7 +52,7 @@ pub(super) enum BrowserPlace {
 
 impl SignInPage {
     /// The page of an authorization request, whose callback is served by this program.
-    pub(super) fn of_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
+    pub(crate) fn of_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
         let leads_here = is_loopback(redirect_uri) && redirect_uri.scheme() == "http";
         let short = match place {
             BrowserPlace::Here if leads_here => redirect_uri.join("/").ok(),
@@ -39,7 +62,7 @@ impl SignInPage {
     }
 
     /// A page that has no other address.
-    pub(super) fn whole(url: Url) -> Self {
+    pub(crate) fn whole(url: Url) -> Self {
         Self::new(url, None)
     }
 

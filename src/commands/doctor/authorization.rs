@@ -298,6 +298,18 @@ fn failed(name: CheckName, error: &AuthError) -> Check {
     Check::failed(name, error.to_string()).fix_of_auth(error)
 }
 
+/// Another token than the refused one, if none has to be asked for at a person.
+async fn another_token(
+    authorizer: &Authorizer,
+    refusal: Refusal,
+) -> Result<AccessToken, AuthError> {
+    authorizer
+        .authorize(refusal, Interaction::Forbidden)
+        .await?;
+    let token = authorizer.token().await?;
+    token.ok_or(AuthError::SignInRequired { url: None })
+}
+
 /// The stored token, or what the sign-in brings without a person.
 async fn token(
     report: &mut Report<'_>,
@@ -313,7 +325,7 @@ async fn token(
         }
         Ok(Ok(None)) | Err(_) => {}
     }
-    match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
+    match limited(another_token(authorizer, refusal)).await {
         Ok(token) => Ok(token),
         Err(AuthError::SignInRequired { .. }) => {
             let imported = timeout(STEP_LIMIT, examination.has_import()).await;
@@ -351,7 +363,7 @@ async fn accepted(
         }
     };
     let refusal = refusal(&refused, Some(token));
-    match limited(authorizer.authorize(refusal, Interaction::Forbidden)).await {
+    match limited(another_token(authorizer, refusal)).await {
         Ok(token) => {
             report.hide(&token.header());
             let reply = probe.authorized(&token).post(url, &bare_initialize()).await;

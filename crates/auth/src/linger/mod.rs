@@ -2,7 +2,7 @@
 //!
 //! Apps kill a bridge while a person still signs in. A helper is started with each sign-in page, in a session
 //! of its own. It reads what it needs from a pipe and does nothing more until that pipe ends: then the bridge
-//! is gone, however it ended, and the helper takes the answer of the browser and stores the token ([`takeover`]).
+//! is gone, however it ended, and the helper takes the answer of the browser and stores the token (`flow/takeover.rs`).
 //! Where the system allows it, the helper has the listening sockets from the beginning ([`os`]), so that there is
 //! no moment in which the port is closed.
 //!
@@ -10,21 +10,19 @@
 //! the sign-in the word [`DISMISSED`].
 
 mod os;
-mod takeover;
 
 use std::io::{self, BufRead, Write as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use super::attempt::Attempt;
-use super::authorization::AuthorizationRequest;
-use super::pending::{ClientOrigin, HelperState};
-use super::session::Session;
-use super::store::Credential;
+use crate::config::Helper;
+use crate::grant::authorization::AuthorizationRequest;
+use crate::store::Credential;
+use crate::store::pending::{ClientOrigin, HelperState};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_text::secret::Secret;
 
@@ -36,33 +34,12 @@ const HELPER_LIMIT: Duration = Duration::from_secs(2);
 /// The last line to a helper that is not needed.
 const DISMISSED: &str = "dismissed";
 
-/// Program that finishes a sign-in in a process of its own.
-#[derive(Debug, Clone)]
-pub struct Helper {
-    program: PathBuf,
-    arguments: Vec<String>,
-    brief: Secret<String>,
-}
-
-impl Helper {
-    /// A program that starts itself once more and ends, if it gets these arguments. The process started thus is the
-    /// helper, and `brief` the first line that it reads.
-    #[must_use]
-    pub const fn new(program: PathBuf, arguments: Vec<String>, brief: String) -> Self {
-        Self {
-            program,
-            arguments,
-            brief: Secret::new(brief),
-        }
-    }
-}
-
 /// A sign-in as it stands: all that is needed to take its answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct HandedOver {
-    credential: Credential,
-    request: AuthorizationRequest,
-    client: ClientOrigin,
+    pub(crate) credential: Credential,
+    pub(crate) request: AuthorizationRequest,
+    pub(crate) client: ClientOrigin,
 }
 
 impl HandedOver {
@@ -85,19 +62,16 @@ impl HandedOver {
 
 /// A helper that was started. It takes over when this is dropped without [`Guard::dismiss`].
 #[derive(Debug, Default)]
-pub(super) struct Guard(Option<Arc<Mutex<os::Pipe>>>);
+pub(crate) struct Guard(Option<Arc<Mutex<os::Pipe>>>);
 
 impl Guard {
-    /// Starts a helper for `attempt`, if the user wants one and what it gets could be kept.
-    pub(super) async fn start(session: &Session, attempt: &Attempt) -> Self {
-        let Some(helper) = session.config.helper.clone() else {
-            return Self::default();
-        };
-        let has_store = session.with_store(|store| store.path("sign-in").is_some());
-        if has_store.await != Some(true) {
-            return Self::default();
-        }
-        let pipe = match os::start(&helper, attempt.listener.sockets()) {
+    /// Starts a helper that gets these sockets, and the sign-in if this process ends.
+    pub(crate) async fn start(
+        helper: &Helper,
+        sockets: &[Arc<TcpListener>],
+        handed_over: &HandedOver,
+    ) -> Self {
+        let pipe = match os::start(helper, sockets) {
             Ok(pipe) => pipe,
             Err(error) => {
                 tracing::debug!(%error, "no helper: the sign-in ends with this process");
@@ -106,12 +80,12 @@ impl Guard {
         };
         let guard = Self(Some(Arc::new(Mutex::new(pipe))));
         guard.write(helper.brief.expose()).await;
-        guard.tell(attempt).await;
+        guard.tell(handed_over).await;
         guard
     }
 
     /// The state of the helper while this process lives.
-    pub(super) const fn state(&self) -> HelperState {
+    pub(crate) const fn state(&self) -> HelperState {
         match self.0 {
             Some(_) => HelperState::Ready,
             None => HelperState::None,
@@ -119,19 +93,14 @@ impl Guard {
     }
 
     /// Tells the helper how the sign-in stands now.
-    pub(super) async fn tell(&self, attempt: &Attempt) {
-        let handed_over = HandedOver {
-            credential: attempt.credential.clone(),
-            request: attempt.request.clone(),
-            client: attempt.client_origin(),
-        };
-        if let Ok(line) = serde_json::to_string(&handed_over) {
+    pub(crate) async fn tell(&self, handed_over: &HandedOver) {
+        if let Ok(line) = serde_json::to_string(handed_over) {
             self.write(&line).await;
         }
     }
 
     /// Ends the helper, because the sign-in is over. The port is free when this returns.
-    pub(super) async fn dismiss(self) {
+    pub(crate) async fn dismiss(self) {
         self.write(DISMISSED).await;
         self.with_pipe(os::Pipe::wait_for_end).await;
     }

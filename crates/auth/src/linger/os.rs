@@ -8,7 +8,7 @@ use std::io;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use super::Helper;
+use crate::config::Helper;
 use mcp_bridge_net::descriptors::with_original_limit;
 
 pub(super) use system::{Pipe, start};
@@ -37,16 +37,16 @@ mod system {
     use std::os::unix::process::CommandExt as _;
     use std::sync::Arc;
 
-    use super::super::HELPER_LIMIT;
     use super::{Command, Helper, Stdio, TcpListener, io, spawn};
+    use crate::linger::HELPER_LIMIT;
 
     /// The bridge's end of the helper's stdin, which tells in the other direction when the helper has ended.
     #[derive(Debug)]
-    pub(in super::super) struct Pipe(UnixStream);
+    pub(in crate::linger) struct Pipe(UnixStream);
 
     impl Pipe {
         /// Waits until the helper has ended, and with it its sockets.
-        pub(in super::super) fn wait_for_end(&mut self) -> io::Result<()> {
+        pub(in crate::linger) fn wait_for_end(&mut self) -> io::Result<()> {
             self.0.read_to_end(&mut Vec::new()).map(|_| ())
         }
     }
@@ -61,7 +61,7 @@ mod system {
         }
     }
 
-    pub(in super::super) fn start(
+    pub(in crate::linger) fn start(
         helper: &Helper,
         sockets: &[Arc<tokio::net::TcpListener>],
     ) -> io::Result<Pipe> {
@@ -79,7 +79,7 @@ mod system {
     }
 
     /// Starts a command in a process group of its own, so that a signal to the app's group does not reach it.
-    pub(super) fn leave_group(command: &mut Command) {
+    pub(crate) fn leave_group(command: &mut Command) {
         command.process_group(0);
     }
 
@@ -118,7 +118,7 @@ mod system {
 
     /// The bridge's end of the helper's stdin.
     #[derive(Debug)]
-    pub(in super::super) struct Pipe(io::PipeWriter);
+    pub(in crate::linger) struct Pipe(io::PipeWriter);
 
     impl Pipe {
         /// The helper holds no socket while the bridge lives, so nothing has to be waited for.
@@ -127,7 +127,7 @@ mod system {
             clippy::unused_self,
             reason = "elsewhere there is something to wait for"
         )]
-        pub(in super::super) fn wait_for_end(&mut self) -> io::Result<()> {
+        pub(in crate::linger) fn wait_for_end(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
@@ -142,7 +142,7 @@ mod system {
         }
     }
 
-    pub(in super::super) fn start(
+    pub(in crate::linger) fn start(
         helper: &Helper,
         _: &[Arc<tokio::net::TcpListener>],
     ) -> io::Result<Pipe> {
@@ -151,7 +151,7 @@ mod system {
         Ok(Pipe(ours))
     }
 
-    pub(super) fn leave_group(command: &mut Command) {
+    pub(crate) fn leave_group(command: &mut Command) {
         leave_console(command);
     }
 

@@ -5,16 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use url::Url;
 
-use super::credential::{Summary, without_query};
-use super::files;
-use super::key::CredentialKey;
-use super::keychain::Keychain;
-use super::record::{Place, Record, StoreError, move_to};
 use crate::config::SERVER_FAILURES;
-use crate::lock;
-use crate::pending;
-use crate::refused_renewal::{self, AccessTokenState, RefusedRenewal};
-use crate::renewal::LOCK_WAIT;
+use crate::keychain::Keychain;
+use crate::store::credential::{Summary, without_query};
+use crate::store::files;
+use crate::store::key::CredentialKey;
+use crate::store::lock;
+use crate::store::pending;
+use crate::store::record::{Place, Record, StoreError, move_to};
+use crate::store::refused_renewal::{self, AccessTokenState, RefusedRenewal};
 use crate::token::unix_millis;
 
 /// What one authorization server gave for one account at a server.
@@ -118,7 +117,7 @@ impl Account {
     /// a refresh in another process is waited for.
     pub async fn move_to(&self, place: Place, keychain: &Keychain) -> Result<bool, StoreError> {
         let lock = self.path.with_file_name(self.key.sibling("lock"));
-        let Some(lock) = lock::acquire(Some(lock), LOCK_WAIT).await else {
+        let Some(lock) = lock::acquire(Some(lock), lock::REFRESH_WAIT).await else {
             return Err(StoreError::Busy);
         };
         let (path, keychain) = (self.path.clone(), keychain.clone());

@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::secret_serde;
-use crate::authorization_server::AuthorizationServerMetadata;
-use crate::client_authentication::LearntMethod;
+use crate::client::authentication::LearntMethod;
+use crate::client::registration::ClientRegistration;
+use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::shown;
-use crate::grant::Granted;
-use crate::registration::ClientRegistration;
-use crate::scope::Scopes;
+use crate::grant::token_endpoint::Granted;
 use crate::token::TokenSet;
+use crate::token::scope::Scopes;
+use crate::token::secret_serde;
 use mcp_bridge_net::http::json::lenient;
 use mcp_bridge_text::secret::Secret;
 
 /// Changes when an older program could not read the file any more.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// What one authorization server gave us for one MCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credential {
-    pub(super) version: u32,
+    pub(crate) version: u32,
     /// The MCP server, for the person who reads the file.
     pub(crate) server: Url,
     /// The name that the user gave the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// The authorization server; nothing in here is ever sent to another one.
     pub(crate) metadata: AuthorizationServerMetadata,
     /// The `resource` that the tokens are for.
@@ -41,7 +41,7 @@ pub(crate) struct Credential {
     pub(crate) quirks: Quirks,
     /// Milliseconds since 1970; the newest credential of a server is the one in use.
     #[serde(default)]
-    pub(super) saved_at: u64,
+    pub(crate) saved_at: u64,
 }
 
 /// Parameters that an authorization server refused, so that they are not tried each time.
@@ -64,7 +64,7 @@ pub(crate) struct Quirks {
 
 /// The part of a credential that nobody else may see.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens: Option<TokenSet>,
     #[serde(
@@ -77,18 +77,18 @@ pub(super) struct Secrets {
 
 /// What may be said about tokens without showing them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     /// The person's name, if the authorization server told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<String>,
-    pub(super) granted: Scopes,
+    pub(crate) user: Option<String>,
+    pub(crate) granted: Scopes,
     /// Milliseconds since 1970.
-    pub(super) obtained_at: u64,
+    pub(crate) obtained_at: u64,
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) lifetime: Option<u64>,
+    pub(crate) lifetime: Option<u64>,
     /// Whether there is a refresh token.
-    pub(super) renewable: bool,
+    pub(crate) renewable: bool,
 }
 
 impl Credential {
@@ -133,7 +133,7 @@ impl Credential {
     }
 
     /// Takes the secrets out.
-    pub(super) fn split(mut self) -> (Self, Secrets) {
+    pub(crate) fn split(mut self) -> (Self, Secrets) {
         let secrets = Secrets {
             tokens: self.tokens.take(),
             client_secret: self.client.take_secret(),
@@ -142,7 +142,7 @@ impl Credential {
     }
 
     /// Puts the secrets back.
-    pub(super) fn joined(mut self, secrets: Secrets) -> Self {
+    pub(crate) fn joined(mut self, secrets: Secrets) -> Self {
         self.tokens = secrets.tokens;
         self.client.put_secret(secrets.client_secret);
         self
@@ -150,7 +150,7 @@ impl Credential {
 }
 
 impl Summary {
-    pub(super) fn of(tokens: &TokenSet) -> Self {
+    pub(crate) fn of(tokens: &TokenSet) -> Self {
         Self {
             user: tokens
                 .id_token
@@ -165,7 +165,7 @@ impl Summary {
 }
 
 /// A server's URL as it may be shown and stored: the query may hold the user's key, and nobody needs it.
-pub(super) fn without_query(mut server: Url) -> Url {
+pub(crate) fn without_query(mut server: Url) -> Url {
     server.set_query(None);
     server.set_fragment(None);
     server

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::account::Account;
+use crate::store::account::Account;
 use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
 
 const FILE: &str = "directories.json";

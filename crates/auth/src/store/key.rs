@@ -56,7 +56,7 @@ impl CredentialKey {
     }
 
     /// The key in the name of a credential's file; none if it is the name of something else.
-    pub(super) fn of_file(name: &str) -> Option<Self> {
+    pub(crate) fn of_file(name: &str) -> Option<Self> {
         let (key, issuer) = name.strip_suffix(".json")?.split_once('.')?;
         let is_hash = |text: &str| {
             text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -65,7 +65,7 @@ impl CredentialKey {
     }
 
     /// One file for each issuer, so that what one gave is never taken for another's.
-    pub(super) fn file_name(&self, issuer: &str) -> String {
+    pub(crate) fn file_name(&self, issuer: &str) -> String {
         format!("{}.{}.json", self.0, hash(issuer.as_bytes()))
     }
 
@@ -74,7 +74,7 @@ impl CredentialKey {
     }
 
     /// The name of another file of this key.
-    pub(super) fn sibling(&self, extension: &str) -> String {
+    pub(crate) fn sibling(&self, extension: &str) -> String {
         format!("{}.{extension}", self.0)
     }
 }

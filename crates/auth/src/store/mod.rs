@@ -7,35 +7,37 @@ mod account;
 mod credential;
 mod elsewhere;
 mod key;
-mod keychain;
+pub(crate) mod lock;
+pub(crate) mod mcp_remote;
+pub(crate) mod pending;
 mod record;
-pub(super) mod secret_serde;
+pub(crate) mod refused_renewal;
 mod settings;
-mod system;
+mod shared;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use url::Url;
 
-use super::config::{Config, Store};
-use super::token::unix_millis;
+use crate::config::{Config, Store};
+use crate::keychain::{Keychain, KeychainError};
+use crate::token::unix_millis;
 use mcp_bridge_net::descriptors::retry_blocking;
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::private_file::{private_directory, sweep_private};
 
 pub use account::{Account, Expiry, SignedIn};
 pub use elsewhere::{directory_of_account, note_directory};
-pub use keychain::{Keychain, KeychainError, Limits, Vault};
 pub use record::{Place, StoreError};
 pub use settings::{Servers, choose_place, place_of_new};
 
-pub(super) use credential::{Credential, Quirks};
-pub(super) use key::CredentialKey;
+pub(crate) use credential::Credential;
+pub(crate) use key::CredentialKey;
+pub(crate) use shared::SharedStore;
 
 use record::Record;
 use settings::Settings;
@@ -44,7 +46,7 @@ use settings::Settings;
 ///
 /// Nothing here fails: what can't be kept is held in memory, with a warning.
 #[derive(Debug)]
-pub(super) struct CredentialStore {
+pub(crate) struct CredentialStore {
     directory: Option<PathBuf>,
     /// Set when the directory has been made private.
     is_ready: OnceLock<()>,
@@ -57,8 +59,6 @@ pub(super) struct CredentialStore {
     chosen: Option<Place>,
     keychain: Keychain,
     unsaved: Mutex<Option<Unsaved>>,
-    /// Set while a task tries again to save what could not be saved.
-    is_waiting: AtomicBool,
 }
 
 /// A credential that could not be saved: the disk is full, or read-only, or the place is not trusted. It lasts for this
@@ -78,9 +78,20 @@ enum Before {
     Nothing,
 }
 
+/// Outcome of saving again what could not be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SavedAgain {
+    /// Nothing is left to save.
+    Done,
+    /// It could not be saved this time, either.
+    NotYet,
+    /// It is not to be saved: somebody has signed out, or there is no place for it.
+    Never,
+}
+
 impl CredentialStore {
     /// Touches nothing: a server that wants no sign-in leaves no trace.
-    pub(super) fn new(key: CredentialKey, server: &Url, config: &Config) -> Self {
+    pub(crate) fn new(key: CredentialKey, server: &Url, config: &Config) -> Self {
         let (directory, chosen) = match config.store {
             None => (config.directory.clone(), None),
             Some(Store::File) => (config.directory.clone(), Some(Place::File)),
@@ -97,12 +108,11 @@ impl CredentialStore {
             chosen,
             keychain: config.keychain.clone(),
             unsaved: Mutex::default(),
-            is_waiting: AtomicBool::new(false),
         }
     }
 
     /// Where further files of this key go. None if nothing can be stored.
-    pub(super) fn path(&self, extension: &str) -> Option<PathBuf> {
+    pub(crate) fn path(&self, extension: &str) -> Option<PathBuf> {
         Some(self.ready()?.join(self.key.sibling(extension)))
     }
 
@@ -131,7 +141,7 @@ impl CredentialStore {
     }
 
     /// The credential in use: the newest that has tokens, else the newest.
-    pub(super) fn load(&self) -> Option<Credential> {
+    pub(crate) fn load(&self) -> Option<Credential> {
         self.save_again();
         if let Some(unsaved) = &*self.unsaved() {
             return Some(unsaved.credential.clone());
@@ -142,7 +152,7 @@ impl CredentialStore {
     }
 
     /// The credential of one issuer.
-    pub(super) fn load_issuer(&self, issuer: &str) -> Option<Credential> {
+    pub(crate) fn load_issuer(&self, issuer: &str) -> Option<Credential> {
         let unsaved = self.unsaved();
         let unsaved = unsaved.as_ref().map(|unsaved| unsaved.credential.clone());
         unsaved
@@ -152,7 +162,7 @@ impl CredentialStore {
     }
 
     /// All credentials of this key.
-    pub(super) fn load_all(&self) -> Vec<Credential> {
+    pub(crate) fn load_all(&self) -> Vec<Credential> {
         let records = self.records().into_iter();
         records
             .map(|(path, record)| record.complete(&path, &self.keychain))
@@ -172,7 +182,7 @@ impl CredentialStore {
     }
 
     /// Replaces the credential of this issuer. It is where it belongs when this returns, or held in memory.
-    pub(super) fn save(&self, credential: &Credential) {
+    pub(crate) fn save(&self, credential: &Credential) {
         let mut credential = credential.clone();
         credential.version = credential::SCHEMA_VERSION;
         credential.profile.clone_from(&self.profile);
@@ -213,45 +223,38 @@ impl CredentialStore {
     }
 
     /// Tries again to save what could not be saved, unless somebody has signed out or in meanwhile.
-    pub(super) fn save_again(&self) {
+    pub(crate) fn save_again(&self) -> SavedAgain {
         let Some((credential, before)) = self
             .unsaved()
             .as_ref()
             .map(|unsaved| (unsaved.credential.clone(), unsaved.before))
         else {
-            return;
+            return SavedAgain::Done;
         };
         let issuer = &credential.metadata.issuer;
         let Some(path) = self.file(issuer) else {
-            return;
+            return SavedAgain::Never;
         };
         if before == Before::File && fs::symlink_metadata(path).is_err() {
-            return;
+            return SavedAgain::Never;
         }
         let stored = self.load_all().into_iter();
         let mut of_issuer = stored.filter(|stored| stored.metadata.issuer == *issuer);
         if of_issuer.any(|stored| stored.saved_at > credential.saved_at) {
             *self.unsaved() = None;
-            return;
+            return SavedAgain::Done;
         }
         self.save(&credential);
-    }
-
-    /// Returns whether there is something to save again that nobody tries to save yet. Whoever gets `true` has to.
-    pub(super) fn begins_to_wait(&self) -> bool {
-        self.directory.is_some()
-            && self.unsaved().is_some()
-            && !self.is_waiting.swap(true, Ordering::Relaxed)
-    }
-
-    /// Tries once more, and returns whether nothing is left to save.
-    pub(super) fn waits_no_longer(&self) -> bool {
-        self.save_again();
-        let is_saved = self.unsaved().is_none();
-        if is_saved {
-            self.is_waiting.store(false, Ordering::Relaxed);
+        if self.unsaved().is_none() {
+            SavedAgain::Done
+        } else {
+            SavedAgain::NotYet
         }
-        is_saved
+    }
+
+    /// True if there is a credential that could not be saved, and a place for it.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        self.directory.is_some() && self.unsaved().is_some()
     }
 
     /// The file of an issuer's credential.
@@ -275,7 +278,7 @@ impl CredentialStore {
     }
 
     /// Removes the credential of this issuer.
-    pub(super) fn remove(&self, issuer: &str) -> Result<(), StoreError> {
+    pub(crate) fn remove(&self, issuer: &str) -> Result<(), StoreError> {
         let mut unsaved = self.unsaved();
         if unsaved
             .as_ref()
@@ -290,7 +293,7 @@ impl CredentialStore {
     }
 
     /// Removes what [`remove_remains`] does, damaged credentials of this key only.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let Some(directory) = &self.directory else {
             return;
         };
@@ -300,7 +303,7 @@ impl CredentialStore {
 
     /// Whether somebody has removed the credential of this issuer that was kept before. One that cannot be
     /// read, or was never kept, is not removed.
-    pub(super) fn is_removed(&self, issuer: &str) -> bool {
+    pub(crate) fn is_removed(&self, issuer: &str) -> bool {
         let Some(path) = self.file(issuer) else {
             return false;
         };
@@ -310,7 +313,7 @@ impl CredentialStore {
     }
 
     /// Whether the place that was chosen can be used.
-    pub(super) fn check(&self) -> Result<(), KeychainError> {
+    pub(crate) fn check(&self) -> Result<(), KeychainError> {
         match self.directory.as_deref().map(|it| self.place(it)) {
             Some(Place::Keychain) => self.keychain.check(),
             Some(Place::File) | None => Ok(()),

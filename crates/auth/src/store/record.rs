@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::credential::{Credential, SCHEMA_VERSION, Secrets, Summary};
-use super::keychain::{Keychain, KeychainError};
+use crate::keychain::{Keychain, KeychainError};
+use crate::store::credential::{Credential, SCHEMA_VERSION, Secrets, Summary};
 use mcp_bridge_net::private_file::{read_trusted, write_private};
 use mcp_bridge_net::whole_file::sync_directory;
 
@@ -15,7 +15,7 @@ use mcp_bridge_net::whole_file::sync_directory;
 const KIND: &str = "a stored credential";
 
 /// Extension of a file that was set aside because it is damaged.
-pub(super) const DAMAGED: &str = "corrupt";
+pub(crate) const DAMAGED: &str = "corrupt";
 
 /// Where secrets are kept between two runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,13 +47,13 @@ pub enum StoreError {
 
 /// What the file holds.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Without its secrets, if they are elsewhere.
     #[serde(flatten)]
-    pub(super) credential: Credential,
+    pub(crate) credential: Credential,
     /// Where the secrets are.
     #[serde(default, skip_serializing_if = "Place::is_file")]
-    pub(super) secrets: Place,
+    pub(crate) secrets: Place,
     /// What there is to say about tokens that are elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
@@ -74,7 +74,7 @@ impl Place {
 
 impl Record {
     /// The record in the file at `path`; none if there is none that can be used.
-    pub(super) fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let warn = |problem: &str| {
             tracing::warn!(file = %path.display(), problem, "{KIND} is ignored");
         };
@@ -98,13 +98,13 @@ impl Record {
     }
 
     /// What there is to say about the tokens; none if there are none.
-    pub(super) fn summary(&self) -> Option<Summary> {
+    pub(crate) fn summary(&self) -> Option<Summary> {
         let here = self.credential.tokens.as_ref().map(Summary::of);
         here.or_else(|| self.summary.clone())
     }
 
     /// The credential with its secrets, wherever they are. Where they cannot be had, it has no tokens.
-    pub(super) fn complete(self, path: &Path, keychain: &Keychain) -> Credential {
+    pub(crate) fn complete(self, path: &Path, keychain: &Keychain) -> Credential {
         match self.secrets {
             Place::File => self.credential,
             Place::Keychain => match secrets_of(path, &self.credential, keychain) {
@@ -122,7 +122,7 @@ impl Record {
 ///
 /// The keychain gets its part first: a file that speaks of a keychain without anything in it would be a
 /// lost sign-in.
-pub(super) fn write(
+pub(crate) fn write(
     path: &Path,
     credential: Credential,
     place: Place,
@@ -162,7 +162,7 @@ pub(super) fn write(
 
 /// Moves the credential of the file at `path`, and lets go of the old copy only when the new one reads as it
 /// should. False if it was there already.
-pub(super) fn move_to(path: &Path, place: Place, keychain: &Keychain) -> Result<bool, StoreError> {
+pub(crate) fn move_to(path: &Path, place: Place, keychain: &Keychain) -> Result<bool, StoreError> {
     let Some(record) = Record::read(path) else {
         return Ok(false);
     };
@@ -200,7 +200,7 @@ pub(super) fn move_to(path: &Path, place: Place, keychain: &Keychain) -> Result<
 
 /// Removes the credential of the file at `path`, secrets first. Where those cannot be removed the file stays,
 /// which says where they are.
-pub(super) fn remove(path: &Path, keychain: &Keychain) -> Result<(), StoreError> {
+pub(crate) fn remove(path: &Path, keychain: &Keychain) -> Result<(), StoreError> {
     if let Some(record) = Record::read(path)
         && record.secrets == Place::Keychain
     {

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::credential::without_query;
-use super::record::Place;
+use crate::store::credential::without_query;
+use crate::store::record::Place;
 use mcp_bridge_net::private_file::{private_directory, read_trusted, write_private};
 
 const FILE: &str = "settings.json";
@@ -19,10 +19,10 @@ const KIND: &str = "the file of settings";
 
 /// What the user has chosen.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// For servers that are not named below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) store: Option<Place>,
+    pub(crate) store: Option<Place>,
     /// By the server's URL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     servers: BTreeMap<String, Server>,
@@ -44,7 +44,7 @@ pub enum Servers<'a> {
 
 impl Settings {
     /// What the user has chosen; what cannot be read is no choice.
-    pub(super) fn read(directory: &Path) -> Self {
+    pub(crate) fn read(directory: &Path) -> Self {
         let path = directory.join(FILE);
         let Some(text) = read_trusted(&path, KIND) else {
             return Self::default();
@@ -56,7 +56,7 @@ impl Settings {
     }
 
     /// The place that was chosen for this server alone.
-    pub(super) fn of(&self, server: &Url) -> Option<Place> {
+    pub(crate) fn of(&self, server: &Url) -> Option<Place> {
         let server = without_query(server.clone());
         Some(self.servers.get(server.as_str())?.store)
     }

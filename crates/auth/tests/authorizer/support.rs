@@ -60,8 +60,9 @@ impl AuthorizedClient {
         match self.send(token).await {
             Ok(status) => Ok(status),
             Err(refusal) => {
-                let token = self.authorizer.authorize(refusal, interaction).await?;
-                Ok(match self.send(Some(token)).await {
+                self.authorizer.authorize(refusal, interaction).await?;
+                let token = self.authorizer.token().await?;
+                Ok(match self.send(token).await {
                     Ok(status) => status,
                     Err(refusal) => refusal.status,
                 })

@@ -1,0 +1,376 @@
+//! Configuration of the sign-in.
+
+mod helper;
+mod signing_key;
+mod token_command;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::keychain::Keychain;
+use crate::sign_in_page::BrowserPlace;
+use mcp_bridge_text::secret::Secret;
+
+pub use self::helper::Helper;
+pub use self::signing_key::{KeyError, SigningKey};
+pub use self::token_command::{CommandError, TokenCommand};
+
+/// How long a sign-in page may stay open before the requests that wait for it fail.
+pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Limit for failures of the authorization server to answer a refresh request (5xx with an OAuth error) before a
+/// person is asked. Some servers refuse every dead refresh token in this way; one or two failures may pass.
+pub const SERVER_FAILURES: u32 = 3;
+
+/// The choices of the user about the sign-in; the default suits a server that follows the specification.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server's URL as the user wrote it; `mcp-remote` names its files by that.
+    pub server_as_given: Option<String>,
+    /// The custom headers as the user wrote them, variables and all; for the same purpose.
+    pub headers_as_given: Secret<Vec<(String, String)>>,
+    /// Where `mcp-remote` keeps its credentials. What it left for this server is used.
+    pub mcp_remote_directory: Option<PathBuf>,
+    /// Where credentials are kept; none keeps them in memory only.
+    pub directory: Option<PathBuf>,
+    /// Where their secrets are kept; none for where they are already, or where the user has them moved.
+    pub store: Option<Store>,
+    /// The keychain that is meant where one is.
+    pub keychain: Keychain,
+    /// Name of the account, to use several at one server.
+    pub profile: Option<String>,
+    /// Header values that tell accounts apart, such as a tenant's id. Only a hash of them is stored.
+    pub identity_headers: Secret<Vec<(String, String)>>,
+    /// The authorization server to use where the resource names several.
+    pub issuer: Option<String>,
+    /// The client that was registered by hand.
+    pub client: Option<PreRegisteredClient>,
+    /// Members that replace those of our own registration request (RFC 7591 §2).
+    pub client_metadata: Map<String, Value>,
+    /// The URL that stands for this client at servers that read client ID metadata documents.
+    pub client_metadata_url: Option<Url>,
+    /// The scopes to ask for, instead of those the server names.
+    pub scope: Option<String>,
+    /// The `resource` parameter (RFC 8707).
+    pub resource: ResourceParameter,
+    /// Parameters added to the authorization request.
+    pub authorize_params: Vec<(String, String)>,
+    /// Where the browser comes back to.
+    pub callback: Callback,
+    /// How long a sign-in may take a person.
+    pub timeout: Duration,
+    /// Limit for failed refreshes, by the authorization server's own account, before a person is asked.
+    pub server_failures: u32,
+    /// Who opens the sign-in page.
+    pub browser: Browser,
+    /// The program that finishes a sign-in when this process has ended; none lets it end with the process.
+    pub helper: Option<Helper>,
+    /// Means by which a person can bring the answer to a sign-in.
+    pub answer_input: AnswerInput,
+    /// The address of this machine as a person knows it who is logged in from another one over SSH.
+    pub remote_login: Option<String>,
+    /// How exactly issuers must agree.
+    pub issuer_check: IssuerCheck,
+    /// What to do when the metadata does not list PKCE methods.
+    pub missing_pkce_metadata: MissingPkceMetadata,
+    /// Which token of the answer is sent to the server.
+    pub bearer: Bearer,
+    /// How a token is obtained.
+    pub grant: Grant,
+    /// The program that prints the tokens; with it there is no sign-in.
+    pub command: Option<TokenCommand>,
+    /// Which addresses the authorization server may have.
+    pub addresses: Addresses,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server_as_given: None,
+            headers_as_given: Secret::new(Vec::new()),
+            mcp_remote_directory: None,
+            directory: None,
+            store: None,
+            keychain: Keychain::default(),
+            profile: None,
+            identity_headers: Secret::new(Vec::new()),
+            issuer: None,
+            client: None,
+            client_metadata: Map::new(),
+            client_metadata_url: None,
+            scope: None,
+            resource: ResourceParameter::default(),
+            authorize_params: Vec::new(),
+            callback: Callback::default(),
+            timeout: SIGN_IN_TIMEOUT,
+            server_failures: SERVER_FAILURES,
+            browser: Browser::default(),
+            helper: None,
+            answer_input: AnswerInput::default(),
+            remote_login: None,
+            issuer_check: IssuerCheck::default(),
+            missing_pkce_metadata: MissingPkceMetadata::default(),
+            bearer: Bearer::default(),
+            grant: Grant::default(),
+            command: None,
+            addresses: Addresses::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The machine that the browser is expected on. Who lets others reach the callback has it outside of a container.
+    pub(crate) fn browser_place(&self) -> BrowserPlace {
+        let is_wide = self.callback.bind.is_some_and(|bind| !bind.is_loopback());
+        if is_wide || self.remote_login.is_some() {
+            return BrowserPlace::Elsewhere;
+        }
+        BrowserPlace::Here
+    }
+
+    /// The scopes that the user insists on.
+    pub(crate) fn pinned_scope(&self) -> Option<&str> {
+        self.scope
+            .as_deref()
+            .or_else(|| self.client_metadata.get("scope")?.as_str())
+    }
+}
+
+/// A client that the user registered at the authorization server by hand.
+#[derive(Debug, Clone)]
+pub struct PreRegisteredClient {
+    /// Its `client_id`.
+    pub id: String,
+    /// How it proves who it is.
+    pub credential: ClientCredential,
+    /// The method to use at the token endpoint; by default what the server offers decides.
+    pub method: Option<ClientAuthentication>,
+}
+
+/// What a pre-registered client proves its identity with.
+#[derive(Debug, Clone, Default)]
+pub enum ClientCredential {
+    /// Nothing: a public client.
+    #[default]
+    None,
+    /// A shared secret.
+    Secret(Secret<String>),
+    /// A private key whose public half is registered (RFC 7523).
+    PrivateKey(Arc<SigningKey>),
+}
+
+/// How a client identifies itself at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthentication {
+    /// Only its id, in the body.
+    None,
+    /// Id and secret in the body.
+    ClientSecretPost,
+    /// Id and secret in an `Authorization: Basic` header.
+    ClientSecretBasic,
+    /// A statement signed with its private key (RFC 7523 §2.2).
+    PrivateKeyJwt,
+}
+
+impl ClientAuthentication {
+    /// The name in metadata documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::PrivateKeyJwt => "private_key_jwt",
+        }
+    }
+
+    /// The method of that name, if we have it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::None,
+            Self::ClientSecretPost,
+            Self::ClientSecretBasic,
+            Self::PrivateKeyJwt,
+        ]
+        .into_iter()
+        .find(|method| method.name() == name)
+    }
+}
+
+/// What goes into the `resource` parameter (RFC 8707).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ResourceParameter {
+    /// What the protected resource metadata says, else the server's URL.
+    #[default]
+    Automatic,
+    /// This value.
+    Fixed(String),
+    /// The parameter is left out; some providers refuse it.
+    Omitted,
+}
+
+/// Where the browser comes back to after the sign-in.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    /// The host in the redirect URI.
+    pub host: String,
+    /// The port in the redirect URI, which then must be free; by default one that is derived from the
+    /// server, so that it stays the same from start to start.
+    pub port: Option<u16>,
+    /// The path in the redirect URI.
+    pub path: String,
+    /// The address to listen on instead of loopback, for containers.
+    pub bind: Option<IpAddr>,
+    /// The redirect URI as a whole, where something stands between the browser and this process.
+    pub redirect_uri: Option<Url>,
+    /// Where the browser is sent once the code was exchanged, instead of our own page.
+    pub success_url: Option<Url>,
+}
+
+impl Default for Callback {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: None,
+            path: "/oauth/callback".into(),
+            bind: None,
+            redirect_uri: None,
+            success_url: None,
+        }
+    }
+}
+
+/// Who opens the sign-in page. It is printed in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Browser {
+    /// The desktop's default.
+    #[default]
+    System,
+    /// These programs, one after the other until one works; the page's URL is the only argument.
+    Command(Vec<PathBuf>),
+    /// Nobody; the page is only printed.
+    None,
+}
+
+/// Means by which a person can bring the answer to a sign-in, where the browser cannot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AnswerInput {
+    /// Nobody reads the instructions at a terminal.
+    #[default]
+    None,
+    /// Typed lines go to [`crate::Authorizer::submit`].
+    Terminal,
+}
+
+/// How the issuer in a metadata document must agree with the one it was asked from (RFC 8414 §3.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IssuerCheck {
+    /// Character by character.
+    #[default]
+    Strict,
+    /// One host is the other or a subdomain of it.
+    SameSite,
+    /// Not at all.
+    Off,
+}
+
+/// What to do when the metadata has no `code_challenge_methods_supported`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissingPkceMetadata {
+    /// Refuse, as the specification wants it.
+    #[default]
+    Refuse,
+    /// Send S256 and hope.
+    Allow,
+}
+
+/// Which token of the answer is sent to the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Bearer {
+    /// The access token.
+    #[default]
+    AccessToken,
+    /// The ID token, for servers that check an OpenID Connect identity instead.
+    IdToken,
+}
+
+/// How a token is obtained.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Grant {
+    /// A person signs in with a browser on this machine (RFC 6749 §4.1).
+    #[default]
+    AuthorizationCode,
+    /// A person signs in with a browser on any machine (RFC 8628).
+    DeviceCode,
+    /// The client itself is the account (RFC 6749 §4.4).
+    ClientCredentials {
+        /// The token endpoint, if it cannot be discovered.
+        token_endpoint: Option<Url>,
+    },
+}
+
+impl Grant {
+    /// Its name in requests and registrations (RFC 7591 §2, RFC 8628 §3.4).
+    pub(crate) fn grant_type(&self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::ClientCredentials { .. } => "client_credentials",
+        }
+    }
+
+    /// Whether somebody has to be there.
+    pub(crate) fn needs_person(&self) -> bool {
+        match self {
+            Self::AuthorizationCode | Self::DeviceCode => true,
+            Self::ClientCredentials { .. } => false,
+        }
+    }
+
+    /// Whether the authorization server has to be discovered: not where the user has named its token endpoint.
+    pub(crate) const fn needs_discovery(&self) -> bool {
+        match self {
+            Self::AuthorizationCode | Self::DeviceCode => true,
+            Self::ClientCredentials { token_endpoint } => token_endpoint.is_none(),
+        }
+    }
+}
+
+/// Where the secrets of credentials are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// In the keychain of the operating system; the rest is in a file.
+    Keychain,
+    /// In a file that is readable by the user alone.
+    File,
+    /// In this process, until it ends.
+    Memory,
+}
+
+/// Which addresses the authorization server may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Addresses {
+    /// Private and loopback addresses only if the MCP server has one, too.
+    #[default]
+    AsTheServer,
+    /// Any.
+    Any,
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::DeviceCode => "device_code",
+            Self::ClientCredentials { .. } => "client_credentials",
+        })
+    }
+}

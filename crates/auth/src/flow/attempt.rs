@@ -1,0 +1,450 @@
+//! Preparation of a sign-in: from a refused request to an authorization request that can be shown to a person.
+
+use std::net::TcpListener;
+
+use url::Url;
+
+use crate::callback::loopback::{LoopbackListener, LoopbackServer, Ports};
+use crate::client::probe::{self, Finding};
+use crate::client::registration::{Client, ClientRegistration, DynamicRegistration};
+use crate::client::registration_request::{Kind, register};
+use crate::config::{ClientAuthentication, Config};
+use crate::discovery::authorization_server::AuthorizationServerMetadata;
+use crate::discovery::{Discovered, resource_parameter};
+use crate::error::{AuthError, shown};
+use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_issuer};
+use crate::flow::order::{Order, Reason};
+use crate::flow::session::Session;
+use crate::grant::authorization::AuthorizationRequest;
+use crate::linger::{Guard, HandedOver};
+use crate::store::Credential;
+use crate::store::mcp_remote;
+use crate::store::pending::{ClientOrigin, PendingSignIn};
+use crate::store::refused_renewal::Refusal;
+use crate::token::scope::Scopes;
+
+/// How many ports beside the derived one are tried, so that the redirect URI changes seldom.
+const NEIGHBOUR_PORTS: u16 = 7;
+
+/// A sign-in that is ready for a person: the listener is bound, the client is known there.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) credential: Credential,
+    pub(crate) client: Client,
+    pub(crate) request: AuthorizationRequest,
+    pub(crate) listener: LoopbackServer,
+    /// Helper that goes on when this process ends.
+    pub(crate) guard: Guard,
+    /// Role of this process in the sign-in.
+    pub(crate) keeper: Keeper,
+    /// Whether a code turned out to be used up; that is worth another try, once.
+    pub(crate) has_lost_code: bool,
+    /// True if the stored client was given up without a word of the server.
+    has_guessed: bool,
+    /// What the scopes are chosen from if the request has to be made again.
+    scopes: Scopes,
+    /// Where the client came from.
+    registration: Registration,
+}
+
+/// Role of a process that waits for the answer to a sign-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// A bridge or a command, for which a person signs in.
+    Caller,
+    /// The helper of one that has ended.
+    Helper,
+}
+
+/// Whether the client is known to be alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registration {
+    /// Stored by an earlier run, or doubtful since a renewal was refused; the authorization server may have
+    /// forgotten it.
+    Stored,
+    /// Made, proven or chosen in this run.
+    Current,
+    /// Made with a secret, after a public client was refused.
+    Confidential,
+}
+
+impl Attempt {
+    /// Discovers, listens, registers: the steps of MCP authorization, "Authorization Flow Steps".
+    ///
+    /// `unanswered` is a client whose page has brought no answer before.
+    pub(crate) async fn prepare(
+        session: &Session,
+        order: &Order,
+        unanswered: Option<&str>,
+    ) -> Result<Self, AuthError> {
+        let config = &session.config;
+        let discovered = order.discover(session).await?;
+        let metadata = &discovered.metadata;
+        check_server(session, order, metadata).await?;
+        let stored = session.stored(&metadata.issuer).await;
+        let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
+        let ports = ports(session, metadata, remembered.as_ref());
+        let listener = LoopbackListener::bind(&config.callback, &ports).await?;
+        let redirect_uri = redirect_uri(config, listener.port())?;
+        let remembered = remembered.filter(|it| it.redirect_uri == redirect_uri.as_str());
+        let choice = ClientChoice::new(config, metadata, remembered);
+        let (client, registration) = registered(session, metadata, choice, &redirect_uri).await?;
+        let credential = credential(session, discovered, client, stored);
+        let scopes = order.select_scopes(config, Some(discovered));
+        let client = client_of(session, &credential)?;
+        let request = request(session, &credential, &client, &redirect_uri, &scopes)?;
+        let mut attempt = Self {
+            credential,
+            client,
+            listener: listener.serve(&request),
+            request,
+            guard: Guard::default(),
+            keeper: Keeper::Caller,
+            has_lost_code: false,
+            has_guessed: false,
+            scopes,
+            registration,
+        };
+        attempt
+            .replace_dead_registration(session, unanswered)
+            .await?;
+        attempt.remember_registration(session).await;
+        Ok(attempt)
+    }
+
+    /// Goes on with the request of a process that is gone: its browser tab is still open. None if it can't
+    /// be continued here.
+    pub(crate) async fn resume(
+        session: &Session,
+        order: &Order,
+        request: &AuthorizationRequest,
+        client_origin: ClientOrigin,
+    ) -> Option<Self> {
+        let asks_enough = order
+            .scopes
+            .iter()
+            .all(|scope| request.scopes.contains(scope));
+        if order.reason == Reason::FreshTokenRefused || !asks_enough {
+            return None;
+        }
+        let credential = session.stored(&request.issuer).await?;
+        session.transport.check_page(&request.url).await.ok()?;
+        let client = client_of(session, &credential).ok()?;
+        if client.id != request.client_id {
+            return None;
+        }
+        let port = match session.config.callback.port {
+            Some(port) => port,
+            None => request.redirect_uri.port()?,
+        };
+        let listener = LoopbackListener::bind_again(&session.config.callback, port)
+            .await
+            .ok()?;
+        Some(Self {
+            listener: listener.serve(request),
+            guard: Guard::default(),
+            keeper: Keeper::Caller,
+            scopes: request.scopes.clone(),
+            request: request.clone(),
+            has_lost_code: false,
+            has_guessed: false,
+            registration: client_origin.into(),
+            credential,
+            client,
+        })
+    }
+
+    /// Goes on with a sign-in that the process which began it has handed over whole, on its sockets if there are
+    /// any. None if its port is not to be had.
+    pub(crate) async fn taken_over(
+        session: &Session,
+        credential: Credential,
+        request: AuthorizationRequest,
+        client_origin: ClientOrigin,
+        sockets: Vec<TcpListener>,
+    ) -> Option<Self> {
+        let client = client_of(session, &credential).ok()?;
+        let listener = if sockets.is_empty() {
+            let callback = &session.config.callback;
+            let port = callback.port.or(request.redirect_uri.port())?;
+            LoopbackListener::bind_again(callback, port).await.ok()?
+        } else {
+            LoopbackListener::on(sockets).ok()?
+        };
+        Some(Self {
+            listener: listener.serve(&request),
+            guard: Guard::default(),
+            keeper: Keeper::Helper,
+            scopes: request.scopes.clone(),
+            has_lost_code: false,
+            has_guessed: false,
+            registration: client_origin.into(),
+            credential,
+            client,
+            request,
+        })
+    }
+
+    /// The sign-in as it stands, for a helper that finishes it.
+    pub(crate) fn handed_over(&self) -> HandedOver {
+        HandedOver {
+            credential: self.credential.clone(),
+            request: self.request.clone(),
+            client: self.client_origin(),
+        }
+    }
+
+    /// The record of this attempt, whose page is about to be opened.
+    pub(crate) fn pending(&self) -> PendingSignIn {
+        PendingSignIn::opened(self.request.clone(), self.client_origin())
+    }
+
+    /// Origin of the client.
+    pub(crate) const fn client_origin(&self) -> ClientOrigin {
+        match self.registration {
+            Registration::Current | Registration::Confidential => ClientOrigin::Certain,
+            Registration::Stored => ClientOrigin::Reused,
+        }
+    }
+
+    /// Makes the request anew, after the credential's quirks or its client have changed.
+    pub(crate) fn renew_request(&mut self, session: &Session) -> Result<(), AuthError> {
+        self.client = client_of(session, &self.credential)?;
+        self.request = request(
+            session,
+            &self.credential,
+            &self.client,
+            &self.request.redirect_uri,
+            &self.scopes,
+        )?;
+        self.listener.expect(&self.request);
+        Ok(())
+    }
+
+    /// Registers anew, if the client was our own and has not just been made, or was made without a secret at a
+    /// server that does not list public clients. False if there is nothing to replace.
+    pub(crate) async fn replace_registration(
+        &mut self,
+        session: &Session,
+    ) -> Result<bool, AuthError> {
+        let is_ours = matches!(self.credential.client, ClientRegistration::Dynamic(_));
+        let kind = match self.registration {
+            Registration::Stored => Kind::Public,
+            Registration::Current if self.is_doubtful() => Kind::Confidential,
+            Registration::Current | Registration::Confidential => return Ok(false),
+        };
+        if !is_ours {
+            return Ok(false);
+        }
+        tracing::info!("the authorization server does not accept this client; registering anew");
+        let registered = register(
+            &session.transport,
+            &session.config,
+            &self.credential.metadata,
+            &self.request.redirect_uri,
+            kind,
+        )
+        .await?;
+        self.credential.client = ClientRegistration::Dynamic(registered);
+        self.credential.tokens = None;
+        self.registration = match kind {
+            Kind::Public => Registration::Current,
+            Kind::Confidential => Registration::Confidential,
+        };
+        self.renew_request(session)?;
+        self.remember_registration(session).await;
+        Ok(true)
+    }
+
+    /// Tells whether the client is public at a server whose metadata lists methods, and `none` is not one of them.
+    fn is_doubtful(&self) -> bool {
+        let metadata = &self.credential.metadata;
+        let listed = metadata.token_endpoint_auth_methods_supported.is_some();
+        self.client.is_public()
+            && listed
+            && !metadata.lists_authentication(ClientAuthentication::None)
+    }
+
+    /// Registers anew if the authorization server has forgotten the client, or probably has.
+    ///
+    /// It probably has if a page with this client brought no answer (`unanswered`), or if it refused a renewal
+    /// and shows its login page to anybody, so that it cannot be asked. Where a new registration does not work
+    /// then, the old client stays: perhaps the person only had no time.
+    async fn replace_dead_registration(
+        &mut self,
+        session: &Session,
+        unanswered: Option<&str>,
+    ) -> Result<(), AuthError> {
+        if self.registration != Registration::Stored {
+            return Ok(());
+        }
+        let AuthorizationRequest {
+            url, redirect_uri, ..
+        } = &self.request;
+        let is_doubtful = match probe::look(&session.transport, url, redirect_uri).await {
+            Finding::TurnedAway => return self.replace_registration(session).await.map(|_| ()),
+            Finding::Page if session.doubts_client() => {
+                probe::welcomes_anybody(&session.transport, url, redirect_uri).await
+            }
+            Finding::Page | Finding::Answer | Finding::Unclear => false,
+        };
+        if is_doubtful || unanswered == Some(&*self.client.id) {
+            self.has_guessed = true;
+            if let Err(error) = self.replace_registration(session).await {
+                tracing::info!(%error, "not registered anew");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the client before the person comes, so that whoever continues this sign-in knows it. Tokens
+    /// of an older client stay until there are new ones, unless the server has refused both them and it.
+    async fn remember_registration(&self, session: &Session) {
+        if let Some(stored) = session.stored(&self.credential.metadata.issuer).await
+            && stored.tokens.is_some()
+            && (self.has_guessed || !are_refused(session, &stored).await)
+        {
+            return;
+        }
+        let credential = self.credential.clone();
+        session
+            .store
+            .with(move |store| store.save(&credential))
+            .await;
+    }
+}
+
+impl From<ClientOrigin> for Registration {
+    fn from(origin: ClientOrigin) -> Self {
+        match origin {
+            ClientOrigin::Certain => Self::Current,
+            ClientOrigin::Reused => Self::Stored,
+        }
+    }
+}
+
+/// Tells whether the tokens of `stored` were refused for good.
+async fn are_refused(session: &Session, stored: &Credential) -> bool {
+    let refused = session.refused_renewal(stored).await;
+    refused.is_some_and(|refused| refused.refusal == Refusal::Final)
+}
+
+/// Refuses an authorization server at which a person must not or cannot sign in in a browser.
+async fn check_server(
+    session: &Session,
+    order: &Order,
+    metadata: &AuthorizationServerMetadata,
+) -> Result<(), AuthError> {
+    refuse_foreign_issuer(session, metadata, order.reason)?;
+    metadata.require_pkce(session.config.missing_pkce_metadata)?;
+    let page = metadata.require_authorization_endpoint()?;
+    session.transport.check_page(page).await?;
+    if let Some([page, tokens]) = metadata.mix_up_hosts() {
+        tracing::warn!(
+            "you sign in at {page}, and {tokens} gets the answer: make sure that both belong to the provider of {}. \
+             {} does not name itself in its answers (RFC 9207)",
+            session.server.host_str().unwrap_or_default(),
+            shown(&metadata.issuer),
+        );
+    }
+    Ok(())
+}
+
+/// The client that was chosen, registered if it is not yet.
+async fn registered(
+    session: &Session,
+    metadata: &AuthorizationServerMetadata,
+    choice: ClientChoice,
+    redirect_uri: &Url,
+) -> Result<(ClientRegistration, Registration), AuthError> {
+    match choice {
+        ClientChoice::Configured(client) => Ok((client, Registration::Current)),
+        ClientChoice::Remembered(client) => {
+            let registration = if session.has_proven_client(&client.client_id) {
+                Registration::Current
+            } else {
+                Registration::Stored
+            };
+            Ok((ClientRegistration::Dynamic(client), registration))
+        }
+        ClientChoice::Unregistered => {
+            let Session {
+                transport, config, ..
+            } = session;
+            let client = register(transport, config, metadata, redirect_uri, Kind::Public).await?;
+            Ok((ClientRegistration::Dynamic(client), Registration::Current))
+        }
+    }
+}
+
+/// The credential of a sign-in, with what is still good of the stored one.
+fn credential(
+    session: &Session,
+    discovered: &Discovered,
+    client: ClientRegistration,
+    stored: Option<Credential>,
+) -> Credential {
+    let server = &session.server;
+    let resource = resource_parameter(&session.config, server, discovered.resource.as_ref());
+    let metadata = discovered.metadata.clone();
+    let mut credential = Credential::new(server.clone(), metadata, resource, client);
+    if let Some(stored) = stored {
+        credential.quirks = stored.quirks;
+        credential.tokens = stored.tokens.filter(|_| stored.client == credential.client);
+    }
+    credential
+}
+
+/// The ports to try: exactly the registered one where a redirect URI was registered by hand, else the one
+/// that our registration has, else the one that belongs to the server.
+pub(crate) fn ports(
+    session: &Session,
+    metadata: &AuthorizationServerMetadata,
+    stored: Option<&DynamicRegistration>,
+) -> Ports {
+    let config = &session.config;
+    let derived = mcp_remote::callback_port(&session.server, config);
+    let in_redirect_uri = config.callback.redirect_uri.as_ref().and_then(Url::port);
+    if let Some(port) = config.callback.port.or(in_redirect_uri) {
+        return Ports::Only(port);
+    }
+    let by_hand = config.callback.redirect_uri.is_some()
+        || ClientChoice::new(config, metadata, None)
+            .into_configured()
+            .is_some();
+    if by_hand {
+        return Ports::Only(derived);
+    }
+    let registered = stored
+        .and_then(|client| Url::parse(&client.redirect_uri).ok())
+        .and_then(|uri| uri.port());
+    let neighbours = derived..=derived.saturating_add(NEIGHBOUR_PORTS);
+    Ports::Prefer(registered.into_iter().chain(neighbours).collect())
+}
+
+pub(crate) fn redirect_uri(config: &Config, port: u16) -> Result<Url, AuthError> {
+    let callback = &config.callback;
+    if let Some(uri) = &callback.redirect_uri {
+        return Ok(uri.clone());
+    }
+    let uri = format!("http://{}:{port}{}", callback.host, callback.path);
+    Url::parse(&uri)
+        .map_err(|error| AuthError::Configuration(format!("{uri} is no redirect URI: {error}")))
+}
+
+fn request(
+    session: &Session,
+    credential: &Credential,
+    client: &Client,
+    redirect_uri: &Url,
+    scopes: &Scopes,
+) -> Result<AuthorizationRequest, AuthError> {
+    AuthorizationRequest::new(
+        &session.config,
+        &credential.metadata,
+        client,
+        redirect_uri.clone(),
+        credential.resource().map(str::to_owned),
+        credential.scopes(scopes.clone()),
+    )
+}

@@ -1,0 +1,341 @@
+//! Dry run of a sign-in, for `doctor`: the same steps, up to the point where a person would sign in.
+
+use url::Url;
+
+use crate::callback::loopback::Ports;
+use crate::client::registration::ClientRegistration;
+use crate::config::{ClientAuthentication, ClientCredential, Config, Grant};
+use crate::discovery::authorization_server::AuthorizationServerMetadata;
+use crate::discovery::challenge::Challenges;
+use crate::discovery::protected_resource::{ProtectedResourceMetadata, protected_resource};
+use crate::discovery::refusal::Refusal;
+use crate::discovery::search::Search;
+use crate::discovery::{Discovered, resource_parameter};
+use crate::error::{AuthError, shown};
+use crate::flow::attempt::{ports, redirect_uri};
+use crate::flow::client_choice::{self, ClientChoice, refuse_foreign_issuer};
+use crate::flow::import;
+use crate::flow::order::{Order, Wanted};
+use crate::flow::session::Session;
+use mcp_bridge_net::http::bare;
+
+/// The steps of a sign-in up to the point where something would be registered, stored or shown.
+#[derive(Debug)]
+pub struct Examination<'a> {
+    session: &'a Session,
+    order: Order,
+    challenge: ExaminedChallenge,
+    search: Search<'a>,
+    resource: Option<ProtectedResourceMetadata>,
+}
+
+/// What the `WWW-Authenticate` of a refusal says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExaminedChallenge {
+    /// There is no such header.
+    Missing,
+    /// There is one without a Bearer challenge that could be read.
+    NotBearer,
+    /// A Bearer challenge (RFC 6750 §3).
+    Bearer {
+        /// Whether it says where the protected resource metadata lies (RFC 9728 §5.1).
+        names_metadata: bool,
+        /// The scopes that it asks for.
+        scope: Option<String>,
+    },
+}
+
+/// What a server says about itself (RFC 9728).
+#[derive(Debug, Clone)]
+pub struct ExaminedResource {
+    /// Where the document lies.
+    pub found_at: Url,
+    /// The resource that it describes.
+    pub resource: String,
+    /// Whether that is the server's URL itself, and not a path above it.
+    pub is_exact: bool,
+    /// The issuers that it names.
+    pub authorization_servers: Vec<String>,
+    /// Where the challenge says that the document lies, if that is wrong.
+    pub wrongly_named: Option<Url>,
+}
+
+/// An authorization server, and what a sign-in there would ask for.
+#[derive(Debug, Clone)]
+pub struct ExaminedServer {
+    /// The issuer.
+    pub issuer: String,
+    /// Where its metadata lies; none if it has none and its endpoints are guessed (MCP 2025-03-26).
+    pub found_at: Option<Url>,
+    /// Whether there is a page to sign in at, or the endpoint for devices.
+    pub sign_in_page: Result<(), AuthError>,
+    /// Whether PKCE with S256 is offered; none where no page is opened, and so no code is used.
+    pub pkce: Option<Result<(), AuthError>>,
+    /// How this client becomes known there.
+    pub registration: Result<RegistrationWay, AuthError>,
+    /// Whether the client can authenticate in a way that the token endpoint is said to accept.
+    pub authentication: ExaminedAuthentication,
+    /// What the sign-in needs and the metadata does not list, such as its grant.
+    pub unlisted: Option<String>,
+    /// The scopes that would be asked for, space-delimited; empty for the server's default.
+    pub scopes: String,
+    /// The `resource` parameter that would be sent (RFC 8707).
+    pub resource: Option<String>,
+    /// Whether tokens can be taken back there (RFC 7009).
+    pub revokes: bool,
+    /// Whether it names itself in its answers (RFC 9207).
+    pub sends_iss: bool,
+    /// The hosts of the sign-in page and of the token endpoint, if an answer of the one might be used at the other
+    /// unnoticed (mix-up, RFC 9700 §4.4).
+    pub mix_up_hosts: Option<[String; 2]>,
+}
+
+/// Client authentication, as far as the metadata tells (`token_endpoint_auth_methods_supported`, RFC 8414 §2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExaminedAuthentication {
+    /// A method that is possible here is listed, or nothing is.
+    Possible,
+    /// The client has nothing that the listed methods need, but such servers often accept it all the same.
+    Doubtful {
+        /// The methods that are listed.
+        listed: String,
+    },
+    /// None of the listed methods is possible with this client.
+    Impossible {
+        /// The methods that are listed.
+        listed: String,
+        /// Whether a client with a private key could authenticate.
+        wants_key: bool,
+    },
+}
+
+impl ExaminedAuthentication {
+    fn of(way: Option<&RegistrationWay>, config: &Config, listed: Option<&[String]>) -> Self {
+        use ClientAuthentication::{
+            ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
+        };
+        let Some(listed) = listed.filter(|names| !names.is_empty()) else {
+            return Self::Possible;
+        };
+        let lists = |methods: &[ClientAuthentication]| {
+            let mut names = methods.iter().map(|method| method.name());
+            names.any(|name| listed.iter().any(|it| it == name))
+        };
+        let credential = config.client.as_ref().map(|client| &client.credential);
+        let (fitting, near): (&[_], &[_]) = match (way, credential) {
+            // The registration decides about the rest; one that was made before has been used.
+            (Some(RegistrationWay::Stored), _) => return Self::Possible,
+            (Some(RegistrationWay::PreRegistered), Some(ClientCredential::PrivateKey(_))) => {
+                (&[PrivateKeyJwt], &[])
+            }
+            (Some(RegistrationWay::PreRegistered), Some(ClientCredential::Secret(_))) => {
+                (&[ClientSecretPost, ClientSecretBasic], &[Public])
+            }
+            (Some(RegistrationWay::PreRegistered | RegistrationWay::MetadataDocument), _) => {
+                (&[Public], &[ClientSecretPost, ClientSecretBasic])
+            }
+            (Some(RegistrationWay::Dynamic(_)) | None, _) => {
+                (&[Public, ClientSecretPost, ClientSecretBasic], &[])
+            }
+        };
+        let names = || shown(&listed.join(", "));
+        if lists(fitting) {
+            return Self::Possible;
+        }
+        if lists(near) {
+            return Self::Doubtful { listed: names() };
+        }
+        Self::Impossible {
+            listed: names(),
+            wants_key: lists(&[PrivateKeyJwt]),
+        }
+    }
+}
+
+/// How a client becomes known to an authorization server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrationWay {
+    /// The user has registered it and says its id.
+    PreRegistered,
+    /// By the URL of a document about it.
+    MetadataDocument,
+    /// It was registered in an earlier sign-in.
+    Stored,
+    /// By a request (RFC 7591) to this endpoint.
+    Dynamic(Url),
+}
+
+impl<'a> Examination<'a> {
+    pub(crate) fn new(session: &'a Session, refusal: &Refusal) -> Self {
+        if let Some(peer) = refusal.peer {
+            session.transport.server_answered_from(peer);
+        }
+        let challenge = match &refusal.challenges {
+            Challenges::Missing => ExaminedChallenge::Missing,
+            Challenges::NotBearer => ExaminedChallenge::NotBearer,
+            Challenges::Bearer(bearer) => ExaminedChallenge::Bearer {
+                names_metadata: bearer.resource_metadata.is_some(),
+                scope: bearer.scope.clone(),
+            },
+        };
+        let bearer = refusal.challenges.clone().into_bearer();
+        Self {
+            session,
+            order: Order::new(bearer, Wanted::OtherThan(refusal.refused.clone())),
+            challenge,
+            search: Search::new(&session.transport),
+            resource: None,
+        }
+    }
+
+    /// What the server answered to the request that it refused.
+    #[must_use]
+    pub const fn challenge(&self) -> &ExaminedChallenge {
+        &self.challenge
+    }
+
+    /// Whether a sign-in has to look for anything: not where the user has named the token endpoint.
+    #[must_use]
+    pub const fn is_needed(&self) -> bool {
+        self.session.config.grant.needs_discovery()
+    }
+
+    /// Looks for the server's protected resource metadata; none if it publishes none.
+    pub async fn resource(&mut self) -> Result<Option<ExaminedResource>, AuthError> {
+        let session = self.session;
+        let challenge = &self.order.challenge;
+        self.resource = protected_resource(&mut self.search, &session.server, challenge).await?;
+        let server = bare(&session.server);
+        let named = challenge.resource_metadata.as_ref();
+        let named = named.and_then(|named| session.server.join(named).ok());
+        Ok(self.resource.as_ref().map(|metadata| ExaminedResource {
+            wrongly_named: named
+                .filter(|named| metadata.found_at.as_ref() != Some(named))
+                .map(|named| bare(&named)),
+            found_at: bare(metadata.found_at.as_ref().unwrap_or(&server)),
+            is_exact: Url::parse(&metadata.resource).is_ok_and(|it| bare(&it) == server),
+            resource: shown(&metadata.resource),
+            authorization_servers: metadata.authorization_servers.clone(),
+        }))
+    }
+
+    /// What was wrong at the places where the protected resource metadata was looked for in vain; none if they
+    /// were simply empty.
+    #[must_use]
+    pub const fn resource_failure(&self) -> Option<&AuthError> {
+        self.search.failure()
+    }
+
+    /// The issuer that is asked for tokens; none if that is the server's own origin, for want of another.
+    #[must_use]
+    pub fn issuer(&self) -> Option<String> {
+        self.session
+            .discovery()
+            .choose_issuer(self.resource.as_ref())
+    }
+
+    /// Looks for the metadata of the authorization server, and reads what a sign-in would make of it.
+    pub async fn server(&self) -> Result<ExaminedServer, AuthError> {
+        let config = &self.session.config;
+        let search = self.search.clone();
+        let discovery = self.session.discovery();
+        let metadata = discovery
+            .find_server(search, self.resource.as_ref())
+            .await?;
+        refuse_foreign_issuer(self.session, &metadata, self.order.reason)?;
+        let registration = self.registration(&metadata).await;
+        let authentication = ExaminedAuthentication::of(
+            registration.as_ref().ok(),
+            config,
+            metadata.token_endpoint_auth_methods_supported.as_deref(),
+        );
+        let pkce = match config.grant {
+            Grant::AuthorizationCode => Some(metadata.require_pkce(config.missing_pkce_metadata)),
+            Grant::ClientCredentials { .. } | Grant::DeviceCode => None,
+        };
+        let sign_in_page = match config.grant {
+            Grant::AuthorizationCode => match metadata.require_authorization_endpoint() {
+                Ok(page) => self.session.transport.check_page(page).await,
+                Err(error) => Err(error),
+            },
+            Grant::DeviceCode => metadata.require_device_endpoint().map(|_| ()),
+            Grant::ClientCredentials { .. } => Ok(()),
+        };
+        let resource = resource_parameter(config, &self.session.server, self.resource.as_ref());
+        let discovered = Discovered {
+            resource: self.resource.clone(),
+            metadata,
+        };
+        let scopes = self.order.select_scopes(config, Some(&discovered));
+        let metadata = discovered.metadata;
+        Ok(ExaminedServer {
+            issuer: metadata.issuer.clone(),
+            found_at: metadata.found_at.as_ref().map(bare),
+            sign_in_page,
+            pkce,
+            registration,
+            authentication,
+            unlisted: unlisted(&config.grant, &metadata),
+            scopes: scopes.to_string(),
+            resource,
+            revokes: metadata.revocation_endpoint.is_some(),
+            mix_up_hosts: match config.grant {
+                Grant::AuthorizationCode => metadata.mix_up_hosts().map(|it| it.map(str::to_owned)),
+                Grant::ClientCredentials { .. } | Grant::DeviceCode => None,
+            },
+            sends_iss: metadata.authorization_response_iss_parameter_supported,
+        })
+    }
+
+    /// Whether `mcp-remote` has left a sign-in for this server, which would be taken over.
+    pub async fn has_import(&self) -> bool {
+        let imported = import::find(self.session, &self.order).await;
+        imported.is_some()
+    }
+
+    /// The way that a sign-in would take, as far as it can be told without a request.
+    async fn registration(
+        &self,
+        metadata: &AuthorizationServerMetadata,
+    ) -> Result<RegistrationWay, AuthError> {
+        let config = &self.session.config;
+        let stored = self.session.stored(&metadata.issuer).await;
+        let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
+        match ClientChoice::new(config, metadata, remembered) {
+            ClientChoice::Configured(ClientRegistration::MetadataDocument) => {
+                return Ok(RegistrationWay::MetadataDocument);
+            }
+            ClientChoice::Configured(_) => return Ok(RegistrationWay::PreRegistered),
+            ClientChoice::Remembered(_) => return Ok(RegistrationWay::Stored),
+            ClientChoice::Unregistered => {}
+        }
+        if let Some(endpoint) = &metadata.registration_endpoint {
+            return Ok(RegistrationWay::Dynamic(bare(endpoint)));
+        }
+        let port = match ports(self.session, metadata, None) {
+            Ports::Only(port) => port,
+            Ports::Prefer(ports) => ports.first().copied().unwrap_or_default(),
+        };
+        Err(AuthError::ClientRequired {
+            issuer: metadata.issuer.clone(),
+            redirect_uri: redirect_uri(config, port)?.into(),
+        })
+    }
+}
+
+/// What `grant` needs and the metadata does not list (RFC 8414 §2).
+fn unlisted(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
+    let lacks = |listed: &Option<Vec<String>>, name: &str| {
+        let listed = listed.as_deref().filter(|names| !names.is_empty());
+        listed.is_some_and(|names| !names.iter().any(|it| it == name))
+    };
+    if lacks(&metadata.grant_types_supported, grant.grant_type()) {
+        return Some(format!(
+            "grant_types_supported lacks {}",
+            grant.grant_type()
+        ));
+    }
+    let needs_code = *grant == Grant::AuthorizationCode;
+    let has_no_code = needs_code && lacks(&metadata.response_types_supported, "code");
+    has_no_code.then(|| "response_types_supported lacks code".to_owned())
+}

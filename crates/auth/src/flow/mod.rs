@@ -1,0 +1,20 @@
+//! Flow of a sign-in and of a refresh: the [`policy`], and the steps that it takes.
+
+pub(crate) mod attempt;
+pub(crate) mod browser;
+pub(crate) mod client_choice;
+pub(crate) mod client_credentials;
+pub(crate) mod command;
+pub(crate) mod device_code;
+pub(crate) mod examination;
+pub(crate) mod import;
+pub(crate) mod order;
+pub(crate) mod page;
+pub(crate) mod policy;
+pub(crate) mod renewal;
+pub(crate) mod renewal_refusal;
+pub(crate) mod session;
+pub(crate) mod sign_in_history;
+pub(crate) mod sign_in_lock;
+pub(crate) mod sign_out;
+pub(crate) mod takeover;

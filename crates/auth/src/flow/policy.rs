@@ -1,0 +1,330 @@
+//! Sign-in policy: where the next token comes from, in which order, and under which locks.
+//!
+//! - **Before a request** ([`token`]): the token in use. Near its end, a renewal is awaited for a bounded time.
+//! - **After a refusal** ([`authorize`]): a token that has come meanwhile, else a renewal, else a sign-in. A refusal for
+//!   want of scope needs a sign-in at once, because a refresh cannot widen a grant.
+//! - **A renewal** ([`renew`]): with the refresh token; with client credentials, by the same request again.
+//! - **A sign-in** ([`sign_in`]): with what `mcp-remote` has left, else by the configured grant.
+//!
+//! ```text
+//! renewal   mutex ─ still wanted? ─ task ─ process lock ─ read the store ─ still wanted? ─ refresh ─ save ─ release
+//! sign-in   mutex ─ still wanted? ─ task ─ process lock ─ read the store ─ still wanted? ─ sign in ─ save ─ release
+//! ```
+//!
+//! The mutex lets the requests of a process share one renewal and one sign-in, and their failure. The task goes on when
+//! its request is cancelled. The lock between the processes is held until the tokens are saved. Each step after
+//! a wait begins with the question whether it [`still`] is wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
+
+use crate::config::Grant;
+use crate::discovery::challenge::BearerChallenge;
+use crate::discovery::refusal::Refusal;
+use crate::error::AuthError;
+use crate::flow::order::{Order, Reason, Wanted};
+use crate::flow::session::{Freshness, Session};
+use crate::flow::sign_in_lock::{self, SignInLock};
+use crate::flow::{browser, client_credentials, device_code, import, renewal};
+use crate::sign_in_page::SignInStage;
+use crate::store::pending::{PendingSignIn, now_millis};
+use crate::store::refused_renewal::Moment;
+use crate::token::AccessToken;
+use crate::token::scope::Scopes;
+
+/// Longest wait of a request for a renewal ahead of time. Then it goes out with the old token.
+pub(crate) const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
+
+/// A token that is refused so soon after it was issued will not get better by trying again.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Limit for step-ups to one set of scopes in a run; a server that keeps asking does not want us.
+const MOST_STEP_UPS: u32 = 2;
+
+/// Permission to ask a person to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interaction {
+    /// The request is somebody's wish.
+    Allowed,
+    /// The request is ours, such as a notification stream: refresh at most.
+    Forbidden,
+}
+
+/// Outcome of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// There is a new token.
+    Done,
+    /// There is nothing to refresh with, or it was refused.
+    NeedsSignIn,
+}
+
+/// The token for the next request; none if there is none. It is renewed ahead of its end. Where that does not work for
+/// now, the old one goes out and the server decides.
+pub(crate) async fn token(session: &Arc<Session>) -> Option<AccessToken> {
+    session.load().await;
+    if session.is_renewal_due() {
+        let renewal = renew(session, Wanted::Fresh);
+        if let Ok(Err(error)) = timeout(REFRESH_AHEAD_WAIT, renewal).await {
+            tracing::debug!(%error, "not renewed ahead of time");
+        }
+    }
+    session.token()
+}
+
+/// Gets another token after a refusal, by whatever it takes and `interaction` permits.
+pub(crate) async fn authorize(
+    session: &Arc<Session>,
+    refusal: Refusal,
+    interaction: Interaction,
+) -> Result<(), AuthError> {
+    session.load().await;
+    let challenge = refusal.challenges.into_bearer();
+    let order = Order::new(challenge, Wanted::OtherThan(refusal.refused));
+    match refusal.status {
+        StatusCode::UNAUTHORIZED => replace(session, order, interaction).await,
+        StatusCode::FORBIDDEN if order.challenge.wants_more_scope() => {
+            step_up(session, order, interaction).await
+        }
+        _ => Err(AuthError::Forbidden),
+    }
+}
+
+/// Gets a token for a server that has not asked for one, by a sign-in if there is none that is good for a while. None
+/// if the server offers no sign-in.
+pub(crate) async fn volunteer(session: &Arc<Session>) -> Result<Option<AccessToken>, AuthError> {
+    let token = token(session).await;
+    if token.is_some() && !session.is_stale() {
+        return Ok(token);
+    }
+    let mut discovered = None;
+    if token.is_none() && session.config.grant.needs_discovery() {
+        discovered = session.discovery().find_published().await?;
+        if discovered.is_none() {
+            return Ok(None);
+        }
+    }
+    let order = Order::new(BearerChallenge::default(), Wanted::OtherThan(token));
+    let order = order.with_discovered(discovered);
+    replace(session, order, Interaction::Allowed).await?;
+    Ok(session.token())
+}
+
+/// After a 401.
+async fn replace(
+    session: &Arc<Session>,
+    mut order: Order,
+    interaction: Interaction,
+) -> Result<(), AuthError> {
+    if session.has_usable(&order.wanted) {
+        return Ok(());
+    }
+    // A token fresh from a refresh that is refused again shows that refreshing does not help.
+    if session.freshness(FRESH) != Freshness::Refreshed
+        && renew(session, order.wanted.clone()).await? == Renewal::Done
+    {
+        return Ok(());
+    }
+    order.reason = match session.freshness(FRESH) {
+        Freshness::SignedIn => Reason::FreshTokenRefused,
+        Freshness::Refreshed if session.has_signed_in_within(FRESH) => Reason::FreshTokenRefused,
+        Freshness::Refreshed | Freshness::Old => Reason::NoToken,
+    };
+    sign_in(session, order, interaction).await
+}
+
+/// After a 403 with `insufficient_scope` (MCP authorization, "Step-Up Authorization Flow").
+async fn step_up(
+    session: &Arc<Session>,
+    mut order: Order,
+    interaction: Interaction,
+) -> Result<(), AuthError> {
+    if session.has_usable(&order.wanted) {
+        return Ok(());
+    }
+    let required = Scopes::parse(order.challenge.scope.as_deref().unwrap_or_default());
+    let insufficient = || AuthError::InsufficientScope {
+        scope: required.to_string(),
+    };
+    if required.is_empty() || !session.may_step_up(&required, MOST_STEP_UPS) {
+        return Err(insufficient());
+    }
+    order.reason = Reason::MoreScope;
+    order.scopes = session.requested_scopes().union(&required);
+    sign_in(session, order, interaction).await?;
+    if session.lacks_granted(&required) {
+        return Err(insufficient());
+    }
+    Ok(())
+}
+
+/// Renews the tokens in use, once for all requests of this process.
+async fn renew(session: &Arc<Session>, wanted: Wanted) -> Result<Renewal, AuthError> {
+    let mutex = async { Ok(Arc::clone(&session.renewing).lock_owned().await) };
+    let Still::Wanted(held) = still(session, &wanted, Guarded::Memory, mutex).await? else {
+        return Ok(Renewal::Done);
+    };
+    let session = Arc::clone(session);
+    // Between the answer of the token endpoint and the disk nobody may cancel it, or a rotated refresh token would be
+    // lost.
+    let task = tokio::spawn(async move {
+        let _held = held;
+        let renewal = renew_in_turn(&session, &wanted);
+        renewal.instrument(tracing::debug_span!("refresh")).await
+    });
+    finish(task).await
+}
+
+/// Renews the tokens in use, once for all processes.
+///
+/// The lock is held from reading the store to writing it, so that a refresh token is used once: a server that
+/// rotates them takes a second use for theft and revokes all (RFC 9700 §4.14.2).
+pub(crate) async fn renew_in_turn(
+    session: &Session,
+    wanted: &Wanted,
+) -> Result<Renewal, AuthError> {
+    if let Some(error) = session.back_off() {
+        return Err(error);
+    }
+    let arrived = Moment::now();
+    let lock = renewal::lock(session);
+    let Still::Wanted(_lock) = still(session, wanted, Guarded::Store, lock).await? else {
+        return Ok(Renewal::Done);
+    };
+    // A refresh would undo what the person has asked for.
+    if session.notice_sign_out().await {
+        return Ok(Renewal::NeedsSignIn);
+    }
+    let outcome = match renewal::refreshable(session) {
+        Some((credential, client)) => {
+            renewal::refresh(session, credential, &client, wanted, arrived).await
+        }
+        None => client_credentials::repeat(session).await,
+    };
+    session.start_back_off(outcome.as_ref().err());
+    outcome
+}
+
+/// Signs in, once for all requests of this process.
+async fn sign_in(
+    session: &Arc<Session>,
+    order: Order,
+    interaction: Interaction,
+) -> Result<(), AuthError> {
+    let needs_person = session.config.grant.needs_person();
+    if interaction == Interaction::Forbidden && needs_person {
+        let url = session.stage.borrow().page().cloned();
+        return Err(AuthError::SignInRequired { url });
+    }
+    let arrived = Instant::now();
+    let mutex = async {
+        let held = Arc::clone(&session.signing_in).lock_owned().await;
+        // Who waited for a sign-in that failed does not start the next one by itself.
+        match held.failure_since(arrived) {
+            Some(error) => Err(error),
+            None => Ok(held),
+        }
+    };
+    let Still::Wanted(mut held) = still(session, &order.wanted, Guarded::Memory, mutex).await?
+    else {
+        return Ok(());
+    };
+    if needs_person {
+        held.begin()?;
+    }
+    let session = Arc::clone(session);
+    // It goes on when its request is gone, so that the next one finds its token.
+    let task = tokio::spawn(async move {
+        let signed_in = sign_in_in_turn(&session, &order);
+        let outcome = signed_in.instrument(tracing::debug_span!("sign_in")).await;
+        session.stage.send_replace(match &outcome {
+            Ok(()) => SignInStage::Done,
+            Err(_) => SignInStage::None,
+        });
+        held.record(outcome.as_ref().err());
+        outcome
+    });
+    finish(task).await
+}
+
+/// Signs in, once for all processes.
+async fn sign_in_in_turn(session: &Session, order: &Order) -> Result<(), AuthError> {
+    let arrived = now_millis();
+    let lock = sign_in_lock::take(session);
+    let Still::Wanted(lock) = still(session, &order.wanted, Guarded::Store, lock).await? else {
+        return Ok(());
+    };
+    let SignInLock { arrival, _lock } = lock;
+    let pending = PendingSignIn::read(&session.store).await;
+    let limit = session.config.timeout;
+    if let Some(error) = pending
+        .as_ref()
+        .and_then(|pending| pending.failure_since(arrived, session.started_at, limit))
+    {
+        return Err(error);
+    }
+    if session.credential().is_none() && import::take_over(session, order).await? {
+        return Ok(());
+    }
+    let outcome = match &session.config.grant {
+        Grant::AuthorizationCode => {
+            Box::pin(browser::sign_in(session, order, pending, arrival)).await
+        }
+        Grant::DeviceCode => device_code::sign_in(session, order).await,
+        Grant::ClientCredentials { token_endpoint } => {
+            client_credentials::obtain(session, order, token_endpoint.as_ref()).await
+        }
+    };
+    browser::record_end(session, outcome.as_ref().err()).await;
+    outcome?;
+    session.token().map(|_| ()).ok_or(AuthError::Interrupted)
+}
+
+/// Subject of a lock: where others who held it may have put the token that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guarded {
+    /// The memory of this process.
+    Memory,
+    /// The store, which all processes share.
+    Store,
+}
+
+/// Answer to whether work is still wanted after the wait for its lock.
+enum Still<L> {
+    /// The lock is held for it.
+    Wanted(L),
+    /// Somebody else got the token meanwhile.
+    Superfluous,
+}
+
+/// Takes the lock, reads again what it guards, and answers whether the work is still wanted.
+async fn still<L>(
+    session: &Session,
+    wanted: &Wanted,
+    guarded: Guarded,
+    lock: impl Future<Output = Result<L, AuthError>>,
+) -> Result<Still<L>, AuthError> {
+    let lock = lock.await?;
+    match guarded {
+        Guarded::Memory => {}
+        Guarded::Store => session.reload().await,
+    }
+    if session.has_usable(wanted) {
+        return Ok(Still::Superfluous);
+    }
+    Ok(Still::Wanted(lock))
+}
+
+/// Waits for a task that goes on if this is dropped.
+pub(crate) async fn finish<T>(task: JoinHandle<Result<T, AuthError>>) -> Result<T, AuthError> {
+    match task.await {
+        Ok(outcome) => outcome,
+        Err(end) if end.is_panic() => std::panic::resume_unwind(end.into_panic()),
+        Err(_) => Err(AuthError::Interrupted),
+    }
+}

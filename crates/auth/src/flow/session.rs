@@ -1,0 +1,476 @@
+//! Shared state of the sign-in: the credential in use, its source, and back-off after failures.
+
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::callback::loopback::Callback;
+use crate::config::Config;
+use crate::discovery::Discovery;
+use crate::error::AuthError;
+use crate::flow::order::Wanted;
+use crate::flow::sign_in_history::SignInHistory;
+use crate::sign_in_page::SignInStage;
+use crate::store::pending::now_millis;
+use crate::store::refused_renewal::{AccessTokenState, Refusal, RefusedRenewal};
+use crate::store::{
+    Credential, CredentialKey, CredentialStore, SavedAgain, SharedStore, StoreError,
+};
+use crate::token::scope::Scopes;
+use crate::token::{AccessToken, Age};
+use crate::transport::Transport;
+use crate::transport::address::AddressGuard;
+use mcp_bridge_net::backoff::Backoff;
+use mcp_bridge_net::http;
+use mcp_bridge_net::mutex::Mutex;
+
+/// Limit for the sets of scopes that a server may ask for one after the other. One that asks for more does not want us.
+const MOST_SCOPE_SETS: usize = 100;
+
+/// Pauses between attempts to save what could not be saved, from the first to the longest: a disk that was full has room
+/// again at some time.
+const SAVE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// The longest pause between two attempts to refresh.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+
+/// The shared state of one [`crate::Authorizer`].
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) server: Url,
+    pub(crate) config: Config,
+    pub(crate) transport: Transport,
+    pub(crate) key: CredentialKey,
+    /// When the session was made, in milliseconds since 1970.
+    pub(crate) started_at: u64,
+    pub(crate) store: SharedStore,
+    /// The task that tries again to save what could not be saved.
+    saving: Mutex<Option<JoinHandle<()>>>,
+    loaded: OnceCell<()>,
+    state: Mutex<State>,
+    /// Held while a refresh runs.
+    pub(crate) renewing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a sign-in runs.
+    pub(crate) signing_in: Arc<tokio::sync::Mutex<SignInHistory>>,
+    /// Where the sign-in stands.
+    pub(crate) stage: watch::Sender<SignInStage>,
+    /// Where answers to the sign-in under way go, for those that the person pastes.
+    answers: Mutex<Option<mpsc::Sender<Callback>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    credential: Option<Credential>,
+    /// How this process came by the token, and when.
+    source: Option<(Source, Instant)>,
+    back_off: Option<BackOff>,
+    /// Number of requests for each set of scopes, by a hash of it.
+    step_ups: HashMap<[u8; 32], u32>,
+    /// Trust that the authorization server knows the client.
+    trust: Trust,
+    /// When the last sign-in of this run worked.
+    signed_in: Option<Instant>,
+    /// What became of the last attempt to renew, if it failed.
+    refused: Option<RefusedRenewal>,
+}
+
+/// Whether the authorization server is known to know the client.
+#[derive(Debug, Default)]
+enum Trust {
+    /// It did in some earlier run.
+    #[default]
+    Unproven,
+    /// A sign-in of this run worked with the client of this id.
+    Proven(String),
+    /// It has refused a renewal since; it may have been set up anew.
+    Doubted,
+}
+
+/// How a token was obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From the disk.
+    Store,
+    /// By the refresh token.
+    Refresh,
+    /// By a person, or by the client's own credentials.
+    SignIn,
+}
+
+/// How the token in use was obtained, if that was only just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Not just now, or not by us.
+    Old,
+    /// By a refresh.
+    Refreshed,
+    /// By a sign-in.
+    SignedIn,
+}
+
+#[derive(Debug, Clone)]
+struct BackOff {
+    until: Instant,
+    pause: Duration,
+    error: AuthError,
+}
+
+impl Session {
+    pub(crate) fn new(mut server: Url, config: Config, options: http::Options) -> Self {
+        server.set_fragment(None);
+        let key = CredentialKey::new(&server, &config);
+        Self::with_key(server, config, options, key)
+    }
+
+    /// The session of an account that is stored.
+    pub(crate) fn with_key(
+        server: Url,
+        config: Config,
+        options: http::Options,
+        key: CredentialKey,
+    ) -> Self {
+        let guard = AddressGuard::new(server.clone(), config.addresses, options.clone());
+        Self {
+            transport: Transport::new(options, guard),
+            store: SharedStore::new(CredentialStore::new(key.clone(), &server, &config)),
+            saving: Mutex::default(),
+            server,
+            key,
+            started_at: now_millis(),
+            loaded: OnceCell::new(),
+            config,
+            state: Mutex::default(),
+            renewing: Arc::default(),
+            signing_in: Arc::default(),
+            stage: watch::Sender::default(),
+            answers: Mutex::default(),
+        }
+    }
+
+    /// Discovery of the authorization server.
+    pub(crate) fn discovery(&self) -> Discovery<'_> {
+        Discovery {
+            transport: &self.transport,
+            server: &self.server,
+            config: &self.config,
+            known_issuer: self
+                .credential()
+                .map(|credential| credential.metadata.issuer),
+        }
+    }
+
+    /// Reads what is stored, once.
+    pub(crate) async fn load(&self) {
+        self.loaded.get_or_init(|| self.reload()).await;
+    }
+
+    /// Takes over what another process stored meanwhile.
+    pub(crate) async fn reload(&self) {
+        let stored = self.store.with(CredentialStore::load).await.flatten();
+        let Some(stored) = stored else { return };
+        let mut state = self.state();
+        let same = state.credential.as_ref().is_some_and(|known| {
+            let token = |credential: &Credential| {
+                credential
+                    .tokens
+                    .as_ref()
+                    .map(|tokens| tokens.access_token.clone())
+            };
+            token(known) == token(&stored)
+        });
+        if !same {
+            state.credential = Some(stored);
+            state.source = Some((Source::Store, Instant::now()));
+            state.back_off = None;
+        }
+    }
+
+    /// The stored credential of an issuer.
+    pub(crate) async fn stored(&self, issuer: &str) -> Option<Credential> {
+        let issuer = issuer.to_owned();
+        let stored = self.store.with(move |store| store.load_issuer(&issuer));
+        stored.await.flatten()
+    }
+
+    /// Stores `credential`, then uses it: a token must not be seen by anyone before it is safe.
+    pub(crate) async fn adopt(&self, credential: Credential, source: Source) {
+        let saved = credential.clone();
+        self.store.with(move |store| store.save(&saved)).await;
+        self.keep_saving();
+        match source {
+            Source::Store => {}
+            Source::Refresh | Source::SignIn => RefusedRenewal::clear(&self.store).await,
+        }
+        let mut state = self.state();
+        state.credential = Some(credential);
+        let now = Instant::now();
+        state.source = Some((source, now));
+        state.back_off = None;
+        if source == Source::SignIn {
+            state.signed_in = Some(now);
+        }
+    }
+
+    /// Saves what could not be saved as soon as that works: another process may use the old token until then, which
+    /// authorization servers take for theft (RFC 9700 §4.14.2).
+    fn keep_saving(&self) {
+        if !self.store.has_unsaved() {
+            return;
+        }
+        let mut saving = self.saving.lock();
+        if saving.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let store = self.store.downgrade();
+        let renewing = Arc::clone(&self.renewing);
+        *saving = Some(tokio::spawn(async move {
+            let [first, longest] = SAVE_PAUSES;
+            let mut backoff = Backoff::new(first, longest);
+            loop {
+                tokio::time::sleep(backoff.pause()).await;
+                let Some(store) = SharedStore::upgrade(&store) else {
+                    return;
+                };
+                let _held = renewing.lock().await;
+                match store.with(CredentialStore::save_again).await {
+                    Some(SavedAgain::NotYet) => {}
+                    // Something newer may have come meanwhile.
+                    Some(SavedAgain::Done) if store.has_unsaved() => {}
+                    Some(SavedAgain::Done | SavedAgain::Never) | None => return,
+                }
+            }
+        }));
+    }
+
+    /// Lets go of the credential if somebody has signed out meanwhile. True if so.
+    pub(crate) async fn notice_sign_out(&self) -> bool {
+        let Some(credential) = self.credential() else {
+            return false;
+        };
+        let issuer = credential.metadata.issuer;
+        let is_removed = self
+            .store
+            .with(move |store| store.is_removed(&issuer))
+            .await;
+        if is_removed != Some(true) {
+            return false;
+        }
+        let mut state = self.state();
+        state.credential = None;
+        state.source = None;
+        true
+    }
+
+    /// Removes what one authorization server gave us.
+    pub(crate) async fn forget(&self, issuer: &str) -> Result<(), StoreError> {
+        let removed = issuer.to_owned();
+        let outcome = self.store.with(move |store| store.remove(&removed)).await;
+        let mut state = self.state();
+        let is_in_use = state
+            .credential
+            .as_ref()
+            .is_some_and(|credential| credential.metadata.issuer == issuer);
+        if is_in_use {
+            state.credential = None;
+            state.source = None;
+        }
+        outcome.unwrap_or(Ok(()))
+    }
+
+    /// The credential in use.
+    pub(crate) fn credential(&self) -> Option<Credential> {
+        self.state().credential.clone()
+    }
+
+    /// The token in use.
+    pub(crate) fn token(&self) -> Option<AccessToken> {
+        let state = self.state();
+        let tokens = state.credential.as_ref()?.tokens.as_ref()?;
+        Some(tokens.bearer(self.config.bearer).clone())
+    }
+
+    /// True if the token in use is what is wanted.
+    pub(crate) fn has_usable(&self, wanted: &Wanted) -> bool {
+        let age = if self.is_stale() {
+            Age::Stale
+        } else {
+            Age::Fresh
+        };
+        self.token()
+            .is_some_and(|token| wanted.is_met_by(&token, age))
+    }
+
+    /// Whether there is reason and means to renew the token ahead of its end.
+    ///
+    /// A renewal that was refused is tried again only when the server refuses the access token, too.
+    pub(crate) fn is_renewal_due(&self) -> bool {
+        self.is_stale() && self.back_off().is_none() && !self.is_renewal_refused()
+    }
+
+    /// The refusal to renew the tokens of `credential`, in this process or another one.
+    pub(crate) async fn refused_renewal(&self, credential: &Credential) -> Option<RefusedRenewal> {
+        let stored = RefusedRenewal::read(&self.store).await;
+        let obtained_at = credential.tokens.as_ref()?.obtained_at;
+        let known = stored.or_else(|| self.state().refused.clone())?;
+        let is_about = known.is_about(&credential.metadata.issuer, obtained_at);
+        is_about.then_some(known)
+    }
+
+    /// Records one more refusal to renew the tokens of `credential`. None if it has no tokens.
+    pub(crate) async fn record_refused_renewal(
+        &self,
+        credential: &Credential,
+        refusal: Refusal,
+        access_token: AccessTokenState,
+    ) -> Option<RefusedRenewal> {
+        let before = self.refused_renewal(credential).await;
+        let record = RefusedRenewal::after(before.as_ref(), credential, refusal, access_token)?;
+        record.clone().write(&self.store).await;
+        self.state().refused = Some(record.clone());
+        Some(record)
+    }
+
+    /// Whether this process has tried to renew the tokens in use, and they were refused.
+    pub(crate) fn is_renewal_refused(&self) -> bool {
+        let state = self.state();
+        let (Some(refused), Some(credential)) = (&state.refused, &state.credential) else {
+            return false;
+        };
+        let tokens = credential.tokens.as_ref();
+        tokens.is_some_and(|it| refused.is_about(&credential.metadata.issuer, it.obtained_at))
+    }
+
+    /// Whether the token in use is at or near its end.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.state()
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.tokens.as_ref())
+            .is_some_and(|tokens| tokens.age(SystemTime::now()) == Age::Stale)
+    }
+
+    /// Whether the token in use was obtained only just now: within `fresh` and, for short-lived tokens, the
+    /// first half of their life. One that has expired on its way is old.
+    pub(crate) fn freshness(&self, fresh: Duration) -> Freshness {
+        let state = self.state();
+        let tokens = state.credential.as_ref().and_then(|it| it.tokens.as_ref());
+        let (Some(tokens), Some((source, since))) = (tokens, state.source) else {
+            return Freshness::Old;
+        };
+        let half_life = tokens.lifetime.map_or(fresh, Duration::from_secs) / 2;
+        let is_stale = tokens.age(SystemTime::now()) == Age::Stale;
+        if is_stale || since.elapsed() >= fresh.min(half_life) {
+            return Freshness::Old;
+        }
+        match source {
+            Source::Store => Freshness::Old,
+            Source::Refresh => Freshness::Refreshed,
+            Source::SignIn => Freshness::SignedIn,
+        }
+    }
+
+    /// Whether this process had a sign-in that recently.
+    pub(crate) fn has_signed_in_within(&self, period: Duration) -> bool {
+        self.state()
+            .signed_in
+            .is_some_and(|moment| moment.elapsed() < period)
+    }
+
+    /// What the token in use was asked for with.
+    pub(crate) fn requested_scopes(&self) -> Scopes {
+        self.state()
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.tokens.as_ref())
+            .map(|tokens| tokens.requested.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether the token in use is known not to have one of `required`.
+    pub(crate) fn lacks_granted(&self, required: &Scopes) -> bool {
+        self.state()
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.tokens.as_ref())
+            .is_some_and(|tokens| required.iter().any(|scope| !tokens.granted.contains(scope)))
+    }
+
+    /// Counts a request for more scope. False if it was asked for `limit` times already, or others too often.
+    pub(crate) fn may_step_up(&self, required: &Scopes, limit: u32) -> bool {
+        let mut state = self.state();
+        let set = Sha256::digest(required.to_string()).into();
+        if state.step_ups.len() >= MOST_SCOPE_SETS && !state.step_ups.contains_key(&set) {
+            return false;
+        }
+        let asked = state.step_ups.entry(set).or_default();
+        *asked += 1;
+        *asked <= limit
+    }
+
+    /// Remembers that the authorization server knows this client.
+    pub(crate) fn prove_client(&self, id: &str) {
+        self.state().trust = Trust::Proven(id.to_owned());
+    }
+
+    /// Lets go of [`Self::prove_client`], because the authorization server has refused a renewal.
+    pub(crate) fn doubt_client(&self) {
+        self.state().trust = Trust::Doubted;
+    }
+
+    /// Whether a renewal was refused since the client was last known to be alive.
+    pub(crate) fn doubts_client(&self) -> bool {
+        matches!(self.state().trust, Trust::Doubted)
+    }
+
+    /// Whether a sign-in of this run worked with this client.
+    pub(crate) fn has_proven_client(&self, id: &str) -> bool {
+        matches!(&self.state().trust, Trust::Proven(proven) if proven == id)
+    }
+
+    /// The reason to leave the authorization server alone for now.
+    pub(crate) fn back_off(&self) -> Option<AuthError> {
+        let state = self.state();
+        let back_off = state.back_off.as_ref()?;
+        let left = back_off.until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then(|| back_off.error.retried_after(left))
+    }
+
+    /// Leaves the authorization server alone: as long as it wishes, or twice as long as the last time.
+    pub(crate) fn start_back_off(&self, error: Option<&AuthError>) {
+        let Some(error) = error else { return };
+        let Some(retry_after) = error.retry_after() else {
+            return;
+        };
+        let mut state = self.state();
+        let doubled = state.back_off.as_ref().map_or(Duration::ZERO, |last| {
+            (last.pause * 2).min(LONGEST_BACK_OFF)
+        });
+        let pause = doubled.max(retry_after);
+        state.back_off = Some(BackOff {
+            until: Instant::now() + pause,
+            pause,
+            error: error.clone(),
+        });
+    }
+
+    /// Lets pasted answers go the way of those that a browser brings.
+    pub(crate) fn expect_answers(&self, answers: mpsc::Sender<Callback>) {
+        *self.answers.lock() = Some(answers);
+    }
+
+    /// The way to the sign-in under way, if there is one.
+    pub(crate) fn answers(&self) -> Option<mpsc::Sender<Callback>> {
+        let answers = self.answers.lock();
+        answers.clone().filter(|answers| !answers.is_closed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}

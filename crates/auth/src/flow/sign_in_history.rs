@@ -1,0 +1,46 @@
+//! History of the sign-ins of this process: the last failure, and a limit for their number.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::AuthError;
+
+/// How many sign-ins may begin within [`SIGN_INS_PERIOD`]. No person does more; a server that takes back
+/// what it gives, and an app that tries again by itself, would open tab after tab.
+const MOST_SIGN_INS: usize = 5;
+
+/// See [`MOST_SIGN_INS`].
+const SIGN_INS_PERIOD: Duration = Duration::from_secs(300);
+
+/// How the last sign-ins of this process went.
+#[derive(Debug, Default)]
+pub(crate) struct SignInHistory {
+    failure: Option<(Instant, AuthError)>,
+    begun: VecDeque<Instant>,
+}
+
+impl SignInHistory {
+    /// Counts one more sign-in, unless there were too many.
+    pub(crate) fn begin(&mut self) -> Result<(), AuthError> {
+        self.begun
+            .retain(|moment| moment.elapsed() < SIGN_INS_PERIOD);
+        if self.begun.len() >= MOST_SIGN_INS {
+            return Err(AuthError::TooManySignIns);
+        }
+        self.begun.push_back(Instant::now());
+        Ok(())
+    }
+
+    pub(crate) fn failure_since(&self, moment: Instant) -> Option<AuthError> {
+        self.failure
+            .as_ref()
+            .filter(|(ended, _)| *ended >= moment)
+            .map(|(_, error)| error.clone())
+    }
+
+    pub(crate) fn record(&mut self, failure: Option<&AuthError>) {
+        self.failure = failure.map(|error| (Instant::now(), error.clone()));
+    }
+}

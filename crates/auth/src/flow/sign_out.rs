@@ -1,0 +1,76 @@
+//! Sign-out: token revocation (RFC 7009) and removal of what is stored.
+
+use crate::error::AuthError;
+use crate::flow::client_choice::client_of;
+use crate::flow::renewal;
+use crate::flow::session::Session;
+use crate::grant::token_endpoint::TokenEndpoint;
+use crate::store::pending::PendingSignIn;
+use crate::store::refused_renewal::RefusedRenewal;
+use crate::store::{Credential, CredentialStore, StoreError};
+
+/// What became of the sign-in at one authorization server.
+#[derive(Debug)]
+pub struct SignedOut {
+    /// The authorization server.
+    pub issuer: String,
+    /// Whether it knows.
+    pub revocation: Revocation,
+    /// Whether what was stored is gone.
+    pub forgotten: Result<(), StoreError>,
+}
+
+/// Whether the authorization server has ended the sign-in on its side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revocation {
+    /// It has.
+    Done,
+    /// There was no token to be revoked.
+    NoToken,
+    /// It has no revocation endpoint: tokens are good until their end.
+    NotOffered,
+    /// It was asked and did not, for this reason.
+    Failed(String),
+}
+
+/// Ends all sign-ins of the session's key. Other processes that refresh are waited for.
+pub(crate) async fn sign_out(session: &Session) -> Result<Vec<SignedOut>, AuthError> {
+    let _held = session.renewing.lock().await;
+    let _lock = renewal::lock(session).await?;
+    let stored = session.store.with(CredentialStore::load_all).await;
+    let mut ended = Vec::new();
+    for credential in stored.unwrap_or_default() {
+        let revocation = revoke(session, &credential).await;
+        let issuer = credential.metadata.issuer;
+        ended.push(SignedOut {
+            revocation,
+            forgotten: session.forget(&issuer).await,
+            issuer,
+        });
+    }
+    session.store.with(CredentialStore::sweep).await;
+    RefusedRenewal::clear(&session.store).await;
+    PendingSignIn::clear_what_no_app_waits_for(&session.store).await;
+    Ok(ended)
+}
+
+async fn revoke(session: &Session, credential: &Credential) -> Revocation {
+    let Some(tokens) = &credential.tokens else {
+        return Revocation::NoToken;
+    };
+    let Some(endpoint) = credential.metadata.revocation_endpoint.clone() else {
+        return Revocation::NotOffered;
+    };
+    let Ok(client) = client_of(session, credential) else {
+        return Revocation::Failed("the client that signed in is not among the flags".into());
+    };
+    let issued = TokenEndpoint {
+        transport: &session.transport,
+        metadata: &credential.metadata,
+        client: &client,
+    };
+    match issued.revoke(endpoint, tokens).await {
+        Ok(()) => Revocation::Done,
+        Err(reason) => Revocation::Failed(reason),
+    }
+}

@@ -1,0 +1,71 @@
+//! The helper's part of a sign-in: from the end of the bridge to a stored token, or to the time limit.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::error::AuthError;
+use crate::flow::attempt::Attempt;
+use crate::flow::browser;
+use crate::flow::session::Session;
+use crate::linger::HandedOver;
+use crate::store::lock;
+use crate::store::pending::PendingSignIn;
+
+/// Longest time that the lock of a process that has just ended may still be held. Others that wait for it give way;
+/// one that keeps it all the same goes on with the sign-in, and the helper is not needed.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// Interval at which the helper looks whether its sign-in is still wanted: not after a sign-out, and not when the
+/// directory of the tokens is gone.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Finishes a sign-in of another process, which has ended. `sockets` are those of its callback, if they
+/// could be passed on.
+pub(crate) async fn finish_sign_in(
+    session: &Session,
+    handed_over: HandedOver,
+    sockets: Vec<TcpListener>,
+) {
+    let Some(path) = session.store.path("sign-in.lock").await else {
+        return;
+    };
+    let Some(_lock) = lock::acquire(Some(path), LOCK_WAIT).await else {
+        return;
+    };
+    let Some(pending) = PendingSignIn::read(&session.store).await else {
+        return;
+    };
+    let Some(left) = pending.time_left(session.config.timeout) else {
+        return;
+    };
+    session.load().await;
+    let HandedOver {
+        credential,
+        request,
+        client,
+    } = handed_over;
+    let attempt = Attempt::taken_over(session, credential, request, client, sockets).await;
+    let Some(mut attempt) = attempt else { return };
+    pending.kept_by_helper().write(&session.store).await;
+    let outcome = tokio::select! {
+        outcome = browser::answered(session, &mut attempt, left) => outcome,
+        () = withdrawn(session) => Err(AuthError::Interrupted),
+    };
+    // Before the lock is free, so that whoever takes it finds the port free as well.
+    attempt.listener.close().await;
+    match outcome {
+        // Somebody has signed out.
+        Err(AuthError::Interrupted) => {}
+        outcome => browser::record_end(session, outcome.as_ref().err()).await,
+    }
+}
+
+/// Resolves when nobody wants the sign-in any more.
+async fn withdrawn(session: &Session) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if !PendingSignIn::is_recorded(&session.store).await {
+            return;
+        }
+    }
+}

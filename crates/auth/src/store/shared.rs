@@ -1,0 +1,49 @@
+//! Credential store for asynchronous callers: its operations run in the pool for what blocks.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+use super::CredentialStore;
+
+/// The store of one account, shared by the tasks of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedStore(Arc<CredentialStore>);
+
+impl SharedStore {
+    pub(crate) fn new(store: CredentialStore) -> Self {
+        Self(Arc::new(store))
+    }
+
+    /// Runs a short, blocking operation. None if the runtime is ending.
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&CredentialStore) -> T + Send + 'static,
+    ) -> Option<T> {
+        let store = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || operation(&store))
+            .await
+            .ok()
+    }
+
+    /// The path of a further file of the account. None if nothing can be stored.
+    pub(crate) async fn path(&self, extension: &'static str) -> Option<PathBuf> {
+        self.with(move |store| store.path(extension))
+            .await
+            .flatten()
+    }
+
+    /// True if there is a credential that could not be saved, and a place for it.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        self.0.has_unsaved()
+    }
+
+    /// The same store, for a task that must not keep it alive.
+    pub(crate) fn downgrade(&self) -> Weak<CredentialStore> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// The store behind [`Self::downgrade`], as long as somebody uses it.
+    pub(crate) fn upgrade(store: &Weak<CredentialStore>) -> Option<Self> {
+        store.upgrade().map(Self)
+    }
+}
