@@ -39,7 +39,8 @@ impl SignInPage {
     }
 
     /// A page that has no other address.
-    pub(super) fn whole(url: Url) -> Self {
+    #[must_use]
+    pub fn whole(url: Url) -> Self {
         Self::new(url, None)
     }
 

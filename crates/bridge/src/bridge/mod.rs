@@ -31,6 +31,8 @@ mod subscriptions;
 mod terms;
 mod tool_filter;
 mod tools;
+#[cfg(test)]
+mod transcripts;
 mod waiting;
 
 use std::pin::Pin;
