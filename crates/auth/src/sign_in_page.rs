@@ -62,7 +62,8 @@ impl SignInPage {
     }
 
     /// A page that has no other address.
-    pub(crate) fn whole(url: Url) -> Self {
+    #[must_use]
+    pub fn whole(url: Url) -> Self {
         Self::new(url, None)
     }
 

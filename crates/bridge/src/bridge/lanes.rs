@@ -1,11 +1,22 @@
 //! Interpreter of the translation between the eras. The translation itself
 //! is in [`mcp_bridge_protocol::era`]; here its actions are carried out.
 
-use super::conversation::Conversation;
-use super::opening::{Alarm, Opening};
-use super::outbound::Lane;
-use super::pending_queue::{Held, Ticket};
-use crate::endpoint::{self, Failure, Outcome, Patience, Phase, Protocol};
+use super::action::{LinkId, OpeningId, Timer as BridgeTimer};
+use super::exchanges::Lane;
+use super::legacy_opening::{
+    self, Expiry, Next, OpenSession, Opened, Opening, OpeningTimer, Settings, Step,
+};
+use super::pending_queue::{PendingQueue, Ticket};
+use super::provisional_initialize::Answers;
+use super::reply::Reply;
+use super::router::{Origin, Router};
+use crate::endpoint::{Failure, Listening, Outcome, Phase, Request};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Answering;
+use super::list_pages::List;
 use mcp_bridge_protocol::era::downgrade::{Client, Standalone};
 use mcp_bridge_protocol::era::{Action, Downgrade, Era, Passage, Timer, Upgrade};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
@@ -19,7 +30,7 @@ pub(super) enum LegacyLane {
     /// It has not begun.
     Fresh,
     /// Its session is being opened.
-    Opening(Box<Opening>),
+    Opening(OpeningId, Box<Opening>),
     /// It has a session with the server.
     Native,
     /// The server speaks the modern era alone.
@@ -29,7 +40,7 @@ pub(super) enum LegacyLane {
 impl LegacyLane {
     pub(super) const fn is_open(&self) -> bool {
         match self {
-            Self::Fresh | Self::Opening(_) => false,
+            Self::Fresh | Self::Opening(..) => false,
             Self::Native | Self::Upgraded(_) => true,
         }
     }
@@ -38,13 +49,13 @@ impl LegacyLane {
 /// A session with a legacy server that is held for a modern app.
 pub(super) struct Downgraded {
     client: Client,
-    link: usize,
+    link: LinkId,
     state: DowngradedState,
 }
 
 enum DowngradedState {
     /// The session is being opened; these wait for it.
-    Opening(Held),
+    Opening(PendingQueue),
     Open(Box<Downgrade>),
     /// The session could not be opened. The next request tries again.
     Failed,
@@ -52,7 +63,7 @@ enum DowngradedState {
 
 impl Downgraded {
     /// The requests that wait for the session.
-    pub(super) const fn held(&self) -> Option<&Held> {
+    pub(super) const fn held(&self) -> Option<&PendingQueue> {
         match &self.state {
             DowngradedState::Opening(held) => Some(held),
             DowngradedState::Open(_) | DowngradedState::Failed => None,
@@ -60,28 +71,29 @@ impl Downgraded {
     }
 
     /// The exchange by which the request `id` is with the server: its endpoint and its id there.
-    pub(super) fn exchange_of(&self, id: &RequestId) -> Option<(usize, RequestId)> {
+    pub(super) fn exchange_of(&self, id: &RequestId) -> Option<(LinkId, RequestId)> {
         match &self.state {
             DowngradedState::Open(session) => Some((self.link, session.exchange_of(id)?.clone())),
             DowngradedState::Opening(_) | DowngradedState::Failed => None,
         }
     }
-
-    /// Whose words come and go on the server's own stream of a link.
-    pub(super) const fn lane_of_link(link: usize) -> Lane {
-        match link {
-            0 => Lane::Native,
-            link => Lane::Downgraded(link),
-        }
-    }
 }
 
-impl Conversation {
+impl Router {
     /// A message of the app in the legacy era.
     pub(super) fn take_legacy(&mut self, message: Message) {
         let is_initialize = message.method() == Some("initialize");
         match &mut self.legacy {
-            LegacyLane::Opening(_) => self.take_while_opening(message),
+            LegacyLane::Opening(_, opening) if is_initialize && opening.is_answered() => {
+                // It has begun anew.
+                let opening = std::mem::replace(&mut self.legacy, LegacyLane::Fresh);
+                if let LegacyLane::Opening(id, opening) = opening {
+                    let steps = opening.abandon();
+                    self.take_opening_steps(id, steps);
+                }
+                self.open_legacy(message);
+            }
+            LegacyLane::Opening(..) => self.take_while_opening(message),
             LegacyLane::Upgraded(upgrade) if is_initialize => {
                 let actions = upgrade.close();
                 self.act(Lane::Upgraded, actions);
@@ -95,11 +107,11 @@ impl Conversation {
             LegacyLane::Fresh | LegacyLane::Native => match message.kind() {
                 Kind::Request { .. } => self.start_exchange(message, Lane::Native),
                 Kind::Notification { .. } => match self.terms.take_from_app(&message) {
-                    Passage::Unchanged => self.send_in_turn(0, message, None),
-                    Passage::Changed(message) => self.send_in_turn(0, message, None),
+                    Passage::Unchanged => self.send_in_turn(LinkId::MAIN, message, None),
+                    Passage::Changed(message) => self.send_in_turn(LinkId::MAIN, message, None),
                     Passage::Dropped | Passage::Refused(_) => {}
                 },
-                Kind::Response { .. } => self.send_in_turn(0, message, None),
+                Kind::Response { .. } => self.send_in_turn(LinkId::MAIN, message, None),
             },
         }
     }
@@ -145,7 +157,7 @@ impl Conversation {
             return;
         }
         match &mut self.legacy {
-            LegacyLane::Opening(opening) => opening.withdraw(id),
+            LegacyLane::Opening(_, opening) => opening.on_cancelled(id),
             LegacyLane::Upgraded(upgrade) => {
                 let actions = upgrade.take_from_app(notification);
                 self.act(Lane::Upgraded, actions);
@@ -160,8 +172,8 @@ impl Conversation {
         let Some((link, leg)) = found else {
             return false;
         };
-        let exchange = self.exchanges.get(&(link, leg.clone()));
-        let phase = exchange.map(|exchange| exchange.track.phase());
+        let exchange = self.exchanges.get(link, &leg);
+        let phase = exchange.map(|exchange| exchange.flight.track.phase());
         if !matches!(
             phase,
             Some(Phase::Queued | Phase::SigningIn | Phase::Unreachable)
@@ -181,14 +193,14 @@ impl Conversation {
         lane: Lane,
         id: &RequestId,
         outcome: Outcome,
-        request: Message,
+        request: &Request,
     ) {
         let outcome = match (lane, outcome) {
-            (Lane::Native, outcome) if request.method() == Some("initialize") => {
-                return self.opened(&request, outcome);
+            (Lane::Native, outcome) if request.method() == "initialize" => {
+                return self.on_opening_outcome(outcome);
             }
             (_, Outcome::Failed(failure)) => {
-                let method = request.method().unwrap_or_default();
+                let method = request.method();
                 Outcome::Response(failure.to_response(id, method, &self.host()))
             }
             (_, outcome) => outcome,
@@ -199,11 +211,11 @@ impl Conversation {
             outcome => outcome,
         };
         match (lane, outcome) {
-            (Lane::Native, Outcome::Response(response)) => self.answer(&response),
-            (Lane::Native, Outcome::LegacyOnly) => self.downgrade(request),
+            (Lane::Native, Outcome::Response(response)) => self.answer(response),
+            (Lane::Native, Outcome::LegacyOnly) => self.downgrade(request.message().clone()),
             (Lane::Native, Outcome::Ended(_)) => self.end_subscription(id),
             (Lane::Downgraded(link), Outcome::Response(response))
-                if request.method() == Some("initialize") =>
+                if request.method() == "initialize" =>
             {
                 self.opened_downgraded(link, &response);
             }
@@ -219,7 +231,7 @@ impl Conversation {
                 | Outcome::Failed(_)),
             ) => {
                 tracing::error!(?lane, ?outcome, "an exchange ended unexpectedly");
-                let method = request.method().unwrap_or_default();
+                let method = request.method();
                 let failure = Failure::Internal.to_response(id, method, &self.host());
                 self.take_translated(lane, &failure, None);
             }
@@ -235,7 +247,7 @@ impl Conversation {
         }
         let id: serde_json::Value = serde_json::from_str(id.as_json()).unwrap_or_default();
         let params = serde_json::json!({ "requestId": id, "reason": "the connection was lost" });
-        self.write(&Message::notification("notifications/cancelled", &params));
+        self.write(Message::notification("notifications/cancelled", &params));
     }
 
     /// What the server says in another era than the app's. `stream` is the request on whose stream it
@@ -250,7 +262,7 @@ impl Conversation {
             Lane::Native => return,
             Lane::Upgraded => match &mut self.legacy {
                 LegacyLane::Upgraded(upgrade) => upgrade.take_from_server(message, stream),
-                LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Opening(_) => return,
+                LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Opening(..) => return,
             },
             Lane::Downgraded(link) => match self.open_session(link) {
                 Some(downgrade) => downgrade.take_from_server(message, stream),
@@ -265,7 +277,7 @@ impl Conversation {
             Lane::Native => return,
             Lane::Upgraded => match &mut self.legacy {
                 LegacyLane::Upgraded(upgrade) => upgrade.take_timer(timer),
-                LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Opening(_) => return,
+                LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Opening(..) => return,
             },
             Lane::Downgraded(link) => match self.open_session(link) {
                 Some(downgrade) => downgrade.take_timer(timer),
@@ -276,24 +288,24 @@ impl Conversation {
     }
 
     /// The server's own stream of a session is there, or will not be.
-    pub(super) fn take_listening(&mut self, link: usize, listening: bool) {
-        let standalone = if listening {
-            Standalone::Open
-        } else {
-            Standalone::Refused
+    pub(super) fn take_listening(&mut self, link: LinkId, listening: Listening) {
+        let standalone = match listening {
+            Listening::Open => Standalone::Open,
+            Listening::Refused => Standalone::Refused,
         };
         if let Some(downgrade) = self.open_session(link) {
             let actions = downgrade.take_standalone(standalone);
             self.act(Lane::Downgraded(link), actions);
         }
-        if link == 0 && listening && self.legacy.is_open() && self.provisional.has_given() {
+        let is_available = link == LinkId::MAIN && listening == Listening::Open;
+        if is_available && self.legacy.is_open() && self.provisional.has_given() {
             self.on_server_available();
         }
     }
 
     /// A session was lost, and there is another in its place.
-    pub(super) fn take_reopened(&mut self, link: usize, response: &Message) {
-        if link == 0 && matches!(self.legacy, LegacyLane::Native) {
+    pub(super) fn take_reopened(&mut self, link: LinkId, response: &Message) {
+        if link == LinkId::MAIN && matches!(self.legacy, LegacyLane::Native) {
             self.terms.take_server(response);
             self.on_server_available();
         }
@@ -320,13 +332,15 @@ impl Conversation {
                 let actions = downgrade.take_from_app(&request);
                 self.act(lane, actions);
             }
-            DowngradedState::Opening(held) => {
-                let ticket = self.tickets.next();
-                held.push(ticket, request);
-                self.expire(ticket);
+            DowngradedState::Opening(pending) => {
+                let link = session.link;
+                let ticket = pending.push(request);
+                if let Some(patience) = self.patience() {
+                    self.out.after(patience, BridgeTimer::Pending(link, ticket));
+                }
             }
             DowngradedState::Failed => {
-                session.state = DowngradedState::Opening(Held::default());
+                session.state = DowngradedState::Opening(PendingQueue::default());
                 self.start_session(at);
                 self.downgrade(request);
             }
@@ -341,17 +355,13 @@ impl Conversation {
             let failure = Failure::Overloaded {
                 limit: MAX_DOWNGRADED,
             };
-            return self.answer(&failure.to_response(id, method, &self.host()));
+            return self.answer(failure.to_response(id, method, &self.host()));
         }
-        let link = self.add_link(endpoint::Config {
-            protocol: Protocol::Legacy,
-            patience: Patience::Wait,
-            ..self.config.clone()
-        });
+        let link = self.out.open_link();
         self.downgraded.push(Downgraded {
             client,
             link,
-            state: DowngradedState::Opening(Held::default()),
+            state: DowngradedState::Opening(PendingQueue::default()),
         });
         self.start_session(self.downgraded.len() - 1);
         self.downgrade(request);
@@ -359,12 +369,12 @@ impl Conversation {
 
     fn start_session(&mut self, at: usize) {
         let session = &self.downgraded[at];
-        let id = RequestId::from_string(&format!("mcp-bridge-session-{}", session.link));
+        let id = RequestId::from_string(&format!("mcp-bridge-session-{}", session.link.number()));
         let initialize = session.client.initialize_request(&id);
         self.start_exchange(initialize, Lane::Downgraded(session.link));
     }
 
-    fn opened_downgraded(&mut self, link: usize, response: &Message) {
+    fn opened_downgraded(&mut self, link: LinkId, response: &Message) {
         let host = self.host();
         let Some(session) = self.downgraded.iter_mut().find(|known| known.link == link) else {
             return;
@@ -377,12 +387,12 @@ impl Conversation {
         let failed = matches!(state, DowngradedState::Failed);
         let held = match std::mem::replace(&mut session.state, state) {
             DowngradedState::Opening(held) => held,
-            DowngradedState::Open(_) | DowngradedState::Failed => Held::default(),
+            DowngradedState::Open(_) | DowngradedState::Failed => PendingQueue::default(),
         };
         self.act(Lane::Downgraded(link), actions);
         for request in held {
             match request.id() {
-                Some(id) if failed => self.answer(&response.with_id(id)),
+                Some(id) if failed => self.answer(response.with_id(id)),
                 _ => self.downgrade(request),
             }
         }
@@ -396,17 +406,23 @@ impl Conversation {
         })
     }
 
-    /// Takes out the held request of a ticket.
-    pub(super) fn take_held_downgraded(&mut self, ticket: Ticket) -> Option<Message> {
-        self.downgraded
-            .iter_mut()
-            .find_map(|session| match &mut session.state {
-                DowngradedState::Opening(held) => held.take(ticket),
-                DowngradedState::Open(_) | DowngradedState::Failed => None,
-            })
+    /// A request has waited long enough for the session on this link.
+    pub(super) fn on_pending_expired(&mut self, link: LinkId, ticket: Ticket) {
+        let mut sessions = self.downgraded.iter_mut();
+        let session = sessions.find(|session| session.link == link);
+        let request = session.and_then(|session| match &mut session.state {
+            DowngradedState::Opening(pending) => pending.take(ticket),
+            DowngradedState::Open(_) | DowngradedState::Failed => None,
+        });
+        let Some((id, method)) = request.as_ref().and_then(|it| it.id().zip(it.method())) else {
+            return;
+        };
+        let patience = self.patience().unwrap_or_default();
+        let failure = legacy_opening::obstacle(patience, None, self.out.facts());
+        self.answer(failure.to_response(id, method, &self.host()));
     }
 
-    fn open_session(&mut self, link: usize) -> Option<&mut Downgrade> {
+    fn open_session(&mut self, link: LinkId) -> Option<&mut Downgrade> {
         let session = self
             .downgraded
             .iter_mut()
@@ -422,7 +438,7 @@ impl Conversation {
         for action in actions {
             match action {
                 Action::ToApp(message) => match message.kind() {
-                    Kind::Response { .. } => self.answer(&message),
+                    Kind::Response { .. } => self.answer(message),
                     Kind::Request { .. } | Kind::Notification { .. } => {
                         self.tell_app(lane, &message);
                     }
@@ -431,7 +447,7 @@ impl Conversation {
                 Action::Notify(message) => self.send_in_turn(lane.link(), message, None),
                 Action::Abort(id) => self.abort(lane, &id),
                 Action::After(wait, timer) => {
-                    self.set_alarm(wait, Alarm::Translation(lane, timer));
+                    self.out.after(wait, BridgeTimer::Translation(lane, timer));
                 }
                 Action::EraOver => self.begin_anew(),
             }
@@ -451,6 +467,212 @@ impl Conversation {
             Passage::Changed(message) => self.write_from_server(&message),
             Passage::Refused(error) => self.take_answer(&error),
             Passage::Dropped => {}
+        }
+    }
+
+    /// Opens a session for the app's `initialize`.
+    fn open_legacy(&mut self, initialize: Message) {
+        self.notices.on_initialize(&initialize);
+        self.server_requests.take_initialize(&initialize);
+        self.provisional.begin();
+        self.initialize = Some(initialize.clone());
+        let facts = self.out.facts();
+        let (opening, steps) = Opening::begin(self.opening_settings(), initialize, facts);
+        self.start_opening(opening, steps);
+    }
+
+    /// The server has left the modern era in the middle of the conversation. The app keeps its session, and
+    /// gets another server behind it.
+    fn begin_anew(&mut self) {
+        self.out.push(super::action::Action::EraOver);
+        let Some(initialize) = self.initialize.clone() else {
+            return;
+        };
+        let LegacyLane::Upgraded(upgrade) = &mut self.legacy else {
+            return;
+        };
+        let actions = upgrade.close();
+        self.act(Lane::Upgraded, actions);
+        self.provisional.another_server();
+        let initialized = Message::notification("notifications/initialized", &json!({}));
+        let (opening, steps) = Opening::begin_answered(
+            self.opening_settings(),
+            initialize,
+            self.terms.told().version(),
+            self.notices.is_ready().then_some(initialized),
+            self.out.facts(),
+        );
+        self.start_opening(opening, steps);
+    }
+
+    fn opening_settings(&self) -> Settings {
+        Settings {
+            answering: self.answering,
+            host: self.host(),
+        }
+    }
+
+    fn start_opening(&mut self, opening: Opening, steps: Vec<Step>) {
+        let id = self.out.opening_id();
+        self.legacy = LegacyLane::Opening(id, Box::new(opening));
+        self.take_opening_steps(id, steps);
+    }
+
+    fn take_while_opening(&mut self, message: Message) {
+        let is_list = message.id().is_some_and(|id| self.is_list_of_app(id));
+        let expiry = if is_list {
+            Expiry::ListClock
+        } else {
+            Expiry::Patience
+        };
+        if let LegacyLane::Opening(id, opening) = &mut self.legacy {
+            let id = *id;
+            let steps = opening.on_app(message, expiry);
+            self.take_opening_steps(id, steps);
+        }
+    }
+
+    /// Returns whether a request is one of the app for a list, which has a clock of its own.
+    fn is_list_of_app(&self, id: &RequestId) -> bool {
+        let asked = self.unanswered.get(id);
+        asked.is_some_and(|it| it.origin == Origin::App && List::of_method(&it.method).is_some())
+    }
+
+    pub(super) fn on_opening_timer(&mut self, id: OpeningId, timer: OpeningTimer) {
+        let phase = self.initialize_phase();
+        if let LegacyLane::Opening(current, opening) = &mut self.legacy
+            && *current == id
+        {
+            let steps = opening.on_timer(timer, phase, self.out.facts());
+            self.take_opening_steps(id, steps);
+        }
+    }
+
+    pub(super) fn on_opening_recalled(&mut self, answers: &Answers) {
+        let phase = self.initialize_phase();
+        if let LegacyLane::Opening(id, opening) = &mut self.legacy {
+            let id = *id;
+            let steps = opening.on_recalled(answers, phase, self.out.facts());
+            self.take_opening_steps(id, steps);
+        }
+    }
+
+    fn initialize_phase(&self) -> Option<Phase> {
+        let LegacyLane::Opening(_, opening) = &self.legacy else {
+            return None;
+        };
+        self.exchanges.phase(opening.id()?)
+    }
+
+    fn on_opening_outcome(&mut self, outcome: Outcome) {
+        self.turn_opening(|opening| opening.on_outcome(outcome));
+    }
+
+    /// No time is left for another attempt.
+    pub(super) fn stop_opening(&mut self) {
+        self.turn_opening(Opening::on_stop);
+    }
+
+    /// Puts what comes after it in the place of the opening.
+    fn turn_opening(&mut self, turn: impl FnOnce(Box<Opening>) -> Next) {
+        let (id, opening) = match std::mem::replace(&mut self.legacy, LegacyLane::Fresh) {
+            LegacyLane::Opening(id, opening) => (id, opening),
+            other => {
+                self.legacy = other;
+                return;
+            }
+        };
+        match turn(opening) {
+            Next::Opening(opening, steps) => {
+                self.legacy = LegacyLane::Opening(id, opening);
+                self.take_opening_steps(id, steps);
+            }
+            Next::Open(opened) => self.on_opened(*opened),
+            Next::Refused(error, pending) => {
+                self.answer_with(error);
+                for message in pending {
+                    self.take_legacy(message);
+                }
+            }
+        }
+    }
+
+    /// There is a session.
+    fn on_opened(&mut self, opened: Opened) {
+        let kept = super::action::Action::KeepAnswer(opened.asked, opened.response.clone());
+        self.out.push(kept);
+        self.legacy = match opened.session {
+            OpenSession::Native => LegacyLane::Native,
+            OpenSession::Upgraded(upgrade) => LegacyLane::Upgraded(upgrade),
+        };
+        if !opened.is_answered {
+            self.terms.tell(&opened.response);
+            self.answer(opened.response);
+        }
+        self.terms.take_server(&opened.server);
+        for message in opened.pending {
+            self.take_legacy(message);
+        }
+        self.on_server_available();
+    }
+
+    fn take_opening_steps(&mut self, id: OpeningId, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Send(initialize) => self.start_exchange(initialize, Lane::Native),
+                Step::Abort(id) => self.abort(Lane::Native, &id),
+                Step::Answer(reply) => self.answer_with(reply),
+                Step::Refuse(request, error) => self.refuse_session(&request, error),
+                Step::Promise(response) => {
+                    self.terms.tell(&response);
+                    self.answer(response);
+                }
+                Step::After(wait, timer) => self.out.after(wait, BridgeTimer::Opening(id, timer)),
+                Step::Recall => self.out.push(super::action::Action::RecallAnswers),
+            }
+        }
+    }
+
+    /// Refuses a request that has waited for a session in vain. A list is given all the same.
+    fn refuse_session(&mut self, request: &Message, error: Reply) {
+        let list = request.method().and_then(List::of_method);
+        let is_given = request.id().is_some_and(|id| self.is_list_of_app(id)) && !self.stopping;
+        match (list.filter(|_| is_given), request.id()) {
+            (Some(list), Some(id)) => {
+                let error = self.render(error);
+                self.give_list(id, list, Some(&error));
+            }
+            _ => self.answer_with(error),
+        }
+    }
+
+    fn render(&self, reply: Reply) -> Message {
+        match reply {
+            Reply::Response(response) => response,
+            Reply::Failed(it) => it.failure.to_response(&it.id, &it.method, &self.host()),
+        }
+    }
+
+    fn answer_with(&mut self, reply: Reply) {
+        let response = self.render(reply);
+        self.answer(response);
+    }
+
+    /// Reason why the last attempt at a session that is over has failed.
+    pub(super) fn last_opening_error(&self) -> Option<Message> {
+        match &self.legacy {
+            LegacyLane::Opening(_, opening) => {
+                opening.last_error().map(|error| self.render(error.clone()))
+            }
+            LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => None,
+        }
+    }
+
+    /// How long a request waits for a session; `None` for as long as it takes.
+    pub(super) const fn patience(&self) -> Option<Duration> {
+        match self.answering {
+            Answering::AtOnce { patience, .. } => Some(patience),
+            Answering::AfterServer => None,
         }
     }
 }

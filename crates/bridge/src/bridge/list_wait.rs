@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Answering;
-use super::conversation::Conversation;
 use super::list_pages::List;
+use super::router::Router;
 use mcp_bridge_protocol::message::Message;
 
 /// Hosts give a list half a minute.
@@ -19,7 +19,7 @@ const LISTS_OF_PATIENT_APPS: u32 = 2;
 const PATIENT_APP: &str = "continue-cli-client";
 const PATIENT_APP_PREFIX: &str = "qwen-cli-mcp-client-";
 
-impl Conversation {
+impl Router {
     /// Time that all list requests wait together; `None` for as long as it takes.
     pub(super) fn list_wait(&self) -> Option<Duration> {
         match self.answering {
@@ -39,9 +39,9 @@ impl Conversation {
     }
 
     /// Time that this request waits for a sign-in, a session or the server; `None` for as long as it takes.
-    pub(super) fn patience_with(&self, method: Option<&str>) -> Option<Duration> {
+    pub(super) fn patience_with(&self, method: &str) -> Option<Duration> {
         let patience = self.patience()?;
-        let is_list = method.is_some_and(|method| List::of_method(method).is_some());
+        let is_list = List::of_method(method).is_some();
         let list_wait = self.list_wait().filter(|_| is_list);
         Some(patience.max(list_wait.unwrap_or_default()))
     }

@@ -3,15 +3,15 @@
 
 use serde_json::json;
 
-use super::conversation::{Asked, Conversation, Origin};
+use super::action::Timer;
 use super::lanes::LegacyLane;
 use super::list_pages::{CollectionId, List, Step};
-use super::opening::Alarm;
+use super::router::{Asked, Origin, Router};
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{EmptyCursor, Message, RequestId, next_cursor};
 
-impl Conversation {
+impl Router {
     /// Takes the response to a list request of our own, as the server gave it. False for one of the app.
     pub(super) fn take_own_list(&mut self, asked: &Asked, response: &Message) -> bool {
         let Some(id) = response.id() else {
@@ -35,14 +35,14 @@ impl Conversation {
     }
 
     /// Takes the response to a list request of the app.
-    pub(super) fn answer_list(&mut self, list: List, mut asked: Asked, response: &Message) {
+    pub(super) fn answer_list(&mut self, list: List, mut asked: Asked, response: Message) {
         let Some(request) = asked.list.take() else {
             return self.hand_out_list(list, &asked, response);
         };
         let empty = self.empty_cursor(asked.era);
         let steps = self
             .list_pages
-            .on_first_page(list, &request, response, empty);
+            .on_first_page(list, &request, &response, empty);
         // The steps take it out again when they answer it.
         if let Some(id) = response.id() {
             self.unanswered.insert(id.clone(), asked);
@@ -106,11 +106,11 @@ impl Conversation {
                 Step::Answer(list, response) => {
                     let asked = response.id().and_then(|id| self.unanswered.remove(id));
                     if let Some(asked) = asked {
-                        self.hand_out_list(list, &asked, &response);
+                        self.hand_out_list(list, &asked, response);
                     }
                 }
                 Step::Ask(request) => self.ask_for_list(request),
-                Step::SetTimer(wait, id) => self.set_alarm(wait, Alarm::ListPages(id)),
+                Step::SetTimer(wait, id) => self.out.after(wait, Timer::ListPages(id)),
                 Step::Cancel(id) => self.cancel_own(&id),
             }
         }
@@ -120,21 +120,21 @@ impl Conversation {
     /// app was told that it may.
     pub(super) fn missing_list(&self, list: List, response: &Message) -> Option<Message> {
         let (code, _) = response.error_text()?;
-        let is_promised = code == METHOD_NOT_FOUND && self.links[0].endpoint.has_presumed();
+        let is_promised = code == METHOD_NOT_FOUND && self.out.facts().is_presumed;
         let id = response.id().filter(|_| is_promised)?;
         Some(Message::result(id, &list.empty_result(Era::Modern)))
     }
 
     /// Gives the app a list of the server, which is remembered if it is whole.
-    fn hand_out_list(&mut self, list: List, asked: &Asked, response: &Message) {
+    fn hand_out_list(&mut self, list: List, asked: &Asked, response: Message) {
         let empty = self.empty_cursor(asked.era);
-        if asked.is_from_start && !response.is_error() && next_cursor(response, empty).is_none() {
-            self.on_live_list(list, asked.era, response);
+        if asked.is_from_start && !response.is_error() && next_cursor(&response, empty).is_none() {
+            self.on_live_list(list, asked.era, &response);
         }
         self.deliver_list(list, response);
     }
 
-    fn deliver_list(&mut self, list: List, response: &Message) {
+    fn deliver_list(&mut self, list: List, response: Message) {
         match list {
             List::Tools if self.tools.is_some() => self.take_tools(response),
             List::Tools | List::Prompts | List::Resources | List::ResourceTemplates => {

@@ -8,10 +8,9 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::conversation::Conversation;
 use super::list_pages::List;
+use super::router::Router;
 use super::tool_filter;
-use crate::endpoint::Phase;
 use mcp_bridge_auth::SignInPage;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{
@@ -231,11 +230,11 @@ impl LocalTools {
     }
 }
 
-impl Conversation {
+impl Router {
     /// Reason why the server does not list its tools, by `error` or by what is waited for. `None` where only the
     /// server can change that.
     pub(super) fn obstacle_of_lists(&self, error: Option<&Message>) -> Option<Obstacle> {
-        let page = self.authorizer.as_ref().and_then(|it| it.pending_sign_in());
+        let page = self.pending_page();
         if page.is_some() {
             return Some(Obstacle::SignIn {
                 page,
@@ -245,12 +244,14 @@ impl Conversation {
         if let Some(error) = error {
             return Obstacle::of_error(error);
         }
-        let last = self.last_opening_error().and_then(Obstacle::of_error);
+        let last = self
+            .last_opening_error()
+            .as_ref()
+            .and_then(Obstacle::of_error);
         if let Some(obstacle @ Obstacle::SignIn { .. }) = last {
             return Some(obstacle);
         }
-        let mut exchanges = self.exchanges.values();
-        let is_signing_in = exchanges.any(|it| it.track.phase() == Phase::SigningIn);
+        let is_signing_in = self.exchanges.is_any_signing_in();
         is_signing_in.then_some(Obstacle::SignIn {
             page: None,
             problem: None,
@@ -368,7 +369,7 @@ impl Conversation {
         if asked.era == Era::Modern {
             result["resultType"] = "complete".into();
         }
-        self.write_response(&Message::result(id, &result.to_string()));
+        self.write_response(Message::result(id, &result.to_string()));
     }
 
     /// Takes the names in a list of tools that the app gets from the server.

@@ -5,22 +5,25 @@
 //! happens in tasks of its own, so that a slow call holds nobody up. `conversation` is the place to start
 //! reading.
 
-mod conversation;
+mod action;
+mod exchanges;
 mod host_watch;
 mod initialize_cache;
+mod io;
 mod lanes;
+mod legacy_opening;
 mod list_pages;
 mod list_wait;
 mod lists;
 mod local_tool;
-mod opening;
-mod outbound;
 mod panics;
 mod pending_queue;
 mod progress;
 mod provisional_initialize;
 mod provisional_lists;
 mod remembered_lists;
+mod reply;
+mod router;
 mod send_order;
 mod server_requests;
 mod sign_in_notice;
@@ -28,25 +31,27 @@ mod subscriptions;
 mod terms;
 mod tool_filter;
 mod tools;
+#[cfg(test)]
+mod transcripts;
 mod waiting;
 
-use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::endpoint::{self, Inbound};
+use crate::endpoint;
 use crate::stdio::{LineReader, LineWriter};
 pub use initialize_cache::Memory;
 pub use list_pages::ListPages;
 use mcp_bridge_auth::{self as auth, Authorizer, Settled};
 
-use conversation::Conversation;
 use host_watch::Surroundings;
+use io::Io;
+use router::Router;
 
 pub use tool_filter::{Access, Glob, ToolFilter};
 
@@ -181,108 +186,131 @@ where
     I: AsyncRead + Unpin,
     O: AsyncWrite + Unpin + Send + 'static,
 {
-    let mut lines = LineReader::new(input, config.max_message);
-    let (writer, mut writing) = LineWriter::spawn(output);
-    let (mut conversation, mut from_server) =
-        Conversation::new(&config, authorizer.clone(), writer.clone());
-    let endpoint = conversation.endpoint();
-    let mut surroundings = Surroundings::new();
+    let lines = LineReader::new(input, config.max_message);
+    let (writer, writing) = LineWriter::spawn(output);
+    let mut bridge = Running {
+        router: Router::new(&config),
+        io: Io::new(&config, authorizer.clone(), writer.clone()),
+        authorizer,
+        writer,
+        writing,
+    };
     let mut stop = std::pin::pin!(stop);
-    let mut ended = std::pin::pin!(endpoint.ended());
-
-    let end = loop {
-        tokio::select! {
-            line = async { writer.room_for_answers().await; lines.next().await } => match line {
-                Ok(Some(line)) => {
-                    conversation.take_line(line);
-                    while writer.has_room_for_answers() && let Some(line) = lines.buffered() {
-                        conversation.take_line(line);
-                    }
-                }
-                Ok(None) => break End::AppLeft,
-                Err(error) => {
-                    tracing::warn!("cannot read from the app: {error}");
-                    break End::AppLeft;
-                }
-            },
-            inbound = async { writer.room().await; from_server.recv().await } => {
-                if let Some(inbound) = inbound {
-                    conversation.take_inbound(inbound);
-                }
-                // What has come meanwhile goes along, without asking all the others first.
-                while writer.has_room() && let Ok(inbound) = from_server.try_recv() {
-                    conversation.take_inbound(inbound);
-                }
-            }
-            () = conversation.task_ended() => {}
-            _ = &mut writing => break End::AppLeft,
-            reason = &mut ended => break End::Unreachable(reason),
-            () = &mut stop => break End::Stopped,
-            () = surroundings.changed() => {
-                if surroundings.parent_died() {
-                    break End::AppLeft;
-                }
-                conversation.woke_up();
-            }
-        }
-    };
-
-    let (drain_limit, close_limit) = match end {
-        End::Stopped => (SIGNAL_LIMIT, SIGNAL_LIMIT),
-        End::AppLeft | End::Unreachable(_) => (config.drain, CLOSE_LIMIT),
-    };
-    let mut settled_by = Instant::now() + REFRESH_LIMIT;
-    let leave = async {
-        conversation.stop();
-        if !writing.is_finished() {
-            let drained = drain(&mut conversation, &mut from_server, &writer, &mut writing);
-            if timeout(drain_limit, drained).await.is_err() {
-                conversation.give_up();
-            }
-        }
-        // With the token that comes of a refresh the server is told of the end of the session, too.
-        settled_by = Instant::now() + REFRESH_LIMIT;
-        drop(settle(authorizer.as_deref(), settled_by).await);
-        conversation.close(close_limit).await;
-    };
-    if end == End::Stopped {
-        leave.await;
-    } else {
-        tokio::select! {
-            () = leave => {}
-            () = stop => {}
-        }
-    }
-    drop((conversation, writer));
-    // What was sent last may have led to another refresh.
-    let _settled = settle(authorizer.as_deref(), settled_by).await;
-    if !writing.is_finished() {
-        let _ = timeout(FLUSH_LIMIT, writing).await;
-    }
+    let end = bridge.carry(lines, stop.as_mut()).await;
+    bridge.leave(&end, config.drain, stop).await;
     end
+}
+
+/// The bridge while it runs.
+struct Running {
+    router: Router,
+    io: Io,
+    authorizer: Option<Arc<Authorizer>>,
+    writer: LineWriter,
+    writing: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    /// Carries messages until there is a reason to end.
+    async fn carry<I: AsyncRead + Unpin>(
+        &mut self,
+        mut lines: LineReader<I>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> End {
+        let Self {
+            router,
+            io,
+            writer,
+            writing,
+            ..
+        } = self;
+        let endpoint = Arc::clone(io.endpoint());
+        let mut ended = std::pin::pin!(endpoint.ended());
+        let mut surroundings = Surroundings::new();
+        loop {
+            tokio::select! {
+                line = async { writer.room_for_answers().await; lines.next().await } => match line {
+                    Ok(Some(line)) => {
+                        io.on_line(router, line);
+                        while writer.has_room_for_answers() && let Some(line) = lines.buffered() {
+                            io.on_line(router, line);
+                        }
+                    }
+                    Ok(None) => return End::AppLeft,
+                    Err(error) => {
+                        tracing::warn!("cannot read from the app: {error}");
+                        return End::AppLeft;
+                    }
+                },
+                wake = io.woken() => io.on_wake(router, wake),
+                _ = &mut *writing => return End::AppLeft,
+                reason = &mut ended => return End::Unreachable(reason),
+                () = &mut stop => return End::Stopped,
+                () = surroundings.changed() => {
+                    if surroundings.parent_died() {
+                        return End::AppLeft;
+                    }
+                    io.woke_up();
+                }
+            }
+        }
+    }
+
+    /// Waits for answers that are due, ends the session and writes the last lines, each within its limit.
+    async fn leave(mut self, end: &End, drain: Duration, stop: Pin<&mut impl Future<Output = ()>>) {
+        let (drain_limit, close_limit) = match end {
+            End::Stopped => (SIGNAL_LIMIT, SIGNAL_LIMIT),
+            End::AppLeft | End::Unreachable(_) => (drain, CLOSE_LIMIT),
+        };
+        let authorizer = self.authorizer.take();
+        let mut settled_by = Instant::now() + REFRESH_LIMIT;
+        let close = async {
+            self.io.step(&mut self.router, Router::stop);
+            self.io.stop();
+            if !self.writing.is_finished() && timeout(drain_limit, self.drain()).await.is_err() {
+                self.io.step(&mut self.router, Router::give_up);
+            }
+            self.io.step(&mut self.router, Router::abort_all);
+            // With the token that comes of a refresh the server is told of the end of the session, too.
+            settled_by = Instant::now() + REFRESH_LIMIT;
+            drop(settle(authorizer.as_deref(), settled_by).await);
+            self.io.close(close_limit).await;
+        };
+        if *end == End::Stopped {
+            close.await;
+        } else {
+            tokio::select! {
+                () = close => {}
+                () = stop => {}
+            }
+        }
+        let Self {
+            router,
+            io,
+            writer,
+            writing,
+            ..
+        } = self;
+        drop((router, io, writer));
+        // What was sent last may have led to another refresh.
+        let _settled = settle(authorizer.as_deref(), settled_by).await;
+        if !writing.is_finished() {
+            let _ = timeout(FLUSH_LIMIT, writing).await;
+        }
+    }
+
+    /// Hands on what still comes, until every request has its answer or nobody reads it.
+    async fn drain(&mut self) {
+        while self.router.is_busy() || self.io.is_busy() {
+            tokio::select! {
+                wake = self.io.woken() => self.io.on_wake(&mut self.router, wake),
+                _ = &mut self.writing => return,
+            }
+        }
+    }
 }
 
 /// Waits for a refresh under way, until `deadline`. No other begins while what is returned is held.
 async fn settle(authorizer: Option<&Authorizer>, deadline: Instant) -> Option<Settled> {
     timeout_at(deadline, authorizer?.settle()).await.ok()
-}
-
-/// Hands on what still comes, until every request has its answer or nobody reads it.
-async fn drain(
-    conversation: &mut Conversation,
-    from_server: &mut mpsc::Receiver<Inbound>,
-    writer: &LineWriter,
-    writing: &mut JoinHandle<io::Result<()>>,
-) {
-    while conversation.is_busy() {
-        tokio::select! {
-            inbound = async { writer.room().await; from_server.recv().await } => {
-                if let Some(inbound) = inbound {
-                    conversation.take_inbound(inbound);
-                }
-            }
-            () = conversation.task_ended() => {}
-            _ = &mut *writing => return,
-        }
-    }
 }

@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// The app gets a `notifications/progress` of the server.
-    pub(super) fn take_from_server(&mut self, notification: &Message) {
+    pub(super) fn on_progress(&mut self, notification: &Message, now: Instant) {
         if self.requests.is_empty() {
             return;
         }
@@ -75,7 +75,7 @@ impl Progress {
             .id_param("progressToken")
             .and_then(|token| self.ids.get(&token));
         if let Some(watched) = id.and_then(|id| self.requests.get_mut(id)) {
-            watched.written = Some(Instant::now());
+            watched.written = Some(now);
             watched.is_reported = true;
         }
     }
@@ -90,7 +90,7 @@ impl Progress {
     ///
     /// The value grows, as MCP wants it, and stays below 0: the server's own progress begins there at the
     /// least, and has to be greater.
-    pub(super) fn report(&mut self, id: &RequestId, text: String) -> Option<Message> {
+    pub(super) fn report(&mut self, id: &RequestId, text: String, now: Instant) -> Option<Message> {
         let watched = self.requests.get_mut(id)?;
         if let Some((last, looks)) = &mut watched.last
             && *last == text
@@ -101,7 +101,7 @@ impl Progress {
             }
         }
         watched.reports += 1;
-        watched.written = Some(Instant::now());
+        watched.written = Some(now);
         let token: Value = serde_json::from_str(watched.token.as_json()).unwrap_or_default();
         let progress = -1.0 / f64::from(watched.reports);
         let params = json!({ "progressToken": token, "progress": progress, "message": text });
@@ -128,7 +128,9 @@ mod tests {
         progress.begin(&id("a"), id("token"));
         let mut last = f64::NEG_INFINITY;
         for number in 0..10_000 {
-            let report = progress.report(&id("a"), number.to_string()).unwrap();
+            let report = progress
+                .report(&id("a"), number.to_string(), Instant::now())
+                .unwrap();
             assert_eq!(report.id_param("progressToken"), Some(id("token")));
             assert!(last < value(&report) && value(&report) < 0.0);
             last = value(&report);
@@ -139,11 +141,19 @@ mod tests {
     fn the_same_report_is_made_from_time_to_time() {
         let mut progress = Progress::default();
         progress.begin(&id("a"), id("token"));
-        let mut report = |text: &str| progress.report(&id("a"), text.to_owned()).is_some();
+        let mut report = |text: &str| {
+            progress
+                .report(&id("a"), text.to_owned(), Instant::now())
+                .is_some()
+        };
         let reports: Vec<bool> = (0..5).map(|_| report("x")).collect();
         assert_eq!(reports, [true, false, false, true, false]);
         assert!(report("y"), "something else is news");
-        assert!(progress.report(&id("b"), "x".to_owned()).is_none());
+        assert!(
+            progress
+                .report(&id("b"), "x".to_owned(), Instant::now())
+                .is_none()
+        );
     }
 
     #[test]
@@ -167,12 +177,12 @@ mod tests {
         for (request, token) in [("a", "1"), ("b", "2"), ("c", "3")] {
             progress.begin(&id(request), id(token));
         }
-        progress.take_from_server(&of_server("2"));
-        progress.take_from_server(&of_server("unknown"));
+        progress.on_progress(&of_server("2"), Instant::now());
+        progress.on_progress(&of_server("unknown"), Instant::now());
         let mut unreported = progress.unreported();
         unreported.sort();
         assert_eq!(unreported, [id("a"), id("c")]);
-        progress.report(&id("c"), "waiting".to_owned());
+        progress.report(&id("c"), "waiting".to_owned(), Instant::now());
         assert_eq!(progress.end(&id("a")), None);
         assert!(progress.end(&id("b")).is_some());
         assert!(progress.end(&id("c")).is_some());

@@ -14,12 +14,13 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::conversation::{Asked, Conversation, Origin};
+use super::action::Timer;
+use super::action::{Action, LinkId};
+use super::exchanges::Lane;
 use super::lanes::LegacyLane;
 use super::list_pages::List;
-use super::opening::Alarm;
-use super::outbound::Lane;
 use super::remembered_lists::Form;
+use super::router::{Asked, Origin, Router};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Message, RequestId};
 
@@ -95,17 +96,17 @@ impl ProvisionalLists {
     }
 }
 
-impl Conversation {
+impl Router {
     /// A list request of the app is on its way, or waits for a session.
     pub(super) fn on_list_request(&mut self, era: Era) {
         let Some(wait) = self.list_wait().filter(|_| self.has_session_to_lose(era)) else {
             return;
         };
-        let now = Instant::now();
+        let now = self.out.now();
         let started = *self.provisional.started.get_or_insert(now);
         // A request that has just gone out shows only later whether it gets through.
         let at_the_earliest = match self.legacy {
-            LegacyLane::Opening(_) => now,
+            LegacyLane::Opening(..) => now,
             LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => {
                 now + CHECK_INTERVAL
             }
@@ -125,8 +126,8 @@ impl Conversation {
             return;
         }
         self.provisional.next_check = Some(due);
-        let wait = due.saturating_duration_since(Instant::now());
-        self.set_alarm(wait, Alarm::Lists(due));
+        let wait = due.saturating_duration_since(self.out.now());
+        self.out.after(wait, Timer::Lists(due));
     }
 
     /// Answers the list requests that have waited long enough.
@@ -146,7 +147,7 @@ impl Conversation {
             }
             return;
         }
-        let elapsed = started.elapsed();
+        let elapsed = self.out.now() - started;
         let (is_over, may_remember) = (elapsed >= wait, elapsed >= REMEMBERED_AFTER);
         for (id, list, era) in waiting {
             if !self.is_list_blocked(&id, era) || !self.is_recalled(era) {
@@ -157,7 +158,7 @@ impl Conversation {
             }
         }
         if !self.waiting_lists().is_empty() {
-            self.check_lists_at(Instant::now() + CHECK_INTERVAL);
+            self.check_lists_at(self.out.now() + CHECK_INTERVAL);
         }
     }
 
@@ -178,11 +179,11 @@ impl Conversation {
         if self.list_pages.is_collecting(id) {
             return false;
         }
-        if let Some(exchange) = self.exchanges.get(&self.exchange_for(id)) {
-            return exchange.track.is_blocked();
+        if let Some(exchange) = self.exchange_for(id) {
+            return exchange.flight.track.is_blocked();
         }
         match era {
-            Era::Legacy => matches!(self.legacy, LegacyLane::Opening(_)),
+            Era::Legacy => matches!(self.legacy, LegacyLane::Opening(..)),
             Era::Modern => self.is_held_downgraded(id),
         }
     }
@@ -193,15 +194,11 @@ impl Conversation {
         let form = self.form(era);
         match self.provisional.recalls.get(&form) {
             Some(None) => true,
-            Some(Some(asked)) => asked.elapsed() >= RECALL_LIMIT,
+            Some(Some(asked)) => self.out.now() - *asked >= RECALL_LIMIT,
             None => {
-                self.provisional.recalls.insert(form, Some(Instant::now()));
-                let files = self.remembered.files().clone();
-                self.alarms.spawn(async move {
-                    let read = tokio::task::spawn_blocking(move || files.read_all(form)).await;
-                    // It fails only when the runtime ends.
-                    Alarm::Recalled(form, read.unwrap_or_default())
-                });
+                let asked = Some(self.out.now());
+                self.provisional.recalls.insert(form, asked);
+                self.out.push(Action::RecallLists(form));
                 false
             }
         }
@@ -211,7 +208,7 @@ impl Conversation {
     pub(super) fn on_recalled(&mut self, form: Form, lists: Vec<(List, String)>) {
         self.provisional.recalls.insert(form, None);
         self.remembered.recall(form, lists);
-        self.check_lists_at(Instant::now());
+        self.check_lists_at(self.out.now());
     }
 
     fn form(&self, era: Era) -> Form {
@@ -239,19 +236,19 @@ impl Conversation {
         if !is_from_start {
             // A further page, whatever it is of: there is none.
             let end = Message::result(id, &list.empty_result(era));
-            return self.give_response(id, list, era, &end);
+            return self.give_response(id, list, era, end);
         }
         let remembered = self.remembered_response(id, list, era);
         let response =
             remembered.unwrap_or_else(|| self.response_to_obstacle(id, list, era, error));
         let is_lost = self.obstacle_of_lists(error).is_none();
-        self.give_response(id, list, era, &response);
+        self.give_response(id, list, era, response);
         if is_lost {
             self.await_return();
         }
     }
 
-    fn give_response(&mut self, id: &RequestId, list: List, era: Era, response: &Message) {
+    fn give_response(&mut self, id: &RequestId, list: List, era: Era, response: Message) {
         tracing::info!(
             list = list.member(),
             "answered a list request without the server"
@@ -295,7 +292,7 @@ impl Conversation {
         self.unanswered.remove(id);
         let is_native = self
             .exchanges
-            .get(&(0, id.clone()))
+            .get(LinkId::MAIN, id)
             .is_some_and(|exchange| exchange.lane == Lane::Native);
         if is_native {
             return self.abort(Lane::Native, id);
@@ -333,21 +330,13 @@ impl Conversation {
     /// Takes a list that the server has given the app, before tools are hidden in it.
     pub(super) fn on_live_list(&mut self, list: List, era: Era, response: &Message) {
         self.learn_names(list, response);
-        if self.notices.stage().page().is_none() && self.waiting_lists().is_empty() {
+        if self.pending_page().is_none() && self.waiting_lists().is_empty() {
             self.on_server_available();
         }
         let form = self.form(era);
         if self.remembered.learn(list, form, response) {
-            let (files, response) = (self.remembered.files().clone(), response.clone());
-            // Among what is waited for at the end, so that also a short run is remembered.
-            self.outbound.spawn(async move {
-                let kept = tokio::task::spawn_blocking(move || {
-                    let result = response.result_json().unwrap_or_default();
-                    files.keep(list, form, result);
-                });
-                // It fails only when the runtime ends.
-                let _ = kept.await;
-            });
+            self.out
+                .push(Action::KeepList(list, form, response.clone()));
         }
     }
 
@@ -358,7 +347,7 @@ impl Conversation {
         if !self.provisional.has_given() || self.provisional.announcement.is_some() {
             return;
         }
-        let due = Instant::now() + ANNOUNCEMENT_LIMIT;
+        let due = self.out.now() + ANNOUNCEMENT_LIMIT;
         let is_awaited =
             |asked: &Asked| asked.origin == Origin::App && asked.method != "subscriptions/listen";
         let unanswered = self.unanswered.iter();
@@ -367,7 +356,7 @@ impl Conversation {
             awaited: awaited.map(|(id, _)| id.clone()).collect(),
             due,
         });
-        self.set_alarm(ANNOUNCEMENT_LIMIT, Alarm::Announce(due));
+        self.out.after(ANNOUNCEMENT_LIMIT, Timer::Announce(due));
         self.announce_when_answered();
     }
 
@@ -407,7 +396,7 @@ impl Conversation {
         let (legacy, modern) = (changed(Era::Legacy), changed(Era::Modern));
         if self.legacy.is_open() && self.notices.is_ready() {
             for change in self.terms.told().list_changes(&legacy) {
-                self.write(&change);
+                self.out.to_app(change);
             }
             self.provisional
                 .given
@@ -428,7 +417,7 @@ impl Conversation {
             return;
         }
         if !std::mem::replace(&mut self.provisional.awaits_return, true) {
-            self.set_alarm(RETURN_CHECK_PAUSE, Alarm::CheckReturn);
+            self.out.after(RETURN_CHECK_PAUSE, Timer::CheckReturn);
         }
     }
 

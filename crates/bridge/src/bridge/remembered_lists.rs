@@ -51,7 +51,6 @@ pub(super) enum Form {
 /// The lists that are known, from this run or from disk.
 #[derive(Debug, Default)]
 pub(super) struct RememberedLists {
-    files: ListFiles,
     known: HashMap<(List, Form), Known>,
 }
 
@@ -151,17 +150,6 @@ impl Form {
 }
 
 impl RememberedLists {
-    pub(super) fn new(files: ListFiles) -> Self {
-        Self {
-            files,
-            known: HashMap::new(),
-        }
-    }
-
-    pub(super) const fn files(&self) -> &ListFiles {
-        &self.files
-    }
-
     /// A response that holds the list.
     pub(super) fn get(&self, list: List, form: Form) -> Option<&Message> {
         Some(&self.known.get(&(list, form))?.response)

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Input;
+use super::action::Facts;
 use super::provisional_initialize::Told;
 use mcp_bridge_auth::{SignInPage, SignInStage};
 use mcp_bridge_protocol::era::Revision;
@@ -16,17 +16,18 @@ use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 /// An app that turns the question to open a page down within this time has not shown it to anybody.
 const UNSEEN: Duration = Duration::from_secs(1);
 
-/// The legacy app, as far as it can show a page.
+/// State of the notice to a legacy app. Events go in, messages for the app come out.
 #[derive(Debug)]
-pub(super) struct Notices {
+pub(super) struct SignInNotice {
     /// A person at a terminal has the page on stderr.
     input: Input,
-    stage: Option<watch::Receiver<SignInStage>>,
-    /// Whether it can ask the person to open a page (MCP 2025-11-25, "URL Mode Elicitation").
+    /// The server's host and port.
+    host: String,
+    /// True if the app can ask the person to open a page (MCP 2025-11-25, "URL Mode Elicitation").
     can_open_pages: bool,
     /// True if it can ask the person to fill in a form (MCP 2025-06-18, "Elicitation").
     can_show_forms: bool,
-    /// Whether it is ready for messages of the server.
+    /// True if it is ready for messages of the server.
     is_ready: bool,
     /// Makes ids.
     count: u64,
@@ -55,11 +56,11 @@ enum Mode {
     Unasked,
 }
 
-impl Notices {
-    pub(super) const fn new(input: Input, stage: Option<watch::Receiver<SignInStage>>) -> Self {
+impl SignInNotice {
+    pub(super) const fn new(input: Input, host: String) -> Self {
         Self {
             input,
-            stage,
+            host,
             can_open_pages: false,
             can_show_forms: false,
             is_ready: false,
@@ -68,31 +69,13 @@ impl Notices {
         }
     }
 
-    /// Resolves when the sign-in has gone on.
-    pub(super) async fn changed(&mut self) {
-        if let Some(stage) = &mut self.stage
-            && stage.changed().await.is_ok()
-        {
-            return;
-        }
-        std::future::pending::<()>().await;
-    }
-
-    /// Where the sign-in stands.
-    pub(super) fn stage(&self) -> SignInStage {
-        let stage = self.stage.as_ref();
-        stage
-            .map(|stage| stage.borrow().clone())
-            .unwrap_or_default()
-    }
-
-    /// Whether the app has said that it is ready for messages of the server.
+    /// Returns whether the app has said that it is ready for messages of the server.
     pub(super) const fn is_ready(&self) -> bool {
         self.is_ready
     }
 
     /// The app begins.
-    pub(super) fn take_initialize(&mut self, initialize: &Message) {
+    pub(super) fn on_initialize(&mut self, initialize: &Message) {
         let capabilities: Value = initialize.param("capabilities").unwrap_or_default();
         let elicitation = &capabilities["elicitation"];
         self.can_open_pages = elicitation["url"].is_object();
@@ -103,10 +86,10 @@ impl Notices {
         self.asked = None;
     }
 
-    /// The app is ready. Returns what to tell it.
-    pub(super) fn take_initialized(&mut self, told: &Told, host: &str) -> Vec<Message> {
+    /// The app is ready.
+    pub(super) fn on_initialized(&mut self, told: &Told, facts: &Facts) -> Vec<Message> {
         self.is_ready = true;
-        self.show(told, host)
+        self.on_stage(told, facts)
     }
 
     /// Returns whether this is the app's answer to a question of ours.
@@ -115,14 +98,13 @@ impl Notices {
         matches!(response.kind(), Kind::Response { id: Some(id) } if asked == Some(id))
     }
 
-    /// Takes such an answer, and returns what to tell the app next. The sign-in itself tells whether the
-    /// person went through with it; but an app that has shown the page to nobody is asked to show a form,
-    /// once.
-    pub(super) fn take_answer(
+    /// The app has answered the question. The sign-in itself shows whether the person went through with it; but an
+    /// app that has shown the page to nobody is asked to show a form, once.
+    pub(super) fn on_answer(
         &mut self,
         answer: &Message,
         told: &Told,
-        host: &str,
+        facts: &Facts,
     ) -> Vec<Message> {
         let Some(question) = &mut self.asked else {
             return Vec::new();
@@ -130,14 +112,39 @@ impl Notices {
         question.is_answered = true;
         let is_refused = answer.is_error()
             || answer.result_member::<String>("action").as_deref() != Some("accept")
-                && question.asked.elapsed() < UNSEEN;
+                && facts.now - question.asked < UNSEEN;
         let page = question.page.clone();
-        let is_current = self.stage() == SignInStage::Page(page.clone());
-        let may_ask = matches!(&self.asked, Some(it) if it.mode == Mode::Url);
+        let is_current = facts.sign_in.page() == Some(&page);
+        let may_ask = question.mode == Mode::Url;
         if !(is_refused && may_ask && is_current && self.has_forms(told)) {
             return Vec::new();
         }
-        vec![self.ask(Mode::Form, page, host)]
+        vec![self.ask(Mode::Form, page, facts)]
+    }
+
+    /// The sign-in has gone on: shows the page, if there is one and the app does not show it yet, or takes it away.
+    pub(super) fn on_stage(&mut self, told: &Told, facts: &Facts) -> Vec<Message> {
+        if !self.is_ready || self.input == Input::Terminal {
+            return Vec::new();
+        }
+        let SignInStage::Page(page) = &facts.sign_in else {
+            return self.withdraw(facts);
+        };
+        if self.asked.as_ref().is_some_and(|asked| asked.page == *page) {
+            return Vec::new();
+        }
+        let mut messages = self.withdraw(facts);
+        if told.has("logging") {
+            let text = in_words(page, &self.host);
+            let params = json!({ "level": "warning", "logger": "mcp-bridge", "data": text });
+            messages.push(Message::notification("notifications/message", &params));
+        }
+        let mode = self.mode(told);
+        let question = self.ask(mode, page.clone(), facts);
+        if mode != Mode::Unasked {
+            messages.push(question);
+        }
+        messages
     }
 
     /// Returns whether the app can be asked to show a form in the version that it speaks.
@@ -156,7 +163,8 @@ impl Notices {
     }
 
     /// The question about the page, in this mode.
-    fn ask(&mut self, mode: Mode, page: SignInPage, host: &str) -> Message {
+    fn ask(&mut self, mode: Mode, page: SignInPage, facts: &Facts) -> Message {
+        let host = &self.host;
         self.count += 1;
         let elicitation_id = format!("mcp-bridge-sign-in-{}", self.count);
         let id = RequestId::from_string(&elicitation_id);
@@ -178,45 +186,19 @@ impl Notices {
             id,
             elicitation_id,
             mode,
-            asked: Instant::now(),
+            asked: facts.now,
             is_answered: mode == Mode::Unasked,
         });
         question
     }
 
-    /// The messages that show the page, if there is one and the app does not show it yet, or that take it
-    /// away.
-    pub(super) fn show(&mut self, told: &Told, host: &str) -> Vec<Message> {
-        if !self.is_ready || self.input == Input::Terminal {
-            return Vec::new();
-        }
-        let SignInStage::Page(page) = self.stage() else {
-            return self.withdraw();
-        };
-        if self.asked.as_ref().is_some_and(|asked| asked.page == page) {
-            return Vec::new();
-        }
-        let mut messages = self.withdraw();
-        if told.has("logging") {
-            let text = in_words(&page, host);
-            let params = json!({ "level": "warning", "logger": "mcp-bridge", "data": text });
-            messages.push(Message::notification("notifications/message", &params));
-        }
-        let mode = self.mode(told);
-        let question = self.ask(mode, page, host);
-        if mode != Mode::Unasked {
-            messages.push(question);
-        }
-        messages
-    }
-
     /// The page is of no use any more.
-    fn withdraw(&mut self) -> Vec<Message> {
+    fn withdraw(&mut self, facts: &Facts) -> Vec<Message> {
         let Some(question) = self.asked.take() else {
             return Vec::new();
         };
         let mut messages = Vec::new();
-        if question.mode == Mode::Url && self.stage() == SignInStage::Done {
+        if question.mode == Mode::Url && facts.sign_in == SignInStage::Done {
             messages.push(Message::notification(
                 "notifications/elicitation/complete",
                 &json!({ "elicitationId": question.elicitation_id }),

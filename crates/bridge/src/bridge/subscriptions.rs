@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::Answering;
-use super::conversation::{Asked, Conversation};
-use super::opening::Alarm;
+use super::action::Timer;
+use super::router::{Asked, Router};
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
 use mcp_bridge_protocol::message::{Message, RequestId, member};
 
@@ -72,14 +72,14 @@ enum State {
 }
 
 impl Subscription {
-    fn new(request: Message) -> Self {
+    fn new(request: Message, now: Instant) -> Self {
         let asked: Value = request.param("notifications").unwrap_or_default();
         let known = Self::members();
         let filter = known.filter_map(|name| Some((name.to_owned(), asked.get(name)?.clone())));
         Self {
             filter: Value::Object(filter.collect()),
             request,
-            opened: Instant::now(),
+            opened: now,
             state: State::Unacknowledged,
             pause: RETRY_PAUSE,
         }
@@ -127,7 +127,7 @@ fn uris(filter: &Value) -> HashSet<&str> {
         .collect()
 }
 
-impl Conversation {
+impl Router {
     /// A modern app subscribes.
     pub(super) fn on_subscription(&mut self, request: &Message) {
         let (Answering::AtOnce { .. }, Some(id)) = (self.answering, request.id()) else {
@@ -137,35 +137,40 @@ impl Conversation {
         self.subscriptions
             .0
             .retain(|id, _| unanswered.contains_key(id));
-        let subscription = Subscription::new(request.clone());
+        let subscription = Subscription::new(request.clone(), self.out.now());
         let opened = subscription.opened;
         self.subscriptions.0.insert(id.clone(), subscription);
-        self.set_alarm(PROMISE_AFTER, Alarm::Subscription(id.clone(), opened));
+        self.out
+            .after(PROMISE_AFTER, Timer::Subscription(id.clone(), opened));
     }
 
     /// The app may have waited long enough for the acknowledgement of the subscription opened at this moment.
     pub(super) fn consider_acknowledgement(&mut self, id: &RequestId, opened: Instant) {
         let is_blocked = self.is_subscription_blocked(id);
         let is_open = self.unanswered.contains_key(id) && !self.stopping;
+        let now = self.out.now();
         let Some(subscription) = self.subscriptions.0.get_mut(id) else {
             return;
         };
         if subscription.opened != opened || subscription.is_known() || !is_open {
             return;
         }
-        if !is_blocked && opened.elapsed() < PROMISE_FOR_SLOW_AFTER {
-            return self.set_alarm(CHECK_INTERVAL, Alarm::Subscription(id.clone(), opened));
+        if !is_blocked && now - opened < PROMISE_FOR_SLOW_AFTER {
+            return self
+                .out
+                .after(CHECK_INTERVAL, Timer::Subscription(id.clone(), opened));
         }
         subscription.state = State::Promised;
         let params = json!({ "notifications": subscription.filter, "_meta": meta(id) });
         tracing::info!("acknowledged a subscription before the server has");
-        self.write(&Message::notification(ACKNOWLEDGED, &params));
+        self.write(Message::notification(ACKNOWLEDGED, &params));
     }
 
     /// Returns whether a subscription waits for a sign-in, a session or a connection.
     fn is_subscription_blocked(&self, id: &RequestId) -> bool {
-        let exchange = self.exchanges.get(&self.exchange_for(id));
-        exchange.is_some_and(|exchange| exchange.track.is_blocked()) || self.is_held_downgraded(id)
+        let exchange = self.exchange_for(id);
+        exchange.is_some_and(|exchange| exchange.flight.track.is_blocked())
+            || self.is_held_downgraded(id)
     }
 
     /// Takes a notification for the modern app. True if the app gets it.
@@ -209,7 +214,7 @@ impl Conversation {
         let ended = Message::notification("notifications/cancelled", &params);
         // To the server by the way of the app's own cancellation, and to the app.
         self.take_cancellation(&ended);
-        self.write(&ended);
+        self.write(ended);
     }
 
     /// Takes an error in place of the response to a subscription. True if the subscription goes on, because
@@ -235,7 +240,8 @@ impl Conversation {
         subscription.pause = (pause * 2).min(MAX_RETRY_PAUSE);
         if passes {
             let opened = subscription.opened;
-            self.set_alarm(pause, Alarm::Resubscribe(id.clone(), opened));
+            self.out
+                .after(pause, Timer::Resubscribe(id.clone(), opened));
         }
         true
     }
@@ -265,7 +271,7 @@ impl Conversation {
     }
 
     /// Tells the app of changes of these lists, named by their capabilities, in each subscription to them.
-    pub(super) fn announce_to_subscriptions(&self, changed: &HashSet<&str>) {
+    pub(super) fn announce_to_subscriptions(&mut self, changed: &HashSet<&str>) {
         for (id, subscription) in &self.subscriptions.0 {
             let is_open = |asked: &Asked| asked.method == "subscriptions/listen";
             if !subscription.is_known() || !self.unanswered.get(id).is_some_and(is_open) {
@@ -275,7 +281,7 @@ impl Conversation {
                 if changed.contains(capability) && subscription.filter[flag] == true {
                     let method = format!("notifications/{capability}/list_changed");
                     let params = json!({ "_meta": meta(id) });
-                    self.write(&Message::notification(&method, &params));
+                    self.out.to_app(Message::notification(&method, &params));
                 }
             }
         }

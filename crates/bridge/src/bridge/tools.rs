@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::conversation::Conversation;
+use super::router::Router;
 use super::tool_filter::{self, Access, Hidden, ToolFilter};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{
@@ -174,16 +174,15 @@ impl Tools {
     }
 }
 
-impl Conversation {
+impl Router {
     /// Whether a request of the app is dealt with here, and goes no further for now.
     pub(super) fn tools_take(&mut self, request: &Message) -> bool {
         let (Some(tools), Some(id)) = (&mut self.tools, request.id()) else {
             return false;
         };
-        let host = self.links[0].endpoint.host();
-        match tools.judge(request, id, &host) {
+        match tools.judge(request, id, &self.host) {
             Verdict::Passes => return false,
-            Verdict::Refused(response) => self.answer(&response),
+            Verdict::Refused(response) => self.answer(response),
             Verdict::Waits(list) => {
                 if let Some(list) = list {
                     self.ask_for_list(list);
@@ -194,11 +193,11 @@ impl Conversation {
     }
 
     /// Gives the app a list without what is hidden.
-    pub(super) fn take_tools(&mut self, list: &Message) {
+    pub(super) fn take_tools(&mut self, list: Message) {
         match &mut self.tools {
             Some(tools) => {
-                let shortened = tools.shorten(list);
-                self.write_response(&shortened);
+                let shortened = tools.shorten(&list);
+                self.write_response(shortened);
             }
             None => self.write_response(list),
         }
@@ -234,9 +233,9 @@ impl Conversation {
             return self.dispatch(call);
         }
         if list.is_error() {
-            return self.answer(&list.with_id(id));
+            return self.answer(list.with_id(id));
         }
-        self.answer(&Hidden::NotReadOnly.to_response(id, &name, &host));
+        self.answer(Hidden::NotReadOnly.to_response(id, &name, &host));
     }
 
     pub(super) fn dispatch(&mut self, request: Message) {

@@ -4,13 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
-
-use super::conversation::Conversation;
+use super::action::{Action, HeldBackId, LinkId, Timer};
+use super::exchanges::Exchange;
 use super::lanes::LegacyLane;
-use super::opening::Alarm;
-use super::outbound::Lane;
-use super::pending_queue::{Held, Ticket};
+use super::pending_queue::PendingQueue;
+use super::router::Router;
 use crate::endpoint::Phase;
 use mcp_bridge_auth::SignInPage;
 use mcp_bridge_protocol::message::{Message, RequestId};
@@ -23,9 +21,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// response, and two lines that are written at once are read at once.
 const APART: Duration = Duration::from_millis(3);
 
-/// Longest time that the progress may take to be written.
-const WRITE_LIMIT: Duration = Duration::from_millis(50);
-
 /// An obstacle before a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
@@ -35,12 +30,12 @@ enum Obstacle {
     Server,
 }
 
-impl Conversation {
+impl Router {
     /// A request of the app with a progress token begins.
     pub(super) fn watch_progress(&mut self, id: &RequestId, token: RequestId) {
         self.progress.begin(id, token);
         if !std::mem::replace(&mut self.looks_at_waiting, true) {
-            self.set_alarm(LOOK, Alarm::Waiting);
+            self.out.after(LOOK, Timer::Waiting);
         }
     }
 
@@ -51,26 +46,25 @@ impl Conversation {
         if !self.looks_at_waiting {
             return;
         }
-        self.set_alarm(LOOK, Alarm::Waiting);
+        self.out.after(LOOK, Timer::Waiting);
+        if !self.out.facts().app_reads {
+            return;
+        }
         let page = self.pending_page();
         let host = self.host();
         for (id, obstacle) in self.waiting() {
-            if !self.writer.has_room() {
-                return;
-            }
             let text = match (obstacle, &page) {
                 (Obstacle::SignIn, Some(page)) => format!("Sign in: {page}"),
                 (Obstacle::SignIn, None) | (Obstacle::Server, _) => format!("waiting for {host}"),
             };
-            if let Some(report) = self.progress.report(&id, text) {
-                self.write(&report);
+            if let Some(report) = self.progress.report(&id, text, self.out.now()) {
+                self.write(report);
             }
         }
     }
 
-    fn pending_page(&self) -> Option<SignInPage> {
-        let authorizer = self.authorizer.as_ref()?;
-        authorizer.pending_sign_in()
+    pub(super) fn pending_page(&self) -> Option<SignInPage> {
+        self.out.facts().sign_in.page().cloned()
     }
 
     /// The requests that wait, of those that want to hear of progress and have not heard of the server's.
@@ -104,36 +98,38 @@ impl Conversation {
     /// The requests that wait for a session.
     fn held_ids(&self) -> HashSet<&RequestId> {
         let opening = match &self.legacy {
-            LegacyLane::Opening(opening) => Some(opening.held()),
+            LegacyLane::Opening(_, opening) => Some(opening.pending()),
             LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => None,
         };
         let downgraded = self.downgraded.iter().filter_map(|session| session.held());
         let held = opening.into_iter().chain(downgraded);
-        held.flat_map(Held::ids).collect()
+        held.flat_map(PendingQueue::ids).collect()
     }
 
     fn obstacle_of_exchange(&self, id: &RequestId) -> Option<Obstacle> {
-        let exchange = self.exchanges.get(&self.exchange_for(id))?;
-        match exchange.track.phase() {
+        match self.exchange_for(id)?.flight.track.phase() {
             Phase::SigningIn => Some(Obstacle::SignIn),
             Phase::Queued | Phase::Unreachable => Some(Obstacle::Server),
             Phase::Sent => None,
         }
     }
 
-    /// The exchange by which a request of the app is with the server: its endpoint and its id there.
-    pub(super) fn exchange_for(&self, id: &RequestId) -> (usize, RequestId) {
+    /// The exchange by which a request of the app is with the server.
+    pub(super) fn exchange_for(&self, id: &RequestId) -> Option<&Exchange> {
         if let LegacyLane::Upgraded(upgrade) = &self.legacy
-            && let Some(leg) = upgrade.exchange_of(id)
+            && let Some(attempt) = upgrade.exchange_of(id)
         {
-            return (Lane::Upgraded.link(), leg.clone());
+            return self.exchanges.get(LinkId::MAIN, attempt);
         }
         let downgraded = self.downgraded.iter().find_map(|it| it.exchange_of(id));
-        downgraded.unwrap_or_else(|| (Lane::Native.link(), id.clone()))
+        match downgraded {
+            Some((link, attempt)) => self.exchanges.get(link, &attempt),
+            None => self.exchanges.get(LinkId::MAIN, id),
+        }
     }
 
     /// Writes the response to a request of the app, a moment later if it comes right behind progress.
-    pub(super) fn write_response(&mut self, response: &Message) {
+    pub(super) fn write_response(&mut self, response: Message) {
         if self.progress.is_empty() {
             return self.write(response);
         }
@@ -141,33 +137,29 @@ impl Conversation {
         let Some(progress) = progress else {
             return self.write(response);
         };
-        if progress.elapsed() >= APART && self.writer.has_written() {
+        let facts = self.out.facts();
+        if facts.now - progress >= APART && facts.all_is_written {
             return self.write(response);
         }
-        let ticket = self.tickets.next();
-        self.held_back.push((ticket, response.clone()));
-        let writer = self.writer.clone();
-        self.alarms.spawn(async move {
-            // An app that does not read has other lines before it than the progress.
-            let _ = timeout(WRITE_LIMIT, writer.written()).await;
-            sleep(APART).await;
-            Alarm::HeldBack(ticket)
-        });
+        let ticket = self.out.held_back_id();
+        self.held_back.push((ticket, response));
+        self.out
+            .push(Action::AfterWritten(APART, Timer::HeldBack(ticket)));
     }
 
     /// A response has been kept back long enough.
-    pub(super) fn write_held_back(&mut self, ticket: Ticket) {
+    pub(super) fn write_held_back(&mut self, ticket: HeldBackId) {
         let at = self.held_back.iter().position(|(held, _)| *held == ticket);
         if let Some(at) = at {
             let (_, response) = self.held_back.remove(at);
-            self.write(&response);
+            self.write(response);
         }
     }
 
     /// Writes what is kept back: no more time is left.
     pub(super) fn write_all_held_back(&mut self) {
         for (_, response) in std::mem::take(&mut self.held_back) {
-            self.write(&response);
+            self.write(response);
         }
     }
 }

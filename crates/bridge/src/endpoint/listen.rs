@@ -15,7 +15,7 @@ use super::retry::Repeat;
 use super::send::{Outgoing, SessionUse, Verb};
 use super::session::Session;
 use super::stream::{EventStream, reconnect_backoff};
-use super::{Endpoint, Event, Failure};
+use super::{Endpoint, Event, Failure, Listening};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_net::mutex::Mutex;
@@ -150,7 +150,7 @@ async fn listen(endpoint: Weak<Endpoint>, session: Session) {
             () = reopen.notified() => End::Passing { brought_something: true },
         };
         match end {
-            End::Final => return endpoint.tell(Event::Listening(false)).await,
+            End::Final => return endpoint.tell(Event::Listening(Listening::Refused)).await,
             End::SessionLost => {
                 endpoint
                     .listener
@@ -213,7 +213,7 @@ async fn connect_and_read(
         stream.resume(response);
         stream
     } else {
-        endpoint.tell(Event::Listening(true)).await;
+        endpoint.tell(Event::Listening(Listening::Open)).await;
         stream.insert(EventStream::new(response, endpoint.config.body_limits()))
     };
     let mut brought_something = false;

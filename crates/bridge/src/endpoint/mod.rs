@@ -132,6 +132,12 @@ impl Config {
         }
     }
 
+    /// The server's host and port, for messages to people.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host_and_port(&self.url)
+    }
+
     /// A client for the server, with cookies of its own.
     fn client(&self) -> Result<Client, Failure> {
         let cookies = match self.cookies {
@@ -211,8 +217,6 @@ pub enum Patience {
 /// What an endpoint has to tell, in the order in which it happened.
 #[derive(Debug)]
 pub struct Inbound {
-    /// The endpoint's number.
-    pub endpoint: usize,
     /// What there is to tell.
     pub event: Event,
     /// The room that it takes among what has not been looked at.
@@ -231,8 +235,8 @@ pub enum Event {
         /// The request on whose stream it came; `None` for the server's own stream.
         exchange: Option<RequestId>,
     },
-    /// The server's own stream is open, or there will be none in this session.
-    Listening(bool),
+    /// The state of the server's own stream.
+    Listening(Listening),
     /// The session was lost, and there is another in its place: the server's answer to the new `initialize`.
     Reopened(Message),
     /// What came of a request.
@@ -261,6 +265,15 @@ impl Event {
     }
 }
 
+/// State of the server's own stream in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// It is open.
+    Open,
+    /// There will be none.
+    Refused,
+}
+
 /// What came of a request.
 #[derive(Debug)]
 pub enum Outcome {
@@ -283,7 +296,6 @@ pub enum Outcome {
 /// The remote side. Cheap to share; all methods may run at once.
 #[derive(Debug)]
 pub struct Endpoint {
-    number: usize,
     config: Config,
     /// Absent when the user gave an `Authorization` header: then that is the way in.
     authorizer: Option<Arc<Authorizer>>,
@@ -323,13 +335,11 @@ impl Endpoint {
     #[must_use]
     /// An endpoint that hands what the server sends to `inbound`. Does nothing on the network.
     pub fn new(
-        number: usize,
         config: Config,
         authorizer: Option<Arc<Authorizer>>,
         inbound: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            number,
             support: ServerSupport::new(&config.url, config.directory.as_deref()),
             config,
             authorizer,
@@ -357,7 +367,7 @@ impl Endpoint {
     /// The endpoint's host and port, for messages to people.
     #[must_use]
     pub fn host(&self) -> String {
-        host_and_port(&self.config.url)
+        self.config.host()
     }
 
     /// Returns whether the app's `server/discover` was answered for a server that may have everything.
@@ -472,20 +482,12 @@ impl Endpoint {
 
     /// Hands over what there is to tell, as soon as there is room for it.
     pub async fn tell(&self, event: Event) {
-        let endpoint = self.number;
         let size = event.size().min(INBOUND_BYTES);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.inbound_room).acquire_many_owned(size);
         let room = room.await.ok();
         // The channel is closed only when the bridge is gone, and then nobody is left to tell.
-        let _ = self
-            .inbound
-            .send(Inbound {
-                endpoint,
-                event,
-                room,
-            })
-            .await;
+        let _ = self.inbound.send(Inbound { event, room }).await;
     }
 
     /// Takes a response that has come on another stream than that of its request.

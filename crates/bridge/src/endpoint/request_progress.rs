@@ -99,7 +99,7 @@ impl Track {
     }
 
     /// An attempt to connect has failed.
-    pub(super) fn connection_failed(&self) {
+    pub(crate) fn connection_failed(&self) {
         self.is_unreachable.store(true, Ordering::Relaxed);
     }
 
@@ -108,7 +108,7 @@ impl Track {
         self.is_unreachable.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(crate) fn enter(&self, phase: Phase) {
         let phase = match phase {
             Phase::Queued => 0,
             Phase::Sent => 1,

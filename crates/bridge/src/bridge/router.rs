@@ -1,37 +1,32 @@
-//! Routing of messages between the app and its server, and the table of requests in flight.
+//! Router: the lane of each message, outcome and timer, and the table of requests without an answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::initialize_cache::Memory;
+use super::action::{Action, Facts, Flight, HeldBackId, LinkId, Outbox, Outgoing, Timer};
+use super::exchanges::{Exchange, Exchanges, Lane};
 use super::lanes::{Downgraded, LegacyLane};
 use super::list_pages::{Collector, List};
 use super::local_tool::LocalTools;
-use super::opening::Alarm;
-use super::outbound::{Exchange, Lane, Link};
-use super::pending_queue::{Ticket, Tickets};
 use super::progress::Progress;
+use super::provisional_initialize::Answers;
 use super::provisional_lists::ProvisionalLists;
-use super::remembered_lists::RememberedLists;
+use super::remembered_lists::{Form, RememberedLists};
 use super::server_requests::{ServerRequest, ServerRequests};
-use super::sign_in_notice::Notices;
+use super::sign_in_notice::SignInNotice;
 use super::subscriptions::Subscriptions;
 use super::terms::Terms;
 use super::tools::Tools;
-use super::{Answering, Config, Input};
-use crate::endpoint::{self, Event, Failure, Inbound, Outcome, Phase};
-use crate::stdio::{Line, LineWriter};
-use mcp_bridge_auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
-use mcp_bridge_net::setting::Setting;
+use super::{Answering, Config};
+use crate::endpoint::{Event, Failure, Outcome, Phase, Request, Track, WaitLimits};
+use mcp_bridge_auth::SignInStage;
 use mcp_bridge_protocol::codes::INVALID_REQUEST;
 use mcp_bridge_protocol::era::{Era, Passage};
-use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId, member};
+use mcp_bridge_protocol::message::{Kind, Message, RequestId, member};
 
 /// Requests of the app that may be under way at once.
 pub(super) const MAX_IN_FLIGHT: usize = 10_000;
@@ -44,25 +39,18 @@ const ANONYMOUS_ERRORS_PERIOD: Duration = Duration::from_secs(1);
 /// before it sees the connection go.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
-/// Messages of the server that wait for their turn. When they are this many, reading from its
-/// connections stops, and TCP slows the server down.
-const INBOUND_MESSAGES: usize = 64;
+/// Time that a request waits for a server that cannot be reached where the app waits for everything
+/// (`--wait-for-auth`): apps end a call after a minute.
+const UNLIMITED_PATIENCE: Duration = Duration::from_secs(45);
 
 /// All that is under way between one app and one server.
-pub(super) struct Conversation {
-    pub(super) config: endpoint::Config,
-    pub(super) authorizer: Option<Arc<Authorizer>>,
-    /// The first one carries what the app says in the server's own era; each of the others is a session
-    /// that is held for an app of the other era.
-    pub(super) links: Vec<Link>,
-    pub(super) writer: LineWriter,
-    pub(super) sender: mpsc::Sender<Inbound>,
+pub(super) struct Router {
+    pub(super) out: Outbox,
+    /// The server's host and port, for messages to people.
+    pub(super) host: String,
     /// The app's requests that have no answer yet. What is not in here any more is not answered again.
     pub(super) unanswered: HashMap<RequestId, Asked>,
-    /// The requests that are with the server, by the number of their endpoint and their id there.
-    pub(super) exchanges: HashMap<(usize, RequestId), Exchange>,
-    /// Notifications and responses on their way to the server, and else what must not be cut off.
-    pub(super) outbound: JoinSet<()>,
+    pub(super) exchanges: Exchanges,
     /// Requests of the server that the app has not answered.
     pub(super) server_requests: ServerRequests,
     pub(super) legacy: LegacyLane,
@@ -71,11 +59,8 @@ pub(super) struct Conversation {
     pub(super) answering: Answering,
     /// What the legacy app was told of the server, and what the server is.
     pub(super) terms: Terms,
-    pub(super) memory: Memory,
-    pub(super) tickets: Tickets,
-    pub(super) alarms: JoinSet<Alarm>,
-    pub(super) notices: Notices,
-    /// Whether the bridge is on its way out.
+    pub(super) notices: SignInNotice,
+    /// True if the bridge is on its way out.
     pub(super) stopping: bool,
     pub(super) downgraded: Vec<Downgraded>,
     /// Absent where nothing is hidden from the app.
@@ -87,12 +72,11 @@ pub(super) struct Conversation {
     pub(super) subscriptions: Subscriptions,
     /// The requests that want to hear of progress.
     pub(super) progress: Progress,
-    /// True if an alarm is set to look which of them wait.
+    /// True if a timer is set to look which of them wait.
     pub(super) looks_at_waiting: bool,
     /// Responses that come right behind progress.
-    pub(super) held_back: Vec<(Ticket, Message)>,
+    pub(super) held_back: Vec<(HeldBackId, Message)>,
     anonymous_errors: (Instant, u32),
-    input: Input,
 }
 
 /// A request that has no answer yet.
@@ -116,94 +100,47 @@ pub(super) enum Origin {
     Bridge,
 }
 
-impl Conversation {
-    pub(super) fn new(
-        config: &Config,
-        authorizer: Option<Arc<Authorizer>>,
-        writer: LineWriter,
-    ) -> (Self, mpsc::Receiver<Inbound>) {
-        let (sender, from_server) = mpsc::channel(INBOUND_MESSAGES);
-        let stage = authorizer.as_ref().map(|it| it.watch_sign_in());
-        let mut conversation = Self {
-            config: config.endpoint.clone(),
-            authorizer,
-            links: Vec::new(),
-            writer,
-            sender,
+impl Router {
+    pub(super) fn new(config: &Config) -> Self {
+        let now = Instant::now();
+        Self {
+            out: Outbox::new(Facts {
+                now,
+                sign_in: SignInStage::None,
+                app_reads: true,
+                all_is_written: true,
+                is_presumed: false,
+            }),
+            host: config.endpoint.host(),
             unanswered: HashMap::new(),
-            exchanges: HashMap::new(),
-            outbound: JoinSet::new(),
+            exchanges: Exchanges::default(),
             server_requests: ServerRequests::default(),
             legacy: LegacyLane::Fresh,
             initialize: None,
             answering: config.answering,
             terms: Terms::default(),
-            memory: config.memory.clone(),
-            tickets: Tickets::default(),
-            alarms: JoinSet::new(),
-            notices: Notices::new(config.input, stage),
+            notices: SignInNotice::new(config.input, config.endpoint.host()),
             stopping: false,
             downgraded: Vec::new(),
             tools: config.tools.clone().map(Tools::new),
             list_pages: Collector::new(config.list_pages),
             provisional: ProvisionalLists::default(),
-            remembered: RememberedLists::new(config.memory.lists()),
+            remembered: RememberedLists::default(),
             local_tools: LocalTools::default(),
             subscriptions: Subscriptions::default(),
             progress: Progress::default(),
             looks_at_waiting: false,
             held_back: Vec::new(),
-            anonymous_errors: (Instant::now(), 0),
-            input: config.input,
-        };
-        conversation.add_link(config.endpoint.clone());
-        (conversation, from_server)
-    }
-
-    pub(super) fn take_line(&mut self, line: Line) {
-        match line {
-            Line::Text(text) if self.input == Input::Terminal && !begins_json(&text) => {
-                self.take_pasted(&text);
-            }
-            Line::Text(text) => {
-                for message in Message::parse_all(&text) {
-                    match message {
-                        Ok(message) => self.take_message(message),
-                        Err(invalid) => self.refuse(&invalid),
-                    }
-                }
-            }
-            Line::TooLong { prefix } => {
-                tracing::warn!(
-                    "skipped a line of the app that is above {}",
-                    Setting::MaxMessageSize
-                );
-                let id = Message::id_in_prefix(&prefix);
-                let text = format!(
-                    "the message is larger than {} allows",
-                    Setting::MaxMessageSize
-                );
-                let refusal = Message::error(id.as_ref(), INVALID_REQUEST, &text, None);
-                self.write_refusal(&refusal);
-            }
+            anonymous_errors: (now, 0),
         }
     }
 
-    /// A person at the terminal has the browser elsewhere, and brings the address where it ended.
-    fn take_pasted(&self, text: &[u8]) {
-        let pasted = String::from_utf8_lossy(text).into_owned();
-        let Some(authorizer) = self.authorizer.clone() else {
-            return tracing::warn!(target: SIGN_IN_TARGET, "not taken: this is no JSON-RPC message");
-        };
-        tokio::spawn(async move {
-            if let Err(error) = authorizer.submit(&pasted).await {
-                tracing::warn!(target: SIGN_IN_TARGET, "{error}");
-            }
-        });
+    pub(super) const fn outbox(&mut self) -> &mut Outbox {
+        &mut self.out
     }
 
-    fn take_message(&mut self, message: Message) {
-        self.links[0].endpoint.log_from_app(&message);
+    /// A message of the app.
+    pub(super) fn on_message(&mut self, message: Message) {
         match message.kind() {
             Kind::Request { id, method } => {
                 let (id, method) = (id.clone(), method.clone());
@@ -220,21 +157,22 @@ impl Conversation {
                 if method == "notifications/initialized" {
                     let shown = self
                         .notices
-                        .take_initialized(self.terms.told(), &self.host());
-                    self.write_all(&shown);
+                        .on_initialized(self.terms.told(), self.out.facts());
+                    self.write_all(shown);
                     if self.legacy.is_open() && self.provisional.has_given() {
                         self.on_server_available();
                     }
                 }
                 match Era::of_request(&message) {
-                    Era::Modern => self.send_in_turn(0, message, None),
+                    Era::Modern => self.send_in_turn(LinkId::MAIN, message, None),
                     Era::Legacy => self.take_legacy(message),
                 }
             }
             Kind::Response { .. } if self.notices.is_answer(&message) => {
-                let host = self.host();
-                let shown = self.notices.take_answer(&message, self.terms.told(), &host);
-                self.write_all(&shown);
+                let shown = self
+                    .notices
+                    .on_answer(&message, self.terms.told(), self.out.facts());
+                self.write_all(shown);
             }
             Kind::Response { id } => {
                 let asked = id.as_ref().and_then(|id| self.server_requests.remove(id));
@@ -242,7 +180,7 @@ impl Conversation {
                     return self.take_answer(&message);
                 };
                 let message = self.terms.answer_for_server(&method, message);
-                self.send_in_turn(0, message, Some(generation));
+                self.send_in_turn(LinkId::MAIN, message, Some(generation));
             }
         }
     }
@@ -260,13 +198,13 @@ impl Conversation {
             let failure = Failure::Overloaded {
                 limit: MAX_IN_FLIGHT,
             };
-            return self.write(&failure.to_response(&id, &method, &self.host()));
+            return self.write(failure.to_response(&id, &method, &self.host));
         }
         let meta = request.param::<&RawValue>("_meta");
         let era = Era::of_meta(&request, meta);
         // Before there is a session, a ping can only be about the bridge (MCP "Lifecycle").
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
-            return self.write(&Message::result(&id, "{}"));
+            return self.write(Message::result(&id, "{}"));
         }
         let list = self.list_pages.wants(&request, &method);
         let list = list.then(|| request.clone());
@@ -321,34 +259,29 @@ impl Conversation {
         if self.cancel_list_pages(&id) {
             return;
         }
-        let Some(exchange) = self.exchanges.get(&(0, id.clone())) else {
+        let Some(exchange) = self.exchanges.get(LinkId::MAIN, &id) else {
             return self.cancel_translated(&id, era, notification);
         };
         if exchange.lane == Lane::Upgraded {
             return self.cancel_translated(&id, era, notification);
         }
-        match (era, exchange.track.phase()) {
+        match (era, exchange.flight.track.phase()) {
             // A modern server hears of it by the end of the stream; the others have not taken it yet.
             (Era::Modern, _)
             | (Era::Legacy, Phase::Queued | Phase::SigningIn | Phase::Unreachable) => {
                 self.abort(Lane::Native, &id);
             }
             (Era::Legacy, Phase::Sent) => {
-                let task = exchange.task.clone();
-                self.exchanges.remove(&(0, id));
-                self.send_in_turn(0, notification.clone(), None);
-                tokio::spawn(async move {
-                    sleep(CANCEL_GRACE).await;
-                    task.abort();
-                });
+                let flight = Arc::clone(&exchange.flight);
+                self.exchanges.remove(LinkId::MAIN, &id);
+                self.send_in_turn(LinkId::MAIN, notification.clone(), None);
+                self.out.push(Action::AbortAfter(CANCEL_GRACE, flight));
             }
         }
     }
 
-    pub(super) fn take_inbound(&mut self, inbound: Inbound) {
-        let Inbound {
-            endpoint, event, ..
-        } = inbound;
+    /// An event of the server, on this link.
+    pub(super) fn on_server(&mut self, link: LinkId, event: Event) {
         match event {
             Event::Message {
                 message,
@@ -364,11 +297,8 @@ impl Conversation {
                     );
                 }
                 let lane = match &exchange {
-                    None => Some(Downgraded::lane_of_link(endpoint)),
-                    Some(id) => {
-                        let exchange = self.exchanges.get(&(endpoint, id.clone()));
-                        exchange.map(|exchange| exchange.lane)
-                    }
+                    None => Some(Lane::of_link(link)),
+                    Some(id) => self.exchanges.get(link, id).map(|exchange| exchange.lane),
                 };
                 match lane {
                     Some(Lane::Native) => self.take_native(&message, generation),
@@ -377,21 +307,21 @@ impl Conversation {
                 }
             }
             Event::Outcome { id, outcome } => {
-                let Some(exchange) = self.exchanges.remove(&(endpoint, id.clone())) else {
+                let Some(exchange) = self.exchanges.remove(link, &id) else {
                     tracing::debug!(%id, "dropped what came of a request that was given up");
                     return;
                 };
                 let is_unreached = match &outcome {
                     Outcome::Failed(Failure::SessionLost(_)) => true,
-                    Outcome::Failed(_) => exchange.track.is_blocked(),
+                    Outcome::Failed(_) => exchange.flight.track.is_blocked(),
                     _ => false,
                 };
                 self.provisional.settling(is_unreached);
-                self.settle(exchange.lane, &id, outcome, exchange.request);
+                self.settle(exchange.lane, &id, outcome, &exchange.request);
                 self.provisional.settling(false);
             }
-            Event::Listening(listening) => self.take_listening(endpoint, listening),
-            Event::Reopened(response) => self.take_reopened(endpoint, &response),
+            Event::Listening(listening) => self.take_listening(link, listening),
+            Event::Reopened(response) => self.take_reopened(link, &response),
         }
         self.announce_when_answered();
     }
@@ -399,7 +329,7 @@ impl Conversation {
     /// What the server says in the era of the app.
     fn take_native(&mut self, message: &Message, generation: u64) {
         if let Some(error) = self.server_requests.refuse_undeclared(message) {
-            return self.send_in_turn(0, error, Some(generation));
+            return self.send_in_turn(LinkId::MAIN, error, Some(generation));
         }
         let changed;
         let message = match self.terms.take_from_server(message) {
@@ -408,7 +338,9 @@ impl Conversation {
                 changed = message;
                 &changed
             }
-            Passage::Refused(error) => return self.send_in_turn(0, error, Some(generation)),
+            Passage::Refused(error) => {
+                return self.send_in_turn(LinkId::MAIN, error, Some(generation));
+            }
             Passage::Dropped => {
                 let method = message.method();
                 return tracing::debug!(method, "dropped: the app's revision does not have it");
@@ -421,7 +353,7 @@ impl Conversation {
                 let given_up = id.as_ref().filter(|id| self.is_native_request(id)).cloned();
                 if let Some(id) = given_up {
                     self.abort(Lane::Native, &id);
-                    self.answer(message);
+                    self.answer(message.clone());
                 } else {
                     tracing::debug!("dropped a response of the server that answers no request");
                 }
@@ -435,7 +367,7 @@ impl Conversation {
                 if !self.server_requests.insert(id, request) {
                     let text = "too many requests wait for the app's answer";
                     let refusal = Message::error(Some(id), INVALID_REQUEST, text, None);
-                    return self.send_in_turn(0, refusal, Some(generation));
+                    return self.send_in_turn(LinkId::MAIN, refusal, Some(generation));
                 }
             }
             Kind::Notification { method } => {
@@ -455,39 +387,90 @@ impl Conversation {
     /// Writes a request or a notification of the server.
     pub(super) fn write_from_server(&mut self, message: &Message) {
         if message.method() == Some("notifications/progress") {
-            self.progress.take_from_server(message);
+            self.progress.on_progress(message, self.out.now());
         }
-        self.write(message);
+        self.write(message.clone());
     }
 
     fn is_native_request(&self, id: &RequestId) -> bool {
         self.exchanges
-            .get(&(0, id.clone()))
+            .get(LinkId::MAIN, id)
             .is_some_and(|exchange| {
-                exchange.lane == Lane::Native && exchange.request.method() != Some("initialize")
+                exchange.lane == Lane::Native && exchange.request.method() != "initialize"
             })
     }
 
+    /// Sends a request to the server, on behalf of `lane`.
+    pub(super) fn start_exchange(&mut self, request: Message, lane: Lane) {
+        let era = match lane {
+            Lane::Native => {
+                let asked = request.id().and_then(|id| self.unanswered.get(id));
+                asked.map_or_else(|| Era::of_request(&request), |asked| asked.era)
+            }
+            Lane::Upgraded => Era::Modern,
+            Lane::Downgraded(_) => Era::Legacy,
+        };
+        let Some(request) = Request::new(request, era) else {
+            return;
+        };
+        let id = request.id().clone();
+        let limits = self.wait_limits(request.method(), lane);
+        let flight = Flight::new(Track::new(limits).in_span_of(&id));
+        let exchange = Exchange {
+            request: request.clone(),
+            lane,
+            flight: Arc::clone(&flight),
+        };
+        self.exchanges.insert(id, exchange);
+        let outgoing = Outgoing { request, flight };
+        self.out.push(Action::Request(lane.link(), outgoing));
+    }
+
+    /// The limits of a request's waits.
+    fn wait_limits(&self, method: &str, lane: Lane) -> WaitLimits {
+        let patience = self.patience_with(method);
+        let signs_in_at_leisure = matches!(method, "initialize" | "subscriptions/listen");
+        // Whoever sends the app's own `initialize` tries again by itself.
+        let is_tried_again = method == "initialize" && lane == Lane::Native;
+        WaitLimits {
+            sign_in: patience.filter(|_| !signs_in_at_leisure),
+            server: (!is_tried_again).then(|| patience.unwrap_or(UNLIMITED_PATIENCE)),
+        }
+    }
+
+    /// Ends an exchange; nothing of it will be heard any more.
+    pub(super) fn abort(&mut self, lane: Lane, id: &RequestId) {
+        if let Some(exchange) = self.exchanges.remove(lane.link(), id) {
+            self.out.push(Action::Abort(exchange.flight));
+        }
+    }
+
+    /// Sends a notification, or a response for a request of the server in the session `session`, after
+    /// the notifications that came before it.
+    pub(super) fn send_in_turn(&mut self, link: LinkId, message: Message, session: Option<u64>) {
+        self.out.push(Action::Notify(link, message, session));
+    }
+
     /// Gives the app the response to one of its requests, unless it has one already or wants none.
-    pub(super) fn answer(&mut self, response: &Message) {
+    pub(super) fn answer(&mut self, response: Message) {
         let Some(asked) = response.id().and_then(|id| self.unanswered.remove(id)) else {
             return tracing::debug!("dropped a response that the app does not wait for");
         };
         let list = List::of_method(&asked.method);
-        if self.keep_promised(&asked, response) {
+        if self.keep_promised(&asked, &response) {
             return;
         }
         if let Some(list) = list
-            && (self.take_own_list(&asked, response)
-                || self.give_list_for_error(list, &asked, response))
+            && (self.take_own_list(&asked, &response)
+                || self.give_list_for_error(list, &asked, &response))
         {
             return;
         }
         let changed = match asked.era {
-            Era::Legacy => self.terms.answer(&asked.method, response),
-            Era::Modern => list.and_then(|list| self.missing_list(list, response)),
+            Era::Legacy => self.terms.answer(&asked.method, &response),
+            Era::Modern => list.and_then(|list| self.missing_list(list, &response)),
         };
-        let response = changed.as_ref().unwrap_or(response);
+        let response = changed.unwrap_or(response);
         if let Some(list) = list {
             self.answer_list(list, asked, response);
         } else {
@@ -495,27 +478,42 @@ impl Conversation {
         }
     }
 
-    /// Waits until a task of the conversation has ended, and draws the consequences.
-    pub(super) async fn task_ended(&mut self) {
-        tokio::select! {
-            Some(_) = self.outbound.join_next() => {}
-            Some(alarm) = self.alarms.join_next() => {
-                if let Ok(alarm) = alarm {
-                    self.take_alarm(alarm);
-                    self.announce_when_answered();
-                }
-            }
-            () = self.notices.changed() => self.take_sign_in_stage(),
-            else => std::future::pending().await,
+    /// A timer has run out.
+    pub(super) fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Opening(id, timer) => self.on_opening_timer(id, timer),
+            Timer::Pending(link, ticket) => self.on_pending_expired(link, ticket),
+            Timer::ListPages(id) => self.take_list_timer(id),
+            Timer::Waiting => self.report_waiting(),
+            Timer::HeldBack(id) => self.write_held_back(id),
+            Timer::Translation(lane, timer) => self.take_timer(lane, timer),
+            Timer::Lists(due) => self.check_lists(due),
+            Timer::Announce(due) => self.on_announcement_due(due),
+            Timer::CheckReturn => self.check_return(),
+            Timer::Subscription(id, opened) => self.consider_acknowledgement(&id, opened),
+            Timer::Resubscribe(id, opened) => self.resubscribe(&id, opened),
         }
+        self.announce_when_answered();
+    }
+
+    /// The server's earlier answers to `initialize` have been read.
+    pub(super) fn on_answers(&mut self, answers: &Answers) {
+        self.on_opening_recalled(answers);
+        self.announce_when_answered();
+    }
+
+    /// The lists on disk have been read.
+    pub(super) fn on_lists(&mut self, form: Form, lists: Vec<(List, String)>) {
+        self.on_recalled(form, lists);
+        self.announce_when_answered();
     }
 
     /// The sign-in has gone on: the app can show the page, or ask again for what it could not get.
-    fn take_sign_in_stage(&mut self) {
-        let shown = self.notices.show(self.terms.told(), &self.host());
-        self.write_all(&shown);
-        let is_opening = matches!(self.legacy, LegacyLane::Opening(_));
-        if self.notices.stage() == SignInStage::Done && !is_opening {
+    pub(super) fn on_sign_in_stage(&mut self) {
+        let shown = self.notices.on_stage(self.terms.told(), self.out.facts());
+        self.write_all(shown);
+        let is_opening = matches!(self.legacy, LegacyLane::Opening(..));
+        if self.out.facts().sign_in == SignInStage::Done && !is_opening {
             self.on_server_available();
         }
     }
@@ -523,25 +521,13 @@ impl Conversation {
     /// Whether somebody still waits for something.
     pub(super) fn is_busy(&self) -> bool {
         let waiting = |asked: &Asked| asked.method != "subscriptions/listen";
-        self.unanswered.values().any(waiting)
-            || !self.outbound.is_empty()
-            || !self.held_back.is_empty()
+        self.unanswered.values().any(waiting) || !self.held_back.is_empty()
     }
 
     /// Nobody is asked to sign in any more.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
         self.stop_opening();
-        for link in &self.links {
-            link.endpoint.stop();
-        }
-    }
-
-    /// The machine has slept: connections are half open.
-    pub(super) fn woke_up(&self) {
-        for link in &self.links {
-            link.endpoint.woke_up();
-        }
     }
 
     /// Answers all that is not answered: nothing more will come.
@@ -553,55 +539,44 @@ impl Conversation {
             if asked.origin == Origin::Bridge {
                 continue;
             }
-            self.write(&Failure::ShuttingDown.to_response(&id, &asked.method, &host));
+            self.write(Failure::ShuttingDown.to_response(&id, &asked.method, &host));
         }
     }
 
-    /// Ends everything with the server, within `limit`.
-    pub(super) async fn close(&mut self, limit: Duration) {
-        for (_, exchange) in self.exchanges.drain() {
-            exchange.task.abort();
+    /// Ends all that is with the server.
+    pub(super) fn abort_all(&mut self) {
+        for exchange in self.exchanges.drain() {
+            self.out.push(Action::Abort(exchange.flight));
         }
-        let mut closing = JoinSet::new();
-        for link in &self.links {
-            let endpoint = Arc::clone(&link.endpoint);
-            closing.spawn(async move { endpoint.close(limit).await });
-        }
-        closing.join_all().await;
     }
 
     pub(super) fn host(&self) -> String {
-        self.links[0].endpoint.host()
+        self.host.clone()
     }
 
-    pub(super) fn write(&self, message: &Message) {
-        self.links[0].endpoint.log_to_app(message);
-        self.writer.send(message.line());
+    pub(super) fn write(&mut self, message: Message) {
+        self.out.to_app(message);
     }
 
-    fn write_all(&self, messages: &[Message]) {
+    fn write_all(&mut self, messages: Vec<Message>) {
         for message in messages {
             self.write(message);
         }
     }
 
-    fn refuse(&mut self, invalid: &Invalid) {
-        tracing::warn!("refused a line of the app: {invalid}");
-        self.write_refusal(&invalid.to_response());
-    }
-
     /// Writes an error for something that was no request. One without an id is not written too often,
     /// and one with an id only if no request waits under it.
-    fn write_refusal(&mut self, refusal: &Message) {
+    pub(super) fn refuse_line(&mut self, refusal: Message) {
         if let Some(id) = refusal.id() {
             if !self.unanswered.contains_key(id) {
                 self.write(refusal);
             }
             return;
         }
+        let now = self.out.now();
         let (since, count) = &mut self.anonymous_errors;
-        if since.elapsed() >= ANONYMOUS_ERRORS_PERIOD {
-            (*since, *count) = (Instant::now(), 0);
+        if now - *since >= ANONYMOUS_ERRORS_PERIOD {
+            (*since, *count) = (now, 0);
         }
         *count += 1;
         if *count <= ANONYMOUS_ERRORS {
@@ -613,8 +588,4 @@ impl Conversation {
 /// The token under which the app wants to hear of a request's progress, by the request's `_meta`.
 fn progress_token(meta: &RawValue) -> Option<RequestId> {
     RequestId::from_json(member::<&RawValue>(meta.get(), "progressToken")?.get())
-}
-
-fn begins_json(text: &[u8]) -> bool {
-    matches!(text.first(), Some(b'{' | b'['))
 }

@@ -1,0 +1,218 @@
+//! Actions of the state machines, which [`io`](super::io) carries out, and the outbox that collects them.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::exchanges::Lane;
+use super::legacy_opening::OpeningTimer;
+use super::list_pages::{CollectionId, List};
+use super::pending_queue::Ticket;
+use super::remembered_lists::Form;
+use crate::endpoint::{Request, Track};
+use mcp_bridge_auth::SignInStage;
+use mcp_bridge_protocol::era;
+use mcp_bridge_protocol::message::{Message, RequestId};
+
+/// Something to be done outside of the state machines.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Write it to the app.
+    ToApp(Message),
+    /// Send this request to the server.
+    Request(LinkId, Outgoing),
+    /// Send this notification or response to the server, after the notifications before it; a response for a request
+    /// of the server only if the session is still of this generation.
+    Notify(LinkId, Message, Option<u64>),
+    /// End the task of this request. Nothing comes back for it.
+    Abort(Arc<Flight>),
+    /// The same after this time.
+    AbortAfter(Duration, Arc<Flight>),
+    /// Hand the timer back after this time.
+    After(Duration, Timer),
+    /// Hand the timer back this time after everything is written that the app is to get.
+    AfterWritten(Duration, Timer),
+    /// Open another link to the server, on which the legacy era is spoken.
+    OpenLink(LinkId),
+    /// The server has left the modern era.
+    EraOver,
+    /// Read the server's earlier answers to `initialize`, and hand them back.
+    RecallAnswers,
+    /// Read the lists that are stored in this form, and hand them back.
+    RecallLists(Form),
+    /// Store what the server answered to an `initialize` with this version.
+    KeepAnswer(String, Message),
+    /// Store a list of the server.
+    KeepList(List, Form, Message),
+}
+
+/// A wait that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// One of the opening of a legacy session.
+    Opening(OpeningId, OpeningTimer),
+    /// A message that waits for the session on this link has waited long enough.
+    Pending(LinkId, Ticket),
+    /// The pages of a list have taken long enough.
+    ListPages(CollectionId),
+    /// It is time to look which requests wait.
+    Waiting,
+    /// A response has been kept back long enough.
+    HeldBack(HeldBackId),
+    /// One of a translation between the eras.
+    Translation(Lane, era::Timer),
+    /// List requests may have waited long enough.
+    Lists(Instant),
+    /// `list_changed` has waited for answers long enough.
+    Announce(Instant),
+    /// A server that was lost in a session may be there again.
+    CheckReturn,
+    /// The app may have waited long enough for the acknowledgement of this subscription.
+    Subscription(RequestId, Instant),
+    /// This subscription may be tried again.
+    Resubscribe(RequestId, Instant),
+}
+
+/// Stands for one opening of a legacy session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OpeningId(u64);
+
+/// Stands for one response that is kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeldBackId(u64);
+
+/// A request on its way to the server.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) request: Request,
+    pub(super) flight: Arc<Flight>,
+}
+
+/// The progress of a request that is with the server, and the task that carries it.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    pub(super) track: Track,
+    task: OnceLock<AbortHandle>,
+}
+
+/// A connection to the server with sessions of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct LinkId(u32);
+
+/// The actions of the state machines since the last time, and what they know of the world.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    actions: Vec<Action>,
+    facts: Facts,
+    /// Links that were opened.
+    links: u32,
+    /// Makes the other ids.
+    count: u64,
+}
+
+/// State of the world at the moment of an event.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) now: Instant,
+    /// The state of the sign-in.
+    pub(super) sign_in: SignInStage,
+    /// True if the app reads what is written.
+    pub(super) app_reads: bool,
+    /// True if all lines for the app have been written.
+    pub(super) all_is_written: bool,
+    /// True if the app's `server/discover` was answered for a server that may have everything.
+    pub(super) is_presumed: bool,
+}
+
+impl Flight {
+    pub(super) fn new(track: Track) -> Arc<Self> {
+        Arc::new(Self {
+            track,
+            task: OnceLock::new(),
+        })
+    }
+
+    /// Notes the task that carries the request.
+    pub(super) fn started(&self, task: AbortHandle) {
+        // Nothing is sent twice.
+        let _ = self.task.set(task);
+    }
+
+    /// Ends the task.
+    pub(super) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+impl LinkId {
+    /// The link that carries the app's messages in the era of the server.
+    pub(super) const MAIN: Self = Self(0);
+
+    /// The number for names and log lines.
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(facts: Facts) -> Self {
+        Self {
+            actions: Vec::new(),
+            facts,
+            links: 0,
+            count: 0,
+        }
+    }
+
+    /// The actions so far. The vector that is given takes the next ones.
+    pub(super) fn take(&mut self, next: Vec<Action>) -> Vec<Action> {
+        std::mem::replace(&mut self.actions, next)
+    }
+
+    /// Notes the state of the world before the next event.
+    pub(super) fn observe(&mut self, update: impl FnOnce(&mut Facts)) {
+        update(&mut self.facts);
+    }
+
+    pub(super) const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(super) const fn now(&self) -> Instant {
+        self.facts.now
+    }
+
+    pub(super) fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub(super) fn to_app(&mut self, message: Message) {
+        self.push(Action::ToApp(message));
+    }
+
+    pub(super) fn after(&mut self, wait: Duration, timer: Timer) {
+        self.push(Action::After(wait, timer));
+    }
+
+    pub(super) const fn opening_id(&mut self) -> OpeningId {
+        self.count += 1;
+        OpeningId(self.count)
+    }
+
+    pub(super) const fn held_back_id(&mut self) -> HeldBackId {
+        self.count += 1;
+        HeldBackId(self.count)
+    }
+
+    /// Opens another link.
+    pub(super) fn open_link(&mut self) -> LinkId {
+        self.links += 1;
+        let link = LinkId(self.links);
+        self.push(Action::OpenLink(link));
+        link
+    }
+}

@@ -1,0 +1,488 @@
+//! Test runner for the transcripts in `tests/transcripts` of this crate, whose README describes the format.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::action::{Action, Flight, LinkId, Timer};
+use super::provisional_initialize::Answers;
+use super::router::Router;
+use super::{Access, Answering, Config, Input, ToolFilter};
+use crate::endpoint::{self, ConnectCause, Event, Failure, Listening, Outcome, Phase};
+use mcp_bridge_auth::{SignInPage, SignInStage};
+use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+
+const URL: &str = "https://mcp.example.com/mcp";
+
+/// Time that a request waits for a sign-in or a server in the transcripts.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+#[test]
+fn the_bridge_decides_as_the_transcripts_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut wrong = String::new();
+    for folder in entries(&root).into_iter().filter(|path| path.is_dir()) {
+        let files = entries(&folder);
+        assert!(!files.is_empty(), "no transcripts in {}", folder.display());
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("a transcript");
+            if let Err(difference) = Run::new().play(&text) {
+                let name = file.strip_prefix(&root).unwrap_or(&file);
+                wrong.extend(["\n", &name.display().to_string(), ":", &difference, "\n"]);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the folder of transcripts")
+        .map(|entry| entry.expect("a transcript").path())
+        .collect();
+    entries.sort();
+    entries
+}
+
+/// A transcript while it is played.
+struct Run {
+    config: Config,
+    router: Option<Router>,
+    now: Instant,
+    sign_in: SignInStage,
+    /// Meaning of `"$name"`.
+    names: BTreeMap<String, Value>,
+    /// Timers that were asked for, with the moments at which they run out.
+    timers: BTreeMap<String, (Instant, Timer)>,
+    /// Requests that were sent to the server, by their ids.
+    flights: BTreeMap<String, (LinkId, Arc<Flight>)>,
+    links: BTreeMap<String, LinkId>,
+    /// Actions that the transcript has not mentioned yet.
+    actions: Vec<Action>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let url = URL.parse().expect("a URL");
+        Self {
+            config: Config {
+                answering: Answering::AtOnce {
+                    patience: PATIENCE,
+                    list_wait: None,
+                },
+                ..Config::new(endpoint::Config::new(url))
+            },
+            router: None,
+            now: Instant::now(),
+            sign_in: SignInStage::None,
+            names: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            links: BTreeMap::from([("main".to_owned(), LinkId::MAIN)]),
+            actions: Vec::new(),
+        }
+    }
+
+    /// The number of the first line that does not hold, and why.
+    fn play(mut self, text: &str) -> Result<(), String> {
+        if !text.starts_with("# ") {
+            return Err("1: the first line is to tell the point, after a #".to_owned());
+        }
+        let lines = joined(text);
+        for (number, line) in &lines {
+            self.line(line)
+                .map_err(|difference| format!("{number}: {line}\n{difference}"))?;
+        }
+        let last = lines.last().map_or(1, |(number, _)| *number);
+        self.nothing_left()
+            .map_err(|difference| format!("{last}: after the end\n{difference}"))
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if self.expect(word, rest)? {
+            return Ok(());
+        }
+        self.nothing_left()?;
+        match word {
+            "let" => {
+                let (name, value) = rest.split_once(' ').ok_or("let NAME JSON")?;
+                let value = self.json(value)?;
+                self.names.insert(name.to_owned(), value);
+            }
+            "config" => self.configure(&self.json(rest)?)?,
+            "wait" => self.now += time(rest)?,
+            "phase" => self.enter_phase(rest)?,
+            "sign-in" => {
+                self.sign_in = match rest {
+                    "done" => SignInStage::Done,
+                    "failed" => SignInStage::None,
+                    url => {
+                        SignInStage::Page(SignInPage::whole(url.parse().map_err(|_| "not a URL")?))
+                    }
+                };
+                self.step(Router::on_sign_in_stage);
+            }
+            "app>" => {
+                let message = self.message(rest)?;
+                self.step(|router| router.on_message(message));
+            }
+            "timer" => {
+                let (due, timer) = self.timers.remove(rest).ok_or("no such timer")?;
+                self.now = self.now.max(due);
+                self.step(|router| router.on_timer(timer));
+            }
+            "recalled" => {
+                let answers = Answers::parse(self.json(rest)?.to_string().as_bytes());
+                self.step(|router| router.on_answers(&answers));
+            }
+            "stop" => self.step(Router::stop),
+            "give-up" => self.step(Router::give_up),
+            _ => self.server(word, rest)?,
+        }
+        Ok(())
+    }
+
+    /// A line about the server.
+    fn server(&mut self, word: &str, rest: &str) -> Result<(), String> {
+        let (word, bracket) = match word.split_once('[') {
+            Some((start, end)) => (start, Some(end.split(']').next().unwrap_or_default())),
+            None => (word.trim_end_matches('<'), None),
+        };
+        if word == "server" {
+            let message = self.message(rest)?;
+            return self.message_of_server(bracket, message);
+        }
+        if word == "listening" {
+            let listening = match rest {
+                "open" => Listening::Open,
+                "refused" => Listening::Refused,
+                _ => return Err("open or refused".to_owned()),
+            };
+            self.step(|router| router.on_server(LinkId::MAIN, Event::Listening(listening)));
+            return Ok(());
+        }
+        let (id, what) = rest.split_once(' ').unwrap_or((rest, ""));
+        let outcome = match word {
+            "failed" => Outcome::Failed(failure(what)?),
+            "ended" => Outcome::Ended(self.message(what)?),
+            "legacy-only" => Outcome::LegacyOnly,
+            "modern-only" => Outcome::ModernOnly(self.message(what)?),
+            "other-version" => Outcome::OtherVersion(self.message(what)?),
+            _ => return Err("no such word".to_owned()),
+        };
+        self.outcome(id, outcome)
+    }
+
+    /// A response ends its request; anything else comes on the stream of a request or on the server's own.
+    fn message_of_server(&mut self, stream: Option<&str>, message: Message) -> Result<(), String> {
+        if let (Kind::Response { id: Some(id) }, None) = (message.kind(), stream) {
+            let id = id.as_json().to_owned();
+            return self.outcome(&id, Outcome::Response(message));
+        }
+        let link = match stream {
+            Some(stream) => self.flights.get(stream).map(|(link, _)| *link),
+            None => Some(LinkId::MAIN),
+        };
+        let exchange = stream.and_then(RequestId::from_json);
+        let event = Event::Message {
+            message,
+            generation: 1,
+            exchange,
+        };
+        let link = link.ok_or("no such request")?;
+        self.step(|router| router.on_server(link, event));
+        Ok(())
+    }
+
+    fn outcome(&mut self, id: &str, outcome: Outcome) -> Result<(), String> {
+        let (link, _) = self.flights.remove(id).ok_or("no such request")?;
+        let id = RequestId::from_json(id).ok_or("not an id")?;
+        self.step(|router| router.on_server(link, Event::Outcome { id, outcome }));
+        Ok(())
+    }
+
+    /// Lets the router take an event.
+    fn step(&mut self, event: impl FnOnce(&mut Router)) {
+        let config = &self.config;
+        let (now, sign_in) = (self.now, self.sign_in.clone());
+        let router = self.router.get_or_insert_with(|| Router::new(config));
+        router.outbox().observe(|facts| {
+            facts.now = now;
+            facts.sign_in = sign_in;
+        });
+        event(router);
+        self.actions = router.outbox().take(Vec::new());
+    }
+
+    fn configure(&mut self, with: &Value) -> Result<(), String> {
+        for (name, value) in with.as_object().ok_or("not an object")? {
+            let text = value.as_str().unwrap_or_default();
+            match (name.as_str(), text) {
+                ("answering", "after-server") => self.config.answering = Answering::AfterServer,
+                ("input", "terminal") => self.config.input = Input::Terminal,
+                ("pages", "pass") => self.config.list_pages = super::ListPages::Pass,
+                ("ignore" | "allow" | "access", _) => {
+                    let tools = self.config.tools.get_or_insert(ToolFilter {
+                        ignored: Vec::new(),
+                        allowed: Vec::new(),
+                        access: Access::Any,
+                    });
+                    match (name.as_str(), text.parse()) {
+                        ("ignore", Ok(glob)) => tools.ignored.push(glob),
+                        ("allow", Ok(glob)) => tools.allowed.push(glob),
+                        _ => tools.access = Access::ReadOnly,
+                    }
+                }
+                _ => return Err(format!("no such setting: {name}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn enter_phase(&self, rest: &str) -> Result<(), String> {
+        let (id, phase) = rest.split_once(' ').ok_or("phase ID PHASE")?;
+        let (_, flight) = self.flights.get(id).ok_or("no such request")?;
+        flight.track.enter(match phase {
+            "sent" => Phase::Sent,
+            "signing-in" => Phase::SigningIn,
+            "unreachable" => {
+                flight.track.connection_failed();
+                Phase::Unreachable
+            }
+            _ => return Err("no such phase".to_owned()),
+        });
+        Ok(())
+    }
+
+    fn nothing_left(&self) -> Result<(), String> {
+        if self.actions.is_empty() {
+            return Ok(());
+        }
+        let actions: Vec<String> = self.actions.iter().map(|it| self.describe(it)).collect();
+        Err(format!(
+            "  not mentioned: {}",
+            actions.join("\n                 ")
+        ))
+    }
+
+    /// Compares a line that mentions an action. False if it is none.
+    fn expect(&mut self, word: &str, rest: &str) -> Result<bool, String> {
+        let names_an_action = matches!(
+            word,
+            "app<" | "abort" | "abort-later" | "after" | "recall" | "keep" | "era" | "link"
+        ) || word.starts_with("server>")
+            || word.starts_with("server[") && word.ends_with("]>");
+        if !names_an_action {
+            return Ok(false);
+        }
+        if self.actions.is_empty() {
+            return Err("  but nothing is to be done".to_owned());
+        }
+        let action = self.actions.remove(0);
+        let described = self.describe(&action);
+        if self.is_as_expected(action, word, rest)? {
+            Ok(true)
+        } else {
+            Err(format!("  but it is:  {described}"))
+        }
+    }
+
+    fn is_as_expected(&mut self, action: Action, word: &str, rest: &str) -> Result<bool, String> {
+        let link = word
+            .strip_prefix("server[")
+            .and_then(|word| word.strip_suffix("]>"));
+        let link = self.links.get(link.unwrap_or("main")).copied();
+        Ok(match (action, word) {
+            (Action::ToApp(message), "app<") => self.is_message(&message, rest)?,
+            (Action::Request(on, outgoing), _) if word.starts_with("server") => {
+                let id = outgoing.request.id().as_json().to_owned();
+                self.flights.insert(id, (on, outgoing.flight));
+                link == Some(on) && self.is_message(outgoing.request.message(), rest)?
+            }
+            (Action::Notify(on, message, _), _) if word.starts_with("server") => {
+                link == Some(on) && self.is_message(&message, rest)?
+            }
+            (Action::Abort(flight), "abort") => self.id_of(&flight) == rest,
+            (Action::AbortAfter(_, flight), "abort-later") => self.id_of(&flight) == rest,
+            (Action::After(wait, timer) | Action::AfterWritten(wait, timer), "after") => {
+                let (expected, name) = rest.split_once(' ').ok_or("after TIME NAME")?;
+                self.timers
+                    .insert(name.to_owned(), (self.now + wait, timer));
+                time(expected)? == wait
+            }
+            (Action::OpenLink(id), "link") => {
+                self.links.insert(rest.to_owned(), id);
+                true
+            }
+            (Action::RecallAnswers, "recall") => rest == "answers",
+            (Action::RecallLists(_), "recall") => rest == "lists",
+            (Action::KeepAnswer(..), "keep") => rest == "answer",
+            (Action::KeepList(..), "keep") => rest == "list",
+            (Action::EraOver, "era") => rest == "over",
+            _ => false,
+        })
+    }
+
+    fn id_of(&self, flight: &Arc<Flight>) -> &str {
+        let mut flights = self.flights.iter();
+        let found = flights.find(|(_, (_, known))| Arc::ptr_eq(known, flight));
+        found.map_or("unknown", |(id, _)| id)
+    }
+
+    fn is_message(&mut self, message: &Message, expected: &str) -> Result<bool, String> {
+        let mut actual: Value =
+            serde_json::from_slice(message.text()).map_err(|error| error.to_string())?;
+        let version = actual
+            .as_object_mut()
+            .and_then(|object| object.remove("jsonrpc"));
+        let expected = self.json(expected)?;
+        Ok(version == Some(json!("2.0")) && self.matches(&expected, &actual))
+    }
+
+    /// Returns whether the JSON is as expected. A name that stands for nothing yet stands for what is there.
+    fn matches(&mut self, expected: &Value, actual: &Value) -> bool {
+        match (expected, actual) {
+            (Value::String(text), _) if text == "$_" => true,
+            (Value::String(text), _) if text.starts_with('$') => {
+                let known = self.names.entry(text[1..].to_owned());
+                known.or_insert_with(|| actual.clone()) == actual
+            }
+            (Value::Object(expected), Value::Object(actual)) => {
+                let is_open = expected.contains_key("...");
+                let named = expected.iter().filter(|(name, _)| *name != "...");
+                let mut count = 0;
+                let all = named.into_iter().all(|(name, value)| {
+                    count += 1;
+                    let actual = actual.get(name);
+                    actual.is_some_and(|actual| self.matches(value, actual))
+                });
+                all && (is_open || count == actual.len())
+            }
+            (Value::Array(expected), Value::Array(actual)) => {
+                expected.len() == actual.len()
+                    && expected
+                        .iter()
+                        .zip(actual)
+                        .all(|(one, other)| self.matches(one, other))
+            }
+            _ => expected == actual,
+        }
+    }
+
+    fn message(&self, json: &str) -> Result<Message, String> {
+        let mut value = self.json(json)?;
+        let object = value.as_object_mut().ok_or("not an object")?;
+        object.insert("jsonrpc".to_owned(), json!("2.0"));
+        Message::parse(&Bytes::from(value.to_string())).map_err(|error| error.to_string())
+    }
+
+    /// Reads JSON and puts what is known in the place of its names.
+    fn json(&self, text: &str) -> Result<Value, String> {
+        let value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+        Ok(self.filled(value))
+    }
+
+    fn filled(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => {
+                match text.strip_prefix('$').and_then(|name| self.names.get(name)) {
+                    Some(known) => known.clone(),
+                    None => Value::String(text),
+                }
+            }
+            Value::Array(items) => items.into_iter().map(|item| self.filled(item)).collect(),
+            Value::Object(members) => {
+                let filled = members
+                    .into_iter()
+                    .map(|(name, value)| (name, self.filled(value)));
+                Value::Object(filled.collect::<Map<_, _>>())
+            }
+            other => other,
+        }
+    }
+
+    fn describe(&self, action: &Action) -> String {
+        let text = |message: &Message| String::from_utf8_lossy(message.text()).into_owned();
+        match action {
+            Action::ToApp(message) => format!("app< {}", text(message)),
+            Action::Request(link, outgoing) => {
+                format!("server> {} ({link:?})", text(outgoing.request.message()))
+            }
+            Action::Notify(link, message, _) => format!("server> {} ({link:?})", text(message)),
+            Action::Abort(flight) => format!("abort {}", self.id_of(flight)),
+            Action::AbortAfter(_, flight) => format!("abort-later {}", self.id_of(flight)),
+            Action::After(wait, timer) | Action::AfterWritten(wait, timer) => {
+                format!("after {wait:?} {timer:?}")
+            }
+            Action::OpenLink(_) => "link NAME".to_owned(),
+            Action::RecallAnswers => "recall answers".to_owned(),
+            Action::RecallLists(_) => "recall lists".to_owned(),
+            Action::KeepAnswer(..) => "keep answer".to_owned(),
+            Action::KeepList(..) => "keep list".to_owned(),
+            Action::EraOver => "era over".to_owned(),
+        }
+    }
+}
+
+/// The lines that say something, each with the ones that are set in and go on with it.
+fn joined(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        match lines.last_mut() {
+            _ if line.trim().is_empty() || line.starts_with('#') => {}
+            Some((_, last)) if line.starts_with(' ') => {
+                last.push(' ');
+                last.push_str(line.trim());
+            }
+            _ => lines.push((at + 1, line.trim_end().to_owned())),
+        }
+    }
+    lines
+}
+
+/// A failure by its name.
+fn failure(name: &str) -> Result<Failure, String> {
+    let status = |status: u16| Failure::Status {
+        status: reqwest::StatusCode::from_u16(status).unwrap_or_default(),
+        error: None,
+        excerpt: None,
+        retry_after: None,
+    };
+    let sign_in = |error: mcp_bridge_auth::AuthError| Failure::from(error);
+    Ok(match name {
+        "refused" => Failure::Connect {
+            cause: ConnectCause::Refused,
+            tried: None,
+            detail: "refused".to_owned(),
+        },
+        "certificate" => Failure::Connect {
+            cause: ConnectCause::Tls,
+            tried: None,
+            detail: "expired".to_owned(),
+        },
+        "connection-lost" => Failure::ConnectionLost {
+            detail: "reset".to_owned(),
+        },
+        "session-lost" => Failure::SessionLost("gone".to_owned()),
+        "sign-in-required" => sign_in(mcp_bridge_auth::AuthError::SignInRequired { url: None }),
+        other => match other.parse() {
+            Ok(code) => status(code),
+            Err(_) => return Err(format!("no such failure: {other}")),
+        },
+    })
+}
+
+/// A time as it is written: `750ms`, `5s`.
+fn time(text: &str) -> Result<Duration, String> {
+    let number = |text: &str| text.parse().map_err(|_| format!("not a time: {text}"));
+    match text.strip_suffix("ms") {
+        Some(millis) => Ok(Duration::from_millis(number(millis)?)),
+        None => Ok(Duration::from_secs(number(text.trim_end_matches('s'))?)),
+    }
+}
