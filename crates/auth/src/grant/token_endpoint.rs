@@ -15,6 +15,7 @@ use oauth2::{
 };
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use crate::client::authentication::{AuthenticatedEndpoint, Endpoint, LearntMethod};
@@ -27,6 +28,7 @@ use crate::token::{AccessToken, TokenSet};
 use crate::transport::error_code::{Meaning, meaning};
 use crate::transport::token_reply::without_token;
 use crate::transport::{RETRY_AFTER_DEFAULT, Transport, bare};
+use mcp_bridge_net::http::json;
 use mcp_bridge_text::secret::Secret;
 
 /// The longest pause between two requests for the tokens of a device. Servers ask for some seconds (RFC 8628 §3.2).
@@ -316,7 +318,7 @@ fn tokens_of(
     requested: Scopes,
 ) -> Result<Granted, GrantError> {
     let reply = reply.map_err(|error| error_of(endpoint, error))?;
-    let nonsense = |reason: &str| GrantError::Failed(nonsense(&endpoint.url, reason));
+    let nonsense = |reason: &str| GrantError::Failed(without_tokens(&endpoint.url, reason));
     if *reply.token_type() != BasicTokenType::Bearer {
         let token_type = reply.token_type().as_ref();
         return Err(nonsense(&format!(
@@ -365,16 +367,30 @@ fn error_of<T: ErrorResponseType + Display + 'static>(
         }
         RequestTokenError::Request(error) => GrantError::Failed(error),
         RequestTokenError::Parse(_, body) => {
-            GrantError::Failed(nonsense(&endpoint.url, &without_token(&body)))
+            let reason = without_token(&body);
+            GrantError::Failed(match json::parse::<Value>(&body) {
+                Ok(_) => without_tokens(&endpoint.url, &reason),
+                Err(_) => not_json(&endpoint.url, &reason),
+            })
         }
-        RequestTokenError::Other(reason) => GrantError::Failed(nonsense(&endpoint.url, &reason)),
+        // An empty body.
+        RequestTokenError::Other(reason) => GrantError::Failed(not_json(&endpoint.url, &reason)),
     }
 }
 
-fn nonsense(endpoint: &Url, reason: &str) -> AuthError {
+/// An answer of an authorization server that lacks what was asked for.
+fn without_tokens(endpoint: &Url, reason: &str) -> AuthError {
     AuthError::TokenEndpoint {
         endpoint: bare(endpoint),
         reason: shown(reason),
+    }
+}
+
+/// An answer that no authorization server gives, such as the page of a captive portal or of maintenance: it passes.
+fn not_json(endpoint: &Url, reason: &str) -> AuthError {
+    AuthError::Unavailable {
+        reason: format!("{} gave no token: {}", bare(endpoint), shown(reason)),
+        retry_after: RETRY_AFTER_DEFAULT,
     }
 }
 

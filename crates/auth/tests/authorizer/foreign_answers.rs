@@ -154,14 +154,25 @@ async fn a_refusal_of_the_code_is_told_in_the_servers_words() {
     );
 }
 
+/// The page of a captive portal or of maintenance passes, so an app that waits for its `initialize` goes on waiting.
 #[tokio::test]
 async fn an_answer_that_brings_no_token_is_told_without_a_position() {
-    for (body, words) in [
-        ("<html>portal</html>", "it is a web page, not JSON"),
-        ("", "empty response body"),
-        ("{\"access_token\":", "it is not JSON"),
-        (r#"{"ok":false,"msg":"code is used"}"#, "code is used"),
-        (r#"{"access_token":null}"#, "lacks what was asked for"),
+    const PASSES: &str = "auth_unavailable";
+    const STAYS: &str = "auth_failed";
+    for (body, words, kind) in [
+        ("<html>portal</html>", "it is a web page, not JSON", PASSES),
+        ("", "empty response body", PASSES),
+        ("{\"access_token\":", "it is not JSON", PASSES),
+        (
+            r#"{"ok":false,"msg":"code is used"}"#,
+            "code is used",
+            STAYS,
+        ),
+        (
+            r#"{"access_token":null}"#,
+            "lacks what was asked for",
+            STAYS,
+        ),
     ] {
         let provider = AuthorizationServer::start().await;
         provider.behave(|it| it.token_outage = Some(reply(200, body)));
@@ -169,6 +180,7 @@ async fn an_answer_that_brings_no_token_is_told_without_a_position() {
         let app = AuthorizedClient::new(&provider, config(directory.path()));
         let error = app.call_with_browser().await.unwrap_err();
         check(&error.to_string(), &[words]);
+        assert_eq!(error.kind(), kind, "{body}");
     }
 }
 
