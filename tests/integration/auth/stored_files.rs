@@ -312,7 +312,7 @@ async fn unfinished_files_are_removed_at_the_start_and_at_logout() {
     let credential = credential(&user);
     let damaged = credential.with_extension("corrupt");
     fs::copy(&credential, &damaged).unwrap();
-    let (status, output) = run_command(&user, &["logout", server.url()]);
+    let (status, output) = run_command(&user, &["logout", server.url()]).await;
     assert!(status, "{output}");
     assert!(left.iter().all(|path| !path.exists()));
     assert!(!being_written.exists());
@@ -331,19 +331,20 @@ async fn logout_removes_what_is_unfinished_or_damaged_although_nobody_is_signed_
     let name = format!("{:024x}.{:024x}.corrupt", 1, 2);
     let damaged = user.store().join(name);
     fs::write(&damaged, "token").unwrap();
-    let (status, output) = run_command(&user, &["logout", "--all"]);
+    let (status, output) = run_command(&user, &["logout", "--all"]).await;
     assert!(status, "{output}");
     assert!(left.iter().all(|path| !path.exists()));
     assert!(!damaged.exists());
 }
 
 /// Whether a command succeeds, and what it says.
-fn run_command(user: &User, args: &[&str]) -> (bool, String) {
+async fn run_command(user: &User, args: &[&str]) -> (bool, String) {
     let program = program::program().args(args);
     let output = program
         .env("HOME", user.file("."))
         .env("MCP_BRIDGE_DIR", user.store())
-        .run_blocking();
+        .run()
+        .await;
     (output.succeeded(), output.stdout + &output.stderr)
 }
 
@@ -721,8 +722,8 @@ async fn what_a_killed_process_left_unfinished_is_removed() {
             return;
         }
         assert_eq!(unfinished(&user.file(".")), 1, "{args:?}");
-        run_command(&user, args);
-        run_command(&user, &["logout", "--all"]);
+        run_command(&user, args).await;
+        run_command(&user, &["logout", "--all"]).await;
         assert_eq!(unfinished(&user.file(".")), 0, "{args:?}");
     }
 }
