@@ -9,7 +9,7 @@ use mcp_bridge_testkit::fault_server::FaultServer;
 use mcp_bridge_testkit::program::Program;
 use tempfile::TempDir;
 
-/// Where the program is.
+/// Path of the program.
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_mcp-bridge");
 
 /// The program in a home of its own.

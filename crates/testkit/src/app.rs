@@ -22,14 +22,14 @@ use crate::{
     ledger::Ledger, modern, program::Program, secrets,
 };
 
-/// How long the bridge may take to end once stdin is closed and nothing is in flight: it may wait
+/// Time that the bridge may take to end once stdin is closed and nothing is in flight: it may wait
 /// two seconds for the DELETE, and the machine is busy.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The most memory that an ordinary test needs; a test with large messages says its own limit.
 const MEMORY_LIMIT_MIB: u64 = 64;
 
-/// How an app starts the bridge.
+/// Start of the bridge by an app, with what is checked at its end.
 pub struct Launch {
     program: Program,
     memory_limit_mib: u64,
@@ -37,11 +37,11 @@ pub struct Launch {
     orphans: Orphans,
 }
 
-/// What may be left in the process group of the bridge at the end.
+/// Processes that may be left in the process group of the bridge at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Orphans {
     None,
-    /// What it starts may outlive it, as a browser does.
+    /// Its children may outlive it, as a browser does.
     Allowed,
 }
 
@@ -74,10 +74,12 @@ impl Launch {
         self
     }
 
+    /// Adds arguments of the program.
     pub fn args<A: AsRef<OsStr>>(self, args: impl IntoIterator<Item = A>) -> Self {
         self.with(|program| program.args(args))
     }
 
+    /// Sets a variable of its environment.
     pub fn env(self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.with(|program| program.env(name, value))
     }
@@ -88,6 +90,7 @@ impl Launch {
         self
     }
 
+    /// Sets the most memory that the process may take.
     pub fn memory_limit_mib(mut self, limit: u64) -> Self {
         self.memory_limit_mib = limit;
         self
@@ -99,12 +102,13 @@ impl Launch {
             .leaves_orphans()
     }
 
-    /// What it starts may outlive it, as a browser does.
+    /// Its children may outlive it, as a browser does.
     pub fn leaves_orphans(mut self) -> Self {
         self.orphans = Orphans::Allowed;
         self
     }
 
+    /// Starts the bridge.
     pub fn start(self) -> App {
         let forbidden = TempDir::new().expect("a directory for the test");
         let browser = BrowserDouble::forbidden(forbidden.path());
@@ -231,6 +235,7 @@ impl App {
         outcome.expect("stdin is open");
     }
 
+    /// Sends a request.
     pub async fn request(&mut self, id: impl Into<Value>, method: &str, params: &Value) {
         let id: Value = id.into();
         let line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
@@ -394,6 +399,7 @@ impl App {
         self.reading.send_replace(false);
     }
 
+    /// Reads stdout again.
     pub fn read_stdout(&self) {
         self.reading.send_replace(true);
     }
@@ -496,7 +502,7 @@ impl App {
         }
     }
 
-    /// What the process has written to stderr so far.
+    /// Standard error of the process so far.
     pub fn stderr(&self) -> String {
         let bytes = self.stderr.lock().expect("no reader panics");
         String::from_utf8_lossy(&bytes).into_owned()
@@ -644,14 +650,18 @@ impl Drop for App {
 
 /// Output of a bridge that has ended, as far as the test has not asked for it.
 pub struct AppOutput {
+    /// All of standard error.
     pub stderr: String,
+    /// Lines of stdout that the test has not asked for.
     pub unread: Vec<Line>,
 }
 
 /// A line of stdout.
 #[derive(Debug, Clone)]
 pub struct Line {
+    /// The line without its end.
     pub text: String,
+    /// The members of the message.
     pub message: Envelope,
 }
 
@@ -667,6 +677,7 @@ impl Line {
     }
 }
 
+/// The notification that ends the handshake.
 pub const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 /// `initialize` with the id `"init"`.

@@ -24,7 +24,7 @@ const NAMES: [&str; 6] = [
     "open",
 ];
 
-/// How long a browser that is started may take to report, where none is expected.
+/// Time that a browser may take to report its start, where none is expected.
 const A_MOMENT: Duration = Duration::from_millis(300);
 
 /// More redirects than any sign-in has.
@@ -56,6 +56,7 @@ struct Reports {
 pub struct BrowserStart {
     /// The process that started it.
     pub parent: u32,
+    /// The arguments, of which the first is the address of a page.
     pub arguments: Vec<String>,
 }
 
@@ -214,7 +215,7 @@ impl HeadlessBrowser {
         panic!("redirects without end, at last to {url}");
     }
 
-    /// Where the sign-in page would send the browser.
+    /// Address to which the sign-in page would send the browser.
     pub async fn approve(&self, url: Url) -> Url {
         let response = self.client.get(url.clone()).send().await.unwrap();
         let next = response

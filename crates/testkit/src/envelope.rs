@@ -6,6 +6,7 @@ use serde_json::{Value, value::RawValue};
 /// The members of a message, each as text, so that `1`, `1.0` and `"1"` stay apart.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Envelope {
+    /// The member `jsonrpc`.
     #[serde(default, deserialize_with = "present")]
     pub jsonrpc: Option<Box<RawValue>>,
     #[serde(default, deserialize_with = "present")]
@@ -31,31 +32,37 @@ impl Envelope {
         self.id.as_deref().map(RawValue::get)
     }
 
+    /// The method of a request or notification.
     pub fn method(&self) -> Option<String> {
         serde_json::from_str(self.method.as_deref()?.get()).ok()
     }
 
+    /// The params as they were written.
     pub fn params(&self) -> Option<&str> {
         self.params.as_deref().map(RawValue::get)
     }
 
+    /// The result as it was written.
     pub fn result(&self) -> Option<&str> {
         self.result.as_deref().map(RawValue::get)
     }
 
+    /// The error.
     pub fn error(&self) -> Option<Value> {
         serde_json::from_str(self.error.as_deref()?.get()).ok()
     }
 
+    /// The error as it was written.
     pub fn error_text(&self) -> Option<&str> {
         self.error.as_deref().map(RawValue::get)
     }
 
+    /// True for a result or an error.
     pub fn is_response(&self) -> bool {
         self.result.is_some() || self.error.is_some()
     }
 
-    /// Whether whoever wrote this message is owed one answer: it has an id that an answer can carry.
+    /// True if the sender of this message is owed one answer: it has an id that an answer can carry.
     pub fn is_owed_an_answer(&self) -> bool {
         !self.is_response() && self.id().is_some_and(is_request_id)
     }

@@ -1,6 +1,6 @@
 //! A server whose behaviour per request is given by the test, down to bytes and connection resets.
 //!
-//! Where the test says nothing it is a well-behaved MCP server (see [`crate::mcp`]). HTTP is spoken
+//! Without instructions it is a well-behaved MCP server (see [`crate::mcp`]). HTTP is spoken
 //! by hand here: a proper HTTP library cannot be brought to send what these tests need.
 
 use std::{
@@ -26,14 +26,14 @@ use crate::{
     transcript::Sent,
 };
 
-/// How many requests a test makes at most, retries included; more is a storm, unless a test says
+/// Most requests that a test makes, retries included; more is a storm, unless a test says
 /// what it expects with [`FaultServer::allow_requests`].
 const MAX_REQUESTS: usize = 60;
 
 /// A write that makes no progress for so long stands still because nobody reads.
 const WRITE_STANDS_STILL: Duration = Duration::from_millis(300);
 
-/// How long a connection that goes down waits for the client to close its end.
+/// Time that a connection which goes down waits for the client to close its end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A handle to the server; it ends with the last handle.
@@ -66,7 +66,7 @@ struct State {
     most_open: usize,
     max_requests: usize,
     version_header: VersionHeader,
-    /// Whether requests and messages are kept to the end.
+    /// Record of requests and messages.
     record: Record,
     accepting: Option<JoinHandle<()>>,
     serving: JoinSet<io::Result<()>>,
@@ -76,7 +76,7 @@ struct State {
     reserved: Option<TcpSocket>,
 }
 
-/// Whether a server remembers what came and what it sent.
+/// Record that a server keeps of what came and what it sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Record {
     Kept,
@@ -85,7 +85,7 @@ enum Record {
     None,
 }
 
-/// What a rule does with a request; `None` leaves it to the well-behaved server.
+/// Reply of a rule to a request; `None` leaves it to the well-behaved server.
 type Respond = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
 
 struct Rule {
@@ -100,6 +100,7 @@ impl FaultServer {
         Self::start_as(Binding::Streamable)
     }
 
+    /// A server with this binding.
     pub fn start_as(binding: Binding) -> Self {
         let server = Self::start_down(binding);
         server.come_up();
@@ -185,6 +186,7 @@ impl FaultServer {
         self.state().rules.clear();
     }
 
+    /// Sets the most requests that may come.
     pub fn allow_requests(&self, max: usize) {
         self.state().max_requests = max;
     }
@@ -231,6 +233,7 @@ impl FaultServer {
         self.state().reserved = Some(reserved);
     }
 
+    /// Listens, after [`Self::start_down`], [`Self::go_down`] or [`Self::stop_listening`].
     pub fn come_up(&self) {
         const BACKLOG: u32 = 128;
         let mut state = self.state();
@@ -260,14 +263,17 @@ impl FaultServer {
         self.push_piece(Piece::Bytes(crate::mcp::event(data.as_ref())));
     }
 
+    /// Sends a piece on the stream that was opened last.
     pub fn push_piece(&self, piece: Piece) {
         assert!(self.state().mcp.push(piece), "no stream is open");
     }
 
+    /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.state().log.clone()
     }
 
+    /// The requests so far that are wanted.
     pub fn requests_for(&self, want: &Want) -> Vec<Request> {
         let log = self.requests();
         log.into_iter()
@@ -275,10 +281,12 @@ impl FaultServer {
             .collect()
     }
 
+    /// Number of requests so far that are wanted.
     pub fn count(&self, want: &Want) -> usize {
         self.requests_for(want).len()
     }
 
+    /// Number of connections that were ever opened.
     pub fn connections(&self) -> usize {
         self.state().connections
     }
@@ -344,7 +352,7 @@ impl FaultServer {
         self.requests().iter().map(line).collect()
     }
 
-    /// What was wrong with the requests that came, whatever the test is about.
+    /// Faults of the requests that came, whatever the test is about.
     pub fn faults(&self) -> Vec<String> {
         let state = self.state();
         let mut faults: Vec<_> = state
@@ -457,7 +465,7 @@ async fn serve(
     let _open = Open(server.clone());
     stream.set_nodelay(true)?;
     tokio::select! {
-        served = serve_requests(&mut stream, connection, server, events) => return served,
+        end = serve_requests(&mut stream, connection, server, events) => return end,
         _ = closing.wait_for(|closing| *closing) => {}
     }
     stream.shutdown().await?;

@@ -101,7 +101,7 @@ impl Ledger {
         }
     }
 
-    /// What is wrong with messages that the server did not send just so.
+    /// Faults of the messages that the server did not send just so.
     pub fn invalid_messages(&self, sent: &Sent) -> Vec<String> {
         self.transcript.faults(sent)
     }
@@ -119,11 +119,12 @@ impl Ledger {
         ids.map(|(id, _)| id.clone()).collect()
     }
 
-    /// How many requests were written so far.
+    /// Number of requests that were written so far.
     pub fn asked(&self) -> usize {
         self.accounts.values().map(|account| account.asked).sum()
     }
 
+    /// Violations of the protocol so far.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }

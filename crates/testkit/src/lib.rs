@@ -9,7 +9,6 @@
     clippy::unwrap_used,
     reason = "a double that cannot do its part fails the test"
 )]
-#![allow(missing_docs, reason = "many names say all that a test has to know")]
 
 pub mod corpus;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use url::Url;
 
-/// How long a test waits for anything before it fails. Generous, because the machine may be busy: nothing that works ever
+/// Time that a test waits for anything before it fails. Generous, because the machine may be busy: nothing that works ever
 /// waits this long.
 pub const LIMIT: Duration = Duration::from_secs(30);
 

@@ -11,7 +11,7 @@ use crate::{
     request::Request,
 };
 
-/// Which of the HTTP bindings the server speaks.
+/// HTTP binding that the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binding {
     /// Streamable HTTP with a session id, 2025-03-26 to 2025-11-25.
@@ -40,6 +40,7 @@ pub struct Mcp {
 }
 
 impl Mcp {
+    /// A server without sessions yet.
     pub fn new(binding: Binding) -> Self {
         Self {
             binding,
@@ -76,6 +77,7 @@ impl Mcp {
         &self.pushed
     }
 
+    /// The reply to a request.
     pub fn reply(&mut self, request: &Request) -> Reply {
         match self.binding {
             Binding::HttpSse => self.http_sse(request),

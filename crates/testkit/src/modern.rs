@@ -6,8 +6,10 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::{mcp::initialize_result, reply::Reply, request::Request};
 
+/// The version of the protocol.
 pub const VERSION: &str = "2026-07-28";
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+/// The member of `_meta` that names the subscription of a notification.
 pub const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The `_meta` of an app that can show a form and list its roots.
@@ -26,7 +28,7 @@ pub fn signed(params: &Value) -> Value {
     params
 }
 
-/// Whether the request says who asks.
+/// True if the request has the metadata of the modern era.
 pub fn is_modern(request: &Request) -> bool {
     version(request).is_some()
 }
@@ -42,7 +44,7 @@ fn version(request: &Request) -> Option<Value> {
     serde_json::from_str(params.meta.get(VERSION_KEY)?.get()).ok()
 }
 
-/// What every modern request of the bridge must have, and what it must not have.
+/// Faults of a modern request of the bridge: members that are missing, and those that must not be there.
 pub fn faults(request: &Request) -> Vec<String> {
     let name = request.rpc_method();
     let version = version(request).unwrap_or_default();
@@ -69,7 +71,7 @@ pub fn faults(request: &Request) -> Vec<String> {
         .collect()
 }
 
-/// What a server of this revision answers.
+/// Answer of a server of this revision.
 pub fn reply(request: &Request) -> Reply {
     if request.method != "POST" {
         return Reply::status(405);

@@ -16,7 +16,7 @@ use crate::secrets;
 /// The address of a browser that does not exist: who opens one fails.
 const NO_BROWSER: &str = "/nowhere/is/a/browser";
 
-/// How the program is started. It has a home directory of its own, and no terminal.
+/// Builder of a process of the program. It has a home directory of its own, and no terminal.
 pub struct Program {
     path: PathBuf,
     wrapper: Vec<OsString>,
@@ -29,7 +29,7 @@ pub struct Program {
     stderr: Stdio,
 }
 
-/// Where standard input comes from.
+/// Source of standard input.
 enum Input {
     Text(String),
     /// The test writes while the program runs.
@@ -62,7 +62,7 @@ impl Program {
         program
     }
 
-    /// Where the program is.
+    /// Path of the program.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -72,23 +72,27 @@ impl Program {
         &self.directory
     }
 
+    /// Adds an argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
+    /// Adds arguments.
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args
             .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
+    /// Sets a variable of the environment.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
             .insert(name.as_ref().to_owned(), value.as_ref().to_owned());
         self
     }
 
+    /// Removes a variable of the environment.
     pub fn env_remove(mut self, name: &str) -> Self {
         self.env.remove(OsStr::new(name));
         self
@@ -260,7 +264,7 @@ pub struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     stderr: Option<BufReader<ChildStderr>>,
-    /// What was read of stderr so far.
+    /// The part of stderr that was read so far.
     said: Vec<u8>,
     _home: Option<TempDir>,
 }
@@ -349,8 +353,11 @@ impl Running {
 /// Output of a command that has ended.
 #[derive(Debug)]
 pub struct CommandOutput {
+    /// The exit status.
     pub status: i32,
+    /// All of standard output.
     pub stdout: String,
+    /// All of standard error.
     pub stderr: String,
 }
 
@@ -372,6 +379,7 @@ impl CommandOutput {
         output
     }
 
+    /// True for the exit status 0.
     pub fn succeeded(&self) -> bool {
         self.status == 0
     }

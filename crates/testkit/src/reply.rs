@@ -7,14 +7,17 @@ use tokio::sync::{mpsc, watch};
 pub struct Gate(watch::Sender<bool>);
 
 impl Gate {
+    /// A gate that is closed.
     pub fn closed() -> Self {
         Self(watch::Sender::new(false))
     }
 
+    /// Opens the gate for good.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
 
+    /// Waits until the gate is open.
     pub async fn opened(&self) {
         let mut state = self.0.subscribe();
         state
@@ -24,9 +27,10 @@ impl Gate {
     }
 }
 
-/// What a test sends on a stream that is open already.
+/// Piece of a stream that is open already.
 #[derive(Debug)]
 pub enum Piece {
+    /// Bytes of the body.
     Bytes(Vec<u8>),
     /// The body ends as HTTP wants it.
     End,
@@ -34,9 +38,12 @@ pub enum Piece {
     Reset,
 }
 
+/// Step of a reply after its head.
 #[derive(Debug)]
 pub enum Step {
+    /// Writes bytes of the body.
     Write(Vec<u8>),
+    /// Waits for a gate.
     Wait(Gate),
     /// Writes what comes from the test until the test ends it or the client leaves.
     Follow(mpsc::UnboundedReceiver<Piece>),
@@ -48,9 +55,12 @@ pub enum Step {
     Close,
 }
 
+/// Framing of the body (RFC 9112 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
+    /// `Content-Length`.
     ContentLength,
+    /// `Transfer-Encoding: chunked`.
     Chunked,
     /// The steps are all there is, head included; the connection ends with them.
     Raw,
@@ -59,9 +69,13 @@ pub enum Framing {
 /// One reply: a head and what follows it.
 #[derive(Debug)]
 pub struct Reply {
+    /// The status code.
     pub status: u16,
+    /// The headers.
     pub headers: Vec<(String, String)>,
+    /// The framing of the body.
     pub framing: Framing,
+    /// The body, waits and faults, in order.
     pub steps: Vec<Step>,
 }
 
@@ -76,6 +90,7 @@ impl Reply {
         }
     }
 
+    /// A JSON response.
     pub fn json(body: impl Into<String>) -> Self {
         Self::status(200).body("application/json", body.into())
     }
@@ -118,20 +133,24 @@ impl Reply {
         Self::raw("").stall()
     }
 
+    /// Sends the body in chunks.
     pub fn chunked(mut self) -> Self {
         self.framing = Framing::Chunked;
         self
     }
 
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
+    /// Adds a body of this type.
     pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.header("Content-Type", content_type).bytes(body)
     }
 
+    /// Adds bytes to the body.
     pub fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.steps.push(Step::Write(bytes.into()));
         self
@@ -147,26 +166,31 @@ impl Reply {
         self.bytes(format!("id: {id}\ndata: {}\n\n", data.as_ref()))
     }
 
+    /// Waits for a gate here.
     pub fn wait(mut self, gate: &Gate) -> Self {
         self.steps.push(Step::Wait(gate.clone()));
         self
     }
 
+    /// Goes on with what the test sends.
     pub fn follow(mut self, pieces: mpsc::UnboundedReceiver<Piece>) -> Self {
         self.steps.push(Step::Follow(pieces));
         self
     }
 
+    /// Says nothing more here.
     pub fn stall(mut self) -> Self {
         self.steps.push(Step::Stall);
         self
     }
 
+    /// Resets the connection here.
     pub fn reset(mut self) -> Self {
         self.steps.push(Step::Reset);
         self
     }
 
+    /// Closes the connection here.
     pub fn close(mut self) -> Self {
         self.steps.push(Step::Close);
         self

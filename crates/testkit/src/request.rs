@@ -13,13 +13,16 @@ use crate::{HEADER_MARKER, envelope::Envelope, modern};
 /// One HTTP request, whole.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// The HTTP method.
     pub method: String,
     /// Path and query.
     pub target: String,
+    /// The headers, in order.
     pub headers: Vec<(String, String)>,
+    /// The body.
     pub body: Arc<[u8]>,
     message: OnceLock<Arc<Envelope>>,
-    /// Which connection it came on, counted from one.
+    /// The number of the connection that it came on, counted from one.
     pub connection: usize,
     /// The address of the client, as far as it is known.
     pub peer: Option<SocketAddr>,
@@ -47,10 +50,12 @@ impl Request {
         }
     }
 
+    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_values(name).first().copied()
     }
 
+    /// All values of a header.
     pub fn header_values(&self, name: &str) -> Vec<&str> {
         let named = self
             .headers
@@ -59,6 +64,7 @@ impl Request {
         named.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// The body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("a body is UTF-8")
     }
@@ -69,6 +75,7 @@ impl Request {
         self.message.get_or_init(parse)
     }
 
+    /// The JSON-RPC method; empty for a request without.
     pub fn rpc_method(&self) -> String {
         self.message().method().unwrap_or_default()
     }
@@ -101,7 +108,7 @@ impl Request {
         self.result(json!({"content": [{"type": "text", "text": text}]}).to_string())
     }
 
-    /// What every request of the bridge must have that comes after `earlier`, whichever test it belongs to.
+    /// Faults of a request of the bridge that comes after `earlier`, whatever the test is about.
     pub fn faults(&self, version: VersionHeader, earlier: &[Self]) -> Vec<String> {
         let mut faults = Vec::new();
         let mut expect = |fault: &str, holds: bool| {
@@ -160,9 +167,10 @@ impl Request {
     }
 }
 
-/// Whether the bridge can know the version of the protocol.
+/// Expectation of the header `MCP-Protocol-Version`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionHeader {
+    /// The server named a version, so the header is there.
     Expected,
     /// The server named none, or one that no header can carry.
     Unknown,
@@ -187,39 +195,48 @@ pub enum Want {
     ResumeAfter(String),
 }
 
+/// A JSON-RPC request or notification with this method.
 pub fn rpc(method: &str) -> Want {
     Want::Rpc(method.to_owned())
 }
 
+/// A call of this tool.
 pub fn call(tool: &str) -> Want {
     Want::Call(tool.to_owned())
 }
 
+/// A response to the server's request with this id.
 pub fn answer_to(id: &'static str) -> Want {
     Want::AnswerTo(id)
 }
 
+/// A GET.
 pub fn get() -> Want {
     Want::Http("GET")
 }
 
+/// A GET in a session whose id ends so.
 pub fn get_in_session(end: &'static str) -> Want {
     Want::GetInSession(end)
 }
 
+/// A DELETE.
 pub fn delete() -> Want {
     Want::Http("DELETE")
 }
 
+/// A POST.
 pub fn post() -> Want {
     Want::Http("POST")
 }
 
+/// A GET that resumes a stream after this event.
 pub fn resume_after(id: &str) -> Want {
     Want::ResumeAfter(id.to_owned())
 }
 
 impl Want {
+    /// True if the request is wanted.
     pub fn matches(&self, request: &Request) -> bool {
         match self {
             Self::Rpc(method) => request.method == "POST" && request.rpc_method() == *method,

@@ -242,7 +242,7 @@ impl Schema {
     }
 }
 
-/// Whether a revision of MCP has this method.
+/// True if a revision of MCP has this method.
 fn is_known_anywhere(method: &str) -> bool {
     SCHEMAS
         .values()

@@ -20,6 +20,7 @@ const ACCEPT: &str = "MCP_BRIDGE_ACCEPT";
 pub struct Volatile(Vec<(String, &'static str)>);
 
 impl Volatile {
+    /// Parts with the words that stand for them.
     pub fn new<T: Into<String>>(parts: impl IntoIterator<Item = (T, &'static str)>) -> Self {
         let parts = parts.into_iter().map(|(part, word)| (part.into(), word));
         let mut parts: Vec<_> = parts.collect();

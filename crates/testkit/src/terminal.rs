@@ -11,6 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 pub struct Terminal(OwnedFd);
 
 impl Terminal {
+    /// Opens a terminal.
     pub fn open() -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&terminal).expect("it is ours");
@@ -42,6 +43,7 @@ impl Terminal {
         String::from_utf8_lossy(&shown[..length]).replace("\r\n", "\n")
     }
 
+    /// Types on its keyboard.
     pub fn types(&self, text: &str) {
         rustix::io::write(&self.0, text.as_bytes()).expect("the terminal takes it");
     }

@@ -23,9 +23,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{envelope::Envelope, mcp::initialize_result, reply::Gate};
 
-/// What the server does with a `tools/call`.
+/// Reaction of the server to a `tools/call`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnCall {
+    /// The answer of a good server.
     Answer,
     /// `RST_STREAM` with this reason.
     Reset(Reason),
@@ -115,17 +116,18 @@ impl TlsServer {
         }
     }
 
+    /// The URL for the bridge.
     pub fn url(&self) -> String {
         format!("https://localhost:{}/mcp", self.address.port())
     }
 
-    /// How many requests came that call this method.
+    /// Number of requests that called this method.
     pub fn count(&self, method: &str) -> usize {
         let state = self.state.lock().expect("no task panics with it");
         state.methods.iter().filter(|name| *name == method).count()
     }
 
-    /// How many connections were established, TLS included.
+    /// Number of connections that were established, TLS included.
     pub fn connections(&self) -> usize {
         self.state
             .lock()
@@ -134,7 +136,7 @@ impl TlsServer {
     }
 }
 
-/// Where a file of the directory `certificates` is.
+/// Path of a file of the directory `certificates`.
 pub fn certificate(name: &str) -> String {
     format!(
         "{}/../../tests/integration/certificates/{name}",
@@ -142,6 +144,7 @@ pub fn certificate(name: &str) -> String {
     )
 }
 
+/// A TLS acceptor with this certificate, which serves all clients or those with one certificate.
 pub fn acceptor(name: &str, client: Option<CertificateDer<'static>>) -> TlsAcceptor {
     let chain = CertificateDer::from_pem_file(certificate(name)).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(certificate("server.key")).expect("a key");

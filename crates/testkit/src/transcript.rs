@@ -18,7 +18,7 @@ const MOST_CHECKED: usize = 10_000;
 /// The newest revision with a handshake, for an app that has not made any.
 const NEWEST_LEGACY: &str = "2025-11-25";
 
-/// What the app wrote and got, as far as the check needs it.
+/// Messages that the app wrote and got, as far as the check needs them.
 #[derive(Debug, Default)]
 pub struct Transcript {
     /// The revision that the app was told by the answer to its `initialize`.
@@ -91,7 +91,7 @@ impl Transcript {
         self.revision.is_none() && self.asked.values().any(|asked| asked.is_modern)
     }
 
-    /// What is wrong with the messages that the server did not send just so.
+    /// Faults of the messages that the server did not send just so.
     pub fn faults(&self, sent: &Sent) -> Vec<String> {
         let made = self
             .received

@@ -451,7 +451,7 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// What a sign-in knows while it waits.
+/// The secrets of a sign-in that waits.
 struct InMemory {
     state: String,
     verifier: String,

@@ -201,7 +201,7 @@ async fn an_app_that_accepts_the_page_is_not_asked_again() {
     nothing_else_is_asked(&finished.unread);
 }
 
-/// Where no mode is named, forms are meant; before 2025-11-25 there was nothing else.
+/// If no mode is named, forms are meant; before 2025-11-25 there was nothing else.
 #[tokio::test]
 async fn an_app_that_shows_forms_alone_is_asked_to_show_one() {
     for (version, elicitation) in [

@@ -37,8 +37,8 @@ fn launch(user: &User, url: &str) -> Launch {
     program::bridge()
         .args([url])
         .leaves_orphans()
-        .env("MCP_BRIDGE_DIR", &path(user.store()))
-        .env("BROWSER", &path(user.browser()))
+        .env("MCP_BRIDGE_DIR", path(user.store()))
+        .env("BROWSER", path(user.browser()))
         .env("NAMESPACES", namespaces())
 }
 
@@ -101,7 +101,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// How somebody else gets their hands on a credential.
+/// Access of somebody else to a credential.
 type Tampering = fn(&User);
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn a_directory_with_the_sticky_bit_and_an_empty_one_can_be_used() {
     }
 }
 
-/// What is remembered of a server is written before anybody signs in.
+/// The facts about a server are written before anybody signs in.
 #[tokio::test]
 async fn an_empty_directory_that_others_can_write_is_made_private_by_the_first_file_in_it() {
     let fault_server = FaultServer::start();
@@ -337,7 +337,7 @@ async fn logout_removes_what_is_unfinished_or_damaged_although_nobody_is_signed_
     assert!(!damaged.exists());
 }
 
-/// Whether a command succeeds, and what it says.
+/// Success and output of a command.
 async fn run_command(user: &User, args: &[&str]) -> (bool, String) {
     let program = program::program().args(args);
     let output = program
@@ -348,7 +348,7 @@ async fn run_command(user: &User, args: &[&str]) -> (bool, String) {
     (output.succeeded(), output.stdout + &output.stderr)
 }
 
-/// What keeps the disk from taking a credential: a script that starts the bridge, and the reason in the log.
+/// Hindrance to storing a credential: a script that starts the bridge, and the reason in the log.
 struct Hindrance {
     script: &'static str,
     reason: &'static str,
@@ -398,7 +398,7 @@ const READ_ONLY_HOME: Hindrance = Hindrance {
     reason: "Read-only file system",
 };
 
-/// What `unshare` needs in order to mount: root is root already.
+/// Arguments that `unshare` needs in order to mount: root is root already.
 fn namespaces() -> &'static str {
     if is_root() {
         "--mount"
@@ -632,7 +632,7 @@ async fn a_full_disk_under_stderr_ends_nothing() {
     assert_eq!(refused.run().await.status, 2);
 }
 
-/// Which system calls a login makes, by strace. None where that is not installed or not allowed.
+/// System calls of a command, by strace. None where that is not installed or not allowed.
 fn traced(user: &User, calls: &str, args: &[&str]) -> Option<String> {
     let trace = user.file("trace");
     let allowed = Command::new("strace")

@@ -428,7 +428,7 @@ async fn who_was_signed_in_with_mcp_remote_is_signed_in() {
     assert_eq!(provider.seen("/register").len(), 1);
 }
 
-/// What is not the same stands there, with what to do.
+/// The differences stand there, with what to do.
 #[test]
 fn the_readme_names_what_is_different() {
     let (_, table) = README

@@ -250,7 +250,7 @@ async fn a_file_that_is_not_there_is_named() {
     );
 }
 
-/// What only the bridge itself understands is left out.
+/// Flags that only the bridge itself understands are left out.
 #[test]
 fn a_command_takes_its_url_and_its_flags_from_the_same_file() {
     let file = File::new(

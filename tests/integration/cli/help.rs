@@ -10,7 +10,7 @@ use mcp_bridge_testkit::program::CommandOutput;
 
 use crate::program;
 
-/// What a small terminal shows at once.
+/// Size of a small terminal.
 const SCREEN_LINES: usize = 40;
 const SCREEN_COLUMNS: usize = 100;
 
@@ -21,7 +21,7 @@ fn run(args: &[&str]) -> CommandOutput {
         .run_blocking()
 }
 
-/// What the program prints on stdout when it is asked for it.
+/// Output of the program when it is asked for it.
 fn printed(args: &[&str]) -> String {
     let output = run(args);
     assert!(output.succeeded(), "{args:?}");
@@ -181,7 +181,7 @@ fn each_shell_gets_completions_that_it_can_read() {
     }
 }
 
-/// What bash offers for the last of the words, where it is installed.
+/// Completions of bash for the last of the words, where it is installed.
 fn bash_completions(words: &[&str]) -> Option<Vec<String>> {
     let (last, before) = words.split_last().expect("words");
     let (index, previous) = (before.len(), before.last().expect("a word before"));

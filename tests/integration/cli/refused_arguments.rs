@@ -106,7 +106,7 @@ async fn plain_http_to_a_foreign_host_is_possible_when_it_is_allowed() {
     let proxy = FaultServer::start_as(Binding::Stateless);
     let mut app = program::bridge_at("http://mcp.example/mcp")
         .args(["--allow-http"])
-        .env("http_proxy", &format!("http://{}", proxy.host()))
+        .env("http_proxy", format!("http://{}", proxy.host()))
         .start();
     app.initialize().await;
     app.still_served().await;

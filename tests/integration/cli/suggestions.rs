@@ -160,7 +160,7 @@ async fn a_word_too_many_is_told_as_that() {
     }
 }
 
-/// Who takes the token for the variable's name must not find it in the app's log.
+/// A token that was taken for the variable's name must not stand in the app's log.
 #[tokio::test]
 async fn a_secret_in_the_place_of_a_variables_name_is_not_shown() {
     for secret in [

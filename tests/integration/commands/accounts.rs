@@ -28,7 +28,7 @@ struct Person {
 }
 
 impl Person {
-    async fn new() -> Self {
+    fn new() -> Self {
         let home = TempDir::new().unwrap();
         let browser = BrowserDouble::noting(home.path());
         Self { home, browser }
@@ -108,7 +108,7 @@ fn with_revocation(provider: &AuthorizationServer) {
 #[tokio::test]
 async fn login_says_who_signed_in_for_how_long_and_where_it_is_kept() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     let said = person.sign_in(&["login", url.as_str()]).await;
     prints(
@@ -153,7 +153,7 @@ To sign in anew, perhaps as somebody else, pass --force.
 #[tokio::test]
 async fn login_takes_the_address_at_which_a_browser_elsewhere_ended() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let mut command = person.start(&["login", provider.mcp_url().as_str()]);
     let page = person.browser.page().await;
     let answer = HeadlessBrowser::default().approve(page).await;
@@ -178,7 +178,7 @@ async fn login_by_device_code_shows_the_code() {
         it.server_metadata = json!({ "device_authorization_endpoint": endpoint });
         it.device = Device::Approved;
     });
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     let said = person.run(&["login", url.as_str(), "--device-code"]).await;
     assert!(said.stdout.starts_with("Signed in to"), "{}", said.stderr);
@@ -193,7 +193,7 @@ async fn login_by_device_code_shows_the_code() {
 #[tokio::test]
 async fn over_ssh_login_says_which_port_to_forward() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let port = mcp_bridge_testkit::free_port().to_string();
     let command = person.command(&["login", provider.mcp_url().as_str(), &port]);
     let command = command
@@ -217,7 +217,7 @@ async fn login_fails_with_what_the_authorization_server_says() {
     provider.behave(|it| {
         it.authorization_response = json!({ "code": null, "error": "access_denied" });
     });
-    let person = Person::new().await;
+    let person = Person::new();
     let command = person.start(&["login", provider.mcp_url().as_str()]);
     let page = person.browser.page().await;
     HeadlessBrowser::default().visit(page).await;
@@ -242,7 +242,7 @@ async fn login_signs_in_anew_where_the_refresh_token_is_refused_and_status_does_
     ];
     for refusal in refusals {
         let provider = provider().await;
-        let person = Person::new().await;
+        let person = Person::new();
         let url = provider.mcp_url();
         person.sign_in(&["login", url.as_str()]).await;
         provider.revoke_access_tokens();
@@ -268,7 +268,7 @@ async fn login_signs_in_anew_where_the_refresh_token_is_refused_and_status_does_
 #[tokio::test]
 async fn a_login_that_is_interrupted_ends_and_leaves_its_page_to_the_next() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     let command = person.start(&["login", url.as_str()]);
     let page = person.browser.page().await;
@@ -306,7 +306,7 @@ http://server/mcp
 #[tokio::test]
 async fn a_second_login_shows_the_page_of_the_first() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     let first = person.start(&["login", url.as_str()]);
     let page = person.browser.started().await.arguments.remove(0);
@@ -331,7 +331,7 @@ async fn a_second_login_shows_the_page_of_the_first() {
 
 #[tokio::test]
 async fn flags_that_leave_nothing_to_sign_in_to_are_refused() {
-    let person = Person::new().await;
+    let person = Person::new();
     let url = "http://127.0.0.1:1/mcp";
     let said = person.run(&["login", url, "--store", "memory"]).await;
     assert_eq!(said.status, 2);
@@ -356,7 +356,7 @@ async fn flags_that_leave_nothing_to_sign_in_to_are_refused() {
 #[tokio::test]
 async fn an_empty_store_is_met_with_what_to_do() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let status = person.run(&["status"]).await;
     prints(
         &status,
@@ -388,7 +388,7 @@ The bridge opens the sign-in page when your app first needs it. To sign in now:
 #[tokio::test]
 async fn status_tells_accounts_of_one_server_apart() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     for profile in ["home", "work"] {
         person
@@ -454,7 +454,7 @@ http://server/mcp (profile work)
 async fn logout_revokes_what_it_can_and_forgets_all_the_same() {
     let provider = provider().await;
     with_revocation(&provider);
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     person.sign_in(&["login", url.as_str()]).await;
     let refresh_token = provider.last_refresh_token();
@@ -505,7 +505,7 @@ A bridge that is running keeps its token until the server refuses it, and then a
 #[tokio::test]
 async fn logout_tells_of_what_mcp_remote_has_stored_and_deletes_it_when_told_to() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     let hash = format!("{:x}", <md5::Md5 as md5::Digest>::digest(url.as_str()));
     let folder = person.home.path().join(".mcp-auth/mcp-remote-v1");
@@ -536,7 +536,7 @@ What npm mcp-remote had stored for this server is deleted.
 #[tokio::test]
 async fn without_a_keychain_nothing_is_moved_and_nobody_signs_in() {
     let provider = provider().await;
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     let expected = "
 error: the keychain can't be used: no bus
@@ -593,7 +593,7 @@ async fn login_proves_itself_at_servers_of_either_era() {
         (Eras::Modern, Some("MCP 2026-07-28 alone")),
     ] {
         let server = Server::start(options_for(eras)).await.unwrap();
-        let person = Person::new().await;
+        let person = Person::new();
         let command = person.start(&["login", server.url()]);
         let page = person.browser.started().await.arguments.remove(0);
         let answer = crate::browser::sign_in(&page, "ada", "allow").await;
@@ -629,7 +629,7 @@ async fn a_server_that_wants_no_sign_in_is_said_to_want_none() {
             it.broken_paths.insert(format!("/.well-known/{name}"), page);
         }
     });
-    let person = Person::new().await;
+    let person = Person::new();
     let said = person.run(&["login", provider.mcp_url().as_str()]).await;
     prints(
         &said,
@@ -653,7 +653,7 @@ async fn login_signs_in_where_a_server_offers_it_without_asking_for_it() {
                 it.broken_paths.insert(path, (404, String::new()));
             }
         });
-        let person = Person::new().await;
+        let person = Person::new();
         let url = provider.mcp_url();
         let said = person.sign_in(&["login", url.as_str()]).await;
         let stdout = &said.stdout;
@@ -676,7 +676,7 @@ async fn login_signs_in_anew_where_a_server_takes_even_a_token_that_has_run_out(
         it.is_open = true;
         it.grants = Grants::AccessTokensOnly;
     });
-    let person = Person::new().await;
+    let person = Person::new();
     let url = provider.mcp_url();
     person.sign_in(&["login", url.as_str()]).await;
     let mut aged = 0;
@@ -703,7 +703,7 @@ async fn login_fails_where_the_sign_in_that_a_server_offers_does_not_work() {
         it.is_open = true;
         it.resource_metadata = json!({ "authorization_servers": ["http://as.example"] });
     });
-    let person = Person::new().await;
+    let person = Person::new();
     let said = person.run(&["login", provider.mcp_url().as_str()]).await;
     assert_eq!(said.status, 1);
     assert!(said.stderr.contains("as.example"), "{}", said.stderr);

@@ -20,7 +20,7 @@ use crate::program;
 use mcp_bridge_testkit::program::CommandOutput;
 use mcp_bridge_testkit::{HEADER_MARKER, MARKERS};
 
-/// How long a server may be silent in these tests.
+/// Time that a server may be silent in these tests.
 const SILENCE: [&str; 2] = ["--request-timeout", "0.5"];
 
 /// A run of the program.

@@ -30,7 +30,7 @@ struct Person {
 
 impl Person {
     /// At a server whose URL is this.
-    async fn at(url: &str) -> Self {
+    fn at(url: &str) -> Self {
         let home = TempDir::new().unwrap();
         let browser = BrowserDouble::noting(home.path());
         let port = Url::parse(url).unwrap().port_or_known_default().unwrap();
@@ -112,7 +112,7 @@ async fn help_is_as_committed() {
 async fn the_way_of_a_person_through_a_sign_in_is_as_committed() {
     let server = Server::start(options()).await.unwrap();
     let url = &server.url().to_owned();
-    let person = Person::at(url).await;
+    let person = Person::at(url);
     person.says("status_of_nobody", &["status"]).await;
     person.says("logout_of_nobody", &["logout", url]).await;
     let login = ["login", url];
@@ -146,7 +146,7 @@ async fn a_server_that_wants_no_sign_in_is_told_as_that() {
     let server = fault_server::FaultServer::start_as(Binding::Streamable);
     let url = server.url();
     let (url, _) = url.split_once('?').unwrap();
-    let person = Person::at(url).await;
+    let person = Person::at(url);
     person.says("tools_without_sign_in", &["tools", url]).await;
     person.says("status_not_needed", &["status"]).await;
     person
@@ -159,7 +159,7 @@ async fn a_server_that_wants_no_sign_in_is_told_as_that() {
 #[tokio::test]
 async fn an_installation_is_as_committed() {
     const URL: &str = "https://mcp.example.com/mcp";
-    let person = Person::at(URL).await;
+    let person = Person::at(URL);
     let file = person.home.path().join(".cursor/mcp.json");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, json!({ "mcpServers": {} }).to_string()).unwrap();

@@ -118,7 +118,7 @@ async fn a_cursor_that_is_empty_or_comes_again_ends_the_list() {
     }
 }
 
-/// What a server may answer to `initialize` instead of opening a session, and what a person reads then.
+/// Answers to `initialize` that open no session, and the error that a person reads then.
 #[tokio::test]
 async fn a_session_that_cannot_be_opened_is_an_error_with_a_hint() {
     type Answer = fn(&Request) -> Reply;

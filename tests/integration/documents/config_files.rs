@@ -4,7 +4,7 @@ use clap::Parser as _;
 use mcp_bridge::commands::CommandLine;
 use serde::Deserialize;
 
-/// What apps read of such a file. Anything else in it would be a mistake of ours.
+/// The members that apps read of such a file. Anything else in it would be a mistake of ours.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct AppConfig {

@@ -120,7 +120,7 @@ fn variable(text: &str) -> Option<&str> {
     Some(text.split_once("${")?.1.split_once('}')?.0)
 }
 
-/// Whether a piece of code in a sentence is a whole command of the program.
+/// True if a piece of code in a sentence is a whole command of the program.
 fn is_command(text: &str) -> bool {
     text.starts_with("mcp-bridge ") && !text.contains('…')
 }

@@ -15,7 +15,7 @@ const BARE_PREFIXES: [&str; 2] = ["B", "I"];
 /// An elliptic curve, which looks like an id.
 const CURVE: &str = "P-256";
 
-/// How a row without a test begins its reason.
+/// Beginnings of the reason in a row without a test.
 const REASONS: [&str; 2] = ["*Not tested", "*Checked by"];
 
 fn is_number(text: &str) -> bool {

@@ -44,7 +44,7 @@ fn auto() -> ClientLifecycleMode {
     }
 }
 
-/// What comes of `work`, while the person agrees to everything that a window shows.
+/// The outcome of `work`, while the person agrees to everything that a window shows.
 async fn attended<T>(user: &mut User, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {

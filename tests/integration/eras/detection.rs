@@ -68,7 +68,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What the server was asked, in order.
+/// Requests to the server, in order.
 fn asked(server: &FaultServer) -> Vec<String> {
     server
         .requests()

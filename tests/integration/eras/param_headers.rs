@@ -30,7 +30,7 @@ fn lists_echo(server: &FaultServer) {
     });
 }
 
-/// How GitHub's server refuses a call.
+/// The refusal of a call by GitHub's server.
 fn refusal(request: &Request) -> Reply {
     let text = "header mismatch: missing Mcp-Param-Text header for parameter \"text\"";
     let body = request.error(-32020, text);

@@ -48,7 +48,7 @@ async fn begins(app: &mut App, asks: &str, told: &str) -> Value {
     result
 }
 
-/// What the server lacks is answered as if it were there and empty.
+/// Lists that the server lacks are answered as if they were there and empty.
 async fn has_nothing_but_tools(app: &mut App) {
     let reference = json!({"type": "ref/prompt", "name": "p"});
     let complete = json!({"ref": reference, "argument": {"name": "a", "value": ""}});
@@ -210,7 +210,7 @@ async fn a_server_that_comes_back_with_another_version_serves_on() {
     app.finish().await;
 }
 
-/// How a server may refuse a version.
+/// Refusals of a version by servers.
 fn refusals() -> Vec<fn(&Request) -> Reply> {
     const TEXT: &str = "Unsupported protocol version (supported versions: 2025-06-18, 2025-03-26)";
     vec![

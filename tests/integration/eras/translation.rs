@@ -1,6 +1,6 @@
 //! An app and a server that are not of the same era, over real pipes and real HTTP.
 //!
-//! What the translation makes of each message is shown by the transcripts (`crates/protocol/tests/transcripts`), which
+//! The translation of each message is shown by the transcripts (`crates/protocol/tests/transcripts`), which
 //! are played against `era` alone. Here is what they cannot show: that its actions become requests,
 //! streams that close, and sessions. Rows that stand in transcripts alone, by their files:
 //!

@@ -309,7 +309,7 @@ async fn descriptors_are_given_back() {
     app.finish().await;
 }
 
-/// What is sent through a proxy has places as well.
+/// Requests through a proxy have places as well.
 #[tokio::test]
 async fn through_a_proxy_connections_are_limited_as_well() {
     let proxy = slow_server(3, true);

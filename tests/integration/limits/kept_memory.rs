@@ -205,7 +205,7 @@ async fn pages_that_become_one_list_take_no_more_memory_than_there_is_room_for()
     }
 }
 
-/// What a modern server gives a legacy app's calls to be sent back with the answers to its questions.
+/// The state that a modern server gives a legacy app's calls to be sent back with the answers to its questions.
 #[tokio::test]
 async fn states_of_questions_wait_only_as_long_as_there_is_room() {
     const LENGTH: usize = 4 << 20;

@@ -36,7 +36,7 @@ fn serve(server: &FaultServer, method: &str, pages: &'static [(Option<&str>, &st
     });
 }
 
-/// What stands behind `"result":` of a line.
+/// The text behind `"result":` in a line.
 fn result(line: &str) -> &str {
     let (_, result) = line.split_once(r#""result":"#).expect("a result");
     result.strip_suffix('}').expect("the end of the message")

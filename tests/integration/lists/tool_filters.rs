@@ -38,7 +38,7 @@ async fn start(server: &FaultServer, flags: &[&str]) -> App {
     app
 }
 
-/// What stands behind `"result":` of a line.
+/// The text behind `"result":` in a line.
 fn result(line: &str) -> &str {
     let (_, result) = line.split_once(r#""result":"#).expect("a result");
     result.strip_suffix('}').expect("the end of the message")

@@ -80,7 +80,7 @@ async fn a_proxy_that_wants_a_password_is_named_as_the_cause() {
         Reply::status(407).header("Proxy-Authenticate", "Basic realm=\"proxy\"")
     });
     let mut app = program::bridge_at("https://mcp.example/mcp")
-        .env("https_proxy", &format!("http://{}", proxy.host()))
+        .env("https_proxy", format!("http://{}", proxy.host()))
         .start();
     app.send(initialize_line("2025-06-18")).await;
     app.own_error("init", "proxy").await;

@@ -11,7 +11,7 @@ use mcp_bridge_testkit::{
     request::{Request, get, post},
 };
 
-/// What the server answers to a GET.
+/// The server's answer to a GET.
 type Stream = fn() -> Reply;
 
 fn endpoint_event(address: &str) -> Reply {

@@ -25,7 +25,7 @@ async fn the_proxy_of_the_environment_is_used() {
     let proxy = proxy();
     let mut app = program::bridge_at("http://mcp.example/mcp")
         .args(["--allow-http", "--wait-for-auth"])
-        .env("http_proxy", &format!("http://{}", proxy.host()))
+        .env("http_proxy", format!("http://{}", proxy.host()))
         .start();
     app.send(initialize_line("2025-11-25")).await;
     let error = app.own_error("init", "http_status").await;
@@ -42,7 +42,7 @@ async fn the_proxy_of_the_flag_takes_the_place_of_the_environments() {
     let address = format!("http://{}", proxy.host());
     let mut app = program::bridge_at("http://mcp.example/mcp")
         .args(["--allow-http", "--wait-for-auth", "--proxy", &address])
-        .env("http_proxy", &format!("http://{}", nobody.host()))
+        .env("http_proxy", format!("http://{}", nobody.host()))
         .start();
     app.send(initialize_line("2025-11-25")).await;
     app.own_error("init", "http_status").await;
@@ -71,7 +71,7 @@ async fn this_machine_is_never_behind_a_proxy() {
 async fn the_authorities_of_node_programs_are_trusted() {
     let server = TlsServer::start("good.pem", &[]).await;
     let mut app = program::bridge_at(&server.url())
-        .env("NODE_EXTRA_CA_CERTS", &certificate("authority.pem"))
+        .env("NODE_EXTRA_CA_CERTS", certificate("authority.pem"))
         .start();
     app.initialize().await;
     app.finish().await;
@@ -134,7 +134,7 @@ async fn cookies_of_the_server_go_back_to_it_unless_they_are_unwanted() {
     }
 }
 
-/// Where IPv6 leads nowhere.
+/// A network in which IPv6 leads nowhere.
 #[tokio::test]
 async fn the_bridge_can_be_told_to_use_ipv4_alone() {
     let server = FaultServer::start();

@@ -1,7 +1,6 @@
 //! TLS that cannot be trusted, and HTTP/2 that breaks off.
 
 use h2::Reason;
-use mcp_bridge_net::http::{Options, Roots};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::timeout};
 
@@ -130,24 +129,6 @@ async fn the_servers_own_certificate_is_refused_where_it_is_another_or_its_name_
         assert!(message.contains(word), "{named} {shown}: {message}");
         assert_eq!(server.connections(), 0, "{named} {shown}");
         app.finish().await;
-    }
-}
-
-/// The way of the sign-in and of proxies.
-#[tokio::test]
-async fn both_clients_verify_the_servers_own_certificate_alike() {
-    for (named, is_trusted) in [("own.pem", true), ("own_other.pem", false)] {
-        let server = TlsServer::start("own.pem", &[]).await;
-        let pem = std::fs::read(certificate(named)).expect("a certificate");
-        let options = Options {
-            extra_roots: vec![Roots::from_pem(pem).expect("PEM")],
-            ..Options::default()
-        };
-        let url = server.url().parse().expect("a URL");
-        let client = options.client(&url).expect("a client");
-        // The server speaks HTTP/2 alone, which this client does not; before that comes TLS.
-        let error = client.get(url).send().await.expect_err("no HTTP/1.1");
-        assert_eq!(error.is_connect(), !is_trusted, "{error:?}");
     }
 }
 

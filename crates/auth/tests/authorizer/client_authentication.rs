@@ -17,7 +17,7 @@ use mcp_bridge_testkit::{free_port, soon};
 
 use crate::support::{AuthorizedClient, config};
 
-/// What a server lists, what it accepts, and what it answers to a registration.
+/// A server: the methods that it lists, the one that it accepts, and its answer to a registration.
 struct Server {
     lists: Value,
     accepts: Authentication,
@@ -226,7 +226,7 @@ async fn a_code_that_was_lost_by_trying_is_asked_for_again_in_the_same_tab() {
     assert_eq!(provider.seen("/authorize").len(), 2);
 }
 
-/// What the user said about the method of a client comes first, and a later word of theirs counts again.
+/// The method that the user configures comes first, and a later word of theirs counts again.
 #[tokio::test]
 async fn the_method_that_the_user_named_is_tried_first() {
     let provider = Server::new(secrets_only(), Authentication::OnlyPost)
@@ -265,7 +265,7 @@ async fn the_method_that_the_user_named_is_tried_first() {
     assert!(!has_basic(before), "what worked comes before what was said");
 }
 
-/// What is secret is taken out of what the server says, and its error codes are none of that.
+/// Secrets are taken out of the server's text, and its error codes are none.
 #[tokio::test]
 async fn a_secret_that_is_a_word_does_not_hide_that_the_grant_is_dead() {
     for secret in ["grant", "invalid", "invalid_grant"] {

@@ -87,7 +87,7 @@ impl Drawer {
     }
 }
 
-/// What a process of its own would be told, with the flag `store`.
+/// The configuration of another process, with the flag `store`.
 fn with(drawer: &Arc<Drawer>, directory: &Path, store: Option<Store>) -> Config {
     Config {
         store,
@@ -194,7 +194,7 @@ async fn where_the_keychain_fails_the_sign_in_lasts_for_the_run_and_no_file_gets
     assert_eq!(drawer.text(), "");
 }
 
-/// What lies in the keychain is there again when it is.
+/// Secrets in the keychain are there again when it is.
 #[tokio::test]
 async fn a_keychain_that_is_locked_for_a_while_loses_nothing() {
     let provider = provider().await;

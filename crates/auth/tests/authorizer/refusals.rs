@@ -23,7 +23,7 @@ async fn signed_in(provider: &AuthorizationServer, config: &Config) {
     provider.revoke_access_tokens();
 }
 
-/// Whether some file in `directory` holds `text`.
+/// True if some file in `directory` holds `text`.
 fn is_stored(directory: &Path, text: &str) -> bool {
     let files = directory.read_dir().unwrap();
     files
@@ -97,7 +97,7 @@ async fn a_definite_refusal_in_any_shape_leads_to_a_sign_in_and_the_token_is_kep
     }
 }
 
-/// What refused it may have been a firewall.
+/// The refusal may have been that of a firewall.
 #[tokio::test]
 async fn a_token_that_was_refused_in_no_word_of_oauth_is_tried_again() {
     let provider = AuthorizationServer::start().await;

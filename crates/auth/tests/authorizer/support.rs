@@ -29,7 +29,7 @@ pub(crate) fn config(directory: &Path) -> Config {
     }
 }
 
-/// What the bridge does with an [`Authorizer`]: send, and on a refusal get another token and send again.
+/// Client of an [`Authorizer`], as the bridge is: it sends, and on a refusal gets another token and sends again.
 #[derive(Clone)]
 pub(crate) struct AuthorizedClient {
     pub(crate) authorizer: Arc<Authorizer>,

@@ -14,7 +14,7 @@ use mcp_bridge_testkit::app::Launch;
 use mcp_bridge_testkit::browser::BrowserDouble;
 use mcp_bridge_testkit::visit_when_it_listens;
 
-/// Who signs in.
+/// Name of the person who signs in.
 pub(crate) const NAME: &str = "ada";
 
 /// A person, who has a directory and a browser.
@@ -28,7 +28,7 @@ pub(crate) struct User {
 pub(crate) struct Window {
     /// The process that opened it.
     pub(crate) opened_by: u32,
-    /// What it shows.
+    /// The page that it shows.
     pub(crate) page: Url,
 }
 
@@ -70,7 +70,7 @@ impl User {
         self.home.path()
     }
 
-    /// Where the bridge keeps its files.
+    /// The directory of the bridge's files.
     pub(crate) fn store(&self) -> PathBuf {
         self.home.path().join("bridge")
     }
@@ -113,7 +113,7 @@ impl User {
     }
 }
 
-/// What a sign-in brought.
+/// Tokens of a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pub(crate) access: String,
@@ -128,7 +128,7 @@ impl Window {
         found.expect("the page has it").1.into_owned()
     }
 
-    /// Where the sign-in is to bring its answer.
+    /// The address to which the sign-in is to bring its answer.
     pub(crate) fn redirect_uri(&self) -> Url {
         self.parameter("redirect_uri").parse().unwrap()
     }

@@ -346,7 +346,7 @@ async fn a_sign_in_that_only_the_tools_want() {
         .fails("tools", "401", "given by --header");
 }
 
-/// Who changes over from mcp-remote does not sign in again.
+/// A person who changes over from mcp-remote does not sign in again.
 #[tokio::test]
 async fn a_sign_in_that_mcp_remote_has_left_is_told_of_and_not_taken_over() {
     let provider = AuthorizationServer::start().await;
@@ -402,7 +402,7 @@ async fn an_authorization_server_without_device_codes() {
     report.fails("server_metadata", "no sign-in with a device code", "");
 }
 
-/// What a server was sent it may send back.
+/// A server may send back what it was sent.
 #[tokio::test]
 async fn a_secret_that_the_server_repeats_is_not_shown() {
     let server = FaultServer::start();

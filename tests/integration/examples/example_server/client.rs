@@ -14,7 +14,7 @@ use crate::browser;
 use crate::era::Eras;
 use crate::server::{Options, Server, Token};
 
-/// How long an answer may take. Nothing here waits for anything.
+/// Time that an answer may take. Nothing here waits for anything.
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1:49152/callback";
@@ -58,7 +58,7 @@ pub(crate) struct Client {
     pub(crate) id: String,
 }
 
-/// What the token endpoint gave.
+/// The answer of the token endpoint.
 pub(crate) struct Tokens {
     pub(crate) access: String,
     pub(crate) refresh: String,

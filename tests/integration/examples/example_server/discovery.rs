@@ -183,7 +183,7 @@ async fn a_foreign_origin_is_refused_at_the_mcp_endpoint() {
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
-/// What a page of another site can send without a preflight request registers nothing (Fetch, "CORS protocol").
+/// Requests that a page of another site can send without a preflight register nothing (Fetch, "CORS protocol").
 #[tokio::test]
 async fn a_page_of_another_site_cannot_register_a_client() {
     let server = start().await;
@@ -261,7 +261,7 @@ async fn names_of_clients_that_cannot_be_seen_as_they_are_are_not_registered() {
     }
 }
 
-/// Who opens the server's address in a browser learns what it is; clients of MCP are answered as ever.
+/// A person who opens the server's address in a browser learns what it is; clients of MCP are answered as ever.
 #[tokio::test]
 async fn a_browser_gets_a_page_and_a_client_of_mcp_a_challenge() {
     const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";

@@ -1,4 +1,4 @@
-//! How the server meets the era that it does not serve, and the header that repeats an argument.
+//! Requests of the era that the server does not serve, and the header that repeats an argument.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

@@ -38,7 +38,7 @@ async fn introspect(client: &Client, authorization: Option<String>, token: &str)
     answer(request.send().await.unwrap()).await
 }
 
-/// What the resource server proves itself with.
+/// The credentials of the resource server.
 fn credentials() -> String {
     basic(RESOURCE_SERVER_CLIENT_ID, SECRET)
 }

@@ -6,7 +6,7 @@ use url::Url;
 use super::client::{Client, REDIRECT_URI, STATE, form, query, start, with};
 use crate::browser::{self, SignInError};
 
-/// Where the browser is sent by an authorization request, if it is sent anywhere at once.
+/// The address to which an authorization request sends the browser, if it does at once.
 async fn redirected(client: &Client, parameters: &[(&str, String)]) -> Option<Url> {
     let address = client.authorization_url(parameters);
     let response = client.get(address.as_str()).send().await.unwrap();
@@ -96,7 +96,7 @@ async fn a_loopback_address_may_have_another_port_than_the_registered_one() {
     assert!(query(&callback, "code").is_some());
 }
 
-/// What a page needs is kept until it is answered, so a request must not be large.
+/// The state of a page is kept until it is answered, so a request must not be large.
 #[tokio::test]
 async fn a_request_that_is_too_long_opens_no_page() {
     const LONG: usize = 20_000;
