@@ -414,14 +414,7 @@ fn site(url: &Url) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
-    }
-
-    fn texts(urls: &[Url]) -> Vec<&str> {
-        urls.iter().map(Url::as_str).collect()
-    }
+    use crate::discovery::test_urls::{texts, url};
 
     ///
     #[test]

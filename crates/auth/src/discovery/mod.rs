@@ -126,3 +126,17 @@ fn canonical(server: &Url) -> String {
         _ => server.into(),
     }
 }
+
+/// URLs in tests.
+#[cfg(test)]
+mod test_urls {
+    use url::Url;
+
+    pub(super) fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    pub(super) fn texts(urls: &[Url]) -> Vec<&str> {
+        urls.iter().map(Url::as_str).collect()
+    }
+}

@@ -204,14 +204,7 @@ fn relation(resource: &Url, server: &Url) -> Option<Relation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
-    }
-
-    fn texts(urls: &[Url]) -> Vec<&str> {
-        urls.iter().map(Url::as_str).collect()
-    }
+    use crate::discovery::test_urls::{texts, url};
 
     ///
     #[test]

@@ -474,3 +474,73 @@ impl Session {
         self.state.lock()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::tempdir;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::client::registration::ClientRegistration;
+    use crate::discovery::authorization_server::AuthorizationServerMetadata;
+
+    /// A session whose credential cannot be saved, because something is in the way of its file.
+    async fn unsaved(directory: &std::path::Path) -> (Session, std::path::PathBuf) {
+        let server = Url::parse("https://mcp.example/mcp").unwrap();
+        let config = Config {
+            directory: Some(directory.to_owned()),
+            ..Config::default()
+        };
+        let session = Session::new(server.clone(), config, http::Options::default());
+        let metadata = AuthorizationServerMetadata::with_token_endpoint(server.clone());
+        let registration = ClientRegistration::PreRegistered;
+        let credential = Credential::new(server, metadata, None, registration);
+        let path = directory.join(session.key.file_name(&credential.metadata.issuer));
+        fs::create_dir_all(path.join("in the way")).unwrap();
+        session.adopt(credential, Source::SignIn).await;
+        (session, path)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_saved_is_saved_as_soon_as_that_works() {
+        let directory = tempdir().unwrap();
+        let (session, path) = unsaved(directory.path()).await;
+        assert!(session.store.has_unsaved());
+        fs::remove_dir_all(&path).unwrap();
+        // Without a file it would count as a sign-out.
+        fs::write(&path, "").unwrap();
+        let saving = session.saving.lock().take().unwrap();
+        timeout(SAVE_PAUSES[1] * 3, saving).await.unwrap().unwrap();
+        assert!(!session.store.has_unsaved());
+        assert!(fs::metadata(path).unwrap().len() > 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_out_elsewhere_ends_the_attempts_to_save() {
+        let directory = tempdir().unwrap();
+        let (session, path) = unsaved(directory.path()).await;
+        fs::remove_dir_all(&path).unwrap();
+        let saving = session.saving.lock().take().unwrap();
+        timeout(SAVE_PAUSES[1] * 3, saving).await.unwrap().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_back_off_doubles_and_ends() {
+        let directory = tempdir().unwrap();
+        let (session, _) = unsaved(directory.path()).await;
+        let outage = AuthError::Unavailable {
+            reason: "503".into(),
+            retry_after: Duration::from_secs(5),
+        };
+        for pause in [5, 10, 20, 40, 60, 60] {
+            session.start_back_off(Some(&outage));
+            tokio::time::advance(Duration::from_secs(pause - 1)).await;
+            assert!(session.back_off().is_some(), "{pause}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(session.back_off().is_none(), "{pause}");
+        }
+    }
+}

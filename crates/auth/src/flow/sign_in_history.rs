@@ -44,3 +44,34 @@ impl SignInHistory {
         self.failure = failure.map(|error| (Instant::now(), error.clone()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn sign_ins_are_limited_for_a_while() {
+        let mut history = SignInHistory::default();
+        for _ in 0..MOST_SIGN_INS {
+            history.begin().unwrap();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(matches!(history.begin(), Err(AuthError::TooManySignIns)));
+        tokio::time::advance(SIGN_INS_PERIOD.saturating_sub(Duration::from_secs(5))).await;
+        history.begin().unwrap();
+        assert!(matches!(history.begin(), Err(AuthError::TooManySignIns)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_counts_for_those_who_waited_for_it() {
+        let mut history = SignInHistory::default();
+        let before = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        history.record(Some(&AuthError::Interrupted));
+        assert!(history.failure_since(before).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(history.failure_since(Instant::now()).is_none());
+        history.record(None);
+        assert!(history.failure_since(before).is_none());
+    }
+}

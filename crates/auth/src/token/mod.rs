@@ -4,10 +4,11 @@ pub(crate) mod scope;
 pub(crate) mod secret_serde;
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::config::Bearer;
 use crate::token::scope::Scopes;
@@ -251,15 +252,17 @@ mod tests {
     }
 
     /// a calendar that was set back does not make a token young again.
-    #[test]
-    fn a_clock_that_is_set_back_does_not_prolong_a_token() {
-        let mut tokens = TokenSet::received(
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_does_not_prolong_a_token() {
+        let tokens = TokenSet::received(
             AccessToken::new("t".into()).unwrap(),
-            Some(Duration::from_secs(1)),
+            Some(Duration::from_secs(60)),
             Scopes::default(),
         );
-        tokens.obtained = Instant::now().checked_sub(Duration::from_secs(2));
         let yesterday = SystemTime::now() - Duration::from_secs(86_400);
+        tokio::time::advance(Duration::from_secs(53)).await;
+        assert_eq!(tokens.age(yesterday), Age::Fresh);
+        tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(tokens.age(yesterday), Age::Stale);
     }
 }

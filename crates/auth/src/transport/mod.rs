@@ -8,12 +8,13 @@ pub(crate) mod token_reply;
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::error::{AuthError, shown};

@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dbus::arg::{AppendAll, PropMap, ReadAll, RefArg, Variant};
 use dbus::blocking::Connection;
 use dbus::message::MatchRule;
 use dbus::{Error, Message, Path};
+use tokio::time::Instant;
 
 use crate::desktop;
 use crate::keychain::Vault;
