@@ -91,7 +91,7 @@ pub struct Settled {
 #[derive(Debug)]
 pub struct Authorizer {
     session: Arc<Session>,
-    /// Where all tokens come from, if there is to be no sign-in.
+    /// Source of all tokens, if there is to be no sign-in.
     command: Option<CommandTokens>,
 }
 
@@ -187,7 +187,7 @@ impl Authorizer {
         self.session.stage.borrow().page().cloned()
     }
 
-    /// Where the sign-in stands, and waits for it to go on.
+    /// State of the sign-in; the receiver can wait for the next one.
     #[must_use]
     pub fn watch_sign_in(&self) -> watch::Receiver<SignInStage> {
         self.session.stage.subscribe()

@@ -18,7 +18,7 @@ struct Addresses {
     short: Option<Url>,
 }
 
-/// Where the sign-in stands.
+/// State of a sign-in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SignInStage {
     /// Nobody is asked to sign in.

@@ -47,13 +47,13 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const MOST_CONNECTIONS: usize = 64;
 const MOST_OF_ONE_PEER: usize = 48;
 
-/// How long to rest after a failed accept, which may be out of file descriptors.
+/// Pause after a failed accept, which may be out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers that may wait for the sign-in to look at them.
 const MOST_CALLBACKS: usize = 16;
 
-/// How long the last page may take to reach the browser before the port closes.
+/// Time for the last page to reach the browser before the port closes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest time that a helper may hold the sockets of a bridge that has ended, until it sees that another one goes on.
@@ -286,7 +286,7 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
     Ok(LoopbackListener { sockets, port })
 }
 
-/// What a request is judged by.
+/// Site that the listener serves: the sign-in against which a request is checked.
 #[derive(Debug)]
 struct Site {
     path: String,
@@ -470,7 +470,7 @@ impl Site {
         self.request.lock()
     }
 
-    /// Whether the browser was sent to this machine by name. A web page that had its own name resolve to
+    /// True if the browser was sent to this machine by name. A web page that had its own name resolve to
     /// loopback (DNS rebinding) shows by its `Host`.
     fn is_meant_by(&self, request: &Request<Incoming>) -> bool {
         let host = request

@@ -49,7 +49,7 @@ pub(crate) async fn look(transport: &Transport, url: &Url, redirect_uri: &Url) -
     Finding::Unclear
 }
 
-/// Whether the server shows a page without looking at the client, so that a page for ours says nothing.
+/// True if the server shows a page without looking at the client, so that a page for ours says nothing.
 pub(crate) async fn welcomes_anybody(transport: &Transport, url: &Url, redirect_uri: &Url) -> bool {
     let unknown = of_unknown_client(url);
     look(transport, &unknown, redirect_uri).await == Finding::Page
@@ -113,7 +113,7 @@ fn step(from: &Url, to: &Url, redirect_uri: &Url) -> Step {
     }
 }
 
-/// Whether one of the path's segments is `error`, as in `/error` and `/oauth/error.html`.
+/// True if one of the path's segments is `error`, as in `/error` and `/oauth/error.html`.
 fn is_error_page(url: &Url) -> bool {
     let segments = url.path_segments().into_iter().flatten();
     segments

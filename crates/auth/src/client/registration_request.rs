@@ -265,7 +265,7 @@ impl Refusal {
         }
     }
 
-    /// Whether a request with other metadata may be accepted.
+    /// True if a request with other metadata may be accepted.
     fn may_be_about_metadata(&self) -> bool {
         match self.code.as_deref() {
             Some("invalid_client_metadata") => true,
@@ -279,7 +279,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it speaks of the method of authentication.
+    /// True if it speaks of the method of authentication.
     fn names_method(&self) -> bool {
         let reason = self.reason.to_ascii_lowercase();
         self.answered.is_client_error()

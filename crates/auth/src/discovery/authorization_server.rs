@@ -76,15 +76,15 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) client_id_metadata_document_supported: bool,
     #[serde(default, deserialize_with = "json::flag")]
     pub(crate) authorization_response_iss_parameter_supported: bool,
-    /// Where the document came from.
+    /// Source of the document.
     #[serde(default)]
     pub(crate) origin: MetadataOrigin,
-    /// Where the document lies, if it was read in this run.
+    /// Address of the document, if it was read in this run.
     #[serde(skip)]
     pub(crate) found_at: Option<Url>,
 }
 
-/// Whether an authorization server described itself.
+/// Source of the metadata of an authorization server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MetadataOrigin {

@@ -32,7 +32,7 @@ pub(crate) struct ProtectedResourceMetadata {
     /// The scopes that make the resource useful.
     #[serde(default, deserialize_with = "json::words_or_none")]
     pub(crate) scopes_supported: Vec<String>,
-    /// Where the document lies.
+    /// Address of the document.
     #[serde(skip)]
     pub(crate) found_at: Option<Url>,
 }

@@ -23,7 +23,7 @@ use crate::store::pending::{ClientOrigin, PendingSignIn};
 use crate::store::refused_renewal::Refusal;
 use crate::token::scope::Scopes;
 
-/// How many ports beside the derived one are tried, so that the redirect URI changes seldom.
+/// Number of ports beside the derived one that are tried, so that the redirect URI changes seldom.
 const NEIGHBOUR_PORTS: u16 = 7;
 
 /// A sign-in that is ready for a person: the listener is bound, the client is known there.
@@ -37,13 +37,13 @@ pub(crate) struct Attempt {
     pub(crate) guard: Guard,
     /// Role of this process in the sign-in.
     pub(crate) keeper: Keeper,
-    /// Whether a code turned out to be used up; that is worth another try, once.
+    /// True if a code turned out to be used up; that is worth another try, once.
     pub(crate) has_lost_code: bool,
     /// True if the stored client was given up without a word of the server.
     has_guessed: bool,
-    /// What the scopes are chosen from if the request has to be made again.
+    /// Scopes from which those of another request are chosen.
     scopes: Scopes,
-    /// Where the client came from.
+    /// Origin of the client.
     registration: Registration,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Keeper {
     Helper,
 }
 
-/// Whether the client is known to be alive.
+/// Knowledge of whether the authorization server still knows the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registration {
     /// Stored by an earlier run, or doubtful since a renewal was refused; the authorization server may have

@@ -96,7 +96,7 @@ async fn continued(
     Some((attempt, pending, open_page))
 }
 
-/// Whether a browser shows the page, as far as one can know. Who starts an app anew may have closed the tab
+/// True if a browser shows the page, as far as one can know. Who starts an app anew may have closed the tab
 /// before, so a process that was started after the page was opened, and finds nobody waiting for it, opens it
 /// once more, and after that no more often than others do.
 fn has_tab(session: &Session, pending: &PendingSignIn, arrival: Arrival) -> bool {
@@ -105,7 +105,7 @@ fn has_tab(session: &Session, pending: &PendingSignIn, arrival: Arrival) -> bool
     pending.has_tab() && !may_be_closed
 }
 
-/// Whether the page still has to be opened.
+/// Need to open the page.
 enum OpenPage {
     Now,
     AlreadyOpen,
@@ -156,7 +156,7 @@ async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
     tracing::warn!(target: SIGN_IN_TARGET, "{}", page::announcement(session, &page, opened));
 }
 
-/// Why an answer brought no tokens.
+/// Reason why an answer brought no tokens.
 struct Rejection {
     error: AuthError,
     meaning: Meaning,

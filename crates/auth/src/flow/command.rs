@@ -22,10 +22,10 @@ use crate::token::{AccessToken, Age, TokenSet, unix_millis};
 use mcp_bridge_net::descriptors;
 use mcp_bridge_net::mutex::Mutex;
 
-/// How long one run may take. The requests of the app wait for it.
+/// Limit for one run. The requests of the app wait for it.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long what it says on stderr is awaited once it has ended: a program that it left behind may hold
+/// Limit for the wait for its stderr once it has ended: a program that it left behind may hold
 /// the pipe.
 const STDERR_LIMIT: Duration = Duration::from_millis(500);
 
@@ -36,7 +36,7 @@ const LARGEST_OUTPUT: usize = 64 * 1024;
 const LONGEST_LINE: u64 = 4 * 1024;
 const MOST_LINES: usize = 100;
 
-/// What lives shorter has expired by the time that a request goes out.
+/// Shortest lifetime of a token. One that lives shorter has expired by the time that a request goes out.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Numbers from here on are milliseconds since 1970; in seconds it would be the year 5138.
@@ -212,7 +212,7 @@ async fn log(program: String, stderr: impl AsyncRead + Unpin) -> Option<String> 
     }
 }
 
-/// What a failed run says of itself, without what it printed where the token belongs.
+/// Reason of a failed run in its own words, without what it printed where the token belongs.
 fn reason(status: ExitStatus, last_line: Option<String>, output: &str) -> String {
     let Some(line) = last_line else {
         return format!("{status}");

@@ -153,7 +153,7 @@ async fn verification_page(session: &Session, text: &str) -> Result<Url, AuthErr
     Ok(page)
 }
 
-/// Why an attempt brought no tokens.
+/// Reason why an attempt brought no tokens.
 enum Failure {
     /// The endpoints' answer, and the page that was shown by then.
     Grant(GrantError, Option<Url>),

@@ -29,7 +29,7 @@ pub struct Examination<'a> {
     resource: Option<ProtectedResourceMetadata>,
 }
 
-/// What the `WWW-Authenticate` of a refusal says.
+/// The `WWW-Authenticate` header of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExaminedChallenge {
     /// There is no such header.
@@ -38,25 +38,25 @@ pub enum ExaminedChallenge {
     NotBearer,
     /// A Bearer challenge (RFC 6750 §3).
     Bearer {
-        /// Whether it says where the protected resource metadata lies (RFC 9728 §5.1).
+        /// True if it says where the protected resource metadata lies (RFC 9728 §5.1).
         names_metadata: bool,
         /// The scopes that it asks for.
         scope: Option<String>,
     },
 }
 
-/// What a server says about itself (RFC 9728).
+/// Protected resource metadata of a server (RFC 9728).
 #[derive(Debug, Clone)]
 pub struct ExaminedResource {
-    /// Where the document lies.
+    /// Address of the document.
     pub found_at: Url,
     /// The resource that it describes.
     pub resource: String,
-    /// Whether that is the server's URL itself, and not a path above it.
+    /// True if that is the server's URL itself, and not a path above it.
     pub is_exact: bool,
     /// The issuers that it names.
     pub authorization_servers: Vec<String>,
-    /// Where the challenge says that the document lies, if that is wrong.
+    /// Address of the document in the challenge, if that is wrong.
     pub wrongly_named: Option<Url>,
 }
 
@@ -65,25 +65,25 @@ pub struct ExaminedResource {
 pub struct ExaminedServer {
     /// The issuer.
     pub issuer: String,
-    /// Where its metadata lies; none if it has none and its endpoints are guessed (MCP 2025-03-26).
+    /// Address of its metadata; none if it has none and its endpoints are guessed (MCP 2025-03-26).
     pub found_at: Option<Url>,
-    /// Whether there is a page to sign in at, or the endpoint for devices.
+    /// The page to sign in at or the endpoint for devices, or what is wrong with it.
     pub sign_in_page: Result<(), AuthError>,
-    /// Whether PKCE with S256 is offered; none where no page is opened, and so no code is used.
+    /// PKCE with S256; none where no page is opened, and so no code is used.
     pub pkce: Option<Result<(), AuthError>>,
-    /// How this client becomes known there.
+    /// Registration of this client there.
     pub registration: Result<RegistrationWay, AuthError>,
-    /// Whether the client can authenticate in a way that the token endpoint is said to accept.
+    /// Agreement of the client's authentication with the methods that the token endpoint is said to accept.
     pub authentication: ExaminedAuthentication,
-    /// What the sign-in needs and the metadata does not list, such as its grant.
+    /// Requirement of the sign-in that the metadata does not list, such as its grant.
     pub unlisted: Option<String>,
     /// The scopes that would be asked for, space-delimited; empty for the server's default.
     pub scopes: String,
     /// The `resource` parameter that would be sent (RFC 8707).
     pub resource: Option<String>,
-    /// Whether tokens can be taken back there (RFC 7009).
+    /// True if tokens can be taken back there (RFC 7009).
     pub revokes: bool,
-    /// Whether it names itself in its answers (RFC 9207).
+    /// True if it names itself in its answers (RFC 9207).
     pub sends_iss: bool,
     /// The hosts of the sign-in page and of the token endpoint, if an answer of the one might be used at the other
     /// unnoticed (mix-up, RFC 9700 §4.4).
@@ -104,7 +104,7 @@ pub enum ExaminedAuthentication {
     Impossible {
         /// The methods that are listed.
         listed: String,
-        /// Whether a client with a private key could authenticate.
+        /// True if a client with a private key could authenticate.
         wants_key: bool,
     },
 }
@@ -152,7 +152,7 @@ impl ExaminedAuthentication {
     }
 }
 
-/// How a client becomes known to an authorization server.
+/// Way in which a client becomes known to an authorization server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationWay {
     /// The user has registered it and says its id.
@@ -188,13 +188,13 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// What the server answered to the request that it refused.
+    /// The challenge of the request that the server refused.
     #[must_use]
     pub const fn challenge(&self) -> &ExaminedChallenge {
         &self.challenge
     }
 
-    /// Whether a sign-in has to look for anything: not where the user has named the token endpoint.
+    /// True if a sign-in has to look for anything: not where the user has named the token endpoint.
     #[must_use]
     pub const fn is_needed(&self) -> bool {
         self.session.config.grant.needs_discovery()
@@ -219,7 +219,7 @@ impl<'a> Examination<'a> {
         }))
     }
 
-    /// What was wrong at the places where the protected resource metadata was looked for in vain; none if they
+    /// Failure at the places where the protected resource metadata was looked for in vain; none if they
     /// were simply empty.
     #[must_use]
     pub const fn resource_failure(&self) -> Option<&AuthError> {
@@ -287,7 +287,7 @@ impl<'a> Examination<'a> {
         })
     }
 
-    /// Whether `mcp-remote` has left a sign-in for this server, which would be taken over.
+    /// Finds out whether `mcp-remote` has left a sign-in for this server, which would be taken over.
     pub async fn has_import(&self) -> bool {
         let imported = import::find(self.session, &self.order).await;
         imported.is_some()
@@ -323,7 +323,7 @@ impl<'a> Examination<'a> {
     }
 }
 
-/// What `grant` needs and the metadata does not list (RFC 8414 §2).
+/// Requirement of `grant` that the metadata does not list (RFC 8414 §2).
 fn unlisted(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
     let lacks = |listed: &Option<Vec<String>>, name: &str| {
         let listed = listed.as_deref().filter(|names| !names.is_empty());

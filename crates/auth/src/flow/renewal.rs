@@ -239,7 +239,7 @@ async fn give_up(session: &Session, void: &TokenSet, what: GiveUp) -> Renewal {
     Renewal::NeedsSignIn
 }
 
-/// Whether `credential` has another refresh token than `tokens`.
+/// True if `credential` has another refresh token than `tokens`.
 fn is_newer(credential: &Credential, tokens: &TokenSet) -> bool {
     let current = credential.tokens.as_ref();
     current.is_some_and(|current| current.refresh_token != tokens.refresh_token)

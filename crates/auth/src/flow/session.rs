@@ -58,16 +58,16 @@ pub(crate) struct Session {
     pub(crate) renewing: Arc<tokio::sync::Mutex<()>>,
     /// Held while a sign-in runs.
     pub(crate) signing_in: Arc<tokio::sync::Mutex<SignInHistory>>,
-    /// Where the sign-in stands.
+    /// State of the sign-in.
     pub(crate) stage: watch::Sender<SignInStage>,
-    /// Where answers to the sign-in under way go, for those that the person pastes.
+    /// Way to the sign-in under way, for those that the person pastes.
     answers: Mutex<Option<mpsc::Sender<Callback>>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     credential: Option<Credential>,
-    /// How this process came by the token, and when.
+    /// Source of the token in this process, and when it came.
     source: Option<(Source, Instant)>,
     back_off: Option<BackOff>,
     /// Number of requests for each set of scopes, by a hash of it.
@@ -76,11 +76,11 @@ struct State {
     trust: Trust,
     /// When the last sign-in of this run worked.
     signed_in: Option<Instant>,
-    /// What became of the last attempt to renew, if it failed.
+    /// Outcome of the last attempt to renew, if it failed.
     refused: Option<RefusedRenewal>,
 }
 
-/// Whether the authorization server is known to know the client.
+/// Trust that the authorization server knows the client.
 #[derive(Debug, Default)]
 enum Trust {
     /// It did in some earlier run.
@@ -92,7 +92,7 @@ enum Trust {
     Doubted,
 }
 
-/// How a token was obtained.
+/// Source of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// From the disk.
@@ -103,7 +103,7 @@ pub(crate) enum Source {
     SignIn,
 }
 
-/// How the token in use was obtained, if that was only just now.
+/// Source of the token in use, if it was obtained only just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// Not just now, or not by us.
@@ -306,7 +306,7 @@ impl Session {
             .is_some_and(|token| wanted.is_met_by(&token, age))
     }
 
-    /// Whether there is reason and means to renew the token ahead of its end.
+    /// True if there is reason and means to renew the token ahead of its end.
     ///
     /// A renewal that was refused is tried again only when the server refuses the access token, too.
     pub(crate) fn is_renewal_due(&self) -> bool {
@@ -336,7 +336,7 @@ impl Session {
         Some(record)
     }
 
-    /// Whether this process has tried to renew the tokens in use, and they were refused.
+    /// True if this process has tried to renew the tokens in use, and they were refused.
     pub(crate) fn is_renewal_refused(&self) -> bool {
         let state = self.state();
         let (Some(refused), Some(credential)) = (&state.refused, &state.credential) else {
@@ -346,7 +346,7 @@ impl Session {
         tokens.is_some_and(|it| refused.is_about(&credential.metadata.issuer, it.obtained_at))
     }
 
-    /// Whether the token in use is at or near its end.
+    /// True if the token in use is at or near its end.
     pub(crate) fn is_stale(&self) -> bool {
         self.state()
             .credential
@@ -355,7 +355,7 @@ impl Session {
             .is_some_and(|tokens| tokens.age(SystemTime::now()) == Age::Stale)
     }
 
-    /// Whether the token in use was obtained only just now: within `fresh` and, for short-lived tokens, the
+    /// Tells whether the token in use was obtained only just now: within `fresh` and, for short-lived tokens, the
     /// first half of their life. One that has expired on its way is old.
     pub(crate) fn freshness(&self, fresh: Duration) -> Freshness {
         let state = self.state();
@@ -375,14 +375,14 @@ impl Session {
         }
     }
 
-    /// Whether this process had a sign-in that recently.
+    /// True if this process had a sign-in that recently.
     pub(crate) fn has_signed_in_within(&self, period: Duration) -> bool {
         self.state()
             .signed_in
             .is_some_and(|moment| moment.elapsed() < period)
     }
 
-    /// What the token in use was asked for with.
+    /// Scopes with which the token in use was asked for.
     pub(crate) fn requested_scopes(&self) -> Scopes {
         self.state()
             .credential
@@ -392,7 +392,7 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Whether the token in use is known not to have one of `required`.
+    /// True if the token in use is known not to have one of `required`.
     pub(crate) fn lacks_granted(&self, required: &Scopes) -> bool {
         self.state()
             .credential
@@ -423,12 +423,12 @@ impl Session {
         self.state().trust = Trust::Doubted;
     }
 
-    /// Whether a renewal was refused since the client was last known to be alive.
+    /// True if a renewal was refused since the client was last known to be alive.
     pub(crate) fn doubts_client(&self) -> bool {
         matches!(self.state().trust, Trust::Doubted)
     }
 
-    /// Whether a sign-in of this run worked with this client.
+    /// True if a sign-in of this run worked with this client.
     pub(crate) fn has_proven_client(&self, id: &str) -> bool {
         matches!(&self.state().trust, Trust::Proven(proven) if proven == id)
     }

@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use crate::error::AuthError;
 
-/// How many sign-ins may begin within [`SIGN_INS_PERIOD`]. No person does more; a server that takes back
+/// Limit for sign-ins that begin within [`SIGN_INS_PERIOD`]. No person does more; a server that takes back
 /// what it gives, and an app that tries again by itself, would open tab after tab.
 const MOST_SIGN_INS: usize = 5;
 
 /// See [`MOST_SIGN_INS`].
 const SIGN_INS_PERIOD: Duration = Duration::from_secs(300);
 
-/// How the last sign-ins of this process went.
+/// History of the last sign-ins of this process.
 #[derive(Debug, Default)]
 pub(crate) struct SignInHistory {
     failure: Option<(Instant, AuthError)>,

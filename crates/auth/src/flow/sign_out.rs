@@ -9,18 +9,18 @@ use crate::store::pending::PendingSignIn;
 use crate::store::refused_renewal::RefusedRenewal;
 use crate::store::{Credential, CredentialStore, StoreError};
 
-/// What became of the sign-in at one authorization server.
+/// Outcome of a sign-out at one authorization server.
 #[derive(Debug)]
 pub struct SignedOut {
     /// The authorization server.
     pub issuer: String,
-    /// Whether it knows.
+    /// Revocation of its tokens.
     pub revocation: Revocation,
-    /// Whether what was stored is gone.
+    /// Removal of what was stored.
     pub forgotten: Result<(), StoreError>,
 }
 
-/// Whether the authorization server has ended the sign-in on its side.
+/// Outcome of the revocation of tokens at the authorization server (RFC 7009).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
     /// It has.

@@ -38,13 +38,13 @@ pub const RESERVED_PARAMETERS: [&str; 6] = [
 /// token request repeats.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
-    /// Where the person goes.
+    /// Authorization URL, to which the person goes.
     pub(crate) url: Url,
     /// The issuer, as its validated metadata has it.
     pub(crate) issuer: String,
-    /// Who asks; a request of another client can't be continued.
+    /// Client that asks; a request of another client can't be continued.
     pub(crate) client_id: String,
-    /// Whether that issuer promised to name itself in its answers.
+    /// True if that issuer promised to name itself in its answers.
     pub(crate) iss_promised: bool,
     #[serde(with = "secret_serde")]
     pub(crate) state: Secret<String>,
@@ -102,7 +102,7 @@ impl AuthorizationRequest {
         })
     }
 
-    /// Whether `answer` belongs to this request.
+    /// True if `answer` belongs to this request.
     pub(crate) fn is_answered_by(&self, answer: &AuthorizationResponse) -> bool {
         match (&answer.state, answer.bearer) {
             (Some(state), _) => equal_in_constant_time(state, self.state.expose()),
@@ -147,7 +147,7 @@ impl AuthorizationRequest {
     }
 }
 
-/// What the browser brings back.
+/// Authorization response, which the browser brings back (RFC 6749 §4.1.2).
 #[derive(Debug, Default)]
 pub(crate) struct AuthorizationResponse {
     state: Option<String>,
@@ -158,7 +158,7 @@ pub(crate) struct AuthorizationResponse {
     bearer: Bearer,
 }
 
-/// Who brought an answer.
+/// Bringer of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Bearer {
     /// A browser, which any web page can send here.
@@ -229,7 +229,7 @@ impl AuthorizationResponse {
         (!both).then_some(answer)
     }
 
-    /// Whether it carries an outcome at all.
+    /// True if it carries an outcome at all.
     pub(crate) fn is_complete(&self) -> bool {
         self.code.is_some() || self.error.is_some()
     }
@@ -268,7 +268,7 @@ fn may_be_code(word: &str) -> bool {
             }
 }
 
-/// Why an answer brings no code.
+/// Reason why an answer brings no code.
 #[derive(Debug)]
 pub(crate) enum AuthorizationError {
     /// It does not belong to this request.
@@ -304,7 +304,7 @@ impl From<AuthorizationError> for AuthError {
     }
 }
 
-/// What may be given to a browser: a web address of a host, over https or to this machine.
+/// Refuses what must not be given to a browser. It gets a web address of a host, over https or to this machine.
 ///
 /// Browser launchers have run programs for URLs of other schemes (CVE-2025-6514).
 pub(crate) fn check_endpoint(endpoint: &Url) -> Result<(), AuthError> {

@@ -44,11 +44,11 @@ pub(crate) struct TokenEndpoint<'a> {
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) tokens: TokenSet,
-    /// How the client had to authenticate, if not as was preferred.
+    /// Method with which the client had to authenticate, if not as was preferred.
     pub(crate) method: Option<LearntMethod>,
 }
 
-/// Why there are no tokens.
+/// Reason why there are no tokens.
 #[derive(Debug)]
 pub(crate) enum GrantError {
     /// The authorization server's own word (RFC 6749 §5.2).
@@ -83,7 +83,7 @@ impl Refusal {
         self.status
     }
 
-    /// How the client had to authenticate to get this far, if not as was preferred.
+    /// Method with which the client had to authenticate to get this far, if not as was preferred.
     pub(crate) fn method(&self) -> Option<LearntMethod> {
         self.method
     }

@@ -20,7 +20,7 @@ use mcp_bridge_text::secret::Secret;
 /// Changes when an older program could not read the file any more.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
-/// What one authorization server gave us for one MCP server.
+/// Credential that one authorization server gave us for one MCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credential {
     pub(crate) version: u32,
@@ -36,7 +36,7 @@ pub(crate) struct Credential {
     pub(crate) client: ClientRegistration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tokens: Option<TokenSet>,
-    /// What this authorization server turned out not to like.
+    /// Requirements that this authorization server turned out to have.
     #[serde(default)]
     pub(crate) quirks: Quirks,
     /// Milliseconds since 1970; the newest credential of a server is the one in use.
@@ -75,7 +75,7 @@ pub(crate) struct Secrets {
     client_secret: Option<Secret<String>>,
 }
 
-/// What may be said about tokens without showing them.
+/// Summary of tokens that may be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// The person's name, if the authorization server told it.
@@ -87,7 +87,7 @@ pub(crate) struct Summary {
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lifetime: Option<u64>,
-    /// Whether there is a refresh token.
+    /// True if there is a refresh token.
     pub(crate) renewable: bool,
 }
 

@@ -9,7 +9,7 @@ use crate::config::{Config, Grant, ResourceParameter};
 /// Hash digits in a file name: 96 bits, so that no two keys meet.
 const HASH_CHARS: usize = 24;
 
-/// What tells one stored credential from another. A new choice that matters becomes a field.
+/// Properties that tell one stored credential from another. A new choice that matters becomes a field.
 #[derive(Serialize)]
 struct Identity<'a> {
     server: &'a Url,

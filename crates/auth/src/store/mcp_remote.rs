@@ -137,7 +137,7 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// What there is for the server at `url`. None if there are no tokens.
+    /// Finds the files for the server at `url`. None if there are no tokens.
     #[must_use]
     pub fn find(url: &Url, config: &Config) -> Option<Self> {
         let directory = config.mcp_remote_directory.as_ref()?.join(LAYOUT);

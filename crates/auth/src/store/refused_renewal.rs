@@ -115,7 +115,7 @@ impl RefusedRenewal {
         self.at > moment
     }
 
-    /// Whether the record is about the tokens that `issuer` gave at `obtained_at`.
+    /// True if the record is about the tokens that `issuer` gave at `obtained_at`.
     pub(crate) fn is_about(&self, issuer: &str, obtained_at: u64) -> bool {
         self.issuer == issuer && self.obtained_at == obtained_at
     }

@@ -17,7 +17,7 @@ const FILE: &str = "settings.json";
 /// The file, as the log names it.
 const KIND: &str = "the file of settings";
 
-/// What the user has chosen.
+/// Choices of the user.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// For servers that are not named below.
@@ -33,7 +33,7 @@ struct Server {
     store: Place,
 }
 
-/// Which servers a choice is for.
+/// Servers that a choice is for.
 #[derive(Debug, Clone, Copy)]
 pub enum Servers<'a> {
     /// All, those of the future as well.
@@ -43,7 +43,7 @@ pub enum Servers<'a> {
 }
 
 impl Settings {
-    /// What the user has chosen; what cannot be read is no choice.
+    /// Reads the choices of the user; what cannot be read is no choice.
     pub(crate) fn read(directory: &Path) -> Self {
         let path = directory.join(FILE);
         let Some(text) = read_trusted(&path, KIND) else {
@@ -62,7 +62,7 @@ impl Settings {
     }
 }
 
-/// Where the secrets of a server go that nothing is known of.
+/// Place for the secrets of a server that nothing is known of.
 #[must_use]
 pub fn place_of_new(directory: &Path) -> Place {
     Settings::read(directory).store.unwrap_or_default()

@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for AccessToken {
     }
 }
 
-/// What one answer of the token endpoint grants (RFC 6749 §5.1).
+/// Tokens of one answer of the token endpoint (RFC 6749 §5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TokenSet {
     pub(crate) access_token: AccessToken,
@@ -92,13 +92,13 @@ pub(crate) struct TokenSet {
     pub(crate) id_token: Option<AccessToken>,
     /// When the answer came, in milliseconds since 1970.
     pub(crate) obtained_at: u64,
-    /// How long the token lives from then on, in seconds; unknown means until the server refuses it.
+    /// Lifetime from then on, in seconds; unknown means until the server refuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lifetime: Option<u64>,
-    /// What was asked for; a step-up asks for this and more.
+    /// Scopes that were asked for; a step-up asks for this and more.
     #[serde(default)]
     pub(crate) requested: Scopes,
-    /// What was granted, as far as the answer says it.
+    /// Scopes that were granted, as far as the answer says it.
     #[serde(default)]
     pub(crate) granted: Scopes,
     /// The same moment as `obtained_at` on the clock that nobody sets, known to the process that got it.
@@ -106,7 +106,7 @@ pub(crate) struct TokenSet {
     pub(crate) obtained: Option<Instant>,
 }
 
-/// What may be done with a token now.
+/// Age of a token: what may be done with it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
     /// Use it.

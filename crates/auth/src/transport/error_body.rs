@@ -42,7 +42,7 @@ const MESSAGES: [&str; 15] = [
 pub(crate) struct ErrorBody {
     /// The error code; none if the response is not in the standard form.
     pub(crate) code: Option<String>,
-    /// What else the response says. Where there is no code it begins with the status.
+    /// Further words of the response. Where there is no code it begins with the status.
     pub(crate) description: Option<String>,
 }
 

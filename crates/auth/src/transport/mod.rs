@@ -33,10 +33,10 @@ const POST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Limit for any answer. Real documents have a few KiB.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// How many redirects a metadata document may be behind; all on its own origin.
+/// Limit for the redirects in front of a metadata document; all on its own origin.
 const MOST_REDIRECTS: usize = 3;
 
-/// How long to leave a server in peace that does not say it itself.
+/// Pause for a server that does not ask for one itself.
 pub(crate) const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
 /// The longest `Retry-After` that is honoured; beyond it a person would think that we hang.
@@ -52,7 +52,7 @@ pub(crate) struct Transport {
     clients: [OnceLock<Client>; 5],
 }
 
-/// What settings a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
+/// Settings that a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
 #[derive(Debug, Clone, Copy)]
 enum Reach {
     Plain,
@@ -102,7 +102,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Glimpse {
     pub(crate) status: StatusCode,
-    /// Where a redirect leads; none if it is no redirect.
+    /// Target of a redirect; none if it is no redirect.
     pub(crate) location: Option<Url>,
 }
 
@@ -246,7 +246,7 @@ impl Transport {
 const JSON: reqwest::header::HeaderValue =
     reqwest::header::HeaderValue::from_static("application/json");
 
-/// Where a redirect leads; none if it is no redirect, or says it in no way that can be followed.
+/// Target of a redirect; none if it is no redirect, or says it in no way that can be followed.
 fn location(from: &Url, response: &Response) -> Option<Url> {
     if !response.status().is_redirection() {
         return None;

@@ -74,7 +74,7 @@ pub(crate) fn sent_form(request: &Request) -> Vec<u8> {
     form
 }
 
-/// What is wrong with an answer that has a status of success and brings nothing. It may hold a token in a place
+/// Defect of an answer that has a status of success and brings nothing. It may hold a token in a place
 /// of its own, so only what is meant for people is repeated.
 pub(crate) fn without_token(body: &[u8]) -> String {
     match json::parse::<Value>(body) {
@@ -226,10 +226,10 @@ const TEXTS: [&str; 9] = [
     "verification_uri_complete",
 ];
 
-/// How long device codes are taken to be good where the answer lacks it.
+/// Lifetime of device codes where the answer lacks it.
 const DEVICE_CODE_LIFETIME: Duration = Duration::from_secs(300);
 
-/// Whether tokens of this type cannot be sent as RFC 6750 has it. Any other name is one of the provider's own for
+/// True if tokens of this type cannot be sent as RFC 6750 has it. Any other name is one of the provider's own for
 /// a bearer token (Slack: `user`).
 fn is_no_bearer(token_type: &str) -> bool {
     // RFC 9449, draft-ietf-oauth-v2-http-mac, draft-ietf-oauth-pop-architecture, RFC 8693 §2.2.1

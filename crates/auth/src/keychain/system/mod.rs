@@ -40,7 +40,7 @@ mod native {
     #[cfg(target_os = "macos")]
     use apple_native_keyring_store::keychain::Store;
 
-    /// What the entries belong to, as a person sees it.
+    /// Service that the entries belong to, as a person sees it.
     const SERVICE: &str = "mcp-bridge";
 
     /// `CRED_MAX_CREDENTIAL_BLOB_SIZE`.

@@ -23,13 +23,13 @@ const COLLECTION: &str = "org.freedesktop.Secret.Collection";
 const ITEM: &str = "org.freedesktop.Secret.Item";
 const PROMPT: &str = "org.freedesktop.Secret.Prompt";
 
-/// What no object path of the service is: there is nothing.
+/// Object path for nothing, which no object of the service has.
 const NOTHING: &str = "/";
 
-/// How long the service may take to answer a call. Being unlocked by a person is no call.
+/// Limit for the answer to a call. Being unlocked by a person is no call.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a person may take to unlock it: a little less than the keychain is waited for, so that the
+/// Limit for a person who unlocks it: a little less than the keychain is waited for, so that the
 /// window goes away with us.
 const PROMPT_LIMIT: Duration = Duration::from_secs(28);
 
@@ -203,7 +203,7 @@ fn attributes(name: &str) -> HashMap<&str, &str> {
     HashMap::from([("service", APPLICATION), ("username", name)])
 }
 
-/// What the bus says, in one line.
+/// Words of the bus, in one line.
 fn told(error: &Error) -> String {
     match (error.name(), error.message()) {
         (Some("org.freedesktop.DBus.Error.ServiceUnknown"), _) => {
