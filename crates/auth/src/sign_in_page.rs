@@ -10,10 +10,10 @@ use mcp_bridge_net::http::is_loopback;
 
 /// A page that waits for a person. It is shown as the address that the person should open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignInPage(Arc<Addresses>);
+pub struct SignInPage(Arc<PageAddresses>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Addresses {
+struct PageAddresses {
     url: Url,
     short: Option<Url>,
 }
@@ -68,7 +68,7 @@ impl SignInPage {
     }
 
     fn new(url: Url, short: Option<Url>) -> Self {
-        Self(Arc::new(Addresses { url, short }))
+        Self(Arc::new(PageAddresses { url, short }))
     }
 
     /// The whole address.

@@ -42,8 +42,8 @@ pub(crate) async fn look(transport: &Transport, url: &Url, redirect_uri: &Url) -
             return finding(glimpse.status);
         };
         match step(&target, &next, redirect_uri) {
-            Step::End(finding) => return finding,
-            Step::Further => target = next,
+            RedirectStep::End(finding) => return finding,
+            RedirectStep::Further => target = next,
         }
     }
     Finding::Unclear
@@ -82,13 +82,13 @@ fn finding(status: StatusCode) -> Finding {
 
 /// Meaning of one redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum RedirectStep {
     End(Finding),
     /// Nothing yet.
     Further,
 }
 
-fn step(from: &Url, to: &Url, redirect_uri: &Url) -> Step {
+fn step(from: &Url, to: &Url, redirect_uri: &Url) -> RedirectStep {
     let error = to
         .query_pairs()
         .find(|(name, _)| name == "error")
@@ -97,19 +97,19 @@ fn step(from: &Url, to: &Url, redirect_uri: &Url) -> Step {
         .as_deref()
         .is_some_and(|error| error.contains("client") || error.contains("redirect"));
     if names_the_client {
-        return Step::End(Finding::TurnedAway);
+        return RedirectStep::End(Finding::TurnedAway);
     }
     let is_answer = to.origin() == redirect_uri.origin() && to.path() == redirect_uri.path();
     if is_answer {
-        return Step::End(Finding::Answer);
+        return RedirectStep::End(Finding::Answer);
     }
     if is_error_page(to) {
-        return Step::End(Finding::TurnedAway);
+        return RedirectStep::End(Finding::TurnedAway);
     }
     if to.origin() == from.origin() {
-        Step::Further
+        RedirectStep::Further
     } else {
-        Step::End(Finding::Page)
+        RedirectStep::End(Finding::Page)
     }
 }
 
@@ -135,40 +135,52 @@ mod tests {
         };
         check(
             "https://as.example/api/auth/error?error=invalid_client",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "https://ui.example/oauth?error=unauthorized_client",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "https://as.example/?error=invalid_redirect_uri",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
-        check("https://as.example/error", Step::End(Finding::TurnedAway));
+        check(
+            "https://as.example/error",
+            RedirectStep::End(Finding::TurnedAway),
+        );
         check(
             "https://ui.example/oauth/error.html?code=17",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "http://localhost:3334/oauth/callback?error=unauthorized_client",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "http://localhost:3334/oauth/callback?error=access_denied&state=s",
-            Step::End(Finding::Answer),
+            RedirectStep::End(Finding::Answer),
         );
         check(
             "http://localhost:3334/oauth/callback?code=c&state=s",
-            Step::End(Finding::Answer),
+            RedirectStep::End(Finding::Answer),
         );
-        check("https://as.example/login?next=/authorize", Step::Further);
+        check(
+            "https://as.example/login?next=/authorize",
+            RedirectStep::Further,
+        );
         check(
             "https://as.example/signin?error=SessionRequired",
-            Step::Further,
+            RedirectStep::Further,
         );
-        check("https://as.example/errors-and-returns", Step::Further);
-        check("https://idp.example/login", Step::End(Finding::Page));
+        check(
+            "https://as.example/errors-and-returns",
+            RedirectStep::Further,
+        );
+        check(
+            "https://idp.example/login",
+            RedirectStep::End(Finding::Page),
+        );
     }
 
     #[test]

@@ -91,13 +91,13 @@ impl DynamicRegistration {
 
 /// A client as the token endpoint wants to see it.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub(crate) struct ClientIdentity {
     pub(crate) id: String,
     pub(crate) credential: ClientCredential,
     pub(crate) methods: Methods,
 }
 
-impl Client {
+impl ClientIdentity {
     /// True if it has nothing to prove its identity with.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self.credential, ClientCredential::None)
@@ -127,7 +127,7 @@ impl ClientRegistration {
         config: &Config,
         metadata: &AuthorizationServerMetadata,
         learnt: Option<LearntMethod>,
-    ) -> Option<Client> {
+    ) -> Option<ClientIdentity> {
         let (id, credential, agreed) = match self {
             Self::PreRegistered => {
                 let client = config.client.as_ref()?;
@@ -145,7 +145,7 @@ impl ClientRegistration {
             }
         };
         let methods = Methods::new(&credential, agreed, metadata, learnt);
-        Some(Client {
+        Some(ClientIdentity {
             id,
             credential,
             methods,

@@ -29,7 +29,7 @@ pub(crate) struct Discovered {
 
 /// Discovery for one MCP server.
 #[derive(Debug)]
-pub(crate) struct Discovery<'a> {
+pub(crate) struct ServerDiscovery<'a> {
     pub(crate) transport: &'a Transport,
     pub(crate) server: &'a Url,
     pub(crate) config: &'a Config,
@@ -37,7 +37,7 @@ pub(crate) struct Discovery<'a> {
     pub(crate) known_issuer: Option<String>,
 }
 
-impl Discovery<'_> {
+impl ServerDiscovery<'_> {
     /// Finds the authorization server.
     pub(crate) async fn discover(
         &self,

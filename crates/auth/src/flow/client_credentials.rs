@@ -10,14 +10,14 @@ use crate::error::AuthError;
 use crate::flow::client_choice::{self, client_of};
 use crate::flow::order::{Order, Reason};
 use crate::flow::policy::Renewal;
-use crate::flow::session::{Session, Source};
+use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::TokenEndpoint;
 use crate::store::Credential;
 use crate::token::scope::Scopes;
 
 /// Discovers the token endpoint, unless it is given, and asks it for a token.
 pub(crate) async fn obtain(
-    session: &Session,
+    session: &SignInSession,
     order: &Order,
     token_endpoint: Option<&Url>,
 ) -> Result<(), AuthError> {
@@ -45,7 +45,7 @@ pub(crate) async fn obtain(
 }
 
 /// Asks again where the last token came from. A sign-in is needed if this session works in another way.
-pub(crate) async fn repeat(session: &Session) -> Result<Renewal, AuthError> {
+pub(crate) async fn repeat(session: &SignInSession) -> Result<Renewal, AuthError> {
     match &session.config.grant {
         Grant::ClientCredentials { .. } => {}
         Grant::AuthorizationCode | Grant::DeviceCode => return Ok(Renewal::NeedsSignIn),
@@ -59,7 +59,7 @@ pub(crate) async fn repeat(session: &Session) -> Result<Renewal, AuthError> {
 }
 
 async fn request(
-    session: &Session,
+    session: &SignInSession,
     mut credential: Credential,
     scopes: &Scopes,
 ) -> Result<(), AuthError> {
@@ -74,6 +74,6 @@ async fn request(
         .await
         .map_err(|error| error.about_client(&credential.metadata.issuer))?;
     credential.receive(granted);
-    session.adopt(credential, Source::SignIn).await;
+    session.adopt(credential, TokenSource::SignIn).await;
     Ok(())
 }

@@ -16,13 +16,13 @@ use crate::flow::attempt::{ports, redirect_uri};
 use crate::flow::client_choice::{self, ClientChoice, refuse_foreign_issuer};
 use crate::flow::import;
 use crate::flow::order::{Order, Wanted};
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use mcp_bridge_net::http::bare;
 
 /// The steps of a sign-in up to the point where something would be registered, stored or shown.
 #[derive(Debug)]
 pub struct Examination<'a> {
-    session: &'a Session,
+    session: &'a SignInSession,
     order: Order,
     challenge: ExaminedChallenge,
     search: Search<'a>,
@@ -166,7 +166,7 @@ pub enum RegistrationWay {
 }
 
 impl<'a> Examination<'a> {
-    pub(crate) fn new(session: &'a Session, refusal: &Refusal) -> Self {
+    pub(crate) fn new(session: &'a SignInSession, refusal: &Refusal) -> Self {
         if let Some(peer) = refusal.peer {
             session.transport.server_answered_from(peer);
         }

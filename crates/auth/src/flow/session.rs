@@ -10,15 +10,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::callback::loopback::Callback;
+use crate::callback::loopback::BroughtAnswer;
 use crate::config::Config;
-use crate::discovery::Discovery;
+use crate::discovery::ServerDiscovery;
 use crate::error::AuthError;
 use crate::flow::order::Wanted;
 use crate::flow::sign_in_history::SignInHistory;
 use crate::sign_in_page::SignInStage;
 use crate::store::pending::now_millis;
-use crate::store::refused_renewal::{AccessTokenState, Refusal, RefusedRenewal};
+use crate::store::refused_renewal::{AccessTokenState, RefusalKind, RefusedRenewal};
 use crate::store::{
     Credential, CredentialKey, CredentialStore, SavedAgain, SharedStore, StoreError,
 };
@@ -42,7 +42,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// The shared state of one [`crate::Authorizer`].
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct SignInSession {
     pub(crate) server: Url,
     pub(crate) config: Config,
     pub(crate) transport: Transport,
@@ -53,7 +53,7 @@ pub(crate) struct Session {
     /// The task that tries again to save what could not be saved.
     saving: Mutex<Option<JoinHandle<()>>>,
     loaded: OnceCell<()>,
-    state: Mutex<State>,
+    state: Mutex<SessionState>,
     /// Held while a refresh runs.
     pub(crate) renewing: Arc<tokio::sync::Mutex<()>>,
     /// Held while a sign-in runs.
@@ -61,14 +61,14 @@ pub(crate) struct Session {
     /// State of the sign-in.
     pub(crate) stage: watch::Sender<SignInStage>,
     /// Way to the sign-in under way, for those that the person pastes.
-    answers: Mutex<Option<mpsc::Sender<Callback>>>,
+    answers: Mutex<Option<mpsc::Sender<BroughtAnswer>>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SessionState {
     credential: Option<Credential>,
     /// Source of the token in this process, and when it came.
-    source: Option<(Source, Instant)>,
+    source: Option<(TokenSource, Instant)>,
     back_off: Option<BackOff>,
     /// Number of requests for each set of scopes, by a hash of it.
     step_ups: HashMap<[u8; 32], u32>,
@@ -94,7 +94,7 @@ enum Trust {
 
 /// Source of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum TokenSource {
     /// From the disk.
     Store,
     /// By the refresh token.
@@ -121,7 +121,7 @@ struct BackOff {
     error: AuthError,
 }
 
-impl Session {
+impl SignInSession {
     pub(crate) fn new(mut server: Url, config: Config, options: http::Options) -> Self {
         server.set_fragment(None);
         let key = CredentialKey::new(&server, &config);
@@ -154,8 +154,8 @@ impl Session {
     }
 
     /// Discovery of the authorization server.
-    pub(crate) fn discovery(&self) -> Discovery<'_> {
-        Discovery {
+    pub(crate) fn discovery(&self) -> ServerDiscovery<'_> {
+        ServerDiscovery {
             transport: &self.transport,
             server: &self.server,
             config: &self.config,
@@ -186,7 +186,7 @@ impl Session {
         });
         if !same {
             state.credential = Some(stored);
-            state.source = Some((Source::Store, Instant::now()));
+            state.source = Some((TokenSource::Store, Instant::now()));
             state.back_off = None;
         }
     }
@@ -199,20 +199,20 @@ impl Session {
     }
 
     /// Stores `credential`, then uses it: a token must not be seen by anyone before it is safe.
-    pub(crate) async fn adopt(&self, credential: Credential, source: Source) {
+    pub(crate) async fn adopt(&self, credential: Credential, source: TokenSource) {
         let saved = credential.clone();
         self.store.with(move |store| store.save(&saved)).await;
         self.keep_saving();
         match source {
-            Source::Store => {}
-            Source::Refresh | Source::SignIn => RefusedRenewal::clear(&self.store).await,
+            TokenSource::Store => {}
+            TokenSource::Refresh | TokenSource::SignIn => RefusedRenewal::clear(&self.store).await,
         }
         let mut state = self.state();
         state.credential = Some(credential);
         let now = Instant::now();
         state.source = Some((source, now));
         state.back_off = None;
-        if source == Source::SignIn {
+        if source == TokenSource::SignIn {
             state.signed_in = Some(now);
         }
     }
@@ -326,7 +326,7 @@ impl Session {
     pub(crate) async fn record_refused_renewal(
         &self,
         credential: &Credential,
-        refusal: Refusal,
+        refusal: RefusalKind,
         access_token: AccessTokenState,
     ) -> Option<RefusedRenewal> {
         let before = self.refused_renewal(credential).await;
@@ -369,9 +369,9 @@ impl Session {
             return Freshness::Old;
         }
         match source {
-            Source::Store => Freshness::Old,
-            Source::Refresh => Freshness::Refreshed,
-            Source::SignIn => Freshness::SignedIn,
+            TokenSource::Store => Freshness::Old,
+            TokenSource::Refresh => Freshness::Refreshed,
+            TokenSource::SignIn => Freshness::SignedIn,
         }
     }
 
@@ -460,17 +460,17 @@ impl Session {
     }
 
     /// Lets pasted answers go the way of those that a browser brings.
-    pub(crate) fn expect_answers(&self, answers: mpsc::Sender<Callback>) {
+    pub(crate) fn expect_answers(&self, answers: mpsc::Sender<BroughtAnswer>) {
         *self.answers.lock() = Some(answers);
     }
 
     /// The way to the sign-in under way, if there is one.
-    pub(crate) fn answers(&self) -> Option<mpsc::Sender<Callback>> {
+    pub(crate) fn answers(&self) -> Option<mpsc::Sender<BroughtAnswer>> {
         let answers = self.answers.lock();
         answers.clone().filter(|answers| !answers.is_closed())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock()
     }
 }
@@ -487,19 +487,19 @@ mod tests {
     use crate::discovery::authorization_server::AuthorizationServerMetadata;
 
     /// A session whose credential cannot be saved, because something is in the way of its file.
-    async fn unsaved(directory: &std::path::Path) -> (Session, std::path::PathBuf) {
+    async fn unsaved(directory: &std::path::Path) -> (SignInSession, std::path::PathBuf) {
         let server = Url::parse("https://mcp.example/mcp").unwrap();
         let config = Config {
             directory: Some(directory.to_owned()),
             ..Config::default()
         };
-        let session = Session::new(server.clone(), config, http::Options::default());
+        let session = SignInSession::new(server.clone(), config, http::Options::default());
         let metadata = AuthorizationServerMetadata::with_token_endpoint(server.clone());
         let registration = ClientRegistration::PreRegistered;
         let credential = Credential::new(server, metadata, None, registration);
         let path = directory.join(session.key.file_name(&credential.metadata.issuer));
         fs::create_dir_all(path.join("in the way")).unwrap();
-        session.adopt(credential, Source::SignIn).await;
+        session.adopt(credential, TokenSource::SignIn).await;
         (session, path)
     }
 

@@ -7,7 +7,7 @@ use oauth2::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::client::registration::Client;
+use crate::client::registration::ClientIdentity;
 use crate::config::Config;
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::{AuthError, shown};
@@ -60,7 +60,7 @@ impl AuthorizationRequest {
     pub(crate) fn new(
         config: &Config,
         metadata: &AuthorizationServerMetadata,
-        client: &Client,
+        client: &ClientIdentity,
         redirect_uri: Url,
         resource: Option<String>,
         scopes: Scopes,
@@ -106,8 +106,8 @@ impl AuthorizationRequest {
     pub(crate) fn is_answered_by(&self, answer: &AuthorizationResponse) -> bool {
         match (&answer.state, answer.bearer) {
             (Some(state), _) => equal_in_constant_time(state, self.state.expose()),
-            (None, Bearer::Person) => true,
-            (None, Bearer::Browser) => false,
+            (None, AnswerSource::Person) => true,
+            (None, AnswerSource::Browser) => false,
         }
     }
 
@@ -155,12 +155,12 @@ pub(crate) struct AuthorizationResponse {
     code: Option<Secret<String>>,
     error: Option<String>,
     error_description: Option<String>,
-    bearer: Bearer,
+    bearer: AnswerSource,
 }
 
 /// Bringer of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Bearer {
+enum AnswerSource {
     /// A browser, which any web page can send here.
     #[default]
     Browser,
@@ -170,7 +170,7 @@ enum Bearer {
 
 impl AuthorizationResponse {
     /// Reads what a person pasted: the address that the browser ended at, its query, or the code alone.
-    pub(crate) fn pasted(text: &str) -> Result<Self, Unusable> {
+    pub(crate) fn pasted(text: &str) -> Result<Self, UnusablePaste> {
         let text = text.trim();
         // Base64 may end so.
         let is_query = text.trim_end_matches('=').contains('=');
@@ -183,23 +183,23 @@ impl AuthorizationResponse {
             };
             return match answer {
                 Some(answer) => Ok(answer),
-                None if is_request() => Err(Unusable::SignInPage),
-                None => Err(Unusable::NoAnswer),
+                None if is_request() => Err(UnusablePaste::SignInPage),
+                None => Err(UnusablePaste::NoAnswer),
             };
         }
         if !may_be_code(text) {
-            return Err(Unusable::Word);
+            return Err(UnusablePaste::Word);
         }
         Ok(Self {
             code: Some(Secret::new(text.to_owned())),
-            bearer: Bearer::Person,
+            bearer: AnswerSource::Person,
             ..Self::default()
         })
     }
 
     /// Returns whether it is a code that a person typed, which names no sign-in and no issuer.
     pub(crate) fn is_code_alone(&self) -> bool {
-        self.bearer == Bearer::Person
+        self.bearer == AnswerSource::Person
     }
 
     /// Reads the query of the callback. None if a parameter occurs twice (RFC 6749 §3.1), or if it brings a
@@ -237,7 +237,7 @@ impl AuthorizationResponse {
 
 /// Reason why something that was pasted is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unusable {
+pub(crate) enum UnusablePaste {
     /// It is no address, and too short or too plain for a code.
     Word,
     /// It is an address without an answer in it.
@@ -341,18 +341,18 @@ mod tests {
     #[test]
     fn a_stray_word_is_no_code_and_an_address_needs_an_answer() {
         for (text, expected) in [
-            ("hello", Some(Unusable::Word)),
-            ("yes please", Some(Unusable::Word)),
-            ("", Some(Unusable::Word)),
-            ("copy-the-address", Some(Unusable::Word)),
-            ("http://localhost:3334/", Some(Unusable::NoAnswer)),
+            ("hello", Some(UnusablePaste::Word)),
+            ("yes please", Some(UnusablePaste::Word)),
+            ("", Some(UnusablePaste::Word)),
+            ("copy-the-address", Some(UnusablePaste::Word)),
+            ("http://localhost:3334/", Some(UnusablePaste::NoAnswer)),
             (
                 "http://localhost:3334/oauth/callback?state=s",
-                Some(Unusable::NoAnswer),
+                Some(UnusablePaste::NoAnswer),
             ),
             (
                 "https://auth.example/authorize?client_id=c&state=s",
-                Some(Unusable::SignInPage),
+                Some(UnusablePaste::SignInPage),
             ),
             ("http://localhost:3334/oauth/callback?code=c&state=s", None),
             ("localhost:3334/oauth/callback?code=c&state=s#_=_", None),

@@ -11,7 +11,7 @@ const HASH_CHARS: usize = 24;
 
 /// Properties that tell one stored credential from another. A new choice that matters becomes a field.
 #[derive(Serialize)]
-struct Identity<'a> {
+struct AccountIdentity<'a> {
     server: &'a Url,
     profile: Option<&'a str>,
     headers: &'a [(String, String)],
@@ -31,7 +31,7 @@ pub(crate) struct CredentialKey(String);
 
 impl CredentialKey {
     pub(crate) fn new(server: &Url, config: &Config) -> Self {
-        let identity = Identity {
+        let identity = AccountIdentity {
             server,
             profile: config.profile.as_deref(),
             headers: config.identity_headers.expose(),

@@ -76,12 +76,12 @@ struct StoredTokens {
 #[derive(Deserialize)]
 struct StoredClient {
     #[serde(flatten)]
-    registration: Registered,
+    registration: RegisteredClient,
     issuer: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Registered {
+struct RegisteredClient {
     client_id: String,
     client_secret: Option<String>,
     token_endpoint_auth_method: Option<String>,
@@ -217,7 +217,7 @@ impl StoredTokens {
     }
 }
 
-impl Registered {
+impl RegisteredClient {
     fn into_dynamic(self) -> DynamicRegistration {
         DynamicRegistration::imported(
             self.client_id,

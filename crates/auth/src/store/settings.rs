@@ -25,11 +25,11 @@ pub(crate) struct Settings {
     pub(crate) store: Option<Place>,
     /// By the server's URL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    servers: BTreeMap<String, Server>,
+    servers: BTreeMap<String, ServerSettings>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Server {
+struct ServerSettings {
     store: Place,
 }
 
@@ -83,7 +83,7 @@ pub fn choose_place(directory: &Path, servers: Servers<'_>, place: Place) -> io:
             let server = without_query(server.clone());
             settings
                 .servers
-                .insert(server.into(), Server { store: place });
+                .insert(server.into(), ServerSettings { store: place });
         }
     }
     write_private(&directory.join(FILE), &settings)

@@ -47,14 +47,14 @@ const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(300);
 pub(crate) struct Transport {
     options: http::Options,
     guard: AddressGuard,
-    /// One for each [`Reach`], built when the first URL of that kind comes up: a client for https reads the
+    /// One for each [`ClientSettings`], built when the first URL of that kind comes up: a client for https reads the
     /// whole trust store.
     clients: [OnceLock<Client>; 5],
 }
 
 /// Settings that a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
 #[derive(Debug, Clone, Copy)]
-enum Reach {
+enum ClientSettings {
     Plain,
     Https,
     LoopbackHttps,
@@ -63,7 +63,7 @@ enum Reach {
     LoopbackHttpsWithIdentity,
 }
 
-impl Reach {
+impl ClientSettings {
     fn of(url: &Url, options: &http::Options) -> Self {
         match url.scheme() {
             "https" => match (is_loopback(url), options.shows_identity_to(url)) {
@@ -93,7 +93,7 @@ pub(crate) enum NoDocument {
 
 /// An answer that was read to its end.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct WholeAnswer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
 }
@@ -137,7 +137,11 @@ impl Transport {
     }
 
     /// Posts a JSON document and takes whatever comes; no redirects.
-    pub(crate) async fn post_json(&self, url: &Url, body: &Value) -> Result<Answer, AuthError> {
+    pub(crate) async fn post_json(
+        &self,
+        url: &Url,
+        body: &Value,
+    ) -> Result<WholeAnswer, AuthError> {
         let mut request = Request::new(Method::POST, url.clone());
         *request.timeout_mut() = Some(POST_TIMEOUT);
         request.headers_mut().insert(ACCEPT, JSON);
@@ -226,7 +230,7 @@ impl Transport {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, AuthError> {
-        let slot = &self.clients[Reach::of(url, &self.options) as usize];
+        let slot = &self.clients[ClientSettings::of(url, &self.options) as usize];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
@@ -347,7 +351,7 @@ async fn explain(url: &Url, outage: AuthError, response: Response, sent: &[u8]) 
 }
 
 /// The OAuth error in a JSON answer: its code and description.
-fn oauth_error(answer: Answer, sent: &[u8]) -> Option<String> {
+fn oauth_error(answer: WholeAnswer, sent: &[u8]) -> Option<String> {
     let response = standard_form(answer, sent);
     let body: Value = serde_json::from_slice(response.body()).ok()?;
     let code = body.get("error")?.as_str();
@@ -359,7 +363,7 @@ fn oauth_error(answer: Answer, sent: &[u8]) -> Option<String> {
     })
 }
 
-async fn read(url: &Url, mut response: Response) -> Result<Answer, AuthError> {
+async fn read(url: &Url, mut response: Response) -> Result<WholeAnswer, AuthError> {
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response
@@ -375,7 +379,7 @@ async fn read(url: &Url, mut response: Response) -> Result<Answer, AuthError> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, body })
+    Ok(WholeAnswer { status, body })
 }
 
 fn failed(url: &Url, error: &reqwest::Error) -> AuthError {
