@@ -52,7 +52,7 @@ pub(crate) enum BrowserPlace {
 
 impl SignInPage {
     /// The page of an authorization request, whose callback is served by this program.
-    pub(crate) fn of_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
+    pub(crate) fn for_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
         let leads_here = is_loopback(redirect_uri) && redirect_uri.scheme() == "http";
         let short = match place {
             BrowserPlace::Here if leads_here => redirect_uri.join("/").ok(),
@@ -139,7 +139,7 @@ mod tests {
             ),
         ] {
             let redirect_uri = Url::parse(redirect_uri).unwrap();
-            let page = SignInPage::of_request(&url, &redirect_uri, place);
+            let page = SignInPage::for_request(&url, &redirect_uri, place);
             assert_eq!(page.to_string(), shown);
             assert_eq!(page.as_str(), url.as_str());
         }

@@ -189,7 +189,7 @@ impl AuthorizationServerMetadata {
 }
 
 /// The metadata of `issuer` (MCP authorization, "Authorization Server Metadata Discovery").
-pub(crate) async fn authorization_server(
+pub(crate) async fn fetch_authorization_server(
     search: &mut Search<'_>,
     issuer: &str,
     check: IssuerCheck,
@@ -220,7 +220,7 @@ pub(crate) async fn authorization_server(
 ///
 /// The default endpoints are a guess that a failure at any place, also those of the resource metadata, forbids:
 /// an outage must not be taken for absence.
-pub(crate) async fn authorization_server_at_origin(
+pub(crate) async fn fetch_authorization_server_at_origin(
     search: &mut Search<'_>,
     server: &Url,
     check: IssuerCheck,
@@ -247,7 +247,7 @@ async fn find_metadata(
     check: IssuerCheck,
 ) -> Option<AuthorizationServerMetadata> {
     for place in metadata_urls(url) {
-        let Some(document) = search.document(&place).await else {
+        let Some(document) = search.fetch_document(&place).await else {
             continue;
         };
         match metadata(&place, issuer, document, check) {

@@ -10,11 +10,11 @@ mod well_known;
 use url::Url;
 
 use self::authorization_server::{
-    AuthorizationServerMetadata, MetadataOrigin, authorization_server,
-    authorization_server_at_origin,
+    AuthorizationServerMetadata, MetadataOrigin, fetch_authorization_server,
+    fetch_authorization_server_at_origin,
 };
 use self::challenge::BearerChallenge;
-use self::protected_resource::{ProtectedResourceMetadata, protected_resource};
+use self::protected_resource::{ProtectedResourceMetadata, fetch_protected_resource};
 use self::search::Search;
 use crate::config::{Config, ResourceParameter};
 use crate::error::AuthError;
@@ -44,7 +44,7 @@ impl ServerDiscovery<'_> {
         challenge: &BearerChallenge,
     ) -> Result<Discovered, AuthError> {
         let mut search = Search::new(self.transport);
-        let resource = protected_resource(&mut search, self.server, challenge).await?;
+        let resource = fetch_protected_resource(&mut search, self.server, challenge).await?;
         let metadata = self.find_server(search, resource.as_ref()).await?;
         Ok(Discovered { resource, metadata })
     }
@@ -54,7 +54,7 @@ impl ServerDiscovery<'_> {
     pub(crate) async fn find_published(&self) -> Result<Option<Discovered>, AuthError> {
         let mut search = Search::new(self.transport);
         let challenge = BearerChallenge::default();
-        let resource = protected_resource(&mut search, self.server, &challenge).await?;
+        let resource = fetch_protected_resource(&mut search, self.server, &challenge).await?;
         let names_issuer = self.choose_issuer(resource.as_ref()).is_some();
         let metadata = match self.find_server(search, resource.as_ref()).await {
             Ok(metadata) => Some(metadata),
@@ -81,8 +81,8 @@ impl ServerDiscovery<'_> {
             search = Search::new(self.transport);
         }
         match issuer {
-            Some(issuer) => authorization_server(&mut search, &issuer, check).await,
-            None => authorization_server_at_origin(&mut search, self.server, check).await,
+            Some(issuer) => fetch_authorization_server(&mut search, &issuer, check).await,
+            None => fetch_authorization_server_at_origin(&mut search, self.server, check).await,
         }
     }
 

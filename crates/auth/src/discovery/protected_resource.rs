@@ -42,7 +42,7 @@ pub(crate) struct ProtectedResourceMetadata {
 ///
 /// One that names a path above the server (many do) counts only at the well-known place of that path, which is looked
 /// at then: who has a part of an origin must not speak for the whole.
-pub(crate) async fn protected_resource(
+pub(crate) async fn fetch_protected_resource(
     search: &mut Search<'_>,
     server: &Url,
     challenge: &BearerChallenge,
@@ -56,7 +56,7 @@ pub(crate) async fn protected_resource(
             continue;
         }
         seen.push(url.clone());
-        let Some(document) = search.document(&url).await else {
+        let Some(document) = search.fetch_document(&url).await else {
             continue;
         };
         match resource_metadata(&url, server, document) {

@@ -81,7 +81,7 @@ impl Attempt {
         let discovered = order.discover(session).await?;
         let metadata = &discovered.metadata;
         check_server(session, order, metadata).await?;
-        let stored = session.stored(&metadata.issuer).await;
+        let stored = session.load_stored(&metadata.issuer).await;
         let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
         let ports = ports(session, metadata, remembered.as_ref());
         let listener = LoopbackListener::bind(&config.callback, &ports).await?;
@@ -127,7 +127,7 @@ impl Attempt {
         if order.reason == Reason::FreshTokenRefused || !asks_enough {
             return None;
         }
-        let credential = session.stored(&request.issuer).await?;
+        let credential = session.load_stored(&request.issuer).await?;
         session.transport.check_page(&request.url).await.ok()?;
         let client = client_of(session, &credential).ok()?;
         if client.id != request.client_id {
@@ -281,10 +281,10 @@ impl Attempt {
         let AuthorizationRequest {
             url, redirect_uri, ..
         } = &self.request;
-        let is_doubtful = match probe::look(&session.transport, url, redirect_uri).await {
+        let is_doubtful = match probe::probe(&session.transport, url, redirect_uri).await {
             Finding::TurnedAway => return self.replace_registration(session).await.map(|_| ()),
             Finding::Page if session.doubts_client() => {
-                probe::welcomes_anybody(&session.transport, url, redirect_uri).await
+                probe::shows_page_to_anybody(&session.transport, url, redirect_uri).await
             }
             Finding::Page | Finding::Answer | Finding::Unclear => false,
         };
@@ -300,7 +300,7 @@ impl Attempt {
     /// Stores the client before the person comes, so that whoever continues this sign-in knows it. Tokens
     /// of an older client stay until there are new ones, unless the server has refused both them and it.
     async fn remember_registration(&self, session: &SignInSession) {
-        if let Some(stored) = session.stored(&self.credential.metadata.issuer).await
+        if let Some(stored) = session.load_stored(&self.credential.metadata.issuer).await
             && stored.tokens.is_some()
             && (self.has_guessed || !are_refused(session, &stored).await)
         {
@@ -325,7 +325,7 @@ impl From<ClientOrigin> for Registration {
 
 /// Tells whether the tokens of `stored` were refused for good.
 async fn are_refused(session: &SignInSession, stored: &Credential) -> bool {
-    let refused = session.refused_renewal(stored).await;
+    let refused = session.read_refused_renewal(stored).await;
     refused.is_some_and(|refused| refused.refusal == RefusalKind::Final)
 }
 

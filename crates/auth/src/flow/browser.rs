@@ -52,8 +52,8 @@ pub(crate) async fn sign_in(
     let helper = attempt.guard.state();
     pending.with_helper(helper).write(&session.store).await;
     session.expect_answers(attempt.listener.answers());
-    show(session, &attempt, &open_page).await;
-    let outcome = answered(session, &mut attempt, session.config.timeout).await;
+    show_page(session, &attempt, &open_page).await;
+    let outcome = await_answer(session, &mut attempt, session.config.timeout).await;
     attempt.listener.close().await;
     attempt.guard.dismiss().await;
     outcome
@@ -112,7 +112,7 @@ enum OpenPage {
 }
 
 /// Takes answers until one brings tokens, says no, or the time that is left is over.
-pub(crate) async fn answered(
+pub(crate) async fn await_answer(
     session: &SignInSession,
     attempt: &mut Attempt,
     left: Duration,
@@ -141,13 +141,13 @@ pub(crate) async fn answered(
             // A person has mistyped. The page is still open.
             Err(_) if is_code_alone => _ = page.send(Page::Failed),
             Ok(granted) => return finish(session, attempt, granted, page).await,
-            Err(rejection) => again(session, attempt, rejection, page).await?,
+            Err(rejection) => ask_again(session, attempt, rejection, page).await?,
         }
     }
 }
 
-async fn show(session: &SignInSession, attempt: &Attempt, open_page: &OpenPage) {
-    let page = page::of_request(session, &attempt.request);
+async fn show_page(session: &SignInSession, attempt: &Attempt, open_page: &OpenPage) {
+    let page = page::for_request(session, &attempt.request);
     session.stage.send_replace(SignInStage::Page(page.clone()));
     let opened = match open_page {
         OpenPage::Now => page::open_browser(session, page.url()).await,
@@ -247,13 +247,13 @@ async fn finish(
 
 /// Sends the browser on with another request, if the rejection was about something that can be left out or
 /// made anew; each at most once. Else the sign-in ends with the error.
-async fn again(
+async fn ask_again(
     session: &SignInSession,
     attempt: &mut Attempt,
     rejection: Rejection,
     page: oneshot::Sender<Page>,
 ) -> Result<(), AuthError> {
-    match change(session, attempt, rejection.meaning).await {
+    match change_request(session, attempt, rejection.meaning).await {
         Ok(Change::Made) => {
             tracing::info!(reason = %rejection.error, "asking in another way");
             attempt.guard.tell(&attempt.handed_over()).await;
@@ -264,7 +264,7 @@ async fn again(
             pending.write(&session.store).await;
             session
                 .stage
-                .send_replace(SignInStage::Page(page::of_request(
+                .send_replace(SignInStage::Page(page::for_request(
                     session,
                     &attempt.request,
                 )));
@@ -289,7 +289,7 @@ enum Change {
     Impossible,
 }
 
-async fn change(
+async fn change_request(
     session: &SignInSession,
     attempt: &mut Attempt,
     meaning: Meaning,

@@ -76,7 +76,7 @@ pub(crate) fn remembered(
 
 /// The client that the tokens of `mcp-remote` were issued to. None if that is not known, or was another authorization
 /// server's.
-pub(crate) fn of_imported(
+pub(crate) fn for_imported(
     config: &Config,
     metadata: &AuthorizationServerMetadata,
     imported: Option<ImportedClient>,
@@ -91,7 +91,7 @@ pub(crate) fn of_imported(
 }
 
 /// The client of the client credentials grant, which is always the user's.
-pub(crate) fn of_client_credentials(config: &Config) -> Result<ClientRegistration, AuthError> {
+pub(crate) fn for_client_credentials(config: &Config) -> Result<ClientRegistration, AuthError> {
     if config.client.is_some() {
         return Ok(ClientRegistration::PreRegistered);
     }

@@ -22,7 +22,7 @@ pub(crate) async fn obtain(
     token_endpoint: Option<&Url>,
 ) -> Result<(), AuthError> {
     let config = &session.config;
-    let client = client_choice::of_client_credentials(config)?;
+    let client = client_choice::for_client_credentials(config)?;
     if order.reason == Reason::FreshTokenRefused {
         return Err(AuthError::FreshTokenRefused);
     }
@@ -36,7 +36,7 @@ pub(crate) async fn obtain(
     let resource = discovered.and_then(|discovered| discovered.resource.as_ref());
     let resource = resource_parameter(config, &session.server, resource);
     let scopes = order.select_scopes(config, discovered);
-    let stored = session.stored(&metadata.issuer).await;
+    let stored = session.load_stored(&metadata.issuer).await;
     let mut credential = Credential::new(session.server.clone(), metadata, resource, client);
     if let Some(stored) = stored {
         credential.quirks.authentication = stored.quirks.authentication;

@@ -30,7 +30,7 @@ pub(crate) async fn sign_in(session: &SignInSession, order: &Order) -> Result<()
     let discovered = order.discover(session).await?;
     let metadata = &discovered.metadata;
     refuse_foreign_issuer(session, metadata, order.reason)?;
-    let stored = session.stored(&metadata.issuer).await;
+    let stored = session.load_stored(&metadata.issuer).await;
     let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
     let attempt = DeviceSignIn {
         session,
@@ -102,7 +102,7 @@ impl DeviceSignIn<'_> {
             .device_codes(device_endpoint, &scopes, credential.resource())
             .await
             .map_err(|error| DeviceSignInFailure::Grant(error, None))?;
-        let page = show(session, &codes).await?;
+        let page = show_code(session, &codes).await?;
         let granted = endpoint
             .device_tokens(&codes, scopes, credential.resource(), config.timeout)
             .await
@@ -114,7 +114,7 @@ impl DeviceSignIn<'_> {
 }
 
 /// Shows the page and the code. Returns the page.
-async fn show(
+async fn show_code(
     session: &SignInSession,
     codes: &StandardDeviceAuthorizationResponse,
 ) -> Result<Url, AuthError> {
@@ -174,14 +174,14 @@ impl DeviceSignInFailure {
 
     fn into_error(self, limit: Duration) -> AuthError {
         match self {
-            Self::Grant(error, page) => outcome(error, limit, page),
+            Self::Grant(error, page) => into_error(error, limit, page),
             Self::Other(error) => error,
         }
     }
 }
 
 /// RFC 8628 §3.5: the codes have run out, or the person said no.
-fn outcome(error: GrantError, limit: Duration, page: Option<Url>) -> AuthError {
+fn into_error(error: GrantError, limit: Duration, page: Option<Url>) -> AuthError {
     match error {
         GrantError::Refused(refusal) if refusal.code() == "expired_token" => AuthError::TimedOut {
             limit,

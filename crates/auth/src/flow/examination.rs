@@ -7,7 +7,7 @@ use crate::client::registration::ClientRegistration;
 use crate::config::{ClientAuthentication, ClientCredential, Config, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::discovery::challenge::Challenges;
-use crate::discovery::protected_resource::{ProtectedResourceMetadata, protected_resource};
+use crate::discovery::protected_resource::{ProtectedResourceMetadata, fetch_protected_resource};
 use crate::discovery::refusal::Refusal;
 use crate::discovery::search::Search;
 use crate::discovery::{Discovered, resource_parameter};
@@ -110,7 +110,7 @@ pub enum ExaminedAuthentication {
 }
 
 impl ExaminedAuthentication {
-    fn of(way: Option<&RegistrationWay>, config: &Config, listed: Option<&[String]>) -> Self {
+    fn new(way: Option<&RegistrationWay>, config: &Config, listed: Option<&[String]>) -> Self {
         use ClientAuthentication::{
             ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
         };
@@ -201,10 +201,11 @@ impl<'a> Examination<'a> {
     }
 
     /// Looks for the server's protected resource metadata; none if it publishes none.
-    pub async fn resource(&mut self) -> Result<Option<ExaminedResource>, AuthError> {
+    pub async fn fetch_resource_metadata(&mut self) -> Result<Option<ExaminedResource>, AuthError> {
         let session = self.session;
         let challenge = &self.order.challenge;
-        self.resource = protected_resource(&mut self.search, &session.server, challenge).await?;
+        self.resource =
+            fetch_protected_resource(&mut self.search, &session.server, challenge).await?;
         let server = bare(&session.server);
         let named = challenge.resource_metadata.as_ref();
         let named = named.and_then(|named| session.server.join(named).ok());
@@ -235,7 +236,7 @@ impl<'a> Examination<'a> {
     }
 
     /// Looks for the metadata of the authorization server, and reads what a sign-in would make of it.
-    pub async fn server(&self) -> Result<ExaminedServer, AuthError> {
+    pub async fn examine_server(&self) -> Result<ExaminedServer, AuthError> {
         let config = &self.session.config;
         let search = self.search.clone();
         let discovery = self.session.discovery();
@@ -244,7 +245,7 @@ impl<'a> Examination<'a> {
             .await?;
         refuse_foreign_issuer(self.session, &metadata, self.order.reason)?;
         let registration = self.registration(&metadata).await;
-        let authentication = ExaminedAuthentication::of(
+        let authentication = ExaminedAuthentication::new(
             registration.as_ref().ok(),
             config,
             metadata.token_endpoint_auth_methods_supported.as_deref(),
@@ -275,7 +276,7 @@ impl<'a> Examination<'a> {
             pkce,
             registration,
             authentication,
-            unlisted: unlisted(&config.grant, &metadata),
+            unlisted: unlisted_requirement(&config.grant, &metadata),
             scopes: scopes.to_string(),
             resource,
             revokes: metadata.revocation_endpoint.is_some(),
@@ -299,7 +300,7 @@ impl<'a> Examination<'a> {
         metadata: &AuthorizationServerMetadata,
     ) -> Result<RegistrationWay, AuthError> {
         let config = &self.session.config;
-        let stored = self.session.stored(&metadata.issuer).await;
+        let stored = self.session.load_stored(&metadata.issuer).await;
         let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
         match ClientChoice::new(config, metadata, remembered) {
             ClientChoice::Configured(ClientRegistration::MetadataDocument) => {
@@ -324,7 +325,7 @@ impl<'a> Examination<'a> {
 }
 
 /// Requirement of `grant` that the metadata does not list (RFC 8414 §2).
-fn unlisted(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
+fn unlisted_requirement(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
     let lacks = |listed: &Option<Vec<String>>, name: &str| {
         let listed = listed.as_deref().filter(|names| !names.is_empty());
         listed.is_some_and(|names| !names.iter().any(|it| it == name))

@@ -38,7 +38,7 @@ pub(crate) async fn find(session: &SignInSession, order: &Order) -> Option<Crede
         );
         return None;
     }
-    let client = client_choice::of_imported(config, metadata, import.client)?;
+    let client = client_choice::for_imported(config, metadata, import.client)?;
     let resource = resource_parameter(config, &session.server, discovered.resource.as_ref());
     let mut credential =
         Credential::new(session.server.clone(), metadata.clone(), resource, client);

@@ -16,9 +16,9 @@ pub(crate) async fn open_browser(session: &SignInSession, url: &Url) -> Opened {
 }
 
 /// The page of a request, as a person here reaches it.
-pub(crate) fn of_request(session: &SignInSession, request: &AuthorizationRequest) -> SignInPage {
+pub(crate) fn for_request(session: &SignInSession, request: &AuthorizationRequest) -> SignInPage {
     let place = session.config.browser_place();
-    SignInPage::of_request(&request.url, &request.redirect_uri, place)
+    SignInPage::for_request(&request.url, &request.redirect_uri, place)
 }
 
 /// Instructions for the person who has to open `page`.

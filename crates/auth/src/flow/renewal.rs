@@ -23,7 +23,7 @@ async fn known_refusal(
     credential: &Credential,
     arrived: Moment,
 ) -> Option<RefusedRenewal> {
-    let refused = session.refused_renewal(credential).await?;
+    let refused = session.read_refused_renewal(credential).await?;
     let shows_page = session.is_renewal_refused() && session.stage.borrow().page().is_some();
     (refused.is_since(arrived) || shows_page).then_some(refused)
 }
@@ -118,7 +118,7 @@ async fn use_refresh_token(
         Err(failure) => failure,
     };
     let is_ours = matches!(credential.client, ClientRegistration::Dynamic(_));
-    match Verdict::of(&failure) {
+    match Verdict::from_failure(&failure) {
         Verdict::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
             Box::pin(use_refresh_token(session, credential, client, access_token)).await
@@ -136,13 +136,13 @@ async fn use_refresh_token(
         | Verdict::ResourceIsUnwanted
         | Verdict::ScopeIsUnwanted => {
             let error = failure.into_error();
-            keep(session, &old, access_token, RefusalKind::Final, error).await
+            keep_refused(session, &old, access_token, RefusalKind::Final, error).await
         }
         Verdict::ServerFails => {
-            let error = passing(failure);
-            keep(session, &old, access_token, RefusalKind::Failures(1), error).await
+            let error = passing_error(failure);
+            keep_refused(session, &old, access_token, RefusalKind::Failures(1), error).await
         }
-        Verdict::Passing => Err(passing(failure)),
+        Verdict::Passing => Err(passing_error(failure)),
     }
 }
 
@@ -169,7 +169,7 @@ async fn request(
 
 /// The error for a caller who may try again. Nonsense from the token endpoint, such as the page of a captive
 /// portal, passes; a URL that must not be used does not.
-fn passing(failure: GrantError) -> AuthError {
+fn passing_error(failure: GrantError) -> AuthError {
     let error = match failure {
         GrantError::Refused(refusal) => return refusal.into_passing(),
         GrantError::Failed(error) => error,
@@ -187,7 +187,7 @@ fn passing(failure: GrantError) -> AuthError {
 }
 
 /// Keeps tokens that were refused, and records it. Done if somebody has stored something newer.
-async fn keep(
+async fn keep_refused(
     session: &SignInSession,
     refused: &TokenSet,
     access_token: AccessTokenState,

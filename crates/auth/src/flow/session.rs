@@ -192,7 +192,7 @@ impl SignInSession {
     }
 
     /// The stored credential of an issuer.
-    pub(crate) async fn stored(&self, issuer: &str) -> Option<Credential> {
+    pub(crate) async fn load_stored(&self, issuer: &str) -> Option<Credential> {
         let issuer = issuer.to_owned();
         let stored = self.store.with(move |store| store.load_issuer(&issuer));
         stored.await.flatten()
@@ -314,7 +314,10 @@ impl SignInSession {
     }
 
     /// The refusal to renew the tokens of `credential`, in this process or another one.
-    pub(crate) async fn refused_renewal(&self, credential: &Credential) -> Option<RefusedRenewal> {
+    pub(crate) async fn read_refused_renewal(
+        &self,
+        credential: &Credential,
+    ) -> Option<RefusedRenewal> {
         let stored = RefusedRenewal::read(&self.store).await;
         let obtained_at = credential.tokens.as_ref()?.obtained_at;
         let known = stored.or_else(|| self.state().refused.clone())?;
@@ -329,7 +332,7 @@ impl SignInSession {
         refusal: RefusalKind,
         access_token: AccessTokenState,
     ) -> Option<RefusedRenewal> {
-        let before = self.refused_renewal(credential).await;
+        let before = self.read_refused_renewal(credential).await;
         let record = RefusedRenewal::after(before.as_ref(), credential, refusal, access_token)?;
         record.clone().write(&self.store).await;
         self.state().refused = Some(record.clone());

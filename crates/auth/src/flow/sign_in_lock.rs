@@ -69,7 +69,7 @@ pub(crate) async fn take(session: &SignInSession) -> Result<SignInLock, AuthErro
             reopen(session).await;
         }
         let page =
-            pending.and_then(|pending| Some(page::of_request(session, pending.request(limit)?)));
+            pending.and_then(|pending| Some(page::for_request(session, pending.request(limit)?)));
         let stage = page.map_or(SignInStage::None, SignInStage::Page);
         let is_new = session.stage.send_if_modified(|shown| {
             let differs = *shown != stage;

@@ -48,7 +48,7 @@ pub(crate) async fn finish_sign_in(
     let Some(mut attempt) = attempt else { return };
     pending.kept_by_helper().write(&session.store).await;
     let outcome = tokio::select! {
-        outcome = browser::answered(session, &mut attempt, left) => outcome,
+        outcome = browser::await_answer(session, &mut attempt, left) => outcome,
         () = withdrawn(session) => Err(AuthError::Interrupted),
     };
     // Before the lock is free, so that whoever takes it finds the port free as well.

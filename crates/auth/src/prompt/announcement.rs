@@ -95,7 +95,7 @@ mod tests {
         let redirect_uri = Url::parse("http://localhost:3334/oauth/callback").unwrap();
         let announcement = Announcement {
             host: "mcp.example",
-            page: &SignInPage::of_request(&url, &redirect_uri, place),
+            page: &SignInPage::for_request(&url, &redirect_uri, place),
             opened,
             reach: match place {
                 BrowserPlace::Here => CallbackRoute::Direct,

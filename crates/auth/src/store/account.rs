@@ -76,7 +76,7 @@ impl Account {
             .into_iter()
             .filter_map(|(key, path)| {
                 let pending = directory.join(key.sibling("sign-in"));
-                let refused = refused_renewal::of_account(directory, |it| key.sibling(it));
+                let refused = refused_renewal::read_of_account(directory, |it| key.sibling(it));
                 let record = Record::read(&path)?;
                 let issuer = &record.credential.metadata.issuer;
                 let refused = refused.as_ref();
@@ -84,7 +84,7 @@ impl Account {
                     is_pending: pending::is_open(&pending),
                     signed_in: record.summary().and_then(|summary| {
                         let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
-                        SignedIn::of(summary, refused, now)
+                        SignedIn::from_summary(summary, refused, now)
                     }),
                     server: record.credential.server,
                     profile: record.credential.profile,
@@ -131,7 +131,11 @@ impl Account {
 
 impl SignedIn {
     /// None if the server refuses the access token and the authorization server another one.
-    fn of(summary: Summary, refused: Option<&RefusedRenewal>, now: SystemTime) -> Option<Self> {
+    fn from_summary(
+        summary: Summary,
+        refused: Option<&RefusedRenewal>,
+        now: SystemTime,
+    ) -> Option<Self> {
         let needs_sign_in =
             refused.is_some_and(|it| it.needs_sign_in(it.access_token, SERVER_FAILURES));
         let is_over = refused.is_some_and(|it| it.access_token == AccessTokenState::Over);

@@ -56,7 +56,7 @@ impl CredentialKey {
     }
 
     /// The key in the name of a credential's file; none if it is the name of something else.
-    pub(crate) fn of_file(name: &str) -> Option<Self> {
+    pub(crate) fn from_file_name(name: &str) -> Option<Self> {
         let (key, issuer) = name.strip_suffix(".json")?.split_once('.')?;
         let is_hash = |text: &str| {
             text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())

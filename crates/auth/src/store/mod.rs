@@ -271,7 +271,7 @@ impl CredentialStore {
             places.find(|place| *place == Place::Keychain)
         };
         self.chosen
-            .or_else(|| settings.of(&self.server))
+            .or_else(|| settings.place_for(&self.server))
             .or_else(present)
             .or(settings.store)
             .unwrap_or_default()
@@ -347,7 +347,7 @@ fn damaged_files(directory: &Path) -> impl Iterator<Item = (CredentialKey, PathB
     let damaged = paths.filter(|path| path.extension().is_some_and(|it| it == record::DAMAGED));
     damaged.filter_map(|path| {
         let name = path.with_extension("json");
-        let key = CredentialKey::of_file(&name.file_name()?.to_string_lossy())?;
+        let key = CredentialKey::from_file_name(&name.file_name()?.to_string_lossy())?;
         Some((key, path))
     })
 }
@@ -361,7 +361,7 @@ fn files(directory: &Path) -> Vec<(CredentialKey, PathBuf)> {
         .flatten()
         .filter_map(|entry| {
             // Neither a lock nor a sign-in under way.
-            let key = CredentialKey::of_file(&entry.file_name().to_string_lossy())?;
+            let key = CredentialKey::from_file_name(&entry.file_name().to_string_lossy())?;
             Some((key, entry.path()))
         })
         .collect();

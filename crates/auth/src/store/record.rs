@@ -99,7 +99,7 @@ impl Record {
 
     /// Summary of the tokens; none if there are none.
     pub(crate) fn summary(&self) -> Option<Summary> {
-        let here = self.credential.tokens.as_ref().map(Summary::of);
+        let here = self.credential.tokens.as_ref().map(Summary::from_tokens);
         here.or_else(|| self.summary.clone())
     }
 
@@ -129,7 +129,7 @@ pub(crate) fn write(
     keychain: &Keychain,
 ) -> Result<(), StoreError> {
     let before = Record::read(path);
-    let summary = credential.tokens.as_ref().map(Summary::of);
+    let summary = credential.tokens.as_ref().map(Summary::from_tokens);
     match place {
         Place::File => {
             let record = Record {

@@ -132,7 +132,7 @@ impl RefusalKind {
 }
 
 /// The record in `directory` that `name` gives the name of.
-pub(crate) fn of_account(
+pub(crate) fn read_of_account(
     directory: &Path,
     name: impl Fn(&str) -> String,
 ) -> Option<RefusedRenewal> {

@@ -56,7 +56,7 @@ impl Settings {
     }
 
     /// The place that was chosen for this server alone.
-    pub(crate) fn of(&self, server: &Url) -> Option<Place> {
+    pub(crate) fn place_for(&self, server: &Url) -> Option<Place> {
         let server = without_query(server.clone());
         Some(self.servers.get(server.as_str())?.store)
     }

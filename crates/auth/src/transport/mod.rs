@@ -64,7 +64,7 @@ enum ClientSettings {
 }
 
 impl ClientSettings {
-    fn of(url: &Url, options: &http::Options) -> Self {
+    fn for_url(url: &Url, options: &http::Options) -> Self {
         match url.scheme() {
             "https" => match (is_loopback(url), options.shows_identity_to(url)) {
                 (false, false) => Self::Https,
@@ -100,7 +100,7 @@ pub(crate) struct WholeAnswer {
 
 /// The head of an answer.
 #[derive(Debug)]
-pub(crate) struct Glimpse {
+pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
     /// Target of a redirect; none if it is no redirect.
     pub(crate) location: Option<Url>,
@@ -116,7 +116,11 @@ impl Transport {
     }
 
     /// Fetches a metadata document, a JSON object.
-    pub(crate) async fn document(&self, url: &Url, limit: Duration) -> Result<Value, NoDocument> {
+    pub(crate) async fn fetch_document(
+        &self,
+        url: &Url,
+        limit: Duration,
+    ) -> Result<Value, NoDocument> {
         let mut redirects = Redirects::new(Method::GET, MOST_REDIRECTS);
         loop {
             let mut request = Request::new(Method::GET, redirects.url(url).clone());
@@ -125,7 +129,7 @@ impl Transport {
             let response = self.try_send(request).await?;
             match redirects.follow(url, response.status(), response.headers()) {
                 Ok(true) => {}
-                Ok(false) => return document(redirects.url(url), response).await,
+                Ok(false) => return read_document(redirects.url(url), response).await,
                 Err(RedirectRefusal::NoLocation | RedirectRefusal::Elsewhere(_)) => {
                     return Err(NoDocument::Absent(response.status()));
                 }
@@ -149,15 +153,15 @@ impl Transport {
         *request.body_mut() = Some(body.to_string().into());
         let response = self.send(request).await?;
         refuse_outage(url, &response)?;
-        read(url, response).await
+        read_body(url, response).await
     }
 
     /// The status of a page and where it redirects to, without its text.
-    pub(crate) async fn glimpse(&self, url: &Url) -> Result<Glimpse, AuthError> {
+    pub(crate) async fn fetch_head(&self, url: &Url) -> Result<ResponseHead, AuthError> {
         let mut request = Request::new(Method::GET, url.clone());
         *request.timeout_mut() = Some(GET_TIMEOUT);
         let response = self.send(request).await?;
-        Ok(Glimpse {
+        Ok(ResponseHead {
             status: response.status(),
             location: location(url, &response),
         })
@@ -204,7 +208,7 @@ impl Transport {
                 outage
             });
         }
-        let answer = read(&url, response).await?;
+        let answer = read_body(&url, response).await?;
         Ok(standard_form(answer, &sent))
     }
 
@@ -230,7 +234,7 @@ impl Transport {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, AuthError> {
-        let slot = &self.clients[ClientSettings::of(url, &self.options) as usize];
+        let slot = &self.clients[ClientSettings::for_url(url, &self.options) as usize];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
@@ -258,12 +262,14 @@ fn location(from: &Url, response: &Response) -> Option<Url> {
     http::location(from, response.headers())
 }
 
-async fn document(url: &Url, response: Response) -> Result<Value, NoDocument> {
+async fn read_document(url: &Url, response: Response) -> Result<Value, NoDocument> {
     refuse_outage(url, &response).map_err(NoDocument::Unusable)?;
     if !response.status().is_success() {
         return Err(NoDocument::Absent(response.status()));
     }
-    let answer = read(url, response).await.map_err(NoDocument::Unusable)?;
+    let answer = read_body(url, response)
+        .await
+        .map_err(NoDocument::Unusable)?;
     match json::parse::<Value>(&answer.body) {
         Ok(document @ Value::Object(_)) => Ok(document),
         Ok(_) => Err(unusable(url, "it is not a JSON object")),
@@ -289,7 +295,7 @@ impl SendError {
     fn into_error(self) -> AuthError {
         match self {
             Self::NotRequested(error) => error,
-            Self::Failed(url, error) => failed(&url, &error),
+            Self::Failed(url, error) => unavailable(&url, &error),
         }
     }
 }
@@ -299,12 +305,12 @@ impl From<SendError> for NoDocument {
         match error {
             SendError::NotRequested(error) => Self::Unusable(error),
             SendError::Failed(url, error) if error.is_connect() => {
-                Self::Unreachable(failed(&url, &error))
+                Self::Unreachable(unavailable(&url, &error))
             }
             SendError::Failed(url, error) if error.is_timeout() => {
-                Self::TimedOut(failed(&url, &error))
+                Self::TimedOut(unavailable(&url, &error))
             }
-            SendError::Failed(url, error) => Self::Unusable(failed(&url, &error)),
+            SendError::Failed(url, error) => Self::Unusable(unavailable(&url, &error)),
         }
     }
 }
@@ -334,7 +340,7 @@ async fn explain(url: &Url, outage: AuthError, response: Response, sent: &[u8]) 
     else {
         return outage;
     };
-    let told = match read(url, response).await {
+    let told = match read_body(url, response).await {
         Ok(answer) => oauth_error(answer, sent),
         Err(_) => None,
     };
@@ -363,13 +369,13 @@ fn oauth_error(answer: WholeAnswer, sent: &[u8]) -> Option<String> {
     })
 }
 
-async fn read(url: &Url, mut response: Response) -> Result<WholeAnswer, AuthError> {
+async fn read_body(url: &Url, mut response: Response) -> Result<WholeAnswer, AuthError> {
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|error| failed(url, &error))?
+        .map_err(|error| unavailable(url, &error))?
     {
         if body.len() + chunk.len() > LARGEST_BODY {
             return Err(AuthError::Metadata {
@@ -382,7 +388,7 @@ async fn read(url: &Url, mut response: Response) -> Result<WholeAnswer, AuthErro
     Ok(WholeAnswer { status, body })
 }
 
-fn failed(url: &Url, error: &reqwest::Error) -> AuthError {
+fn unavailable(url: &Url, error: &reqwest::Error) -> AuthError {
     if let Some(refused) = crate::transport::address::refusal(error) {
         return AuthError::UnsafeUrl {
             url: bare(url).to_string(),

@@ -104,7 +104,7 @@ impl Bus {
             Some(address) => Connection::new_address(&address),
             None => Connection::new_session(),
         };
-        connection.map(Self).map_err(|error| told(&error))
+        connection.map(Self).map_err(|error| describe(&error))
     }
 
     fn call<A: AppendAll, R: ReadAll>(
@@ -116,7 +116,7 @@ impl Bus {
     ) -> Result<R, String> {
         let proxy = self.0.with_proxy(BUS_NAME, object.clone(), CALL_LIMIT);
         let answer = proxy.method_call(interface, method, arguments);
-        answer.map_err(|error| told(&error))
+        answer.map_err(|error| describe(&error))
     }
 
     fn open_session(&self) -> Result<Path<'static>, String> {
@@ -180,7 +180,7 @@ impl Bus {
                 let _ = sender.send(dismissed);
                 true
             })
-            .map_err(|error| told(&error))?;
+            .map_err(|error| describe(&error))?;
         let () = self.call(prompt, PROMPT, "Prompt", ("",))?;
         let deadline = Instant::now() + PROMPT_LIMIT;
         loop {
@@ -189,7 +189,7 @@ impl Bus {
                 let _: Result<(), _> = self.call(prompt, PROMPT, "Dismiss", ());
                 return Err("nobody unlocked it".into());
             }
-            self.0.process(left).map_err(|error| told(&error))?;
+            self.0.process(left).map_err(|error| describe(&error))?;
             match answer.try_recv() {
                 Ok(true) => return Err("it was not unlocked".into()),
                 Ok(false) => return Ok(()),
@@ -204,7 +204,7 @@ fn attributes(name: &str) -> HashMap<&str, &str> {
 }
 
 /// Words of the bus, in one line.
-fn told(error: &Error) -> String {
+fn describe(error: &Error) -> String {
     match (error.name(), error.message()) {
         (Some("org.freedesktop.DBus.Error.ServiceUnknown"), _) => {
             "no keychain runs in this session".into()
