@@ -9,7 +9,7 @@ use mcp_bridge_net::http::UrlTooLong;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::printable::{self, line};
 
-/// Why there is no token.
+/// Reason why there is no token.
 ///
 /// The error is cloned: everyone who waited for one sign-in gets its outcome. No variant carries a secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum AuthError {
     /// Nobody finished the sign-in in time.
     #[error("nobody finished the sign-in within {} s", limit.as_secs())]
     TimedOut {
-        /// How long the sign-in was open.
+        /// Time for which the sign-in was open.
         limit: Duration,
         /// The page that was waiting.
         url: Option<SignInPage>,
@@ -37,7 +37,7 @@ pub enum AuthError {
     /// The authorization server can't be reached or is overloaded. What is stored was kept.
     #[error("the authorization server can't be reached for now: {reason}")]
     Unavailable {
-        /// What happened.
+        /// The cause.
         reason: String,
         /// When it makes sense to ask again.
         retry_after: Duration,
@@ -46,7 +46,7 @@ pub enum AuthError {
     /// What is stored was kept.
     #[error("the authorization server fails for now: {reason}")]
     ServerFailed {
-        /// What it said.
+        /// Its words.
         reason: String,
         /// When it makes sense to ask again.
         retry_after: Duration,
@@ -60,7 +60,7 @@ pub enum AuthError {
     /// The token lacks a scope, and asking for it did not bring it (RFC 6750 §3.1).
     #[error("the server wants the scope `{}`, which the sign-in did not grant", line(.scope))]
     InsufficientScope {
-        /// What the server asked for.
+        /// The scopes that the server asked for.
         scope: String,
     },
     /// The server forbids this request; no token would change that.
@@ -71,7 +71,7 @@ pub enum AuthError {
     ClientRequired {
         /// The authorization server.
         issuer: String,
-        /// What to enter as redirect URI where the client is registered.
+        /// Redirect URI with which the client has to be registered.
         redirect_uri: String,
     },
     /// The authorization server rejected the registration of this client (RFC 7591 §3.2.2).
@@ -109,7 +109,7 @@ pub enum AuthError {
     /// Two metadata documents that must name one issuer name two (RFC 8414 §3.3).
     #[error("{} names {} as its issuer instead of {}", line(.place), line(.found), line(.expected))]
     IssuerMismatch {
-        /// Where the wrong value stands.
+        /// Document or answer that holds the wrong value.
         place: String,
         /// The issuer that was asked for.
         expected: String,
@@ -121,7 +121,7 @@ pub enum AuthError {
     PkceNotOffered {
         /// The authorization server.
         issuer: String,
-        /// Whether the metadata lacks the list altogether, so that the user may decide otherwise.
+        /// True if the metadata lacks the list altogether, so that the user may decide otherwise.
         unlisted: bool,
     },
     /// A metadata document is missing, broken or speaks of something else.
@@ -129,7 +129,7 @@ pub enum AuthError {
     Metadata {
         /// The document.
         url: Url,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
     /// A URL that must not be requested or opened.
@@ -156,7 +156,7 @@ pub enum AuthError {
     Callback {
         /// Host and port.
         address: String,
-        /// What the operating system says.
+        /// Words of the operating system.
         reason: String,
     },
     /// The program that prints tokens did not.
@@ -164,7 +164,7 @@ pub enum AuthError {
     Command {
         /// The program, without its arguments.
         program: String,
-        /// What happened, without what it printed.
+        /// The cause, without what it printed.
         reason: String,
     },
     /// The chosen options contradict each other or the server.
@@ -206,7 +206,7 @@ impl AuthError {
         }
     }
 
-    /// What the person can do about it.
+    /// Advice for the person.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -292,7 +292,7 @@ impl AuthError {
         }
     }
 
-    /// How long to wait before another attempt; none if the error does not pass by itself.
+    /// Pause before another attempt; none if the error does not pass by itself.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

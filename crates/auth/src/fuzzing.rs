@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::discovery::challenge::BearerChallenge;
 use crate::discovery::protected_resource::ProtectedResourceMetadata;
-use crate::transport::Answer;
+use crate::transport::WholeAnswer;
 use crate::transport::token_reply;
 use mcp_bridge_net::http::json;
 
@@ -51,7 +51,7 @@ pub fn token_response(data: &[u8]) {
     let body = body.to_vec();
     let _ = token_reply::without_token(&body);
     let response =
-        token_reply::standard_form(Answer { status, body }, b"client_secret=correct-horse");
+        token_reply::standard_form(WholeAnswer { status, body }, b"client_secret=correct-horse");
     if response.status().is_success() {
         return;
     }

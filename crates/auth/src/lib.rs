@@ -76,7 +76,7 @@ pub use self::store::{
 pub use self::token::AccessToken;
 
 use self::flow::command::CommandTokens;
-use self::flow::session::Session;
+use self::flow::session::SignInSession;
 use self::flow::{policy, sign_out, takeover};
 use self::store::{CredentialKey, CredentialStore};
 use mcp_bridge_net::http;
@@ -90,8 +90,8 @@ pub struct Settled {
 /// The source of tokens for one MCP server.
 #[derive(Debug)]
 pub struct Authorizer {
-    session: Arc<Session>,
-    /// Where all tokens come from, if there is to be no sign-in.
+    session: Arc<SignInSession>,
+    /// Source of all tokens, if there is to be no sign-in.
     command: Option<CommandTokens>,
 }
 
@@ -113,14 +113,15 @@ impl Authorizer {
     pub fn new(server: Url, config: Config, http: http::Options) -> Self {
         Self {
             command: config.command.clone().map(CommandTokens::new),
-            session: Arc::new(Session::new(server, config, http)),
+            session: Arc::new(SignInSession::new(server, config, http)),
         }
     }
 
     /// The same for an account that is stored, with its server, whatever else `config` says of accounts.
     #[must_use]
     pub fn of_account(account: &Account, config: Config, http: http::Options) -> Self {
-        let session = Session::with_key(account.server.clone(), config, http, account.key.clone());
+        let session =
+            SignInSession::with_key(account.server.clone(), config, http, account.key.clone());
         Self {
             session: Arc::new(session),
             command: None,
@@ -187,7 +188,7 @@ impl Authorizer {
         self.session.stage.borrow().page().cloned()
     }
 
-    /// Where the sign-in stands, and waits for it to go on.
+    /// State of the sign-in; the receiver can wait for the next one.
     #[must_use]
     pub fn watch_sign_in(&self) -> watch::Receiver<SignInStage> {
         self.session.stage.subscribe()

@@ -10,15 +10,15 @@ use mcp_bridge_net::http::is_loopback;
 
 /// A page that waits for a person. It is shown as the address that the person should open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignInPage(Arc<Addresses>);
+pub struct SignInPage(Arc<PageAddresses>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Addresses {
+struct PageAddresses {
     url: Url,
     short: Option<Url>,
 }
 
-/// Where the sign-in stands.
+/// State of a sign-in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SignInStage {
     /// Nobody is asked to sign in.
@@ -52,7 +52,7 @@ pub(crate) enum BrowserPlace {
 
 impl SignInPage {
     /// The page of an authorization request, whose callback is served by this program.
-    pub(crate) fn of_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
+    pub(crate) fn for_request(url: &Url, redirect_uri: &Url, place: BrowserPlace) -> Self {
         let leads_here = is_loopback(redirect_uri) && redirect_uri.scheme() == "http";
         let short = match place {
             BrowserPlace::Here if leads_here => redirect_uri.join("/").ok(),
@@ -68,7 +68,7 @@ impl SignInPage {
     }
 
     fn new(url: Url, short: Option<Url>) -> Self {
-        Self(Arc::new(Addresses { url, short }))
+        Self(Arc::new(PageAddresses { url, short }))
     }
 
     /// The whole address.
@@ -139,7 +139,7 @@ mod tests {
             ),
         ] {
             let redirect_uri = Url::parse(redirect_uri).unwrap();
-            let page = SignInPage::of_request(&url, &redirect_uri, place);
+            let page = SignInPage::for_request(&url, &redirect_uri, place);
             assert_eq!(page.to_string(), shown);
             assert_eq!(page.as_str(), url.as_str());
         }

@@ -127,7 +127,7 @@ async fn resource(
     examination: &mut Examination<'_>,
 ) -> Result<(), AuthError> {
     const NAME: CheckName = CheckName::ResourceMetadata;
-    let found = limited(examination.resource()).await;
+    let found = limited(examination.fetch_resource_metadata()).await;
     let check = match &found {
         Err(error) => failed(NAME, error).specification("RFC 9728 §3"),
         Ok(None) => {
@@ -185,7 +185,7 @@ fn issuer(report: &mut Report<'_>, examination: &Examination<'_>) {
 }
 
 async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
-    let server = match limited(examination.server()).await {
+    let server = match limited(examination.examine_server()).await {
         Ok(server) => server,
         Err(error) => {
             report.add(failed(CheckName::ServerMetadata, &error).specification("RFC 8414 §3"));

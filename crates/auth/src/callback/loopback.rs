@@ -47,13 +47,13 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const MOST_CONNECTIONS: usize = 64;
 const MOST_OF_ONE_PEER: usize = 48;
 
-/// How long to rest after a failed accept, which may be out of file descriptors.
+/// Pause after a failed accept, which may be out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers that may wait for the sign-in to look at them.
 const MOST_CALLBACKS: usize = 16;
 
-/// How long the last page may take to reach the browser before the port closes.
+/// Time for the last page to reach the browser before the port closes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest time that a helper may hold the sockets of a bridge that has ended, until it sees that another one goes on.
@@ -83,12 +83,12 @@ pub(crate) struct LoopbackListener {
 
 /// An answer that the browser brought, and the browser that waits for a page.
 #[derive(Debug)]
-pub(crate) struct Callback {
+pub(crate) struct BroughtAnswer {
     answer: AuthorizationResponse,
     page: oneshot::Sender<Page>,
 }
 
-impl Callback {
+impl BroughtAnswer {
     /// An answer, and where the page for it will come.
     pub(crate) fn new(answer: AuthorizationResponse) -> (Self, oneshot::Receiver<Page>) {
         let (page, shown) = oneshot::channel();
@@ -176,9 +176,9 @@ impl LoopbackListener {
             callbacks: callbacks.clone(),
             request: Mutex::new(Some(request.clone())),
             reach: if self.sockets.iter().all(|it| is_local(it)) {
-                Reach::ThisMachine
+                Visibility::ThisMachine
             } else {
-                Reach::Network
+                Visibility::Network
             },
         });
         let mut tasks = JoinSet::new();
@@ -200,8 +200,8 @@ impl LoopbackListener {
 /// A listener at work. Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub(crate) struct LoopbackServer {
-    callbacks: mpsc::Sender<Callback>,
-    received: mpsc::Receiver<Callback>,
+    callbacks: mpsc::Sender<BroughtAnswer>,
+    received: mpsc::Receiver<BroughtAnswer>,
     /// Taken when the port is to close.
     open: Option<watch::Sender<()>>,
     sockets: Vec<Arc<TcpListener>>,
@@ -211,12 +211,12 @@ pub(crate) struct LoopbackServer {
 
 impl LoopbackServer {
     /// Another way in, for answers that no browser brings.
-    pub(crate) fn answers(&self) -> mpsc::Sender<Callback> {
+    pub(crate) fn answers(&self) -> mpsc::Sender<BroughtAnswer> {
         self.callbacks.clone()
     }
 
     /// The next answer, whoever sent it.
-    pub(crate) async fn next(&mut self) -> Option<Callback> {
+    pub(crate) async fn next(&mut self) -> Option<BroughtAnswer> {
         self.received.recv().await
     }
 
@@ -286,21 +286,21 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
     Ok(LoopbackListener { sockets, port })
 }
 
-/// What a request is judged by.
+/// Site that the listener serves: the sign-in against which a request is checked.
 #[derive(Debug)]
 struct Site {
     path: String,
     port: u16,
     redirect_uri: Url,
-    callbacks: mpsc::Sender<Callback>,
+    callbacks: mpsc::Sender<BroughtAnswer>,
     /// The request that is to be answered; none when the sign-in is over.
     request: Mutex<Option<AuthorizationRequest>>,
-    reach: Reach,
+    reach: Visibility,
 }
 
 /// The machines that can reach the callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum Visibility {
     /// This one alone.
     ThisMachine,
     /// Others, to whom the address of the page is not told: `state` stands in it.
@@ -444,7 +444,7 @@ async fn page_for(request: &Request<Incoming>, site: &Site) -> Page {
         }
         None => return Page::AlreadyAnswered,
     }
-    let (callback, shown) = Callback::new(answer);
+    let (callback, shown) = BroughtAnswer::new(answer);
     match site.callbacks.try_send(callback) {
         Ok(()) => shown.await.unwrap_or(Page::AlreadyAnswered),
         Err(_) => Page::AlreadyAnswered,
@@ -458,7 +458,7 @@ impl Site {
         let uri = request.uri();
         let may_be_answer = self.path == "/" && uri.query().is_some_and(|query| !query.is_empty());
         let destination = request.headers().get("sec-fetch-dest");
-        self.reach == Reach::ThisMachine
+        self.reach == Visibility::ThisMachine
             && uri.path() == "/"
             && !may_be_answer
             && request.method() == Method::GET
@@ -470,7 +470,7 @@ impl Site {
         self.request.lock()
     }
 
-    /// Whether the browser was sent to this machine by name. A web page that had its own name resolve to
+    /// True if the browser was sent to this machine by name. A web page that had its own name resolve to
     /// loopback (DNS rebinding) shows by its `Host`.
     fn is_meant_by(&self, request: &Request<Incoming>) -> bool {
         let host = request

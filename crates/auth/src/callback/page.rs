@@ -54,7 +54,7 @@ impl Page {
         }
     }
 
-    /// Where the browser is sent instead of being shown the page.
+    /// Location to which the browser is redirected instead of being shown the page.
     pub(crate) fn location(&self) -> Option<&Url> {
         match self {
             Self::SignedInAt(url) | Self::Redirect(url) => Some(url),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use url::Url;
 
-use crate::callback::loopback::Callback;
+use crate::callback::loopback::BroughtAnswer;
 use crate::callback::page::Page;
 use crate::error::shown;
-use crate::grant::authorization::{AuthorizationResponse, Unusable, query_of};
+use crate::grant::authorization::{AuthorizationResponse, UnusablePaste, query_of};
 use crate::sign_in_page::SignInPage;
 use mcp_bridge_net::http::{self, is_loopback};
 
@@ -71,18 +71,18 @@ pub enum PasteError {
 pub(crate) async fn submit(
     pasted: &str,
     page: &SignInPage,
-    answers: Option<mpsc::Sender<Callback>>,
+    answers: Option<mpsc::Sender<BroughtAnswer>>,
 ) -> Result<(), PasteError> {
     let answer = AuthorizationResponse::pasted(pasted).map_err(|unusable| match unusable {
-        Unusable::Word => PasteError::Word(shown(pasted.trim())),
-        Unusable::NoAnswer => PasteError::NoAnswer,
-        Unusable::SignInPage => PasteError::SignInPage,
+        UnusablePaste::Word => PasteError::Word(shown(pasted.trim())),
+        UnusablePaste::NoAnswer => PasteError::NoAnswer,
+        UnusablePaste::SignInPage => PasteError::SignInPage,
     })?;
     let is_code_alone = answer.is_code_alone();
     let Some(answers) = answers else {
         return deliver(pasted, page, is_code_alone).await;
     };
-    let (answer, shown) = Callback::new(answer);
+    let (answer, shown) = BroughtAnswer::new(answer);
     if answers.send(answer).await.is_err() {
         return Err(PasteError::NothingWaits);
     }

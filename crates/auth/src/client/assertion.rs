@@ -13,7 +13,7 @@ use mcp_bridge_text::random;
 /// The value of `client_assertion_type` (RFC 7523 §2.2).
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How long a statement is valid; it is used at once, so this only has to cover wrong clocks.
+/// Validity of a statement; it is used at once, so this only has to cover wrong clocks.
 const VALIDITY: Duration = Duration::from_secs(120);
 
 /// Random bytes in the statement's id, so that a server can refuse a second use.

@@ -20,7 +20,7 @@ use url::Url;
 use url::form_urlencoded::{self, byte_serialize};
 
 use crate::client::assertion::{ASSERTION_TYPE, client_assertion};
-use crate::client::registration::Client;
+use crate::client::registration::ClientIdentity;
 use crate::config::{ClientAuthentication, ClientCredential};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::AuthError;
@@ -145,7 +145,7 @@ impl Method {
     /// Adds what identifies `client` to a form, and the value of the `Authorization` header if there is one.
     fn apply(
         self,
-        client: &Client,
+        client: &ClientIdentity,
         metadata: &AuthorizationServerMetadata,
         form: &mut form_urlencoded::Serializer<'_, String>,
     ) -> Result<Option<HeaderValue>, AuthError> {
@@ -196,7 +196,7 @@ fn basic(id: &str, secret: &str) -> Result<HeaderValue, AuthError> {
 
 /// The endpoints at which a client authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum EndpointKind {
     /// RFC 6749 §3.2
     Token,
     /// RFC 8628 §3.1
@@ -209,14 +209,14 @@ pub(crate) enum Endpoint {
 pub(crate) struct AuthenticatedEndpoint<'a> {
     pub(crate) transport: &'a Transport,
     pub(crate) metadata: &'a AuthorizationServerMetadata,
-    pub(crate) client: &'a Client,
+    pub(crate) client: &'a ClientIdentity,
     pub(crate) url: Url,
-    pub(crate) endpoint: Endpoint,
-    progress: Mutex<Progress>,
+    pub(crate) endpoint: EndpointKind,
+    progress: Mutex<MethodProgress>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Progress {
+struct MethodProgress {
     /// The place of the method in use in the client's list.
     place: usize,
     /// The status of the last response.
@@ -229,11 +229,11 @@ impl<'a> AuthenticatedEndpoint<'a> {
     pub(crate) fn new(
         transport: &'a Transport,
         metadata: &'a AuthorizationServerMetadata,
-        client: &'a Client,
+        client: &'a ClientIdentity,
         url: Url,
-        endpoint: Endpoint,
+        endpoint: EndpointKind,
     ) -> Self {
-        let progress = Mutex::new(Progress {
+        let progress = Mutex::new(MethodProgress {
             place: 0,
             status: StatusCode::OK,
             sent: SentAt::now(),
@@ -265,7 +265,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
         self.progress().sent
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    fn progress(&self) -> MutexGuard<'_, MethodProgress> {
         self.progress.lock()
     }
 
@@ -274,7 +274,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
         let start = self.progress().place;
         let mut refused: Option<HttpResponse> = None;
-        let mut misses_secret = self.endpoint == Endpoint::Revocation;
+        let mut misses_secret = self.endpoint == EndpointKind::Revocation;
         for (place, method) in self.client.methods.order.iter().enumerate().skip(start) {
             if method.adds_empty_secret() && !misses_secret {
                 continue;
@@ -287,13 +287,13 @@ impl<'a> AuthenticatedEndpoint<'a> {
                 Err(_) if refused.is_some() => break,
                 Err(error) => return Err(error),
             };
-            let refusal = Refusal::read(&response);
+            let refusal = MethodRefusal::read(&response);
             // Without its secret a confidential client is nobody: only a success says something then.
             let says_nothing = refused.is_some()
                 && self.leaves_out_secret(*method)
                 && !response.status().is_success();
             if !refusal.is_about_client(self.endpoint) && !says_nothing {
-                *self.progress() = Progress {
+                *self.progress() = MethodProgress {
                     place,
                     status: response.status(),
                     sent,
@@ -347,14 +347,14 @@ impl<'c> AsyncHttpClient<'c> for AuthenticatedEndpoint<'_> {
 }
 
 /// A response in the form of RFC 6749 §5.2, as far as it decides whether another method is tried.
-struct Refusal {
+struct MethodRefusal {
     status: StatusCode,
     code: String,
     /// In lower case.
     text: String,
 }
 
-impl Refusal {
+impl MethodRefusal {
     fn read(response: &HttpResponse) -> Self {
         let body: Value = if response.status().is_success() {
             Value::Null
@@ -370,7 +370,7 @@ impl Refusal {
     }
 
     /// Tells whether the server did not accept the client, or the way in which it authenticated.
-    fn is_about_client(&self, endpoint: Endpoint) -> bool {
+    fn is_about_client(&self, endpoint: EndpointKind) -> bool {
         if self.status.is_success() {
             return false;
         }
@@ -380,7 +380,7 @@ impl Refusal {
         match self.code.as_str() {
             "invalid_client" | "unauthorized_client" => true,
             "invalid_request" => {
-                speaks_of_client || self.text.is_empty() || endpoint == Endpoint::Revocation
+                speaks_of_client || self.text.is_empty() || endpoint == EndpointKind::Revocation
             }
             "invalid_grant"
             | "invalid_scope"
@@ -468,8 +468,12 @@ mod tests {
         let check = |status: u16, body: Value, expected: bool| {
             let mut response = HttpResponse::new(body.to_string().into_bytes());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            let refusal = Refusal::read(&response);
-            assert_eq!(refusal.is_about_client(Endpoint::Token), expected, "{body}");
+            let refusal = MethodRefusal::read(&response);
+            assert_eq!(
+                refusal.is_about_client(EndpointKind::Token),
+                expected,
+                "{body}"
+            );
         };
         check(401, json!({"error":"invalid_client"}), true);
         check(400, json!({"error":"unauthorized_client"}), true);

@@ -32,30 +32,34 @@ pub(crate) enum Finding {
 ///
 /// Only the status and the redirects are looked at: what a page says is between the person and the server.
 /// Redirects are followed within the server's origin, and never to `redirect_uri`.
-pub(crate) async fn look(transport: &Transport, url: &Url, redirect_uri: &Url) -> Finding {
+pub(crate) async fn probe(transport: &Transport, url: &Url, redirect_uri: &Url) -> Finding {
     let mut target = url.clone();
     for _ in 0..=MOST_REDIRECTS {
-        let Ok(glimpse) = transport.glimpse(&target).await else {
+        let Ok(head) = transport.fetch_head(&target).await else {
             return Finding::Unclear;
         };
-        let Some(next) = glimpse.location else {
-            return finding(glimpse.status);
+        let Some(next) = head.location else {
+            return judge_status(head.status);
         };
-        match step(&target, &next, redirect_uri) {
-            Step::End(finding) => return finding,
-            Step::Further => target = next,
+        match judge_redirect(&target, &next, redirect_uri) {
+            RedirectStep::End(finding) => return finding,
+            RedirectStep::Further => target = next,
         }
     }
     Finding::Unclear
 }
 
-/// Whether the server shows a page without looking at the client, so that a page for ours says nothing.
-pub(crate) async fn welcomes_anybody(transport: &Transport, url: &Url, redirect_uri: &Url) -> bool {
-    let unknown = of_unknown_client(url);
-    look(transport, &unknown, redirect_uri).await == Finding::Page
+/// True if the server shows a page without looking at the client, so that a page for ours says nothing.
+pub(crate) async fn shows_page_to_anybody(
+    transport: &Transport,
+    url: &Url,
+    redirect_uri: &Url,
+) -> bool {
+    let unknown = with_unknown_client(url);
+    probe(transport, &unknown, redirect_uri).await == Finding::Page
 }
 
-fn of_unknown_client(url: &Url) -> Url {
+fn with_unknown_client(url: &Url) -> Url {
     let pairs: Vec<_> = url
         .query_pairs()
         .filter(|(name, _)| name != "client_id")
@@ -71,7 +75,7 @@ fn of_unknown_client(url: &Url) -> Url {
 }
 
 /// 403 and 429 are about who looks, 405 about how.
-fn finding(status: StatusCode) -> Finding {
+fn judge_status(status: StatusCode) -> Finding {
     match status.as_u16() {
         403 | 405 | 429 => Finding::Unclear,
         400..=499 => Finding::TurnedAway,
@@ -82,13 +86,13 @@ fn finding(status: StatusCode) -> Finding {
 
 /// Meaning of one redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum RedirectStep {
     End(Finding),
     /// Nothing yet.
     Further,
 }
 
-fn step(from: &Url, to: &Url, redirect_uri: &Url) -> Step {
+fn judge_redirect(from: &Url, to: &Url, redirect_uri: &Url) -> RedirectStep {
     let error = to
         .query_pairs()
         .find(|(name, _)| name == "error")
@@ -97,23 +101,23 @@ fn step(from: &Url, to: &Url, redirect_uri: &Url) -> Step {
         .as_deref()
         .is_some_and(|error| error.contains("client") || error.contains("redirect"));
     if names_the_client {
-        return Step::End(Finding::TurnedAway);
+        return RedirectStep::End(Finding::TurnedAway);
     }
     let is_answer = to.origin() == redirect_uri.origin() && to.path() == redirect_uri.path();
     if is_answer {
-        return Step::End(Finding::Answer);
+        return RedirectStep::End(Finding::Answer);
     }
     if is_error_page(to) {
-        return Step::End(Finding::TurnedAway);
+        return RedirectStep::End(Finding::TurnedAway);
     }
     if to.origin() == from.origin() {
-        Step::Further
+        RedirectStep::Further
     } else {
-        Step::End(Finding::Page)
+        RedirectStep::End(Finding::Page)
     }
 }
 
-/// Whether one of the path's segments is `error`, as in `/error` and `/oauth/error.html`.
+/// True if one of the path's segments is `error`, as in `/error` and `/oauth/error.html`.
 fn is_error_page(url: &Url) -> bool {
     let segments = url.path_segments().into_iter().flatten();
     segments
@@ -131,51 +135,67 @@ mod tests {
         let from = url("https://as.example/authorize?client_id=x");
         let redirect_uri = url("http://localhost:3334/oauth/callback");
         let check = |to: &str, expected| {
-            assert_eq!(step(&from, &url(to), &redirect_uri), expected, "{to}");
+            assert_eq!(
+                judge_redirect(&from, &url(to), &redirect_uri),
+                expected,
+                "{to}"
+            );
         };
         check(
             "https://as.example/api/auth/error?error=invalid_client",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "https://ui.example/oauth?error=unauthorized_client",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "https://as.example/?error=invalid_redirect_uri",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
-        check("https://as.example/error", Step::End(Finding::TurnedAway));
+        check(
+            "https://as.example/error",
+            RedirectStep::End(Finding::TurnedAway),
+        );
         check(
             "https://ui.example/oauth/error.html?code=17",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "http://localhost:3334/oauth/callback?error=unauthorized_client",
-            Step::End(Finding::TurnedAway),
+            RedirectStep::End(Finding::TurnedAway),
         );
         check(
             "http://localhost:3334/oauth/callback?error=access_denied&state=s",
-            Step::End(Finding::Answer),
+            RedirectStep::End(Finding::Answer),
         );
         check(
             "http://localhost:3334/oauth/callback?code=c&state=s",
-            Step::End(Finding::Answer),
+            RedirectStep::End(Finding::Answer),
         );
-        check("https://as.example/login?next=/authorize", Step::Further);
+        check(
+            "https://as.example/login?next=/authorize",
+            RedirectStep::Further,
+        );
         check(
             "https://as.example/signin?error=SessionRequired",
-            Step::Further,
+            RedirectStep::Further,
         );
-        check("https://as.example/errors-and-returns", Step::Further);
-        check("https://idp.example/login", Step::End(Finding::Page));
+        check(
+            "https://as.example/errors-and-returns",
+            RedirectStep::Further,
+        );
+        check(
+            "https://idp.example/login",
+            RedirectStep::End(Finding::Page),
+        );
     }
 
     #[test]
     fn statuses_about_the_visitor_are_not_about_the_client() {
         let check = |status: u16, expected| {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(finding(status), expected, "{status}");
+            assert_eq!(judge_status(status), expected, "{status}");
         };
         for status in [400, 401, 404, 422] {
             check(status, Finding::TurnedAway);
@@ -189,7 +209,7 @@ mod tests {
     #[test]
     fn the_request_of_an_unknown_client_differs_in_nothing_else() {
         let url = Url::parse("https://as.example/authorize?tenant=a%20b&client_id=ours&state=s");
-        let unknown = of_unknown_client(&url.expect("a URL"));
+        let unknown = with_unknown_client(&url.expect("a URL"));
         assert_eq!(
             unknown.as_str(),
             "https://as.example/authorize?tenant=a+b&state=s&client_id=mcp-bridge-unknown-client"

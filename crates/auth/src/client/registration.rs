@@ -17,7 +17,7 @@ pub(crate) const AUTHORIZATION_CODE: &str = "authorization_code";
 /// The grant of every later token (RFC 6749 §6).
 pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
 
-/// How this client is known to an authorization server. What the user supplied is not in here, so it is
+/// Registration of this client at an authorization server. What the user supplied is not in here, so it is
 /// never stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -47,12 +47,12 @@ pub(crate) struct DynamicRegistration {
     pub(crate) token_endpoint_auth_method: Option<ClientAuthentication>,
     /// The one that was registered; a request with another is refused.
     pub(crate) redirect_uri: String,
-    /// What it was registered for (RFC 7591 §2); a request for another grant is refused.
+    /// Grants that it was registered for (RFC 7591 §2); a request for another grant is refused.
     #[serde(default = "browser_grant_types")]
     pub(crate) grant_types: Vec<String>,
 }
 
-/// What clients were registered for before that was stored.
+/// Grants of clients that were registered before that was stored.
 fn browser_grant_types() -> Vec<String> {
     [AUTHORIZATION_CODE, REFRESH_TOKEN]
         .map(str::to_owned)
@@ -77,12 +77,12 @@ impl DynamicRegistration {
         }
     }
 
-    /// Whether it was registered for `grant`.
+    /// True if it was registered for `grant`.
     pub(crate) fn is_for(&self, grant: &Grant) -> bool {
         self.grant_types.iter().any(|it| it == grant.grant_type())
     }
 
-    /// Whether its secret is past its time.
+    /// True if its secret is past its time.
     pub(crate) fn is_expired(&self, now: SystemTime) -> bool {
         let now = unix_millis(now) / 1000;
         self.client_secret_expires_at != 0 && self.client_secret_expires_at <= now
@@ -91,14 +91,14 @@ impl DynamicRegistration {
 
 /// A client as the token endpoint wants to see it.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub(crate) struct ClientIdentity {
     pub(crate) id: String,
     pub(crate) credential: ClientCredential,
     pub(crate) methods: Methods,
 }
 
-impl Client {
-    /// Whether it has nothing to prove its identity with.
+impl ClientIdentity {
+    /// True if it has nothing to prove its identity with.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self.credential, ClientCredential::None)
     }
@@ -127,7 +127,7 @@ impl ClientRegistration {
         config: &Config,
         metadata: &AuthorizationServerMetadata,
         learnt: Option<LearntMethod>,
-    ) -> Option<Client> {
+    ) -> Option<ClientIdentity> {
         let (id, credential, agreed) = match self {
             Self::PreRegistered => {
                 let client = config.client.as_ref()?;
@@ -145,7 +145,7 @@ impl ClientRegistration {
             }
         };
         let methods = Methods::new(&credential, agreed, metadata, learnt);
-        Some(Client {
+        Some(ClientIdentity {
             id,
             credential,
             methods,

@@ -8,8 +8,8 @@ use crate::client::registration::{AUTHORIZATION_CODE, DynamicRegistration, REFRE
 use crate::config::{ClientAuthentication, Config, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::{AuthError, shown};
-use crate::transport::error_body::{ErrorBody, words_in};
-use crate::transport::{Answer, Transport};
+use crate::transport::error_body::{OAuthErrorBody, words_in};
+use crate::transport::{Transport, WholeAnswer};
 use mcp_bridge_net::http::json as lenient;
 use mcp_bridge_text::printable::is_printable;
 use mcp_bridge_text::secret::Secret;
@@ -27,7 +27,7 @@ const DISPENSABLE: [&str; 4] = [
 
 /// The kinds of client that may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ClientType {
     /// A public client, which a native application is (RFC 8252 §8.4); one with a secret if that is refused.
     Public,
     /// One with a secret, because the server refused the public client that it had registered.
@@ -41,7 +41,7 @@ pub(crate) async fn register(
     config: &Config,
     metadata: &AuthorizationServerMetadata,
     redirect_uri: &Url,
-    kind: Kind,
+    kind: ClientType,
 ) -> Result<DynamicRegistration, AuthError> {
     let endpoint =
         metadata
@@ -51,13 +51,13 @@ pub(crate) async fn register(
                 issuer: metadata.issuer.clone(),
                 redirect_uri: redirect_uri.to_string(),
             })?;
-    let mut first_refusal: Option<Refusal> = None;
+    let mut first_refusal: Option<RegistrationRefusal> = None;
     for request in requests(config, metadata, redirect_uri, kind) {
         let answer = transport.post_json(endpoint, &request).await?;
         if let Some(registered) = registered(endpoint, &answer, redirect_uri, &request)? {
             return Ok(registered);
         }
-        let refusal = Refusal::read(&answer);
+        let refusal = RegistrationRefusal::read(&answer);
         tracing::info!(reason = refusal.reason, "registration refused");
         let is_final = !refusal.may_be_about_metadata();
         let first = first_refusal.get_or_insert(refusal);
@@ -77,7 +77,7 @@ fn requests(
     config: &Config,
     metadata: &AuthorizationServerMetadata,
     redirect_uri: &Url,
-    kind: Kind,
+    kind: ClientType,
 ) -> Vec<Value> {
     let methods = methods(metadata, kind);
     let all = methods
@@ -99,7 +99,7 @@ fn requests(
 
 /// The methods of authentication to ask for. Servers register public clients also where their metadata does not
 /// list `none` (the Python SDK); what they list is the second choice.
-fn methods(metadata: &AuthorizationServerMetadata, kind: Kind) -> Vec<ClientAuthentication> {
+fn methods(metadata: &AuthorizationServerMetadata, kind: ClientType) -> Vec<ClientAuthentication> {
     use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public};
     let lists = |method: &ClientAuthentication| metadata.lists_authentication(*method);
     // The default of RFC 7591 §2 where nothing is listed.
@@ -108,9 +108,9 @@ fn methods(metadata: &AuthorizationServerMetadata, kind: Kind) -> Vec<ClientAuth
         .find(lists)
         .unwrap_or(ClientSecretBasic);
     match kind {
-        Kind::Public if lists(&Public) => vec![Public],
-        Kind::Public => vec![Public, confidential],
-        Kind::Confidential => vec![confidential],
+        ClientType::Public if lists(&Public) => vec![Public],
+        ClientType::Public => vec![Public, confidential],
+        ClientType::Confidential => vec![confidential],
     }
 }
 
@@ -170,7 +170,7 @@ fn without_the_dispensable(
 /// The registration in a successful answer. What the server returned counts, not what was asked for.
 fn registered(
     endpoint: &Url,
-    answer: &Answer,
+    answer: &WholeAnswer,
     redirect_uri: &Url,
     request: &Value,
 ) -> Result<Option<DynamicRegistration>, AuthError> {
@@ -236,14 +236,14 @@ fn same_but_port(returned: &str, ours: &Url) -> bool {
 }
 
 /// A registration that was turned down (RFC 7591 §3.2.2).
-struct Refusal {
+struct RegistrationRefusal {
     code: Option<String>,
     reason: String,
     answered: reqwest::StatusCode,
 }
 
-impl Refusal {
-    fn read(answer: &Answer) -> Self {
+impl RegistrationRefusal {
+    fn read(answer: &WholeAnswer) -> Self {
         let status = answer.status;
         if status.is_success() {
             let body: Value = lenient::parse(&answer.body).unwrap_or_default();
@@ -257,7 +257,7 @@ impl Refusal {
                 answered: status,
             };
         }
-        let error = ErrorBody::read(status, &answer.body);
+        let error = OAuthErrorBody::read(status, &answer.body);
         Self {
             reason: error.text(),
             code: error.code,
@@ -265,7 +265,7 @@ impl Refusal {
         }
     }
 
-    /// Whether a request with other metadata may be accepted.
+    /// True if a request with other metadata may be accepted.
     fn may_be_about_metadata(&self) -> bool {
         match self.code.as_deref() {
             Some("invalid_client_metadata") => true,
@@ -279,7 +279,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it speaks of the method of authentication.
+    /// True if it speaks of the method of authentication.
     fn names_method(&self) -> bool {
         let reason = self.reason.to_ascii_lowercase();
         self.answered.is_client_error()

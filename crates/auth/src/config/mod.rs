@@ -21,7 +21,7 @@ pub use self::helper::Helper;
 pub use self::signing_key::{KeyError, SigningKey};
 pub use self::token_command::{CommandError, TokenCommand};
 
-/// How long a sign-in page may stay open before the requests that wait for it fail.
+/// Time that a sign-in page stays open before the requests that wait for it fail.
 pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Limit for failures of the authorization server to answer a refresh request (5xx with an OAuth error) before a
@@ -35,11 +35,11 @@ pub struct Config {
     pub server_as_given: Option<String>,
     /// The custom headers as the user wrote them, variables and all; for the same purpose.
     pub headers_as_given: Secret<Vec<(String, String)>>,
-    /// Where `mcp-remote` keeps its credentials. What it left for this server is used.
+    /// Directory in which `mcp-remote` keeps its credentials. What it left for this server is used.
     pub mcp_remote_directory: Option<PathBuf>,
-    /// Where credentials are kept; none keeps them in memory only.
+    /// Directory of credentials; none keeps them in memory only.
     pub directory: Option<PathBuf>,
-    /// Where their secrets are kept; none for where they are already, or where the user has them moved.
+    /// Place of their secrets; none for where they are already, or where the user has them moved.
     pub store: Option<Store>,
     /// The keychain that is meant where one is.
     pub keychain: Keychain,
@@ -61,13 +61,13 @@ pub struct Config {
     pub resource: ResourceParameter,
     /// Parameters added to the authorization request.
     pub authorize_params: Vec<(String, String)>,
-    /// Where the browser comes back to.
+    /// The callback, to which the browser comes back.
     pub callback: Callback,
-    /// How long a sign-in may take a person.
+    /// Time that a person has for a sign-in.
     pub timeout: Duration,
     /// Limit for failed refreshes, by the authorization server's own account, before a person is asked.
     pub server_failures: u32,
-    /// Who opens the sign-in page.
+    /// The program that opens the sign-in page.
     pub browser: Browser,
     /// The program that finishes a sign-in when this process has ended; none lets it end with the process.
     pub helper: Option<Helper>,
@@ -75,17 +75,17 @@ pub struct Config {
     pub answer_input: AnswerInput,
     /// The address of this machine as a person knows it who is logged in from another one over SSH.
     pub remote_login: Option<String>,
-    /// How exactly issuers must agree.
+    /// Strictness of the comparison of issuers.
     pub issuer_check: IssuerCheck,
-    /// What to do when the metadata does not list PKCE methods.
+    /// Reaction to metadata that does not list PKCE methods.
     pub missing_pkce_metadata: MissingPkceMetadata,
-    /// Which token of the answer is sent to the server.
+    /// The token of the answer that is sent to the server.
     pub bearer: Bearer,
-    /// How a token is obtained.
+    /// The grant with which a token is obtained.
     pub grant: Grant,
     /// The program that prints the tokens; with it there is no sign-in.
     pub command: Option<TokenCommand>,
-    /// Which addresses the authorization server may have.
+    /// Addresses that the authorization server may have.
     pub addresses: Addresses,
 }
 
@@ -147,13 +147,13 @@ impl Config {
 pub struct PreRegisteredClient {
     /// Its `client_id`.
     pub id: String,
-    /// How it proves who it is.
+    /// Its credential.
     pub credential: ClientCredential,
     /// The method to use at the token endpoint; by default what the server offers decides.
     pub method: Option<ClientAuthentication>,
 }
 
-/// What a pre-registered client proves its identity with.
+/// Credential with which a pre-registered client proves its identity.
 #[derive(Debug, Clone, Default)]
 pub enum ClientCredential {
     /// Nothing: a public client.
@@ -165,7 +165,7 @@ pub enum ClientCredential {
     PrivateKey(Arc<SigningKey>),
 }
 
-/// How a client identifies itself at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
+/// Method of client authentication at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthentication {
@@ -205,10 +205,10 @@ impl ClientAuthentication {
     }
 }
 
-/// What goes into the `resource` parameter (RFC 8707).
+/// Value of the `resource` parameter (RFC 8707).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ResourceParameter {
-    /// What the protected resource metadata says, else the server's URL.
+    /// The one of the protected resource metadata, else the server's URL.
     #[default]
     Automatic,
     /// This value.
@@ -217,7 +217,7 @@ pub enum ResourceParameter {
     Omitted,
 }
 
-/// Where the browser comes back to after the sign-in.
+/// Callback, to which the browser comes back after the sign-in.
 #[derive(Debug, Clone)]
 pub struct Callback {
     /// The host in the redirect URI.
@@ -231,7 +231,7 @@ pub struct Callback {
     pub bind: Option<IpAddr>,
     /// The redirect URI as a whole, where something stands between the browser and this process.
     pub redirect_uri: Option<Url>,
-    /// Where the browser is sent once the code was exchanged, instead of our own page.
+    /// Page to which the browser is sent once the code was exchanged, instead of our own page.
     pub success_url: Option<Url>,
 }
 
@@ -248,7 +248,7 @@ impl Default for Callback {
     }
 }
 
-/// Who opens the sign-in page. It is printed in any case.
+/// Program that opens the sign-in page, whose address is printed in any case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Browser {
     /// The desktop's default.
@@ -270,7 +270,7 @@ pub enum AnswerInput {
     Terminal,
 }
 
-/// How the issuer in a metadata document must agree with the one it was asked from (RFC 8414 §3.3).
+/// Rule for the issuer in a metadata document, which must agree with the one it was asked from (RFC 8414 §3.3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum IssuerCheck {
     /// Character by character.
@@ -282,7 +282,7 @@ pub enum IssuerCheck {
     Off,
 }
 
-/// What to do when the metadata has no `code_challenge_methods_supported`.
+/// Reaction to metadata without `code_challenge_methods_supported`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MissingPkceMetadata {
     /// Refuse, as the specification wants it.
@@ -292,7 +292,7 @@ pub enum MissingPkceMetadata {
     Allow,
 }
 
-/// Which token of the answer is sent to the server.
+/// The token of the answer that is sent to the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Bearer {
     /// The access token.
@@ -302,7 +302,7 @@ pub enum Bearer {
     IdToken,
 }
 
-/// How a token is obtained.
+/// The grant with which a token is obtained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Grant {
     /// A person signs in with a browser on this machine (RFC 6749 §4.1).
@@ -327,7 +327,7 @@ impl Grant {
         }
     }
 
-    /// Whether somebody has to be there.
+    /// True if somebody has to be there.
     pub(crate) fn needs_person(&self) -> bool {
         match self {
             Self::AuthorizationCode | Self::DeviceCode => true,
@@ -335,7 +335,7 @@ impl Grant {
         }
     }
 
-    /// Whether the authorization server has to be discovered: not where the user has named its token endpoint.
+    /// True if the authorization server has to be discovered: not where the user has named its token endpoint.
     pub(crate) const fn needs_discovery(&self) -> bool {
         match self {
             Self::AuthorizationCode | Self::DeviceCode => true,
@@ -344,7 +344,7 @@ impl Grant {
     }
 }
 
-/// Where the secrets of credentials are kept.
+/// Place of the secrets of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     /// In the keychain of the operating system; the rest is in a file.
@@ -355,7 +355,7 @@ pub enum Store {
     Memory,
 }
 
-/// Which addresses the authorization server may have.
+/// Addresses that the authorization server may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Addresses {
     /// Private and loopback addresses only if the MCP server has one, too.

@@ -18,7 +18,7 @@ enum KeyPair {
     Rs256(Box<RsaKeyPair>),
 }
 
-/// Why a key can't be used.
+/// Reason why a key can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// There is no key in the file.

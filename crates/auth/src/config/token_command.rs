@@ -17,7 +17,7 @@ pub struct TokenCommand {
     pub(crate) arguments: Vec<String>,
 }
 
-/// Why a command line cannot be run.
+/// Reason why a command line cannot be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// There is no word in it.
@@ -38,7 +38,7 @@ impl TokenCommand {
         })
     }
 
-    /// What people call the program. The arguments, which may hold anything, are not shown.
+    /// Name of the program. The arguments, which may hold anything, are not shown.
     pub(crate) fn name(&self) -> String {
         let name = Path::new(&self.program).file_name();
         shown(&name.map_or_else(|| self.program.clone().into(), OsStr::to_string_lossy))

@@ -76,15 +76,15 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) client_id_metadata_document_supported: bool,
     #[serde(default, deserialize_with = "json::flag")]
     pub(crate) authorization_response_iss_parameter_supported: bool,
-    /// Where the document came from.
+    /// Source of the document.
     #[serde(default)]
     pub(crate) origin: MetadataOrigin,
-    /// Where the document lies, if it was read in this run.
+    /// Address of the document, if it was read in this run.
     #[serde(skip)]
     pub(crate) found_at: Option<Url>,
 }
 
-/// Whether an authorization server described itself.
+/// Source of the metadata of an authorization server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MetadataOrigin {
@@ -189,7 +189,7 @@ impl AuthorizationServerMetadata {
 }
 
 /// The metadata of `issuer` (MCP authorization, "Authorization Server Metadata Discovery").
-pub(crate) async fn authorization_server(
+pub(crate) async fn fetch_authorization_server(
     search: &mut Search<'_>,
     issuer: &str,
     check: IssuerCheck,
@@ -220,7 +220,7 @@ pub(crate) async fn authorization_server(
 ///
 /// The default endpoints are a guess that a failure at any place, also those of the resource metadata, forbids:
 /// an outage must not be taken for absence.
-pub(crate) async fn authorization_server_at_origin(
+pub(crate) async fn fetch_authorization_server_at_origin(
     search: &mut Search<'_>,
     server: &Url,
     check: IssuerCheck,
@@ -247,7 +247,7 @@ async fn find_metadata(
     check: IssuerCheck,
 ) -> Option<AuthorizationServerMetadata> {
     for place in metadata_urls(url) {
-        let Some(document) = search.document(&place).await else {
+        let Some(document) = search.fetch_document(&place).await else {
             continue;
         };
         match metadata(&place, issuer, document, check) {
@@ -414,14 +414,7 @@ fn site(url: &Url) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
-    }
-
-    fn texts(urls: &[Url]) -> Vec<&str> {
-        urls.iter().map(Url::as_str).collect()
-    }
+    use crate::discovery::test_urls::{texts, url};
 
     ///
     #[test]

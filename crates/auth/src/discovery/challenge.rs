@@ -58,10 +58,10 @@ pub fn has_challenge(headers: &HeaderMap) -> bool {
     headers.contains_key(WWW_AUTHENTICATE) || headers.contains_key(REMAPPED)
 }
 
-/// What the Bearer challenge of a refused request says.
+/// Bearer challenge of a refused request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct BearerChallenge {
-    /// Where the protected resource metadata lies (RFC 9728 §5.1).
+    /// Address of the protected resource metadata (RFC 9728 §5.1).
     pub(crate) resource_metadata: Option<String>,
     /// The scopes that the request needs (RFC 6750 §3).
     pub(crate) scope: Option<String>,
@@ -87,7 +87,7 @@ impl BearerChallenge {
         (!bearer.is_empty()).then(|| bearer.swap_remove(best))
     }
 
-    /// Whether the token was fine but allows too little (RFC 6750 §3.1).
+    /// True if the token was fine but allows too little (RFC 6750 §3.1).
     pub(crate) fn wants_more_scope(&self) -> bool {
         self.error.as_deref() == Some("insufficient_scope")
     }

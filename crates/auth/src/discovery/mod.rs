@@ -10,11 +10,11 @@ mod well_known;
 use url::Url;
 
 use self::authorization_server::{
-    AuthorizationServerMetadata, MetadataOrigin, authorization_server,
-    authorization_server_at_origin,
+    AuthorizationServerMetadata, MetadataOrigin, fetch_authorization_server,
+    fetch_authorization_server_at_origin,
 };
 use self::challenge::BearerChallenge;
-use self::protected_resource::{ProtectedResourceMetadata, protected_resource};
+use self::protected_resource::{ProtectedResourceMetadata, fetch_protected_resource};
 use self::search::Search;
 use crate::config::{Config, ResourceParameter};
 use crate::error::AuthError;
@@ -29,7 +29,7 @@ pub(crate) struct Discovered {
 
 /// Discovery for one MCP server.
 #[derive(Debug)]
-pub(crate) struct Discovery<'a> {
+pub(crate) struct ServerDiscovery<'a> {
     pub(crate) transport: &'a Transport,
     pub(crate) server: &'a Url,
     pub(crate) config: &'a Config,
@@ -37,14 +37,14 @@ pub(crate) struct Discovery<'a> {
     pub(crate) known_issuer: Option<String>,
 }
 
-impl Discovery<'_> {
+impl ServerDiscovery<'_> {
     /// Finds the authorization server.
     pub(crate) async fn discover(
         &self,
         challenge: &BearerChallenge,
     ) -> Result<Discovered, AuthError> {
         let mut search = Search::new(self.transport);
-        let resource = protected_resource(&mut search, self.server, challenge).await?;
+        let resource = fetch_protected_resource(&mut search, self.server, challenge).await?;
         let metadata = self.find_server(search, resource.as_ref()).await?;
         Ok(Discovered { resource, metadata })
     }
@@ -54,7 +54,7 @@ impl Discovery<'_> {
     pub(crate) async fn find_published(&self) -> Result<Option<Discovered>, AuthError> {
         let mut search = Search::new(self.transport);
         let challenge = BearerChallenge::default();
-        let resource = protected_resource(&mut search, self.server, &challenge).await?;
+        let resource = fetch_protected_resource(&mut search, self.server, &challenge).await?;
         let names_issuer = self.choose_issuer(resource.as_ref()).is_some();
         let metadata = match self.find_server(search, resource.as_ref()).await {
             Ok(metadata) => Some(metadata),
@@ -81,8 +81,8 @@ impl Discovery<'_> {
             search = Search::new(self.transport);
         }
         match issuer {
-            Some(issuer) => authorization_server(&mut search, &issuer, check).await,
-            None => authorization_server_at_origin(&mut search, self.server, check).await,
+            Some(issuer) => fetch_authorization_server(&mut search, &issuer, check).await,
+            None => fetch_authorization_server_at_origin(&mut search, self.server, check).await,
         }
     }
 
@@ -124,5 +124,19 @@ fn canonical(server: &Url) -> String {
     match server.path() {
         "/" => server.as_str().trim_end_matches('/').to_owned(),
         _ => server.into(),
+    }
+}
+
+/// URLs in tests.
+#[cfg(test)]
+mod test_urls {
+    use url::Url;
+
+    pub(super) fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    pub(super) fn texts(urls: &[Url]) -> Vec<&str> {
+        urls.iter().map(Url::as_str).collect()
     }
 }

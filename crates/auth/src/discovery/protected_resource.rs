@@ -32,7 +32,7 @@ pub(crate) struct ProtectedResourceMetadata {
     /// The scopes that make the resource useful.
     #[serde(default, deserialize_with = "json::words_or_none")]
     pub(crate) scopes_supported: Vec<String>,
-    /// Where the document lies.
+    /// Address of the document.
     #[serde(skip)]
     pub(crate) found_at: Option<Url>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct ProtectedResourceMetadata {
 ///
 /// One that names a path above the server (many do) counts only at the well-known place of that path, which is looked
 /// at then: who has a part of an origin must not speak for the whole.
-pub(crate) async fn protected_resource(
+pub(crate) async fn fetch_protected_resource(
     search: &mut Search<'_>,
     server: &Url,
     challenge: &BearerChallenge,
@@ -56,7 +56,7 @@ pub(crate) async fn protected_resource(
             continue;
         }
         seen.push(url.clone());
-        let Some(document) = search.document(&url).await else {
+        let Some(document) = search.fetch_document(&url).await else {
             continue;
         };
         match resource_metadata(&url, server, document) {
@@ -204,14 +204,7 @@ fn relation(resource: &Url, server: &Url) -> Option<Relation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
-    }
-
-    fn texts(urls: &[Url]) -> Vec<&str> {
-        urls.iter().map(Url::as_str).collect()
-    }
+    use crate::discovery::test_urls::{texts, url};
 
     ///
     #[test]

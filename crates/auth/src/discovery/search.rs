@@ -40,11 +40,11 @@ impl<'a> Search<'a> {
     }
 
     /// The JSON object at `url`.
-    pub(crate) async fn document(&mut self, url: &Url) -> Option<Value> {
+    pub(crate) async fn fetch_document(&mut self, url: &Url) -> Option<Value> {
         if self.unreachable.contains(&url.origin()) {
             return None;
         }
-        let error = match self.transport.document(url, self.timeout).await {
+        let error = match self.transport.fetch_document(url, self.timeout).await {
             Ok(document) => return Some(document),
             Err(NoDocument::Absent(status)) => {
                 tracing::debug!(url = %bare(url), %status, "no metadata there");

@@ -6,44 +6,44 @@ use url::Url;
 
 use crate::callback::loopback::{LoopbackListener, LoopbackServer, Ports};
 use crate::client::probe::{self, Finding};
-use crate::client::registration::{Client, ClientRegistration, DynamicRegistration};
-use crate::client::registration_request::{Kind, register};
+use crate::client::registration::{ClientIdentity, ClientRegistration, DynamicRegistration};
+use crate::client::registration_request::{ClientType, register};
 use crate::config::{ClientAuthentication, Config};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::discovery::{Discovered, resource_parameter};
 use crate::error::{AuthError, shown};
 use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_issuer};
 use crate::flow::order::{Order, Reason};
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use crate::grant::authorization::AuthorizationRequest;
-use crate::linger::{Guard, HandedOver};
+use crate::linger::{HandedOver, HelperGuard};
 use crate::store::Credential;
 use crate::store::mcp_remote;
 use crate::store::pending::{ClientOrigin, PendingSignIn};
-use crate::store::refused_renewal::Refusal;
+use crate::store::refused_renewal::RefusalKind;
 use crate::token::scope::Scopes;
 
-/// How many ports beside the derived one are tried, so that the redirect URI changes seldom.
+/// Number of ports beside the derived one that are tried, so that the redirect URI changes seldom.
 const NEIGHBOUR_PORTS: u16 = 7;
 
 /// A sign-in that is ready for a person: the listener is bound, the client is known there.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) credential: Credential,
-    pub(crate) client: Client,
+    pub(crate) client: ClientIdentity,
     pub(crate) request: AuthorizationRequest,
     pub(crate) listener: LoopbackServer,
     /// Helper that goes on when this process ends.
-    pub(crate) guard: Guard,
+    pub(crate) guard: HelperGuard,
     /// Role of this process in the sign-in.
     pub(crate) keeper: Keeper,
-    /// Whether a code turned out to be used up; that is worth another try, once.
+    /// True if a code turned out to be used up; that is worth another try, once.
     pub(crate) has_lost_code: bool,
     /// True if the stored client was given up without a word of the server.
     has_guessed: bool,
-    /// What the scopes are chosen from if the request has to be made again.
+    /// Scopes from which those of another request are chosen.
     scopes: Scopes,
-    /// Where the client came from.
+    /// Origin of the client.
     registration: Registration,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Keeper {
     Helper,
 }
 
-/// Whether the client is known to be alive.
+/// Knowledge of whether the authorization server still knows the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registration {
     /// Stored by an earlier run, or doubtful since a renewal was refused; the authorization server may have
@@ -73,7 +73,7 @@ impl Attempt {
     ///
     /// `unanswered` is a client whose page has brought no answer before.
     pub(crate) async fn prepare(
-        session: &Session,
+        session: &SignInSession,
         order: &Order,
         unanswered: Option<&str>,
     ) -> Result<Self, AuthError> {
@@ -81,7 +81,7 @@ impl Attempt {
         let discovered = order.discover(session).await?;
         let metadata = &discovered.metadata;
         check_server(session, order, metadata).await?;
-        let stored = session.stored(&metadata.issuer).await;
+        let stored = session.load_stored(&metadata.issuer).await;
         let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
         let ports = ports(session, metadata, remembered.as_ref());
         let listener = LoopbackListener::bind(&config.callback, &ports).await?;
@@ -98,7 +98,7 @@ impl Attempt {
             client,
             listener: listener.serve(&request),
             request,
-            guard: Guard::default(),
+            guard: HelperGuard::default(),
             keeper: Keeper::Caller,
             has_lost_code: false,
             has_guessed: false,
@@ -115,7 +115,7 @@ impl Attempt {
     /// Goes on with the request of a process that is gone: its browser tab is still open. None if it can't
     /// be continued here.
     pub(crate) async fn resume(
-        session: &Session,
+        session: &SignInSession,
         order: &Order,
         request: &AuthorizationRequest,
         client_origin: ClientOrigin,
@@ -127,7 +127,7 @@ impl Attempt {
         if order.reason == Reason::FreshTokenRefused || !asks_enough {
             return None;
         }
-        let credential = session.stored(&request.issuer).await?;
+        let credential = session.load_stored(&request.issuer).await?;
         session.transport.check_page(&request.url).await.ok()?;
         let client = client_of(session, &credential).ok()?;
         if client.id != request.client_id {
@@ -142,7 +142,7 @@ impl Attempt {
             .ok()?;
         Some(Self {
             listener: listener.serve(request),
-            guard: Guard::default(),
+            guard: HelperGuard::default(),
             keeper: Keeper::Caller,
             scopes: request.scopes.clone(),
             request: request.clone(),
@@ -157,7 +157,7 @@ impl Attempt {
     /// Goes on with a sign-in that the process which began it has handed over whole, on its sockets if there are
     /// any. None if its port is not to be had.
     pub(crate) async fn taken_over(
-        session: &Session,
+        session: &SignInSession,
         credential: Credential,
         request: AuthorizationRequest,
         client_origin: ClientOrigin,
@@ -173,7 +173,7 @@ impl Attempt {
         };
         Some(Self {
             listener: listener.serve(&request),
-            guard: Guard::default(),
+            guard: HelperGuard::default(),
             keeper: Keeper::Helper,
             scopes: request.scopes.clone(),
             has_lost_code: false,
@@ -208,7 +208,7 @@ impl Attempt {
     }
 
     /// Makes the request anew, after the credential's quirks or its client have changed.
-    pub(crate) fn renew_request(&mut self, session: &Session) -> Result<(), AuthError> {
+    pub(crate) fn renew_request(&mut self, session: &SignInSession) -> Result<(), AuthError> {
         self.client = client_of(session, &self.credential)?;
         self.request = request(
             session,
@@ -225,12 +225,12 @@ impl Attempt {
     /// server that does not list public clients. False if there is nothing to replace.
     pub(crate) async fn replace_registration(
         &mut self,
-        session: &Session,
+        session: &SignInSession,
     ) -> Result<bool, AuthError> {
         let is_ours = matches!(self.credential.client, ClientRegistration::Dynamic(_));
         let kind = match self.registration {
-            Registration::Stored => Kind::Public,
-            Registration::Current if self.is_doubtful() => Kind::Confidential,
+            Registration::Stored => ClientType::Public,
+            Registration::Current if self.is_doubtful() => ClientType::Confidential,
             Registration::Current | Registration::Confidential => return Ok(false),
         };
         if !is_ours {
@@ -248,8 +248,8 @@ impl Attempt {
         self.credential.client = ClientRegistration::Dynamic(registered);
         self.credential.tokens = None;
         self.registration = match kind {
-            Kind::Public => Registration::Current,
-            Kind::Confidential => Registration::Confidential,
+            ClientType::Public => Registration::Current,
+            ClientType::Confidential => Registration::Confidential,
         };
         self.renew_request(session)?;
         self.remember_registration(session).await;
@@ -272,7 +272,7 @@ impl Attempt {
     /// then, the old client stays: perhaps the person only had no time.
     async fn replace_dead_registration(
         &mut self,
-        session: &Session,
+        session: &SignInSession,
         unanswered: Option<&str>,
     ) -> Result<(), AuthError> {
         if self.registration != Registration::Stored {
@@ -281,10 +281,10 @@ impl Attempt {
         let AuthorizationRequest {
             url, redirect_uri, ..
         } = &self.request;
-        let is_doubtful = match probe::look(&session.transport, url, redirect_uri).await {
+        let is_doubtful = match probe::probe(&session.transport, url, redirect_uri).await {
             Finding::TurnedAway => return self.replace_registration(session).await.map(|_| ()),
             Finding::Page if session.doubts_client() => {
-                probe::welcomes_anybody(&session.transport, url, redirect_uri).await
+                probe::shows_page_to_anybody(&session.transport, url, redirect_uri).await
             }
             Finding::Page | Finding::Answer | Finding::Unclear => false,
         };
@@ -299,8 +299,8 @@ impl Attempt {
 
     /// Stores the client before the person comes, so that whoever continues this sign-in knows it. Tokens
     /// of an older client stay until there are new ones, unless the server has refused both them and it.
-    async fn remember_registration(&self, session: &Session) {
-        if let Some(stored) = session.stored(&self.credential.metadata.issuer).await
+    async fn remember_registration(&self, session: &SignInSession) {
+        if let Some(stored) = session.load_stored(&self.credential.metadata.issuer).await
             && stored.tokens.is_some()
             && (self.has_guessed || !are_refused(session, &stored).await)
         {
@@ -324,14 +324,14 @@ impl From<ClientOrigin> for Registration {
 }
 
 /// Tells whether the tokens of `stored` were refused for good.
-async fn are_refused(session: &Session, stored: &Credential) -> bool {
-    let refused = session.refused_renewal(stored).await;
-    refused.is_some_and(|refused| refused.refusal == Refusal::Final)
+async fn are_refused(session: &SignInSession, stored: &Credential) -> bool {
+    let refused = session.read_refused_renewal(stored).await;
+    refused.is_some_and(|refused| refused.refusal == RefusalKind::Final)
 }
 
 /// Refuses an authorization server at which a person must not or cannot sign in in a browser.
 async fn check_server(
-    session: &Session,
+    session: &SignInSession,
     order: &Order,
     metadata: &AuthorizationServerMetadata,
 ) -> Result<(), AuthError> {
@@ -352,7 +352,7 @@ async fn check_server(
 
 /// The client that was chosen, registered if it is not yet.
 async fn registered(
-    session: &Session,
+    session: &SignInSession,
     metadata: &AuthorizationServerMetadata,
     choice: ClientChoice,
     redirect_uri: &Url,
@@ -368,10 +368,17 @@ async fn registered(
             Ok((ClientRegistration::Dynamic(client), registration))
         }
         ClientChoice::Unregistered => {
-            let Session {
+            let SignInSession {
                 transport, config, ..
             } = session;
-            let client = register(transport, config, metadata, redirect_uri, Kind::Public).await?;
+            let client = register(
+                transport,
+                config,
+                metadata,
+                redirect_uri,
+                ClientType::Public,
+            )
+            .await?;
             Ok((ClientRegistration::Dynamic(client), Registration::Current))
         }
     }
@@ -379,7 +386,7 @@ async fn registered(
 
 /// The credential of a sign-in, with what is still good of the stored one.
 fn credential(
-    session: &Session,
+    session: &SignInSession,
     discovered: &Discovered,
     client: ClientRegistration,
     stored: Option<Credential>,
@@ -398,7 +405,7 @@ fn credential(
 /// The ports to try: exactly the registered one where a redirect URI was registered by hand, else the one
 /// that our registration has, else the one that belongs to the server.
 pub(crate) fn ports(
-    session: &Session,
+    session: &SignInSession,
     metadata: &AuthorizationServerMetadata,
     stored: Option<&DynamicRegistration>,
 ) -> Ports {
@@ -433,9 +440,9 @@ pub(crate) fn redirect_uri(config: &Config, port: u16) -> Result<Url, AuthError>
 }
 
 fn request(
-    session: &Session,
+    session: &SignInSession,
     credential: &Credential,
-    client: &Client,
+    client: &ClientIdentity,
     redirect_uri: &Url,
     scopes: &Scopes,
 ) -> Result<AuthorizationRequest, AuthError> {

@@ -10,12 +10,12 @@ use crate::client::registration::ClientRegistration;
 use crate::error::AuthError;
 use crate::flow::attempt::{Attempt, Keeper};
 use crate::flow::order::Order;
-use crate::flow::session::{Session, Source};
+use crate::flow::session::{SignInSession, TokenSource};
 use crate::flow::sign_in_lock::Arrival;
 use crate::flow::{page, renewal};
 use crate::grant::authorization::{AuthorizationError, AuthorizationResponse};
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
-use crate::linger::Guard;
+use crate::linger::HelperGuard;
 use crate::prompt::announcement::SIGN_IN_TARGET;
 use crate::prompt::browser_launcher::Opened;
 use crate::sign_in_page::{SignInPage, SignInStage};
@@ -24,7 +24,7 @@ use crate::transport::error_code::{Meaning, meaning};
 use mcp_bridge_text::secret::Secret;
 
 /// Lets other processes know that the sign-in is over, and if it failed, of `error`.
-pub(crate) async fn record_end(session: &Session, error: Option<&AuthError>) {
+pub(crate) async fn record_end(session: &SignInSession, error: Option<&AuthError>) {
     let open = PendingSignIn::read(&session.store).await;
     match error.and_then(|error| PendingSignIn::ended(error, open.as_ref())) {
         Some(ended) => ended.write(&session.store).await,
@@ -34,7 +34,7 @@ pub(crate) async fn record_end(session: &Session, error: Option<&AuthError>) {
 
 /// Shows the page to a person and waits for the answer.
 pub(crate) async fn sign_in(
-    session: &Session,
+    session: &SignInSession,
     order: &Order,
     pending: Option<PendingSignIn>,
     arrival: Arrival,
@@ -52,27 +52,27 @@ pub(crate) async fn sign_in(
     let helper = attempt.guard.state();
     pending.with_helper(helper).write(&session.store).await;
     session.expect_answers(attempt.listener.answers());
-    show(session, &attempt, &open_page).await;
-    let outcome = answered(session, &mut attempt, session.config.timeout).await;
+    show_page(session, &attempt, &open_page).await;
+    let outcome = await_answer(session, &mut attempt, session.config.timeout).await;
     attempt.listener.close().await;
     attempt.guard.dismiss().await;
     outcome
 }
 
 /// Starts the helper that the user wants, if what it gets could be kept.
-async fn start_helper(session: &Session, attempt: &Attempt) -> Guard {
+async fn start_helper(session: &SignInSession, attempt: &Attempt) -> HelperGuard {
     let Some(helper) = &session.config.helper else {
-        return Guard::default();
+        return HelperGuard::default();
     };
     if session.store.path("sign-in").await.is_none() {
-        return Guard::default();
+        return HelperGuard::default();
     }
-    Guard::start(helper, attempt.listener.sockets(), &attempt.handed_over()).await
+    HelperGuard::start(helper, attempt.listener.sockets(), &attempt.handed_over()).await
 }
 
 /// The sign-in of a process that has ended, if it can be gone on with.
 async fn continued(
-    session: &Session,
+    session: &SignInSession,
     order: &Order,
     pending: Option<PendingSignIn>,
     arrival: Arrival,
@@ -96,24 +96,24 @@ async fn continued(
     Some((attempt, pending, open_page))
 }
 
-/// Whether a browser shows the page, as far as one can know. Who starts an app anew may have closed the tab
+/// True if a browser shows the page, as far as one can know. Who starts an app anew may have closed the tab
 /// before, so a process that was started after the page was opened, and finds nobody waiting for it, opens it
 /// once more, and after that no more often than others do.
-fn has_tab(session: &Session, pending: &PendingSignIn, arrival: Arrival) -> bool {
+fn has_tab(session: &SignInSession, pending: &PendingSignIn, arrival: Arrival) -> bool {
     let may_be_closed =
         arrival == Arrival::First && pending.was_opened_once_before(session.started_at);
     pending.has_tab() && !may_be_closed
 }
 
-/// Whether the page still has to be opened.
+/// Need to open the page.
 enum OpenPage {
     Now,
     AlreadyOpen,
 }
 
 /// Takes answers until one brings tokens, says no, or the time that is left is over.
-pub(crate) async fn answered(
-    session: &Session,
+pub(crate) async fn await_answer(
+    session: &SignInSession,
     attempt: &mut Attempt,
     left: Duration,
 ) -> Result<(), AuthError> {
@@ -141,13 +141,13 @@ pub(crate) async fn answered(
             // A person has mistyped. The page is still open.
             Err(_) if is_code_alone => _ = page.send(Page::Failed),
             Ok(granted) => return finish(session, attempt, granted, page).await,
-            Err(rejection) => again(session, attempt, rejection, page).await?,
+            Err(rejection) => ask_again(session, attempt, rejection, page).await?,
         }
     }
 }
 
-async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
-    let page = page::of_request(session, &attempt.request);
+async fn show_page(session: &SignInSession, attempt: &Attempt, open_page: &OpenPage) {
+    let page = page::for_request(session, &attempt.request);
     session.stage.send_replace(SignInStage::Page(page.clone()));
     let opened = match open_page {
         OpenPage::Now => page::open_browser(session, page.url()).await,
@@ -156,7 +156,7 @@ async fn show(session: &Session, attempt: &Attempt, open_page: &OpenPage) {
     tracing::warn!(target: SIGN_IN_TARGET, "{}", page::announcement(session, &page, opened));
 }
 
-/// Why an answer brought no tokens.
+/// Reason why an answer brought no tokens.
 struct Rejection {
     error: AuthError,
     meaning: Meaning,
@@ -193,7 +193,7 @@ impl From<GrantError> for Rejection {
 }
 
 async fn redeem(
-    session: &Session,
+    session: &SignInSession,
     attempt: &mut Attempt,
     answer: AuthorizationResponse,
 ) -> Result<Granted, Rejection> {
@@ -218,7 +218,7 @@ async fn redeem(
 }
 
 async fn finish(
-    session: &Session,
+    session: &SignInSession,
     attempt: &mut Attempt,
     granted: Granted,
     page: oneshot::Sender<Page>,
@@ -234,7 +234,7 @@ async fn finish(
     attempt.credential.receive(granted);
     session.prove_client(&attempt.client.id);
     session
-        .adopt(attempt.credential.clone(), Source::SignIn)
+        .adopt(attempt.credential.clone(), TokenSource::SignIn)
         .await;
     let _ = page.send(match &session.config.callback.success_url {
         Some(url) => Page::SignedInAt(url.clone()),
@@ -247,13 +247,13 @@ async fn finish(
 
 /// Sends the browser on with another request, if the rejection was about something that can be left out or
 /// made anew; each at most once. Else the sign-in ends with the error.
-async fn again(
-    session: &Session,
+async fn ask_again(
+    session: &SignInSession,
     attempt: &mut Attempt,
     rejection: Rejection,
     page: oneshot::Sender<Page>,
 ) -> Result<(), AuthError> {
-    match change(session, attempt, rejection.meaning).await {
+    match change_request(session, attempt, rejection.meaning).await {
         Ok(Change::Made) => {
             tracing::info!(reason = %rejection.error, "asking in another way");
             attempt.guard.tell(&attempt.handed_over()).await;
@@ -264,7 +264,7 @@ async fn again(
             pending.write(&session.store).await;
             session
                 .stage
-                .send_replace(SignInStage::Page(page::of_request(
+                .send_replace(SignInStage::Page(page::for_request(
                     session,
                     &attempt.request,
                 )));
@@ -289,8 +289,8 @@ enum Change {
     Impossible,
 }
 
-async fn change(
-    session: &Session,
+async fn change_request(
+    session: &SignInSession,
     attempt: &mut Attempt,
     meaning: Meaning,
 ) -> Result<Change, AuthError> {

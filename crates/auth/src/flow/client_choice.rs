@@ -11,12 +11,12 @@
 
 use std::time::SystemTime;
 
-use crate::client::registration::{Client, ClientRegistration, DynamicRegistration};
+use crate::client::registration::{ClientIdentity, ClientRegistration, DynamicRegistration};
 use crate::config::{Config, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::AuthError;
 use crate::flow::order::Reason;
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use crate::store::Credential;
 use crate::store::mcp_remote::ImportedClient;
 use mcp_bridge_net::setting::Setting;
@@ -76,7 +76,7 @@ pub(crate) fn remembered(
 
 /// The client that the tokens of `mcp-remote` were issued to. None if that is not known, or was another authorization
 /// server's.
-pub(crate) fn of_imported(
+pub(crate) fn for_imported(
     config: &Config,
     metadata: &AuthorizationServerMetadata,
     imported: Option<ImportedClient>,
@@ -91,7 +91,7 @@ pub(crate) fn of_imported(
 }
 
 /// The client of the client credentials grant, which is always the user's.
-pub(crate) fn of_client_credentials(config: &Config) -> Result<ClientRegistration, AuthError> {
+pub(crate) fn for_client_credentials(config: &Config) -> Result<ClientRegistration, AuthError> {
     if config.client.is_some() {
         return Ok(ClientRegistration::PreRegistered);
     }
@@ -102,7 +102,10 @@ pub(crate) fn of_client_credentials(config: &Config) -> Result<ClientRegistratio
 }
 
 /// The client of a credential, as the token endpoint wants to see it.
-pub(crate) fn client_of(session: &Session, credential: &Credential) -> Result<Client, AuthError> {
+pub(crate) fn client_of(
+    session: &SignInSession,
+    credential: &Credential,
+) -> Result<ClientIdentity, AuthError> {
     credential
         .client
         .client(
@@ -116,7 +119,7 @@ pub(crate) fn client_of(session: &Session, credential: &Credential) -> Result<Cl
 /// Refuses another authorization server than the one that our credentials were made with, if they cannot be made anew
 /// (MCP authorization, "Authorization Server Binding"); and the same one where only another one could help.
 pub(crate) fn refuse_foreign_issuer(
-    session: &Session,
+    session: &SignInSession,
     metadata: &AuthorizationServerMetadata,
     reason: Reason,
 ) -> Result<(), AuthError> {

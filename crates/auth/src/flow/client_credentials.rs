@@ -10,19 +10,19 @@ use crate::error::AuthError;
 use crate::flow::client_choice::{self, client_of};
 use crate::flow::order::{Order, Reason};
 use crate::flow::policy::Renewal;
-use crate::flow::session::{Session, Source};
+use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::TokenEndpoint;
 use crate::store::Credential;
 use crate::token::scope::Scopes;
 
 /// Discovers the token endpoint, unless it is given, and asks it for a token.
 pub(crate) async fn obtain(
-    session: &Session,
+    session: &SignInSession,
     order: &Order,
     token_endpoint: Option<&Url>,
 ) -> Result<(), AuthError> {
     let config = &session.config;
-    let client = client_choice::of_client_credentials(config)?;
+    let client = client_choice::for_client_credentials(config)?;
     if order.reason == Reason::FreshTokenRefused {
         return Err(AuthError::FreshTokenRefused);
     }
@@ -36,7 +36,7 @@ pub(crate) async fn obtain(
     let resource = discovered.and_then(|discovered| discovered.resource.as_ref());
     let resource = resource_parameter(config, &session.server, resource);
     let scopes = order.select_scopes(config, discovered);
-    let stored = session.stored(&metadata.issuer).await;
+    let stored = session.load_stored(&metadata.issuer).await;
     let mut credential = Credential::new(session.server.clone(), metadata, resource, client);
     if let Some(stored) = stored {
         credential.quirks.authentication = stored.quirks.authentication;
@@ -45,7 +45,7 @@ pub(crate) async fn obtain(
 }
 
 /// Asks again where the last token came from. A sign-in is needed if this session works in another way.
-pub(crate) async fn repeat(session: &Session) -> Result<Renewal, AuthError> {
+pub(crate) async fn repeat(session: &SignInSession) -> Result<Renewal, AuthError> {
     match &session.config.grant {
         Grant::ClientCredentials { .. } => {}
         Grant::AuthorizationCode | Grant::DeviceCode => return Ok(Renewal::NeedsSignIn),
@@ -59,7 +59,7 @@ pub(crate) async fn repeat(session: &Session) -> Result<Renewal, AuthError> {
 }
 
 async fn request(
-    session: &Session,
+    session: &SignInSession,
     mut credential: Credential,
     scopes: &Scopes,
 ) -> Result<(), AuthError> {
@@ -74,6 +74,6 @@ async fn request(
         .await
         .map_err(|error| error.about_client(&credential.metadata.issuer))?;
     credential.receive(granted);
-    session.adopt(credential, Source::SignIn).await;
+    session.adopt(credential, TokenSource::SignIn).await;
     Ok(())
 }

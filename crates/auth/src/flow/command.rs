@@ -22,10 +22,10 @@ use crate::token::{AccessToken, Age, TokenSet, unix_millis};
 use mcp_bridge_net::descriptors;
 use mcp_bridge_net::mutex::Mutex;
 
-/// How long one run may take. The requests of the app wait for it.
+/// Limit for one run. The requests of the app wait for it.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long what it says on stderr is awaited once it has ended: a program that it left behind may hold
+/// Limit for the wait for its stderr once it has ended: a program that it left behind may hold
 /// the pipe.
 const STDERR_LIMIT: Duration = Duration::from_millis(500);
 
@@ -36,7 +36,7 @@ const LARGEST_OUTPUT: usize = 64 * 1024;
 const LONGEST_LINE: u64 = 4 * 1024;
 const MOST_LINES: usize = 100;
 
-/// What lives shorter has expired by the time that a request goes out.
+/// Shortest lifetime of a token. One that lives shorter has expired by the time that a request goes out.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Numbers from here on are milliseconds since 1970; in seconds it would be the year 5138.
@@ -64,11 +64,11 @@ impl CommandTokens {
     /// `patience`: if that brings nothing in time, the old token goes out.
     pub(crate) async fn token(&self, patience: Duration) -> Result<AccessToken, AuthError> {
         let Some((token, age)) = self.current() else {
-            return self.other_than(Wanted::Fresh).await;
+            return self.run_or_share(Wanted::Fresh).await;
         };
         match age {
             Age::Fresh => Ok(token),
-            Age::Stale => match timeout(patience, self.other_than(Wanted::Fresh)).await {
+            Age::Stale => match timeout(patience, self.run_or_share(Wanted::Fresh)).await {
                 Ok(Ok(token)) => Ok(token),
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the token cannot be refreshed for now");
@@ -82,7 +82,7 @@ impl CommandTokens {
     /// Gets another token after a refusal.
     pub(crate) async fn replace(&self, refused: Option<AccessToken>) -> Result<(), AuthError> {
         let wanted = Wanted::OtherThan(refused.clone());
-        let token = self.other_than(wanted).await?;
+        let token = self.run_or_share(wanted).await?;
         if refused.as_ref() == Some(&token) {
             return Err(self
                 .command
@@ -93,7 +93,7 @@ impl CommandTokens {
 
     /// A token that somebody else got meanwhile, or the one of a run. All who wait share one run, and its
     /// failure.
-    async fn other_than(&self, wanted: Wanted) -> Result<AccessToken, AuthError> {
+    async fn run_or_share(&self, wanted: Wanted) -> Result<AccessToken, AuthError> {
         let arrived = Instant::now();
         let mut turn = Arc::clone(&self.turn).lock_owned().await;
         if let Some(error) = turn.failure_since(arrived) {
@@ -143,9 +143,9 @@ impl TokenCommand {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(self.failed("it has no output"));
         };
-        let logged = tokio::spawn(log(self.name(), stderr));
+        let logged = tokio::spawn(log_stderr(self.name(), stderr));
         let ended = async {
-            let output = read(stdout).await?;
+            let output = read_output(stdout).await?;
             let status = child.wait().await.map_err(|error| error.to_string())?;
             Ok((output, status))
         };
@@ -166,14 +166,14 @@ impl TokenCommand {
             Ok(Err(_)) | Err(_) => None,
         };
         if !status.success() {
-            return Err(self.failed(reason(status, last_line, &output)));
+            return Err(self.failed(failure_reason(status, last_line, &output)));
         }
-        printed(&output, SystemTime::now()).map_err(|reason| self.failed(reason))
+        parse_output(&output, SystemTime::now()).map_err(|reason| self.failed(reason))
     }
 }
 
 /// All of what it prints, which must not be endless.
-async fn read(stdout: impl AsyncRead + Unpin) -> Result<String, String> {
+async fn read_output(stdout: impl AsyncRead + Unpin) -> Result<String, String> {
     let mut output = Vec::new();
     let most = u64::try_from(LARGEST_OUTPUT).unwrap_or(u64::MAX);
     let mut stdout = stdout.take(most + 1);
@@ -187,7 +187,7 @@ async fn read(stdout: impl AsyncRead + Unpin) -> Result<String, String> {
 
 /// Puts its stderr into our log, line by line: it may ask the person for something. The last line often says
 /// what went wrong.
-async fn log(program: String, stderr: impl AsyncRead + Unpin) -> Option<String> {
+async fn log_stderr(program: String, stderr: impl AsyncRead + Unpin) -> Option<String> {
     let mut stderr = BufReader::new(stderr);
     let mut last = None;
     let mut count = 0;
@@ -212,8 +212,8 @@ async fn log(program: String, stderr: impl AsyncRead + Unpin) -> Option<String> 
     }
 }
 
-/// What a failed run says of itself, without what it printed where the token belongs.
-fn reason(status: ExitStatus, last_line: Option<String>, output: &str) -> String {
+/// Reason of a failed run in its own words, without what it printed where the token belongs.
+fn failure_reason(status: ExitStatus, last_line: Option<String>, output: &str) -> String {
     let Some(line) = last_line else {
         return format!("{status}");
     };
@@ -226,13 +226,13 @@ fn reason(status: ExitStatus, last_line: Option<String>, output: &str) -> String
 
 /// The token in what a program printed: the whole of it, or a member of a JSON object. A problem never
 /// repeats it.
-fn printed(output: &str, now: SystemTime) -> Result<TokenSet, String> {
+fn parse_output(output: &str, now: SystemTime) -> Result<TokenSet, String> {
     let text = output.trim();
     if text.is_empty() {
         return Err("it printed nothing".into());
     }
     let (token, lifetime) = match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => of_object(object, now)?,
+        Ok(Value::Object(object)) => parse_object(object, now)?,
         Ok(Value::String(token)) => (token, None),
         Ok(_) | Err(_) => (text.to_owned(), None),
     };
@@ -250,7 +250,7 @@ const END: [&str; 4] = [
     "expirationTimestamp",
 ];
 
-fn of_object(
+fn parse_object(
     object: Map<String, Value>,
     now: SystemTime,
 ) -> Result<(String, Option<Duration>), String> {
@@ -263,11 +263,11 @@ fn of_object(
     let token = token.ok_or("the JSON that it printed has no member token")?;
     let end = END.iter().find_map(|name| object.get(*name));
     let lifetime = match (object.get("expires_in"), end) {
-        (Some(seconds), _) => number(seconds).map(Duration::try_from_secs_f64),
+        (Some(seconds), _) => parse_number(seconds).map(Duration::try_from_secs_f64),
         (None, Some(end)) => {
             let now = unix_millis(now);
             #[expect(clippy::cast_precision_loss, reason = "milliseconds are enough")]
-            moment(end).map(|end| Duration::try_from_secs_f64(end - now as f64 / 1000.0))
+            parse_moment(end).map(|end| Duration::try_from_secs_f64(end - now as f64 / 1000.0))
         }
         (None, None) => return Ok((token.to_owned(), None)),
     };
@@ -284,7 +284,7 @@ fn of_object(
     }
 }
 
-fn number(value: &Value) -> Option<f64> {
+fn parse_number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -294,8 +294,8 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// Seconds since 1970, from a number of seconds or milliseconds, or a date (RFC 3339).
-fn moment(value: &Value) -> Option<f64> {
-    if let Some(number) = number(value) {
+fn parse_moment(value: &Value) -> Option<f64> {
+    if let Some(number) = parse_number(value) {
         return Some(if number < FIRST_MILLIS {
             number
         } else {
@@ -316,7 +316,7 @@ mod tests {
         // 2026-01-01T00:00:00Z
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
         let check = |output: &str, lifetime: Option<u64>| {
-            let tokens = printed(output, now).unwrap();
+            let tokens = parse_output(output, now).unwrap();
             assert_eq!(tokens.access_token.expose(), "t0k", "{output}");
             assert_eq!(tokens.lifetime, lifetime, "{output}");
         };
@@ -358,7 +358,7 @@ mod tests {
             r#"{"token":"hunter2","expires_in":0}"#,
             r#"{"token":"hun ter2"}"#,
         ] {
-            let problem = printed(output, now).unwrap_err();
+            let problem = parse_output(output, now).unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");
         }
     }

@@ -7,12 +7,12 @@ use url::Url;
 
 use crate::client::authentication::LearntMethod;
 use crate::client::registration::ClientRegistration;
-use crate::client::registration_request::{Kind, register};
+use crate::client::registration_request::{ClientType, register};
 use crate::discovery::{Discovered, resource_parameter};
 use crate::error::{AuthError, shown};
 use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_issuer};
 use crate::flow::order::Order;
-use crate::flow::session::{Session, Source};
+use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::{GrantError, TokenEndpoint};
 use crate::prompt::announcement::SIGN_IN_TARGET;
 use crate::sign_in_page::{SignInPage, SignInStage};
@@ -25,12 +25,12 @@ use mcp_bridge_text::printable::{NO_IDENTIFIER, is_identifier};
 const UNUSED_REDIRECT_URI: &str = "http://127.0.0.1/";
 
 /// Shows the code and waits for the person. A stored client that the server has forgotten is registered anew, once.
-pub(crate) async fn sign_in(session: &Session, order: &Order) -> Result<(), AuthError> {
+pub(crate) async fn sign_in(session: &SignInSession, order: &Order) -> Result<(), AuthError> {
     let config = &session.config;
     let discovered = order.discover(session).await?;
     let metadata = &discovered.metadata;
     refuse_foreign_issuer(session, metadata, order.reason)?;
-    let stored = session.stored(&metadata.issuer).await;
+    let stored = session.load_stored(&metadata.issuer).await;
     let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
     let attempt = DeviceSignIn {
         session,
@@ -58,24 +58,24 @@ pub(crate) async fn sign_in(session: &Session, order: &Order) -> Result<(), Auth
 
 /// A sign-in with one client.
 struct DeviceSignIn<'a> {
-    session: &'a Session,
+    session: &'a SignInSession,
     order: &'a Order,
     discovered: &'a Discovered,
     learnt: Option<LearntMethod>,
 }
 
 impl DeviceSignIn<'_> {
-    async fn register_and_run(&self) -> Result<(), Failure> {
-        let Session {
+    async fn register_and_run(&self) -> Result<(), DeviceSignInFailure> {
+        let SignInSession {
             transport, config, ..
         } = self.session;
         let unused = Url::parse(UNUSED_REDIRECT_URI).expect("a constant URL parses");
         let metadata = &self.discovered.metadata;
-        let new = register(transport, config, metadata, &unused, Kind::Public).await?;
+        let new = register(transport, config, metadata, &unused, ClientType::Public).await?;
         self.run(ClientRegistration::Dynamic(new)).await
     }
 
-    async fn run(&self, registration: ClientRegistration) -> Result<(), Failure> {
+    async fn run(&self, registration: ClientRegistration) -> Result<(), DeviceSignInFailure> {
         let Self {
             session,
             discovered,
@@ -101,21 +101,21 @@ impl DeviceSignIn<'_> {
         let codes = endpoint
             .device_codes(device_endpoint, &scopes, credential.resource())
             .await
-            .map_err(|error| Failure::Grant(error, None))?;
-        let page = show(session, &codes).await?;
+            .map_err(|error| DeviceSignInFailure::Grant(error, None))?;
+        let page = show_code(session, &codes).await?;
         let granted = endpoint
             .device_tokens(&codes, scopes, credential.resource(), config.timeout)
             .await
-            .map_err(|error| Failure::Grant(error, Some(page)))?;
+            .map_err(|error| DeviceSignInFailure::Grant(error, Some(page)))?;
         credential.receive(granted);
-        session.adopt(credential, Source::SignIn).await;
+        session.adopt(credential, TokenSource::SignIn).await;
         Ok(())
     }
 }
 
 /// Shows the page and the code. Returns the page.
-async fn show(
-    session: &Session,
+async fn show_code(
+    session: &SignInSession,
     codes: &StandardDeviceAuthorizationResponse,
 ) -> Result<Url, AuthError> {
     let plain = verification_page(session, codes.verification_uri().as_str()).await?;
@@ -137,7 +137,7 @@ async fn show(
 }
 
 /// A page that a person may be sent to.
-async fn verification_page(session: &Session, text: &str) -> Result<Url, AuthError> {
+async fn verification_page(session: &SignInSession, text: &str) -> Result<Url, AuthError> {
     if !is_identifier(text) {
         return Err(AuthError::UnsafeUrl {
             url: shown(text),
@@ -153,20 +153,20 @@ async fn verification_page(session: &Session, text: &str) -> Result<Url, AuthErr
     Ok(page)
 }
 
-/// Why an attempt brought no tokens.
-enum Failure {
+/// Reason why an attempt brought no tokens.
+enum DeviceSignInFailure {
     /// The endpoints' answer, and the page that was shown by then.
     Grant(GrantError, Option<Url>),
     Other(AuthError),
 }
 
-impl From<AuthError> for Failure {
+impl From<AuthError> for DeviceSignInFailure {
     fn from(error: AuthError) -> Self {
         Self::Other(error)
     }
 }
 
-impl Failure {
+impl DeviceSignInFailure {
     fn is_about_client(&self) -> bool {
         matches!(self, Self::Grant(GrantError::Refused(refusal), _)
             if refusal.meaning() == Meaning::ClientIsDead)
@@ -174,14 +174,14 @@ impl Failure {
 
     fn into_error(self, limit: Duration) -> AuthError {
         match self {
-            Self::Grant(error, page) => outcome(error, limit, page),
+            Self::Grant(error, page) => into_error(error, limit, page),
             Self::Other(error) => error,
         }
     }
 }
 
 /// RFC 8628 §3.5: the codes have run out, or the person said no.
-fn outcome(error: GrantError, limit: Duration, page: Option<Url>) -> AuthError {
+fn into_error(error: GrantError, limit: Duration, page: Option<Url>) -> AuthError {
     match error {
         GrantError::Refused(refusal) if refusal.code() == "expired_token" => AuthError::TimedOut {
             limit,

@@ -7,7 +7,7 @@ use crate::client::registration::ClientRegistration;
 use crate::config::{ClientAuthentication, ClientCredential, Config, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::discovery::challenge::Challenges;
-use crate::discovery::protected_resource::{ProtectedResourceMetadata, protected_resource};
+use crate::discovery::protected_resource::{ProtectedResourceMetadata, fetch_protected_resource};
 use crate::discovery::refusal::Refusal;
 use crate::discovery::search::Search;
 use crate::discovery::{Discovered, resource_parameter};
@@ -16,20 +16,20 @@ use crate::flow::attempt::{ports, redirect_uri};
 use crate::flow::client_choice::{self, ClientChoice, refuse_foreign_issuer};
 use crate::flow::import;
 use crate::flow::order::{Order, Wanted};
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use mcp_bridge_net::http::bare;
 
 /// The steps of a sign-in up to the point where something would be registered, stored or shown.
 #[derive(Debug)]
 pub struct Examination<'a> {
-    session: &'a Session,
+    session: &'a SignInSession,
     order: Order,
     challenge: ExaminedChallenge,
     search: Search<'a>,
     resource: Option<ProtectedResourceMetadata>,
 }
 
-/// What the `WWW-Authenticate` of a refusal says.
+/// The `WWW-Authenticate` header of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExaminedChallenge {
     /// There is no such header.
@@ -38,25 +38,25 @@ pub enum ExaminedChallenge {
     NotBearer,
     /// A Bearer challenge (RFC 6750 §3).
     Bearer {
-        /// Whether it says where the protected resource metadata lies (RFC 9728 §5.1).
+        /// True if it says where the protected resource metadata lies (RFC 9728 §5.1).
         names_metadata: bool,
         /// The scopes that it asks for.
         scope: Option<String>,
     },
 }
 
-/// What a server says about itself (RFC 9728).
+/// Protected resource metadata of a server (RFC 9728).
 #[derive(Debug, Clone)]
 pub struct ExaminedResource {
-    /// Where the document lies.
+    /// Address of the document.
     pub found_at: Url,
     /// The resource that it describes.
     pub resource: String,
-    /// Whether that is the server's URL itself, and not a path above it.
+    /// True if that is the server's URL itself, and not a path above it.
     pub is_exact: bool,
     /// The issuers that it names.
     pub authorization_servers: Vec<String>,
-    /// Where the challenge says that the document lies, if that is wrong.
+    /// Address of the document in the challenge, if that is wrong.
     pub wrongly_named: Option<Url>,
 }
 
@@ -65,25 +65,25 @@ pub struct ExaminedResource {
 pub struct ExaminedServer {
     /// The issuer.
     pub issuer: String,
-    /// Where its metadata lies; none if it has none and its endpoints are guessed (MCP 2025-03-26).
+    /// Address of its metadata; none if it has none and its endpoints are guessed (MCP 2025-03-26).
     pub found_at: Option<Url>,
-    /// Whether there is a page to sign in at, or the endpoint for devices.
+    /// The page to sign in at or the endpoint for devices, or what is wrong with it.
     pub sign_in_page: Result<(), AuthError>,
-    /// Whether PKCE with S256 is offered; none where no page is opened, and so no code is used.
+    /// PKCE with S256; none where no page is opened, and so no code is used.
     pub pkce: Option<Result<(), AuthError>>,
-    /// How this client becomes known there.
+    /// Registration of this client there.
     pub registration: Result<RegistrationWay, AuthError>,
-    /// Whether the client can authenticate in a way that the token endpoint is said to accept.
+    /// Agreement of the client's authentication with the methods that the token endpoint is said to accept.
     pub authentication: ExaminedAuthentication,
-    /// What the sign-in needs and the metadata does not list, such as its grant.
+    /// Requirement of the sign-in that the metadata does not list, such as its grant.
     pub unlisted: Option<String>,
     /// The scopes that would be asked for, space-delimited; empty for the server's default.
     pub scopes: String,
     /// The `resource` parameter that would be sent (RFC 8707).
     pub resource: Option<String>,
-    /// Whether tokens can be taken back there (RFC 7009).
+    /// True if tokens can be taken back there (RFC 7009).
     pub revokes: bool,
-    /// Whether it names itself in its answers (RFC 9207).
+    /// True if it names itself in its answers (RFC 9207).
     pub sends_iss: bool,
     /// The hosts of the sign-in page and of the token endpoint, if an answer of the one might be used at the other
     /// unnoticed (mix-up, RFC 9700 §4.4).
@@ -104,13 +104,13 @@ pub enum ExaminedAuthentication {
     Impossible {
         /// The methods that are listed.
         listed: String,
-        /// Whether a client with a private key could authenticate.
+        /// True if a client with a private key could authenticate.
         wants_key: bool,
     },
 }
 
 impl ExaminedAuthentication {
-    fn of(way: Option<&RegistrationWay>, config: &Config, listed: Option<&[String]>) -> Self {
+    fn new(way: Option<&RegistrationWay>, config: &Config, listed: Option<&[String]>) -> Self {
         use ClientAuthentication::{
             ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
         };
@@ -152,7 +152,7 @@ impl ExaminedAuthentication {
     }
 }
 
-/// How a client becomes known to an authorization server.
+/// Way in which a client becomes known to an authorization server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationWay {
     /// The user has registered it and says its id.
@@ -166,7 +166,7 @@ pub enum RegistrationWay {
 }
 
 impl<'a> Examination<'a> {
-    pub(crate) fn new(session: &'a Session, refusal: &Refusal) -> Self {
+    pub(crate) fn new(session: &'a SignInSession, refusal: &Refusal) -> Self {
         if let Some(peer) = refusal.peer {
             session.transport.server_answered_from(peer);
         }
@@ -188,23 +188,24 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// What the server answered to the request that it refused.
+    /// The challenge of the request that the server refused.
     #[must_use]
     pub const fn challenge(&self) -> &ExaminedChallenge {
         &self.challenge
     }
 
-    /// Whether a sign-in has to look for anything: not where the user has named the token endpoint.
+    /// True if a sign-in has to look for anything: not where the user has named the token endpoint.
     #[must_use]
     pub const fn is_needed(&self) -> bool {
         self.session.config.grant.needs_discovery()
     }
 
     /// Looks for the server's protected resource metadata; none if it publishes none.
-    pub async fn resource(&mut self) -> Result<Option<ExaminedResource>, AuthError> {
+    pub async fn fetch_resource_metadata(&mut self) -> Result<Option<ExaminedResource>, AuthError> {
         let session = self.session;
         let challenge = &self.order.challenge;
-        self.resource = protected_resource(&mut self.search, &session.server, challenge).await?;
+        self.resource =
+            fetch_protected_resource(&mut self.search, &session.server, challenge).await?;
         let server = bare(&session.server);
         let named = challenge.resource_metadata.as_ref();
         let named = named.and_then(|named| session.server.join(named).ok());
@@ -219,7 +220,7 @@ impl<'a> Examination<'a> {
         }))
     }
 
-    /// What was wrong at the places where the protected resource metadata was looked for in vain; none if they
+    /// Failure at the places where the protected resource metadata was looked for in vain; none if they
     /// were simply empty.
     #[must_use]
     pub const fn resource_failure(&self) -> Option<&AuthError> {
@@ -235,7 +236,7 @@ impl<'a> Examination<'a> {
     }
 
     /// Looks for the metadata of the authorization server, and reads what a sign-in would make of it.
-    pub async fn server(&self) -> Result<ExaminedServer, AuthError> {
+    pub async fn examine_server(&self) -> Result<ExaminedServer, AuthError> {
         let config = &self.session.config;
         let search = self.search.clone();
         let discovery = self.session.discovery();
@@ -244,7 +245,7 @@ impl<'a> Examination<'a> {
             .await?;
         refuse_foreign_issuer(self.session, &metadata, self.order.reason)?;
         let registration = self.registration(&metadata).await;
-        let authentication = ExaminedAuthentication::of(
+        let authentication = ExaminedAuthentication::new(
             registration.as_ref().ok(),
             config,
             metadata.token_endpoint_auth_methods_supported.as_deref(),
@@ -275,7 +276,7 @@ impl<'a> Examination<'a> {
             pkce,
             registration,
             authentication,
-            unlisted: unlisted(&config.grant, &metadata),
+            unlisted: unlisted_requirement(&config.grant, &metadata),
             scopes: scopes.to_string(),
             resource,
             revokes: metadata.revocation_endpoint.is_some(),
@@ -287,7 +288,7 @@ impl<'a> Examination<'a> {
         })
     }
 
-    /// Whether `mcp-remote` has left a sign-in for this server, which would be taken over.
+    /// Finds out whether `mcp-remote` has left a sign-in for this server, which would be taken over.
     pub async fn has_import(&self) -> bool {
         let imported = import::find(self.session, &self.order).await;
         imported.is_some()
@@ -299,7 +300,7 @@ impl<'a> Examination<'a> {
         metadata: &AuthorizationServerMetadata,
     ) -> Result<RegistrationWay, AuthError> {
         let config = &self.session.config;
-        let stored = self.session.stored(&metadata.issuer).await;
+        let stored = self.session.load_stored(&metadata.issuer).await;
         let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
         match ClientChoice::new(config, metadata, remembered) {
             ClientChoice::Configured(ClientRegistration::MetadataDocument) => {
@@ -323,8 +324,8 @@ impl<'a> Examination<'a> {
     }
 }
 
-/// What `grant` needs and the metadata does not list (RFC 8414 §2).
-fn unlisted(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
+/// Requirement of `grant` that the metadata does not list (RFC 8414 §2).
+fn unlisted_requirement(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
     let lacks = |listed: &Option<Vec<String>>, name: &str| {
         let listed = listed.as_deref().filter(|names| !names.is_empty());
         listed.is_some_and(|names| !names.iter().any(|it| it == name))

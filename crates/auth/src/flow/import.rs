@@ -5,17 +5,17 @@ use crate::error::{AuthError, shown};
 use crate::flow::client_choice;
 use crate::flow::order::{Order, Wanted};
 use crate::flow::policy::{self, Renewal};
-use crate::flow::session::{Session, Source};
+use crate::flow::session::{SignInSession, TokenSource};
 use crate::store::Credential;
 use crate::store::mcp_remote::Import;
 
 /// Uses the sign-in that `mcp-remote` has stored, if there is one. True if that brings the wanted token.
-pub(crate) async fn take_over(session: &Session, order: &Order) -> Result<bool, AuthError> {
+pub(crate) async fn take_over(session: &SignInSession, order: &Order) -> Result<bool, AuthError> {
     let Some(credential) = find(session, order).await else {
         return Ok(false);
     };
     tracing::info!("using the sign-in that mcp-remote has stored");
-    session.adopt(credential, Source::Store).await;
+    session.adopt(credential, TokenSource::Store).await;
     let is_fresh = session.has_usable(&Wanted::Fresh);
     if !is_fresh && policy::renew_in_turn(session, &Wanted::Fresh).await? == Renewal::NeedsSignIn {
         return Ok(false);
@@ -26,7 +26,7 @@ pub(crate) async fn take_over(session: &Session, order: &Order) -> Result<bool, 
 /// The credential that `mcp-remote` left for this server. None if there is none, or if it is not recorded that it
 /// belongs to the authorization server that the server names now: a server may name another one than before, which
 /// must not get the secrets.
-pub(crate) async fn find(session: &Session, order: &Order) -> Option<Credential> {
+pub(crate) async fn find(session: &SignInSession, order: &Order) -> Option<Credential> {
     let config = &session.config;
     let import = Import::read(&session.server, config).await?;
     let discovered = order.discover(session).await.ok()?;
@@ -38,7 +38,7 @@ pub(crate) async fn find(session: &Session, order: &Order) -> Option<Credential>
         );
         return None;
     }
-    let client = client_choice::of_imported(config, metadata, import.client)?;
+    let client = client_choice::for_imported(config, metadata, import.client)?;
     let resource = resource_parameter(config, &session.server, discovered.resource.as_ref());
     let mut credential =
         Credential::new(session.server.clone(), metadata.clone(), resource, client);

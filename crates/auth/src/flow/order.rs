@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::discovery::Discovered;
 use crate::discovery::challenge::BearerChallenge;
 use crate::error::AuthError;
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use crate::token::scope::Scopes;
 use crate::token::{AccessToken, Age};
 
@@ -75,7 +75,7 @@ impl Order {
     }
 
     /// Finds the authorization server. All steps of the sign-in share one discovery, and its failure.
-    pub(crate) async fn discover(&self, session: &Session) -> Result<&Discovered, AuthError> {
+    pub(crate) async fn discover(&self, session: &SignInSession) -> Result<&Discovered, AuthError> {
         let discovery = async { session.discovery().discover(&self.challenge).await };
         let discovered = self.discovered.get_or_init(|| discovery).await;
         discovered.as_ref().map_err(Clone::clone)

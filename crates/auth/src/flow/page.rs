@@ -2,28 +2,28 @@
 
 use url::Url;
 
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use crate::grant::authorization::AuthorizationRequest;
-use crate::prompt::announcement::{Announcement, Reach};
+use crate::prompt::announcement::{Announcement, CallbackRoute};
 use crate::prompt::browser_launcher::{self, Opened};
 use crate::sign_in_page::SignInPage;
 use mcp_bridge_net::http::is_loopback;
 
 /// Sends the browser of the configuration to `url`.
-pub(crate) async fn open_browser(session: &Session, url: &Url) -> Opened {
+pub(crate) async fn open_browser(session: &SignInSession, url: &Url) -> Opened {
     let config = &session.config;
     browser_launcher::open(&config.browser, url, config.browser_place()).await
 }
 
 /// The page of a request, as a person here reaches it.
-pub(crate) fn of_request(session: &Session, request: &AuthorizationRequest) -> SignInPage {
+pub(crate) fn for_request(session: &SignInSession, request: &AuthorizationRequest) -> SignInPage {
     let place = session.config.browser_place();
-    SignInPage::of_request(&request.url, &request.redirect_uri, place)
+    SignInPage::for_request(&request.url, &request.redirect_uri, place)
 }
 
 /// Instructions for the person who has to open `page`.
 pub(crate) fn announcement<'a>(
-    session: &'a Session,
+    session: &'a SignInSession,
     page: &'a SignInPage,
     opened: Opened,
 ) -> Announcement<'a> {
@@ -36,15 +36,15 @@ pub(crate) fn announcement<'a>(
         page,
         opened,
         reach: match (&session.config.remote_login, port) {
-            (Some(login), Some(port)) => Reach::Forwarded { port, login },
-            (Some(_), None) | (None, _) => Reach::Direct,
+            (Some(login), Some(port)) => CallbackRoute::Forwarded { port, login },
+            (Some(_), None) | (None, _) => CallbackRoute::Direct,
         },
         input: session.config.answer_input,
     }
 }
 
 /// The port that a browser elsewhere has to reach; none where the redirect URI does not lead here.
-fn listening_port(session: &Session, redirect_uri: &Url) -> Option<u16> {
+fn listening_port(session: &SignInSession, redirect_uri: &Url) -> Option<u16> {
     let here = is_loopback(redirect_uri);
     session
         .config

@@ -28,7 +28,7 @@ use crate::discovery::challenge::BearerChallenge;
 use crate::discovery::refusal::Refusal;
 use crate::error::AuthError;
 use crate::flow::order::{Order, Reason, Wanted};
-use crate::flow::session::{Freshness, Session};
+use crate::flow::session::{Freshness, SignInSession};
 use crate::flow::sign_in_lock::{self, SignInLock};
 use crate::flow::{browser, client_credentials, device_code, import, renewal};
 use crate::sign_in_page::SignInStage;
@@ -66,7 +66,7 @@ pub(crate) enum Renewal {
 
 /// The token for the next request; none if there is none. It is renewed ahead of its end. Where that does not work for
 /// now, the old one goes out and the server decides.
-pub(crate) async fn token(session: &Arc<Session>) -> Option<AccessToken> {
+pub(crate) async fn token(session: &Arc<SignInSession>) -> Option<AccessToken> {
     session.load().await;
     if session.is_renewal_due() {
         let renewal = renew(session, Wanted::Fresh);
@@ -79,7 +79,7 @@ pub(crate) async fn token(session: &Arc<Session>) -> Option<AccessToken> {
 
 /// Gets another token after a refusal, by whatever it takes and `interaction` permits.
 pub(crate) async fn authorize(
-    session: &Arc<Session>,
+    session: &Arc<SignInSession>,
     refusal: Refusal,
     interaction: Interaction,
 ) -> Result<(), AuthError> {
@@ -97,7 +97,9 @@ pub(crate) async fn authorize(
 
 /// Gets a token for a server that has not asked for one, by a sign-in if there is none that is good for a while. None
 /// if the server offers no sign-in.
-pub(crate) async fn volunteer(session: &Arc<Session>) -> Result<Option<AccessToken>, AuthError> {
+pub(crate) async fn volunteer(
+    session: &Arc<SignInSession>,
+) -> Result<Option<AccessToken>, AuthError> {
     let token = token(session).await;
     if token.is_some() && !session.is_stale() {
         return Ok(token);
@@ -117,7 +119,7 @@ pub(crate) async fn volunteer(session: &Arc<Session>) -> Result<Option<AccessTok
 
 /// After a 401.
 async fn replace(
-    session: &Arc<Session>,
+    session: &Arc<SignInSession>,
     mut order: Order,
     interaction: Interaction,
 ) -> Result<(), AuthError> {
@@ -140,7 +142,7 @@ async fn replace(
 
 /// After a 403 with `insufficient_scope` (MCP authorization, "Step-Up Authorization Flow").
 async fn step_up(
-    session: &Arc<Session>,
+    session: &Arc<SignInSession>,
     mut order: Order,
     interaction: Interaction,
 ) -> Result<(), AuthError> {
@@ -164,7 +166,7 @@ async fn step_up(
 }
 
 /// Renews the tokens in use, once for all requests of this process.
-async fn renew(session: &Arc<Session>, wanted: Wanted) -> Result<Renewal, AuthError> {
+async fn renew(session: &Arc<SignInSession>, wanted: Wanted) -> Result<Renewal, AuthError> {
     let mutex = async { Ok(Arc::clone(&session.renewing).lock_owned().await) };
     let Still::Wanted(held) = still(session, &wanted, Guarded::Memory, mutex).await? else {
         return Ok(Renewal::Done);
@@ -185,7 +187,7 @@ async fn renew(session: &Arc<Session>, wanted: Wanted) -> Result<Renewal, AuthEr
 /// The lock is held from reading the store to writing it, so that a refresh token is used once: a server that
 /// rotates them takes a second use for theft and revokes all (RFC 9700 §4.14.2).
 pub(crate) async fn renew_in_turn(
-    session: &Session,
+    session: &SignInSession,
     wanted: &Wanted,
 ) -> Result<Renewal, AuthError> {
     if let Some(error) = session.back_off() {
@@ -212,7 +214,7 @@ pub(crate) async fn renew_in_turn(
 
 /// Signs in, once for all requests of this process.
 async fn sign_in(
-    session: &Arc<Session>,
+    session: &Arc<SignInSession>,
     order: Order,
     interaction: Interaction,
 ) -> Result<(), AuthError> {
@@ -253,7 +255,7 @@ async fn sign_in(
 }
 
 /// Signs in, once for all processes.
-async fn sign_in_in_turn(session: &Session, order: &Order) -> Result<(), AuthError> {
+async fn sign_in_in_turn(session: &SignInSession, order: &Order) -> Result<(), AuthError> {
     let arrived = now_millis();
     let lock = sign_in_lock::take(session);
     let Still::Wanted(lock) = still(session, &order.wanted, Guarded::Store, lock).await? else {
@@ -304,7 +306,7 @@ enum Still<L> {
 
 /// Takes the lock, reads again what it guards, and answers whether the work is still wanted.
 async fn still<L>(
-    session: &Session,
+    session: &SignInSession,
     wanted: &Wanted,
     guarded: Guarded,
     lock: impl Future<Output = Result<L, AuthError>>,

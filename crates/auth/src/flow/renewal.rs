@@ -2,34 +2,34 @@
 
 use std::time::SystemTime;
 
-use crate::client::registration::{Client, ClientRegistration};
+use crate::client::registration::{ClientIdentity, ClientRegistration};
 use crate::error::AuthError;
 use crate::flow::client_choice::client_of;
 use crate::flow::order::Wanted;
 use crate::flow::policy::Renewal;
 use crate::flow::renewal_refusal::Verdict;
-use crate::flow::session::{Session, Source};
+use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::store::Credential;
 use crate::store::lock::{self, Lock};
-use crate::store::refused_renewal::{AccessTokenState, Moment, Refusal, RefusedRenewal};
+use crate::store::refused_renewal::{AccessTokenState, Moment, RefusalKind, RefusedRenewal};
 use crate::token::TokenSet;
 use crate::transport::RETRY_AFTER_DEFAULT;
 
 /// A refusal that need not be asked for again: another process got it while this one waited for its turn, or
 /// a page of this process is waiting for a person because of it.
 async fn known_refusal(
-    session: &Session,
+    session: &SignInSession,
     credential: &Credential,
     arrived: Moment,
 ) -> Option<RefusedRenewal> {
-    let refused = session.refused_renewal(credential).await?;
+    let refused = session.read_refused_renewal(credential).await?;
     let shows_page = session.is_renewal_refused() && session.stage.borrow().page().is_some();
     (refused.is_since(arrived) || shows_page).then_some(refused)
 }
 
 /// The right to replace the stored tokens, among all processes.
-pub(crate) async fn lock(session: &Session) -> Result<Lock, AuthError> {
+pub(crate) async fn lock(session: &SignInSession) -> Result<Lock, AuthError> {
     let path = session.store.path("lock").await;
     lock::acquire(path, lock::REFRESH_WAIT)
         .await
@@ -40,7 +40,7 @@ pub(crate) async fn lock(session: &Session) -> Result<Lock, AuthError> {
 }
 
 /// The credential in use with its client, if it has a refresh token and its client still exists.
-pub(crate) fn refreshable(session: &Session) -> Option<(Credential, Client)> {
+pub(crate) fn refreshable(session: &SignInSession) -> Option<(Credential, ClientIdentity)> {
     let credential = session.credential()?;
     credential.tokens.as_ref()?.refresh_token.as_ref()?;
     if let ClientRegistration::Dynamic(registration) = &credential.client
@@ -52,7 +52,7 @@ pub(crate) fn refreshable(session: &Session) -> Option<(Credential, Client)> {
     Some((credential, client))
 }
 
-fn access_token_state(session: &Session, wanted: &Wanted) -> AccessTokenState {
+fn access_token_state(session: &SignInSession, wanted: &Wanted) -> AccessTokenState {
     match wanted {
         Wanted::OtherThan(Some(refused)) if session.token().as_ref() == Some(refused) => {
             AccessTokenState::Over
@@ -63,7 +63,7 @@ fn access_token_state(session: &Session, wanted: &Wanted) -> AccessTokenState {
 
 /// The outcome of a refresh that was refused: a person has to sign in, else `error`.
 fn judge(
-    session: &Session,
+    session: &SignInSession,
     refused: &RefusedRenewal,
     access_token: AccessTokenState,
     error: Option<AuthError>,
@@ -79,9 +79,9 @@ fn judge(
 
 /// Uses the refresh token, unless it is known to be refused.
 pub(crate) async fn refresh(
-    session: &Session,
+    session: &SignInSession,
     credential: Credential,
-    client: &Client,
+    client: &ClientIdentity,
     wanted: &Wanted,
     arrived: Moment,
 ) -> Result<Renewal, AuthError> {
@@ -101,9 +101,9 @@ pub(crate) async fn refresh(
 }
 
 async fn use_refresh_token(
-    session: &Session,
+    session: &SignInSession,
     mut credential: Credential,
-    client: &Client,
+    client: &ClientIdentity,
     access_token: AccessTokenState,
 ) -> Result<Renewal, AuthError> {
     let Some(old) = credential.tokens.clone() else {
@@ -112,13 +112,13 @@ async fn use_refresh_token(
     let failure = match request(session, &credential, client, &old).await {
         Ok(granted) => {
             credential.receive(granted);
-            session.adopt(credential, Source::Refresh).await;
+            session.adopt(credential, TokenSource::Refresh).await;
             return Ok(Renewal::Done);
         }
         Err(failure) => failure,
     };
     let is_ours = matches!(credential.client, ClientRegistration::Dynamic(_));
-    match Verdict::of(&failure) {
+    match Verdict::from_failure(&failure) {
         Verdict::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
             Box::pin(use_refresh_token(session, credential, client, access_token)).await
@@ -128,26 +128,28 @@ async fn use_refresh_token(
             Box::pin(use_refresh_token(session, credential, client, access_token)).await
         }
         Verdict::TokenIsVoid => Ok(give_up(session, &old, GiveUp::Tokens).await),
-        Verdict::ClientIsUnknown if is_ours => Ok(give_up(session, &old, GiveUp::Client).await),
+        Verdict::ClientIsUnknown if is_ours => {
+            Ok(give_up(session, &old, GiveUp::ClientIdentity).await)
+        }
         Verdict::ClientIsUnknown
         | Verdict::Refused
         | Verdict::ResourceIsUnwanted
         | Verdict::ScopeIsUnwanted => {
             let error = failure.into_error();
-            keep(session, &old, access_token, Refusal::Final, error).await
+            keep_refused(session, &old, access_token, RefusalKind::Final, error).await
         }
         Verdict::ServerFails => {
-            let error = passing(failure);
-            keep(session, &old, access_token, Refusal::Failures(1), error).await
+            let error = passing_error(failure);
+            keep_refused(session, &old, access_token, RefusalKind::Failures(1), error).await
         }
-        Verdict::Passing => Err(passing(failure)),
+        Verdict::Passing => Err(passing_error(failure)),
     }
 }
 
 async fn request(
-    session: &Session,
+    session: &SignInSession,
     credential: &Credential,
-    client: &Client,
+    client: &ClientIdentity,
     old: &TokenSet,
 ) -> Result<Granted, GrantError> {
     let endpoint = TokenEndpoint {
@@ -167,7 +169,7 @@ async fn request(
 
 /// The error for a caller who may try again. Nonsense from the token endpoint, such as the page of a captive
 /// portal, passes; a URL that must not be used does not.
-fn passing(failure: GrantError) -> AuthError {
+fn passing_error(failure: GrantError) -> AuthError {
     let error = match failure {
         GrantError::Refused(refusal) => return refusal.into_passing(),
         GrantError::Failed(error) => error,
@@ -185,11 +187,11 @@ fn passing(failure: GrantError) -> AuthError {
 }
 
 /// Keeps tokens that were refused, and records it. Done if somebody has stored something newer.
-async fn keep(
-    session: &Session,
+async fn keep_refused(
+    session: &SignInSession,
     refused: &TokenSet,
     access_token: AccessTokenState,
-    refusal: Refusal,
+    refusal: RefusalKind,
     error: AuthError,
 ) -> Result<Renewal, AuthError> {
     session.reload().await;
@@ -211,12 +213,12 @@ async fn keep(
 
 enum GiveUp {
     Tokens,
-    Client,
+    ClientIdentity,
 }
 
 /// Drops what the server has declared void, unless somebody has stored something newer: where locks do not
 /// work, the loser of a race must not delete what the winner got. Done if there is something newer.
-async fn give_up(session: &Session, void: &TokenSet, what: GiveUp) -> Renewal {
+async fn give_up(session: &SignInSession, void: &TokenSet, what: GiveUp) -> Renewal {
     session.reload().await;
     let Some(mut credential) = session.credential() else {
         return Renewal::NeedsSignIn;
@@ -228,9 +230,9 @@ async fn give_up(session: &Session, void: &TokenSet, what: GiveUp) -> Renewal {
     match what {
         GiveUp::Tokens => {
             credential.tokens = None;
-            session.adopt(credential, Source::Store).await;
+            session.adopt(credential, TokenSource::Store).await;
         }
-        GiveUp::Client => {
+        GiveUp::ClientIdentity => {
             if let Err(error) = session.forget(&credential.metadata.issuer).await {
                 tracing::warn!(%error, "a client that is void could not be removed");
             }
@@ -239,7 +241,7 @@ async fn give_up(session: &Session, void: &TokenSet, what: GiveUp) -> Renewal {
     Renewal::NeedsSignIn
 }
 
-/// Whether `credential` has another refresh token than `tokens`.
+/// True if `credential` has another refresh token than `tokens`.
 fn is_newer(credential: &Credential, tokens: &TokenSet) -> bool {
     let current = credential.tokens.as_ref();
     current.is_some_and(|current| current.refresh_token != tokens.refresh_token)

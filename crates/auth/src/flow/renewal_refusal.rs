@@ -44,7 +44,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn of(failure: &GrantError) -> Self {
+    pub(crate) fn from_failure(failure: &GrantError) -> Self {
         match failure {
             GrantError::Refused(refusal) => {
                 verdict(refusal.status(), refusal.code(), refusal.reason())
@@ -140,13 +140,16 @@ mod tests {
             reason: "timed out".into(),
             retry_after: std::time::Duration::ZERO,
         };
-        assert_eq!(Verdict::of(&GrantError::Failed(outage)), Verdict::Passing);
+        assert_eq!(
+            Verdict::from_failure(&GrantError::Failed(outage)),
+            Verdict::Passing
+        );
         let failed = AuthError::ServerFailed {
             reason: "server_error".into(),
             retry_after: std::time::Duration::ZERO,
         };
         assert_eq!(
-            Verdict::of(&GrantError::Failed(failed)),
+            Verdict::from_failure(&GrantError::Failed(failed)),
             Verdict::ServerFails
         );
     }

@@ -10,15 +10,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::callback::loopback::Callback;
+use crate::callback::loopback::BroughtAnswer;
 use crate::config::Config;
-use crate::discovery::Discovery;
+use crate::discovery::ServerDiscovery;
 use crate::error::AuthError;
 use crate::flow::order::Wanted;
 use crate::flow::sign_in_history::SignInHistory;
 use crate::sign_in_page::SignInStage;
 use crate::store::pending::now_millis;
-use crate::store::refused_renewal::{AccessTokenState, Refusal, RefusedRenewal};
+use crate::store::refused_renewal::{AccessTokenState, RefusalKind, RefusedRenewal};
 use crate::store::{
     Credential, CredentialKey, CredentialStore, SavedAgain, SharedStore, StoreError,
 };
@@ -42,7 +42,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// The shared state of one [`crate::Authorizer`].
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct SignInSession {
     pub(crate) server: Url,
     pub(crate) config: Config,
     pub(crate) transport: Transport,
@@ -53,22 +53,22 @@ pub(crate) struct Session {
     /// The task that tries again to save what could not be saved.
     saving: Mutex<Option<JoinHandle<()>>>,
     loaded: OnceCell<()>,
-    state: Mutex<State>,
+    state: Mutex<SessionState>,
     /// Held while a refresh runs.
     pub(crate) renewing: Arc<tokio::sync::Mutex<()>>,
     /// Held while a sign-in runs.
     pub(crate) signing_in: Arc<tokio::sync::Mutex<SignInHistory>>,
-    /// Where the sign-in stands.
+    /// State of the sign-in.
     pub(crate) stage: watch::Sender<SignInStage>,
-    /// Where answers to the sign-in under way go, for those that the person pastes.
-    answers: Mutex<Option<mpsc::Sender<Callback>>>,
+    /// Way to the sign-in under way, for those that the person pastes.
+    answers: Mutex<Option<mpsc::Sender<BroughtAnswer>>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SessionState {
     credential: Option<Credential>,
-    /// How this process came by the token, and when.
-    source: Option<(Source, Instant)>,
+    /// Source of the token in this process, and when it came.
+    source: Option<(TokenSource, Instant)>,
     back_off: Option<BackOff>,
     /// Number of requests for each set of scopes, by a hash of it.
     step_ups: HashMap<[u8; 32], u32>,
@@ -76,11 +76,11 @@ struct State {
     trust: Trust,
     /// When the last sign-in of this run worked.
     signed_in: Option<Instant>,
-    /// What became of the last attempt to renew, if it failed.
+    /// Outcome of the last attempt to renew, if it failed.
     refused: Option<RefusedRenewal>,
 }
 
-/// Whether the authorization server is known to know the client.
+/// Trust that the authorization server knows the client.
 #[derive(Debug, Default)]
 enum Trust {
     /// It did in some earlier run.
@@ -92,9 +92,9 @@ enum Trust {
     Doubted,
 }
 
-/// How a token was obtained.
+/// Source of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum TokenSource {
     /// From the disk.
     Store,
     /// By the refresh token.
@@ -103,7 +103,7 @@ pub(crate) enum Source {
     SignIn,
 }
 
-/// How the token in use was obtained, if that was only just now.
+/// Source of the token in use, if it was obtained only just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// Not just now, or not by us.
@@ -121,7 +121,7 @@ struct BackOff {
     error: AuthError,
 }
 
-impl Session {
+impl SignInSession {
     pub(crate) fn new(mut server: Url, config: Config, options: http::Options) -> Self {
         server.set_fragment(None);
         let key = CredentialKey::new(&server, &config);
@@ -154,8 +154,8 @@ impl Session {
     }
 
     /// Discovery of the authorization server.
-    pub(crate) fn discovery(&self) -> Discovery<'_> {
-        Discovery {
+    pub(crate) fn discovery(&self) -> ServerDiscovery<'_> {
+        ServerDiscovery {
             transport: &self.transport,
             server: &self.server,
             config: &self.config,
@@ -186,33 +186,33 @@ impl Session {
         });
         if !same {
             state.credential = Some(stored);
-            state.source = Some((Source::Store, Instant::now()));
+            state.source = Some((TokenSource::Store, Instant::now()));
             state.back_off = None;
         }
     }
 
     /// The stored credential of an issuer.
-    pub(crate) async fn stored(&self, issuer: &str) -> Option<Credential> {
+    pub(crate) async fn load_stored(&self, issuer: &str) -> Option<Credential> {
         let issuer = issuer.to_owned();
         let stored = self.store.with(move |store| store.load_issuer(&issuer));
         stored.await.flatten()
     }
 
     /// Stores `credential`, then uses it: a token must not be seen by anyone before it is safe.
-    pub(crate) async fn adopt(&self, credential: Credential, source: Source) {
+    pub(crate) async fn adopt(&self, credential: Credential, source: TokenSource) {
         let saved = credential.clone();
         self.store.with(move |store| store.save(&saved)).await;
         self.keep_saving();
         match source {
-            Source::Store => {}
-            Source::Refresh | Source::SignIn => RefusedRenewal::clear(&self.store).await,
+            TokenSource::Store => {}
+            TokenSource::Refresh | TokenSource::SignIn => RefusedRenewal::clear(&self.store).await,
         }
         let mut state = self.state();
         state.credential = Some(credential);
         let now = Instant::now();
         state.source = Some((source, now));
         state.back_off = None;
-        if source == Source::SignIn {
+        if source == TokenSource::SignIn {
             state.signed_in = Some(now);
         }
     }
@@ -306,7 +306,7 @@ impl Session {
             .is_some_and(|token| wanted.is_met_by(&token, age))
     }
 
-    /// Whether there is reason and means to renew the token ahead of its end.
+    /// True if there is reason and means to renew the token ahead of its end.
     ///
     /// A renewal that was refused is tried again only when the server refuses the access token, too.
     pub(crate) fn is_renewal_due(&self) -> bool {
@@ -314,7 +314,10 @@ impl Session {
     }
 
     /// The refusal to renew the tokens of `credential`, in this process or another one.
-    pub(crate) async fn refused_renewal(&self, credential: &Credential) -> Option<RefusedRenewal> {
+    pub(crate) async fn read_refused_renewal(
+        &self,
+        credential: &Credential,
+    ) -> Option<RefusedRenewal> {
         let stored = RefusedRenewal::read(&self.store).await;
         let obtained_at = credential.tokens.as_ref()?.obtained_at;
         let known = stored.or_else(|| self.state().refused.clone())?;
@@ -326,17 +329,17 @@ impl Session {
     pub(crate) async fn record_refused_renewal(
         &self,
         credential: &Credential,
-        refusal: Refusal,
+        refusal: RefusalKind,
         access_token: AccessTokenState,
     ) -> Option<RefusedRenewal> {
-        let before = self.refused_renewal(credential).await;
+        let before = self.read_refused_renewal(credential).await;
         let record = RefusedRenewal::after(before.as_ref(), credential, refusal, access_token)?;
         record.clone().write(&self.store).await;
         self.state().refused = Some(record.clone());
         Some(record)
     }
 
-    /// Whether this process has tried to renew the tokens in use, and they were refused.
+    /// True if this process has tried to renew the tokens in use, and they were refused.
     pub(crate) fn is_renewal_refused(&self) -> bool {
         let state = self.state();
         let (Some(refused), Some(credential)) = (&state.refused, &state.credential) else {
@@ -346,7 +349,7 @@ impl Session {
         tokens.is_some_and(|it| refused.is_about(&credential.metadata.issuer, it.obtained_at))
     }
 
-    /// Whether the token in use is at or near its end.
+    /// True if the token in use is at or near its end.
     pub(crate) fn is_stale(&self) -> bool {
         self.state()
             .credential
@@ -355,7 +358,7 @@ impl Session {
             .is_some_and(|tokens| tokens.age(SystemTime::now()) == Age::Stale)
     }
 
-    /// Whether the token in use was obtained only just now: within `fresh` and, for short-lived tokens, the
+    /// Tells whether the token in use was obtained only just now: within `fresh` and, for short-lived tokens, the
     /// first half of their life. One that has expired on its way is old.
     pub(crate) fn freshness(&self, fresh: Duration) -> Freshness {
         let state = self.state();
@@ -369,20 +372,20 @@ impl Session {
             return Freshness::Old;
         }
         match source {
-            Source::Store => Freshness::Old,
-            Source::Refresh => Freshness::Refreshed,
-            Source::SignIn => Freshness::SignedIn,
+            TokenSource::Store => Freshness::Old,
+            TokenSource::Refresh => Freshness::Refreshed,
+            TokenSource::SignIn => Freshness::SignedIn,
         }
     }
 
-    /// Whether this process had a sign-in that recently.
+    /// True if this process had a sign-in that recently.
     pub(crate) fn has_signed_in_within(&self, period: Duration) -> bool {
         self.state()
             .signed_in
             .is_some_and(|moment| moment.elapsed() < period)
     }
 
-    /// What the token in use was asked for with.
+    /// Scopes with which the token in use was asked for.
     pub(crate) fn requested_scopes(&self) -> Scopes {
         self.state()
             .credential
@@ -392,7 +395,7 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Whether the token in use is known not to have one of `required`.
+    /// True if the token in use is known not to have one of `required`.
     pub(crate) fn lacks_granted(&self, required: &Scopes) -> bool {
         self.state()
             .credential
@@ -423,12 +426,12 @@ impl Session {
         self.state().trust = Trust::Doubted;
     }
 
-    /// Whether a renewal was refused since the client was last known to be alive.
+    /// True if a renewal was refused since the client was last known to be alive.
     pub(crate) fn doubts_client(&self) -> bool {
         matches!(self.state().trust, Trust::Doubted)
     }
 
-    /// Whether a sign-in of this run worked with this client.
+    /// True if a sign-in of this run worked with this client.
     pub(crate) fn has_proven_client(&self, id: &str) -> bool {
         matches!(&self.state().trust, Trust::Proven(proven) if proven == id)
     }
@@ -460,17 +463,87 @@ impl Session {
     }
 
     /// Lets pasted answers go the way of those that a browser brings.
-    pub(crate) fn expect_answers(&self, answers: mpsc::Sender<Callback>) {
+    pub(crate) fn expect_answers(&self, answers: mpsc::Sender<BroughtAnswer>) {
         *self.answers.lock() = Some(answers);
     }
 
     /// The way to the sign-in under way, if there is one.
-    pub(crate) fn answers(&self) -> Option<mpsc::Sender<Callback>> {
+    pub(crate) fn answers(&self) -> Option<mpsc::Sender<BroughtAnswer>> {
         let answers = self.answers.lock();
         answers.clone().filter(|answers| !answers.is_closed())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::tempdir;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::client::registration::ClientRegistration;
+    use crate::discovery::authorization_server::AuthorizationServerMetadata;
+
+    /// A session whose credential cannot be saved, because something is in the way of its file.
+    async fn unsaved(directory: &std::path::Path) -> (SignInSession, std::path::PathBuf) {
+        let server = Url::parse("https://mcp.example/mcp").unwrap();
+        let config = Config {
+            directory: Some(directory.to_owned()),
+            ..Config::default()
+        };
+        let session = SignInSession::new(server.clone(), config, http::Options::default());
+        let metadata = AuthorizationServerMetadata::with_token_endpoint(server.clone());
+        let registration = ClientRegistration::PreRegistered;
+        let credential = Credential::new(server, metadata, None, registration);
+        let path = directory.join(session.key.file_name(&credential.metadata.issuer));
+        fs::create_dir_all(path.join("in the way")).unwrap();
+        session.adopt(credential, TokenSource::SignIn).await;
+        (session, path)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_saved_is_saved_as_soon_as_that_works() {
+        let directory = tempdir().unwrap();
+        let (session, path) = unsaved(directory.path()).await;
+        assert!(session.store.has_unsaved());
+        fs::remove_dir_all(&path).unwrap();
+        // Without a file it would count as a sign-out.
+        fs::write(&path, "").unwrap();
+        let saving = session.saving.lock().take().unwrap();
+        timeout(SAVE_PAUSES[1] * 3, saving).await.unwrap().unwrap();
+        assert!(!session.store.has_unsaved());
+        assert!(fs::metadata(path).unwrap().len() > 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_out_elsewhere_ends_the_attempts_to_save() {
+        let directory = tempdir().unwrap();
+        let (session, path) = unsaved(directory.path()).await;
+        fs::remove_dir_all(&path).unwrap();
+        let saving = session.saving.lock().take().unwrap();
+        timeout(SAVE_PAUSES[1] * 3, saving).await.unwrap().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_back_off_doubles_and_ends() {
+        let directory = tempdir().unwrap();
+        let (session, _) = unsaved(directory.path()).await;
+        let outage = AuthError::Unavailable {
+            reason: "503".into(),
+            retry_after: Duration::from_secs(5),
+        };
+        for pause in [5, 10, 20, 40, 60, 60] {
+            session.start_back_off(Some(&outage));
+            tokio::time::advance(Duration::from_secs(pause - 1)).await;
+            assert!(session.back_off().is_some(), "{pause}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(session.back_off().is_none(), "{pause}");
+        }
     }
 }

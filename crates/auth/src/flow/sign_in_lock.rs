@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::config::Browser;
 use crate::error::AuthError;
 use crate::flow::page;
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use crate::prompt::announcement::SIGN_IN_TARGET;
 use crate::prompt::browser_launcher::Opened;
 use crate::sign_in_page::{SignInPage, SignInStage};
@@ -40,7 +40,7 @@ pub(crate) enum Arrival {
 }
 
 /// Takes the right to sign in. While another process has it, its page is shown as ours.
-pub(crate) async fn take(session: &Session) -> Result<SignInLock, AuthError> {
+pub(crate) async fn take(session: &SignInSession) -> Result<SignInLock, AuthError> {
     let limit = session.config.timeout;
     let deadline = Instant::now() + limit + OVERHEAD;
     let mut arrival = Arrival::First;
@@ -69,7 +69,7 @@ pub(crate) async fn take(session: &Session) -> Result<SignInLock, AuthError> {
             reopen(session).await;
         }
         let page =
-            pending.and_then(|pending| Some(page::of_request(session, pending.request(limit)?)));
+            pending.and_then(|pending| Some(page::for_request(session, pending.request(limit)?)));
         let stage = page.map_or(SignInStage::None, SignInStage::Page);
         let is_new = session.stage.send_if_modified(|shown| {
             let differs = *shown != stage;
@@ -90,7 +90,7 @@ pub(crate) async fn take(session: &Session) -> Result<SignInLock, AuthError> {
 }
 
 /// Returns whether the process that opened the page has ended and has a helper, which has not taken over yet.
-async fn has_helper_ready(session: &Session) -> bool {
+async fn has_helper_ready(session: &SignInSession) -> bool {
     let pending = PendingSignIn::read(&session.store).await;
     pending.is_some_and(|pending| {
         pending.has_helper_ready() && pending.request(session.config.timeout).is_some()
@@ -98,13 +98,13 @@ async fn has_helper_ready(session: &Session) -> bool {
 }
 
 /// Returns whether this process should open the page of a helper again.
-fn is_kept_for(session: &Session, pending: Option<&PendingSignIn>) -> bool {
+fn is_kept_for(session: &SignInSession, pending: Option<&PendingSignIn>) -> bool {
     session.config.browser != Browser::None
         && pending.is_some_and(|pending| pending.is_kept_for(session.started_at))
 }
 
 /// Opens the page of a helper again, unless another process that was started just now does.
-async fn reopen(session: &Session) {
+async fn reopen(session: &SignInSession) {
     let path = session.store.path("reopening.lock").await;
     let Some(_lock) = lock::acquire(path, Duration::ZERO).await else {
         return;

@@ -3,24 +3,24 @@
 use crate::error::AuthError;
 use crate::flow::client_choice::client_of;
 use crate::flow::renewal;
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use crate::grant::token_endpoint::TokenEndpoint;
 use crate::store::pending::PendingSignIn;
 use crate::store::refused_renewal::RefusedRenewal;
 use crate::store::{Credential, CredentialStore, StoreError};
 
-/// What became of the sign-in at one authorization server.
+/// Outcome of a sign-out at one authorization server.
 #[derive(Debug)]
 pub struct SignedOut {
     /// The authorization server.
     pub issuer: String,
-    /// Whether it knows.
+    /// Revocation of its tokens.
     pub revocation: Revocation,
-    /// Whether what was stored is gone.
+    /// Removal of what was stored.
     pub forgotten: Result<(), StoreError>,
 }
 
-/// Whether the authorization server has ended the sign-in on its side.
+/// Outcome of the revocation of tokens at the authorization server (RFC 7009).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
     /// It has.
@@ -34,7 +34,7 @@ pub enum Revocation {
 }
 
 /// Ends all sign-ins of the session's key. Other processes that refresh are waited for.
-pub(crate) async fn sign_out(session: &Session) -> Result<Vec<SignedOut>, AuthError> {
+pub(crate) async fn sign_out(session: &SignInSession) -> Result<Vec<SignedOut>, AuthError> {
     let _held = session.renewing.lock().await;
     let _lock = renewal::lock(session).await?;
     let stored = session.store.with(CredentialStore::load_all).await;
@@ -54,7 +54,7 @@ pub(crate) async fn sign_out(session: &Session) -> Result<Vec<SignedOut>, AuthEr
     Ok(ended)
 }
 
-async fn revoke(session: &Session, credential: &Credential) -> Revocation {
+async fn revoke(session: &SignInSession, credential: &Credential) -> Revocation {
     let Some(tokens) = &credential.tokens else {
         return Revocation::NoToken;
     };

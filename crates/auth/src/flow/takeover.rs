@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::AuthError;
 use crate::flow::attempt::Attempt;
 use crate::flow::browser;
-use crate::flow::session::Session;
+use crate::flow::session::SignInSession;
 use crate::linger::HandedOver;
 use crate::store::lock;
 use crate::store::pending::PendingSignIn;
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Finishes a sign-in of another process, which has ended. `sockets` are those of its callback, if they
 /// could be passed on.
 pub(crate) async fn finish_sign_in(
-    session: &Session,
+    session: &SignInSession,
     handed_over: HandedOver,
     sockets: Vec<TcpListener>,
 ) {
@@ -48,7 +48,7 @@ pub(crate) async fn finish_sign_in(
     let Some(mut attempt) = attempt else { return };
     pending.kept_by_helper().write(&session.store).await;
     let outcome = tokio::select! {
-        outcome = browser::answered(session, &mut attempt, left) => outcome,
+        outcome = browser::await_answer(session, &mut attempt, left) => outcome,
         () = withdrawn(session) => Err(AuthError::Interrupted),
     };
     // Before the lock is free, so that whoever takes it finds the port free as well.
@@ -61,7 +61,7 @@ pub(crate) async fn finish_sign_in(
 }
 
 /// Resolves when nobody wants the sign-in any more.
-async fn withdrawn(session: &Session) {
+async fn withdrawn(session: &SignInSession) {
     loop {
         tokio::time::sleep(LOOK).await;
         if !PendingSignIn::is_recorded(&session.store).await {

@@ -7,7 +7,7 @@ use oauth2::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::client::registration::Client;
+use crate::client::registration::ClientIdentity;
 use crate::config::Config;
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::{AuthError, shown};
@@ -38,13 +38,13 @@ pub const RESERVED_PARAMETERS: [&str; 6] = [
 /// token request repeats.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
-    /// Where the person goes.
+    /// Authorization URL, to which the person goes.
     pub(crate) url: Url,
     /// The issuer, as its validated metadata has it.
     pub(crate) issuer: String,
-    /// Who asks; a request of another client can't be continued.
+    /// Client that asks; a request of another client can't be continued.
     pub(crate) client_id: String,
-    /// Whether that issuer promised to name itself in its answers.
+    /// True if that issuer promised to name itself in its answers.
     pub(crate) iss_promised: bool,
     #[serde(with = "secret_serde")]
     pub(crate) state: Secret<String>,
@@ -60,7 +60,7 @@ impl AuthorizationRequest {
     pub(crate) fn new(
         config: &Config,
         metadata: &AuthorizationServerMetadata,
-        client: &Client,
+        client: &ClientIdentity,
         redirect_uri: Url,
         resource: Option<String>,
         scopes: Scopes,
@@ -102,12 +102,12 @@ impl AuthorizationRequest {
         })
     }
 
-    /// Whether `answer` belongs to this request.
+    /// True if `answer` belongs to this request.
     pub(crate) fn is_answered_by(&self, answer: &AuthorizationResponse) -> bool {
         match (&answer.state, answer.bearer) {
             (Some(state), _) => equal_in_constant_time(state, self.state.expose()),
-            (None, Bearer::Person) => true,
-            (None, Bearer::Browser) => false,
+            (None, AnswerSource::Person) => true,
+            (None, AnswerSource::Browser) => false,
         }
     }
 
@@ -147,7 +147,7 @@ impl AuthorizationRequest {
     }
 }
 
-/// What the browser brings back.
+/// Authorization response, which the browser brings back (RFC 6749 §4.1.2).
 #[derive(Debug, Default)]
 pub(crate) struct AuthorizationResponse {
     state: Option<String>,
@@ -155,12 +155,12 @@ pub(crate) struct AuthorizationResponse {
     code: Option<Secret<String>>,
     error: Option<String>,
     error_description: Option<String>,
-    bearer: Bearer,
+    bearer: AnswerSource,
 }
 
-/// Who brought an answer.
+/// Bringer of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Bearer {
+enum AnswerSource {
     /// A browser, which any web page can send here.
     #[default]
     Browser,
@@ -170,7 +170,7 @@ enum Bearer {
 
 impl AuthorizationResponse {
     /// Reads what a person pasted: the address that the browser ended at, its query, or the code alone.
-    pub(crate) fn pasted(text: &str) -> Result<Self, Unusable> {
+    pub(crate) fn pasted(text: &str) -> Result<Self, UnusablePaste> {
         let text = text.trim();
         // Base64 may end so.
         let is_query = text.trim_end_matches('=').contains('=');
@@ -183,23 +183,23 @@ impl AuthorizationResponse {
             };
             return match answer {
                 Some(answer) => Ok(answer),
-                None if is_request() => Err(Unusable::SignInPage),
-                None => Err(Unusable::NoAnswer),
+                None if is_request() => Err(UnusablePaste::SignInPage),
+                None => Err(UnusablePaste::NoAnswer),
             };
         }
         if !may_be_code(text) {
-            return Err(Unusable::Word);
+            return Err(UnusablePaste::Word);
         }
         Ok(Self {
             code: Some(Secret::new(text.to_owned())),
-            bearer: Bearer::Person,
+            bearer: AnswerSource::Person,
             ..Self::default()
         })
     }
 
     /// Returns whether it is a code that a person typed, which names no sign-in and no issuer.
     pub(crate) fn is_code_alone(&self) -> bool {
-        self.bearer == Bearer::Person
+        self.bearer == AnswerSource::Person
     }
 
     /// Reads the query of the callback. None if a parameter occurs twice (RFC 6749 §3.1), or if it brings a
@@ -229,7 +229,7 @@ impl AuthorizationResponse {
         (!both).then_some(answer)
     }
 
-    /// Whether it carries an outcome at all.
+    /// True if it carries an outcome at all.
     pub(crate) fn is_complete(&self) -> bool {
         self.code.is_some() || self.error.is_some()
     }
@@ -237,7 +237,7 @@ impl AuthorizationResponse {
 
 /// Reason why something that was pasted is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unusable {
+pub(crate) enum UnusablePaste {
     /// It is no address, and too short or too plain for a code.
     Word,
     /// It is an address without an answer in it.
@@ -268,7 +268,7 @@ fn may_be_code(word: &str) -> bool {
             }
 }
 
-/// Why an answer brings no code.
+/// Reason why an answer brings no code.
 #[derive(Debug)]
 pub(crate) enum AuthorizationError {
     /// It does not belong to this request.
@@ -304,7 +304,7 @@ impl From<AuthorizationError> for AuthError {
     }
 }
 
-/// What may be given to a browser: a web address of a host, over https or to this machine.
+/// Refuses what must not be given to a browser. It gets a web address of a host, over https or to this machine.
 ///
 /// Browser launchers have run programs for URLs of other schemes (CVE-2025-6514).
 pub(crate) fn check_endpoint(endpoint: &Url) -> Result<(), AuthError> {
@@ -341,18 +341,18 @@ mod tests {
     #[test]
     fn a_stray_word_is_no_code_and_an_address_needs_an_answer() {
         for (text, expected) in [
-            ("hello", Some(Unusable::Word)),
-            ("yes please", Some(Unusable::Word)),
-            ("", Some(Unusable::Word)),
-            ("copy-the-address", Some(Unusable::Word)),
-            ("http://localhost:3334/", Some(Unusable::NoAnswer)),
+            ("hello", Some(UnusablePaste::Word)),
+            ("yes please", Some(UnusablePaste::Word)),
+            ("", Some(UnusablePaste::Word)),
+            ("copy-the-address", Some(UnusablePaste::Word)),
+            ("http://localhost:3334/", Some(UnusablePaste::NoAnswer)),
             (
                 "http://localhost:3334/oauth/callback?state=s",
-                Some(Unusable::NoAnswer),
+                Some(UnusablePaste::NoAnswer),
             ),
             (
                 "https://auth.example/authorize?client_id=c&state=s",
-                Some(Unusable::SignInPage),
+                Some(UnusablePaste::SignInPage),
             ),
             ("http://localhost:3334/oauth/callback?code=c&state=s", None),
             ("localhost:3334/oauth/callback?code=c&state=s#_=_", None),

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::client::authentication::{AuthenticatedEndpoint, Endpoint, LearntMethod};
-use crate::client::registration::Client;
+use crate::client::authentication::{AuthenticatedEndpoint, EndpointKind, LearntMethod};
+use crate::client::registration::ClientIdentity;
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::{AuthError, shown};
 use crate::grant::authorization::AuthorizationRequest;
@@ -39,29 +39,29 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) struct TokenEndpoint<'a> {
     pub(crate) transport: &'a Transport,
     pub(crate) metadata: &'a AuthorizationServerMetadata,
-    pub(crate) client: &'a Client,
+    pub(crate) client: &'a ClientIdentity,
 }
 
 /// The tokens that an endpoint issued.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) tokens: TokenSet,
-    /// How the client had to authenticate, if not as was preferred.
+    /// Method with which the client had to authenticate, if not as was preferred.
     pub(crate) method: Option<LearntMethod>,
 }
 
-/// Why there are no tokens.
+/// Reason why there are no tokens.
 #[derive(Debug)]
 pub(crate) enum GrantError {
     /// The authorization server's own word (RFC 6749 §5.2).
-    Refused(Box<Refusal>),
+    Refused(Box<TokenRefusal>),
     /// Anything else: network, outage, nonsense. It says nothing about the client or the grant.
     Failed(AuthError),
 }
 
 /// An error answer of the token endpoint.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct TokenRefusal {
     /// Empty if the answer is not in the form of RFC 6749 §5.2.
     code: String,
     reason: String,
@@ -70,7 +70,7 @@ pub(crate) struct Refusal {
     method: Option<LearntMethod>,
 }
 
-impl Refusal {
+impl TokenRefusal {
     pub(crate) fn meaning(&self) -> Meaning {
         meaning(&self.code, &self.reason)
     }
@@ -85,7 +85,7 @@ impl Refusal {
         self.status
     }
 
-    /// How the client had to authenticate to get this far, if not as was preferred.
+    /// Method with which the client had to authenticate to get this far, if not as was preferred.
     pub(crate) fn method(&self) -> Option<LearntMethod> {
         self.method
     }
@@ -245,7 +245,7 @@ impl TokenEndpoint<'_> {
         if let Some(resource) = resource {
             request = request.add_extra_param("resource", resource);
         }
-        let endpoint = self.authenticated_at(url, Endpoint::DeviceAuthorization);
+        let endpoint = self.authenticated_at(url, EndpointKind::DeviceAuthorization);
         let reply = request.request_async(&endpoint).await;
         reply.map_err(|error| error_of(&endpoint, error))
     }
@@ -288,7 +288,7 @@ impl TokenEndpoint<'_> {
         let request = client
             .revoke_token(token)
             .map_err(|error| error.to_string())?;
-        let endpoint = self.authenticated_at(url, Endpoint::Revocation);
+        let endpoint = self.authenticated_at(url, EndpointKind::Revocation);
         let told = request.request_async(&endpoint).await;
         told.map_err(|error| match error_of(&endpoint, error) {
             GrantError::Refused(refusal) => refusal.reason,
@@ -304,10 +304,10 @@ impl TokenEndpoint<'_> {
     }
 
     fn authenticated(&self) -> AuthenticatedEndpoint<'_> {
-        self.authenticated_at(self.metadata.token_endpoint.clone(), Endpoint::Token)
+        self.authenticated_at(self.metadata.token_endpoint.clone(), EndpointKind::Token)
     }
 
-    fn authenticated_at(&self, url: Url, endpoint: Endpoint) -> AuthenticatedEndpoint<'_> {
+    fn authenticated_at(&self, url: Url, endpoint: EndpointKind) -> AuthenticatedEndpoint<'_> {
         AuthenticatedEndpoint::new(self.transport, self.metadata, self.client, url, endpoint)
     }
 }
@@ -353,7 +353,7 @@ fn error_of<T: ErrorResponseType + Display + 'static>(
         RequestTokenError::ServerResponse(refusal) => {
             let code = refusal.error().to_string();
             let description = refusal.error_description();
-            GrantError::Refused(Box::new(Refusal {
+            GrantError::Refused(Box::new(TokenRefusal {
                 reason: shown(&match description {
                     Some(description) if code.is_empty() => description.clone(),
                     Some(description) => format!("{code}: {description}"),

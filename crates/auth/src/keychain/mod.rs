@@ -15,7 +15,7 @@ use mcp_bridge_net::descriptors;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
 
-/// How long the keychain may take: a person may have to unlock it, and a bus that hangs would hang us.
+/// Limit for the keychain: a person may have to unlock it, and a bus that hangs would hang us.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// No credential needs more pieces, even of the smallest size.
@@ -47,16 +47,16 @@ struct Inner {
     has_complained: AtomicBool,
 }
 
-/// What a keychain can do.
+/// Limits of a keychain.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long to wait for it.
+    /// Longest wait for it.
     pub time: Duration,
     /// The largest secret that it takes, in bytes.
     pub size: usize,
 }
 
-/// Why the keychain could not be used.
+/// Reason why the keychain could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the keychain can't be used: {0}")]
 pub struct KeychainError(String);
@@ -66,7 +66,7 @@ impl KeychainError {
         Self("what lies there is not what was put there".into())
     }
 
-    /// What to do about it.
+    /// Advice for the person.
     #[must_use]
     pub fn hint(&self) -> String {
         format!("{}, or use {} file", system::HINT, Setting::Store)
@@ -105,7 +105,7 @@ impl Keychain {
         }))
     }
 
-    /// Whether it can be used now. Blocks for as long as it takes to answer.
+    /// Checks that it can be used now. Blocks for as long as it takes to answer.
     pub fn check(&self) -> Result<(), KeychainError> {
         self.get("nothing").map(|_| ())
     }
@@ -232,7 +232,7 @@ fn joined(pieces: &[Vec<u8>]) -> Option<Vec<u8>> {
     (count == pieces.len() && hash(&secret) == expected).then_some(secret)
 }
 
-/// How many pieces there are, what they hash to, and how the secret begins.
+/// Number of pieces, their hash, and how the secret begins.
 fn head(first: &[u8]) -> Option<(usize, &str, &[u8])> {
     let end = first.iter().position(|byte| *byte == b'\n')?;
     let line = std::str::from_utf8(&first[..end]).ok()?;

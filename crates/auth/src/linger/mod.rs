@@ -60,11 +60,11 @@ impl HandedOver {
     }
 }
 
-/// A helper that was started. It takes over when this is dropped without [`Guard::dismiss`].
+/// A helper that was started. It takes over when this is dropped without [`HelperGuard::dismiss`].
 #[derive(Debug, Default)]
-pub(crate) struct Guard(Option<Arc<Mutex<os::Pipe>>>);
+pub(crate) struct HelperGuard(Option<Arc<Mutex<os::Pipe>>>);
 
-impl Guard {
+impl HelperGuard {
     /// Starts a helper that gets these sockets, and the sign-in if this process ends.
     pub(crate) async fn start(
         helper: &Helper,

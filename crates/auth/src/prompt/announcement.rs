@@ -17,14 +17,14 @@ pub(crate) struct Announcement<'a> {
     pub(crate) page: &'a SignInPage,
     pub(crate) opened: Opened,
     /// Way from the browser to this machine.
-    pub(crate) reach: Reach<'a>,
+    pub(crate) reach: CallbackRoute<'a>,
     /// Means by which the person can bring the answer.
     pub(crate) input: AnswerInput,
 }
 
 /// The way from the browser to the callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach<'a> {
+pub(crate) enum CallbackRoute<'a> {
     /// The browser is on this machine, or the redirect URI leads here from everywhere.
     Direct,
     /// The person is logged in from the machine of the browser, to this address.
@@ -36,8 +36,8 @@ impl fmt::Display for Announcement<'_> {
         let Self { host, page, .. } = self;
         write!(f, "{host} wants you to sign in. ")?;
         let place = match self.reach {
-            Reach::Direct if page.short().is_some() => " on this machine",
-            Reach::Direct | Reach::Forwarded { .. } => "",
+            CallbackRoute::Direct if page.short().is_some() => " on this machine",
+            CallbackRoute::Direct | CallbackRoute::Forwarded { .. } => "",
         };
         match self.opened {
             Opened::Sent => write!(
@@ -50,7 +50,7 @@ impl fmt::Display for Announcement<'_> {
                 "If the page is no longer open in your browser, open this address{place}:"
             )?,
             // Nobody expects a browser on the screen of another machine.
-            Opened::Failed if matches!(self.reach, Reach::Forwarded { .. }) => {
+            Opened::Failed if matches!(self.reach, CallbackRoute::Forwarded { .. }) => {
                 write!(f, "Open this address in a browser:")?;
             }
             Opened::Failed => write!(
@@ -72,7 +72,7 @@ impl fmt::Display for Announcement<'_> {
                 "\nPaste here the address at which the browser ends. If that page does not load, that is fine.",
             )?;
         }
-        if let Reach::Forwarded { port, login } = self.reach {
+        if let CallbackRoute::Forwarded { port, login } = self.reach {
             write!(
                 f,
                 "\nFor that page to load, run this first on the machine of the browser:\n\
@@ -95,11 +95,11 @@ mod tests {
         let redirect_uri = Url::parse("http://localhost:3334/oauth/callback").unwrap();
         let announcement = Announcement {
             host: "mcp.example",
-            page: &SignInPage::of_request(&url, &redirect_uri, place),
+            page: &SignInPage::for_request(&url, &redirect_uri, place),
             opened,
             reach: match place {
-                BrowserPlace::Here => Reach::Direct,
-                BrowserPlace::Elsewhere => Reach::Forwarded {
+                BrowserPlace::Here => CallbackRoute::Direct,
+                BrowserPlace::Elsewhere => CallbackRoute::Forwarded {
                     port: 3334,
                     login: "10.0.0.5",
                 },

@@ -16,7 +16,7 @@ use crate::store::record::{Place, Record, StoreError, move_to};
 use crate::store::refused_renewal::{self, AccessTokenState, RefusedRenewal};
 use crate::token::unix_millis;
 
-/// What one authorization server gave for one account at a server.
+/// Account at a server, as one authorization server has signed it in.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The MCP server, without the query.
@@ -27,9 +27,9 @@ pub struct Account {
     pub issuer: String,
     /// The sign-in; none if there are no tokens.
     pub signed_in: Option<SignedIn>,
-    /// Where the secrets are.
+    /// Place of the secrets.
     pub place: Place,
-    /// Whether a sign-in page of this account waits for a person.
+    /// True if a sign-in page of this account waits for a person.
     pub is_pending: bool,
     /// When it was stored, in milliseconds since 1970.
     pub saved_at: u64,
@@ -37,20 +37,20 @@ pub struct Account {
     pub(crate) key: CredentialKey,
 }
 
-/// What there is to say about tokens.
+/// Sign-in of an account, without its tokens.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     /// The person's name, if the authorization server told it.
     pub user: Option<String>,
-    /// What was granted, separated by spaces.
+    /// Scopes that were granted, separated by spaces.
     pub scopes: String,
-    /// How long the token is good for.
+    /// Expiry of the token.
     pub expiry: Expiry,
-    /// Whether it is renewed without a person.
+    /// True if it is renewed without a person.
     pub renewable: bool,
 }
 
-/// How long a token is good for.
+/// Expiry of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
     /// The authorization server did not say.
@@ -76,7 +76,7 @@ impl Account {
             .into_iter()
             .filter_map(|(key, path)| {
                 let pending = directory.join(key.sibling("sign-in"));
-                let refused = refused_renewal::of_account(directory, |it| key.sibling(it));
+                let refused = refused_renewal::read_of_account(directory, |it| key.sibling(it));
                 let record = Record::read(&path)?;
                 let issuer = &record.credential.metadata.issuer;
                 let refused = refused.as_ref();
@@ -84,7 +84,7 @@ impl Account {
                     is_pending: pending::is_open(&pending),
                     signed_in: record.summary().and_then(|summary| {
                         let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
-                        SignedIn::of(summary, refused, now)
+                        SignedIn::from_summary(summary, refused, now)
                     }),
                     server: record.credential.server,
                     profile: record.credential.profile,
@@ -100,13 +100,13 @@ impl Account {
         accounts
     }
 
-    /// Whether this is one of the server at `url`, whatever the query.
+    /// True if this is one of the server at `url`, whatever the query.
     #[must_use]
     pub fn is_at(&self, url: &Url) -> bool {
         self.server == without_query(url.clone())
     }
 
-    /// Whether the other one is the same account, at another authorization server perhaps.
+    /// True if the other one is the same account, at another authorization server perhaps.
     #[must_use]
     pub fn is_same_account(&self, other: &Self) -> bool {
         self.key == other.key
@@ -131,7 +131,11 @@ impl Account {
 
 impl SignedIn {
     /// None if the server refuses the access token and the authorization server another one.
-    fn of(summary: Summary, refused: Option<&RefusedRenewal>, now: SystemTime) -> Option<Self> {
+    fn from_summary(
+        summary: Summary,
+        refused: Option<&RefusedRenewal>,
+        now: SystemTime,
+    ) -> Option<Self> {
         let needs_sign_in =
             refused.is_some_and(|it| it.needs_sign_in(it.access_token, SERVER_FAILURES));
         let is_over = refused.is_some_and(|it| it.access_token == AccessTokenState::Over);
@@ -147,7 +151,7 @@ impl SignedIn {
     }
 }
 
-/// What a stranger has chosen, as it may stand on a terminal.
+/// Text that a stranger has chosen, as it may stand on a terminal.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, "")
 }

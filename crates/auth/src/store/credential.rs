@@ -20,7 +20,7 @@ use mcp_bridge_text::secret::Secret;
 /// Changes when an older program could not read the file any more.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
-/// What one authorization server gave us for one MCP server.
+/// Credential that one authorization server gave us for one MCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credential {
     pub(crate) version: u32,
@@ -36,7 +36,7 @@ pub(crate) struct Credential {
     pub(crate) client: ClientRegistration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tokens: Option<TokenSet>,
-    /// What this authorization server turned out not to like.
+    /// Requirements that this authorization server turned out to have.
     #[serde(default)]
     pub(crate) quirks: Quirks,
     /// Milliseconds since 1970; the newest credential of a server is the one in use.
@@ -75,7 +75,7 @@ pub(crate) struct Secrets {
     client_secret: Option<Secret<String>>,
 }
 
-/// What may be said about tokens without showing them.
+/// Summary of tokens that may be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// The person's name, if the authorization server told it.
@@ -87,7 +87,7 @@ pub(crate) struct Summary {
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lifetime: Option<u64>,
-    /// Whether there is a refresh token.
+    /// True if there is a refresh token.
     pub(crate) renewable: bool,
 }
 
@@ -150,12 +150,12 @@ impl Credential {
 }
 
 impl Summary {
-    pub(crate) fn of(tokens: &TokenSet) -> Self {
+    pub(crate) fn from_tokens(tokens: &TokenSet) -> Self {
         Self {
             user: tokens
                 .id_token
                 .as_ref()
-                .and_then(|token| user(token.expose())),
+                .and_then(|token| user_name(token.expose())),
             granted: tokens.granted.clone(),
             obtained_at: tokens.obtained_at,
             lifetime: tokens.lifetime,
@@ -173,7 +173,7 @@ pub(crate) fn without_query(mut server: Url) -> Url {
 
 /// The person that an ID token speaks of (OpenID Connect Core §5.1). It is shown and nothing else, so its
 /// signature does not matter.
-fn user(id_token: &str) -> Option<String> {
+fn user_name(id_token: &str) -> Option<String> {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1)?);
     let claims: Map<String, Value> = serde_json::from_slice(&claims.ok()?).ok()?;
     ["preferred_username", "email", "name", "sub"]
@@ -191,7 +191,7 @@ mod tests {
     fn an_id_token_tells_the_most_readable_name() {
         let check = |claims: &str, expected: Option<&str>| {
             let token = format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(claims));
-            assert_eq!(user(&token).as_deref(), expected, "{claims}");
+            assert_eq!(user_name(&token).as_deref(), expected, "{claims}");
         };
         check(
             r#"{"sub":"17","email":"ada@example.com"}"#,
@@ -201,6 +201,6 @@ mod tests {
         check(r#"{"sub":"17","name":" "}"#, Some("17"));
         check(r#"{"name":"a\u001b[31mda"}"#, Some("a\u{fffd}[31mda"));
         check("[]", None);
-        assert_eq!(user("opaque"), None);
+        assert_eq!(user_name("opaque"), None);
     }
 }

@@ -9,9 +9,9 @@ use crate::config::{Config, Grant, ResourceParameter};
 /// Hash digits in a file name: 96 bits, so that no two keys meet.
 const HASH_CHARS: usize = 24;
 
-/// What tells one stored credential from another. A new choice that matters becomes a field.
+/// Properties that tell one stored credential from another. A new choice that matters becomes a field.
 #[derive(Serialize)]
-struct Identity<'a> {
+struct AccountIdentity<'a> {
     server: &'a Url,
     profile: Option<&'a str>,
     headers: &'a [(String, String)],
@@ -31,7 +31,7 @@ pub(crate) struct CredentialKey(String);
 
 impl CredentialKey {
     pub(crate) fn new(server: &Url, config: &Config) -> Self {
-        let identity = Identity {
+        let identity = AccountIdentity {
             server,
             profile: config.profile.as_deref(),
             headers: config.identity_headers.expose(),
@@ -56,7 +56,7 @@ impl CredentialKey {
     }
 
     /// The key in the name of a credential's file; none if it is the name of something else.
-    pub(crate) fn of_file(name: &str) -> Option<Self> {
+    pub(crate) fn from_file_name(name: &str) -> Option<Self> {
         let (key, issuer) = name.strip_suffix(".json")?.split_once('.')?;
         let is_hash = |text: &str| {
             text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use mcp_bridge_net::private_file::{is_new_report, open_lock_file};
 
-/// How often a waiting process asks again. A person does not notice it, and neither does the machine.
+/// Interval at which a waiting process asks again. A person does not notice it, and neither does the machine.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Longest wait for another process' refresh: a little longer than its token request may take.

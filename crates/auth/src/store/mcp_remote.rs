@@ -76,12 +76,12 @@ struct StoredTokens {
 #[derive(Deserialize)]
 struct StoredClient {
     #[serde(flatten)]
-    registration: Registered,
+    registration: RegisteredClient,
     issuer: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Registered {
+struct RegisteredClient {
     client_id: String,
     client_secret: Option<String>,
     token_endpoint_auth_method: Option<String>,
@@ -137,7 +137,7 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// What there is for the server at `url`. None if there are no tokens.
+    /// Finds the files for the server at `url`. None if there are no tokens.
     #[must_use]
     pub fn find(url: &Url, config: &Config) -> Option<Self> {
         let directory = config.mcp_remote_directory.as_ref()?.join(LAYOUT);
@@ -217,7 +217,7 @@ impl StoredTokens {
     }
 }
 
-impl Registered {
+impl RegisteredClient {
     fn into_dynamic(self) -> DynamicRegistration {
         DynamicRegistration::imported(
             self.client_id,

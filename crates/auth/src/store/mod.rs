@@ -111,7 +111,7 @@ impl CredentialStore {
         }
     }
 
-    /// Where further files of this key go. None if nothing can be stored.
+    /// Path of a further file of this key. None if nothing can be stored.
     pub(crate) fn path(&self, extension: &str) -> Option<PathBuf> {
         Some(self.ready()?.join(self.key.sibling(extension)))
     }
@@ -262,7 +262,7 @@ impl CredentialStore {
         Some(self.directory.as_ref()?.join(self.key.file_name(issuer)))
     }
 
-    /// Where secrets belong: as a flag says, as was chosen for the server, where they are, as was chosen for
+    /// Place of secrets: as a flag says, as was chosen for the server, where they are, as was chosen for
     /// all servers.
     fn place(&self, directory: &Path) -> Place {
         let settings = Settings::read(directory);
@@ -271,7 +271,7 @@ impl CredentialStore {
             places.find(|place| *place == Place::Keychain)
         };
         self.chosen
-            .or_else(|| settings.of(&self.server))
+            .or_else(|| settings.place_for(&self.server))
             .or_else(present)
             .or(settings.store)
             .unwrap_or_default()
@@ -301,7 +301,7 @@ impl CredentialStore {
         remove(damaged_files(directory).filter(|(key, _)| *key == self.key));
     }
 
-    /// Whether somebody has removed the credential of this issuer that was kept before. One that cannot be
+    /// True if somebody has removed the credential of this issuer that was kept before. One that cannot be
     /// read, or was never kept, is not removed.
     pub(crate) fn is_removed(&self, issuer: &str) -> bool {
         let Some(path) = self.file(issuer) else {
@@ -312,7 +312,7 @@ impl CredentialStore {
             && fs::symlink_metadata(path).is_err()
     }
 
-    /// Whether the place that was chosen can be used.
+    /// Checks that the place that was chosen can be used.
     pub(crate) fn check(&self) -> Result<(), KeychainError> {
         match self.directory.as_deref().map(|it| self.place(it)) {
             Some(Place::Keychain) => self.keychain.check(),
@@ -347,7 +347,7 @@ fn damaged_files(directory: &Path) -> impl Iterator<Item = (CredentialKey, PathB
     let damaged = paths.filter(|path| path.extension().is_some_and(|it| it == record::DAMAGED));
     damaged.filter_map(|path| {
         let name = path.with_extension("json");
-        let key = CredentialKey::of_file(&name.file_name()?.to_string_lossy())?;
+        let key = CredentialKey::from_file_name(&name.file_name()?.to_string_lossy())?;
         Some((key, path))
     })
 }
@@ -361,7 +361,7 @@ fn files(directory: &Path) -> Vec<(CredentialKey, PathBuf)> {
         .flatten()
         .filter_map(|entry| {
             // Neither a lock nor a sign-in under way.
-            let key = CredentialKey::of_file(&entry.file_name().to_string_lossy())?;
+            let key = CredentialKey::from_file_name(&entry.file_name().to_string_lossy())?;
             Some((key, entry.path()))
         })
         .collect();

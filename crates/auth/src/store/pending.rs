@@ -19,7 +19,7 @@ use mcp_bridge_net::private_file::{read_trusted, write_private};
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);
 
-/// How often a page with a registration of an earlier run is opened and left without an answer before the
+/// Number of times that a page with a registration of an earlier run is opened and left without an answer before the
 /// registration is given up.
 const MOST_OPENINGS: u32 = 2;
 
@@ -27,7 +27,7 @@ const MOST_OPENINGS: u32 = 2;
 /// app starts the next bridge sooner than that.
 const TAKEOVER_MILLIS: u64 = 2000;
 
-/// Whether a sign-in page waits for a person, going by the record at `path`.
+/// True if a sign-in page waits for a person, going by the record at `path`.
 pub(crate) fn is_open(path: &Path) -> bool {
     PendingSignIn::read_file(path).is_some_and(|record| record.request(SIGN_IN_TIMEOUT).is_some())
 }
@@ -43,10 +43,10 @@ pub(crate) enum PendingSignIn {
         started_at: u64,
         /// When a browser was last sent there.
         opened_at: u64,
-        /// How often a browser was sent there.
+        /// Number of times that a browser was sent there.
         #[serde(default)]
         openings: u32,
-        /// Where the request's client came from.
+        /// Origin of the request's client.
         #[serde(default)]
         client: ClientOrigin,
         /// The helper of the process that opened the page.
@@ -59,7 +59,7 @@ pub(crate) enum PendingSignIn {
         /// Moment when a helper took over, if it was one that waited in the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         helper_since: Option<u64>,
-        /// What the authorization server said; none if nobody came.
+        /// Words of the authorization server; none if nobody came.
         denied: Option<String>,
         /// The client of an earlier run whose page brought no answer. The authorization server may have
         /// forgotten it.
@@ -81,7 +81,7 @@ pub(crate) enum HelperState {
     Since(u64),
 }
 
-/// Where the client of a request came from.
+/// Origin of the client of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ClientOrigin {
@@ -193,12 +193,12 @@ impl PendingSignIn {
         }
     }
 
-    /// Whether a browser shows the page, as far as one can know.
+    /// True if a browser shows the page, as far as one can know.
     pub(crate) fn has_tab(&self) -> bool {
         matches!(self, Self::Open { opened_at, .. } if age(*opened_at) < TAB_IS_OPEN)
     }
 
-    /// Whether the page was opened once, before `moment` (milliseconds since 1970).
+    /// True if the page was opened once, before `moment` (milliseconds since 1970).
     pub(crate) fn was_opened_once_before(&self, moment: u64) -> bool {
         matches!(self, Self::Open { opened_at, openings, .. } if *opened_at < moment && *openings <= 1)
     }
@@ -241,7 +241,7 @@ impl PendingSignIn {
         }
     }
 
-    /// Whether the page was opened so often without an answer that its client should not be used again.
+    /// True if the page was opened so often without an answer that its client should not be used again.
     pub(crate) fn is_given_up(&self) -> bool {
         let was_opened_often =
             matches!(self, Self::Open { openings, .. } if *openings >= MOST_OPENINGS);
@@ -263,7 +263,7 @@ impl PendingSignIn {
         }
     }
 
-    /// Where the request's client came from.
+    /// Origin of the request's client.
     pub(crate) fn client_origin(&self) -> ClientOrigin {
         match self {
             Self::Open { client, .. } => *client,

@@ -17,7 +17,7 @@ const KIND: &str = "a stored credential";
 /// Extension of a file that was set aside because it is damaged.
 pub(crate) const DAMAGED: &str = "corrupt";
 
-/// Where secrets are kept between two runs.
+/// Place of secrets between two runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -28,7 +28,7 @@ pub enum Place {
     Keychain,
 }
 
-/// Why a credential was not kept.
+/// Reason why a credential was not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file.
@@ -40,21 +40,21 @@ pub enum StoreError {
     /// Another process has the credential in its hands.
     #[error("another process is refreshing it")]
     Busy,
-    /// What was written does not come back as it was.
+    /// The credential does not come back as it was written.
     #[error("what was written could not be read again, so nothing was moved")]
     ReadsOtherwise,
 }
 
-/// What the file holds.
+/// Content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// Without its secrets, if they are elsewhere.
     #[serde(flatten)]
     pub(crate) credential: Credential,
-    /// Where the secrets are.
+    /// Place of the secrets.
     #[serde(default, skip_serializing_if = "Place::is_file")]
     pub(crate) secrets: Place,
-    /// What there is to say about tokens that are elsewhere.
+    /// Summary of tokens that are elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
 }
@@ -97,9 +97,9 @@ impl Record {
         }
     }
 
-    /// What there is to say about the tokens; none if there are none.
+    /// Summary of the tokens; none if there are none.
     pub(crate) fn summary(&self) -> Option<Summary> {
-        let here = self.credential.tokens.as_ref().map(Summary::of);
+        let here = self.credential.tokens.as_ref().map(Summary::from_tokens);
         here.or_else(|| self.summary.clone())
     }
 
@@ -129,7 +129,7 @@ pub(crate) fn write(
     keychain: &Keychain,
 ) -> Result<(), StoreError> {
     let before = Record::read(path);
-    let summary = credential.tokens.as_ref().map(Summary::of);
+    let summary = credential.tokens.as_ref().map(Summary::from_tokens);
     match place {
         Place::File => {
             let record = Record {
@@ -216,7 +216,7 @@ pub(crate) fn remove(path: &Path, keychain: &Keychain) -> Result<(), StoreError>
     }
 }
 
-/// What the keychain calls the secrets of the file at `path`. A person who looks there reads the host first.
+/// Name in the keychain for the secrets of the file at `path`. A person who looks there reads the host first.
 fn name(path: &Path, credential: &Credential) -> String {
     let host = credential.server.host_str().unwrap_or_default();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -21,7 +21,7 @@ pub(crate) struct RefusedRenewal {
     issuer: String,
     /// When the tokens were obtained, which tells them from others.
     obtained_at: u64,
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: RefusalKind,
     pub(crate) access_token: AccessTokenState,
     /// Moment when it was refused the last time.
     at: Moment,
@@ -30,7 +30,7 @@ pub(crate) struct RefusedRenewal {
 /// Kind of refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Refusal {
+pub(crate) enum RefusalKind {
     /// For good.
     Final,
     /// By a failing server, so many times.
@@ -69,7 +69,7 @@ impl RefusedRenewal {
     pub(crate) fn after(
         before: Option<&Self>,
         credential: &Credential,
-        refusal: Refusal,
+        refusal: RefusalKind,
         access_token: AccessTokenState,
     ) -> Option<Self> {
         Some(Self {
@@ -104,9 +104,9 @@ impl RefusedRenewal {
     /// if the MCP server refuses the access token, too.
     pub(crate) fn needs_sign_in(&self, access_token: AccessTokenState, most_failures: u32) -> bool {
         match (self.refusal, access_token) {
-            (Refusal::Final, _) => true,
-            (Refusal::Failures(number), AccessTokenState::Over) => number >= most_failures,
-            (Refusal::Failures(_), AccessTokenState::Unknown) => false,
+            (RefusalKind::Final, _) => true,
+            (RefusalKind::Failures(number), AccessTokenState::Over) => number >= most_failures,
+            (RefusalKind::Failures(_), AccessTokenState::Unknown) => false,
         }
     }
 
@@ -115,13 +115,13 @@ impl RefusedRenewal {
         self.at > moment
     }
 
-    /// Whether the record is about the tokens that `issuer` gave at `obtained_at`.
+    /// True if the record is about the tokens that `issuer` gave at `obtained_at`.
     pub(crate) fn is_about(&self, issuer: &str, obtained_at: u64) -> bool {
         self.issuer == issuer && self.obtained_at == obtained_at
     }
 }
 
-impl Refusal {
+impl RefusalKind {
     /// Both refusals together.
     fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -132,7 +132,7 @@ impl Refusal {
 }
 
 /// The record in `directory` that `name` gives the name of.
-pub(crate) fn of_account(
+pub(crate) fn read_of_account(
     directory: &Path,
     name: impl Fn(&str) -> String,
 ) -> Option<RefusedRenewal> {

@@ -17,7 +17,7 @@ const FILE: &str = "settings.json";
 /// The file, as the log names it.
 const KIND: &str = "the file of settings";
 
-/// What the user has chosen.
+/// Choices of the user.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// For servers that are not named below.
@@ -25,15 +25,15 @@ pub(crate) struct Settings {
     pub(crate) store: Option<Place>,
     /// By the server's URL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    servers: BTreeMap<String, Server>,
+    servers: BTreeMap<String, ServerSettings>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Server {
+struct ServerSettings {
     store: Place,
 }
 
-/// Which servers a choice is for.
+/// Servers that a choice is for.
 #[derive(Debug, Clone, Copy)]
 pub enum Servers<'a> {
     /// All, those of the future as well.
@@ -43,7 +43,7 @@ pub enum Servers<'a> {
 }
 
 impl Settings {
-    /// What the user has chosen; what cannot be read is no choice.
+    /// Reads the choices of the user; what cannot be read is no choice.
     pub(crate) fn read(directory: &Path) -> Self {
         let path = directory.join(FILE);
         let Some(text) = read_trusted(&path, KIND) else {
@@ -56,13 +56,13 @@ impl Settings {
     }
 
     /// The place that was chosen for this server alone.
-    pub(crate) fn of(&self, server: &Url) -> Option<Place> {
+    pub(crate) fn place_for(&self, server: &Url) -> Option<Place> {
         let server = without_query(server.clone());
         Some(self.servers.get(server.as_str())?.store)
     }
 }
 
-/// Where the secrets of a server go that nothing is known of.
+/// Place for the secrets of a server that nothing is known of.
 #[must_use]
 pub fn place_of_new(directory: &Path) -> Place {
     Settings::read(directory).store.unwrap_or_default()
@@ -83,7 +83,7 @@ pub fn choose_place(directory: &Path, servers: Servers<'_>, place: Place) -> io:
             let server = without_query(server.clone());
             settings
                 .servers
-                .insert(server.into(), Server { store: place });
+                .insert(server.into(), ServerSettings { store: place });
         }
     }
     write_private(&directory.join(FILE), &settings)

@@ -39,14 +39,14 @@ const MESSAGES: [&str; 15] = [
 
 /// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ErrorBody {
+pub(crate) struct OAuthErrorBody {
     /// The error code; none if the response is not in the standard form.
     pub(crate) code: Option<String>,
-    /// What else the response says. Where there is no code it begins with the status.
+    /// Further words of the response. Where there is no code it begins with the status.
     pub(crate) description: Option<String>,
 }
 
-impl ErrorBody {
+impl OAuthErrorBody {
     /// Reads any response that does not bring what was asked for.
     pub(crate) fn read(status: StatusCode, body: &[u8]) -> Self {
         let json = json::parse::<Value>(body).ok();
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn read(status: u16, body: &str) -> String {
-        ErrorBody::read(StatusCode::from_u16(status).unwrap(), body.as_bytes()).text()
+        OAuthErrorBody::read(StatusCode::from_u16(status).unwrap(), body.as_bytes()).text()
     }
 
     #[test]

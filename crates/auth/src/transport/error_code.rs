@@ -3,7 +3,7 @@
 /// Codes that ask for patience (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 pub(crate) const PASSING_CODES: [&str; 2] = ["temporarily_unavailable", "slow_down"];
 
-/// What an error code means for what we hold.
+/// Meaning of an error code for what we hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// The refresh token or code is used up, revoked or not ours.
@@ -18,7 +18,7 @@ pub(crate) enum Meaning {
     Other,
 }
 
-/// What an OAuth error code says, here or in the answer of the authorization endpoint.
+/// Meaning of an OAuth error code, here or in the answer of the authorization endpoint.
 pub(crate) fn meaning(code: &str, reason: &str) -> Meaning {
     // Entra ID, for `resource` beside v2 scopes.
     const UNWANTED_RESOURCE: [&str; 3] = ["AADSTS9010010", "AADSTS901002", "AADSTS500011"];
@@ -33,12 +33,12 @@ pub(crate) fn meaning(code: &str, reason: &str) -> Meaning {
     }
 }
 
-/// Whether `code`, which came with a server error, is an OAuth error code that does not ask for patience.
+/// True if `code`, which came with a server error, is an OAuth error code that does not ask for patience.
 pub(crate) fn speaks_of_a_failure(code: &str) -> bool {
     is_oauth_code(code) && !PASSING_CODES.contains(&code)
 }
 
-/// Whether `code` looks like an error code of OAuth, unlike the "Internal Server Error" that web frameworks
+/// True if `code` looks like an error code of OAuth, unlike the "Internal Server Error" that web frameworks
 /// put into a member of the same name.
 pub(crate) fn is_oauth_code(code: &str) -> bool {
     let is_fit =

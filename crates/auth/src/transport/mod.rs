@@ -8,12 +8,13 @@ pub(crate) mod token_reply;
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::error::{AuthError, shown};
@@ -32,10 +33,10 @@ const POST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Limit for any answer. Real documents have a few KiB.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// How many redirects a metadata document may be behind; all on its own origin.
+/// Limit for the redirects in front of a metadata document; all on its own origin.
 const MOST_REDIRECTS: usize = 3;
 
-/// How long to leave a server in peace that does not say it itself.
+/// Pause for a server that does not ask for one itself.
 pub(crate) const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
 /// The longest `Retry-After` that is honoured; beyond it a person would think that we hang.
@@ -46,14 +47,14 @@ const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(300);
 pub(crate) struct Transport {
     options: http::Options,
     guard: AddressGuard,
-    /// One for each [`Reach`], built when the first URL of that kind comes up: a client for https reads the
+    /// One for each [`ClientSettings`], built when the first URL of that kind comes up: a client for https reads the
     /// whole trust store.
     clients: [OnceLock<Client>; 5],
 }
 
-/// What settings a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
+/// Settings that a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
 #[derive(Debug, Clone, Copy)]
-enum Reach {
+enum ClientSettings {
     Plain,
     Https,
     LoopbackHttps,
@@ -62,8 +63,8 @@ enum Reach {
     LoopbackHttpsWithIdentity,
 }
 
-impl Reach {
-    fn of(url: &Url, options: &http::Options) -> Self {
+impl ClientSettings {
+    fn for_url(url: &Url, options: &http::Options) -> Self {
         match url.scheme() {
             "https" => match (is_loopback(url), options.shows_identity_to(url)) {
                 (false, false) => Self::Https,
@@ -92,16 +93,16 @@ pub(crate) enum NoDocument {
 
 /// An answer that was read to its end.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct WholeAnswer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
 }
 
 /// The head of an answer.
 #[derive(Debug)]
-pub(crate) struct Glimpse {
+pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
-    /// Where a redirect leads; none if it is no redirect.
+    /// Target of a redirect; none if it is no redirect.
     pub(crate) location: Option<Url>,
 }
 
@@ -115,7 +116,11 @@ impl Transport {
     }
 
     /// Fetches a metadata document, a JSON object.
-    pub(crate) async fn document(&self, url: &Url, limit: Duration) -> Result<Value, NoDocument> {
+    pub(crate) async fn fetch_document(
+        &self,
+        url: &Url,
+        limit: Duration,
+    ) -> Result<Value, NoDocument> {
         let mut redirects = Redirects::new(Method::GET, MOST_REDIRECTS);
         loop {
             let mut request = Request::new(Method::GET, redirects.url(url).clone());
@@ -124,7 +129,7 @@ impl Transport {
             let response = self.try_send(request).await?;
             match redirects.follow(url, response.status(), response.headers()) {
                 Ok(true) => {}
-                Ok(false) => return document(redirects.url(url), response).await,
+                Ok(false) => return read_document(redirects.url(url), response).await,
                 Err(RedirectRefusal::NoLocation | RedirectRefusal::Elsewhere(_)) => {
                     return Err(NoDocument::Absent(response.status()));
                 }
@@ -136,7 +141,11 @@ impl Transport {
     }
 
     /// Posts a JSON document and takes whatever comes; no redirects.
-    pub(crate) async fn post_json(&self, url: &Url, body: &Value) -> Result<Answer, AuthError> {
+    pub(crate) async fn post_json(
+        &self,
+        url: &Url,
+        body: &Value,
+    ) -> Result<WholeAnswer, AuthError> {
         let mut request = Request::new(Method::POST, url.clone());
         *request.timeout_mut() = Some(POST_TIMEOUT);
         request.headers_mut().insert(ACCEPT, JSON);
@@ -144,15 +153,15 @@ impl Transport {
         *request.body_mut() = Some(body.to_string().into());
         let response = self.send(request).await?;
         refuse_outage(url, &response)?;
-        read(url, response).await
+        read_body(url, response).await
     }
 
     /// The status of a page and where it redirects to, without its text.
-    pub(crate) async fn glimpse(&self, url: &Url) -> Result<Glimpse, AuthError> {
+    pub(crate) async fn fetch_head(&self, url: &Url) -> Result<ResponseHead, AuthError> {
         let mut request = Request::new(Method::GET, url.clone());
         *request.timeout_mut() = Some(GET_TIMEOUT);
         let response = self.send(request).await?;
-        Ok(Glimpse {
+        Ok(ResponseHead {
             status: response.status(),
             location: location(url, &response),
         })
@@ -199,7 +208,7 @@ impl Transport {
                 outage
             });
         }
-        let answer = read(&url, response).await?;
+        let answer = read_body(&url, response).await?;
         Ok(standard_form(answer, &sent))
     }
 
@@ -225,7 +234,7 @@ impl Transport {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, AuthError> {
-        let slot = &self.clients[Reach::of(url, &self.options) as usize];
+        let slot = &self.clients[ClientSettings::for_url(url, &self.options) as usize];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
@@ -245,7 +254,7 @@ impl Transport {
 const JSON: reqwest::header::HeaderValue =
     reqwest::header::HeaderValue::from_static("application/json");
 
-/// Where a redirect leads; none if it is no redirect, or says it in no way that can be followed.
+/// Target of a redirect; none if it is no redirect, or says it in no way that can be followed.
 fn location(from: &Url, response: &Response) -> Option<Url> {
     if !response.status().is_redirection() {
         return None;
@@ -253,12 +262,14 @@ fn location(from: &Url, response: &Response) -> Option<Url> {
     http::location(from, response.headers())
 }
 
-async fn document(url: &Url, response: Response) -> Result<Value, NoDocument> {
+async fn read_document(url: &Url, response: Response) -> Result<Value, NoDocument> {
     refuse_outage(url, &response).map_err(NoDocument::Unusable)?;
     if !response.status().is_success() {
         return Err(NoDocument::Absent(response.status()));
     }
-    let answer = read(url, response).await.map_err(NoDocument::Unusable)?;
+    let answer = read_body(url, response)
+        .await
+        .map_err(NoDocument::Unusable)?;
     match json::parse::<Value>(&answer.body) {
         Ok(document @ Value::Object(_)) => Ok(document),
         Ok(_) => Err(unusable(url, "it is not a JSON object")),
@@ -284,7 +295,7 @@ impl SendError {
     fn into_error(self) -> AuthError {
         match self {
             Self::NotRequested(error) => error,
-            Self::Failed(url, error) => failed(&url, &error),
+            Self::Failed(url, error) => unavailable(&url, &error),
         }
     }
 }
@@ -294,12 +305,12 @@ impl From<SendError> for NoDocument {
         match error {
             SendError::NotRequested(error) => Self::Unusable(error),
             SendError::Failed(url, error) if error.is_connect() => {
-                Self::Unreachable(failed(&url, &error))
+                Self::Unreachable(unavailable(&url, &error))
             }
             SendError::Failed(url, error) if error.is_timeout() => {
-                Self::TimedOut(failed(&url, &error))
+                Self::TimedOut(unavailable(&url, &error))
             }
-            SendError::Failed(url, error) => Self::Unusable(failed(&url, &error)),
+            SendError::Failed(url, error) => Self::Unusable(unavailable(&url, &error)),
         }
     }
 }
@@ -329,7 +340,7 @@ async fn explain(url: &Url, outage: AuthError, response: Response, sent: &[u8]) 
     else {
         return outage;
     };
-    let told = match read(url, response).await {
+    let told = match read_body(url, response).await {
         Ok(answer) => oauth_error(answer, sent),
         Err(_) => None,
     };
@@ -346,7 +357,7 @@ async fn explain(url: &Url, outage: AuthError, response: Response, sent: &[u8]) 
 }
 
 /// The OAuth error in a JSON answer: its code and description.
-fn oauth_error(answer: Answer, sent: &[u8]) -> Option<String> {
+fn oauth_error(answer: WholeAnswer, sent: &[u8]) -> Option<String> {
     let response = standard_form(answer, sent);
     let body: Value = serde_json::from_slice(response.body()).ok()?;
     let code = body.get("error")?.as_str();
@@ -358,13 +369,13 @@ fn oauth_error(answer: Answer, sent: &[u8]) -> Option<String> {
     })
 }
 
-async fn read(url: &Url, mut response: Response) -> Result<Answer, AuthError> {
+async fn read_body(url: &Url, mut response: Response) -> Result<WholeAnswer, AuthError> {
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|error| failed(url, &error))?
+        .map_err(|error| unavailable(url, &error))?
     {
         if body.len() + chunk.len() > LARGEST_BODY {
             return Err(AuthError::Metadata {
@@ -374,10 +385,10 @@ async fn read(url: &Url, mut response: Response) -> Result<Answer, AuthError> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, body })
+    Ok(WholeAnswer { status, body })
 }
 
-fn failed(url: &Url, error: &reqwest::Error) -> AuthError {
+fn unavailable(url: &Url, error: &reqwest::Error) -> AuthError {
     if let Some(refused) = crate::transport::address::refusal(error) {
         return AuthError::UnsafeUrl {
             url: bare(url).to_string(),

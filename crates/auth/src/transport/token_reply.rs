@@ -9,8 +9,8 @@ use reqwest::{Body, Request, StatusCode};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::transport::Answer;
-use crate::transport::error_body::{ErrorBody, words_in};
+use crate::transport::WholeAnswer;
+use crate::transport::error_body::{OAuthErrorBody, words_in};
 use mcp_bridge_net::http::json;
 
 /// The answer of a token endpoint in the shape of RFC 6749 §5, whatever shape the provider chose: forms
@@ -18,8 +18,8 @@ use mcp_bridge_net::http::json;
 ///
 /// An error answer that repeats a secret of the request (`sent`, a form) comes out without it, because
 /// errors are shown.
-pub(crate) fn standard_form(answer: Answer, sent: &[u8]) -> oauth2::HttpResponse {
-    let Answer { status, body } = answer;
+pub(crate) fn standard_form(answer: WholeAnswer, sent: &[u8]) -> oauth2::HttpResponse {
+    let WholeAnswer { status, body } = answer;
     let members = members(&body);
     let has_failed = match &members {
         Some(members) => is_error(members),
@@ -35,8 +35,8 @@ pub(crate) fn standard_form(answer: Answer, sent: &[u8]) -> oauth2::HttpResponse
         }
         None if status.is_success() => (StatusCode::OK, body),
         members => {
-            let error = members.and_then(|members| ErrorBody::standard(&members));
-            let error = error.unwrap_or_else(|| ErrorBody::read(status, &body));
+            let error = members.and_then(|members| OAuthErrorBody::standard(&members));
+            let error = error.unwrap_or_else(|| OAuthErrorBody::read(status, &body));
             let status = if status.is_success() {
                 StatusCode::BAD_REQUEST
             } else {
@@ -74,7 +74,7 @@ pub(crate) fn sent_form(request: &Request) -> Vec<u8> {
     form
 }
 
-/// What is wrong with an answer that has a status of success and brings nothing. It may hold a token in a place
+/// Defect of an answer that has a status of success and brings nothing. It may hold a token in a place
 /// of its own, so only what is meant for people is repeated.
 pub(crate) fn without_token(body: &[u8]) -> String {
     match json::parse::<Value>(body) {
@@ -88,11 +88,11 @@ pub(crate) fn without_token(body: &[u8]) -> String {
 
 /// A refusal that came with a status of success.
 fn is_error(members: &Map<String, Value>) -> bool {
-    !members.contains_key("access_token") && ErrorBody::standard(members).is_some()
+    !members.contains_key("access_token") && OAuthErrorBody::standard(members).is_some()
 }
 
 /// RFC 6749 §5.2. An error without a code gets an empty one.
-fn error_form(error: ErrorBody, sent: &[u8]) -> Vec<u8> {
+fn error_form(error: OAuthErrorBody, sent: &[u8]) -> Vec<u8> {
     let mut members = Map::new();
     members.insert("error".into(), error.code.unwrap_or_default().into());
     if let Some(description) = error.description {
@@ -226,10 +226,10 @@ const TEXTS: [&str; 9] = [
     "verification_uri_complete",
 ];
 
-/// How long device codes are taken to be good where the answer lacks it.
+/// Lifetime of device codes where the answer lacks it.
 const DEVICE_CODE_LIFETIME: Duration = Duration::from_secs(300);
 
-/// Whether tokens of this type cannot be sent as RFC 6750 has it. Any other name is one of the provider's own for
+/// True if tokens of this type cannot be sent as RFC 6750 has it. Any other name is one of the provider's own for
 /// a bearer token (Slack: `user`).
 fn is_no_bearer(token_type: &str) -> bool {
     // RFC 9449, draft-ietf-oauth-v2-http-mac, draft-ietf-oauth-pop-architecture, RFC 8693 §2.2.1
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     fn normalized(status: u16, body: &str) -> (u16, Value) {
-        let answer = Answer {
+        let answer = WholeAnswer {
             status: StatusCode::from_u16(status).unwrap(),
             body: body.into(),
         };
@@ -286,7 +286,7 @@ mod tests {
             &credentials,
         ] {
             let error = json!({ "error": "invalid_client", "error_description": format!("no {repeated}!") });
-            let answer = Answer {
+            let answer = WholeAnswer {
                 status: StatusCode::UNAUTHORIZED,
                 body: error.to_string().into_bytes(),
             };
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn an_error_code_stays_as_it_is_unless_it_is_no_word() {
         let code = |sent: &str, code: &str| {
-            let answer = Answer {
+            let answer = WholeAnswer {
                 status: StatusCode::BAD_REQUEST,
                 body: json!({ "error": code }).to_string().into_bytes(),
             };
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn a_secret_that_was_cut_off_with_the_text_comes_out_too() {
         let secret = "0123456789abcdef".repeat(60);
-        let answer = Answer {
+        let answer = WholeAnswer {
             status: StatusCode::BAD_REQUEST,
             body: format!("the refresh token {secret} is unknown").into(),
         };

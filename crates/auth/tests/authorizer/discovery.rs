@@ -1,15 +1,18 @@
 //! Discovery of the authorization server: protected resource metadata (RFC 9728), authorization server metadata
 //! (RFC 8414, OpenID Connect Discovery), and how tolerantly both are read.
 
+use std::sync::Arc;
+
 use mcp_bridge_auth::{AuthError, Interaction};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Challenge};
-use mcp_bridge_testkit::free_port;
+use mcp_bridge_testkit::browser::HeadlessBrowser;
+use mcp_bridge_testkit::{free_port, soon};
 
-use crate::support::{AuthorizedClient, config};
+use crate::support::{AuthorizedClient, assert_discovered_once, config};
 
 const RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
 const RESOURCE_AT_ROOT: &str = "/.well-known/oauth-protected-resource";
@@ -28,6 +31,21 @@ async fn fails(provider: &AuthorizationServer) -> AuthError {
     let error = app.call().await.unwrap_err();
     assert!(provider.seen("/register").is_empty(), "{error}");
     error
+}
+
+/// A server that wants no token, but publishes where one signs in, is asked for that once.
+#[tokio::test]
+async fn a_sign_in_that_no_server_asked_for_discovers_once() {
+    let provider = AuthorizationServer::start().await;
+    let directory = tempdir().unwrap();
+    let app = AuthorizedClient::new(&provider, config(directory.path()));
+    let authorizer = Arc::clone(&app.authorizer);
+    let token = tokio::spawn(async move { authorizer.volunteer().await });
+    HeadlessBrowser::default()
+        .visit(app.sign_in_page().await)
+        .await;
+    assert!(soon("a token", token).await.unwrap().unwrap().is_some());
+    assert_discovered_once(&provider);
 }
 
 /// Answers that are no metadata document.

@@ -14,7 +14,7 @@ use mcp_bridge_testkit::authorization_server::AuthorizationServer;
 use mcp_bridge_testkit::mcp_remote::leave_credentials;
 use mcp_bridge_testkit::soon;
 
-use crate::support::{AuthorizedClient, config};
+use crate::support::{AuthorizedClient, assert_discovered_once, config};
 
 fn credential_file(directory: &Path) -> PathBuf {
     let files = fs::read_dir(directory)
@@ -339,6 +339,7 @@ async fn not_used(
         let seen = format!("{:?}", provider.seen(&request));
         assert!(!seen.contains("theirs"), "{seen}");
     }
+    assert_discovered_once(provider);
 }
 
 /// Somebody else can have put other tokens there.

@@ -1,5 +1,6 @@
 //! A client that gets its tokens from an [`Authorizer`], as the bridge does.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +28,18 @@ pub(crate) fn config(directory: &Path) -> Config {
         timeout: LIMIT,
         ..Config::default()
     }
+}
+
+/// Checks that no metadata document was asked for twice.
+pub(crate) fn assert_discovered_once(provider: &AuthorizationServer) {
+    let paths = provider.paths();
+    let documents: Vec<_> = paths
+        .iter()
+        .filter(|it| it.contains(".well-known"))
+        .collect();
+    assert!(!documents.is_empty());
+    let different: HashSet<_> = documents.iter().collect();
+    assert_eq!(documents.len(), different.len(), "{documents:?}");
 }
 
 /// Client of an [`Authorizer`], as the bridge is: it sends, and on a refusal gets another token and sends again.

@@ -1,10 +1,12 @@
 //! Keeping a token alive.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mcp_bridge_auth::Interaction;
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Grants, TokenReply};
@@ -33,6 +35,19 @@ async fn a_refused_token_is_refreshed_without_a_browser_and_rotation_is_kept() {
     assert_eq!(provider.seen("/authorize").len(), 1);
 }
 
+/// Makes the stored tokens older, as time does.
+fn backdate_tokens(directory: &Path, age: Duration) {
+    let files = fs::read_dir(directory).unwrap();
+    let mut paths = files.map(|entry| entry.unwrap().path());
+    let is_credential = |path: &PathBuf| path.extension().is_some_and(|it| it == "json");
+    let path = paths.find(is_credential).expect("a credential is stored");
+    let mut stored: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let obtained_at = stored["tokens"]["obtained_at"].as_u64().unwrap();
+    let age = u64::try_from(age.as_millis()).unwrap();
+    stored["tokens"]["obtained_at"] = json!(obtained_at - age);
+    fs::write(path, stored.to_string()).unwrap();
+}
+
 /// five processes, one token request.
 #[tokio::test]
 async fn processes_with_an_expired_token_refresh_once() {
@@ -43,7 +58,7 @@ async fn processes_with_an_expired_token_refresh_once() {
         .call_with_browser()
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    backdate_tokens(directory.path(), Duration::from_secs(1));
     provider.behave(|it| it.token_lifetime = None);
     let apps = [(); 5].map(|()| AuthorizedClient::new(&provider, config(directory.path())));
     let calls = apps.each_ref().map(AuthorizedClient::spawn_call);

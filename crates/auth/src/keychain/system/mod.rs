@@ -40,7 +40,7 @@ mod native {
     #[cfg(target_os = "macos")]
     use apple_native_keyring_store::keychain::Store;
 
-    /// What the entries belong to, as a person sees it.
+    /// Service that the entries belong to, as a person sees it.
     const SERVICE: &str = "mcp-bridge";
 
     /// `CRED_MAX_CREDENTIAL_BLOB_SIZE`.
@@ -56,14 +56,14 @@ mod native {
     struct Native(Arc<CredentialStore>);
 
     pub(in crate::keychain) fn open() -> Result<Arc<dyn Vault>, String> {
-        let store = Store::new().map_err(|error| told(&error))?;
+        let store = Store::new().map_err(|error| describe(&error))?;
         Ok(Arc::new(Native(store)))
     }
 
     impl Native {
         fn entry(&self, name: &str) -> Result<Entry, String> {
             let entry = self.0.build(SERVICE, name, None);
-            entry.map_err(|error| told(&error))
+            entry.map_err(|error| describe(&error))
         }
     }
 
@@ -72,25 +72,25 @@ mod native {
             match self.entry(name)?.get_secret() {
                 Ok(secret) => Ok(Some(secret)),
                 Err(Error::NoEntry) => Ok(None),
-                Err(error) => Err(told(&error)),
+                Err(error) => Err(describe(&error)),
             }
         }
 
         fn set(&self, name: &str, secret: &[u8]) -> Result<(), String> {
             let set = self.entry(name)?.set_secret(secret);
-            set.map_err(|error| told(&error))
+            set.map_err(|error| describe(&error))
         }
 
         fn delete(&self, name: &str) -> Result<(), String> {
             match self.entry(name)?.delete_credential() {
                 Ok(()) | Err(Error::NoEntry) => Ok(()),
-                Err(error) => Err(told(&error)),
+                Err(error) => Err(describe(&error)),
             }
         }
     }
 
     /// The error in words. Some variants hold the secret, and are not asked for it.
-    fn told(error: &Error) -> String {
+    fn describe(error: &Error) -> String {
         match error {
             Error::BadEncoding(_) | Error::BadDataFormat(..) | Error::Ambiguous(_) => {
                 "what lies there can't be read".into()

@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dbus::arg::{AppendAll, PropMap, ReadAll, RefArg, Variant};
 use dbus::blocking::Connection;
 use dbus::message::MatchRule;
 use dbus::{Error, Message, Path};
+use tokio::time::Instant;
 
 use crate::desktop;
 use crate::keychain::Vault;
@@ -22,13 +23,13 @@ const COLLECTION: &str = "org.freedesktop.Secret.Collection";
 const ITEM: &str = "org.freedesktop.Secret.Item";
 const PROMPT: &str = "org.freedesktop.Secret.Prompt";
 
-/// What no object path of the service is: there is nothing.
+/// Object path for nothing, which no object of the service has.
 const NOTHING: &str = "/";
 
-/// How long the service may take to answer a call. Being unlocked by a person is no call.
+/// Limit for the answer to a call. Being unlocked by a person is no call.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a person may take to unlock it: a little less than the keychain is waited for, so that the
+/// Limit for a person who unlocks it: a little less than the keychain is waited for, so that the
 /// window goes away with us.
 const PROMPT_LIMIT: Duration = Duration::from_secs(28);
 
@@ -103,7 +104,7 @@ impl Bus {
             Some(address) => Connection::new_address(&address),
             None => Connection::new_session(),
         };
-        connection.map(Self).map_err(|error| told(&error))
+        connection.map(Self).map_err(|error| describe(&error))
     }
 
     fn call<A: AppendAll, R: ReadAll>(
@@ -115,7 +116,7 @@ impl Bus {
     ) -> Result<R, String> {
         let proxy = self.0.with_proxy(BUS_NAME, object.clone(), CALL_LIMIT);
         let answer = proxy.method_call(interface, method, arguments);
-        answer.map_err(|error| told(&error))
+        answer.map_err(|error| describe(&error))
     }
 
     fn open_session(&self) -> Result<Path<'static>, String> {
@@ -179,7 +180,7 @@ impl Bus {
                 let _ = sender.send(dismissed);
                 true
             })
-            .map_err(|error| told(&error))?;
+            .map_err(|error| describe(&error))?;
         let () = self.call(prompt, PROMPT, "Prompt", ("",))?;
         let deadline = Instant::now() + PROMPT_LIMIT;
         loop {
@@ -188,7 +189,7 @@ impl Bus {
                 let _: Result<(), _> = self.call(prompt, PROMPT, "Dismiss", ());
                 return Err("nobody unlocked it".into());
             }
-            self.0.process(left).map_err(|error| told(&error))?;
+            self.0.process(left).map_err(|error| describe(&error))?;
             match answer.try_recv() {
                 Ok(true) => return Err("it was not unlocked".into()),
                 Ok(false) => return Ok(()),
@@ -202,8 +203,8 @@ fn attributes(name: &str) -> HashMap<&str, &str> {
     HashMap::from([("service", APPLICATION), ("username", name)])
 }
 
-/// What the bus says, in one line.
-fn told(error: &Error) -> String {
+/// Words of the bus, in one line.
+fn describe(error: &Error) -> String {
     match (error.name(), error.message()) {
         (Some("org.freedesktop.DBus.Error.ServiceUnknown"), _) => {
             "no keychain runs in this session".into()
