@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::{app::Command, plan::Action, plan::Step, process::Disk, world::World};
+use crate::{
+    app::Command,
+    plan::Action,
+    plan::Step,
+    process::{self, Disk},
+    world::World,
+};
 
 /// The longest that any action may take, beside what it waits for on purpose.
 const ACTION_LIMIT: Duration = Duration::from_secs(60);
@@ -124,9 +130,12 @@ fn set_disks(world: &World, disk: Disk) {
     if disk == Disk::Full {
         tell_authorities();
     }
-    for app in 0..world.apps.len() {
-        world.tell(app, Command::Disk(disk));
+    let mut current = world.shared.disk.lock();
+    *current = disk;
+    for found in process::marked(&world.shared.mark) {
+        process::set_disk(found.pid, disk);
     }
+    drop(current);
     if disk == Disk::Free {
         tell_authorities();
     }

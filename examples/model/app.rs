@@ -19,7 +19,7 @@ use mcp_bridge_testkit::{ledger::Ledger, modern};
 
 use crate::{
     bridge::{Bridge, Launch},
-    process::{Disk, Usage, set_disk},
+    process::{self, Usage},
     random::Random,
     service::Speaks,
     tag::Tag,
@@ -74,7 +74,6 @@ pub(crate) enum Command {
     Terminate {
         pause: Duration,
     },
-    Disk(Disk),
     /// Writes nothing more of its own accord, gets all answers, and then calls that must succeed.
     Calm(oneshot::Sender<Option<Usage>>),
     /// Goes on as before.
@@ -125,7 +124,6 @@ pub(crate) struct App {
     ticks: u64,
     news: u64,
     mood: Mood,
-    disk: Disk,
     /// The time that the bridge was stopped for, all in all.
     stopped: Duration,
 }
@@ -141,7 +139,7 @@ impl App {
         let shared = shared.clone();
         let kind = &APPS[number];
         tokio::spawn(async move {
-            let bridge = start_bridge(number, 1, Disk::Free, &shared);
+            let bridge = start_bridge(number, 1, &shared);
             let app = Self {
                 number,
                 kind,
@@ -159,7 +157,6 @@ impl App {
                 ticks: 0,
                 news: 0,
                 mood: Mood::Storm,
-                disk: Disk::Free,
                 stopped: Duration::ZERO,
             };
             app.run().await;
@@ -211,10 +208,6 @@ impl App {
                 self.bridge.signal(Signal::TERM);
                 self.ends().await;
                 self.restart(pause).await;
-            }
-            Command::Disk(disk) => {
-                self.disk = disk;
-                set_disk(self.bridge.pid(), disk);
             }
             Command::Calm(done) => {
                 let usage = self.calm().await;
@@ -545,7 +538,7 @@ impl App {
         sleep(pause).await;
         self.generation += 1;
         self.shared.drop_old_logs(self.number, self.generation);
-        self.bridge = start_bridge(self.number, self.generation, self.disk, &self.shared);
+        self.bridge = start_bridge(self.number, self.generation, &self.shared);
         self.era = self.kind.era;
         self.ledger = Ledger::default();
         self.violations = 0;
@@ -655,7 +648,7 @@ fn signed(params: &Value) -> Value {
     params
 }
 
-fn start_bridge(number: usize, generation: u64, disk: Disk, shared: &Shared) -> Bridge {
+fn start_bridge(number: usize, generation: u64, shared: &Shared) -> Bridge {
     let name = format!("{}-{generation}", APPS[number].name);
     let launch = Launch {
         arguments: shared.arguments(number, &name),
@@ -663,10 +656,15 @@ fn start_bridge(number: usize, generation: u64, disk: Disk, shared: &Shared) -> 
         root: &shared.root,
         mark: &shared.mark,
         browser: shared.browser.script(),
-        disk,
         report: &shared.report,
     };
-    let bridge = Bridge::start(&launch);
+    // Under the lock, so that a change of the disk misses no process.
+    let bridge = {
+        let disk = shared.disk.lock();
+        let bridge = Bridge::start(&launch);
+        process::set_disk(bridge.pid(), *disk);
+        bridge
+    };
     shared.bridge_started(number, bridge.pid());
     bridge
 }

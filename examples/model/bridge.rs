@@ -22,7 +22,7 @@ use mcp_bridge_testkit::HEADER_MARKER;
 
 use crate::{
     invariants::secret_in,
-    process::{self, Disk},
+    process::{self},
     report::Report,
 };
 
@@ -42,7 +42,6 @@ pub(crate) struct Launch<'a> {
     /// A variable that tells the processes of this run from others: `NAME=value`.
     pub(crate) mark: &'a str,
     pub(crate) browser: &'a Path,
-    pub(crate) disk: Disk,
     pub(crate) report: &'a Report,
 }
 
@@ -83,9 +82,6 @@ impl Bridge {
             .process_group(0);
         let mut child = command.spawn().expect("this program can be started");
         let pid = child.id().expect("it runs");
-        if launch.disk == Disk::Full {
-            process::set_disk(pid, Disk::Full);
-        }
         let (sender, lines) = mpsc::unbounded_channel();
         let stdout = child.stdout.take().expect("it is piped");
         let stderr = child.stderr.take().expect("it is piped");

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use mcp_bridge_net::mutex::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     browser::Browser,
     invariants::check_log,
     network::{self, Proxy, Relay, TLS_NAME},
-    process::Usage,
+    process::{Disk, Usage},
     report::Report,
     service::{Service, Speaks},
 };
@@ -140,6 +141,8 @@ pub(crate) struct Shared {
     pub(crate) report: Report,
     pub(crate) browser: Browser,
     pub(crate) authorities: Vec<Authority>,
+    /// Of all processes of the run.
+    pub(crate) disk: Mutex<Disk>,
     urls: Vec<String>,
     proxy: String,
     tls_url: String,
@@ -296,6 +299,7 @@ impl World {
             report: report.clone(),
             browser,
             authorities,
+            disk: Mutex::new(Disk::Free),
             urls,
             proxy: proxy.url(),
             tls_url: format!("https://{TLS_NAME}/mcp"),
