@@ -201,9 +201,9 @@ impl ConnectionFlags {
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
         let cookies = if self.disable_cookies {
-            endpoint::Cookies::Ignore
+            endpoint::CookiePolicy::Ignore
         } else {
-            endpoint::Cookies::Keep
+            endpoint::CookiePolicy::Keep
         };
         Ok(ServerConnection {
             endpoint: endpoint::Config {

@@ -9,7 +9,7 @@ use super::report::Report;
 use crate::commands::client::request::{bare_initialize, discover};
 use mcp_bridge_auth::has_challenge;
 use mcp_bridge_core::endpoint::{
-    Config, ContentType, Conversation, Failure, Probe, Protocol, Reply, Transport,
+    Config, ContentType, Failure, HttpSseConversation, Probe, Protocol, Reply, Transport,
 };
 use mcp_bridge_net::http::bare;
 use mcp_bridge_protocol::era::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern};
@@ -28,7 +28,7 @@ pub(super) enum Speaks {
     /// Over streamable HTTP, after a handshake: its answer to `initialize`.
     Legacy(Reply, Message),
     /// Over HTTP+SSE: its stream.
-    HttpSse(Box<Conversation>, Message),
+    HttpSse(Box<HttpSseConversation>, Message),
     /// In the modern era alone: its answer to `server/discover`.
     Modern(Message),
     /// Not without a token: its refusal.
@@ -197,7 +197,7 @@ fn answered(report: &mut Report<'_>, redirect: Option<Url>, found: String) {
 async fn over_http_sse(
     report: &mut Report<'_>,
     config: &Config,
-    mut conversation: Box<Conversation>,
+    mut conversation: Box<HttpSseConversation>,
 ) -> Result<Speaks, &'static str> {
     match conversation.open(&bare_initialize()).await {
         Ok(message) => {
@@ -345,7 +345,7 @@ fn versions(answer: &Message) -> Vec<String> {
 }
 
 enum StreamProbe {
-    Open(Box<Conversation>),
+    Open(Box<HttpSseConversation>),
     WantsToken(Box<Reply>),
     /// There is one, and it is of no use.
     Failed(Box<Failure>),

@@ -9,7 +9,7 @@ use mcp_bridge::cli::{BridgeSettings, Flags, without_launcher};
 use mcp_bridge_auth::{
     self as auth, Bearer, ClientAuthentication, ClientCredential, Grant, ResourceParameter,
 };
-use mcp_bridge_core::endpoint::{Cookies, Protocol, Transport};
+use mcp_bridge_core::endpoint::{CookiePolicy, Protocol, Transport};
 use mcp_bridge_net::http::Family;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -175,8 +175,11 @@ fn flags_about_the_server_have_their_meaning() {
         Protocol::Legacy
     );
     assert_eq!(endpoint(&["--protocol", "auto"]).protocol, Protocol::Auto);
-    assert_eq!(endpoint(&["--disable-cookies"]).cookies, Cookies::Ignore);
-    assert_eq!(endpoint(&[]).cookies, Cookies::Keep);
+    assert_eq!(
+        endpoint(&["--disable-cookies"]).cookies,
+        CookiePolicy::Ignore
+    );
+    assert_eq!(endpoint(&[]).cookies, CookiePolicy::Keep);
     let plain = settings(&["http://internal.vpc/sse", "--allow-http"]);
     assert_eq!(
         plain.bridge.endpoint.url.as_str(),

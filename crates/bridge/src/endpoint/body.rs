@@ -134,14 +134,14 @@ pub(super) fn drain(mut response: Response) {
 
 /// The body of an HTTP error.
 #[derive(Debug)]
-pub(super) struct ErrorBody {
+pub(super) struct HttpErrorBody {
     /// The JSON-RPC error in it, if it is one.
     pub(super) error: Option<Message>,
     text: String,
     content: ContentType,
 }
 
-impl ErrorBody {
+impl HttpErrorBody {
     pub(super) async fn read(response: &mut Response) -> Self {
         let content = ContentType::of(response.headers());
         let body = tokio::time::timeout(ERROR_LIMIT, async {

@@ -10,7 +10,7 @@ use reqwest::header::HeaderValue;
 use super::request_progress::Track;
 use super::retry::{Cause, Repeat, Retries};
 use super::send::SessionUse;
-use super::session::Session;
+use super::session::McpSession;
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
@@ -32,7 +32,7 @@ pub(super) struct Greeting {
     /// The server's answer.
     pub(super) response: Message,
     /// The session, if the answer is a result.
-    pub(super) session: Session,
+    pub(super) session: McpSession,
 }
 
 /// Outcome of an `initialize`.
@@ -40,7 +40,7 @@ pub(super) type Greeted = Result<Greeting, Failure>;
 
 /// A refusal that may be one of the version.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct VersionRefusal {
     /// What it says, as far as it can be read.
     text: String,
     /// The versions that it names, oldest first.
@@ -65,7 +65,7 @@ impl Endpoint {
                 has_header: true,
             };
             let greeted = self.greet_with(&known, initialize, track).await;
-            if Refusal::of(&greeted).is_none() {
+            if VersionRefusal::of(&greeted).is_none() {
                 return greeted;
             }
             self.support.record_accepted_version(None);
@@ -84,7 +84,7 @@ impl Endpoint {
         track: &Track,
         greeted: Greeted,
     ) -> Greeted {
-        let Some(refusal) = Refusal::of(&greeted) else {
+        let Some(refusal) = VersionRefusal::of(&greeted) else {
             return greeted;
         };
         let common = match self.http_sse() {
@@ -101,7 +101,7 @@ impl Endpoint {
         {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
             let again = self.greet_with(&next, initialize, track).await;
-            if Refusal::of(&again).is_some() {
+            if VersionRefusal::of(&again).is_some() {
                 continue;
             }
             if is_told && again.as_ref().is_ok_and(|it| !it.response.is_error()) {
@@ -154,14 +154,14 @@ impl Endpoint {
 pub(super) fn opening_with(version_header: Option<HeaderValue>) -> SessionUse {
     match version_header {
         None => SessionUse::None,
-        protocol_version => SessionUse::Fixed(Session {
+        protocol_version => SessionUse::Fixed(McpSession {
             protocol_version,
-            ..Session::default()
+            ..McpSession::default()
         }),
     }
 }
 
-impl Refusal {
+impl VersionRefusal {
     /// Reads what came of an `initialize`.
     pub(super) fn of(greeted: &Greeted) -> Option<Self> {
         let (text, is_likely) = match greeted {
@@ -248,8 +248,8 @@ pub(super) fn version_of(initialize: &Message) -> String {
 mod tests {
     use super::*;
 
-    fn refusal(text: &str) -> Refusal {
-        Refusal {
+    fn refusal(text: &str) -> VersionRefusal {
+        VersionRefusal {
             text: text.to_owned(),
             named: Revision::named_in(text),
         }

@@ -47,7 +47,7 @@ use url::Url;
 
 pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
-pub use probe::{Conversation, Probe, Reply};
+pub use probe::{HttpSseConversation, Probe, Reply};
 pub use request::Request;
 pub use request_progress::{Phase, Track, WaitLimits};
 pub use retry::is_safe;
@@ -101,7 +101,7 @@ pub struct Config {
     /// Which headers of MCP 2026-07-28 a message has that its era does not demand.
     pub param_headers: ParamHeaders,
     /// Whether cookies are kept.
-    pub cookies: Cookies,
+    pub cookies: CookiePolicy,
     /// Whether to wait for a server that is not up.
     pub patience: Patience,
     /// How long a session may be quiet before a ping is sent in it; `None` for ever.
@@ -125,7 +125,7 @@ impl Config {
             directory: None,
             max_message: MAX_MESSAGE,
             param_headers: ParamHeaders::Auto,
-            cookies: Cookies::Keep,
+            cookies: CookiePolicy::Keep,
             patience: Patience::WaitInSession,
             keep_alive: None,
             http: http::Options::default(),
@@ -141,8 +141,8 @@ impl Config {
     /// A client for the server, with cookies of its own.
     fn client(&self) -> Result<Client, Failure> {
         let cookies = match self.cookies {
-            Cookies::Keep => Some(Arc::default()),
-            Cookies::Ignore => None,
+            CookiePolicy::Keep => Some(Arc::default()),
+            CookiePolicy::Ignore => None,
         };
         Client::new(&self.http, &self.url, cookies).map_err(|error| Failure::of_client(&error))
     }
@@ -196,7 +196,7 @@ pub enum ParamHeaders {
 
 /// Whether the server's cookies are sent back to it, in this process only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cookies {
+pub enum CookiePolicy {
     /// They are: a load balancer may route by them.
     Keep,
     /// They are not.

@@ -120,7 +120,7 @@ impl Endpoint {
         let mut retries = Retries::new(Repeat::Safe);
         let mut acknowledged = false;
         loop {
-            let mut subscription = Subscription {
+            let mut subscription = SubscriptionReader {
                 reader: ResponseReader {
                     endpoint: self,
                     request,
@@ -175,14 +175,14 @@ pub(super) enum SubscriptionEnd {
 }
 
 /// One connection of a subscription.
-struct Subscription<'a> {
+struct SubscriptionReader<'a> {
     reader: ResponseReader<'a>,
     /// Whether the app knows what the server agreed to.
     acknowledged: bool,
     brought_something: bool,
 }
 
-impl Subscription<'_> {
+impl SubscriptionReader<'_> {
     /// Hands on what the connection brings. Ends well only with the server's own response.
     async fn read(&mut self, accepted: Accepted) -> Result<Message, Failure> {
         let limits = self.reader.endpoint.config.body_limits();

@@ -10,8 +10,9 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
-use super::greeting::{Greeted, Greeting, Refusal};
+use super::greeting::{Greeted, Greeting, VersionRefusal};
 use super::http_sse::HttpSse;
 use super::modern::SubscriptionEnd;
 use super::request_progress::Track;
@@ -31,7 +32,7 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(5);
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What came of an `initialize`.
-enum Opening {
+enum NegotiatedEra {
     /// The server has answered.
     Answered(Greeting),
     /// The server speaks the modern era alone; its answer to `server/discover`.
@@ -50,7 +51,7 @@ impl Endpoint {
         let previous = self.sessions.close();
         if previous.id.is_some() {
             let endpoint = Arc::clone(self);
-            tokio::spawn(async move { endpoint.delete(&previous).await });
+            tokio::spawn(async move { endpoint.delete(&previous).await }.in_current_span());
         }
         let modern_first = match self.config.protocol {
             Protocol::Modern => {
@@ -70,7 +71,7 @@ impl Endpoint {
             return Ok(Outcome::ModernOnly(discover));
         }
         match self.initialize(initialize, track).await? {
-            Opening::Answered(greeting) => {
+            NegotiatedEra::Answered(greeting) => {
                 let response = greeting.response.clone();
                 if response.is_error() {
                     return Ok(Outcome::Response(response));
@@ -85,7 +86,7 @@ impl Endpoint {
                     Outcome::OtherVersion(response)
                 })
             }
-            Opening::ModernOnly(discover) => {
+            NegotiatedEra::ModernOnly(discover) => {
                 self.support.record_legacy(false);
                 Ok(Outcome::ModernOnly(discover))
             }
@@ -98,12 +99,12 @@ impl Endpoint {
         self: &Arc<Self>,
         request: &Request,
         track: &Track,
-    ) -> Result<Opening, Failure> {
+    ) -> Result<NegotiatedEra, Failure> {
         self.set_http_sse(None);
         let greet = || async {
             let greeted = self.greet(request, track).await;
             let greeted = self.greet_again(request, track, greeted).await;
-            greeted.map(Opening::Answered)
+            greeted.map(NegotiatedEra::Answered)
         };
         let refusal = match self.config.transport {
             Transport::SseOnly | Transport::SseFirst => None,
@@ -114,10 +115,10 @@ impl Endpoint {
                     && suggests_modern(&greeted)
                     && let Ok(Some(discover)) = self.probe(request, track).await
                 {
-                    return Ok(Opening::ModernOnly(discover));
+                    return Ok(NegotiatedEra::ModernOnly(discover));
                 }
                 let greeted = self.greet_again(request, track, greeted).await;
-                match greeted.map(Opening::Answered) {
+                match greeted.map(NegotiatedEra::Answered) {
                     Err(failure)
                         if failure.suggests_http_sse()
                             && self.config.transport == Transport::HttpFirst =>
@@ -214,12 +215,13 @@ impl Endpoint {
         }
         // A task of its own: an answer that comes too late for the app is still worth knowing.
         let (endpoint, request) = (Arc::clone(self), request.clone());
-        let asked = tokio::spawn(async move {
-            let track = Track::default();
+        let asked = async move {
+            let track = Track::default().in_span_of(request.id());
             // A probe must not surprise anybody with a browser window.
             let asked = endpoint.attempt_modern(&request, Interaction::Forbidden, &track);
             endpoint.note_discovery(asked.await)
-        });
+        };
+        let asked = tokio::spawn(asked.in_current_span());
         match timeout(DISCOVER_LIMIT, asked).await {
             Ok(Ok(Some(answer))) => answer.with_id(id),
             Ok(Ok(None) | Err(_)) => not_found(id),
@@ -323,7 +325,7 @@ impl Endpoint {
 
 /// Whether what came of `initialize` may be the answer of a server that has no such method.
 fn suggests_modern(greeted: &Greeted) -> bool {
-    if Refusal::of(greeted).is_some_and(|refusal| refusal.names_legacy_versions_alone()) {
+    if VersionRefusal::of(greeted).is_some_and(|refusal| refusal.names_legacy_versions_alone()) {
         return false;
     }
     match greeted {

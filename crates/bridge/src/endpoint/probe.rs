@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
-use super::body::{self, BodyLimits, ContentType, ErrorBody};
+use super::body::{self, BodyLimits, ContentType, HttpErrorBody};
 use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, not_followed};
 use super::session::checked_id;
 use super::stream::EventStream;
@@ -137,15 +137,15 @@ impl Probe {
     }
 
     /// Begins a conversation over HTTP+SSE (MCP 2024-11-05).
-    pub async fn converse(&self, url: &Url) -> Result<Conversation, Failure> {
+    pub async fn converse(&self, url: &Url) -> Result<HttpSseConversation, Failure> {
         self.limited(async {
             let (url, mut response) = self.open_stream(url).await?;
             if !response.status().is_success() {
-                let body = ErrorBody::read(&mut response).await;
+                let body = HttpErrorBody::read(&mut response).await;
                 return Err(body.into_failure(response.status(), response.headers()));
             }
             let (stream, target) = http_sse::first_event(&url, response, LIMITS).await?;
-            Ok(Conversation {
+            Ok(HttpSseConversation {
                 probe: self.clone(),
                 target,
                 stream,
@@ -221,14 +221,14 @@ impl Probe {
 
 /// A conversation over HTTP+SSE: one message after the other.
 #[derive(Debug)]
-pub struct Conversation {
+pub struct HttpSseConversation {
     probe: Probe,
     stream: EventStream,
     /// Where messages go.
     target: Url,
 }
 
-impl Conversation {
+impl HttpSseConversation {
     /// Sends `initialize` and waits for its response on the stream.
     pub async fn open(&mut self, initialize: &Message) -> Result<Message, Failure> {
         let opened = self.ask(initialize).await;
@@ -276,7 +276,7 @@ impl Reply {
 async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
     let mut reply = Reply::of(url, &response);
     if !reply.status.is_success() {
-        let body = ErrorBody::read(&mut response).await;
+        let body = HttpErrorBody::read(&mut response).await;
         reply.message.clone_from(&body.error);
         reply.failure = Some(body.into_failure(reply.status, &reply.headers));
         return Ok(reply);

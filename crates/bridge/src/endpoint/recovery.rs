@@ -12,7 +12,7 @@ use super::greeting::Greeted;
 use super::request_progress::Track;
 use super::retry::Repeat;
 use super::send::SessionUse;
-use super::session::{Handshake, Session};
+use super::session::{Handshake, McpSession};
 use super::{Endpoint, Event, Failure, Request};
 use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
@@ -26,11 +26,11 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// What the requests that find the session lost have to agree on.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
-    attempt: Mutex<Option<Failed>>,
+    attempt: Mutex<Option<FailedRecovery>>,
 }
 
 #[derive(Debug)]
-struct Failed {
+struct FailedRecovery {
     at: Instant,
     failure: Failure,
 }
@@ -56,7 +56,7 @@ impl Endpoint {
             Ok(opened) => opened,
             Err(_) => Err(Failure::SessionLost("it took too long".to_owned())),
         };
-        *attempt = opened.as_ref().err().map(|failure| Failed {
+        *attempt = opened.as_ref().err().map(|failure| FailedRecovery {
             at: Instant::now(),
             failure: failure.clone(),
         });
@@ -136,7 +136,7 @@ impl Endpoint {
     async fn replay_notification(
         self: &Arc<Self>,
         notification: &Message,
-        session: &Session,
+        session: &McpSession,
     ) -> Result<(), Failure> {
         let session = SessionUse::Fixed(session.clone());
         self.post(notification, session, Repeat::Safe)

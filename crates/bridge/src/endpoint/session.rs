@@ -18,7 +18,7 @@ const MAX_SUBSCRIPTIONS: usize = 1024;
 
 /// What goes into the headers of each request after `initialize`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Session {
+pub(super) struct McpSession {
     /// `Mcp-Session-Id`, where the server gave one.
     pub(super) id: Option<HeaderValue>,
     /// `MCP-Protocol-Version`: what the server answered to `initialize`.
@@ -47,12 +47,12 @@ pub(super) fn checked_id(id: &HeaderValue) -> Result<HeaderValue, BadSessionId> 
 /// The current session, and the messages that would open another one like it.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    state: Mutex<State>,
+    state: Mutex<SessionState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    session: Session,
+struct SessionState {
+    session: McpSession,
     handshake: Handshake,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Handshake {
 
 impl Sessions {
     /// The session as it is now.
-    pub(super) fn current(&self) -> Session {
+    pub(super) fn current(&self) -> McpSession {
         self.lock().session.clone()
     }
 
@@ -103,11 +103,11 @@ impl Sessions {
     }
 
     /// Ends the session for this side, so that nothing of it is said again; returns it.
-    pub(super) fn close(&self) -> Session {
+    pub(super) fn close(&self) -> McpSession {
         let mut state = self.lock();
         let session = state.session.clone();
         state.handshake = Handshake::default();
-        state.install(Session::default());
+        state.install(McpSession::default());
         session
     }
 
@@ -141,12 +141,12 @@ impl Sessions {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, SessionState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl SessionState {
     fn take(&mut self, greeting: Greeting) {
         let handshake = &mut self.handshake;
         handshake.initialize = Some(greeting.initialize);
@@ -155,9 +155,9 @@ impl State {
         self.install(greeting.session);
     }
 
-    fn install(&mut self, session: Session) {
+    fn install(&mut self, session: McpSession) {
         let generation = self.session.generation + 1;
-        self.session = Session {
+        self.session = McpSession {
             generation,
             ..session
         };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderValue;
 
 use super::body::{BodyLimits, next_chunk};
-use super::sse::{Event, EventParser};
+use super::sse::{EventParser, SseEvent};
 use super::{Failure, body, unusable};
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::http::Response;
@@ -82,7 +82,7 @@ impl EventStream {
     }
 
     /// The next event that has not been seen; `None` when the connection ended as it should.
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, Failure> {
+    pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, Failure> {
         loop {
             while let Some(event) = self.parser.next().map_err(|_| Failure::TooLarge {
                 limit: self.limits.message,
@@ -127,7 +127,7 @@ impl EventStream {
 
     /// An event without data brings nothing that could come twice. Servers begin a stream with one, and
     /// some give its id to the first message as well.
-    fn is_new(&mut self, event: &Event) -> bool {
+    fn is_new(&mut self, event: &SseEvent) -> bool {
         let Some(id) = event.id.as_ref().filter(|_| !event.data.is_empty()) else {
             return true;
         };

@@ -28,11 +28,11 @@ pub(super) type Mirror = (HeaderName, Vec<String>);
 /// What the lists of tools that went by say about headers. The latest list counts.
 #[derive(Debug, Default)]
 pub(super) struct ToolHeaders {
-    table: Mutex<Table>,
+    table: Mutex<ToolTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ToolTable {
     /// The tools that want any.
     tools: HashMap<String, Vec<Mirror>>,
     /// The bytes of names in `tools`.
@@ -84,7 +84,7 @@ impl ToolHeaders {
     pub(super) fn learn(&self, response: &Message) -> Message {
         response.with_elements("tools", |raw| match self.learn_tool(raw) {
             Ok(()) => true,
-            Err(Rejected { tool, reason }) => {
+            Err(RejectedTool { tool, reason }) => {
                 tracing::warn!(tool, "left out of tools/list: {reason}");
                 false
             }
@@ -100,13 +100,13 @@ impl ToolHeaders {
         }
         let tools = response.result_member::<Vec<&RawValue>>("tools");
         for tool in tools.unwrap_or_default() {
-            if let Err(Rejected { tool, reason }) = self.learn_tool(tool) {
+            if let Err(RejectedTool { tool, reason }) = self.learn_tool(tool) {
                 tracing::debug!(tool, "its arguments are not sent in headers: {reason}");
             }
         }
     }
 
-    fn learn_tool(&self, tool: &RawValue) -> Result<(), Rejected> {
+    fn learn_tool(&self, tool: &RawValue) -> Result<(), RejectedTool> {
         let Ok(tool) = serde_json::from_str::<Value>(tool.get()) else {
             // Nothing that could be annotated; the app may judge it.
             return Ok(());
@@ -120,23 +120,23 @@ impl ToolHeaders {
             Err(reason) => {
                 self.lock().set(name, Vec::new());
                 let tool = name.to_owned();
-                Err(Rejected { tool, reason })
+                Err(RejectedTool { tool, reason })
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ToolTable> {
         self.table.lock()
     }
 }
 
 /// A tool with annotations that break the rules.
-struct Rejected {
+struct RejectedTool {
     tool: String,
     reason: BadTool,
 }
 
-impl Table {
+impl ToolTable {
     fn set(&mut self, tool: &str, mirrors: Vec<Mirror>) {
         let before = self.tools.get(tool).map_or(&[][..], Vec::as_slice);
         if before == mirrors {

@@ -67,7 +67,7 @@ pub(super) struct Connections {
     connector: HttpConnector<Names>,
     connect_timeout: Duration,
     places: Arc<Places>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Held while a TLS connection comes up that may serve all.
     first: tokio::sync::Mutex<()>,
     /// Told of each connection that comes up.
@@ -75,7 +75,7 @@ pub(super) struct Connections {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PoolState {
     idle: Vec<(Http1, Instant)>,
     /// The connections of HTTP/2, the oldest first.
     shared: Vec<Shared>,
@@ -105,7 +105,7 @@ struct Load {
 
 /// One request on a connection of HTTP/2, until this is dropped.
 #[derive(Debug)]
-struct Stream(Arc<Load>);
+struct Http2Stream(Arc<Load>);
 
 /// Where requests go.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ struct Origin {
 
 enum Connection {
     Http1(Http1),
-    Http2(Http2, Stream),
+    Http2(Http2, Http2Stream),
 }
 
 /// A connection that has come up.
@@ -129,13 +129,13 @@ enum New {
 
 /// A body that is on its way.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct PooledBody {
     incoming: Incoming,
     peer: Option<IpAddr>,
     /// The connection that it comes on, and where that is to go.
     kept: Option<(Http1, Weak<Connections>)>,
     /// Its part of a connection of HTTP/2.
-    stream: Option<Stream>,
+    stream: Option<Http2Stream>,
 }
 
 impl Connections {
@@ -174,7 +174,7 @@ impl Connections {
         url: &Url,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Response<PooledBody>, Error> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.origin.uri_of(url)?;
@@ -196,14 +196,14 @@ impl Connections {
         self: &Arc<Self>,
         connection: Connection,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Body>, (hyper::Error, Option<Request<Full<Bytes>>>)> {
+    ) -> Result<Response<PooledBody>, (hyper::Error, Option<Request<Full<Bytes>>>)> {
         match connection {
             Connection::Http1(mut connection) => {
                 let target = std::mem::take(request.uri_mut());
                 *request.uri_mut() = origin_form(&target);
                 request.headers_mut().insert(HOST, self.origin.host.clone());
                 match connection.requests.try_send_request(request).await {
-                    Ok(response) => Ok(response.map(|incoming| Body {
+                    Ok(response) => Ok(response.map(|incoming| PooledBody {
                         incoming,
                         peer: connection.peer,
                         kept: Some((connection, Arc::downgrade(self))),
@@ -221,7 +221,7 @@ impl Connections {
             Connection::Http2(mut connection, stream) => {
                 let again = request.clone();
                 match connection.requests.try_send_request(request).await {
-                    Ok(incoming) => Ok(incoming.map(|incoming| Body {
+                    Ok(incoming) => Ok(incoming.map(|incoming| PooledBody {
                         incoming,
                         peer: connection.peer,
                         kept: None,
@@ -392,12 +392,12 @@ impl Connections {
         self.sweep();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl PoolState {
     /// A connection of HTTP/2 on which the server takes one more request. If there are as many connections as there may
     /// be, the least used one, on which the request waits.
     fn shared_with_room(&mut self) -> Option<Shared> {
@@ -419,13 +419,13 @@ impl Load {
     }
 
     /// One more request.
-    fn begin(self: &Arc<Self>) -> Stream {
+    fn begin(self: &Arc<Self>) -> Http2Stream {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Stream(Arc::clone(self))
+        Http2Stream(Arc::clone(self))
     }
 }
 
-impl Drop for Stream {
+impl Drop for Http2Stream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
@@ -522,7 +522,7 @@ fn origin_form(target: &Uri) -> Uri {
         .map_or_else(Uri::default, |path| Uri::from(path.clone()))
 }
 
-impl Body {
+impl PooledBody {
     /// The address of the server.
     pub(super) const fn peer(&self) -> Option<IpAddr> {
         self.peer

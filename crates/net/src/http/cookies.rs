@@ -15,10 +15,10 @@ const MAX_COOKIE_BYTES: usize = 4096;
 
 /// The cookies that a server has set.
 #[derive(Debug, Default)]
-pub struct Cookies(Mutex<State>);
+pub struct Cookies(Mutex<CookieState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct CookieState {
     store: CookieStore,
     /// The cookies in `store`, in the order in which they came.
     order: VecDeque<Key>,
@@ -63,12 +63,12 @@ impl Cookies {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CookieState> {
         self.0.lock()
     }
 }
 
-impl State {
+impl CookieState {
     fn insert(&mut self, cookie: Cookie<'static>, url: &Url) {
         let (domain, path) = (String::from(&cookie.domain), String::from(&cookie.path));
         let key = (domain, path, cookie.name().to_owned());

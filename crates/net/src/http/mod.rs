@@ -165,7 +165,7 @@ pub struct Response {
 #[derive(Debug)]
 enum Body {
     Plain(Source),
-    Unzipped(Box<gzip::Body>),
+    Unzipped(Box<gzip::GzipBody>),
     /// Nobody reads it.
     GivenUp,
 }
@@ -173,7 +173,7 @@ enum Body {
 /// Where a body comes from.
 #[derive(Debug)]
 enum Source {
-    Direct(connections::Body),
+    Direct(connections::PooledBody),
     Proxied(Box<reqwest::Response>),
 }
 
@@ -306,7 +306,7 @@ impl Client {
             }
         };
         let body = if gzip::is_gzip(&headers) {
-            Body::Unzipped(Box::new(gzip::Body::new(source)))
+            Body::Unzipped(Box::new(gzip::GzipBody::new(source)))
         } else {
             Body::Plain(source)
         };
