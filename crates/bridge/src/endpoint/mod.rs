@@ -135,7 +135,7 @@ impl Config {
     /// The server's host and port, for messages to people.
     #[must_use]
     pub fn host(&self) -> String {
-        host_and_port(&self.url)
+        http::host_and_port(&self.url)
     }
 
     /// A client for the server, with cookies of its own.
@@ -513,13 +513,5 @@ impl Endpoint {
     fn drop_response(&self, id: Option<&RequestId>) {
         let id = id.map_or("null", RequestId::as_json);
         tracing::debug!(host = %self.host(), id, "dropped a response that answers no request");
-    }
-}
-
-fn host_and_port(url: &Url) -> String {
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        (None, _) => url.to_string(),
     }
 }

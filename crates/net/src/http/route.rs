@@ -73,6 +73,16 @@ fn proxy_variable(scheme: &str) -> Option<&'static str> {
         .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
+/// The host, and the port if it is not the usual one, for messages to people.
+#[must_use]
+pub fn host_and_port(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => url.to_string(),
+    }
+}
+
 /// The URL without query, fragment and user: those may hold secrets.
 #[must_use]
 pub fn bare(url: &Url) -> Url {
