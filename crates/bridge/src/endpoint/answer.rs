@@ -295,7 +295,7 @@ impl ResponseReader<'_> {
     }
 }
 
-/// What becomes of a response to another request.
+/// Treatment of a response to another request.
 #[derive(Clone, Copy)]
 pub(super) enum Elsewhere {
     /// A JSON body holds the response to its own request and no other.
@@ -326,7 +326,7 @@ fn wrong_type(kind: &str) -> Failure {
 pub(super) struct Damaged {
     /// The request that it belongs to.
     pub(super) answers: RequestId,
-    /// What is wrong with it.
+    /// The defect, in words.
     pub(super) reason: Box<str>,
 }
 

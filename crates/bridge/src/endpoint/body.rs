@@ -12,13 +12,13 @@ use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
 
-/// How much of an error's body is read.
+/// Limit for the body of an error, in bytes.
 const ERROR_BYTES: usize = 64 * 1024;
 
-/// How long the body of an error may take.
+/// Limit for the time in which the body of an error is read.
 const ERROR_LIMIT: Duration = Duration::from_secs(10);
 
-/// How much of it is shown to a person.
+/// Limit for the part of it that is shown to a person, in characters.
 const EXCERPT_CHARS: usize = 300;
 
 /// The longest `Content-Type` that is shown.
@@ -29,7 +29,7 @@ const TYPE_CHARS: usize = 100;
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a body claims to be, by its `Content-Type` without parameters.
+/// Media type of a body, by its `Content-Type` without parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentType {
     /// `application/json`.
@@ -57,12 +57,12 @@ impl ContentType {
     }
 }
 
-/// What the body of an answer may be like.
+/// Limits for the body of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimits {
     /// The largest message in it, in bytes.
     pub(super) message: usize,
-    /// How long it may be silent.
+    /// Limit for silence.
     pub(super) silence: Option<Duration>,
 }
 
@@ -173,7 +173,7 @@ impl HttpErrorBody {
         &self.text
     }
 
-    /// What it says in words: plain text, or the usual members of a JSON object. Pages are left out.
+    /// The text for people in it: plain text, or the usual members of a JSON object. Pages are left out.
     pub(super) fn excerpt(&self) -> Option<String> {
         let words = match self.content {
             ContentType::Other(ref kind) if kind == "text/plain" => self.text.clone(),

@@ -22,7 +22,7 @@ use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Kind, Message};
 
-/// How long the server may take to accept a notification or a response.
+/// Limit for the server to accept a notification or a response.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 
 impl Endpoint {

@@ -27,7 +27,7 @@ const COMMON_OVER_HTTP_SSE: [Revision; 2] = [Revision::V2025_03_26, Revision::V2
 pub(super) struct Greeting {
     /// The `initialize` that was answered.
     pub(super) initialize: Request,
-    /// What went along with it as `MCP-Protocol-Version`, if anything did.
+    /// The `MCP-Protocol-Version` that was sent with it, if there was one.
     pub(super) version_header: Option<HeaderValue>,
     /// The server's answer.
     pub(super) response: Message,
@@ -41,7 +41,7 @@ pub(super) type Greeted = Result<Greeting, Failure>;
 /// A refusal that may be one of the version.
 #[derive(Debug)]
 pub(super) struct VersionRefusal {
-    /// What it says, as far as it can be read.
+    /// Its text, as far as it can be read.
     text: String,
     /// The versions that it names, oldest first.
     named: Vec<Revision>,
@@ -190,7 +190,7 @@ impl VersionRefusal {
         (is_likely || refusal.speaks_of_versions()).then_some(refusal)
     }
 
-    /// Whether the server has said which versions it speaks, all of them of the legacy era.
+    /// Returns whether the server has said which versions it speaks, all of them of the legacy era.
     pub(super) fn names_legacy_versions_alone(&self) -> bool {
         !self.named.is_empty() && !self.text.contains(MODERN_VERSION)
     }
@@ -206,7 +206,7 @@ impl VersionRefusal {
         text.contains("mcp-protocol-version")
     }
 
-    /// What to try next, likeliest first.
+    /// Further tries, likeliest first.
     fn tries(&self, asked: &str, common: [Revision; 2]) -> VecDeque<Try> {
         let mut versions = Vec::new();
         let knows_asked = self.named.iter().any(|known| known.as_str() == asked);
@@ -230,7 +230,7 @@ impl VersionRefusal {
     }
 }
 
-/// Whether a refusal with this status and without a word may be one of the version. The others speak of
+/// Returns whether a refusal with this status and without a word may be one of the version. The others speak of
 /// rights, of places, of load and of size.
 fn is_likely(status: StatusCode) -> bool {
     let others = [

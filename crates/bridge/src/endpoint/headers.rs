@@ -92,7 +92,7 @@ pub(super) fn version(message: &Message) -> Option<String> {
     mcp_bridge_protocol::message::member(meta.get(), VERSION_KEY)
 }
 
-/// What `Mcp-Name` holds: the thing that the method is about.
+/// The value of `Mcp-Name`: the thing that the method is about.
 fn name(message: &Message, method: &str) -> Option<String> {
     let member = match method {
         "tools/call" | "prompts/get" => "name",

@@ -28,7 +28,7 @@ use mcp_bridge_net::http::{Response, Traffic, bare, check_length};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message};
 
-/// How long the server may take to name the address for messages.
+/// Limit for the server to name the address for messages.
 const ENDPOINT_EVENT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The connection to one server. It opens itself again when it breaks, until another takes its place. Its
@@ -158,7 +158,7 @@ impl HttpSse {
             .await
     }
 
-    /// Where messages go at present, as it may be shown.
+    /// The address that messages go to at present, as it may be shown.
     pub(super) fn address(&self) -> Option<String> {
         match &*self.link.borrow() {
             StreamLink::Up(url) | StreamLink::Reopening(url) => Some(bare(url).to_string()),
@@ -324,7 +324,7 @@ fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
                 });
             }
             Err(failure) => {
-                tracing::warn!(host = %endpoint.host(), "{failure}");
+                tracing::warn!(host = %endpoint.host(), "no session on the event stream: {failure}");
                 // A stream without its session is of no use: both are opened anew.
                 endpoint.listener.reopen();
             }
@@ -365,7 +365,9 @@ async fn take_event(
                     StreamLink::Down(_) | StreamLink::SignInRequired | StreamLink::Closed => {}
                 });
             }
-            Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),
+            Err(failure) => {
+                tracing::warn!(host = %endpoint.host(), "kept the address for messages: {failure}")
+            }
         }
         return;
     }

@@ -122,7 +122,8 @@ impl InFlightRequest<'_> {
         self.response.as_mut()?.try_recv().ok()
     }
 
-    /// What comes of the request's own POST in a session, or the response if another stream brings it first.
+    /// Waits for the end of the request's own POST in a session, or for the response if another stream brings it
+    /// first.
     pub(super) async fn or_elsewhere(
         &mut self,
         mut post: Pin<&mut impl Future<Output = Result<(PostAnswer, u64), Failure>>>,

@@ -36,19 +36,19 @@ pub(super) struct Listener {
 pub(super) struct SessionStream {
     /// The session that it belongs to; 0 while there is none.
     generation: u64,
-    /// Why the server does not let it be opened.
+    /// Reason for which the server refuses to open it.
     refusal: Option<String>,
-    /// Why its last connection ended, or could not be made.
+    /// Reason for the end of its last connection, or for its failure.
     trouble: Option<String>,
 }
 
 impl SessionStream {
-    /// Whether this is the stream of that session.
+    /// Returns whether this is the stream of that session.
     pub(super) const fn is_of(&self, generation: u64) -> bool {
         self.generation == generation && generation != 0
     }
 
-    /// Why the stream of that session will not bring a response any more.
+    /// Reason why the stream of that session will not bring a response any more.
     pub(super) fn no_hope(&self, generation: u64) -> Option<Failure> {
         if !self.is_of(generation) {
             let detail = "the session ended".to_owned();
@@ -107,7 +107,7 @@ impl Listener {
     }
 }
 
-/// How a connection of the stream ended.
+/// End of a connection of the stream.
 enum ConnectionEnd {
     /// The server has no such stream, or the session is over: there is nothing to wait for.
     Final,
@@ -162,7 +162,7 @@ async fn listen(endpoint: Weak<Endpoint>, session: McpSession) {
                 let endpoint = Arc::clone(&endpoint);
                 tokio::spawn(async move {
                     if let Err(failure) = endpoint.recover(generation).await {
-                        tracing::debug!(host = %endpoint.host(), "{failure}");
+                        tracing::debug!(host = %endpoint.host(), "no session for the notification stream: {failure}");
                     }
                 });
                 return;
@@ -278,7 +278,7 @@ async fn connect(
     }
 }
 
-/// What a refused connection means. `had_one` tells whether this session has had the stream before.
+/// The end that a refused connection means. `had_one` tells whether this session has had the stream before.
 fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> ConnectionEnd {
     tracing::debug!(host = %endpoint.host(), "no notification stream: {failure}");
     match failure {

@@ -177,7 +177,7 @@ pub(super) enum SubscriptionEnd {
 /// One connection of a subscription.
 struct SubscriptionReader<'a> {
     reader: ResponseReader<'a>,
-    /// Whether the app knows what the server agreed to.
+    /// True if the app has the server's acknowledgement.
     acknowledged: bool,
     brought_something: bool,
 }

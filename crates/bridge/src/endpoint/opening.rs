@@ -25,13 +25,13 @@ use mcp_bridge_protocol::codes::{
 use mcp_bridge_protocol::era::{Discovery, Era, MODERN_VERSION, is_modern, refuse_malformed};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
-/// How long the app waits for the answer to its own probe. Apps give up after ten seconds.
+/// Limit for the answer to the app's own probe. Apps give up after ten seconds.
 const DISCOVER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the server may take to answer a probe of ours.
+/// Limit for the server to answer a probe of ours.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-/// What came of an `initialize`.
+/// Era of the server, by its answer to an `initialize`.
 enum NegotiatedEra {
     /// The server has answered.
     Answered(Greeting),
@@ -253,7 +253,7 @@ impl Endpoint {
         Message::result(&self.next_id(), &result.to_string())
     }
 
-    /// What an answer to `server/discover` says of the server. Returns what to tell the app.
+    /// Records what an answer to `server/discover` says of the server, and returns the answer for the app.
     fn note_discovery(&self, answer: Result<Message, Failure>) -> Option<Message> {
         let answer = match answer {
             Ok(answer) => answer,
@@ -323,7 +323,7 @@ impl Endpoint {
     }
 }
 
-/// Whether what came of `initialize` may be the answer of a server that has no such method.
+/// Returns whether what came of `initialize` may be the answer of a server that has no such method.
 fn suggests_modern(greeted: &Greeted) -> bool {
     if VersionRefusal::of(greeted).is_some_and(|refusal| refusal.names_legacy_versions_alone()) {
         return false;
@@ -347,7 +347,7 @@ fn suggests_modern(greeted: &Greeted) -> bool {
     }
 }
 
-/// Whether what came of a modern request may be the answer of a server that wants a session first.
+/// Returns whether what came of a modern request may be the answer of a server that wants a session first.
 fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
     match answer {
         Ok(response) => response.error_text().is_some_and(|(code, _)| {
@@ -361,13 +361,13 @@ fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
     }
 }
 
-/// Whether a refusal with this status tells of the server's era. The others tell of rights, load and
+/// Returns whether a refusal with this status tells of the server's era. The others tell of rights, load and
 /// networks.
 fn is_evidence(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415)
 }
 
-/// Whether only a server of the modern era says so.
+/// Returns whether only a server of the modern era says so.
 fn is_modern_error(error: &Message) -> bool {
     error
         .error_text()

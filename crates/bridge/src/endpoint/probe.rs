@@ -22,7 +22,7 @@ use mcp_bridge_auth::AccessToken;
 use mcp_bridge_net::http::{Client, Redirects, Response, bare, json};
 use mcp_bridge_protocol::message::{Kind, Message};
 
-/// How long one exchange may take, unless the user has less patience.
+/// Limit for one exchange, unless the user has set a lower one.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(8);
 
 /// The largest answer that is read. Its time is that of the exchange.
@@ -37,14 +37,14 @@ pub struct Probe {
     client: Client,
     headers: HeaderMap,
     param_headers: ParamHeaders,
-    /// How long one exchange may take.
+    /// Limit for one exchange.
     limit: Duration,
 }
 
-/// What a server answered to one request.
+/// Answer of a server to one request.
 #[derive(Debug)]
 pub struct Reply {
-    /// Where it was answered: elsewhere than asked after a redirect.
+    /// The URL that answered: another one than was asked after a redirect.
     pub url: Url,
     /// The HTTP status.
     pub status: StatusCode,
@@ -52,11 +52,11 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The address that it came from; none where a proxy stands between.
     pub peer: Option<IpAddr>,
-    /// What the body claims to be.
+    /// Media type of the body.
     pub content: ContentType,
     /// The JSON-RPC response in the body.
     pub message: Option<Message>,
-    /// What the bridge would tell the app; none if the status is one of success.
+    /// The failure that the bridge would report to the app; none if the status is one of success.
     pub failure: Option<Failure>,
 }
 
@@ -224,7 +224,7 @@ impl Probe {
 pub struct HttpSseConversation {
     probe: Probe,
     stream: EventStream,
-    /// Where messages go.
+    /// Address for messages.
     target: Url,
 }
 

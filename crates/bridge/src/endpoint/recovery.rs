@@ -17,13 +17,13 @@ use super::{Endpoint, Event, Failure, Request};
 use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
 
-/// How long a server may take to open a session again.
+/// Limit for a server to open a session again.
 const REOPEN_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long after a failed attempt the next one is made.
+/// Pause after a failed attempt before the next one.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What the requests that find the session lost have to agree on.
+/// State shared by the requests that find the session lost.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     attempt: Mutex<Option<FailedRecovery>>,

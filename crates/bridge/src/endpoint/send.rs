@@ -39,7 +39,7 @@ const HEADERS: usize = 12;
 /// Same-origin redirects that are followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// How long a token may take to come once the bridge is on its way out.
+/// Limit for a token to come once the bridge is on its way out.
 const STOPPING_LIMIT: Duration = Duration::from_secs(1);
 
 /// An HTTP request to the endpoint.
@@ -55,7 +55,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) session: SessionUse,
     pub(super) interaction: Interaction,
     pub(super) repeat: Repeat,
-    /// Where the request stands, for those who wait.
+    /// Progress of the request, for those who wait.
     pub(super) track: &'a Track,
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Accepted {
     pub(super) response: Response,
     /// The session that it was sent in.
     pub(super) session: McpSession,
-    /// Where it was sent, if that is not where it was meant to go.
+    /// The URL that it was redirected to, if it was.
     pub(super) redirected: Option<Url>,
 }
 

@@ -16,18 +16,18 @@ const MAX_ID_BYTES: usize = 4 * 1024;
 /// Resources whose subscription is renewed in a new session.
 const MAX_SUBSCRIPTIONS: usize = 1024;
 
-/// What goes into the headers of each request after `initialize`.
+/// A session: the part of it that goes into the headers of each request after `initialize`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct McpSession {
     /// `Mcp-Session-Id`, where the server gave one.
     pub(super) id: Option<HeaderValue>,
     /// `MCP-Protocol-Version`: what the server answered to `initialize`.
     pub(super) protocol_version: Option<HeaderValue>,
-    /// Which session this is. Counts from 0, the time before any.
+    /// Number of the session. Counts from 0, the time before any.
     pub(super) generation: u64,
 }
 
-/// Why a session id is refused.
+/// A session id that the specification does not allow.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session id is not one to 4096 visible ASCII characters")]
 pub(super) struct BadSessionId;
@@ -56,11 +56,11 @@ struct SessionState {
     handshake: Handshake,
 }
 
-/// What the app has told the server about itself: sent again, in this order, to a new session.
+/// Messages by which the app has introduced itself: sent again, in this order, to a new session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handshake {
     pub(super) initialize: Option<Request>,
-    /// What the server wants to see as `MCP-Protocol-Version` with it.
+    /// The `MCP-Protocol-Version` that the server wants to see with it.
     pub(super) version_header: Option<HeaderValue>,
     /// The server's last answer to it.
     pub(super) result: Option<Message>,
@@ -85,7 +85,7 @@ impl Sessions {
         self.lock().handshake.initialize.is_some()
     }
 
-    /// What to send to a new session.
+    /// The messages for a new session.
     pub(super) fn handshake(&self) -> Handshake {
         self.lock().handshake.clone()
     }
@@ -164,10 +164,11 @@ impl SessionState {
     }
 }
 
-/// Whether the words of an error say that the session is gone.
 ///
-/// The specification has 404 for it. In the field restarted servers answer 400, 401 or 410 with a text
-/// such as "No valid session ID provided", "Session not found" or "Server not initialized".
+/// Returns whether the words of an error say that the session is gone.
+///
+/// The specification has 404 for it. In the field restarted servers answer 400, 401 or 410 with a text such as "No
+/// valid session ID provided", "Session not found" or "Server not initialized".
 pub(super) fn speaks_of_session(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("session") || text.contains("not initialized") || text.contains("uninitialized")

@@ -68,7 +68,7 @@ impl EventStream {
         }
     }
 
-    /// What was skipped, for the error of a request whose response did not come: the rest of a sentence.
+    /// Account of skipped events, for the error of a request whose response did not come: the rest of a sentence.
     pub(super) fn account(&self) -> String {
         let encoding = unusable::foreign_encoding(self.response.headers());
         let encoding = encoding.map_or_else(String::new, |encoding| format!("; {encoding}"));
@@ -109,12 +109,12 @@ impl EventStream {
         self.parser.reconnected();
     }
 
-    /// What to send as `Last-Event-ID`: the id that was seen last, if it is legal in a header.
+    /// The value of `Last-Event-ID`: the id that was seen last, if it is legal in a header.
     pub(super) fn cursor(&self) -> Option<HeaderValue> {
         HeaderValue::from_bytes(self.parser.last_event_id()?).ok()
     }
 
-    /// How long the server wants the bridge to wait before it connects again.
+    /// The reconnection time that the server asks for.
     pub(super) fn retry(&self) -> Option<Duration> {
         let retry = Duration::from_millis(self.parser.retry()?);
         Some(retry.clamp(MIN_RETRY, MAX_RETRY))

@@ -19,13 +19,13 @@ const MAX_TOOLS: usize = 10_000;
 /// The bytes of names that are remembered for all tools together. Likewise.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// How deep a schema is followed.
+/// Limit for the depth of a schema.
 const MAX_DEPTH: usize = 64;
 
 /// A header, and the path of the argument whose value it carries.
 pub(super) type Mirror = (HeaderName, Vec<String>);
 
-/// What the lists of tools that went by say about headers. The latest list counts.
+/// Headers that the lists of tools ask for. The latest list counts.
 #[derive(Debug, Default)]
 pub(super) struct ToolHeaders {
     table: Mutex<ToolTable>,
@@ -37,12 +37,12 @@ struct ToolTable {
     tools: HashMap<String, Vec<Mirror>>,
     /// The bytes of names in `tools`.
     bytes: usize,
-    /// Whether the server has shown that it reads such headers.
+    /// True if the server has shown that it reads such headers.
     are_read: bool,
     changes: u64,
 }
 
-/// Why a tool may not be used over HTTP.
+/// Reason why a tool may not be used over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadTool {
     #[error("an x-mcp-header is not a header name")]
@@ -63,7 +63,7 @@ impl ToolHeaders {
         self.lock().tools.get(tool).cloned().unwrap_or_default()
     }
 
-    /// Whether the server has shown that it reads the headers of MCP 2026-07-28, by an annotation or by
+    /// Returns whether the server has shown that it reads the headers of MCP 2026-07-28, by an annotation or by
     /// refusing a message for its headers.
     pub(super) fn are_read(&self) -> bool {
         self.lock().are_read
@@ -74,7 +74,7 @@ impl ToolHeaders {
         self.lock().record_reader();
     }
 
-    /// How often what is known here has changed.
+    /// Number of changes so far.
     pub(super) fn changes(&self) -> u64 {
         self.lock().changes
     }

@@ -22,7 +22,7 @@ const STREAM_FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"]
 pub(super) struct UnusableText {
     /// The request that it would have answered, where that can be seen.
     pub(super) answers: Option<RequestId>,
-    /// What is wrong with it, printable.
+    /// The defect in words, printable.
     pub(super) reason: String,
 }
 

@@ -43,10 +43,11 @@ const MAX_HTTP2_STREAMS: usize = 256;
 /// §6.5.2), and more are not sent before.
 const ASSUMED_HTTP2_STREAMS: usize = 100;
 
-/// How often a request is sent on another connection because the server has not looked at it on this one.
+/// Limit for the connections on which a request is sent because the server has not looked at it on the one before.
+/// Part of the retry policy, whose table is in `endpoint/retry.rs`.
 const MAX_TRIES: usize = 4;
 
-/// What TLS calls HTTP/2 (RFC 9113 §3.1).
+/// The ALPN name of HTTP/2 (RFC 9113 §3.1).
 const HTTP2: &[u8] = b"h2";
 
 type Http1 = Sender<http1::SendRequest<Full<Bytes>>>;
@@ -107,7 +108,7 @@ struct Load {
 #[derive(Debug)]
 struct Http2Stream(Arc<Load>);
 
-/// Where requests go.
+/// The origin that requests go to.
 #[derive(Debug)]
 struct Origin {
     url: Url,
@@ -441,7 +442,7 @@ where
     Ok(New::Http1(Sender { requests, peer }))
 }
 
-/// Whether the server says that it has not looked at the request (RFC 9113 §8.7).
+/// Returns whether the server says that it has not looked at the request (RFC 9113 §8.7).
 fn is_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
     source
@@ -515,7 +516,7 @@ impl Origin {
     }
 }
 
-/// How HTTP/1.1 names a target to its own server (RFC 9112 §3.2.1).
+/// The request target in origin form (RFC 9112 §3.2.1).
 fn origin_form(target: &Uri) -> Uri {
     target
         .path_and_query()
@@ -528,7 +529,7 @@ impl PooledBody {
         self.peer
     }
 
-    /// How many bytes it has, where the server has said so.
+    /// Its length in bytes, where the server has announced it.
     pub(super) fn length(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }

@@ -22,7 +22,7 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
 #[derive(Debug)]
 pub(super) struct GzipBody {
     compressed: Source,
-    /// What has come and was not decompressed yet.
+    /// Bytes that have come and were not decompressed yet.
     rest: Bytes,
     decoder: GzDecoder<Vec<u8>>,
 }
