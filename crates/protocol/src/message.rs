@@ -139,7 +139,7 @@ impl Invalid {
         Message::error(id, code, &self.to_string(), None)
     }
 
-    const fn of(id: Option<RequestId>, reason: &'static str) -> Self {
+    const fn not_a_message(id: Option<RequestId>, reason: &'static str) -> Self {
         Self::NotAMessage { id, reason }
     }
 }
@@ -164,9 +164,14 @@ impl Message {
         match items {
             Err(invalid) => vec![Err(invalid)],
             Ok(items) if items.len() > MAX_BATCH => {
-                vec![Err(Invalid::of(None, "the batch has too many messages"))]
+                vec![Err(Invalid::not_a_message(
+                    None,
+                    "the batch has too many messages",
+                ))]
             }
-            Ok(items) if items.is_empty() => vec![Err(Invalid::of(None, "the batch is empty"))],
+            Ok(items) if items.is_empty() => {
+                vec![Err(Invalid::not_a_message(None, "the batch is empty"))]
+            }
             Ok(items) => items
                 .into_iter()
                 .map(|item| Self::parse(&text.slice_ref(item.get().as_bytes())))
@@ -535,19 +540,19 @@ impl<'a> Envelope<'a> {
     fn into_message(self, text: &Bytes) -> Result<Message, Invalid> {
         let id = self.id.and_then(|id| RequestId::from_json(id.get()));
         if self.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {
-            return Err(Invalid::of(id, r#"no "jsonrpc": "2.0""#));
+            return Err(Invalid::not_a_message(id, r#"no "jsonrpc": "2.0""#));
         }
         let is_response = self.result.is_some() || self.error.is_some();
         let kind = match (self.method, self.id, id) {
             (Some(_), Some(_), None) => {
-                return Err(Invalid::of(
+                return Err(Invalid::not_a_message(
                     None,
                     "the id is neither a string nor an integer",
                 ));
             }
             (Some(method), given, id) => {
                 let Ok(method) = serde_json::from_str(method.get()) else {
-                    return Err(Invalid::of(id, "the method is not a string"));
+                    return Err(Invalid::not_a_message(id, "the method is not a string"));
                 };
                 match (given, id) {
                     (Some(_), Some(id)) => Kind::Request { id, method },
@@ -555,7 +560,7 @@ impl<'a> Envelope<'a> {
                 }
             }
             (None, _, id) if is_response => Kind::Response { id },
-            (None, _, id) => return Err(Invalid::of(id, "no method, result or error")),
+            (None, _, id) => return Err(Invalid::not_a_message(id, "no method, result or error")),
         };
         let range = |part: Option<&RawValue>| part.map(|raw| range_in(text, raw.get()));
         Ok(Message(Arc::new(Parts {

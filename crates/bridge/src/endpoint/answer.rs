@@ -60,7 +60,7 @@ impl ResponseReader<'_> {
             body::drain(response);
             return Ok(PostAnswer::Acknowledged(format!("it only said {status}")));
         }
-        match ContentType::of(response.headers()) {
+        match ContentType::from_headers(response.headers()) {
             ContentType::EventStream => {
                 let response = self.read_stream(response, session).await?;
                 Ok(PostAnswer::Response(response))
@@ -84,7 +84,7 @@ impl ResponseReader<'_> {
             match message {
                 Ok(message) => {
                     let other = message.id().cloned();
-                    answer = answer.or(self.take(message, Elsewhere::Dropped).await);
+                    answer = answer.or(self.on_message(message, Elsewhere::Dropped).await);
                     wrong = wrong.or(other.map(Wrong::Id));
                 }
                 Err(invalid) => wrong = Some(Wrong::Invalid(invalid)),
@@ -98,7 +98,7 @@ impl ResponseReader<'_> {
                 let said = unusable::excerpt(&text);
                 return Ok(PostAnswer::Acknowledged(format!("it only said {said}")));
             }
-            Some(Wrong::Invalid(invalid)) => UnusableText::of(&text, &invalid).reason,
+            Some(Wrong::Invalid(invalid)) => UnusableText::describe(&text, &invalid).reason,
             Some(Wrong::Id(id)) => {
                 let id = unusable::excerpt(id.as_json().as_bytes());
                 format!("it answers another request, {id}")
@@ -194,11 +194,11 @@ impl ResponseReader<'_> {
             for message in messages(stream, &event, self.endpoint) {
                 match message {
                     Ok(message) => {
-                        if let Some(answer) = self.take(message, Elsewhere::Forwarded).await {
+                        if let Some(answer) = self.on_message(message, Elsewhere::Forwarded).await {
                             return Ok(Some(answer));
                         }
                     }
-                    Err(damaged) => self.take_damaged(damaged)?,
+                    Err(damaged) => self.on_damaged(damaged)?,
                 }
             }
         }
@@ -213,10 +213,10 @@ impl ResponseReader<'_> {
         let read = unusable::parse_all(&mut text);
         match read.into_iter().next_back() {
             Some(Ok(message)) if message.id() == Some(self.request.id()) => {
-                self.take(message, Elsewhere::Forwarded).await
+                self.on_message(message, Elsewhere::Forwarded).await
             }
             Some(Err(invalid)) => {
-                let reason = UnusableText::of(&text, &invalid).reason;
+                let reason = UnusableText::describe(&text, &invalid).reason;
                 stream.skip(
                     &self.endpoint.host(),
                     &format!("cut off at the end of the stream, {reason}"),
@@ -228,7 +228,7 @@ impl ResponseReader<'_> {
     }
 
     /// A response that cannot be read ends its request, as nothing better will come.
-    pub(super) fn take_damaged(&self, damaged: Damaged) -> Result<(), Failure> {
+    pub(super) fn on_damaged(&self, damaged: Damaged) -> Result<(), Failure> {
         if damaged.answers == *self.request.id() {
             return Err(Failure::Unusable(damaged.reason.into()));
         }
@@ -257,7 +257,7 @@ impl ResponseReader<'_> {
             track: self.track,
         };
         let response = self.endpoint.send(&outgoing).await?.response;
-        match ContentType::of(response.headers()) {
+        match ContentType::from_headers(response.headers()) {
             ContentType::EventStream => {
                 self.track.wire.accepted("event stream resumed");
                 Ok(response)
@@ -269,7 +269,11 @@ impl ResponseReader<'_> {
     }
 
     /// Sorts a message: the response to this request is returned, everything else is handed on.
-    pub(super) async fn take(&self, message: Message, elsewhere: Elsewhere) -> Option<Message> {
+    pub(super) async fn on_message(
+        &self,
+        message: Message,
+        elsewhere: Elsewhere,
+    ) -> Option<Message> {
         match (message.kind(), elsewhere) {
             (Kind::Request { method, .. }, _) if self.request.era() == Era::Modern => {
                 // Forbidden there, and the app could not answer it.
@@ -353,7 +357,7 @@ pub(super) fn messages(
                 Ok(message) => return Some(Ok(message)),
                 Err(invalid) => invalid,
             };
-            let UnusableText { answers, reason } = UnusableText::of(&text, &invalid);
+            let UnusableText { answers, reason } = UnusableText::describe(&text, &invalid);
             stream.skip(&endpoint.host(), &reason);
             let reason = reason.into();
             answers.map(|answers| Err(Damaged { answers, reason }))

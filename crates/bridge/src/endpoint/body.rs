@@ -43,7 +43,7 @@ pub enum ContentType {
 }
 
 impl ContentType {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let Some(value) = headers.get(CONTENT_TYPE) else {
             return Self::Missing;
         };
@@ -143,7 +143,7 @@ pub(super) struct HttpErrorBody {
 
 impl HttpErrorBody {
     pub(super) async fn read(response: &mut Response) -> Self {
-        let content = ContentType::of(response.headers());
+        let content = ContentType::from_headers(response.headers());
         let body = tokio::time::timeout(ERROR_LIMIT, async {
             let mut body = BytesMut::new();
             while let Ok(Some(chunk)) = response.chunk().await {
@@ -214,8 +214,11 @@ mod tests {
             ("text/html", ContentType::Other("text/html".to_owned())),
         ] {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
-            assert_eq!(ContentType::of(&headers), expected);
+            assert_eq!(ContentType::from_headers(&headers), expected);
         }
-        assert_eq!(ContentType::of(&HeaderMap::new()), ContentType::Missing);
+        assert_eq!(
+            ContentType::from_headers(&HeaderMap::new()),
+            ContentType::Missing
+        );
     }
 }

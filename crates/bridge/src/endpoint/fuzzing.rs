@@ -72,7 +72,7 @@ pub fn request_headers(data: &[u8]) {
         return;
     };
     let _ = headers::legacy(&request, &tools, ParamHeaders::Always);
-    let Ok(headers) = headers::of(&request, &tools, ParamHeaders::Auto) else {
+    let Ok(headers) = headers::modern(&request, &tools, ParamHeaders::Auto) else {
         return;
     };
     for (name, value) in &headers {

@@ -65,7 +65,7 @@ impl Endpoint {
                 has_header: true,
             };
             let greeted = self.greet_with(&known, initialize, track).await;
-            if VersionRefusal::of(&greeted).is_none() {
+            if VersionRefusal::from_outcome(&greeted).is_none() {
                 return greeted;
             }
             self.support.record_accepted_version(None);
@@ -84,7 +84,7 @@ impl Endpoint {
         track: &Track,
         greeted: Greeted,
     ) -> Greeted {
-        let Some(refusal) = VersionRefusal::of(&greeted) else {
+        let Some(refusal) = VersionRefusal::from_outcome(&greeted) else {
             return greeted;
         };
         let common = match self.http_sse() {
@@ -101,7 +101,7 @@ impl Endpoint {
         {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
             let again = self.greet_with(&next, initialize, track).await;
-            if VersionRefusal::of(&again).is_some() {
+            if VersionRefusal::from_outcome(&again).is_some() {
                 continue;
             }
             if is_told && again.as_ref().is_ok_and(|it| !it.response.is_error()) {
@@ -163,7 +163,7 @@ pub(super) fn opening_with(version_header: Option<HeaderValue>) -> SessionUse {
 
 impl VersionRefusal {
     /// Reads what came of an `initialize`.
-    pub(super) fn of(greeted: &Greeted) -> Option<Self> {
+    pub(super) fn from_outcome(greeted: &Greeted) -> Option<Self> {
         let (text, is_likely) = match greeted {
             Ok(greeting) => {
                 let (code, _) = greeting.response.error_text()?;

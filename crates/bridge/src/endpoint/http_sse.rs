@@ -178,7 +178,7 @@ impl HttpSse {
         self.link.send_if_modified(set)
     }
 
-    async fn take(&self, endpoint: &Endpoint, message: Message) {
+    async fn on_message(&self, endpoint: &Endpoint, message: Message) {
         if let Kind::Response { id } = message.kind() {
             let id = id.clone();
             let settled = id
@@ -347,11 +347,11 @@ async fn read_connection(
         let (Some(endpoint), Some(connection)) = (endpoint.upgrade(), connection.upgrade()) else {
             return "nobody has use for it".to_owned();
         };
-        take_event(&endpoint, &connection, stream, &event).await;
+        on_event(&endpoint, &connection, stream, &event).await;
     }
 }
 
-async fn take_event(
+async fn on_event(
     endpoint: &Endpoint,
     connection: &HttpSse,
     stream: &mut EventStream,
@@ -373,7 +373,7 @@ async fn take_event(
     }
     for message in messages(stream, event, endpoint) {
         match message {
-            Ok(message) => connection.take(endpoint, message).await,
+            Ok(message) => connection.on_message(endpoint, message).await,
             Err(damaged) => {
                 let failure = Failure::Unusable(damaged.reason.into());
                 connection.in_flight.settle(&damaged.answers, Err(failure));
@@ -420,7 +420,7 @@ pub(super) async fn first_event(
     response: Response,
     limits: BodyLimits,
 ) -> Result<(EventStream, Url), Failure> {
-    match ContentType::of(response.headers()) {
+    match ContentType::from_headers(response.headers()) {
         ContentType::EventStream => {}
         kind => return Err(Failure::no_event_stream(&kind)),
     }

@@ -225,7 +225,7 @@ async fn connect_and_read(
                 brought_something = true;
                 for message in messages(stream, &event, endpoint) {
                     match message {
-                        Ok(message) => take(endpoint, session, message).await,
+                        Ok(message) => on_message(endpoint, session, message).await,
                         Err(damaged) => endpoint.settle_damaged(damaged),
                     }
                 }
@@ -244,7 +244,7 @@ async fn connect_and_read(
 }
 
 /// Hands a message on: a response to the request that waits for it, anything else to the app.
-async fn take(endpoint: &Endpoint, session: &McpSession, message: Message) {
+async fn on_message(endpoint: &Endpoint, session: &McpSession, message: Message) {
     if let Kind::Response { id } = message.kind() {
         let id = id.clone();
         return endpoint.settle(id.as_ref(), message);
@@ -269,7 +269,7 @@ async fn connect(
         track: &track,
     };
     let response = endpoint.send(&outgoing).await?.response;
-    match ContentType::of(response.headers()) {
+    match ContentType::from_headers(response.headers()) {
         ContentType::EventStream => {
             track.wire.accepted("event stream opened");
             Ok(response)

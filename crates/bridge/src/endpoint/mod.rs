@@ -78,7 +78,7 @@ pub const MAX_MESSAGE: usize = 128 * 1024 * 1024;
 
 /// Settings of the endpoint.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct EndpointConfig {
     /// The endpoint's URL.
     pub url: Url,
     /// Headers of the user's own, sent to the endpoint's origin only.
@@ -90,7 +90,7 @@ pub struct Config {
     /// Limit for the silence of an HTTP response once it has begun; `None` for as long as it likes.
     pub body_timeout: Option<Duration>,
     /// Transports to try.
-    pub transport: Transport,
+    pub transport: TransportChoice,
     /// Era to speak where the app and the server do not agree by themselves.
     pub protocol: Protocol,
     /// Directory for notes of what a server supports; without one nothing is noted.
@@ -109,7 +109,7 @@ pub struct Config {
     pub http: http::Options,
 }
 
-impl Config {
+impl EndpointConfig {
     /// The settings of the program without flags.
     #[must_use]
     pub fn new(url: Url) -> Self {
@@ -119,7 +119,7 @@ impl Config {
             request_timeout: None,
             headers_timeout: None,
             body_timeout: None,
-            transport: Transport::HttpFirst,
+            transport: TransportChoice::HttpFirst,
             protocol: Protocol::Auto,
             directory: None,
             max_message: MAX_MESSAGE,
@@ -157,7 +157,7 @@ impl Config {
 
 /// Transports to try, and their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub enum TransportChoice {
     /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
     HttpFirst,
     /// HTTP+SSE; streamable HTTP if there is no such stream.
@@ -295,7 +295,7 @@ pub enum Outcome {
 /// The remote side. Cheap to share; all methods may run at once.
 #[derive(Debug)]
 pub struct Endpoint {
-    config: Config,
+    config: EndpointConfig,
     /// Absent when the user gave an `Authorization` header: then that is the way in.
     authorizer: Option<Arc<Authorizer>>,
     /// The token that was sent last, to mask it in bodies that are logged; kept at that log level only.
@@ -334,7 +334,7 @@ impl Endpoint {
     #[must_use]
     /// An endpoint that hands what the server sends to `inbound`. Does nothing on the network.
     pub fn new(
-        config: Config,
+        config: EndpointConfig,
         authorizer: Option<Arc<Authorizer>>,
         inbound: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {

@@ -94,7 +94,7 @@ impl Endpoint {
         interaction: Interaction,
         track: &Track,
     ) -> Result<Accepted, Failure> {
-        let headers = headers::of(message, &self.tool_headers, self.config.param_headers)
+        let headers = headers::modern(message, &self.tool_headers, self.config.param_headers)
             .map_err(|error| Failure::Unsendable(error.to_string()))?;
         let outgoing = Outgoing {
             target: &self.config.url,
@@ -193,7 +193,7 @@ impl SubscriptionReader<'_> {
                 let message = match message {
                     Ok(message) => message,
                     Err(damaged) => {
-                        self.reader.take_damaged(damaged)?;
+                        self.reader.on_damaged(damaged)?;
                         continue;
                     }
                 };
@@ -204,7 +204,7 @@ impl SubscriptionReader<'_> {
                     continue;
                 }
                 self.acknowledged |= is_acknowledgement;
-                if let Some(answer) = self.reader.take(message, Elsewhere::Forwarded).await {
+                if let Some(answer) = self.reader.on_message(message, Elsewhere::Forwarded).await {
                     return Ok(answer);
                 }
             }

@@ -16,7 +16,7 @@ use super::greeting::{Greeted, Greeting, VersionRefusal};
 use super::http_sse::HttpSse;
 use super::modern::SubscriptionEnd;
 use super::request_progress::Track;
-use super::{Endpoint, Failure, Outcome, Protocol, Request, Transport};
+use super::{Endpoint, Failure, Outcome, Protocol, Request, TransportChoice};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_protocol::codes::{
     INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR, UNSUPPORTED_VERSION_DRAFT,
@@ -107,9 +107,9 @@ impl Endpoint {
             greeted.map(NegotiatedEra::Answered)
         };
         let refusal = match self.config.transport {
-            Transport::SseOnly | Transport::SseFirst => None,
-            Transport::HttpFirst if self.support.is_http_sse() => None,
-            Transport::HttpFirst | Transport::HttpOnly => {
+            TransportChoice::SseOnly | TransportChoice::SseFirst => None,
+            TransportChoice::HttpFirst if self.support.is_http_sse() => None,
+            TransportChoice::HttpFirst | TransportChoice::HttpOnly => {
                 let greeted = self.greet(request, track).await;
                 if self.config.protocol != Protocol::Legacy
                     && suggests_modern(&greeted)
@@ -121,7 +121,7 @@ impl Endpoint {
                 match greeted.map(NegotiatedEra::Answered) {
                     Err(failure)
                         if failure.suggests_http_sse()
-                            && self.config.transport == Transport::HttpFirst =>
+                            && self.config.transport == TransportChoice::HttpFirst =>
                     {
                         Some(failure)
                     }
@@ -139,7 +139,7 @@ impl Endpoint {
             }
             (Err(attempt), Some(refusal)) => Err(attempt.or_refusal(refusal)),
             (Err(attempt), None)
-                if self.config.transport != Transport::SseOnly && attempt.suggests_http() =>
+                if self.config.transport != TransportChoice::SseOnly && attempt.suggests_http() =>
             {
                 self.support.record_http_sse(false);
                 let answer = greet().await;
@@ -216,7 +216,7 @@ impl Endpoint {
         // A task of its own: an answer that comes too late for the app is still worth knowing.
         let (endpoint, request) = (Arc::clone(self), request.clone());
         let asked = async move {
-            let track = Track::default().in_span_of(request.id());
+            let track = Track::default().with_span_of(request.id());
             // A probe must not surprise anybody with a browser window.
             let asked = endpoint.attempt_modern(&request, Interaction::Forbidden, &track);
             endpoint.note_discovery(asked.await)
@@ -325,7 +325,9 @@ impl Endpoint {
 
 /// Returns whether what came of `initialize` may be the answer of a server that has no such method.
 fn suggests_modern(greeted: &Greeted) -> bool {
-    if VersionRefusal::of(greeted).is_some_and(|refusal| refusal.names_legacy_versions_alone()) {
+    if VersionRefusal::from_outcome(greeted)
+        .is_some_and(|refusal| refusal.names_legacy_versions_alone())
+    {
         return false;
     }
     match greeted {

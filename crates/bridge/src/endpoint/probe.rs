@@ -17,7 +17,7 @@ use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, not_followed};
 use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
-use super::{Config, Failure, ParamHeaders, headers, http_sse, unusable};
+use super::{EndpointConfig, Failure, ParamHeaders, headers, http_sse, unusable};
 use mcp_bridge_auth::AccessToken;
 use mcp_bridge_net::http::{Client, Redirects, Response, bare, json};
 use mcp_bridge_protocol::message::{Kind, Message};
@@ -75,7 +75,7 @@ impl Reply {
 
 impl Probe {
     /// Requests as the bridge would send them with these settings. Sends nothing yet.
-    pub fn new(config: &Config) -> Result<Self, Failure> {
+    pub fn new(config: &EndpointConfig) -> Result<Self, Failure> {
         let mut headers = config.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let limit = config.request_timeout.unwrap_or(EXCHANGE_LIMIT);
@@ -116,8 +116,8 @@ impl Probe {
     pub async fn get(&self, url: &Url) -> Result<Reply, Failure> {
         self.limited(async {
             let (url, response) = self.open_stream(url).await?;
-            if ContentType::of(response.headers()) == ContentType::EventStream {
-                return Ok(Reply::of(url, &response));
+            if ContentType::from_headers(response.headers()) == ContentType::EventStream {
+                return Ok(Reply::from_head(url, &response));
             }
             read(url, response).await
         })
@@ -131,7 +131,7 @@ impl Probe {
             let sent = self.client.send(Method::DELETE, url, headers, Bytes::new());
             let response = sent.await;
             let response = response.map_err(|error| Failure::of_http(&error))?;
-            Ok(Reply::of(url.clone(), &response))
+            Ok(Reply::from_head(url.clone(), &response))
         })
         .await
     }
@@ -167,7 +167,7 @@ impl Probe {
         let accept = "application/json, text/event-stream";
         let (tools, params) = (ToolHeaders::default(), self.param_headers);
         let mut all = match headers::version(message) {
-            Some(_) => headers::of(message, &tools, params)
+            Some(_) => headers::modern(message, &tools, params)
                 .map_err(|error| Failure::Unsendable(error.to_string()))?,
             None => headers::legacy(message, &tools, params),
         };
@@ -260,13 +260,13 @@ impl HttpSseConversation {
 }
 
 impl Reply {
-    fn of(url: Url, response: &Response) -> Self {
+    fn from_head(url: Url, response: &Response) -> Self {
         Self {
             url,
             status: response.status(),
             headers: response.headers().clone(),
             peer: response.peer(),
-            content: ContentType::of(response.headers()),
+            content: ContentType::from_headers(response.headers()),
             message: None,
             failure: None,
         }
@@ -274,7 +274,7 @@ impl Reply {
 }
 
 async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
-    let mut reply = Reply::of(url, &response);
+    let mut reply = Reply::from_head(url, &response);
     if !reply.status.is_success() {
         let body = HttpErrorBody::read(&mut response).await;
         reply.message.clone_from(&body.error);

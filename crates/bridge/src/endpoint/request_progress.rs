@@ -57,8 +57,8 @@ impl Track {
 
     /// For a request of the app, whose id each line of the log has from the span that it is in.
     #[must_use]
-    pub fn in_span_of(self, id: &RequestId) -> Self {
-        self.wire.is_in_span_of(id);
+    pub fn with_span_of(self, id: &RequestId) -> Self {
+        self.wire.record_span_of(id);
         self
     }
 

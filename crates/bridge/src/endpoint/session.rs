@@ -94,12 +94,12 @@ impl Sessions {
     pub(super) fn opened(&self, greeting: Greeting) {
         let mut state = self.lock();
         state.handshake = Handshake::default();
-        state.take(greeting);
+        state.adopt(greeting);
     }
 
     /// A session that was opened in place of one that was lost.
     pub(super) fn reopened(&self, greeting: Greeting) {
-        self.lock().take(greeting);
+        self.lock().adopt(greeting);
     }
 
     /// Ends the session for this side, so that nothing of it is said again; returns it.
@@ -147,7 +147,7 @@ impl Sessions {
 }
 
 impl SessionState {
-    fn take(&mut self, greeting: Greeting) {
+    fn adopt(&mut self, greeting: Greeting) {
         let handshake = &mut self.handshake;
         handshake.initialize = Some(greeting.initialize);
         handshake.version_header = greeting.version_header;

@@ -203,12 +203,7 @@ fn collect(
         return Err(BadTool::Depth);
     }
     if let Some(annotation) = members.get(ANNOTATION) {
-        let path = path.filter(|path| !path.is_empty()).ok_or(BadTool::Place)?;
-        found.push((header(annotation)?, path.to_vec()));
-        let kind = members.get("type").and_then(Value::as_str);
-        if !matches!(kind, Some("string" | "integer" | "boolean")) {
-            return Err(BadTool::Type);
-        }
+        found.push(mirror(annotation, path, members.get("type"))?);
     }
     for (keyword, value) in members {
         match keyword.as_str() {
@@ -239,10 +234,8 @@ fn collect(
             | "allOf"
             | "anyOf"
             | "oneOf" => {
-                for schema in value
-                    .as_array()
-                    .map_or(std::slice::from_ref(value), Vec::as_slice)
-                {
+                let one = std::slice::from_ref(value);
+                for schema in value.as_array().map_or(one, Vec::as_slice) {
                     collect(schema, None, found, depth + 1)?;
                 }
             }
@@ -255,6 +248,20 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// The header of an annotated argument.
+fn mirror(
+    annotation: &Value,
+    path: Option<&[String]>,
+    kind: Option<&Value>,
+) -> Result<Mirror, BadTool> {
+    let path = path.filter(|path| !path.is_empty()).ok_or(BadTool::Place)?;
+    let name = header(annotation)?;
+    match kind.and_then(Value::as_str) {
+        Some("string" | "integer" | "boolean") => Ok((name, path.to_vec())),
+        _ => Err(BadTool::Type),
+    }
 }
 
 fn header(annotation: &Value) -> Result<HeaderName, BadTool> {

@@ -27,7 +27,7 @@ pub(super) struct UnusableText {
 }
 
 impl UnusableText {
-    pub(super) fn of(text: &[u8], invalid: &Invalid) -> Self {
+    pub(super) fn describe(text: &[u8], invalid: &Invalid) -> Self {
         let reason = match invalid {
             Invalid::NotAMessage { .. } => invalid.to_string(),
             Invalid::NotJson(detail) => format!("not JSON: {}", what_it_is(text, detail)),
@@ -118,7 +118,7 @@ mod tests {
     fn unusable(text: &[u8]) -> UnusableText {
         let mut text = Bytes::copy_from_slice(text);
         let read = parse_all(&mut text).remove(0);
-        UnusableText::of(&text, &read.expect_err("it holds no message"))
+        UnusableText::describe(&text, &read.expect_err("it holds no message"))
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Default for WireLog {
 }
 
 impl WireLog {
-    pub(super) fn is_in_span_of(&self, id: &RequestId) {
+    pub(super) fn record_span_of(&self, id: &RequestId) {
         if let Some(mut state) = self.state() {
             state.span_of = Some(id.clone());
         }

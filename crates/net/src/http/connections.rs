@@ -346,7 +346,7 @@ impl Connections {
             if known.limit.swap(limit, Ordering::Relaxed) != limit
                 && let Some(home) = home.upgrade()
             {
-                home.takes_streams(limit);
+                home.record_stream_limit(limit);
             }
             ended
         }));
@@ -355,7 +355,7 @@ impl Connections {
     }
 
     /// The server takes so many requests on a connection of HTTP/2.
-    fn takes_streams(&self, limit: usize) {
+    fn record_stream_limit(&self, limit: usize) {
         self.lock().http2_streams = Some(limit);
         self.places
             .limit(Limits::shared(limit * MAX_HTTP2_CONNECTIONS));
@@ -369,7 +369,7 @@ impl Connections {
         state.is_http1 = false;
         let is_one_of_several = state.shared.len() > 1;
         drop(state);
-        self.takes_streams(limit);
+        self.record_stream_limit(limit);
         if is_one_of_several {
             self.sweep();
         }

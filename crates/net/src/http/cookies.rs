@@ -48,7 +48,7 @@ impl Cookies {
     }
 
     /// Takes the cookies of an answer from `url`.
-    pub(super) fn take_from(&self, headers: &HeaderMap, url: &Url) {
+    pub(super) fn record_from(&self, headers: &HeaderMap, url: &Url) {
         if !headers.contains_key(SET_COOKIE) {
             return;
         }
@@ -97,7 +97,7 @@ mod tests {
     fn set(cookies: &Cookies, line: &str, url: &Url) {
         let mut headers = HeaderMap::new();
         headers.insert(SET_COOKIE, HeaderValue::try_from(line).unwrap());
-        cookies.take_from(&headers, url);
+        cookies.record_from(&headers, url);
     }
 
     #[test]

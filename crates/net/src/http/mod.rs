@@ -321,7 +321,7 @@ impl Client {
             place: Some(place),
         };
         if let Some(cookies) = &self.cookies {
-            cookies.take_from(&response.headers, url);
+            cookies.record_from(&response.headers, url);
         }
         Ok(response)
     }

@@ -112,7 +112,7 @@ impl Limits {
         }
     }
 
-    const fn of(&mut self, kind: PlaceKind) -> &mut usize {
+    const fn number_of(&mut self, kind: PlaceKind) -> &mut usize {
         match kind {
             PlaceKind::Exchange => &mut self.exchanges,
             PlaceKind::Stream => &mut self.streams,
@@ -178,7 +178,7 @@ impl Places {
         };
         let mut state = self.lock();
         let kind = kinds.iter().copied().find(|kind| state.has_room(*kind))?;
-        *state.used.of(kind) += 1;
+        *state.used.number_of(kind) += 1;
         drop(state);
         Some(Place {
             places: Arc::clone(self),
@@ -193,7 +193,7 @@ impl Places {
 
 impl PlacesState {
     const fn has_room(&mut self, kind: PlaceKind) -> bool {
-        *self.used.of(kind) < *self.limits.of(kind)
+        *self.used.number_of(kind) < *self.limits.number_of(kind)
     }
 }
 
@@ -205,8 +205,8 @@ impl Place {
         }
         let mut state = self.places.lock();
         if state.has_room(PlaceKind::Stream) {
-            *state.used.of(self.kind) -= 1;
-            *state.used.of(PlaceKind::Stream) += 1;
+            *state.used.number_of(self.kind) -= 1;
+            *state.used.number_of(PlaceKind::Stream) += 1;
             self.kind = PlaceKind::Stream;
             drop(state);
             self.places.freed.notify_waiters();
@@ -216,7 +216,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *self.places.lock().used.of(self.kind) -= 1;
+        *self.places.lock().used.number_of(self.kind) -= 1;
         self.places.freed.notify_waiters();
     }
 }
