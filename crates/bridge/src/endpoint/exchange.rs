@@ -112,7 +112,7 @@ impl Endpoint {
                 }
             }
             Ok(Err(failure)) => {
-                tracing::warn!(host = %self.host(), id, method, "not sent: {failure}")
+                tracing::warn!(host = %self.host(), id, method, "not sent: {failure}");
             }
             Err(_) => tracing::warn!(host = %self.host(), id, method, "not accepted in time"),
         }
