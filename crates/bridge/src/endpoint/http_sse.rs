@@ -366,7 +366,7 @@ async fn on_event(
                 });
             }
             Err(failure) => {
-                tracing::warn!(host = %endpoint.host(), "kept the address for messages: {failure}")
+                tracing::warn!(host = %endpoint.host(), "kept the address for messages: {failure}");
             }
         }
         return;

@@ -276,8 +276,8 @@ impl Endpoint {
         let mut stopping = self.stopping.subscribe();
         outgoing.track.enter(Phase::SigningIn);
         tokio::select! {
-            authorized = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
-                return Ok(authorized?);
+            outcome = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
+                return Ok(outcome?);
             }
             _ = stopping.wait_for(|stopping| *stopping) => {}
             // The sign-in goes on, and a later request will find its token.
@@ -289,7 +289,7 @@ impl Endpoint {
         // Nobody will sign in any more, but a token that only needs a refresh still comes.
         let last = authorizer.authorize(refusal, Interaction::Forbidden);
         match tokio::time::timeout(STOPPING_LIMIT, last).await {
-            Ok(authorized) => Ok(authorized?),
+            Ok(outcome) => Ok(outcome?),
             Err(_) => Err(Failure::ShuttingDown),
         }
     }
