@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use mcp_bridge_auth::{IssuerCheck, Store};
 use mcp_bridge_core::bridge::ListPages;
-use mcp_bridge_core::endpoint::{ParamHeaders, Protocol, Transport};
+use mcp_bridge_core::endpoint::{ParamHeaders, Protocol, TransportChoice};
 
 /// Defines the values of a flag, and the variant of the configuration type that each stands for.
 macro_rules! choices {
@@ -25,7 +25,7 @@ macro_rules! choices {
     };
 }
 
-choices!(TransportFlag is Transport {
+choices!(TransportFlag is TransportChoice {
     /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
     HttpFirst,
     /// HTTP+SSE; streamable HTTP if there is no such stream.

@@ -46,7 +46,7 @@ pub enum UnfinishedSignIn {
 #[derive(Debug, Clone)]
 pub struct ServerConnection {
     /// The server.
-    pub endpoint: endpoint::Config,
+    pub endpoint: endpoint::EndpointConfig,
     /// Configuration of the sign-in; `None` where the user's own headers authenticate.
     pub auth: Option<auth::Config>,
     /// Cache of the server's `initialize` results.
@@ -134,7 +134,7 @@ impl Flags {
                     }
                 },
                 auth: connection.auth,
-                endpoint: endpoint::Config {
+                endpoint: endpoint::EndpointConfig {
                     patience: match (self.fail_fast, self.wait_for_auth) {
                         (true, _) => endpoint::Patience::FailFast,
                         (false, true) => endpoint::Patience::Wait,
@@ -201,12 +201,12 @@ impl ConnectionFlags {
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
         let cookies = if self.disable_cookies {
-            endpoint::Cookies::Ignore
+            endpoint::CookiePolicy::Ignore
         } else {
-            endpoint::Cookies::Keep
+            endpoint::CookiePolicy::Keep
         };
         Ok(ServerConnection {
-            endpoint: endpoint::Config {
+            endpoint: endpoint::EndpointConfig {
                 headers: headers.map,
                 request_timeout: self.request_timeout.limit(),
                 headers_timeout: self.headers_timeout.limit(),
@@ -219,7 +219,7 @@ impl ConnectionFlags {
                 patience: endpoint::Patience::Wait,
                 cookies,
                 http,
-                ..endpoint::Config::new(url)
+                ..endpoint::EndpointConfig::new(url)
             },
             auth,
             memory,

@@ -28,7 +28,7 @@ impl Bridge {
     #[must_use]
     pub fn builder(url: Url) -> BridgeBuilder {
         BridgeBuilder {
-            config: bridge::Config::new(endpoint::Config::new(url)),
+            config: bridge::Config::new(endpoint::EndpointConfig::new(url)),
         }
     }
 

@@ -73,7 +73,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// What a message is, by JSON-RPC 2.0.
+/// Kind of a message, by JSON-RPC 2.0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Has an id and a method: wants exactly one response.
@@ -112,7 +112,7 @@ struct Parts {
     param_members: OnceLock<Vec<(Box<str>, Range<usize>)>>,
 }
 
-/// Why a text is no message.
+/// Reason why a text is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Not UTF-8, or not JSON.
@@ -123,7 +123,7 @@ pub enum Invalid {
     NotAMessage {
         /// The id, where there is one that may be echoed.
         id: Option<RequestId>,
-        /// What is wrong with it.
+        /// The defect, in words.
         reason: &'static str,
     },
 }
@@ -139,7 +139,7 @@ impl Invalid {
         Message::error(id, code, &self.to_string(), None)
     }
 
-    const fn of(id: Option<RequestId>, reason: &'static str) -> Self {
+    const fn not_a_message(id: Option<RequestId>, reason: &'static str) -> Self {
         Self::NotAMessage { id, reason }
     }
 }
@@ -164,9 +164,14 @@ impl Message {
         match items {
             Err(invalid) => vec![Err(invalid)],
             Ok(items) if items.len() > MAX_BATCH => {
-                vec![Err(Invalid::of(None, "the batch has too many messages"))]
+                vec![Err(Invalid::not_a_message(
+                    None,
+                    "the batch has too many messages",
+                ))]
             }
-            Ok(items) if items.is_empty() => vec![Err(Invalid::of(None, "the batch is empty"))],
+            Ok(items) if items.is_empty() => {
+                vec![Err(Invalid::not_a_message(None, "the batch is empty"))]
+            }
             Ok(items) => items
                 .into_iter()
                 .map(|item| Self::parse(&text.slice_ref(item.get().as_bytes())))
@@ -276,13 +281,13 @@ impl Message {
         &self.0.text
     }
 
-    /// What the message is.
+    /// The kind of the message.
     #[must_use]
     pub fn kind(&self) -> &Kind {
         &self.0.kind
     }
 
-    /// Whether this is a request, which wants a response.
+    /// Returns whether this is a request, which wants a response.
     #[must_use]
     pub fn is_request(&self) -> bool {
         matches!(self.kind(), Kind::Request { .. })
@@ -307,7 +312,7 @@ impl Message {
         }
     }
 
-    /// Whether this is an error response.
+    /// Returns whether this is an error response.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.0.error.is_some()
@@ -451,7 +456,7 @@ pub fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> 
     serde_json::from_str(raw.get()).ok()
 }
 
-/// Whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
+/// Returns whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
 /// all, and mostly it is not there.
 fn may_have(object: &str, name: &str) -> bool {
     memchr::memmem::find(object.as_bytes(), name.as_bytes()).is_some()
@@ -516,7 +521,7 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// What can be read of a text that is cut off or damaged.
+    /// The part that can be read of a text that is cut off or damaged.
     fn of_prefix(prefix: &'a [u8]) -> Option<Self> {
         let utf8 = match std::str::from_utf8(prefix) {
             Ok(text) => text,
@@ -535,19 +540,19 @@ impl<'a> Envelope<'a> {
     fn into_message(self, text: &Bytes) -> Result<Message, Invalid> {
         let id = self.id.and_then(|id| RequestId::from_json(id.get()));
         if self.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {
-            return Err(Invalid::of(id, r#"no "jsonrpc": "2.0""#));
+            return Err(Invalid::not_a_message(id, r#"no "jsonrpc": "2.0""#));
         }
         let is_response = self.result.is_some() || self.error.is_some();
         let kind = match (self.method, self.id, id) {
             (Some(_), Some(_), None) => {
-                return Err(Invalid::of(
+                return Err(Invalid::not_a_message(
                     None,
                     "the id is neither a string nor an integer",
                 ));
             }
             (Some(method), given, id) => {
                 let Ok(method) = serde_json::from_str(method.get()) else {
-                    return Err(Invalid::of(id, "the method is not a string"));
+                    return Err(Invalid::not_a_message(id, "the method is not a string"));
                 };
                 match (given, id) {
                     (Some(_), Some(id)) => Kind::Request { id, method },
@@ -555,7 +560,7 @@ impl<'a> Envelope<'a> {
                 }
             }
             (None, _, id) if is_response => Kind::Response { id },
-            (None, _, id) => return Err(Invalid::of(id, "no method, result or error")),
+            (None, _, id) => return Err(Invalid::not_a_message(id, "no method, result or error")),
         };
         let range = |part: Option<&RawValue>| part.map(|raw| range_in(text, raw.get()));
         Ok(Message(Arc::new(Parts {
@@ -571,7 +576,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Where `part`, a slice of `text`, stands in it.
+/// The range of `part`, which is a slice of `text`, in it.
 fn range_in(text: &[u8], part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()

@@ -81,7 +81,7 @@ impl McpClient {
         let interrupt = Interrupt::watch()
             .map_err(|error| Stop::failed(format!("cannot watch for signals: {error}")))?;
         let connection = ServerConnection {
-            endpoint: endpoint::Config {
+            endpoint: endpoint::EndpointConfig {
                 // Who waits at a terminal wants to know at once.
                 patience: Patience::FailFast,
                 ..connection.endpoint

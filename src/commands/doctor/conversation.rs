@@ -9,7 +9,7 @@ use super::check::{Check, CheckName, Part};
 use super::endpoint::{Speaks, may_sign_in};
 use super::report::Report;
 use crate::commands::client::request;
-use mcp_bridge_core::endpoint::{Config, ContentType, Failure, Probe, Reply};
+use mcp_bridge_core::endpoint::{ContentType, EndpointConfig, Failure, Probe, Reply};
 use mcp_bridge_protocol::message::{EmptyCursor, Message, next_cursor};
 
 /// No web page has this origin, so no server can have reason to trust it.
@@ -25,7 +25,7 @@ const VERSION: &str = "mcp-protocol-version";
 pub(super) async fn examine(
     report: &mut Report<'_>,
     probe: &Probe,
-    config: &Config,
+    config: &EndpointConfig,
     speaks: Speaks,
 ) -> Option<Reply> {
     match speaks {
@@ -67,7 +67,7 @@ pub(super) async fn examine(
 async fn legacy(
     report: &mut Report<'_>,
     probe: &Probe,
-    config: &Config,
+    config: &EndpointConfig,
     reply: &Reply,
     result: &Message,
 ) -> Option<Reply> {
@@ -120,7 +120,7 @@ async fn legacy(
 /// Tells of the tools; the refusal if they are for those alone who have signed in.
 fn list(
     report: &mut Report<'_>,
-    config: &Config,
+    config: &EndpointConfig,
     listed: Result<Reply, Failure>,
     empty: EmptyCursor,
 ) -> Option<Reply> {

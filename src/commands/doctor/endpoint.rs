@@ -9,7 +9,8 @@ use super::report::Report;
 use crate::commands::client::request::{bare_initialize, discover};
 use mcp_bridge_auth::has_challenge;
 use mcp_bridge_core::endpoint::{
-    Config, ContentType, Conversation, Failure, Probe, Protocol, Reply, Transport,
+    ContentType, EndpointConfig, Failure, HttpSseConversation, Probe, Protocol, Reply,
+    TransportChoice,
 };
 use mcp_bridge_net::http::bare;
 use mcp_bridge_protocol::era::{Discovery, MODERN_VERSION, NEWEST_LEGACY, is_modern};
@@ -28,7 +29,7 @@ pub(super) enum Speaks {
     /// Over streamable HTTP, after a handshake: its answer to `initialize`.
     Legacy(Reply, Message),
     /// Over HTTP+SSE: its stream.
-    HttpSse(Box<Conversation>, Message),
+    HttpSse(Box<HttpSseConversation>, Message),
     /// In the modern era alone: its answer to `server/discover`.
     Modern(Message),
     /// Not without a token: its refusal.
@@ -46,7 +47,7 @@ enum First {
 }
 
 impl First {
-    fn of(reply: Reply, config: &Config) -> Self {
+    fn of(reply: Reply, config: &EndpointConfig) -> Self {
         let may_sign_in = may_sign_in(config);
         match (reply.status, &reply.message) {
             (StatusCode::UNAUTHORIZED, _) if may_sign_in => Self::WantsToken(reply),
@@ -63,7 +64,7 @@ impl First {
 }
 
 /// A header of the user's own that is refused leads to no sign-in.
-pub(super) fn may_sign_in(config: &Config) -> bool {
+pub(super) fn may_sign_in(config: &EndpointConfig) -> bool {
     !config.headers.contains_key(AUTHORIZATION)
 }
 
@@ -71,7 +72,7 @@ pub(super) fn may_sign_in(config: &Config) -> bool {
 pub(super) async fn examine(
     report: &mut Report<'_>,
     probe: &Probe,
-    config: &Config,
+    config: &EndpointConfig,
     first: Result<Reply, Failure>,
 ) -> Result<Speaks, &'static str> {
     let url = &config.url;
@@ -110,7 +111,7 @@ pub(super) async fn examine(
 async fn examine_refused(
     report: &mut Report<'_>,
     probe: &Probe,
-    config: &Config,
+    config: &EndpointConfig,
     refused: &Reply,
     redirect: Option<Url>,
 ) -> Result<Speaks, &'static str> {
@@ -163,8 +164,11 @@ async fn examine_refused(
 }
 
 /// True if HTTP+SSE is tried before streamable HTTP, or alone.
-fn prefers_stream(config: &Config) -> bool {
-    matches!(config.transport, Transport::SseFirst | Transport::SseOnly)
+fn prefers_stream(config: &EndpointConfig) -> bool {
+    matches!(
+        config.transport,
+        TransportChoice::SseFirst | TransportChoice::SseOnly
+    )
 }
 
 /// True if a response with this status may mean another transport or another path. The others tell of
@@ -196,8 +200,8 @@ fn answered(report: &mut Report<'_>, redirect: Option<Url>, found: String) {
 
 async fn over_http_sse(
     report: &mut Report<'_>,
-    config: &Config,
-    mut conversation: Box<Conversation>,
+    config: &EndpointConfig,
+    mut conversation: Box<HttpSseConversation>,
 ) -> Result<Speaks, &'static str> {
     match conversation.open(&bare_initialize()).await {
         Ok(message) => {
@@ -266,14 +270,14 @@ enum TransportFound {
     HttpSse,
 }
 
-fn transport(report: &mut Report<'_>, config: &Config, found: TransportFound) {
+fn transport(report: &mut Report<'_>, config: &EndpointConfig, found: TransportFound) {
     let check = match (found, config.transport) {
-        (TransportFound::Streamable, Transport::SseOnly) => {
+        (TransportFound::Streamable, TransportChoice::SseOnly) => {
             Check::failed(CheckName::Transport, "streamable HTTP alone")
                 .fix("drop --transport, or pass --transport http-first")
         }
         (TransportFound::Streamable, _) => Check::passed(CheckName::Transport, "streamable HTTP"),
-        (TransportFound::HttpSse, Transport::HttpOnly) => {
+        (TransportFound::HttpSse, TransportChoice::HttpOnly) => {
             Check::failed(CheckName::Transport, Failure::HttpSse.to_string())
                 .fix_of(&Failure::HttpSse)
         }
@@ -287,7 +291,12 @@ fn transport(report: &mut Report<'_>, config: &Config, found: TransportFound) {
     report.add(check);
 }
 
-fn era(report: &mut Report<'_>, config: &Config, legacy: Option<&str>, modern: Option<&Message>) {
+fn era(
+    report: &mut Report<'_>,
+    config: &EndpointConfig,
+    legacy: Option<&str>,
+    modern: Option<&Message>,
+) {
     let modern = modern.filter(|answer| speaks_modern(answer));
     let versions = modern.map(versions).unwrap_or_default();
     let has_ours = modern.is_some_and(|answer| Discovery::of(answer) == Discovery::Modern);
@@ -345,7 +354,7 @@ fn versions(answer: &Message) -> Vec<String> {
 }
 
 enum StreamProbe {
-    Open(Box<Conversation>),
+    Open(Box<HttpSseConversation>),
     WantsToken(Box<Reply>),
     /// There is one, and it is of no use.
     Failed(Box<Failure>),

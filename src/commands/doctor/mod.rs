@@ -25,7 +25,7 @@ use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::commands::client::request::bare_initialize;
 use crate::log;
 use mcp_bridge_auth::{AccessToken, Authorizer};
-use mcp_bridge_core::endpoint::{Config, Failure, Probe, Reply};
+use mcp_bridge_core::endpoint::{EndpointConfig, Failure, Probe, Reply};
 use mcp_bridge_core::stdio;
 use mcp_bridge_net::http::bare;
 
@@ -178,7 +178,7 @@ async fn sign_in(
 }
 
 /// Secrets in the user's own settings.
-fn secrets(config: &Config) -> Vec<String> {
+fn secrets(config: &EndpointConfig) -> Vec<String> {
     let of_url = |url: &Url| -> Vec<String> {
         let pairs = url.query_pairs().map(|(_, value)| value.into_owned());
         pairs.chain(url.query().map(str::to_owned)).collect()

@@ -9,7 +9,7 @@ use mcp_bridge::cli::{BridgeSettings, Flags, without_launcher};
 use mcp_bridge_auth::{
     self as auth, Bearer, ClientAuthentication, ClientCredential, Grant, ResourceParameter,
 };
-use mcp_bridge_core::endpoint::{Cookies, Protocol, Transport};
+use mcp_bridge_core::endpoint::{CookiePolicy, Protocol, TransportChoice};
 use mcp_bridge_net::http::Family;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -162,21 +162,24 @@ fn headers_are_sent_and_count_for_the_store_as_they_were_written() {
 fn flags_about_the_server_have_their_meaning() {
     let endpoint = |flags: &[&str]| with(flags).bridge.endpoint;
     for (name, transport) in [
-        ("http-first", Transport::HttpFirst),
-        ("sse-first", Transport::SseFirst),
-        ("http-only", Transport::HttpOnly),
-        ("sse-only", Transport::SseOnly),
+        ("http-first", TransportChoice::HttpFirst),
+        ("sse-first", TransportChoice::SseFirst),
+        ("http-only", TransportChoice::HttpOnly),
+        ("sse-only", TransportChoice::SseOnly),
     ] {
         assert_eq!(endpoint(&["--transport", name]).transport, transport);
     }
-    assert_eq!(endpoint(&[]).transport, Transport::HttpFirst);
+    assert_eq!(endpoint(&[]).transport, TransportChoice::HttpFirst);
     assert_eq!(
         endpoint(&["--protocol", "legacy"]).protocol,
         Protocol::Legacy
     );
     assert_eq!(endpoint(&["--protocol", "auto"]).protocol, Protocol::Auto);
-    assert_eq!(endpoint(&["--disable-cookies"]).cookies, Cookies::Ignore);
-    assert_eq!(endpoint(&[]).cookies, Cookies::Keep);
+    assert_eq!(
+        endpoint(&["--disable-cookies"]).cookies,
+        CookiePolicy::Ignore
+    );
+    assert_eq!(endpoint(&[]).cookies, CookiePolicy::Keep);
     let plain = settings(&["http://internal.vpc/sse", "--allow-http"]);
     assert_eq!(
         plain.bridge.endpoint.url.as_str(),

@@ -301,10 +301,14 @@ async fn the_requests_of_a_sign_in_have_lines_in_a_span_of_their_own() {
     let args = ["login", url.as_str(), "--debug", "--auth-timeout", "1"];
     let ran = program::command(args).run().await;
     let register = format!("{}/register", provider.origin());
-    let sent = lines(&ran.stderr, &["sign_in: -> sign-in method=POST", &register]);
+    let span = format!("sign_in{{host={}}}: ", url.authority());
+    let sent = lines(
+        &ran.stderr,
+        &[&format!("{span}-> sign-in method=POST"), &register],
+    );
     let received = lines(
         &ran.stderr,
-        &["sign_in: <- sign-in", &register, "status=201", "ms="],
+        &[&format!("{span}<- sign-in"), &register, "status=201", "ms="],
     );
     assert_eq!((sent.len(), received.len()), (1, 1), "{ran:?}");
 }

@@ -3,3 +3,4 @@
 mod debug_log;
 mod floods;
 mod printable_text;
+mod request_spans;

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use crate::config::TokenCommand;
 use crate::error::{AuthError, shown};
@@ -106,15 +107,15 @@ impl CommandTokens {
         }
         let (command, tokens) = (self.command.clone(), Arc::clone(&self.tokens));
         // In a task of its own: a request that is cancelled does not take the run from the others.
-        finish(tokio::spawn(async move {
+        let run = async move {
             let outcome = command.run().await;
             turn.record(outcome.as_ref().err());
             let printed = outcome?;
             let token = printed.access_token.clone();
             *tokens.lock() = Some(printed);
             Ok(token)
-        }))
-        .await
+        };
+        finish(tokio::spawn(run.in_current_span())).await
     }
 
     fn current(&self) -> Option<(AccessToken, Age)> {
@@ -143,7 +144,7 @@ impl TokenCommand {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(self.failed("it has no output"));
         };
-        let logged = tokio::spawn(log_stderr(self.name(), stderr));
+        let logged = tokio::spawn(log_stderr(self.name(), stderr).in_current_span());
         let ended = async {
             let output = read_output(stdout).await?;
             let status = child.wait().await.map_err(|error| error.to_string())?;

@@ -36,6 +36,7 @@ use crate::store::pending::{PendingSignIn, now_millis};
 use crate::store::refused_renewal::Moment;
 use crate::token::AccessToken;
 use crate::token::scope::Scopes;
+use mcp_bridge_net::http::host_and_port;
 
 /// Longest wait of a request for a renewal ahead of time. Then it goes out with the old token.
 pub(crate) const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
@@ -171,13 +172,15 @@ async fn renew(session: &Arc<SignInSession>, wanted: Wanted) -> Result<Renewal, 
     let Still::Wanted(held) = still(session, &wanted, Guarded::Memory, mutex).await? else {
         return Ok(Renewal::Done);
     };
+    // Made here, so that it is within the span of the request that needs the token.
+    let span = tracing::debug_span!("refresh", host = %host_and_port(&session.server));
     let session = Arc::clone(session);
     // Between the answer of the token endpoint and the disk nobody may cancel it, or a rotated refresh token would be
     // lost.
     let task = tokio::spawn(async move {
         let _held = held;
         let renewal = renew_in_turn(&session, &wanted);
-        renewal.instrument(tracing::debug_span!("refresh")).await
+        renewal.instrument(span).await
     });
     finish(task).await
 }
@@ -239,11 +242,12 @@ async fn sign_in(
     if needs_person {
         held.begin()?;
     }
+    let span = tracing::debug_span!("sign_in", host = %host_and_port(&session.server));
     let session = Arc::clone(session);
     // It goes on when its request is gone, so that the next one finds its token.
     let task = tokio::spawn(async move {
         let signed_in = sign_in_in_turn(&session, &order);
-        let outcome = signed_in.instrument(tracing::debug_span!("sign_in")).await;
+        let outcome = signed_in.instrument(span).await;
         session.stage.send_replace(match &outcome {
             Ok(()) => SignInStage::Done,
             Err(_) => SignInStage::None,

@@ -56,7 +56,7 @@ pub(super) enum Wake {
 
 /// Tasks and resources of one conversation.
 pub(super) struct Io {
-    config: endpoint::Config,
+    config: endpoint::EndpointConfig,
     authorizer: Option<Arc<Authorizer>>,
     links: Links,
     writer: LineWriter,
@@ -393,7 +393,7 @@ impl Io {
 
     /// Opens a link for sessions of the legacy era.
     fn open_link(&mut self, id: LinkId) {
-        let config = endpoint::Config {
+        let config = endpoint::EndpointConfig {
             protocol: Protocol::Legacy,
             patience: Patience::Wait,
             ..self.config.clone()
@@ -404,7 +404,11 @@ impl Io {
 }
 
 impl Link {
-    fn open(id: LinkId, config: endpoint::Config, authorizer: Option<Arc<Authorizer>>) -> Self {
+    fn open(
+        id: LinkId,
+        config: endpoint::EndpointConfig,
+        authorizer: Option<Arc<Authorizer>>,
+    ) -> Self {
         let (sender, inbound) = mpsc::channel(INBOUND_MESSAGES);
         Self {
             id,
@@ -416,7 +420,7 @@ impl Link {
 }
 
 impl Links {
-    fn new(config: endpoint::Config, authorizer: Option<Arc<Authorizer>>) -> Self {
+    fn new(config: endpoint::EndpointConfig, authorizer: Option<Arc<Authorizer>>) -> Self {
         let main = Link::open(LinkId::MAIN, config, authorizer);
         Self {
             main: Arc::clone(&main.endpoint),

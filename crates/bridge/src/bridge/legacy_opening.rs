@@ -15,6 +15,7 @@ use super::provisional_initialize::{self, Answers, Told};
 use super::reply::Reply;
 use crate::endpoint::{Failure, Outcome, Phase};
 use mcp_bridge_auth::AuthError;
+use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::codes::INTERNAL_ERROR;
 use mcp_bridge_protocol::era::{NEWEST_LEGACY, Upgrade, asking_for, telling};
 use mcp_bridge_protocol::message::{Message, RequestId};
@@ -60,7 +61,7 @@ pub(super) struct Opening {
     told_version: Option<String>,
     known: Known,
     attempt: Attempt,
-    pause: Duration,
+    backoff: Backoff,
     /// True if no time is left for another attempt.
     is_stopping: bool,
 }
@@ -206,7 +207,7 @@ impl Opening {
             told_version: None,
             known: Known::Unread,
             attempt: Attempt::UnderWay(None),
-            pause: RETRY_PAUSE,
+            backoff: Backoff::new(RETRY_PAUSE, MAX_RETRY_PAUSE),
             is_stopping: false,
         }
     }
@@ -431,7 +432,9 @@ impl Opening {
             return Next::Opening(self, Vec::new());
         };
         let retry = match self.settings.answering {
-            Answering::AtOnce { .. } if !self.is_stopping => retry_pause(&failure, &mut self.pause),
+            Answering::AtOnce { .. } if !self.is_stopping => {
+                retry_pause(&failure, &mut self.backoff)
+            }
             Answering::AtOnce { .. } | Answering::AfterServer => None,
         };
         let error = Reply::of_failure(&id, "initialize", failure);
@@ -511,18 +514,15 @@ pub(super) fn obstacle(waited: Duration, phase: Option<Phase>, facts: &Facts) ->
 }
 
 /// How long to wait before another try; `None` if that would not help.
-fn retry_pause(failure: &Failure, pause: &mut Duration) -> Option<Duration> {
+fn retry_pause(failure: &Failure, backoff: &mut Backoff) -> Option<Duration> {
     if let Failure::Auth(error) = failure {
         return error.retry_after().map(|_| SIGN_IN_RETRY_PAUSE);
     }
     if !failure.may_pass() {
         return None;
     }
-    let longest = match failure {
-        Failure::Connect { .. } => MAX_CONNECT_PAUSE,
-        _ => MAX_RETRY_PAUSE,
-    };
-    let this = (*pause).min(longest);
-    *pause = this * 2;
-    Some(this)
+    Some(match failure {
+        Failure::Connect { .. } => backoff.pause_within(MAX_CONNECT_PAUSE),
+        _ => backoff.pause(),
+    })
 }

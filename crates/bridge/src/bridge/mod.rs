@@ -80,7 +80,7 @@ const PATIENCE: Duration = Duration::from_secs(45);
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The remote side.
-    pub endpoint: endpoint::Config,
+    pub endpoint: endpoint::EndpointConfig,
     /// How to sign in; `None` where the user's own headers are the way in.
     pub auth: Option<auth::Config>,
     /// How long answers are awaited after the end of the input.
@@ -102,7 +102,7 @@ pub struct Config {
 impl Config {
     /// The settings of the program without flags, for this endpoint. Nobody is asked to sign in.
     #[must_use]
-    pub fn new(endpoint: endpoint::Config) -> Self {
+    pub fn new(endpoint: endpoint::EndpointConfig) -> Self {
         Self {
             max_message: endpoint.max_message,
             endpoint,

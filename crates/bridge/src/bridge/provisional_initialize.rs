@@ -6,10 +6,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use mcp_bridge_protocol::era::{Revision, presumed_version};
+use mcp_bridge_protocol::lists::{SERVER_LISTS, ServerList};
 use mcp_bridge_protocol::message::{Message, RequestId};
-
-/// The lists that a server may have, by their capability.
-const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
 /// What a server may be able to do, as far as it matters here.
 const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
@@ -22,7 +20,7 @@ pub(super) struct Told {
     /// What the server can do, as far as it matters here.
     capabilities: Vec<&'static str>,
     /// The lists of which it expects to be told when they change.
-    lists: Vec<&'static str>,
+    lists: Vec<ServerList>,
 }
 
 impl Told {
@@ -30,13 +28,13 @@ impl Told {
     pub(super) fn by(response: &Message) -> Self {
         let capabilities: Value = response.result_member("capabilities").unwrap_or_default();
         let has = |name: &&str| capabilities[*name].is_object();
-        let changes = |list: &&str| capabilities[*list]["listChanged"] == true;
+        let changes = |list: &ServerList| capabilities[list.capability]["listChanged"] == true;
         Self {
             version: response
                 .result_member("protocolVersion")
                 .unwrap_or_default(),
             capabilities: CAPABILITIES.into_iter().filter(has).collect(),
-            lists: LISTS.into_iter().filter(changes).collect(),
+            lists: SERVER_LISTS.into_iter().filter(changes).collect(),
         }
     }
 
@@ -58,10 +56,9 @@ impl Told {
     /// Tells the app to ask again for these lists, named by their capabilities, as far as it expects to be
     /// told of them.
     pub(super) fn list_changes(&self, changed: &HashSet<&str>) -> impl Iterator<Item = Message> {
-        let lists = self.lists.iter().filter(|list| changed.contains(**list));
-        lists.map(|list| {
-            Message::notification(&format!("notifications/{list}/list_changed"), &json!({}))
-        })
+        let lists = self.lists.iter();
+        let lists = lists.filter(|list| changed.contains(list.capability));
+        lists.map(|list| Message::notification(list.changed, &json!({})))
     }
 }
 
@@ -74,8 +71,8 @@ pub(super) fn answer(id: &RequestId, asked: &str, known: Option<&Value>, host: &
     if let Some(known) = known.and_then(Value::as_object) {
         result = completed(known.clone(), asked, host).into();
     }
-    for list in LISTS {
-        let capability = result.pointer_mut(&format!("/capabilities/{list}"));
+    for list in SERVER_LISTS {
+        let capability = result.pointer_mut(&format!("/capabilities/{}", list.capability));
         if let Some(capability) = capability.and_then(Value::as_object_mut) {
             capability.insert("listChanged".to_owned(), true.into());
         }
@@ -210,14 +207,14 @@ mod tests {
     fn an_unknown_server_may_have_everything() {
         let told = Told::by(&answer(&id(), "2025-06-18", None, "example.com"));
         assert_eq!(told.version(), "2025-06-18");
-        assert_eq!(told.lists, LISTS);
+        assert_eq!(told.lists, SERVER_LISTS);
         let result = answer(&id(), "2025-06-18", None, "example.com");
         let instructions: String = result.result_member("instructions").unwrap();
         // They stay with the app's model for the whole session.
         assert!(!instructions.contains("yet"), "{instructions}");
         assert_eq!(told.capabilities, CAPABILITIES);
         let methods: Vec<_> = told
-            .list_changes(&HashSet::from(LISTS))
+            .list_changes(&SERVER_LISTS.iter().map(|list| list.capability).collect())
             .map(|message| message.method().map(str::to_owned))
             .collect();
         assert_eq!(
@@ -229,7 +226,7 @@ mod tests {
     #[test]
     fn a_known_server_has_what_it_had_and_its_lists_may_change() {
         let told = Told::by(&answer(&id(), "2025-06-18", Some(&real("2025-06-18")), "x"));
-        assert_eq!(told.lists, ["tools"]);
+        assert_eq!(told.lists, SERVER_LISTS[..1]);
         assert_eq!(told.capabilities, ["tools"]);
     }
 

@@ -415,7 +415,7 @@ impl Router {
         };
         let id = request.id().clone();
         let limits = self.wait_limits(request.method(), lane);
-        let flight = Flight::new(Track::new(limits).in_span_of(&id));
+        let flight = Flight::new(Track::new(limits).with_span_of(&id));
         let exchange = Exchange {
             request: request.clone(),
             lane,

@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use super::Answering;
 use super::action::Timer;
 use super::router::{Asked, Router};
+use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
+use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::{Message, RequestId, member};
 
 /// Time that the server has for its own acknowledgement when a sign-in or a connection is in the way.
@@ -34,13 +36,6 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(20);
 
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
-/// The changes of lists in a filter, with the capability of the list.
-const LIST_CHANGES: [(&str, &str); 3] = [
-    ("toolsListChanged", "tools"),
-    ("promptsListChanged", "prompts"),
-    ("resourcesListChanged", "resources"),
-];
-
 /// The resources in a filter.
 const RESOURCES: &str = "resourceSubscriptions";
 
@@ -55,8 +50,8 @@ struct Subscription {
     /// The filter that the app asks for; once it is acknowledged, the one that it was told of.
     filter: Value,
     state: State,
-    /// The pause before the next try.
-    pause: Duration,
+    /// The pauses before further tries.
+    backoff: Backoff,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,13 +76,13 @@ impl Subscription {
             request,
             opened: now,
             state: State::Unacknowledged,
-            pause: RETRY_PAUSE,
+            backoff: Backoff::new(RETRY_PAUSE, MAX_RETRY_PAUSE),
         }
     }
 
     /// The members of a filter that are known here. Whatever else the app may ask for is the server's to promise.
     fn members() -> impl Iterator<Item = &'static str> {
-        let flags = LIST_CHANGES.iter().map(|(flag, _)| *flag);
+        let flags = SERVER_LISTS.iter().map(|list| list.filter);
         flags.chain([RESOURCES])
     }
 
@@ -101,7 +96,7 @@ impl Subscription {
 
     /// The part of the server's filter that the app has asked for. The server may name any number of other resources.
     fn granted(&self, granted: &Value) -> Value {
-        let flags = LIST_CHANGES.iter().map(|(flag, _)| *flag);
+        let flags = SERVER_LISTS.iter().map(|list| list.filter);
         let flags = flags.filter(|flag| granted[flag] == true);
         let mut kept: Map<_, _> = flags.map(|flag| (flag.to_owned(), true.into())).collect();
         let (asked, granted) = (uris(&self.filter), uris(granted));
@@ -236,8 +231,7 @@ impl Router {
         }
         self.unanswered.insert(id.clone(), asked.clone());
         subscription.state = State::Dormant;
-        let pause = subscription.pause;
-        subscription.pause = (pause * 2).min(MAX_RETRY_PAUSE);
+        let pause = subscription.backoff.pause();
         if passes {
             let opened = subscription.opened;
             self.out
@@ -277,11 +271,11 @@ impl Router {
             if !subscription.is_known() || !self.unanswered.get(id).is_some_and(is_open) {
                 continue;
             }
-            for (flag, capability) in LIST_CHANGES {
-                if changed.contains(capability) && subscription.filter[flag] == true {
-                    let method = format!("notifications/{capability}/list_changed");
+            for list in SERVER_LISTS {
+                if changed.contains(list.capability) && subscription.filter[list.filter] == true {
                     let params = json!({ "_meta": meta(id) });
-                    self.out.to_app(Message::notification(&method, &params));
+                    self.out
+                        .to_app(Message::notification(list.changed, &params));
                 }
             }
         }

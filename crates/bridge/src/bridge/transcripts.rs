@@ -75,7 +75,7 @@ impl Run {
                     patience: PATIENCE,
                     list_wait: None,
                 },
-                ..Config::new(endpoint::Config::new(url))
+                ..Config::new(endpoint::EndpointConfig::new(url))
             },
             router: None,
             now: Instant::now(),

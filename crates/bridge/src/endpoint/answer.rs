@@ -9,10 +9,10 @@ use super::body::{self, ContentType};
 use super::request_progress::Track;
 use super::retry::{Cause, Repeat, Retries};
 use super::send::{Accepted, Outgoing, SessionUse, Verb};
-use super::session::Session;
-use super::sse::Event;
+use super::session::McpSession;
+use super::sse::SseEvent;
 use super::stream::{EventStream, reconnect_backoff};
-use super::unusable::{self, Unusable};
+use super::unusable::{self, UnusableText};
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic, json};
@@ -32,14 +32,14 @@ pub(super) struct ResponseReader<'a> {
 
 /// Content of the HTTP response to a POST.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum PostAnswer {
     /// The JSON-RPC response.
     Response(Message),
     /// No JSON-RPC message at all: what it says instead, for an error. The response may come on another stream.
     Acknowledged(String),
 }
 
-impl Answer {
+impl PostAnswer {
     /// The response, where no other stream can bring it.
     pub(super) fn response(self) -> Result<Message, Failure> {
         match self {
@@ -51,19 +51,19 @@ impl Answer {
 
 impl ResponseReader<'_> {
     /// Reads on until the response is there, or cannot come any more.
-    pub(super) async fn read(&self, accepted: Accepted) -> Result<Answer, Failure> {
+    pub(super) async fn read(&self, accepted: Accepted) -> Result<PostAnswer, Failure> {
         let Accepted {
             response, session, ..
         } = accepted;
         let status = response.status();
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             body::drain(response);
-            return Ok(Answer::Acknowledged(format!("it only said {status}")));
+            return Ok(PostAnswer::Acknowledged(format!("it only said {status}")));
         }
-        match ContentType::of(response.headers()) {
+        match ContentType::from_headers(response.headers()) {
             ContentType::EventStream => {
                 let response = self.read_stream(response, session).await?;
-                Ok(Answer::Response(response))
+                Ok(PostAnswer::Response(response))
             }
             ContentType::Json | ContentType::Missing => self.read_json(response).await,
             ContentType::Other(kind) if kind == "text/plain" => self.read_text(response).await,
@@ -71,12 +71,12 @@ impl ResponseReader<'_> {
         }
     }
 
-    async fn read_json(&self, mut response: Response) -> Result<Answer, Failure> {
+    async fn read_json(&self, mut response: Response) -> Result<PostAnswer, Failure> {
         let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
         let mut text = json::utf8(&text)
             .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
         if text.trim_ascii().is_empty() {
-            return Ok(Answer::Acknowledged("the body is empty".to_owned()));
+            return Ok(PostAnswer::Acknowledged("the body is empty".to_owned()));
         }
         let mut answer = None;
         let mut wrong = None;
@@ -84,21 +84,21 @@ impl ResponseReader<'_> {
             match message {
                 Ok(message) => {
                     let other = message.id().cloned();
-                    answer = answer.or(self.take(message, Elsewhere::Dropped).await);
+                    answer = answer.or(self.on_message(message, Elsewhere::Dropped).await);
                     wrong = wrong.or(other.map(Wrong::Id));
                 }
                 Err(invalid) => wrong = Some(Wrong::Invalid(invalid)),
             }
         }
         if let Some(answer) = answer {
-            return Ok(Answer::Response(answer));
+            return Ok(PostAnswer::Response(answer));
         }
         let reason = match wrong {
             Some(Wrong::Invalid(Invalid::NotAMessage { .. })) if is_acknowledgement(&text) => {
                 let said = unusable::excerpt(&text);
-                return Ok(Answer::Acknowledged(format!("it only said {said}")));
+                return Ok(PostAnswer::Acknowledged(format!("it only said {said}")));
             }
-            Some(Wrong::Invalid(invalid)) => Unusable::of(&text, &invalid).reason,
+            Some(Wrong::Invalid(invalid)) => UnusableText::describe(&text, &invalid).reason,
             Some(Wrong::Id(id)) => {
                 let id = unusable::excerpt(id.as_json().as_bytes());
                 format!("it answers another request, {id}")
@@ -109,16 +109,20 @@ impl ResponseReader<'_> {
     }
 
     /// A text is no answer; a short one may be an acknowledgement.
-    async fn read_text(&self, mut response: Response) -> Result<Answer, Failure> {
+    async fn read_text(&self, mut response: Response) -> Result<PostAnswer, Failure> {
         let text = body::read(&mut response, self.endpoint.config.body_limits()).await?;
         if text.len() > MAX_ACKNOWLEDGEMENT_BYTES {
             return Err(wrong_type("text/plain"));
         }
         let said = unusable::excerpt(&text);
-        Ok(Answer::Acknowledged(format!("it only said {said}")))
+        Ok(PostAnswer::Acknowledged(format!("it only said {said}")))
     }
 
-    async fn read_stream(&self, response: Response, session: Session) -> Result<Message, Failure> {
+    async fn read_stream(
+        &self,
+        response: Response,
+        session: McpSession,
+    ) -> Result<Message, Failure> {
         let mut stream = EventStream::new(response, self.endpoint.config.body_limits());
         let mut retries = Retries::new(Repeat::Safe);
         let mut backoff = reconnect_backoff();
@@ -190,11 +194,11 @@ impl ResponseReader<'_> {
             for message in messages(stream, &event, self.endpoint) {
                 match message {
                     Ok(message) => {
-                        if let Some(answer) = self.take(message, Elsewhere::Forwarded).await {
+                        if let Some(answer) = self.on_message(message, Elsewhere::Forwarded).await {
                             return Ok(Some(answer));
                         }
                     }
-                    Err(damaged) => self.take_damaged(damaged)?,
+                    Err(damaged) => self.on_damaged(damaged)?,
                 }
             }
         }
@@ -209,10 +213,10 @@ impl ResponseReader<'_> {
         let read = unusable::parse_all(&mut text);
         match read.into_iter().next_back() {
             Some(Ok(message)) if message.id() == Some(self.request.id()) => {
-                self.take(message, Elsewhere::Forwarded).await
+                self.on_message(message, Elsewhere::Forwarded).await
             }
             Some(Err(invalid)) => {
-                let reason = Unusable::of(&text, &invalid).reason;
+                let reason = UnusableText::describe(&text, &invalid).reason;
                 stream.skip(
                     &self.endpoint.host(),
                     &format!("cut off at the end of the stream, {reason}"),
@@ -224,7 +228,7 @@ impl ResponseReader<'_> {
     }
 
     /// A response that cannot be read ends its request, as nothing better will come.
-    pub(super) fn take_damaged(&self, damaged: Damaged) -> Result<(), Failure> {
+    pub(super) fn on_damaged(&self, damaged: Damaged) -> Result<(), Failure> {
         if damaged.answers == *self.request.id() {
             return Err(Failure::Unusable(damaged.reason.into()));
         }
@@ -239,7 +243,7 @@ impl ResponseReader<'_> {
             .await;
     }
 
-    async fn resume(&self, cursor: HeaderValue, session: &Session) -> Result<Response, Failure> {
+    async fn resume(&self, cursor: HeaderValue, session: &McpSession) -> Result<Response, Failure> {
         let outgoing = Outgoing {
             target: &self.endpoint.config.url,
             headers: HeaderMap::new(),
@@ -253,7 +257,7 @@ impl ResponseReader<'_> {
             track: self.track,
         };
         let response = self.endpoint.send(&outgoing).await?.response;
-        match ContentType::of(response.headers()) {
+        match ContentType::from_headers(response.headers()) {
             ContentType::EventStream => {
                 self.track.wire.accepted("event stream resumed");
                 Ok(response)
@@ -265,7 +269,11 @@ impl ResponseReader<'_> {
     }
 
     /// Sorts a message: the response to this request is returned, everything else is handed on.
-    pub(super) async fn take(&self, message: Message, elsewhere: Elsewhere) -> Option<Message> {
+    pub(super) async fn on_message(
+        &self,
+        message: Message,
+        elsewhere: Elsewhere,
+    ) -> Option<Message> {
         match (message.kind(), elsewhere) {
             (Kind::Request { method, .. }, _) if self.request.era() == Era::Modern => {
                 // Forbidden there, and the app could not answer it.
@@ -291,7 +299,7 @@ impl ResponseReader<'_> {
     }
 }
 
-/// What becomes of a response to another request.
+/// Treatment of a response to another request.
 #[derive(Clone, Copy)]
 pub(super) enum Elsewhere {
     /// A JSON body holds the response to its own request and no other.
@@ -322,7 +330,7 @@ fn wrong_type(kind: &str) -> Failure {
 pub(super) struct Damaged {
     /// The request that it belongs to.
     pub(super) answers: RequestId,
-    /// What is wrong with it.
+    /// The defect, in words.
     pub(super) reason: Box<str>,
 }
 
@@ -330,7 +338,7 @@ pub(super) struct Damaged {
 /// seen which request it should have answered.
 pub(super) fn messages(
     stream: &mut EventStream,
-    event: &Event,
+    event: &SseEvent,
     endpoint: &Endpoint,
 ) -> Vec<Result<Message, Damaged>> {
     if &event.name[..] != b"message" {
@@ -349,7 +357,7 @@ pub(super) fn messages(
                 Ok(message) => return Some(Ok(message)),
                 Err(invalid) => invalid,
             };
-            let Unusable { answers, reason } = Unusable::of(&text, &invalid);
+            let UnusableText { answers, reason } = UnusableText::describe(&text, &invalid);
             stream.skip(&endpoint.host(), &reason);
             let reason = reason.into();
             answers.map(|answers| Err(Damaged { answers, reason }))

@@ -12,13 +12,13 @@ use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
 
-/// How much of an error's body is read.
+/// Limit for the body of an error, in bytes.
 const ERROR_BYTES: usize = 64 * 1024;
 
-/// How long the body of an error may take.
+/// Limit for the time in which the body of an error is read.
 const ERROR_LIMIT: Duration = Duration::from_secs(10);
 
-/// How much of it is shown to a person.
+/// Limit for the part of it that is shown to a person, in characters.
 const EXCERPT_CHARS: usize = 300;
 
 /// The longest `Content-Type` that is shown.
@@ -29,7 +29,7 @@ const TYPE_CHARS: usize = 100;
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a body claims to be, by its `Content-Type` without parameters.
+/// Media type of a body, by its `Content-Type` without parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentType {
     /// `application/json`.
@@ -43,7 +43,7 @@ pub enum ContentType {
 }
 
 impl ContentType {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let Some(value) = headers.get(CONTENT_TYPE) else {
             return Self::Missing;
         };
@@ -57,12 +57,12 @@ impl ContentType {
     }
 }
 
-/// What the body of an answer may be like.
+/// Limits for the body of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimits {
     /// The largest message in it, in bytes.
     pub(super) message: usize,
-    /// How long it may be silent.
+    /// Limit for silence.
     pub(super) silence: Option<Duration>,
 }
 
@@ -134,16 +134,16 @@ pub(super) fn drain(mut response: Response) {
 
 /// The body of an HTTP error.
 #[derive(Debug)]
-pub(super) struct ErrorBody {
+pub(super) struct HttpErrorBody {
     /// The JSON-RPC error in it, if it is one.
     pub(super) error: Option<Message>,
     text: String,
     content: ContentType,
 }
 
-impl ErrorBody {
+impl HttpErrorBody {
     pub(super) async fn read(response: &mut Response) -> Self {
-        let content = ContentType::of(response.headers());
+        let content = ContentType::from_headers(response.headers());
         let body = tokio::time::timeout(ERROR_LIMIT, async {
             let mut body = BytesMut::new();
             while let Ok(Some(chunk)) = response.chunk().await {
@@ -173,7 +173,7 @@ impl ErrorBody {
         &self.text
     }
 
-    /// What it says in words: plain text, or the usual members of a JSON object. Pages are left out.
+    /// The text for people in it: plain text, or the usual members of a JSON object. Pages are left out.
     pub(super) fn excerpt(&self) -> Option<String> {
         let words = match self.content {
             ContentType::Other(ref kind) if kind == "text/plain" => self.text.clone(),
@@ -214,8 +214,11 @@ mod tests {
             ("text/html", ContentType::Other("text/html".to_owned())),
         ] {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
-            assert_eq!(ContentType::of(&headers), expected);
+            assert_eq!(ContentType::from_headers(&headers), expected);
         }
-        assert_eq!(ContentType::of(&HeaderMap::new()), ContentType::Missing);
+        assert_eq!(
+            ContentType::from_headers(&HeaderMap::new()),
+            ContentType::Missing
+        );
     }
 }

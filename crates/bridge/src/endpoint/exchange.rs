@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::json;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::answer::ResponseReader;
 use super::body;
@@ -14,14 +15,14 @@ use super::in_flight::PostEnd;
 use super::request_progress::Track;
 use super::retry::{Cause, Repeat, Retries, is_response_lost};
 use super::send::{Outgoing, SESSION_ID, SendOptions, SessionUse, Verb};
-use super::session::{self, Session};
+use super::session::{self, McpSession};
 use super::{Endpoint, Failure, Outcome, Patience, Request, headers};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Kind, Message};
 
-/// How long the server may take to accept a notification or a response.
+/// Limit for the server to accept a notification or a response.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 
 impl Endpoint {
@@ -92,6 +93,7 @@ impl Endpoint {
     /// failure, so it is logged.
     pub async fn notify(self: &Arc<Self>, message: &Message) {
         let method = message.method().unwrap_or("response");
+        let id = message.id().map(tracing::field::display);
         let sent = async {
             match Era::of_request(message) {
                 Era::Modern => self.post_modern(message).await,
@@ -109,8 +111,10 @@ impl Endpoint {
                     self.keep_alive();
                 }
             }
-            Ok(Err(failure)) => tracing::warn!(host = %self.host(), method, "not sent: {failure}"),
-            Err(_) => tracing::warn!(host = %self.host(), method, "not accepted in time"),
+            Ok(Err(failure)) => {
+                tracing::warn!(host = %self.host(), id, method, "not sent: {failure}");
+            }
+            Err(_) => tracing::warn!(host = %self.host(), id, method, "not accepted in time"),
         }
     }
 
@@ -157,7 +161,7 @@ impl Endpoint {
         initialize: &Request,
         version_header: Option<HeaderValue>,
         track: &Track,
-    ) -> Result<Opened, Failure> {
+    ) -> Result<OpenedSession, Failure> {
         let options = SendOptions::new(opening_with(version_header), track);
         self.repeating(initialize, || {
             self.initialize_session_once(initialize, &options)
@@ -228,14 +232,14 @@ impl Endpoint {
         self: &Arc<Self>,
         initialize: &Request,
         options: &SendOptions<'_>,
-    ) -> Result<Opened, Failure> {
+    ) -> Result<OpenedSession, Failure> {
         let track = options.track;
         if let Some(connection) = self.http_sse() {
             let response = Box::pin(connection.request(self, initialize, options)).await?;
             self.log_response(track, &response);
-            return Ok(Opened {
+            return Ok(OpenedSession {
                 response,
-                session: Session::default(),
+                session: McpSession::default(),
             });
         }
         let outgoing = self.legacy_post(initialize.message(), Repeat::Initialize, options);
@@ -250,12 +254,12 @@ impl Endpoint {
         };
         let response = reader.read(accepted).await?.response()?;
         self.log_response(track, &response);
-        let session = Session {
+        let session = McpSession {
             id,
             protocol_version: protocol_version(&response),
             generation,
         };
-        Ok(Opened { response, session })
+        Ok(OpenedSession { response, session })
     }
 
     /// The HTTP request for a message of the legacy era.
@@ -294,16 +298,16 @@ impl Endpoint {
             &json!({ "requestId": id, "reason": "timeout" }),
         );
         let endpoint = Arc::clone(self);
-        tokio::spawn(async move { endpoint.notify(&cancelled).await });
+        tokio::spawn(async move { endpoint.notify(&cancelled).await }.in_current_span());
     }
 }
 
 /// An `initialize` with its response.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedSession {
     pub(super) response: Message,
     /// The session, if the response is a result.
-    pub(super) session: Session,
+    pub(super) session: McpSession,
 }
 
 /// Urgency of a message, by those who wait for it. The server waits for responses and notifications, and requests of a session wait for the

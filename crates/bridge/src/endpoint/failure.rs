@@ -15,11 +15,12 @@ use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::codes::{self, INTERNAL_ERROR, INVALID_REQUEST};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
-/// What to do when a request that is no mere question may have been carried out.
+/// Hint for a request with side effects that may have been carried out.
 const LOOK_FIRST: &str =
     "check whether the server has done what was asked before you repeat the request";
 
-/// Why a request got no answer from the server.
+///
+/// Reason why a request got no answer from the server.
 ///
 /// The app gets it as a JSON-RPC error: [`Failure::to_response`].
 #[derive(Debug, Clone, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum Failure {
     /// No connection came up, so the server has not seen the request.
     #[error("could not connect: {detail}{}", tried_for(*.tried))]
     Connect {
-        /// Which part of it failed.
+        /// The part that failed.
         cause: ConnectCause,
         /// Time that it was tried again and again; `None` after a single try.
         tried: Option<Duration>,
@@ -50,9 +51,9 @@ pub enum Failure {
         status: StatusCode,
         /// The JSON-RPC error in the body, if it is one: the app gets that instead of ours.
         error: Option<Box<Message>>,
-        /// What the body says in words.
+        /// The body's own words.
         excerpt: Option<String>,
-        /// How long the server asks to wait.
+        /// The wait that the server asks for.
         retry_after: Option<Duration>,
     },
     /// The server points elsewhere, where the bridge does not follow.
@@ -83,7 +84,7 @@ pub enum Failure {
     MessageRefused {
         /// The address, without its query.
         address: String,
-        /// How it refuses.
+        /// The refusal.
         failure: Box<Failure>,
     },
     /// The message cannot be put into an HTTP request.
@@ -113,7 +114,7 @@ pub enum Failure {
     /// Too many requests are under way.
     #[error("{limit} requests are already waiting for their answers")]
     Overloaded {
-        /// How many may wait.
+        /// Number of requests that may wait.
         limit: usize,
     },
     /// The bridge is on its way out.
@@ -124,7 +125,7 @@ pub enum Failure {
     Internal,
 }
 
-/// Which part of making a connection failed.
+/// The part of making a connection that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectCause {
     /// The name has no address.
@@ -144,7 +145,7 @@ pub enum ConnectCause {
 }
 
 impl ConnectCause {
-    /// Whether another try may help while the server comes up.
+    /// Returns whether another try may help while the server comes up.
     pub(super) const fn may_pass(self) -> bool {
         match self {
             Self::Dns | Self::Refused | Self::Unreachable | Self::Timeout => true,
@@ -154,7 +155,7 @@ impl ConnectCause {
 }
 
 impl Failure {
-    /// What a failed request of the HTTP client means.
+    /// The failure that an error of the HTTP client means.
     pub(super) fn of_http(error: &http::Error) -> Self {
         let detail = innermost(error);
         if !error.is_connect() {
@@ -167,7 +168,7 @@ impl Failure {
         }
     }
 
-    /// What it means that a body cannot be read on.
+    /// The failure of a body that cannot be read on.
     pub(super) fn of_body(error: &http::Error) -> Self {
         // The clients call every such error one of decoding; only its cause tells them apart.
         if matches!(error, http::Error::Garbled) {
@@ -228,10 +229,11 @@ impl Failure {
         }
     }
 
-    /// Whether a failed attempt at HTTP+SSE says more than the refusal of a POST to the same address.
     ///
-    /// It does not if it only says that there is no such thing there. A 400 comes from a server that has read
-    /// the message: only what shows that HTTP+SSE is spoken, or a matter of rights, says more.
+    /// Returns whether a failed attempt at HTTP+SSE says more than the refusal of a POST to the same address.
+    ///
+    /// It does not if it only says that there is no such thing there. A 400 comes from a server that has read the
+    /// message: only what shows that HTTP+SSE is spoken, or a matter of rights, says more.
     #[must_use]
     pub fn outweighs(&self, refusal: &Self) -> bool {
         let was_read =
@@ -248,8 +250,8 @@ impl Failure {
         }
     }
 
-    /// Whether a refused `initialize` may mean that the server speaks HTTP+SSE: 400, 404 or 405 without
-    /// an error of the 2026-07-28 revision, whose servers have no older transport.
+    /// Returns whether a refused `initialize` may mean that the server speaks HTTP+SSE: 400, 404 or 405 without an
+    /// error of the 2026-07-28 revision, whose servers have no older transport.
     pub(super) fn suggests_http_sse(&self) -> bool {
         match self {
             Self::HttpSse => true,
@@ -262,7 +264,7 @@ impl Failure {
         }
     }
 
-    /// Whether a refused event stream may mean that the server speaks streamable HTTP.
+    /// Returns whether a refused event stream may mean that the server speaks streamable HTTP.
     pub(super) const fn suggests_http(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406),
@@ -271,7 +273,7 @@ impl Failure {
         }
     }
 
-    /// Whether the same request may well be answered a moment later.
+    /// Returns whether the same request may well be answered a moment later.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -301,7 +303,7 @@ impl Failure {
         }
     }
 
-    /// Whether the request failed because nobody has signed in yet.
+    /// Returns whether the request failed because nobody has signed in yet.
     #[must_use]
     pub fn is_for_want_of_a_sign_in(&self) -> bool {
         match self {
@@ -348,7 +350,7 @@ impl Failure {
         }
     }
 
-    /// Whether the server may have acted on the request although no answer came.
+    /// Returns whether the server may have acted on the request although no answer came.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         match self {
@@ -378,7 +380,7 @@ impl Failure {
         }
     }
 
-    /// What the person can do about it.
+    /// Hint for the person: the way to solve it.
     #[must_use]
     pub fn hint(&self) -> String {
         let hint = match self {
@@ -482,7 +484,7 @@ impl Failure {
         hint.to_owned()
     }
 
-    /// Whether the server took the request, and only its answer is of no use.
+    /// Returns whether the server took the request, and only its answer is of no use.
     const fn is_about_the_answer(&self) -> bool {
         matches!(
             self,
@@ -599,7 +601,7 @@ fn connect_cause(error: &http::Error) -> ConnectCause {
     ConnectCause::Unreachable
 }
 
-/// Whether an error of the TLS library is in there; the connector wraps it more than once.
+/// Returns whether an error of the TLS library is in there; the connector wraps it more than once.
 fn is_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| {
         inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)

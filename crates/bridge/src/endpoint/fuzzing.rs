@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ParamHeaders;
 use super::headers;
-use super::sse::{Event, EventParser};
+use super::sse::{EventParser, SseEvent};
 use super::tool_headers::ToolHeaders;
 use mcp_bridge_protocol::message::Message;
 
@@ -30,7 +30,7 @@ pub fn event_stream(data: &[u8]) {
 /// Events of a stream, and the rest at its end.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
-    events: Vec<Event>,
+    events: Vec<SseEvent>,
     retry: Option<u64>,
     last_event_id: Option<Bytes>,
     unfinished: Option<Bytes>,
@@ -72,7 +72,7 @@ pub fn request_headers(data: &[u8]) {
         return;
     };
     let _ = headers::legacy(&request, &tools, ParamHeaders::Always);
-    let Ok(headers) = headers::of(&request, &tools, ParamHeaders::Auto) else {
+    let Ok(headers) = headers::modern(&request, &tools, ParamHeaders::Auto) else {
         return;
     };
     for (name, value) in &headers {

@@ -10,7 +10,7 @@ use reqwest::header::HeaderValue;
 use super::request_progress::Track;
 use super::retry::{Cause, Repeat, Retries};
 use super::send::SessionUse;
-use super::session::Session;
+use super::session::McpSession;
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
@@ -27,12 +27,12 @@ const COMMON_OVER_HTTP_SSE: [Revision; 2] = [Revision::V2025_03_26, Revision::V2
 pub(super) struct Greeting {
     /// The `initialize` that was answered.
     pub(super) initialize: Request,
-    /// What went along with it as `MCP-Protocol-Version`, if anything did.
+    /// The `MCP-Protocol-Version` that was sent with it, if there was one.
     pub(super) version_header: Option<HeaderValue>,
     /// The server's answer.
     pub(super) response: Message,
     /// The session, if the answer is a result.
-    pub(super) session: Session,
+    pub(super) session: McpSession,
 }
 
 /// Outcome of an `initialize`.
@@ -40,8 +40,8 @@ pub(super) type Greeted = Result<Greeting, Failure>;
 
 /// A refusal that may be one of the version.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    /// What it says, as far as it can be read.
+pub(super) struct VersionRefusal {
+    /// Its text, as far as it can be read.
     text: String,
     /// The versions that it names, oldest first.
     named: Vec<Revision>,
@@ -65,7 +65,7 @@ impl Endpoint {
                 has_header: true,
             };
             let greeted = self.greet_with(&known, initialize, track).await;
-            if Refusal::of(&greeted).is_none() {
+            if VersionRefusal::from_outcome(&greeted).is_none() {
                 return greeted;
             }
             self.support.record_accepted_version(None);
@@ -84,7 +84,7 @@ impl Endpoint {
         track: &Track,
         greeted: Greeted,
     ) -> Greeted {
-        let Some(refusal) = Refusal::of(&greeted) else {
+        let Some(refusal) = VersionRefusal::from_outcome(&greeted) else {
             return greeted;
         };
         let common = match self.http_sse() {
@@ -101,7 +101,7 @@ impl Endpoint {
         {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
             let again = self.greet_with(&next, initialize, track).await;
-            if Refusal::of(&again).is_some() {
+            if VersionRefusal::from_outcome(&again).is_some() {
                 continue;
             }
             if is_told && again.as_ref().is_ok_and(|it| !it.response.is_error()) {
@@ -154,16 +154,16 @@ impl Endpoint {
 pub(super) fn opening_with(version_header: Option<HeaderValue>) -> SessionUse {
     match version_header {
         None => SessionUse::None,
-        protocol_version => SessionUse::Fixed(Session {
+        protocol_version => SessionUse::Fixed(McpSession {
             protocol_version,
-            ..Session::default()
+            ..McpSession::default()
         }),
     }
 }
 
-impl Refusal {
+impl VersionRefusal {
     /// Reads what came of an `initialize`.
-    pub(super) fn of(greeted: &Greeted) -> Option<Self> {
+    pub(super) fn from_outcome(greeted: &Greeted) -> Option<Self> {
         let (text, is_likely) = match greeted {
             Ok(greeting) => {
                 let (code, _) = greeting.response.error_text()?;
@@ -190,7 +190,7 @@ impl Refusal {
         (is_likely || refusal.speaks_of_versions()).then_some(refusal)
     }
 
-    /// Whether the server has said which versions it speaks, all of them of the legacy era.
+    /// Returns whether the server has said which versions it speaks, all of them of the legacy era.
     pub(super) fn names_legacy_versions_alone(&self) -> bool {
         !self.named.is_empty() && !self.text.contains(MODERN_VERSION)
     }
@@ -206,7 +206,7 @@ impl Refusal {
         text.contains("mcp-protocol-version")
     }
 
-    /// What to try next, likeliest first.
+    /// Further tries, likeliest first.
     fn tries(&self, asked: &str, common: [Revision; 2]) -> VecDeque<Try> {
         let mut versions = Vec::new();
         let knows_asked = self.named.iter().any(|known| known.as_str() == asked);
@@ -230,7 +230,7 @@ impl Refusal {
     }
 }
 
-/// Whether a refusal with this status and without a word may be one of the version. The others speak of
+/// Returns whether a refusal with this status and without a word may be one of the version. The others speak of
 /// rights, of places, of load and of size.
 fn is_likely(status: StatusCode) -> bool {
     let others = [
@@ -248,8 +248,8 @@ pub(super) fn version_of(initialize: &Message) -> String {
 mod tests {
     use super::*;
 
-    fn refusal(text: &str) -> Refusal {
-        Refusal {
+    fn refusal(text: &str) -> VersionRefusal {
+        VersionRefusal {
             text: text.to_owned(),
             named: Revision::named_in(text),
         }

@@ -105,8 +105,8 @@ impl Endpoint {
         self.tool_headers.changes() != known
     }
 
-    /// Whether a request was refused for its headers. In the legacy era the code may mean anything, so
-    /// either the status 400 or the word "header" in the error has to say that nothing was done.
+    /// Returns whether a request was refused for its headers. In the legacy era the code may mean anything, so either
+    /// the status 400 or the word "header" in the error has to say that nothing was done.
     fn is_legacy_mismatch(&self, outcome: &Result<Message, Failure>) -> bool {
         if !is_header_mismatch(outcome) {
             return false;
@@ -159,7 +159,7 @@ impl Endpoint {
     }
 }
 
-/// Whether what came of a request says that its headers are wrong.
+/// Returns whether what came of a request says that its headers are wrong.
 pub(super) fn is_header_mismatch(outcome: &Result<Message, Failure>) -> bool {
     let error = match outcome {
         Ok(answer) => Some(answer),
@@ -169,7 +169,7 @@ pub(super) fn is_header_mismatch(outcome: &Result<Message, Failure>) -> bool {
     error.is_some_and(is_mismatch)
 }
 
-/// Whether an error says that the headers of the request are wrong.
+/// Returns whether an error says that the headers of the request are wrong.
 pub(super) fn is_mismatch(error: &Message) -> bool {
     error
         .error_text()

@@ -30,7 +30,7 @@ const MAX_METHOD_BYTES: usize = 1024;
 pub(super) struct BadMethod;
 
 /// The headers for a request or a notification of the modern era.
-pub(super) fn of(
+pub(super) fn modern(
     message: &Message,
     tools: &ToolHeaders,
     params: ParamHeaders,
@@ -92,7 +92,7 @@ pub(super) fn version(message: &Message) -> Option<String> {
     mcp_bridge_protocol::message::member(meta.get(), VERSION_KEY)
 }
 
-/// What `Mcp-Name` holds: the thing that the method is about.
+/// The value of `Mcp-Name`: the thing that the method is about.
 fn name(message: &Message, method: &str) -> Option<String> {
     let member = match method {
         "tools/call" | "prompts/get" => "name",
@@ -233,7 +233,7 @@ mod tests {
             r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{{"name":"täg","inputSchema":{schema}}}]}}}}"#
         );
         tools.learn(&message(&listed.replace('\n', " ")));
-        let headers = of(
+        let headers = modern(
             &message(
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"täg",
                 "arguments":{"region":"ü","where":{"zone":7}},
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_method_never_breaks_out_of_its_header() {
         let evil = message(r#"{"jsonrpc":"2.0","id":1,"method":"a\r\nEvil: 1"}"#);
-        let headers = of(&evil, &ToolHeaders::default(), ParamHeaders::Auto);
+        let headers = modern(&evil, &ToolHeaders::default(), ParamHeaders::Auto);
         assert_eq!(headers, Err(BadMethod));
     }
 }

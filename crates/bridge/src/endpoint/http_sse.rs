@@ -14,11 +14,11 @@ use super::answer::messages;
 use super::body::{self, BodyLimits, ContentType};
 use super::exchange::traffic;
 use super::in_flight::InFlight;
-use super::link::{self, Link, SignIn, Wait};
+use super::link::{self, SignIn, StreamLink, StreamWait};
 use super::request_progress::Track;
 use super::retry::{Cause, Repeat, Retries};
 use super::send::{Outgoing, SendOptions, SessionUse, Verb};
-use super::sse::Event;
+use super::sse::SseEvent;
 use super::stream::{EventStream, reconnect_backoff};
 use super::unusable::excerpt;
 use super::{Endpoint, Failure, Request};
@@ -28,14 +28,14 @@ use mcp_bridge_net::http::{Response, Traffic, bare, check_length};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Kind, Message};
 
-/// How long the server may take to name the address for messages.
+/// Limit for the server to name the address for messages.
 const ENDPOINT_EVENT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The connection to one server. It opens itself again when it breaks, until another takes its place. Its
 /// stream is read as long as somebody has it: the endpoint, or a request that awaits its response on it.
 #[derive(Debug)]
 pub(super) struct HttpSse {
-    link: watch::Sender<Link>,
+    link: watch::Sender<StreamLink>,
     in_flight: InFlight,
     /// There is no stream per message that would keep them apart: one POST after the other.
     sending: tokio::sync::Mutex<()>,
@@ -61,7 +61,7 @@ impl HttpSse {
     ) -> Result<Arc<Self>, Failure> {
         let (stream, target) = open(endpoint, Interaction::Allowed, track).await?;
         let connection = Arc::new(Self {
-            link: watch::Sender::new(Link::Up(target)),
+            link: watch::Sender::new(StreamLink::Up(target)),
             in_flight: InFlight::default(),
             sending: tokio::sync::Mutex::default(),
             retry: Arc::default(),
@@ -79,7 +79,7 @@ impl HttpSse {
 
     /// Another connection takes the place of this one: nothing more is sent here.
     pub(super) fn retire(&self) {
-        self.link.send_replace(Link::Closed);
+        self.link.send_replace(StreamLink::Closed);
     }
 
     /// Sends a request and waits for its response on the stream.
@@ -113,11 +113,11 @@ impl HttpSse {
         &self,
         endpoint: &Arc<Endpoint>,
         options: &SendOptions<'_>,
-    ) -> Result<Turn<'_>, Failure> {
+    ) -> Result<SendTurn<'_>, Failure> {
         let mut retries = Retries::new(Repeat::Never);
         loop {
             let wait = link::wait(&self.link, &self.retry, endpoint, options);
-            if let Wait::SignIn = wait.await? {
+            if let StreamWait::SignIn = wait.await? {
                 // A server that refuses each new token would have it sign in without end.
                 if !retries.allow(Cause::SignInForStream) {
                     return Err(AuthError::SignInRequired { url: None }.into());
@@ -129,7 +129,7 @@ impl HttpSse {
             // The stream may have broken while others were sending.
             let target = self.link.borrow().target_for(&options.session).cloned();
             if let Some(target) = target {
-                return Ok(Turn {
+                return Ok(SendTurn {
                     target,
                     _one_at_a_time: one_at_a_time,
                 });
@@ -139,14 +139,14 @@ impl HttpSse {
 
     /// Gets a token that opens the stream, and lets the stream be opened.
     async fn sign_in(&self, endpoint: &Arc<Endpoint>, track: &Track) -> Result<(), Failure> {
-        let is_needed = || matches!(*self.link.borrow(), Link::SignInRequired);
+        let is_needed = || matches!(*self.link.borrow(), StreamLink::SignInRequired);
         // Boxed: it is large, and rare.
         let opened = Box::pin(async {
             open(endpoint, Interaction::Allowed, track).await?;
             self.link.send_if_modified(|link| {
-                let waits = matches!(link, Link::SignInRequired);
+                let waits = matches!(link, StreamLink::SignInRequired);
                 if waits {
-                    *link = Link::Down(None);
+                    *link = StreamLink::Down(None);
                 }
                 waits
             });
@@ -158,18 +158,18 @@ impl HttpSse {
             .await
     }
 
-    /// Where messages go at present, as it may be shown.
+    /// The address that messages go to at present, as it may be shown.
     pub(super) fn address(&self) -> Option<String> {
         match &*self.link.borrow() {
-            Link::Up(url) | Link::Reopening(url) => Some(bare(url).to_string()),
-            Link::Down(_) | Link::SignInRequired | Link::Closed => None,
+            StreamLink::Up(url) | StreamLink::Reopening(url) => Some(bare(url).to_string()),
+            StreamLink::Down(_) | StreamLink::SignInRequired | StreamLink::Closed => None,
         }
     }
 
     /// Says where messages can go now. False where another connection has taken the place of this one.
-    fn set_link(&self, now: Link) -> bool {
-        let set = |link: &mut Link| {
-            let is_open = !matches!(link, Link::Closed);
+    fn set_link(&self, now: StreamLink) -> bool {
+        let set = |link: &mut StreamLink| {
+            let is_open = !matches!(link, StreamLink::Closed);
             if is_open {
                 *link = now;
             }
@@ -178,7 +178,7 @@ impl HttpSse {
         self.link.send_if_modified(set)
     }
 
-    async fn take(&self, endpoint: &Endpoint, message: Message) {
+    async fn on_message(&self, endpoint: &Endpoint, message: Message) {
         if let Kind::Response { id } = message.kind() {
             let id = id.clone();
             let settled = id
@@ -200,12 +200,12 @@ impl HttpSse {
 }
 
 /// The right to send one message.
-struct Turn<'a> {
+struct SendTurn<'a> {
     target: Url,
     _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
 }
 
-impl Turn<'_> {
+impl SendTurn<'_> {
     async fn send(
         self,
         endpoint: &Arc<Endpoint>,
@@ -246,7 +246,7 @@ async fn read(endpoint: Weak<Endpoint>, connection: Weak<HttpSse>, mut stream: E
         // All who wait for an answer on the stream that broke will not get it.
         let failure = Failure::ConnectionLost { detail };
         broken.in_flight.fail_all(&failure);
-        if !broken.set_link(Link::Down(None)) {
+        if !broken.set_link(StreamLink::Down(None)) {
             return;
         }
         drop(broken);
@@ -278,7 +278,7 @@ async fn open_again(
         match opened {
             Ok((stream, target)) => {
                 backoff.reset();
-                if !connection.set_link(Link::Reopening(target)) {
+                if !connection.set_link(StreamLink::Reopening(target)) {
                     return None;
                 }
                 reinitialize(endpoint, connection);
@@ -288,9 +288,9 @@ async fn open_again(
                 tracing::debug!(host = %endpoint.host(), "no event stream: {failure}");
                 let link = match failure {
                     Failure::Auth(error) if matches!(*error, AuthError::SignInRequired { .. }) => {
-                        Link::SignInRequired
+                        StreamLink::SignInRequired
                     }
-                    failure => Link::Down(Some(failure)),
+                    failure => StreamLink::Down(Some(failure)),
                 };
                 if !connection.set_link(link) {
                     return None;
@@ -313,15 +313,18 @@ fn reinitialize(endpoint: Arc<Endpoint>, connection: Arc<HttpSse>) {
         match told {
             Ok(()) => {
                 connection.link.send_if_modified(|link| match link {
-                    Link::Reopening(url) => {
-                        *link = Link::Up(url.clone());
+                    StreamLink::Reopening(url) => {
+                        *link = StreamLink::Up(url.clone());
                         true
                     }
-                    Link::Up(_) | Link::Down(_) | Link::SignInRequired | Link::Closed => false,
+                    StreamLink::Up(_)
+                    | StreamLink::Down(_)
+                    | StreamLink::SignInRequired
+                    | StreamLink::Closed => false,
                 });
             }
             Err(failure) => {
-                tracing::warn!(host = %endpoint.host(), "{failure}");
+                tracing::warn!(host = %endpoint.host(), "no session on the event stream: {failure}");
                 // A stream without its session is of no use: both are opened anew.
                 endpoint.listener.reopen();
             }
@@ -344,31 +347,33 @@ async fn read_connection(
         let (Some(endpoint), Some(connection)) = (endpoint.upgrade(), connection.upgrade()) else {
             return "nobody has use for it".to_owned();
         };
-        take_event(&endpoint, &connection, stream, &event).await;
+        on_event(&endpoint, &connection, stream, &event).await;
     }
 }
 
-async fn take_event(
+async fn on_event(
     endpoint: &Endpoint,
     connection: &HttpSse,
     stream: &mut EventStream,
-    event: &Event,
+    event: &SseEvent,
 ) {
     if &event.name[..] == b"endpoint" {
         match target(&endpoint.config.url, &event.data) {
             Ok(url) => {
                 connection.link.send_modify(|link| match link {
-                    Link::Up(target) | Link::Reopening(target) => *target = url,
-                    Link::Down(_) | Link::SignInRequired | Link::Closed => {}
+                    StreamLink::Up(target) | StreamLink::Reopening(target) => *target = url,
+                    StreamLink::Down(_) | StreamLink::SignInRequired | StreamLink::Closed => {}
                 });
             }
-            Err(failure) => tracing::warn!(host = %endpoint.host(), "{failure}"),
+            Err(failure) => {
+                tracing::warn!(host = %endpoint.host(), "kept the address for messages: {failure}");
+            }
         }
         return;
     }
     for message in messages(stream, event, endpoint) {
         match message {
-            Ok(message) => connection.take(endpoint, message).await,
+            Ok(message) => connection.on_message(endpoint, message).await,
             Err(damaged) => {
                 let failure = Failure::Unusable(damaged.reason.into());
                 connection.in_flight.settle(&damaged.answers, Err(failure));
@@ -415,7 +420,7 @@ pub(super) async fn first_event(
     response: Response,
     limits: BodyLimits,
 ) -> Result<(EventStream, Url), Failure> {
-    match ContentType::of(response.headers()) {
+    match ContentType::from_headers(response.headers()) {
         ContentType::EventStream => {}
         kind => return Err(Failure::no_event_stream(&kind)),
     }

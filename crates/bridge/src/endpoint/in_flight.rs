@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::answer::Answer;
+use super::answer::PostAnswer;
 use super::request_progress::Track;
 use super::{Endpoint, Failure};
 use mcp_bridge_net::mutex::Mutex;
@@ -32,17 +32,17 @@ type Outcome = Result<Message, Failure>;
 
 /// Table of the requests in flight, by id.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<Table>);
+pub(super) struct InFlight(Mutex<InFlightTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct InFlightTable {
     waiting: HashMap<RequestId, (u64, oneshot::Sender<Outcome>)>,
     registered: u64,
 }
 
 /// A request that is in flight as long as this is held.
 #[derive(Debug)]
-pub(super) struct Waiting<'a> {
+pub(super) struct InFlightRequest<'a> {
     table: &'a InFlight,
     id: &'a RequestId,
     number: u64,
@@ -60,13 +60,13 @@ pub(super) enum PostEnd {
 }
 
 impl InFlight {
-    pub(super) fn register<'a>(&'a self, id: &'a RequestId) -> Waiting<'a> {
+    pub(super) fn register<'a>(&'a self, id: &'a RequestId) -> InFlightRequest<'a> {
         let (sender, response) = oneshot::channel();
         let mut table = self.lock();
         table.registered += 1;
         let number = table.registered;
         table.waiting.insert(id.clone(), (number, sender));
-        Waiting {
+        InFlightRequest {
             table: self,
             id,
             number,
@@ -88,12 +88,12 @@ impl InFlight {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, InFlightTable> {
         self.0.lock()
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for InFlightRequest<'_> {
     fn drop(&mut self) {
         let mut table = self.table.lock();
         // The id may be in use again, after a cancellation.
@@ -103,7 +103,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Waiting<'_> {
+impl InFlightRequest<'_> {
     /// The response, once another stream has brought it. Where the id is in use again, this request was
     /// cancelled: nobody wants its response, and its task is about to be aborted.
     pub(super) async fn response(&mut self) -> Outcome {
@@ -122,20 +122,21 @@ impl Waiting<'_> {
         self.response.as_mut()?.try_recv().ok()
     }
 
-    /// What comes of the request's own POST in a session, or the response if another stream brings it first.
+    /// Waits for the end of the request's own POST in a session, or for the response if another stream brings it
+    /// first.
     pub(super) async fn or_elsewhere(
         &mut self,
-        mut post: Pin<&mut impl Future<Output = Result<(Answer, u64), Failure>>>,
+        mut post: Pin<&mut impl Future<Output = Result<(PostAnswer, u64), Failure>>>,
     ) -> Result<PostEnd, Failure> {
         tokio::select! {
             biased;
             outcome = &mut post => match (outcome, self.received()) {
-                (Err(_) | Ok((Answer::Acknowledged(_), _)), Some(response)) => {
+                (Err(_) | Ok((PostAnswer::Acknowledged(_), _)), Some(response)) => {
                     Ok(PostEnd::Response(response?))
                 }
                 (Err(failure), None) => Err(failure),
-                (Ok((Answer::Response(response), _)), _) => Ok(PostEnd::Response(response)),
-                (Ok((Answer::Acknowledged(said), generation)), None) => {
+                (Ok((PostAnswer::Response(response), _)), _) => Ok(PostEnd::Response(response)),
+                (Ok((PostAnswer::Acknowledged(said), generation)), None) => {
                     Ok(PostEnd::Acknowledged { said, generation })
                 }
             },

@@ -13,7 +13,7 @@ use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::RequestId;
 
-/// How long an answer to a ping is waited for.
+/// Limit for the response to a ping.
 const PONG_LIMIT: Duration = Duration::from_secs(30);
 
 /// The task that pings.

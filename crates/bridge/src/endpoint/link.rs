@@ -19,7 +19,7 @@ const RECONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Destination of messages at present.
 #[derive(Debug, Clone)]
-pub(super) enum Link {
+pub(super) enum StreamLink {
     /// Nowhere: the stream is being opened again. The failure is that of the last try.
     Down(Option<Failure>),
     /// Nowhere: the stream cannot be opened again before somebody signs in.
@@ -32,7 +32,7 @@ pub(super) enum Link {
     Closed,
 }
 
-impl Link {
+impl StreamLink {
     pub(super) fn target_for(&self, session: &SessionUse) -> Option<&Url> {
         match (self, session) {
             (Self::Up(url), _)
@@ -63,7 +63,7 @@ impl Link {
 
 /// Outcome of the wait for a stream.
 #[derive(Debug)]
-pub(super) enum Wait {
+pub(super) enum StreamWait {
     /// Messages can be sent.
     Up,
     /// The stream cannot be opened before somebody signs in, and the message may ask for that.
@@ -72,20 +72,22 @@ pub(super) enum Wait {
 
 /// Waits until `link` leads somewhere. `retry` ends the pause before the stream is opened again.
 pub(super) async fn wait(
-    link: &watch::Sender<Link>,
+    link: &watch::Sender<StreamLink>,
     retry: &Notify,
     endpoint: &Endpoint,
     options: &SendOptions<'_>,
-) -> Result<Wait, Failure> {
+) -> Result<StreamWait, Failure> {
     let SendOptions {
         session,
         interaction,
         track,
     } = options;
-    let end = |link: &Link| match link {
-        Link::Closed => Some(Err(link.failure(Duration::ZERO))),
-        Link::SignInRequired if *interaction == Interaction::Allowed => Some(Ok(Wait::SignIn)),
-        link => link.target_for(session).map(|_| Ok(Wait::Up)),
+    let end = |link: &StreamLink| match link {
+        StreamLink::Closed => Some(Err(link.failure(Duration::ZERO))),
+        StreamLink::SignInRequired if *interaction == Interaction::Allowed => {
+            Some(Ok(StreamWait::SignIn))
+        }
+        link => link.target_for(session).map(|_| Ok(StreamWait::Up)),
     };
     let now = end(&link.borrow());
     if let Some(end) = now {
@@ -107,18 +109,18 @@ pub(super) async fn wait(
             return end;
         }
         match next {
-            outage::End::TryAgain => retry.notify_one(),
-            outage::End::GiveUp => return Err(link.failure(waiting.elapsed())),
+            outage::WaitEnd::TryAgain => retry.notify_one(),
+            outage::WaitEnd::GiveUp => return Err(link.failure(waiting.elapsed())),
         }
     }
 }
 
 /// The sign-in that lets a stream be opened again: one for all who wait for it.
 #[derive(Debug, Default)]
-pub(super) struct SignIn(Mutex<Option<Failed>>);
+pub(super) struct SignIn(Mutex<Option<FailedSignIn>>);
 
 #[derive(Debug)]
-struct Failed {
+struct FailedSignIn {
     at: Instant,
     failure: Failure,
 }
@@ -147,7 +149,7 @@ impl SignIn {
             // Whoever has more time waits on where this request had none left.
             let failure = opened.as_ref().err();
             let failure = failure.filter(|failure| !failure.is_for_want_of_a_sign_in());
-            *last = failure.map(|failure| Failed {
+            *last = failure.map(|failure| FailedSignIn {
                 at: Instant::now(),
                 failure: failure.clone(),
             });

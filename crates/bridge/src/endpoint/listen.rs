@@ -13,7 +13,7 @@ use super::body::ContentType;
 use super::request_progress::Track;
 use super::retry::Repeat;
 use super::send::{Outgoing, SessionUse, Verb};
-use super::session::Session;
+use super::session::McpSession;
 use super::stream::{EventStream, reconnect_backoff};
 use super::{Endpoint, Event, Failure, Listening};
 use mcp_bridge_auth::Interaction;
@@ -26,29 +26,29 @@ use mcp_bridge_protocol::message::{Kind, Message};
 pub(super) struct Listener {
     task: Mutex<Option<AbortHandle>>,
     pub(super) reopen: Arc<Notify>,
-    stream: watch::Sender<Stream>,
+    stream: watch::Sender<SessionStream>,
     /// Told of each event on the stream.
     event: Notify,
 }
 
 /// The stream, for requests whose responses may come on it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stream {
+pub(super) struct SessionStream {
     /// The session that it belongs to; 0 while there is none.
     generation: u64,
-    /// Why the server does not let it be opened.
+    /// Reason for which the server refuses to open it.
     refusal: Option<String>,
-    /// Why its last connection ended, or could not be made.
+    /// Reason for the end of its last connection, or for its failure.
     trouble: Option<String>,
 }
 
-impl Stream {
-    /// Whether this is the stream of that session.
+impl SessionStream {
+    /// Returns whether this is the stream of that session.
     pub(super) const fn is_of(&self, generation: u64) -> bool {
         self.generation == generation && generation != 0
     }
 
-    /// Why the stream of that session will not bring a response any more.
+    /// Reason why the stream of that session will not bring a response any more.
     pub(super) fn no_hope(&self, generation: u64) -> Option<Failure> {
         if !self.is_of(generation) {
             let detail = "the session ended".to_owned();
@@ -69,7 +69,7 @@ impl Stream {
 
 impl Listener {
     /// Follows what becomes of the stream.
-    pub(super) fn watch(&self) -> watch::Receiver<Stream> {
+    pub(super) fn watch(&self) -> watch::Receiver<SessionStream> {
         self.stream.subscribe()
     }
 
@@ -79,7 +79,7 @@ impl Listener {
     }
 
     /// Notes what has become of the stream of a session, unless there is another by now.
-    fn note(&self, generation: u64, change: impl FnOnce(&mut Stream)) {
+    fn note(&self, generation: u64, change: impl FnOnce(&mut SessionStream)) {
         self.stream.send_if_modified(|stream| {
             let is_current = stream.is_of(generation);
             if is_current {
@@ -96,7 +96,7 @@ impl Listener {
 
     pub(super) fn stop(&self) {
         self.replace(None);
-        self.stream.send_replace(Stream::default());
+        self.stream.send_replace(SessionStream::default());
     }
 
     fn replace(&self, task: Option<AbortHandle>) {
@@ -107,8 +107,8 @@ impl Listener {
     }
 }
 
-/// How a connection of the stream ended.
-enum End {
+/// End of a connection of the stream.
+enum ConnectionEnd {
     /// The server has no such stream, or the session is over: there is nothing to wait for.
     Final,
     /// Another connection may do better.
@@ -125,16 +125,16 @@ impl Endpoint {
             return;
         }
         let session = self.sessions.current();
-        self.listener.stream.send_replace(Stream {
+        self.listener.stream.send_replace(SessionStream {
             generation: session.generation,
-            ..Stream::default()
+            ..SessionStream::default()
         });
         let task = tokio::spawn(listen(Arc::downgrade(self), session));
         self.listener.replace(Some(task.abort_handle()));
     }
 }
 
-async fn listen(endpoint: Weak<Endpoint>, session: Session) {
+async fn listen(endpoint: Weak<Endpoint>, session: McpSession) {
     let mut backoff = reconnect_backoff();
     let mut stream: Option<EventStream> = None;
     loop {
@@ -147,11 +147,13 @@ async fn listen(endpoint: Weak<Endpoint>, session: Session) {
         let reopen = Arc::clone(&endpoint.listener.reopen);
         let end = tokio::select! {
             end = connect_and_read(&endpoint, &session, &mut stream) => end,
-            () = reopen.notified() => End::Passing { brought_something: true },
+            () = reopen.notified() => ConnectionEnd::Passing { brought_something: true },
         };
         match end {
-            End::Final => return endpoint.tell(Event::Listening(Listening::Refused)).await,
-            End::SessionLost => {
+            ConnectionEnd::Final => {
+                return endpoint.tell(Event::Listening(Listening::Refused)).await;
+            }
+            ConnectionEnd::SessionLost => {
                 endpoint
                     .listener
                     .note(session.generation, |stream| stream.generation = 0);
@@ -160,12 +162,12 @@ async fn listen(endpoint: Weak<Endpoint>, session: Session) {
                 let endpoint = Arc::clone(&endpoint);
                 tokio::spawn(async move {
                     if let Err(failure) = endpoint.recover(generation).await {
-                        tracing::debug!(host = %endpoint.host(), "{failure}");
+                        tracing::debug!(host = %endpoint.host(), "no session for the notification stream: {failure}");
                     }
                 });
                 return;
             }
-            End::Passing { brought_something } => {
+            ConnectionEnd::Passing { brought_something } => {
                 if brought_something {
                     backoff.reset();
                 }
@@ -188,9 +190,9 @@ async fn pause_or_activity(endpoint: &Endpoint, pause: Duration, retry: Option<D
 
 async fn connect_and_read(
     endpoint: &Arc<Endpoint>,
-    session: &Session,
+    session: &McpSession,
     stream: &mut Option<EventStream>,
-) -> End {
+) -> ConnectionEnd {
     let cursor = stream.as_ref().and_then(EventStream::cursor);
     let response = match connect(endpoint, session, cursor).await {
         Ok(response) => response,
@@ -199,9 +201,9 @@ async fn connect_and_read(
             endpoint
                 .listener
                 .note(session.generation, |stream| match end {
-                    End::Final => stream.refusal = Some(failure.to_string()),
-                    End::Passing { .. } => stream.trouble = Some(failure.to_string()),
-                    End::SessionLost => {}
+                    ConnectionEnd::Final => stream.refusal = Some(failure.to_string()),
+                    ConnectionEnd::Passing { .. } => stream.trouble = Some(failure.to_string()),
+                    ConnectionEnd::SessionLost => {}
                 });
             return end;
         }
@@ -223,26 +225,26 @@ async fn connect_and_read(
                 brought_something = true;
                 for message in messages(stream, &event, endpoint) {
                     match message {
-                        Ok(message) => take(endpoint, session, message).await,
+                        Ok(message) => on_message(endpoint, session, message).await,
                         Err(damaged) => endpoint.settle_damaged(damaged),
                     }
                 }
                 endpoint.listener.event.notify_waiters();
             }
-            Ok(None) => return End::Passing { brought_something },
+            Ok(None) => return ConnectionEnd::Passing { brought_something },
             Err(failure) => {
                 tracing::debug!(host = %endpoint.host(), "the notification stream broke: {failure}");
                 endpoint.listener.note(session.generation, |stream| {
                     stream.trouble = Some(failure.to_string());
                 });
-                return End::Passing { brought_something };
+                return ConnectionEnd::Passing { brought_something };
             }
         }
     }
 }
 
 /// Hands a message on: a response to the request that waits for it, anything else to the app.
-async fn take(endpoint: &Endpoint, session: &Session, message: Message) {
+async fn on_message(endpoint: &Endpoint, session: &McpSession, message: Message) {
     if let Kind::Response { id } = message.kind() {
         let id = id.clone();
         return endpoint.settle(id.as_ref(), message);
@@ -252,7 +254,7 @@ async fn take(endpoint: &Endpoint, session: &Session, message: Message) {
 
 async fn connect(
     endpoint: &Arc<Endpoint>,
-    session: &Session,
+    session: &McpSession,
     last_event_id: Option<HeaderValue>,
 ) -> Result<Response, Failure> {
     let track = Track::default();
@@ -267,7 +269,7 @@ async fn connect(
         track: &track,
     };
     let response = endpoint.send(&outgoing).await?.response;
-    match ContentType::of(response.headers()) {
+    match ContentType::from_headers(response.headers()) {
         ContentType::EventStream => {
             track.wire.accepted("event stream opened");
             Ok(response)
@@ -276,26 +278,26 @@ async fn connect(
     }
 }
 
-/// What a refused connection means. `had_one` tells whether this session has had the stream before.
-fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> End {
+/// The end that a refused connection means. `had_one` tells whether this session has had the stream before.
+fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> ConnectionEnd {
     tracing::debug!(host = %endpoint.host(), "no notification stream: {failure}");
     match failure {
         Failure::Status { status, .. } => match *status {
-            StatusCode::NOT_FOUND | StatusCode::GONE if had_one => End::SessionLost,
+            StatusCode::NOT_FOUND | StatusCode::GONE if had_one => ConnectionEnd::SessionLost,
             StatusCode::CONFLICT | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-                End::Passing {
+                ConnectionEnd::Passing {
                     brought_something: false,
                 }
             }
-            status if status.is_client_error() => End::Final,
-            _ => End::Passing {
+            status if status.is_client_error() => ConnectionEnd::Final,
+            _ => ConnectionEnd::Passing {
                 brought_something: false,
             },
         },
         Failure::Connect { .. }
         | Failure::ConnectionLost { .. }
         | Failure::Timeout(_)
-        | Failure::Auth(_) => End::Passing {
+        | Failure::Auth(_) => ConnectionEnd::Passing {
             brought_something: false,
         },
         Failure::Redirect { .. }
@@ -313,6 +315,6 @@ fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> End {
         | Failure::NoSession(_)
         | Failure::Overloaded { .. }
         | Failure::ShuttingDown
-        | Failure::Internal => End::Final,
+        | Failure::Internal => ConnectionEnd::Final,
     }
 }

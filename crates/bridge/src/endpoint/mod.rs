@@ -47,7 +47,7 @@ use url::Url;
 
 pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
-pub use probe::{Conversation, Probe, Reply};
+pub use probe::{HttpSseConversation, Probe, Reply};
 pub use request::Request;
 pub use request_progress::{Phase, Track, WaitLimits};
 pub use retry::is_safe;
@@ -76,41 +76,40 @@ const INBOUND_BYTES: usize = 4 * 1024 * 1024;
 /// The largest message without another setting, in bytes: more than any server has been seen to send.
 pub const MAX_MESSAGE: usize = 128 * 1024 * 1024;
 
-/// What the user may choose about the endpoint.
+/// Settings of the endpoint.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct EndpointConfig {
     /// The endpoint's URL.
     pub url: Url,
     /// Headers of the user's own, sent to the endpoint's origin only.
     pub headers: HeaderMap,
-    /// How long a request may go without an answer or a sign of progress; `None` for as long as it
-    /// takes.
+    /// Limit for a request without an answer or a sign of progress; `None` for as long as it takes.
     pub request_timeout: Option<Duration>,
-    /// How long an HTTP response may take to begin; `None` for as long as it takes.
+    /// Limit for an HTTP response to begin; `None` for as long as it takes.
     pub headers_timeout: Option<Duration>,
-    /// How long an HTTP response may be silent once it has begun; `None` for as long as it likes.
+    /// Limit for the silence of an HTTP response once it has begun; `None` for as long as it likes.
     pub body_timeout: Option<Duration>,
-    /// Which transports to try.
-    pub transport: Transport,
-    /// Which era to speak where the app and the server do not agree by themselves.
+    /// Transports to try.
+    pub transport: TransportChoice,
+    /// Era to speak where the app and the server do not agree by themselves.
     pub protocol: Protocol,
-    /// Where to remember what a server speaks; nowhere if there is none.
+    /// Directory for notes of what a server supports; without one nothing is noted.
     pub directory: Option<PathBuf>,
     /// The largest message taken from the server, in bytes.
     pub max_message: usize,
-    /// Which headers of MCP 2026-07-28 a message has that its era does not demand.
+    /// Headers of MCP 2026-07-28 that a message has although its era does not demand them.
     pub param_headers: ParamHeaders,
-    /// Whether cookies are kept.
-    pub cookies: Cookies,
-    /// Whether to wait for a server that is not up.
+    /// Treatment of the server's cookies.
+    pub cookies: CookiePolicy,
+    /// Treatment of a server that is not up.
     pub patience: Patience,
-    /// How long a session may be quiet before a ping is sent in it; `None` for ever.
+    /// Time without messages after which a ping is sent in the session; `None` for never.
     pub keep_alive: Option<Duration>,
     /// The network.
     pub http: http::Options,
 }
 
-impl Config {
+impl EndpointConfig {
     /// The settings of the program without flags.
     #[must_use]
     pub fn new(url: Url) -> Self {
@@ -120,12 +119,12 @@ impl Config {
             request_timeout: None,
             headers_timeout: None,
             body_timeout: None,
-            transport: Transport::HttpFirst,
+            transport: TransportChoice::HttpFirst,
             protocol: Protocol::Auto,
             directory: None,
             max_message: MAX_MESSAGE,
             param_headers: ParamHeaders::Auto,
-            cookies: Cookies::Keep,
+            cookies: CookiePolicy::Keep,
             patience: Patience::WaitInSession,
             keep_alive: None,
             http: http::Options::default(),
@@ -135,19 +134,19 @@ impl Config {
     /// The server's host and port, for messages to people.
     #[must_use]
     pub fn host(&self) -> String {
-        host_and_port(&self.url)
+        http::host_and_port(&self.url)
     }
 
     /// A client for the server, with cookies of its own.
     fn client(&self) -> Result<Client, Failure> {
         let cookies = match self.cookies {
-            Cookies::Keep => Some(Arc::default()),
-            Cookies::Ignore => None,
+            CookiePolicy::Keep => Some(Arc::default()),
+            CookiePolicy::Ignore => None,
         };
         Client::new(&self.http, &self.url, cookies).map_err(|error| Failure::of_client(&error))
     }
 
-    /// What the body of an answer may be like.
+    /// Limits for the body of a response.
     fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             message: self.max_message,
@@ -156,9 +155,9 @@ impl Config {
     }
 }
 
-/// Which transports to try, in which order.
+/// Transports to try, and their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub enum TransportChoice {
     /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
     HttpFirst,
     /// HTTP+SSE; streamable HTTP if there is no such stream.
@@ -169,7 +168,7 @@ pub enum Transport {
     SseOnly,
 }
 
-/// Which era to speak with the server.
+/// Era to speak with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// The app's own; the other one, by translation, where the server refuses that.
@@ -194,16 +193,16 @@ pub enum ParamHeaders {
     Off,
 }
 
-/// Whether the server's cookies are sent back to it, in this process only.
+/// Policy for the server's cookies, which are kept in this process only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cookies {
+pub enum CookiePolicy {
     /// They are: a load balancer may route by them.
     Keep,
     /// They are not.
     Ignore,
 }
 
-/// Whether to wait for a server that is not up.
+/// Treatment of a server that is not up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// Try again for a bounded time.
@@ -214,10 +213,10 @@ pub enum Patience {
     FailFast,
 }
 
-/// What an endpoint has to tell, in the order in which it happened.
+/// An event of an endpoint. They come in the order in which they happened.
 #[derive(Debug)]
 pub struct Inbound {
-    /// What there is to tell.
+    /// The event.
     pub event: Event,
     /// The room that it takes among what has not been looked at.
     pub room: Option<OwnedSemaphorePermit>,
@@ -239,11 +238,11 @@ pub enum Event {
     Listening(Listening),
     /// The session was lost, and there is another in its place: the server's answer to the new `initialize`.
     Reopened(Message),
-    /// What came of a request.
+    /// Outcome of a request.
     Outcome {
         /// The request's id.
         id: RequestId,
-        /// What came of it.
+        /// Its outcome.
         outcome: Outcome,
     },
 }
@@ -274,7 +273,7 @@ pub enum Listening {
     Refused,
 }
 
-/// What came of a request.
+/// Outcome of a request.
 #[derive(Debug)]
 pub enum Outcome {
     /// Its response.
@@ -296,7 +295,7 @@ pub enum Outcome {
 /// The remote side. Cheap to share; all methods may run at once.
 #[derive(Debug)]
 pub struct Endpoint {
-    config: Config,
+    config: EndpointConfig,
     /// Absent when the user gave an `Authorization` header: then that is the way in.
     authorizer: Option<Arc<Authorizer>>,
     /// The token that was sent last, to mask it in bodies that are logged; kept at that log level only.
@@ -305,11 +304,11 @@ pub struct Endpoint {
     sessions: Sessions,
     recovery: Recovery,
     outage: Outage,
-    /// What the tools that were listed want to see in headers.
+    /// Headers that the listed tools ask for.
     tool_headers: ToolHeaders,
     /// Held while the tools are listed after a refusal for headers.
     relearning: tokio::sync::Mutex<Option<Listed>>,
-    /// Which eras the server speaks.
+    /// Eras and transports of the server.
     support: ServerSupport,
     /// True if the app was told that the server may have everything.
     has_presumed: AtomicBool,
@@ -327,7 +326,7 @@ pub struct Endpoint {
     /// Told whenever a request goes out: a good moment to try a lost stream again, and as good as a ping.
     activity: Notify,
     stopping: watch::Sender<bool>,
-    /// Why nothing more can be had from the server in this process.
+    /// Reason why nothing more can be had from the server in this process.
     ended: watch::Sender<Option<String>>,
 }
 
@@ -335,7 +334,7 @@ impl Endpoint {
     #[must_use]
     /// An endpoint that hands what the server sends to `inbound`. Does nothing on the network.
     pub fn new(
-        config: Config,
+        config: EndpointConfig,
         authorizer: Option<Arc<Authorizer>>,
         inbound: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
@@ -512,14 +511,6 @@ impl Endpoint {
     /// Deals with a response that nobody here waits for.
     fn drop_response(&self, id: Option<&RequestId>) {
         let id = id.map_or("null", RequestId::as_json);
-        tracing::debug!(host = %self.host(), id, "dropped a response that answers no request");
-    }
-}
-
-fn host_and_port(url: &Url) -> String {
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        (None, _) => url.to_string(),
+        tracing::debug!(host = %self.host(), id, "dropped a response of the server for which no request waits");
     }
 }

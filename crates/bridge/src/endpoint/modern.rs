@@ -94,7 +94,7 @@ impl Endpoint {
         interaction: Interaction,
         track: &Track,
     ) -> Result<Accepted, Failure> {
-        let headers = headers::of(message, &self.tool_headers, self.config.param_headers)
+        let headers = headers::modern(message, &self.tool_headers, self.config.param_headers)
             .map_err(|error| Failure::Unsendable(error.to_string()))?;
         let outgoing = Outgoing {
             target: &self.config.url,
@@ -120,7 +120,7 @@ impl Endpoint {
         let mut retries = Retries::new(Repeat::Safe);
         let mut acknowledged = false;
         loop {
-            let mut subscription = Subscription {
+            let mut subscription = SubscriptionReader {
                 reader: ResponseReader {
                     endpoint: self,
                     request,
@@ -175,14 +175,14 @@ pub(super) enum SubscriptionEnd {
 }
 
 /// One connection of a subscription.
-struct Subscription<'a> {
+struct SubscriptionReader<'a> {
     reader: ResponseReader<'a>,
-    /// Whether the app knows what the server agreed to.
+    /// True if the app has the server's acknowledgement.
     acknowledged: bool,
     brought_something: bool,
 }
 
-impl Subscription<'_> {
+impl SubscriptionReader<'_> {
     /// Hands on what the connection brings. Ends well only with the server's own response.
     async fn read(&mut self, accepted: Accepted) -> Result<Message, Failure> {
         let limits = self.reader.endpoint.config.body_limits();
@@ -193,7 +193,7 @@ impl Subscription<'_> {
                 let message = match message {
                     Ok(message) => message,
                     Err(damaged) => {
-                        self.reader.take_damaged(damaged)?;
+                        self.reader.on_damaged(damaged)?;
                         continue;
                     }
                 };
@@ -204,7 +204,7 @@ impl Subscription<'_> {
                     continue;
                 }
                 self.acknowledged |= is_acknowledgement;
-                if let Some(answer) = self.reader.take(message, Elsewhere::Forwarded).await {
+                if let Some(answer) = self.reader.on_message(message, Elsewhere::Forwarded).await {
                     return Ok(answer);
                 }
             }

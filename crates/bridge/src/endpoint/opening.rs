@@ -10,12 +10,13 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
-use super::greeting::{Greeted, Greeting, Refusal};
+use super::greeting::{Greeted, Greeting, VersionRefusal};
 use super::http_sse::HttpSse;
 use super::modern::SubscriptionEnd;
 use super::request_progress::Track;
-use super::{Endpoint, Failure, Outcome, Protocol, Request, Transport};
+use super::{Endpoint, Failure, Outcome, Protocol, Request, TransportChoice};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_protocol::codes::{
     INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR, UNSUPPORTED_VERSION_DRAFT,
@@ -24,14 +25,14 @@ use mcp_bridge_protocol::codes::{
 use mcp_bridge_protocol::era::{Discovery, Era, MODERN_VERSION, is_modern, refuse_malformed};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
-/// How long the app waits for the answer to its own probe. Apps give up after ten seconds.
+/// Limit for the answer to the app's own probe. Apps give up after ten seconds.
 const DISCOVER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the server may take to answer a probe of ours.
+/// Limit for the server to answer a probe of ours.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-/// What came of an `initialize`.
-enum Opening {
+/// Era of the server, by its answer to an `initialize`.
+enum NegotiatedEra {
     /// The server has answered.
     Answered(Greeting),
     /// The server speaks the modern era alone; its answer to `server/discover`.
@@ -50,7 +51,7 @@ impl Endpoint {
         let previous = self.sessions.close();
         if previous.id.is_some() {
             let endpoint = Arc::clone(self);
-            tokio::spawn(async move { endpoint.delete(&previous).await });
+            tokio::spawn(async move { endpoint.delete(&previous).await }.in_current_span());
         }
         let modern_first = match self.config.protocol {
             Protocol::Modern => {
@@ -70,7 +71,7 @@ impl Endpoint {
             return Ok(Outcome::ModernOnly(discover));
         }
         match self.initialize(initialize, track).await? {
-            Opening::Answered(greeting) => {
+            NegotiatedEra::Answered(greeting) => {
                 let response = greeting.response.clone();
                 if response.is_error() {
                     return Ok(Outcome::Response(response));
@@ -85,7 +86,7 @@ impl Endpoint {
                     Outcome::OtherVersion(response)
                 })
             }
-            Opening::ModernOnly(discover) => {
+            NegotiatedEra::ModernOnly(discover) => {
                 self.support.record_legacy(false);
                 Ok(Outcome::ModernOnly(discover))
             }
@@ -98,29 +99,29 @@ impl Endpoint {
         self: &Arc<Self>,
         request: &Request,
         track: &Track,
-    ) -> Result<Opening, Failure> {
+    ) -> Result<NegotiatedEra, Failure> {
         self.set_http_sse(None);
         let greet = || async {
             let greeted = self.greet(request, track).await;
             let greeted = self.greet_again(request, track, greeted).await;
-            greeted.map(Opening::Answered)
+            greeted.map(NegotiatedEra::Answered)
         };
         let refusal = match self.config.transport {
-            Transport::SseOnly | Transport::SseFirst => None,
-            Transport::HttpFirst if self.support.is_http_sse() => None,
-            Transport::HttpFirst | Transport::HttpOnly => {
+            TransportChoice::SseOnly | TransportChoice::SseFirst => None,
+            TransportChoice::HttpFirst if self.support.is_http_sse() => None,
+            TransportChoice::HttpFirst | TransportChoice::HttpOnly => {
                 let greeted = self.greet(request, track).await;
                 if self.config.protocol != Protocol::Legacy
                     && suggests_modern(&greeted)
                     && let Ok(Some(discover)) = self.probe(request, track).await
                 {
-                    return Ok(Opening::ModernOnly(discover));
+                    return Ok(NegotiatedEra::ModernOnly(discover));
                 }
                 let greeted = self.greet_again(request, track, greeted).await;
-                match greeted.map(Opening::Answered) {
+                match greeted.map(NegotiatedEra::Answered) {
                     Err(failure)
                         if failure.suggests_http_sse()
-                            && self.config.transport == Transport::HttpFirst =>
+                            && self.config.transport == TransportChoice::HttpFirst =>
                     {
                         Some(failure)
                     }
@@ -138,7 +139,7 @@ impl Endpoint {
             }
             (Err(attempt), Some(refusal)) => Err(attempt.or_refusal(refusal)),
             (Err(attempt), None)
-                if self.config.transport != Transport::SseOnly && attempt.suggests_http() =>
+                if self.config.transport != TransportChoice::SseOnly && attempt.suggests_http() =>
             {
                 self.support.record_http_sse(false);
                 let answer = greet().await;
@@ -214,12 +215,13 @@ impl Endpoint {
         }
         // A task of its own: an answer that comes too late for the app is still worth knowing.
         let (endpoint, request) = (Arc::clone(self), request.clone());
-        let asked = tokio::spawn(async move {
-            let track = Track::default();
+        let asked = async move {
+            let track = Track::default().with_span_of(request.id());
             // A probe must not surprise anybody with a browser window.
             let asked = endpoint.attempt_modern(&request, Interaction::Forbidden, &track);
             endpoint.note_discovery(asked.await)
-        });
+        };
+        let asked = tokio::spawn(asked.in_current_span());
         match timeout(DISCOVER_LIMIT, asked).await {
             Ok(Ok(Some(answer))) => answer.with_id(id),
             Ok(Ok(None) | Err(_)) => not_found(id),
@@ -251,7 +253,7 @@ impl Endpoint {
         Message::result(&self.next_id(), &result.to_string())
     }
 
-    /// What an answer to `server/discover` says of the server. Returns what to tell the app.
+    /// Records what an answer to `server/discover` says of the server, and returns the answer for the app.
     fn note_discovery(&self, answer: Result<Message, Failure>) -> Option<Message> {
         let answer = match answer {
             Ok(answer) => answer,
@@ -321,9 +323,11 @@ impl Endpoint {
     }
 }
 
-/// Whether what came of `initialize` may be the answer of a server that has no such method.
+/// Returns whether what came of `initialize` may be the answer of a server that has no such method.
 fn suggests_modern(greeted: &Greeted) -> bool {
-    if Refusal::of(greeted).is_some_and(|refusal| refusal.names_legacy_versions_alone()) {
+    if VersionRefusal::from_outcome(greeted)
+        .is_some_and(|refusal| refusal.names_legacy_versions_alone())
+    {
         return false;
     }
     match greeted {
@@ -345,7 +349,7 @@ fn suggests_modern(greeted: &Greeted) -> bool {
     }
 }
 
-/// Whether what came of a modern request may be the answer of a server that wants a session first.
+/// Returns whether what came of a modern request may be the answer of a server that wants a session first.
 fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
     match answer {
         Ok(response) => response.error_text().is_some_and(|(code, _)| {
@@ -359,13 +363,13 @@ fn suggests_legacy(answer: &Result<Message, Failure>) -> bool {
     }
 }
 
-/// Whether a refusal with this status tells of the server's era. The others tell of rights, load and
+/// Returns whether a refusal with this status tells of the server's era. The others tell of rights, load and
 /// networks.
 fn is_evidence(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415)
 }
 
-/// Whether only a server of the modern era says so.
+/// Returns whether only a server of the modern era says so.
 fn is_modern_error(error: &Message) -> bool {
     error
         .error_text()

@@ -26,14 +26,14 @@ pub(super) struct Outage {
 
 /// One request that waits for the end of an [`Outage`].
 #[derive(Debug)]
-pub(super) struct Waiting<'a> {
+pub(super) struct OutageWait<'a> {
     outage: &'a Outage,
     since: Instant,
 }
 
 /// The end of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum WaitEnd {
     /// It is time for another try.
     TryAgain,
     /// The request has waited as long as it may, or the bridge is on its way out.
@@ -52,11 +52,11 @@ impl Default for Outage {
 
 impl Outage {
     /// A request whose first try to connect began at `since`, and failed.
-    pub(super) fn begin(&self, since: Instant) -> Waiting<'_> {
+    pub(super) fn begin(&self, since: Instant) -> OutageWait<'_> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
             self.reset();
         }
-        Waiting {
+        OutageWait {
             outage: self,
             since,
         }
@@ -69,13 +69,13 @@ impl Outage {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for OutageWait<'_> {
     fn drop(&mut self) {
         self.outage.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Waiting<'_> {
+impl OutageWait<'_> {
     /// Time that it has been tried.
     pub(super) fn elapsed(&self) -> Duration {
         self.since.elapsed()
@@ -94,7 +94,7 @@ impl Waiting<'_> {
         patience: Duration,
         mut stopping: watch::Receiver<bool>,
         connected: impl Future<Output = ()>,
-    ) -> End {
+    ) -> WaitEnd {
         let pause = async {
             tokio::select! {
                 () = connected => {}
@@ -104,10 +104,10 @@ impl Waiting<'_> {
         };
         tokio::select! {
             biased;
-            _ = stopping.wait_for(|stopping| *stopping) => End::GiveUp,
+            _ = stopping.wait_for(|stopping| *stopping) => WaitEnd::GiveUp,
             pause = timeout_at(self.since + patience, pause) => match pause {
-                Ok(()) => End::TryAgain,
-                Err(_) => End::GiveUp,
+                Ok(()) => WaitEnd::TryAgain,
+                Err(_) => WaitEnd::GiveUp,
             },
         }
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     /// Returns whether a second request that waits while the first holds its turn is let go by `event`.
-    async fn goes_on_after(event: impl FnOnce(&Outage)) -> End {
+    async fn goes_on_after(event: impl FnOnce(&Outage)) -> WaitEnd {
         let outage = Outage::default();
         let waiting = outage.begin(Instant::now());
         let turn = outage.turn.lock().await;
@@ -152,8 +152,8 @@ mod tests {
     #[tokio::test]
     async fn all_go_on_when_one_has_got_through_and_one_after_the_other_else() {
         let got_through = |outage: &Outage| outage.begin(Instant::now()).got_through();
-        assert_eq!(goes_on_after(got_through).await, End::TryAgain);
-        assert_eq!(goes_on_after(|_| {}).await, End::TryAgain);
+        assert_eq!(goes_on_after(got_through).await, WaitEnd::TryAgain);
+        assert_eq!(goes_on_after(|_| {}).await, WaitEnd::TryAgain);
     }
 
     #[tokio::test]
@@ -162,7 +162,7 @@ mod tests {
         let waiting = outage.begin(Instant::now());
         let _turn = outage.turn.lock().await;
         let end = waiting.next_try(PATIENCE, running(), ready(())).await;
-        assert_eq!(end, End::TryAgain);
+        assert_eq!(end, WaitEnd::TryAgain);
     }
 
     #[tokio::test]
@@ -170,7 +170,7 @@ mod tests {
         let outage = Outage::default();
         let waiting = outage.begin(Instant::now());
         let end = waiting.next_try(Duration::ZERO, running(), pending()).await;
-        assert_eq!(end, End::GiveUp);
+        assert_eq!(end, WaitEnd::GiveUp);
     }
 
     #[tokio::test]
@@ -181,7 +181,7 @@ mod tests {
         let end = waiting
             .next_try(PATIENCE, stopping.subscribe(), pending())
             .await;
-        assert_eq!(end, End::GiveUp);
+        assert_eq!(end, WaitEnd::GiveUp);
     }
 
     #[tokio::test]
@@ -189,7 +189,7 @@ mod tests {
         let outage = Outage::default();
         let waiting = outage.begin(Instant::now());
         let end = waiting.next_try(PATIENCE, running(), pending()).await;
-        assert_eq!(end, End::TryAgain);
+        assert_eq!(end, WaitEnd::TryAgain);
         assert_eq!(outage.turn.lock().await.clone().pause(), FIRST_PAUSE * 2);
         drop(waiting);
         let _again = outage.begin(Instant::now());

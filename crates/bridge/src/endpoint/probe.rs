@@ -12,17 +12,17 @@ use reqwest::{Method, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
-use super::body::{self, BodyLimits, ContentType, ErrorBody};
+use super::body::{self, BodyLimits, ContentType, HttpErrorBody};
 use super::send::{MAX_REDIRECTS, SESSION_ID, Verb, not_followed};
 use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
-use super::{Config, Failure, ParamHeaders, headers, http_sse, unusable};
+use super::{EndpointConfig, Failure, ParamHeaders, headers, http_sse, unusable};
 use mcp_bridge_auth::AccessToken;
 use mcp_bridge_net::http::{Client, Redirects, Response, bare, json};
 use mcp_bridge_protocol::message::{Kind, Message};
 
-/// How long one exchange may take, unless the user has less patience.
+/// Limit for one exchange, unless the user has set a lower one.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(8);
 
 /// The largest answer that is read. Its time is that of the exchange.
@@ -37,14 +37,14 @@ pub struct Probe {
     client: Client,
     headers: HeaderMap,
     param_headers: ParamHeaders,
-    /// How long one exchange may take.
+    /// Limit for one exchange.
     limit: Duration,
 }
 
-/// What a server answered to one request.
+/// Answer of a server to one request.
 #[derive(Debug)]
 pub struct Reply {
-    /// Where it was answered: elsewhere than asked after a redirect.
+    /// The URL that answered: another one than was asked after a redirect.
     pub url: Url,
     /// The HTTP status.
     pub status: StatusCode,
@@ -52,11 +52,11 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The address that it came from; none where a proxy stands between.
     pub peer: Option<IpAddr>,
-    /// What the body claims to be.
+    /// Media type of the body.
     pub content: ContentType,
     /// The JSON-RPC response in the body.
     pub message: Option<Message>,
-    /// What the bridge would tell the app; none if the status is one of success.
+    /// The failure that the bridge would report to the app; none if the status is one of success.
     pub failure: Option<Failure>,
 }
 
@@ -75,7 +75,7 @@ impl Reply {
 
 impl Probe {
     /// Requests as the bridge would send them with these settings. Sends nothing yet.
-    pub fn new(config: &Config) -> Result<Self, Failure> {
+    pub fn new(config: &EndpointConfig) -> Result<Self, Failure> {
         let mut headers = config.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let limit = config.request_timeout.unwrap_or(EXCHANGE_LIMIT);
@@ -116,8 +116,8 @@ impl Probe {
     pub async fn get(&self, url: &Url) -> Result<Reply, Failure> {
         self.limited(async {
             let (url, response) = self.open_stream(url).await?;
-            if ContentType::of(response.headers()) == ContentType::EventStream {
-                return Ok(Reply::of(url, &response));
+            if ContentType::from_headers(response.headers()) == ContentType::EventStream {
+                return Ok(Reply::from_head(url, &response));
             }
             read(url, response).await
         })
@@ -131,21 +131,21 @@ impl Probe {
             let sent = self.client.send(Method::DELETE, url, headers, Bytes::new());
             let response = sent.await;
             let response = response.map_err(|error| Failure::of_http(&error))?;
-            Ok(Reply::of(url.clone(), &response))
+            Ok(Reply::from_head(url.clone(), &response))
         })
         .await
     }
 
     /// Begins a conversation over HTTP+SSE (MCP 2024-11-05).
-    pub async fn converse(&self, url: &Url) -> Result<Conversation, Failure> {
+    pub async fn converse(&self, url: &Url) -> Result<HttpSseConversation, Failure> {
         self.limited(async {
             let (url, mut response) = self.open_stream(url).await?;
             if !response.status().is_success() {
-                let body = ErrorBody::read(&mut response).await;
+                let body = HttpErrorBody::read(&mut response).await;
                 return Err(body.into_failure(response.status(), response.headers()));
             }
             let (stream, target) = http_sse::first_event(&url, response, LIMITS).await?;
-            Ok(Conversation {
+            Ok(HttpSseConversation {
                 probe: self.clone(),
                 target,
                 stream,
@@ -167,7 +167,7 @@ impl Probe {
         let accept = "application/json, text/event-stream";
         let (tools, params) = (ToolHeaders::default(), self.param_headers);
         let mut all = match headers::version(message) {
-            Some(_) => headers::of(message, &tools, params)
+            Some(_) => headers::modern(message, &tools, params)
                 .map_err(|error| Failure::Unsendable(error.to_string()))?,
             None => headers::legacy(message, &tools, params),
         };
@@ -221,14 +221,14 @@ impl Probe {
 
 /// A conversation over HTTP+SSE: one message after the other.
 #[derive(Debug)]
-pub struct Conversation {
+pub struct HttpSseConversation {
     probe: Probe,
     stream: EventStream,
-    /// Where messages go.
+    /// Address for messages.
     target: Url,
 }
 
-impl Conversation {
+impl HttpSseConversation {
     /// Sends `initialize` and waits for its response on the stream.
     pub async fn open(&mut self, initialize: &Message) -> Result<Message, Failure> {
         let opened = self.ask(initialize).await;
@@ -260,13 +260,13 @@ impl Conversation {
 }
 
 impl Reply {
-    fn of(url: Url, response: &Response) -> Self {
+    fn from_head(url: Url, response: &Response) -> Self {
         Self {
             url,
             status: response.status(),
             headers: response.headers().clone(),
             peer: response.peer(),
-            content: ContentType::of(response.headers()),
+            content: ContentType::from_headers(response.headers()),
             message: None,
             failure: None,
         }
@@ -274,9 +274,9 @@ impl Reply {
 }
 
 async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
-    let mut reply = Reply::of(url, &response);
+    let mut reply = Reply::from_head(url, &response);
     if !reply.status.is_success() {
-        let body = ErrorBody::read(&mut response).await;
+        let body = HttpErrorBody::read(&mut response).await;
         reply.message.clone_from(&body.error);
         reply.failure = Some(body.into_failure(reply.status, &reply.headers));
         return Ok(reply);

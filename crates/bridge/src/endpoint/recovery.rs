@@ -12,25 +12,25 @@ use super::greeting::Greeted;
 use super::request_progress::Track;
 use super::retry::Repeat;
 use super::send::SessionUse;
-use super::session::{Handshake, Session};
+use super::session::{Handshake, McpSession};
 use super::{Endpoint, Event, Failure, Request};
 use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
 
-/// How long a server may take to open a session again.
+/// Limit for a server to open a session again.
 const REOPEN_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long after a failed attempt the next one is made.
+/// Pause after a failed attempt before the next one.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What the requests that find the session lost have to agree on.
+/// State shared by the requests that find the session lost.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
-    attempt: Mutex<Option<Failed>>,
+    attempt: Mutex<Option<FailedRecovery>>,
 }
 
 #[derive(Debug)]
-struct Failed {
+struct FailedRecovery {
     at: Instant,
     failure: Failure,
 }
@@ -56,7 +56,7 @@ impl Endpoint {
             Ok(opened) => opened,
             Err(_) => Err(Failure::SessionLost("it took too long".to_owned())),
         };
-        *attempt = opened.as_ref().err().map(|failure| Failed {
+        *attempt = opened.as_ref().err().map(|failure| FailedRecovery {
             at: Instant::now(),
             failure: failure.clone(),
         });
@@ -136,7 +136,7 @@ impl Endpoint {
     async fn replay_notification(
         self: &Arc<Self>,
         notification: &Message,
-        session: &Session,
+        session: &McpSession,
     ) -> Result<(), Failure> {
         let session = SessionUse::Fixed(session.clone());
         self.post(notification, session, Repeat::Safe)

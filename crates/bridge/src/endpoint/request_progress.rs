@@ -12,7 +12,7 @@ use mcp_bridge_protocol::message::RequestId;
 /// Progress puts a request's timeout off, to this many times its length in all.
 const TIMEOUT_CEILING: u32 = 10;
 
-/// Where a request stands.
+/// Phase of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Waits for its turn.
@@ -35,7 +35,7 @@ pub struct WaitLimits {
     pub server: Option<Duration>,
 }
 
-/// Where a request stands, shared between who carries it and who waits for it.
+/// Progress of a request, shared between the task that sends it and those that wait for it.
 #[derive(Debug, Default)]
 pub struct Track {
     phase: AtomicU8,
@@ -57,8 +57,8 @@ impl Track {
 
     /// For a request of the app, whose id each line of the log has from the span that it is in.
     #[must_use]
-    pub fn in_span_of(self, id: &RequestId) -> Self {
-        self.wire.is_in_span_of(id);
+    pub fn with_span_of(self, id: &RequestId) -> Self {
+        self.wire.record_span_of(id);
         self
     }
 
@@ -80,7 +80,7 @@ impl Track {
         self.limits.server
     }
 
-    /// Where the request stands now.
+    /// The phase of the request at present.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {

@@ -11,10 +11,10 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::body::{ErrorBody, within};
+use super::body::{HttpErrorBody, within};
 use super::header_mismatch::is_mismatch;
 use super::retry::{Cause, Circumstances, Next, Repeat, Retries};
-use super::session::{Session, speaks_of_session};
+use super::session::{McpSession, speaks_of_session};
 use super::wire_log::WireLog;
 use super::{ConnectCause, Endpoint, Failure, Phase, Track, outage};
 use mcp_bridge_auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
@@ -39,7 +39,7 @@ const HEADERS: usize = 12;
 /// Same-origin redirects that are followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// How long a token may take to come once the bridge is on its way out.
+/// Limit for a token to come once the bridge is on its way out.
 const STOPPING_LIMIT: Duration = Duration::from_secs(1);
 
 /// An HTTP request to the endpoint.
@@ -55,7 +55,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) session: SessionUse,
     pub(super) interaction: Interaction,
     pub(super) repeat: Repeat,
-    /// Where the request stands, for those who wait.
+    /// Progress of the request, for those who wait.
     pub(super) track: &'a Track,
 }
 
@@ -104,7 +104,7 @@ pub(super) enum SessionUse {
     /// The one that is current when it goes out; if that is lost, a new one.
     Current,
     /// This one, which is being opened or may be lost.
-    Fixed(Session),
+    Fixed(McpSession),
 }
 
 /// An accepted request.
@@ -112,8 +112,8 @@ pub(super) enum SessionUse {
 pub(super) struct Accepted {
     pub(super) response: Response,
     /// The session that it was sent in.
-    pub(super) session: Session,
-    /// Where it was sent, if that is not where it was meant to go.
+    pub(super) session: McpSession,
+    /// The URL that it was redirected to, if it was.
     pub(super) redirected: Option<Url>,
 }
 
@@ -122,14 +122,14 @@ pub(super) struct Accepted {
 struct Tries<'a> {
     retries: Retries,
     /// The wait for a server that cannot be reached.
-    unreachable: Option<outage::Waiting<'a>>,
+    unreachable: Option<outage::OutageWait<'a>>,
 }
 
 /// A response that refuses a message.
 struct Refused<'a> {
     response: Response,
     /// The session and the token that the message was sent with.
-    session: &'a Session,
+    session: &'a McpSession,
     token: Option<AccessToken>,
 }
 
@@ -147,7 +147,7 @@ impl Endpoint {
             let token = self.token().await?;
             let place = self.place(outgoing).await?;
             let session = match &outgoing.session {
-                SessionUse::None => Session::default(),
+                SessionUse::None => McpSession::default(),
                 SessionUse::Current => self.sessions.current(),
                 SessionUse::Fixed(session) => session.clone(),
             };
@@ -202,7 +202,7 @@ impl Endpoint {
             token,
         } = refused;
         let status = response.status();
-        let body = ErrorBody::read(&mut response).await;
+        let body = HttpErrorBody::read(&mut response).await;
         // What follows may take long, and may need a place itself.
         response.give_up_body();
         self.log_refusal(outgoing, &body);
@@ -236,7 +236,7 @@ impl Endpoint {
     }
 
     /// Tells the server that the session is over. Whether it hears is of no consequence.
-    pub(super) async fn delete(&self, session: &Session) {
+    pub(super) async fn delete(&self, session: &McpSession) {
         let Ok(token) = self.token().await else {
             return;
         };
@@ -276,8 +276,8 @@ impl Endpoint {
         let mut stopping = self.stopping.subscribe();
         outgoing.track.enter(Phase::SigningIn);
         tokio::select! {
-            authorized = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
-                return Ok(authorized?);
+            outcome = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
+                return Ok(outcome?);
             }
             _ = stopping.wait_for(|stopping| *stopping) => {}
             // The sign-in goes on, and a later request will find its token.
@@ -289,7 +289,7 @@ impl Endpoint {
         // Nobody will sign in any more, but a token that only needs a refresh still comes.
         let last = authorizer.authorize(refusal, Interaction::Forbidden);
         match tokio::time::timeout(STOPPING_LIMIT, last).await {
-            Ok(authorized) => Ok(authorized?),
+            Ok(outcome) => Ok(outcome?),
             Err(_) => Err(Failure::ShuttingDown),
         }
     }
@@ -309,7 +309,7 @@ impl Endpoint {
         &self,
         mut place: Place,
         outgoing: &Outgoing<'_>,
-        session: &Session,
+        session: &McpSession,
         token: Option<&AccessToken>,
     ) -> Result<(Response, Option<Url>), Failure> {
         let Outgoing { target, verb, .. } = outgoing;
@@ -349,7 +349,7 @@ impl Endpoint {
     }
 
     /// The headers that every request has.
-    fn headers(&self, session: &Session, token: Option<&AccessToken>) -> HeaderMap {
+    fn headers(&self, session: &McpSession, token: Option<&AccessToken>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.extend(self.config.headers.clone());
         // Compressors hold back what a stream has to hand on at once.
@@ -405,8 +405,8 @@ impl Endpoint {
             .next_try(patience, stopping, client.connected())
             .await
         {
-            outage::End::TryAgain => Ok(()),
-            outage::End::GiveUp => {
+            outage::WaitEnd::TryAgain => Ok(()),
+            outage::WaitEnd::GiveUp => {
                 *tried = Some(waiting.elapsed());
                 Err(failure)
             }
@@ -416,9 +416,9 @@ impl Endpoint {
 
 fn is_session_loss(
     status: StatusCode,
-    session: &Session,
+    session: &McpSession,
     headers: &HeaderMap,
-    body: &ErrorBody,
+    body: &HttpErrorBody,
 ) -> bool {
     if session.id.is_none() {
         return false;

@@ -17,8 +17,8 @@ use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
 use mcp_bridge_protocol::era::Revision;
 use mcp_bridge_protocol::message::Message;
 
-/// How long a note counts. A server that was of the legacy era alone may have learned the other one
-/// since, and would never show it.
+/// Lifetime of a note. A server that was of the legacy era alone may have learned the other one since, and would
+/// never show it.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Folder of the notes, in the directory of the credentials.
@@ -34,7 +34,7 @@ const FORMAT: u32 = 1;
 pub(super) struct ServerSupport {
     loaded: OnceCell<()>,
     known: Arc<KnownSupport>,
-    /// What is being written.
+    /// Tasks that write the note.
     saving: Mutex<JoinSet<()>>,
 }
 
@@ -83,12 +83,12 @@ struct SupportFile {
     known: SupportFacts,
 }
 
-/// What is known of a server from an earlier conversation.
+/// Facts about a server from an earlier conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownServer {
     /// Its URL, without the query.
     pub url: Url,
-    /// What it speaks, in words.
+    /// Eras and transports, in words.
     pub speaks: &'static str,
     /// True if it serves people who have not signed in.
     pub is_open: bool,
@@ -128,7 +128,7 @@ impl SupportFacts {
             || self.open == Some(true)
     }
 
-    /// What the server speaks; none if that is not known.
+    /// Eras and transports in words; none if they are not known.
     fn in_words(self) -> Option<&'static str> {
         match (self.modern, self.legacy, self.http_sse) {
             (_, _, Some(true)) => Some("MCP up to 2025-11-25, over the older HTTP+SSE"),

@@ -16,18 +16,18 @@ const MAX_ID_BYTES: usize = 4 * 1024;
 /// Resources whose subscription is renewed in a new session.
 const MAX_SUBSCRIPTIONS: usize = 1024;
 
-/// What goes into the headers of each request after `initialize`.
+/// A session: the part of it that goes into the headers of each request after `initialize`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Session {
+pub(super) struct McpSession {
     /// `Mcp-Session-Id`, where the server gave one.
     pub(super) id: Option<HeaderValue>,
     /// `MCP-Protocol-Version`: what the server answered to `initialize`.
     pub(super) protocol_version: Option<HeaderValue>,
-    /// Which session this is. Counts from 0, the time before any.
+    /// Number of the session. Counts from 0, the time before any.
     pub(super) generation: u64,
 }
 
-/// Why a session id is refused.
+/// A session id that the specification does not allow.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session id is not one to 4096 visible ASCII characters")]
 pub(super) struct BadSessionId;
@@ -47,20 +47,20 @@ pub(super) fn checked_id(id: &HeaderValue) -> Result<HeaderValue, BadSessionId> 
 /// The current session, and the messages that would open another one like it.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    state: Mutex<State>,
+    state: Mutex<SessionState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    session: Session,
+struct SessionState {
+    session: McpSession,
     handshake: Handshake,
 }
 
-/// What the app has told the server about itself: sent again, in this order, to a new session.
+/// Messages by which the app has introduced itself: sent again, in this order, to a new session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handshake {
     pub(super) initialize: Option<Request>,
-    /// What the server wants to see as `MCP-Protocol-Version` with it.
+    /// The `MCP-Protocol-Version` that the server wants to see with it.
     pub(super) version_header: Option<HeaderValue>,
     /// The server's last answer to it.
     pub(super) result: Option<Message>,
@@ -72,7 +72,7 @@ pub(super) struct Handshake {
 
 impl Sessions {
     /// The session as it is now.
-    pub(super) fn current(&self) -> Session {
+    pub(super) fn current(&self) -> McpSession {
         self.lock().session.clone()
     }
 
@@ -85,7 +85,7 @@ impl Sessions {
         self.lock().handshake.initialize.is_some()
     }
 
-    /// What to send to a new session.
+    /// The messages for a new session.
     pub(super) fn handshake(&self) -> Handshake {
         self.lock().handshake.clone()
     }
@@ -94,20 +94,20 @@ impl Sessions {
     pub(super) fn opened(&self, greeting: Greeting) {
         let mut state = self.lock();
         state.handshake = Handshake::default();
-        state.take(greeting);
+        state.adopt(greeting);
     }
 
     /// A session that was opened in place of one that was lost.
     pub(super) fn reopened(&self, greeting: Greeting) {
-        self.lock().take(greeting);
+        self.lock().adopt(greeting);
     }
 
     /// Ends the session for this side, so that nothing of it is said again; returns it.
-    pub(super) fn close(&self) -> Session {
+    pub(super) fn close(&self) -> McpSession {
         let mut state = self.lock();
         let session = state.session.clone();
         state.handshake = Handshake::default();
-        state.install(Session::default());
+        state.install(McpSession::default());
         session
     }
 
@@ -141,13 +141,13 @@ impl Sessions {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, SessionState> {
         self.state.lock()
     }
 }
 
-impl State {
-    fn take(&mut self, greeting: Greeting) {
+impl SessionState {
+    fn adopt(&mut self, greeting: Greeting) {
         let handshake = &mut self.handshake;
         handshake.initialize = Some(greeting.initialize);
         handshake.version_header = greeting.version_header;
@@ -155,19 +155,20 @@ impl State {
         self.install(greeting.session);
     }
 
-    fn install(&mut self, session: Session) {
+    fn install(&mut self, session: McpSession) {
         let generation = self.session.generation + 1;
-        self.session = Session {
+        self.session = McpSession {
             generation,
             ..session
         };
     }
 }
 
-/// Whether the words of an error say that the session is gone.
 ///
-/// The specification has 404 for it. In the field restarted servers answer 400, 401 or 410 with a text
-/// such as "No valid session ID provided", "Session not found" or "Server not initialized".
+/// Returns whether the words of an error say that the session is gone.
+///
+/// The specification has 404 for it. In the field restarted servers answer 400, 401 or 410 with a text such as "No
+/// valid session ID provided", "Session not found" or "Server not initialized".
 pub(super) fn speaks_of_session(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("session") || text.contains("not initialized") || text.contains("uninitialized")

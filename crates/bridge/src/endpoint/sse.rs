@@ -13,7 +13,7 @@ const MAX_IDLE_BYTES: usize = 64 * 1024;
 
 /// A dispatched event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct SseEvent {
     /// The event's type; `message` where the stream names none.
     pub(super) name: Bytes,
     /// The data, its lines joined by LF.
@@ -153,7 +153,7 @@ impl EventParser {
     }
 
     /// The next event that is complete in what was pushed.
-    pub(super) fn next(&mut self) -> Result<Option<Event>, TooLarge> {
+    pub(super) fn next(&mut self) -> Result<Option<SseEvent>, TooLarge> {
         while let Some(line) = self.line() {
             if !line.is_empty() {
                 self.field(&line);
@@ -229,11 +229,11 @@ impl EventParser {
 
     /// Ends the event at its blank line. One without data lines is not dispatched; its id counts all the
     /// same (so does the empty "priming event" of MCP 2025-11-25, whose data is an empty line).
-    fn dispatch(&mut self) -> Option<Event> {
+    fn dispatch(&mut self) -> Option<SseEvent> {
         let name = std::mem::take(&mut self.name);
         let id_is_new = std::mem::take(&mut self.id_is_new);
         let data = without_byte_order_mark(self.data.take()?);
-        Some(Event {
+        Some(SseEvent {
             name: if name.is_empty() {
                 Bytes::from_static(b"message")
             } else {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderValue;
 
 use super::body::{BodyLimits, next_chunk};
-use super::sse::{Event, EventParser};
+use super::sse::{EventParser, SseEvent};
 use super::{Failure, body, unusable};
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::http::Response;
@@ -68,7 +68,7 @@ impl EventStream {
         }
     }
 
-    /// What was skipped, for the error of a request whose response did not come: the rest of a sentence.
+    /// Account of skipped events, for the error of a request whose response did not come: the rest of a sentence.
     pub(super) fn account(&self) -> String {
         let encoding = unusable::foreign_encoding(self.response.headers());
         let encoding = encoding.map_or_else(String::new, |encoding| format!("; {encoding}"));
@@ -82,7 +82,7 @@ impl EventStream {
     }
 
     /// The next event that has not been seen; `None` when the connection ended as it should.
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, Failure> {
+    pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, Failure> {
         loop {
             while let Some(event) = self.parser.next().map_err(|_| Failure::TooLarge {
                 limit: self.limits.message,
@@ -109,12 +109,12 @@ impl EventStream {
         self.parser.reconnected();
     }
 
-    /// What to send as `Last-Event-ID`: the id that was seen last, if it is legal in a header.
+    /// The value of `Last-Event-ID`: the id that was seen last, if it is legal in a header.
     pub(super) fn cursor(&self) -> Option<HeaderValue> {
         HeaderValue::from_bytes(self.parser.last_event_id()?).ok()
     }
 
-    /// How long the server wants the bridge to wait before it connects again.
+    /// The reconnection time that the server asks for.
     pub(super) fn retry(&self) -> Option<Duration> {
         let retry = Duration::from_millis(self.parser.retry()?);
         Some(retry.clamp(MIN_RETRY, MAX_RETRY))
@@ -127,7 +127,7 @@ impl EventStream {
 
     /// An event without data brings nothing that could come twice. Servers begin a stream with one, and
     /// some give its id to the first message as well.
-    fn is_new(&mut self, event: &Event) -> bool {
+    fn is_new(&mut self, event: &SseEvent) -> bool {
         let Some(id) = event.id.as_ref().filter(|_| !event.data.is_empty()) else {
             return true;
         };

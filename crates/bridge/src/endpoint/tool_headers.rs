@@ -19,30 +19,30 @@ const MAX_TOOLS: usize = 10_000;
 /// The bytes of names that are remembered for all tools together. Likewise.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// How deep a schema is followed.
+/// Limit for the depth of a schema.
 const MAX_DEPTH: usize = 64;
 
 /// A header, and the path of the argument whose value it carries.
 pub(super) type Mirror = (HeaderName, Vec<String>);
 
-/// What the lists of tools that went by say about headers. The latest list counts.
+/// Headers that the lists of tools ask for. The latest list counts.
 #[derive(Debug, Default)]
 pub(super) struct ToolHeaders {
-    table: Mutex<Table>,
+    table: Mutex<ToolTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ToolTable {
     /// The tools that want any.
     tools: HashMap<String, Vec<Mirror>>,
     /// The bytes of names in `tools`.
     bytes: usize,
-    /// Whether the server has shown that it reads such headers.
+    /// True if the server has shown that it reads such headers.
     are_read: bool,
     changes: u64,
 }
 
-/// Why a tool may not be used over HTTP.
+/// Reason why a tool may not be used over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadTool {
     #[error("an x-mcp-header is not a header name")]
@@ -63,7 +63,7 @@ impl ToolHeaders {
         self.lock().tools.get(tool).cloned().unwrap_or_default()
     }
 
-    /// Whether the server has shown that it reads the headers of MCP 2026-07-28, by an annotation or by
+    /// Returns whether the server has shown that it reads the headers of MCP 2026-07-28, by an annotation or by
     /// refusing a message for its headers.
     pub(super) fn are_read(&self) -> bool {
         self.lock().are_read
@@ -74,7 +74,7 @@ impl ToolHeaders {
         self.lock().record_reader();
     }
 
-    /// How often what is known here has changed.
+    /// Number of changes so far.
     pub(super) fn changes(&self) -> u64 {
         self.lock().changes
     }
@@ -84,7 +84,7 @@ impl ToolHeaders {
     pub(super) fn learn(&self, response: &Message) -> Message {
         response.with_elements("tools", |raw| match self.learn_tool(raw) {
             Ok(()) => true,
-            Err(Rejected { tool, reason }) => {
+            Err(RejectedTool { tool, reason }) => {
                 tracing::warn!(tool, "left out of tools/list: {reason}");
                 false
             }
@@ -100,13 +100,13 @@ impl ToolHeaders {
         }
         let tools = response.result_member::<Vec<&RawValue>>("tools");
         for tool in tools.unwrap_or_default() {
-            if let Err(Rejected { tool, reason }) = self.learn_tool(tool) {
+            if let Err(RejectedTool { tool, reason }) = self.learn_tool(tool) {
                 tracing::debug!(tool, "its arguments are not sent in headers: {reason}");
             }
         }
     }
 
-    fn learn_tool(&self, tool: &RawValue) -> Result<(), Rejected> {
+    fn learn_tool(&self, tool: &RawValue) -> Result<(), RejectedTool> {
         let Ok(tool) = serde_json::from_str::<Value>(tool.get()) else {
             // Nothing that could be annotated; the app may judge it.
             return Ok(());
@@ -120,23 +120,23 @@ impl ToolHeaders {
             Err(reason) => {
                 self.lock().set(name, Vec::new());
                 let tool = name.to_owned();
-                Err(Rejected { tool, reason })
+                Err(RejectedTool { tool, reason })
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ToolTable> {
         self.table.lock()
     }
 }
 
 /// A tool with annotations that break the rules.
-struct Rejected {
+struct RejectedTool {
     tool: String,
     reason: BadTool,
 }
 
-impl Table {
+impl ToolTable {
     fn set(&mut self, tool: &str, mirrors: Vec<Mirror>) {
         let before = self.tools.get(tool).map_or(&[][..], Vec::as_slice);
         if before == mirrors {
@@ -203,12 +203,7 @@ fn collect(
         return Err(BadTool::Depth);
     }
     if let Some(annotation) = members.get(ANNOTATION) {
-        let path = path.filter(|path| !path.is_empty()).ok_or(BadTool::Place)?;
-        found.push((header(annotation)?, path.to_vec()));
-        let kind = members.get("type").and_then(Value::as_str);
-        if !matches!(kind, Some("string" | "integer" | "boolean")) {
-            return Err(BadTool::Type);
-        }
+        found.push(mirror(annotation, path, members.get("type"))?);
     }
     for (keyword, value) in members {
         match keyword.as_str() {
@@ -239,10 +234,8 @@ fn collect(
             | "allOf"
             | "anyOf"
             | "oneOf" => {
-                for schema in value
-                    .as_array()
-                    .map_or(std::slice::from_ref(value), Vec::as_slice)
-                {
+                let one = std::slice::from_ref(value);
+                for schema in value.as_array().map_or(one, Vec::as_slice) {
                     collect(schema, None, found, depth + 1)?;
                 }
             }
@@ -255,6 +248,20 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// The header of an annotated argument.
+fn mirror(
+    annotation: &Value,
+    path: Option<&[String]>,
+    kind: Option<&Value>,
+) -> Result<Mirror, BadTool> {
+    let path = path.filter(|path| !path.is_empty()).ok_or(BadTool::Place)?;
+    let name = header(annotation)?;
+    match kind.and_then(Value::as_str) {
+        Some("string" | "integer" | "boolean") => Ok((name, path.to_vec())),
+        _ => Err(BadTool::Type),
+    }
 }
 
 fn header(annotation: &Value) -> Result<HeaderName, BadTool> {

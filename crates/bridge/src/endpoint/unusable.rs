@@ -19,15 +19,15 @@ const STREAM_FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"]
 
 /// A text that holds no message.
 #[derive(Debug)]
-pub(super) struct Unusable {
+pub(super) struct UnusableText {
     /// The request that it would have answered, where that can be seen.
     pub(super) answers: Option<RequestId>,
-    /// What is wrong with it, printable.
+    /// The defect in words, printable.
     pub(super) reason: String,
 }
 
-impl Unusable {
-    pub(super) fn of(text: &[u8], invalid: &Invalid) -> Self {
+impl UnusableText {
+    pub(super) fn describe(text: &[u8], invalid: &Invalid) -> Self {
         let reason = match invalid {
             Invalid::NotAMessage { .. } => invalid.to_string(),
             Invalid::NotJson(detail) => format!("not JSON: {}", what_it_is(text, detail)),
@@ -115,10 +115,10 @@ pub(super) fn excerpt(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn unusable(text: &[u8]) -> Unusable {
+    fn unusable(text: &[u8]) -> UnusableText {
         let mut text = Bytes::copy_from_slice(text);
         let read = parse_all(&mut text).remove(0);
-        Unusable::of(&text, &read.expect_err("it holds no message"))
+        UnusableText::describe(&text, &read.expect_err("it holds no message"))
     }
 
     #[test]

@@ -16,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
-use super::body::ErrorBody;
+use super::body::HttpErrorBody;
 use super::masked::masked;
 use super::send::{Outgoing, Verb};
-use super::session::Session;
+use super::session::McpSession;
 use super::{Endpoint, Failure, Phase, Track};
 use mcp_bridge_auth::AccessToken;
 use mcp_bridge_net::backoff::Backoff;
@@ -35,10 +35,10 @@ const SESSION_HASH_BYTES: usize = 4;
 
 /// Record of one request to the server, for the log; empty unless that is at `debug`.
 #[derive(Debug)]
-pub(super) struct WireLog(Option<Box<Mutex<State>>>);
+pub(super) struct WireLog(Option<Box<Mutex<WireState>>>);
 
 #[derive(Debug)]
-struct State {
+struct WireState {
     /// The request that the span names.
     span_of: Option<RequestId>,
     /// HTTP requests so far.
@@ -55,7 +55,7 @@ struct State {
 impl Default for WireLog {
     fn default() -> Self {
         Self(tracing::enabled!(Level::DEBUG).then(|| {
-            Box::new(Mutex::new(State {
+            Box::new(Mutex::new(WireState {
                 span_of: None,
                 tries: 0,
                 sent: Instant::now(),
@@ -69,14 +69,14 @@ impl Default for WireLog {
 }
 
 impl WireLog {
-    pub(super) fn is_in_span_of(&self, id: &RequestId) {
+    pub(super) fn record_span_of(&self, id: &RequestId) {
         if let Some(mut state) = self.state() {
             state.span_of = Some(id.clone());
         }
     }
 
     /// The session is about to be ended by HTTP.
-    pub(super) fn deleting(&self, session: &Session) {
+    pub(super) fn deleting(&self, session: &McpSession) {
         let Some(mut state) = self.state() else {
             return;
         };
@@ -133,13 +133,13 @@ impl WireLog {
         );
     }
 
-    fn state(&self) -> Option<MutexGuard<'_, State>> {
+    fn state(&self) -> Option<MutexGuard<'_, WireState>> {
         let state = self.0.as_ref()?;
         Some(state.lock())
     }
 }
 
-impl State {
+impl WireState {
     /// The id, if the span does not show it.
     fn unshown<'a>(&self, id: Option<&'a RequestId>) -> Option<&'a RequestId> {
         id.filter(|id| self.span_of.as_ref() != Some(*id))
@@ -205,7 +205,7 @@ impl Endpoint {
     pub(super) fn log_sent(
         &self,
         outgoing: &Outgoing<'_>,
-        session: &Session,
+        session: &McpSession,
         token: Option<&AccessToken>,
     ) {
         let wire = &outgoing.track.wire;
@@ -238,7 +238,7 @@ impl Endpoint {
     }
 
     /// An HTTP request is refused.
-    pub(super) fn log_refusal(&self, outgoing: &Outgoing<'_>, body: &ErrorBody) {
+    pub(super) fn log_refusal(&self, outgoing: &Outgoing<'_>, body: &HttpErrorBody) {
         outgoing.track.wire.accepted(match outgoing.verb {
             Verb::Post(_) => "refused",
             Verb::Get { .. } => "event stream refused",
@@ -333,8 +333,8 @@ impl Endpoint {
     }
 }
 
-impl State {
-    fn begin(&mut self, session: &Session) {
+impl WireState {
+    fn begin(&mut self, session: &McpSession) {
         self.tries += 1;
         self.sent = Instant::now();
         self.status = None;

@@ -43,10 +43,11 @@ const MAX_HTTP2_STREAMS: usize = 256;
 /// §6.5.2), and more are not sent before.
 const ASSUMED_HTTP2_STREAMS: usize = 100;
 
-/// How often a request is sent on another connection because the server has not looked at it on this one.
+/// Limit for the connections on which a request is sent because the server has not looked at it on the one before.
+/// Part of the retry policy, whose table is in `endpoint/retry.rs`.
 const MAX_TRIES: usize = 4;
 
-/// What TLS calls HTTP/2 (RFC 9113 §3.1).
+/// The ALPN name of HTTP/2 (RFC 9113 §3.1).
 const HTTP2: &[u8] = b"h2";
 
 type Http1 = Sender<http1::SendRequest<Full<Bytes>>>;
@@ -67,7 +68,7 @@ pub(super) struct Connections {
     connector: HttpConnector<Names>,
     connect_timeout: Duration,
     places: Arc<Places>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Held while a TLS connection comes up that may serve all.
     first: tokio::sync::Mutex<()>,
     /// Told of each connection that comes up.
@@ -75,7 +76,7 @@ pub(super) struct Connections {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PoolState {
     idle: Vec<(Http1, Instant)>,
     /// The connections of HTTP/2, the oldest first.
     shared: Vec<Shared>,
@@ -105,9 +106,9 @@ struct Load {
 
 /// One request on a connection of HTTP/2, until this is dropped.
 #[derive(Debug)]
-struct Stream(Arc<Load>);
+struct Http2Stream(Arc<Load>);
 
-/// Where requests go.
+/// The origin that requests go to.
 #[derive(Debug)]
 struct Origin {
     url: Url,
@@ -118,7 +119,7 @@ struct Origin {
 
 enum Connection {
     Http1(Http1),
-    Http2(Http2, Stream),
+    Http2(Http2, Http2Stream),
 }
 
 /// A connection that has come up.
@@ -129,13 +130,13 @@ enum New {
 
 /// A body that is on its way.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct PooledBody {
     incoming: Incoming,
     peer: Option<IpAddr>,
     /// The connection that it comes on, and where that is to go.
     kept: Option<(Http1, Weak<Connections>)>,
     /// Its part of a connection of HTTP/2.
-    stream: Option<Stream>,
+    stream: Option<Http2Stream>,
 }
 
 impl Connections {
@@ -174,7 +175,7 @@ impl Connections {
         url: &Url,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Response<PooledBody>, Error> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.origin.uri_of(url)?;
@@ -196,14 +197,14 @@ impl Connections {
         self: &Arc<Self>,
         connection: Connection,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Body>, (hyper::Error, Option<Request<Full<Bytes>>>)> {
+    ) -> Result<Response<PooledBody>, (hyper::Error, Option<Request<Full<Bytes>>>)> {
         match connection {
             Connection::Http1(mut connection) => {
                 let target = std::mem::take(request.uri_mut());
                 *request.uri_mut() = origin_form(&target);
                 request.headers_mut().insert(HOST, self.origin.host.clone());
                 match connection.requests.try_send_request(request).await {
-                    Ok(response) => Ok(response.map(|incoming| Body {
+                    Ok(response) => Ok(response.map(|incoming| PooledBody {
                         incoming,
                         peer: connection.peer,
                         kept: Some((connection, Arc::downgrade(self))),
@@ -221,7 +222,7 @@ impl Connections {
             Connection::Http2(mut connection, stream) => {
                 let again = request.clone();
                 match connection.requests.try_send_request(request).await {
-                    Ok(incoming) => Ok(incoming.map(|incoming| Body {
+                    Ok(incoming) => Ok(incoming.map(|incoming| PooledBody {
                         incoming,
                         peer: connection.peer,
                         kept: None,
@@ -345,7 +346,7 @@ impl Connections {
             if known.limit.swap(limit, Ordering::Relaxed) != limit
                 && let Some(home) = home.upgrade()
             {
-                home.takes_streams(limit);
+                home.record_stream_limit(limit);
             }
             ended
         }));
@@ -354,7 +355,7 @@ impl Connections {
     }
 
     /// The server takes so many requests on a connection of HTTP/2.
-    fn takes_streams(&self, limit: usize) {
+    fn record_stream_limit(&self, limit: usize) {
         self.lock().http2_streams = Some(limit);
         self.places
             .limit(Limits::shared(limit * MAX_HTTP2_CONNECTIONS));
@@ -368,7 +369,7 @@ impl Connections {
         state.is_http1 = false;
         let is_one_of_several = state.shared.len() > 1;
         drop(state);
-        self.takes_streams(limit);
+        self.record_stream_limit(limit);
         if is_one_of_several {
             self.sweep();
         }
@@ -392,12 +393,12 @@ impl Connections {
         self.sweep();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl PoolState {
     /// A connection of HTTP/2 on which the server takes one more request. If there are as many connections as there may
     /// be, the least used one, on which the request waits.
     fn shared_with_room(&mut self) -> Option<Shared> {
@@ -419,13 +420,13 @@ impl Load {
     }
 
     /// One more request.
-    fn begin(self: &Arc<Self>) -> Stream {
+    fn begin(self: &Arc<Self>) -> Http2Stream {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Stream(Arc::clone(self))
+        Http2Stream(Arc::clone(self))
     }
 }
 
-impl Drop for Stream {
+impl Drop for Http2Stream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
@@ -441,7 +442,7 @@ where
     Ok(New::Http1(Sender { requests, peer }))
 }
 
-/// Whether the server says that it has not looked at the request (RFC 9113 §8.7).
+/// Returns whether the server says that it has not looked at the request (RFC 9113 §8.7).
 fn is_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
     source
@@ -515,20 +516,20 @@ impl Origin {
     }
 }
 
-/// How HTTP/1.1 names a target to its own server (RFC 9112 §3.2.1).
+/// The request target in origin form (RFC 9112 §3.2.1).
 fn origin_form(target: &Uri) -> Uri {
     target
         .path_and_query()
         .map_or_else(Uri::default, |path| Uri::from(path.clone()))
 }
 
-impl Body {
+impl PooledBody {
     /// The address of the server.
     pub(super) const fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
-    /// How many bytes it has, where the server has said so.
+    /// Its length in bytes, where the server has announced it.
     pub(super) fn length(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }

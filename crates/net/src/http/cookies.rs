@@ -15,10 +15,10 @@ const MAX_COOKIE_BYTES: usize = 4096;
 
 /// The cookies that a server has set.
 #[derive(Debug, Default)]
-pub struct Cookies(Mutex<State>);
+pub struct Cookies(Mutex<CookieState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct CookieState {
     store: CookieStore,
     /// The cookies in `store`, in the order in which they came.
     order: VecDeque<Key>,
@@ -48,7 +48,7 @@ impl Cookies {
     }
 
     /// Takes the cookies of an answer from `url`.
-    pub(super) fn take_from(&self, headers: &HeaderMap, url: &Url) {
+    pub(super) fn record_from(&self, headers: &HeaderMap, url: &Url) {
         if !headers.contains_key(SET_COOKIE) {
             return;
         }
@@ -63,12 +63,12 @@ impl Cookies {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CookieState> {
         self.0.lock()
     }
 }
 
-impl State {
+impl CookieState {
     fn insert(&mut self, cookie: Cookie<'static>, url: &Url) {
         let (domain, path) = (String::from(&cookie.domain), String::from(&cookie.path));
         let key = (domain, path, cookie.name().to_owned());
@@ -97,7 +97,7 @@ mod tests {
     fn set(cookies: &Cookies, line: &str, url: &Url) {
         let mut headers = HeaderMap::new();
         headers.insert(SET_COOKIE, HeaderValue::try_from(line).unwrap());
-        cookies.take_from(&headers, url);
+        cookies.record_from(&headers, url);
     }
 
     #[test]

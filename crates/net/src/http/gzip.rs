@@ -20,14 +20,14 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
 
 /// A body that is decompressed while it is read.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct GzipBody {
     compressed: Source,
-    /// What has come and was not decompressed yet.
+    /// Bytes that have come and were not decompressed yet.
     rest: Bytes,
     decoder: GzDecoder<Vec<u8>>,
 }
 
-impl Body {
+impl GzipBody {
     pub(super) fn new(compressed: Source) -> Self {
         Self {
             compressed,

@@ -33,20 +33,20 @@ pub use names::Names;
 pub use places::{Place, Traffic};
 pub use redirects::{RedirectRefusal, Redirects, location};
 pub use retry_after::retry_after;
-pub use route::{NoProxy, ProxySource, Route, bare};
+pub use route::{NoProxy, ProxySource, Route, bare, host_and_port};
 pub use tls::{BadPem, Identity, Roots};
 pub use url_length::{MAX_URL_BYTES, UrlTooLong, check_length};
 
-/// How long a TCP and TLS connection may take to come up, unless the user says otherwise.
+/// Limit for a TCP and TLS connection to come up, unless the user says otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the kernel asks a silent peer whether it is still there.
+/// Interval at which the kernel asks a silent peer whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// How long an unused connection is kept. Load balancers close theirs after a minute or more.
+/// Time for which an unused connection is kept. Load balancers close theirs after a minute or more.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
-/// What the user may choose about the network.
+/// Settings of the network.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Limit for one connection to come up, DNS and TLS included.
@@ -58,13 +58,13 @@ pub struct Options {
     pub extra_roots: Vec<Roots>,
     /// The client certificate and its key, for servers that ask for one (mutual TLS).
     pub identity: Option<Identity>,
-    /// Which addresses to connect to.
+    /// Address families to connect to.
     pub family: Family,
     /// Source of the addresses of names.
     pub names: Names,
 }
 
-/// Which addresses to connect to.
+/// Address families to connect to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Family {
     /// IPv6 and IPv4, whichever answers first (RFC 8305).
@@ -165,19 +165,19 @@ pub struct Response {
 #[derive(Debug)]
 enum Body {
     Plain(Source),
-    Unzipped(Box<gzip::Body>),
+    Unzipped(Box<gzip::GzipBody>),
     /// Nobody reads it.
     GivenUp,
 }
 
-/// Where a body comes from.
+/// Source of a body.
 #[derive(Debug)]
 enum Source {
-    Direct(connections::Body),
+    Direct(connections::PooledBody),
     Proxied(Box<reqwest::Response>),
 }
 
-/// Why there is no answer, or no more of it.
+/// Reason why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection came up, so the server has not seen the request.
@@ -201,7 +201,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether no connection came up, so that the server has not seen the request.
+    /// Returns whether no connection came up, so that the server has not seen the request.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         match self {
@@ -211,7 +211,7 @@ impl Error {
         }
     }
 
-    /// Whether it took too long.
+    /// Returns whether it took too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match self {
@@ -306,7 +306,7 @@ impl Client {
             }
         };
         let body = if gzip::is_gzip(&headers) {
-            Body::Unzipped(Box::new(gzip::Body::new(source)))
+            Body::Unzipped(Box::new(gzip::GzipBody::new(source)))
         } else {
             Body::Plain(source)
         };
@@ -321,7 +321,7 @@ impl Client {
             place: Some(place),
         };
         if let Some(cookies) = &self.cookies {
-            cookies.take_from(&response.headers, url);
+            cookies.record_from(&response.headers, url);
         }
         Ok(response)
     }
@@ -346,7 +346,7 @@ impl Response {
         self.peer
     }
 
-    /// How many bytes the body has, where the server has said so.
+    /// Length of the body in bytes, where the server has announced it.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         match &self.body {

@@ -54,14 +54,14 @@ pub(super) struct Limits {
 /// The places for requests to one origin.
 #[derive(Debug)]
 pub(super) struct Places {
-    state: Mutex<State>,
+    state: Mutex<PlacesState>,
     /// The queue of each kind of traffic. Its lock is fair, and is held by the request that is next.
     queues: [tokio::sync::Mutex<()>; 3],
     freed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct PlacesState {
     limits: Limits,
     used: Limits,
 }
@@ -70,11 +70,11 @@ struct State {
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
-    kind: Kind,
+    kind: PlaceKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PlaceKind {
     Exchange,
     Stream,
     Urgent,
@@ -112,11 +112,11 @@ impl Limits {
         }
     }
 
-    const fn of(&mut self, kind: Kind) -> &mut usize {
+    const fn number_of(&mut self, kind: PlaceKind) -> &mut usize {
         match kind {
-            Kind::Exchange => &mut self.exchanges,
-            Kind::Stream => &mut self.streams,
-            Kind::Urgent => &mut self.urgent,
+            PlaceKind::Exchange => &mut self.exchanges,
+            PlaceKind::Stream => &mut self.streams,
+            PlaceKind::Urgent => &mut self.urgent,
         }
     }
 }
@@ -131,7 +131,7 @@ impl Default for Limits {
 impl Places {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Mutex::new(PlacesState {
                 limits,
                 used: Limits::NONE,
             }),
@@ -171,14 +171,14 @@ impl Places {
     }
 
     fn free_for(self: &Arc<Self>, traffic: Traffic) -> Option<Place> {
-        let kinds: &[Kind] = match traffic {
-            Traffic::Request => &[Kind::Exchange],
-            Traffic::Stream => &[Kind::Stream, Kind::Exchange],
-            Traffic::Urgent => &[Kind::Exchange, Kind::Urgent],
+        let kinds: &[PlaceKind] = match traffic {
+            Traffic::Request => &[PlaceKind::Exchange],
+            Traffic::Stream => &[PlaceKind::Stream, PlaceKind::Exchange],
+            Traffic::Urgent => &[PlaceKind::Exchange, PlaceKind::Urgent],
         };
         let mut state = self.lock();
         let kind = kinds.iter().copied().find(|kind| state.has_room(*kind))?;
-        *state.used.of(kind) += 1;
+        *state.used.number_of(kind) += 1;
         drop(state);
         Some(Place {
             places: Arc::clone(self),
@@ -186,28 +186,28 @@ impl Places {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PlacesState> {
         self.state.lock()
     }
 }
 
-impl State {
-    const fn has_room(&mut self, kind: Kind) -> bool {
-        *self.used.of(kind) < *self.limits.of(kind)
+impl PlacesState {
+    const fn has_room(&mut self, kind: PlaceKind) -> bool {
+        *self.used.number_of(kind) < *self.limits.number_of(kind)
     }
 }
 
 impl Place {
     /// The answer is an event stream, which may be open for long: it moves to the places of streams, if one is free.
     pub(super) fn becomes_stream(&mut self) {
-        if self.kind == Kind::Stream {
+        if self.kind == PlaceKind::Stream {
             return;
         }
         let mut state = self.places.lock();
-        if state.has_room(Kind::Stream) {
-            *state.used.of(self.kind) -= 1;
-            *state.used.of(Kind::Stream) += 1;
-            self.kind = Kind::Stream;
+        if state.has_room(PlaceKind::Stream) {
+            *state.used.number_of(self.kind) -= 1;
+            *state.used.number_of(PlaceKind::Stream) += 1;
+            self.kind = PlaceKind::Stream;
             drop(state);
             self.places.freed.notify_waiters();
         }
@@ -216,7 +216,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *self.places.lock().used.of(self.kind) -= 1;
+        *self.places.lock().used.number_of(self.kind) -= 1;
         self.places.freed.notify_waiters();
     }
 }
@@ -265,7 +265,7 @@ mod tests {
         drop(urgent);
         drop(first);
         let stream = places.try_take(Traffic::Stream).unwrap();
-        assert_eq!(stream.kind, Kind::Stream);
+        assert_eq!(stream.kind, PlaceKind::Stream);
     }
 
     #[tokio::test]

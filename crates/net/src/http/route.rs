@@ -5,7 +5,7 @@ use url::Url;
 
 use super::{Options, is_loopback};
 
-/// Which way requests to a URL take, and by whose word.
+/// Route of requests to a URL, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// To the server itself.
@@ -14,7 +14,7 @@ pub enum Route {
     Proxy(Url, ProxySource),
 }
 
-/// Why there is no proxy.
+/// Reason why there is no proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoProxy {
     /// The server is on this machine.
@@ -25,7 +25,7 @@ pub enum NoProxy {
     Excluded,
 }
 
-/// Who wants the proxy.
+/// Source of the proxy setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxySource {
     /// The user, for this program.
@@ -71,6 +71,16 @@ fn proxy_variable(scheme: &str) -> Option<&'static str> {
     names
         .into_iter()
         .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// The host, and the port if it is not the usual one, for messages to people.
+#[must_use]
+pub fn host_and_port(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => url.to_string(),
+    }
 }
 
 /// The URL without query, fragment and user: those may hold secrets.

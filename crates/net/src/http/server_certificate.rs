@@ -101,8 +101,9 @@ fn verify_named(
     Ok(ServerCertVerified::assertion())
 }
 
-/// Whether a certificate without alternative names, as `openssl req -x509` makes it unless it is asked for some,
-/// has the name as its common name. RFC 9525 §2 has done away with that; here the certificate itself is trusted.
+/// Returns whether a certificate without alternative names, as `openssl req -x509` makes it unless it is asked for
+/// some, has the name as its common name. RFC 9525 §2 has done away with that; here the certificate itself is
+/// trusted.
 fn is_common_name(certificate: &Certificate, name: &ServerName<'_>) -> bool {
     let certificate = certificate.tbs_certificate();
     let names = certificate.get_extension::<SubjectAltName>();

@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(page.without_next_cursor().text(), expected.as_bytes());
     }
 
-    /// What follows each of these pages, by their `nextCursor`.
+    /// The page that follows each of these pages, by their `nextCursor`.
     fn followed(cursors: &[&str], empty: EmptyCursor) -> Vec<NextPage> {
         let mut pages = Pages::default();
         let page = |cursor: &&str| {
