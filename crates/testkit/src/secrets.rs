@@ -17,16 +17,42 @@ const CREDENTIALS: [&str; 4] = [
     "secret-MARKER",
 ];
 
+/// Parts of them, of which each secret has one: a long text is searched for few words.
+const PARTS: [&str; 2] = ["marker-of-a-", "-MARKER"];
+
 /// The secret that a text shows, where the query of the server's URL is the user's own to see: a hint repeats what was
 /// typed.
 pub fn shown_to_user(text: &str) -> Option<&'static str> {
     let all = [HEADER_MARKER, SESSION_MARKER]
         .into_iter()
         .chain(CREDENTIALS);
-    all.into_iter().find(|secret| text.contains(secret))
+    first_of(all, text)
 }
 
 /// The secret that a text shows.
 pub fn shown_in(text: &str) -> Option<&'static str> {
-    shown_to_user(text).or_else(|| text.contains(QUERY_MARKER).then_some(QUERY_MARKER))
+    first_of(MARKERS.into_iter().chain(CREDENTIALS), text)
+}
+
+fn first_of(mut secrets: impl Iterator<Item = &'static str>, text: &str) -> Option<&'static str> {
+    let has = |part: &str| memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some();
+    if !PARTS.into_iter().any(has) {
+        return None;
+    }
+    secrets.find(|secret| text.contains(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_secret_has_a_part_that_is_searched_for() {
+        for secret in MARKERS.into_iter().chain(CREDENTIALS) {
+            let text = format!("before {secret}-17 behind");
+            assert_eq!(shown_in(&text), Some(secret));
+        }
+        assert_eq!(shown_in("a marker and a MARKER"), None);
+        assert_eq!(shown_to_user(QUERY_MARKER), None);
+    }
 }

@@ -138,7 +138,9 @@ async fn when_the_bridge_that_opened_the_window_is_killed_another_takes_the_answ
 async fn an_answer_with_a_wrong_state_neither_signs_in_nor_ends_the_sign_in() {
     let server = server().await;
     let user = User::new();
-    let mut app = user.launch(server.url()).start();
+    // Without it, `initialize` is answered provisionally.
+    let launch = user.launch(server.url()).args(["--wait-for-auth"]);
+    let mut app = launch.start();
     ask(&mut app).await;
     let window = user.window().await;
     let state = window.parameter("state");

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use tokio::task::JoinSet;
+
 use crate::program;
 use mcp_bridge_testkit::{
     app::{App, INITIALIZED, initialize_line},
@@ -214,21 +216,25 @@ async fn an_endpoint_that_never_comes_is_an_error() {
         || Reply::status(500),
         || Reply::status(200).body("text/html", "<p>hello</p>"),
     ];
+    let mut cases = JoinSet::new();
     for reply in replies {
-        let server = FaultServer::start_as(Binding::HttpSse);
-        server.always(get(), move |_| reply());
-        let mut app = program::bridge_for(&server)
-            .args(["--transport", "sse-only", "--connect-timeout", "0.5"])
-            .args(["--wait-for-auth"])
-            .start();
-        app.send(initialize_line("2024-11-05")).await;
-        app.error("init").await;
-        assert_eq!(server.count(&post()), 0);
-        server.behave();
-        app.initialize().await;
-        app.still_served().await;
-        app.finish().await;
+        cases.spawn(async move {
+            let server = FaultServer::start_as(Binding::HttpSse);
+            server.always(get(), move |_| reply());
+            let mut app = program::bridge_for(&server)
+                .args(["--transport", "sse-only", "--connect-timeout", "0.5"])
+                .args(["--wait-for-auth"])
+                .start();
+            app.send(initialize_line("2024-11-05")).await;
+            app.error("init").await;
+            assert_eq!(server.count(&post()), 0);
+            server.behave();
+            app.initialize().await;
+            app.still_served().await;
+            app.finish().await;
+        });
     }
+    cases.join_all().await;
 }
 
 /// X-71, HS-2
