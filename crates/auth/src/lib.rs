@@ -64,7 +64,7 @@ pub use self::flow::examination::{
 pub use self::flow::policy::Interaction;
 pub use self::flow::sign_out::{Revocation, SignedOut};
 pub use self::grant::authorization::RESERVED_PARAMETERS;
-pub use self::keychain::{Keychain, KeychainError, Limits, Vault};
+pub use self::keychain::{Keychain, KeychainError, KeychainLimits, Vault};
 pub use self::linger::{HandedOver, inherited_sockets, leave_console};
 pub use self::prompt::announcement::SIGN_IN_TARGET;
 pub use self::sign_in_page::{SignInPage, SignInStage};

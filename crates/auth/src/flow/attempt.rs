@@ -4,31 +4,28 @@ use std::net::TcpListener;
 
 use url::Url;
 
-use crate::callback::loopback::{LoopbackListener, LoopbackServer, Ports};
+use crate::callback::loopback::{LoopbackListener, LoopbackServer};
 use crate::client::probe::{self, Finding};
-use crate::client::registration::{ClientIdentity, ClientRegistration, DynamicRegistration};
+use crate::client::registration::{ClientIdentity, ClientRegistration};
 use crate::client::registration_request::{ClientType, register};
-use crate::config::{ClientAuthentication, Config};
+use crate::config::ClientAuthentication;
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::discovery::{Discovered, resource_parameter};
 use crate::error::{AuthError, shown};
+use crate::flow::callback_address::{ports, redirect_uri};
 use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_issuer};
 use crate::flow::order::{Order, Reason};
 use crate::flow::session::SignInSession;
 use crate::grant::authorization::AuthorizationRequest;
 use crate::linger::{HandedOver, HelperGuard};
 use crate::store::Credential;
-use crate::store::mcp_remote;
 use crate::store::pending::{ClientOrigin, PendingSignIn};
 use crate::store::refused_renewal::RefusalKind;
 use crate::token::scope::Scopes;
 
-/// Number of ports beside the derived one that are tried, so that the redirect URI changes seldom.
-const NEIGHBOUR_PORTS: u16 = 7;
-
 /// A sign-in that is ready for a person: the listener is bound, the client is known there.
 #[derive(Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct SignInAttempt {
     pub(crate) credential: Credential,
     pub(crate) client: ClientIdentity,
     pub(crate) request: AuthorizationRequest,
@@ -68,7 +65,7 @@ enum Registration {
     Confidential,
 }
 
-impl Attempt {
+impl SignInAttempt {
     /// Discovers, listens, registers: the steps of MCP authorization, "Authorization Flow Steps".
     ///
     /// `unanswered` is a client whose page has brought no answer before.
@@ -400,43 +397,6 @@ fn credential(
         credential.tokens = stored.tokens.filter(|_| stored.client == credential.client);
     }
     credential
-}
-
-/// The ports to try: exactly the registered one where a redirect URI was registered by hand, else the one
-/// that our registration has, else the one that belongs to the server.
-pub(crate) fn ports(
-    session: &SignInSession,
-    metadata: &AuthorizationServerMetadata,
-    stored: Option<&DynamicRegistration>,
-) -> Ports {
-    let config = &session.config;
-    let derived = mcp_remote::callback_port(&session.server, config);
-    let in_redirect_uri = config.callback.redirect_uri.as_ref().and_then(Url::port);
-    if let Some(port) = config.callback.port.or(in_redirect_uri) {
-        return Ports::Only(port);
-    }
-    let by_hand = config.callback.redirect_uri.is_some()
-        || ClientChoice::new(config, metadata, None)
-            .into_configured()
-            .is_some();
-    if by_hand {
-        return Ports::Only(derived);
-    }
-    let registered = stored
-        .and_then(|client| Url::parse(&client.redirect_uri).ok())
-        .and_then(|uri| uri.port());
-    let neighbours = derived..=derived.saturating_add(NEIGHBOUR_PORTS);
-    Ports::Prefer(registered.into_iter().chain(neighbours).collect())
-}
-
-pub(crate) fn redirect_uri(config: &Config, port: u16) -> Result<Url, AuthError> {
-    let callback = &config.callback;
-    if let Some(uri) = &callback.redirect_uri {
-        return Ok(uri.clone());
-    }
-    let uri = format!("http://{}:{port}{}", callback.host, callback.path);
-    Url::parse(&uri)
-        .map_err(|error| AuthError::Configuration(format!("{uri} is no redirect URI: {error}")))
 }
 
 fn request(

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::callback::page::Page;
 use crate::client::registration::ClientRegistration;
 use crate::error::AuthError;
-use crate::flow::attempt::{Attempt, Keeper};
+use crate::flow::attempt::{Keeper, SignInAttempt};
 use crate::flow::order::Order;
 use crate::flow::session::{SignInSession, TokenSource};
 use crate::flow::sign_in_lock::Arrival;
@@ -17,7 +17,7 @@ use crate::grant::authorization::{AuthorizationError, AuthorizationResponse};
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::linger::HelperGuard;
 use crate::prompt::announcement::SIGN_IN_TARGET;
-use crate::prompt::browser_launcher::Opened;
+use crate::prompt::browser_launcher::BrowserLaunch;
 use crate::sign_in_page::{SignInPage, SignInStage};
 use crate::store::pending::PendingSignIn;
 use crate::transport::error_code::{Meaning, meaning};
@@ -44,7 +44,7 @@ pub(crate) async fn sign_in(
     let (mut attempt, pending, open_page) = if let Some(continued) = continued {
         continued
     } else {
-        let attempt = Attempt::prepare(session, order, unanswered.as_deref()).await?;
+        let attempt = SignInAttempt::prepare(session, order, unanswered.as_deref()).await?;
         let pending = attempt.pending();
         (attempt, pending, OpenPage::Now)
     };
@@ -60,7 +60,7 @@ pub(crate) async fn sign_in(
 }
 
 /// Starts the helper that the user wants, if what it gets could be kept.
-async fn start_helper(session: &SignInSession, attempt: &Attempt) -> HelperGuard {
+async fn start_helper(session: &SignInSession, attempt: &SignInAttempt) -> HelperGuard {
     let Some(helper) = &session.config.helper else {
         return HelperGuard::default();
     };
@@ -76,13 +76,13 @@ async fn continued(
     order: &Order,
     pending: Option<PendingSignIn>,
     arrival: Arrival,
-) -> Option<(Attempt, PendingSignIn, OpenPage)> {
+) -> Option<(SignInAttempt, PendingSignIn, OpenPage)> {
     let pending = pending?;
     let request = pending.request(session.config.timeout)?;
     if arrival == Arrival::First && pending.is_given_up() {
         return None;
     }
-    let attempt = Attempt::resume(session, order, request, pending.client_origin()).await?;
+    let attempt = SignInAttempt::resume(session, order, request, pending.client_origin()).await?;
     tracing::info!("going on with the sign-in of a process that has ended");
     let open_page = if has_tab(session, &pending, arrival) {
         OpenPage::AlreadyOpen
@@ -114,7 +114,7 @@ enum OpenPage {
 /// Takes answers until one brings tokens, says no, or the time that is left is over.
 pub(crate) async fn await_answer(
     session: &SignInSession,
-    attempt: &mut Attempt,
+    attempt: &mut SignInAttempt,
     left: Duration,
 ) -> Result<(), AuthError> {
     let deadline = Instant::now() + left;
@@ -146,12 +146,12 @@ pub(crate) async fn await_answer(
     }
 }
 
-async fn show_page(session: &SignInSession, attempt: &Attempt, open_page: &OpenPage) {
+async fn show_page(session: &SignInSession, attempt: &SignInAttempt, open_page: &OpenPage) {
     let page = page::for_request(session, &attempt.request);
     session.stage.send_replace(SignInStage::Page(page.clone()));
     let opened = match open_page {
         OpenPage::Now => page::open_browser(session, page.url()).await,
-        OpenPage::AlreadyOpen => Opened::Before,
+        OpenPage::AlreadyOpen => BrowserLaunch::Before,
     };
     tracing::warn!(target: SIGN_IN_TARGET, "{}", page::announcement(session, &page, opened));
 }
@@ -194,7 +194,7 @@ impl From<GrantError> for Rejection {
 
 async fn redeem(
     session: &SignInSession,
-    attempt: &mut Attempt,
+    attempt: &mut SignInAttempt,
     answer: AuthorizationResponse,
 ) -> Result<Granted, Rejection> {
     let code: Secret<String> = attempt.request.code(answer)?;
@@ -219,7 +219,7 @@ async fn redeem(
 
 async fn finish(
     session: &SignInSession,
-    attempt: &mut Attempt,
+    attempt: &mut SignInAttempt,
     granted: Granted,
     page: oneshot::Sender<Page>,
 ) -> Result<(), AuthError> {
@@ -249,7 +249,7 @@ async fn finish(
 /// made anew; each at most once. Else the sign-in ends with the error.
 async fn ask_again(
     session: &SignInSession,
-    attempt: &mut Attempt,
+    attempt: &mut SignInAttempt,
     rejection: Rejection,
     page: oneshot::Sender<Page>,
 ) -> Result<(), AuthError> {
@@ -291,7 +291,7 @@ enum Change {
 
 async fn change_request(
     session: &SignInSession,
-    attempt: &mut Attempt,
+    attempt: &mut SignInAttempt,
     meaning: Meaning,
 ) -> Result<Change, AuthError> {
     let quirks = &mut attempt.credential.quirks;

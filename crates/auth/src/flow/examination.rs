@@ -12,7 +12,7 @@ use crate::discovery::refusal::Refusal;
 use crate::discovery::search::Search;
 use crate::discovery::{Discovered, resource_parameter};
 use crate::error::{AuthError, shown};
-use crate::flow::attempt::{ports, redirect_uri};
+use crate::flow::callback_address::{ports, redirect_uri};
 use crate::flow::client_choice::{self, ClientChoice, refuse_foreign_issuer};
 use crate::flow::import;
 use crate::flow::order::{Order, Wanted};

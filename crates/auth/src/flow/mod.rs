@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod browser;
+pub(crate) mod callback_address;
 pub(crate) mod client_choice;
 pub(crate) mod client_credentials;
 pub(crate) mod command;
@@ -11,6 +12,7 @@ pub(crate) mod import;
 pub(crate) mod order;
 pub(crate) mod page;
 pub(crate) mod policy;
+pub(crate) mod refresh_pause;
 pub(crate) mod renewal;
 pub(crate) mod renewal_refusal;
 pub(crate) mod session;

@@ -4,13 +4,13 @@ use url::Url;
 
 use crate::flow::session::SignInSession;
 use crate::grant::authorization::AuthorizationRequest;
-use crate::prompt::announcement::{Announcement, CallbackRoute};
-use crate::prompt::browser_launcher::{self, Opened};
+use crate::prompt::announcement::{CallbackRoute, SignInInstructions};
+use crate::prompt::browser_launcher::{self, BrowserLaunch};
 use crate::sign_in_page::SignInPage;
 use mcp_bridge_net::http::is_loopback;
 
 /// Sends the browser of the configuration to `url`.
-pub(crate) async fn open_browser(session: &SignInSession, url: &Url) -> Opened {
+pub(crate) async fn open_browser(session: &SignInSession, url: &Url) -> BrowserLaunch {
     let config = &session.config;
     browser_launcher::open(&config.browser, url, config.browser_place()).await
 }
@@ -25,13 +25,13 @@ pub(crate) fn for_request(session: &SignInSession, request: &AuthorizationReques
 pub(crate) fn announcement<'a>(
     session: &'a SignInSession,
     page: &'a SignInPage,
-    opened: Opened,
-) -> Announcement<'a> {
+    opened: BrowserLaunch,
+) -> SignInInstructions<'a> {
     let mut pairs = page.url().query_pairs();
     let redirect_uri = pairs.find(|(name, _)| name == "redirect_uri");
     let redirect_uri = redirect_uri.and_then(|(_, uri)| Url::parse(&uri).ok());
     let port = redirect_uri.and_then(|uri| listening_port(session, &uri));
-    Announcement {
+    SignInInstructions {
         host: session.server.host_str().unwrap_or_default(),
         page,
         opened,

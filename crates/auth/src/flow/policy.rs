@@ -193,7 +193,7 @@ pub(crate) async fn renew_in_turn(
     session: &SignInSession,
     wanted: &Wanted,
 ) -> Result<Renewal, AuthError> {
-    if let Some(error) = session.back_off() {
+    if let Some(error) = session.refresh_pause() {
         return Err(error);
     }
     let arrived = Moment::now();
@@ -211,8 +211,7 @@ pub(crate) async fn renew_in_turn(
         }
         None => client_credentials::repeat(session).await,
     };
-    session.start_back_off(outcome.as_ref().err());
-    outcome
+    outcome.inspect_err(|error| session.start_refresh_pause(error))
 }
 
 /// Signs in, once for all requests of this process.

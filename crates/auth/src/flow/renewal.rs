@@ -7,7 +7,7 @@ use crate::error::AuthError;
 use crate::flow::client_choice::client_of;
 use crate::flow::order::Wanted;
 use crate::flow::policy::Renewal;
-use crate::flow::renewal_refusal::Verdict;
+use crate::flow::renewal_refusal::RenewalVerdict;
 use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::store::Credential;
@@ -118,31 +118,31 @@ async fn use_refresh_token(
         Err(failure) => failure,
     };
     let is_ours = matches!(credential.client, ClientRegistration::Dynamic(_));
-    match Verdict::from_failure(&failure) {
-        Verdict::ResourceIsUnwanted if credential.resource().is_some() => {
+    match RenewalVerdict::from_failure(&failure) {
+        RenewalVerdict::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
             Box::pin(use_refresh_token(session, credential, client, access_token)).await
         }
-        Verdict::ScopeIsUnwanted if !credential.quirks.no_scope => {
+        RenewalVerdict::ScopeIsUnwanted if !credential.quirks.no_scope => {
             credential.quirks.no_scope = true;
             Box::pin(use_refresh_token(session, credential, client, access_token)).await
         }
-        Verdict::TokenIsVoid => Ok(give_up(session, &old, GiveUp::Tokens).await),
-        Verdict::ClientIsUnknown if is_ours => {
+        RenewalVerdict::TokenIsVoid => Ok(give_up(session, &old, GiveUp::Tokens).await),
+        RenewalVerdict::ClientIsUnknown if is_ours => {
             Ok(give_up(session, &old, GiveUp::ClientIdentity).await)
         }
-        Verdict::ClientIsUnknown
-        | Verdict::Refused
-        | Verdict::ResourceIsUnwanted
-        | Verdict::ScopeIsUnwanted => {
+        RenewalVerdict::ClientIsUnknown
+        | RenewalVerdict::Refused
+        | RenewalVerdict::ResourceIsUnwanted
+        | RenewalVerdict::ScopeIsUnwanted => {
             let error = failure.into_error();
             keep_refused(session, &old, access_token, RefusalKind::Final, error).await
         }
-        Verdict::ServerFails => {
+        RenewalVerdict::ServerFails => {
             let error = passing_error(failure);
             keep_refused(session, &old, access_token, RefusalKind::Failures(1), error).await
         }
-        Verdict::Passing => Err(passing_error(failure)),
+        RenewalVerdict::Passing => Err(passing_error(failure)),
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! | answer to a refresh request | verdict |
 //! |---|---|
-//! | `invalid_target`, `invalid_scope` | [`Verdict::ResourceIsUnwanted`], [`Verdict::ScopeIsUnwanted`] |
-//! | `invalid_grant` | [`Verdict::TokenIsVoid`] |
-//! | `invalid_client` | [`Verdict::ClientIsUnknown`] |
-//! | 400, 401, 403 with any other code, or in any other shape | [`Verdict::Refused`] |
-//! | another 4xx with an OAuth error code | [`Verdict::Refused`] |
-//! | `temporarily_unavailable`, `slow_down` | [`Verdict::Passing`] |
-//! | `server_error`; 5xx with any other OAuth error code; another 4xx | [`Verdict::ServerFails`] |
-//! | 408, 425, 429; other 5xx; redirects; no answer; 2xx without a token | [`Verdict::Passing`] |
+//! | `invalid_target`, `invalid_scope` | [`RenewalVerdict::ResourceIsUnwanted`], [`RenewalVerdict::ScopeIsUnwanted`] |
+//! | `invalid_grant` | [`RenewalVerdict::TokenIsVoid`] |
+//! | `invalid_client` | [`RenewalVerdict::ClientIsUnknown`] |
+//! | 400, 401, 403 with any other code, or in any other shape | [`RenewalVerdict::Refused`] |
+//! | another 4xx with an OAuth error code | [`RenewalVerdict::Refused`] |
+//! | `temporarily_unavailable`, `slow_down` | [`RenewalVerdict::Passing`] |
+//! | `server_error`; 5xx with any other OAuth error code; another 4xx | [`RenewalVerdict::ServerFails`] |
+//! | 408, 425, 429; other 5xx; redirects; no answer; 2xx without a token | [`RenewalVerdict::Passing`] |
 //!
 //! A stored refresh token is deleted on `invalid_grant` alone (and with a client of our own making that the
 //! server does not know), because only that is the authorization server's word about it. Any other refusal
@@ -26,7 +26,7 @@ use crate::transport::error_code::{
 
 /// Meaning of a failed refresh request for the refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum RenewalVerdict {
     /// The same request without `resource` may work.
     ResourceIsUnwanted,
     /// The same request without `scope` may work.
@@ -43,7 +43,7 @@ pub(crate) enum Verdict {
     Passing,
 }
 
-impl Verdict {
+impl RenewalVerdict {
     pub(crate) fn from_failure(failure: &GrantError) -> Self {
         match failure {
             GrantError::Refused(refusal) => {
@@ -56,35 +56,37 @@ impl Verdict {
 }
 
 /// The verdict on an answer; `code` is empty if it is not in the form of RFC 6749 §5.2.
-fn verdict(status: StatusCode, code: &str, reason: &str) -> Verdict {
+fn verdict(status: StatusCode, code: &str, reason: &str) -> RenewalVerdict {
     if PASSING_CODES.contains(&code) {
-        return Verdict::Passing;
+        return RenewalVerdict::Passing;
     }
     if status.is_server_error() {
         return if speaks_of_a_failure(code) {
-            Verdict::ServerFails
+            RenewalVerdict::ServerFails
         } else {
-            Verdict::Passing
+            RenewalVerdict::Passing
         };
     }
     if !status.is_client_error() || matches!(status.as_u16(), 408 | 425 | 429) {
-        return Verdict::Passing;
+        return RenewalVerdict::Passing;
     }
     if code == "server_error" {
-        return Verdict::ServerFails;
+        return RenewalVerdict::ServerFails;
     }
     match meaning(code, reason) {
-        Meaning::ResourceIsUnwanted => return Verdict::ResourceIsUnwanted,
-        Meaning::ScopeIsUnwanted => return Verdict::ScopeIsUnwanted,
-        Meaning::GrantIsDead => return Verdict::TokenIsVoid,
-        Meaning::ClientIsDead if code == "invalid_client" => return Verdict::ClientIsUnknown,
+        Meaning::ResourceIsUnwanted => return RenewalVerdict::ResourceIsUnwanted,
+        Meaning::ScopeIsUnwanted => return RenewalVerdict::ScopeIsUnwanted,
+        Meaning::GrantIsDead => return RenewalVerdict::TokenIsVoid,
+        Meaning::ClientIsDead if code == "invalid_client" => {
+            return RenewalVerdict::ClientIsUnknown;
+        }
         Meaning::ClientIsDead | Meaning::Other => {}
     }
     let is_about_the_request = matches!(status.as_u16(), 400 | 401 | 403);
     if is_about_the_request || is_oauth_code(code) {
-        Verdict::Refused
+        RenewalVerdict::Refused
     } else {
-        Verdict::ServerFails
+        RenewalVerdict::ServerFails
     }
 }
 
@@ -94,44 +96,44 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_verdict() {
-        let check = |status: u16, code: &str, expected: Verdict| {
+        let check = |status: u16, code: &str, expected: RenewalVerdict| {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(verdict(status, code, code), expected, "{status} {code}");
         };
         for status in [400, 401, 403, 422] {
-            check(status, "invalid_grant", Verdict::TokenIsVoid);
-            check(status, "invalid_client", Verdict::ClientIsUnknown);
-            check(status, "invalid_target", Verdict::ResourceIsUnwanted);
-            check(status, "invalid_scope", Verdict::ScopeIsUnwanted);
-            check(status, "unauthorized_client", Verdict::Refused);
-            check(status, "invalid_request", Verdict::Refused);
-            check(status, "access_denied", Verdict::Refused);
-            check(status, "token_expired", Verdict::Refused);
-            check(status, "temporarily_unavailable", Verdict::Passing);
-            check(status, "slow_down", Verdict::Passing);
-            check(status, "server_error", Verdict::ServerFails);
+            check(status, "invalid_grant", RenewalVerdict::TokenIsVoid);
+            check(status, "invalid_client", RenewalVerdict::ClientIsUnknown);
+            check(status, "invalid_target", RenewalVerdict::ResourceIsUnwanted);
+            check(status, "invalid_scope", RenewalVerdict::ScopeIsUnwanted);
+            check(status, "unauthorized_client", RenewalVerdict::Refused);
+            check(status, "invalid_request", RenewalVerdict::Refused);
+            check(status, "access_denied", RenewalVerdict::Refused);
+            check(status, "token_expired", RenewalVerdict::Refused);
+            check(status, "temporarily_unavailable", RenewalVerdict::Passing);
+            check(status, "slow_down", RenewalVerdict::Passing);
+            check(status, "server_error", RenewalVerdict::ServerFails);
         }
         // HTML, text, JSON of another shape, nothing at all.
         for status in [400, 401, 403] {
-            check(status, "", Verdict::Refused);
-            check(status, "Bad Request", Verdict::Refused);
+            check(status, "", RenewalVerdict::Refused);
+            check(status, "Bad Request", RenewalVerdict::Refused);
         }
         for status in [404, 405, 410, 415, 422, 451] {
-            check(status, "", Verdict::ServerFails);
+            check(status, "", RenewalVerdict::ServerFails);
         }
         for status in [408, 425, 429] {
-            check(status, "invalid_grant", Verdict::Passing);
-            check(status, "", Verdict::Passing);
+            check(status, "invalid_grant", RenewalVerdict::Passing);
+            check(status, "", RenewalVerdict::Passing);
         }
         for status in [500, 502, 503] {
-            check(status, "server_error", Verdict::ServerFails);
-            check(status, "invalid_grant", Verdict::ServerFails);
-            check(status, "temporarily_unavailable", Verdict::Passing);
-            check(status, "Internal Server Error", Verdict::Passing);
-            check(status, "500", Verdict::Passing);
-            check(status, "", Verdict::Passing);
+            check(status, "server_error", RenewalVerdict::ServerFails);
+            check(status, "invalid_grant", RenewalVerdict::ServerFails);
+            check(status, "temporarily_unavailable", RenewalVerdict::Passing);
+            check(status, "Internal Server Error", RenewalVerdict::Passing);
+            check(status, "500", RenewalVerdict::Passing);
+            check(status, "", RenewalVerdict::Passing);
         }
-        check(302, "", Verdict::Passing);
+        check(302, "", RenewalVerdict::Passing);
     }
 
     #[test]
@@ -141,16 +143,16 @@ mod tests {
             retry_after: std::time::Duration::ZERO,
         };
         assert_eq!(
-            Verdict::from_failure(&GrantError::Failed(outage)),
-            Verdict::Passing
+            RenewalVerdict::from_failure(&GrantError::Failed(outage)),
+            RenewalVerdict::Passing
         );
         let failed = AuthError::ServerFailed {
             reason: "server_error".into(),
             retry_after: std::time::Duration::ZERO,
         };
         assert_eq!(
-            Verdict::from_failure(&GrantError::Failed(failed)),
-            Verdict::ServerFails
+            RenewalVerdict::from_failure(&GrantError::Failed(failed)),
+            RenewalVerdict::ServerFails
         );
     }
 }

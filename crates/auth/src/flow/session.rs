@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::discovery::ServerDiscovery;
 use crate::error::AuthError;
 use crate::flow::order::Wanted;
+use crate::flow::refresh_pause::RefreshPause;
 use crate::flow::sign_in_history::SignInHistory;
 use crate::sign_in_page::SignInStage;
 use crate::store::pending::now_millis;
@@ -36,9 +37,6 @@ const MOST_SCOPE_SETS: usize = 100;
 /// Pauses between attempts to save what could not be saved, from the first to the longest: a disk that was full has room
 /// again at some time.
 const SAVE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-
-/// The longest pause between two attempts to refresh.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// The shared state of one [`crate::Authorizer`].
 #[derive(Debug)]
@@ -69,7 +67,7 @@ struct SessionState {
     credential: Option<Credential>,
     /// Source of the token in this process, and when it came.
     source: Option<(TokenSource, Instant)>,
-    back_off: Option<BackOff>,
+    refresh_pause: Option<RefreshPause>,
     /// Number of requests for each set of scopes, by a hash of it.
     step_ups: HashMap<[u8; 32], u32>,
     /// Trust that the authorization server knows the client.
@@ -112,13 +110,6 @@ pub(crate) enum Freshness {
     Refreshed,
     /// By a sign-in.
     SignedIn,
-}
-
-#[derive(Debug, Clone)]
-struct BackOff {
-    until: Instant,
-    pause: Duration,
-    error: AuthError,
 }
 
 impl SignInSession {
@@ -187,7 +178,7 @@ impl SignInSession {
         if !same {
             state.credential = Some(stored);
             state.source = Some((TokenSource::Store, Instant::now()));
-            state.back_off = None;
+            state.refresh_pause = None;
         }
     }
 
@@ -211,7 +202,7 @@ impl SignInSession {
         state.credential = Some(credential);
         let now = Instant::now();
         state.source = Some((source, now));
-        state.back_off = None;
+        state.refresh_pause = None;
         if source == TokenSource::SignIn {
             state.signed_in = Some(now);
         }
@@ -310,7 +301,7 @@ impl SignInSession {
     ///
     /// A renewal that was refused is tried again only when the server refuses the access token, too.
     pub(crate) fn is_renewal_due(&self) -> bool {
-        self.is_stale() && self.back_off().is_none() && !self.is_renewal_refused()
+        self.is_stale() && self.refresh_pause().is_none() && !self.is_renewal_refused()
     }
 
     /// The refusal to renew the tokens of `credential`, in this process or another one.
@@ -437,29 +428,16 @@ impl SignInSession {
     }
 
     /// The reason to leave the authorization server alone for now.
-    pub(crate) fn back_off(&self) -> Option<AuthError> {
-        let state = self.state();
-        let back_off = state.back_off.as_ref()?;
-        let left = back_off.until.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then(|| back_off.error.retried_after(left))
+    pub(crate) fn refresh_pause(&self) -> Option<AuthError> {
+        self.state().refresh_pause.as_ref()?.reason()
     }
 
-    /// Leaves the authorization server alone: as long as it wishes, or twice as long as the last time.
-    pub(crate) fn start_back_off(&self, error: Option<&AuthError>) {
-        let Some(error) = error else { return };
-        let Some(retry_after) = error.retry_after() else {
-            return;
-        };
+    /// Leaves the authorization server alone for a while, if `error` may pass.
+    pub(crate) fn start_refresh_pause(&self, error: &AuthError) {
         let mut state = self.state();
-        let doubled = state.back_off.as_ref().map_or(Duration::ZERO, |last| {
-            (last.pause * 2).min(LONGEST_BACK_OFF)
-        });
-        let pause = doubled.max(retry_after);
-        state.back_off = Some(BackOff {
-            until: Instant::now() + pause,
-            pause,
-            error: error.clone(),
-        });
+        if let Some(pause) = RefreshPause::after(error, state.refresh_pause.as_ref()) {
+            state.refresh_pause = Some(pause);
+        }
     }
 
     /// Lets pasted answers go the way of those that a browser brings.
@@ -528,22 +506,5 @@ mod tests {
         let saving = session.saving.lock().take().unwrap();
         timeout(SAVE_PAUSES[1] * 3, saving).await.unwrap().unwrap();
         assert!(!path.exists());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_back_off_doubles_and_ends() {
-        let directory = tempdir().unwrap();
-        let (session, _) = unsaved(directory.path()).await;
-        let outage = AuthError::Unavailable {
-            reason: "503".into(),
-            retry_after: Duration::from_secs(5),
-        };
-        for pause in [5, 10, 20, 40, 60, 60] {
-            session.start_back_off(Some(&outage));
-            tokio::time::advance(Duration::from_secs(pause - 1)).await;
-            assert!(session.back_off().is_some(), "{pause}");
-            tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(session.back_off().is_none(), "{pause}");
-        }
     }
 }

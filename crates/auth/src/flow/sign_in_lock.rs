@@ -9,7 +9,7 @@ use crate::error::AuthError;
 use crate::flow::page;
 use crate::flow::session::SignInSession;
 use crate::prompt::announcement::SIGN_IN_TARGET;
-use crate::prompt::browser_launcher::Opened;
+use crate::prompt::browser_launcher::BrowserLaunch;
 use crate::sign_in_page::{SignInPage, SignInStage};
 use crate::store::lock::{self, Lock};
 use crate::store::pending::PendingSignIn;
@@ -80,7 +80,7 @@ pub(crate) async fn take(session: &SignInSession) -> Result<SignInLock, AuthErro
             tracing::info!(
                 target: SIGN_IN_TARGET,
                 "another mcp-bridge waits for the same sign-in already. {}",
-                page::announcement(session, page, Opened::Before)
+                page::announcement(session, page, BrowserLaunch::Before)
             );
         }
     }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::error::AuthError;
-use crate::flow::attempt::Attempt;
+use crate::flow::attempt::SignInAttempt;
 use crate::flow::browser;
 use crate::flow::session::SignInSession;
 use crate::linger::HandedOver;
@@ -44,7 +44,7 @@ pub(crate) async fn finish_sign_in(
         request,
         client,
     } = handed_over;
-    let attempt = Attempt::taken_over(session, credential, request, client, sockets).await;
+    let attempt = SignInAttempt::taken_over(session, credential, request, client, sockets).await;
     let Some(mut attempt) = attempt else { return };
     pending.kept_by_helper().write(&session.store).await;
     let outcome = tokio::select! {

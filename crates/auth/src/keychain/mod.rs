@@ -41,7 +41,7 @@ pub struct Keychain(Arc<Inner>);
 
 struct Inner {
     vault: OnceLock<Arc<dyn Vault>>,
-    limits: Limits,
+    limits: KeychainLimits,
     /// It did not answer once, and will not be waited for again.
     lost: OnceLock<KeychainError>,
     has_complained: AtomicBool,
@@ -49,7 +49,7 @@ struct Inner {
 
 /// Limits of a keychain.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct KeychainLimits {
     /// Longest wait for it.
     pub time: Duration,
     /// The largest secret that it takes, in bytes.
@@ -76,7 +76,7 @@ impl KeychainError {
 impl Default for Keychain {
     /// The one of the operating system.
     fn default() -> Self {
-        let limits = Limits {
+        let limits = KeychainLimits {
             time: LIMIT,
             size: system::LARGEST_SECRET,
         };
@@ -92,11 +92,11 @@ impl fmt::Debug for Keychain {
 
 impl Keychain {
     /// Another one than that of the operating system.
-    pub fn new(vault: Arc<dyn Vault>, limits: Limits) -> Self {
+    pub fn new(vault: Arc<dyn Vault>, limits: KeychainLimits) -> Self {
         Self::with_limits(OnceLock::from(vault), limits)
     }
 
-    fn with_limits(vault: OnceLock<Arc<dyn Vault>>, limits: Limits) -> Self {
+    fn with_limits(vault: OnceLock<Arc<dyn Vault>>, limits: KeychainLimits) -> Self {
         Self(Arc::new(Inner {
             vault,
             limits,
@@ -267,7 +267,7 @@ mod tests {
     #[derive(Default)]
     struct Small(Mutex<BTreeMap<String, Vec<u8>>>);
 
-    const SMALL: Limits = Limits {
+    const SMALL: KeychainLimits = KeychainLimits {
         time: LIMIT,
         size: 64,
     };
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_keychain_that_hangs_is_waited_for_once() {
         let (_held, never) = mpsc::channel();
-        let limits = Limits {
+        let limits = KeychainLimits {
             time: Duration::from_millis(1),
             size: usize::MAX,
         };

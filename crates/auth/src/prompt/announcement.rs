@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::AnswerInput;
-use crate::prompt::browser_launcher::Opened;
+use crate::prompt::browser_launcher::BrowserLaunch;
 use crate::sign_in_page::SignInPage;
 
 /// The log target of what a person has to read and do.
@@ -11,11 +11,11 @@ use crate::sign_in_page::SignInPage;
 pub const SIGN_IN_TARGET: &str = "mcp_bridge::sign_in";
 
 /// Instructions for the person.
-pub(crate) struct Announcement<'a> {
+pub(crate) struct SignInInstructions<'a> {
     /// The server that wants the sign-in.
     pub(crate) host: &'a str,
     pub(crate) page: &'a SignInPage,
-    pub(crate) opened: Opened,
+    pub(crate) opened: BrowserLaunch,
     /// Way from the browser to this machine.
     pub(crate) reach: CallbackRoute<'a>,
     /// Means by which the person can bring the answer.
@@ -31,7 +31,7 @@ pub(crate) enum CallbackRoute<'a> {
     Forwarded { port: u16, login: &'a str },
 }
 
-impl fmt::Display for Announcement<'_> {
+impl fmt::Display for SignInInstructions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, page, .. } = self;
         write!(f, "{host} wants you to sign in. ")?;
@@ -40,20 +40,20 @@ impl fmt::Display for Announcement<'_> {
             CallbackRoute::Direct | CallbackRoute::Forwarded { .. } => "",
         };
         match self.opened {
-            Opened::Sent => write!(
+            BrowserLaunch::Sent => write!(
                 f,
                 "If no page opens in your browser, open this address{place}:"
             )?,
-            Opened::NotWanted => write!(f, "Open this address in a browser{place}:")?,
-            Opened::Before => write!(
+            BrowserLaunch::NotWanted => write!(f, "Open this address in a browser{place}:")?,
+            BrowserLaunch::Before => write!(
                 f,
                 "If the page is no longer open in your browser, open this address{place}:"
             )?,
             // Nobody expects a browser on the screen of another machine.
-            Opened::Failed if matches!(self.reach, CallbackRoute::Forwarded { .. }) => {
+            BrowserLaunch::Failed if matches!(self.reach, CallbackRoute::Forwarded { .. }) => {
                 write!(f, "Open this address in a browser:")?;
             }
-            Opened::Failed => write!(
+            BrowserLaunch::Failed => write!(
                 f,
                 "No browser could be started. Open this address in one{place}:"
             )?,
@@ -90,10 +90,10 @@ mod tests {
     use super::*;
     use crate::sign_in_page::BrowserPlace;
 
-    fn text(place: BrowserPlace, opened: Opened, input: AnswerInput) -> String {
+    fn text(place: BrowserPlace, opened: BrowserLaunch, input: AnswerInput) -> String {
         let url = Url::parse("https://auth.example/authorize").unwrap();
         let redirect_uri = Url::parse("http://localhost:3334/oauth/callback").unwrap();
-        let announcement = Announcement {
+        let announcement = SignInInstructions {
             host: "mcp.example",
             page: &SignInPage::for_request(&url, &redirect_uri, place),
             opened,
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_short_address_stands_first_where_the_browser_is_here() {
         assert_eq!(
-            text(BrowserPlace::Here, Opened::Sent, AnswerInput::None),
+            text(BrowserPlace::Here, BrowserLaunch::Sent, AnswerInput::None),
             "mcp.example wants you to sign in. If no page opens in your browser, open this address on this \
              machine:\nhttp://localhost:3334/\nwhich leads to:\nhttps://auth.example/authorize"
         );
@@ -121,7 +121,11 @@ mod tests {
     #[test]
     fn without_a_browser_the_person_learns_what_to_paste() {
         assert_eq!(
-            text(BrowserPlace::Here, Opened::Failed, AnswerInput::Terminal),
+            text(
+                BrowserPlace::Here,
+                BrowserLaunch::Failed,
+                AnswerInput::Terminal
+            ),
             "mcp.example wants you to sign in. No browser could be started. Open this address in one on this \
              machine:\nhttp://localhost:3334/\nIn a browser on another machine, open this one, and paste here \
              the address at which it ends:\nhttps://auth.example/authorize"
@@ -133,7 +137,7 @@ mod tests {
         assert_eq!(
             text(
                 BrowserPlace::Elsewhere,
-                Opened::Failed,
+                BrowserLaunch::Failed,
                 AnswerInput::Terminal
             ),
             "mcp.example wants you to sign in. Open this address in a browser:\n\

@@ -24,7 +24,7 @@ const FAILURE_LIMIT: Duration = Duration::from_millis(250);
 
 /// Outcome of showing the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opened {
+pub(crate) enum BrowserLaunch {
     /// A program has it. Whether that shows it is not known: a launcher cannot see the screen.
     Sent,
     /// The user does not want one to be started.
@@ -37,14 +37,14 @@ pub(crate) enum Opened {
 
 /// Sends a browser to `url`, which belongs on the screen of this machine if it has the person's browser. It is printed
 /// in any case.
-pub(crate) async fn open(browser: &Browser, url: &Url, place: BrowserPlace) -> Opened {
+pub(crate) async fn open(browser: &Browser, url: &Url, place: BrowserPlace) -> BrowserLaunch {
     if let Err(error) = check_endpoint(url) {
         tracing::debug!(%error, "no browser is sent there");
-        return Opened::Failed;
+        return BrowserLaunch::Failed;
     }
     let target = url.to_string();
     let launch = match browser.clone() {
-        Browser::None => return Opened::NotWanted,
+        Browser::None => return BrowserLaunch::NotWanted,
         Browser::System => tokio::task::spawn_blocking(move || launch_system(&target, place)),
         Browser::Command(programs) => {
             tokio::task::spawn_blocking(move || launch_first(&programs, &target, place))
@@ -52,12 +52,12 @@ pub(crate) async fn open(browser: &Browser, url: &Url, place: BrowserPlace) -> O
     };
     match timeout(LAUNCH_LIMIT, launch).await {
         // A launcher that takes its time may still succeed.
-        Ok(Ok(Ok(()))) | Err(_) => Opened::Sent,
+        Ok(Ok(Ok(()))) | Err(_) => BrowserLaunch::Sent,
         Ok(Ok(Err(error))) => {
             tracing::debug!(%error, "no browser could be started");
-            Opened::Failed
+            BrowserLaunch::Failed
         }
-        Ok(Err(_)) => Opened::Failed,
+        Ok(Err(_)) => BrowserLaunch::Failed,
     }
 }
 

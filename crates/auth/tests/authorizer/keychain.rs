@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mcp_bridge_auth::{
-    Account, Config, Interaction, Keychain, Limits, Place, Servers, Store, StoreError, Vault,
-    choose_place,
+    Account, Config, Interaction, Keychain, KeychainLimits, Place, Servers, Store, StoreError,
+    Vault, choose_place,
 };
 use reqwest::StatusCode;
 use serde_json::json;
@@ -79,7 +79,7 @@ impl Drawer {
     }
 
     fn keychain(self: &Arc<Self>) -> Keychain {
-        let limits = Limits {
+        let limits = KeychainLimits {
             time: LIMIT,
             size: 400,
         };
@@ -334,7 +334,7 @@ async fn a_keychain_that_hangs_holds_nobody_up_but_the_sign_in() {
         }
     }
     let (_held, never) = std::sync::mpsc::channel();
-    let limits = Limits {
+    let limits = KeychainLimits {
         time: Duration::from_millis(50),
         size: usize::MAX,
     };

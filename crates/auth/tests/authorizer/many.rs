@@ -1,11 +1,12 @@
 //! Several bridges at once, some of which are killed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcp_bridge_auth::{Config, Interaction};
 use reqwest::StatusCode;
 use tempfile::tempdir;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Grants};
 use mcp_bridge_testkit::browser::HeadlessBrowser;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcp_bridge_auth::{ClientCredential, Config, Grant, Interaction, PreRegisteredClient};
 use reqwest::StatusCode;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 use url::Url;
 
 use mcp_bridge_testkit::soon;
