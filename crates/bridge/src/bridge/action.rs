@@ -10,19 +10,25 @@ use super::exchanges::Lane;
 use super::legacy_opening::OpeningTimer;
 use super::list_pages::{CollectionId, List};
 use super::pending_queue::Ticket;
-use super::remembered_lists::Form;
+use super::progress::ProgressTimer;
+use super::provisional_lists::ListTimer;
+use super::remembered_lists::ListForm;
+use super::reply::Failed;
+use super::subscriptions::SubscriptionTimer;
 use crate::endpoint::{Request, Track};
 use mcp_bridge_auth::SignInStage;
 use mcp_bridge_protocol::era;
-use mcp_bridge_protocol::message::{Message, RequestId};
+use mcp_bridge_protocol::message::Message;
 
 /// Something to be done outside of the state machines.
 #[derive(Debug)]
 pub(super) enum Action {
     /// Write it to the app.
     ToApp(Message),
+    /// Write the error of this request to the app.
+    Fail(Failed),
     /// Send this request to the server.
-    Request(LinkId, Outgoing),
+    Request(LinkId, OutgoingRequest),
     /// Send this notification or response to the server, after the notifications before it; a response for a request
     /// of the server only if the session is still of this generation.
     Notify(LinkId, Message, Option<u64>),
@@ -41,11 +47,11 @@ pub(super) enum Action {
     /// Read the server's earlier answers to `initialize`, and hand them back.
     RecallAnswers,
     /// Read the lists that are stored in this form, and hand them back.
-    RecallLists(Form),
+    RecallLists(ListForm),
     /// Store what the server answered to an `initialize` with this version.
     KeepAnswer(String, Message),
     /// Store a list of the server.
-    KeepList(List, Form, Message),
+    KeepList(List, ListForm, Message),
 }
 
 /// A wait that was asked for.
@@ -57,35 +63,23 @@ pub(super) enum Timer {
     Pending(LinkId, Ticket),
     /// The pages of a list have taken long enough.
     ListPages(CollectionId),
-    /// It is time to look which requests wait.
-    Waiting,
-    /// A response has been kept back long enough.
-    HeldBack(HeldBackId),
+    /// One for the sake of progress.
+    Progress(ProgressTimer),
     /// One of a translation between the eras.
     Translation(Lane, era::Timer),
-    /// List requests may have waited long enough.
-    Lists(Instant),
-    /// `list_changed` has waited for answers long enough.
-    Announce(Instant),
-    /// A server that was lost in a session may be there again.
-    CheckReturn,
-    /// The app may have waited long enough for the acknowledgement of this subscription.
-    Subscription(RequestId, Instant),
-    /// This subscription may be tried again.
-    Resubscribe(RequestId, Instant),
+    /// One of the list requests.
+    Lists(ListTimer),
+    /// One of a subscription.
+    Subscription(SubscriptionTimer),
 }
 
 /// Stands for one opening of a legacy session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OpeningId(u64);
 
-/// Stands for one response that is kept back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct HeldBackId(u64);
-
 /// A request on its way to the server.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingRequest {
     pub(super) request: Request,
     pub(super) flight: Arc<Flight>,
 }
@@ -108,8 +102,8 @@ pub(super) struct Outbox {
     facts: Facts,
     /// Links that were opened.
     links: u32,
-    /// Makes the other ids.
-    count: u64,
+    /// Openings that have begun.
+    openings: u64,
 }
 
 /// State of the world at the moment of an event.
@@ -164,7 +158,7 @@ impl Outbox {
             actions: Vec::new(),
             facts,
             links: 0,
-            count: 0,
+            openings: 0,
         }
     }
 
@@ -199,13 +193,8 @@ impl Outbox {
     }
 
     pub(super) const fn opening_id(&mut self) -> OpeningId {
-        self.count += 1;
-        OpeningId(self.count)
-    }
-
-    pub(super) const fn held_back_id(&mut self) -> HeldBackId {
-        self.count += 1;
-        HeldBackId(self.count)
+        self.openings += 1;
+        OpeningId(self.openings)
     }
 
     /// Opens another link.

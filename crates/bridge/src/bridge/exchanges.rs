@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::action::{Flight, LinkId};
-use crate::endpoint::{Phase, Request};
+use super::reply::RequestReach;
+use crate::endpoint::{Failure, Phase, Request};
 use mcp_bridge_protocol::message::RequestId;
 
 /// State machine on whose behalf a request is with the server.
@@ -49,6 +50,17 @@ impl Lane {
     }
 }
 
+impl Exchange {
+    /// The reach of the request that has failed so.
+    pub(super) fn reach(&self, failure: &Failure) -> RequestReach {
+        match failure {
+            Failure::SessionLost(_) => RequestReach::Nobody,
+            _ if self.flight.track.is_blocked() => RequestReach::Nobody,
+            _ => RequestReach::Server,
+        }
+    }
+}
+
 impl Exchanges {
     pub(super) fn insert(&mut self, id: RequestId, exchange: Exchange) {
         self.0.insert((exchange.lane.link(), id), exchange);
@@ -64,11 +76,6 @@ impl Exchanges {
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Exchange> {
         self.0.drain().map(|(_, exchange)| exchange)
-    }
-
-    /// The phase of a request of the app's own messages.
-    pub(super) fn phase(&self, id: &RequestId) -> Option<Phase> {
-        Some(self.get(LinkId::MAIN, id)?.flight.track.phase())
     }
 
     /// Returns whether a request waits for a person to sign in.

@@ -4,20 +4,20 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How often to look whether the parent is alive and whether the machine was asleep.
+/// Interval at which to look whether the parent is alive and whether the machine was asleep.
 const TICK: Duration = Duration::from_secs(2);
 
 /// A wall clock that is this far ahead of the monotonic one has seen the machine sleep.
 const SLEPT: Duration = Duration::from_secs(20);
 
 /// The parent process and the clocks, looked at now and then.
-pub(super) struct Surroundings {
+pub(super) struct HostWatch {
     ticks: tokio::time::Interval,
     parent: Option<u32>,
     clocks: (Instant, SystemTime),
 }
 
-impl Surroundings {
+impl HostWatch {
     pub(super) fn new() -> Self {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -60,7 +60,7 @@ impl Memory {
         }
     }
 
-    /// What is known, which may be nothing.
+    /// The answers that are stored, which may be none.
     pub(super) fn recall(&self) -> Answers {
         let file = self.file.as_deref();
         let text = file.and_then(|file| read_trusted(file, "the server's earlier answer"));

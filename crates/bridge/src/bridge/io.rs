@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
-use super::action::{Action, Facts, LinkId, Outgoing, Timer};
+use super::action::{Action, Facts, LinkId, OutgoingRequest, Timer};
 use super::initialize_cache::Memory;
 use super::list_pages::List;
 use super::panics::survived;
 use super::provisional_initialize::Answers;
-use super::remembered_lists::Form;
+use super::remembered_lists::ListForm;
+use super::reply::Failed;
 use super::router::Router;
 use super::send_order::Turns;
 use super::{Config, Input};
@@ -47,7 +48,7 @@ pub(super) enum Wake {
     /// The server's earlier answers to `initialize`, from the disk.
     Answers(Answers),
     /// The lists that are on disk in this form.
-    Lists(Form, Vec<(List, String)>),
+    Lists(ListForm, Vec<(List, String)>),
     /// The sign-in has gone on.
     SignIn,
     /// Something has been sent, or could not be.
@@ -76,13 +77,13 @@ pub(super) struct Io {
 struct Links {
     /// The one of the app's own messages.
     main: Arc<Endpoint>,
-    all: Vec<Link>,
+    all: Vec<ServerLink>,
     /// Position of the link that brought the last event.
     last: usize,
 }
 
 /// An endpoint, and what has to go before what on the way to it.
-struct Link {
+struct ServerLink {
     id: LinkId,
     endpoint: Arc<Endpoint>,
     turns: Turns,
@@ -259,9 +260,15 @@ impl Io {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::ToApp(message) => {
-                self.endpoint().log_to_app(&message);
-                self.writer.send(message.line());
+            Action::ToApp(message) => self.write(&message),
+            Action::Fail(Failed {
+                id,
+                method,
+                failure,
+                ..
+            }) => {
+                let host = self.endpoint().host();
+                self.write(&failure.to_response(&id, &method, &host));
             }
             Action::Request(link, request) => self.send_request(link, request),
             Action::Notify(link, message, session) => self.send_in_turn(link, message, session),
@@ -278,14 +285,7 @@ impl Io {
                     Wake::Timer(timer)
                 });
             }
-            Action::AfterWritten(wait, timer) => {
-                let writer = self.writer.clone();
-                self.waits.spawn(async move {
-                    let _ = timeout(WRITE_LIMIT, writer.written()).await;
-                    sleep(wait).await;
-                    Wake::Timer(timer)
-                });
-            }
+            Action::AfterWritten(wait, timer) => self.set_timer_after_written(wait, timer),
             Action::OpenLink(link) => self.open_link(link),
             Action::EraOver => self.endpoint().era_over(),
             Action::RecallAnswers => {
@@ -316,6 +316,20 @@ impl Io {
         }
     }
 
+    fn set_timer_after_written(&mut self, wait: Duration, timer: Timer) {
+        let writer = self.writer.clone();
+        self.waits.spawn(async move {
+            let _ = timeout(WRITE_LIMIT, writer.written()).await;
+            sleep(wait).await;
+            Wake::Timer(timer)
+        });
+    }
+
+    fn write(&self, message: &Message) {
+        self.endpoint().log_to_app(message);
+        self.writer.send(message.line());
+    }
+
     /// Writes to the disk, among what is waited for at the end, so that also a short run is remembered.
     fn store(&mut self, write: impl FnOnce() + Send + 'static) {
         self.outbound.spawn(async move {
@@ -324,8 +338,8 @@ impl Io {
         });
     }
 
-    fn send_request(&mut self, link: LinkId, request: Outgoing) {
-        let Outgoing { request, flight } = request;
+    fn send_request(&mut self, link: LinkId, request: OutgoingRequest) {
+        let OutgoingRequest { request, flight } = request;
         let id = request.id().clone();
         let Some(link) = self.links.get(link) else {
             return;
@@ -398,12 +412,12 @@ impl Io {
             patience: Patience::Wait,
             ..self.config.clone()
         };
-        let link = Link::open(id, config, self.authorizer.clone());
+        let link = ServerLink::open(id, config, self.authorizer.clone());
         self.links.all.push(link);
     }
 }
 
-impl Link {
+impl ServerLink {
     fn open(
         id: LinkId,
         config: endpoint::EndpointConfig,
@@ -421,7 +435,7 @@ impl Link {
 
 impl Links {
     fn new(config: endpoint::EndpointConfig, authorizer: Option<Arc<Authorizer>>) -> Self {
-        let main = Link::open(LinkId::MAIN, config, authorizer);
+        let main = ServerLink::open(LinkId::MAIN, config, authorizer);
         Self {
             main: Arc::clone(&main.endpoint),
             all: vec![main],
@@ -429,11 +443,11 @@ impl Links {
         }
     }
 
-    fn get(&self, id: LinkId) -> Option<&Link> {
+    fn get(&self, id: LinkId) -> Option<&ServerLink> {
         self.all.iter().find(|link| link.id == id)
     }
 
-    fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+    fn get_mut(&mut self, id: LinkId) -> Option<&mut ServerLink> {
         self.all.iter_mut().find(|link| link.id == id)
     }
 
@@ -457,7 +471,7 @@ impl Links {
 
     fn first_ready(
         &mut self,
-        mut receive: impl FnMut(&mut Link) -> Option<Inbound>,
+        mut receive: impl FnMut(&mut ServerLink) -> Option<Inbound>,
     ) -> Option<(LinkId, Inbound)> {
         let count = self.all.len();
         for offset in 1..=count {

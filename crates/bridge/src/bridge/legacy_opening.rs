@@ -1,7 +1,7 @@
 //! Opening of a legacy session (`initialize`), as a state machine. The app gets its answer within a second, even while
 //! a person signs in or the server is down; what needs the server waits for it, for a bounded time.
 //!
-//! Events go in, [`Step`]s come out. When the opening is over it turns into what comes after it: see [`Next`].
+//! Events go in, [`OpeningStep`]s come out. When the opening is over it turns into what comes after it: see [`Next`].
 
 use std::time::Duration;
 
@@ -20,15 +20,15 @@ use mcp_bridge_protocol::codes::INTERNAL_ERROR;
 use mcp_bridge_protocol::era::{NEWEST_LEGACY, Upgrade, asking_for, telling};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
-/// How long the server has for its own answer to `initialize` when something else than the server is in
+/// Time that the server has for its own answer to `initialize` when something else than the server is in
 /// the way: a sign-in, or a connection that does not come up. Apps want an answer within seconds.
 const PROMISE_AFTER: Duration = Duration::from_millis(750);
 
-/// How long a server has that may only be slow, and of which nothing is known. What it answers in the end
+/// Time that a server has that may only be slow, and of which nothing is known. What it answers in the end
 /// is better than what can be presumed of it.
 const PROMISE_FOR_SLOW_AFTER: Duration = Duration::from_secs(5);
 
-/// How often to look what is in the way, between the two.
+/// Interval at which to look what is in the way, between the two.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Limit for the time that the disk takes to bring the server's earlier answer.
@@ -51,7 +51,7 @@ const MAX_PENDING: usize = 10_000;
 /// The session that is being opened for a legacy app.
 #[derive(Debug)]
 pub(super) struct Opening {
-    settings: Settings,
+    settings: OpeningSettings,
     initialize: Message,
     /// Moment when it was sent first.
     started: Instant,
@@ -59,8 +59,8 @@ pub(super) struct Opening {
     pending: PendingQueue,
     /// The version in the app's answer, once it has one.
     told_version: Option<String>,
-    known: Known,
-    attempt: Attempt,
+    known: EarlierAnswer,
+    attempt: OpeningAttempt,
     backoff: Backoff,
     /// True if no time is left for another attempt.
     is_stopping: bool,
@@ -68,7 +68,7 @@ pub(super) struct Opening {
 
 /// Settings of an opening.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub(super) struct OpeningSettings {
     pub(super) answering: Answering,
     /// The server's host and port.
     pub(super) host: String,
@@ -76,7 +76,7 @@ pub(super) struct Settings {
 
 /// The server's earlier answer to `initialize`.
 #[derive(Debug)]
-enum Known {
+enum EarlierAnswer {
     /// Nobody has looked yet.
     Unread,
     /// It was asked for at this moment.
@@ -86,7 +86,7 @@ enum Known {
 }
 
 #[derive(Debug)]
-enum Attempt {
+enum OpeningAttempt {
     /// The `initialize` is with the server, after the attempt before it ended so, if there was one.
     UnderWay(Option<Reply>),
     /// It has ended so, which is the error for those who wait.
@@ -95,7 +95,7 @@ enum Attempt {
 
 /// Time limit for a message that waits for the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expiry {
+pub(super) enum PendingExpiry {
     /// That of the setting.
     Patience,
     /// None here: the message is a list request of the app, and all of these have one clock together.
@@ -115,7 +115,7 @@ pub(super) enum OpeningTimer {
 
 /// Something to be done for an opening.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum OpeningStep {
     /// Send the app's `initialize` to the server.
     Send(Message),
     /// End the exchange of this `initialize`.
@@ -136,16 +136,16 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) enum Next {
     /// The session is still being opened.
-    Opening(Box<Opening>, Vec<Step>),
+    Opening(Box<Opening>, Vec<OpeningStep>),
     /// There is a session.
-    Open(Box<Opened>),
+    Open(Box<OpenedSession>),
     /// The app's `initialize` is answered with this error, and it has to begin anew.
     Refused(Reply, PendingQueue),
 }
 
 /// A session that has been opened.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedSession {
     pub(super) session: OpenSession,
     /// The version that the app asked for.
     pub(super) asked: String,
@@ -168,14 +168,14 @@ pub(super) enum OpenSession {
 impl Opening {
     /// Begins with the app's `initialize`.
     pub(super) fn begin(
-        settings: Settings,
+        settings: OpeningSettings,
         initialize: Message,
         facts: &Facts,
-    ) -> (Self, Vec<Step>) {
+    ) -> (Self, Vec<OpeningStep>) {
         let opening = Self::new(settings, initialize, facts);
-        let mut steps = vec![Step::Send(opening.initialize.clone())];
+        let mut steps = vec![OpeningStep::Send(opening.initialize.clone())];
         if opening.patience().is_some() {
-            steps.push(Step::After(PROMISE_AFTER, OpeningTimer::Promise));
+            steps.push(OpeningStep::After(PROMISE_AFTER, OpeningTimer::Promise));
         }
         (opening, steps)
     }
@@ -183,30 +183,30 @@ impl Opening {
     /// Begins for an app that has the answer to its `initialize`, with this version, from an earlier session. These
     /// messages wait for the session first.
     pub(super) fn begin_answered(
-        settings: Settings,
+        settings: OpeningSettings,
         initialize: Message,
         told_version: &str,
         pending: Option<Message>,
         facts: &Facts,
-    ) -> (Self, Vec<Step>) {
+    ) -> (Self, Vec<OpeningStep>) {
         let mut opening = Self::new(settings, initialize, facts);
         opening.told_version = Some(told_version.to_owned());
         if let Some(message) = pending {
             opening.pending.push(message);
         }
-        let steps = vec![Step::Send(opening.initialize.clone())];
+        let steps = vec![OpeningStep::Send(opening.initialize.clone())];
         (opening, steps)
     }
 
-    fn new(settings: Settings, initialize: Message, facts: &Facts) -> Self {
+    fn new(settings: OpeningSettings, initialize: Message, facts: &Facts) -> Self {
         Self {
             settings,
             initialize,
             started: facts.now,
             pending: PendingQueue::default(),
             told_version: None,
-            known: Known::Unread,
-            attempt: Attempt::UnderWay(None),
+            known: EarlierAnswer::Unread,
+            attempt: OpeningAttempt::UnderWay(None),
             backoff: Backoff::new(RETRY_PAUSE, MAX_RETRY_PAUSE),
             is_stopping: false,
         }
@@ -230,19 +230,19 @@ impl Opening {
     /// The end of the last attempt that is over, if it failed.
     pub(super) const fn last_error(&self) -> Option<&Reply> {
         match &self.attempt {
-            Attempt::Failed(error) => Some(error),
-            Attempt::UnderWay(previous) => previous.as_ref(),
+            OpeningAttempt::Failed(error) => Some(error),
+            OpeningAttempt::UnderWay(previous) => previous.as_ref(),
         }
     }
 
     /// Ends for an app that begins anew.
-    pub(super) fn abandon(self) -> Vec<Step> {
+    pub(super) fn abandon(self) -> Vec<OpeningStep> {
         let id = self.initialize.id().cloned();
-        id.map(Step::Abort).into_iter().collect()
+        id.map(OpeningStep::Abort).into_iter().collect()
     }
 
     /// A message of the app, which waits.
-    pub(super) fn on_app(&mut self, message: Message, expiry: Expiry) -> Vec<Step> {
+    pub(super) fn on_app(&mut self, message: Message, expiry: PendingExpiry) -> Vec<OpeningStep> {
         if self.pending.len() >= MAX_PENDING {
             return self.refuse_pending(&message);
         }
@@ -259,10 +259,13 @@ impl Opening {
         };
         if sets_log_level && self.is_answered() {
             // The bridge logs too. The server hears of it when it is there, and its answer goes nowhere.
-            return vec![Step::Answer(Message::result(&id, "{}").into())];
+            return vec![OpeningStep::Answer(Message::result(&id, "{}").into())];
         }
-        let patience = self.patience().filter(|_| expiry == Expiry::Patience);
-        let timer = patience.map(|patience| Step::After(patience, OpeningTimer::Expired(ticket)));
+        let patience = self
+            .patience()
+            .filter(|_| expiry == PendingExpiry::Patience);
+        let timer =
+            patience.map(|patience| OpeningStep::After(patience, OpeningTimer::Expired(ticket)));
         let mut steps: Vec<_> = timer.into_iter().collect();
         steps.extend(self.try_again());
         steps
@@ -279,7 +282,7 @@ impl Opening {
         timer: OpeningTimer,
         phase: Option<Phase>,
         facts: &Facts,
-    ) -> Vec<Step> {
+    ) -> Vec<OpeningStep> {
         match timer {
             OpeningTimer::Promise => self.consider_promise(phase, facts),
             OpeningTimer::Retry => self.try_again().into_iter().collect(),
@@ -293,15 +296,15 @@ impl Opening {
         answers: &Answers,
         phase: Option<Phase>,
         facts: &Facts,
-    ) -> Vec<Step> {
-        if !matches!(self.known, Known::Asked(_)) {
+    ) -> Vec<OpeningStep> {
+        if !matches!(self.known, EarlierAnswer::Asked(_)) {
             return Vec::new();
         }
-        self.known = Known::Read(answers.to(&self.version_asked()));
+        self.known = EarlierAnswer::Read(answers.to(&self.version_asked()));
         self.promise_if_due(phase, facts).into_iter().collect()
     }
 
-    /// What came of the `initialize`.
+    /// The outcome of the `initialize`.
     pub(super) fn on_outcome(self: Box<Self>, outcome: Outcome) -> Next {
         match outcome {
             Outcome::LegacyOnly => Next::Opening(self, Vec::new()),
@@ -328,11 +331,11 @@ impl Opening {
     pub(super) fn on_stop(mut self: Box<Self>) -> Next {
         self.is_stopping = true;
         match &self.attempt {
-            Attempt::Failed(error) => {
+            OpeningAttempt::Failed(error) => {
                 let error = error.clone();
                 self.refused(error)
             }
-            Attempt::UnderWay(_) => Next::Opening(self, Vec::new()),
+            OpeningAttempt::UnderWay(_) => Next::Opening(self, Vec::new()),
         }
     }
 
@@ -349,50 +352,50 @@ impl Opening {
     }
 
     /// Refuses a message that there is no room for.
-    fn refuse_pending(&self, message: &Message) -> Vec<Step> {
+    fn refuse_pending(&self, message: &Message) -> Vec<OpeningStep> {
         let (Some(id), Some(method)) = (message.id(), message.method()) else {
             tracing::warn!("dropped a message of the app: too many wait for initialize");
             return Vec::new();
         };
         let failure = Failure::Overloaded { limit: MAX_PENDING };
-        vec![Step::Answer(Reply::of_failure(id, method, failure))]
+        vec![OpeningStep::Answer(Reply::of_failure(id, method, failure))]
     }
 
-    fn try_again(&mut self) -> Option<Step> {
-        let Attempt::Failed(error) = &self.attempt else {
+    fn try_again(&mut self) -> Option<OpeningStep> {
+        let OpeningAttempt::Failed(error) = &self.attempt else {
             return None;
         };
-        self.attempt = Attempt::UnderWay(Some(error.clone()));
-        Some(Step::Send(self.initialize.clone()))
+        self.attempt = OpeningAttempt::UnderWay(Some(error.clone()));
+        Some(OpeningStep::Send(self.initialize.clone()))
     }
 
     /// Answers the app's `initialize` for the server, if that is what the app needs now.
-    fn consider_promise(&mut self, phase: Option<Phase>, facts: &Facts) -> Vec<Step> {
+    fn consider_promise(&mut self, phase: Option<Phase>, facts: &Facts) -> Vec<OpeningStep> {
         if self.is_answered() || self.is_stopping {
             return Vec::new();
         }
-        if let Known::Unread = self.known {
-            self.known = Known::Asked(facts.now);
-            let timer = Step::After(CHECK_INTERVAL, OpeningTimer::Promise);
-            return vec![Step::Recall, timer];
+        if let EarlierAnswer::Unread = self.known {
+            self.known = EarlierAnswer::Asked(facts.now);
+            let timer = OpeningStep::After(CHECK_INTERVAL, OpeningTimer::Promise);
+            return vec![OpeningStep::Recall, timer];
         }
         let step = self.promise_if_due(phase, facts);
-        let step = step.unwrap_or(Step::After(CHECK_INTERVAL, OpeningTimer::Promise));
+        let step = step.unwrap_or(OpeningStep::After(CHECK_INTERVAL, OpeningTimer::Promise));
         vec![step]
     }
 
-    fn promise_if_due(&mut self, phase: Option<Phase>, facts: &Facts) -> Option<Step> {
+    fn promise_if_due(&mut self, phase: Option<Phase>, facts: &Facts) -> Option<OpeningStep> {
         if self.is_answered() || self.is_stopping {
             return None;
         }
         let known = match &self.known {
-            Known::Asked(asked) if facts.now - *asked < RECALL_LIMIT => return None,
-            Known::Unread | Known::Asked(_) => None,
-            Known::Read(known) => known.as_ref(),
+            EarlierAnswer::Asked(asked) if facts.now - *asked < RECALL_LIMIT => return None,
+            EarlierAnswer::Unread | EarlierAnswer::Asked(_) => None,
+            EarlierAnswer::Read(known) => known.as_ref(),
         };
         let is_stuck = match self.attempt {
-            Attempt::Failed(_) => true,
-            Attempt::UnderWay(_) => phase != Some(Phase::Sent),
+            OpeningAttempt::Failed(_) => true,
+            OpeningAttempt::UnderWay(_) => phase != Some(Phase::Sent),
         };
         if !is_stuck && known.is_none() && facts.now - self.started < PROMISE_FOR_SLOW_AFTER {
             return None;
@@ -402,28 +405,26 @@ impl Opening {
         let response = provisional_initialize::answer(id, &asked, known, host);
         tracing::info!("answered initialize before the server has");
         self.told_version = Some(Told::by(&response).version().to_owned());
-        Some(Step::Promise(response))
+        Some(OpeningStep::Promise(response))
     }
 
     /// A pending request has waited long enough.
-    fn expire(&mut self, ticket: Ticket, phase: Option<Phase>, facts: &Facts) -> Vec<Step> {
+    fn expire(&mut self, ticket: Ticket, phase: Option<Phase>, facts: &Facts) -> Vec<OpeningStep> {
         let request = self.pending.take(ticket);
         let Some((id, method)) = request.as_ref().and_then(|it| it.id().zip(it.method())) else {
             return Vec::new();
         };
+        let answering = self.settings.answering;
         let reply = match &self.attempt {
-            Attempt::Failed(error) => error.with_id(id),
-            Attempt::UnderWay(previous) => match (self.obstacle(phase, facts), previous) {
-                (Failure::NoSession(_), Some(error)) => error.with_id(id),
-                (obstacle, _) => Reply::of_failure(id, method, obstacle),
-            },
+            OpeningAttempt::Failed(error) => error.with_id(id),
+            OpeningAttempt::UnderWay(previous) => {
+                match (obstacle(answering, phase, facts), previous) {
+                    (Failure::NoSession(_), Some(error)) => error.with_id(id),
+                    (obstacle, _) => Reply::of_failure(id, method, obstacle),
+                }
+            }
         };
-        vec![Step::Answer(reply)]
-    }
-
-    /// The obstacle before the session.
-    fn obstacle(&self, phase: Option<Phase>, facts: &Facts) -> Failure {
-        obstacle(self.patience().unwrap_or_default(), phase, facts)
+        vec![OpeningStep::Answer(reply)]
     }
 
     /// The session could not be opened, for now or for good.
@@ -441,8 +442,8 @@ impl Opening {
         let Some(pause) = retry else {
             return self.refused(error);
         };
-        self.attempt = Attempt::Failed(error);
-        let timer = Step::After(pause, OpeningTimer::Retry);
+        self.attempt = OpeningAttempt::Failed(error);
+        let timer = OpeningStep::After(pause, OpeningTimer::Retry);
         Next::Opening(self, vec![timer])
     }
 
@@ -454,10 +455,10 @@ impl Opening {
         let requests = self.pending.take_requests().into_iter();
         let steps = requests.filter_map(|request| {
             let error = error.with_id(request.id()?);
-            Some(Step::Refuse(request, error))
+            Some(OpeningStep::Refuse(request, error))
         });
         let steps = steps.collect();
-        self.attempt = Attempt::Failed(error);
+        self.attempt = OpeningAttempt::Failed(error);
         Next::Opening(self, steps)
     }
 
@@ -490,7 +491,7 @@ impl Opening {
     }
 
     fn opened(self: Box<Self>, session: OpenSession, response: Message, server: Message) -> Next {
-        Next::Open(Box::new(Opened {
+        Next::Open(Box::new(OpenedSession {
             session,
             asked: self.version_asked(),
             response,
@@ -501,19 +502,23 @@ impl Opening {
     }
 }
 
-/// The obstacle before a session for which a request has waited this long.
-pub(super) fn obstacle(waited: Duration, phase: Option<Phase>, facts: &Facts) -> Failure {
+/// The obstacle before a session for which a request has waited as long as it can.
+pub(super) fn obstacle(answering: Answering, phase: Option<Phase>, facts: &Facts) -> Failure {
     if let Some(page) = facts.sign_in.page() {
         let url = Some(page.clone());
         return AuthError::SignInRequired { url }.into();
     }
+    let waited = match answering {
+        Answering::AtOnce { patience, .. } => patience,
+        Answering::AfterServer => Duration::ZERO,
+    };
     match phase {
         Some(Phase::SigningIn) => Failure::SignInNotReady(waited),
         Some(Phase::Sent | Phase::Queued | Phase::Unreachable) | None => Failure::NoSession(waited),
     }
 }
 
-/// How long to wait before another try; `None` if that would not help.
+/// Pause before another try; `None` if that would not help.
 fn retry_pause(failure: &Failure, backoff: &mut Backoff) -> Option<Duration> {
     if let Failure::Auth(error) = failure {
         return error.retry_after().map(|_| SIGN_IN_RETRY_PAUSE);

@@ -1,7 +1,7 @@
 //! Collection of a list that comes in pages (MCP "Pagination") into one answer, for the apps that ignore
 //! `nextCursor`.
 //!
-//! A state machine: an event goes in, [`Step`]s come out. It knows neither who sends the requests nor how.
+//! A state machine: an event goes in, [`PageStep`]s come out. It knows neither who sends the requests nor how.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) enum List {
 
 /// Consequence of an event.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum PageStep {
     /// Give the app this response to its request.
     Answer(List, Message),
     /// Send this request for another page, and tell [`Collector::on_page`] of its response.
@@ -145,19 +145,19 @@ impl Collector {
         }
     }
 
-    /// Whether the pages of the list that this request is for would be collected.
+    /// Returns whether the pages of the list that this request is for would be collected.
     pub(super) fn wants(&self, request: &Message, method: &str) -> bool {
         self.mode == ListPages::Merge
             && List::of_method(method).is_some_and(|list| !self.endless.contains(&list))
             && request.param::<String>("cursor").is_none()
     }
 
-    /// Whether a request is one of our own, of which the app knows nothing.
+    /// Returns whether a request is one of our own, of which the app knows nothing.
     pub(super) fn is_own(&self, id: &RequestId) -> bool {
         self.collections.iter().any(|it| it.asked == *id)
     }
 
-    /// Whether the app's request `id` waits for further pages.
+    /// Returns whether the app's request `id` waits for further pages.
     pub(super) fn is_collecting(&self, id: &RequestId) -> bool {
         self.position(id).is_some()
     }
@@ -169,20 +169,20 @@ impl Collector {
         request: &Message,
         response: &Message,
         empty: EmptyCursor,
-    ) -> Vec<Step> {
+    ) -> Vec<PageStep> {
         let mut pages = Pages::default();
         let cursor = match pages.after(response, empty) {
             NextPage::At(cursor) if !response.is_error() => cursor,
             NextPage::None if next_cursor(response, EmptyCursor::Continues).is_some() => {
-                return vec![Step::Answer(list, response.without_next_cursor())];
+                return vec![PageStep::Answer(list, response.without_next_cursor())];
             }
             NextPage::At(_) | NextPage::None | NextPage::TooMany => {
-                return vec![Step::Answer(list, response.clone())];
+                return vec![PageStep::Answer(list, response.clone())];
             }
         };
         let is_full = self.collections.len() >= MAX_COLLECTIONS;
         if is_full || self.bytes() + response.text().len() > MAX_BYTES {
-            return vec![Step::Answer(list, response.clone())];
+            return vec![PageStep::Answer(list, response.clone())];
         }
         let id = CollectionId(self.next_number());
         let (asked, ask) = self.page_request(request, &cursor);
@@ -195,11 +195,11 @@ impl Collector {
             others: Vec::new(),
             pages,
         });
-        vec![Step::SetTimer(COLLECTION_LIMIT, id), Step::Ask(ask)]
+        vec![PageStep::SetTimer(COLLECTION_LIMIT, id), PageStep::Ask(ask)]
     }
 
     /// The response to a request of our own.
-    pub(super) fn on_page(&mut self, response: &Message, empty: EmptyCursor) -> Vec<Step> {
+    pub(super) fn on_page(&mut self, response: &Message, empty: EmptyCursor) -> Vec<PageStep> {
         let asked = |it: &Collection| response.id() == Some(&it.asked);
         let Some(at) = self.collections.iter().position(asked) else {
             return Vec::new();
@@ -215,7 +215,7 @@ impl Collector {
                 let request = collection.request.clone();
                 let (asked, ask) = self.page_request(&request, &cursor);
                 self.collections[at].asked = asked;
-                vec![Step::Ask(ask)]
+                vec![PageStep::Ask(ask)]
             }
             NextPage::None if !is_too_large => {
                 collection.others.push(response.clone());
@@ -228,6 +228,14 @@ impl Collector {
         }
     }
 
+    /// A request of our own has failed.
+    pub(super) fn on_page_failed(&mut self, id: &RequestId) -> Vec<PageStep> {
+        match self.collections.iter().position(|it| it.asked == *id) {
+            Some(at) => self.finish(at, Collection::into_first_page),
+            None => Vec::new(),
+        }
+    }
+
     /// The app has given up its request `id`. Returns the request of ours that was under way for it.
     pub(super) fn on_cancelled(&mut self, id: &RequestId) -> Option<RequestId> {
         let at = self.position(id)?;
@@ -235,26 +243,26 @@ impl Collector {
     }
 
     /// The time for a collection is over.
-    pub(super) fn on_timer(&mut self, id: CollectionId) -> Vec<Step> {
+    pub(super) fn on_timer(&mut self, id: CollectionId) -> Vec<PageStep> {
         let Some(at) = self.collections.iter().position(|it| it.id == id) else {
             return Vec::new();
         };
-        let cancel = Step::Cancel(self.collections[at].asked.clone());
+        let cancel = PageStep::Cancel(self.collections[at].asked.clone());
         let mut steps = self.finish(at, Collection::into_first_page);
         steps.push(cancel);
         steps
     }
 
     /// No more pages will come.
-    pub(super) fn on_end(&mut self) -> Vec<Step> {
+    pub(super) fn on_end(&mut self) -> Vec<PageStep> {
         let ids: Vec<_> = self.collections.iter().map(|it| it.id).collect();
         ids.into_iter().flat_map(|id| self.on_timer(id)).collect()
     }
 
-    fn finish(&mut self, at: usize, answer: impl FnOnce(Collection) -> Message) -> Vec<Step> {
+    fn finish(&mut self, at: usize, answer: impl FnOnce(Collection) -> Message) -> Vec<PageStep> {
         let collection = self.collections.swap_remove(at);
         let list = collection.list;
-        vec![Step::Answer(list, answer(collection))]
+        vec![PageStep::Answer(list, answer(collection))]
     }
 
     fn position(&self, id: &RequestId) -> Option<usize> {
@@ -339,19 +347,19 @@ mod tests {
         ))
     }
 
-    /// What a step is, in short.
-    fn shown(steps: &[Step]) -> Vec<String> {
+    /// A step in short.
+    fn shown(steps: &[PageStep]) -> Vec<String> {
         let text = |message: &Message| String::from_utf8_lossy(message.text()).into_owned();
         steps
             .iter()
             .map(|step| match step {
-                Step::Answer(List::Tools, message) => {
+                PageStep::Answer(List::Tools, message) => {
                     format!("answer {}", message.result_json().unwrap_or("error"))
                 }
-                Step::Answer(list, _) => format!("answer {list:?}"),
-                Step::Ask(message) => format!("ask {}", text(message)),
-                Step::SetTimer(..) => "timer".to_owned(),
-                Step::Cancel(id) => format!("cancel {id}"),
+                PageStep::Answer(list, _) => format!("answer {list:?}"),
+                PageStep::Ask(message) => format!("ask {}", text(message)),
+                PageStep::SetTimer(..) => "timer".to_owned(),
+                PageStep::Cancel(id) => format!("cancel {id}"),
             })
             .collect()
     }
@@ -360,21 +368,21 @@ mod tests {
         Collector::new(ListPages::Merge)
     }
 
-    fn first(collector: &mut Collector, id: &str, result: &str) -> Vec<Step> {
+    fn first(collector: &mut Collector, id: &str, result: &str) -> Vec<PageStep> {
         let response = response(id, result);
         collector.on_first_page(List::Tools, &request(id), &response, EmptyCursor::Ends)
     }
 
     /// The id of the request that these steps ask.
-    fn asked(steps: &[Step]) -> String {
+    fn asked(steps: &[PageStep]) -> String {
         let ask = steps.iter().find_map(|step| match step {
-            Step::Ask(message) => message.id().map(|id| id.as_json().to_owned()),
+            PageStep::Ask(message) => message.id().map(|id| id.as_json().to_owned()),
             _ => None,
         });
         ask.expect("another page")
     }
 
-    fn next(collector: &mut Collector, id: &str, result: &str) -> Vec<Step> {
+    fn next(collector: &mut Collector, id: &str, result: &str) -> Vec<PageStep> {
         collector.on_page(&response(id, result), EmptyCursor::Ends)
     }
 
@@ -456,7 +464,7 @@ mod tests {
         assert_eq!(shown(&steps), [expected()], "no list");
 
         let steps = first(&mut collector, "1", FIRST);
-        let [Step::SetTimer(_, timer), _] = steps[..] else {
+        let [PageStep::SetTimer(_, timer), _] = steps[..] else {
             panic!("{steps:?}");
         };
         let cancel = format!("cancel {}", asked(&steps));
@@ -473,7 +481,7 @@ mod tests {
         let mut collector = collector();
         let mut steps = first(&mut collector, "1", r#"{"tools":[0],"nextCursor":"0"}"#);
         let mut page = 0;
-        while let [.., Step::Ask(_)] = steps[..] {
+        while let [.., PageStep::Ask(_)] = steps[..] {
             page += 1;
             let result = format!(r#"{{"tools":[{page}],"nextCursor":"{page}"}}"#);
             steps = next(&mut collector, &asked(&steps), &result);

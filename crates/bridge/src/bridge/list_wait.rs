@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Answering;
 use super::list_pages::List;
-use super::router::Router;
 use mcp_bridge_protocol::message::Message;
 
 /// Hosts give a list half a minute.
@@ -19,32 +18,36 @@ const LISTS_OF_PATIENT_APPS: u32 = 2;
 const PATIENT_APP: &str = "continue-cli-client";
 const PATIENT_APP_PREFIX: &str = "qwen-cli-mcp-client-";
 
-impl Router {
-    /// Time that all list requests wait together; `None` for as long as it takes.
-    pub(super) fn list_wait(&self) -> Option<Duration> {
-        match self.answering {
-            Answering::AtOnce {
-                patience,
-                list_wait: Some(wait),
-            } => Some(wait.min(patience)),
-            Answering::AtOnce {
-                patience,
-                list_wait: None,
-            } => Some(match &self.initialize {
-                Some(initialize) if is_patient(initialize) => patience * LISTS_OF_PATIENT_APPS,
-                Some(_) | None => USUAL.min(patience),
-            }),
-            Answering::AfterServer => None,
-        }
+/// Time that all list requests wait together, by the `initialize` of a legacy app; `None` for as long as it takes.
+pub(super) fn list_wait(answering: Answering, initialize: Option<&Message>) -> Option<Duration> {
+    match answering {
+        Answering::AtOnce {
+            patience,
+            list_wait: Some(wait),
+        } => Some(wait.min(patience)),
+        Answering::AtOnce {
+            patience,
+            list_wait: None,
+        } => Some(match initialize {
+            Some(initialize) if is_patient(initialize) => patience * LISTS_OF_PATIENT_APPS,
+            Some(_) | None => USUAL.min(patience),
+        }),
+        Answering::AfterServer => None,
     }
+}
 
-    /// Time that this request waits for a sign-in, a session or the server; `None` for as long as it takes.
-    pub(super) fn patience_with(&self, method: &str) -> Option<Duration> {
-        let patience = self.patience()?;
-        let is_list = List::of_method(method).is_some();
-        let list_wait = self.list_wait().filter(|_| is_list);
-        Some(patience.max(list_wait.unwrap_or_default()))
-    }
+/// Time that a request waits for a sign-in, a session or the server; `None` for as long as it takes.
+pub(super) fn patience(
+    answering: Answering,
+    initialize: Option<&Message>,
+    method: &str,
+) -> Option<Duration> {
+    let Answering::AtOnce { patience, .. } = answering else {
+        return None;
+    };
+    let is_list = List::of_method(method).is_some();
+    let list_wait = list_wait(answering, initialize).filter(|_| is_list);
+    Some(patience.max(list_wait.unwrap_or_default()))
 }
 
 /// Returns whether the app waits for its lists.

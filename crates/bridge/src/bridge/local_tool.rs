@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::list_pages::List;
-use super::router::Router;
-use super::tool_filter;
+use super::reply::{Failed, Reply};
+use super::tool_rules;
 use mcp_bridge_auth::SignInPage;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{
@@ -38,27 +38,53 @@ pub(super) enum Obstacle {
     Problem(String),
 }
 
-/// The local tools that the app may know, and what is under way for them.
-#[derive(Debug, Default)]
+/// The local tools that the app may know, and what is under way for them. Events go in, [`LocalToolStep`]s come out.
+#[derive(Debug)]
 pub(super) struct LocalTools {
+    /// The server's host and port.
+    host: String,
     offered: HashSet<LocalTool>,
     /// Those whose names the server has itself; `None` until it has listed its tools.
     taken: Option<HashSet<LocalTool>>,
-    listing: Option<Listing>,
+    listing: Option<NameListing>,
     /// Makes ids.
     count: u64,
 }
 
+/// Origin of the lists that the app has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListOrigin {
+    /// At least one was given without the server.
+    Provisional,
+    /// The server.
+    Server,
+}
+
+/// Something to be done for local tools.
+#[derive(Debug)]
+pub(super) enum LocalToolStep {
+    /// Ask the server for a list by this request.
+    Ask(Message),
+    /// Answer a call.
+    Answer(Message),
+    /// Let a call go to the server.
+    Release(Message),
+    /// The server can be asked.
+    Available,
+    /// The server cannot be asked; its return is to be noticed.
+    AwaitReturn,
+}
+
 /// The server is asked for its tools: to wait for it, and to learn whether it has a tool of that name.
 #[derive(Debug)]
-struct Listing {
+struct NameListing {
     /// The request that is under way.
     id: RequestId,
     /// The call in whose name the server is asked, if the app is a modern one.
     on_behalf_of: Option<Message>,
     pages: Pages,
     taken: HashSet<LocalTool>,
-    calls: Vec<Call>,
+    calls: Vec<LocalToolCall>,
 }
 
 /// The end of a call of a local tool.
@@ -72,7 +98,7 @@ enum Ending {
 
 /// A call that waits.
 #[derive(Debug)]
-struct Call {
+struct LocalToolCall {
     request: Message,
     tool: LocalTool,
     /// True if the app may have got the server's own list since: then the call is for the server, if that
@@ -116,10 +142,20 @@ impl Obstacle {
     }
 
     /// The obstacle that an error in place of an answer tells of; `None` where that passes without a person.
-    fn of_error(error: &Message) -> Option<Self> {
-        let data = data_of(error);
-        let problem = problem_in(error, &data);
-        match data["kind"].as_str().unwrap_or_default() {
+    pub(super) fn of_error(error: &Reply) -> Option<Self> {
+        match error {
+            Reply::Failed(failed) => Self::of_kind(failed.failure.kind(), problem_of(failed)),
+            Reply::Response(error) => {
+                let data = data_of(error);
+                let kind = data["kind"].as_str().unwrap_or_default();
+                Self::of_kind(kind, problem_in(error, &data))
+            }
+        }
+    }
+
+    /// The obstacle behind an error of this kind.
+    fn of_kind(kind: &str, problem: String) -> Option<Self> {
+        match kind {
             "refused" | "unreachable" | "dns" | "timeout" | "connection_lost" | "session_lost"
             | "no_session" | "shutting_down" => None,
             // A sign-in would change nothing about these.
@@ -184,6 +220,16 @@ impl Obstacle {
 }
 
 impl LocalTools {
+    pub(super) fn new(host: String) -> Self {
+        Self {
+            host,
+            offered: HashSet::new(),
+            taken: None,
+            listing: None,
+            count: 0,
+        }
+    }
+
     /// Returns whether a request is one of our own, of which the app knows nothing.
     pub(super) fn is_own(&self, id: &RequestId) -> bool {
         let listing = self.listing.as_ref();
@@ -193,8 +239,107 @@ impl LocalTools {
     /// The list that was asked for, and the calls that wait for it.
     pub(super) fn waiting_calls(&self) -> Option<(&RequestId, Vec<&RequestId>)> {
         let listing = self.listing.as_ref()?;
-        let calls = listing.calls.iter().filter_map(|call| call.request.id());
+        let calls = listing.calls.iter().filter_map(|it| it.request.id());
         Some((&listing.id, calls.collect()))
+    }
+
+    /// Offers the app the local tool for this obstacle. Returns it as it is listed.
+    pub(super) fn offer(&mut self, obstacle: &Obstacle) -> String {
+        self.offered.insert(obstacle.tool());
+        obstacle.listed(&self.host).to_string()
+    }
+
+    /// A request of the app. `None` if it is no call of a local tool.
+    pub(super) fn on_request(
+        &mut self,
+        request: &Message,
+        lists: ListOrigin,
+    ) -> Option<Vec<LocalToolStep>> {
+        if self.offered.is_empty() || request.method() != Some("tools/call") {
+            return None;
+        }
+        let name: String = request.param("name").unwrap_or_default();
+        let tool = LocalTool::named(&name).filter(|tool| self.offered.contains(tool))?;
+        let call = LocalToolCall {
+            request: request.clone(),
+            tool,
+            may_be_for_server: lists == ListOrigin::Server,
+        };
+        match &self.taken {
+            Some(taken) if taken.contains(&tool) => None,
+            Some(_) if lists == ListOrigin::Server => {
+                let answer = call.response(&tool.done(&self.host), Ending::Done);
+                Some(answer.into_iter().collect())
+            }
+            Some(_) | None => Some(self.wait_for_server(call)),
+        }
+    }
+
+    /// Lets a call of a local tool wait until the server lists its tools.
+    fn wait_for_server(&mut self, call: LocalToolCall) -> Vec<LocalToolStep> {
+        let is_modern = Era::of_request(&call.request) == Era::Modern;
+        let on_behalf_of = is_modern.then(|| call.request.clone());
+        let ask = self.ask(on_behalf_of);
+        if let Some(listing) = &mut self.listing {
+            listing.calls.push(call);
+        }
+        ask.into_iter().collect()
+    }
+
+    /// Asks the server for its tools, unless that is under way.
+    pub(super) fn ask(&mut self, on_behalf_of: Option<Message>) -> Option<LocalToolStep> {
+        match &self.listing {
+            Some(_) => None,
+            None => Some(LocalToolStep::Ask(self.begin(on_behalf_of))),
+        }
+    }
+
+    /// A page of the server's tools that was asked for here, or an error in its place, and the obstacle that this
+    /// tells of.
+    pub(super) fn on_page(
+        &mut self,
+        page: &Reply,
+        obstacle: Option<&Obstacle>,
+        empty: EmptyCursor,
+    ) -> Vec<LocalToolStep> {
+        let Some(list) = page.response().filter(|page| !page.is_error()) else {
+            return self.end_in_vain(page, obstacle);
+        };
+        if let Some(next) = self.next_page(list, empty) {
+            return vec![LocalToolStep::Ask(next)];
+        }
+        let Some(listing) = self.listing.take() else {
+            return Vec::new();
+        };
+        self.taken = Some(listing.taken.clone());
+        let calls = listing.calls.into_iter().filter_map(|call| {
+            if call.may_be_for_server && listing.taken.contains(&call.tool) {
+                return Some(LocalToolStep::Release(call.request));
+            }
+            call.response(&call.tool.done(&self.host), Ending::Done)
+        });
+        calls.chain([LocalToolStep::Available]).collect()
+    }
+
+    fn end_in_vain(&mut self, error: &Reply, obstacle: Option<&Obstacle>) -> Vec<LocalToolStep> {
+        let Some(listing) = self.listing.take() else {
+            return Vec::new();
+        };
+        let text = match (obstacle, error) {
+            (Some(obstacle), _) => obstacle.unresolved(&self.host),
+            (None, Reply::Failed(failed)) => problem_of(failed),
+            (None, Reply::Response(error)) => problem_in(error, &data_of(error)),
+        };
+        let calls = listing.calls.into_iter();
+        let answers = calls.filter_map(|call| call.response(&text, Ending::InVain));
+        answers.chain([LocalToolStep::AwaitReturn]).collect()
+    }
+
+    /// A list that the app gets from the server.
+    pub(super) fn on_list(&mut self, list: List, response: &Message) {
+        if list == List::Tools && !self.offered.is_empty() {
+            self.taken = Some(names_in(response).collect());
+        }
     }
 
     fn next_id(&mut self) -> RequestId {
@@ -206,7 +351,7 @@ impl LocalTools {
     fn begin(&mut self, on_behalf_of: Option<Message>) -> Message {
         let id = self.next_id();
         let request = list_request(&id, on_behalf_of.as_ref(), None);
-        self.listing = Some(Listing {
+        self.listing = Some(NameListing {
             id,
             on_behalf_of,
             pages: Pages::default(),
@@ -217,7 +362,7 @@ impl LocalTools {
     }
 
     /// Takes a page. Returns the request for the next one; none after the last.
-    fn on_page(&mut self, page: &Message, empty: EmptyCursor) -> Option<Message> {
+    fn next_page(&mut self, page: &Message, empty: EmptyCursor) -> Option<Message> {
         let id = self.next_id();
         let listing = self.listing.as_mut()?;
         listing.taken.extend(names_in(page));
@@ -230,160 +375,28 @@ impl LocalTools {
     }
 }
 
-impl Router {
-    /// Reason why the server does not list its tools, by `error` or by what is waited for. `None` where only the
-    /// server can change that.
-    pub(super) fn obstacle_of_lists(&self, error: Option<&Message>) -> Option<Obstacle> {
-        let page = self.pending_page();
-        if page.is_some() {
-            return Some(Obstacle::SignIn {
-                page,
-                problem: None,
-            });
-        }
-        if let Some(error) = error {
-            return Obstacle::of_error(error);
-        }
-        let last = self
-            .last_opening_error()
-            .as_ref()
-            .and_then(Obstacle::of_error);
-        if let Some(obstacle @ Obstacle::SignIn { .. }) = last {
-            return Some(obstacle);
-        }
-        let is_signing_in = self.exchanges.is_any_signing_in();
-        is_signing_in.then_some(Obstacle::SignIn {
-            page: None,
-            problem: None,
-        })
-    }
-
-    /// Offers the app the local tool for this obstacle. Returns it as it is listed.
-    pub(super) fn offer_local_tool(&mut self, obstacle: &Obstacle) -> String {
-        self.local_tools.offered.insert(obstacle.tool());
-        obstacle.listed(&self.host()).to_string()
-    }
-
-    /// Returns whether a request of the app is a call of a local tool, and is dealt with here.
-    pub(super) fn local_tools_take(&mut self, request: &Message) -> bool {
-        if self.local_tools.offered.is_empty() || request.method() != Some("tools/call") {
-            return false;
-        }
-        let name: String = request.param("name").unwrap_or_default();
-        let offered = &self.local_tools.offered;
-        let Some(tool) = LocalTool::named(&name).filter(|tool| offered.contains(tool)) else {
-            return false;
-        };
-        match &self.local_tools.taken {
-            Some(taken) if taken.contains(&tool) => return false,
-            Some(_) if !self.provisional.has_given() => {
-                self.answer_local_call(request, &tool.done(&self.host()), Ending::Done);
-            }
-            Some(_) | None => self.wait_for_server(request, tool),
-        }
-        true
-    }
-
-    /// Lets a call of a local tool wait until the server lists its tools.
-    fn wait_for_server(&mut self, request: &Message, tool: LocalTool) {
-        let call = Call {
-            request: request.clone(),
-            tool,
-            may_be_for_server: !self.provisional.has_given(),
-        };
-        let is_modern = Era::of_request(request) == Era::Modern;
-        let list = match &self.local_tools.listing {
-            Some(_) => None,
-            None => Some(self.local_tools.begin(is_modern.then(|| request.clone()))),
-        };
-        if let Some(listing) = &mut self.local_tools.listing {
-            listing.calls.push(call);
-        }
-        if let Some(list) = list {
-            self.ask_for_list(list);
-        }
-    }
-
-    /// Asks the server for its tools, so that its return is noticed.
-    pub(super) fn ask_for_names(&mut self) {
-        if self.local_tools.listing.is_none() {
-            let list = self.local_tools.begin(None);
-            self.ask_for_list(list);
-        }
-    }
-
-    /// Takes a page of the server's tools that was asked for here.
-    pub(super) fn take_names(&mut self, page: &Message, empty: EmptyCursor) {
-        if page.is_error() {
-            return self.end_listing_in_vain(page);
-        }
-        if let Some(next) = self.local_tools.on_page(page, empty) {
-            return self.ask_for_list(next);
-        }
-        let Some(listing) = self.local_tools.listing.take() else {
-            return;
-        };
-        self.local_tools.taken = Some(listing.taken.clone());
-        for call in listing.calls {
-            if !(call.may_be_for_server && listing.taken.contains(&call.tool)) {
-                let text = call.tool.done(&self.host());
-                self.answer_local_call(&call.request, &text, Ending::Done);
-                continue;
-            }
-            let is_awaited = |id| self.unanswered.contains_key(id);
-            if call.request.id().is_some_and(is_awaited) && !self.tools_take(&call.request) {
-                self.dispatch(call.request);
-            }
-        }
-        self.on_server_available();
-    }
-
-    fn end_listing_in_vain(&mut self, error: &Message) {
-        let Some(listing) = self.local_tools.listing.take() else {
-            return;
-        };
-        let host = self.host();
-        let obstacle = self.obstacle_of_lists(Some(error));
-        let text = obstacle.map_or_else(
-            || problem_in(error, &data_of(error)),
-            |obstacle| obstacle.unresolved(&host),
-        );
-        for call in listing.calls {
-            self.answer_local_call(&call.request, &text, Ending::InVain);
-        }
-        self.await_return();
-    }
-
-    fn answer_local_call(&mut self, request: &Message, text: &str, ending: Ending) {
-        let Some(id) = request.id() else {
-            return;
-        };
-        // It may have been cancelled while it waited.
-        let Some(asked) = self.unanswered.remove(id) else {
-            return;
-        };
+impl LocalToolCall {
+    /// The response to the call.
+    fn response(&self, text: &str, ending: Ending) -> Option<LocalToolStep> {
         let mut result = json!({ "content": [{ "type": "text", "text": text }] });
         if ending == Ending::InVain {
             result["isError"] = true.into();
         }
-        if asked.era == Era::Modern {
+        if Era::of_request(&self.request) == Era::Modern {
             result["resultType"] = "complete".into();
         }
-        self.write_response(Message::result(id, &result.to_string()));
-    }
-
-    /// Takes the names in a list of tools that the app gets from the server.
-    pub(super) fn learn_names(&mut self, list: List, response: &Message) {
-        if list == List::Tools && !self.local_tools.offered.is_empty() {
-            self.local_tools.taken = Some(names_in(response).collect());
-        }
+        let id = self.request.id()?;
+        Some(LocalToolStep::Answer(Message::result(
+            id,
+            &result.to_string(),
+        )))
     }
 }
 
 /// The local tools whose names are those of tools in a list.
 fn names_in(list: &Message) -> impl Iterator<Item = LocalTool> {
     let tools: Vec<&RawValue> = list.result_member("tools").unwrap_or_default();
-    let names: Vec<_> = tools.into_iter().filter_map(tool_filter::name).collect();
+    let names: Vec<_> = tools.into_iter().filter_map(tool_rules::name).collect();
     names.into_iter().filter_map(|name| LocalTool::named(&name))
 }
 
@@ -394,6 +407,11 @@ fn list_request(id: &RequestId, on_behalf_of: Option<&Message>, cursor: Option<&
         params["cursor"] = cursor.into();
     }
     Message::request(id, "tools/list", &params.to_string())
+}
+
+/// The reason and the hint of a failure.
+fn problem_of(failed: &Failed) -> String {
+    format!("{} ({})", failed.failure, failed.failure.hint())
 }
 
 /// The reason and the hint of an error of the bridge's own, or the text of another one.

@@ -6,16 +6,16 @@
 //! reading.
 
 mod action;
+mod downgraded;
 mod exchanges;
 mod host_watch;
 mod initialize_cache;
 mod io;
-mod lanes;
 mod legacy_opening;
 mod list_pages;
 mod list_wait;
-mod lists;
 mod local_tool;
+mod native;
 mod panics;
 mod pending_queue;
 mod progress;
@@ -30,10 +30,9 @@ mod sign_in_notice;
 mod subscriptions;
 mod terms;
 mod tool_filter;
-mod tools;
+mod tool_rules;
 #[cfg(test)]
 mod transcripts;
-mod waiting;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,13 +48,13 @@ pub use initialize_cache::Memory;
 pub use list_pages::ListPages;
 use mcp_bridge_auth::{self as auth, Authorizer, Settled};
 
-use host_watch::Surroundings;
+use host_watch::HostWatch;
 use io::Io;
 use router::Router;
 
-pub use tool_filter::{Access, Glob, ToolFilter};
+pub use tool_rules::{Access, Glob, ToolFilter};
 
-/// How long the server may take to hear that the session is over, at the end of the input.
+/// Limit for telling the server that the session is over, at the end of the input.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// All that a signal leaves time for.
@@ -66,7 +65,7 @@ const SIGNAL_LIMIT: Duration = Duration::from_millis(500);
 /// process sooner.
 const REFRESH_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the app may take to read the last lines.
+/// Limit for the app to read the last lines.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// The wait for answers after the end of the input, without another setting.
@@ -76,26 +75,26 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// official SDKs give up.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// What the bridge is told to do.
+/// Configuration of a bridge.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The remote side.
     pub endpoint: endpoint::EndpointConfig,
-    /// How to sign in; `None` where the user's own headers are the way in.
+    /// Settings of the sign-in; `None` where the user's own headers are the way in.
     pub auth: Option<auth::Config>,
-    /// How long answers are awaited after the end of the input.
+    /// Time that answers are awaited after the end of the input.
     pub drain: Duration,
     /// The largest line taken from the app, in bytes.
     pub max_message: usize,
-    /// Who is at the other end of the input.
+    /// Kind of the other end of the input.
     pub input: Input,
-    /// Which tools the app may see and call; `None` for all.
+    /// Filter for the tools that the app may see and call; `None` for all.
     pub tools: Option<ToolFilter>,
     /// Treatment of lists that come in pages.
     pub list_pages: ListPages,
     /// When a legacy app is answered for which there is no session yet.
     pub answering: Answering,
-    /// What the server last answered to `initialize`.
+    /// Cache of the server's answers.
     pub memory: Memory,
 }
 
@@ -132,7 +131,7 @@ pub enum Answering {
     /// Its `initialize` within a second, by what is known of the server, and all else once the server is
     /// there or the time is over.
     AtOnce {
-        /// How long a request waits, before it fails with an error that says what is missing.
+        /// Time that a request waits, before it fails with an error that says what is missing.
         patience: Duration,
         /// Time that all list requests together wait, before they are answered provisionally. `None` for
         /// the time that suits the app.
@@ -142,7 +141,7 @@ pub enum Answering {
     AfterServer,
 }
 
-/// Who is at the other end of the input.
+/// Kind of the other end of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// An app: each line is a JSON-RPC message.
@@ -152,7 +151,7 @@ pub enum Input {
     Terminal,
 }
 
-/// Why the bridge ended.
+/// Reason for the end of the bridge.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
     /// The app closed the input, or stopped reading the output.
@@ -226,7 +225,7 @@ impl Running {
         } = self;
         let endpoint = Arc::clone(io.endpoint());
         let mut ended = std::pin::pin!(endpoint.ended());
-        let mut surroundings = Surroundings::new();
+        let mut surroundings = HostWatch::new();
         loop {
             tokio::select! {
                 line = async { writer.room_for_answers().await; lines.next().await } => match line {

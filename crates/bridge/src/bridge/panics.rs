@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// What comes of `work`; `None` if it panics. It is pinned already, because it is large and would be copied
+/// Output of `work`; `None` if it panics. It is pinned already, because it is large and would be copied
 /// on its way.
 pub(super) async fn survived<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|context| {

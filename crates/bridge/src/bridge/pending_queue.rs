@@ -42,12 +42,6 @@ impl PendingQueue {
         self.messages.remove(at).map(|(_, message)| message)
     }
 
-    pub(super) fn contains(&self, id: &RequestId) -> bool {
-        self.messages
-            .iter()
-            .any(|(_, message)| message.id() == Some(id))
-    }
-
     /// Drops the request `id`, which the app has given up.
     pub(super) fn withdraw(&mut self, id: &RequestId) {
         self.messages

@@ -1,22 +1,72 @@
-//! The progress of requests whose app wants to hear of it (MCP "Progress"): what the bridge reports while
-//! a request waits, and when the app was last written to about it.
+//! Progress of requests whose app wants to hear of it (MCP "Progress"): reports while a request waits for a sign-in or
+//! for a server that cannot be reached, so that a person sees the reason and the app's time limit starts anew; and
+//! the distance between progress and the response behind it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::action::Facts;
+use super::reply::Reply;
 use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// Number of looks between two reports that say the same.
 const LOOKS_PER_REPORT: u32 = 3;
 
-/// The requests that want to hear of progress and have no response yet.
+/// Interval at which to look which requests wait, while there are any that want to hear of progress.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time that a response is kept back that comes right behind the progress of its request, from the moment
+/// in which that is written. Apps on the TypeScript SDK drop progress that they read together with the
+/// response, and two lines that are written at once are read at once.
+const APART: Duration = Duration::from_millis(3);
+
+/// The requests that want to hear of progress and have no response yet. Events go in, messages for the app and waits
+/// come out.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     requests: HashMap<RequestId, Watched>,
     /// By the token.
     ids: HashMap<RequestId, RequestId>,
+    /// True if a timer is set to look which of them wait.
+    is_looking: bool,
+    /// Responses that come right behind progress.
+    held_back: Vec<(HeldBackId, Reply)>,
+    /// Makes ids.
+    count: u64,
+}
+
+/// Stands for one response that is kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeldBackId(u64);
+
+/// An obstacle before a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// A person who signs in.
+    SignIn,
+    /// The server.
+    Server,
+}
+
+/// A wait for the sake of progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProgressTimer {
+    /// It is time to look which requests wait.
+    Look,
+    /// A response has been kept back long enough.
+    HeldBack(HeldBackId),
+}
+
+/// Something to be done with a reply.
+#[derive(Debug)]
+pub(super) enum ReplyTiming {
+    /// Write it to the app.
+    Write(Reply),
+    /// Hand the timer back this time after everything is written.
+    AfterWritten(Duration, ProgressTimer),
 }
 
 #[derive(Debug)]
@@ -33,12 +83,73 @@ struct Watched {
 }
 
 impl Progress {
-    pub(super) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+    /// A request of the app that has this progress token. Returns the time after which to look which ones wait,
+    /// unless a timer is set already.
+    pub(super) fn on_request(&mut self, id: &RequestId, token: RequestId) -> Option<Duration> {
+        self.begin(id, token);
+        (!std::mem::replace(&mut self.is_looking, true)).then_some(LOOK_INTERVAL)
     }
 
-    /// A request begins that has this token.
-    pub(super) fn begin(&mut self, id: &RequestId, token: RequestId) {
+    /// It is time to look which requests wait. Returns those that want to hear of progress and have not heard of the
+    /// server's, and the time after which to look again.
+    pub(super) fn on_look(
+        &mut self,
+        is_unanswered: impl Fn(&RequestId) -> bool,
+    ) -> Option<(Vec<RequestId>, Duration)> {
+        self.retain(is_unanswered);
+        self.is_looking = !self.requests.is_empty();
+        self.is_looking.then(|| (self.unreported(), LOOK_INTERVAL))
+    }
+
+    /// A request waits for this. Returns what to tell the app, from time to time.
+    pub(super) fn on_waiting(
+        &mut self,
+        id: &RequestId,
+        obstacle: Obstacle,
+        host: &str,
+        facts: &Facts,
+    ) -> Option<Message> {
+        let text = match (obstacle, facts.sign_in.page()) {
+            (Obstacle::SignIn, Some(page)) => format!("Sign in: {page}"),
+            (Obstacle::SignIn, None) | (Obstacle::Server, _) => format!("waiting for {host}"),
+        };
+        self.report(id, text, facts.now)
+    }
+
+    /// The reply to a request of the app, which is written a moment later if it comes right behind progress.
+    pub(super) fn on_reply(&mut self, reply: Reply, facts: &Facts) -> ReplyTiming {
+        if self.requests.is_empty() {
+            return ReplyTiming::Write(reply);
+        }
+        let written = reply.id().and_then(|id| self.end(id));
+        let is_apart = |written| facts.now - written >= APART && facts.all_is_written;
+        if written.is_none_or(is_apart) {
+            return ReplyTiming::Write(reply);
+        }
+        self.count += 1;
+        let id = HeldBackId(self.count);
+        self.held_back.push((id, reply));
+        ReplyTiming::AfterWritten(APART, ProgressTimer::HeldBack(id))
+    }
+
+    /// Takes out a response that has been kept back long enough.
+    pub(super) fn take_held_back(&mut self, id: HeldBackId) -> Option<Reply> {
+        let at = self.held_back.iter().position(|(held, _)| *held == id)?;
+        Some(self.held_back.remove(at).1)
+    }
+
+    /// Takes out all responses that are kept back: no more time is left.
+    pub(super) fn take_all_held_back(&mut self) -> Vec<Reply> {
+        let held = std::mem::take(&mut self.held_back).into_iter();
+        held.map(|(_, reply)| reply).collect()
+    }
+
+    /// Returns whether a response is kept back.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
+    fn begin(&mut self, id: &RequestId, token: RequestId) {
         self.ids.insert(token.clone(), id.clone());
         let watched = Watched {
             token,
@@ -61,7 +172,7 @@ impl Progress {
     }
 
     /// Forgets the requests that were answered or given up elsewhere.
-    pub(super) fn retain(&mut self, is_unanswered: impl Fn(&RequestId) -> bool) {
+    fn retain(&mut self, is_unanswered: impl Fn(&RequestId) -> bool) {
         self.requests.retain(|id, _| is_unanswered(id));
         self.ids.retain(|_, id| is_unanswered(id));
     }
@@ -81,7 +192,7 @@ impl Progress {
     }
 
     /// The requests of which nothing but the bridge's own reports is known.
-    pub(super) fn unreported(&self) -> Vec<RequestId> {
+    fn unreported(&self) -> Vec<RequestId> {
         let unreported = self.requests.iter().filter(|(_, it)| !it.is_reported);
         unreported.map(|(id, _)| id.clone()).collect()
     }
@@ -90,7 +201,7 @@ impl Progress {
     ///
     /// The value grows, as MCP wants it, and stays below 0: the server's own progress begins there at the
     /// least, and has to be greater.
-    pub(super) fn report(&mut self, id: &RequestId, text: String, now: Instant) -> Option<Message> {
+    fn report(&mut self, id: &RequestId, text: String, now: Instant) -> Option<Message> {
         let watched = self.requests.get_mut(id)?;
         if let Some((last, looks)) = &mut watched.last
             && *last == text
@@ -187,6 +298,6 @@ mod tests {
         assert!(progress.end(&id("b")).is_some());
         assert!(progress.end(&id("c")).is_some());
         assert_eq!(progress.end(&id("c")), None);
-        assert!(progress.is_empty() && progress.ids.is_empty());
+        assert!(progress.requests.is_empty() && progress.ids.is_empty());
     }
 }

@@ -9,22 +9,22 @@ use mcp_bridge_protocol::era::{Revision, presumed_version};
 use mcp_bridge_protocol::lists::{SERVER_LISTS, ServerList};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
-/// What a server may be able to do, as far as it matters here.
+/// Capabilities of a server that matter here.
 const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
 
-/// What the app was told of the server.
+/// Version and capabilities by an answer to `initialize`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
     /// The version that it speaks since.
     version: String,
-    /// What the server can do, as far as it matters here.
+    /// The capabilities that matter here.
     capabilities: Vec<&'static str>,
     /// The lists of which it expects to be told when they change.
     lists: Vec<ServerList>,
 }
 
 impl Told {
-    /// What an answer to `initialize` tells.
+    /// Reads an answer to `initialize`.
     pub(super) fn by(response: &Message) -> Self {
         let capabilities: Value = response.result_member("capabilities").unwrap_or_default();
         let has = |name: &&str| capabilities[*name].is_object();
@@ -43,12 +43,12 @@ impl Told {
         &self.version
     }
 
-    /// Whether the version is one in which an app can be asked to open a page.
+    /// Returns whether the version is one in which an app can be asked to open a page.
     pub(super) fn has_url_elicitation(&self) -> bool {
         Revision::closest_to(&self.version) >= Revision::V2025_11_25
     }
 
-    /// Whether the server has this capability.
+    /// Returns whether the server has this capability.
     pub(super) fn has(&self, capability: &str) -> bool {
         self.capabilities.contains(&capability)
     }
@@ -162,7 +162,7 @@ impl Answers {
         versions
     }
 
-    /// What the server will presumably say to an app that asks for the version `asked`.
+    /// The presumable answer to an app that asks for the version `asked`.
     pub(super) fn to(&self, asked: &str) -> Option<Value> {
         if let Some(same) = self.0.get(asked) {
             return Some(same.clone());

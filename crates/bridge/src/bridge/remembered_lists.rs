@@ -41,7 +41,7 @@ pub(super) struct ListFiles {
 
 /// The form of a list: a revision of MCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Form {
+pub(super) enum ListForm {
     /// The results of a legacy revision.
     Legacy(Revision),
     /// The results of 2026-07-28.
@@ -51,11 +51,11 @@ pub(super) enum Form {
 /// The lists that are known, from this run or from disk.
 #[derive(Debug, Default)]
 pub(super) struct RememberedLists {
-    known: HashMap<(List, Form), Known>,
+    known: HashMap<(List, ListForm), KnownList>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownList {
     /// A response that holds the list, whole and before any tool is hidden.
     response: Message,
     /// True if the server has given it in this run.
@@ -63,7 +63,7 @@ struct Known {
 }
 
 #[derive(Serialize, Deserialize)]
-struct File<'a> {
+struct ListFile<'a> {
     format: u32,
     /// Seconds since 1970.
     at: u64,
@@ -91,18 +91,18 @@ impl ListFiles {
     }
 
     /// The results that are on disk and not too old.
-    pub(super) fn read_all(&self, form: Form) -> Vec<(List, String)> {
+    pub(super) fn read_all(&self, form: ListForm) -> Vec<(List, String)> {
         let read = |list: List| Some((list, self.read(list, form)?));
         List::ALL.into_iter().filter_map(read).collect()
     }
 
-    fn read(&self, list: List, form: Form) -> Option<String> {
+    fn read(&self, list: List, form: ListForm) -> Option<String> {
         let (result, age) = read_with_age(&self.path(list, form)?)?;
         (age < LIFETIME).then_some(result)
     }
 
     /// Writes a result, unless it is there already.
-    pub(super) fn keep(&self, list: List, form: Form, result: &str) {
+    pub(super) fn keep(&self, list: List, form: ListForm, result: &str) {
         let Some(path) = self.path(list, form) else {
             return;
         };
@@ -113,7 +113,7 @@ impl ListFiles {
         let Ok(result) = serde_json::from_str(result) else {
             return;
         };
-        let file = File {
+        let file = ListFile {
             format: FORMAT,
             at: now(),
             result,
@@ -126,13 +126,13 @@ impl ListFiles {
         }
     }
 
-    fn path(&self, list: List, form: Form) -> Option<PathBuf> {
+    fn path(&self, list: List, form: ListForm) -> Option<PathBuf> {
         let name = format!("{}-{}.json", list.member(), form.name());
         Some(self.directory.as_ref()?.join(name))
     }
 }
 
-impl Form {
+impl ListForm {
     /// The form in which an app gets its lists: by the era of its requests and the version that it was told.
     pub(super) fn of(era: Era, version: &str) -> Self {
         match era {
@@ -151,12 +151,12 @@ impl Form {
 
 impl RememberedLists {
     /// A response that holds the list.
-    pub(super) fn get(&self, list: List, form: Form) -> Option<&Message> {
+    pub(super) fn get(&self, list: List, form: ListForm) -> Option<&Message> {
         Some(&self.known.get(&(list, form))?.response)
     }
 
     /// Takes a list that the server has given whole. True if it was not known so, and has to be written.
-    pub(super) fn learn(&mut self, list: List, form: Form, response: &Message) -> bool {
+    pub(super) fn learn(&mut self, list: List, form: ListForm, response: &Message) -> bool {
         let Some(result) = response.result_json() else {
             return false;
         };
@@ -167,7 +167,7 @@ impl RememberedLists {
         let known = self.known.get(&(list, form));
         let is_known = known
             .is_some_and(|known| known.is_live && known.response.result_json() == Some(result));
-        let known = Known {
+        let known = KnownList {
             response: response.clone(),
             is_live: true,
         };
@@ -176,10 +176,10 @@ impl RememberedLists {
     }
 
     /// Takes what was on disk. What the server has given in this run counts more.
-    pub(super) fn recall(&mut self, form: Form, results: Vec<(List, String)>) {
+    pub(super) fn recall(&mut self, form: ListForm, results: Vec<(List, String)>) {
         let id = mcp_bridge_protocol::message::RequestId::from_string("remembered");
         for (list, result) in results {
-            self.known.entry((list, form)).or_insert_with(|| Known {
+            self.known.entry((list, form)).or_insert_with(|| KnownList {
                 response: Message::result(&id, &result),
                 is_live: false,
             });
@@ -190,7 +190,7 @@ impl RememberedLists {
 /// The result in a file, and the age of the file.
 fn read_with_age(path: &Path) -> Option<(String, Duration)> {
     let text = read_trusted(path, "a remembered list")?;
-    let file: File = serde_json::from_slice(&text).ok()?;
+    let file: ListFile = serde_json::from_slice(&text).ok()?;
     let age = now().checked_sub(file.at)?;
     let is_readable = file.format == FORMAT && file.result.get().len() <= LARGEST_LIST;
     is_readable.then(|| (file.result.get().to_owned(), Duration::from_secs(age)))
@@ -205,7 +205,7 @@ fn now() -> u64 {
 mod tests {
     use super::*;
 
-    const FORM: Form = Form::Legacy(Revision::V2025_06_18);
+    const FORM: ListForm = ListForm::Legacy(Revision::V2025_06_18);
 
     fn files() -> (tempfile::TempDir, ListFiles) {
         let directory = tempfile::tempdir().unwrap();
@@ -221,7 +221,7 @@ mod tests {
         let read = files.read_all(FORM);
         assert_eq!(read[0], (List::Tools, r#"{"tools": [1.0]}"#.to_owned()));
         assert_eq!(read.len(), 2);
-        assert!(files.read_all(Form::Modern).is_empty());
+        assert!(files.read_all(ListForm::Modern).is_empty());
         let other = ListFiles::of_account(directory.path(), "other");
         assert!(other.read_all(FORM).is_empty());
         files.forget();

@@ -13,12 +13,23 @@ pub(super) enum Reply {
 }
 
 /// A request that has failed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{failure}")]
 pub(super) struct Failed {
     pub(super) id: RequestId,
     /// The method of the request that was on its way; it tells whether its outcome matters.
     pub(super) method: String,
     pub(super) failure: Failure,
+    pub(super) reach: RequestReach,
+}
+
+/// True if the server has had a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestReach {
+    /// It has, or may have.
+    Server,
+    /// Something has been in the way before: a sign-in, a session or a connection.
+    Nobody,
 }
 
 impl Reply {
@@ -32,7 +43,16 @@ impl Reply {
                 id: id.clone(),
                 method: method.to_owned(),
                 failure,
+                reach: RequestReach::Server,
             }),
+        }
+    }
+
+    /// The same reply for a request that has got so far.
+    pub(super) fn with_reach(self, reach: RequestReach) -> Self {
+        match self {
+            Self::Failed(failed) => Self::Failed(Failed { reach, ..failed }),
+            response @ Self::Response(_) => response,
         }
     }
 
@@ -43,11 +63,24 @@ impl Reply {
         }
     }
 
+    /// The response, if there is one.
+    pub(super) const fn response(&self) -> Option<&Message> {
+        match self {
+            Self::Response(response) => Some(response),
+            Self::Failed(_) => None,
+        }
+    }
+
     pub(super) fn is_error(&self) -> bool {
         match self {
             Self::Response(response) => response.is_error(),
             Self::Failed(_) => true,
         }
+    }
+
+    /// Returns whether the request failed before the server had it.
+    pub(super) fn is_unreached(&self) -> bool {
+        matches!(self, Self::Failed(failed) if failed.reach == RequestReach::Nobody)
     }
 
     /// The same reply to another request.

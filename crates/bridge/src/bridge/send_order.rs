@@ -24,56 +24,56 @@ struct Done {
 }
 
 /// A place in the order. Those behind may go when it is dropped.
-pub(super) struct Turn {
+pub(super) struct SendTurn {
     number: u64,
     done: Arc<Done>,
 }
 
-/// What has to be over before a message goes out.
-pub(super) struct Wait {
+/// A turn that has to be over before a message goes out.
+pub(super) struct TurnWait {
     number: u64,
     done: Arc<Done>,
 }
 
 impl Turns {
-    pub(super) fn take(&mut self) -> Turn {
+    pub(super) fn take(&mut self) -> SendTurn {
         self.taken += 1;
-        Turn {
+        SendTurn {
             number: self.taken,
             done: Arc::clone(&self.done),
         }
     }
 
-    pub(super) const fn requests_wait_for(&mut self, turn: &Turn) {
+    pub(super) const fn requests_wait_for(&mut self, turn: &SendTurn) {
         self.requests_after = turn.number;
     }
 
-    pub(super) fn for_request(&self) -> Wait {
-        Wait {
+    pub(super) fn for_request(&self) -> TurnWait {
+        TurnWait {
             number: self.requests_after,
             done: Arc::clone(&self.done),
         }
     }
 
-    pub(super) fn for_response(&self) -> Wait {
-        Wait {
+    pub(super) fn for_response(&self) -> TurnWait {
+        TurnWait {
             number: self.taken,
             done: Arc::clone(&self.done),
         }
     }
 }
 
-impl Turn {
+impl SendTurn {
     /// The end of the turn before this one.
-    pub(super) fn before(&self) -> Wait {
-        Wait {
+    pub(super) fn before(&self) -> TurnWait {
+        TurnWait {
             number: self.number - 1,
             done: Arc::clone(&self.done),
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for SendTurn {
     fn drop(&mut self) {
         let before = self.done.number.fetch_max(self.number, Ordering::AcqRel);
         if before < self.number {
@@ -82,7 +82,7 @@ impl Drop for Turn {
     }
 }
 
-impl Wait {
+impl TurnWait {
     fn is_over(&self) -> bool {
         self.done.number.load(Ordering::Acquire) >= self.number
     }
@@ -105,7 +105,7 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
-    async fn is_over(wait: Wait) -> bool {
+    async fn is_over(wait: TurnWait) -> bool {
         let mut passed = pin!(wait.passed());
         poll_fn(|context| Poll::Ready(passed.as_mut().poll(context).is_ready())).await
     }

@@ -59,7 +59,7 @@ impl ServerRequest {
 
 impl ServerRequests {
     /// Takes the capabilities that the app declares.
-    pub(super) fn take_initialize(&mut self, initialize: &Message) {
+    pub(super) fn on_initialize(&mut self, initialize: &Message) {
         let declared: Map<String, Value> = initialize.param("capabilities").unwrap_or_default();
         let is_declared = |capability| {
             let value = declared.get(capability);

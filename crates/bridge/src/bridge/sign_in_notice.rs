@@ -31,12 +31,12 @@ pub(super) struct SignInNotice {
     is_ready: bool,
     /// Makes ids.
     count: u64,
-    asked: Option<Question>,
+    asked: Option<PageQuestion>,
 }
 
 /// A page as the app was told of it.
 #[derive(Debug)]
-struct Question {
+struct PageQuestion {
     page: SignInPage,
     id: RequestId,
     elicitation_id: String,
@@ -181,7 +181,7 @@ impl SignInNotice {
             }),
         };
         let question = Message::request(&id, "elicitation/create", &params.to_string());
-        self.asked = Some(Question {
+        self.asked = Some(PageQuestion {
             page,
             id,
             elicitation_id,

@@ -13,9 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::Answering;
-use super::action::Timer;
-use super::router::{Asked, Router};
+use super::action::Facts;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
 use mcp_bridge_protocol::lists::SERVER_LISTS;
@@ -41,21 +39,62 @@ const RESOURCES: &str = "resourceSubscriptions";
 
 /// The subscriptions of the app that are open.
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions(HashMap<RequestId, Subscription>);
+pub(super) struct Subscriptions(HashMap<RequestId, AppSubscription>);
+
+/// Something to be done for subscriptions.
+#[derive(Debug)]
+pub(super) enum SubscriptionStep {
+    /// Write it to the app.
+    ToApp(Message),
+    /// Send the request to the server again.
+    Send(Message),
+    /// Cancel the subscription at the server, and tell the app of its end.
+    End(RequestId),
+    /// Hand the timer back after this time.
+    After(Duration, SubscriptionTimer),
+    /// The server can be asked.
+    Available,
+}
+
+/// A wait of the subscription that was opened at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SubscriptionTimer {
+    /// The app may have waited long enough for its acknowledgement.
+    Acknowledge(RequestId, Instant),
+    /// It may be tried again.
+    Retry(RequestId, Instant),
+}
+
+/// State of the way to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServerAccess {
+    Free,
+    /// A sign-in, a session or a connection is missing.
+    Blocked,
+}
+
+/// Future of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureEnd {
+    /// It passes by itself.
+    Passes,
+    /// A person has to do something.
+    Stays,
+}
 
 #[derive(Debug)]
-struct Subscription {
+struct AppSubscription {
     request: Message,
     opened: Instant,
     /// The filter that the app asks for; once it is acknowledged, the one that it was told of.
     filter: Value,
-    state: State,
+    state: SubscriptionState,
     /// The pauses before further tries.
     backoff: Backoff,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SubscriptionState {
     /// The app has no acknowledgement yet.
     Unacknowledged,
     /// The app has one from here, and the server is asked.
@@ -66,7 +105,7 @@ enum State {
     Acknowledged,
 }
 
-impl Subscription {
+impl AppSubscription {
     fn new(request: Message, now: Instant) -> Self {
         let asked: Value = request.param("notifications").unwrap_or_default();
         let known = Self::members();
@@ -75,7 +114,7 @@ impl Subscription {
             filter: Value::Object(filter.collect()),
             request,
             opened: now,
-            state: State::Unacknowledged,
+            state: SubscriptionState::Unacknowledged,
             backoff: Backoff::new(RETRY_PAUSE, MAX_RETRY_PAUSE),
         }
     }
@@ -89,8 +128,10 @@ impl Subscription {
     /// Returns whether the app knows of it and may be told of changes.
     const fn is_known(&self) -> bool {
         match self.state {
-            State::Unacknowledged => false,
-            State::Promised | State::Dormant | State::Acknowledged => true,
+            SubscriptionState::Unacknowledged => false,
+            SubscriptionState::Promised
+            | SubscriptionState::Dormant
+            | SubscriptionState::Acknowledged => true,
         }
     }
 
@@ -122,164 +163,153 @@ fn uris(filter: &Value) -> HashSet<&str> {
         .collect()
 }
 
-impl Router {
-    /// A modern app subscribes.
-    pub(super) fn on_subscription(&mut self, request: &Message) {
-        let (Answering::AtOnce { .. }, Some(id)) = (self.answering, request.id()) else {
-            return;
-        };
-        let unanswered = &self.unanswered;
-        self.subscriptions
-            .0
-            .retain(|id, _| unanswered.contains_key(id));
-        let subscription = Subscription::new(request.clone(), self.out.now());
-        let opened = subscription.opened;
-        self.subscriptions.0.insert(id.clone(), subscription);
-        self.out
-            .after(PROMISE_AFTER, Timer::Subscription(id.clone(), opened));
+impl Subscriptions {
+    /// A modern app subscribes. Those that are not open any more are forgotten.
+    pub(super) fn on_request(
+        &mut self,
+        request: &Message,
+        is_open: impl Fn(&RequestId) -> bool,
+        facts: &Facts,
+    ) -> Option<SubscriptionStep> {
+        let id = request.id()?;
+        self.0.retain(|id, _| is_open(id));
+        let subscription = AppSubscription::new(request.clone(), facts.now);
+        let timer = SubscriptionTimer::Acknowledge(id.clone(), subscription.opened);
+        self.0.insert(id.clone(), subscription);
+        Some(SubscriptionStep::After(PROMISE_AFTER, timer))
     }
 
-    /// The app may have waited long enough for the acknowledgement of the subscription opened at this moment.
-    pub(super) fn consider_acknowledgement(&mut self, id: &RequestId, opened: Instant) {
-        let is_blocked = self.is_subscription_blocked(id);
-        let is_open = self.unanswered.contains_key(id) && !self.stopping;
-        let now = self.out.now();
-        let Some(subscription) = self.subscriptions.0.get_mut(id) else {
-            return;
-        };
-        if subscription.opened != opened || subscription.is_known() || !is_open {
-            return;
+    /// The app may have waited long enough for the acknowledgement of a subscription that is open.
+    pub(super) fn on_acknowledgement_due(
+        &mut self,
+        id: &RequestId,
+        opened: Instant,
+        way: ServerAccess,
+        facts: &Facts,
+    ) -> Option<SubscriptionStep> {
+        let subscription = self.0.get_mut(id)?;
+        if subscription.opened != opened || subscription.is_known() {
+            return None;
         }
-        if !is_blocked && now - opened < PROMISE_FOR_SLOW_AFTER {
-            return self
-                .out
-                .after(CHECK_INTERVAL, Timer::Subscription(id.clone(), opened));
+        if way == ServerAccess::Free && facts.now - opened < PROMISE_FOR_SLOW_AFTER {
+            let timer = SubscriptionTimer::Acknowledge(id.clone(), opened);
+            return Some(SubscriptionStep::After(CHECK_INTERVAL, timer));
         }
-        subscription.state = State::Promised;
+        subscription.state = SubscriptionState::Promised;
         let params = json!({ "notifications": subscription.filter, "_meta": meta(id) });
         tracing::info!("acknowledged a subscription before the server has");
-        self.write(Message::notification(ACKNOWLEDGED, &params));
+        Some(SubscriptionStep::ToApp(Message::notification(
+            ACKNOWLEDGED,
+            &params,
+        )))
     }
 
-    /// Returns whether a subscription waits for a sign-in, a session or a connection.
-    fn is_subscription_blocked(&self, id: &RequestId) -> bool {
-        let exchange = self.exchange_for(id);
-        exchange.is_some_and(|exchange| exchange.flight.track.is_blocked())
-            || self.is_held_downgraded(id)
-    }
-
-    /// Takes a notification for the modern app. True if the app gets it.
-    pub(super) fn subscriptions_pass(&mut self, message: &Message) -> bool {
-        if self.subscriptions.0.is_empty() || message.method() != Some(ACKNOWLEDGED) {
-            return true;
+    /// A notification for the modern app. `None` if the app gets it.
+    pub(super) fn on_notification(&mut self, message: &Message) -> Option<Vec<SubscriptionStep>> {
+        if self.0.is_empty() || message.method() != Some(ACKNOWLEDGED) {
+            return None;
         }
-        let Some(id) = subscription_of(message) else {
-            return true;
-        };
-        let Some(subscription) = self.subscriptions.0.get_mut(&id) else {
-            return true;
-        };
+        let id = subscription_of(message)?;
+        let subscription = self.0.get_mut(&id)?;
         let granted: Value = message.param("notifications").unwrap_or_default();
         match subscription.state {
-            State::Unacknowledged => {
+            SubscriptionState::Unacknowledged => {
                 subscription.filter = subscription.granted(&granted);
-                subscription.state = State::Acknowledged;
-                true
+                subscription.state = SubscriptionState::Acknowledged;
+                None
             }
-            State::Promised | State::Dormant if !subscription.has_its_resources(&granted) => {
-                self.end_promised(&id);
-                false
+            SubscriptionState::Promised | SubscriptionState::Dormant
+                if !subscription.has_its_resources(&granted) =>
+            {
+                Some(vec![SubscriptionStep::Available, SubscriptionStep::End(id)])
             }
-            State::Promised | State::Dormant => {
-                subscription.state = State::Acknowledged;
-                self.on_server_available();
-                false
+            SubscriptionState::Promised | SubscriptionState::Dormant => {
+                subscription.state = SubscriptionState::Acknowledged;
+                Some(vec![SubscriptionStep::Available])
             }
-            State::Acknowledged => true,
+            SubscriptionState::Acknowledged => None,
         }
     }
 
-    /// Ends a subscription that promised more than the server has.
-    fn end_promised(&mut self, id: &RequestId) {
-        self.on_server_available();
-        self.subscriptions.0.remove(id);
-        let request_id: Value = serde_json::from_str(id.as_json()).unwrap_or_default();
-        let reason = "the server does not tell of these resources";
-        let params = json!({ "requestId": request_id, "reason": reason });
-        let ended = Message::notification("notifications/cancelled", &params);
-        // To the server by the way of the app's own cancellation, and to the app.
-        self.take_cancellation(&ended);
-        self.write(ended);
+    /// A subscription has ended.
+    pub(super) fn on_end(&mut self, id: &RequestId) {
+        self.0.remove(id);
     }
 
-    /// Takes an error in place of the response to a subscription. True if the subscription goes on, because
-    /// the app was promised it and the server has not been reached.
-    pub(super) fn keep_promised(&mut self, asked: &Asked, error: &Message) -> bool {
-        if asked.method != "subscriptions/listen" || !error.is_error() {
-            return false;
-        }
-        let is_unreached = self.provisional.is_unreached() && !self.stopping;
-        let passes = self.obstacle_of_lists(Some(error)).is_none();
-        let Some(id) = error.id().filter(|_| is_unreached) else {
-            return false;
-        };
-        let Some(subscription) = self.subscriptions.0.get_mut(id) else {
-            return false;
-        };
+    /// The subscription has failed before the server had it. `None` if the app hears of that; else it goes on, and is
+    /// tried again by itself if the failure passes.
+    pub(super) fn on_failure(
+        &mut self,
+        id: &RequestId,
+        end: FailureEnd,
+    ) -> Option<Option<SubscriptionStep>> {
+        let subscription = self.0.get_mut(id)?;
         if !subscription.is_known() {
-            return false;
+            return None;
         }
-        self.unanswered.insert(id.clone(), asked.clone());
-        subscription.state = State::Dormant;
+        subscription.state = SubscriptionState::Dormant;
         let pause = subscription.backoff.pause();
-        if passes {
-            let opened = subscription.opened;
-            self.out
-                .after(pause, Timer::Resubscribe(id.clone(), opened));
-        }
-        true
+        let timer = SubscriptionTimer::Retry(id.clone(), subscription.opened);
+        Some((end == FailureEnd::Passes).then_some(SubscriptionStep::After(pause, timer)))
     }
 
-    /// Tries a subscription again that was promised.
-    pub(super) fn resubscribe(&mut self, id: &RequestId, opened: Instant) {
-        let Some(subscription) = self.subscriptions.0.get_mut(id) else {
-            return;
-        };
-        let is_open = self.unanswered.contains_key(id) && !self.stopping;
-        let is_meant = subscription.opened == opened && subscription.state == State::Dormant;
-        if is_open && is_meant {
-            subscription.state = State::Promised;
-            let request = subscription.request.clone();
-            self.take_modern(request);
+    /// A subscription that is open may be tried again.
+    pub(super) fn on_retry_due(
+        &mut self,
+        id: &RequestId,
+        opened: Instant,
+    ) -> Option<SubscriptionStep> {
+        let subscription = self.0.get_mut(id)?;
+        if subscription.opened != opened || subscription.state != SubscriptionState::Dormant {
+            return None;
         }
+        subscription.state = SubscriptionState::Promised;
+        Some(SubscriptionStep::Send(subscription.request.clone()))
     }
 
-    /// Tries all subscriptions again that were promised: the server can be asked.
-    pub(super) fn resubscribe_all(&mut self) {
-        let open = self.subscriptions.0.iter();
-        let dormant = open.filter(|(_, it)| it.state == State::Dormant);
-        let dormant: Vec<_> = dormant.map(|(id, it)| (id.clone(), it.opened)).collect();
-        for (id, opened) in dormant {
-            self.resubscribe(&id, opened);
-        }
+    /// The server can be asked: all subscriptions that are open and were promised are tried again.
+    pub(super) fn on_server_available(
+        &mut self,
+        is_open: impl Fn(&RequestId) -> bool,
+    ) -> Vec<SubscriptionStep> {
+        let dormant = self
+            .0
+            .iter_mut()
+            .filter(|(id, it)| it.state == SubscriptionState::Dormant && is_open(id));
+        let sent = dormant.map(|(_, subscription)| {
+            subscription.state = SubscriptionState::Promised;
+            SubscriptionStep::Send(subscription.request.clone())
+        });
+        sent.collect()
     }
 
-    /// Tells the app of changes of these lists, named by their capabilities, in each subscription to them.
-    pub(super) fn announce_to_subscriptions(&mut self, changed: &HashSet<&str>) {
-        for (id, subscription) in &self.subscriptions.0 {
-            let is_open = |asked: &Asked| asked.method == "subscriptions/listen";
-            if !subscription.is_known() || !self.unanswered.get(id).is_some_and(is_open) {
-                continue;
-            }
-            for list in SERVER_LISTS {
-                if changed.contains(list.capability) && subscription.filter[list.filter] == true {
-                    let params = json!({ "_meta": meta(id) });
-                    self.out
-                        .to_app(Message::notification(list.changed, &params));
-                }
-            }
-        }
+    /// Notifications of changes of these lists, named by their capabilities, for each open subscription to them.
+    pub(super) fn announce(
+        &self,
+        changed: &HashSet<&str>,
+        is_open: impl Fn(&RequestId) -> bool,
+    ) -> Vec<Message> {
+        let open = self
+            .0
+            .iter()
+            .filter(|(id, it)| it.is_known() && is_open(id));
+        let changes = open.flat_map(|(id, subscription)| {
+            let lists = SERVER_LISTS.iter().filter(move |list| {
+                changed.contains(list.capability) && subscription.filter[list.filter] == true
+            });
+            lists
+                .map(move |list| Message::notification(list.changed, &json!({ "_meta": meta(id) })))
+        });
+        changes.collect()
     }
+}
+
+/// The notification that ends a subscription which promised more than the server has.
+pub(super) fn ended(id: &RequestId) -> Message {
+    let request_id: Value = serde_json::from_str(id.as_json()).unwrap_or_default();
+    let reason = "the server does not tell of these resources";
+    let params = json!({ "requestId": request_id, "reason": reason });
+    Message::notification("notifications/cancelled", &params)
 }
 
 fn meta(subscription: &RequestId) -> Value {

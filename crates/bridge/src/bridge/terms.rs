@@ -6,6 +6,8 @@
 
 use super::list_pages::List;
 use super::provisional_initialize::Told;
+use super::reply::Reply;
+use crate::endpoint::Failure;
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::era::{Adapter, Era, Passage};
 use mcp_bridge_protocol::message::{Message, member};
@@ -13,9 +15,9 @@ use mcp_bridge_protocol::message::{Message, member};
 /// On which terms the app and the server speak.
 #[derive(Debug, Default)]
 pub(super) struct Terms {
-    /// What the app was told.
+    /// As the app was told.
     told: Told,
-    /// What the server says.
+    /// As the server says.
     server: Told,
     /// The translation between their revisions, where they differ.
     adapter: Option<Adapter>,
@@ -35,27 +37,27 @@ impl Terms {
     }
 
     /// The server says this itself.
-    pub(super) fn take_server(&mut self, response: &Message) {
+    pub(super) fn on_server(&mut self, response: &Message) {
         self.server = Told::by(response);
         self.adapter = Adapter::between(self.told.version(), self.server.version());
     }
 
-    /// The response to a request of the app, as the app has to get it; `None` if that is as it is.
-    pub(super) fn answer(&self, method: &str, response: &Message) -> Option<Message> {
-        if let Some(nothing) = self.nothing(method, response) {
+    /// The response to a request of the app, as the app has to get it; `None` if the reply is that.
+    pub(super) fn on_reply(&self, method: &str, reply: &Reply) -> Option<Message> {
+        if let Some(nothing) = self.nothing(method, reply) {
             return Some(nothing);
         }
-        self.adapter?.result_for_app(method, response)
+        self.adapter?.result_for_app(method, reply.response()?)
     }
 
-    /// What becomes of a request or a notification of the server.
-    pub(super) fn take_from_server(&self, message: &Message) -> Passage {
+    /// Passage of a request or a notification of the server.
+    pub(super) fn on_server_message(&self, message: &Message) -> Passage {
         let passage = |adapter: Adapter| adapter.take_from_server(message);
         self.adapter.map_or(Passage::Unchanged, passage)
     }
 
-    /// What becomes of a notification of the app.
-    pub(super) fn take_from_app(&self, notification: &Message) -> Passage {
+    /// Passage of a notification of the app.
+    pub(super) fn on_app_notification(&self, notification: &Message) -> Passage {
         let passage = |adapter: Adapter| adapter.take_from_app(notification);
         self.adapter.map_or(Passage::Unchanged, passage)
     }
@@ -69,14 +71,16 @@ impl Terms {
     }
 
     /// The response where the server does not have what the app was promised.
-    fn nothing(&self, method: &str, response: &Message) -> Option<Message> {
-        let error = response.error_json()?;
+    fn nothing(&self, method: &str, reply: &Reply) -> Option<Message> {
+        if !reply.is_error() {
+            return None;
+        }
         let (capability, result) = promised_by(method)?;
-        let id = response.id()?;
+        let id = reply.id()?;
         let is_promised = self.told != self.server && self.told.has(capability);
-        let is_missing = match response.error_text() {
+        let is_missing = match reply.response().and_then(Message::error_text) {
             Some((METHOD_NOT_FOUND, _)) => true,
-            _ => !self.server.has(capability) && is_refusal(error),
+            _ => !self.server.has(capability) && is_refusal(reply),
         };
         (is_promised && is_missing).then(|| Message::result(id, &result))
     }
@@ -94,14 +98,24 @@ fn promised_by(method: &str) -> Option<(&'static str, String)> {
     }
 }
 
-/// Whether an error is the server's, or ours about an HTTP status by which it may refuse a method that it does
-/// not know.
-fn is_refusal(error: &str) -> bool {
-    let data: Option<serde_json::Value> = member(error, "data");
-    let data = data.unwrap_or_default();
-    if data["source"] != "mcp-bridge" {
-        return true;
+/// Returns whether an error is the server's, or a failure by an HTTP status with which it may refuse a method that it
+/// does not know.
+fn is_refusal(error: &Reply) -> bool {
+    match error {
+        Reply::Response(error) => {
+            let error = error.error_json();
+            let data: Option<serde_json::Value> = error.and_then(|error| member(error, "data"));
+            data.unwrap_or_default()["source"] != "mcp-bridge"
+        }
+        Reply::Failed(failed) => {
+            let failure = match &failed.failure {
+                Failure::MessageRefused { failure, .. } => failure,
+                failure => failure,
+            };
+            let Failure::Status { status, .. } = failure else {
+                return false;
+            };
+            matches!(status.as_u16(), 400 | 404 | 405 | 422 | 501)
+        }
     }
-    let status = data["httpStatus"].as_u64();
-    matches!(status, Some(400 | 404 | 405 | 422 | 501))
 }

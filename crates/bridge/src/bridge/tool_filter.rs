@@ -1,256 +1,223 @@
-//! Tool filter: `--allow-tool`, `--ignore-tool`, `--read-only`.
+//! Tool filter: removal of hidden tools from lists, and refusal of their calls. The rules are in `tool_rules`.
 
-use std::convert::Infallible;
-use std::str::FromStr;
-
-use serde_json::json;
 use serde_json::value::RawValue;
 
-use mcp_bridge_net::setting::Setting;
-use mcp_bridge_protocol::codes::INTERNAL_ERROR;
-use mcp_bridge_protocol::message::{Message, RequestId, member};
+use super::reply::Reply;
+use super::tool_rules::{self, Access, Hidden, ToolFilter};
+use mcp_bridge_protocol::era::Era;
+use mcp_bridge_protocol::message::{
+    EmptyCursor, Message, NextPage, Pages, RequestId, params_on_behalf_of,
+};
+use mcp_bridge_text::name::NameTable;
 
-/// What the user says about the server's tools.
-#[derive(Debug, Clone)]
-pub struct ToolFilter {
-    /// Tools that are hidden.
-    pub ignored: Vec<Glob>,
-    /// The only tools that are not; if there are none, all.
-    pub allowed: Vec<Glob>,
-    /// What a tool may do.
-    pub access: Access,
+/// State of the filter. Messages go in, verdicts and [`FilterStep`]s come out.
+#[derive(Debug)]
+pub(super) struct HiddenTools {
+    filter: ToolFilter,
+    /// The server's host and port.
+    host: String,
+    /// The tools that were listed, and whether each is read-only; looked at by [`Access::ReadOnly`] alone. Those for
+    /// which there is no room are not called.
+    read_only: NameTable<bool>,
+    listing: Option<Listing>,
+    /// Makes ids.
+    lists: u64,
 }
 
-/// What a tool may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Anything.
-    Any,
-    /// Nothing that changes anything: the server says so in `annotations.readOnlyHint`.
-    ReadOnly,
+/// The server is asked for its tools, on behalf of calls that came before any list did.
+#[derive(Debug)]
+struct Listing {
+    /// The request that is under way.
+    id: RequestId,
+    pages: Pages,
+    /// True if the list has changed meanwhile, so that it is read from the beginning.
+    is_stale: bool,
+    /// The calls that wait.
+    held: Vec<Message>,
 }
 
-/// A pattern for names: `*` stands for any text, upper and lower case are the same (as in `--ignore-tool`
-/// of npm mcp-remote).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob {
-    /// What stands before, between and after the stars.
-    pieces: Vec<String>,
+/// Treatment of a request of the app.
+#[derive(Debug)]
+pub(super) enum CallVerdict {
+    Passes,
+    /// It is answered with this error.
+    Refused(Message),
+    /// It waits for a list, which has to be asked for by this request if there is one.
+    Waits(Option<Message>),
 }
 
-/// Why a tool is hidden.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hidden {
-    /// Its name is one of those that are hidden.
-    Ignored,
-    /// Its name is none of those that are allowed.
-    NotAllowed,
-    /// The server does not say that it only reads.
-    NotReadOnly,
-    /// It has no name that could be looked at.
-    Nameless,
+/// Something to be done after a page of the list.
+#[derive(Debug)]
+pub(super) enum FilterStep {
+    /// Ask the server for a list by this request.
+    Ask(Message),
+    /// Let a call go on that has waited.
+    Release(Message),
+    /// Answer a call that has waited.
+    Answer(Reply),
 }
 
-impl FromStr for Glob {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let pieces = text.to_lowercase().split('*').map(str::to_owned).collect();
-        Ok(Self { pieces })
-    }
-}
-
-impl Glob {
-    fn matches(&self, name: &str) -> bool {
-        let name = name.to_lowercase();
-        let [first, between @ .., last] = &self.pieces[..] else {
-            return self.pieces.first().is_some_and(|whole| *whole == name);
-        };
-        let Some(mut rest) = name.strip_prefix(first.as_str()) else {
-            return false;
-        };
-        for piece in between {
-            let Some(at) = rest.find(piece.as_str()) else {
-                return false;
-            };
-            rest = &rest[at + piece.len()..];
+impl HiddenTools {
+    pub(super) fn new(filter: ToolFilter, host: String) -> Self {
+        Self {
+            filter,
+            host,
+            read_only: NameTable::default(),
+            listing: None,
+            lists: 0,
         }
-        rest.ends_with(last.as_str())
-    }
-}
-
-impl ToolFilter {
-    /// Why the name alone hides a tool, if it does.
-    pub(super) fn hides_name(&self, name: &str) -> Option<Hidden> {
-        let is_one_of = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(name));
-        if is_one_of(&self.ignored) {
-            return Some(Hidden::Ignored);
-        }
-        (!self.allowed.is_empty() && !is_one_of(&self.allowed)).then_some(Hidden::NotAllowed)
     }
 
-    /// Why a tool of a list is hidden, if it is.
-    pub(super) fn hides(&self, tool: &RawValue) -> Option<Hidden> {
-        let Some(name) = name(tool) else {
-            return Some(Hidden::Nameless);
+    /// Returns whether a request is one of our own, of which the app knows nothing.
+    pub(super) fn is_own(&self, id: &RequestId) -> bool {
+        let listing = self.listing.as_ref();
+        listing.is_some_and(|listing| listing.id == *id)
+    }
+
+    /// The list that was asked for, and the calls that wait for it.
+    pub(super) fn waiting_calls(&self) -> Option<(&RequestId, Vec<&RequestId>)> {
+        let listing = self.listing.as_ref()?;
+        let calls = listing.held.iter().filter_map(Message::id);
+        Some((&listing.id, calls.collect()))
+    }
+
+    /// A request of the app.
+    pub(super) fn on_request(&mut self, request: &Message) -> CallVerdict {
+        let Some(id) = request.id() else {
+            return CallVerdict::Passes;
         };
-        self.hides_name(&name).or_else(|| {
-            (self.access == Access::ReadOnly && !is_read_only(tool)).then_some(Hidden::NotReadOnly)
+        // An id that is used again is that of a call which was cancelled.
+        if let Some(listing) = &mut self.listing {
+            listing.held.retain(|held| held.id() != Some(id));
+        }
+        if request.method() != Some("tools/call") {
+            return CallVerdict::Passes;
+        }
+        let Some(name) = request.param::<String>("name") else {
+            return CallVerdict::Refused(Hidden::Nameless.to_response(id, "", &self.host));
+        };
+        if let Some(hidden) = self.filter.hides_name(&name) {
+            return CallVerdict::Refused(hidden.to_response(id, &name, &self.host));
+        }
+        match (self.filter.access, self.read_only.get(&name)) {
+            (Access::Any, _) | (Access::ReadOnly, Some(true)) => CallVerdict::Passes,
+            (Access::ReadOnly, Some(false)) => {
+                CallVerdict::Refused(Hidden::NotReadOnly.to_response(id, &name, &self.host))
+            }
+            (Access::ReadOnly, None) => CallVerdict::Waits(self.hold(request)),
+        }
+    }
+
+    /// A message that the server sends of its own accord.
+    pub(super) fn on_server_message(&mut self, message: &Message) {
+        if message.method() == Some("notifications/tools/list_changed") {
+            self.read_only.clear();
+            if let Some(listing) = &mut self.listing {
+                listing.is_stale = true;
+            }
+        }
+    }
+
+    /// A page of the list that was asked for here, or the failure in its place.
+    pub(super) fn on_page(&mut self, page: &Reply, empty: EmptyCursor) -> Vec<FilterStep> {
+        let list = page.response().filter(|page| !page.is_error());
+        let tools = list.and_then(|list| list.result_member::<Vec<&RawValue>>("tools"));
+        for tool in tools.unwrap_or_default() {
+            self.remember(tool);
+        }
+        if let Some(next) = list.and_then(|list| self.next_page(list, empty)) {
+            return vec![FilterStep::Ask(next)];
+        }
+        let held = self.listing.take().map(|listing| listing.held);
+        let calls = held.unwrap_or_default().into_iter();
+        calls.filter_map(|call| self.release(call, page)).collect()
+    }
+
+    /// A list without what is hidden, which the app gets from the server.
+    pub(super) fn on_list(&mut self, list: &Message) -> Message {
+        list.with_elements("tools", |tool| {
+            self.remember(tool);
+            self.filter.hides(tool).is_none()
         })
     }
-}
 
-impl Hidden {
-    /// The answer to the call `id` of such a tool.
-    pub(super) fn to_response(self, id: &RequestId, tool: &str, host: &str) -> Message {
-        let data = json!({
-            "source": "mcp-bridge",
-            "kind": "tool_not_available",
-            "host": host,
-            "hint": self.hint(),
+    /// A list that was not given just now without what is hidden. Nothing is learnt from it.
+    pub(super) fn without_hidden(&self, list: &Message) -> Message {
+        list.with_elements("tools", |tool| self.filter.hides(tool).is_none())
+    }
+
+    /// Keeps a call back. Returns the request for the list, if none is under way.
+    fn hold(&mut self, call: &Message) -> Option<Message> {
+        if let Some(listing) = &mut self.listing {
+            listing.held.push(call.clone());
+            return None;
+        }
+        let id = self.next_id();
+        let list = list_request(&id, call, None);
+        self.listing = Some(Listing {
+            id,
+            pages: Pages::default(),
+            is_stale: false,
+            held: vec![call.clone()],
         });
-        let text = format!("Tool \"{tool}\" is not available");
-        Message::error(Some(id), INTERNAL_ERROR, &text, Some(&data))
+        Some(list)
     }
 
-    fn hint(self) -> String {
-        match self {
-            Self::Ignored => format!("mcp-bridge was told to hide it, by {}", Setting::IgnoreTool),
-            Self::NotAllowed => format!(
-                "mcp-bridge was told which tools to let through, by {}",
-                Setting::AllowTool
-            ),
-            Self::NotReadOnly => {
-                format!(
-                    "mcp-bridge was told to let through only what the server calls read-only, by {}",
-                    Setting::ReadOnly
-                )
+    /// Judges a call that has waited for a list which ended with this page.
+    fn release(&self, call: Message, page: &Reply) -> Option<FilterStep> {
+        let id = call.id()?;
+        let name: String = call.param("name").unwrap_or_default();
+        if self.read_only.get(&name) == Some(&true) {
+            return Some(FilterStep::Release(call));
+        }
+        if page.is_error() {
+            return Some(FilterStep::Answer(page.with_id(id)));
+        }
+        let refusal = Hidden::NotReadOnly.to_response(id, &name, &self.host);
+        Some(FilterStep::Answer(refusal.into()))
+    }
+
+    fn next_id(&mut self) -> RequestId {
+        self.lists += 1;
+        RequestId::from_string(&format!("mcp-bridge-tools-{}", self.lists))
+    }
+
+    fn remember(&mut self, tool: &RawValue) {
+        if self.filter.access == Access::Any {
+            return;
+        }
+        if let Some(name) = tool_rules::name(tool) {
+            self.read_only.insert(&name, tool_rules::is_read_only(tool));
+        }
+    }
+
+    /// The request for more of the list that we asked for, if there is more.
+    fn next_page(&mut self, page: &Message, empty: EmptyCursor) -> Option<Message> {
+        let id = self.next_id();
+        let listing = self.listing.as_mut()?;
+        let next = listing.pages.after(page, empty);
+        let is_stale = std::mem::take(&mut listing.is_stale);
+        let cursor = match next {
+            NextPage::At(_) | NextPage::None if is_stale => {
+                listing.pages.start_over();
+                None
             }
-            Self::Nameless => "a call has to name its tool".to_owned(),
-        }
-    }
-}
-
-/// The name of a tool of a list.
-pub(super) fn name(tool: &RawValue) -> Option<String> {
-    member(tool.get(), "name")
-}
-
-/// Whether the server says that a tool of a list changes nothing.
-pub(super) fn is_read_only(tool: &RawValue) -> bool {
-    let annotations = member::<&RawValue>(tool.get(), "annotations");
-    annotations.and_then(|annotations| member(annotations.get(), "readOnlyHint")) == Some(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn glob(text: &str) -> Glob {
-        let Ok(glob) = text.parse();
-        glob
-    }
-
-    fn filter(ignored: &[&str], allowed: &[&str], access: Access) -> ToolFilter {
-        ToolFilter {
-            ignored: ignored.iter().map(|text| glob(text)).collect(),
-            allowed: allowed.iter().map(|text| glob(text)).collect(),
-            access,
-        }
-    }
-
-    #[test]
-    fn a_star_stands_for_any_text_and_nothing_else_is_special() {
-        for (pattern, name, expected) in [
-            ("delete", "delete", true),
-            ("delete", "Delete", true),
-            ("DELETE*", "delete_all", true),
-            ("delete", "delete_all", false),
-            ("*", "", true),
-            ("", "", true),
-            ("", "a", false),
-            ("*delete*", "undeleted", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "abc", true),
-            ("a*b*c", "acb", false),
-            ("ab*ba", "aba", false),
-            ("*a", "ab", false),
-            ("a**b", "ab", true),
-            ("a.c", "abc", false),
-            ("a?c", "abc", false),
-            ("[ab]", "a", false),
-            ("größe*", "GRÖSSE", false),
-            ("größe*", "GRÖßE_x", true),
-        ] {
-            assert_eq!(glob(pattern).matches(name), expected, "{pattern} {name}");
-        }
-    }
-
-    /// All patterns and names of up to four letters, against a definition that is plainly right.
-    #[test]
-    fn globs_match_what_their_definition_says() {
-        fn defined(pattern: &[u8], name: &[u8]) -> bool {
-            match (pattern, name) {
-                ([], []) => true,
-                ([b'*', rest @ ..], _) => (0..=name.len()).any(|at| defined(rest, &name[at..])),
-                ([a, rest @ ..], [b, name @ ..]) => a == b && defined(rest, name),
-                _ => false,
-            }
-        }
-        fn words(letters: &[u8], length: u32) -> Vec<String> {
-            let mut all = vec![String::new()];
-            let mut last = all.clone();
-            for _ in 0..length {
-                let longer = |word: &String| {
-                    let word = word.clone();
-                    letters
-                        .iter()
-                        .map(move |letter| format!("{word}{}", char::from(*letter)))
-                };
-                last = last.iter().flat_map(longer).collect();
-                all.extend(last.clone());
-            }
-            all
-        }
-        for pattern in words(b"ab*", 4) {
-            let glob = glob(&pattern);
-            for name in words(b"ab", 4) {
-                let expected = defined(pattern.as_bytes(), name.as_bytes());
-                assert_eq!(glob.matches(&name), expected, "{pattern} {name}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_hidden_has_a_reason() {
-        let check = |filter: &ToolFilter, tool: &str, expected| {
-            let tool: &RawValue = serde_json::from_str(tool).unwrap();
-            assert_eq!(filter.hides(tool), expected, "{tool}");
+            NextPage::At(cursor) => Some(cursor),
+            NextPage::None | NextPage::TooMany => return None,
         };
-        let ignores = filter(&["del*"], &[], Access::Any);
-        check(&ignores, r#"{"name":"\u0064elete"}"#, Some(Hidden::Ignored));
-        check(&ignores, r#"{"name":"read","x":1e400}"#, None);
-        check(&ignores, r#"{"name":"\ud800"}"#, Some(Hidden::Nameless));
-        check(&ignores, "7", Some(Hidden::Nameless));
-        let allows = filter(&["read-b"], &["read*"], Access::Any);
-        check(&allows, r#"{"name":"read-a"}"#, None);
-        check(&allows, r#"{"name":"read-b"}"#, Some(Hidden::Ignored));
-        check(&allows, r#"{"name":"write"}"#, Some(Hidden::NotAllowed));
-        let reads = filter(&[], &[], Access::ReadOnly);
-        let hidden = Some(Hidden::NotReadOnly);
-        check(
-            &reads,
-            r#"{"name":"a","annotations":{"readOnlyHint":true}}"#,
-            None,
-        );
-        for tool in [
-            r#"{"name":"a"}"#,
-            r#"{"name":"a","annotations":null}"#,
-            r#"{"name":"a","annotations":{"readOnlyHint":"true"}}"#,
-            r#"{"name":"a","annotations":{"readOnlyHint":true,"readOnlyHint":false}}"#,
-            r#"{"name":"a","readOnlyHint":true}"#,
-        ] {
-            check(&reads, tool, hidden);
-        }
+        let call = listing.held.first()?;
+        let request = list_request(&id, call, cursor.as_deref());
+        listing.id = id;
+        Some(request)
     }
+}
+
+/// A `tools/list` in the name of whoever made `call`.
+fn list_request(id: &RequestId, call: &Message, cursor: Option<&str>) -> Message {
+    let on_behalf_of = Some(call).filter(|call| Era::of_request(call) == Era::Modern);
+    let mut params = params_on_behalf_of(on_behalf_of);
+    if let Some(cursor) = cursor {
+        params["cursor"] = cursor.into();
+    }
+    Message::request(id, "tools/list", &params.to_string())
 }

@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::action::{Action, Flight, LinkId, Timer};
+use super::list_pages::List;
 use super::provisional_initialize::Answers;
+use super::remembered_lists::ListForm;
+use super::reply::Failed;
 use super::router::Router;
 use super::{Access, Answering, Config, Input, ToolFilter};
 use crate::endpoint::{self, ConnectCause, Event, Failure, Listening, Outcome, Phase};
@@ -62,6 +65,8 @@ struct Run {
     /// Requests that were sent to the server, by their ids.
     flights: BTreeMap<String, (LinkId, Arc<Flight>)>,
     links: BTreeMap<String, LinkId>,
+    /// The form of the lists that were asked for.
+    recalled: Option<ListForm>,
     /// Actions that the transcript has not mentioned yet.
     actions: Vec<Action>,
 }
@@ -84,6 +89,7 @@ impl Run {
             timers: BTreeMap::new(),
             flights: BTreeMap::new(),
             links: BTreeMap::from([("main".to_owned(), LinkId::MAIN)]),
+            recalled: None,
             actions: Vec::new(),
         }
     }
@@ -140,6 +146,16 @@ impl Run {
             "recalled" => {
                 let answers = Answers::parse(self.json(rest)?.to_string().as_bytes());
                 self.step(|router| router.on_answers(&answers));
+            }
+            "lists" => {
+                let lists = self.json(rest)?;
+                let lists = List::ALL.into_iter().filter_map(|list| {
+                    lists.get(list.member())?;
+                    Some((list, lists.to_string()))
+                });
+                let form = self.recalled.take().ok_or("nothing was asked for")?;
+                let lists = lists.collect();
+                self.step(|router| router.on_lists(form, lists));
             }
             "stop" => self.step(Router::stop),
             "give-up" => self.step(Router::give_up),
@@ -300,6 +316,7 @@ impl Run {
         let link = self.links.get(link.unwrap_or("main")).copied();
         Ok(match (action, word) {
             (Action::ToApp(message), "app<") => self.is_message(&message, rest)?,
+            (Action::Fail(failed), "app<") => self.is_message(&rendered(&failed), rest)?,
             (Action::Request(on, outgoing), _) if word.starts_with("server") => {
                 let id = outgoing.request.id().as_json().to_owned();
                 self.flights.insert(id, (on, outgoing.flight));
@@ -321,7 +338,10 @@ impl Run {
                 true
             }
             (Action::RecallAnswers, "recall") => rest == "answers",
-            (Action::RecallLists(_), "recall") => rest == "lists",
+            (Action::RecallLists(form), "recall") => {
+                self.recalled = Some(form);
+                rest == "lists"
+            }
             (Action::KeepAnswer(..), "keep") => rest == "answer",
             (Action::KeepList(..), "keep") => rest == "list",
             (Action::EraOver, "era") => rest == "over",
@@ -411,6 +431,7 @@ impl Run {
         let text = |message: &Message| String::from_utf8_lossy(message.text()).into_owned();
         match action {
             Action::ToApp(message) => format!("app< {}", text(message)),
+            Action::Fail(failed) => format!("app< {}", text(&rendered(failed))),
             Action::Request(link, outgoing) => {
                 format!("server> {} ({link:?})", text(outgoing.request.message()))
             }
@@ -444,6 +465,17 @@ fn joined(text: &str) -> Vec<(usize, String)> {
         }
     }
     lines
+}
+
+/// The error that the app gets.
+fn rendered(failed: &Failed) -> Message {
+    let Failed {
+        id,
+        method,
+        failure,
+        ..
+    } = failed;
+    failure.to_response(id, method, "mcp.example.com")
 }
 
 /// A failure by its name.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 /// Room that is made for each read. A pipe hands over 64 KiB at most.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How much of a line that is too long is kept, to find the id of the request in it.
+/// Bytes of a line that is too long that are kept, to find the id of the request in it.
 const PREFIX_BYTES: usize = 4 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -21,7 +21,7 @@ pub enum Line {
     Text(Bytes),
     /// The line was longer than the limit and has been skipped.
     TooLong {
-        /// How it began.
+        /// Its beginning.
         prefix: Bytes,
     },
 }

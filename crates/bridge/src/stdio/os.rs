@@ -35,7 +35,7 @@ pub fn report() -> std::io::StdoutLock<'static> {
     std::io::stdout().lock()
 }
 
-/// How many columns the terminal has that [`report`] writes to; `None` if that is no terminal.
+/// Columns of the terminal that [`report`] writes to; `None` if that is no terminal.
 #[must_use]
 pub fn report_width() -> Option<usize> {
     let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;

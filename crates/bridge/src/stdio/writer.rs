@@ -57,13 +57,13 @@ impl LineWriter {
         let _ = self.queue.send(line);
     }
 
-    /// Whether messages from the server may be queued.
+    /// Returns whether messages from the server may be queued.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.backlog.is_below(QUEUE_BYTES)
     }
 
-    /// Whether answers to the app's own lines may be queued.
+    /// Returns whether answers to the app's own lines may be queued.
     #[must_use]
     pub fn has_room_for_answers(&self) -> bool {
         self.backlog.is_below(QUEUE_BYTES_FOR_ANSWERS)

@@ -238,7 +238,7 @@ impl Adapter {
         Passage::Changed(with_member(request, "params", &params))
     }
 
-    /// What stands for a block of content that `revision` does not know; `None` if it knows it.
+    /// Replacement for a block of content that `revision` does not know; `None` if it knows it.
     fn replaced(revision: Revision, block: &RawValue, place: Place) -> Option<Box<RawValue>> {
         if is_known(revision, block) {
             return None;
@@ -286,7 +286,7 @@ fn first_revision(method: &str) -> Revision {
     known.map_or(Revision::V2024_11_05, |(_, revision)| *revision)
 }
 
-/// Whether a revision knows this kind of content. What no revision knows is not for us to judge.
+/// Returns whether a revision knows this kind of content. What no revision knows is not for us to judge.
 fn is_known(revision: Revision, block: &RawValue) -> bool {
     let kind = kind(block);
     let first = CONTENT.iter().find(|(known, _)| **known == *kind);
@@ -426,7 +426,7 @@ mod tests {
         Adapter { app, server }
     }
 
-    /// What becomes of a request of a server of the newest revision for an app of this one.
+    /// Passage of a request of a server of the newest revision for an app of this one.
     fn asked(app: Revision, method: &str, params: &Value) -> Passage {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         adapter(app, Revision::V2025_11_25).take_from_server(&message(&request))

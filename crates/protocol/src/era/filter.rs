@@ -9,7 +9,7 @@ use crate::message::RequestId;
 
 pub(super) const RESOURCE_UPDATED: &str = "notifications/resources/updated";
 
-/// Which changes are told.
+/// Changes that are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Filter {
     /// Lists, by their names in the filter.
@@ -60,7 +60,7 @@ impl Filter {
         filter
     }
 
-    /// Whether it is about a notification, of the resource `uri` if it is one of a resource. A URI that
+    /// Returns whether it is about a notification, of the resource `uri` if it is one of a resource. A URI that
     /// is subscribed to may stand for resources below it.
     pub(super) fn covers(&self, method: &str, uri: Option<&str>) -> bool {
         if method == RESOURCE_UPDATED {

@@ -34,10 +34,11 @@ mod revision;
 mod transcripts;
 pub mod upgrade;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use adapt::{Adapter, Passage};
-pub use downgrade::{Client, Downgrade, Standalone};
+pub use downgrade::{Downgrade, ModernClient, Standalone};
 pub use request_meta::{
     Discovery, MODERN_VERSION, NEWEST_LEGACY, SUBSCRIPTION_ID, is_modern, refuse_malformed,
 };
@@ -80,14 +81,16 @@ impl Era {
     }
 }
 
-/// What is to be done next, in this order.
+/// Something to be done next, in this order.
 #[derive(Debug)]
 pub enum Action {
     /// Write it to the app. A response settles the app's request with that id; it does not say that the
     /// exchange of the same id with the server is over.
     ToApp(Message),
-    /// Send it to the server as an exchange of the server's era. Exactly one response with the same id,
-    /// the server's or an error of ours, comes back, unless the exchange is aborted.
+    /// Answer the app's request of this id with this failure.
+    Fail(RequestId, ExchangeFailure),
+    /// Send it to the server as an exchange of the server's era. Exactly one response with the same id, or the
+    /// failure of the exchange, comes back, unless it is aborted.
     Request(Message),
     /// Send it to the server: a notification, or the response to a request of the server.
     Notify(Message),
@@ -100,11 +103,31 @@ pub enum Action {
     EraOver,
 }
 
+/// Failure of an exchange, in place of the server's response.
+#[derive(Debug, Clone)]
+pub struct ExchangeFailure {
+    /// Its meaning for another attempt.
+    pub prospect: Prospect,
+    /// The reason, as a person gets it.
+    pub text: String,
+    /// The failure itself, handed back by [`Action::Fail`].
+    pub cause: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+/// Meaning of a failure for another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prospect {
+    /// It may go well: the network, the sign-in or the server's load was in the way.
+    MayPass,
+    /// The server blames the request by an HTTP status, and will do so the next time.
+    Final,
+}
+
 /// A wait that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timer(u64);
 
-/// Why a server cannot be served by [`Upgrade`].
+/// Reason for which a server cannot be served by [`Upgrade`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The answer to `server/discover` is not one of a modern server.

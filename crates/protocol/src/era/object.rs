@@ -50,7 +50,7 @@ impl Object {
         RequestId::from_json(self.get(name)?.get())
     }
 
-    /// Whether there is a capability at `path`: an object, or `true`.
+    /// Returns whether there is a capability at `path`: an object, or `true`.
     pub(super) fn declares(&self, path: &[&str]) -> bool {
         match path {
             [] => true,

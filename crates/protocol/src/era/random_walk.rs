@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::request_meta::{CLIENT_CAPABILITIES, PROTOCOL_VERSION};
-use super::{Action, Client, Downgrade, MODERN_VERSION, Timer, Upgrade};
+use super::{Action, Downgrade, MODERN_VERSION, ModernClient, Timer, Upgrade};
 use crate::message::{Kind, Message, RequestId};
 
 /// Conversations, and lines in each.
@@ -88,7 +88,7 @@ pub(super) struct Walk {
     requests: u64,
     /// Requests of the app without an answer.
     unanswered: BTreeMap<u64, Value>,
-    /// What `input_required` said last, for a retry.
+    /// The last `input_required`, for a retry.
     retries: Vec<Value>,
     /// Questions to the app.
     questions: BTreeSet<RequestId>,
@@ -327,6 +327,9 @@ impl Walk {
         for action in actions {
             match action {
                 Action::ToApp(message) => self.app_hears(&message),
+                Action::Fail(id, _) => {
+                    self.app_hears(&Message::error(Some(&id), -32603, "failed", None))
+                }
                 Action::Request(message) => {
                     let id = message.id().expect("a request").clone();
                     let method = message.method().expect("a request").to_owned();
@@ -424,7 +427,11 @@ impl Pair {
         let initialized = json!({ "id": 0, "result": {
             "capabilities": { "logging": {}, "tasks": { "requests": { "tools": { "call": {} } } } },
         } });
-        let opened = Downgrade::open(&Client::of(&parse(&first)), &parse(&initialized), "host");
+        let opened = Downgrade::open(
+            &ModernClient::of(&parse(&first)),
+            &parse(&initialized),
+            "host",
+        );
         Self::Downgrade(opened.expect("a server").0)
     }
 }

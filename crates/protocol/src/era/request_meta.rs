@@ -27,7 +27,7 @@ pub(super) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 /// The tasks extension of the modern era, as it is declared in `capabilities.extensions`.
 pub(super) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
-/// What the answer to `server/discover`, or a refusal of a version, says of the server's era.
+/// The server's era by its answer to `server/discover`, or by its refusal of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discovery {
     /// The server speaks [`MODERN_VERSION`].
@@ -130,7 +130,7 @@ pub(super) fn strip_legacy(holder: &mut Object) {
     });
 }
 
-/// Whether results of the method say how long they hold (specification, "Caching").
+/// Returns whether results of the method say how long they hold (specification, "Caching").
 pub(super) fn is_cacheable(method: &str) -> bool {
     matches!(
         method,

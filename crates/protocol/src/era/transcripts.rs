@@ -7,9 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::downgrade::{Client, Standalone};
+use super::downgrade::{ModernClient, Standalone};
 use super::request_meta::{CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION};
-use super::{Action, Downgrade, MODERN_VERSION, OpenError, Timer, Upgrade};
+use super::{
+    Action, Downgrade, ExchangeFailure, MODERN_VERSION, OpenError, Prospect, Timer, Upgrade,
+};
 use crate::message::{Message, RequestId};
 
 const HOST: &str = "mcp.example.com";
@@ -55,10 +57,10 @@ enum Pair {
 /// A transcript while it is played.
 struct Run {
     pair: Pair,
-    /// What `"$name"` stands for.
+    /// Meaning of `"$name"`.
     names: BTreeMap<String, Value>,
     timers: BTreeMap<String, Timer>,
-    /// What the translation wants done and the transcript has not mentioned yet.
+    /// Actions that the transcript has not mentioned yet.
     actions: Vec<Action>,
     /// The app's first message, until the server has answered the handshake.
     first: Option<Message>,
@@ -94,7 +96,7 @@ impl Run {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let takes_in = matches!(
             word,
-            "app>" | "server<" | "timer" | "standalone" | "new" | "close"
+            "app>" | "server<" | "failed" | "timer" | "standalone" | "new" | "close"
         ) || word.starts_with("server[");
         if takes_in {
             self.nothing_left()?;
@@ -112,6 +114,7 @@ impl Run {
                 Ok(())
             }
             "server<" => self.take_from_server(&self.message(rest)?, None),
+            "failed" => self.fail(rest),
             "timer" => {
                 let timer = *self.timers.get(rest).ok_or("no such timer was asked for")?;
                 self.actions = match &mut self.pair {
@@ -130,7 +133,7 @@ impl Run {
                 };
                 Ok(())
             }
-            "app<" | "server>" | "abort" | "after" | "era" => self.expect(word, rest),
+            "app<" | "fail" | "server>" | "abort" | "after" | "era" => self.expect(word, rest),
             _ => {
                 let stream = word
                     .strip_prefix("server[")
@@ -174,7 +177,7 @@ impl Run {
                     "protocolVersion": version, "capabilities": server,
                     "serverInfo": { "name": "server", "version": "1" },
                 } }))?;
-                let opened = Downgrade::open(&Client::of(&first), &initialized, HOST);
+                let opened = Downgrade::open(&ModernClient::of(&first), &initialized, HOST);
                 *downgrade = Some(opened.ok_or("not opened")?.0);
             }
         }
@@ -193,7 +196,9 @@ impl Run {
             Pair::Downgrade(None) => {
                 self.first = Some(message.clone());
                 let id = RequestId::from_string("initialize");
-                vec![Action::Request(Client::of(message).initialize_request(&id))]
+                vec![Action::Request(
+                    ModernClient::of(message).initialize_request(&id),
+                )]
             }
         };
     }
@@ -216,10 +221,32 @@ impl Run {
             Pair::Downgrade(unopened) => {
                 let first = self.first.take().ok_or("not open")?;
                 let (downgrade, actions) =
-                    Downgrade::open(&Client::of(&first), message, HOST).ok_or("not opened")?;
+                    Downgrade::open(&ModernClient::of(&first), message, HOST)
+                        .ok_or("not opened")?;
                 *unopened = Some(downgrade);
                 actions
             }
+        };
+        Ok(())
+    }
+
+    /// An exchange fails, for a while or for good.
+    fn fail(&mut self, rest: &str) -> Result<(), String> {
+        let (exchange, prospect) = rest.rsplit_once(' ').ok_or("failed ID PROSPECT")?;
+        let exchange = id(&self.json(exchange)?)?;
+        let failure = ExchangeFailure {
+            prospect: match prospect {
+                "passing" => Prospect::MayPass,
+                "final" => Prospect::Final,
+                _ => return Err("passing or final".to_owned()),
+            },
+            text: "the reason".to_owned(),
+            cause: std::sync::Arc::new(std::fmt::Error),
+        };
+        self.actions = match &mut self.pair {
+            Pair::Upgrade(Some(upgrade)) => upgrade.on_failure(&exchange, &failure),
+            Pair::Downgrade(Some(downgrade)) => downgrade.on_failure(&exchange, &failure),
+            _ => return Err("not open".to_owned()),
         };
         Ok(())
     }
@@ -265,7 +292,7 @@ impl Run {
                 let expected = self.json(rest)?;
                 version == Some(json!("2.0")) && self.matches(&expected, &actual)
             }
-            (Action::Abort(id), "abort") => {
+            (Action::Abort(id), "abort") | (Action::Fail(id, _), "fail") => {
                 let actual =
                     serde_json::from_str(id.as_json()).map_err(|error| error.to_string())?;
                 let expected = self.json(rest)?;
@@ -282,7 +309,7 @@ impl Run {
         if holds { Ok(()) } else { Err(differs()) }
     }
 
-    /// Whether the JSON is as expected. A name that stands for nothing yet stands for what is there.
+    /// Returns whether the JSON is as expected. A name that stands for nothing yet stands for what is there.
     fn matches(&mut self, expected: &Value, actual: &Value) -> bool {
         match (expected, actual) {
             (Value::String(text), _) if text == "$_" => true,
@@ -383,6 +410,7 @@ fn told(action: &Action) -> String {
     match action {
         Action::ToApp(message) => format!("app< {}", text(message)),
         Action::Request(message) | Action::Notify(message) => format!("server> {}", text(message)),
+        Action::Fail(id, _) => format!("fail {id}"),
         Action::Abort(id) => format!("abort {id}"),
         Action::After(wait, _) => format!("after {}", written(*wait)),
         Action::EraOver => "era over".to_owned(),

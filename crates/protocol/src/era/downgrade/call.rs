@@ -5,18 +5,19 @@ use std::time::Duration;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::pending_input::{Gathering, Parked};
-use super::task::Task;
+use super::listen::Resource;
+use super::pending_input::{Gathering, KeptOutcome, Parked};
+use super::task::DowngradedTask;
 use super::{Downgrade, log_level};
 use crate::codes::{
     INVALID_PARAMS, MISSING_CAPABILITY, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED,
 };
 use crate::era::object::Object;
 use crate::era::request_meta;
-use crate::era::{Action, Timer};
+use crate::era::{Action, ExchangeFailure, Timer};
 use crate::message::{Message, RequestId};
 
-/// How long a cancelled request's stream stays open, so that the server hears of the cancellation before
+/// Time that a cancelled request's stream stays open, so that the server hears of the cancellation before
 /// it sees the connection go.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
@@ -33,14 +34,14 @@ impl CallKey {
 
 /// A request that the server has not answered, or whose answer the app has not fetched.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct DowngradedCall {
     pub(super) key: CallKey,
     /// The app's request that waits for it, or did last.
     pub(super) request: RequestId,
     /// The exchange with the server.
     pub(super) leg: RequestId,
     pub(super) method: String,
-    /// What a retry has to repeat.
+    /// The params that a retry has to repeat.
     pub(super) params: String,
     /// The token under which the server reports progress.
     pub(super) token: Option<RequestId>,
@@ -48,16 +49,16 @@ pub(super) struct Call {
     pub(super) token_now: Option<RequestId>,
     /// The least level of log messages that the app wants, as a place among the levels.
     pub(super) log_level: Option<usize>,
-    /// How many questions the server has put.
+    /// Number of questions that the server has put.
     pub(super) questions: u32,
     /// The task that the server made of it.
-    pub(super) task: Option<Task>,
-    pub(super) stage: Stage,
+    pub(super) task: Option<DowngradedTask>,
+    pub(super) stage: DowngradedStage,
 }
 
-/// Who waits for whom.
+/// Stage of a call, by who waits for whom.
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(super) enum DowngradedStage {
     /// The app for the server.
     Running,
     /// The app for the server, which has a question; a moment is waited for more.
@@ -91,7 +92,7 @@ impl Downgrade {
             .object("_meta")
             .and_then(|meta| meta.id("progressToken"));
         let key = self.next_call.take_next();
-        let call = Call {
+        let call = DowngradedCall {
             key,
             request: id.clone(),
             // The app may use an id again that a call still goes by at the server.
@@ -107,7 +108,7 @@ impl Downgrade {
             log_level: level,
             questions: 0,
             task: None,
-            stage: Stage::Running,
+            stage: DowngradedStage::Running,
         };
         self.outbox.request(&call.leg, method, &sent);
         self.legs.insert(call.leg.clone(), key);
@@ -118,7 +119,7 @@ impl Downgrade {
     pub(super) fn take_response(&mut self, id: &RequestId, response: &Message) {
         if self
             .subscriptions
-            .take_response(id, response, &mut self.outbox)
+            .take_response(id, Resource::of_response(response), &mut self.outbox)
         {
             return;
         }
@@ -130,10 +131,34 @@ impl Downgrade {
             self.calls.insert(call.key, call);
             return;
         }
-        if matches!(call.stage, Stage::Parked(_)) {
-            return self.keep_outcome(call, response);
+        if matches!(call.stage, DowngradedStage::Parked(_)) {
+            return self.keep_outcome(call, KeptOutcome::Response(response.clone()));
         }
         self.end(&call, response);
+    }
+
+    pub(super) fn on_exchange_failure(&mut self, id: &RequestId, failure: &ExchangeFailure) {
+        if self
+            .subscriptions
+            .take_response(id, Resource::Refused, &mut self.outbox)
+        {
+            return;
+        }
+        let call = self.legs.remove(id).and_then(|key| self.calls.remove(&key));
+        let Some(call) = call else {
+            return tracing::debug!(%id, "dropped the failure of no request");
+        };
+        if matches!(call.stage, DowngradedStage::Parked(_)) {
+            return self.keep_outcome(call, KeptOutcome::Failed(failure.clone()));
+        }
+        self.end_failed(&call, failure);
+    }
+
+    /// Answers the app with a failure.
+    pub(super) fn end_failed(&mut self, call: &DowngradedCall, failure: &ExchangeFailure) {
+        self.waiting.remove(&call.request);
+        let failed = Action::Fail(call.request.clone(), failure.clone());
+        self.outbox.push(failed);
     }
 
     pub(super) fn call_timer(&mut self, key: CallKey, timer: Timer) {
@@ -141,19 +166,19 @@ impl Downgrade {
             return;
         };
         match &mut call.stage {
-            Stage::Gathering(gathering) if gathering.until == timer => {
+            DowngradedStage::Gathering(gathering) if gathering.until == timer => {
                 let questions = std::mem::take(&mut gathering.questions);
                 self.park(call, questions);
             }
             // The app has not come again.
-            Stage::Parked(parked) if parked.until == timer => self.abandon(&call),
+            DowngradedStage::Parked(parked) if parked.until == timer => self.abandon(&call),
             _ => self.task_timer(call, timer),
         }
     }
 
     /// Ends whatever is under way for a call, without answering the app.
-    pub(super) fn abandon(&mut self, call: &Call) {
-        if matches!(&call.stage, Stage::Parked(parked) if parked.outcome.is_some()) {
+    pub(super) fn abandon(&mut self, call: &DowngradedCall) {
+        if matches!(&call.stage, DowngradedStage::Parked(parked) if parked.outcome.is_some()) {
             return;
         }
         self.cancel_questions(call);
@@ -173,7 +198,7 @@ impl Downgrade {
     }
 
     /// Answers the app with the server's response.
-    pub(super) fn end(&mut self, call: &Call, response: &Message) {
+    pub(super) fn end(&mut self, call: &DowngradedCall, response: &Message) {
         self.waiting.remove(&call.request);
         if let Some(error) = response.error_json() {
             return self.end_with_error(call, response, error);
@@ -196,7 +221,7 @@ impl Downgrade {
     }
 
     /// The errors of a legacy server that a modern app would not understand.
-    fn end_with_error(&mut self, call: &Call, response: &Message, error: &str) {
+    fn end_with_error(&mut self, call: &DowngradedCall, response: &Message, error: &str) {
         let (code, _) = response.error_text().unwrap_or_default();
         match code {
             RESOURCE_NOT_FOUND => {
@@ -209,7 +234,7 @@ impl Downgrade {
         }
     }
 
-    fn pass_error(&mut self, call: &Call, error: &str) {
+    fn pass_error(&mut self, call: &DowngradedCall, error: &str) {
         if let Ok(error) = serde_json::from_str(error) {
             self.outbox.pass_error(&call.request, error);
         }
@@ -217,7 +242,7 @@ impl Downgrade {
 
     /// The pages that the user has to visit become questions. The request is over for the server, so
     /// that there is nothing to park: the app's retry is simply the request once more.
-    fn end_with_pages(&mut self, call: &Call, error: &str) {
+    fn end_with_pages(&mut self, call: &DowngradedCall, error: &str) {
         let data = Object::parse(error).and_then(|error| error.object("data"));
         let pages = data.and_then(|data| data.read::<Vec<Object>>("elicitations"));
         let pages = pages.unwrap_or_default();
@@ -257,7 +282,7 @@ pub(super) fn is_eligible(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
-/// What a retry has in common with the request that it repeats.
+/// The params that a retry has in common with the request that it repeats.
 pub(super) fn repeated(params: &Object) -> String {
     let mut params = params.clone();
     for name in ["_meta", "inputResponses", "requestState"] {

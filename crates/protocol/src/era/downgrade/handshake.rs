@@ -9,15 +9,15 @@ use crate::era::request_meta::{
 };
 use crate::message::{Message, RequestId};
 
-/// Who asks, by the `_meta` of a modern request. Requests that differ in this need sessions of their
+/// A modern app as it describes itself in the `_meta` of a request. Requests that differ in this need sessions of their
 /// own, for a legacy server is told once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Client {
+pub struct ModernClient {
     info: String,
     capabilities: String,
 }
 
-impl Client {
+impl ModernClient {
     /// The client that a modern request names.
     #[must_use]
     pub fn of(request: &Message) -> Self {
@@ -58,13 +58,13 @@ impl Client {
 
 /// The legacy server, as its `InitializeResult` tells of it.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct LegacyServer {
     pub(super) capabilities: Object,
     info: Object,
     instructions: Option<String>,
 }
 
-impl Server {
+impl LegacyServer {
     /// The server that sent this response to `initialize`; `None` if that is an error.
     pub(super) fn of(response: &Message, host: &str) -> Option<Self> {
         let result = Object::parse(response.result_json()?)?;
@@ -81,12 +81,12 @@ impl Server {
         })
     }
 
-    /// Whether the server declared the capability at `path`.
+    /// Returns whether the server declared the capability at `path`.
     pub(super) fn declares(&self, path: &[&str]) -> bool {
         self.capabilities.declares(path)
     }
 
-    /// What a modern server would answer to `server/discover`.
+    /// The answer of a modern server to `server/discover`.
     pub(super) fn discovered(&self) -> Object {
         let mut capabilities = self.capabilities.clone();
         capabilities.remove("tasks");

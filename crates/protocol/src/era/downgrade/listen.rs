@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Standalone;
-use super::handshake::Server;
+use super::handshake::LegacyServer;
 use crate::era::Timer;
 use crate::era::filter::{Filter, marked};
 use crate::era::object::Object;
@@ -20,7 +20,7 @@ const MAX_SUBSCRIPTIONS: usize = 100;
 /// Resources that they may be about in all.
 const MAX_RESOURCES: usize = 1_000;
 
-/// How long an acknowledgement waits for the server: for its stream, and for each resource.
+/// Time that an acknowledgement waits for the server: for its stream, and for each resource.
 const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The app's subscriptions, and what the server knows of them.
@@ -37,20 +37,32 @@ pub(super) struct Subscriptions {
 
 #[derive(Debug)]
 struct Subscription {
-    /// What the app wants; once it is acknowledged, what it gets.
+    /// The filter that the app wants; once it is acknowledged, the one that it gets.
     filter: Filter,
     /// When it is acknowledged at the latest; `None` once it is.
     limit: Option<Timer>,
 }
 
+/// State of a resource at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resource {
+pub(super) enum Resource {
     /// The server has not answered yet.
     Asked,
     /// The server tells of it.
     Subscribed,
     /// The server does not.
     Refused,
+}
+
+impl Resource {
+    /// The state after the response to a `resources/subscribe`.
+    pub(super) fn of_response(response: &Message) -> Self {
+        if response.is_error() {
+            Self::Refused
+        } else {
+            Self::Subscribed
+        }
+    }
 }
 
 impl Subscriptions {
@@ -63,7 +75,7 @@ impl Subscriptions {
         &mut self,
         id: &RequestId,
         request: &Message,
-        server: &Server,
+        server: &LegacyServer,
         outbox: &mut Outbox,
     ) {
         let params = request.params_json().and_then(Object::parse);
@@ -108,16 +120,11 @@ impl Subscriptions {
     pub(super) fn take_response(
         &mut self,
         id: &RequestId,
-        response: &Message,
+        state: Resource,
         outbox: &mut Outbox,
     ) -> bool {
         let Some(uri) = self.subscribing.remove(id) else {
             return false;
-        };
-        let state = if response.is_error() {
-            Resource::Refused
-        } else {
-            Resource::Subscribed
         };
         self.resources.insert(uri.clone(), state);
         // It may be that nobody wants it any more.
@@ -136,7 +143,7 @@ impl Subscriptions {
         }
     }
 
-    /// What the server has no stream for is not promised; what was promised before ends.
+    /// Changes that the server has no stream for are not promised; a promise from before ends.
     pub(super) fn take_standalone(&mut self, standalone: Standalone, outbox: &mut Outbox) {
         self.standalone = Some(standalone);
         if standalone == Standalone::Refused {

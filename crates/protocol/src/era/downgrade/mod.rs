@@ -19,24 +19,24 @@ use super::outbox::Outbox;
 use super::request_meta::{
     self, LOG_LEVEL, LOG_LEVELS, MODERN_VERSION, PROTOCOL_VERSION, severity,
 };
-use super::{Action, Timer};
+use super::{Action, ExchangeFailure, Timer};
 use crate::codes::{METHOD_NOT_FOUND, UNSUPPORTED_VERSION};
 use crate::lists::is_list_change;
 use crate::message::{Kind, Message, RequestId};
-use call::{Call, CallKey, Stage};
-pub use handshake::Client;
-use handshake::Server;
+use call::{CallKey, DowngradedCall, DowngradedStage};
+use handshake::LegacyServer;
+pub use handshake::ModernClient;
 use listen::Subscriptions;
 use mcp_bridge_text::name::NameTable;
 
 /// The translation for one session with a legacy server.
 #[derive(Debug)]
 pub struct Downgrade {
-    client: Client,
-    server: Server,
+    client: ModernClient,
+    server: LegacyServer,
     outbox: Outbox,
     subscriptions: Subscriptions,
-    calls: BTreeMap<CallKey, Call>,
+    calls: BTreeMap<CallKey, DowngradedCall>,
     next_call: CallKey,
     /// The call that a request of the app waits for.
     waiting: BTreeMap<RequestId, CallKey>,
@@ -52,7 +52,7 @@ pub struct Downgrade {
     log_level: Option<usize>,
 }
 
-/// Whether the server says anything of its own accord, outside the streams of requests.
+/// True if the server says anything of its own accord, outside the streams of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standalone {
     /// There is a stream for it.
@@ -66,13 +66,13 @@ impl Downgrade {
     /// stands for the name of a server that does not tell its own. `None` if the response is an error.
     #[must_use]
     pub fn open(
-        client: &Client,
+        client: &ModernClient,
         initialize_response: &Message,
         host: &str,
     ) -> Option<(Self, Vec<Action>)> {
         let mut downgrade = Self {
             client: client.clone(),
-            server: Server::of(initialize_response, host)?,
+            server: LegacyServer::of(initialize_response, host)?,
             outbox: Outbox::new(),
             subscriptions: Subscriptions::default(),
             calls: BTreeMap::new(),
@@ -132,6 +132,12 @@ impl Downgrade {
             Kind::Notification { method } => self.take_event(method, message, stream),
             Kind::Request { id, method } => self.take_question(id, method, message, stream),
         }
+        self.outbox.take()
+    }
+
+    /// Takes the failure of an [`Action::Request`].
+    pub fn on_failure(&mut self, id: &RequestId, failure: &ExchangeFailure) -> Vec<Action> {
+        self.on_exchange_failure(id, failure);
         self.outbox.take()
     }
 
@@ -278,7 +284,7 @@ impl Downgrade {
         let level: Option<String> = event.param("level");
         let level = level.and_then(|level| severity(&level));
         let wanted = call.log_level.is_some_and(|least| level >= Some(least));
-        if wanted && !matches!(call.stage, Stage::Parked(_)) {
+        if wanted && !matches!(call.stage, DowngradedStage::Parked(_)) {
             self.outbox.tell_app(without_legacy_meta(event));
         }
     }
@@ -312,7 +318,7 @@ impl Downgrade {
         let Some(now) = &call.token_now else {
             return;
         };
-        if matches!(call.stage, Stage::Parked(_)) {
+        if matches!(call.stage, DowngradedStage::Parked(_)) {
             return;
         }
         let params = event.params_json().and_then(Object::parse);
@@ -330,7 +336,7 @@ impl Downgrade {
     }
 }
 
-/// What every modern request has to carry, and in a version that is spoken here.
+/// Refuses a modern request without the members that each has to have, or of another version.
 fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
     if let Some(refusal) = request_meta::refuse_malformed(request) {
         return Some(refusal);

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::call::{Call, CallKey, Stage, is_eligible, repeated};
+use super::call::{CallKey, DowngradedCall, DowngradedStage, is_eligible, repeated};
 use super::{Downgrade, log_level};
 use crate::codes::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::era::object::Object;
-use crate::era::{Action, Timer};
+use crate::era::{Action, ExchangeFailure, Timer};
 use crate::message::{Message, RequestId};
 
-/// How long more questions are waited for after the first, so that they are asked together.
+/// Time that more questions are waited for after the first, so that they are asked together.
 const GATHERING: Duration = Duration::from_millis(50);
 
-/// How long the app may take to come again.
+/// Limit for the app to come again.
 const PARKED_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Calls that may wait for the app at once.
@@ -31,7 +31,7 @@ const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 /// The questions so far.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    pub(super) questions: Vec<Question>,
+    pub(super) questions: Vec<ServerQuestion>,
     pub(super) until: Timer,
 }
 
@@ -41,16 +41,32 @@ pub(super) struct Parked {
     /// The `requestState`: it is good for one retry.
     handle: String,
     pub(super) until: Timer,
-    questions: Vec<Question>,
+    questions: Vec<ServerQuestion>,
     /// Questions that have come since, for the next round.
-    later: Vec<Question>,
+    later: Vec<ServerQuestion>,
     /// The server's response, if it did not wait.
-    pub(super) outcome: Option<Message>,
+    pub(super) outcome: Option<KeptOutcome>,
+}
+
+/// End of a request whose app has not come again yet.
+#[derive(Debug)]
+pub(super) enum KeptOutcome {
+    Response(Message),
+    Failed(ExchangeFailure),
+}
+
+impl KeptOutcome {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Response(response) => response.text().len(),
+            Self::Failed(failure) => failure.text.len(),
+        }
+    }
 }
 
 /// A request of the server.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct ServerQuestion {
     id: RequestId,
     key: String,
     method: String,
@@ -85,7 +101,7 @@ impl Downgrade {
         let busy = self
             .calls
             .values()
-            .filter(|call| !matches!(call.stage, Stage::Running));
+            .filter(|call| !matches!(call.stage, DowngradedStage::Running));
         let is_full = busy.count() >= MAX_PARKED;
         let bytes = question.params_json().map_or(0, str::len);
         let has_room = self.has_room_for(bytes);
@@ -93,7 +109,7 @@ impl Downgrade {
             return;
         };
         call.questions += 1;
-        let question = Question {
+        let question = ServerQuestion {
             id: id.clone(),
             key: format!("question-{}", call.questions),
             method: method.to_owned(),
@@ -102,16 +118,16 @@ impl Downgrade {
         };
         let taken = match &mut call.stage {
             _ if !has_room => false,
-            Stage::Running if is_full => false,
-            Stage::Running => {
+            DowngradedStage::Running if is_full => false,
+            DowngradedStage::Running => {
                 let until = self.outbox.after(GATHERING);
                 self.timers.insert(until, key);
                 let questions = vec![question];
-                call.stage = Stage::Gathering(Gathering { questions, until });
+                call.stage = DowngradedStage::Gathering(Gathering { questions, until });
                 true
             }
-            Stage::Gathering(gathering) => push(&mut gathering.questions, question),
-            Stage::Parked(parked) => push(&mut parked.later, question),
+            DowngradedStage::Gathering(gathering) => push(&mut gathering.questions, question),
+            DowngradedStage::Parked(parked) => push(&mut parked.later, question),
         };
         if !taken {
             self.decline(id, INTERNAL_ERROR, "too many questions wait for the client");
@@ -124,24 +140,24 @@ impl Downgrade {
         waiting == 0 || waiting + bytes <= MAX_WAITING_BYTES
     }
 
-    /// Keeps the response to a call whose app has not come again yet.
-    pub(super) fn keep_outcome(&mut self, mut call: Call, response: &Message) {
-        let has_room = self.has_room_for(response.text().len());
-        if let Stage::Parked(parked) = &mut call.stage {
+    /// Keeps the outcome of a call whose app has not come again yet.
+    pub(super) fn keep_outcome(&mut self, mut call: DowngradedCall, outcome: KeptOutcome) {
+        let has_room = self.has_room_for(outcome.bytes());
+        if let DowngradedStage::Parked(parked) = &mut call.stage {
             let text =
                 "mcp-bridge: the response was too large to be kept until the client came again";
             let too_large = Message::error(Some(&call.leg), INTERNAL_ERROR, text, None);
             parked.outcome = Some(if has_room {
-                response.clone()
+                outcome
             } else {
-                too_large
+                KeptOutcome::Response(too_large)
             });
         }
         self.calls.insert(call.key, call);
     }
 
     fn asked_for(&self, stream: Option<&RequestId>) -> Option<CallKey> {
-        let eligible = |call: &&Call| is_eligible(&call.method);
+        let eligible = |call: &&DowngradedCall| is_eligible(&call.method);
         let on_stream = stream.and_then(|leg| self.legs.get(leg));
         let on_stream = on_stream
             .and_then(|key| self.calls.get(key))
@@ -149,14 +165,14 @@ impl Downgrade {
         if let Some(call) = on_stream {
             return Some(call.key);
         }
-        let waits = |call: &&Call| !matches!(call.stage, Stage::Parked(_));
+        let waits = |call: &&DowngradedCall| !matches!(call.stage, DowngradedStage::Parked(_));
         let mut candidates = self.calls.values().filter(eligible).filter(waits);
         let only = candidates.next()?;
         candidates.next().is_none().then_some(only.key)
     }
 
     /// Ends the app's request with the questions.
-    pub(super) fn park(&mut self, mut call: Call, questions: Vec<Question>) {
+    pub(super) fn park(&mut self, mut call: DowngradedCall, questions: Vec<ServerQuestion>) {
         let mut requests = Object::default();
         for question in &questions {
             let mut request = Object::default();
@@ -173,7 +189,7 @@ impl Downgrade {
         self.outbox.reply(&call.request, &result);
         let until = self.outbox.after(PARKED_LIMIT);
         self.timers.insert(until, call.key);
-        call.stage = Stage::Parked(Box::new(Parked {
+        call.stage = DowngradedStage::Parked(Box::new(Parked {
             handle,
             until,
             questions,
@@ -197,20 +213,22 @@ impl Downgrade {
             };
         }
         let handle: Option<String> = params.read("requestState");
-        let repeats = |call: &&Call| match &call.stage {
-            Stage::Parked(parked) => {
+        let repeats = |call: &&DowngradedCall| match &call.stage {
+            DowngradedStage::Parked(parked) => {
                 Some(&parked.handle) == handle.as_ref()
                     && call.method == method
                     && call.params == repeated(&params)
             }
-            Stage::Running | Stage::Gathering(_) => false,
+            DowngradedStage::Running | DowngradedStage::Gathering(_) => false,
         };
         let key = self.calls.values().find(repeats).map(|call| call.key);
         let Some(mut call) = key.and_then(|key| self.calls.remove(&key)) else {
             let text = "Invalid params: the requestState has expired or is not for this request";
             return self.outbox.refuse(id, INVALID_PARAMS, text);
         };
-        let Stage::Parked(parked) = std::mem::replace(&mut call.stage, Stage::Running) else {
+        let DowngradedStage::Parked(parked) =
+            std::mem::replace(&mut call.stage, DowngradedStage::Running)
+        else {
             return;
         };
         call.request = id.clone();
@@ -222,9 +240,11 @@ impl Downgrade {
     }
 
     /// Hands the answers to the server, and asks what is still to be asked.
-    fn resume(&mut self, call: Call, parked: Parked, answers: &Object) {
-        if let Some(outcome) = parked.outcome {
-            return self.end(&call, &outcome);
+    fn resume(&mut self, call: DowngradedCall, parked: Parked, answers: &Object) {
+        match parked.outcome {
+            Some(KeptOutcome::Response(response)) => return self.end(&call, &response),
+            Some(KeptOutcome::Failed(failure)) => return self.end_failed(&call, &failure),
+            None => {}
         }
         let mut open = Vec::new();
         for question in parked.questions {
@@ -251,14 +271,14 @@ impl Downgrade {
         };
         for call in self.calls.values_mut() {
             match &mut call.stage {
-                Stage::Running => {}
-                Stage::Gathering(gathering) => {
+                DowngradedStage::Running => {}
+                DowngradedStage::Gathering(gathering) => {
                     gathering.questions.retain(|question| question.id != id);
                     if gathering.questions.is_empty() {
-                        call.stage = Stage::Running;
+                        call.stage = DowngradedStage::Running;
                     }
                 }
-                Stage::Parked(parked) => {
+                DowngradedStage::Parked(parked) => {
                     parked.questions.retain(|question| question.id != id);
                     parked.later.retain(|question| question.id != id);
                 }
@@ -267,11 +287,13 @@ impl Downgrade {
     }
 
     /// Tells the server that nobody will answer.
-    pub(super) fn cancel_questions(&mut self, call: &Call) {
-        let questions: Vec<&Question> = match &call.stage {
-            Stage::Running => Vec::new(),
-            Stage::Gathering(gathering) => gathering.questions.iter().collect(),
-            Stage::Parked(parked) => parked.questions.iter().chain(&parked.later).collect(),
+    pub(super) fn cancel_questions(&mut self, call: &DowngradedCall) {
+        let questions: Vec<&ServerQuestion> = match &call.stage {
+            DowngradedStage::Running => Vec::new(),
+            DowngradedStage::Gathering(gathering) => gathering.questions.iter().collect(),
+            DowngradedStage::Parked(parked) => {
+                parked.questions.iter().chain(&parked.later).collect()
+            }
         };
         for question in questions {
             if question.method == "elicitation/create" {
@@ -288,14 +310,14 @@ impl Downgrade {
     pub(super) fn forget_questions(&mut self) {
         let legs = &mut self.legs;
         self.calls.retain(|_, call| match &call.stage {
-            Stage::Running => true,
-            Stage::Gathering(_) => {
-                call.stage = Stage::Running;
+            DowngradedStage::Running => true,
+            DowngradedStage::Gathering(_) => {
+                call.stage = DowngradedStage::Running;
                 true
             }
             // The response has come, whatever has become of the session since.
-            Stage::Parked(parked) if parked.outcome.is_some() => true,
-            Stage::Parked(_) => {
+            DowngradedStage::Parked(parked) if parked.outcome.is_some() => true,
+            DowngradedStage::Parked(_) => {
                 if legs.remove(&call.leg).is_some() {
                     self.outbox.push(Action::Abort(call.leg.clone()));
                 }
@@ -319,20 +341,20 @@ impl Downgrade {
 }
 
 /// The bytes of a call that wait for the app.
-fn waiting_bytes(call: &Call) -> usize {
-    let size = |questions: &[Question]| questions.iter().map(|it| it.bytes).sum::<usize>();
+fn waiting_bytes(call: &DowngradedCall) -> usize {
+    let size = |questions: &[ServerQuestion]| questions.iter().map(|it| it.bytes).sum::<usize>();
     match &call.stage {
-        Stage::Running => 0,
-        Stage::Gathering(gathering) => size(&gathering.questions),
-        Stage::Parked(parked) => {
-            let outcome = parked.outcome.as_ref().map_or(0, |it| it.text().len());
+        DowngradedStage::Running => 0,
+        DowngradedStage::Gathering(gathering) => size(&gathering.questions),
+        DowngradedStage::Parked(parked) => {
+            let outcome = parked.outcome.as_ref().map_or(0, KeptOutcome::bytes);
             size(&parked.questions) + size(&parked.later) + outcome
         }
     }
 }
 
 /// Adds a question, if there is room for it.
-fn push(questions: &mut Vec<Question>, question: Question) -> bool {
+fn push(questions: &mut Vec<ServerQuestion>, question: ServerQuestion) -> bool {
     let has_room = questions.len() < MAX_QUESTIONS;
     if has_room {
         questions.push(question);
@@ -340,7 +362,7 @@ fn push(questions: &mut Vec<Question>, question: Question) -> bool {
     has_room
 }
 
-/// Whether one of the answers to a page that has to be visited is a no.
+/// Returns whether one of the answers to a page that has to be visited is a no.
 fn is_declined(answers: &Object) -> bool {
     let accepted = |name: &str| {
         let answer = answers.object(name);
@@ -352,7 +374,7 @@ fn is_declined(answers: &Object) -> bool {
     answers.iter().any(|(name, _)| !accepted(name))
 }
 
-/// Whether the app said that it can be asked this.
+/// Returns whether the app said that it can be asked this.
 fn may_ask(capabilities: &Object, method: &str, params: &Object) -> bool {
     match method {
         "roots/list" => capabilities.declares(&["roots"]),

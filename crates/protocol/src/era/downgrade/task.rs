@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::Downgrade;
-use super::call::Call;
+use super::call::DowngradedCall;
 use crate::era::Timer;
 use crate::era::object::Object;
 use crate::message::Message;
@@ -22,15 +22,15 @@ const TASK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A task of the server.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(super) struct DowngradedTask {
     /// As it stood there.
     id: Box<RawValue>,
     deadline: Timer,
-    step: Step,
+    step: TaskStep,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum TaskStep {
     /// Before the next look.
     Pausing(Timer),
     /// `tasks/get` is with the server.
@@ -75,7 +75,11 @@ impl Downgrade {
     }
 
     /// Takes a response that is one step of a task; `false` if it is the end of the call.
-    pub(super) fn take_task_response(&mut self, call: &mut Call, response: &Message) -> bool {
+    pub(super) fn take_task_response(
+        &mut self,
+        call: &mut DowngradedCall,
+        response: &Message,
+    ) -> bool {
         let result = response
             .result_json()
             .and_then(Object::parse)
@@ -91,10 +95,10 @@ impl Downgrade {
                 let deadline = self.outbox.after(TASK_LIMIT);
                 self.timers.insert(deadline, call.key);
                 let step = self.pause(call, &created);
-                call.task = Some(Task { id, deadline, step });
+                call.task = Some(DowngradedTask { id, deadline, step });
                 true
             }
-            Some(Step::Looking)
+            Some(TaskStep::Looking)
                 if result.read::<String>("status").as_deref() == Some("working") =>
             {
                 let step = self.pause(call, &result);
@@ -102,16 +106,16 @@ impl Downgrade {
                 true
             }
             // It is over, or has a question: either way the result is to be fetched.
-            Some(Step::Looking) => {
-                self.send_step(call, "tasks/result", Step::Fetching);
+            Some(TaskStep::Looking) => {
+                self.send_step(call, "tasks/result", TaskStep::Fetching);
                 true
             }
-            None | Some(Step::Fetching | Step::Pausing(_)) => false,
+            None | Some(TaskStep::Fetching | TaskStep::Pausing(_)) => false,
         }
     }
 
     /// Takes a timer of a call's task.
-    pub(super) fn task_timer(&mut self, mut call: Call, timer: Timer) {
+    pub(super) fn task_timer(&mut self, mut call: DowngradedCall, timer: Timer) {
         if call
             .task
             .as_ref()
@@ -125,14 +129,14 @@ impl Downgrade {
             return;
         }
         let step = call.task.as_ref().map(|task| &task.step);
-        if step == Some(&Step::Pausing(timer)) {
-            self.send_step(&mut call, "tasks/get", Step::Looking);
+        if step == Some(&TaskStep::Pausing(timer)) {
+            self.send_step(&mut call, "tasks/get", TaskStep::Looking);
         }
         self.calls.insert(call.key, call);
     }
 
     /// Cancels the task of a call; `false` if it has none.
-    pub(super) fn cancel_task(&mut self, call: &Call) -> bool {
+    pub(super) fn cancel_task(&mut self, call: &DowngradedCall) -> bool {
         let Some(task) = &call.task else {
             return false;
         };
@@ -143,7 +147,7 @@ impl Downgrade {
         true
     }
 
-    fn send_step(&mut self, call: &mut Call, method: &str, step: Step) {
+    fn send_step(&mut self, call: &mut DowngradedCall, method: &str, step: TaskStep) {
         let Some(task) = &mut call.task else {
             return;
         };
@@ -155,17 +159,17 @@ impl Downgrade {
         self.outbox.request(&call.leg, method, &params);
     }
 
-    fn pause(&mut self, call: &Call, task: &Object) -> Step {
+    fn pause(&mut self, call: &DowngradedCall, task: &Object) -> TaskStep {
         let [least, most] = POLL_INTERVALS;
         let asked = task.read::<u64>("pollInterval").map(Duration::from_millis);
         let wait = asked.unwrap_or(POLL_INTERVAL).clamp(least, most);
         let timer = self.outbox.after(wait);
         self.timers.insert(timer, call.key);
-        Step::Pausing(timer)
+        TaskStep::Pausing(timer)
     }
 }
 
-fn set_step(call: &mut Call, step: Step) {
+fn set_step(call: &mut DowngradedCall, step: TaskStep) {
     if let Some(task) = &mut call.task {
         task.step = step;
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::task::Task;
+use super::task::UpgradedTask;
 use super::{Upgrade, input};
 use crate::codes::{
     HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, UNSUPPORTED_VERSION,
@@ -10,43 +10,43 @@ use crate::codes::{
 };
 use crate::era::object::Object;
 use crate::era::request_meta::{self, Discovery, MODERN_VERSION};
-use crate::era::{Action, Timer};
+use crate::era::{Action, ExchangeFailure, Timer};
 use crate::message::{Message, RequestId};
 
 /// A request of the app that has no answer yet.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct UpgradedCall {
     pub(super) id: RequestId,
     pub(super) method: String,
     /// As they were sent first, with who asks: what each further round begins with.
     pub(super) params: Object,
-    /// How often the server has asked for input.
+    /// Number of times that the server has asked for input.
     pub(super) rounds: u32,
     /// When the server's questions have to come to an end.
     pub(super) deadline: Option<Timer>,
     /// The task that the server made of it.
-    pub(super) task: Option<Task>,
-    /// Whether it was sent again after the server refused a version that it says it speaks.
+    pub(super) task: Option<UpgradedTask>,
+    /// True if it was sent again after the server refused a version that it says it speaks.
     pub(super) version_retried: bool,
-    pub(super) stage: Stage,
+    pub(super) stage: UpgradedStage,
 }
 
-/// What a call waits for.
+/// Stage of a call, by what it waits for.
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(super) enum UpgradedStage {
     /// Nothing yet.
     New,
     /// The server, in the exchange of this id.
-    Sent(RequestId, Step),
+    Sent(RequestId, CallStep),
     /// The app.
     Asking(input::Round),
     /// A while, before this is sent.
-    Pausing(Timer, Step),
+    Pausing(Timer, CallStep),
 }
 
-/// What is sent to the server for a call.
+/// Request to the server for a call.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(super) enum CallStep {
     /// The call itself, with what the last round brought.
     Call(input::Brought),
     /// `tasks/get` for its task.
@@ -55,7 +55,7 @@ pub(super) enum Step {
     Update(Object),
 }
 
-impl Call {
+impl UpgradedCall {
     pub(super) fn new(id: RequestId, method: String, params: Object) -> Self {
         Self {
             id,
@@ -65,7 +65,7 @@ impl Call {
             deadline: None,
             task: None,
             version_retried: false,
-            stage: Stage::New,
+            stage: UpgradedStage::New,
         }
     }
 
@@ -77,29 +77,34 @@ impl Call {
 
 impl Upgrade {
     /// Sends a step of the call, in an exchange of this id or of a new one.
-    pub(super) fn send(&mut self, mut call: Call, step: Step, leg: Option<RequestId>) {
+    pub(super) fn send(&mut self, mut call: UpgradedCall, step: CallStep, leg: Option<RequestId>) {
         let leg = leg.unwrap_or_else(|| self.outbox.mint.id());
         let method = match &step {
-            Step::Call(_) => &*call.method,
-            Step::Poll => "tasks/get",
-            Step::Update(_) => "tasks/update",
+            CallStep::Call(_) => &*call.method,
+            CallStep::Poll => "tasks/get",
+            CallStep::Update(_) => "tasks/update",
         };
         let params = match &step {
-            Step::Call(brought) => brought.params(&call.params),
-            Step::Poll => self.task_params(call.task.as_ref(), None),
-            Step::Update(answers) => self.task_params(call.task.as_ref(), Some(answers)),
+            CallStep::Call(brought) => brought.params(&call.params),
+            CallStep::Poll => self.task_params(call.task.as_ref(), None),
+            CallStep::Update(answers) => self.task_params(call.task.as_ref(), Some(answers)),
         };
         self.outbox.request(&leg, method, &params);
         self.legs.insert(leg.clone(), call.id.clone());
-        call.stage = Stage::Sent(leg, step);
+        call.stage = UpgradedStage::Sent(leg, step);
         self.calls.insert(call.id.clone(), call);
     }
 
     /// Sends a step of the call after a while.
-    pub(super) fn pause(&mut self, mut call: Call, step: Step, wait: std::time::Duration) {
+    pub(super) fn pause(
+        &mut self,
+        mut call: UpgradedCall,
+        step: CallStep,
+        wait: std::time::Duration,
+    ) {
         let timer = self.outbox.after(wait);
         self.timers.insert(timer, call.id.clone());
-        call.stage = Stage::Pausing(timer, step);
+        call.stage = UpgradedStage::Pausing(timer, step);
         self.calls.insert(call.id.clone(), call);
     }
 
@@ -109,14 +114,16 @@ impl Upgrade {
         };
         let is_deadline = call.deadline == Some(timer);
         let text = match &call.stage {
-            Stage::Pausing(due, step) if *due == timer => {
+            UpgradedStage::Pausing(due, step) if *due == timer => {
                 let step = step.clone();
                 if let Some(call) = self.calls.remove(id) {
                     self.send(call, step, None);
                 }
                 return;
             }
-            Stage::Asking(round) if round.limit == timer => "nobody answered the server's question",
+            UpgradedStage::Asking(round) if round.limit == timer => {
+                "nobody answered the server's question"
+            }
             _ if is_deadline && call.task.is_some() => "the task did not come to an end",
             _ if is_deadline => "the server's questions did not come to an end",
             _ => return,
@@ -133,14 +140,14 @@ impl Upgrade {
     }
 
     /// Ends whatever is under way for a call, without answering it.
-    pub(super) fn abandon(&mut self, call: &Call) {
+    pub(super) fn abandon(&mut self, call: &UpgradedCall) {
         match &call.stage {
-            Stage::New | Stage::Pausing(..) => {}
-            Stage::Sent(leg, _) => {
+            UpgradedStage::New | UpgradedStage::Pausing(..) => {}
+            UpgradedStage::Sent(leg, _) => {
                 self.legs.remove(leg);
                 self.outbox.push(Action::Abort(leg.clone()));
             }
-            Stage::Asking(round) => {
+            UpgradedStage::Asking(round) => {
                 for question in &round.waiting {
                     self.questions.remove(&question.id);
                     let withdrawal = question.withdrawal();
@@ -157,7 +164,7 @@ impl Upgrade {
     }
 
     /// The final result of the call.
-    pub(super) fn end_with_result(&mut self, call: &Call, mut result: Object) {
+    pub(super) fn end_with_result(&mut self, call: &UpgradedCall, mut result: Object) {
         result.remove("resultType");
         if request_meta::is_cacheable(&call.method) {
             result.remove("ttlMs");
@@ -174,7 +181,7 @@ impl Upgrade {
     }
 
     /// The errors of a modern server that a legacy app would not understand.
-    pub(super) fn end_with_error(&mut self, call: &Call, response: &Message, error: &str) {
+    pub(super) fn end_with_error(&mut self, call: &UpgradedCall, response: &Message, error: &str) {
         let (code, text) = response.error_text().unwrap_or_default();
         match code {
             HEADER_MISMATCH => {
@@ -204,7 +211,7 @@ impl Upgrade {
         }
     }
 
-    fn end_with_versions(&mut self, call: &Call, response: &Message) {
+    fn end_with_versions(&mut self, call: &UpgradedCall, response: &Message) {
         self.forget(call);
         let versions = request_meta::supported_versions(response).unwrap_or_default();
         let text = format!(
@@ -214,27 +221,34 @@ impl Upgrade {
         self.outbox.fail(&call.id, "version", &text);
     }
 
-    pub(super) fn end_as_it_is(&mut self, call: &Call, error: &str) {
+    pub(super) fn end_as_it_is(&mut self, call: &UpgradedCall, error: &str) {
         self.forget(call);
         if let Ok(error) = serde_json::from_str(error) {
             self.outbox.pass_error(&call.id, error);
         }
     }
 
+    /// There is no response of the server.
+    pub(super) fn end_failed(&mut self, call: &UpgradedCall, failure: &ExchangeFailure) {
+        self.forget(call);
+        self.outbox
+            .push(Action::Fail(call.id.clone(), failure.clone()));
+    }
+
     /// The server has broken the protocol.
-    pub(super) fn end_invalid(&mut self, call: &Call, what: &str) {
+    pub(super) fn end_invalid(&mut self, call: &UpgradedCall, what: &str) {
         self.forget(call);
         let text = format!("the server's answer is invalid: {what}");
         self.outbox.fail(&call.id, "invalid-response", &text);
     }
 
     /// The server's question has no answer.
-    pub(super) fn end_unanswered(&mut self, call: &Call, text: &str) {
+    pub(super) fn end_unanswered(&mut self, call: &UpgradedCall, text: &str) {
         self.end_unanswerable(call, INTERNAL_ERROR, text);
     }
 
-    /// What stands in the way is the app or its user, not the protocol: a model gets to read it.
-    fn end_unanswerable(&mut self, call: &Call, code: i64, text: &str) {
+    /// Ends a call in whose way the app or its user stands, not the protocol: a model gets to read it.
+    fn end_unanswerable(&mut self, call: &UpgradedCall, code: i64, text: &str) {
         self.forget(call);
         if call.method == "tools/call" {
             let content = json!([{ "type": "text", "text": text }]);
@@ -249,12 +263,12 @@ impl Upgrade {
         }
     }
 
-    pub(super) fn end_with_failure(&mut self, call: &Call, kind: &str, text: &str) {
+    pub(super) fn end_with_failure(&mut self, call: &UpgradedCall, kind: &str, text: &str) {
         self.forget(call);
         self.outbox.fail(&call.id, kind, text);
     }
 
-    fn forget(&mut self, call: &Call) {
+    fn forget(&mut self, call: &UpgradedCall) {
         if let Some(token) = call.progress_token() {
             self.progress.remove(&token);
         }

@@ -18,7 +18,7 @@ const FIRST_WITH_ELICITATION: &str = "2025-06-18";
 
 /// The legacy app, as a modern server gets to know it.
 #[derive(Debug)]
-pub(super) struct App {
+pub(super) struct LegacyApp {
     /// The version spoken with it.
     pub(super) version: &'static str,
     info: Box<RawValue>,
@@ -27,7 +27,7 @@ pub(super) struct App {
     pub(super) log_level: Option<String>,
 }
 
-impl App {
+impl LegacyApp {
     /// The app that sent this `initialize`.
     pub(super) fn of(initialize: &Message) -> Self {
         let asked: Option<String> = initialize.param("protocolVersion");
@@ -56,12 +56,12 @@ impl App {
         }
     }
 
-    /// Whether the app declared the capability at `path`.
+    /// Returns whether the app declared the capability at `path`.
     pub(super) fn declares(&self, path: &[&str]) -> bool {
         self.capabilities.declares(path)
     }
 
-    /// Whether the server may answer with a task.
+    /// Returns whether the server may answer with a task.
     pub(super) fn accepts_tasks(&self) -> bool {
         self.declares(&["extensions", TASKS_EXTENSION])
     }
@@ -89,24 +89,28 @@ impl App {
 
 /// The modern server, as far as the translation asks for it.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct ModernServer {
     capabilities: Object,
 }
 
-impl Server {
+impl ModernServer {
     /// The changes that the server says it tells of.
     pub(super) fn tells_of(&self) -> Filter {
         Filter::declared(&self.capabilities)
     }
 
-    /// Whether the server declared the capability at `path`.
+    /// Returns whether the server declared the capability at `path`.
     pub(super) fn declares(&self, path: &[&str]) -> bool {
         self.capabilities.declares(path)
     }
 }
 
 /// Makes the `InitializeResult` of the `DiscoverResult`. Members that neither defines are kept.
-pub(super) fn initialize_result(app: &mut App, discover: &Message, host: &str) -> (Server, Object) {
+pub(super) fn initialize_result(
+    app: &mut LegacyApp,
+    discover: &Message,
+    host: &str,
+) -> (ModernServer, Object) {
     let discovered = discover.result_json().and_then(Object::parse);
     let mut result = discovered.unwrap_or_default();
     let info = result
@@ -119,7 +123,7 @@ pub(super) fn initialize_result(app: &mut App, discover: &Message, host: &str) -
         info
     });
     let mut capabilities = result.object("capabilities").unwrap_or_default();
-    let server = Server {
+    let server = ModernServer {
         capabilities: capabilities.clone(),
     };
     capabilities.remove("tasks");

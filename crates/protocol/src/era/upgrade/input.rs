@@ -6,21 +6,21 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Upgrade;
-use super::call::{Call, Stage, Step};
-use super::handshake::App;
-use super::task::Task;
+use super::call::{CallStep, UpgradedCall, UpgradedStage};
+use super::handshake::LegacyApp;
+use super::task::UpgradedTask;
 use crate::era::object::Object;
 use crate::era::{Timer, request_meta};
 use crate::message::{Message, RequestId};
 use mcp_bridge_text::random;
 
-/// How often a server may ask for input before its request counts as endless.
+/// Number of times that a server may ask for input before its request counts as endless.
 const MAX_ROUNDS: u32 = 10;
 
 /// All the time that the questions of one request may take.
 const INPUT_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// How long a person may take for the questions of one round.
+/// Time that a person has for the questions of one round.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Questions that may be asked at once for one request.
@@ -49,7 +49,7 @@ const FIRST_WITH_MODES: &str = "2025-11-25";
 /// The questions of one round, while they wait for answers.
 #[derive(Debug)]
 pub(super) struct Round {
-    pub(super) waiting: Vec<Question>,
+    pub(super) waiting: Vec<InputQuestion>,
     /// When they have waited long enough.
     pub(super) limit: Timer,
     /// The `inputResponses` so far.
@@ -58,7 +58,7 @@ pub(super) struct Round {
     state: Option<Box<RawValue>>,
 }
 
-/// What a round of questions brought, for the retry alone that follows it.
+/// Result of a round of questions, for the retry alone that follows it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Brought {
     answers: Option<Object>,
@@ -81,14 +81,14 @@ impl Brought {
 
 /// A question that the app has been asked.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct InputQuestion {
     pub(super) id: RequestId,
     key: String,
     method: String,
 }
 
-impl Question {
-    /// What tells the app that its answer is not wanted any more.
+impl InputQuestion {
+    /// The notification that the app's answer is not wanted any more.
     pub(super) fn withdrawal(&self) -> Message {
         let mut params = Object::default();
         params.set_json("requestId", self.id.as_json());
@@ -127,7 +127,7 @@ pub(super) fn read_requests(holder: &Object) -> Option<Vec<InputRequest>> {
 
 impl Upgrade {
     /// The server wants input before it goes on.
-    pub(super) fn take_input_required(&mut self, mut call: Call, result: &Object) {
+    pub(super) fn take_input_required(&mut self, mut call: UpgradedCall, result: &Object) {
         if !ELIGIBLE.contains(&&*call.method) {
             return self.end_invalid(&call, "this request cannot be answered with a question");
         }
@@ -157,7 +157,7 @@ impl Upgrade {
         };
         let wait = FIRST_PAUSE * 2_u32.pow(call.rounds - 1);
         let answers = None;
-        self.pause(call, Step::Call(Brought { answers, state }), wait);
+        self.pause(call, CallStep::Call(Brought { answers, state }), wait);
     }
 
     /// Returns whether there is room for a state beside what is kept of other questions.
@@ -170,7 +170,7 @@ impl Upgrade {
     /// Asks the app all questions of a round, or none of them.
     pub(super) fn ask(
         &mut self,
-        call: Call,
+        call: UpgradedCall,
         requests: Vec<InputRequest>,
         state: Option<Box<RawValue>>,
     ) {
@@ -178,7 +178,7 @@ impl Upgrade {
             return;
         };
         let key_bytes: usize = requests.iter().map(|request| request.key.len()).sum();
-        let asked = call.task.as_ref().map_or(0, Task::key_bytes);
+        let asked = call.task.as_ref().map_or(0, UpgradedTask::key_bytes);
         if requests.len() > MAX_QUESTIONS
             || asked + key_bytes > MAX_KEY_BYTES
             || self.questions.len() + requests.len() > MAX_QUESTIONS_IN_ALL
@@ -200,7 +200,7 @@ impl Upgrade {
             let question = question(&self.app, &id, &request);
             self.outbox.tell_app(question);
             self.questions.insert(id.clone(), call.id.clone());
-            waiting.push(Question {
+            waiting.push(InputQuestion {
                 id,
                 key: request.key,
                 method: request.method,
@@ -208,7 +208,7 @@ impl Upgrade {
         }
         let limit = self.outbox.after(QUESTION_LIMIT);
         self.timers.insert(limit, call.id.clone());
-        call.stage = Stage::Asking(Round {
+        call.stage = UpgradedStage::Asking(Round {
             waiting,
             limit,
             answers: Object::default(),
@@ -223,7 +223,7 @@ impl Upgrade {
         let Some(mut call) = call.and_then(|call| self.calls.remove(&call)) else {
             return tracing::debug!(%id, "dropped an answer to no question");
         };
-        let Stage::Asking(round) = &mut call.stage else {
+        let UpgradedStage::Asking(round) = &mut call.stage else {
             return;
         };
         let Some(at) = round.waiting.iter().position(|question| question.id == *id) else {
@@ -256,16 +256,16 @@ impl Upgrade {
         let answers = std::mem::take(&mut round.answers);
         let state = round.state.take();
         let step = if call.task.is_some() {
-            Step::Update(answers)
+            CallStep::Update(answers)
         } else {
             let answers = Some(answers);
-            Step::Call(Brought { answers, state })
+            CallStep::Call(Brought { answers, state })
         };
         self.send(call, step, None);
     }
 
     /// Counts a round of questions, and ends the call if they are too many.
-    fn count_round(&mut self, mut call: Call) -> Option<Call> {
+    fn count_round(&mut self, mut call: UpgradedCall) -> Option<UpgradedCall> {
         call.rounds += 1;
         if call.rounds <= MAX_ROUNDS {
             return Some(call);
@@ -274,26 +274,26 @@ impl Upgrade {
         None
     }
 
-    fn end_asked_too_much(&mut self, call: &Call, text: &str) {
+    fn end_asked_too_much(&mut self, call: &UpgradedCall, text: &str) {
         self.abandon(call);
         self.outbox.fail(&call.id, "input", text);
     }
 }
 
 /// The bytes that are kept of the questions of a call.
-fn kept_bytes(call: &Call) -> usize {
+fn kept_bytes(call: &UpgradedCall) -> usize {
     let state = match &call.stage {
-        Stage::Asking(round) => round.state.as_ref(),
-        Stage::Sent(_, Step::Call(brought)) | Stage::Pausing(_, Step::Call(brought)) => {
-            brought.state.as_ref()
-        }
-        Stage::New | Stage::Sent(..) | Stage::Pausing(..) => None,
+        UpgradedStage::Asking(round) => round.state.as_ref(),
+        UpgradedStage::Sent(_, CallStep::Call(brought))
+        | UpgradedStage::Pausing(_, CallStep::Call(brought)) => brought.state.as_ref(),
+        UpgradedStage::New | UpgradedStage::Sent(..) | UpgradedStage::Pausing(..) => None,
     };
-    state.map_or(0, |state| state.get().len()) + call.task.as_ref().map_or(0, Task::key_bytes)
+    state.map_or(0, |state| state.get().len())
+        + call.task.as_ref().map_or(0, UpgradedTask::key_bytes)
 }
 
-/// Whether the app said that it can be asked this.
-fn may_ask(app: &App, request: &InputRequest) -> bool {
+/// Returns whether the app said that it can be asked this.
+fn may_ask(app: &LegacyApp, request: &InputRequest) -> bool {
     let has = |name: &str| {
         let params = request.params.as_ref();
         params.is_some_and(|params| params.get(name).is_some())
@@ -326,7 +326,7 @@ fn mode(request: &InputRequest) -> Option<String> {
 }
 
 /// The request for the app, in the words of its version.
-fn question(app: &App, id: &RequestId, request: &InputRequest) -> Message {
+fn question(app: &LegacyApp, id: &RequestId, request: &InputRequest) -> Message {
     let mut params = request.params.clone().unwrap_or_default();
     request_meta::strip_modern(&mut params);
     if request.method == "elicitation/create" {

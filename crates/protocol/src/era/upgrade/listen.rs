@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::handshake::{App, Server};
+use super::handshake::{LegacyApp, ModernServer};
 use super::{BEGAN_ANEW, SESSION_LOST, without_modern_meta};
 use crate::codes::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::era::filter::{Filter, RESOURCE_UPDATED};
@@ -17,7 +17,7 @@ use crate::message::{Message, RequestId};
 /// Resources that one app may be subscribed to.
 const MAX_SUBSCRIPTIONS: usize = 1_000;
 
-/// How long the server may take to acknowledge a stream.
+/// Time that the server has to acknowledge a stream.
 const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The wait before another stream after one has ended, doubled up to the longest as long as nothing
@@ -28,27 +28,27 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(5 * 6
 #[derive(Debug)]
 pub(super) struct Listen {
     wanted: Filter,
-    current: Option<Stream>,
-    next: Option<Opening>,
+    current: Option<ListenStream>,
+    next: Option<PendingStream>,
     /// The app's `resources/subscribe` that wait for an acknowledgement.
     subscribers: Vec<Subscriber>,
     /// The wait before another stream.
     pause: Option<Timer>,
     /// Streams that have ended since something came through.
     ends: u32,
-    /// Whether something may have been missed since the last stream.
+    /// True if something may have been missed since the last stream.
     gap: bool,
 }
 
 #[derive(Debug)]
-struct Stream {
+struct ListenStream {
     id: RequestId,
     requested: Filter,
     acknowledged: Filter,
 }
 
 #[derive(Debug)]
-struct Opening {
+struct PendingStream {
     id: RequestId,
     requested: Filter,
     limit: Timer,
@@ -60,9 +60,40 @@ struct Subscriber {
     uri: String,
 }
 
+/// End of a stream.
+#[derive(Debug)]
+pub(super) enum StreamEnd {
+    /// Another one may do better.
+    MayPass,
+    /// The server refuses it, in these words, and will not say otherwise the next time.
+    Refused(String),
+}
+
+impl StreamEnd {
+    /// The end by the server's response.
+    pub(super) fn of_response(response: &Message) -> Self {
+        match response.error_text() {
+            Some((code, text)) if code != INTERNAL_ERROR => Self::Refused(text),
+            Some(_) | None => Self::MayPass,
+        }
+    }
+
+    /// The end by a failure that is a refusal in these words, if it is one.
+    pub(super) fn of_failure(refusal: Option<String>) -> Self {
+        refusal.map_or(Self::MayPass, Self::Refused)
+    }
+
+    fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::MayPass => None,
+            Self::Refused(text) => Some(text),
+        }
+    }
+}
+
 impl Listen {
     /// Will listen for the changes that the server says it tells of.
-    pub(super) fn new(server: &Server) -> Self {
+    pub(super) fn new(server: &ModernServer) -> Self {
         Self {
             wanted: server.tells_of(),
             current: None,
@@ -75,11 +106,11 @@ impl Listen {
     }
 
     /// The app is ready to hear of changes.
-    pub(super) fn start(&mut self, app: &App, outbox: &mut Outbox) {
+    pub(super) fn start(&mut self, app: &LegacyApp, outbox: &mut Outbox) {
         self.refresh(app, outbox);
     }
 
-    /// Whether the exchange is one of the streams.
+    /// Returns whether the exchange is one of the streams.
     pub(super) fn owns(&self, id: &RequestId) -> bool {
         self.is_next(id) || self.is_current(id)
     }
@@ -89,7 +120,7 @@ impl Listen {
         &mut self,
         id: &RequestId,
         uri: String,
-        app: &App,
+        app: &LegacyApp,
         outbox: &mut Outbox,
     ) {
         let acknowledged = self.current.as_ref().map(|stream| &stream.acknowledged);
@@ -111,7 +142,7 @@ impl Listen {
         &mut self,
         id: &RequestId,
         uri: &str,
-        app: &App,
+        app: &LegacyApp,
         outbox: &mut Outbox,
     ) {
         self.wanted.uris.remove(uri);
@@ -148,7 +179,7 @@ impl Listen {
         &mut self,
         event: &Message,
         stream: Option<&RequestId>,
-        app: &App,
+        app: &LegacyApp,
         outbox: &mut Outbox,
     ) {
         let id = subscription(event, stream);
@@ -178,7 +209,7 @@ impl Listen {
         if requested.lists != acknowledged.lists {
             tracing::info!("the server does not announce all the changes that it declares");
         }
-        let stream = Stream {
+        let stream = ListenStream {
             id: next.id,
             requested,
             acknowledged,
@@ -220,19 +251,19 @@ impl Listen {
     }
 
     /// A stream has ended, by a result, an error, or a notification instead of a response.
-    pub(super) fn take_end(
+    pub(super) fn on_end(
         &mut self,
         id: &RequestId,
-        response: Option<&Message>,
-        app: &App,
+        end: &StreamEnd,
+        app: &LegacyApp,
         outbox: &mut Outbox,
     ) {
-        let refusal = response.and_then(refusal);
+        let refusal = end.refusal();
         if self.is_current(id) {
             self.current = None;
             self.gap = true;
         } else if let Some(next) = self.next.take_if(|next| next.id == *id) {
-            self.fail(&next, refusal.as_deref(), outbox);
+            self.fail(&next, refusal, outbox);
         } else {
             return;
         }
@@ -245,7 +276,7 @@ impl Listen {
     }
 
     /// A wait is over, if it is one of these.
-    pub(super) fn take_timer(&mut self, timer: Timer, app: &App, outbox: &mut Outbox) {
+    pub(super) fn take_timer(&mut self, timer: Timer, app: &LegacyApp, outbox: &mut Outbox) {
         if self.pause.take_if(|pause| *pause == timer).is_some() {
             return self.refresh(app, outbox);
         }
@@ -273,7 +304,7 @@ impl Listen {
     /// Opens a stream for what is wanted, if the present one is for something else. One at a time: what
     /// is wanted meanwhile is seen to when it is acknowledged. The present one ends after that, so that
     /// nothing is missed.
-    fn refresh(&mut self, app: &App, outbox: &mut Outbox) {
+    fn refresh(&mut self, app: &LegacyApp, outbox: &mut Outbox) {
         let requested = self.current.as_ref().map(|stream| &stream.requested);
         if self.next.is_some() || requested == Some(&self.wanted) {
             return;
@@ -290,7 +321,7 @@ impl Listen {
         params.set("notifications", &self.wanted.to_object());
         app.sign(&mut params);
         outbox.request(&id, "subscriptions/listen", &params);
-        self.next = Some(Opening {
+        self.next = Some(PendingStream {
             id,
             requested: self.wanted.clone(),
             limit: outbox.after(ACKNOWLEDGEMENT_LIMIT),
@@ -298,7 +329,7 @@ impl Listen {
     }
 
     /// Opens a stream only for subscriptions that were asked for meanwhile.
-    fn refresh_if_wanted(&mut self, app: &App, outbox: &mut Outbox) {
+    fn refresh_if_wanted(&mut self, app: &LegacyApp, outbox: &mut Outbox) {
         if !self.subscribers.is_empty() {
             self.refresh(app, outbox);
         }
@@ -318,7 +349,7 @@ impl Listen {
     }
 
     /// Answers those who waited for a stream that did not come to be.
-    fn fail(&mut self, opening: &Opening, refusal: Option<&str>, outbox: &mut Outbox) {
+    fn fail(&mut self, opening: &PendingStream, refusal: Option<&str>, outbox: &mut Outbox) {
         for subscriber in self.answerable(&opening.requested) {
             self.wanted.uris.remove(&subscriber.uri);
             if let Some(text) = refusal {
@@ -354,23 +385,7 @@ fn subscription(event: &Message, stream: Option<&RequestId>) -> Option<RequestId
     named.or_else(|| stream.cloned())
 }
 
-/// What a server says that will not say otherwise the next time. Not so an internal error, which may be
-/// one of ours that tells of the network, unless it tells of an HTTP status that blames the request.
-fn refusal(response: &Message) -> Option<String> {
-    let (code, text) = response.error_text()?;
-    let data = response.error_json().and_then(Object::parse);
-    let data = data.and_then(|error| error.object("data"));
-    let status = data.and_then(|data| data.read::<u16>("httpStatus"));
-    let is_final = match status {
-        // Sign-in, a slow connection and a rate limit pass.
-        Some(401 | 403 | 407 | 408 | 429) => false,
-        Some(status) => (400..500).contains(&status),
-        None => code != INTERNAL_ERROR,
-    };
-    is_final.then_some(text)
-}
-
-/// What may have changed while nobody listened.
+/// Announces all that may have changed while nobody listened.
 fn report_gap(filter: &Filter, outbox: &mut Outbox) {
     for list in SERVER_LISTS {
         if filter.lists.contains(list.filter) {

@@ -16,14 +16,14 @@ use super::filter::RESOURCE_UPDATED;
 use super::object::Object;
 use super::outbox::Outbox;
 use super::request_meta::{self, Discovery, severity};
-use super::{Action, OpenError, Timer};
+use super::{Action, ExchangeFailure, OpenError, Prospect, Timer};
 use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::lists::is_list_change;
 use crate::message::{Kind, Message, RequestId};
-use call::{Call, Stage, Step};
-use handshake::{App, Server};
+use call::{CallStep, UpgradedCall, UpgradedStage};
+use handshake::{LegacyApp, ModernServer};
 use input::Brought;
-use listen::Listen;
+use listen::{Listen, StreamEnd};
 use output::Output;
 
 /// The kind of error for what the app had asked before it began anew, and its text.
@@ -33,13 +33,13 @@ const BEGAN_ANEW: &str = "mcp-bridge: given up: the session began anew";
 /// The translation for one `initialize` of the app.
 #[derive(Debug)]
 pub struct Upgrade {
-    app: App,
-    server: Server,
+    app: LegacyApp,
+    server: ModernServer,
     outbox: Outbox,
     listen: Listen,
     output: Output,
     /// The app's requests, by their ids.
-    calls: BTreeMap<RequestId, Call>,
+    calls: BTreeMap<RequestId, UpgradedCall>,
     /// The call that an exchange with the server belongs to.
     legs: BTreeMap<RequestId, RequestId>,
     /// The call that a question to the app belongs to.
@@ -55,7 +55,7 @@ impl Upgrade {
     #[must_use]
     pub fn discover_request(initialize: &Message, id: &RequestId) -> Message {
         let mut params = Object::default();
-        App::of(initialize).sign(&mut params);
+        LegacyApp::of(initialize).sign(&mut params);
         Message::request(id, "server/discover", &params.to_json())
     }
 
@@ -73,7 +73,7 @@ impl Upgrade {
             Discovery::OtherModern(versions) => return Err(OpenError::NoCommonVersion(versions)),
         }
         let id = initialize.id().ok_or(OpenError::NotModern)?;
-        let mut app = App::of(initialize);
+        let mut app = LegacyApp::of(initialize);
         let (server, result) = handshake::initialize_result(&mut app, discover, host);
         let response = Message::result(id, &result.to_json());
         let upgrade = Self {
@@ -95,8 +95,8 @@ impl Upgrade {
     #[must_use]
     pub fn exchange_of(&self, id: &RequestId) -> Option<&RequestId> {
         match &self.calls.get(id)?.stage {
-            Stage::Sent(leg, _) => Some(leg),
-            Stage::New | Stage::Asking(_) | Stage::Pausing(..) => None,
+            UpgradedStage::Sent(leg, _) => Some(leg),
+            UpgradedStage::New | UpgradedStage::Asking(_) | UpgradedStage::Pausing(..) => None,
         }
     }
 
@@ -136,6 +136,30 @@ impl Upgrade {
                     "dropped a request of a server that must not send any"
                 );
             }
+        }
+        self.outbox.take()
+    }
+
+    /// Takes the failure of an [`Action::Request`].
+    pub fn on_failure(&mut self, id: &RequestId, failure: &ExchangeFailure) -> Vec<Action> {
+        if self.listen.owns(id) {
+            let refusal = (failure.prospect == Prospect::Final).then(|| failure.text.clone());
+            let end = StreamEnd::of_failure(refusal);
+            self.listen.on_end(id, &end, &self.app, &mut self.outbox);
+            return self.outbox.take();
+        }
+        let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
+        let Some(mut call) = call else {
+            tracing::debug!(%id, "dropped the failure of no request");
+            return self.outbox.take();
+        };
+        match std::mem::replace(&mut call.stage, UpgradedStage::New) {
+            UpgradedStage::Sent(_, CallStep::Call(_)) => self.end_failed(&call, failure),
+            UpgradedStage::Sent(_, step @ (CallStep::Poll | CallStep::Update(_))) => {
+                self.on_task_failure(call, step, failure);
+            }
+            // Calls of these stages have no exchange under way.
+            UpgradedStage::New | UpgradedStage::Asking(_) | UpgradedStage::Pausing(..) => {}
         }
         self.outbox.take()
     }
@@ -208,7 +232,8 @@ impl Upgrade {
             }
             "notifications/cancelled" => {
                 if let Some(id) = event.id_param("requestId") {
-                    self.listen.take_end(&id, None, &self.app, &mut self.outbox);
+                    let end = StreamEnd::MayPass;
+                    self.listen.on_end(&id, &end, &self.app, &mut self.outbox);
                 }
             }
             "notifications/progress" => self.take_progress(event, stream),
@@ -226,24 +251,27 @@ impl Upgrade {
     fn take_response(&mut self, id: &RequestId, response: &Message) {
         if self.listen.owns(id) {
             let (app, outbox) = (&self.app, &mut self.outbox);
-            return self.listen.take_end(id, Some(response), app, outbox);
+            let end = StreamEnd::of_response(response);
+            return self.listen.on_end(id, &end, app, outbox);
         }
         let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
         let Some(mut call) = call else {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
-        match std::mem::replace(&mut call.stage, Stage::New) {
-            Stage::Sent(_, step @ Step::Call(_)) => self.take_call_response(call, step, response),
-            Stage::Sent(_, Step::Poll) => self.take_poll_response(call, response),
-            Stage::Sent(_, step @ Step::Update(_)) => {
+        match std::mem::replace(&mut call.stage, UpgradedStage::New) {
+            UpgradedStage::Sent(_, step @ CallStep::Call(_)) => {
+                self.take_call_response(call, step, response)
+            }
+            UpgradedStage::Sent(_, CallStep::Poll) => self.take_poll_response(call, response),
+            UpgradedStage::Sent(_, step @ CallStep::Update(_)) => {
                 self.take_update_response(call, step, response);
             }
             // Calls of these stages have no exchange under way.
-            Stage::New | Stage::Asking(_) | Stage::Pausing(..) => {}
+            UpgradedStage::New | UpgradedStage::Asking(_) | UpgradedStage::Pausing(..) => {}
         }
     }
 
-    fn take_call_response(&mut self, mut call: Call, step: Step, response: &Message) {
+    fn take_call_response(&mut self, mut call: UpgradedCall, step: CallStep, response: &Message) {
         if let Some(error) = response.error_json() {
             if !call.version_retried && Discovery::of(response) == Discovery::Modern {
                 // It refuses what it says it speaks: perhaps another instance answers next time.
@@ -277,11 +305,11 @@ impl Upgrade {
         }
         request_meta::strip_legacy(&mut params);
         self.app.sign(&mut params);
-        let call = Call::new(id.clone(), method.to_owned(), params);
+        let call = UpgradedCall::new(id.clone(), method.to_owned(), params);
         if let Some(token) = call.progress_token() {
             self.progress.insert(token, f64::NEG_INFINITY);
         }
-        self.send(call, Step::Call(Brought::default()), Some(id.clone()));
+        self.send(call, CallStep::Call(Brought::default()), Some(id.clone()));
     }
 
     /// MCP "Cancellation": a modern server hears of it by the end of the stream.
@@ -361,7 +389,7 @@ impl Upgrade {
     }
 }
 
-/// What kind of result it is; `complete` if it does not say, and `None` if it says nonsense.
+/// The type of a result; `complete` if it does not say, and `None` if it says nonsense.
 fn result_type(result: &Object) -> Option<String> {
     match result.get("resultType") {
         None => Some("complete".to_owned()),

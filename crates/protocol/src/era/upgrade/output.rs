@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 use crate::era::object::Object;
 use mcp_bridge_text::name::NameTable;
 
-/// How deep a schema is searched for references.
+/// Depth to which a schema is searched for references.
 const MAX_DEPTH: usize = 64;
 
-/// Where the wrapped schema and the wrapped value stand.
+/// Member that holds the wrapped schema and the wrapped value.
 const MEMBER: &str = "result";
 
-/// Which tools' output is wrapped: what the app was told in `tools/list` holds for `tools/call`.
+/// Tools whose output is wrapped: what the app was told in `tools/list` holds for `tools/call`.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     wrapped: NameTable<Wrapping>,
@@ -97,7 +97,7 @@ impl Output {
     }
 }
 
-/// What a value in a schema is (JSON Schema 2020-12, core §10 and validation §6).
+/// Meaning of a value in a schema (JSON Schema 2020-12, core §10 and validation §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// A schema, or an array of schemas.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::Upgrade;
-use super::call::{Call, Step};
+use super::call::{CallStep, UpgradedCall};
 use super::input::read_requests;
 use crate::codes::INTERNAL_ERROR;
+use crate::era::ExchangeFailure;
 use crate::era::object::Object;
 use crate::message::Message;
 
@@ -27,7 +28,7 @@ const MAX_FAILURES: u32 = 5;
 
 /// A task of the server.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(super) struct UpgradedTask {
     /// As it stood there.
     id: Box<RawValue>,
     interval: Duration,
@@ -36,7 +37,7 @@ pub(super) struct Task {
     failures: u32,
 }
 
-impl Task {
+impl UpgradedTask {
     /// The bytes of the keys that are kept.
     pub(super) fn key_bytes(&self) -> usize {
         self.asked.iter().map(String::len).sum()
@@ -45,7 +46,11 @@ impl Task {
 
 impl Upgrade {
     /// The params of `tasks/get` and `tasks/cancel`, or of `tasks/update` with answers.
-    pub(super) fn task_params(&self, task: Option<&Task>, answers: Option<&Object>) -> Object {
+    pub(super) fn task_params(
+        &self,
+        task: Option<&UpgradedTask>,
+        answers: Option<&Object>,
+    ) -> Object {
         let mut params = Object::default();
         if let Some(task) = task {
             params.set("taskId", &task.id);
@@ -58,14 +63,14 @@ impl Upgrade {
     }
 
     /// The server has made a task of the call.
-    pub(super) fn take_task(&mut self, mut call: Call, result: &Object) {
+    pub(super) fn take_task(&mut self, mut call: UpgradedCall, result: &Object) {
         if result.read::<String>("taskId").is_none() || !self.app.accepts_tasks() {
             return self.end_invalid(&call, "it is a task that cannot be followed");
         }
         let Some(id) = result.get("taskId").map(ToOwned::to_owned) else {
             return;
         };
-        let task = Task {
+        let task = UpgradedTask {
             id,
             interval: interval(result),
             asked: HashSet::new(),
@@ -77,13 +82,13 @@ impl Upgrade {
         self.report(&call, result);
         let wait = task.interval;
         call.task = Some(task);
-        self.pause(call, Step::Poll, wait);
+        self.pause(call, CallStep::Poll, wait);
     }
 
-    /// How the task stands.
-    pub(super) fn take_poll_response(&mut self, mut call: Call, response: &Message) {
+    /// The state of the task.
+    pub(super) fn take_poll_response(&mut self, mut call: UpgradedCall, response: &Message) {
         if response.is_error() {
-            return self.try_again(call, Step::Poll, response);
+            return self.try_again(call, CallStep::Poll, response);
         }
         let result = response.result_json().and_then(Object::parse);
         let (Some(result), Some(task)) = (result, &mut call.task) else {
@@ -95,7 +100,7 @@ impl Upgrade {
         match result.read::<String>("status").as_deref() {
             Some("working") => {
                 self.report(&call, &result);
-                self.pause(call, Step::Poll, wait);
+                self.pause(call, CallStep::Poll, wait);
             }
             Some("input_required") => {
                 let Some(mut requests) = read_requests(&result) else {
@@ -104,7 +109,7 @@ impl Upgrade {
                 };
                 requests.retain(|request| !task.asked.contains(&request.key));
                 if requests.is_empty() {
-                    return self.pause(call, Step::Poll, wait);
+                    return self.pause(call, CallStep::Poll, wait);
                 }
                 let keys: Vec<_> = requests.iter().map(|it| it.key.clone()).collect();
                 let id = call.id.clone();
@@ -130,8 +135,13 @@ impl Upgrade {
         }
     }
 
-    /// Whether the answers have arrived.
-    pub(super) fn take_update_response(&mut self, call: Call, step: Step, response: &Message) {
+    /// Returns whether the answers have arrived.
+    pub(super) fn take_update_response(
+        &mut self,
+        call: UpgradedCall,
+        step: CallStep,
+        response: &Message,
+    ) {
         if response.is_error() {
             return self.try_again(call, step, response);
         }
@@ -139,29 +149,38 @@ impl Upgrade {
             .task
             .as_ref()
             .map_or(POLL_INTERVAL, |task| task.interval);
-        self.pause(call, Step::Poll, wait);
+        self.pause(call, CallStep::Poll, wait);
     }
 
     /// The work goes on whatever becomes of one exchange, so that a failure on the way, which is no
     /// answer of the tasks extension, is tried again.
-    fn try_again(&mut self, mut call: Call, step: Step, response: &Message) {
+    fn try_again(&mut self, mut call: UpgradedCall, step: CallStep, response: &Message) {
         let passing = response
             .error_text()
             .is_some_and(|(code, _)| code == INTERNAL_ERROR);
-        if let Some(task) = &mut call.task
-            && passing
-            && task.failures < MAX_FAILURES
-        {
-            task.failures += 1;
-            let wait = task.interval.max(POLL_INTERVAL) * 2_u32.pow(task.failures);
+        let wait = passing.then(|| next_attempt(&mut call)).flatten();
+        if let Some(wait) = wait {
             return self.pause(call, step, wait);
         }
         let error = response.error_json().unwrap_or("{}");
         self.end_with_error(&call, response, error);
     }
 
+    /// A request about the task has failed.
+    pub(super) fn on_task_failure(
+        &mut self,
+        mut call: UpgradedCall,
+        step: CallStep,
+        failure: &ExchangeFailure,
+    ) {
+        match next_attempt(&mut call) {
+            Some(wait) => self.pause(call, step, wait),
+            None => self.end_failed(&call, failure),
+        }
+    }
+
     /// Tells an app that wants to hear of progress that the work goes on: else it might give up.
-    fn report(&mut self, call: &Call, task: &Object) {
+    fn report(&mut self, call: &UpgradedCall, task: &Object) {
         let Some(token) = call.progress_token() else {
             return;
         };
@@ -178,6 +197,16 @@ impl Upgrade {
         self.outbox
             .tell_app(params.into_notification("notifications/progress"));
     }
+}
+
+/// The wait before another request about the task; `None` after too many failures.
+fn next_attempt(call: &mut UpgradedCall) -> Option<Duration> {
+    let task = call.task.as_mut()?;
+    if task.failures >= MAX_FAILURES {
+        return None;
+    }
+    task.failures += 1;
+    Some(task.interval.max(POLL_INTERVAL) * 2_u32.pow(task.failures))
 }
 
 /// The wait that the server asks for, within limits.

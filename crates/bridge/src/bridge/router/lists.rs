@@ -1,0 +1,495 @@
+//! List requests and lists: merged pages, hidden tools, local tools, and answers without the server.
+
+use std::time::Duration;
+
+use super::legacy::LegacyLane;
+use super::replies::cancellation;
+use super::{Asked, Origin, Router};
+use crate::bridge::action::{Action, LinkId, Timer};
+use crate::bridge::exchanges::Lane;
+use crate::bridge::list_pages::{List, PageStep};
+use crate::bridge::list_wait;
+use crate::bridge::local_tool::{ListOrigin, LocalToolStep, Obstacle};
+use crate::bridge::provisional_lists::{ListArrival, ListStep, ListTimer, WaitingList};
+use crate::bridge::remembered_lists::ListForm;
+use crate::bridge::reply::Reply;
+use crate::bridge::tool_filter::{CallVerdict, FilterStep};
+use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
+use mcp_bridge_protocol::era::Era;
+use mcp_bridge_protocol::message::{EmptyCursor, Message, RequestId, next_cursor};
+
+impl Router {
+    /// Returns whether a request of the app is a call of a local tool, and is dealt with here.
+    pub(super) fn local_tools_take(&mut self, request: &Message) -> bool {
+        let origin = if self.provisional.has_given() {
+            ListOrigin::Provisional
+        } else {
+            ListOrigin::Server
+        };
+        let steps = self.local_tools.on_request(request, origin);
+        let is_taken = steps.is_some();
+        self.take_local_steps(steps.unwrap_or_default());
+        is_taken
+    }
+
+    pub(super) fn take_local_steps(&mut self, steps: Vec<LocalToolStep>) {
+        for step in steps {
+            match step {
+                LocalToolStep::Ask(request) => self.ask_for_list(request),
+                LocalToolStep::Answer(response) => {
+                    // It may have been cancelled while it waited.
+                    let asked = response.id().and_then(|id| self.unanswered.remove(id));
+                    if asked.is_some() {
+                        self.write_apart(response.into());
+                    }
+                }
+                LocalToolStep::Release(call) => {
+                    let is_awaited = call.id().is_some_and(|id| self.unanswered.contains_key(id));
+                    if is_awaited && !self.tool_filter_takes(&call) {
+                        let era = Era::of_request(&call);
+                        self.dispatch(call, era);
+                    }
+                }
+                LocalToolStep::Available => self.on_server_available(),
+                LocalToolStep::AwaitReturn => self.await_return(),
+            }
+        }
+    }
+
+    /// Returns whether a request of the app is dealt with by the tool filter, and goes no further for now.
+    pub(super) fn tool_filter_takes(&mut self, request: &Message) -> bool {
+        let Some(tools) = &mut self.hidden_tools else {
+            return false;
+        };
+        match tools.on_request(request) {
+            CallVerdict::Passes => return false,
+            CallVerdict::Refused(response) => self.answer(response),
+            CallVerdict::Waits(list) => {
+                if let Some(list) = list {
+                    self.ask_for_list(list);
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends the server a list request of our own as if the app had, so that it comes through whatever
+    /// stands between the eras.
+    pub(super) fn ask_for_list(&mut self, request: Message) {
+        let (Some(id), Some(method)) = (request.id(), request.method()) else {
+            return;
+        };
+        let era = Era::of_request(&request);
+        let asked = Asked {
+            method: method.to_owned(),
+            era,
+            origin: Origin::Bridge,
+            is_from_start: false,
+            list: None,
+        };
+        self.unanswered.insert(id.clone(), asked);
+        self.dispatch(request, era);
+    }
+
+    /// Cancels a request of our own as the app would.
+    pub(super) fn cancel_own(&mut self, id: &RequestId) {
+        let notification = cancellation(id, "nobody waits for it");
+        self.on_cancelled(&notification);
+    }
+
+    /// Takes the reply to a list request of our own, as the server gave it. False for one of the app.
+    pub(super) fn take_own_list(&mut self, asked: &Asked, reply: &Reply) -> bool {
+        let Some(id) = reply.id() else {
+            return false;
+        };
+        let empty = self.empty_cursor(asked.era);
+        if self.list_pages.is_own(id) {
+            let steps = match reply {
+                Reply::Response(page) => self.list_pages.on_page(page, empty),
+                Reply::Failed(_) => self.list_pages.on_page_failed(id),
+            };
+            self.take_page_steps(steps);
+            return true;
+        }
+        if self.local_tools.is_own(id) {
+            let obstacle = reply
+                .is_error()
+                .then(|| self.obstacle_of_lists(Some(reply)));
+            let obstacle = obstacle.flatten();
+            let steps = self.local_tools.on_page(reply, obstacle.as_ref(), empty);
+            self.take_local_steps(steps);
+            return true;
+        }
+        match &mut self.hidden_tools {
+            Some(tools) if tools.is_own(id) => {
+                let steps = tools.on_page(reply, empty);
+                self.take_filter_steps(steps);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    pub(super) fn take_filter_steps(&mut self, steps: Vec<FilterStep>) {
+        for step in steps {
+            match step {
+                FilterStep::Ask(request) => self.ask_for_list(request),
+                FilterStep::Answer(reply) => self.answer(reply),
+                // It may have been cancelled while it waited.
+                FilterStep::Release(call) => {
+                    if call.id().is_some_and(|id| self.unanswered.contains_key(id)) {
+                        let era = Era::of_request(&call);
+                        self.dispatch(call, era);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The response to a list request of the app.
+    pub(super) fn on_list(&mut self, list: List, mut asked: Asked, response: Message) {
+        let Some(request) = asked.list.take() else {
+            return self.hand_out_list(list, &asked, response);
+        };
+        let empty = self.empty_cursor(asked.era);
+        let steps = self
+            .list_pages
+            .on_first_page(list, &request, &response, empty);
+        // The steps take it out again when they answer it.
+        if let Some(id) = response.id() {
+            self.unanswered.insert(id.clone(), asked);
+        }
+        self.take_page_steps(steps);
+    }
+
+    pub(super) fn take_page_steps(&mut self, steps: Vec<PageStep>) {
+        for step in steps {
+            match step {
+                PageStep::Answer(list, response) => {
+                    let asked = response.id().and_then(|id| self.unanswered.remove(id));
+                    if let Some(asked) = asked {
+                        self.hand_out_list(list, &asked, response);
+                    }
+                }
+                PageStep::Ask(request) => self.ask_for_list(request),
+                PageStep::SetTimer(wait, id) => self.out.after(wait, Timer::ListPages(id)),
+                PageStep::Cancel(id) => self.cancel_own(&id),
+            }
+        }
+    }
+
+    /// Gives the app a list of the server, which is remembered if it is whole.
+    pub(super) fn hand_out_list(&mut self, list: List, asked: &Asked, response: Message) {
+        let empty = self.empty_cursor(asked.era);
+        if asked.is_from_start && !response.is_error() && next_cursor(&response, empty).is_none() {
+            self.on_live_list(list, asked.era, &response);
+        }
+        let response = match &mut self.hidden_tools {
+            Some(tools) if list == List::Tools => tools.on_list(&response),
+            Some(_) | None => response,
+        };
+        self.write_apart(response.into());
+    }
+
+    /// A list that the server has given the app, before tools are hidden in it.
+    pub(super) fn on_live_list(&mut self, list: List, era: Era, response: &Message) {
+        self.local_tools.on_list(list, response);
+        if self.out.facts().sign_in.page().is_none() && self.waiting_lists().is_empty() {
+            self.on_server_available();
+        }
+        let form = self.form(era);
+        if self.provisional.on_live_list(list, form, response) {
+            let response = response.clone();
+            self.out.push(Action::KeepList(list, form, response));
+        }
+    }
+
+    /// Meaning of an empty `nextCursor` to the server that answers a request of this era.
+    pub(super) fn empty_cursor(&self, era: Era) -> EmptyCursor {
+        let is_modern = match era {
+            Era::Legacy => matches!(self.legacy, LegacyLane::Upgraded(_)),
+            Era::Modern => self.downgraded.is_empty(),
+        };
+        if is_modern {
+            EmptyCursor::Continues
+        } else {
+            EmptyCursor::Ends
+        }
+    }
+
+    /// An empty list for a modern app in place of the error of a server that does not have the list, if the
+    /// app was told that it may.
+    pub(super) fn missing_list(&self, list: List, reply: &Reply) -> Option<Message> {
+        let response = reply.response()?;
+        let (code, _) = response.error_text()?;
+        let is_promised = code == METHOD_NOT_FOUND && self.out.facts().is_presumed;
+        let id = response.id().filter(|_| is_promised)?;
+        Some(Message::result(id, &list.empty_result(Era::Modern)))
+    }
+
+    /// A list request of the app is on its way, or waits for a session.
+    pub(super) fn on_list_request(&mut self, era: Era) {
+        let Some(wait) = self.list_wait().filter(|_| self.has_session_to_lose(era)) else {
+            return;
+        };
+        let arrival = match self.legacy {
+            LegacyLane::Opening(..) => ListArrival::Pending,
+            LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => ListArrival::Sent,
+        };
+        let step = self.provisional.on_request(arrival, wait, self.out.now());
+        self.take_list_steps(step);
+    }
+
+    /// Time that all list requests wait together; `None` for as long as it takes.
+    pub(super) fn list_wait(&self) -> Option<Duration> {
+        list_wait::list_wait(self.answering, self.initialize.as_ref())
+    }
+
+    /// Returns whether an app asks that would lose its session by an error. A request without a handshake is that of
+    /// a script, which wants to know.
+    pub(super) const fn has_session_to_lose(&self, era: Era) -> bool {
+        matches!(era, Era::Modern) || !matches!(self.legacy, LegacyLane::Fresh)
+    }
+
+    pub(super) fn on_list_timer(&mut self, timer: ListTimer) {
+        match timer {
+            ListTimer::Check(due) => self.check_lists(due),
+            ListTimer::Announce(due) => {
+                if self.provisional.on_announcement_due(due) {
+                    self.write_held_back();
+                    self.announce_lists();
+                }
+            }
+            ListTimer::CheckReturn => {
+                let matters = self.provisional.on_return_check();
+                if matters && self.legacy.is_open() && !self.stopping {
+                    let ask = self.local_tools.ask(None);
+                    self.take_local_steps(ask.into_iter().collect());
+                }
+            }
+        }
+    }
+
+    pub(super) fn check_lists(&mut self, due: tokio::time::Instant) {
+        let Some(wait) = self.list_wait().filter(|_| !self.stopping) else {
+            return;
+        };
+        let waiting = self.waiting_lists();
+        let now = self.out.now();
+        let steps = self.provisional.on_check(due, wait, &waiting, now);
+        self.take_list_steps(steps);
+    }
+
+    pub(super) fn take_list_steps(&mut self, steps: impl IntoIterator<Item = ListStep>) {
+        for step in steps {
+            match step {
+                ListStep::After(wait, timer) => {
+                    self.out.after(wait, Timer::Lists(timer));
+                }
+                ListStep::Recall(form) => {
+                    self.out.push(Action::RecallLists(form));
+                }
+                ListStep::Give(id, list) => self.give_list(&id, list, None),
+            }
+        }
+    }
+
+    /// The app's list requests that have no answer yet.
+    pub(super) fn waiting_lists(&self) -> Vec<WaitingList> {
+        let of_app = self.unanswered.iter();
+        let of_app = of_app.filter(|(_, asked)| asked.origin == Origin::App);
+        let waiting = of_app.filter_map(|(id, asked)| {
+            let list = List::of_method(&asked.method)?;
+            let is_collected = self.list_pages.is_collecting(id);
+            Some(WaitingList {
+                id: id.clone(),
+                list,
+                form: self.form(asked.era),
+                is_blocked: !is_collected && self.is_blocked(id, asked.era),
+            })
+        });
+        waiting.collect()
+    }
+
+    /// The form in which an app gets its lists.
+    pub(super) fn form(&self, era: Era) -> ListForm {
+        let told = self.terms.told().version();
+        if told.is_empty()
+            && let Some(initialize) = &self.initialize
+        {
+            let asked: String = initialize.param("protocolVersion").unwrap_or_default();
+            return ListForm::of(era, &asked);
+        }
+        ListForm::of(era, told)
+    }
+
+    /// Answers a list request without the server: by what is remembered, or else by what leads on from
+    /// `error`, the reason why nothing will come, or from what is waited for.
+    pub(super) fn give_list(&mut self, id: &RequestId, list: List, error: Option<&Reply>) {
+        let Some(asked) = self.unanswered.get(id) else {
+            return;
+        };
+        let (era, is_from_start) = (asked.era, asked.is_from_start);
+        if !is_from_start {
+            // A further page, whatever it is of: there is none.
+            let end = Message::result(id, &list.empty_result(era));
+            return self.give_response(id, list, era, end);
+        }
+        let obstacle = self.obstacle_of_lists(error);
+        let response = self.provisional_list(id, list, era, obstacle.as_ref());
+        self.give_response(id, list, era, response);
+        if obstacle.is_none() {
+            self.await_return();
+        }
+    }
+
+    pub(super) fn give_response(
+        &mut self,
+        id: &RequestId,
+        list: List,
+        era: Era,
+        response: Message,
+    ) {
+        self.withdraw(id, era);
+        self.provisional.on_given(era, list);
+        self.write_apart(response.into());
+    }
+
+    /// A remembered list as the app gets it now, an empty one, or the local tool that says what is missing.
+    pub(super) fn provisional_list(
+        &mut self,
+        id: &RequestId,
+        list: List,
+        era: Era,
+        obstacle: Option<&Obstacle>,
+    ) -> Message {
+        let form = self.form(era);
+        if let Some(remembered) = self.provisional.remembered(id, list, era, form) {
+            return match (list, &self.hidden_tools) {
+                (List::Tools, Some(tools)) => tools.without_hidden(&remembered),
+                _ => remembered,
+            };
+        }
+        let elements = match (list, obstacle) {
+            (List::Tools, Some(obstacle)) => self.local_tools.offer(obstacle),
+            _ => String::new(),
+        };
+        Message::result(id, &list.result(&elements, era))
+    }
+
+    /// Takes the app's list request `id` off its way to the server, which has not seen it.
+    pub(super) fn withdraw(&mut self, id: &RequestId, era: Era) {
+        self.unanswered.remove(id);
+        let exchange = self.exchanges.get(LinkId::MAIN, id);
+        if exchange.is_some_and(|exchange| exchange.lane == Lane::Native) {
+            return self.abort(Lane::Native, id);
+        }
+        let cancelled = cancellation(id, "answered without the server");
+        self.cancel_translated(id, era, &cancelled);
+    }
+
+    /// Takes an error in place of a list that the app asked for. True if the list was given instead,
+    /// because the server has not had the request.
+    pub(super) fn gives_list_for(&mut self, list: List, asked: &Asked, error: &Reply) -> bool {
+        let is_of_app = asked.origin == Origin::App
+            && self.list_wait().is_some()
+            && self.has_session_to_lose(asked.era);
+        let is_given = error.is_unreached() && is_of_app && !self.stopping;
+        let Some(id) = error.id().filter(|_| is_given) else {
+            return false;
+        };
+        // For a moment it is unanswered again: `give_list` answers only what is.
+        self.unanswered.insert(id.clone(), asked.clone());
+        self.give_list(id, list, Some(error));
+        true
+    }
+
+    /// Reason why the server does not list its tools, by `error` or by what is waited for. `None` where only the
+    /// server can change that.
+    pub(super) fn obstacle_of_lists(&self, error: Option<&Reply>) -> Option<Obstacle> {
+        if let Some(page) = self.out.facts().sign_in.page() {
+            return Some(Obstacle::SignIn {
+                page: Some(page.clone()),
+                problem: None,
+            });
+        }
+        if let Some(error) = error {
+            return Obstacle::of_error(error);
+        }
+        let last = match &self.legacy {
+            LegacyLane::Opening(_, opening) => opening.last_error().and_then(Obstacle::of_error),
+            LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => None,
+        };
+        if let Some(obstacle @ Obstacle::SignIn { .. }) = last {
+            return Some(obstacle);
+        }
+        let is_signing_in = self.exchanges.is_any_signing_in();
+        is_signing_in.then_some(Obstacle::SignIn {
+            page: None,
+            problem: None,
+        })
+    }
+
+    /// The server can be asked: the app hears of it once the answers that are due are written.
+    pub(super) fn on_server_available(&mut self) {
+        let unanswered = &self.unanswered;
+        let again = self
+            .subscriptions
+            .on_server_available(|id| unanswered.contains_key(id));
+        // At the end there is no time for them.
+        let again = again.into_iter().filter(|_| !self.stopping).collect();
+        self.take_subscription_steps(again);
+        let is_awaited =
+            |asked: &Asked| asked.origin == Origin::App && asked.method != "subscriptions/listen";
+        let awaited = self.unanswered.iter();
+        let awaited = awaited.filter(|(_, asked)| is_awaited(asked));
+        let awaited = awaited.map(|(id, _)| id.clone());
+        let step = self
+            .provisional
+            .on_server_available(awaited, self.out.now());
+        self.take_list_steps(step);
+        self.announce_when_answered();
+    }
+
+    /// Announces the lists if all answers that go before are written.
+    pub(super) fn announce_when_answered(&mut self) {
+        // A response that is held back for its progress goes before it, too.
+        if self.progress.holds_back() {
+            return;
+        }
+        let unanswered = &self.unanswered;
+        let are_answered = self
+            .provisional
+            .on_answers(|id| unanswered.contains_key(id));
+        if are_answered {
+            self.announce_lists();
+        }
+    }
+
+    /// Tells the app to ask again for the lists that it got without the server.
+    pub(super) fn announce_lists(&mut self) {
+        if self.legacy.is_open() && self.notice.is_ready() {
+            let legacy = self.provisional.take_given(Era::Legacy);
+            let changes: Vec<_> = self.terms.told().list_changes(&legacy).collect();
+            self.write_all(changes);
+        }
+        let modern = self.provisional.take_given(Era::Modern);
+        if !modern.is_empty() {
+            let is_open = |id: &RequestId| {
+                let asked = self.unanswered.get(id);
+                asked.is_some_and(|asked| asked.method == "subscriptions/listen")
+            };
+            let changes = self.subscriptions.announce(&modern, is_open);
+            self.write_all(changes);
+        }
+    }
+
+    /// Has the return of a server noticed that was lost in a session. A session that is being opened
+    /// notices it by itself, and a modern app hears of it by its subscription.
+    pub(super) fn await_return(&mut self) {
+        if self.legacy.is_open() && self.provisional.has_given() {
+            let step = self.provisional.on_lost();
+            self.take_list_steps(step);
+        }
+    }
+}
