@@ -6,7 +6,6 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::client::Execution;
 use mcp_bridge_protocol::message::member;
 
 /// Limit of the depth to which a schema is followed.
@@ -38,6 +37,15 @@ pub(super) struct Tool {
     pub(super) takes_more: bool,
     /// Arguments of a tool, from its input schema.
     pub(super) execution: Execution,
+}
+
+/// The way in which a tool is called (MCP 2025-11-25, "Tasks").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Execution {
+    /// The response to the call is the result.
+    Direct,
+    /// The response to the call is a task, which has the result in the end.
+    AsTask,
 }
 
 /// Annotations of a tool by its server (MCP "Tools", `annotations`).

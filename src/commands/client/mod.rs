@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::{ASK_THE_DOCTOR, Stop};
 use crate::cli::ServerConnection;
+use crate::commands::schema::Execution;
 use crate::signals;
 use interrupt::Interrupt;
 use mcp_bridge_auth::Authorizer;
@@ -30,7 +31,6 @@ use mcp_bridge_protocol::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pa
 use mcp_bridge_text::printable;
 use notes::Notes;
 use person::Person;
-pub(super) use request::Execution;
 use terminal::Terminal;
 use wire::{Sent, Wire};
 

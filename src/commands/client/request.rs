@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::commands::schema::Execution;
 use mcp_bridge_protocol::era::{NEWEST_LEGACY, Upgrade};
 use mcp_bridge_protocol::message::{Message, RequestId};
 
@@ -77,15 +78,6 @@ pub(super) fn call_tool(
     let (token, tool) = (progress_token(id), Value::from(tool));
     let params = format!(r#"{{{token},"name":{tool},"arguments":{arguments}{task}}}"#);
     Message::request(id, "tools/call", &params)
-}
-
-/// The way in which a tool is called (MCP 2025-11-25, "Tasks").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::commands) enum Execution {
-    /// The response to the call is the result.
-    Direct,
-    /// The response to the call is a task, which has the result in the end.
-    AsTask,
 }
 
 /// `tasks/result` or `tasks/cancel`.
