@@ -1,0 +1,1 @@
+"""Package formats of a release, one module each."""
