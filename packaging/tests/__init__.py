@@ -1,0 +1,1 @@
+"""Tests of the packages, one module for each kind."""
