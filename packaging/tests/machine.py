@@ -37,12 +37,12 @@ class Skip(Exception):
 
 
 class Machine:
-    def __init__(self, scratch, cache, program):
+    def __init__(self, scratch, cache, program, binaries):
         self.scratch = scratch
         self.cache = cache
         self.cache.mkdir(parents=True, exist_ok=True)
         self.program = program
-        self.binaries = scratch / "binaries"
+        self.binaries = binaries and binaries.absolute()
         self.out = scratch / "out"
         self.key = scratch / "key"
         self.without = [name for name, format in FORMATS.items()
@@ -51,9 +51,19 @@ class Machine:
     # Packages
 
     def build(self):
-        """All packages. The program is packaged for the target of this machine, placeholders for the others."""
-        rows = tomllib.loads((PACKAGING / "targets.toml").read_text(encoding="utf-8"))
+        """All packages."""
         here = [platform.system(), platform.machine()]
+        if not self.binaries:
+            self._one_program_and_placeholders(here)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", self.key], check=True)
+        self.build_into(self.out)
+        os.environ["SOURCE_DATE_EPOCH"] = EPOCH
+        self.release = load(self.binaries, [], REPOSITORY, None)
+        self.target = next(target for target in self.release.targets if target.get("uname") == here)
+
+    def _one_program_and_placeholders(self, here):
+        self.binaries = self.scratch / "binaries"
+        rows = tomllib.loads((PACKAGING / "targets.toml").read_text(encoding="utf-8"))
         for triple, row in rows.items():
             file = self.binaries / triple / ("mcp-bridge.exe" if "-windows-" in triple else "mcp-bridge")
             file.parent.mkdir(parents=True)
@@ -64,11 +74,6 @@ class Machine:
                     self.run("strip", file)
             else:
                 file.write_bytes(f"placeholder for {triple}\n".encode())
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", self.key], check=True)
-        self.build_into(self.out)
-        os.environ["SOURCE_DATE_EPOCH"] = EPOCH
-        self.release = load(self.binaries, [], REPOSITORY, None)
-        self.target = next(target for target in self.release.targets if target.get("uname") == here)
 
     def build_into(self, out, umask=0o022, **environment):
         command = [sys.executable, PACKAGING / "build", "--binaries", self.binaries, "--out", out, "--repository", REPOSITORY,

@@ -1,31 +1,29 @@
 """Command line of `packaging/test`: builds all packages twice, then runs the tests and counts them."""
 import argparse
 import importlib
-import os
-import subprocess
 import sys
 import tempfile
 import traceback
 from pathlib import Path
 
-from kinds.release import ROOT, CannotPackage, load
+from kinds.release import ROOT
 
 from .machine import Machine, Skip
 from .server import Server
 
 MODULES = ["same_bytes", "archive", "signature", "debian", "rpm", "npm", "wheel", "mcpb", "installer", "homebrew", "windows", "registry",
-           "sbom", "binstall"]
+           "sbom", "binstall", "release_scripts"]
 
 
 def main(arguments):
     options = _parser().parse_args(arguments)
     program = options.program or _newest_program()
-    if not program:
+    if not options.binaries and not program:
         print("error: no program was found; build one with cargo build, or name one with --program", file=sys.stderr)
         return 1
 
     with tempfile.TemporaryDirectory(prefix="packaging-") as directory:
-        machine = Machine(Path(directory), ROOT / "target" / "packaging", program.absolute())
+        machine = Machine(Path(directory), ROOT / "target" / "packaging", program, options.binaries)
         machine.build()
         with Server(machine) as server:
             return _run(machine, server, options.only)
@@ -67,5 +65,7 @@ def _parser():
     parser = argparse.ArgumentParser(prog="packaging/test", description="Tests the packages of a program that runs on this machine.")
     parser.add_argument("--program", type=Path, metavar="PATH",
                         help="the program to package; otherwise the newest of target/release and target/debug")
+    parser.add_argument("--binaries", type=Path, metavar="DIR",
+                        help="directory with TARGET/mcp-bridge for each target, instead of placeholders and one program")
     parser.add_argument("only", nargs="*", metavar="WORD", help="only tests whose title contains one of these words")
     return parser
