@@ -121,7 +121,7 @@ class Machine:
     def npm_tools(self):
         """Directory with npm packages that the tests need, in target/packaging."""
         self.need("npm")
-        return self._installed("npm", NPM_TOOLS, lambda path: ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", path, *NPM_TOOLS])
+        return self._installed("npm", NPM_TOOLS, lambda path: [shutil.which("npm"), "install", "--silent", "--no-audit", "--no-fund", "--prefix", path, *NPM_TOOLS])
 
     def python_tool(self, name):
         """A program of a virtual environment with Python packages that the tests need, in target/packaging."""

@@ -12,7 +12,7 @@ from .machine import Machine, Skip
 from .server import Server
 
 MODULES = ["same_bytes", "archive", "signature", "debian", "rpm", "npm", "wheel", "mcpb", "installer", "homebrew", "windows", "registry",
-           "sbom", "binstall", "release_scripts"]
+           "sbom", "binstall", "release_scripts", "workflow"]
 
 
 def main(arguments):
