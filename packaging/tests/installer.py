@@ -61,6 +61,17 @@ def test_powershell_can_read_its_installer(machine, _server):
     machine.run("pwsh", "-NoProfile", "-Command", script, machine.out / "release/install.ps1")
 
 
+def test_a_grammar_of_powershell_can_read_its_installer(machine, _server):
+    """Less than PowerShell's own parser, but it is a package for any machine."""
+    script = """
+import sys, tree_sitter, tree_sitter_powershell
+parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+root = parser.parse(sys.stdin.buffer.read()).root_node
+sys.exit(str(root) if root.has_error else 0)
+"""
+    machine.run(machine.python_tool("python"), "-c", script, input=(machine.out / "release/install.ps1").read_text())
+
+
 def test_the_powershell_installer_has_the_checksums_of_the_archives(machine, _server):
     script = (machine.out / "release/install.ps1").read_text()
     sums = dict(reversed(line.split()) for line in (machine.out / "release/SHA256SUMS").read_text().splitlines())

