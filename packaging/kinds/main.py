@@ -1,6 +1,7 @@
 """Command line of `packaging/build`."""
 import argparse
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ def main(arguments):
         return _build(options)
     except CannotPackage as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"error: {error.cmd[0]} failed with status {error.returncode}", file=sys.stderr)
         return 1
 
 

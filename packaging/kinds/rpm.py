@@ -69,5 +69,6 @@ cp -a %{{files_to_install}}/. %{{buildroot}}/
 
 %files
 %defattr(-,root,root,-)
+%dir /usr/share/doc/{name}
 {listed}
 """

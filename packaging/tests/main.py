@@ -11,7 +11,7 @@ from kinds.release import ROOT
 from .machine import Machine, Skip
 from .server import Server
 
-MODULES = ["same_bytes", "archive", "signature", "debian", "rpm", "npm", "wheel", "mcpb", "installer", "homebrew", "windows", "registry",
+MODULES = ["command_line", "same_bytes", "archive", "signature", "debian", "rpm", "npm", "wheel", "mcpb", "installer", "homebrew", "windows", "registry",
            "sbom", "binstall", "release_scripts", "workflow"]
 
 

@@ -19,4 +19,4 @@ def test_the_rpm_installs_serves_a_session_and_is_removed(machine, server):
         assert (root / "usr/share" / path).stat().st_size > 0, path
 
     machine.run(*rpm, "--erase", "--noplugins", "mcp-bridge")
-    assert not (root / "usr/bin/mcp-bridge").exists()
+    assert not (root / "usr/bin/mcp-bridge").exists() and not (root / "usr/share/doc/mcp-bridge").exists()
