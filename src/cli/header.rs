@@ -9,6 +9,9 @@ use super::environment::{Environment, ProcessEnvironment, expand, foreign_refere
 use super::error::{ConfigError, names_variable};
 use mcp_bridge_text::secret::Secret;
 
+/// The variable with headers, for apps whose settings become environment variables.
+const HEADER_VARIABLE: &str = "MCP_BRIDGE_HEADER";
+
 /// Headers of the user's own.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Server")]
@@ -69,7 +72,7 @@ pub enum HeaderError {
 }
 
 impl HeaderFlags {
-    /// The headers: of one name the last one counts, and a flag more than a file.
+    /// The headers: of one name the last one counts, a flag more than a file, and a file more than the variable.
     pub(super) fn read(&self) -> Result<Headers, ConfigError> {
         self.read_in(&ProcessEnvironment)
     }
@@ -77,6 +80,9 @@ impl HeaderFlags {
     /// The same in another environment.
     pub(super) fn read_in(&self, environment: &impl Environment) -> Result<Headers, ConfigError> {
         let mut headers = Headers::default();
+        if let Some(text) = environment.variable(HEADER_VARIABLE) {
+            headers.add_lines(&text, environment)?;
+        }
         for path in &self.header_file {
             let text = fs::read_to_string(path).map_err(|error| ConfigError::File {
                 path: path.clone(),
@@ -246,6 +252,30 @@ mod tests {
             assert_eq!(error, expected);
             assert!(
                 !error.to_string().contains("hunter2") && !error.to_string().contains("hünter2")
+            );
+        }
+    }
+
+    #[test]
+    fn the_variable_with_headers_counts_less_than_a_flag() {
+        let flags = HeaderFlags {
+            header: vec!["X-A: flag".to_owned()],
+            header_env: Vec::new(),
+            header_file: Vec::new(),
+            bearer_env: None,
+        };
+        for (text, expected) in [
+            ("X-A: variable\nX-B: variable", Some("variable")),
+            ("X-A: variable", None),
+            ("", None),
+        ] {
+            let headers = flags
+                .read_in(&Fixed::new(&[(HEADER_VARIABLE, text)]))
+                .unwrap();
+            assert_eq!(headers.map["x-a"], "flag");
+            assert_eq!(
+                headers.map.get("x-b").map(|it| it.to_str().unwrap()),
+                expected
             );
         }
     }

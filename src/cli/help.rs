@@ -28,7 +28,7 @@ pub const ALL: &str = "all";
 pub const ENVIRONMENT: &str = "environment";
 
 /// The environment variables that the program reads, and what for.
-pub const VARIABLES: [(&str, &str); 10] = [
+pub const VARIABLES: [(&str, &str); 12] = [
     (
         "MCP_BRIDGE_DIR",
         "where credentials are kept, instead of the user's data directory",
@@ -39,6 +39,14 @@ pub const VARIABLES: [(&str, &str); 10] = [
     ),
     ("MCP_BRIDGE_STORE", "the same as --store"),
     ("MCP_BRIDGE_PROFILE", "the same as --profile"),
+    (
+        "MCP_BRIDGE_HEADER",
+        "the same as --header; several on lines of their own",
+    ),
+    (
+        "MCP_BRIDGE_READ_ONLY",
+        "the same as --read-only, unless it is false",
+    ),
     (
         "MCP_BRIDGE_CLIENT_SECRET",
         "the client secret for --client-id",

@@ -1,5 +1,7 @@
 //! Flags about tool filters.
 
+use clap::builder::FalseyValueParser;
+
 use super::choices::ListPagesFlag;
 use mcp_bridge_core::bridge::{Access, Glob, ListPages, ToolFilter};
 
@@ -15,7 +17,7 @@ pub(super) struct ToolFlags {
     allow_tool: Vec<Glob>,
 
     /// Hide all tools except those that the server declares as read-only (readOnlyHint)
-    #[arg(long)]
+    #[arg(long, env = "MCP_BRIDGE_READ_ONLY", hide_env = true, value_parser = FalseyValueParser::new())]
     read_only: bool,
 
     /// Merge the pages of a list into one answer, for apps that read only the first, or pass each page

@@ -221,6 +221,22 @@ async fn headers_come_from_a_file_too() {
     }
 }
 
+/// Apps with a form for settings set a variable to what the user typed, and to nothing if it was not touched.
+#[tokio::test]
+async fn headers_come_from_a_variable_too() {
+    for (text, expected) in [("X-One: 1", Some("1")), ("", None)] {
+        let server = FaultServer::start();
+        let launch = program::bridge_for(&server).env("MCP_BRIDGE_HEADER", text);
+        let mut app = launch.start();
+        app.initialize().await;
+        app.still_served().await;
+        app.finish().await;
+        for request in server.requests() {
+            assert_eq!(request.header("x-one"), expected);
+        }
+    }
+}
+
 /// `--flag=value`, and flags before the URL.
 #[tokio::test]
 async fn flags_may_stand_anywhere() {

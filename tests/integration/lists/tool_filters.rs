@@ -173,6 +173,21 @@ async fn with_read_only_the_tools_are_listed_before_the_first_call() {
     assert_eq!(server.count(&rpc("tools/list")), 2, "{}", server.story());
 }
 
+/// Apps with a form for settings set a variable to the words of a switch, and to nothing if it was not touched.
+#[tokio::test]
+async fn read_only_is_a_variable_as_well() {
+    for (word, is_read_only) in [("true", true), ("false", false), ("", false)] {
+        let server = serves_tools();
+        let launch = program::bridge_for(&server).env("MCP_BRIDGE_READ_ONLY", word);
+        let mut app = launch.start();
+        app.initialize().await;
+        app.request("list", "tools/list", &json!({})).await;
+        let line = app.response("list").await.text;
+        assert_eq!(!line.contains(r#""name":"echo""#), is_read_only, "{word:?}");
+        app.finish().await;
+    }
+}
+
 /// The second page says what the call has to wait for; a list that changes meanwhile is read anew.
 #[tokio::test]
 async fn with_read_only_a_call_waits_for_all_pages_and_for_a_list_that_changes() {
