@@ -51,4 +51,18 @@ def _arguments():
 
 
 def _environment():
-    return [{"name": "MCP_BRIDGE_PROFILE", "description": "Name of the account, to use several at one server"}]
+    return [
+        {"name": "MCP_BRIDGE_PROFILE", "description": "Name of the account, to use several at one server"},
+        {
+            "name": "MCP_BRIDGE_HEADER",
+            "description": "A header for the server, instead of a sign-in in the browser",
+            "placeholder": "Authorization: Bearer TOKEN",
+            "isSecret": True,
+        },
+        {
+            "name": "MCP_BRIDGE_READ_ONLY",
+            "description": "Hide all tools except those that the server declares as read-only",
+            "format": "boolean",
+            "default": "false",
+        },
+    ]

@@ -7,6 +7,9 @@ import json
 
 from .reproducible import File, zip_file
 
+# The settings that are not arguments, by their names in the form.
+VARIABLES = {"profile": "MCP_BRIDGE_PROFILE", "header": "MCP_BRIDGE_HEADER", "read_only": "MCP_BRIDGE_READ_ONLY"}
+
 
 def make(release, out):
     for target in release.with_target("npm"):
@@ -44,7 +47,8 @@ def manifest(release, target):
             "mcp_config": {
                 "command": f"${{__dirname}}/{_program(release, target)}",
                 "args": ["${user_config.url}"],
-                "env": {"MCP_BRIDGE_PROFILE": "${user_config.profile}"},
+                # Variables, because an argument cannot be left out, and other users of the computer can read command lines.
+                "env": {variable: f"${{user_config.{setting}}}" for setting, variable in VARIABLES.items()},
             },
         },
         # The tools and prompts are those of the server.
@@ -65,6 +69,21 @@ def manifest(release, target):
                 "description": "A name of your choice, to use several accounts at one server",
                 "required": False,
                 "default": "",
+            },
+            "header": {
+                "type": "string",
+                "title": "Header",
+                "description": "A header for the server, such as Authorization: Bearer TOKEN, instead of a sign-in in the browser",
+                "required": False,
+                "sensitive": True,
+                "default": "",
+            },
+            "read_only": {
+                "type": "boolean",
+                "title": "Read-only",
+                "description": "Hide all tools except those that the server declares as read-only",
+                "required": False,
+                "default": False,
             },
         },
     }
