@@ -13,7 +13,7 @@ use super::pending_queue::Ticket;
 use super::progress::ProgressTimer;
 use super::provisional_lists::ListTimer;
 use super::remembered_lists::ListForm;
-use super::reply::Failed;
+use super::reply::FailedRequest;
 use super::subscriptions::SubscriptionTimer;
 use crate::endpoint::{Request, Track};
 use mcp_bridge_auth::SignInStage;
@@ -26,7 +26,7 @@ pub(super) enum Action {
     /// Write it to the app.
     ToApp(Message),
     /// Write the error of this request to the app.
-    Fail(Failed),
+    Fail(FailedRequest),
     /// Send this request to the server.
     Request(LinkId, OutgoingRequest),
     /// Send this notification or response to the server, after the notifications before it; a response for a request
@@ -97,7 +97,7 @@ pub(super) struct LinkId(u32);
 
 /// The actions of the state machines since the last time, and what they know of the world.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct ActionOutbox {
     actions: Vec<Action>,
     facts: Facts,
     /// Links that were opened.
@@ -152,7 +152,7 @@ impl LinkId {
     }
 }
 
-impl Outbox {
+impl ActionOutbox {
     pub(super) fn new(facts: Facts) -> Self {
         Self {
             actions: Vec::new(),
@@ -184,7 +184,8 @@ impl Outbox {
         self.actions.push(action);
     }
 
-    pub(super) fn to_app(&mut self, message: Message) {
+    /// Writes a message to the app.
+    pub(super) fn write(&mut self, message: Message) {
         self.push(Action::ToApp(message));
     }
 

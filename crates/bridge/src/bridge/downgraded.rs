@@ -71,7 +71,7 @@ impl DowngradedSessions {
         request: Message,
         open_link: impl FnOnce() -> LinkId,
     ) -> Vec<SessionStep> {
-        let client = ModernClient::of(&request);
+        let client = ModernClient::from_request(&request);
         let known = self.sessions.iter().position(|it| it.client == client);
         let at = match known {
             Some(at) => at,
@@ -96,7 +96,7 @@ impl DowngradedSessions {
             SessionState::Open(downgrade) => {
                 steps.push(SessionStep::Translate(
                     link,
-                    downgrade.take_from_app(&request),
+                    downgrade.on_app_message(&request),
                 ));
             }
             SessionState::Opening(pending) => {
@@ -132,7 +132,7 @@ impl DowngradedSessions {
                 (_, SessionState::Open(downgrade)) => {
                     steps.push(SessionStep::Translate(
                         link,
-                        downgrade.take_from_app(&request),
+                        downgrade.on_app_message(&request),
                     ));
                 }
                 (_, SessionState::Opening(_) | SessionState::Failed) => {}
@@ -151,7 +151,7 @@ impl DowngradedSessions {
         for session in &mut self.sessions {
             match &mut session.state {
                 SessionState::Open(downgrade) => {
-                    let actions = downgrade.take_from_app(notification);
+                    let actions = downgrade.on_app_message(notification);
                     steps.push(SessionStep::Translate(session.link, actions));
                 }
                 SessionState::Opening(pending) => pending.withdraw(id),

@@ -116,10 +116,10 @@ impl Downgrade {
         self.calls.insert(key, call);
     }
 
-    pub(super) fn take_response(&mut self, id: &RequestId, response: &Message) {
+    pub(super) fn on_response(&mut self, id: &RequestId, response: &Message) {
         if self
             .subscriptions
-            .take_response(id, Resource::of_response(response), &mut self.outbox)
+            .on_response(id, Resource::of_response(response), &mut self.outbox)
         {
             return;
         }
@@ -127,7 +127,7 @@ impl Downgrade {
         let Some(mut call) = call else {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
-        if !response.is_error() && self.take_task_response(&mut call, response) {
+        if !response.is_error() && self.on_task_response(&mut call, response) {
             self.calls.insert(call.key, call);
             return;
         }
@@ -140,7 +140,7 @@ impl Downgrade {
     pub(super) fn on_exchange_failure(&mut self, id: &RequestId, failure: &ExchangeFailure) {
         if self
             .subscriptions
-            .take_response(id, Resource::Refused, &mut self.outbox)
+            .on_response(id, Resource::Refused, &mut self.outbox)
         {
             return;
         }
@@ -215,7 +215,7 @@ impl Downgrade {
         }
         request_meta::strip_legacy(&mut result);
         if call.method == "tools/list" {
-            self.take_tools(&mut result);
+            self.record_tools(&mut result);
         }
         self.outbox.reply(&call.request, &result);
     }

@@ -200,7 +200,7 @@ impl Downgrade {
     }
 
     /// Takes a request that may be answered with questions, or one that brings the answers.
-    pub(super) fn take_eligible(&mut self, id: &RequestId, method: &str, request: &Message) {
+    pub(super) fn on_eligible_request(&mut self, id: &RequestId, method: &str, request: &Message) {
         let params = request
             .params_json()
             .and_then(Object::parse)

@@ -41,7 +41,7 @@ enum TaskStep {
 
 impl Downgrade {
     /// Reads a result of `tools/list`, and takes out what the modern era does not have.
-    pub(super) fn take_tools(&mut self, result: &mut Object) {
+    pub(super) fn record_tools(&mut self, result: &mut Object) {
         let Some(mut tools) = result.read::<Vec<Object>>("tools") else {
             return;
         };
@@ -75,7 +75,7 @@ impl Downgrade {
     }
 
     /// Takes a response that is one step of a task; `false` if it is the end of the call.
-    pub(super) fn take_task_response(
+    pub(super) fn on_task_response(
         &mut self,
         call: &mut DowngradedCall,
         response: &Message,
