@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::exchanges::Lane;
+use super::facts::Facts;
 use super::legacy_opening::OpeningTimer;
 use super::list_pages::{CollectionId, List};
 use super::pending_queue::Ticket;
@@ -16,7 +17,6 @@ use super::remembered_lists::ListForm;
 use super::reply::FailedRequest;
 use super::subscriptions::SubscriptionTimer;
 use crate::endpoint::{Request, Track};
-use mcp_bridge_auth::SignInStage;
 use mcp_bridge_protocol::era;
 use mcp_bridge_protocol::message::Message;
 
@@ -104,20 +104,6 @@ pub(super) struct ActionOutbox {
     links: u32,
     /// Openings that have begun.
     openings: u64,
-}
-
-/// State of the world at the moment of an event.
-#[derive(Debug, Clone)]
-pub(super) struct Facts {
-    pub(super) now: Instant,
-    /// The state of the sign-in.
-    pub(super) sign_in: SignInStage,
-    /// True if the app reads what is written.
-    pub(super) app_reads: bool,
-    /// True if all lines for the app have been written.
-    pub(super) all_is_written: bool,
-    /// True if the app's `server/discover` was answered for a server that may have everything.
-    pub(super) is_presumed: bool,
 }
 
 impl Flight {

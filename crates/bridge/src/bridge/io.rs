@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
-use super::action::{Action, Facts, LinkId, OutgoingRequest, Timer};
+use super::action::{Action, LinkId, OutgoingRequest, Timer};
+use super::facts::Facts;
 use super::initialize_cache::Memory;
 use super::list_pages::List;
 use super::panics::catch_panic;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Answering;
-use super::action::Facts;
+use super::facts::Facts;
 use super::pending_queue::{PendingQueue, Ticket};
 use super::provisional_initialize::{self, AnnouncedServer, Answers};
 use super::reply::Reply;

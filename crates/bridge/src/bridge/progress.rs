@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::action::Facts;
+use super::facts::Facts;
 use super::reply::Reply;
 use mcp_bridge_protocol::message::{Message, RequestId};
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Input;
-use super::action::Facts;
+use super::facts::Facts;
 use super::provisional_initialize::AnnouncedServer;
 use mcp_bridge_auth::{SignInPage, SignInStage};
 use mcp_bridge_protocol::era::Revision;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::action::Facts;
+use super::facts::Facts;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
 use mcp_bridge_protocol::lists::SERVER_LISTS;

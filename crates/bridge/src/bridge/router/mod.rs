@@ -16,9 +16,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::action::{Action, ActionOutbox, Facts, Flight, LinkId, OutgoingRequest, Timer};
+use super::action::{Action, ActionOutbox, Flight, LinkId, OutgoingRequest, Timer};
 use super::downgraded::DowngradedSessions;
 use super::exchanges::{Exchange, Exchanges, Lane};
+use super::facts::Facts;
 use super::list_pages::{Collector, List};
 use super::list_wait;
 use super::local_tool::LocalTools;

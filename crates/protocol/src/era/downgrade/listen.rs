@@ -183,7 +183,7 @@ impl Subscriptions {
     }
 
     fn subscribe(&mut self, uri: &str, outbox: &mut Outbox) {
-        let id = outbox.mint.id();
+        let id = outbox.ids.id();
         outbox.request(&id, "resources/subscribe", &uri_params(uri));
         self.subscribing.insert(id, uri.to_owned());
         self.resources.insert(uri.to_owned(), Resource::Asked);
@@ -242,7 +242,7 @@ impl Subscriptions {
             }
             // One that the server has not answered for is let go when it does.
             if self.resources.remove(&uri) == Some(Resource::Subscribed) {
-                let id = outbox.mint.id();
+                let id = outbox.ids.id();
                 outbox.request(&id, "resources/unsubscribe", &uri_params(&uri));
             }
         }

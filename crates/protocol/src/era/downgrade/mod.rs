@@ -41,7 +41,7 @@ pub struct Downgrade {
     /// The call that a request of the app waits for.
     waiting: BTreeMap<RequestId, CallKey>,
     /// The call that an exchange with the server belongs to.
-    legs: BTreeMap<RequestId, CallKey>,
+    attempts: BTreeMap<RequestId, CallKey>,
     /// The call that a timer belongs to.
     timers: BTreeMap<Timer, CallKey>,
     /// Exchanges that the server has been told to end, until they are closed.
@@ -78,7 +78,7 @@ impl Downgrade {
             calls: BTreeMap::new(),
             next_call: CallKey::default(),
             waiting: BTreeMap::new(),
-            legs: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             timers: BTreeMap::new(),
             closing: BTreeMap::new(),
             task_tools: NameTable::default(),
@@ -94,14 +94,14 @@ impl Downgrade {
     #[must_use]
     pub fn exchange_of(&self, id: &RequestId) -> Option<&RequestId> {
         let call = self.calls.get(self.waiting.get(id)?)?;
-        Some(&call.leg)
+        Some(&call.attempt)
     }
 
     /// Forgets the app's request `id`, which it has given up and the server has never seen.
     pub fn forget_unsent(&mut self, id: &RequestId) {
         let key = self.waiting.remove(id);
         if let Some(call) = key.and_then(|key| self.calls.remove(&key)) {
-            self.legs.remove(&call.leg);
+            self.attempts.remove(&call.attempt);
         }
     }
 
@@ -143,8 +143,8 @@ impl Downgrade {
 
     /// Takes a timer that has run out.
     pub fn on_timer(&mut self, timer: Timer) -> Vec<Action> {
-        if let Some(leg) = self.closing.remove(&timer) {
-            self.outbox.push(Action::Abort(leg));
+        if let Some(attempt) = self.closing.remove(&timer) {
+            self.outbox.push(Action::Abort(attempt));
         } else if let Some(call) = self.timers.remove(&timer) {
             self.call_timer(call, timer);
         } else {
@@ -173,10 +173,10 @@ impl Downgrade {
 
     /// Gives everything up that is under way, unanswered.
     pub fn close(&mut self) -> Vec<Action> {
-        let legs = std::mem::take(&mut self.legs).into_keys();
+        let attempts = std::mem::take(&mut self.attempts).into_keys();
         let closing = std::mem::take(&mut self.closing).into_values();
-        for leg in legs.chain(closing) {
-            self.outbox.push(Action::Abort(leg));
+        for attempt in attempts.chain(closing) {
+            self.outbox.push(Action::Abort(attempt));
         }
         self.calls.clear();
         self.waiting.clear();
@@ -276,7 +276,7 @@ impl Downgrade {
 
     /// Log messages go to the request on whose stream they came, if it asked for any.
     fn on_log_message(&mut self, event: &Message, stream: Option<&RequestId>) {
-        let call = stream.and_then(|leg| self.legs.get(leg));
+        let call = stream.and_then(|attempt| self.attempts.get(attempt));
         let Some(call) = call.and_then(|key| self.calls.get(key)) else {
             return;
         };
@@ -299,14 +299,14 @@ impl Downgrade {
         self.log_level = Some(level);
         let mut params = Object::default();
         params.set("level", &LOG_LEVELS[level]);
-        let id = self.outbox.mint.id();
+        let id = self.outbox.ids.id();
         self.outbox.request(&id, "logging/setLevel", &params);
     }
 
     /// Progress goes to the request that the app has now, under the token that this has.
     fn on_progress(&mut self, event: &Message, stream: Option<&RequestId>) {
         let token = event.id_param("progressToken");
-        let by_stream = stream.and_then(|leg| self.legs.get(leg));
+        let by_stream = stream.and_then(|attempt| self.attempts.get(attempt));
         let call = match by_stream {
             Some(key) => self.calls.get(key),
             None => self.calls.values().find(|call| call.token == token),

@@ -142,7 +142,7 @@ impl Downgrade {
         };
         let mut params = Object::default();
         params.set("taskId", &task.id);
-        let id = self.outbox.mint.id();
+        let id = self.outbox.ids.id();
         self.outbox.request(&id, "tasks/cancel", &params);
         true
     }
@@ -154,9 +154,9 @@ impl Downgrade {
         task.step = step;
         let mut params = Object::default();
         params.set("taskId", &task.id);
-        call.leg = self.outbox.mint.id();
-        self.legs.insert(call.leg.clone(), call.key);
-        self.outbox.request(&call.leg, method, &params);
+        call.attempt = self.outbox.ids.id();
+        self.attempts.insert(call.attempt.clone(), call.key);
+        self.outbox.request(&call.attempt, method, &params);
     }
 
     fn pause(&mut self, call: &DowngradedCall, task: &Object) -> TaskStep {

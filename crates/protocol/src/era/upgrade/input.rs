@@ -196,7 +196,7 @@ impl Upgrade {
         }
         let mut waiting = Vec::with_capacity(requests.len());
         for request in requests {
-            let id = self.outbox.mint.id();
+            let id = self.outbox.ids.id();
             let question = question(&self.app, &id, &request);
             self.outbox.tell_app(question);
             self.questions.insert(id.clone(), call.id.clone());

@@ -316,7 +316,7 @@ impl Listen {
             }
             return;
         }
-        let id = outbox.mint.id();
+        let id = outbox.ids.id();
         let mut params = Object::default();
         params.set("notifications", &self.wanted.to_object());
         app.sign(&mut params);

@@ -41,7 +41,7 @@ pub struct Upgrade {
     /// The app's requests, by their ids.
     calls: BTreeMap<RequestId, UpgradedCall>,
     /// The call that an exchange with the server belongs to.
-    legs: BTreeMap<RequestId, RequestId>,
+    attempts: BTreeMap<RequestId, RequestId>,
     /// The call that a question to the app belongs to.
     questions: BTreeMap<RequestId, RequestId>,
     /// The call that a timer belongs to.
@@ -83,7 +83,7 @@ impl Upgrade {
             outbox: Outbox::new(),
             output: Output::default(),
             calls: BTreeMap::new(),
-            legs: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             questions: BTreeMap::new(),
             timers: BTreeMap::new(),
             progress: BTreeMap::new(),
@@ -95,7 +95,7 @@ impl Upgrade {
     #[must_use]
     pub fn exchange_of(&self, id: &RequestId) -> Option<&RequestId> {
         match &self.calls.get(id)?.stage {
-            UpgradedStage::Sent(leg, _) => Some(leg),
+            UpgradedStage::Sent(attempt, _) => Some(attempt),
             UpgradedStage::New | UpgradedStage::Asking(_) | UpgradedStage::Pausing(..) => None,
         }
     }
@@ -148,7 +148,10 @@ impl Upgrade {
             self.listen.on_end(id, &end, &self.app, &mut self.outbox);
             return self.outbox.take();
         }
-        let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
+        let call = self
+            .attempts
+            .remove(id)
+            .and_then(|id| self.calls.remove(&id));
         let Some(mut call) = call else {
             tracing::debug!(%id, "dropped the failure of no request");
             return self.outbox.take();
@@ -254,7 +257,10 @@ impl Upgrade {
             let end = StreamEnd::of_response(response);
             return self.listen.on_end(id, &end, app, outbox);
         }
-        let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
+        let call = self
+            .attempts
+            .remove(id)
+            .and_then(|id| self.calls.remove(&id));
         let Some(mut call) = call else {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
