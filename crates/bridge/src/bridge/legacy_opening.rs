@@ -138,14 +138,14 @@ pub(super) enum NextState {
     /// The session is still being opened.
     Opening(Box<LegacyOpening>, Vec<OpeningStep>),
     /// There is a session.
-    Open(Box<OpenedSession>),
+    Open(Box<LegacySession>),
     /// The app's `initialize` is answered with this error, and it has to begin anew.
     Refused(Reply, PendingQueue),
 }
 
 /// A session that has been opened.
 #[derive(Debug)]
-pub(super) struct OpenedSession {
+pub(super) struct LegacySession {
     pub(super) session: OpenSession,
     /// The version that the app asked for.
     pub(super) asked: String,
@@ -500,7 +500,7 @@ impl LegacyOpening {
         response: Message,
         server: Message,
     ) -> NextState {
-        NextState::Open(Box::new(OpenedSession {
+        NextState::Open(Box::new(LegacySession {
             session,
             asked: self.version_asked(),
             response,

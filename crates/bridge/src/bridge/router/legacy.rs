@@ -6,7 +6,7 @@ use super::{RequestOrigin, Router};
 use crate::bridge::action::{Action, LinkId, OpeningId, Timer};
 use crate::bridge::exchanges::Lane;
 use crate::bridge::legacy_opening::{
-    LegacyOpening, NextState, OpenSession, OpenedSession, OpeningSettings, OpeningStep,
+    LegacyOpening, LegacySession, NextState, OpenSession, OpeningSettings, OpeningStep,
     OpeningTimer, PendingExpiry,
 };
 use crate::bridge::list_pages::List;
@@ -249,7 +249,7 @@ impl Router {
     }
 
     /// There is a session.
-    fn on_opened(&mut self, opened: OpenedSession) {
+    fn on_opened(&mut self, opened: LegacySession) {
         let kept = Action::KeepAnswer(opened.asked, opened.response.clone());
         self.out.push(kept);
         self.legacy = match opened.session {
