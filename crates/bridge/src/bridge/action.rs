@@ -7,16 +7,16 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::exchanges::Lane;
+use super::facts::Facts;
 use super::legacy_opening::OpeningTimer;
 use super::list_pages::{CollectionId, List};
 use super::pending_queue::Ticket;
 use super::progress::ProgressTimer;
 use super::provisional_lists::ListTimer;
 use super::remembered_lists::ListForm;
-use super::reply::Failed;
+use super::reply::FailedRequest;
 use super::subscriptions::SubscriptionTimer;
 use crate::endpoint::{Request, Track};
-use mcp_bridge_auth::SignInStage;
 use mcp_bridge_protocol::era;
 use mcp_bridge_protocol::message::Message;
 
@@ -26,7 +26,7 @@ pub(super) enum Action {
     /// Write it to the app.
     ToApp(Message),
     /// Write the error of this request to the app.
-    Fail(Failed),
+    Fail(FailedRequest),
     /// Send this request to the server.
     Request(LinkId, OutgoingRequest),
     /// Send this notification or response to the server, after the notifications before it; a response for a request
@@ -97,27 +97,13 @@ pub(super) struct LinkId(u32);
 
 /// The actions of the state machines since the last time, and what they know of the world.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct ActionOutbox {
     actions: Vec<Action>,
     facts: Facts,
     /// Links that were opened.
     links: u32,
     /// Openings that have begun.
     openings: u64,
-}
-
-/// State of the world at the moment of an event.
-#[derive(Debug, Clone)]
-pub(super) struct Facts {
-    pub(super) now: Instant,
-    /// The state of the sign-in.
-    pub(super) sign_in: SignInStage,
-    /// True if the app reads what is written.
-    pub(super) app_reads: bool,
-    /// True if all lines for the app have been written.
-    pub(super) all_is_written: bool,
-    /// True if the app's `server/discover` was answered for a server that may have everything.
-    pub(super) is_presumed: bool,
 }
 
 impl Flight {
@@ -152,7 +138,7 @@ impl LinkId {
     }
 }
 
-impl Outbox {
+impl ActionOutbox {
     pub(super) fn new(facts: Facts) -> Self {
         Self {
             actions: Vec::new(),
@@ -184,7 +170,8 @@ impl Outbox {
         self.actions.push(action);
     }
 
-    pub(super) fn to_app(&mut self, message: Message) {
+    /// Writes a message to the app.
+    pub(super) fn write(&mut self, message: Message) {
         self.push(Action::ToApp(message));
     }
 

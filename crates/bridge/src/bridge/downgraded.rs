@@ -27,11 +27,11 @@ pub(super) struct DowngradedSessions {
 struct DowngradedSession {
     client: ModernClient,
     link: LinkId,
-    state: SessionState,
+    state: DowngradedState,
 }
 
 #[derive(Debug)]
-enum SessionState {
+enum DowngradedState {
     /// The session is being opened; these wait for it.
     Opening(PendingQueue),
     Open(Box<Downgrade>),
@@ -71,7 +71,7 @@ impl DowngradedSessions {
         request: Message,
         open_link: impl FnOnce() -> LinkId,
     ) -> Vec<SessionStep> {
-        let client = ModernClient::of(&request);
+        let client = ModernClient::from_request(&request);
         let known = self.sessions.iter().position(|it| it.client == client);
         let at = match known {
             Some(at) => at,
@@ -80,7 +80,7 @@ impl DowngradedSessions {
                 self.sessions.push(DowngradedSession {
                     client,
                     link: open_link(),
-                    state: SessionState::Failed,
+                    state: DowngradedState::Failed,
                 });
                 self.sessions.len() - 1
             }
@@ -88,23 +88,23 @@ impl DowngradedSessions {
         let session = &mut self.sessions[at];
         let link = session.link;
         let mut steps = Vec::new();
-        if matches!(session.state, SessionState::Failed) {
-            session.state = SessionState::Opening(PendingQueue::default());
+        if matches!(session.state, DowngradedState::Failed) {
+            session.state = DowngradedState::Opening(PendingQueue::default());
             steps.push(SessionStep::Send(link, session.initialize_request()));
         }
         match &mut session.state {
-            SessionState::Open(downgrade) => {
+            DowngradedState::Open(downgrade) => {
                 steps.push(SessionStep::Translate(
                     link,
-                    downgrade.take_from_app(&request),
+                    downgrade.on_app_message(&request),
                 ));
             }
-            SessionState::Opening(pending) => {
+            DowngradedState::Opening(pending) => {
                 let ticket = pending.push(request);
                 let wait = self.patience;
                 steps.extend(wait.map(|wait| SessionStep::After(wait, link, ticket)));
             }
-            SessionState::Failed => {}
+            DowngradedState::Failed => {}
         }
         steps
     }
@@ -117,25 +117,25 @@ impl DowngradedSessions {
         let response = reply.response();
         let opened = response.and_then(|it| Downgrade::open(&session.client, it, &self.host));
         let (state, actions) = match opened {
-            Some((downgrade, actions)) => (SessionState::Open(Box::new(downgrade)), actions),
-            None => (SessionState::Failed, Vec::new()),
+            Some((downgrade, actions)) => (DowngradedState::Open(Box::new(downgrade)), actions),
+            None => (DowngradedState::Failed, Vec::new()),
         };
-        let failed = matches!(state, SessionState::Failed);
+        let failed = matches!(state, DowngradedState::Failed);
         let pending = match std::mem::replace(&mut session.state, state) {
-            SessionState::Opening(pending) => pending,
-            SessionState::Open(_) | SessionState::Failed => PendingQueue::default(),
+            DowngradedState::Opening(pending) => pending,
+            DowngradedState::Open(_) | DowngradedState::Failed => PendingQueue::default(),
         };
         let mut steps = vec![SessionStep::Translate(link, actions)];
         for request in pending {
             match (request.id(), &mut session.state) {
                 (Some(id), _) if failed => steps.push(SessionStep::Answer(reply.with_id(id))),
-                (_, SessionState::Open(downgrade)) => {
+                (_, DowngradedState::Open(downgrade)) => {
                     steps.push(SessionStep::Translate(
                         link,
-                        downgrade.take_from_app(&request),
+                        downgrade.on_app_message(&request),
                     ));
                 }
-                (_, SessionState::Opening(_) | SessionState::Failed) => {}
+                (_, DowngradedState::Opening(_) | DowngradedState::Failed) => {}
             }
         }
         steps
@@ -150,12 +150,12 @@ impl DowngradedSessions {
         let mut steps = Vec::new();
         for session in &mut self.sessions {
             match &mut session.state {
-                SessionState::Open(downgrade) => {
-                    let actions = downgrade.take_from_app(notification);
+                DowngradedState::Open(downgrade) => {
+                    let actions = downgrade.on_app_message(notification);
                     steps.push(SessionStep::Translate(session.link, actions));
                 }
-                SessionState::Opening(pending) => pending.withdraw(id),
-                SessionState::Failed => {}
+                DowngradedState::Opening(pending) => pending.withdraw(id),
+                DowngradedState::Failed => {}
             }
         }
         steps
@@ -165,8 +165,8 @@ impl DowngradedSessions {
     pub(super) fn take_expired(&mut self, link: LinkId, ticket: Ticket) -> Option<Message> {
         let session = self.sessions.iter_mut().find(|it| it.link == link)?;
         match &mut session.state {
-            SessionState::Opening(pending) => pending.take(ticket),
-            SessionState::Open(_) | SessionState::Failed => None,
+            DowngradedState::Opening(pending) => pending.take(ticket),
+            DowngradedState::Open(_) | DowngradedState::Failed => None,
         }
     }
 
@@ -174,8 +174,8 @@ impl DowngradedSessions {
     pub(super) fn on_link(&mut self, link: LinkId) -> Option<&mut Downgrade> {
         let session = self.sessions.iter_mut().find(|it| it.link == link)?;
         match &mut session.state {
-            SessionState::Open(downgrade) => Some(downgrade),
-            SessionState::Opening(_) | SessionState::Failed => None,
+            DowngradedState::Open(downgrade) => Some(downgrade),
+            DowngradedState::Opening(_) | DowngradedState::Failed => None,
         }
     }
 
@@ -184,18 +184,18 @@ impl DowngradedSessions {
         self.sessions
             .iter()
             .find_map(|session| match &session.state {
-                SessionState::Open(downgrade) => {
+                DowngradedState::Open(downgrade) => {
                     Some((session.link, downgrade.exchange_of(id)?.clone()))
                 }
-                SessionState::Opening(_) | SessionState::Failed => None,
+                DowngradedState::Opening(_) | DowngradedState::Failed => None,
             })
     }
 
     /// The requests that wait for a session.
     pub(super) fn pending(&self) -> impl Iterator<Item = &RequestId> {
         let queues = self.sessions.iter().filter_map(|it| match &it.state {
-            SessionState::Opening(pending) => Some(pending),
-            SessionState::Open(_) | SessionState::Failed => None,
+            DowngradedState::Opening(pending) => Some(pending),
+            DowngradedState::Open(_) | DowngradedState::Failed => None,
         });
         queues.flat_map(PendingQueue::ids)
     }

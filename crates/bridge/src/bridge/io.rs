@@ -11,13 +11,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
-use super::action::{Action, Facts, LinkId, OutgoingRequest, Timer};
+use super::action::{Action, LinkId, OutgoingRequest, Timer};
+use super::facts::Facts;
 use super::initialize_cache::Memory;
 use super::list_pages::List;
-use super::panics::survived;
+use super::panics::catch_panic;
 use super::provisional_initialize::Answers;
 use super::remembered_lists::ListForm;
-use super::reply::Failed;
+use super::reply::FailedRequest;
 use super::router::Router;
 use super::send_order::Turns;
 use super::{Config, Input};
@@ -261,7 +262,7 @@ impl Io {
     fn perform(&mut self, action: Action) {
         match action {
             Action::ToApp(message) => self.write(&message),
-            Action::Fail(Failed {
+            Action::Fail(FailedRequest {
                 id,
                 method,
                 failure,
@@ -354,7 +355,7 @@ impl Io {
             async move {
                 wait.passed().await;
                 let work = pin!(endpoint.request(&request, &flight.track));
-                let outcome = survived(work).await;
+                let outcome = catch_panic(work).await;
                 let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Internal));
                 endpoint.tell(Event::Outcome { id, outcome }).await;
             }

@@ -1,7 +1,7 @@
 //! Opening of a legacy session (`initialize`), as a state machine. The app gets its answer within a second, even while
 //! a person signs in or the server is down; what needs the server waits for it, for a bounded time.
 //!
-//! Events go in, [`OpeningStep`]s come out. When the opening is over it turns into what comes after it: see [`Next`].
+//! Events go in, [`OpeningStep`]s come out. When the opening is over it turns into what comes after it: see [`NextState`].
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Answering;
-use super::action::Facts;
+use super::facts::Facts;
 use super::pending_queue::{PendingQueue, Ticket};
-use super::provisional_initialize::{self, Answers, Told};
+use super::provisional_initialize::{self, AnnouncedServer, Answers};
 use super::reply::Reply;
 use crate::endpoint::{Failure, Outcome, Phase};
 use mcp_bridge_auth::AuthError;
@@ -50,7 +50,7 @@ const MAX_PENDING: usize = 10_000;
 
 /// The session that is being opened for a legacy app.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct LegacyOpening {
     settings: OpeningSettings,
     initialize: Message,
     /// Moment when it was sent first.
@@ -134,18 +134,18 @@ pub(super) enum OpeningStep {
 
 /// State after the outcome of an `initialize`.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum NextState {
     /// The session is still being opened.
-    Opening(Box<Opening>, Vec<OpeningStep>),
+    Opening(Box<LegacyOpening>, Vec<OpeningStep>),
     /// There is a session.
-    Open(Box<OpenedSession>),
+    Open(Box<LegacySession>),
     /// The app's `initialize` is answered with this error, and it has to begin anew.
     Refused(Reply, PendingQueue),
 }
 
 /// A session that has been opened.
 #[derive(Debug)]
-pub(super) struct OpenedSession {
+pub(super) struct LegacySession {
     pub(super) session: OpenSession,
     /// The version that the app asked for.
     pub(super) asked: String,
@@ -165,7 +165,7 @@ pub(super) enum OpenSession {
     Upgraded(Box<Upgrade>),
 }
 
-impl Opening {
+impl LegacyOpening {
     /// Begins with the app's `initialize`.
     pub(super) fn begin(
         settings: OpeningSettings,
@@ -244,7 +244,7 @@ impl Opening {
     /// A message of the app, which waits.
     pub(super) fn on_app(&mut self, message: Message, expiry: PendingExpiry) -> Vec<OpeningStep> {
         if self.pending.len() >= MAX_PENDING {
-            return self.refuse_pending(&message);
+            return Self::refuse_pending(&message);
         }
         let request = message.id().cloned().filter(|_| message.is_request());
         let sets_log_level = message.method() == Some("logging/setLevel");
@@ -300,14 +300,14 @@ impl Opening {
         if !matches!(self.known, EarlierAnswer::Asked(_)) {
             return Vec::new();
         }
-        self.known = EarlierAnswer::Read(answers.to(&self.version_asked()));
+        self.known = EarlierAnswer::Read(answers.answer_to(&self.version_asked()));
         self.promise_if_due(phase, facts).into_iter().collect()
     }
 
     /// The outcome of the `initialize`.
-    pub(super) fn on_outcome(self: Box<Self>, outcome: Outcome) -> Next {
+    pub(super) fn on_outcome(self: Box<Self>, outcome: Outcome) -> NextState {
         match outcome {
-            Outcome::LegacyOnly => Next::Opening(self, Vec::new()),
+            Outcome::LegacyOnly => NextState::Opening(self, Vec::new()),
             Outcome::Failed(failure) => self.on_failure(failure),
             Outcome::Response(response)
             | Outcome::OtherVersion(response)
@@ -328,14 +328,14 @@ impl Opening {
     }
 
     /// No time is left for another attempt.
-    pub(super) fn on_stop(mut self: Box<Self>) -> Next {
+    pub(super) fn on_stop(mut self: Box<Self>) -> NextState {
         self.is_stopping = true;
         match &self.attempt {
             OpeningAttempt::Failed(error) => {
                 let error = error.clone();
                 self.refused(error)
             }
-            OpeningAttempt::UnderWay(_) => Next::Opening(self, Vec::new()),
+            OpeningAttempt::UnderWay(_) => NextState::Opening(self, Vec::new()),
         }
     }
 
@@ -352,7 +352,7 @@ impl Opening {
     }
 
     /// Refuses a message that there is no room for.
-    fn refuse_pending(&self, message: &Message) -> Vec<OpeningStep> {
+    fn refuse_pending(message: &Message) -> Vec<OpeningStep> {
         let (Some(id), Some(method)) = (message.id(), message.method()) else {
             tracing::warn!("dropped a message of the app: too many wait for initialize");
             return Vec::new();
@@ -404,7 +404,11 @@ impl Opening {
         let (asked, host) = (self.version_asked(), &self.settings.host);
         let response = provisional_initialize::answer(id, &asked, known, host);
         tracing::info!("answered initialize before the server has");
-        self.told_version = Some(Told::by(&response).version().to_owned());
+        self.told_version = Some(
+            AnnouncedServer::from_response(&response)
+                .version()
+                .to_owned(),
+        );
         Some(OpeningStep::Promise(response))
     }
 
@@ -428,9 +432,9 @@ impl Opening {
     }
 
     /// The session could not be opened, for now or for good.
-    fn on_failure(mut self: Box<Self>, failure: Failure) -> Next {
+    fn on_failure(mut self: Box<Self>, failure: Failure) -> NextState {
         let Some(id) = self.initialize.id().cloned() else {
-            return Next::Opening(self, Vec::new());
+            return NextState::Opening(self, Vec::new());
         };
         let retry = match self.settings.answering {
             Answering::AtOnce { .. } if !self.is_stopping => {
@@ -444,13 +448,13 @@ impl Opening {
         };
         self.attempt = OpeningAttempt::Failed(error);
         let timer = OpeningStep::After(pause, OpeningTimer::Retry);
-        Next::Opening(self, vec![timer])
+        NextState::Opening(self, vec![timer])
     }
 
     /// There will be no session unless the app asks again.
-    fn refused(mut self: Box<Self>, error: Reply) -> Next {
+    fn refused(mut self: Box<Self>, error: Reply) -> NextState {
         if !self.is_answered() {
-            return Next::Refused(error, self.pending);
+            return NextState::Refused(error, self.pending);
         }
         let requests = self.pending.take_requests().into_iter();
         let steps = requests.filter_map(|request| {
@@ -459,11 +463,11 @@ impl Opening {
         });
         let steps = steps.collect();
         self.attempt = OpeningAttempt::Failed(error);
-        Next::Opening(self, steps)
+        NextState::Opening(self, steps)
     }
 
     /// The server speaks the modern era alone.
-    fn opened_modern(self: Box<Self>, discover: &Message) -> Next {
+    fn opened_modern(self: Box<Self>, discover: &Message) -> NextState {
         let initialize = match &self.told_version {
             Some(version) => asking_for(&self.initialize, version),
             None => self.initialize.clone(),
@@ -490,8 +494,13 @@ impl Opening {
         }
     }
 
-    fn opened(self: Box<Self>, session: OpenSession, response: Message, server: Message) -> Next {
-        Next::Open(Box::new(OpenedSession {
+    fn opened(
+        self: Box<Self>,
+        session: OpenSession,
+        response: Message,
+        server: Message,
+    ) -> NextState {
+        NextState::Open(Box::new(LegacySession {
             session,
             asked: self.version_asked(),
             response,

@@ -348,7 +348,7 @@ mod tests {
     }
 
     /// A step in short.
-    fn shown(steps: &[PageStep]) -> Vec<String> {
+    fn describe(steps: &[PageStep]) -> Vec<String> {
         let text = |message: &Message| String::from_utf8_lossy(message.text()).into_owned();
         steps
             .iter()
@@ -395,7 +395,7 @@ mod tests {
             r#"{"tools":[1.0],"nextCursor":"a\"b","z":1}"#,
         );
         let ask = r#"ask {"jsonrpc":"2.0","id":"mcp-bridge-page-2","method":"tools/list","params":{"_meta":{"a":1.0},"cursor":"a\"b","x":1e400}}"#;
-        assert_eq!(shown(&steps), ["timer", ask]);
+        assert_eq!(describe(&steps), ["timer", ask]);
         assert!(collector.is_collecting(&RequestId::from_json("1").unwrap()));
         let steps = next(
             &mut collector,
@@ -403,7 +403,7 @@ mod tests {
             r#"{"tools":[2],"nextCursor":"c"}"#,
         );
         let steps = next(&mut collector, &asked(&steps), r#"{"tools":[3]}"#);
-        assert_eq!(shown(&steps), [r#"answer {"tools":[1.0,2,3],"z":1}"#]);
+        assert_eq!(describe(&steps), [r#"answer {"tools":[1.0,2,3],"z":1}"#]);
         assert!(collector.collections.is_empty());
     }
 
@@ -417,7 +417,7 @@ mod tests {
             r#"{"tools":[1],"nextCursor":"a"}"#,
         );
         assert_eq!(
-            shown(&steps),
+            describe(&steps),
             [r#"answer {"tools":[1]}"#],
             "the same page again"
         );
@@ -427,9 +427,9 @@ mod tests {
             &asked(&steps),
             r#"{"tools":[2],"nextCursor":""}"#,
         );
-        assert_eq!(shown(&steps), [r#"answer {"tools":[1,2]}"#]);
+        assert_eq!(describe(&steps), [r#"answer {"tools":[1,2]}"#]);
         let steps = first(&mut collector, "1", r#"{"tools":[1],"nextCursor":""}"#);
-        assert_eq!(shown(&steps), [r#"answer {"tools":[1]}"#]);
+        assert_eq!(describe(&steps), [r#"answer {"tools":[1]}"#]);
     }
 
     #[test]
@@ -437,13 +437,13 @@ mod tests {
         let mut collector = collector();
         let page = r#"{ "tools" : [ 1 ], "nextCursor": null }"#;
         assert_eq!(
-            shown(&first(&mut collector, "1", page)),
+            describe(&first(&mut collector, "1", page)),
             [format!("answer {page}")]
         );
         let error =
             message(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"nextCursor"}}"#);
         let steps = collector.on_first_page(List::Tools, &request("1"), &error, EmptyCursor::Ends);
-        assert_eq!(shown(&steps), ["answer error"]);
+        assert_eq!(describe(&steps), ["answer error"]);
     }
 
     #[test]
@@ -457,23 +457,23 @@ mod tests {
             asked(&steps)
         );
         let steps = collector.on_page(&message(&error), EmptyCursor::Ends);
-        assert_eq!(shown(&steps), [expected()]);
+        assert_eq!(describe(&steps), [expected()]);
 
         let steps = first(&mut collector, "1", FIRST);
         let steps = next(&mut collector, &asked(&steps), r#"{"items":[]}"#);
-        assert_eq!(shown(&steps), [expected()], "no list");
+        assert_eq!(describe(&steps), [expected()], "no list");
 
         let steps = first(&mut collector, "1", FIRST);
         let [PageStep::SetTimer(_, timer), _] = steps[..] else {
             panic!("{steps:?}");
         };
         let cancel = format!("cancel {}", asked(&steps));
-        assert_eq!(shown(&collector.on_timer(timer)), [expected(), cancel]);
+        assert_eq!(describe(&collector.on_timer(timer)), [expected(), cancel]);
         assert!(collector.on_timer(timer).is_empty());
 
         let steps = first(&mut collector, "1", FIRST);
         let cancel = format!("cancel {}", asked(&steps));
-        assert_eq!(shown(&collector.on_end()), [expected(), cancel]);
+        assert_eq!(describe(&collector.on_end()), [expected(), cancel]);
     }
 
     #[test]
@@ -487,7 +487,10 @@ mod tests {
             steps = next(&mut collector, &asked(&steps), &result);
         }
         assert_eq!(page, mcp_bridge_protocol::message::MAX_PAGES - 1);
-        assert_eq!(shown(&steps), [r#"answer {"tools":[0],"nextCursor":"0"}"#]);
+        assert_eq!(
+            describe(&steps),
+            [r#"answer {"tools":[0],"nextCursor":"0"}"#]
+        );
         assert!(!collector.wants(&request("1"), "tools/list"));
         assert!(collector.wants(&request("1"), "prompts/list"));
     }
@@ -499,7 +502,7 @@ mod tests {
         let result = |cursor| format!(r#"{{"tools":["{large}"],"nextCursor":"{cursor}"}}"#);
         let steps = first(&mut collector, "1", &result("a"));
         let steps = next(&mut collector, &asked(&steps), &result("b"));
-        assert_eq!(shown(&steps), [format!("answer {}", result("a"))]);
+        assert_eq!(describe(&steps), [format!("answer {}", result("a"))]);
     }
 
     #[test]
@@ -510,7 +513,7 @@ mod tests {
             assert_eq!(first(&mut collector, &id.to_string(), page).len(), 2);
         }
         assert_eq!(
-            shown(&first(&mut collector, "99", page)),
+            describe(&first(&mut collector, "99", page)),
             [format!("answer {page}")]
         );
     }

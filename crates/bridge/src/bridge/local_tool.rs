@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::list_pages::List;
-use super::reply::{Failed, Reply};
+use super::reply::{FailedRequest, Reply};
 use super::tool_rules;
 use mcp_bridge_auth::SignInPage;
 use mcp_bridge_protocol::era::Era;
@@ -410,7 +410,7 @@ fn list_request(id: &RequestId, on_behalf_of: Option<&Message>, cursor: Option<&
 }
 
 /// The reason and the hint of a failure.
-fn problem_of(failed: &Failed) -> String {
+fn problem_of(failed: &FailedRequest) -> String {
     format!("{} ({})", failed.failure, failed.failure.hint())
 }
 

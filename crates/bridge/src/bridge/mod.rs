@@ -1,13 +1,13 @@
 //! The bridge: event loop and shutdown between the app and the endpoint.
 //!
-//! One task owns the conversation: the requests that wait for an answer, the server's requests that wait
-//! for the app, and the order of messages. It reads a line, decides, and hands on; all that takes time
-//! happens in tasks of its own, so that a slow call holds nobody up. `conversation` is the place to start
-//! reading.
+//! One task owns the conversation. An event (a message, an outcome, a timer) goes to `router`, whose state machines
+//! decide without IO or clock and leave actions; `io` carries these out. All that takes time
+//! happens in tasks of its own, so that a slow call holds nobody up. `tests/transcripts` shows what is decided.
 
 mod action;
 mod downgraded;
 mod exchanges;
+mod facts;
 mod host_watch;
 mod initialize_cache;
 mod io;

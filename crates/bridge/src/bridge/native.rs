@@ -8,7 +8,7 @@ use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// The requests of the server that the app has not answered. Messages go in, [`NativeStep`]s come out.
 #[derive(Debug, Default)]
-pub(super) struct Native {
+pub(super) struct NativeLane {
     server_requests: ServerRequests,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Cancellation {
     Notify,
 }
 
-impl Native {
+impl NativeLane {
     /// The app begins a session.
     pub(super) fn on_initialize(&mut self, initialize: &Message) {
         self.server_requests.on_initialize(initialize);

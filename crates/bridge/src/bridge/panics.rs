@@ -6,7 +6,7 @@ use std::task::Poll;
 
 /// Output of `work`; `None` if it panics. It is pinned already, because it is large and would be copied
 /// on its way.
-pub(super) async fn survived<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+pub(super) async fn catch_panic<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|context| {
         // What the panic has left half done is dropped with the work, and looked at by nobody.
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
@@ -29,7 +29,7 @@ mod tests {
             tokio::task::yield_now().await;
             assert_eq!(1, 2, "a panic on purpose");
         };
-        assert_eq!(survived(pin!(broken)).await, None);
-        assert_eq!(survived(pin!(async { 7 })).await, Some(7));
+        assert_eq!(catch_panic(pin!(broken)).await, None);
+        assert_eq!(catch_panic(pin!(async { 7 })).await, Some(7));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::action::Facts;
+use super::facts::Facts;
 use super::reply::Reply;
 use mcp_bridge_protocol::message::{Message, RequestId};
 
@@ -26,7 +26,7 @@ const APART: Duration = Duration::from_millis(3);
 /// The requests that want to hear of progress and have no response yet. Events go in, messages for the app and waits
 /// come out.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct ProgressReports {
     requests: HashMap<RequestId, Watched>,
     /// By the token.
     ids: HashMap<RequestId, RequestId>,
@@ -44,7 +44,7 @@ pub(super) struct HeldBackId(u64);
 
 /// An obstacle before a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(super) enum WaitReason {
     /// A person who signs in.
     SignIn,
     /// The server.
@@ -82,7 +82,7 @@ struct Watched {
     last: Option<(String, u32)>,
 }
 
-impl Progress {
+impl ProgressReports {
     /// A request of the app that has this progress token. Returns the time after which to look which ones wait,
     /// unless a timer is set already.
     pub(super) fn on_request(&mut self, id: &RequestId, token: RequestId) -> Option<Duration> {
@@ -105,13 +105,13 @@ impl Progress {
     pub(super) fn on_waiting(
         &mut self,
         id: &RequestId,
-        obstacle: Obstacle,
+        obstacle: WaitReason,
         host: &str,
         facts: &Facts,
     ) -> Option<Message> {
         let text = match (obstacle, facts.sign_in.page()) {
-            (Obstacle::SignIn, Some(page)) => format!("Sign in: {page}"),
-            (Obstacle::SignIn, None) | (Obstacle::Server, _) => format!("waiting for {host}"),
+            (WaitReason::SignIn, Some(page)) => format!("Sign in: {page}"),
+            (WaitReason::SignIn, None) | (WaitReason::Server, _) => format!("waiting for {host}"),
         };
         self.report(id, text, facts.now)
     }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn reports_grow_and_stay_below_what_a_server_may_say_first() {
-        let mut progress = Progress::default();
+        let mut progress = ProgressReports::default();
         progress.begin(&id("a"), id("token"));
         let mut last = f64::NEG_INFINITY;
         for number in 0..10_000 {
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_same_report_is_made_from_time_to_time() {
-        let mut progress = Progress::default();
+        let mut progress = ProgressReports::default();
         progress.begin(&id("a"), id("token"));
         let mut report = |text: &str| {
             progress
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_elsewhere_is_forgotten() {
-        let mut progress = Progress::default();
+        let mut progress = ProgressReports::default();
         for (request, token) in [("a", "1"), ("b", "2")] {
             progress.begin(&id(request), id(token));
         }
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_known_of_each_request() {
-        let mut progress = Progress::default();
+        let mut progress = ProgressReports::default();
         let of_server = |token| {
             let params = json!({ "progressToken": token, "progress": 1 });
             Message::notification("notifications/progress", &params)

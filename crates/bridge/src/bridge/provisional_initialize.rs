@@ -14,7 +14,7 @@ const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions",
 
 /// Version and capabilities by an answer to `initialize`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct AnnouncedServer {
     /// The version that it speaks since.
     version: String,
     /// The capabilities that matter here.
@@ -23,9 +23,9 @@ pub(super) struct Told {
     lists: Vec<ServerList>,
 }
 
-impl Told {
+impl AnnouncedServer {
     /// Reads an answer to `initialize`.
-    pub(super) fn by(response: &Message) -> Self {
+    pub(super) fn from_response(response: &Message) -> Self {
         let capabilities: Value = response.result_member("capabilities").unwrap_or_default();
         let has = |name: &&str| capabilities[*name].is_object();
         let changes = |list: &ServerList| capabilities[list.capability]["listChanged"] == true;
@@ -163,7 +163,7 @@ impl Answers {
     }
 
     /// The presumable answer to an app that asks for the version `asked`.
-    pub(super) fn to(&self, asked: &str) -> Option<Value> {
+    pub(super) fn answer_to(&self, asked: &str) -> Option<Value> {
         if let Some(same) = self.0.get(asked) {
             return Some(same.clone());
         }
@@ -205,15 +205,16 @@ mod tests {
 
     #[test]
     fn an_unknown_server_may_have_everything() {
-        let told = Told::by(&answer(&id(), "2025-06-18", None, "example.com"));
-        assert_eq!(told.version(), "2025-06-18");
-        assert_eq!(told.lists, SERVER_LISTS);
+        let announced =
+            AnnouncedServer::from_response(&answer(&id(), "2025-06-18", None, "example.com"));
+        assert_eq!(announced.version(), "2025-06-18");
+        assert_eq!(announced.lists, SERVER_LISTS);
         let result = answer(&id(), "2025-06-18", None, "example.com");
         let instructions: String = result.result_member("instructions").unwrap();
         // They stay with the app's model for the whole session.
         assert!(!instructions.contains("yet"), "{instructions}");
-        assert_eq!(told.capabilities, CAPABILITIES);
-        let methods: Vec<_> = told
+        assert_eq!(announced.capabilities, CAPABILITIES);
+        let methods: Vec<_> = announced
             .list_changes(&SERVER_LISTS.iter().map(|list| list.capability).collect())
             .map(|message| message.method().map(str::to_owned))
             .collect();
@@ -225,9 +226,14 @@ mod tests {
 
     #[test]
     fn a_known_server_has_what_it_had_and_its_lists_may_change() {
-        let told = Told::by(&answer(&id(), "2025-06-18", Some(&real("2025-06-18")), "x"));
-        assert_eq!(told.lists, SERVER_LISTS[..1]);
-        assert_eq!(told.capabilities, ["tools"]);
+        let announced = AnnouncedServer::from_response(&answer(
+            &id(),
+            "2025-06-18",
+            Some(&real("2025-06-18")),
+            "x",
+        ));
+        assert_eq!(announced.lists, SERVER_LISTS[..1]);
+        assert_eq!(announced.capabilities, ["tools"]);
     }
 
     #[test]
@@ -242,9 +248,9 @@ mod tests {
             }),
         ] {
             let answer = answer(&id(), "2025-06-18", Some(&known), "host");
-            let told: Value = serde_json::from_str(answer.result_json().unwrap()).unwrap();
+            let announced: Value = serde_json::from_str(answer.result_json().unwrap()).unwrap();
             assert_eq!(
-                told,
+                announced,
                 json!({
                     "protocolVersion": "2025-06-18",
                     "capabilities": { "tools": { "listChanged": true } },
@@ -254,21 +260,25 @@ mod tests {
         }
         for useless in [json!([]), json!(7), Value::Null] {
             let answer = answer(&id(), "2025-06-18", Some(&useless), "host");
-            assert_eq!(Told::by(&answer).capabilities, CAPABILITIES, "{useless}");
+            assert_eq!(
+                AnnouncedServer::from_response(&answer).capabilities,
+                CAPABILITIES,
+                "{useless}"
+            );
         }
     }
 
     #[test]
     fn what_a_server_answers_depends_on_the_version_it_is_asked_for() {
         let mut answers = Answers::default();
-        assert_eq!(answers.to("2025-06-18"), None);
+        assert_eq!(answers.answer_to("2025-06-18"), None);
         assert!(answers.learn("2025-06-18", real("2025-06-18")));
         assert!(!answers.learn("2025-06-18", real("2025-06-18")));
-        assert_eq!(answers.to("2025-11-25"), Some(real("2025-11-25")));
+        assert_eq!(answers.answer_to("2025-11-25"), Some(real("2025-11-25")));
 
         let mut older = Answers::default();
         older.learn("2025-11-25", real("2025-03-26"));
-        assert_eq!(older.to("2025-06-18"), Some(real("2025-03-26")));
+        assert_eq!(older.answer_to("2025-06-18"), Some(real("2025-03-26")));
         let text = serde_json::to_vec(older.as_map()).unwrap();
         assert_eq!(Answers::parse(&text), older);
         assert_eq!(Answers::parse(b"{"), Answers::default());

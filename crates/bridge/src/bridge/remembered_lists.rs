@@ -134,7 +134,7 @@ impl ListFiles {
 
 impl ListForm {
     /// The form in which an app gets its lists: by the era of its requests and the version that it was told.
-    pub(super) fn of(era: Era, version: &str) -> Self {
+    pub(super) fn new(era: Era, version: &str) -> Self {
         match era {
             Era::Legacy => Self::Legacy(Revision::closest_to(version)),
             Era::Modern => Self::Modern,

@@ -9,13 +9,13 @@ pub(super) enum Reply {
     /// A response: the server's, or one that the bridge gives by itself.
     Response(Message),
     /// There is no response.
-    Failed(Failed),
+    Failed(FailedRequest),
 }
 
 /// A request that has failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{failure}")]
-pub(super) struct Failed {
+pub(super) struct FailedRequest {
     pub(super) id: RequestId,
     /// The method of the request that was on its way; it tells whether its outcome matters.
     pub(super) method: String,
@@ -39,7 +39,7 @@ impl Reply {
             Failure::Status {
                 error: Some(error), ..
             } => Self::Response(error.with_id(id)),
-            failure => Self::Failed(Failed {
+            failure => Self::Failed(FailedRequest {
                 id: id.clone(),
                 method: method.to_owned(),
                 failure,
@@ -51,7 +51,7 @@ impl Reply {
     /// The same reply for a request that has got so far.
     pub(super) fn with_reach(self, reach: RequestReach) -> Self {
         match self {
-            Self::Failed(failed) => Self::Failed(Failed { reach, ..failed }),
+            Self::Failed(failed) => Self::Failed(FailedRequest { reach, ..failed }),
             response @ Self::Response(_) => response,
         }
     }
@@ -87,7 +87,7 @@ impl Reply {
     pub(super) fn with_id(&self, id: &RequestId) -> Self {
         match self {
             Self::Response(response) => Self::Response(response.with_id(id)),
-            Self::Failed(failed) => Self::Failed(Failed {
+            Self::Failed(failed) => Self::Failed(FailedRequest {
                 id: id.clone(),
                 ..failed.clone()
             }),

@@ -24,7 +24,7 @@ struct Done {
 }
 
 /// A place in the order. Those behind may go when it is dropped.
-pub(super) struct SendTurn {
+pub(super) struct OutboundTurn {
     number: u64,
     done: Arc<Done>,
 }
@@ -36,15 +36,15 @@ pub(super) struct TurnWait {
 }
 
 impl Turns {
-    pub(super) fn take(&mut self) -> SendTurn {
+    pub(super) fn take(&mut self) -> OutboundTurn {
         self.taken += 1;
-        SendTurn {
+        OutboundTurn {
             number: self.taken,
             done: Arc::clone(&self.done),
         }
     }
 
-    pub(super) const fn requests_wait_for(&mut self, turn: &SendTurn) {
+    pub(super) const fn requests_wait_for(&mut self, turn: &OutboundTurn) {
         self.requests_after = turn.number;
     }
 
@@ -63,7 +63,7 @@ impl Turns {
     }
 }
 
-impl SendTurn {
+impl OutboundTurn {
     /// The end of the turn before this one.
     pub(super) fn before(&self) -> TurnWait {
         TurnWait {
@@ -73,7 +73,7 @@ impl SendTurn {
     }
 }
 
-impl Drop for SendTurn {
+impl Drop for OutboundTurn {
     fn drop(&mut self) {
         let before = self.done.number.fetch_max(self.number, Ordering::AcqRel);
         if before < self.number {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Input;
-use super::action::Facts;
-use super::provisional_initialize::Told;
+use super::facts::Facts;
+use super::provisional_initialize::AnnouncedServer;
 use mcp_bridge_auth::{SignInPage, SignInStage};
 use mcp_bridge_protocol::era::Revision;
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
@@ -87,9 +87,13 @@ impl SignInNotice {
     }
 
     /// The app is ready.
-    pub(super) fn on_initialized(&mut self, told: &Told, facts: &Facts) -> Vec<Message> {
+    pub(super) fn on_initialized(
+        &mut self,
+        announced: &AnnouncedServer,
+        facts: &Facts,
+    ) -> Vec<Message> {
         self.is_ready = true;
-        self.on_stage(told, facts)
+        self.on_stage(announced, facts)
     }
 
     /// Returns whether this is the app's answer to a question of ours.
@@ -103,7 +107,7 @@ impl SignInNotice {
     pub(super) fn on_answer(
         &mut self,
         answer: &Message,
-        told: &Told,
+        announced: &AnnouncedServer,
         facts: &Facts,
     ) -> Vec<Message> {
         let Some(question) = &mut self.asked else {
@@ -116,14 +120,14 @@ impl SignInNotice {
         let page = question.page.clone();
         let is_current = facts.sign_in.page() == Some(&page);
         let may_ask = question.mode == Mode::Url;
-        if !(is_refused && may_ask && is_current && self.has_forms(told)) {
+        if !(is_refused && may_ask && is_current && self.has_forms(announced)) {
             return Vec::new();
         }
         vec![self.ask(Mode::Form, page, facts)]
     }
 
     /// The sign-in has gone on: shows the page, if there is one and the app does not show it yet, or takes it away.
-    pub(super) fn on_stage(&mut self, told: &Told, facts: &Facts) -> Vec<Message> {
+    pub(super) fn on_stage(&mut self, announced: &AnnouncedServer, facts: &Facts) -> Vec<Message> {
         if !self.is_ready || self.input == Input::Terminal {
             return Vec::new();
         }
@@ -134,12 +138,12 @@ impl SignInNotice {
             return Vec::new();
         }
         let mut messages = self.withdraw(facts);
-        if told.has("logging") {
+        if announced.has("logging") {
             let text = in_words(page, &self.host);
             let params = json!({ "level": "warning", "logger": "mcp-bridge", "data": text });
             messages.push(Message::notification("notifications/message", &params));
         }
-        let mode = self.mode(told);
+        let mode = self.mode(announced);
         let question = self.ask(mode, page.clone(), facts);
         if mode != Mode::Unasked {
             messages.push(question);
@@ -148,14 +152,14 @@ impl SignInNotice {
     }
 
     /// Returns whether the app can be asked to show a form in the version that it speaks.
-    fn has_forms(&self, told: &Told) -> bool {
-        self.can_show_forms && Revision::closest_to(told.version()) >= Revision::V2025_06_18
+    fn has_forms(&self, announced: &AnnouncedServer) -> bool {
+        self.can_show_forms && Revision::closest_to(announced.version()) >= Revision::V2025_06_18
     }
 
-    fn mode(&self, told: &Told) -> Mode {
-        if self.can_open_pages && told.has_url_elicitation() {
+    fn mode(&self, announced: &AnnouncedServer) -> Mode {
+        if self.can_open_pages && announced.has_url_elicitation() {
             Mode::Url
-        } else if self.has_forms(told) {
+        } else if self.has_forms(announced) {
             Mode::Form
         } else {
             Mode::Unasked

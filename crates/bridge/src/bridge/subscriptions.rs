@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::action::Facts;
+use super::facts::Facts;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
 use mcp_bridge_protocol::lists::SERVER_LISTS;
@@ -39,7 +39,7 @@ const RESOURCES: &str = "resourceSubscriptions";
 
 /// The subscriptions of the app that are open.
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions(HashMap<RequestId, AppSubscription>);
+pub(super) struct AppSubscriptions(HashMap<RequestId, AppSubscription>);
 
 /// Something to be done for subscriptions.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ fn uris(filter: &Value) -> HashSet<&str> {
         .collect()
 }
 
-impl Subscriptions {
+impl AppSubscriptions {
     /// A modern app subscribes. Those that are not open any more are forgotten.
     pub(super) fn on_request(
         &mut self,
@@ -242,7 +242,7 @@ impl Subscriptions {
         &mut self,
         id: &RequestId,
         end: FailureEnd,
-    ) -> Option<Option<SubscriptionStep>> {
+    ) -> Option<Vec<SubscriptionStep>> {
         let subscription = self.0.get_mut(id)?;
         if !subscription.is_known() {
             return None;
@@ -250,7 +250,8 @@ impl Subscriptions {
         subscription.state = SubscriptionState::Dormant;
         let pause = subscription.backoff.pause();
         let timer = SubscriptionTimer::Retry(id.clone(), subscription.opened);
-        Some((end == FailureEnd::Passes).then_some(SubscriptionStep::After(pause, timer)))
+        let again = (end == FailureEnd::Passes).then_some(SubscriptionStep::After(pause, timer));
+        Some(again.into_iter().collect())
     }
 
     /// A subscription that is open may be tried again.
@@ -293,14 +294,14 @@ impl Subscriptions {
             .0
             .iter()
             .filter(|(id, it)| it.is_known() && is_open(id));
-        let changes = open.flat_map(|(id, subscription)| {
+        let notifications = open.flat_map(|(id, subscription)| {
             let lists = SERVER_LISTS.iter().filter(move |list| {
                 changed.contains(list.capability) && subscription.filter[list.filter] == true
             });
             lists
                 .map(move |list| Message::notification(list.changed, &json!({ "_meta": meta(id) })))
         });
-        changes.collect()
+        notifications.collect()
     }
 }
 

@@ -5,7 +5,7 @@
 //! touches a message.
 
 use super::list_pages::List;
-use super::provisional_initialize::Told;
+use super::provisional_initialize::AnnouncedServer;
 use super::reply::Reply;
 use crate::endpoint::Failure;
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
@@ -16,30 +16,30 @@ use mcp_bridge_protocol::message::{Message, member};
 #[derive(Debug, Default)]
 pub(super) struct Terms {
     /// As the app was told.
-    told: Told,
+    announced: AnnouncedServer,
     /// As the server says.
-    server: Told,
+    server: AnnouncedServer,
     /// The translation between their revisions, where they differ.
     adapter: Option<Adapter>,
 }
 
 impl Terms {
-    pub(super) const fn told(&self) -> &Told {
-        &self.told
+    pub(super) const fn announced(&self) -> &AnnouncedServer {
+        &self.announced
     }
 
     /// The app is told this, and what the server says is not known yet.
     pub(super) fn tell(&mut self, response: &Message) {
         *self = Self {
-            told: Told::by(response),
+            announced: AnnouncedServer::from_response(response),
             ..Self::default()
         };
     }
 
     /// The server says this itself.
     pub(super) fn on_server(&mut self, response: &Message) {
-        self.server = Told::by(response);
-        self.adapter = Adapter::between(self.told.version(), self.server.version());
+        self.server = AnnouncedServer::from_response(response);
+        self.adapter = Adapter::between(self.announced.version(), self.server.version());
     }
 
     /// The response to a request of the app, as the app has to get it; `None` if the reply is that.
@@ -52,13 +52,13 @@ impl Terms {
 
     /// Passage of a request or a notification of the server.
     pub(super) fn on_server_message(&self, message: &Message) -> Passage {
-        let passage = |adapter: Adapter| adapter.take_from_server(message);
+        let passage = |adapter: Adapter| adapter.on_server_message(message);
         self.adapter.map_or(Passage::Unchanged, passage)
     }
 
     /// Passage of a notification of the app.
     pub(super) fn on_app_notification(&self, notification: &Message) -> Passage {
-        let passage = |adapter: Adapter| adapter.take_from_app(notification);
+        let passage = |adapter: Adapter| adapter.on_app_message(notification);
         self.adapter.map_or(Passage::Unchanged, passage)
     }
 
@@ -77,7 +77,7 @@ impl Terms {
         }
         let (capability, result) = promised_by(method)?;
         let id = reply.id()?;
-        let is_promised = self.told != self.server && self.told.has(capability);
+        let is_promised = self.announced != self.server && self.announced.has(capability);
         let is_missing = match reply.response().and_then(Message::error_text) {
             Some((METHOD_NOT_FOUND, _)) => true,
             _ => !self.server.has(capability) && is_refusal(reply),

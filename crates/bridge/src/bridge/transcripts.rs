@@ -13,7 +13,7 @@ use super::action::{Action, Flight, LinkId, Timer};
 use super::list_pages::List;
 use super::provisional_initialize::Answers;
 use super::remembered_lists::ListForm;
-use super::reply::Failed;
+use super::reply::FailedRequest;
 use super::router::Router;
 use super::{Access, Answering, Config, Input, ToolFilter};
 use crate::endpoint::{self, ConnectCause, Event, Failure, Listening, Outcome, Phase};
@@ -34,7 +34,7 @@ fn the_bridge_decides_as_the_transcripts_say() {
         assert!(!files.is_empty(), "no transcripts in {}", folder.display());
         for file in files {
             let text = std::fs::read_to_string(&file).expect("a transcript");
-            if let Err(difference) = Run::new().play(&text) {
+            if let Err(difference) = RouterRun::new().play(&text) {
                 let name = file.strip_prefix(&root).unwrap_or(&file);
                 wrong.extend(["\n", &name.display().to_string(), ":", &difference, "\n"]);
             }
@@ -53,7 +53,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// A transcript while it is played.
-struct Run {
+struct RouterRun {
     config: Config,
     router: Option<Router>,
     now: Instant,
@@ -71,7 +71,7 @@ struct Run {
     actions: Vec<Action>,
 }
 
-impl Run {
+impl RouterRun {
     fn new() -> Self {
         let url = URL.parse().expect("a URL");
         Self {
@@ -325,8 +325,9 @@ impl Run {
             (Action::Notify(on, message, _), _) if word.starts_with("server") => {
                 link == Some(on) && self.is_message(&message, rest)?
             }
-            (Action::Abort(flight), "abort") => self.id_of(&flight) == rest,
-            (Action::AbortAfter(_, flight), "abort-later") => self.id_of(&flight) == rest,
+            (Action::Abort(flight), "abort") | (Action::AbortAfter(_, flight), "abort-later") => {
+                self.id_of(&flight) == rest
+            }
             (Action::After(wait, timer) | Action::AfterWritten(wait, timer), "after") => {
                 let (expected, name) = rest.split_once(' ').ok_or("after TIME NAME")?;
                 self.timers
@@ -468,8 +469,8 @@ fn joined(text: &str) -> Vec<(usize, String)> {
 }
 
 /// The error that the app gets.
-fn rendered(failed: &Failed) -> Message {
-    let Failed {
+fn rendered(failed: &FailedRequest) -> Message {
+    let FailedRequest {
         id,
         method,
         failure,

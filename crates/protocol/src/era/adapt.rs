@@ -66,7 +66,7 @@ pub enum Passage {
 
 /// Place of a content block, which decides what it may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum BlockPlace {
     /// In a result of a tool or in a prompt, where a resource may stand.
     Result,
     /// In a message for a model or from one: text, images, and later audio.
@@ -87,7 +87,7 @@ impl Adapter {
 
     /// A request or a notification of the server.
     #[must_use]
-    pub fn take_from_server(self, message: &Message) -> Passage {
+    pub fn on_server_message(self, message: &Message) -> Passage {
         let method = message.method().unwrap_or_default();
         if first_revision(method) > self.app {
             return match message.kind() {
@@ -104,7 +104,7 @@ impl Adapter {
 
     /// A notification of the app.
     #[must_use]
-    pub fn take_from_app(self, notification: &Message) -> Passage {
+    pub fn on_app_message(self, notification: &Message) -> Passage {
         let method = notification.method().unwrap_or_default();
         if first_revision(method) > self.server {
             Passage::Dropped
@@ -143,7 +143,7 @@ impl Adapter {
         let plain = text.or_else(|| {
             let known = blocks.iter().find(|block| is_known(self.server, block));
             let block = known.or_else(|| blocks.first())?;
-            let replaced = Self::replaced(self.server, block, Place::Sampling);
+            let replaced = Self::replaced(self.server, block, BlockPlace::Sampling);
             Some(replaced.unwrap_or_else(|| (*block).to_owned()))
         })?;
         if plain.get() == content.get() {
@@ -158,7 +158,7 @@ impl Adapter {
         let mut content: Vec<Box<RawValue>> = result.read("content").unwrap_or_default();
         let mut is_changed = false;
         for block in &mut content {
-            if let Some(plain) = Self::replaced(self.app, block, Place::Result) {
+            if let Some(plain) = Self::replaced(self.app, block, BlockPlace::Result) {
                 *block = plain;
                 is_changed = true;
             }
@@ -182,7 +182,8 @@ impl Adapter {
         let mut is_changed = false;
         for message in &mut messages {
             let content = message.get("content");
-            let plain = content.and_then(|block| Self::replaced(self.app, block, Place::Result));
+            let plain =
+                content.and_then(|block| Self::replaced(self.app, block, BlockPlace::Result));
             if let Some(plain) = plain {
                 message.set("content", &plain);
                 is_changed = true;
@@ -222,7 +223,7 @@ impl Adapter {
                     let text = "Sampling with tools is not supported";
                     return refused(request, INVALID_PARAMS, text);
                 }
-                let replaced = Self::replaced(self.app, block, Place::Sampling);
+                let replaced = Self::replaced(self.app, block, BlockPlace::Sampling);
                 is_changed |= replaced.is_some();
                 // The first block keeps all that stands beside it; for the others it would be copied each time.
                 let others = only_role(&message);
@@ -239,14 +240,14 @@ impl Adapter {
     }
 
     /// Replacement for a block of content that `revision` does not know; `None` if it knows it.
-    fn replaced(revision: Revision, block: &RawValue, place: Place) -> Option<Box<RawValue>> {
+    fn replaced(revision: Revision, block: &RawValue, place: BlockPlace) -> Option<Box<RawValue>> {
         if is_known(revision, block) {
             return None;
         }
         let block = Object::parse(block.get())?;
         let kind: String = block.read("type").unwrap_or_default();
         let mut plain = match (&*kind, place) {
-            ("audio", Place::Result) => {
+            ("audio", BlockPlace::Result) => {
                 let mut resource = Object::default();
                 resource.set("uri", &AUDIO_URI);
                 resource.set("mimeType", &block.get("mimeType"));
@@ -256,7 +257,7 @@ impl Adapter {
                 plain.set("resource", &resource);
                 plain
             }
-            ("resource_link", Place::Result) => text_object(&link_in_words(&block)),
+            ("resource_link", BlockPlace::Result) => text_object(&link_in_words(&block)),
             _ => text_object(&format!("[{kind}, which cannot be shown here]")),
         };
         for member in ["annotations", "_meta"] {
@@ -429,7 +430,7 @@ mod tests {
     /// Passage of a request of a server of the newest revision for an app of this one.
     fn asked(app: Revision, method: &str, params: &Value) -> Passage {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        adapter(app, Revision::V2025_11_25).take_from_server(&message(&request))
+        adapter(app, Revision::V2025_11_25).on_server_message(&message(&request))
     }
 
     fn changed(passage: Passage) -> Value {
@@ -464,7 +465,7 @@ mod tests {
                 if !is_notification {
                     sent["id"] = 1.into();
                 }
-                let passage = adapter.take_from_server(&message(&sent));
+                let passage = adapter.on_server_message(&message(&sent));
                 let expected = match (app >= first, is_notification) {
                     (true, _) => matches!(passage, Passage::Unchanged),
                     (false, true) => matches!(passage, Passage::Dropped),

@@ -1,6 +1,6 @@
 //! Conversations between the eras that the input chooses, behind `fuzz/`.
 
-use super::random_walk::{Choices, Pair, Walk};
+use super::random_walk::{Choices, Walk, WalkedPair};
 
 /// An app and a server that say anything at any time: each request is answered once. The input makes their choices.
 ///
@@ -8,7 +8,7 @@ use super::random_walk::{Choices, Pair, Walk};
 ///
 /// If it does not hold.
 pub fn conversation(data: &[u8]) {
-    for pair in [Pair::upgrade(), Pair::downgrade()] {
+    for pair in [WalkedPair::upgrade(), WalkedPair::downgrade()] {
         Walk::new(Choices::given(data), pair).go();
     }
 }

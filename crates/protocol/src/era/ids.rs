@@ -10,12 +10,12 @@ const SECRET_BYTES: usize = 16;
 
 /// Makes ids that neither the app nor another run of the bridge uses.
 #[derive(Debug)]
-pub(super) struct Mint {
+pub(super) struct IdSource {
     prefix: u64,
     next: u64,
 }
 
-impl Mint {
+impl IdSource {
     pub(super) fn new() -> Self {
         Self {
             prefix: random::number(),
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_is_minted_is_new() {
-        let (mut one, mut other) = (Mint::new(), Mint::new());
+        let (mut one, mut other) = (IdSource::new(), IdSource::new());
         let texts = [one.text(), one.text(), other.text()];
         assert!(texts[0] != texts[1] && texts[0] != texts[2] && texts[1] != texts[2]);
         assert_ne!(one.timer(), one.timer());

@@ -250,12 +250,12 @@ mod tests {
         let request = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t","arguments":{inside}}}}}"#
         );
-        let sent = text(&upgrade.take_from_app(&message(&request)));
+        let sent = text(&upgrade.on_app_message(&message(&request)));
         assert!(sent.contains(&format!(r#""arguments":{inside}"#)), "{sent}");
         let response = format!(
             r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","content":[{inside}]}}}}"#
         );
-        let answer = text(&upgrade.take_from_server(&message(&response), None));
+        let answer = text(&upgrade.on_server_message(&message(&response), None));
         assert!(
             answer.contains(&format!(r#""content":[{inside}]"#)),
             "{answer}"
@@ -268,15 +268,15 @@ mod tests {
         let state = format!(r#""{}\u00e9\ud83d\"\/ü""#, "x".repeat(1_000_000));
         let mut upgrade = opened();
         let request = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
-        upgrade.take_from_app(&message(request));
+        upgrade.on_app_message(&message(request));
         let response = format!(
             r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","requestState":{state}}}}}"#
         );
-        let actions = upgrade.take_from_server(&message(&response), None);
+        let actions = upgrade.on_server_message(&message(&response), None);
         let [Action::After(..), Action::After(_, pause)] = actions[..] else {
             panic!("{actions:?}");
         };
-        let retry = text(&upgrade.take_timer(pause));
+        let retry = text(&upgrade.on_timer(pause));
         assert!(retry.contains(&format!(r#""requestState":{state}"#)));
     }
 
@@ -285,14 +285,14 @@ mod tests {
     fn what_cannot_be_read_is_answered_all_the_same() {
         let mut upgrade = opened();
         let request = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"\ud800":1}}"#;
-        let refusal = text(&upgrade.take_from_app(&message(request)));
+        let refusal = text(&upgrade.on_app_message(&message(request)));
         assert!(
             refusal.contains(r#""id":1,"error":{"code":-32602"#),
             "{refusal}"
         );
-        upgrade.take_from_app(&message(r#"{"jsonrpc":"2.0","id":2,"method":"m"}"#));
+        upgrade.on_app_message(&message(r#"{"jsonrpc":"2.0","id":2,"method":"m"}"#));
         let response = r#"{"jsonrpc":"2.0","id":2,"result":{"\ud800":1}}"#;
-        let refusal = text(&upgrade.take_from_server(&message(response), None));
+        let refusal = text(&upgrade.on_server_message(&message(response), None));
         assert!(
             refusal.contains(r#""id":2,"error":{"code":-32603"#),
             "{refusal}"

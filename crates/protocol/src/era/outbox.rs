@@ -13,14 +13,14 @@ use crate::message::{Message, RequestId};
 /// The actions so far, and the ids and timers of our own that they need.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    pub(super) mint: super::ids::Mint,
+    pub(super) ids: super::ids::IdSource,
     actions: Vec<Action>,
 }
 
 impl Outbox {
     pub(super) fn new() -> Self {
         Self {
-            mint: super::ids::Mint::new(),
+            ids: super::ids::IdSource::new(),
             actions: Vec::new(),
         }
     }
@@ -76,7 +76,7 @@ impl Outbox {
 
     /// Asks for a timer.
     pub(super) fn after(&mut self, wait: Duration) -> Timer {
-        let timer = self.mint.timer();
+        let timer = self.ids.timer();
         self.push(Action::After(wait, timer));
         timer
     }

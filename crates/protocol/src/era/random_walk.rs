@@ -22,8 +22,8 @@ const REST: usize = 5_000;
 #[test]
 fn every_request_is_answered_once_unless_it_is_cancelled() {
     for seed in 0..WALKS {
-        Walk::new(Choices::random(seed), Pair::upgrade()).go();
-        Walk::new(Choices::random(seed), Pair::downgrade()).go();
+        Walk::new(Choices::random(seed), WalkedPair::upgrade()).go();
+        Walk::new(Choices::random(seed), WalkedPair::downgrade()).go();
     }
 }
 
@@ -76,14 +76,14 @@ impl Choices {
     }
 }
 
-pub(super) enum Pair {
+pub(super) enum WalkedPair {
     Upgrade(Upgrade),
     Downgrade(Downgrade),
 }
 
 /// A conversation, and what each side waits for.
 pub(super) struct Walk {
-    pair: Pair,
+    pair: WalkedPair,
     choices: Choices,
     requests: u64,
     /// Requests of the app without an answer.
@@ -98,7 +98,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(choices: Choices, pair: Pair) -> Self {
+    pub(super) fn new(choices: Choices, pair: WalkedPair) -> Self {
         Self {
             pair,
             choices,
@@ -170,8 +170,8 @@ impl Walk {
         ]);
         let uri = *self.any(&["x:1", "x:2", "y"]);
         let meta = match self.pair {
-            Pair::Upgrade(_) => json!({ "progressToken": id }),
-            Pair::Downgrade(_) => json!({
+            WalkedPair::Upgrade(_) => json!({ "progressToken": id }),
+            WalkedPair::Downgrade(_) => json!({
                 PROTOCOL_VERSION: MODERN_VERSION, CLIENT_CAPABILITIES: capabilities(), "progressToken": id,
             }),
         };
@@ -181,7 +181,7 @@ impl Walk {
 
     fn app_sends(&mut self, id: u64, request: &Value) {
         self.unanswered.insert(id, request.clone());
-        self.take_from_app(request);
+        self.on_app_message(request);
     }
 
     fn app_cancels(&mut self) {
@@ -192,7 +192,7 @@ impl Walk {
         let id = *self.any(&ids);
         // From now on an answer would be one too many.
         self.unanswered.remove(&id);
-        self.take_from_app(
+        self.on_app_message(
             &json!({ "method": "notifications/cancelled", "params": { "requestId": id } }),
         );
     }
@@ -207,7 +207,7 @@ impl Walk {
             _ => json!({ "result": { "roots": [] } }),
         };
         answer["id"] = serde_json::from_str(id.as_json()).expect("an id");
-        self.take_from_app(&answer);
+        self.on_app_message(&answer);
     }
 
     fn time_passes(&mut self) {
@@ -221,8 +221,8 @@ impl Walk {
         };
         let timer = self.timers.remove(at);
         let actions = match &mut self.pair {
-            Pair::Upgrade(upgrade) => upgrade.take_timer(timer),
-            Pair::Downgrade(downgrade) => downgrade.take_timer(timer),
+            WalkedPair::Upgrade(upgrade) => upgrade.on_timer(timer),
+            WalkedPair::Downgrade(downgrade) => downgrade.on_timer(timer),
         };
         self.act(actions);
     }
@@ -251,7 +251,7 @@ impl Walk {
                 json!({ "id": null, "error": { "code": 1, "message": "" } }),
             ])
             .clone();
-        self.take_from_server(&message, stream.as_ref());
+        self.on_server_message(&message, stream.as_ref());
     }
 
     fn server_answers(&mut self) {
@@ -302,23 +302,23 @@ impl Walk {
     fn server_sends(&mut self, id: &RequestId, mut answer: Value) {
         self.exchanges.remove(id);
         answer["id"] = serde_json::from_str(id.as_json()).expect("an id");
-        self.take_from_server(&answer, Some(id));
+        self.on_server_message(&answer, Some(id));
     }
 
-    fn take_from_app(&mut self, message: &Value) {
+    fn on_app_message(&mut self, message: &Value) {
         let message = parse(message);
         let actions = match &mut self.pair {
-            Pair::Upgrade(upgrade) => upgrade.take_from_app(&message),
-            Pair::Downgrade(downgrade) => downgrade.take_from_app(&message),
+            WalkedPair::Upgrade(upgrade) => upgrade.on_app_message(&message),
+            WalkedPair::Downgrade(downgrade) => downgrade.on_app_message(&message),
         };
         self.act(actions);
     }
 
-    fn take_from_server(&mut self, message: &Value, stream: Option<&RequestId>) {
+    fn on_server_message(&mut self, message: &Value, stream: Option<&RequestId>) {
         let message = parse(message);
         let actions = match &mut self.pair {
-            Pair::Upgrade(upgrade) => upgrade.take_from_server(&message, stream),
-            Pair::Downgrade(downgrade) => downgrade.take_from_server(&message, stream),
+            WalkedPair::Upgrade(upgrade) => upgrade.on_server_message(&message, stream),
+            WalkedPair::Downgrade(downgrade) => downgrade.on_server_message(&message, stream),
         };
         self.act(actions);
     }
@@ -328,7 +328,7 @@ impl Walk {
             match action {
                 Action::ToApp(message) => self.app_hears(&message),
                 Action::Fail(id, _) => {
-                    self.app_hears(&Message::error(Some(&id), -32603, "failed", None))
+                    self.app_hears(&Message::error(Some(&id), -32603, "failed", None));
                 }
                 Action::Request(message) => {
                     let id = message.id().expect("a request").clone();
@@ -376,7 +376,7 @@ impl Walk {
             return;
         }
         assert!(
-            matches!(self.pair, Pair::Downgrade(_)),
+            matches!(self.pair, WalkedPair::Downgrade(_)),
             "{:?}: a legacy app",
             self.choices
         );
@@ -407,7 +407,7 @@ impl Walk {
     }
 }
 
-impl Pair {
+impl WalkedPair {
     pub(super) fn upgrade() -> Self {
         let initialize = json!({ "id": 0, "method": "initialize", "params": {
             "protocolVersion": "2025-11-25", "capabilities": capabilities(),
@@ -428,7 +428,7 @@ impl Pair {
             "capabilities": { "logging": {}, "tasks": { "requests": { "tools": { "call": {} } } } },
         } });
         let opened = Downgrade::open(
-            &ModernClient::of(&parse(&first)),
+            &ModernClient::from_request(&parse(&first)),
             &parse(&initialized),
             "host",
         );

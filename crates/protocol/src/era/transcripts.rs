@@ -110,16 +110,16 @@ impl Run {
             }
             "opened" => self.opened(&self.json(rest)?),
             "app>" => {
-                self.take_from_app(&self.message(rest)?);
+                self.on_app_message(&self.message(rest)?);
                 Ok(())
             }
-            "server<" => self.take_from_server(&self.message(rest)?, None),
+            "server<" => self.on_server_message(&self.message(rest)?, None),
             "failed" => self.fail(rest),
             "timer" => {
                 let timer = *self.timers.get(rest).ok_or("no such timer was asked for")?;
                 self.actions = match &mut self.pair {
-                    Pair::Upgrade(Some(upgrade)) => upgrade.take_timer(timer),
-                    Pair::Downgrade(Some(downgrade)) => downgrade.take_timer(timer),
+                    Pair::Upgrade(Some(upgrade)) => upgrade.on_timer(timer),
+                    Pair::Downgrade(Some(downgrade)) => downgrade.on_timer(timer),
                     _ => return Err("not open".to_owned()),
                 };
                 Ok(())
@@ -139,7 +139,7 @@ impl Run {
                     .strip_prefix("server[")
                     .and_then(|word| word.strip_suffix("]<"));
                 let stream = self.json(stream.ok_or("no such word")?)?;
-                self.take_from_server(&self.message(rest)?, Some(&id(&stream)?))
+                self.on_server_message(&self.message(rest)?, Some(&id(&stream)?))
             }
         }
     }
@@ -177,17 +177,18 @@ impl Run {
                     "protocolVersion": version, "capabilities": server,
                     "serverInfo": { "name": "server", "version": "1" },
                 } }))?;
-                let opened = Downgrade::open(&ModernClient::of(&first), &initialized, HOST);
+                let opened =
+                    Downgrade::open(&ModernClient::from_request(&first), &initialized, HOST);
                 *downgrade = Some(opened.ok_or("not opened")?.0);
             }
         }
         Ok(())
     }
 
-    fn take_from_app(&mut self, message: &Message) {
+    fn on_app_message(&mut self, message: &Message) {
         self.actions = match &mut self.pair {
-            Pair::Upgrade(Some(upgrade)) => upgrade.take_from_app(message),
-            Pair::Downgrade(Some(downgrade)) => downgrade.take_from_app(message),
+            Pair::Upgrade(Some(upgrade)) => upgrade.on_app_message(message),
+            Pair::Downgrade(Some(downgrade)) => downgrade.on_app_message(message),
             Pair::Upgrade(None) => {
                 self.first = Some(message.clone());
                 let id = RequestId::from_string("discover");
@@ -197,20 +198,20 @@ impl Run {
                 self.first = Some(message.clone());
                 let id = RequestId::from_string("initialize");
                 vec![Action::Request(
-                    ModernClient::of(message).initialize_request(&id),
+                    ModernClient::from_request(message).initialize_request(&id),
                 )]
             }
         };
     }
 
-    fn take_from_server(
+    fn on_server_message(
         &mut self,
         message: &Message,
         stream: Option<&RequestId>,
     ) -> Result<(), String> {
         self.actions = match &mut self.pair {
-            Pair::Upgrade(Some(upgrade)) => upgrade.take_from_server(message, stream),
-            Pair::Downgrade(Some(downgrade)) => downgrade.take_from_server(message, stream),
+            Pair::Upgrade(Some(upgrade)) => upgrade.on_server_message(message, stream),
+            Pair::Downgrade(Some(downgrade)) => downgrade.on_server_message(message, stream),
             Pair::Upgrade(unopened) => {
                 let first = self.first.take().ok_or("not open")?;
                 let (upgrade, response) = Upgrade::open(&first, message, HOST)
@@ -221,7 +222,7 @@ impl Run {
             Pair::Downgrade(unopened) => {
                 let first = self.first.take().ok_or("not open")?;
                 let (downgrade, actions) =
-                    Downgrade::open(&ModernClient::of(&first), message, HOST)
+                    Downgrade::open(&ModernClient::from_request(&first), message, HOST)
                         .ok_or("not opened")?;
                 *unopened = Some(downgrade);
                 actions
@@ -256,9 +257,9 @@ impl Run {
             return Err("no session".to_owned());
         };
         self.actions = match line {
-            "standalone open" => downgrade.take_standalone(Standalone::Open),
-            "standalone refused" => downgrade.take_standalone(Standalone::Refused),
-            "new session" => downgrade.take_new_session(),
+            "standalone open" => downgrade.on_standalone(Standalone::Open),
+            "standalone refused" => downgrade.on_standalone(Standalone::Refused),
+            "new session" => downgrade.on_new_session(),
             _ => return Err("no such words".to_owned()),
         };
         Ok(())

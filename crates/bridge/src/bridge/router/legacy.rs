@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Origin, Router};
+use super::{RequestOrigin, Router};
 use crate::bridge::action::{Action, LinkId, OpeningId, Timer};
 use crate::bridge::exchanges::Lane;
 use crate::bridge::legacy_opening::{
-    Next, OpenSession, OpenedSession, Opening, OpeningSettings, OpeningStep, OpeningTimer,
-    PendingExpiry,
+    LegacyOpening, LegacySession, NextState, OpenSession, OpeningSettings, OpeningStep,
+    OpeningTimer, PendingExpiry,
 };
 use crate::bridge::list_pages::List;
 use crate::bridge::provisional_initialize::Answers;
@@ -22,7 +22,7 @@ pub(super) enum LegacyLane {
     /// It has not begun.
     Fresh,
     /// Its session is being opened.
-    Opening(OpeningId, Box<Opening>),
+    Opening(OpeningId, Box<LegacyOpening>),
     /// It has a session with the server.
     Native,
     /// The server speaks the modern era alone.
@@ -55,7 +55,7 @@ impl Router {
                 // It has begun anew.
                 let opening = std::mem::replace(&mut self.legacy, LegacyLane::Fresh);
                 if let LegacyLane::Opening(id, opening) = opening {
-                    self.take_opening_steps(id, opening.abandon());
+                    self.follow_opening_steps(id, opening.abandon());
                 }
                 self.open_legacy(message);
             }
@@ -66,7 +66,7 @@ impl Router {
                 self.open_legacy(message);
             }
             LegacyLane::Upgraded(upgrade) => {
-                let actions = upgrade.take_from_app(&message);
+                let actions = upgrade.on_app_message(&message);
                 self.act(Lane::Upgraded, actions);
             }
             LegacyLane::Fresh | LegacyLane::Native if is_initialize => self.open_legacy(message),
@@ -93,14 +93,14 @@ impl Router {
             tracing::debug!("dropped a response of the app that answers no request");
             return;
         };
-        let actions = upgrade.take_from_app(response);
+        let actions = upgrade.on_app_message(response);
         self.act(Lane::Upgraded, actions);
     }
 
     /// The app is ready for messages of the server.
     pub(super) fn on_initialized(&mut self) {
         let facts = self.out.facts();
-        let shown = self.notice.on_initialized(self.terms.told(), facts);
+        let shown = self.notice.on_initialized(self.terms.announced(), facts);
         self.write_all(shown);
         if self.legacy.is_open() && self.provisional.has_given() {
             self.on_server_available();
@@ -112,7 +112,7 @@ impl Router {
         match &mut self.legacy {
             LegacyLane::Opening(_, opening) => opening.on_cancelled(id),
             LegacyLane::Upgraded(upgrade) => {
-                let actions = upgrade.take_from_app(notification);
+                let actions = upgrade.on_app_message(notification);
                 self.act(Lane::Upgraded, actions);
             }
             LegacyLane::Fresh | LegacyLane::Native => {}
@@ -126,7 +126,7 @@ impl Router {
         self.provisional.on_initialize();
         self.initialize = Some(initialize.clone());
         let facts = self.out.facts();
-        let (opening, steps) = Opening::begin(self.opening_settings(), initialize, facts);
+        let (opening, steps) = LegacyOpening::begin(self.opening_settings(), initialize, facts);
         self.start_opening(opening, steps);
     }
 
@@ -144,10 +144,10 @@ impl Router {
         self.act(Lane::Upgraded, actions);
         self.provisional.on_another_server();
         let initialized = Message::notification("notifications/initialized", &json!({}));
-        let (opening, steps) = Opening::begin_answered(
+        let (opening, steps) = LegacyOpening::begin_answered(
             self.opening_settings(),
             initialize,
-            self.terms.told().version(),
+            self.terms.announced().version(),
             self.notice.is_ready().then_some(initialized),
             self.out.facts(),
         );
@@ -161,10 +161,10 @@ impl Router {
         }
     }
 
-    fn start_opening(&mut self, opening: Opening, steps: Vec<OpeningStep>) {
+    fn start_opening(&mut self, opening: LegacyOpening, steps: Vec<OpeningStep>) {
         let id = self.out.opening_id();
         self.legacy = LegacyLane::Opening(id, Box::new(opening));
-        self.take_opening_steps(id, steps);
+        self.follow_opening_steps(id, steps);
     }
 
     fn on_message_while_opening(&mut self, message: Message) {
@@ -177,14 +177,16 @@ impl Router {
         if let LegacyLane::Opening(id, opening) = &mut self.legacy {
             let id = *id;
             let steps = opening.on_app(message, expiry);
-            self.take_opening_steps(id, steps);
+            self.follow_opening_steps(id, steps);
         }
     }
 
     /// Returns whether a request is one of the app for a list, which has a clock of its own.
     fn is_list_of_app(&self, id: &RequestId) -> bool {
         let asked = self.unanswered.get(id);
-        asked.is_some_and(|it| it.origin == Origin::App && List::of_method(&it.method).is_some())
+        asked.is_some_and(|it| {
+            it.origin == RequestOrigin::App && List::of_method(&it.method).is_some()
+        })
     }
 
     pub(super) fn on_opening_timer(&mut self, id: OpeningId, timer: OpeningTimer) {
@@ -193,7 +195,7 @@ impl Router {
             && *current == id
         {
             let steps = opening.on_timer(timer, phase, self.out.facts());
-            self.take_opening_steps(id, steps);
+            self.follow_opening_steps(id, steps);
         }
     }
 
@@ -202,7 +204,7 @@ impl Router {
         if let LegacyLane::Opening(id, opening) = &mut self.legacy {
             let id = *id;
             let steps = opening.on_recalled(answers, phase, self.out.facts());
-            self.take_opening_steps(id, steps);
+            self.follow_opening_steps(id, steps);
         }
     }
 
@@ -219,11 +221,11 @@ impl Router {
 
     /// No time is left for another attempt.
     pub(super) fn stop_opening(&mut self) {
-        self.turn_opening(Opening::on_stop);
+        self.turn_opening(LegacyOpening::on_stop);
     }
 
     /// Puts what comes after it in the place of the opening.
-    fn turn_opening(&mut self, turn: impl FnOnce(Box<Opening>) -> Next) {
+    fn turn_opening(&mut self, turn: impl FnOnce(Box<LegacyOpening>) -> NextState) {
         let (id, opening) = match std::mem::replace(&mut self.legacy, LegacyLane::Fresh) {
             LegacyLane::Opening(id, opening) => (id, opening),
             other => {
@@ -232,12 +234,12 @@ impl Router {
             }
         };
         match turn(opening) {
-            Next::Opening(opening, steps) => {
+            NextState::Opening(opening, steps) => {
                 self.legacy = LegacyLane::Opening(id, opening);
-                self.take_opening_steps(id, steps);
+                self.follow_opening_steps(id, steps);
             }
-            Next::Open(opened) => self.on_opened(*opened),
-            Next::Refused(error, pending) => {
+            NextState::Open(opened) => self.on_opened(*opened),
+            NextState::Refused(error, pending) => {
                 self.answer(error);
                 for message in pending {
                     self.on_legacy(message);
@@ -247,7 +249,7 @@ impl Router {
     }
 
     /// There is a session.
-    fn on_opened(&mut self, opened: OpenedSession) {
+    fn on_opened(&mut self, opened: LegacySession) {
         let kept = Action::KeepAnswer(opened.asked, opened.response.clone());
         self.out.push(kept);
         self.legacy = match opened.session {
@@ -265,7 +267,7 @@ impl Router {
         self.on_server_available();
     }
 
-    fn take_opening_steps(&mut self, id: OpeningId, steps: Vec<OpeningStep>) {
+    fn follow_opening_steps(&mut self, id: OpeningId, steps: Vec<OpeningStep>) {
         for step in steps {
             match step {
                 OpeningStep::Send(initialize) => self.send(initialize, Lane::Native),

@@ -22,7 +22,7 @@ impl Router {
         let step = self
             .subscriptions
             .on_request(request, is_open, self.out.facts());
-        self.take_subscription_steps(step.into_iter().collect());
+        self.follow_subscription_steps(step.into_iter().collect());
     }
 
     pub(super) fn on_subscription_timer(&mut self, timer: &SubscriptionTimer) {
@@ -44,27 +44,27 @@ impl Router {
             }
             SubscriptionTimer::Retry(..) => self.subscriptions.on_retry_due(id, *opened),
         };
-        self.take_subscription_steps(step.into_iter().collect());
+        self.follow_subscription_steps(step.into_iter().collect());
     }
 
     /// Returns whether a notification for the modern app is dealt with here.
-    pub(super) fn subscriptions_take(&mut self, message: &Message) -> bool {
+    pub(super) fn is_held_by_subscriptions(&mut self, message: &Message) -> bool {
         let steps = self.subscriptions.on_notification(message);
         let is_taken = steps.is_some();
-        self.take_subscription_steps(steps.unwrap_or_default());
+        self.follow_subscription_steps(steps.unwrap_or_default());
         is_taken
     }
 
-    pub(super) fn take_subscription_steps(&mut self, steps: Vec<SubscriptionStep>) {
+    pub(super) fn follow_subscription_steps(&mut self, steps: Vec<SubscriptionStep>) {
         for step in steps {
             match step {
-                SubscriptionStep::ToApp(message) => self.out.to_app(message),
+                SubscriptionStep::ToApp(message) => self.out.write(message),
                 SubscriptionStep::Send(request) => self.on_modern_request(request),
                 SubscriptionStep::End(id) => {
                     self.subscriptions.on_end(&id);
                     let ended = subscriptions::ended(&id);
                     self.on_cancelled(&ended);
-                    self.out.to_app(ended);
+                    self.out.write(ended);
                 }
                 SubscriptionStep::After(wait, timer) => {
                     self.out.after(wait, Timer::Subscription(timer));
@@ -87,11 +87,11 @@ impl Router {
         let Some(id) = error.id() else {
             return false;
         };
-        let Some(step) = self.subscriptions.on_failure(id, end) else {
+        let Some(steps) = self.subscriptions.on_failure(id, end) else {
             return false;
         };
         self.unanswered.insert(id.clone(), asked.clone());
-        self.take_subscription_steps(step.into_iter().collect());
+        self.follow_subscription_steps(steps);
         true
     }
 
@@ -100,7 +100,7 @@ impl Router {
     pub(super) fn end_subscription(&mut self, id: &RequestId) {
         self.progress.end(id);
         if self.unanswered.remove(id).is_some() {
-            self.out.to_app(cancellation(id, "the connection was lost"));
+            self.out.write(cancellation(id, "the connection was lost"));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::legacy::LegacyLane;
 use super::replies::cancellation;
-use super::{Asked, Origin, Router};
+use super::{Asked, RequestOrigin, Router};
 use crate::bridge::action::{Action, LinkId, Timer};
 use crate::bridge::exchanges::Lane;
 use crate::bridge::list_pages::{List, PageStep};
@@ -20,7 +20,7 @@ use mcp_bridge_protocol::message::{EmptyCursor, Message, RequestId, next_cursor}
 
 impl Router {
     /// Returns whether a request of the app is a call of a local tool, and is dealt with here.
-    pub(super) fn local_tools_take(&mut self, request: &Message) -> bool {
+    pub(super) fn is_local_call(&mut self, request: &Message) -> bool {
         let origin = if self.provisional.has_given() {
             ListOrigin::Provisional
         } else {
@@ -28,11 +28,11 @@ impl Router {
         };
         let steps = self.local_tools.on_request(request, origin);
         let is_taken = steps.is_some();
-        self.take_local_steps(steps.unwrap_or_default());
+        self.follow_local_steps(steps.unwrap_or_default());
         is_taken
     }
 
-    pub(super) fn take_local_steps(&mut self, steps: Vec<LocalToolStep>) {
+    pub(super) fn follow_local_steps(&mut self, steps: Vec<LocalToolStep>) {
         for step in steps {
             match step {
                 LocalToolStep::Ask(request) => self.ask_for_list(request),
@@ -45,7 +45,7 @@ impl Router {
                 }
                 LocalToolStep::Release(call) => {
                     let is_awaited = call.id().is_some_and(|id| self.unanswered.contains_key(id));
-                    if is_awaited && !self.tool_filter_takes(&call) {
+                    if is_awaited && !self.is_held_by_tool_filter(&call) {
                         let era = Era::of_request(&call);
                         self.dispatch(call, era);
                     }
@@ -57,7 +57,7 @@ impl Router {
     }
 
     /// Returns whether a request of the app is dealt with by the tool filter, and goes no further for now.
-    pub(super) fn tool_filter_takes(&mut self, request: &Message) -> bool {
+    pub(super) fn is_held_by_tool_filter(&mut self, request: &Message) -> bool {
         let Some(tools) = &mut self.hidden_tools else {
             return false;
         };
@@ -83,7 +83,7 @@ impl Router {
         let asked = Asked {
             method: method.to_owned(),
             era,
-            origin: Origin::Bridge,
+            origin: RequestOrigin::Bridge,
             is_from_start: false,
             list: None,
         };
@@ -98,7 +98,7 @@ impl Router {
     }
 
     /// Takes the reply to a list request of our own, as the server gave it. False for one of the app.
-    pub(super) fn take_own_list(&mut self, asked: &Asked, reply: &Reply) -> bool {
+    pub(super) fn on_own_list(&mut self, asked: &Asked, reply: &Reply) -> bool {
         let Some(id) = reply.id() else {
             return false;
         };
@@ -108,7 +108,7 @@ impl Router {
                 Reply::Response(page) => self.list_pages.on_page(page, empty),
                 Reply::Failed(_) => self.list_pages.on_page_failed(id),
             };
-            self.take_page_steps(steps);
+            self.follow_page_steps(steps);
             return true;
         }
         if self.local_tools.is_own(id) {
@@ -117,20 +117,20 @@ impl Router {
                 .then(|| self.obstacle_of_lists(Some(reply)));
             let obstacle = obstacle.flatten();
             let steps = self.local_tools.on_page(reply, obstacle.as_ref(), empty);
-            self.take_local_steps(steps);
+            self.follow_local_steps(steps);
             return true;
         }
         match &mut self.hidden_tools {
             Some(tools) if tools.is_own(id) => {
                 let steps = tools.on_page(reply, empty);
-                self.take_filter_steps(steps);
+                self.follow_filter_steps(steps);
                 true
             }
             Some(_) | None => false,
         }
     }
 
-    pub(super) fn take_filter_steps(&mut self, steps: Vec<FilterStep>) {
+    pub(super) fn follow_filter_steps(&mut self, steps: Vec<FilterStep>) {
         for step in steps {
             match step {
                 FilterStep::Ask(request) => self.ask_for_list(request),
@@ -159,10 +159,10 @@ impl Router {
         if let Some(id) = response.id() {
             self.unanswered.insert(id.clone(), asked);
         }
-        self.take_page_steps(steps);
+        self.follow_page_steps(steps);
     }
 
-    pub(super) fn take_page_steps(&mut self, steps: Vec<PageStep>) {
+    pub(super) fn follow_page_steps(&mut self, steps: Vec<PageStep>) {
         for step in steps {
             match step {
                 PageStep::Answer(list, response) => {
@@ -237,7 +237,7 @@ impl Router {
             LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => ListArrival::Sent,
         };
         let step = self.provisional.on_request(arrival, wait, self.out.now());
-        self.take_list_steps(step);
+        self.follow_list_steps(step);
     }
 
     /// Time that all list requests wait together; `None` for as long as it takes.
@@ -264,7 +264,7 @@ impl Router {
                 let matters = self.provisional.on_return_check();
                 if matters && self.legacy.is_open() && !self.stopping {
                     let ask = self.local_tools.ask(None);
-                    self.take_local_steps(ask.into_iter().collect());
+                    self.follow_local_steps(ask.into_iter().collect());
                 }
             }
         }
@@ -277,10 +277,10 @@ impl Router {
         let waiting = self.waiting_lists();
         let now = self.out.now();
         let steps = self.provisional.on_check(due, wait, &waiting, now);
-        self.take_list_steps(steps);
+        self.follow_list_steps(steps);
     }
 
-    pub(super) fn take_list_steps(&mut self, steps: impl IntoIterator<Item = ListStep>) {
+    pub(super) fn follow_list_steps(&mut self, steps: impl IntoIterator<Item = ListStep>) {
         for step in steps {
             match step {
                 ListStep::After(wait, timer) => {
@@ -297,7 +297,7 @@ impl Router {
     /// The app's list requests that have no answer yet.
     pub(super) fn waiting_lists(&self) -> Vec<WaitingList> {
         let of_app = self.unanswered.iter();
-        let of_app = of_app.filter(|(_, asked)| asked.origin == Origin::App);
+        let of_app = of_app.filter(|(_, asked)| asked.origin == RequestOrigin::App);
         let waiting = of_app.filter_map(|(id, asked)| {
             let list = List::of_method(&asked.method)?;
             let is_collected = self.list_pages.is_collecting(id);
@@ -313,14 +313,14 @@ impl Router {
 
     /// The form in which an app gets its lists.
     pub(super) fn form(&self, era: Era) -> ListForm {
-        let told = self.terms.told().version();
-        if told.is_empty()
+        let announced = self.terms.announced().version();
+        if announced.is_empty()
             && let Some(initialize) = &self.initialize
         {
             let asked: String = initialize.param("protocolVersion").unwrap_or_default();
-            return ListForm::of(era, &asked);
+            return ListForm::new(era, &asked);
         }
-        ListForm::of(era, told)
+        ListForm::new(era, announced)
     }
 
     /// Answers a list request without the server: by what is remembered, or else by what leads on from
@@ -391,7 +391,7 @@ impl Router {
     /// Takes an error in place of a list that the app asked for. True if the list was given instead,
     /// because the server has not had the request.
     pub(super) fn gives_list_for(&mut self, list: List, asked: &Asked, error: &Reply) -> bool {
-        let is_of_app = asked.origin == Origin::App
+        let is_of_app = asked.origin == RequestOrigin::App
             && self.list_wait().is_some()
             && self.has_session_to_lose(asked.era);
         let is_given = error.is_unreached() && is_of_app && !self.stopping;
@@ -438,16 +438,17 @@ impl Router {
             .on_server_available(|id| unanswered.contains_key(id));
         // At the end there is no time for them.
         let again = again.into_iter().filter(|_| !self.stopping).collect();
-        self.take_subscription_steps(again);
-        let is_awaited =
-            |asked: &Asked| asked.origin == Origin::App && asked.method != "subscriptions/listen";
+        self.follow_subscription_steps(again);
+        let is_awaited = |asked: &Asked| {
+            asked.origin == RequestOrigin::App && asked.method != "subscriptions/listen"
+        };
         let awaited = self.unanswered.iter();
         let awaited = awaited.filter(|(_, asked)| is_awaited(asked));
         let awaited = awaited.map(|(id, _)| id.clone());
         let step = self
             .provisional
             .on_server_available(awaited, self.out.now());
-        self.take_list_steps(step);
+        self.follow_list_steps(step);
         self.announce_when_answered();
     }
 
@@ -470,7 +471,7 @@ impl Router {
     pub(super) fn announce_lists(&mut self) {
         if self.legacy.is_open() && self.notice.is_ready() {
             let legacy = self.provisional.take_given(Era::Legacy);
-            let changes: Vec<_> = self.terms.told().list_changes(&legacy).collect();
+            let changes: Vec<_> = self.terms.announced().list_changes(&legacy).collect();
             self.write_all(changes);
         }
         let modern = self.provisional.take_given(Era::Modern);
@@ -489,7 +490,7 @@ impl Router {
     pub(super) fn await_return(&mut self) {
         if self.legacy.is_open() && self.provisional.has_given() {
             let step = self.provisional.on_lost();
-            self.take_list_steps(step);
+            self.follow_list_steps(step);
         }
     }
 }

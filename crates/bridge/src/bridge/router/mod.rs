@@ -16,21 +16,22 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::action::{Action, Facts, Flight, LinkId, Outbox, OutgoingRequest, Timer};
+use super::action::{Action, ActionOutbox, Flight, LinkId, OutgoingRequest, Timer};
 use super::downgraded::DowngradedSessions;
 use super::exchanges::{Exchange, Exchanges, Lane};
+use super::facts::Facts;
 use super::list_pages::{Collector, List};
 use super::list_wait;
 use super::local_tool::LocalTools;
-use super::native::{Cancellation, Native, NativeStep};
-use super::progress::Progress;
+use super::native::{Cancellation, NativeLane, NativeStep};
+use super::progress::ProgressReports;
 use super::provisional_initialize::Answers;
 use super::provisional_lists::ProvisionalLists;
 use super::remembered_lists::ListForm;
 use super::reply::Reply;
 use super::server_requests::ServerRequest;
 use super::sign_in_notice::SignInNotice;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::AppSubscriptions;
 use super::terms::Terms;
 use super::tool_filter::HiddenTools;
 use super::{Answering, Config};
@@ -58,14 +59,14 @@ const UNLIMITED_PATIENCE: Duration = Duration::from_secs(45);
 /// The state machines of one conversation, and the tables that they share.
 #[derive(Debug)]
 pub(super) struct Router {
-    out: Outbox,
+    out: ActionOutbox,
     /// The server's host and port, for messages to people.
     host: String,
     answering: Answering,
     /// The app's requests that have no answer yet. One that is not in here any more is not answered again.
     unanswered: HashMap<RequestId, Asked>,
     exchanges: Exchanges,
-    native: Native,
+    native: NativeLane,
     legacy: LegacyLane,
     /// The last `initialize` of the legacy app.
     initialize: Option<Message>,
@@ -78,8 +79,8 @@ pub(super) struct Router {
     list_pages: Collector,
     provisional: ProvisionalLists,
     local_tools: LocalTools,
-    subscriptions: Subscriptions,
-    progress: Progress,
+    subscriptions: AppSubscriptions,
+    progress: ProgressReports,
     /// The beginning of the period, and the errors without an id in it.
     anonymous_errors: (Instant, u32),
     /// True if the bridge is on its way out.
@@ -91,7 +92,7 @@ pub(super) struct Router {
 struct Asked {
     method: String,
     era: Era,
-    origin: Origin,
+    origin: RequestOrigin,
     /// True if it is for a list from its beginning, and not for a further page.
     is_from_start: bool,
     /// The request, if it is for a list whose pages are to be collected.
@@ -100,7 +101,7 @@ struct Asked {
 
 /// Sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum RequestOrigin {
     App,
     /// The bridge itself, for a list that is not handed on.
     Bridge,
@@ -116,7 +117,7 @@ impl Router {
         };
         let tools = config.tools.clone();
         Self {
-            out: Outbox::new(Facts {
+            out: ActionOutbox::new(Facts {
                 now,
                 sign_in: SignInStage::None,
                 app_reads: true,
@@ -126,7 +127,7 @@ impl Router {
             answering: config.answering,
             unanswered: HashMap::new(),
             exchanges: Exchanges::default(),
-            native: Native::default(),
+            native: NativeLane::default(),
             legacy: LegacyLane::Fresh,
             initialize: None,
             terms: Terms::default(),
@@ -136,15 +137,15 @@ impl Router {
             list_pages: Collector::new(config.list_pages),
             provisional: ProvisionalLists::default(),
             local_tools: LocalTools::new(host.clone()),
-            subscriptions: Subscriptions::default(),
-            progress: Progress::default(),
+            subscriptions: AppSubscriptions::default(),
+            progress: ProgressReports::default(),
             anonymous_errors: (now, 0),
             stopping: false,
             host,
         }
     }
 
-    pub(super) const fn outbox(&mut self) -> &mut Outbox {
+    pub(super) const fn outbox(&mut self) -> &mut ActionOutbox {
         &mut self.out
     }
 
@@ -169,7 +170,9 @@ impl Router {
             },
             Kind::Response { .. } if self.notice.is_answer(&message) => {
                 let facts = self.out.facts();
-                let shown = self.notice.on_answer(&message, self.terms.told(), facts);
+                let shown = self
+                    .notice
+                    .on_answer(&message, self.terms.announced(), facts);
                 self.write_all(shown);
             }
             Kind::Response { id } => {
@@ -210,7 +213,7 @@ impl Router {
             Timer::Pending(link, ticket) => self.on_pending_expired(link, ticket),
             Timer::ListPages(id) => {
                 let steps = self.list_pages.on_timer(id);
-                self.take_page_steps(steps);
+                self.follow_page_steps(steps);
             }
             Timer::Progress(timer) => self.on_progress_timer(timer),
             Timer::Translation(lane, timer) => self.on_translation_timer(lane, timer),
@@ -229,7 +232,7 @@ impl Router {
     /// The lists on disk have been read.
     pub(super) fn on_lists(&mut self, form: ListForm, lists: Vec<(List, String)>) {
         let step = self.provisional.on_recalled(form, lists, self.out.now());
-        self.take_list_steps(step);
+        self.follow_list_steps(step);
         self.announce_when_answered();
     }
 
@@ -237,7 +240,7 @@ impl Router {
     pub(super) fn on_sign_in_stage(&mut self) {
         let facts = self.out.facts();
         let is_done = facts.sign_in == SignInStage::Done;
-        let shown = self.notice.on_stage(self.terms.told(), facts);
+        let shown = self.notice.on_stage(self.terms.announced(), facts);
         self.write_all(shown);
         if is_done && !matches!(self.legacy, LegacyLane::Opening(..)) {
             self.on_server_available();
@@ -249,7 +252,7 @@ impl Router {
     pub(super) fn refuse_line(&mut self, refusal: Message) {
         if let Some(id) = refusal.id() {
             if !self.unanswered.contains_key(id) {
-                self.out.to_app(refusal);
+                self.out.write(refusal);
             }
             return;
         }
@@ -260,7 +263,7 @@ impl Router {
         }
         *count += 1;
         if *count <= ANONYMOUS_ERRORS {
-            self.out.to_app(refusal);
+            self.out.write(refusal);
         }
     }
 
@@ -279,10 +282,10 @@ impl Router {
     /// Answers all that is not answered: nothing more will come.
     pub(super) fn give_up(&mut self) {
         let steps = self.list_pages.on_end();
-        self.take_page_steps(steps);
+        self.follow_page_steps(steps);
         self.write_held_back();
         for (id, asked) in std::mem::take(&mut self.unanswered) {
-            if asked.origin == Origin::App {
+            if asked.origin == RequestOrigin::App {
                 let reply = Reply::of_failure(&id, &asked.method, Failure::ShuttingDown);
                 self.write_reply(reply);
             }
@@ -314,7 +317,7 @@ impl Router {
         let era = Era::of_meta(&request, meta);
         // Before there is a session, a ping can only be about the bridge (MCP "Lifecycle").
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
-            return self.out.to_app(Message::result(&id, "{}"));
+            return self.out.write(Message::result(&id, "{}"));
         }
         if let Some(token) = meta.and_then(progress_token) {
             self.watch_progress(&id, token);
@@ -326,10 +329,10 @@ impl Router {
             list: collects.then(|| request.clone()),
             method,
             era,
-            origin: Origin::App,
+            origin: RequestOrigin::App,
         };
         self.unanswered.insert(id, asked);
-        if self.local_tools_take(&request) || self.tool_filter_takes(&request) {
+        if self.is_local_call(&request) || self.is_held_by_tool_filter(&request) {
             return;
         }
         if era == Era::Modern && request.method() == Some("subscriptions/listen") {
@@ -380,7 +383,7 @@ impl Router {
         match self.exchanges.get(LinkId::MAIN, &id) {
             Some(exchange) if exchange.lane == Lane::Native => {
                 let flight = Arc::clone(&exchange.flight);
-                match Native::cancellation(era, flight.track.phase()) {
+                match NativeLane::cancellation(era, flight.track.phase()) {
                     Cancellation::EndStream => self.abort(Lane::Native, &id),
                     Cancellation::Notify => {
                         self.exchanges.remove(LinkId::MAIN, &id);
@@ -435,7 +438,7 @@ impl Router {
                 return tracing::debug!(method, "dropped: the app's revision does not have it");
             }
         };
-        if self.subscriptions_take(&message) {
+        if self.is_held_by_subscriptions(&message) {
             return;
         }
         match self.native.on_server(message, generation) {
@@ -497,7 +500,7 @@ impl Router {
             Lane::Native => self.answer(reply),
             Lane::Downgraded(link) if exchange.request.method() == "initialize" => {
                 let steps = self.downgraded.on_initialized(link, &reply);
-                self.take_session_steps(steps);
+                self.follow_session_steps(steps);
             }
             lane => self.on_translated_reply(lane, reply),
         }

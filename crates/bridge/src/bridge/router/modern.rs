@@ -9,7 +9,7 @@ use crate::bridge::downgraded::SessionStep;
 use crate::bridge::exchanges::Lane;
 use crate::bridge::legacy_opening;
 use crate::bridge::pending_queue::Ticket;
-use crate::bridge::reply::{Failed, Reply};
+use crate::bridge::reply::{FailedRequest, Reply};
 use crate::endpoint::{Failure, Listening, Phase};
 use mcp_bridge_protocol::era::downgrade::Standalone;
 use mcp_bridge_protocol::era::{self, Action, Era, ExchangeFailure, Passage, Prospect};
@@ -29,10 +29,10 @@ impl Router {
     pub(super) fn downgrade(&mut self, request: Message) {
         let out = &mut self.out;
         let steps = self.downgraded.on_request(request, || out.open_link());
-        self.take_session_steps(steps);
+        self.follow_session_steps(steps);
     }
 
-    pub(super) fn take_session_steps(&mut self, steps: Vec<SessionStep>) {
+    pub(super) fn follow_session_steps(&mut self, steps: Vec<SessionStep>) {
         for step in steps {
             match step {
                 SessionStep::Send(link, request) => self.send(request, Lane::Downgraded(link)),
@@ -62,7 +62,7 @@ impl Router {
             Era::Modern if self.withdraw_unsent(id) => {}
             Era::Modern => {
                 let steps = self.downgraded.on_cancelled(id, notification);
-                self.take_session_steps(steps);
+                self.follow_session_steps(steps);
             }
         }
     }
@@ -96,11 +96,11 @@ impl Router {
             Lane::Native => None,
             Lane::Upgraded => {
                 let upgrade = self.legacy.upgrade();
-                upgrade.map(|it| it.take_from_server(message, stream))
+                upgrade.map(|it| it.on_server_message(message, stream))
             }
             Lane::Downgraded(link) => {
                 let session = self.downgraded.on_link(link);
-                session.map(|it| it.take_from_server(message, stream))
+                session.map(|it| it.on_server_message(message, stream))
             }
         };
         self.act(lane, actions.unwrap_or_default());
@@ -128,7 +128,7 @@ impl Router {
         self.act(lane, actions.unwrap_or_default());
     }
 
-    fn exchange_failure(&self, failed: Failed) -> ExchangeFailure {
+    fn exchange_failure(&self, failed: FailedRequest) -> ExchangeFailure {
         let failure = &failed.failure;
         ExchangeFailure {
             prospect: prospect(failure),
@@ -140,10 +140,10 @@ impl Router {
     pub(super) fn on_translation_timer(&mut self, lane: Lane, timer: era::Timer) {
         let actions = match lane {
             Lane::Native => None,
-            Lane::Upgraded => self.legacy.upgrade().map(|it| it.take_timer(timer)),
+            Lane::Upgraded => self.legacy.upgrade().map(|it| it.on_timer(timer)),
             Lane::Downgraded(link) => {
                 let session = self.downgraded.on_link(link);
-                session.map(|it| it.take_timer(timer))
+                session.map(|it| it.on_timer(timer))
             }
         };
         self.act(lane, actions.unwrap_or_default());
@@ -156,7 +156,7 @@ impl Router {
             Listening::Refused => Standalone::Refused,
         };
         if let Some(session) = self.downgraded.on_link(link) {
-            let actions = session.take_standalone(standalone);
+            let actions = session.on_standalone(standalone);
             self.act(Lane::Downgraded(link), actions);
         }
         let is_available = link == LinkId::MAIN && listening == Listening::Open;
@@ -172,7 +172,7 @@ impl Router {
             self.on_server_available();
         }
         if let Some(session) = self.downgraded.on_link(link) {
-            let actions = session.take_new_session();
+            let actions = session.on_new_session();
             self.act(Lane::Downgraded(link), actions);
         }
     }
@@ -202,7 +202,7 @@ impl Router {
     /// A request or a notification that a translation has for the app.
     fn tell_app(&mut self, lane: Lane, message: Message) {
         if lane != Lane::Upgraded {
-            if !self.subscriptions_take(&message) {
+            if !self.is_held_by_subscriptions(&message) {
                 self.write_from_server(message);
             }
             return;
@@ -218,7 +218,7 @@ impl Router {
 
 /// The failure that a translation hands back, as that of the app's request.
 fn failed(id: &RequestId, failure: &ExchangeFailure) -> Reply {
-    match failure.cause.downcast_ref::<Failed>() {
+    match failure.cause.downcast_ref::<FailedRequest>() {
         Some(failed) => Reply::Failed(failed.clone()).with_id(id),
         // Each failure comes from here.
         None => Reply::of_failure(id, "", Failure::Internal),

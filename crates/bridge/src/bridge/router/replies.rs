@@ -27,7 +27,7 @@ impl Router {
         }
         let list = List::of_method(&asked.method);
         if let Some(list) = list
-            && (self.take_own_list(&asked, &reply) || self.gives_list_for(list, &asked, &reply))
+            && (self.on_own_list(&asked, &reply) || self.gives_list_for(list, &asked, &reply))
         {
             return;
         }
@@ -45,14 +45,14 @@ impl Router {
     /// Writes a reply.
     pub(super) fn write_reply(&mut self, reply: Reply) {
         match reply {
-            Reply::Response(response) => self.out.to_app(response),
+            Reply::Response(response) => self.out.write(response),
             Reply::Failed(failed) => self.out.push(Action::Fail(failed)),
         }
     }
 
     pub(super) fn write_all(&mut self, messages: Vec<Message>) {
         for message in messages {
-            self.out.to_app(message);
+            self.out.write(message);
         }
     }
 
@@ -61,7 +61,7 @@ impl Router {
         if message.method() == Some("notifications/progress") {
             self.progress.on_progress(&message, self.out.now());
         }
-        self.out.to_app(message);
+        self.out.write(message);
     }
 
     /// Writes the reply to a request of the app, a moment later if it comes right behind progress.
@@ -114,13 +114,13 @@ impl Router {
             let facts = self.out.facts();
             let report = self.progress.on_waiting(&id, obstacle, &self.host, facts);
             if let Some(report) = report {
-                self.out.to_app(report);
+                self.out.write(report);
             }
         }
     }
 
     /// The requests that wait, of these.
-    fn waiting(&self, ids: Vec<RequestId>) -> Vec<(RequestId, progress::Obstacle)> {
+    fn waiting(&self, ids: Vec<RequestId>) -> Vec<(RequestId, progress::WaitReason)> {
         let opening = match &self.legacy {
             LegacyLane::Opening(_, opening) => Some(opening.pending()),
             LegacyLane::Fresh | LegacyLane::Native | LegacyLane::Upgraded(_) => None,
@@ -141,11 +141,11 @@ impl Router {
         let obstacle_of = |id: &RequestId| {
             if pending.contains(id) {
                 // A request that waits for a session waits for the sign-in, if one is under way.
-                return Some(progress::Obstacle::SignIn);
+                return Some(progress::WaitReason::SignIn);
             }
             match self.exchange_for(id)?.flight.track.phase() {
-                Phase::SigningIn => Some(progress::Obstacle::SignIn),
-                Phase::Queued | Phase::Unreachable => Some(progress::Obstacle::Server),
+                Phase::SigningIn => Some(progress::WaitReason::SignIn),
+                Phase::Queued | Phase::Unreachable => Some(progress::WaitReason::Server),
                 Phase::Sent => None,
             }
         };

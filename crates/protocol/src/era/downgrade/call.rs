@@ -39,7 +39,7 @@ pub(super) struct DowngradedCall {
     /// The app's request that waits for it, or did last.
     pub(super) request: RequestId,
     /// The exchange with the server.
-    pub(super) leg: RequestId,
+    pub(super) attempt: RequestId,
     pub(super) method: String,
     /// The params that a retry has to repeat.
     pub(super) params: String,
@@ -96,8 +96,8 @@ impl Downgrade {
             key,
             request: id.clone(),
             // The app may use an id again that a call still goes by at the server.
-            leg: if self.is_leg(id) {
-                self.outbox.mint.id()
+            attempt: if self.is_leg(id) {
+                self.outbox.ids.id()
             } else {
                 id.clone()
             },
@@ -110,24 +110,27 @@ impl Downgrade {
             task: None,
             stage: DowngradedStage::Running,
         };
-        self.outbox.request(&call.leg, method, &sent);
-        self.legs.insert(call.leg.clone(), key);
+        self.outbox.request(&call.attempt, method, &sent);
+        self.attempts.insert(call.attempt.clone(), key);
         self.waiting.insert(id.clone(), key);
         self.calls.insert(key, call);
     }
 
-    pub(super) fn take_response(&mut self, id: &RequestId, response: &Message) {
+    pub(super) fn on_response(&mut self, id: &RequestId, response: &Message) {
         if self
             .subscriptions
-            .take_response(id, Resource::of_response(response), &mut self.outbox)
+            .on_response(id, Resource::of_response(response), &mut self.outbox)
         {
             return;
         }
-        let call = self.legs.remove(id).and_then(|key| self.calls.remove(&key));
+        let call = self
+            .attempts
+            .remove(id)
+            .and_then(|key| self.calls.remove(&key));
         let Some(mut call) = call else {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
-        if !response.is_error() && self.take_task_response(&mut call, response) {
+        if !response.is_error() && self.on_task_response(&mut call, response) {
             self.calls.insert(call.key, call);
             return;
         }
@@ -140,11 +143,14 @@ impl Downgrade {
     pub(super) fn on_exchange_failure(&mut self, id: &RequestId, failure: &ExchangeFailure) {
         if self
             .subscriptions
-            .take_response(id, Resource::Refused, &mut self.outbox)
+            .on_response(id, Resource::Refused, &mut self.outbox)
         {
             return;
         }
-        let call = self.legs.remove(id).and_then(|key| self.calls.remove(&key));
+        let call = self
+            .attempts
+            .remove(id)
+            .and_then(|key| self.calls.remove(&key));
         let Some(call) = call else {
             return tracing::debug!(%id, "dropped the failure of no request");
         };
@@ -182,19 +188,19 @@ impl Downgrade {
             return;
         }
         self.cancel_questions(call);
-        let is_sent = self.legs.remove(&call.leg).is_some();
+        let is_sent = self.attempts.remove(&call.attempt).is_some();
         if self.cancel_task(call) {
             if is_sent {
-                self.outbox.push(Action::Abort(call.leg.clone()));
+                self.outbox.push(Action::Abort(call.attempt.clone()));
             }
             return;
         }
         let mut params = Object::default();
-        params.set_json("requestId", call.leg.as_json());
+        params.set_json("requestId", call.attempt.as_json());
         let cancelled = params.into_notification("notifications/cancelled");
         self.outbox.push(Action::Notify(cancelled));
         let timer = self.outbox.after(CANCEL_GRACE);
-        self.closing.insert(timer, call.leg.clone());
+        self.closing.insert(timer, call.attempt.clone());
     }
 
     /// Answers the app with the server's response.
@@ -215,7 +221,7 @@ impl Downgrade {
         }
         request_meta::strip_legacy(&mut result);
         if call.method == "tools/list" {
-            self.take_tools(&mut result);
+            self.record_tools(&mut result);
         }
         self.outbox.reply(&call.request, &result);
     }
@@ -273,7 +279,7 @@ impl Downgrade {
     }
 
     fn is_leg(&self, id: &RequestId) -> bool {
-        self.legs.contains_key(id) || self.closing.values().any(|leg| leg == id)
+        self.attempts.contains_key(id) || self.closing.values().any(|attempt| attempt == id)
     }
 }
 

@@ -20,7 +20,7 @@ pub struct ModernClient {
 impl ModernClient {
     /// The client that a modern request names.
     #[must_use]
-    pub fn of(request: &Message) -> Self {
+    pub fn from_request(request: &Message) -> Self {
         let meta = request.param::<Object>("_meta").unwrap_or_default();
         let info = meta.object(CLIENT_INFO);
         let capabilities = meta.object(CLIENT_CAPABILITIES).unwrap_or_default();
@@ -66,7 +66,7 @@ pub(super) struct LegacyServer {
 
 impl LegacyServer {
     /// The server that sent this response to `initialize`; `None` if that is an error.
-    pub(super) fn of(response: &Message, host: &str) -> Option<Self> {
+    pub(super) fn from_response(response: &Message, host: &str) -> Option<Self> {
         let result = Object::parse(response.result_json()?)?;
         let info = result.object("serverInfo").unwrap_or_else(|| {
             let mut info = Object::default();

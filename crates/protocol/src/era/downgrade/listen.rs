@@ -117,7 +117,7 @@ impl Subscriptions {
     }
 
     /// Takes the response to a `resources/subscribe`; `false` if it is another's.
-    pub(super) fn take_response(
+    pub(super) fn on_response(
         &mut self,
         id: &RequestId,
         state: Resource,
@@ -133,7 +133,7 @@ impl Subscriptions {
         true
     }
 
-    pub(super) fn take_timer(&mut self, timer: Timer, outbox: &mut Outbox) {
+    pub(super) fn on_timer(&mut self, timer: Timer, outbox: &mut Outbox) {
         let late = self
             .open
             .iter()
@@ -144,7 +144,7 @@ impl Subscriptions {
     }
 
     /// Changes that the server has no stream for are not promised; a promise from before ends.
-    pub(super) fn take_standalone(&mut self, standalone: Standalone, outbox: &mut Outbox) {
+    pub(super) fn on_standalone(&mut self, standalone: Standalone, outbox: &mut Outbox) {
         self.standalone = Some(standalone);
         if standalone == Standalone::Refused {
             let acknowledged = self.open.iter().filter(|(_, subscription)| {
@@ -162,7 +162,7 @@ impl Subscriptions {
     }
 
     /// Hands a copy to each subscription that is about it.
-    pub(super) fn take_event(&self, method: &str, event: &Message, outbox: &mut Outbox) {
+    pub(super) fn on_event(&self, method: &str, event: &Message, outbox: &mut Outbox) {
         let uri: Option<String> = event.param("uri");
         for (id, subscription) in &self.open {
             if subscription.limit.is_none() && subscription.filter.covers(method, uri.as_deref()) {
@@ -183,7 +183,7 @@ impl Subscriptions {
     }
 
     fn subscribe(&mut self, uri: &str, outbox: &mut Outbox) {
-        let id = outbox.mint.id();
+        let id = outbox.ids.id();
         outbox.request(&id, "resources/subscribe", &uri_params(uri));
         self.subscribing.insert(id, uri.to_owned());
         self.resources.insert(uri.to_owned(), Resource::Asked);
@@ -242,7 +242,7 @@ impl Subscriptions {
             }
             // One that the server has not answered for is let go when it does.
             if self.resources.remove(&uri) == Some(Resource::Subscribed) {
-                let id = outbox.mint.id();
+                let id = outbox.ids.id();
                 outbox.request(&id, "resources/unsubscribe", &uri_params(&uri));
             }
         }

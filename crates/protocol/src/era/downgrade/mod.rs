@@ -41,7 +41,7 @@ pub struct Downgrade {
     /// The call that a request of the app waits for.
     waiting: BTreeMap<RequestId, CallKey>,
     /// The call that an exchange with the server belongs to.
-    legs: BTreeMap<RequestId, CallKey>,
+    attempts: BTreeMap<RequestId, CallKey>,
     /// The call that a timer belongs to.
     timers: BTreeMap<Timer, CallKey>,
     /// Exchanges that the server has been told to end, until they are closed.
@@ -72,13 +72,13 @@ impl Downgrade {
     ) -> Option<(Self, Vec<Action>)> {
         let mut downgrade = Self {
             client: client.clone(),
-            server: LegacyServer::of(initialize_response, host)?,
+            server: LegacyServer::from_response(initialize_response, host)?,
             outbox: Outbox::new(),
             subscriptions: Subscriptions::default(),
             calls: BTreeMap::new(),
             next_call: CallKey::default(),
             waiting: BTreeMap::new(),
-            legs: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             timers: BTreeMap::new(),
             closing: BTreeMap::new(),
             task_tools: NameTable::default(),
@@ -94,22 +94,22 @@ impl Downgrade {
     #[must_use]
     pub fn exchange_of(&self, id: &RequestId) -> Option<&RequestId> {
         let call = self.calls.get(self.waiting.get(id)?)?;
-        Some(&call.leg)
+        Some(&call.attempt)
     }
 
     /// Forgets the app's request `id`, which it has given up and the server has never seen.
     pub fn forget_unsent(&mut self, id: &RequestId) {
         let key = self.waiting.remove(id);
         if let Some(call) = key.and_then(|key| self.calls.remove(&key)) {
-            self.legs.remove(&call.leg);
+            self.attempts.remove(&call.attempt);
         }
     }
 
     /// Takes a message of the app.
-    pub fn take_from_app(&mut self, message: &Message) -> Vec<Action> {
+    pub fn on_app_message(&mut self, message: &Message) -> Vec<Action> {
         match message.kind() {
-            Kind::Request { id, method } => self.take_request(id, method, message),
-            Kind::Notification { method } => self.take_notification(method, message),
+            Kind::Request { id, method } => self.on_request(id, method, message),
+            Kind::Notification { method } => self.on_notification(method, message),
             // A modern app is never asked by a request.
             Kind::Response { .. } => tracing::debug!("dropped a response of the app"),
         }
@@ -118,7 +118,7 @@ impl Downgrade {
 
     /// Takes a message of the server: the response to an [`Action::Request`], a notification or a
     /// request. `stream` is the exchange on whose stream it came, if it came on one.
-    pub fn take_from_server(
+    pub fn on_server_message(
         &mut self,
         message: &Message,
         stream: Option<&RequestId>,
@@ -126,11 +126,11 @@ impl Downgrade {
         match message.kind() {
             Kind::Response { id } => {
                 if let Some(id) = id {
-                    self.take_response(id, message);
+                    self.on_response(id, message);
                 }
             }
-            Kind::Notification { method } => self.take_event(method, message, stream),
-            Kind::Request { id, method } => self.take_question(id, method, message, stream),
+            Kind::Notification { method } => self.on_event(method, message, stream),
+            Kind::Request { id, method } => self.on_question(id, method, message, stream),
         }
         self.outbox.take()
     }
@@ -142,27 +142,27 @@ impl Downgrade {
     }
 
     /// Takes a timer that has run out.
-    pub fn take_timer(&mut self, timer: Timer) -> Vec<Action> {
-        if let Some(leg) = self.closing.remove(&timer) {
-            self.outbox.push(Action::Abort(leg));
+    pub fn on_timer(&mut self, timer: Timer) -> Vec<Action> {
+        if let Some(attempt) = self.closing.remove(&timer) {
+            self.outbox.push(Action::Abort(attempt));
         } else if let Some(call) = self.timers.remove(&timer) {
             self.call_timer(call, timer);
         } else {
-            self.subscriptions.take_timer(timer, &mut self.outbox);
+            self.subscriptions.on_timer(timer, &mut self.outbox);
         }
         self.outbox.take()
     }
 
     /// Takes what became of the stream that the session's `initialized` opens.
-    pub fn take_standalone(&mut self, standalone: Standalone) -> Vec<Action> {
+    pub fn on_standalone(&mut self, standalone: Standalone) -> Vec<Action> {
         self.subscriptions
-            .take_standalone(standalone, &mut self.outbox);
+            .on_standalone(standalone, &mut self.outbox);
         self.outbox.take()
     }
 
     /// The session was lost and another is in its place, its handshake complete: what the server knew
     /// is told again, and what it had asked is forgotten.
-    pub fn take_new_session(&mut self) -> Vec<Action> {
+    pub fn on_new_session(&mut self) -> Vec<Action> {
         self.forget_questions();
         if let Some(level) = self.log_level.take() {
             self.ask_for_logs(level);
@@ -173,10 +173,10 @@ impl Downgrade {
 
     /// Gives everything up that is under way, unanswered.
     pub fn close(&mut self) -> Vec<Action> {
-        let legs = std::mem::take(&mut self.legs).into_keys();
+        let attempts = std::mem::take(&mut self.attempts).into_keys();
         let closing = std::mem::take(&mut self.closing).into_values();
-        for leg in legs.chain(closing) {
-            self.outbox.push(Action::Abort(leg));
+        for attempt in attempts.chain(closing) {
+            self.outbox.push(Action::Abort(attempt));
         }
         self.calls.clear();
         self.waiting.clear();
@@ -186,7 +186,7 @@ impl Downgrade {
     }
 
     /// The requests of a modern app.
-    fn take_request(&mut self, id: &RequestId, method: &str, request: &Message) {
+    fn on_request(&mut self, id: &RequestId, method: &str, request: &Message) {
         if self.waiting.contains_key(id) || self.subscriptions.contains(id) {
             return tracing::warn!(%id, "dropped a request whose id is in use");
         }
@@ -200,7 +200,7 @@ impl Downgrade {
                     .open(id, request, &self.server, &mut self.outbox);
             }
             "tools/call" | "prompts/get" | "resources/read" => {
-                self.take_eligible(id, method, request);
+                self.on_eligible_request(id, method, request);
             }
             // They are not methods of the app's era, or of an extension that was not offered.
             "initialize"
@@ -218,7 +218,7 @@ impl Downgrade {
     }
 
     /// The notifications of a modern app.
-    fn take_notification(&mut self, method: &str, notification: &Message) {
+    fn on_notification(&mut self, method: &str, notification: &Message) {
         match method {
             "notifications/cancelled" => self.cancel(notification),
             _ => self.outbox.push(Action::Notify(notification.clone())),
@@ -226,7 +226,7 @@ impl Downgrade {
     }
 
     /// The requests of a legacy server.
-    fn take_question(
+    fn on_question(
         &mut self,
         id: &RequestId,
         method: &str,
@@ -246,14 +246,13 @@ impl Downgrade {
     }
 
     /// The notifications of a legacy server.
-    fn take_event(&mut self, method: &str, event: &Message, stream: Option<&RequestId>) {
+    fn on_event(&mut self, method: &str, event: &Message, stream: Option<&RequestId>) {
         match method {
             method if is_list_change(method) || method == RESOURCE_UPDATED => {
-                self.subscriptions
-                    .take_event(method, event, &mut self.outbox);
+                self.subscriptions.on_event(method, event, &mut self.outbox);
             }
-            "notifications/progress" => self.take_progress(event, stream),
-            "notifications/message" => self.take_log(event, stream),
+            "notifications/progress" => self.on_progress(event, stream),
+            "notifications/message" => self.on_log_message(event, stream),
             "notifications/cancelled" => self.withdraw(event),
             // The modern era has no such thing.
             "notifications/elicitation/complete" | "notifications/tasks/status" => {}
@@ -276,8 +275,8 @@ impl Downgrade {
     }
 
     /// Log messages go to the request on whose stream they came, if it asked for any.
-    fn take_log(&mut self, event: &Message, stream: Option<&RequestId>) {
-        let call = stream.and_then(|leg| self.legs.get(leg));
+    fn on_log_message(&mut self, event: &Message, stream: Option<&RequestId>) {
+        let call = stream.and_then(|attempt| self.attempts.get(attempt));
         let Some(call) = call.and_then(|key| self.calls.get(key)) else {
             return;
         };
@@ -300,14 +299,14 @@ impl Downgrade {
         self.log_level = Some(level);
         let mut params = Object::default();
         params.set("level", &LOG_LEVELS[level]);
-        let id = self.outbox.mint.id();
+        let id = self.outbox.ids.id();
         self.outbox.request(&id, "logging/setLevel", &params);
     }
 
     /// Progress goes to the request that the app has now, under the token that this has.
-    fn take_progress(&mut self, event: &Message, stream: Option<&RequestId>) {
+    fn on_progress(&mut self, event: &Message, stream: Option<&RequestId>) {
         let token = event.id_param("progressToken");
-        let by_stream = stream.and_then(|leg| self.legs.get(leg));
+        let by_stream = stream.and_then(|attempt| self.attempts.get(attempt));
         let call = match by_stream {
             Some(key) => self.calls.get(key),
             None => self.calls.values().find(|call| call.token == token),

@@ -146,7 +146,7 @@ impl Downgrade {
         if let DowngradedStage::Parked(parked) = &mut call.stage {
             let text =
                 "mcp-bridge: the response was too large to be kept until the client came again";
-            let too_large = Message::error(Some(&call.leg), INTERNAL_ERROR, text, None);
+            let too_large = Message::error(Some(&call.attempt), INTERNAL_ERROR, text, None);
             parked.outcome = Some(if has_room {
                 outcome
             } else {
@@ -158,7 +158,7 @@ impl Downgrade {
 
     fn asked_for(&self, stream: Option<&RequestId>) -> Option<CallKey> {
         let eligible = |call: &&DowngradedCall| is_eligible(&call.method);
-        let on_stream = stream.and_then(|leg| self.legs.get(leg));
+        let on_stream = stream.and_then(|attempt| self.attempts.get(attempt));
         let on_stream = on_stream
             .and_then(|key| self.calls.get(key))
             .filter(eligible);
@@ -180,7 +180,7 @@ impl Downgrade {
             request.set("params", &question.params);
             requests.set(&question.key, &request);
         }
-        let handle = self.outbox.mint.secret();
+        let handle = self.outbox.ids.secret();
         let mut result = Object::default();
         result.set("resultType", &"input_required");
         result.set("inputRequests", &requests);
@@ -200,7 +200,7 @@ impl Downgrade {
     }
 
     /// Takes a request that may be answered with questions, or one that brings the answers.
-    pub(super) fn take_eligible(&mut self, id: &RequestId, method: &str, request: &Message) {
+    pub(super) fn on_eligible_request(&mut self, id: &RequestId, method: &str, request: &Message) {
         let params = request
             .params_json()
             .and_then(Object::parse)
@@ -308,7 +308,7 @@ impl Downgrade {
 
     /// The server that asked is gone: what is parked has nowhere to go on.
     pub(super) fn forget_questions(&mut self) {
-        let legs = &mut self.legs;
+        let attempts = &mut self.attempts;
         self.calls.retain(|_, call| match &call.stage {
             DowngradedStage::Running => true,
             DowngradedStage::Gathering(_) => {
@@ -318,8 +318,8 @@ impl Downgrade {
             // The response has come, whatever has become of the session since.
             DowngradedStage::Parked(parked) if parked.outcome.is_some() => true,
             DowngradedStage::Parked(_) => {
-                if legs.remove(&call.leg).is_some() {
-                    self.outbox.push(Action::Abort(call.leg.clone()));
+                if attempts.remove(&call.attempt).is_some() {
+                    self.outbox.push(Action::Abort(call.attempt.clone()));
                 }
                 false
             }

@@ -41,7 +41,7 @@ enum TaskStep {
 
 impl Downgrade {
     /// Reads a result of `tools/list`, and takes out what the modern era does not have.
-    pub(super) fn take_tools(&mut self, result: &mut Object) {
+    pub(super) fn record_tools(&mut self, result: &mut Object) {
         let Some(mut tools) = result.read::<Vec<Object>>("tools") else {
             return;
         };
@@ -75,7 +75,7 @@ impl Downgrade {
     }
 
     /// Takes a response that is one step of a task; `false` if it is the end of the call.
-    pub(super) fn take_task_response(
+    pub(super) fn on_task_response(
         &mut self,
         call: &mut DowngradedCall,
         response: &Message,
@@ -142,7 +142,7 @@ impl Downgrade {
         };
         let mut params = Object::default();
         params.set("taskId", &task.id);
-        let id = self.outbox.mint.id();
+        let id = self.outbox.ids.id();
         self.outbox.request(&id, "tasks/cancel", &params);
         true
     }
@@ -154,9 +154,9 @@ impl Downgrade {
         task.step = step;
         let mut params = Object::default();
         params.set("taskId", &task.id);
-        call.leg = self.outbox.mint.id();
-        self.legs.insert(call.leg.clone(), call.key);
-        self.outbox.request(&call.leg, method, &params);
+        call.attempt = self.outbox.ids.id();
+        self.attempts.insert(call.attempt.clone(), call.key);
+        self.outbox.request(&call.attempt, method, &params);
     }
 
     fn pause(&mut self, call: &DowngradedCall, task: &Object) -> TaskStep {

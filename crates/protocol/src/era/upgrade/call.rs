@@ -77,8 +77,13 @@ impl UpgradedCall {
 
 impl Upgrade {
     /// Sends a step of the call, in an exchange of this id or of a new one.
-    pub(super) fn send(&mut self, mut call: UpgradedCall, step: CallStep, leg: Option<RequestId>) {
-        let leg = leg.unwrap_or_else(|| self.outbox.mint.id());
+    pub(super) fn send(
+        &mut self,
+        mut call: UpgradedCall,
+        step: CallStep,
+        attempt: Option<RequestId>,
+    ) {
+        let attempt = attempt.unwrap_or_else(|| self.outbox.ids.id());
         let method = match &step {
             CallStep::Call(_) => &*call.method,
             CallStep::Poll => "tasks/get",
@@ -89,9 +94,9 @@ impl Upgrade {
             CallStep::Poll => self.task_params(call.task.as_ref(), None),
             CallStep::Update(answers) => self.task_params(call.task.as_ref(), Some(answers)),
         };
-        self.outbox.request(&leg, method, &params);
-        self.legs.insert(leg.clone(), call.id.clone());
-        call.stage = UpgradedStage::Sent(leg, step);
+        self.outbox.request(&attempt, method, &params);
+        self.attempts.insert(attempt.clone(), call.id.clone());
+        call.stage = UpgradedStage::Sent(attempt, step);
         self.calls.insert(call.id.clone(), call);
     }
 
@@ -143,9 +148,9 @@ impl Upgrade {
     pub(super) fn abandon(&mut self, call: &UpgradedCall) {
         match &call.stage {
             UpgradedStage::New | UpgradedStage::Pausing(..) => {}
-            UpgradedStage::Sent(leg, _) => {
-                self.legs.remove(leg);
-                self.outbox.push(Action::Abort(leg.clone()));
+            UpgradedStage::Sent(attempt, _) => {
+                self.attempts.remove(attempt);
+                self.outbox.push(Action::Abort(attempt.clone()));
             }
             UpgradedStage::Asking(round) => {
                 for question in &round.waiting {
@@ -157,7 +162,7 @@ impl Upgrade {
         }
         if call.task.is_some() {
             let params = self.task_params(call.task.as_ref(), None);
-            let id = self.outbox.mint.id();
+            let id = self.outbox.ids.id();
             self.outbox.request(&id, "tasks/cancel", &params);
         }
         self.forget(call);

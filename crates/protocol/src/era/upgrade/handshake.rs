@@ -29,7 +29,7 @@ pub(super) struct LegacyApp {
 
 impl LegacyApp {
     /// The app that sent this `initialize`.
-    pub(super) fn of(initialize: &Message) -> Self {
+    pub(super) fn from_initialize(initialize: &Message) -> Self {
         let asked: Option<String> = initialize.param("protocolVersion");
         let version = LEGACY_VERSIONS
             .into_iter()

@@ -127,7 +127,7 @@ pub(super) fn read_requests(holder: &Object) -> Option<Vec<InputRequest>> {
 
 impl Upgrade {
     /// The server wants input before it goes on.
-    pub(super) fn take_input_required(&mut self, mut call: UpgradedCall, result: &Object) {
+    pub(super) fn on_input_required(&mut self, mut call: UpgradedCall, result: &Object) {
         if !ELIGIBLE.contains(&&*call.method) {
             return self.end_invalid(&call, "this request cannot be answered with a question");
         }
@@ -196,7 +196,7 @@ impl Upgrade {
         }
         let mut waiting = Vec::with_capacity(requests.len());
         for request in requests {
-            let id = self.outbox.mint.id();
+            let id = self.outbox.ids.id();
             let question = question(&self.app, &id, &request);
             self.outbox.tell_app(question);
             self.questions.insert(id.clone(), call.id.clone());
@@ -218,7 +218,7 @@ impl Upgrade {
     }
 
     /// Takes the app's answer to a question; any other response is dropped.
-    pub(super) fn take_answer(&mut self, id: &RequestId, response: &Message) {
+    pub(super) fn on_answer(&mut self, id: &RequestId, response: &Message) {
         let call = self.questions.remove(id);
         let Some(mut call) = call.and_then(|call| self.calls.remove(&call)) else {
             return tracing::debug!(%id, "dropped an answer to no question");

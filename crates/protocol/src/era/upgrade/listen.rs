@@ -175,7 +175,7 @@ impl Listen {
     }
 
     /// The first message of a stream.
-    pub(super) fn take_acknowledgement(
+    pub(super) fn on_acknowledgement(
         &mut self,
         event: &Message,
         stream: Option<&RequestId>,
@@ -224,7 +224,7 @@ impl Listen {
     }
 
     /// Something has changed.
-    pub(super) fn take_event(
+    pub(super) fn on_event(
         &mut self,
         event: &Message,
         stream: Option<&RequestId>,
@@ -276,7 +276,7 @@ impl Listen {
     }
 
     /// A wait is over, if it is one of these.
-    pub(super) fn take_timer(&mut self, timer: Timer, app: &LegacyApp, outbox: &mut Outbox) {
+    pub(super) fn on_timer(&mut self, timer: Timer, app: &LegacyApp, outbox: &mut Outbox) {
         if self.pause.take_if(|pause| *pause == timer).is_some() {
             return self.refresh(app, outbox);
         }
@@ -316,7 +316,7 @@ impl Listen {
             }
             return;
         }
-        let id = outbox.mint.id();
+        let id = outbox.ids.id();
         let mut params = Object::default();
         params.set("notifications", &self.wanted.to_object());
         app.sign(&mut params);

@@ -41,7 +41,7 @@ pub struct Upgrade {
     /// The app's requests, by their ids.
     calls: BTreeMap<RequestId, UpgradedCall>,
     /// The call that an exchange with the server belongs to.
-    legs: BTreeMap<RequestId, RequestId>,
+    attempts: BTreeMap<RequestId, RequestId>,
     /// The call that a question to the app belongs to.
     questions: BTreeMap<RequestId, RequestId>,
     /// The call that a timer belongs to.
@@ -55,7 +55,7 @@ impl Upgrade {
     #[must_use]
     pub fn discover_request(initialize: &Message, id: &RequestId) -> Message {
         let mut params = Object::default();
-        LegacyApp::of(initialize).sign(&mut params);
+        LegacyApp::from_initialize(initialize).sign(&mut params);
         Message::request(id, "server/discover", &params.to_json())
     }
 
@@ -73,7 +73,7 @@ impl Upgrade {
             Discovery::OtherModern(versions) => return Err(OpenError::NoCommonVersion(versions)),
         }
         let id = initialize.id().ok_or(OpenError::NotModern)?;
-        let mut app = LegacyApp::of(initialize);
+        let mut app = LegacyApp::from_initialize(initialize);
         let (server, result) = handshake::initialize_result(&mut app, discover, host);
         let response = Message::result(id, &result.to_json());
         let upgrade = Self {
@@ -83,7 +83,7 @@ impl Upgrade {
             outbox: Outbox::new(),
             output: Output::default(),
             calls: BTreeMap::new(),
-            legs: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             questions: BTreeMap::new(),
             timers: BTreeMap::new(),
             progress: BTreeMap::new(),
@@ -95,19 +95,19 @@ impl Upgrade {
     #[must_use]
     pub fn exchange_of(&self, id: &RequestId) -> Option<&RequestId> {
         match &self.calls.get(id)?.stage {
-            UpgradedStage::Sent(leg, _) => Some(leg),
+            UpgradedStage::Sent(attempt, _) => Some(attempt),
             UpgradedStage::New | UpgradedStage::Asking(_) | UpgradedStage::Pausing(..) => None,
         }
     }
 
     /// Takes a message of the app.
-    pub fn take_from_app(&mut self, message: &Message) -> Vec<Action> {
+    pub fn on_app_message(&mut self, message: &Message) -> Vec<Action> {
         match message.kind() {
-            Kind::Request { id, method } => self.take_request(id, method, message),
-            Kind::Notification { method } => self.take_notification(method, message),
+            Kind::Request { id, method } => self.on_request(id, method, message),
+            Kind::Notification { method } => self.on_notification(method, message),
             Kind::Response { id } => {
                 if let Some(id) = id {
-                    self.take_answer(id, message);
+                    self.on_answer(id, message);
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Upgrade {
 
     /// Takes a message of the server: the response to an [`Action::Request`], or a notification. `stream`
     /// is the request on whose stream it came.
-    pub fn take_from_server(
+    pub fn on_server_message(
         &mut self,
         message: &Message,
         stream: Option<&RequestId>,
@@ -124,10 +124,10 @@ impl Upgrade {
         match message.kind() {
             Kind::Response { id } => {
                 if let Some(id) = id {
-                    self.take_response(id, message);
+                    self.on_response(id, message);
                 }
             }
-            Kind::Notification { method } => self.take_event(method, message, stream),
+            Kind::Notification { method } => self.on_event(method, message, stream),
             // A modern server has no way to ask but `input_required`, and the client no way to answer
             // (Streamable HTTP, "Receiving Messages").
             Kind::Request { method, .. } => {
@@ -148,7 +148,10 @@ impl Upgrade {
             self.listen.on_end(id, &end, &self.app, &mut self.outbox);
             return self.outbox.take();
         }
-        let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
+        let call = self
+            .attempts
+            .remove(id)
+            .and_then(|id| self.calls.remove(&id));
         let Some(mut call) = call else {
             tracing::debug!(%id, "dropped the failure of no request");
             return self.outbox.take();
@@ -165,11 +168,11 @@ impl Upgrade {
     }
 
     /// Takes a timer that has run out.
-    pub fn take_timer(&mut self, timer: Timer) -> Vec<Action> {
+    pub fn on_timer(&mut self, timer: Timer) -> Vec<Action> {
         if let Some(call) = self.timers.remove(&timer) {
             self.call_timer(&call, timer);
         } else {
-            self.listen.take_timer(timer, &self.app, &mut self.outbox);
+            self.listen.on_timer(timer, &self.app, &mut self.outbox);
         }
         self.outbox.take()
     }
@@ -186,7 +189,7 @@ impl Upgrade {
     }
 
     /// The requests of a legacy app.
-    fn take_request(&mut self, id: &RequestId, method: &str, request: &Message) {
+    fn on_request(&mut self, id: &RequestId, method: &str, request: &Message) {
         match method {
             "ping" => self.outbox.reply(id, &Object::default()),
             "logging/setLevel" => self.set_level(id, request),
@@ -208,7 +211,7 @@ impl Upgrade {
     }
 
     /// The notifications of a legacy app.
-    fn take_notification(&mut self, method: &str, notification: &Message) {
+    fn on_notification(&mut self, method: &str, notification: &Message) {
         match method {
             "notifications/initialized" => self.listen.start(&self.app, &mut self.outbox),
             "notifications/cancelled" => self.cancel(notification),
@@ -221,14 +224,14 @@ impl Upgrade {
     }
 
     /// The notifications of a modern server.
-    fn take_event(&mut self, method: &str, event: &Message, stream: Option<&RequestId>) {
+    fn on_event(&mut self, method: &str, event: &Message, stream: Option<&RequestId>) {
         match method {
             "notifications/subscriptions/acknowledged" => {
                 self.listen
-                    .take_acknowledgement(event, stream, &self.app, &mut self.outbox);
+                    .on_acknowledgement(event, stream, &self.app, &mut self.outbox);
             }
             method if is_list_change(method) || method == RESOURCE_UPDATED => {
-                self.listen.take_event(event, stream, &mut self.outbox);
+                self.listen.on_event(event, stream, &mut self.outbox);
             }
             "notifications/cancelled" => {
                 if let Some(id) = event.id_param("requestId") {
@@ -236,7 +239,7 @@ impl Upgrade {
                     self.listen.on_end(&id, &end, &self.app, &mut self.outbox);
                 }
             }
-            "notifications/progress" => self.take_progress(event, stream),
+            "notifications/progress" => self.on_progress(event, stream),
             "notifications/message" => {
                 if !stream.is_some_and(|id| self.listen.owns(id)) {
                     self.outbox.tell_app(event.clone());
@@ -248,30 +251,33 @@ impl Upgrade {
     }
 
     /// The responses of a modern server.
-    fn take_response(&mut self, id: &RequestId, response: &Message) {
+    fn on_response(&mut self, id: &RequestId, response: &Message) {
         if self.listen.owns(id) {
             let (app, outbox) = (&self.app, &mut self.outbox);
             let end = StreamEnd::of_response(response);
             return self.listen.on_end(id, &end, app, outbox);
         }
-        let call = self.legs.remove(id).and_then(|id| self.calls.remove(&id));
+        let call = self
+            .attempts
+            .remove(id)
+            .and_then(|id| self.calls.remove(&id));
         let Some(mut call) = call else {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
         match std::mem::replace(&mut call.stage, UpgradedStage::New) {
             UpgradedStage::Sent(_, step @ CallStep::Call(_)) => {
-                self.take_call_response(call, step, response)
+                self.on_call_response(call, step, response);
             }
-            UpgradedStage::Sent(_, CallStep::Poll) => self.take_poll_response(call, response),
+            UpgradedStage::Sent(_, CallStep::Poll) => self.on_poll_response(call, response),
             UpgradedStage::Sent(_, step @ CallStep::Update(_)) => {
-                self.take_update_response(call, step, response);
+                self.on_update_response(call, step, response);
             }
             // Calls of these stages have no exchange under way.
             UpgradedStage::New | UpgradedStage::Asking(_) | UpgradedStage::Pausing(..) => {}
         }
     }
 
-    fn take_call_response(&mut self, mut call: UpgradedCall, step: CallStep, response: &Message) {
+    fn on_call_response(&mut self, mut call: UpgradedCall, step: CallStep, response: &Message) {
         if let Some(error) = response.error_json() {
             if !call.version_retried && Discovery::of(response) == Discovery::Modern {
                 // It refuses what it says it speaks: perhaps another instance answers next time.
@@ -286,8 +292,8 @@ impl Upgrade {
         };
         match result_type(&result).as_deref() {
             Some("complete") => self.end_with_result(&call, result),
-            Some("input_required") => self.take_input_required(call, &result),
-            Some("task") if call.method == "tools/call" => self.take_task(call, &result),
+            Some("input_required") => self.on_input_required(call, &result),
+            Some("task") if call.method == "tools/call" => self.on_task(call, &result),
             _ => self.end_invalid(&call, "its resultType is unknown"),
         }
     }
@@ -367,7 +373,7 @@ impl Upgrade {
 
     /// Progress of a request that is under way, and never backwards: a round of questions may make the
     /// server begin again.
-    fn take_progress(&mut self, event: &Message, stream: Option<&RequestId>) {
+    fn on_progress(&mut self, event: &Message, stream: Option<&RequestId>) {
         if stream.is_some_and(|id| self.listen.owns(id)) {
             return;
         }

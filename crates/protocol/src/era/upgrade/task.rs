@@ -63,7 +63,7 @@ impl Upgrade {
     }
 
     /// The server has made a task of the call.
-    pub(super) fn take_task(&mut self, mut call: UpgradedCall, result: &Object) {
+    pub(super) fn on_task(&mut self, mut call: UpgradedCall, result: &Object) {
         if result.read::<String>("taskId").is_none() || !self.app.accepts_tasks() {
             return self.end_invalid(&call, "it is a task that cannot be followed");
         }
@@ -86,7 +86,7 @@ impl Upgrade {
     }
 
     /// The state of the task.
-    pub(super) fn take_poll_response(&mut self, mut call: UpgradedCall, response: &Message) {
+    pub(super) fn on_poll_response(&mut self, mut call: UpgradedCall, response: &Message) {
         if response.is_error() {
             return self.try_again(call, CallStep::Poll, response);
         }
@@ -136,7 +136,7 @@ impl Upgrade {
     }
 
     /// Returns whether the answers have arrived.
-    pub(super) fn take_update_response(
+    pub(super) fn on_update_response(
         &mut self,
         call: UpgradedCall,
         step: CallStep,
