@@ -43,6 +43,11 @@ impl Terminal {
         String::from_utf8_lossy(&shown[..length]).replace("\r\n", "\n")
     }
 
+    /// A second handle, for a thread that reads all that is shown.
+    pub fn screen(&self) -> File {
+        File::from(self.0.try_clone().expect("a second handle"))
+    }
+
     /// Types on its keyboard.
     pub fn types(&self, text: &str) {
         rustix::io::write(&self.0, text.as_bytes()).expect("the terminal takes it");

@@ -5,14 +5,10 @@
     reason = "what a test relies on and does not find fails it"
 )]
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::process::Stdio;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::{TempDir, tempdir};
 use url::Url;
 
@@ -21,30 +17,23 @@ use mcp_bridge_testkit::authorization_server::AuthorizationServer;
 use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
 use mcp_bridge_testkit::program::Running;
 use mcp_bridge_testkit::soon;
+use mcp_bridge_testkit::terminal::Terminal;
 
 /// Interval at which to look at the screen.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// A terminal with `login` in it.
-struct Terminal {
-    keyboard: File,
+struct LoginTerminal {
+    terminal: Terminal,
     screen: Arc<Mutex<String>>,
     login: Running,
     _home: TempDir,
 }
 
-impl Terminal {
+impl LoginTerminal {
     fn login(provider: &AuthorizationServer, variables: &[(&str, &str)]) -> Self {
         let home = tempdir().unwrap();
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap();
-        let open = || {
-            let path = name.to_str().unwrap();
-            let file = File::options().read(true).write(true).open(path).unwrap();
-            Stdio::from(OwnedFd::from(file))
-        };
+        let terminal = Terminal::open();
         let program = program::program()
             .home(home.path())
             .env("PATH", home.path());
@@ -56,12 +45,11 @@ impl Terminal {
             program = program.env(name, value);
         }
         let login = program
-            .stdin_from(open())
-            .stdout_to(open())
-            .stderr_to(open())
+            .stdin_from(terminal.other_end())
+            .stdout_to(terminal.other_end())
+            .stderr_to(terminal.other_end())
             .spawn();
-        let keyboard = File::from(controller);
-        let mut reader = keyboard.try_clone().unwrap();
+        let mut reader = terminal.screen();
         let screen = Arc::new(Mutex::new(String::new()));
         let shown = Arc::clone(&screen);
         std::thread::spawn(move || {
@@ -73,7 +61,7 @@ impl Terminal {
             }
         });
         Self {
-            keyboard,
+            terminal,
             screen,
             login,
             _home: home,
@@ -94,9 +82,7 @@ impl Terminal {
     }
 
     fn types(&mut self, line: &str) {
-        self.keyboard
-            .write_all(format!("{line}\n").as_bytes())
-            .unwrap();
+        self.terminal.types(&format!("{line}\n"));
     }
 
     /// The address of the sign-in page on the screen.
@@ -144,7 +130,7 @@ The server is provider 1 and offers 2 tools.
 #[tokio::test]
 async fn on_a_fresh_machine_without_a_browser_login_says_what_to_open_and_what_to_paste() {
     let provider = AuthorizationServer::start().await;
-    let mut terminal = Terminal::login(&provider, &[]);
+    let mut terminal = LoginTerminal::login(&provider, &[]);
     terminal.shows("/authorize?").await;
     terminal.shows("state=").await;
     terminal.shows("\n").await;
@@ -185,7 +171,7 @@ async fn over_ssh_login_shows_the_whole_address_and_both_ways_to_finish() {
         ("SSH_CONNECTION", "10.0.0.9 50022 10.0.0.5 22"),
         ("BROWSER", "/nowhere/firefox"),
     ];
-    let terminal = Terminal::login(&provider, &variables);
+    let terminal = LoginTerminal::login(&provider, &variables);
     terminal.shows("ssh -N -L").await;
     let page = terminal.page();
     HeadlessBrowser::default().visit(page.clone()).await;
@@ -210,7 +196,7 @@ async fn with_a_browser_login_says_what_to_do_if_no_page_opens() {
     let directory = tempdir().unwrap();
     let browser = BrowserDouble::noting(directory.path());
     let path = browser.path();
-    let terminal = Terminal::login(&provider, &[("BROWSER", path.to_str().unwrap())]);
+    let terminal = LoginTerminal::login(&provider, &[("BROWSER", path.to_str().unwrap())]);
     let page = browser.page().await;
     terminal.shows(page.as_str()).await;
     HeadlessBrowser::default().visit(page.clone()).await;

@@ -200,7 +200,6 @@ async fn a_server_that_is_presumed_modern_and_is_not_serves_the_app_by_translati
 async fn a_probe_opens_no_browser_and_the_next_request_does() {
     use mcp_bridge_testkit::authorization_server::AuthorizationServer;
     use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
-    // TODO Process
     let provider = AuthorizationServer::start().await;
     let home = TempDir::new().expect("a directory");
     let browser = BrowserDouble::noting(home.path());
