@@ -161,7 +161,7 @@ impl Endpoint {
         initialize: &Request,
         version_header: Option<HeaderValue>,
         track: &Track,
-    ) -> Result<OpenedSession, Failure> {
+    ) -> Result<AnsweredInitialize, Failure> {
         let options = SendOptions::new(opening_with(version_header), track);
         self.repeating(initialize, || {
             self.initialize_session_once(initialize, &options)
@@ -232,12 +232,12 @@ impl Endpoint {
         self: &Arc<Self>,
         initialize: &Request,
         options: &SendOptions<'_>,
-    ) -> Result<OpenedSession, Failure> {
+    ) -> Result<AnsweredInitialize, Failure> {
         let track = options.track;
         if let Some(connection) = self.http_sse() {
             let response = Box::pin(connection.request(self, initialize, options)).await?;
             self.log_response(track, &response);
-            return Ok(OpenedSession {
+            return Ok(AnsweredInitialize {
                 response,
                 session: McpSession::default(),
             });
@@ -259,7 +259,7 @@ impl Endpoint {
             protocol_version: protocol_version(&response),
             generation,
         };
-        Ok(OpenedSession { response, session })
+        Ok(AnsweredInitialize { response, session })
     }
 
     /// The HTTP request for a message of the legacy era.
@@ -304,7 +304,7 @@ impl Endpoint {
 
 /// An `initialize` with its response.
 #[derive(Debug)]
-pub(super) struct OpenedSession {
+pub(super) struct AnsweredInitialize {
     pub(super) response: Message,
     /// The session, if the response is a result.
     pub(super) session: McpSession,

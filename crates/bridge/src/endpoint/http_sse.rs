@@ -113,7 +113,7 @@ impl HttpSse {
         &self,
         endpoint: &Arc<Endpoint>,
         options: &SendOptions<'_>,
-    ) -> Result<SendTurn<'_>, Failure> {
+    ) -> Result<PostTurn<'_>, Failure> {
         let mut retries = Retries::new(Repeat::Never);
         loop {
             let wait = link::wait(&self.link, &self.retry, endpoint, options);
@@ -129,7 +129,7 @@ impl HttpSse {
             // The stream may have broken while others were sending.
             let target = self.link.borrow().target_for(&options.session).cloned();
             if let Some(target) = target {
-                return Ok(SendTurn {
+                return Ok(PostTurn {
                     target,
                     _one_at_a_time: one_at_a_time,
                 });
@@ -200,12 +200,12 @@ impl HttpSse {
 }
 
 /// The right to send one message.
-struct SendTurn<'a> {
+struct PostTurn<'a> {
     target: Url,
     _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
 }
 
-impl SendTurn<'_> {
+impl PostTurn<'_> {
     async fn send(
         self,
         endpoint: &Arc<Endpoint>,

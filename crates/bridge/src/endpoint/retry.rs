@@ -167,7 +167,7 @@ pub(super) struct Circumstances {
 
 /// The next step after a failed attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextAttempt {
     /// Nothing more is tried.
     GiveUp,
     /// The message is sent again after this pause.
@@ -201,18 +201,17 @@ impl Retries {
     }
 
     /// Decides after an attempt that brought no HTTP response.
-    pub(super) fn after_failure(&mut self, failure: &Failure, now: Circumstances) -> Next {
+    pub(super) fn after_failure(&mut self, failure: &Failure, now: Circumstances) -> NextAttempt {
         if now.is_stopping || now.patience == Patience::FailFast {
-            return Next::GiveUp;
+            return NextAttempt::GiveUp;
         }
         match failure {
             Failure::ConnectionLost { .. } if self.allow(Cause::ConnectionLost) => {
-                Next::After(RECONNECT_PAUSE)
+                NextAttempt::After(RECONNECT_PAUSE)
             }
-            Failure::Connect { cause, .. } => {
-                connect_patience(*cause, self.repeat, now).map_or(Next::GiveUp, Next::OnceReachable)
-            }
-            _ => Next::GiveUp,
+            Failure::Connect { cause, .. } => connect_patience(*cause, self.repeat, now)
+                .map_or(NextAttempt::GiveUp, NextAttempt::OnceReachable),
+            _ => NextAttempt::GiveUp,
         }
     }
 
@@ -394,26 +393,31 @@ mod tests {
         };
         let refused = || connect(ConnectCause::Refused);
         let timeout = || connect(ConnectCause::Timeout);
-        let reachable = |seconds| Next::OnceReachable(Duration::from_secs(seconds));
+        let reachable = |seconds| NextAttempt::OnceReachable(Duration::from_secs(seconds));
         for (failure, repeat, now, expected) in [
             (refused(), Repeat::Never, RUNNING, reachable(3)),
             (refused(), Repeat::Never, waiting, reachable(45)),
-            (refused(), Repeat::Initialize, RUNNING, Next::GiveUp),
+            (refused(), Repeat::Initialize, RUNNING, NextAttempt::GiveUp),
             (refused(), Repeat::Initialize, patient, reachable(20)),
-            (refused(), Repeat::Safe, stopping, Next::GiveUp),
-            (refused(), Repeat::Safe, fail_fast, Next::GiveUp),
-            (timeout(), Repeat::Safe, RUNNING, Next::GiveUp),
+            (refused(), Repeat::Safe, stopping, NextAttempt::GiveUp),
+            (refused(), Repeat::Safe, fail_fast, NextAttempt::GiveUp),
+            (timeout(), Repeat::Safe, RUNNING, NextAttempt::GiveUp),
             (timeout(), Repeat::Safe, waiting, reachable(45)),
             (
                 connect(ConnectCause::Tls),
                 Repeat::Safe,
                 waiting,
-                Next::GiveUp,
+                NextAttempt::GiveUp,
             ),
-            (lost(), Repeat::Safe, RUNNING, Next::After(RECONNECT_PAUSE)),
-            (lost(), Repeat::Never, waiting, Next::GiveUp),
-            (lost(), Repeat::Safe, stopping, Next::GiveUp),
-            (Failure::HttpSse, Repeat::Safe, waiting, Next::GiveUp),
+            (
+                lost(),
+                Repeat::Safe,
+                RUNNING,
+                NextAttempt::After(RECONNECT_PAUSE),
+            ),
+            (lost(), Repeat::Never, waiting, NextAttempt::GiveUp),
+            (lost(), Repeat::Safe, stopping, NextAttempt::GiveUp),
+            (Failure::HttpSse, Repeat::Safe, waiting, NextAttempt::GiveUp),
         ] {
             let next = Retries::new(repeat).after_failure(&failure, now);
             assert_eq!(next, expected, "{failure:?} {repeat:?} {now:?}");

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::body::{HttpErrorBody, within};
 use super::header_mismatch::is_mismatch;
-use super::retry::{Cause, Circumstances, Next, Repeat, Retries};
+use super::retry::{Cause, Circumstances, NextAttempt, Repeat, Retries};
 use super::session::{McpSession, speaks_of_session};
 use super::wire_log::WireLog;
 use super::{ConnectCause, Endpoint, Failure, Phase, Track, outage};
@@ -380,12 +380,12 @@ impl Endpoint {
             wait_limit: outgoing.track.wait_limit(),
         };
         let patience = match tries.retries.after_failure(&failure, now) {
-            Next::GiveUp => return Err(failure),
-            Next::After(pause) => {
+            NextAttempt::GiveUp => return Err(failure),
+            NextAttempt::After(pause) => {
                 tokio::time::sleep(pause).await;
                 return Ok(());
             }
-            Next::OnceReachable(patience) => patience,
+            NextAttempt::OnceReachable(patience) => patience,
         };
         let Failure::Connect { cause, tried, .. } = &mut failure else {
             return Err(failure);

@@ -47,11 +47,11 @@ pub(super) fn checked_id(id: &HeaderValue) -> Result<HeaderValue, BadSessionId> 
 /// The current session, and the messages that would open another one like it.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    state: Mutex<SessionState>,
+    state: Mutex<RecoverableSession>,
 }
 
 #[derive(Debug, Default)]
-struct SessionState {
+struct RecoverableSession {
     session: McpSession,
     handshake: Handshake,
 }
@@ -141,12 +141,12 @@ impl Sessions {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, SessionState> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RecoverableSession> {
         self.state.lock()
     }
 }
 
-impl SessionState {
+impl RecoverableSession {
     fn adopt(&mut self, greeting: Greeting) {
         let handshake = &mut self.handshake;
         handshake.initialize = Some(greeting.initialize);
