@@ -15,8 +15,8 @@ mod signals;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The program, from its arguments (the first is the program's name) to its exit status: 0 when it has
-/// done what it was told, 1 when it could not, 2 for arguments that make no sense.
+/// The program, from its arguments (the first is the program's name) to its exit code: 0 when it has done
+/// what it was told, 1 when it could not, 2 for invalid arguments, 130 when a second signal cut the shutdown short.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     mcp_bridge_net::descriptors::raise();
     signals::survive_file_size_limit();

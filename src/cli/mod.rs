@@ -1,4 +1,4 @@
-//! Command-line flags, as typed ([`Flags`], [`ConnectionFlags`]) and as resolved settings ([`BridgeSettings`],
+//! Command-line flag definitions, as typed ([`Flags`], [`ConnectionFlags`]) and as resolved settings ([`BridgeSettings`],
 //! [`ServerConnection`]).
 //!
 //! The heading that a flag has is the group under which `help` shows it ([`help`]).

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  app ── line ──▶ stdio ── Message ──▶ bridge ── Message ──▶ endpoint ── POST ──▶ server
-//!  app ◀── line ── stdio ◀── Message ── bridge ◀── Inbound ── endpoint ◀── JSON, events ──┘
+//!  app ◀── line ── stdio ◀── Message ── bridge ◀── Event ──── endpoint ◀── JSON, events ──┘
 //!                                                                 │
 //!                                                                auth ──▶ browser, authorization server
 //! ```

@@ -1,4 +1,4 @@
-//! Sign-in on another device, with a code that is shown here (RFC 8628).
+//! Device code sign-in (device authorization grant, RFC 8628): on another device, with a code that is shown here.
 
 use std::time::Duration;
 

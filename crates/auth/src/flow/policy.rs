@@ -41,10 +41,10 @@ use mcp_bridge_net::http::host_and_port;
 /// Longest wait of a request for a renewal ahead of time. Then it goes out with the old token.
 pub(crate) const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
 
-/// A token that is refused so soon after it was issued will not get better by trying again.
+/// Age below which a token that is refused is not refreshed again: the next one would be refused too.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// Limit for step-ups to one set of scopes in a run; a server that keeps asking does not want us.
+/// Limit for step-ups to one set of scopes in a run; a server that keeps asking would not accept the next token either.
 const MOST_STEP_UPS: u32 = 2;
 
 /// Permission to ask a person to sign in.
@@ -96,7 +96,7 @@ pub(crate) async fn authorize(
     }
 }
 
-/// Gets a token for a server that has not asked for one, by a sign-in if there is none that is good for a while. None
+/// Gets a token for a server that has not asked for one, by a sign-in if the present one is missing or expires soon. `None`
 /// if the server offers no sign-in.
 pub(crate) async fn volunteer(
     session: &Arc<SignInSession>,
@@ -290,7 +290,7 @@ async fn sign_in_in_turn(session: &SignInSession, order: &Order) -> Result<(), A
     session.token().map(|_| ()).ok_or(AuthError::Interrupted)
 }
 
-/// Subject of a lock: where others who held it may have put the token that is wanted.
+/// Place that a lock guards, where its previous holder may have put the token that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guarded {
     /// The memory of this process.

@@ -1,6 +1,6 @@
 //! Credentials: one for each server, account and authorization server.
 //!
-//! Each has a file ([`record`]), whose secrets may lie in the keychain instead ([`keychain`]). Locks and the
+//! Each has a file ([`record`]), whose secrets may lie in the keychain instead ([`crate::keychain`]). Locks and the
 //! sign-in under way are files beside it.
 
 mod account;

@@ -1,4 +1,4 @@
-//! On-disk cache of `initialize` results; the cache of lists is in `remembered_lists`.
+//! Initialize cache: results of `initialize` on disk. The cache of lists is in `remembered_lists`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -57,7 +57,7 @@ pub use tool_rules::{Access, Glob, ToolFilter};
 /// Limit for telling the server that the session is over, at the end of the input.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// All that a signal leaves time for.
+/// Limit of each step of the shutdown after a signal, but for a refresh under way and the last lines.
 const SIGNAL_LIMIT: Duration = Duration::from_millis(500);
 
 /// The longest that the end of the process waits for the answer to a refresh. A refresh token that is being replaced must
@@ -92,7 +92,7 @@ pub struct Config {
     pub tools: Option<ToolFilter>,
     /// Treatment of lists that come in pages.
     pub list_pages: ListPages,
-    /// When a legacy app is answered for which there is no session yet.
+    /// Time at which a legacy app is answered before there is a session.
     pub answering: Answering,
     /// Cache of the server's answers.
     pub memory: Memory,
@@ -158,7 +158,7 @@ pub enum End {
     AppLeft,
     /// The process was told to stop.
     Stopped,
-    /// The server cannot be reached, for this reason, and nobody wants to wait for it.
+    /// The server cannot be reached, for this reason, and must not be waited for (`Patience::FailFast`).
     Unreachable(String),
 }
 
@@ -173,7 +173,7 @@ where
     run_with(config, authorizer, input, output, stop).await
 }
 
-/// The same with tokens of `authorizer`, and without any where there is none.
+/// The same with tokens of `authorizer`. With `None`, requests carry no token.
 pub async fn run_with<I, O>(
     config: Config,
     authorizer: Option<Arc<Authorizer>>,
@@ -270,7 +270,7 @@ impl Running {
                 self.io.step(&mut self.router, Router::give_up);
             }
             self.io.step(&mut self.router, Router::abort_all);
-            // With the token that comes of a refresh the server is told of the end of the session, too.
+            // The DELETE of the session needs the token that a refresh under way brings.
             settled_by = Instant::now() + REFRESH_LIMIT;
             drop(settle(authorizer.as_deref(), settled_by).await);
             self.io.close(close_limit).await;

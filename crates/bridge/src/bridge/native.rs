@@ -23,22 +23,22 @@ pub(super) enum NativeStep {
     Answer(RequestId, Message),
 }
 
-/// Way in which a server hears of a cancellation.
+/// Signal by which the server learns of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cancellation {
-    /// By the end of the stream, or not at all: it has not had the request.
+    /// The end of the stream, or nothing: it has not received the request.
     EndStream,
-    /// By the app's notification, after which the stream ends.
+    /// The app's notification, after which the stream ends.
     Notify,
 }
 
 impl NativeLane {
-    /// The app begins a session.
+    /// Records the capabilities that the app declares.
     pub(super) fn on_initialize(&mut self, initialize: &Message) {
         self.server_requests.on_initialize(initialize);
     }
 
-    /// The error for a request of the server that the app is not asked.
+    /// The error for a request of the server whose capability the app has not declared.
     pub(super) fn refuse_undeclared(&mut self, message: &Message) -> Option<Message> {
         self.server_requests.refuse_undeclared(message)
     }

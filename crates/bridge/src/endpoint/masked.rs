@@ -1,4 +1,4 @@
-//! Message bodies for the log: bounded in length, with secrets masked.
+//! Log redaction: message bodies for the log, bounded in length, with secrets masked.
 //!
 //! Secrets that are known (the user's headers, the token, the session) are masked wherever they stand. What
 //! else is in a message belongs to the server and the app, so what is named like a secret, or looks like one,

@@ -1,4 +1,4 @@
-//! Recovery of a lost session: opened again once for all requests that find it lost.
+//! Session recovery: a session that is lost (404) is opened again, once for all requests that find it lost.
 
 use std::sync::Arc;
 use std::time::Duration;

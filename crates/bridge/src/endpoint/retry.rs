@@ -29,7 +29,7 @@
 //! | `initialize` | (1 + 1 + 4) × 2 × (1 + 1 + 3 + 3) = 96 | 24 |
 //! | notification or response in a session | 1 + 3 + 1 = 5 | 1 |
 //!
-//! What the server has certainly not seen is not counted. While the bridge ends, nothing is repeated for a connection that
+//! Attempts that certainly did not reach the server are not counted. While the bridge ends, nothing is repeated for a connection that
 //! does not come up or is lost, and with `--fail-fast` neither.
 //!
 //! Above this, the bridge opens a session and a subscription of the app again for as long as the app is there, with growing
@@ -39,10 +39,12 @@ use std::time::Duration;
 
 use super::{ConnectCause, Failure, Patience};
 
-/// Time that a message for which nobody waits is tried at a server that cannot be reached, and the first
-/// message of all: an app gives that half a minute or more, and a server that is being restarted is back by
-/// then. For a request of the app its [`Track`](super::Track) says how long.
+/// Limit of the attempts to connect for a notification or a response, for which nobody waits. For a request of the app its
+/// [`Track`](super::Track) has the limit.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same for the first message of all: apps wait for its answer for half a minute or more, and a server that is being
+/// restarted is back by then.
 const INITIALIZE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The pause before a request without side effects is sent again, after its connection broke.
@@ -222,7 +224,7 @@ impl Retries {
     }
 }
 
-/// Returns whether a request is to be sent again because its response did not come, or not as a whole.
+/// Returns whether a failure says that the response did not come, or not as a whole.
 pub(super) const fn is_response_lost(failure: &Failure) -> bool {
     matches!(
         failure,

@@ -414,6 +414,7 @@ impl Endpoint {
     }
 }
 
+/// Returns whether a response says that the session is lost: 404, or another refusal whose text is about the session.
 fn is_session_loss(
     status: StatusCode,
     session: &McpSession,

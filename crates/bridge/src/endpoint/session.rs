@@ -164,7 +164,6 @@ impl RecoverableSession {
     }
 }
 
-///
 /// Returns whether the words of an error say that the session is gone.
 ///
 /// The specification has 404 for it. In the field restarted servers answer 400, 401 or 410 with a text such as "No

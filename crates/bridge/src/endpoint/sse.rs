@@ -1,4 +1,4 @@
-//! The event-stream parser (WHATWG HTML, "Server-sent events").
+//! SSE parser: event streams (WHATWG HTML, "Server-sent events").
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::memchr2;

@@ -3,7 +3,7 @@
 //!
 //! Each request to the server has a line when it is sent and one when it ends: direction, method, status,
 //! milliseconds, bytes, session and number of the try. The JSON-RPC id and method of the app's requests come
-//! from the span that they run in (`bridge/outbound.rs`). Nothing is measured or formatted at other levels.
+//! from the span that they run in (`bridge/io.rs`). Nothing is measured or formatted at other levels.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;

@@ -44,17 +44,19 @@ use mcp_bridge_protocol::message::{Kind, Message, RequestId, member};
 /// Requests of the app that may be under way at once.
 const MAX_IN_FLIGHT: usize = 10_000;
 
-/// Answers without an id in each period: a broken pipe full of garbage is no reason for a storm.
+/// Limit for errors without an id in each period: an app that writes garbage must not cause a flood of them.
 const ANONYMOUS_ERRORS: u32 = 5;
+
+/// See [`ANONYMOUS_ERRORS`].
 const ANONYMOUS_ERRORS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Time that a cancelled request's stream stays open, so that the server hears of the cancellation
 /// before it sees the connection go.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
-/// Time that a request waits for a server that cannot be reached where the app waits for everything
-/// (`--wait-for-auth`): apps end a call after a minute.
-const UNLIMITED_PATIENCE: Duration = Duration::from_secs(45);
+/// Limit of a request's wait for a server that cannot be reached if there is none for sign-ins (`Answering::AfterServer`):
+/// less than the minute after which apps give up.
+const SERVER_PATIENCE: Duration = Duration::from_secs(45);
 
 /// The state machines of one conversation, and the tables that they share.
 #[derive(Debug)]
@@ -103,7 +105,7 @@ struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RequestOrigin {
     App,
-    /// The bridge itself, for a list that is not handed on.
+    /// The bridge itself, which consumes the list.
     Bridge,
 }
 
@@ -474,7 +476,7 @@ impl Router {
         match (lane, outcome) {
             (Lane::Native, Outcome::LegacyOnly) => self.downgrade(request.message().clone()),
             (Lane::Native, Outcome::Ended(_)) => self.end_subscription(id),
-            // The version of a session of our own is nobody else's business.
+            // The app of a downgraded lane negotiates no version.
             (
                 _,
                 Outcome::Response(response)
@@ -536,11 +538,11 @@ impl Router {
     fn wait_limits(&self, method: &str, lane: Lane) -> WaitLimits {
         let patience = list_wait::patience(self.answering, self.initialize.as_ref(), method);
         let signs_in_at_leisure = matches!(method, "initialize" | "subscriptions/listen");
-        // Whoever sends the app's own `initialize` tries again by itself.
+        // The opening sends the app's own `initialize` again by itself.
         let is_tried_again = method == "initialize" && lane == Lane::Native;
         WaitLimits {
             sign_in: patience.filter(|_| !signs_in_at_leisure),
-            server: (!is_tried_again).then(|| patience.unwrap_or(UNLIMITED_PATIENCE)),
+            server: (!is_tried_again).then(|| patience.unwrap_or(SERVER_PATIENCE)),
         }
     }
 
