@@ -1,6 +1,7 @@
 //! The program under test, and apps that start it.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use mcp_bridge_testkit::app::{App, Launch};
 use mcp_bridge_testkit::authorization_server::AuthorizationServer;
@@ -9,12 +10,18 @@ use mcp_bridge_testkit::fault_server::FaultServer;
 use mcp_bridge_testkit::program::Program;
 use tempfile::TempDir;
 
-/// Path of the program.
-pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_mcp-bridge");
+/// Path of the program: the one that was built with the tests, or another, such as one for another system.
+pub(crate) fn path() -> &'static str {
+    static PATH: LazyLock<String> = LazyLock::new(|| {
+        let other = std::env::var("MCP_BRIDGE_TEST_PROGRAM");
+        other.unwrap_or_else(|_| env!("CARGO_BIN_EXE_mcp-bridge").to_owned())
+    });
+    &PATH
+}
 
 /// The program in a home of its own.
 pub(crate) fn program() -> Program {
-    Program::new(PATH)
+    Program::new(path())
 }
 
 /// The program with these arguments.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::program;
 use mcp_bridge_testkit::{
     HEADER_MARKER, LIMIT,
-    app::{App, INITIALIZED, Launch, initialize_line},
+    app::{App, Launch},
     fault_server::FaultServer,
     mcp::Binding,
     reply::Reply,
@@ -273,6 +273,8 @@ async fn a_command_that_prints_without_end_is_stopped() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_command_that_hangs_does_not_outlive_the_bridge() {
+    use mcp_bridge_testkit::app::{INITIALIZED, initialize_line};
+
     let server = FaultServer::start_as(Binding::Stateless);
     let program = Program::new("echo \"pid $$\" >&2\nexec /bin/sleep 600");
     let mut app = program.launch(&server).leaves_orphans().start();

@@ -54,7 +54,7 @@ async fn the_keychain_of_a_linux_desktop_keeps_a_sign_in() {
         .env("XDG_RUNTIME_DIR", home.path())
         .env("MCP_BRIDGE_DIR", home.path().join("store"))
         .env("BROWSER", browser.path())
-        .env("BRIDGE", crate::program::PATH)
+        .env("BRIDGE", crate::program::path())
         .env("URL", provider.mcp_url().as_str())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

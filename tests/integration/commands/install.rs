@@ -26,7 +26,7 @@ const ENV_VARS: &str = r#"env_vars = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", 
 
 #[test]
 fn a_new_file_holds_the_entry_and_nothing_else() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     install(&home, &["--client", "cursor", "--yes", "example", URL]).is(
         0,
         r#""example" goes into ~/.cursor/mcp.json, a new file:
@@ -70,7 +70,7 @@ If Cursor is running, restart it.
 
 #[test]
 fn other_entries_and_comments_stay_and_the_old_file_too() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let old = r#"// Zed settings
 {
   "theme": "One Dark", // at night
@@ -165,7 +165,7 @@ const MCP_REMOTE: &str = r#"{
 
 #[test]
 fn an_entry_of_the_same_name_is_changed_by_consent_only() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(CURSOR, MCP_REMOTE);
     let shown = r#""example" is changed in ~/.cursor/mcp.json:
 
@@ -259,7 +259,7 @@ fn each_app_gets_its_own_shape() {
             ".config/zed/settings.json",
         ),
     ] {
-        let home = Home::new(program::PATH);
+        let home = Home::new(program::path());
         let ran = install(&home, &["--client", client, "-y", "example", URL]);
         assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
         let whole = format!(
@@ -274,7 +274,7 @@ fn each_app_gets_its_own_shape() {
             ran.stdout
         );
     }
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let ran = install(&home, &["--client", "goose", "-y", "example", URL]);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     assert_eq!(
@@ -286,7 +286,7 @@ fn each_app_gets_its_own_shape() {
 
 #[test]
 fn an_app_without_a_file_gets_something_to_paste() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let printed = r#"{
   "mcpServers": {
     "example": {
@@ -339,7 +339,7 @@ fn a_project_has_files_of_its_own() {
         ("warp", ".warp/.mcp.json"),
         ("windsurf", ".devin/mcp_config.json"),
     ] {
-        let home = Home::new(program::PATH);
+        let home = Home::new(program::path());
         let project = format!("--project={}", home.path("work").display());
         let ran = install(&home, &["--client", client, "-y", &project, "example", URL]);
         assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{client}");
@@ -351,7 +351,7 @@ fn a_project_has_files_of_its_own() {
         assert_eq!(ran.status, 0, "{client}");
         assert!(home.path(path).exists(), "{client}");
     }
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     install(&home, &["--client", "claude", "--project", "example", URL]).is(
         2,
         "",
@@ -363,8 +363,8 @@ fn a_project_has_files_of_its_own() {
 /// Others have the file too, and the program elsewhere.
 #[test]
 fn in_a_project_the_program_goes_by_its_name() {
-    let home = Home::new(program::PATH);
-    let directory = Path::new(program::PATH).parent().expect("a directory");
+    let home = Home::new(program::path());
+    let directory = Path::new(program::path()).parent().expect("a directory");
     let command = installing(
         &home,
         &["--client", "cursor", "-y", "--project", "example", URL],
@@ -378,7 +378,7 @@ fn in_a_project_the_program_goes_by_its_name() {
 
 #[test]
 fn print_prints_and_writes_nothing() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let args = ["--client", "vscode", "--print", "example", URL];
     let printed = r#"{
   "servers": {
@@ -399,7 +399,7 @@ fn print_prints_and_writes_nothing() {
 
 #[test]
 fn without_a_home_the_file_has_to_be_named() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let command = installing(&home, &["--client", "cursor", "-y", "example", URL]);
     home.finish(command.env("HOME", "")).is(
         1,
@@ -425,7 +425,7 @@ fn without_a_home_the_file_has_to_be_named() {
 
 #[test]
 fn a_file_that_cannot_be_understood_is_left_as_it_is() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let hint = "\n\nhint: correct that in an editor first; nothing was written\n";
     for (text, error) in [
         (
@@ -446,7 +446,7 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
 
 #[test]
 fn a_file_that_takes_too_long_to_edit_is_left_as_it_is() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let text = format!("{{\n{}\"a\": 1}}\n", "// a\n".repeat(100_000));
     home.write(CURSOR, &text);
     install(&home, &["--client", "cursor", "--yes", "example", URL]).is(
@@ -462,7 +462,7 @@ hint: put the entry in by hand: --print shows it; nothing was written
 
 #[test]
 fn a_link_stays_and_its_target_is_written() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write("dotfiles/cursor.json", "{}\n");
     fs::create_dir(home.path(".cursor")).expect("the home is ours");
     symlink("../dotfiles/cursor.json", home.path(CURSOR)).expect("the home is ours");
@@ -486,7 +486,7 @@ fn a_link_stays_and_its_target_is_written() {
 
 #[test]
 fn rights_line_ends_and_byte_order_mark_stay() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(CURSOR, "\u{feff}{\r\n  \"a\": 1\r\n}\r\n");
     let mode = |name: &str| {
         fs::metadata(home.path(name))
@@ -517,7 +517,7 @@ fn rights_line_ends_and_byte_order_mark_stay() {
 /// Codex refuses a whole file in which an entry has members of both transports.
 #[test]
 fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let codex = ".codex/config.toml";
     home.write(
         codex,
@@ -562,7 +562,7 @@ fn a_remote_entry_that_becomes_a_command_keeps_nothing_of_its_transport() {
 /// opencode reads opencode.json, and opencode.jsonc over it.
 #[test]
 fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let (plain, commented) = (
         ".config/opencode/opencode.json",
         ".config/opencode/opencode.jsonc",
@@ -592,7 +592,7 @@ fn of_two_files_the_one_that_wins_is_written_and_removal_is_from_both() {
 
 #[test]
 fn null_in_place_of_servers_is_no_servers() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(CURSOR, "{\"mcpServers\": null}\n");
     let ran = install(&home, &["--client", "cursor", "-y", "--remove", "example"]);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
@@ -604,7 +604,7 @@ fn null_in_place_of_servers_is_no_servers() {
 /// A file may be replaced although it is read-only; that is not what its owner means.
 #[test]
 fn a_read_only_file_is_not_replaced() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(CURSOR, "{}\n");
     fs::set_permissions(home.path(CURSOR), fs::Permissions::from_mode(0o444)).expect("ours");
     let ran = install(&home, &["--client", "cursor", "-y", "example", URL]);
@@ -620,7 +620,7 @@ fn a_read_only_file_is_not_replaced() {
 
 #[test]
 fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let header = "Authorization: Bearer hunter2";
     let ran = install(
         &home,
@@ -668,7 +668,7 @@ fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
 
 #[test]
 fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     for (args, error) in [
         (
             &["--", "--proflie", "work"][..],
@@ -731,7 +731,7 @@ fn what_the_bridge_would_refuse_is_refused_before_it_is_written() {
 
 #[test]
 fn settings_of_one_person_for_one_project_stand_below_its_directory() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(".claude.json", "{\n  \"numStartups\": 3\n}\n");
     let ran = install(
         &home,
@@ -772,7 +772,7 @@ fn settings_of_one_person_for_one_project_stand_below_its_directory() {
 /// A project's file overrides the user's own, and a file of an older version is not read any more.
 #[test]
 fn other_files_with_an_entry_of_the_same_name_are_told_of() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write("work/.mcp.json", MCP_REMOTE);
     home.write(
         "work/.codex/config.toml",
@@ -822,7 +822,7 @@ fn the_next_step_in_the_app_is_told() {
         ("vscode", false, "\"MCP: List Servers\""),
         ("zed", false, "If Zed is running, restart it."),
     ] {
-        let home = Home::new(program::PATH);
+        let home = Home::new(program::path());
         let scope = if project { &["--project"][..] } else { &[] };
         let args = [&["--client", client, "-y"], scope, &["example", URL]].concat();
         let ran = install(&home, &args);
@@ -832,7 +832,7 @@ fn the_next_step_in_the_app_is_told() {
 
 #[test]
 fn apps_that_hide_variables_are_told_which_the_bridge_needs() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let flags = ["--", "--bearer-env", "EXAMPLE_KEY"];
     let codex = ".codex/config.toml";
     home.write(
@@ -985,7 +985,7 @@ fn of_a_documented_remote_entry_stays_what_a_command_may_have_too() {
             "enabled source timeout",
         ),
     ] {
-        let home = Home::new(program::PATH);
+        let home = Home::new(program::path());
         let text = format!(
             "{{ \"{servers}\": {{ \"example\": {{ {common}, {remote} }}, \"other\": {{}} }} }}\n"
         );
@@ -1005,7 +1005,7 @@ fn of_a_documented_remote_entry_stays_what_a_command_may_have_too() {
 
 #[test]
 fn an_app_that_is_not_listed_gets_an_entry_in_any_format() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let flags = ["example", URL, "--", "--profile", "work"];
     for (format, printed) in [
         (
@@ -1040,7 +1040,7 @@ fn an_app_that_is_not_listed_gets_an_entry_in_any_format() {
 /// The lines around an entry may have the secrets of others.
 #[test]
 fn secrets_of_other_entries_are_not_shown() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(
         ".cursor/mcp.json",
         r#"{"mcpServers": {"other": {"url": "https://other.example/mcp", "headers": {"Authorization": "Bearer hunter2-of-other"}}}}"#,

@@ -11,7 +11,7 @@ const ZED: &str = ".config/zed/settings.json";
 
 #[test]
 fn two_apps_get_the_entry_by_one_consent() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(CURSOR, "{}\n");
     home.write(ZED, "{}\n");
     let shown = r#"Cursor: "example" goes into ~/.cursor/mcp.json:
@@ -71,7 +71,7 @@ Restart where it is running: Cursor, Zed.
 
 #[test]
 fn an_app_that_fails_does_not_stop_the_others() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(CURSOR, "{ \"mcpServers\": [] }\n");
     let args = [
         "install",
@@ -97,7 +97,7 @@ Restart where it is running: LM Studio.
 
 #[test]
 fn all_are_those_that_are_found() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.run("", &["install", "--all", "-y", "example", URL])
         .is(
             1,
@@ -138,7 +138,7 @@ fn an_app_is_found_by_a_directory_that_is_its_own() {
         (".aws", ""),
         (".config", ""),
     ] {
-        let home = Home::new(program::PATH);
+        let home = Home::new(program::path());
         fs::create_dir_all(home.path(directory)).expect("the home is ours");
         let list = home.run("", &["install", "--list"]).stdout;
         let rows = list.lines().filter(|row| row.contains("  yes  "));
@@ -154,7 +154,7 @@ fn an_app_is_found_by_a_directory_that_is_its_own() {
 
 #[test]
 fn for_all_in_a_project_those_without_such_a_file_are_left_out() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     fs::create_dir_all(home.path(".lmstudio")).expect("the home is ours");
     fs::create_dir_all(home.path(".cursor")).expect("the home is ours");
     fs::create_dir_all(home.path("work")).expect("the home is ours");
@@ -186,7 +186,7 @@ Restart where it is running: Cursor.
 
 #[test]
 fn what_holds_for_each_app_is_said_once() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let args = [
         "install",
         "--client",
@@ -219,7 +219,7 @@ fn what_holds_for_each_app_is_said_once() {
 
 #[test]
 fn one_file_is_for_one_app() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let args = [
         "install",
         "--client",
@@ -239,7 +239,7 @@ fn one_file_is_for_one_app() {
 
 #[test]
 fn the_list_has_a_line_for_each_file_and_the_entries_that_are_ours() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.write(
         CURSOR,
         "{ \"mcpServers\": { \"a\": { \"command\": \"/opt/mcp-bridge\", \"args\": [] }, \
@@ -266,7 +266,7 @@ LM Studio  lmstudio  no     -           ~/.lmstudio/mcp.json
 #[cfg(unix)]
 #[test]
 fn a_list_that_nobody_reads_to_its_end_is_no_failure() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let command = home.command("", &["install", "--list"]);

@@ -46,7 +46,7 @@ fn fixture(name: &str) -> Files {
 
 /// A home directory with the files of all apps, and sign-ins of mcp-remote.
 fn home() -> Home {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     for (name, bytes) in fixture("before") {
         home.write(&name, bytes);
     }
@@ -250,7 +250,7 @@ fn two_migrations_are_undone_one_after_the_other() {
 
 #[test]
 fn a_home_without_mcp_remote_has_nothing_to_convert() {
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     home.run("", &["migrate"])
         .is(0, "No entry starts mcp-remote.\n", "");
     home.write(CURSOR, "{}");
@@ -276,7 +276,7 @@ fn a_file_in_two_roles_is_converted_once() {
 #[test]
 fn links_and_rights_stay() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let home = Home::new(program::PATH);
+    let home = Home::new(program::path());
     let text = r#"{ "mcpServers": { "a": { "command": "npx", "args": ["mcp-remote", "https://a.example/"] } } }"#;
     home.write("dotfiles/mcp.json", text);
     let target = home.path("dotfiles/mcp.json");

@@ -36,7 +36,7 @@ impl Person {
         let port = Url::parse(url).unwrap().port_or_known_default().unwrap();
         let volatile = Volatile::new([
             (home.path().display().to_string(), "~"),
-            (program::PATH.to_owned(), "BRIDGE"),
+            (program::path().to_owned(), "BRIDGE"),
             (format!(":{port}"), ":PORT"),
             // ECONNREFUSED on Linux and on macOS.
             ("os error 111".to_owned(), "os error N"),

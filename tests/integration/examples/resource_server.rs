@@ -23,7 +23,7 @@ use crate::server::{Options, RESOURCE_SERVER_CLIENT_ID, ResourceServer, Server, 
 
 /// The program, if it is built.
 fn program() -> Option<PathBuf> {
-    let directory = Path::new(crate::program::PATH).parent()?;
+    let directory = Path::new(crate::program::path()).parent()?;
     let program = directory.join(format!("resource-server{}", std::env::consts::EXE_SUFFIX));
     if program.is_file() {
         return Some(program);
