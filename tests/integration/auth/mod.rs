@@ -8,6 +8,7 @@ mod bare_environment;
 mod http_sse;
 #[cfg(target_os = "linux")]
 mod linger;
+#[cfg(unix)]
 mod processes;
 #[cfg(unix)]
 mod secret_service;

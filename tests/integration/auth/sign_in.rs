@@ -8,8 +8,8 @@
 pub(crate) mod rmcp_client;
 pub(crate) mod user;
 
-use std::fs;
 use std::net::TcpListener;
+#[cfg(unix)]
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::StatusCode;
+#[cfg(unix)]
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -103,6 +104,7 @@ async fn two_bridges_that_start_at_once_open_one_browser_window() {
 }
 
 /// the window that the killed process opened is the one that counts.
+#[cfg(unix)]
 #[tokio::test]
 async fn when_the_bridge_that_opened_the_window_is_killed_another_takes_the_answer() {
     let user = User::new();
@@ -256,6 +258,7 @@ async fn an_app_that_leaves_during_the_sign_in_takes_the_bridge_with_it() {
     leaves_while_the_window_is_open(App::close_stdin).await;
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn a_signal_during_the_sign_in_ends_the_bridge() {
     leaves_while_the_window_is_open(|app| app.signal(Signal::TERM)).await;
@@ -411,7 +414,7 @@ async fn no_secret_is_shown(log_to: LogTo) {
         LogTo::File => {
             assert_eq!(finished.stderr.matches(page).count(), 1);
             secrets.are_not_in("stderr", &finished.stderr.replace(page, ""));
-            assert_eq!(mode(&log_file), 0o600);
+            assert_mode(&log_file, 0o600);
             user::read(&log_file)
         }
     };
@@ -429,10 +432,10 @@ async fn no_secret_is_shown(log_to: LogTo) {
     for entry in stored.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            assert_eq!(mode(&path), 0o700, "{}", path.display());
+            assert_mode(&path, 0o700);
             continue;
         }
-        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        assert_mode(&path, 0o600);
         let mut text = user::read(&path);
         let holds_tokens = path.parent() != Some(&answers);
         if holds_tokens && path.extension().is_some_and(|it| it == "json") {
@@ -444,7 +447,7 @@ async fn no_secret_is_shown(log_to: LogTo) {
         secrets.are_not_in(&path.display().to_string(), &text);
         assert!(!text.contains(QUERY_MARKER), "{}", path.display());
     }
-    assert_eq!(mode(&user.store()), 0o700);
+    assert_mode(&user.store(), 0o700);
 }
 
 /// A client that was registered by hand has one redirect URI, and so one port, which has to be free.
@@ -489,6 +492,12 @@ fn parameter(url: &Url, name: &str) -> String {
     found.expect("it is there").1.into_owned()
 }
 
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o777
+#[cfg(unix)]
+fn assert_mode(path: &Path, expected: u32) {
+    let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, expected, "{}", path.display());
 }
+
+/// Other systems have no such bits.
+#[cfg(not(unix))]
+fn assert_mode(_: &Path, _: u32) {}

@@ -265,6 +265,7 @@ async fn login_signs_in_anew_where_the_refresh_token_is_refused_and_status_does_
     }
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn a_login_that_is_interrupted_ends_and_leaves_its_page_to_the_next() {
     let provider = provider().await;

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::program;
+#[cfg(unix)]
+use mcp_bridge_testkit::request::delete;
 use mcp_bridge_testkit::{
     fault_server::FaultServer,
     program::{CommandOutput, Program},
     reply::{Gate, Reply},
-    request::{Request, answer_to, call, delete, rpc},
+    request::{Request, answer_to, call, rpc},
 };
 
 const TOOLS: &str = r#"{"tools":[

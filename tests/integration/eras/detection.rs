@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::program;
@@ -139,7 +139,7 @@ async fn a_probe_that_is_killed_leaves_nothing_behind() {
         for file in files(memory.path()) {
             let text = std::fs::read_to_string(&file).expect("a file");
             assert!(
-                serde_json::from_str::<Value>(&text).is_ok(),
+                serde_json::from_str::<serde_json::Value>(&text).is_ok(),
                 "{file:?}: {text}"
             );
         }

@@ -21,6 +21,7 @@ mod registration;
 mod scopes;
 mod short_address;
 mod sign_in;
+#[cfg(unix)]
 mod store;
 mod support;
 mod tokens;

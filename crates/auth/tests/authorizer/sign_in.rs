@@ -1,6 +1,6 @@
 //! From the first 401 to the first answer.
 
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use mcp_bridge_auth::{
     AuthError, ClientCredential, Interaction, PreRegisteredClient, ResourceParameter,
@@ -71,18 +71,28 @@ async fn the_next_start_needs_no_browser_and_only_the_user_can_read_what_is_stor
         StatusCode::OK
     );
 
-    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&store), 0o700);
+    assert_mode(&store, 0o700);
     let mut credentials = 0;
     for entry in store.read_dir().unwrap() {
         let path = entry.unwrap().path();
-        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        assert_mode(&path, 0o600);
         let text = std::fs::read_to_string(&path).unwrap();
         credentials += usize::from(text.contains("access-MARKER"));
         assert!(!text.contains("code-MARKER"));
     }
     assert_eq!(credentials, 1);
 }
+
+#[cfg(unix)]
+fn assert_mode(path: &Path, expected: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, expected, "{}", path.display());
+}
+
+/// Other systems have no such bits.
+#[cfg(not(unix))]
+fn assert_mode(_: &Path, _: u32) {}
 
 /// A-66b, X-131
 #[tokio::test]
