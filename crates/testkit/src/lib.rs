@@ -1,6 +1,6 @@
 //! Test support: doubles for everything that the bridge talks with, and the program itself as a test starts it.
 //!
-//! Without the feature `doubles` there is only the fuzz corpus, so that crates without a runtime stay without one.
+//! Without the feature `doubles` there are only the fuzz corpus and the runner of transcripts, so that crates without a runtime stay without one.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -11,6 +11,7 @@
 )]
 
 pub mod corpus;
+pub mod script;
 
 #[cfg(feature = "doubles")]
 pub mod app;

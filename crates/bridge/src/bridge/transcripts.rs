@@ -1,12 +1,12 @@
 //! Test runner for the transcripts in `tests/transcripts` of this crate, whose README describes the format.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::action::{Action, Flight, LinkId, Timer};
@@ -19,6 +19,7 @@ use super::{Access, Answering, Config, Input, ToolFilter};
 use crate::endpoint::{self, ConnectCause, Event, Failure, Listening, Outcome, Phase};
 use mcp_bridge_auth::{SignInPage, SignInStage};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+use mcp_bridge_testkit::script::{self, Names, Player};
 
 const URL: &str = "https://mcp.example.com/mcp";
 
@@ -28,28 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 #[test]
 fn the_bridge_decides_as_the_transcripts_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-    let mut wrong = String::new();
-    for folder in entries(&root).into_iter().filter(|path| path.is_dir()) {
-        let files = entries(&folder);
-        assert!(!files.is_empty(), "no transcripts in {}", folder.display());
-        for file in files {
-            let text = std::fs::read_to_string(&file).expect("a transcript");
-            if let Err(difference) = RouterRun::new().play(&text) {
-                let name = file.strip_prefix(&root).unwrap_or(&file);
-                wrong.extend(["\n", &name.display().to_string(), ":", &difference, "\n"]);
-            }
-        }
+    for folder in script::entries(&root).iter().filter(|path| path.is_dir()) {
+        script::play_folder(folder, RouterRun::new);
     }
-    assert!(wrong.is_empty(), "{wrong}");
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the folder of transcripts")
-        .map(|entry| entry.expect("a transcript").path())
-        .collect();
-    entries.sort();
-    entries
 }
 
 /// A transcript while it is played.
@@ -59,7 +41,7 @@ struct RouterRun {
     now: Instant,
     sign_in: SignInStage,
     /// Meaning of `"$name"`.
-    names: BTreeMap<String, Value>,
+    names: Names,
     /// Timers that were asked for, with the moments at which they run out.
     timers: BTreeMap<String, (Instant, Timer)>,
     /// Requests that were sent to the server, by their ids.
@@ -71,44 +53,7 @@ struct RouterRun {
     actions: Vec<Action>,
 }
 
-impl RouterRun {
-    fn new() -> Self {
-        let url = URL.parse().expect("a URL");
-        Self {
-            config: Config {
-                answering: Answering::AtOnce {
-                    patience: PATIENCE,
-                    list_wait: None,
-                },
-                ..Config::new(endpoint::EndpointConfig::new(url))
-            },
-            router: None,
-            now: Instant::now(),
-            sign_in: SignInStage::None,
-            names: BTreeMap::new(),
-            timers: BTreeMap::new(),
-            flights: BTreeMap::new(),
-            links: BTreeMap::from([("main".to_owned(), LinkId::MAIN)]),
-            recalled: None,
-            actions: Vec::new(),
-        }
-    }
-
-    /// The number of the first line that does not hold, and why.
-    fn play(mut self, text: &str) -> Result<(), String> {
-        if !text.starts_with("# ") {
-            return Err("1: the first line is to tell the point, after a #".to_owned());
-        }
-        let lines = joined(text);
-        for (number, line) in &lines {
-            self.line(line)
-                .map_err(|difference| format!("{number}: {line}\n{difference}"))?;
-        }
-        let last = lines.last().map_or(1, |(number, _)| *number);
-        self.nothing_left()
-            .map_err(|difference| format!("{last}: after the end\n{difference}"))
-    }
-
+impl Player for RouterRun {
     fn line(&mut self, line: &str) -> Result<(), String> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         if self.expect(word, rest)? {
@@ -116,12 +61,8 @@ impl RouterRun {
         }
         self.nothing_left()?;
         match word {
-            "let" => {
-                let (name, value) = rest.split_once(' ').ok_or("let NAME JSON")?;
-                let value = self.json(value)?;
-                self.names.insert(name.to_owned(), value);
-            }
-            "config" => self.configure(&self.json(rest)?)?,
+            "let" => self.names.play_let(rest)?,
+            "config" => self.configure(&self.names.json(rest)?)?,
             "wait" => self.now += time(rest)?,
             "phase" => self.enter_phase(rest)?,
             "sign-in" => {
@@ -144,11 +85,11 @@ impl RouterRun {
                 self.step(|router| router.on_timer(timer));
             }
             "recalled" => {
-                let answers = Answers::parse(self.json(rest)?.to_string().as_bytes());
+                let answers = Answers::parse(self.names.json(rest)?.to_string().as_bytes());
                 self.step(|router| router.on_answers(&answers));
             }
             "lists" => {
-                let lists = self.json(rest)?;
+                let lists = self.names.json(rest)?;
                 let lists = List::ALL.into_iter().filter_map(|list| {
                     lists.get(list.member())?;
                     Some((list, lists.to_string()))
@@ -162,6 +103,34 @@ impl RouterRun {
             _ => self.server(word, rest)?,
         }
         Ok(())
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.actions.iter().map(|it| self.describe(it)).collect()
+    }
+}
+
+impl RouterRun {
+    fn new() -> Self {
+        let url = URL.parse().expect("a URL");
+        Self {
+            config: Config {
+                answering: Answering::AtOnce {
+                    patience: PATIENCE,
+                    list_wait: None,
+                },
+                ..Config::new(endpoint::EndpointConfig::new(url))
+            },
+            router: None,
+            now: Instant::now(),
+            sign_in: SignInStage::None,
+            names: Names::default(),
+            timers: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            links: BTreeMap::from([("main".to_owned(), LinkId::MAIN)]),
+            recalled: None,
+            actions: Vec::new(),
+        }
     }
 
     /// A line about the server.
@@ -276,17 +245,6 @@ impl RouterRun {
         Ok(())
     }
 
-    fn nothing_left(&self) -> Result<(), String> {
-        if self.actions.is_empty() {
-            return Ok(());
-        }
-        let actions: Vec<String> = self.actions.iter().map(|it| self.describe(it)).collect();
-        Err(format!(
-            "  not mentioned: {}",
-            actions.join("\n                 ")
-        ))
-    }
-
     /// Compares a line that mentions an action. False if it is none.
     fn expect(&mut self, word: &str, rest: &str) -> Result<bool, String> {
         let names_an_action = matches!(
@@ -315,15 +273,20 @@ impl RouterRun {
             .and_then(|word| word.strip_suffix("]>"));
         let link = self.links.get(link.unwrap_or("main")).copied();
         Ok(match (action, word) {
-            (Action::ToApp(message), "app<") => self.is_message(&message, rest)?,
-            (Action::Fail(failed), "app<") => self.is_message(&rendered(&failed), rest)?,
+            (Action::ToApp(message), "app<") => self.names.matches_message(rest, message.text())?,
+            (Action::Fail(failed), "app<") => {
+                self.names.matches_message(rest, rendered(&failed).text())?
+            }
             (Action::Request(on, outgoing), _) if word.starts_with("server") => {
                 let id = outgoing.request.id().as_json().to_owned();
                 self.flights.insert(id, (on, outgoing.flight));
-                link == Some(on) && self.is_message(outgoing.request.message(), rest)?
+                link == Some(on)
+                    && self
+                        .names
+                        .matches_message(rest, outgoing.request.message().text())?
             }
             (Action::Notify(on, message, _), _) if word.starts_with("server") => {
-                link == Some(on) && self.is_message(&message, rest)?
+                link == Some(on) && self.names.matches_message(rest, message.text())?
             }
             (Action::Abort(flight), "abort") | (Action::AbortAfter(_, flight), "abort-later") => {
                 self.id_of(&flight) == rest
@@ -356,76 +319,11 @@ impl RouterRun {
         found.map_or("unknown", |(id, _)| id)
     }
 
-    fn is_message(&mut self, message: &Message, expected: &str) -> Result<bool, String> {
-        let mut actual: Value =
-            serde_json::from_slice(message.text()).map_err(|error| error.to_string())?;
-        let version = actual
-            .as_object_mut()
-            .and_then(|object| object.remove("jsonrpc"));
-        let expected = self.json(expected)?;
-        Ok(version == Some(json!("2.0")) && self.matches(&expected, &actual))
-    }
-
-    /// Returns whether the JSON is as expected. A name that stands for nothing yet stands for what is there.
-    fn matches(&mut self, expected: &Value, actual: &Value) -> bool {
-        match (expected, actual) {
-            (Value::String(text), _) if text == "$_" => true,
-            (Value::String(text), _) if text.starts_with('$') => {
-                let known = self.names.entry(text[1..].to_owned());
-                known.or_insert_with(|| actual.clone()) == actual
-            }
-            (Value::Object(expected), Value::Object(actual)) => {
-                let is_open = expected.contains_key("...");
-                let named = expected.iter().filter(|(name, _)| *name != "...");
-                let mut count = 0;
-                let all = named.into_iter().all(|(name, value)| {
-                    count += 1;
-                    let actual = actual.get(name);
-                    actual.is_some_and(|actual| self.matches(value, actual))
-                });
-                all && (is_open || count == actual.len())
-            }
-            (Value::Array(expected), Value::Array(actual)) => {
-                expected.len() == actual.len()
-                    && expected
-                        .iter()
-                        .zip(actual)
-                        .all(|(one, other)| self.matches(one, other))
-            }
-            _ => expected == actual,
-        }
-    }
-
     fn message(&self, json: &str) -> Result<Message, String> {
-        let mut value = self.json(json)?;
+        let mut value = self.names.json(json)?;
         let object = value.as_object_mut().ok_or("not an object")?;
         object.insert("jsonrpc".to_owned(), json!("2.0"));
         Message::parse(&Bytes::from(value.to_string())).map_err(|error| error.to_string())
-    }
-
-    /// Reads JSON and puts what is known in the place of its names.
-    fn json(&self, text: &str) -> Result<Value, String> {
-        let value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
-        Ok(self.filled(value))
-    }
-
-    fn filled(&self, value: Value) -> Value {
-        match value {
-            Value::String(text) => {
-                match text.strip_prefix('$').and_then(|name| self.names.get(name)) {
-                    Some(known) => known.clone(),
-                    None => Value::String(text),
-                }
-            }
-            Value::Array(items) => items.into_iter().map(|item| self.filled(item)).collect(),
-            Value::Object(members) => {
-                let filled = members
-                    .into_iter()
-                    .map(|(name, value)| (name, self.filled(value)));
-                Value::Object(filled.collect::<Map<_, _>>())
-            }
-            other => other,
-        }
     }
 
     fn describe(&self, action: &Action) -> String {
@@ -450,22 +348,6 @@ impl RouterRun {
             Action::EraOver => "era over".to_owned(),
         }
     }
-}
-
-/// The lines that say something, each with the ones that are set in and go on with it.
-fn joined(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        match lines.last_mut() {
-            _ if line.trim().is_empty() || line.starts_with('#') => {}
-            Some((_, last)) if line.starts_with(' ') => {
-                last.push(' ');
-                last.push_str(line.trim());
-            }
-            _ => lines.push((at + 1, line.trim_end().to_owned())),
-        }
-    }
-    lines
 }
 
 /// The error that the app gets.

@@ -1,11 +1,11 @@
 //! Test runner for the transcripts in `tests/transcripts` of this crate, whose README describes the format.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::downgrade::{ModernClient, Standalone};
 use super::request_meta::{CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION};
@@ -13,6 +13,7 @@ use super::{
     Action, Downgrade, ExchangeFailure, MODERN_VERSION, OpenError, Prospect, Timer, Upgrade,
 };
 use crate::message::{Message, RequestId};
+use mcp_bridge_testkit::script::{self, Names, Player};
 
 const HOST: &str = "mcp.example.com";
 
@@ -30,22 +31,7 @@ fn run_all(direction: &str, pair: impl Fn() -> Pair) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/transcripts")
         .join(direction);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .expect("the folder of transcripts")
-        .map(|entry| entry.expect("a transcript").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no transcripts in {}", folder.display());
-    let mut wrong = String::new();
-    for file in files {
-        let text = std::fs::read_to_string(&file).expect("a transcript");
-        if let Err(difference) = Run::new(pair()).play(&text) {
-            let name = file.file_name().unwrap_or_default().display().to_string();
-            wrong.extend(["\n", direction, "/", &name, ":", &difference, "\n"]);
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
+    script::play_folder(&folder, || Run::new(pair()));
 }
 
 /// The translation under test, once it is open.
@@ -58,7 +44,7 @@ enum Pair {
 struct Run {
     pair: Pair,
     /// Meaning of `"$name"`.
-    names: BTreeMap<String, Value>,
+    names: Names,
     timers: BTreeMap<String, Timer>,
     /// Actions that the transcript has not mentioned yet.
     actions: Vec<Action>,
@@ -66,32 +52,7 @@ struct Run {
     first: Option<Message>,
 }
 
-impl Run {
-    fn new(pair: Pair) -> Self {
-        Self {
-            pair,
-            names: BTreeMap::new(),
-            timers: BTreeMap::new(),
-            actions: Vec::new(),
-            first: None,
-        }
-    }
-
-    /// The number of the first line that does not hold, and why.
-    fn play(mut self, text: &str) -> Result<(), String> {
-        if !text.starts_with("# ") {
-            return Err("1: the first line is to name the rows, after a #".to_owned());
-        }
-        let lines = joined(text);
-        for (number, line) in &lines {
-            self.line(line)
-                .map_err(|difference| format!("{number}: {line}\n{difference}"))?;
-        }
-        let last = lines.last().map_or(1, |(number, _)| *number);
-        self.nothing_left()
-            .map_err(|difference| format!("{last}: after the end\n{difference}"))
-    }
-
+impl Player for Run {
     fn line(&mut self, line: &str) -> Result<(), String> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let takes_in = matches!(
@@ -102,13 +63,8 @@ impl Run {
             self.nothing_left()?;
         }
         match word {
-            "let" => {
-                let (name, value) = rest.split_once(' ').ok_or("let NAME JSON")?;
-                let value = self.json(value)?;
-                self.names.insert(name.to_owned(), value);
-                Ok(())
-            }
-            "opened" => self.opened(&self.json(rest)?),
+            "let" => self.names.play_let(rest),
+            "opened" => self.opened(&self.names.json(rest)?),
             "app>" => {
                 self.on_app_message(&self.message(rest)?);
                 Ok(())
@@ -138,9 +94,25 @@ impl Run {
                 let stream = word
                     .strip_prefix("server[")
                     .and_then(|word| word.strip_suffix("]<"));
-                let stream = self.json(stream.ok_or("no such word")?)?;
+                let stream = self.names.json(stream.ok_or("no such word")?)?;
                 self.on_server_message(&self.message(rest)?, Some(&id(&stream)?))
             }
+        }
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.actions.iter().map(told).collect()
+    }
+}
+
+impl Run {
+    fn new(pair: Pair) -> Self {
+        Self {
+            pair,
+            names: Names::default(),
+            timers: BTreeMap::new(),
+            actions: Vec::new(),
+            first: None,
         }
     }
 
@@ -158,7 +130,7 @@ impl Run {
             CLIENT_INFO: client,
             CLIENT_CAPABILITIES: capabilities,
         });
-        self.names.insert("meta".to_owned(), meta.clone());
+        self.names.set("meta", meta.clone());
         match &mut self.pair {
             Pair::Upgrade(upgrade) => {
                 let initialize = parse(&json!({ "id": "init", "method": "initialize", "params": {
@@ -234,7 +206,7 @@ impl Run {
     /// An exchange fails, for a while or for good.
     fn fail(&mut self, rest: &str) -> Result<(), String> {
         let (exchange, prospect) = rest.rsplit_once(' ').ok_or("failed ID PROSPECT")?;
-        let exchange = id(&self.json(exchange)?)?;
+        let exchange = id(&self.names.json(exchange)?)?;
         let failure = ExchangeFailure {
             prospect: match prospect {
                 "passing" => Prospect::MayPass,
@@ -265,17 +237,6 @@ impl Run {
         Ok(())
     }
 
-    fn nothing_left(&self) -> Result<(), String> {
-        if self.actions.is_empty() {
-            return Ok(());
-        }
-        let actions: Vec<String> = self.actions.iter().map(told).collect();
-        Err(format!(
-            "  not mentioned: {}",
-            actions.join("\n                 ")
-        ))
-    }
-
     fn expect(&mut self, word: &str, rest: &str) -> Result<(), String> {
         if self.actions.is_empty() {
             return Err("  but nothing is to be done".to_owned());
@@ -285,19 +246,13 @@ impl Run {
         let holds = match (&action, word) {
             (Action::ToApp(message), "app<")
             | (Action::Request(message) | Action::Notify(message), "server>") => {
-                let mut actual: Value = serde_json::from_slice(message.text())
-                    .map_err(|error| format!("{error}: {}", told(&action)))?;
-                let version = actual
-                    .as_object_mut()
-                    .and_then(|object| object.remove("jsonrpc"));
-                let expected = self.json(rest)?;
-                version == Some(json!("2.0")) && self.matches(&expected, &actual)
+                self.names.matches_message(rest, message.text())?
             }
             (Action::Abort(id), "abort") | (Action::Fail(id, _), "fail") => {
                 let actual =
                     serde_json::from_str(id.as_json()).map_err(|error| error.to_string())?;
-                let expected = self.json(rest)?;
-                self.matches(&expected, &actual)
+                let expected = self.names.json(rest)?;
+                self.names.matches(&expected, &actual)
             }
             (Action::After(wait, timer), "after") => {
                 let (time, name) = rest.split_once(' ').ok_or("after TIME NAME")?;
@@ -310,81 +265,9 @@ impl Run {
         if holds { Ok(()) } else { Err(differs()) }
     }
 
-    /// Returns whether the JSON is as expected. A name that stands for nothing yet stands for what is there.
-    fn matches(&mut self, expected: &Value, actual: &Value) -> bool {
-        match (expected, actual) {
-            (Value::String(text), _) if text == "$_" => true,
-            (Value::String(text), _) if text.starts_with('$') => {
-                let known = self.names.entry(text[1..].to_owned());
-                known.or_insert_with(|| actual.clone()) == actual
-            }
-            (Value::Object(expected), Value::Object(actual)) => {
-                expected.len() == actual.len()
-                    && expected.iter().all(|(name, value)| {
-                        actual
-                            .get(name)
-                            .is_some_and(|actual| self.matches(value, actual))
-                    })
-            }
-            (Value::Array(expected), Value::Array(actual)) => {
-                expected.len() == actual.len()
-                    && expected
-                        .iter()
-                        .zip(actual)
-                        .all(|(one, other)| self.matches(one, other))
-            }
-            _ => expected == actual,
-        }
-    }
-
     fn message(&self, json: &str) -> Result<Message, String> {
-        parse(&self.json(json)?)
+        parse(&self.names.json(json)?)
     }
-
-    /// Reads JSON and puts what is known in the place of its names.
-    fn json(&self, text: &str) -> Result<Value, String> {
-        let value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
-        Ok(self.filled(value))
-    }
-
-    fn filled(&self, value: Value) -> Value {
-        match value {
-            Value::String(text) => {
-                match text.strip_prefix('$').and_then(|name| self.names.get(name)) {
-                    Some(known) => known.clone(),
-                    None => Value::String(text),
-                }
-            }
-            Value::Array(items) => items.into_iter().map(|item| self.filled(item)).collect(),
-            Value::Object(members) => {
-                let mut filled = Map::new();
-                for (name, value) in members {
-                    match (&*name, self.filled(value)) {
-                        ("...", Value::Object(more)) => filled.extend(more),
-                        (_, value) => drop(filled.insert(name, value)),
-                    }
-                }
-                Value::Object(filled)
-            }
-            other => other,
-        }
-    }
-}
-
-/// The lines that say something, each with the ones that are set in and go on with it.
-fn joined(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        match lines.last_mut() {
-            _ if line.trim().is_empty() || line.starts_with('#') => {}
-            Some((_, last)) if line.starts_with(' ') => {
-                last.push(' ');
-                last.push_str(line.trim());
-            }
-            _ => lines.push((at + 1, line.trim_end().to_owned())),
-        }
-    }
-    lines
 }
 
 fn parse(value: &Value) -> Result<Message, String> {
