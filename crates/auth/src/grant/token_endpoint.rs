@@ -367,8 +367,9 @@ fn error_of<T: ErrorResponseType + Display + 'static>(
         }
         RequestTokenError::Request(error) => GrantError::Failed(error),
         RequestTokenError::Parse(_, body) => {
-            let reason = without_token(&body);
-            GrantError::Failed(match json::parse::<Value>(&body) {
+            let answer = json::parse::<Value>(&body);
+            let reason = without_token(&answer);
+            GrantError::Failed(match answer {
                 Ok(_) => without_tokens(&endpoint.url, &reason),
                 Err(_) => not_json(&endpoint.url, &reason),
             })

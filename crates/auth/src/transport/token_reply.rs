@@ -11,7 +11,7 @@ use url::form_urlencoded;
 
 use crate::transport::WholeAnswer;
 use crate::transport::error_body::{OAuthErrorBody, words_in};
-use mcp_bridge_net::http::json;
+use mcp_bridge_net::http::json::{self, NotJson};
 
 /// The answer of a token endpoint in the shape of RFC 6749 §5, whatever shape the provider chose: forms
 /// instead of JSON, errors with status 200, numbers as strings, errors that are no JSON.
@@ -76,10 +76,10 @@ pub(crate) fn sent_form(request: &Request) -> Vec<u8> {
 
 /// Defect of an answer that has a status of success and brings nothing. It may hold a token in a place
 /// of its own, so only what is meant for people is repeated.
-pub(crate) fn without_token(body: &[u8]) -> String {
-    match json::parse::<Value>(body) {
+pub(crate) fn without_token(answer: &Result<Value, NotJson>) -> String {
+    match answer {
         Err(error) => format!("its answer cannot be used: {error}"),
-        Ok(value) => match words_in(&value) {
+        Ok(value) => match words_in(value) {
             Some(words) => format!("its answer lacks what was asked for, and says: {words}"),
             None => "its answer lacks what was asked for".to_owned(),
         },
@@ -435,8 +435,9 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_token_is_described_without_a_position() {
-        let check =
-            |body: &str, expected: &str| assert_eq!(without_token(body.as_bytes()), expected);
+        let check = |body: &str, expected: &str| {
+            assert_eq!(without_token(&json::parse(body.as_bytes())), expected);
+        };
         check(" ", "its answer cannot be used: it is empty");
         check(
             "<html>",
