@@ -25,6 +25,10 @@ use mcp_bridge_protocol::message::{Kind, Message};
 /// Limit for the server to accept a notification or a response.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(30);
 
+/// Limit of the wait for the note of what the server supports, before the answer that it comes from is handed on. An app that
+/// kills the process once it has that answer leaves no unfinished file then.
+const NOTE_LIMIT: Duration = Duration::from_millis(500);
+
 impl Endpoint {
     /// Sends a request and returns what came of it: in nearly every case the response, the server's or an
     /// error that says what happened.
@@ -46,6 +50,10 @@ impl Endpoint {
             && matches!(&outcome, Ok(Outcome::Response(response)) if !response.is_error())
         {
             Box::pin(self.note_sign_in()).await;
+        }
+        if matches!(method, "initialize" | "server/discover") {
+            // Beyond the limit the note is given up.
+            let _ = timeout(NOTE_LIMIT, Box::pin(self.support.saved())).await;
         }
         outcome.unwrap_or_else(|failure| {
             tracing::warn!(host = %self.host(), method, "{failure}");
