@@ -35,15 +35,9 @@ impl Backoff {
         pause
     }
 
-    /// The pause before the next try, shortened by up to a quarter at random so that many processes do not come back
-    /// at once.
+    /// The same with [`jittered`].
     pub fn jittered_pause(&mut self) -> Duration {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a fraction of that precision is plenty"
-        )]
-        let fraction = random::number() as f64 / u64::MAX as f64;
-        self.pause().mul_f64(0.75 + fraction / 4.0)
+        jittered(self.pause())
     }
 
     /// Returns whether the next pause is the first one.
@@ -56,6 +50,17 @@ impl Backoff {
     pub const fn reset(&mut self) {
         self.next = self.first;
     }
+}
+
+/// The pause, shortened by up to a quarter at random so that many processes do not come back at once.
+#[must_use]
+pub fn jittered(pause: Duration) -> Duration {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a fraction of that precision is plenty"
+    )]
+    let fraction = random::number() as f64 / u64::MAX as f64;
+    pause.mul_f64(0.75 + fraction / 4.0)
 }
 
 #[cfg(test)]

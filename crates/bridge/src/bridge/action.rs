@@ -38,6 +38,8 @@ pub(super) enum Action {
     AbortAfter(Duration, Arc<Flight>),
     /// Hand the timer back after this time.
     After(Duration, Timer),
+    /// The same, a little earlier at random, so that many processes do not come back to a server at once.
+    AfterAbout(Duration, Timer),
     /// Hand the timer back this time after everything is written that the app is to get.
     AfterWritten(Duration, Timer),
     /// Open another link to the server, on which the legacy era is spoken.

@@ -25,6 +25,7 @@ use super::{Config, Input};
 use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Patience, Protocol};
 use crate::stdio::{Line, LineWriter};
 use mcp_bridge_auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
+use mcp_bridge_net::backoff::jittered;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::codes::INVALID_REQUEST;
 use mcp_bridge_protocol::message::{Kind, Message};
@@ -280,12 +281,8 @@ impl Io {
                     flight.abort();
                 });
             }
-            Action::After(wait, timer) => {
-                self.waits.spawn(async move {
-                    sleep(wait).await;
-                    Wake::Timer(timer)
-                });
-            }
+            Action::After(wait, timer) => self.set_timer(wait, timer),
+            Action::AfterAbout(wait, timer) => self.set_timer(jittered(wait), timer),
             Action::AfterWritten(wait, timer) => self.set_timer_after_written(wait, timer),
             Action::OpenLink(link) => self.open_link(link),
             Action::EraOver => self.endpoint().era_over(),
@@ -315,6 +312,13 @@ impl Io {
                 });
             }
         }
+    }
+
+    fn set_timer(&mut self, wait: Duration, timer: Timer) {
+        self.waits.spawn(async move {
+            sleep(wait).await;
+            Wake::Timer(timer)
+        });
     }
 
     fn set_timer_after_written(&mut self, wait: Duration, timer: Timer) {

@@ -249,7 +249,15 @@ impl RouterRun {
     fn expect(&mut self, word: &str, rest: &str) -> Result<bool, String> {
         let names_an_action = matches!(
             word,
-            "app<" | "abort" | "abort-later" | "after" | "recall" | "keep" | "era" | "link"
+            "app<"
+                | "abort"
+                | "abort-later"
+                | "after"
+                | "after-about"
+                | "recall"
+                | "keep"
+                | "era"
+                | "link"
         ) || word.starts_with("server>")
             || word.starts_with("server[") && word.ends_with("]>");
         if !names_an_action {
@@ -291,7 +299,8 @@ impl RouterRun {
             (Action::Abort(flight), "abort") | (Action::AbortAfter(_, flight), "abort-later") => {
                 self.id_of(&flight) == rest
             }
-            (Action::After(wait, timer) | Action::AfterWritten(wait, timer), "after") => {
+            (Action::After(wait, timer) | Action::AfterWritten(wait, timer), "after")
+            | (Action::AfterAbout(wait, timer), "after-about") => {
                 let (expected, name) = rest.split_once(' ').ok_or("after TIME NAME")?;
                 self.timers
                     .insert(name.to_owned(), (self.now + wait, timer));
@@ -340,6 +349,7 @@ impl RouterRun {
             Action::After(wait, timer) | Action::AfterWritten(wait, timer) => {
                 format!("after {wait:?} {timer:?}")
             }
+            Action::AfterAbout(wait, timer) => format!("after-about {wait:?} {timer:?}"),
             Action::OpenLink(_) => "link NAME".to_owned(),
             Action::RecallAnswers => "recall answers".to_owned(),
             Action::RecallLists(_) => "recall lists".to_owned(),

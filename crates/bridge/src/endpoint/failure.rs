@@ -303,6 +303,13 @@ impl Failure {
         }
     }
 
+    /// Returns whether an event stream that has ended so, or was not opened for this reason, may well be opened a moment
+    /// later.
+    #[must_use]
+    pub fn stream_may_return(&self) -> bool {
+        self.may_pass() || matches!(self, Self::NoResponse(_))
+    }
+
     /// Returns whether the request failed because nobody has signed in yet.
     #[must_use]
     pub fn is_for_want_of_a_sign_in(&self) -> bool {

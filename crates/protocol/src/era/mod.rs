@@ -98,6 +98,8 @@ pub enum Action {
     Abort(RequestId),
     /// Hand the timer back after this time. One that is no longer meant is ignored then.
     After(Duration, Timer),
+    /// The same, a little earlier at random, so that many processes do not come back to a server at once.
+    AfterAbout(Duration, Timer),
     /// The server has left its era, and this translation with it: the verdict is wrong, and another
     /// session has to be opened for the app.
     EraOver,
@@ -117,7 +119,9 @@ pub struct ExchangeFailure {
 /// Meaning of a failure for another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prospect {
-    /// It may go well: the network, the sign-in or the server's load was in the way.
+    /// It may go well, a moment later: the connection broke or did not come up, or the server is too busy.
+    Broken,
+    /// It may go well, if something changes: a sign-in is missing, or the answer cannot be used.
     MayPass,
     /// The server blames the request by an HTTP status, and will do so the next time.
     Final,

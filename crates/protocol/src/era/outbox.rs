@@ -80,4 +80,11 @@ impl Outbox {
         self.push(Action::After(wait, timer));
         timer
     }
+
+    /// Asks for a timer that may run out a little earlier.
+    pub(super) fn after_about(&mut self, wait: Duration) -> Timer {
+        let timer = self.ids.timer();
+        self.push(Action::AfterAbout(wait, timer));
+        timer
+    }
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::request_meta::{CLIENT_CAPABILITIES, PROTOCOL_VERSION};
-use super::{Action, Downgrade, MODERN_VERSION, ModernClient, Timer, Upgrade};
+use super::{
+    Action, Downgrade, ExchangeFailure, MODERN_VERSION, ModernClient, Prospect, Timer, Upgrade,
+};
 use crate::message::{Kind, Message, RequestId};
 
 /// Conversations, and lines in each.
@@ -260,6 +262,9 @@ impl Walk {
             return;
         }
         let id = self.any(&ids).clone();
+        if self.below(16) == 0 {
+            return self.exchange_breaks(&id);
+        }
         let ask = json!({ "method": "roots/list" });
         let elicit = json!({ "method": "elicitation/create", "params": { "message": "" } });
         let answer = self
@@ -288,6 +293,20 @@ impl Walk {
             ])
             .clone();
         self.server_sends(&id, answer);
+    }
+
+    fn exchange_breaks(&mut self, id: &RequestId) {
+        self.exchanges.remove(id);
+        let failure = ExchangeFailure {
+            prospect: Prospect::Broken,
+            text: "broken".to_owned(),
+            cause: std::sync::Arc::new(std::fmt::Error),
+        };
+        let actions = match &mut self.pair {
+            WalkedPair::Upgrade(upgrade) => upgrade.on_failure(id, &failure),
+            WalkedPair::Downgrade(downgrade) => downgrade.on_failure(id, &failure),
+        };
+        self.act(actions);
     }
 
     fn server_fails(&mut self) {
@@ -341,7 +360,7 @@ impl Walk {
                     assert!(!is_request, "{:?}: {message:?}", self.choices);
                 }
                 Action::Abort(id) => drop(self.exchanges.remove(&id)),
-                Action::After(_, timer) => self.timers.push(timer),
+                Action::After(_, timer) | Action::AfterAbout(_, timer) => self.timers.push(timer),
                 Action::EraOver => panic!("{:?}", self.choices),
             }
         }

@@ -89,7 +89,9 @@ impl Player for Run {
                 };
                 Ok(())
             }
-            "app<" | "fail" | "server>" | "abort" | "after" | "era" => self.expect(word, rest),
+            "app<" | "fail" | "server>" | "abort" | "after" | "after-about" | "era" => {
+                self.expect(word, rest)
+            }
             _ => {
                 let stream = word
                     .strip_prefix("server[")
@@ -203,15 +205,16 @@ impl Run {
         Ok(())
     }
 
-    /// An exchange fails, for a while or for good.
+    /// An exchange fails: for a moment, for a while or for good.
     fn fail(&mut self, rest: &str) -> Result<(), String> {
         let (exchange, prospect) = rest.rsplit_once(' ').ok_or("failed ID PROSPECT")?;
         let exchange = id(&self.names.json(exchange)?)?;
         let failure = ExchangeFailure {
             prospect: match prospect {
+                "broken" => Prospect::Broken,
                 "passing" => Prospect::MayPass,
                 "final" => Prospect::Final,
-                _ => return Err("passing or final".to_owned()),
+                _ => return Err("broken, passing or final".to_owned()),
             },
             text: "the reason".to_owned(),
             cause: std::sync::Arc::new(std::fmt::Error),
@@ -254,7 +257,8 @@ impl Run {
                 let expected = self.names.json(rest)?;
                 self.names.matches(&expected, &actual)
             }
-            (Action::After(wait, timer), "after") => {
+            (Action::After(wait, timer), "after")
+            | (Action::AfterAbout(wait, timer), "after-about") => {
                 let (time, name) = rest.split_once(' ').ok_or("after TIME NAME")?;
                 self.timers.insert(name.to_owned(), *timer);
                 time == written(*wait)
@@ -297,6 +301,7 @@ fn told(action: &Action) -> String {
         Action::Fail(id, _) => format!("fail {id}"),
         Action::Abort(id) => format!("abort {id}"),
         Action::After(wait, _) => format!("after {}", written(*wait)),
+        Action::AfterAbout(wait, _) => format!("after-about {}", written(*wait)),
         Action::EraOver => "era over".to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Router;
 use super::legacy::LegacyLane;
-use crate::bridge::action::{LinkId, Timer};
+use crate::bridge::action::{self, LinkId, Timer};
 use crate::bridge::downgraded::SessionStep;
 use crate::bridge::exchanges::Lane;
 use crate::bridge::legacy_opening;
@@ -194,6 +194,10 @@ impl Router {
                 Action::After(wait, timer) => {
                     self.out.after(wait, Timer::Translation(lane, timer));
                 }
+                Action::AfterAbout(wait, timer) => {
+                    let timer = Timer::Translation(lane, timer);
+                    self.out.push(action::Action::AfterAbout(wait, timer));
+                }
                 Action::EraOver => self.begin_anew(),
             }
         }
@@ -225,8 +229,11 @@ fn failed(id: &RequestId, failure: &ExchangeFailure) -> Reply {
     }
 }
 
-/// Meaning of a failure for another attempt at the same. Sign-in, a slow connection and a rate limit pass.
+/// Meaning of a failure for another attempt at the same.
 fn prospect(failure: &Failure) -> Prospect {
+    if failure.stream_may_return() {
+        return Prospect::Broken;
+    }
     let status = match failure {
         Failure::MessageRefused { failure, .. } => failure,
         failure => failure,
@@ -234,7 +241,8 @@ fn prospect(failure: &Failure) -> Prospect {
     match status {
         Failure::Unsendable(_) => Prospect::Final,
         Failure::Status { status, .. } => match status.as_u16() {
-            401 | 403 | 407 | 408 | 429 => Prospect::MayPass,
+            // A sign-in may be missing.
+            401 | 403 | 407 => Prospect::MayPass,
             400..500 => Prospect::Final,
             _ => Prospect::MayPass,
         },

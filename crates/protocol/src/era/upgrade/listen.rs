@@ -10,7 +10,7 @@ use crate::era::filter::{Filter, RESOURCE_UPDATED};
 use crate::era::object::Object;
 use crate::era::outbox::Outbox;
 use crate::era::request_meta::SUBSCRIPTION_ID;
-use crate::era::{Action, Timer};
+use crate::era::{Action, ExchangeFailure, Prospect, Timer};
 use crate::lists::SERVER_LISTS;
 use crate::message::{Message, RequestId};
 
@@ -20,9 +20,17 @@ const MAX_SUBSCRIPTIONS: usize = 1_000;
 /// Time that the server has to acknowledge a stream.
 const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(30);
 
-/// The wait before another stream after one has ended, doubled up to the longest as long as nothing
+/// The wait before another stream after the server has ended one, doubled up to the longest as long as nothing
 /// comes through.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(5 * 60)];
+
+/// The wait before another stream after the connection of one broke, doubled up to the longest until one is
+/// acknowledged.
+const BREAK_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// Streams in a row that are not acknowledged after one broke, until the server counts as one that has ended it:
+/// five minutes at least.
+const MAX_BREAKS: u32 = 10;
 
 /// The streams for one app: one that is heard, and at times another that is to take its place.
 #[derive(Debug)]
@@ -34,6 +42,8 @@ pub(super) struct Listen {
     subscribers: Vec<Subscriber>,
     /// The wait before another stream.
     pause: Option<Timer>,
+    /// Streams that were tried since the last one broke; `None` if it did not break.
+    breaks: Option<u32>,
     /// Streams that have ended since something came through.
     ends: u32,
     /// True if something may have been missed since the last stream.
@@ -63,8 +73,10 @@ struct Subscriber {
 /// End of a stream.
 #[derive(Debug)]
 pub(super) enum StreamEnd {
-    /// Another one may do better.
-    MayPass,
+    /// The server has ended it, or something else is in the way. Another one may do better, later.
+    Ended,
+    /// Its connection broke, or did not come up. The server may be back in a moment.
+    Broken,
     /// The server refuses it, in these words, and will not say otherwise the next time.
     Refused(String),
 }
@@ -74,18 +86,22 @@ impl StreamEnd {
     pub(super) fn of_response(response: &Message) -> Self {
         match response.error_text() {
             Some((code, text)) if code != INTERNAL_ERROR => Self::Refused(text),
-            Some(_) | None => Self::MayPass,
+            Some(_) | None => Self::Ended,
         }
     }
 
-    /// The end by a failure that is a refusal in these words, if it is one.
-    pub(super) fn of_failure(refusal: Option<String>) -> Self {
-        refusal.map_or(Self::MayPass, Self::Refused)
+    /// The end without a response.
+    pub(super) fn of_failure(failure: &ExchangeFailure) -> Self {
+        match failure.prospect {
+            Prospect::Broken => Self::Broken,
+            Prospect::MayPass => Self::Ended,
+            Prospect::Final => Self::Refused(failure.text.clone()),
+        }
     }
 
     fn refusal(&self) -> Option<&str> {
         match self {
-            Self::MayPass => None,
+            Self::Ended | Self::Broken => None,
             Self::Refused(text) => Some(text),
         }
     }
@@ -100,6 +116,7 @@ impl Listen {
             next: None,
             subscribers: Vec::new(),
             pause: None,
+            breaks: None,
             ends: 0,
             gap: false,
         }
@@ -108,6 +125,13 @@ impl Listen {
     /// The app is ready to hear of changes.
     pub(super) fn start(&mut self, app: &LegacyApp, outbox: &mut Outbox) {
         self.refresh(app, outbox);
+    }
+
+    /// The app asks for something, so that it is sent now: a good moment to try a stream that broke again.
+    pub(super) fn on_request(&mut self, app: &LegacyApp, outbox: &mut Outbox) {
+        if self.breaks.is_some() && self.pause.is_some() {
+            self.refresh(app, outbox);
+        }
     }
 
     /// Returns whether the exchange is one of the streams.
@@ -186,6 +210,7 @@ impl Listen {
         let Some(next) = self.next.take_if(|next| Some(&next.id) == id.as_ref()) else {
             return tracing::debug!("dropped an acknowledgement of no subscription");
         };
+        self.breaks = None;
         let params = event.params_json().and_then(Object::parse);
         let mut acknowledged = Filter::read(&params.unwrap_or_default());
         // Nobody asked for more, and the server may name any number of others.
@@ -250,7 +275,7 @@ impl Listen {
         outbox.tell_app(without_modern_meta(event));
     }
 
-    /// A stream has ended, by a result, an error, or a notification instead of a response.
+    /// A stream has ended: by a result, an error, or a notification instead of a response, or with its connection.
     pub(super) fn on_end(
         &mut self,
         id: &RequestId,
@@ -262,7 +287,9 @@ impl Listen {
         if self.is_current(id) {
             self.current = None;
             self.gap = true;
+            self.breaks = matches!(end, StreamEnd::Broken).then_some(0);
         } else if let Some(next) = self.next.take_if(|next| next.id == *id) {
+            self.breaks.take_if(|_| !matches!(end, StreamEnd::Broken));
             self.fail(&next, refusal, outbox);
         } else {
             return;
@@ -340,12 +367,16 @@ impl Listen {
         if self.wanted.is_empty() || requested == Some(&self.wanted) || self.next.is_some() {
             return;
         }
-        let [first, longest] = PAUSES;
-        let wait = first
-            .saturating_mul(2_u32.saturating_pow(self.ends))
-            .min(longest);
-        self.ends += 1;
-        self.pause = Some(outbox.after(wait));
+        self.breaks.take_if(|breaks| *breaks >= MAX_BREAKS);
+        self.pause = Some(if let Some(breaks) = &mut self.breaks {
+            let wait = pause(BREAK_PAUSES, *breaks);
+            *breaks += 1;
+            outbox.after_about(wait)
+        } else {
+            let wait = pause(PAUSES, self.ends);
+            self.ends += 1;
+            outbox.after(wait)
+        });
     }
 
     /// Answers those who waited for a stream that did not come to be.
@@ -375,6 +406,13 @@ impl Listen {
     fn is_next(&self, id: &RequestId) -> bool {
         self.next.as_ref().is_some_and(|next| next.id == *id)
     }
+}
+
+/// The pause after so many others.
+fn pause([first, longest]: [Duration; 2], others: u32) -> Duration {
+    first
+        .saturating_mul(2_u32.saturating_pow(others))
+        .min(longest)
 }
 
 /// The subscription that a notification belongs to: the one it names, else the one on whose stream it

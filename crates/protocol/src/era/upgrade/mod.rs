@@ -16,7 +16,7 @@ use super::filter::RESOURCE_UPDATED;
 use super::object::Object;
 use super::outbox::Outbox;
 use super::request_meta::{self, Discovery, severity};
-use super::{Action, ExchangeFailure, OpenError, Prospect, Timer};
+use super::{Action, ExchangeFailure, OpenError, Timer};
 use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::lists::is_list_change;
 use crate::message::{Kind, Message, RequestId};
@@ -103,7 +103,10 @@ impl Upgrade {
     /// Takes a message of the app.
     pub fn on_app_message(&mut self, message: &Message) -> Vec<Action> {
         match message.kind() {
-            Kind::Request { id, method } => self.on_request(id, method, message),
+            Kind::Request { id, method } => {
+                self.on_request(id, method, message);
+                self.listen.on_request(&self.app, &mut self.outbox);
+            }
             Kind::Notification { method } => self.on_notification(method, message),
             Kind::Response { id } => {
                 if let Some(id) = id {
@@ -143,8 +146,7 @@ impl Upgrade {
     /// Takes the failure of an [`Action::Request`].
     pub fn on_failure(&mut self, id: &RequestId, failure: &ExchangeFailure) -> Vec<Action> {
         if self.listen.owns(id) {
-            let refusal = (failure.prospect == Prospect::Final).then(|| failure.text.clone());
-            let end = StreamEnd::of_failure(refusal);
+            let end = StreamEnd::of_failure(failure);
             self.listen.on_end(id, &end, &self.app, &mut self.outbox);
             return self.outbox.take();
         }
@@ -235,7 +237,7 @@ impl Upgrade {
             }
             "notifications/cancelled" => {
                 if let Some(id) = event.id_param("requestId") {
-                    let end = StreamEnd::MayPass;
+                    let end = StreamEnd::Ended;
                     self.listen.on_end(&id, &end, &self.app, &mut self.outbox);
                 }
             }
