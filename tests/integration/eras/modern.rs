@@ -694,6 +694,53 @@ async fn a_subscription_without_hope_is_cancelled() {
     }
 }
 
+/// HM-22: the server's era is known, so a refusal is no reason to ask for it, nor to speak the other one.
+#[tokio::test]
+async fn a_refusal_of_a_lost_subscription_leads_to_no_probe() {
+    for status in [400, 404, 406] {
+        let server = server();
+        server.once(listen(), |request| {
+            Reply::sse().data(acknowledgement(request)).reset()
+        });
+        server.always(listen(), move |_| Reply::status(status));
+        let mut app = program::start(&server);
+        app.ask("sub", "subscriptions/listen", &everything()).await;
+        app.server_sent("notifications/subscriptions/acknowledged")
+            .await;
+        let cancelled = app.server_sent("notifications/cancelled").await.value();
+        assert_eq!(cancelled["params"]["requestId"], "sub");
+        assert_eq!(server.count(&post()), 2, "{}", server.story());
+        app.cancel("sub").await;
+        app.still_served_modern().await;
+        app.finish().await;
+    }
+}
+
+/// HM-24: an app that waits for the server's own acknowledgement gets that, and the rest is the same.
+#[tokio::test]
+async fn a_subscription_of_an_app_that_waits_for_the_server_outlives_its_connection() {
+    let server = server();
+    let mut app = program::bridge_for(&server)
+        .args(["--wait-for-auth"])
+        .start();
+    app.ask("sub", "subscriptions/listen", &everything()).await;
+    app.server_sent("notifications/subscriptions/acknowledged")
+        .await;
+    server.push_piece(Piece::Reset);
+    for method in [
+        "tools/list_changed",
+        "prompts/list_changed",
+        "resources/updated",
+    ] {
+        app.server_sent(&format!("notifications/{method}")).await;
+    }
+    assert_eq!(server.count(&listen()), 2);
+    app.cancel("sub").await;
+    server.aborted(1).await;
+    let finished = app.finish().await;
+    assert!(finished.unread.is_empty(), "{:?}", finished.unread);
+}
+
 ///
 #[tokio::test]
 async fn a_subscription_that_never_was_is_not_kept() {

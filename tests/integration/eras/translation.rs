@@ -28,7 +28,7 @@ use mcp_bridge_testkit::{
     fault_server::FaultServer,
     mcp::Binding,
     modern::{VERSION, complete, on_stream, unsupported},
-    reply::{Gate, Reply},
+    reply::{Gate, Piece, Reply},
     request::{Request, Want, call, delete, get, rpc},
 };
 
@@ -149,6 +149,28 @@ async fn subscriptions_of_a_legacy_app_are_one_stream_that_is_replaced() {
     server.received(listen(), 3).await;
     server.aborted(2).await;
     assert_eq!(server.count(&rpc("resources/subscribe")), 0);
+    app.finish().await;
+}
+
+/// T-22: what may have been missed is announced; a server that then has no such streams is not asked again.
+#[tokio::test]
+async fn the_stream_of_a_legacy_app_outlives_its_connection_until_it_is_refused() {
+    let server = FaultServer::start_as(Binding::Modern);
+    let mut app = program::initialized(&server).await;
+    server.received(listen(), 1).await;
+    app.still_served().await;
+    server.push_piece(Piece::Reset);
+    server.received(listen(), 2).await;
+    app.server_sent("notifications/tools/list_changed").await;
+
+    server.always(listen(), |_| Reply::status(404));
+    server.push_piece(Piece::Reset);
+    server.received(listen(), 3).await;
+    for _ in 0..3 {
+        app.still_served().await;
+    }
+    assert_eq!(server.count(&listen()), 3, "{}", server.story());
+    assert_eq!(server.count(&rpc("server/discover")), 1);
     app.finish().await;
 }
 

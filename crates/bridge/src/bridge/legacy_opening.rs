@@ -13,7 +13,7 @@ use super::facts::Facts;
 use super::pending_queue::{PendingQueue, Ticket};
 use super::provisional_initialize::{self, AnnouncedServer, Answers};
 use super::reply::Reply;
-use crate::endpoint::{Failure, Outcome, Phase};
+use crate::endpoint::{Failure, LostSubscription, Outcome, Phase};
 use mcp_bridge_auth::AuthError;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::codes::INTERNAL_ERROR;
@@ -308,15 +308,17 @@ impl LegacyOpening {
     pub(super) fn on_outcome(self: Box<Self>, outcome: Outcome) -> NextState {
         match outcome {
             Outcome::LegacyOnly => NextState::Opening(self, Vec::new()),
-            Outcome::Failed(failure) => self.on_failure(failure),
-            Outcome::Response(response)
-            | Outcome::OtherVersion(response)
-            | Outcome::Ended(response)
+            // An `initialize` is no subscription.
+            Outcome::Failed(failure)
+            | Outcome::SubscriptionLost(LostSubscription { failure, .. }) => {
+                self.on_failure(failure)
+            }
+            Outcome::Response(response) | Outcome::OtherVersion(response)
                 if response.is_error() =>
             {
                 self.refused(Reply::Response(response))
             }
-            Outcome::Response(response) | Outcome::Ended(response) => {
+            Outcome::Response(response) => {
                 self.opened(OpenSession::Native, response.clone(), response)
             }
             Outcome::OtherVersion(server) => {

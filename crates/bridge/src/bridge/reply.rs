@@ -39,13 +39,18 @@ impl Reply {
             Failure::Status {
                 error: Some(error), ..
             } => Self::Response(error.with_id(id)),
-            failure => Self::Failed(FailedRequest {
-                id: id.clone(),
-                method: method.to_owned(),
-                failure,
-                reach: RequestReach::Server,
-            }),
+            failure => Self::without_response(id, method, failure),
         }
+    }
+
+    /// The failure of a request, whatever the server has sent with it.
+    pub(super) fn without_response(id: &RequestId, method: &str, failure: Failure) -> Self {
+        Self::Failed(FailedRequest {
+            id: id.clone(),
+            method: method.to_owned(),
+            failure,
+            reach: RequestReach::Server,
+        })
     }
 
     /// The same reply for a request that has got so far.

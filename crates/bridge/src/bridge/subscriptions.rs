@@ -1,10 +1,13 @@
-//! Subscriptions of a modern app (`subscriptions/listen`, MCP 2026-07-28 "Subscriptions"), which are
-//! acknowledged although the server has not been reached yet.
+//! Subscriptions of a modern app (`subscriptions/listen`, MCP 2026-07-28 "Subscriptions"), which are acknowledged
+//! although the server has not been reached yet, and outlive their connections.
 //!
 //! An app that gets no acknowledgement gives up within seconds and hears of no change any more. So what it
 //! asks for is promised, and the subscription at the server follows. The server's own acknowledgement is not
 //! handed on then. Where that has less, a list that the server says nothing of just never changes; but a
 //! resource that it does not tell of ends the subscription, so that the app can ask anew.
+//!
+//! A subscription whose connection is lost is opened again, and all that may have changed meanwhile is announced. This is
+//! the one place that decides about that: the endpoint sends a subscription once, and reports its end.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -14,9 +17,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::facts::Facts;
+use crate::endpoint::LostSubscription;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
-use mcp_bridge_protocol::lists::SERVER_LISTS;
+use mcp_bridge_protocol::lists::{SERVER_LISTS, ServerList};
 use mcp_bridge_protocol::message::{Message, RequestId, member};
 
 /// Time that the server has for its own acknowledgement when a sign-in or a connection is in the way.
@@ -28,14 +32,29 @@ const PROMISE_FOR_SLOW_AFTER: Duration = Duration::from_secs(5);
 /// Interval at which it is checked what is in the way, between the two.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The first and the longest pause before a subscription that did not get through is tried again.
+/// The first pause before a subscription that did not get through, or was lost, is tried again. The others are each twice
+/// as long as the one before.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause of a subscription that the server has not had yet.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(20);
+
+/// The longest pause of a subscription that was lost.
+const MAX_REOPEN_PAUSE: Duration = Duration::from_secs(60);
+
+/// Tries in a row to open a lost subscription again that bring nothing, until it is given up.
+const MAX_BARREN_TRIES: u8 = 10;
 
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
+const RESOURCE_UPDATED: &str = "notifications/resources/updated";
+
 /// The resources in a filter.
 const RESOURCES: &str = "resourceSubscriptions";
+
+/// Reasons for the end of a subscription.
+const NOT_TOLD_OF: &str = "the server does not tell of these resources";
+const CONNECTION_LOST: &str = "the connection was lost";
 
 /// The subscriptions of the app that are open.
 #[derive(Debug, Default)]
@@ -48,10 +67,12 @@ pub(super) enum SubscriptionStep {
     ToApp(Message),
     /// Send the request to the server again.
     Send(Message),
-    /// Cancel the subscription at the server, and tell the app of its end.
-    End(RequestId),
+    /// Cancel the subscription at the server, and tell the app of its end, for this reason.
+    End(RequestId, &'static str),
     /// Hand the timer back after this time.
     After(Duration, SubscriptionTimer),
+    /// The same, a little earlier at random.
+    AfterAbout(Duration, SubscriptionTimer),
     /// The server can be asked.
     Available,
 }
@@ -61,8 +82,8 @@ pub(super) enum SubscriptionStep {
 pub(super) enum SubscriptionTimer {
     /// The app may have waited long enough for its acknowledgement.
     Acknowledge(RequestId, Instant),
-    /// It may be tried again.
-    Retry(RequestId, Instant),
+    /// It may be tried again, unless it was since so many were tried.
+    Retry(RequestId, Instant, u32),
 }
 
 /// State of the way to the server.
@@ -91,6 +112,10 @@ struct AppSubscription {
     state: SubscriptionState,
     /// The pauses before further tries.
     backoff: Backoff,
+    /// How often it was sent again.
+    resent: u32,
+    /// Tries to open it again since the server sent anything.
+    barren: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +128,10 @@ enum SubscriptionState {
     Dormant,
     /// The server has acknowledged it.
     Acknowledged,
+    /// The server had acknowledged it, and its connection was lost. The server is not asked at the moment.
+    Lost,
+    /// Likewise, and the server is asked again.
+    Reopening,
 }
 
 impl AppSubscription {
@@ -115,7 +144,9 @@ impl AppSubscription {
             request,
             opened: now,
             state: SubscriptionState::Unacknowledged,
-            backoff: Backoff::new(RETRY_PAUSE, MAX_RETRY_PAUSE),
+            backoff: Backoff::new(RETRY_PAUSE, MAX_REOPEN_PAUSE),
+            resent: 0,
+            barren: 0,
         }
     }
 
@@ -131,8 +162,35 @@ impl AppSubscription {
             SubscriptionState::Unacknowledged => false,
             SubscriptionState::Promised
             | SubscriptionState::Dormant
-            | SubscriptionState::Acknowledged => true,
+            | SubscriptionState::Acknowledged
+            | SubscriptionState::Lost
+            | SubscriptionState::Reopening => true,
         }
+    }
+
+    /// Sends it to the server again, if it waits for that.
+    fn resend(&mut self) -> Option<SubscriptionStep> {
+        self.state = match self.state {
+            SubscriptionState::Dormant => SubscriptionState::Promised,
+            SubscriptionState::Lost => SubscriptionState::Reopening,
+            SubscriptionState::Unacknowledged
+            | SubscriptionState::Promised
+            | SubscriptionState::Acknowledged
+            | SubscriptionState::Reopening => return None,
+        };
+        self.resent += 1;
+        Some(SubscriptionStep::Send(self.request.clone()))
+    }
+
+    /// The timer for the next time that it is sent again.
+    fn retry(&self, id: &RequestId) -> SubscriptionTimer {
+        SubscriptionTimer::Retry(id.clone(), self.opened, self.resent)
+    }
+
+    /// The server is there.
+    const fn succeed(&mut self) {
+        self.barren = 0;
+        self.backoff.reset();
     }
 
     /// The part of the server's filter that the app has asked for. The server may name any number of other resources.
@@ -140,9 +198,10 @@ impl AppSubscription {
         let flags = SERVER_LISTS.iter().map(|list| list.filter);
         let flags = flags.filter(|flag| granted[flag] == true);
         let mut kept: Map<_, _> = flags.map(|flag| (flag.to_owned(), true.into())).collect();
-        let (asked, granted) = (uris(&self.filter), uris(granted));
-        if !granted.is_empty() {
-            let resources = asked.intersection(&granted).copied().collect();
+        let mut asked: HashSet<&str> = uris(&self.filter).collect();
+        let mut granted = uris(granted).peekable();
+        if granted.peek().is_some() {
+            let resources = granted.filter(|uri| asked.remove(uri)).collect();
             kept.insert(RESOURCES.to_owned(), resources);
         }
         Value::Object(kept)
@@ -150,17 +209,32 @@ impl AppSubscription {
 
     /// Returns whether all resources that were promised are in this filter of the server.
     fn has_its_resources(&self, granted: &Value) -> bool {
-        uris(&self.filter).is_subset(&uris(granted))
+        let granted: HashSet<&str> = uris(granted).collect();
+        uris(&self.filter).all(|uri| granted.contains(uri))
+    }
+
+    /// Notifications of all that may have changed while there was no connection, where the server grants this filter now.
+    fn missed(&self, id: &RequestId, granted: &Value) -> Vec<SubscriptionStep> {
+        let granted = self.granted(granted);
+        let lists = SERVER_LISTS
+            .iter()
+            .filter(|list| granted[list.filter] == true && self.filter[list.filter] == true);
+        let lists = lists.map(|list| changed(list, id));
+        let resources = uris(&granted).map(|uri| {
+            let params = json!({ "_meta": meta(id), "uri": uri });
+            Message::notification(RESOURCE_UPDATED, &params)
+        });
+        lists
+            .chain(resources)
+            .map(SubscriptionStep::ToApp)
+            .collect()
     }
 }
 
 /// The resources in a filter.
-fn uris(filter: &Value) -> HashSet<&str> {
+fn uris(filter: &Value) -> impl Iterator<Item = &str> {
     let uris = filter[RESOURCES].as_array();
-    uris.into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    uris.into_iter().flatten().filter_map(Value::as_str)
 }
 
 impl AppSubscriptions {
@@ -204,31 +278,37 @@ impl AppSubscriptions {
         )))
     }
 
-    /// A notification for the modern app. `None` if the app gets it.
-    pub(super) fn on_notification(&mut self, message: &Message) -> Option<Vec<SubscriptionStep>> {
+    /// A notification for the modern app, on the stream of this request. `None` if the app gets it.
+    pub(super) fn on_notification(
+        &mut self,
+        message: &Message,
+        stream: Option<&RequestId>,
+    ) -> Option<Vec<SubscriptionStep>> {
         if self.0.is_empty() || message.method() != Some(ACKNOWLEDGED) {
             return None;
         }
-        let id = subscription_of(message)?;
+        let id = subscription_of(message).or_else(|| stream.cloned())?;
         let subscription = self.0.get_mut(&id)?;
         let granted: Value = message.param("notifications").unwrap_or_default();
-        match subscription.state {
+        subscription.succeed();
+        let before = std::mem::replace(&mut subscription.state, SubscriptionState::Acknowledged);
+        let mut steps = match before {
             SubscriptionState::Unacknowledged => {
                 subscription.filter = subscription.granted(&granted);
-                subscription.state = SubscriptionState::Acknowledged;
-                None
+                return None;
             }
-            SubscriptionState::Promised | SubscriptionState::Dormant
-                if !subscription.has_its_resources(&granted) =>
-            {
-                Some(vec![SubscriptionStep::Available, SubscriptionStep::End(id)])
-            }
+            SubscriptionState::Acknowledged => return Some(Vec::new()),
             SubscriptionState::Promised | SubscriptionState::Dormant => {
-                subscription.state = SubscriptionState::Acknowledged;
-                Some(vec![SubscriptionStep::Available])
+                vec![SubscriptionStep::Available]
             }
-            SubscriptionState::Acknowledged => None,
+            SubscriptionState::Lost | SubscriptionState::Reopening => {
+                subscription.missed(&id, &granted)
+            }
+        };
+        if !subscription.has_its_resources(&granted) {
+            steps.push(SubscriptionStep::End(id, NOT_TOLD_OF));
         }
+        Some(steps)
     }
 
     /// A subscription has ended.
@@ -244,28 +324,71 @@ impl AppSubscriptions {
         end: FailureEnd,
     ) -> Option<Vec<SubscriptionStep>> {
         let subscription = self.0.get_mut(id)?;
-        if !subscription.is_known() {
-            return None;
-        }
-        subscription.state = SubscriptionState::Dormant;
-        let pause = subscription.backoff.pause();
-        let timer = SubscriptionTimer::Retry(id.clone(), subscription.opened);
-        let again = (end == FailureEnd::Passes).then_some(SubscriptionStep::After(pause, timer));
+        subscription.state = match subscription.state {
+            SubscriptionState::Unacknowledged => return None,
+            SubscriptionState::Promised | SubscriptionState::Dormant => SubscriptionState::Dormant,
+            SubscriptionState::Acknowledged
+            | SubscriptionState::Lost
+            | SubscriptionState::Reopening => SubscriptionState::Lost,
+        };
+        let pause = subscription.backoff.pause_within(MAX_RETRY_PAUSE);
+        let again = SubscriptionStep::After(pause, subscription.retry(id));
+        let again = (end == FailureEnd::Passes).then_some(again);
         Some(again.into_iter().collect())
     }
 
-    /// A subscription that is open may be tried again.
+    /// The server had acknowledged the subscription, and its stream has ended without a response, or was not opened
+    /// again.
+    pub(super) fn on_lost(
+        &mut self,
+        id: &RequestId,
+        lost: &LostSubscription,
+    ) -> Option<SubscriptionStep> {
+        let subscription = self.0.get_mut(id)?;
+        if lost.brought_events {
+            subscription.succeed();
+        }
+        if !lost.failure.stream_may_return() || subscription.barren >= MAX_BARREN_TRIES {
+            return Some(SubscriptionStep::End(id.clone(), CONNECTION_LOST));
+        }
+        subscription.state = SubscriptionState::Lost;
+        subscription.barren += 1;
+        let pause = subscription.backoff.pause();
+        let timer = subscription.retry(id);
+        Some(SubscriptionStep::AfterAbout(pause, timer))
+    }
+
+    /// A subscription that is open may be tried again, unless it was since `resent` tries.
     pub(super) fn on_retry_due(
         &mut self,
         id: &RequestId,
         opened: Instant,
+        resent: u32,
     ) -> Option<SubscriptionStep> {
         let subscription = self.0.get_mut(id)?;
-        if subscription.opened != opened || subscription.state != SubscriptionState::Dormant {
+        if (subscription.opened, subscription.resent) != (opened, resent) {
             return None;
         }
-        subscription.state = SubscriptionState::Promised;
-        Some(SubscriptionStep::Send(subscription.request.clone()))
+        subscription.resend()
+    }
+
+    /// The app asks for something, so that it is sent now: a good moment to try all that were lost and are open again.
+    pub(super) fn on_app_request(
+        &mut self,
+        is_open: impl Fn(&RequestId) -> bool,
+    ) -> Vec<SubscriptionStep> {
+        let lost = self
+            .0
+            .iter_mut()
+            .filter(|(id, it)| it.state == SubscriptionState::Lost && is_open(id));
+        lost.filter_map(|(_, subscription)| subscription.resend())
+            .collect()
+    }
+
+    /// Returns whether the request is sent to open a lost subscription again.
+    pub(super) fn is_reopening(&self, id: &RequestId) -> bool {
+        let subscription = self.0.get(id);
+        subscription.is_some_and(|it| it.state == SubscriptionState::Reopening)
     }
 
     /// The server can be asked: all subscriptions that are open and were promised are tried again.
@@ -277,17 +400,15 @@ impl AppSubscriptions {
             .0
             .iter_mut()
             .filter(|(id, it)| it.state == SubscriptionState::Dormant && is_open(id));
-        let sent = dormant.map(|(_, subscription)| {
-            subscription.state = SubscriptionState::Promised;
-            SubscriptionStep::Send(subscription.request.clone())
-        });
-        sent.collect()
+        dormant
+            .filter_map(|(_, subscription)| subscription.resend())
+            .collect()
     }
 
     /// Notifications of changes of these lists, named by their capabilities, for each open subscription to them.
     pub(super) fn announce(
         &self,
-        changed: &HashSet<&str>,
+        capabilities: &HashSet<&str>,
         is_open: impl Fn(&RequestId) -> bool,
     ) -> Vec<Message> {
         let open = self
@@ -296,21 +417,17 @@ impl AppSubscriptions {
             .filter(|(id, it)| it.is_known() && is_open(id));
         let notifications = open.flat_map(|(id, subscription)| {
             let lists = SERVER_LISTS.iter().filter(move |list| {
-                changed.contains(list.capability) && subscription.filter[list.filter] == true
+                capabilities.contains(list.capability) && subscription.filter[list.filter] == true
             });
-            lists
-                .map(move |list| Message::notification(list.changed, &json!({ "_meta": meta(id) })))
+            lists.map(move |list| changed(list, id))
         });
         notifications.collect()
     }
 }
 
-/// The notification that ends a subscription which promised more than the server has.
-pub(super) fn ended(id: &RequestId) -> Message {
-    let request_id: Value = serde_json::from_str(id.as_json()).unwrap_or_default();
-    let reason = "the server does not tell of these resources";
-    let params = json!({ "requestId": request_id, "reason": reason });
-    Message::notification("notifications/cancelled", &params)
+/// The notification that a list has changed, for a subscription.
+fn changed(list: &ServerList, subscription: &RequestId) -> Message {
+    Message::notification(list.changed, &json!({ "_meta": meta(subscription) }))
 }
 
 fn meta(subscription: &RequestId) -> Value {

@@ -16,7 +16,9 @@ use super::remembered_lists::ListForm;
 use super::reply::FailedRequest;
 use super::router::Router;
 use super::{Access, Answering, Config, Input, ToolFilter};
-use crate::endpoint::{self, ConnectCause, Event, Failure, Listening, Outcome, Phase};
+use crate::endpoint::{
+    self, ConnectCause, Event, Failure, Listening, LostSubscription, Outcome, Phase,
+};
 use mcp_bridge_auth::{SignInPage, SignInStage};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 use mcp_bridge_testkit::script::{self, Names, Player};
@@ -155,7 +157,13 @@ impl RouterRun {
         let (id, what) = rest.split_once(' ').unwrap_or((rest, ""));
         let outcome = match word {
             "failed" => Outcome::Failed(failure(what)?),
-            "ended" => Outcome::Ended(self.message(what)?),
+            "lost" => {
+                let (kind, events) = what.split_once(' ').unwrap_or((what, ""));
+                Outcome::SubscriptionLost(LostSubscription {
+                    failure: failure(kind)?,
+                    brought_events: events == "after-events",
+                })
+            }
             "legacy-only" => Outcome::LegacyOnly,
             "modern-only" => Outcome::ModernOnly(self.message(what)?),
             "other-version" => Outcome::OtherVersion(self.message(what)?),
@@ -394,6 +402,7 @@ fn failure(name: &str) -> Result<Failure, String> {
         "connection-lost" => Failure::ConnectionLost {
             detail: "reset".to_owned(),
         },
+        "no-response" => Failure::NoResponse("the event stream ended".to_owned()),
         "session-lost" => Failure::SessionLost("gone".to_owned()),
         "sign-in-required" => sign_in(mcp_bridge_auth::AuthError::SignInRequired { url: None }),
         other => match other.parse() {

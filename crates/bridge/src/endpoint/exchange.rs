@@ -16,7 +16,7 @@ use super::request_progress::Track;
 use super::retry::{Cause, Repeat, Retries, is_response_lost};
 use super::send::{Outgoing, SESSION_ID, SendOptions, SessionUse, Verb};
 use super::session::{self, McpSession};
-use super::{Endpoint, Failure, Outcome, Patience, Request, headers};
+use super::{Endpoint, Failure, Initiative, Outcome, Patience, Request, headers};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::era::Era;
@@ -34,7 +34,9 @@ impl Endpoint {
     /// error that says what happened.
     pub async fn request(self: &Arc<Self>, request: &Request, track: &Track) -> Outcome {
         let method = request.method();
-        self.activity.notify_waiters();
+        if request.initiative() == Initiative::App {
+            self.activity.notify_waiters();
+        }
         let exchange = self.exchange(request, track);
         let outcome = match self.config.request_timeout {
             Some(idle) if method != "subscriptions/listen" => tokio::select! {

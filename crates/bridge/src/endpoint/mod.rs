@@ -48,7 +48,7 @@ use url::Url;
 pub use body::ContentType;
 pub use failure::{ConnectCause, Failure};
 pub use probe::{HttpSseConversation, Probe, Reply};
-pub use request::Request;
+pub use request::{Initiative, Request};
 pub use request_progress::{Phase, Track, WaitLimits};
 pub use retry::is_safe;
 pub use server_support::KnownServer;
@@ -255,9 +255,8 @@ impl Event {
             Self::Outcome { outcome, .. } => match outcome {
                 Outcome::Response(message)
                 | Outcome::OtherVersion(message)
-                | Outcome::ModernOnly(message)
-                | Outcome::Ended(message) => message.text().len(),
-                Outcome::Failed(_) | Outcome::LegacyOnly => 0,
+                | Outcome::ModernOnly(message) => message.text().len(),
+                Outcome::Failed(_) | Outcome::LegacyOnly | Outcome::SubscriptionLost(_) => 0,
             },
             Self::Listening(_) => 0,
         }
@@ -288,8 +287,17 @@ pub enum Outcome {
     ModernOnly(Message),
     /// It is of the modern era, and the server speaks the legacy era alone: nothing came of it.
     LegacyOnly,
-    /// It is a subscription that is over without a response: for this reason, as an error.
-    Ended(Message),
+    /// It is a subscription that the server had acknowledged, and whose stream is over without a response.
+    SubscriptionLost(LostSubscription),
+}
+
+/// End of a subscription without a response.
+#[derive(Debug)]
+pub struct LostSubscription {
+    /// Reason for the end of its stream, or for which it was not opened again.
+    pub failure: Failure,
+    /// True if an event came on the stream.
+    pub brought_events: bool,
 }
 
 /// The remote side. Cheap to share; all methods may run at once.
@@ -323,7 +331,8 @@ pub struct Endpoint {
     inbound: mpsc::Sender<Inbound>,
     /// Bytes of messages that may wait in `inbound`.
     inbound_room: Arc<Semaphore>,
-    /// Told whenever a request goes out: a good moment to try a lost stream again, and as good as a ping.
+    /// Told whenever the app sends a request: a good moment to try the lost stream of a session again, and as good as
+    /// a ping.
     activity: Notify,
     stopping: watch::Sender<bool>,
     /// Reason why nothing more can be had from the server in this process.

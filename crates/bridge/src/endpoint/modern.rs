@@ -3,18 +3,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::answer::{Elsewhere, ResponseReader, messages};
 use super::exchange::traffic;
 use super::header_mismatch::is_header_mismatch;
 use super::request_progress::Track;
 use super::retry::{Cause, Repeat, Retries, is_response_lost};
 use super::send::{Accepted, Outgoing, SessionUse, Verb};
-use super::stream::{EventStream, reconnect_backoff};
-use super::{Endpoint, Failure, Request, body, headers};
+use super::stream::EventStream;
+use super::{Endpoint, Failure, LostSubscription, Request, body, headers};
 use mcp_bridge_auth::Interaction;
-use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
 
 impl Endpoint {
@@ -109,56 +106,44 @@ impl Endpoint {
         self.send(&outgoing).await
     }
 
-    /// Keeps a subscription open over dropped connections without the app noticing, until the server
-    /// ends it or there is no hope left.
+    /// Sends a subscription once, and hands on what its stream brings until that ends. `bridge/subscriptions.rs` and
+    /// the translation between the eras decide what follows.
     pub(super) async fn subscribe(
         self: &Arc<Self>,
         request: &Request,
         track: &Track,
     ) -> SubscriptionEnd {
-        let mut backoff = reconnect_backoff();
-        let mut retries = Retries::new(Repeat::Safe);
-        let mut acknowledged = false;
-        loop {
-            let mut subscription = SubscriptionReader {
-                reader: ResponseReader {
-                    endpoint: self,
-                    request,
-                    track,
-                    generation: self.generation(),
-                },
-                acknowledged,
-                brought_something: false,
-            };
-            let sent =
-                self.send_modern(request.message(), Repeat::Safe, Interaction::Allowed, track);
-            let end = match sent.await {
-                Ok(accepted) => match subscription.read(accepted).await {
-                    Ok(answer) => {
-                        self.log_response(track, &answer);
-                        return SubscriptionEnd::Answered(answer);
-                    }
-                    Err(failure) => failure,
-                },
-                Err(failure) => failure,
-            };
-            acknowledged = subscription.acknowledged;
-            // A subscription that never was is not kept: whoever asked for it has to know.
-            if !acknowledged {
-                return SubscriptionEnd::Refused(end);
+        let mut subscription = SubscriptionReader {
+            reader: ResponseReader {
+                endpoint: self,
+                request,
+                track,
+                generation: self.generation(),
+            },
+            is_acknowledged: false,
+            brought_events: false,
+        };
+        let sent = self.send_modern(request.message(), Repeat::Safe, Interaction::Allowed, track);
+        let end = match sent.await {
+            Ok(accepted) => subscription.read(accepted).await,
+            Err(failure) => Err(failure),
+        };
+        let failure = match end {
+            Ok(answer) => {
+                self.log_response(track, &answer);
+                return SubscriptionEnd::Answered(answer);
             }
-            if subscription.brought_something {
-                retries.reset(Cause::SubscriptionBroken);
-                backoff.reset();
-            }
-            let may_come_back = end.may_pass() || matches!(end, Failure::NoResponse(_));
-            if !may_come_back || !retries.allow(Cause::SubscriptionBroken) {
-                return SubscriptionEnd::Lost(end);
-            }
-            tokio::select! {
-                () = tokio::time::sleep(backoff.jittered_pause()) => {}
-                () = self.activity.notified() => {}
-            }
+            Err(failure) => failure,
+        };
+        let lost = LostSubscription {
+            failure,
+            brought_events: subscription.brought_events,
+        };
+        if subscription.is_acknowledged {
+            track.wire.ended(&lost.failure);
+            SubscriptionEnd::Lost(lost)
+        } else {
+            SubscriptionEnd::Refused(lost)
         }
     }
 }
@@ -168,27 +153,27 @@ impl Endpoint {
 pub(super) enum SubscriptionEnd {
     /// The server has answered the request.
     Answered(Message),
-    /// The server never acknowledged it.
-    Refused(Failure),
-    /// The server had acknowledged it, and it cannot be kept open.
-    Lost(Failure),
+    /// The server has not acknowledged it.
+    Refused(LostSubscription),
+    /// The server had acknowledged it.
+    Lost(LostSubscription),
 }
 
-/// One connection of a subscription.
+/// The stream of a subscription.
 struct SubscriptionReader<'a> {
     reader: ResponseReader<'a>,
-    /// True if the app has the server's acknowledgement.
-    acknowledged: bool,
-    brought_something: bool,
+    /// True if the server has acknowledged it.
+    is_acknowledged: bool,
+    brought_events: bool,
 }
 
 impl SubscriptionReader<'_> {
-    /// Hands on what the connection brings. Ends well only with the server's own response.
+    /// Hands on what the stream brings. Ends well only with the server's own response.
     async fn read(&mut self, accepted: Accepted) -> Result<Message, Failure> {
         let limits = self.reader.endpoint.config.body_limits();
         let mut stream = EventStream::new(accepted.response, limits);
         while let Some(event) = stream.next().await? {
-            self.brought_something = true;
+            self.brought_events = true;
             for message in messages(&mut stream, &event, self.reader.endpoint) {
                 let message = match message {
                     Ok(message) => message,
@@ -197,36 +182,13 @@ impl SubscriptionReader<'_> {
                         continue;
                     }
                 };
-                let is_acknowledgement =
+                self.is_acknowledged |=
                     message.method() == Some("notifications/subscriptions/acknowledged");
-                if is_acknowledgement && self.acknowledged {
-                    self.make_up(&message).await;
-                    continue;
-                }
-                self.acknowledged |= is_acknowledgement;
                 if let Some(answer) = self.reader.on_message(message, Elsewhere::Forwarded).await {
                     return Ok(answer);
                 }
             }
         }
         Err(Failure::NoResponse("the event stream ended".to_owned()))
-    }
-
-    /// Nobody knows what happened while the stream was down, so all that might have is announced.
-    async fn make_up(&self, acknowledgement: &Message) {
-        let filter: Value = acknowledgement.param("notifications").unwrap_or_default();
-        let meta: Value = acknowledgement.param("_meta").unwrap_or_default();
-        for list in SERVER_LISTS {
-            if filter[list.filter] == json!(true) {
-                let message = Message::notification(list.changed, &json!({ "_meta": meta }));
-                self.reader.hand_on(message).await;
-            }
-        }
-        let resources = filter["resourceSubscriptions"].as_array();
-        for uri in resources.into_iter().flatten() {
-            let params = json!({ "_meta": meta, "uri": uri });
-            let message = Message::notification("notifications/resources/updated", &params);
-            self.reader.hand_on(message).await;
-        }
     }
 }

@@ -16,7 +16,7 @@ use super::greeting::{Greeted, Greeting, VersionRefusal};
 use super::http_sse::HttpSse;
 use super::modern::SubscriptionEnd;
 use super::request_progress::Track;
-use super::{Endpoint, Failure, Outcome, Protocol, Request, TransportChoice};
+use super::{Endpoint, Failure, Initiative, Outcome, Protocol, Request, TransportChoice};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_protocol::codes::{
     INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR, UNSUPPORTED_VERSION_DRAFT,
@@ -286,6 +286,16 @@ impl Endpoint {
         if let Some(refusal) = refuse_malformed(request.message()) {
             return Ok(Outcome::Response(refusal));
         }
+        if request.initiative() == Initiative::Bridge {
+            return Ok(match self.subscribe(request, track).await {
+                SubscriptionEnd::Answered(answer) => Outcome::Response(answer),
+                SubscriptionEnd::Refused(lost) => {
+                    track.wire.ended(&lost.failure);
+                    Outcome::SubscriptionLost(lost)
+                }
+                SubscriptionEnd::Lost(lost) => Outcome::SubscriptionLost(lost),
+            });
+        }
         self.support.load().await;
         if self.config.protocol == Protocol::Legacy || self.support.is_legacy_only() {
             return Ok(Outcome::LegacyOnly);
@@ -293,12 +303,8 @@ impl Endpoint {
         let answer = if request.method() == "subscriptions/listen" {
             match self.subscribe(request, track).await {
                 SubscriptionEnd::Answered(answer) => Ok(answer),
-                SubscriptionEnd::Refused(failure) => Err(failure),
-                SubscriptionEnd::Lost(failure) => {
-                    let (id, method) = (request.id(), request.method());
-                    let error = failure.to_response(id, method, &self.host());
-                    return Ok(Outcome::Ended(error));
-                }
+                SubscriptionEnd::Refused(refused) => Err(refused.failure),
+                SubscriptionEnd::Lost(lost) => return Ok(Outcome::SubscriptionLost(lost)),
             }
         } else {
             self.converse_modern(request, track).await

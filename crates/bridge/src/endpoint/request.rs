@@ -9,6 +9,17 @@ pub struct Request {
     message: Message,
     id: RequestId,
     era: Era,
+    initiative: Initiative,
+}
+
+/// The one who wants a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initiative {
+    /// The app.
+    App,
+    /// The bridge, which keeps up a stream at a server that it knows: a refusal is no reason to ask for the server's era,
+    /// and an attempt none to try other streams.
+    Bridge,
 }
 
 impl Request {
@@ -19,13 +30,29 @@ impl Request {
             return None;
         }
         let id = message.id()?.clone();
-        Some(Self { message, id, era })
+        Some(Self {
+            message,
+            id,
+            era,
+            initiative: Initiative::App,
+        })
+    }
+
+    /// The same request on this initiative.
+    #[must_use]
+    pub fn with_initiative(self, initiative: Initiative) -> Self {
+        Self { initiative, ..self }
     }
 
     /// A request of our own. `params` is the JSON text of an object.
     pub(super) fn of_ours(id: RequestId, method: &str, params: &str, era: Era) -> Self {
         let message = Message::request(&id, method, params);
-        Self { message, id, era }
+        Self {
+            message,
+            id,
+            era,
+            initiative: Initiative::App,
+        }
     }
 
     /// The `server/discover` in place of an app's `initialize`.
@@ -35,6 +62,7 @@ impl Request {
             message,
             id,
             era: Era::Modern,
+            initiative: Initiative::App,
         }
     }
 
@@ -43,7 +71,7 @@ impl Request {
         Self {
             message: self.message.with_id(&id),
             id,
-            era: self.era,
+            ..*self
         }
     }
 
@@ -72,6 +100,12 @@ impl Request {
     pub fn method(&self) -> &str {
         // A request has one.
         self.message.method().unwrap_or_default()
+    }
+
+    /// The one who wants it.
+    #[must_use]
+    pub const fn initiative(&self) -> Initiative {
+        self.initiative
     }
 
     /// The era in which it is sent.

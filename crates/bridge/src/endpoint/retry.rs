@@ -15,7 +15,6 @@
 //! | [`HeadersRefused`](Cause::HeadersRefused): `HeaderMismatch` | refused it | legacy requests, modern `tools/call` | 1, with what was learned about its headers | `header_mismatch`, `modern` |
 //! | [`VersionRefused`](Cause::VersionRefused) | refused it | `initialize` | 4, each in another version; before them once in the version that was accepted the last time | `greeting` |
 //! | [`StreamBroken`](Cause::StreamBroken): the event stream with the response breaks, legacy era | has the request | the GET that resumes the stream | 5 in a row without an event | `answer` |
-//! | [`SubscriptionBroken`](Cause::SubscriptionBroken), once acknowledged | has ended it | `subscriptions/listen` | 10 in a row without an event | `modern` |
 //! | [`SignInForStream`](Cause::SignInForStream): HTTP+SSE, the stream cannot be opened again without a sign-in | nothing | messages for which a person may be asked | 2 sign-ins | `http_sse` |
 //!
 //! So one message reaches the server at most so often:
@@ -32,8 +31,10 @@
 //! Attempts that certainly did not reach the server are not counted. While the bridge ends, nothing is repeated for a connection that
 //! does not come up or is lost, and with `--fail-fast` neither.
 //!
-//! Above this, the bridge opens a session and a subscription of the app again for as long as the app is there, with growing
-//! pauses (`bridge`), and the session's own stream is opened again for as long as there is the session (`listen`).
+//! Above this, with growing pauses: a session is opened again for as long as the app is there (`bridge/legacy_opening.rs`). A
+//! subscription that was lost is sent again by its one owner: of a modern app up to 10 times in a row without an event
+//! (`bridge/subscriptions.rs`), of a translated legacy app for as long as the server does not refuse it
+//! (`era/upgrade/listen.rs`). A session's own stream is opened again for as long as there is the session (`listen`).
 
 use std::time::Duration;
 
@@ -109,7 +110,6 @@ pub(super) enum Cause {
     HeadersRefused,
     VersionRefused,
     StreamBroken,
-    SubscriptionBroken,
     SignInForStream,
 }
 
@@ -127,7 +127,6 @@ impl Cause {
             Self::Busy | Self::TokenRefused => 3,
             Self::VersionRefused => 4,
             Self::StreamBroken => 5,
-            Self::SubscriptionBroken => 10,
         }
     }
 
@@ -143,7 +142,6 @@ impl Cause {
             | Self::HeadersRefused
             | Self::VersionRefused
             | Self::StreamBroken
-            | Self::SubscriptionBroken
             | Self::SignInForStream => false,
         }
     }
@@ -263,7 +261,6 @@ mod tests {
         Cause::HeadersRefused,
         Cause::VersionRefused,
         Cause::StreamBroken,
-        Cause::SubscriptionBroken,
         Cause::SignInForStream,
     ];
 
@@ -297,8 +294,8 @@ mod tests {
 
     #[test]
     fn each_cause_has_its_limit_and_its_messages() {
-        let limits = [1, 3, 3, 1, 1, 2, 1, 4, 5, 10, 2];
-        let limits_with_side_effects = [0, 0, 3, 1, 0, 0, 1, 4, 5, 10, 2];
+        let limits = [1, 3, 3, 1, 1, 2, 1, 4, 5, 2];
+        let limits_with_side_effects = [0, 0, 3, 1, 0, 0, 1, 4, 5, 2];
         for ((cause, safe), never) in CAUSES.iter().zip(limits).zip(limits_with_side_effects) {
             assert_eq!(repetitions(Repeat::Safe, &[*cause]), safe, "{cause:?}");
             assert_eq!(

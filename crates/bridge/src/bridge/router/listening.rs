@@ -2,37 +2,35 @@
 
 use super::replies::cancellation;
 use super::{Asked, Router};
-use crate::bridge::action::Timer;
+use crate::bridge::action::{Action, Timer};
+use crate::bridge::exchanges::Lane;
 use crate::bridge::list_wait;
 use crate::bridge::reply::Reply;
-use crate::bridge::subscriptions::{
-    self, FailureEnd, ServerAccess, SubscriptionStep, SubscriptionTimer,
-};
+use crate::bridge::subscriptions::{FailureEnd, ServerAccess, SubscriptionStep, SubscriptionTimer};
+use crate::endpoint::{Failure, Initiative, LostSubscription};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Message, RequestId};
 
 impl Router {
-    /// A modern app subscribes.
+    /// A modern app subscribes. With `--wait-for-auth` it waits for the server's own acknowledgement.
     pub(super) fn on_subscription(&mut self, request: &Message) {
-        if list_wait::patience(self.answering, None, "").is_none() {
-            return;
-        }
         let unanswered = &self.unanswered;
         let is_open = |id: &RequestId| unanswered.contains_key(id);
         let step = self
             .subscriptions
             .on_request(request, is_open, self.out.facts());
+        let is_promised = list_wait::patience(self.answering, None, "").is_some();
+        let step = step.filter(|_| is_promised);
         self.follow_subscription_steps(step.into_iter().collect());
     }
 
     pub(super) fn on_subscription_timer(&mut self, timer: &SubscriptionTimer) {
-        let (SubscriptionTimer::Acknowledge(id, opened) | SubscriptionTimer::Retry(id, opened)) =
-            timer;
+        let (SubscriptionTimer::Acknowledge(id, _) | SubscriptionTimer::Retry(id, ..)) = timer;
         if self.stopping || !self.unanswered.contains_key(id) {
             return;
         }
         let step = match timer {
-            SubscriptionTimer::Acknowledge(..) => {
+            SubscriptionTimer::Acknowledge(_, opened) => {
                 let way = if self.is_blocked(id, Era::Modern) {
                     ServerAccess::Blocked
                 } else {
@@ -42,14 +40,21 @@ impl Router {
                 self.subscriptions
                     .on_acknowledgement_due(id, *opened, way, facts)
             }
-            SubscriptionTimer::Retry(..) => self.subscriptions.on_retry_due(id, *opened),
+            SubscriptionTimer::Retry(_, opened, resent) => {
+                self.subscriptions.on_retry_due(id, *opened, *resent)
+            }
         };
         self.follow_subscription_steps(step.into_iter().collect());
     }
 
-    /// Returns whether a notification for the modern app is dealt with here.
-    pub(super) fn is_held_by_subscriptions(&mut self, message: &Message) -> bool {
-        let steps = self.subscriptions.on_notification(message);
+    /// Returns whether a notification for the modern app is dealt with here. `stream` is the request on whose stream it
+    /// came.
+    pub(super) fn is_held_by_subscriptions(
+        &mut self,
+        message: &Message,
+        stream: Option<&RequestId>,
+    ) -> bool {
+        let steps = self.subscriptions.on_notification(message, stream);
         let is_taken = steps.is_some();
         self.follow_subscription_steps(steps.unwrap_or_default());
         is_taken
@@ -60,34 +65,41 @@ impl Router {
             match step {
                 SubscriptionStep::ToApp(message) => self.out.write(message),
                 SubscriptionStep::Send(request) => self.on_modern_request(request),
-                SubscriptionStep::End(id) => {
-                    self.subscriptions.on_end(&id);
-                    let ended = subscriptions::ended(&id);
+                // Without a response the app hears of it by a cancellation (MCP 2026-07-28, "Cancellation").
+                SubscriptionStep::End(id, reason) => {
+                    let ended = cancellation(&id, reason);
                     self.on_cancelled(&ended);
                     self.out.write(ended);
                 }
                 SubscriptionStep::After(wait, timer) => {
                     self.out.after(wait, Timer::Subscription(timer));
                 }
+                SubscriptionStep::AfterAbout(wait, timer) => {
+                    let timer = Timer::Subscription(timer);
+                    self.out.push(Action::AfterAbout(wait, timer));
+                }
                 SubscriptionStep::Available => self.on_server_available(),
             }
         }
     }
 
-    /// Takes an error in place of the response to a subscription. True if the subscription goes on, because
-    /// the app was promised it and the server has not been reached.
-    pub(super) fn keeps_subscription(&mut self, asked: &Asked, error: &Reply) -> bool {
-        if asked.method != "subscriptions/listen" || !error.is_unreached() || self.stopping {
-            return false;
-        }
-        let end = match self.obstacle_of_lists(Some(error)) {
-            None => FailureEnd::Passes,
-            Some(_) => FailureEnd::Stays,
-        };
-        let Some(id) = error.id() else {
+    /// Takes the reply to a subscription. True if the subscription goes on, because the app was promised it and the
+    /// server has not been reached.
+    pub(super) fn keeps_subscription(&mut self, asked: &Asked, reply: &Reply) -> bool {
+        let Some(id) = reply.id() else {
             return false;
         };
-        let Some(steps) = self.subscriptions.on_failure(id, end) else {
+        let steps = if reply.is_unreached() && !self.stopping {
+            let end = match self.obstacle_of_lists(Some(reply)) {
+                None => FailureEnd::Passes,
+                Some(_) => FailureEnd::Stays,
+            };
+            self.subscriptions.on_failure(id, end)
+        } else {
+            None
+        };
+        let Some(steps) = steps else {
+            self.subscriptions.on_end(id);
             return false;
         };
         self.unanswered.insert(id.clone(), asked.clone());
@@ -95,12 +107,44 @@ impl Router {
         true
     }
 
-    /// A subscription has ended without a response, of which the app hears by a cancellation (MCP
-    /// 2026-07-28, "Cancellation").
-    pub(super) fn end_subscription(&mut self, id: &RequestId) {
-        self.progress.end(id);
-        if self.unanswered.remove(id).is_some() {
-            self.out.write(cancellation(id, "the connection was lost"));
+    /// The connection of a subscription is lost. While the bridge ends, nothing is opened any more.
+    pub(super) fn on_subscription_lost(&mut self, id: &RequestId, lost: &LostSubscription) {
+        if self.stopping || !self.unanswered.contains_key(id) {
+            return;
         }
+        let step = self.subscriptions.on_lost(id, lost);
+        self.follow_subscription_steps(step.into_iter().collect());
+    }
+
+    /// The app has asked for something.
+    pub(super) fn reopen_lost_subscriptions(&mut self) {
+        let unanswered = &self.unanswered;
+        let steps = self
+            .subscriptions
+            .on_app_request(|id| unanswered.contains_key(id));
+        self.follow_subscription_steps(steps);
+    }
+
+    /// The one who wants a request: the bridge, if it keeps up a stream.
+    pub(super) fn initiative(&self, request: &Message, lane: Lane) -> Initiative {
+        if request.method() != Some("subscriptions/listen") {
+            return Initiative::App;
+        }
+        let is_reopening = |id| self.subscriptions.is_reopening(id);
+        match lane {
+            Lane::Upgraded => Initiative::Bridge,
+            Lane::Native if request.id().is_some_and(is_reopening) => Initiative::Bridge,
+            Lane::Native | Lane::Downgraded(_) => Initiative::App,
+        }
+    }
+}
+
+/// The reply to a subscription of a translation whose stream is over without a response. A refusal in the server's words
+/// is one, unless it may pass.
+pub(super) fn stream_reply(id: &RequestId, method: &str, failure: Failure) -> Reply {
+    if failure.stream_may_return() {
+        Reply::without_response(id, method, failure)
+    } else {
+        Reply::of_failure(id, method, failure)
     }
 }

@@ -37,6 +37,7 @@ use super::tool_filter::HiddenTools;
 use super::{Answering, Config};
 use crate::endpoint::{Event, Failure, Outcome, Phase, Request, Track, WaitLimits};
 use legacy::LegacyLane;
+use listening::stream_reply;
 use mcp_bridge_auth::SignInStage;
 use mcp_bridge_protocol::era::{Era, Passage};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId, member};
@@ -341,6 +342,7 @@ impl Router {
             self.on_subscription(&request);
         }
         self.dispatch(request, era);
+        self.reopen_lost_subscriptions();
         if is_list {
             self.on_list_request(era);
         }
@@ -377,6 +379,7 @@ impl Router {
         }
         tracing::debug!(%id, method = asked.method, "the app has cancelled its request");
         let era = asked.era;
+        self.subscriptions.on_end(&id);
         self.unanswered.remove(&id);
         self.progress.end(&id);
         if let Some(page) = self.list_pages.on_cancelled(&id) {
@@ -418,14 +421,14 @@ impl Router {
             Some(id) => self.exchanges.get(link, id).map(|exchange| exchange.lane),
         };
         match lane {
-            Some(Lane::Native) => self.on_native_message(message, generation),
+            Some(Lane::Native) => self.on_native_message(message, generation, exchange),
             Some(lane) => self.on_translated_message(lane, &message, exchange),
             None => tracing::debug!("dropped a message of a stream that was given up"),
         }
     }
 
     /// A message of the server in the era of the app.
-    fn on_native_message(&mut self, message: Message, generation: u64) {
+    fn on_native_message(&mut self, message: Message, generation: u64, stream: Option<&RequestId>) {
         if let Some(error) = self.native.refuse_undeclared(&message) {
             return self.notify_server(LinkId::MAIN, error, Some(generation));
         }
@@ -440,7 +443,7 @@ impl Router {
                 return tracing::debug!(method, "dropped: the app's revision does not have it");
             }
         };
-        if self.is_held_by_subscriptions(&message) {
+        if self.is_held_by_subscriptions(&message, stream) {
             return;
         }
         match self.native.on_server(message, generation) {
@@ -475,14 +478,17 @@ impl Router {
         }
         match (lane, outcome) {
             (Lane::Native, Outcome::LegacyOnly) => self.downgrade(request.message().clone()),
-            (Lane::Native, Outcome::Ended(_)) => self.end_subscription(id),
+            (Lane::Native, Outcome::SubscriptionLost(lost)) => {
+                self.on_subscription_lost(id, &lost);
+            }
             // The app of a downgraded lane negotiates no version.
-            (
-                _,
-                Outcome::Response(response)
-                | Outcome::OtherVersion(response)
-                | Outcome::Ended(response),
-            ) => self.on_reply(exchange, response.into()),
+            (_, Outcome::Response(response) | Outcome::OtherVersion(response)) => {
+                self.on_reply(exchange, response.into());
+            }
+            (lane, Outcome::SubscriptionLost(lost)) => {
+                let reply = stream_reply(id, method, lost.failure);
+                self.on_translated_reply(lane, reply);
+            }
             (_, Outcome::Failed(failure)) => {
                 let reach = exchange.reach(&failure);
                 let reply = Reply::of_failure(id, method, failure).with_reach(reach);
@@ -518,9 +524,11 @@ impl Router {
             Lane::Upgraded => Era::Modern,
             Lane::Downgraded(_) => Era::Legacy,
         };
+        let initiative = self.initiative(&request, lane);
         let Some(request) = Request::new(request, era) else {
             return;
         };
+        let request = request.with_initiative(initiative);
         let id = request.id().clone();
         let limits = self.wait_limits(request.method(), lane);
         let flight = Flight::new(Track::new(limits).with_span_of(&id));

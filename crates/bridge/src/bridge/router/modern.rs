@@ -206,7 +206,7 @@ impl Router {
     /// A request or a notification that a translation has for the app.
     fn tell_app(&mut self, lane: Lane, message: Message) {
         if lane != Lane::Upgraded {
-            if !self.is_held_by_subscriptions(&message) {
+            if !self.is_held_by_subscriptions(&message, None) {
                 self.write_from_server(message);
             }
             return;

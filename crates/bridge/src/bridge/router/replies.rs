@@ -22,7 +22,7 @@ impl Router {
         let Some(asked) = reply.id().and_then(|id| self.unanswered.remove(id)) else {
             return tracing::debug!("dropped a response that the app does not wait for");
         };
-        if self.keeps_subscription(&asked, &reply) {
+        if asked.method == "subscriptions/listen" && self.keeps_subscription(&asked, &reply) {
             return;
         }
         let list = List::of_method(&asked.method);
