@@ -22,6 +22,7 @@ use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
@@ -46,6 +47,10 @@ const ASSUMED_HTTP2_STREAMS: usize = 100;
 /// Limit for the connections on which a request is sent because the server has not looked at it on the one before.
 /// Part of the retry policy, whose table is in `endpoint/retry.rs`.
 const MAX_TRIES: usize = 4;
+
+/// Time without a request after which a server may have closed a connection because of that, and it is looked at before
+/// it is used. The shortest limit that is common is two seconds; to look costs a system call.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The ALPN name of HTTP/2 (RFC 9113 §3.1).
 const HTTP2: &[u8] = b"h2";
@@ -299,14 +304,19 @@ impl Connections {
     /// A kept connection that is fit for a request.
     async fn kept(&self) -> Option<Connection> {
         loop {
-            let mut kept = {
+            let (mut kept, since) = {
                 let mut state = self.lock();
                 if let Some(shared) = state.shared_with_room() {
                     let stream = shared.load.begin();
                     return Some(Connection::Http2(shared.sender, stream));
                 }
-                state.idle.pop()?.0
+                state.idle.pop()?
             };
+            // The runtime looks at its sockets meanwhile. A connection that turns out to be closed takes no request, so
+            // that nothing is lost on it.
+            if since.elapsed() >= QUIET {
+                yield_now().await;
+            }
             if kept.requests.ready().await.is_ok() {
                 return Some(Connection::Http1(kept));
             }
