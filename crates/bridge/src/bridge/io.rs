@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use super::action::{Action, LinkId, OutgoingRequest, Timer};
 use super::facts::Facts;
 use super::initialize_cache::Memory;
-use super::list_pages::List;
+use super::list::List;
 use super::panics::catch_panic;
 use super::provisional_initialize::Answers;
 use super::remembered_lists::ListForm;

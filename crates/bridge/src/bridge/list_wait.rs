@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Answering;
-use super::list_pages::List;
+use super::list::List;
 use mcp_bridge_protocol::message::Message;
 
 /// Hosts give a list half a minute.

@@ -5,16 +5,16 @@
 
 use std::collections::HashSet;
 
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
-use super::list_pages::List;
-use super::reply::{FailedRequest, Reply};
+use super::list::List;
+use super::obstacle::{Obstacle, problem_of};
+use super::reply::Reply;
 use super::tool_rules;
-use mcp_bridge_auth::SignInPage;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{
-    EmptyCursor, Message, NextPage, Pages, RequestId, member, params_on_behalf_of,
+    EmptyCursor, Message, NextPage, Pages, RequestId, params_on_behalf_of,
 };
 
 /// A tool of the bridge.
@@ -24,18 +24,6 @@ pub(super) enum LocalTool {
     SignIn,
     /// Says why there is no server, where nothing but another try can change that.
     ConnectionStatus,
-}
-
-/// Reason why a server cannot list its tools, where a person can do something about it.
-#[derive(Debug)]
-pub(super) enum Obstacle {
-    /// A person has to sign in: on this page, after this problem with the last attempt.
-    SignIn {
-        page: Option<SignInPage>,
-        problem: Option<String>,
-    },
-    /// The server or the way to it is not as it has to be.
-    Problem(String),
 }
 
 /// The local tools that the app may know, and what is under way for them. Events go in, [`LocalToolStep`]s come out.
@@ -109,7 +97,7 @@ struct LocalToolCall {
 impl LocalTool {
     const ALL: [Self; 2] = [Self::SignIn, Self::ConnectionStatus];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::SignIn => "sign_in",
             Self::ConnectionStatus => "connection_status",
@@ -130,92 +118,6 @@ impl LocalTool {
             "{what} Its tools are available now. If they do not appear in the app, a new session in the app \
              shows them."
         )
-    }
-}
-
-impl Obstacle {
-    const fn tool(&self) -> LocalTool {
-        match self {
-            Self::SignIn { .. } => LocalTool::SignIn,
-            Self::Problem(_) => LocalTool::ConnectionStatus,
-        }
-    }
-
-    /// The obstacle that an error in place of an answer tells of; `None` where that passes without a person.
-    pub(super) fn of_error(error: &Reply) -> Option<Self> {
-        match error {
-            Reply::Failed(failed) => Self::of_kind(failed.failure.kind(), problem_of(failed)),
-            Reply::Response(error) => {
-                let data = data_of(error);
-                let kind = data["kind"].as_str().unwrap_or_default();
-                Self::of_kind(kind, problem_in(error, &data))
-            }
-        }
-    }
-
-    /// The obstacle behind an error of this kind.
-    fn of_kind(kind: &str, problem: String) -> Option<Self> {
-        match kind {
-            "refused" | "unreachable" | "dns" | "timeout" | "connection_lost" | "session_lost"
-            | "no_session" | "shutting_down" => None,
-            // A sign-in would change nothing about these.
-            "auth_command_failed" | "auth_configuration" | "auth_forbidden" => {
-                Some(Self::Problem(problem))
-            }
-            kind if kind.starts_with("auth_") => Some(Self::SignIn {
-                page: None,
-                problem: Some(problem),
-            }),
-            _ => Some(Self::Problem(problem)),
-        }
-    }
-
-    /// The tool as it is listed.
-    fn listed(&self, host: &str) -> Value {
-        let description = match self {
-            Self::SignIn {
-                page: Some(page), ..
-            } => format!(
-                "{host} wants a sign-in before its tools can be used. Ask the user to open this address \
-                 in a browser on this machine: {page} . A call of this tool waits until the user has \
-                 signed in."
-            ),
-            Self::SignIn {
-                problem: Some(problem),
-                ..
-            } => format!(
-                "{host} wants a sign-in before its tools can be used. The last attempt has failed: \
-                 {problem}. A call of this tool begins another one and waits for it."
-            ),
-            Self::SignIn { .. } => format!(
-                "{host} wants a sign-in before its tools can be used. A call of this tool waits until the \
-                 user has signed in."
-            ),
-            Self::Problem(problem) => format!(
-                "The tools of {host} are not available: {problem}. Tell the user. A call of this tool \
-                 tries again."
-            ),
-        };
-        let schema = json!({ "type": "object", "properties": {} });
-        json!({ "name": self.tool().name(), "description": description, "inputSchema": schema })
-    }
-
-    /// The text for a call that has waited in vain.
-    fn unresolved(&self, host: &str) -> String {
-        match self {
-            Self::SignIn {
-                page: Some(page), ..
-            } => format!(
-                "Nobody has signed in to {host} yet. Ask the user to open this address in a browser on \
-                 this machine, and call this tool again: {page}"
-            ),
-            Self::SignIn {
-                problem: Some(problem),
-                ..
-            }
-            | Self::Problem(problem) => problem.clone(),
-            Self::SignIn { .. } => format!("Nobody has signed in to {host} yet."),
-        }
     }
 }
 
@@ -325,10 +227,9 @@ impl LocalTools {
         let Some(listing) = self.listing.take() else {
             return Vec::new();
         };
-        let text = match (obstacle, error) {
-            (Some(obstacle), _) => obstacle.unresolved(&self.host),
-            (None, Reply::Failed(failed)) => problem_of(failed),
-            (None, Reply::Response(error)) => problem_in(error, &data_of(error)),
+        let text = match obstacle {
+            Some(obstacle) => obstacle.unresolved(&self.host),
+            None => problem_of(error),
         };
         let calls = listing.calls.into_iter();
         let answers = calls.filter_map(|call| call.response(&text, Ending::InVain));
@@ -407,23 +308,4 @@ fn list_request(id: &RequestId, on_behalf_of: Option<&Message>, cursor: Option<&
         params["cursor"] = cursor.into();
     }
     Message::request(id, "tools/list", &params.to_string())
-}
-
-/// The reason and the hint of a failure.
-fn problem_of(failed: &FailedRequest) -> String {
-    format!("{} ({})", failed.failure, failed.failure.hint())
-}
-
-/// The reason and the hint of an error of the bridge's own, or the text of another one.
-fn problem_in(error: &Message, data: &Value) -> String {
-    match (data["reason"].as_str(), data["hint"].as_str()) {
-        (Some(reason), Some(hint)) => format!("{reason} ({hint})"),
-        _ => error.error_text().map(|(_, text)| text).unwrap_or_default(),
-    }
-}
-
-/// The `data` of an error.
-fn data_of(error: &Message) -> Value {
-    let data = error.error_json().and_then(|error| member(error, "data"));
-    data.unwrap_or_default()
 }

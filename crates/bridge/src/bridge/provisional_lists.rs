@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::list_pages::List;
+use super::list::List;
 use super::remembered_lists::{ListForm, RememberedLists};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Message, RequestId};

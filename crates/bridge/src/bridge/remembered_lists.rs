@@ -11,7 +11,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::list_pages::List;
+use super::list::List;
 use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
 use mcp_bridge_protocol::era::{Era, MODERN_VERSION, Revision};
 use mcp_bridge_protocol::message::Message;

@@ -13,14 +13,15 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::facts::Facts;
+use super::subscription_filter::{SubscriptionFilter, changed, meta};
 use crate::endpoint::LostSubscription;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
-use mcp_bridge_protocol::lists::{SERVER_LISTS, ServerList};
+use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::{Message, RequestId, member};
 
 /// Time that the server has for its own acknowledgement when a sign-in or a connection is in the way.
@@ -46,11 +47,6 @@ const MAX_REOPEN_PAUSE: Duration = Duration::from_secs(60);
 const MAX_BARREN_TRIES: u8 = 10;
 
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
-
-const RESOURCE_UPDATED: &str = "notifications/resources/updated";
-
-/// The resources in a filter.
-const RESOURCES: &str = "resourceSubscriptions";
 
 /// Reasons for the end of a subscription.
 const NOT_TOLD_OF: &str = "the server does not tell of these resources";
@@ -108,7 +104,7 @@ struct AppSubscription {
     request: Message,
     opened: Instant,
     /// The filter that the app asks for; once it is acknowledged, the one that it was told of.
-    filter: Value,
+    filter: SubscriptionFilter,
     state: SubscriptionState,
     /// The pauses before further tries.
     backoff: Backoff,
@@ -136,11 +132,8 @@ enum SubscriptionState {
 
 impl AppSubscription {
     fn new(request: Message, now: Instant) -> Self {
-        let asked: Value = request.param("notifications").unwrap_or_default();
-        let known = Self::members();
-        let filter = known.filter_map(|name| Some((name.to_owned(), asked.get(name)?.clone())));
         Self {
-            filter: Value::Object(filter.collect()),
+            filter: SubscriptionFilter::asked_by(&request),
             request,
             opened: now,
             state: SubscriptionState::Unacknowledged,
@@ -148,12 +141,6 @@ impl AppSubscription {
             resent: 0,
             barren: 0,
         }
-    }
-
-    /// The members of a filter that are known here. Whatever else the app may ask for is the server's to promise.
-    fn members() -> impl Iterator<Item = &'static str> {
-        let flags = SERVER_LISTS.iter().map(|list| list.filter);
-        flags.chain([RESOURCES])
     }
 
     /// Returns whether the app knows of it and may be told of changes.
@@ -192,49 +179,6 @@ impl AppSubscription {
         self.barren = 0;
         self.backoff.reset();
     }
-
-    /// The part of the server's filter that the app has asked for. The server may name any number of other resources.
-    fn granted(&self, granted: &Value) -> Value {
-        let flags = SERVER_LISTS.iter().map(|list| list.filter);
-        let flags = flags.filter(|flag| granted[flag] == true);
-        let mut kept: Map<_, _> = flags.map(|flag| (flag.to_owned(), true.into())).collect();
-        let mut asked: HashSet<&str> = uris(&self.filter).collect();
-        let mut granted = uris(granted).peekable();
-        if granted.peek().is_some() {
-            let resources = granted.filter(|uri| asked.remove(uri)).collect();
-            kept.insert(RESOURCES.to_owned(), resources);
-        }
-        Value::Object(kept)
-    }
-
-    /// Returns whether all resources that were promised are in this filter of the server.
-    fn has_its_resources(&self, granted: &Value) -> bool {
-        let granted: HashSet<&str> = uris(granted).collect();
-        uris(&self.filter).all(|uri| granted.contains(uri))
-    }
-
-    /// Notifications of all that may have changed while there was no connection, where the server grants this filter now.
-    fn missed(&self, id: &RequestId, granted: &Value) -> Vec<SubscriptionStep> {
-        let granted = self.granted(granted);
-        let lists = SERVER_LISTS
-            .iter()
-            .filter(|list| granted[list.filter] == true && self.filter[list.filter] == true);
-        let lists = lists.map(|list| changed(list, id));
-        let resources = uris(&granted).map(|uri| {
-            let params = json!({ "_meta": meta(id), "uri": uri });
-            Message::notification(RESOURCE_UPDATED, &params)
-        });
-        lists
-            .chain(resources)
-            .map(SubscriptionStep::ToApp)
-            .collect()
-    }
-}
-
-/// The resources in a filter.
-fn uris(filter: &Value) -> impl Iterator<Item = &str> {
-    let uris = filter[RESOURCES].as_array();
-    uris.into_iter().flatten().filter_map(Value::as_str)
 }
 
 impl AppSubscriptions {
@@ -270,7 +214,7 @@ impl AppSubscriptions {
             return Some(SubscriptionStep::After(CHECK_INTERVAL, timer));
         }
         subscription.state = SubscriptionState::Promised;
-        let params = json!({ "notifications": subscription.filter, "_meta": meta(id) });
+        let params = json!({ "notifications": subscription.filter.as_json(), "_meta": meta(id) });
         tracing::info!("acknowledged a subscription before the server has");
         Some(SubscriptionStep::ToApp(Message::notification(
             ACKNOWLEDGED,
@@ -294,7 +238,7 @@ impl AppSubscriptions {
         let before = std::mem::replace(&mut subscription.state, SubscriptionState::Acknowledged);
         let mut steps = match before {
             SubscriptionState::Unacknowledged => {
-                subscription.filter = subscription.granted(&granted);
+                subscription.filter = subscription.filter.granted(&granted);
                 return None;
             }
             SubscriptionState::Acknowledged => return Some(Vec::new()),
@@ -302,10 +246,11 @@ impl AppSubscriptions {
                 vec![SubscriptionStep::Available]
             }
             SubscriptionState::Lost | SubscriptionState::Reopening => {
-                subscription.missed(&id, &granted)
+                let missed = subscription.filter.missed(&id, &granted);
+                missed.into_iter().map(SubscriptionStep::ToApp).collect()
             }
         };
-        if !subscription.has_its_resources(&granted) {
+        if !subscription.filter.has_its_resources(&granted) {
             steps.push(SubscriptionStep::End(id, NOT_TOLD_OF));
         }
         Some(steps)
@@ -417,22 +362,12 @@ impl AppSubscriptions {
             .filter(|(id, it)| it.is_known() && is_open(id));
         let notifications = open.flat_map(|(id, subscription)| {
             let lists = SERVER_LISTS.iter().filter(move |list| {
-                capabilities.contains(list.capability) && subscription.filter[list.filter] == true
+                capabilities.contains(list.capability) && subscription.filter.has(list)
             });
             lists.map(move |list| changed(list, id))
         });
         notifications.collect()
     }
-}
-
-/// The notification that a list has changed, for a subscription.
-fn changed(list: &ServerList, subscription: &RequestId) -> Message {
-    Message::notification(list.changed, &json!({ "_meta": meta(subscription) }))
-}
-
-fn meta(subscription: &RequestId) -> Value {
-    let id: Value = serde_json::from_str(subscription.as_json()).unwrap_or_default();
-    json!({ SUBSCRIPTION_ID: id })
 }
 
 /// The subscription that a notification belongs to.

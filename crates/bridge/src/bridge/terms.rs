@@ -4,7 +4,7 @@
 //! one whose server refuses its version, or comes back as another one. Without a difference nothing here
 //! touches a message.
 
-use super::list_pages::List;
+use super::list::List;
 use super::provisional_initialize::AnnouncedServer;
 use super::reply::Reply;
 use crate::endpoint::Failure;

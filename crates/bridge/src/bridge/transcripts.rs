@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::action::{Action, Flight, LinkId, Timer};
-use super::list_pages::List;
+use super::list::List;
 use super::provisional_initialize::Answers;
 use super::remembered_lists::ListForm;
 use super::reply::FailedRequest;

@@ -31,7 +31,7 @@
 //! Attempts that certainly did not reach the server are not counted. While the bridge ends, nothing is repeated for a connection that
 //! does not come up or is lost, and with `--fail-fast` neither.
 //!
-//! Above this, with growing pauses: a session is opened again for as long as the app is there (`bridge/legacy_opening.rs`). A
+//! Above this, with growing pauses: a session is opened again for as long as the app is there (`bridge/legacy_opening`). A
 //! subscription that was lost is sent again by its one owner: of a modern app up to 10 times in a row without an event
 //! (`bridge/subscriptions.rs`), of a translated legacy app for as long as the server does not refuse it
 //! (`era/upgrade/listen.rs`). A session's own stream is opened again for as long as there is the session (`listen`).

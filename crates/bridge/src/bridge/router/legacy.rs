@@ -9,7 +9,7 @@ use crate::bridge::legacy_opening::{
     LegacyOpening, LegacySession, NextState, OpenSession, OpeningSettings, OpeningStep,
     OpeningTimer, PendingExpiry,
 };
-use crate::bridge::list_pages::List;
+use crate::bridge::list::List;
 use crate::bridge::provisional_initialize::Answers;
 use crate::bridge::reply::Reply;
 use crate::endpoint::{Outcome, Phase};

@@ -7,6 +7,7 @@ mod legacy;
 mod listening;
 mod lists;
 mod modern;
+mod provisional;
 mod replies;
 
 use std::collections::HashMap;
@@ -20,7 +21,8 @@ use super::action::{Action, ActionOutbox, Flight, LinkId, OutgoingRequest, Timer
 use super::downgraded::DowngradedSessions;
 use super::exchanges::{Exchange, Exchanges, Lane};
 use super::facts::Facts;
-use super::list_pages::{Collector, List};
+use super::list::List;
+use super::list_pages::Collector;
 use super::list_wait;
 use super::local_tool::LocalTools;
 use super::native::{Cancellation, NativeLane, NativeStep};

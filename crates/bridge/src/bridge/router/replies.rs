@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Router;
 use super::legacy::LegacyLane;
 use crate::bridge::action::{Action, Timer};
-use crate::bridge::list_pages::List;
+use crate::bridge::list::List;
 use crate::bridge::pending_queue::PendingQueue;
 use crate::bridge::progress::{self, ProgressTimer, ReplyTiming};
 use crate::bridge::reply::Reply;
