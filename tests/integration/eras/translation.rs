@@ -14,7 +14,7 @@
 //! | X-91 | `upgrade/questions_become_requests…`, with a unit test of `era` for the large one |
 //! | X-92 | `upgrade/questions_of_two_requests_do_not_mix`; also `two_conversations_of_questions_do_not_mix` here |
 //! | X-93 | `upgrade/a_stream_that_is_not_acknowledged_is_given_up` |
-//! | X-94 | `upgrade/a_stream_that_ends_is_opened_again_and_what_was_missed_is_made_up_for` |
+//! | X-94 | `upgrade/a_stream_that_ends_is_opened_again_and_what_was_missed_is_made_up_for`, `…a_stream_that_breaks_again_and_again_is_tried_more_rarely` |
 //! | X-95 | `downgrade/a_subscription_becomes_subscriptions_with_the_server` |
 //! | X-100 | `upgrade/a_result_of_an_unknown_kind_is_invalid` |
 //! | X-101 | `upgrade/output_that_is_no_object_is_put_into_one` |

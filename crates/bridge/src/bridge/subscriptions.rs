@@ -108,7 +108,7 @@ struct AppSubscription {
     state: SubscriptionState,
     /// The pauses before further tries.
     backoff: Backoff,
-    /// How often it was sent again.
+    /// Number of times that it was sent again.
     resent: u32,
     /// Tries to open it again since the server sent anything.
     barren: u8,
