@@ -2,8 +2,8 @@
 
 use super::replies::cancellation;
 use super::{Asked, Router};
+use crate::bridge::Answering;
 use crate::bridge::action::Timer;
-use crate::bridge::list_wait;
 use crate::bridge::reply::Reply;
 use crate::bridge::subscriptions::{
     self, FailureEnd, ServerAccess, SubscriptionStep, SubscriptionTimer,
@@ -14,7 +14,7 @@ use mcp_bridge_protocol::message::{Message, RequestId};
 impl Router {
     /// A modern app subscribes.
     pub(super) fn on_subscription(&mut self, request: &Message) {
-        if list_wait::patience(self.answering, None, "").is_none() {
+        if self.patience.answering() == Answering::AfterServer {
             return;
         }
         let unanswered = &self.unanswered;
