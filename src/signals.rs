@@ -1,23 +1,24 @@
 //! Termination signals, and resource limits of the process.
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 /// Exit status when a second signal cuts the shutdown short (128 + SIGINT).
 pub(crate) const CUT_SHORT: u8 = 130;
 
 /// Resolves at the first signal to stop. At the second the process exits at once.
 pub(crate) async fn stop() {
-    let (stopped, mut first) = watch::channel(false);
+    let (stopped, first) = oneshot::channel();
     tokio::spawn(async move {
         let Ok(mut signals) = Signals::new() else {
             return;
         };
         signals.next().await;
-        stopped.send_replace(true);
+        // Nobody may wait for it any more.
+        let _ = stopped.send(());
         signals.next().await;
         std::process::exit(CUT_SHORT.into());
     });
-    if first.wait_for(|stopped| *stopped).await.is_err() {
+    if first.await.is_err() {
         // The system has no signals to give. The end of the input still ends the bridge.
         std::future::pending::<()>().await;
     }

@@ -11,6 +11,7 @@ const TICK: Duration = Duration::from_secs(2);
 const SLEPT: Duration = Duration::from_secs(20);
 
 /// The parent process and the clocks, looked at now and then.
+#[derive(Debug)]
 pub(super) struct HostWatch {
     ticks: tokio::time::Interval,
     parent: Option<u32>,
@@ -29,11 +30,11 @@ impl HostWatch {
     }
 
     /// Resolves when the parent has died or the machine has slept.
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn changed(mut self) -> Self {
         loop {
             self.ticks.tick().await;
             if self.parent_died() || self.slept() {
-                return;
+                return self;
             }
         }
     }

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use super::action::{Action, LinkId, OutgoingRequest, Timer};
 use super::facts::Facts;
+use super::host_watch::HostWatch;
 use super::initialize_cache::Memory;
 use super::list::List;
 use super::panics::catch_panic;
@@ -21,7 +22,7 @@ use super::remembered_lists::ListForm;
 use super::reply::FailedRequest;
 use super::router::Router;
 use super::send_order::Turns;
-use super::{Config, Input};
+use super::{Config, End, Input};
 use crate::endpoint::{self, Endpoint, Event, Failure, Inbound, Outcome, Patience, Protocol};
 use crate::stdio::{Line, LineWriter};
 use mcp_bridge_auth::{Authorizer, SIGN_IN_TARGET, SignInStage};
@@ -52,7 +53,11 @@ pub(super) enum Wake {
     /// The lists that are on disk in this form.
     Lists(ListForm, Vec<(List, String)>),
     /// The sign-in has gone on.
-    SignIn,
+    SignIn(watch::Receiver<SignInStage>),
+    /// The parent process has died, or the machine has slept.
+    Host(HostWatch),
+    /// The server cannot be reached, for this reason, and must not be waited for.
+    Unreachable(String),
     /// Something has been sent, or could not be.
     Sent,
 }
@@ -65,12 +70,12 @@ pub(super) struct Io {
     writer: LineWriter,
     /// Notifications and responses on their way to the server, and else what must not be cut off.
     outbound: JoinSet<()>,
-    /// Timers and reads of files.
+    /// Timers, reads of files, and watches on what rarely happens: a task that sleeps costs nothing per message.
     waits: JoinSet<Wake>,
     memory: Memory,
     input: Input,
-    /// Receivers for the state of the sign-in: one is waited on, the other is read before each event.
-    sign_in: Option<[watch::Receiver<SignInStage>; 2]>,
+    /// State of the sign-in, which is read before each event.
+    sign_in: Option<watch::Receiver<SignInStage>>,
     /// A vector for the next actions.
     spare: Vec<Action>,
 }
@@ -98,18 +103,24 @@ impl Io {
         authorizer: Option<Arc<Authorizer>>,
         writer: LineWriter,
     ) -> Self {
+        let links = Links::new(config.endpoint.clone(), authorizer.clone());
+        let mut waits = JoinSet::new();
+        let endpoint = Arc::clone(&links.main);
+        waits.spawn(async move { Wake::Unreachable(endpoint.ended().await) });
+        waits.spawn(async { Wake::Host(HostWatch::new().changed().await) });
         let sign_in = authorizer.as_ref().map(|it| {
+            waits.spawn(changed(it.watch_sign_in()));
             let mut current = it.watch_sign_in();
             current.mark_changed();
-            [it.watch_sign_in(), current]
+            current
         });
         Self {
-            links: Links::new(config.endpoint.clone(), authorizer.clone()),
+            links,
             config: config.endpoint.clone(),
             authorizer,
             writer,
             outbound: JoinSet::new(),
-            waits: JoinSet::new(),
+            waits,
             memory: config.memory.clone(),
             input: config.input,
             sign_in,
@@ -138,7 +149,7 @@ impl Io {
         facts.app_reads = self.writer.has_room();
         facts.all_is_written = self.writer.has_written();
         facts.is_presumed = self.endpoint().has_presumed();
-        if let Some([_, stage]) = &mut self.sign_in
+        if let Some(stage) = &mut self.sign_in
             && stage.has_changed().unwrap_or(false)
         {
             facts.sign_in = stage.borrow_and_update().clone();
@@ -198,21 +209,22 @@ impl Io {
             writer,
             outbound,
             waits,
-            sign_in,
             ..
         } = self;
         tokio::select! {
+            // What is rare comes first, so that a server that never pauses does not hold it up.
+            biased;
+            Some(wake) = waits.join_next() => wake.unwrap_or(Wake::Sent),
+            Some(_) = outbound.join_next() => Wake::Sent,
             (link, inbound) = async { writer.room().await; links.next().await } => {
                 Wake::Server(link, inbound)
             }
-            Some(_) = outbound.join_next() => Wake::Sent,
-            Some(wake) = waits.join_next() => wake.unwrap_or(Wake::Sent),
-            () = changed(sign_in) => Wake::SignIn,
         }
     }
 
-    /// Lets the router take such an event, and whatever has come from the server meanwhile.
-    pub(super) fn on_wake(&mut self, router: &mut Router, wake: Wake) {
+    /// Lets the router take such an event, and whatever has come from the server meanwhile. Returns the reason to end, if
+    /// it is one.
+    pub(super) fn on_wake(&mut self, router: &mut Router, wake: Wake) -> Option<End> {
         match wake {
             Wake::Server(link, inbound) => {
                 self.step(router, |router| router.on_server(link, inbound.event));
@@ -226,9 +238,20 @@ impl Io {
             Wake::Timer(timer) => self.step(router, |router| router.on_timer(timer)),
             Wake::Answers(answers) => self.step(router, |router| router.on_answers(&answers)),
             Wake::Lists(form, lists) => self.step(router, |router| router.on_lists(form, lists)),
-            Wake::SignIn => self.step(router, Router::on_sign_in_stage),
+            Wake::SignIn(stage) => {
+                self.waits.spawn(changed(stage));
+                self.step(router, Router::on_sign_in_stage);
+            }
+            Wake::Host(watch) if watch.parent_died() => return Some(End::AppLeft),
+            Wake::Host(watch) => {
+                self.waits
+                    .spawn(async { Wake::Host(watch.changed().await) });
+                self.woke_up();
+            }
+            Wake::Unreachable(reason) => return Some(End::Unreachable(reason)),
             Wake::Sent => {}
         }
+        None
     }
 
     /// Returns whether something is on its way to the server that must not be cut off.
@@ -244,7 +267,7 @@ impl Io {
     }
 
     /// The machine has slept: connections are half open.
-    pub(super) fn woke_up(&self) {
+    fn woke_up(&self) {
         for link in &self.links.all {
             link.endpoint.woke_up();
         }
@@ -354,7 +377,10 @@ impl Io {
         let span = tracing::debug_span!("request", %id, method = request.method());
         let endpoint = Arc::clone(&link.endpoint);
         let is_long = request.method() == "subscriptions/listen";
-        let carried = {
+        // Boxed, for the runtime moves what it is given more than once, and this is large. The box is made first, so that it is
+        // not even moved there.
+        let room = Box::new_uninit();
+        let carried = Box::into_pin(Box::write(room, {
             let flight = Arc::clone(&flight);
             async move {
                 wait.passed().await;
@@ -363,10 +389,9 @@ impl Io {
                 let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Internal));
                 endpoint.tell(Event::Outcome { id, outcome }).await;
             }
-        };
-        // Boxed: the runtime moves what it is given more than once, and this is large.
+        }));
         let task = if span.is_disabled() {
-            tokio::spawn(Box::pin(carried)).abort_handle()
+            tokio::spawn(carried).abort_handle()
         } else {
             let flight = Arc::clone(&flight);
             let watched = async move {
@@ -493,13 +518,11 @@ impl Links {
 }
 
 /// Resolves when the sign-in has gone on.
-async fn changed(sign_in: &mut Option<[watch::Receiver<SignInStage>; 2]>) {
-    if let Some([stage, _]) = sign_in
-        && stage.changed().await.is_ok()
-    {
-        return;
+async fn changed(mut stage: watch::Receiver<SignInStage>) -> Wake {
+    if stage.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
-    std::future::pending::<()>().await;
+    Wake::SignIn(stage)
 }
 
 fn begins_json(text: &[u8]) -> bool {

@@ -5,6 +5,7 @@
 //! happens in tasks of its own, so that a slow call holds nobody up. `tests/transcripts` shows what is decided.
 
 mod action;
+mod app_patience;
 mod downgraded;
 mod exchanges;
 mod facts;
@@ -14,7 +15,6 @@ mod io;
 mod legacy_opening;
 mod list;
 mod list_pages;
-mod list_wait;
 mod local_tool;
 mod native;
 mod obstacle;
@@ -51,7 +51,6 @@ pub use initialize_cache::Memory;
 pub use list_pages::ListPages;
 use mcp_bridge_auth::{self as auth, Authorizer, Settled};
 
-use host_watch::HostWatch;
 use io::Io;
 use router::Router;
 
@@ -226,9 +225,6 @@ impl Running {
             writing,
             ..
         } = self;
-        let endpoint = Arc::clone(io.endpoint());
-        let mut ended = std::pin::pin!(endpoint.ended());
-        let mut surroundings = HostWatch::new();
         loop {
             tokio::select! {
                 line = async { writer.room_for_answers().await; lines.next().await } => match line {
@@ -244,16 +240,13 @@ impl Running {
                         return End::AppLeft;
                     }
                 },
-                wake = io.woken() => io.on_wake(router, wake),
-                _ = &mut *writing => return End::AppLeft,
-                reason = &mut ended => return End::Unreachable(reason),
-                () = &mut stop => return End::Stopped,
-                () = surroundings.changed() => {
-                    if surroundings.parent_died() {
-                        return End::AppLeft;
+                wake = io.woken() => {
+                    if let Some(end) = io.on_wake(router, wake) {
+                        return end;
                     }
-                    io.woke_up();
                 }
+                _ = &mut *writing => return End::AppLeft,
+                () = &mut stop => return End::Stopped,
             }
         }
     }
@@ -305,7 +298,10 @@ impl Running {
     async fn drain(&mut self) {
         while self.router.is_busy() || self.io.is_busy() {
             tokio::select! {
-                wake = self.io.woken() => self.io.on_wake(&mut self.router, wake),
+                wake = self.io.woken() => {
+                    // It ends already.
+                    let _ = self.io.on_wake(&mut self.router, wake);
+                }
                 _ = &mut self.writing => return,
             }
         }

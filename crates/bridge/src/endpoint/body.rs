@@ -1,8 +1,10 @@
 //! Response bodies, read within limits.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
@@ -47,12 +49,16 @@ impl ContentType {
         let Some(value) = headers.get(CONTENT_TYPE) else {
             return Self::Missing;
         };
-        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-        match value.split(';').next().unwrap_or_default().trim() {
-            "application/json" => Self::Json,
-            "text/event-stream" => Self::EventStream,
-            "" => Self::Missing,
-            other => Self::Other(printable::short_line(other, TYPE_CHARS)),
+        let value = value.as_bytes();
+        let end = memchr(b';', value).unwrap_or(value.len());
+        match value[..end].trim_ascii() {
+            b"" => Self::Missing,
+            kind if kind.eq_ignore_ascii_case(b"application/json") => Self::Json,
+            kind if kind.eq_ignore_ascii_case(b"text/event-stream") => Self::EventStream,
+            other => {
+                let other = String::from_utf8_lossy(other).to_ascii_lowercase();
+                Self::Other(printable::short_line(&other, TYPE_CHARS))
+            }
         }
     }
 }
@@ -100,15 +106,17 @@ pub(super) async fn next_chunk(
     response: &mut Response,
     silence: Option<Duration>,
 ) -> Result<Option<Bytes>, Failure> {
-    let chunk = within(silence, Setting::BodyTimeout, response.chunk()).await?;
+    let chunk = pin!(response.chunk());
+    let chunk = within(silence, Setting::BodyTimeout, chunk).await?;
     chunk.map_err(|error| Failure::of_body(&error))
 }
 
-/// The output of `future`, or a failure that names `setting` where it takes longer than `limit`.
+/// The output of `future`, or a failure that names `setting` where it takes longer than `limit`. The future is pinned
+/// already: some are large, and would be copied.
 pub(super) async fn within<T>(
     limit: Option<Duration>,
     setting: Setting,
-    future: impl Future<Output = T>,
+    future: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Failure> {
     let Some(limit) = limit else {
         return Ok(future.await);

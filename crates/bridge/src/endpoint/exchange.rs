@@ -1,5 +1,6 @@
 //! Life of one request: from the first attempt to its one response.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,10 +38,11 @@ impl Endpoint {
         if request.initiative() == Initiative::App {
             self.activity.notify_waiters();
         }
-        let exchange = self.exchange(request, track);
+        // Pinned here: it is large, and would be copied.
+        let mut exchange = pin!(self.exchange(request, track));
         let outcome = match self.config.request_timeout {
             Some(idle) if method != "subscriptions/listen" => tokio::select! {
-                outcome = exchange => outcome,
+                outcome = &mut exchange => outcome,
                 () = track.expired(idle) => {
                     self.cancel_upstream(request);
                     Err(Failure::Timeout(idle))
@@ -212,7 +214,7 @@ impl Endpoint {
         let repeat = Repeat::of_request(request.method());
         let outgoing = self.legacy_post(request.message(), repeat, options);
         // Pinned here: as an argument it would be copied, and it is large.
-        let post = std::pin::pin!(async {
+        let post = pin!(async {
             let accepted = self.send(&outgoing).await?;
             let generation = accepted.session.generation;
             let reader = ResponseReader {

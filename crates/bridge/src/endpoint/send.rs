@@ -1,5 +1,6 @@
 //! Sending of one HTTP request: headers, token, redirects, sign-in, lost sessions, busy servers.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -321,7 +322,9 @@ impl Endpoint {
                 Verb::Post(message) => {
                     headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
                     headers.insert(ACCEPT, HeaderValue::from_static(JSON_OR_EVENTS));
-                    headers.extend(outgoing.headers.clone());
+                    for (name, value) in &outgoing.headers {
+                        headers.insert(name.clone(), value.clone());
+                    }
                     message.text().clone()
                 }
                 Verb::Get { last_event_id } => {
@@ -331,9 +334,11 @@ impl Endpoint {
                 }
             };
             let url = redirects.url(target);
-            let sent = client.send_at(place, verb.method(), url, headers, body);
-            let sent = within(self.config.headers_timeout, Setting::HeadersTimeout, sent);
-            let mut response = sent.await?.map_err(|error| Failure::of_http(&error))?;
+            let sent = {
+                let sent = pin!(client.send_at(place, verb.method(), url, headers, body));
+                within(self.config.headers_timeout, Setting::HeadersTimeout, sent).await?
+            };
+            let mut response = sent.map_err(|error| Failure::of_http(&error))?;
             let (status, head) = (response.status(), response.headers());
             if !redirects
                 .follow(target, status, head)
@@ -351,7 +356,9 @@ impl Endpoint {
     /// The headers that every request has.
     fn headers(&self, session: &McpSession, token: Option<&AccessToken>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(HEADERS);
-        headers.extend(self.config.headers.clone());
+        for (name, value) in &self.config.headers {
+            headers.append(name.clone(), value.clone());
+        }
         // Compressors hold back what a stream has to hand on at once.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(token) = token {

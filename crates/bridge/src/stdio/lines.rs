@@ -6,8 +6,13 @@ use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Room that is made for each read. A pipe hands over 64 KiB at most.
+/// Room that is made for reads, in bytes. It serves until less than [`MIN_READ_BYTES`] are left of it, so that short lines
+/// share it.
 const READ_BYTES: usize = 16 * 1024;
+const MIN_READ_BYTES: usize = 4 * 1024;
+
+/// Room for the rest of a long line: a pipe hands over 64 KiB at most.
+const LONG_READ_BYTES: usize = 64 * 1024;
 
 /// Bytes of a line that is too long that are kept, to find the id of the request in it.
 const PREFIX_BYTES: usize = 4 * 1024;
@@ -59,7 +64,11 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             if let Some(line) = self.buffered() {
                 return Ok(Some(line));
             }
-            self.buffer.reserve(READ_BYTES);
+            if self.buffer.capacity() - self.buffer.len() < MIN_READ_BYTES {
+                let is_long = self.buffer.len() >= READ_BYTES;
+                self.buffer
+                    .reserve(if is_long { LONG_READ_BYTES } else { READ_BYTES });
+            }
             if self.input.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(self.last_line());
             }

@@ -124,6 +124,7 @@ impl Router {
         self.notice.on_initialize(&initialize);
         self.native.on_initialize(&initialize);
         self.provisional.on_initialize();
+        self.patience.on_initialize(&initialize);
         self.initialize = Some(initialize.clone());
         let facts = self.out.facts();
         let (opening, steps) = LegacyOpening::begin(self.opening_settings(), initialize, facts);
@@ -156,7 +157,7 @@ impl Router {
 
     fn opening_settings(&self) -> OpeningSettings {
         OpeningSettings {
-            answering: self.answering,
+            answering: self.patience.answering(),
             host: self.host.clone(),
         }
     }

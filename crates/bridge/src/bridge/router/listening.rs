@@ -2,9 +2,9 @@
 
 use super::replies::cancellation;
 use super::{Asked, Router};
+use crate::bridge::Answering;
 use crate::bridge::action::{Action, Timer};
 use crate::bridge::exchanges::Lane;
-use crate::bridge::list_wait;
 use crate::bridge::reply::Reply;
 use crate::bridge::subscriptions::{FailureEnd, ServerAccess, SubscriptionStep, SubscriptionTimer};
 use crate::endpoint::{Failure, Initiative, LostSubscription};
@@ -19,7 +19,7 @@ impl Router {
         let step = self
             .subscriptions
             .on_request(request, is_open, self.out.facts());
-        let is_promised = list_wait::patience(self.answering, None, "").is_some();
+        let is_promised = self.patience.answering() != Answering::AfterServer;
         let step = step.filter(|_| is_promised);
         self.follow_subscription_steps(step.into_iter().collect());
     }

@@ -18,12 +18,12 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::action::{Action, ActionOutbox, Flight, LinkId, OutgoingRequest, Timer};
+use super::app_patience::AppPatience;
 use super::downgraded::DowngradedSessions;
 use super::exchanges::{Exchange, Exchanges, Lane};
 use super::facts::Facts;
 use super::list::List;
 use super::list_pages::Collector;
-use super::list_wait;
 use super::local_tool::LocalTools;
 use super::native::{Cancellation, NativeLane, NativeStep};
 use super::progress::ProgressReports;
@@ -67,7 +67,7 @@ pub(super) struct Router {
     out: ActionOutbox,
     /// The server's host and port, for messages to people.
     host: String,
-    answering: Answering,
+    patience: AppPatience,
     /// The app's requests that have no answer yet. One that is not in here any more is not answered again.
     unanswered: HashMap<RequestId, Asked>,
     exchanges: Exchanges,
@@ -129,7 +129,7 @@ impl Router {
                 all_is_written: true,
                 is_presumed: false,
             }),
-            answering: config.answering,
+            patience: AppPatience::new(config.answering),
             unanswered: HashMap::new(),
             exchanges: Exchanges::default(),
             native: NativeLane::default(),
@@ -546,7 +546,7 @@ impl Router {
 
     /// The limits of a request's waits.
     fn wait_limits(&self, method: &str, lane: Lane) -> WaitLimits {
-        let patience = list_wait::patience(self.answering, self.initialize.as_ref(), method);
+        let patience = self.patience.of_request(method);
         let signs_in_at_leisure = matches!(method, "initialize" | "subscriptions/listen");
         // The opening sends the app's own `initialize` again by itself.
         let is_tried_again = method == "initialize" && lane == Lane::Native;

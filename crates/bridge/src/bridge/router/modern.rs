@@ -51,7 +51,7 @@ impl Router {
         let Some((id, method)) = request.as_ref().and_then(|it| it.id().zip(it.method())) else {
             return;
         };
-        let failure = legacy_opening::obstacle(self.answering, None, self.out.facts());
+        let failure = legacy_opening::obstacle(self.patience.answering(), None, self.out.facts());
         self.answer(Reply::of_failure(id, method, failure));
     }
 

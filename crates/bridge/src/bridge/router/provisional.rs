@@ -1,14 +1,11 @@
 //! Lists without the server: the clock of list requests, what is given in their place, and the announcement that follows.
 
-use std::time::Duration;
-
 use super::legacy::LegacyLane;
 use super::replies::cancellation;
 use super::{Asked, RequestOrigin, Router};
 use crate::bridge::action::{Action, LinkId, Timer};
 use crate::bridge::exchanges::Lane;
 use crate::bridge::list::List;
-use crate::bridge::list_wait;
 use crate::bridge::obstacle::Obstacle;
 use crate::bridge::provisional_lists::{ListArrival, ListStep, ListTimer, WaitingList};
 use crate::bridge::remembered_lists::ListForm;
@@ -30,7 +27,11 @@ impl Router {
 
     /// A list request of the app is on its way, or waits for a session.
     pub(super) fn on_list_request(&mut self, era: Era) {
-        let Some(wait) = self.list_wait().filter(|_| self.has_session_to_lose(era)) else {
+        let Some(wait) = self
+            .patience
+            .of_lists()
+            .filter(|_| self.has_session_to_lose(era))
+        else {
             return;
         };
         let arrival = match self.legacy {
@@ -39,11 +40,6 @@ impl Router {
         };
         let step = self.provisional.on_request(arrival, wait, self.out.now());
         self.follow_list_steps(step);
-    }
-
-    /// Time that all list requests wait together; `None` for as long as it takes.
-    pub(super) fn list_wait(&self) -> Option<Duration> {
-        list_wait::list_wait(self.answering, self.initialize.as_ref())
     }
 
     /// Returns whether an app asks that would lose its session by an error. A request without a handshake is that of
@@ -72,7 +68,7 @@ impl Router {
     }
 
     pub(super) fn check_lists(&mut self, due: tokio::time::Instant) {
-        let Some(wait) = self.list_wait().filter(|_| !self.stopping) else {
+        let Some(wait) = self.patience.of_lists().filter(|_| !self.stopping) else {
             return;
         };
         let waiting = self.waiting_lists();
@@ -193,7 +189,7 @@ impl Router {
     /// because the server has not had the request.
     pub(super) fn gives_list_for(&mut self, list: List, asked: &Asked, error: &Reply) -> bool {
         let is_of_app = asked.origin == RequestOrigin::App
-            && self.list_wait().is_some()
+            && self.patience.of_lists().is_some()
             && self.has_session_to_lose(asked.era);
         let is_given = error.is_unreached() && is_of_app && !self.stopping;
         let Some(id) = error.id().filter(|_| is_given) else {
