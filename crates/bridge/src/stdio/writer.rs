@@ -122,11 +122,23 @@ async fn write_lines<W: AsyncWrite + Unpin>(
 }
 
 async fn write_batch<W: AsyncWrite + Unpin>(output: &mut W, lines: &[Bytes]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = lines
-        .iter()
-        .flat_map(|line| [IoSlice::new(line), IoSlice::new(b"\n")])
-        .collect();
-    let mut rest = &mut slices[..];
+    // Mostly there is one.
+    if let [line] = lines {
+        return write_slices(output, &mut with_end(line)).await;
+    }
+    let mut slices: Vec<IoSlice<'_>> = lines.iter().flat_map(|line| with_end(line)).collect();
+    write_slices(output, &mut slices).await
+}
+
+/// The slices of a line on its way out.
+fn with_end(line: &[u8]) -> [IoSlice<'_>; 2] {
+    [IoSlice::new(line), IoSlice::new(b"\n")]
+}
+
+async fn write_slices<W: AsyncWrite + Unpin>(
+    output: &mut W,
+    mut rest: &mut [IoSlice<'_>],
+) -> io::Result<()> {
     while !rest.is_empty() {
         let written = output.write_vectored(rest).await?;
         if written == 0 {

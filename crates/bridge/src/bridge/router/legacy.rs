@@ -13,7 +13,7 @@ use crate::bridge::list::List;
 use crate::bridge::provisional_initialize::Answers;
 use crate::bridge::reply::Reply;
 use crate::endpoint::{Outcome, Phase};
-use mcp_bridge_protocol::era::{Passage, Upgrade};
+use mcp_bridge_protocol::era::{Era, Passage, Upgrade};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// State of the legacy app. Each state is replaced by the next as a whole.
@@ -77,7 +77,7 @@ impl Router {
     /// A message of the app for a server of its era.
     fn on_native_from_app(&mut self, message: Message) {
         match message.kind() {
-            Kind::Request { .. } => self.send(message, Lane::Native),
+            Kind::Request { .. } => self.send_native(message, Era::Legacy),
             Kind::Notification { .. } => match self.terms.on_app_notification(&message) {
                 Passage::Unchanged => self.notify_server(LinkId::MAIN, message, None),
                 Passage::Changed(message) => self.notify_server(LinkId::MAIN, message, None),
@@ -271,7 +271,7 @@ impl Router {
     fn follow_opening_steps(&mut self, id: OpeningId, steps: Vec<OpeningStep>) {
         for step in steps {
             match step {
-                OpeningStep::Send(initialize) => self.send(initialize, Lane::Native),
+                OpeningStep::Send(initialize) => self.send_native(initialize, Era::Legacy),
                 OpeningStep::Abort(id) => self.abort(Lane::Native, &id),
                 OpeningStep::Answer(reply) => self.answer(reply),
                 OpeningStep::Refuse(request, error) => self.refuse_session(&request, error),

@@ -516,16 +516,21 @@ impl Router {
         }
     }
 
-    /// Sends a request to the server, on behalf of `lane`.
-    fn send(&mut self, request: Message, lane: Lane) {
+    /// Sends a request of the app as it is, in its era.
+    fn send_native(&mut self, request: Message, era: Era) {
+        self.send(request, Lane::Native, era);
+    }
+
+    /// Sends a request of a translation.
+    fn send_translated(&mut self, request: Message, lane: Lane) {
         let era = match lane {
-            Lane::Native => {
-                let asked = request.id().and_then(|id| self.unanswered.get(id));
-                asked.map_or_else(|| Era::of_request(&request), |asked| asked.era)
-            }
             Lane::Upgraded => Era::Modern,
-            Lane::Downgraded(_) => Era::Legacy,
+            Lane::Native | Lane::Downgraded(_) => Era::Legacy,
         };
+        self.send(request, lane, era);
+    }
+
+    fn send(&mut self, request: Message, lane: Lane, era: Era) {
         let initiative = self.initiative(&request, lane);
         let Some(request) = Request::new(request, era) else {
             return;

@@ -19,7 +19,7 @@ impl Router {
     /// A request of the app in the modern era.
     pub(super) fn on_modern_request(&mut self, request: Message) {
         if self.downgraded.is_empty() || request.method() == Some("server/discover") {
-            self.send(request, Lane::Native);
+            self.send_native(request, Era::Modern);
         } else {
             self.downgrade(request);
         }
@@ -35,7 +35,9 @@ impl Router {
     pub(super) fn follow_session_steps(&mut self, steps: Vec<SessionStep>) {
         for step in steps {
             match step {
-                SessionStep::Send(link, request) => self.send(request, Lane::Downgraded(link)),
+                SessionStep::Send(link, request) => {
+                    self.send_translated(request, Lane::Downgraded(link));
+                }
                 SessionStep::Translate(link, actions) => self.act(Lane::Downgraded(link), actions),
                 SessionStep::Answer(reply) => self.answer(reply),
                 SessionStep::After(wait, link, ticket) => {
@@ -188,7 +190,7 @@ impl Router {
                     }
                 },
                 Action::Fail(id, failure) => self.answer(failed(&id, &failure)),
-                Action::Request(message) => self.send(message, lane),
+                Action::Request(message) => self.send_translated(message, lane),
                 Action::Notify(message) => self.notify_server(lane.link(), message, None),
                 Action::Abort(id) => self.abort(lane, &id),
                 Action::After(wait, timer) => {
