@@ -65,6 +65,27 @@ impl Home {
             .in_directory(&self.path(directory))
     }
 
+    /// The program as it stands at another path, which is a file of this home from now on. The home is not taken for
+    /// temporary files.
+    pub fn command_at(&self, name: &str, args: &[&str]) -> Program {
+        let path = self.install(name);
+        let program = self.command("", args).at(path);
+        program.env("TMPDIR", self.path("tmp"))
+    }
+
+    /// Puts the program at another path.
+    pub fn install(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("the home is ours");
+        if !path.exists() {
+            // Another file system has no links to this one.
+            fs::hard_link(&self.program, &path)
+                .or_else(|_| fs::copy(&self.program, &path).map(drop))
+                .expect("the home is ours");
+        }
+        path
+    }
+
     /// Runs it to its end.
     pub fn run(&self, directory: &str, args: &[&str]) -> CommandOutput {
         self.finish(self.command(directory, args))

@@ -8,6 +8,10 @@ mod example_session;
 #[cfg(unix)]
 mod install;
 #[cfg(unix)]
+mod install_launched;
+#[cfg(unix)]
+mod install_repair;
+#[cfg(unix)]
 mod install_several;
 mod login;
 #[cfg(unix)]

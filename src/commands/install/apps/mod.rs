@@ -314,13 +314,8 @@ impl AppConfiguration {
         }
     }
 
-    /// The members of an entry of this name that starts `program` with `arguments`.
-    pub(super) fn entry(
-        &self,
-        name: &str,
-        program: &str,
-        arguments: &[String],
-    ) -> Vec<(&'static str, Value)> {
+    /// The arguments with flags that suit the app's limits, unless some of them are about that.
+    pub(super) fn with_waits(&self, arguments: &[String]) -> Vec<String> {
         let is_about_waiting = |it: &String| WAIT_FLAGS.iter().any(|flag| it.starts_with(flag));
         let waits = if arguments.iter().any(is_about_waiting) {
             &[]
@@ -328,7 +323,22 @@ impl AppConfiguration {
             self.waits
         };
         let waits = waits.iter().map(|word| (*word).to_owned());
-        let arguments: Vec<_> = arguments.iter().cloned().chain(waits).collect();
+        arguments.iter().cloned().chain(waits).collect()
+    }
+
+    /// Returns whether its limits ask for such flags.
+    pub(super) const fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
+    /// The members of an entry of this name that starts `program` with `arguments`.
+    pub(super) fn entry(
+        &self,
+        name: &str,
+        program: &str,
+        arguments: &[String],
+    ) -> Vec<(&'static str, Value)> {
+        let arguments = self.with_waits(arguments);
         let plain = [("command", json!(program)), ("args", json!(arguments))];
         match self.shape {
             Shape::Plain => plain.into(),
