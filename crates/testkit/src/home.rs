@@ -91,9 +91,27 @@ impl Home {
         self.finish(self.command(directory, args))
     }
 
+    /// Writes a script that can be executed.
+    #[cfg(unix)]
+    pub fn write_program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755))
+            .expect("the home is ours");
+    }
+
     /// Runs such a command to its end.
     pub fn finish(&self, command: Program) -> CommandOutput {
-        let output = command.run_blocking();
+        self.shown(&command.run_blocking())
+    }
+
+    /// The same beside servers of the test.
+    pub async fn finish_async(&self, command: Program) -> CommandOutput {
+        self.shown(&command.run().await)
+    }
+
+    fn shown(&self, output: &CommandOutput) -> CommandOutput {
         let home = self.directory.path().to_str().expect("UTF-8");
         let text = |text: &str| self.without_program(text).replace(home, "~");
         CommandOutput {

@@ -21,6 +21,7 @@ pub(in crate::commands) use super::entry::Extra;
 pub(in crate::commands) use super::file::ConfigFile;
 
 /// A file in which an app may have servers.
+#[derive(Clone)]
 pub(in crate::commands) struct ConfigLocation {
     pub(in crate::commands) client: AppId,
     readers: Readers,
@@ -89,6 +90,11 @@ impl EntryCommands {
             eprintln!("{note}\n");
         }
     }
+}
+
+/// Returns whether an entry starts a program called like the bridge.
+pub(in crate::commands) fn is_bridge(entry: &Map<String, Value>) -> bool {
+    launch::is_bridge(entry, Path::new(env!("CARGO_PKG_NAME")))
 }
 
 /// The file of a profile, in its directory.

@@ -133,7 +133,7 @@ fn repeated(arguments: &[String]) -> Option<&str> {
 }
 
 /// The flags as the bridge will read them, with a stand-in for what the app fills into the URL.
-pub(super) fn check(arguments: &[String]) -> Result<Flags, String> {
+pub(in crate::commands) fn check(arguments: &[String]) -> Result<Flags, String> {
     let words = arguments.iter().map(|word| {
         let is_url = word.contains("://") || word.starts_with("${") || word.starts_with("{env:");
         if is_url && !word.contains(' ') {

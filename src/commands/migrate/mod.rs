@@ -1,10 +1,10 @@
 //! `mcp-bridge migrate`: conversion of the `mcp-remote` entries in the configurations of all apps.
 
-mod conversion;
+pub(super) mod conversion;
 mod launcher;
 mod oauth;
 mod record;
-mod remote;
+pub(super) mod remote;
 mod sign_in;
 mod undo;
 

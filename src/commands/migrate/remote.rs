@@ -28,7 +28,7 @@ const NAMES_OF_SECRETS: [&str; 8] = [
 ];
 
 /// The URL of an entry.
-pub(super) fn url(entry: &Map<String, Value>) -> Option<&str> {
+pub(in crate::commands) fn url(entry: &Map<String, Value>) -> Option<&str> {
     URL.iter().find_map(|name| entry.get(*name)?.as_str())
 }
 

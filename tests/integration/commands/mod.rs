@@ -4,6 +4,8 @@ mod accounts;
 mod call;
 mod doctor;
 #[cfg(unix)]
+mod doctor_app;
+#[cfg(unix)]
 mod example_session;
 #[cfg(unix)]
 mod install;

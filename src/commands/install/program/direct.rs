@@ -5,19 +5,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use super::location::Location;
 use super::{FILE_NAME, NPM_SCOPE};
+use crate::commands::program_output::program_output;
 
 /// Limit of `mcp-bridge --version`, which takes milliseconds. Another program of that name may never end.
 const VERSION_LIMIT: Duration = Duration::from_secs(3);
-
-/// Bytes of its output that are read: a name and a version.
-const LONGEST_VERSION: u64 = 200;
 
 /// A program that is the bridge and stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,36 +88,13 @@ fn is_script(path: &Path) -> bool {
 
 /// Returns whether a program says that it is the bridge. Others are published under the same name.
 fn is_bridge(path: &Path) -> bool {
-    let version = version(path).unwrap_or_default();
+    let version = program_output(path, &["--version"], VERSION_LIMIT).unwrap_or_default();
     let mut words = version.split_whitespace();
     words.next() == Some(env!("CARGO_PKG_NAME"))
         && words
             .next()
             .is_some_and(|word| word.starts_with(|first: char| first.is_ascii_digit()))
         && words.next().is_none()
-}
-
-/// What a program prints for `--version`, if it does so in time.
-fn version(path: &Path) -> Option<String> {
-    let mut child = Command::new(path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let output = child.stdout.take()?;
-    let (sender, printed) = mpsc::channel();
-    thread::spawn(move || {
-        let mut text = String::new();
-        let read = output.take(LONGEST_VERSION).read_to_string(&mut text);
-        // Nobody waits for it any more after the limit.
-        let _ = sender.send(read.ok().map(|_| text));
-    });
-    let text = printed.recv_timeout(VERSION_LIMIT).ok().flatten();
-    let _ = child.kill();
-    let _ = child.wait();
-    text
 }
 
 #[cfg(all(test, unix))]
