@@ -5,8 +5,6 @@ import shutil
 
 from .npm import npm_environment, registry
 
-URL = "https://mcp.example.com/mcp"
-
 
 def test_npx_writes_itself_into_an_entry_and_the_entry_serves_a_session(machine, server):
     machine.need("npx")
@@ -18,7 +16,7 @@ def test_npx_writes_itself_into_an_entry_and_the_entry_serves_a_session(machine,
         server.serves([entry["command"], *entry["args"]], env=env)
 
 
-def test_uvx_and_pipx_write_a_launcher_into_an_entry_and_the_entry_serves_a_session(machine, server):
+def test_uvx_writes_itself_into_an_entry_and_the_entry_serves_a_session(machine, server):
     uvx = machine.python_tool("uvx")
     env = machine.environment(UV_CACHE_DIR=str(machine.scratch / "uvx-entry-cache"), UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never",
                               UV_NO_INDEX="1", UV_FIND_LINKS=str(machine.out / "pypi"), HOME=str(machine.folder("uvx-home")))
@@ -27,6 +25,8 @@ def test_uvx_and_pipx_write_a_launcher_into_an_entry_and_the_entry_serves_a_sess
         entry, _ = _installed(machine, env, command, server.url)
         assert (entry["command"], entry["args"]) == ("uvx", ["mcp-bridge-cli", server.url]), entry
     shutil.rmtree(machine.scratch / "uvx-entry-cache")
+    # It says on stderr that it fills the cache.
+    machine.run(entry["command"], *entry["args"][:-1], "--version", env=env)
     server.serves([entry["command"], *entry["args"]], env=env)
 
 

@@ -107,7 +107,7 @@ fn an_installed_program_is_preferred_to_the_launcher() {
     assert_eq!(entry(&home, "work/.cursor/mcp.json"), expected);
 }
 
-/// `mcp-bridge` is the name of another project on PyPI.
+/// `mcp-bridge` is the name of another project on the Python Package Index.
 #[test]
 fn another_program_of_the_same_name_is_passed_over() {
     let home = Home::new(program::path());

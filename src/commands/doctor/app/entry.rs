@@ -118,14 +118,13 @@ impl<'a> ExaminedEntry<'a> {
         let mut missing = Vec::new();
         for (name, value) in &launch.environment {
             let value = match reference(value) {
-                None => OsString::from(value),
-                Some(source) => match env::var_os(source) {
-                    Some(value) => value,
-                    None => {
-                        missing.push((name.clone(), source.to_owned()));
-                        continue;
-                    }
-                },
+                None => Some(OsString::from(value)),
+                Some(source) => env::var_os(source),
+            };
+            let Some(value) = value else {
+                let source = reference(&launch.environment[name]).unwrap_or_default();
+                missing.push((name.clone(), source.to_owned()));
+                continue;
             };
             self.variables.insert(name.into(), value);
         }
@@ -171,27 +170,21 @@ impl<'a> ExaminedEntry<'a> {
     fn only_in_terminal(&self, program: &str, path: &OsStr) -> (Check, Option<PathBuf>) {
         let shown = path.to_string_lossy();
         let own = env::var_os("PATH").unwrap_or_default();
-        match find(program, &own) {
-            Ok(file) => {
-                let found = format!(
-                    "{program} is found only by the PATH of this terminal ({}); that of {} is {shown}",
-                    file.display(),
-                    self.path_owner(),
-                );
-                let fix = format!("write the whole path {}; {REPAIR}", file.display());
-                (
-                    Check::warning(CheckName::Program, found).fix(fix),
-                    Some(file),
-                )
-            }
-            Err(_) => {
-                let found = format!(
-                    "{program} is not found; the PATH of {} is {shown}",
-                    self.path_owner()
-                );
-                (Check::failed(CheckName::Program, found).fix(REPAIR), None)
-            }
-        }
+        let Ok(file) = find(program, &own) else {
+            let found = format!(
+                "{program} is not found; the PATH of {} is {shown}",
+                self.path_owner()
+            );
+            return (Check::failed(CheckName::Program, found).fix(REPAIR), None);
+        };
+        let found = format!(
+            "{program} is found only by the PATH of this terminal ({}); that of {} is {shown}",
+            file.display(),
+            self.path_owner(),
+        );
+        let fix = format!("write the whole path {}; {REPAIR}", file.display());
+        let check = Check::warning(CheckName::Program, found).fix(fix);
+        (check, Some(file))
     }
 
     /// A program that was found: what starts it in turn, and whether it stays.

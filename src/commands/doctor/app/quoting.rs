@@ -1,5 +1,7 @@
 //! Words of a command line that change on their way from the app to the program.
 
+use std::path::Path;
+
 use crate::commands::install::apps::System;
 use crate::commands::install::program::launcher::base_name;
 
@@ -48,8 +50,9 @@ fn on_windows(words: &[String], file: &str) -> Vec<QuotingDefect> {
         .first()
         .map(|word| base_name(word))
         .unwrap_or_default();
-    let lower = file.to_ascii_lowercase();
-    let is_batch_file = lower.ends_with(".cmd") || lower.ends_with(".bat");
+    let is_batch_file = Path::new(file).extension().is_some_and(|extension| {
+        extension.eq_ignore_ascii_case("cmd") || extension.eq_ignore_ascii_case("bat")
+    });
     if is_batch_file || BATCH_FILES.contains(&program.as_str()) {
         defects.push(QuotingDefect {
             found: format!("{program} is a batch file, which some apps cannot start"),

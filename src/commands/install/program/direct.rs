@@ -18,7 +18,7 @@ const VERSION_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::commands) struct InstalledProgram {
     pub(in crate::commands) path: PathBuf,
-    /// The directory of `PATH` in which it was found.
+    /// True if `PATH` leads to it by its name.
     pub(in crate::commands) is_by_name: bool,
 }
 
@@ -103,12 +103,12 @@ mod tests {
 
     use super::*;
 
-    /// A stand-in for a program with this output, in a directory that is not for temporary files.
+    /// A stand-in for a program with this output.
     fn write(path: &Path, printed: &str) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // Without a line that names an interpreter the system refuses it, so it is a script by itself.
-        fs::write(path, format!("#!/bin/sh\necho {printed}\n")).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(path.parent().expect("a parent")).expect("the directory is ours");
+        fs::write(path, format!("#!/bin/sh\necho {printed}\n")).expect("the directory is ours");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .expect("the directory is ours");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::commands::install::apps::System;
 /// Name of the package on npm. Like the others it stands in `packaging/names.toml` too, which a test compares.
 const NPM_PACKAGE: &str = "mcp-bridge";
 
-/// Name of the package on PyPI.
+/// Name of the package on the Python Package Index.
 const PYPI_PACKAGE: &str = "mcp-bridge-cli";
 
 /// Program that downloads a package into a cache and starts it.
@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn packages_have_the_names_under_which_they_are_published() {
-        let names = include_str!("../../../../packaging/names.toml");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let names = std::fs::read_to_string(root.join("packaging/names.toml")).unwrap();
         for line in [
             format!("npm = \"{NPM_PACKAGE}\""),
             format!("pypi = \"{PYPI_PACKAGE}\""),
