@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Bytes that are read of the output. An environment has a few kilobytes.
 const LONGEST_OUTPUT: u64 = 256 << 10;
 
-/// What a program prints on stdout, if it ends its output within the limit. It does not run on.
+/// Output of a program on stdout, if it ends within the limit. The program does not run on.
 pub(super) fn program_output(
     program: impl AsRef<OsStr>,
     args: &[&str],

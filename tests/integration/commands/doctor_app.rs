@@ -303,7 +303,7 @@ async fn quotation_marks_duplicates_and_a_switch_are_warned_of() {
     );
 }
 
-/// What stands on stderr would be in a log that few people find.
+/// Stderr of the program would be in a log that few people find.
 #[tokio::test]
 async fn a_program_that_ends_or_prints_something_else_is_told() {
     let home = Home::new(program::path());

@@ -244,7 +244,7 @@ impl<'a> ExaminedEntry<'a> {
         }
     }
 
-    /// Whether the bridge has the variables that its arguments name.
+    /// Checks that the bridge has the variables that its arguments name.
     fn report_variables(
         &self,
         report: &mut Report<'_>,
