@@ -97,7 +97,13 @@ class Release:
 
     @cached_property
     def readme(self):
-        return (ROOT / "README.md").read_bytes()
+        """The README with absolute links: registries show it at addresses of their own, and packages have no other pages."""
+        text = (ROOT / "README.md").read_text(encoding="utf-8")
+        return re.sub(r"(!?)\[([^\]]*)\]\((?!https?://|#)([^)]+)\)", self._absolute_link, text).encode()
+
+    def _absolute_link(self, found):
+        image, label, path = found.groups()
+        return f"{image}[{label}]({self.repository}/{'raw' if image else 'blob'}/v{self.version}/{path})"
 
     @cached_property
     def changelog(self):

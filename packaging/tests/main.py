@@ -11,7 +11,7 @@ from kinds.release import ROOT
 from .machine import Machine, Skip
 from .server import Server
 
-MODULES = ["command_line", "same_bytes", "archive", "signature", "debian", "rpm", "npm", "wheel", "mcpb", "installer", "homebrew", "windows", "registry",
+MODULES = ["command_line", "same_bytes", "archive", "readme", "signature", "debian", "rpm", "npm", "wheel", "launcher_entry", "mcpb", "installer", "homebrew", "windows", "registry",
            "sbom", "binstall", "release_scripts", "workflow"]
 
 

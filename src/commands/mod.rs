@@ -29,6 +29,8 @@ mod man;
 mod migrate;
 mod mistyped;
 #[cfg(feature = "commands")]
+mod program_output;
+#[cfg(feature = "commands")]
 mod schema;
 #[cfg(feature = "commands")]
 mod status;

@@ -21,6 +21,11 @@ pub(super) fn first_line(text: &str, columns: Option<usize>) -> String {
     }
 }
 
+/// A number with the word for one or for several.
+pub(super) fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// The text, cut to so many columns.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if text.width() <= columns {

@@ -1,5 +1,6 @@
 //! The program under test, and apps that start it.
 
+use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -14,9 +15,22 @@ use tempfile::TempDir;
 pub(crate) fn path() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| {
         let other = std::env::var("MCP_BRIDGE_TEST_PROGRAM");
-        other.unwrap_or_else(|_| env!("CARGO_BIN_EXE_mcp-bridge").to_owned())
+        other.unwrap_or_else(|_| installed(Path::new(env!("CARGO_BIN_EXE_mcp-bridge"))))
     });
     &PATH
+}
+
+/// Another path of the program that was built. `install` warns of one in a build directory.
+fn installed(built: &Path) -> String {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+    fs::create_dir_all(&directory).expect("a directory of the tests");
+    let path = directory.join(built.file_name().expect("a file"));
+    let staging = TempDir::new_in(&directory).expect("a directory of the tests");
+    let link = staging.path().join("program");
+    // Another run of the tests may use the one that is there, so it is replaced at once.
+    fs::hard_link(built, &link).expect("a link to the program");
+    fs::rename(&link, &path).expect("the directory is of the tests");
+    path.to_str().expect("UTF-8").to_owned()
 }
 
 /// The program in a home of its own.

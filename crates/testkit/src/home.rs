@@ -65,14 +65,53 @@ impl Home {
             .in_directory(&self.path(directory))
     }
 
+    /// The program as it stands at another path, which is a file of this home from now on. The home is not taken for
+    /// temporary files.
+    pub fn command_at(&self, name: &str, args: &[&str]) -> Program {
+        let path = self.install(name);
+        let program = self.command("", args).at(path);
+        program.env("TMPDIR", self.path("tmp"))
+    }
+
+    /// Puts the program at another path.
+    pub fn install(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("the home is ours");
+        if !path.exists() {
+            // Another file system has no links to this one.
+            fs::hard_link(&self.program, &path)
+                .or_else(|_| fs::copy(&self.program, &path).map(drop))
+                .expect("the home is ours");
+        }
+        path
+    }
+
     /// Runs it to its end.
     pub fn run(&self, directory: &str, args: &[&str]) -> CommandOutput {
         self.finish(self.command(directory, args))
     }
 
+    /// Writes a script that can be executed.
+    #[cfg(unix)]
+    pub fn write_program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755))
+            .expect("the home is ours");
+    }
+
     /// Runs such a command to its end.
     pub fn finish(&self, command: Program) -> CommandOutput {
-        let output = command.run_blocking();
+        self.shown(&command.run_blocking())
+    }
+
+    /// The same beside servers of the test.
+    pub async fn finish_async(&self, command: Program) -> CommandOutput {
+        self.shown(&command.run().await)
+    }
+
+    fn shown(&self, output: &CommandOutput) -> CommandOutput {
         let home = self.directory.path().to_str().expect("UTF-8");
         let text = |text: &str| self.without_program(text).replace(home, "~");
         CommandOutput {

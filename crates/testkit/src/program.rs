@@ -72,6 +72,12 @@ impl Program {
         &self.directory
     }
 
+    /// The same at another path.
+    pub fn at(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = path.into();
+        self
+    }
+
     /// Adds an argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());

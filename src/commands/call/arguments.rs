@@ -126,6 +126,14 @@ fn value(tool: &Tool, name: &str, text: &str) -> Result<Value, Stop> {
     argument.read(text).map_err(refused)
 }
 
+/// The URL without its query, which may be a secret.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((before, _)) => format!("{before}?…"),
+        None => url.to_owned(),
+    }
+}
+
 /// The missing arguments, with the server's descriptions, and how to give them.
 fn needs(tool: &Tool, missing: &[&Argument], url: &str) -> Stop {
     let described = missing.iter().map(|argument| {
@@ -147,7 +155,10 @@ fn needs(tool: &Tool, missing: &[&Argument], url: &str) -> Stop {
         .map(|argument| format!(" {}=…", printable::line(&argument.name)));
     let pairs: String = pairs.collect();
     Stop {
-        hint: Some(format!("mcp-bridge call {url} {name}{pairs}")),
+        hint: Some(format!(
+            "mcp-bridge call {} {name}{pairs}",
+            without_query(url)
+        )),
         ..Stop::usage(format!("the tool \"{name}\" also needs{described}"))
     }
 }

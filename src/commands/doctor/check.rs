@@ -35,6 +35,17 @@ pub(super) enum CheckName {
     VersionHeader,
     Origin,
     SessionEnd,
+    File,
+    Enabled,
+    Program,
+    Quoting,
+    Arguments,
+    Variables,
+    Duplicates,
+    Start,
+    Initialize,
+    Ping,
+    ListTools,
 }
 
 /// The parts of an examination.
@@ -43,11 +54,26 @@ pub(super) enum Part {
     Connection,
     SignIn,
     Protocol,
+    /// An entry of an app.
+    Entry,
+    /// The bridge that the entry starts.
+    Run,
 }
 
 impl Part {
-    /// All of them, in the order in which most servers are examined.
-    pub(super) const ALL: [Self; 3] = [Self::Connection, Self::SignIn, Self::Protocol];
+    const ALL: [Self; 5] = [
+        Self::Connection,
+        Self::SignIn,
+        Self::Protocol,
+        Self::Entry,
+        Self::Run,
+    ];
+
+    /// Those of a server, in the order in which most servers are examined.
+    pub(super) const OF_SERVER: &'static [Self] = &[Self::Connection, Self::SignIn, Self::Protocol];
+
+    /// Those of an entry.
+    pub(super) const OF_ENTRY: &'static [Self] = &[Self::Entry, Self::Run];
 
     /// Its checks, in order.
     pub(super) const fn names(self) -> &'static [CheckName] {
@@ -84,6 +110,21 @@ impl Part {
                 CheckName::Origin,
                 CheckName::SessionEnd,
             ],
+            Self::Entry => &[
+                CheckName::File,
+                CheckName::Enabled,
+                CheckName::Program,
+                CheckName::Quoting,
+                CheckName::Arguments,
+                CheckName::Variables,
+                CheckName::Duplicates,
+            ],
+            Self::Run => &[
+                CheckName::Start,
+                CheckName::Initialize,
+                CheckName::Ping,
+                CheckName::ListTools,
+            ],
         }
     }
 
@@ -92,6 +133,8 @@ impl Part {
             Self::Connection => "Connection",
             Self::SignIn => "Sign-in",
             Self::Protocol => "Protocol",
+            Self::Entry => "Entry",
+            Self::Run => "As the app starts it",
         }
     }
 

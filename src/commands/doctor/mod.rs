@@ -1,6 +1,7 @@
-//! `mcp-bridge doctor`: diagnosis of the connection to a server, one check after the other. It opens no browser,
-//! registers no client and calls no tool.
+//! `mcp-bridge doctor`: diagnosis of the connection to a server, or of an app's entry, one check after the other. It opens
+//! no browser, registers no client and calls no tool.
 
+mod app;
 mod authorization;
 mod certificate;
 mod check;
@@ -9,7 +10,7 @@ mod endpoint;
 mod network;
 mod report;
 
-use std::io::{ErrorKind, IsTerminal as _, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use tokio::time::timeout;
 use url::Url;
 
 use self::endpoint::Speaks;
-use self::report::{Report, ReportForm};
+use self::report::{Report, ReportForm, Subject};
 use super::account::colours_are_unwanted;
+use super::install::apps::AppId;
 use super::{Stop, runtime};
 use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::commands::client::request::bare_initialize;
@@ -44,18 +46,28 @@ Exit status: 0 if nothing failed, 1 if something did, 2 for arguments that make 
 Nothing is changed: no browser opens, no client is registered, no tool is called.
 
 With --json: { format, program, url, outcome, checks }, each check { name, outcome, found } and,
-where it helps, fix and specification. An outcome is passed, warning, failed or skipped.";
+where it helps, fix and specification. An outcome is passed, warning, failed or skipped. With --app
+there is a document for each entry, with app, entry and file in place of url.
 
-/// Diagnose the connection to a server
+With --app, the entries of the app are started as the app does it: with its search path and
+environment, except for --no-browser. The argument is the name of an entry; without one, all
+entries of the bridge are checked.";
+
+/// Diagnose the connection to a server, or the entry of an app
 #[derive(Debug, clap::Args)]
 #[command(after_help = RESULT)]
 pub(super) struct Args {
-    /// The server's MCP endpoint: https, or http on this machine
-    url: String,
+    /// The server's MCP endpoint; with --app the name of an entry
+    #[arg(required_unless_present = "app")]
+    url: Option<String>,
 
     /// The port that a sign-in's callback would use
-    #[arg(value_parser = cli::port)]
+    #[arg(value_parser = cli::port, conflicts_with = "app")]
     callback_port: Option<u16>,
+
+    /// Check the entries of this app (repeatable): cursor, claude and so on
+    #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true)]
+    app: Vec<AppId>,
 
     /// Print one JSON document instead of text
     #[arg(long)]
@@ -67,8 +79,6 @@ pub(super) struct Args {
 
 /// Examines the server and prints what was found.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
-    let connection = args.connection.connection(&args.url, args.callback_port)?;
-    log::start(&connection.log);
     let mut out = stdio::report();
     let form = match (args.json, out.is_terminal()) {
         (true, _) => ReportForm::Json,
@@ -77,9 +87,21 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         (false, false) => ReportForm::Plain,
     };
     let runtime = runtime()?;
+    if !args.app.is_empty() {
+        let passed = runtime.block_on(app::examine(&args.app, args.url.as_deref(), form, &mut out));
+        return status(passed?);
+    }
+    let url = args.url.unwrap_or_default();
+    let connection = args.connection.connection(&url, args.callback_port)?;
+    log::start(&connection.log);
     let passed = runtime.block_on(report(&connection, form, &mut out));
     // A name that is being resolved takes a thread that cannot be interrupted.
     runtime.shutdown_background();
+    status(passed)
+}
+
+/// Exit status for a report: whether nothing failed, as far as it could be written.
+fn status(passed: io::Result<bool>) -> Result<ExitCode, Stop> {
     match passed {
         Ok(true) => Ok(ExitCode::SUCCESS),
         Ok(false) => Ok(ExitCode::FAILURE),
@@ -95,7 +117,10 @@ async fn report(
     out: &mut dyn Write,
 ) -> std::io::Result<bool> {
     let config = &connection.endpoint;
-    let mut report = Report::new(out, form, bare(&config.url).into(), secrets(config));
+    let subject = Subject::Server {
+        url: bare(&config.url).into(),
+    };
+    let mut report = Report::new(out, form, subject, secrets(config));
     let reason = match timeout(TOTAL_LIMIT, Box::pin(examine(&mut report, connection))).await {
         Ok(Ok(())) if connection.auth.is_none() => OWN_HEADER,
         Ok(Ok(())) => "the server asks for none",

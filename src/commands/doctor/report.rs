@@ -23,9 +23,25 @@ const NAME_WIDTH: usize = 18;
 struct Document<'a> {
     format: u32,
     program: &'static str,
-    url: &'a str,
+    #[serde(flatten)]
+    subject: &'a Subject,
     outcome: CheckOutcome,
     checks: &'a [Check],
+}
+
+/// Thing that is examined.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub(super) enum Subject {
+    Server {
+        url: String,
+    },
+    /// An entry in the file of an app.
+    Entry {
+        app: &'static str,
+        entry: String,
+        file: String,
+    },
 }
 
 /// The form of the report.
@@ -47,7 +63,7 @@ pub(super) struct Report<'a> {
     form: ReportForm,
     /// Secrets, masked even where a server repeats them.
     secrets: Vec<String>,
-    url: String,
+    subject: Subject,
     part: Option<Part>,
     checks: Vec<Check>,
     failures: Failures,
@@ -63,11 +79,11 @@ enum Failures {
 }
 
 impl<'a> Report<'a> {
-    /// An empty report on the server at `url`, which is shown. None of `secrets` will be.
+    /// An empty report. None of `secrets` will be shown.
     pub(super) fn new(
         out: &'a mut dyn Write,
         form: ReportForm,
-        url: String,
+        subject: Subject,
         mut secrets: Vec<String>,
     ) -> Self {
         // The longest first: one may be a part of another.
@@ -76,15 +92,18 @@ impl<'a> Report<'a> {
             out,
             form,
             secrets,
-            url,
+            subject,
             part: None,
             checks: Vec::new(),
             failures: Failures::AreFailures,
             broken: Ok(()),
         };
         if form != ReportForm::Json {
-            let url = report.bold(&report.url);
-            report.line(&format!("mcp-bridge {}: {url}", env!("CARGO_PKG_VERSION")));
+            let title = report.bold(&report.subject.title());
+            report.line(&format!(
+                "mcp-bridge {}: {title}",
+                env!("CARGO_PKG_VERSION")
+            ));
         }
         report
     }
@@ -157,7 +176,8 @@ impl<'a> Report<'a> {
             .checks
             .last()
             .map_or(Part::Connection, |check| Part::containing(check.name));
-        let rest = Part::ALL.into_iter().skip_while(|it| *it != part);
+        let rest = self.subject.parts().iter();
+        let rest = rest.copied().skip_while(|it| *it != part);
         let next = rest.flat_map(|part| self.unseen(part.names())).next();
         if let Some(name) = next {
             self.add(Check::failed(name, found));
@@ -166,9 +186,11 @@ impl<'a> Report<'a> {
 
     /// Ends the report: what was not looked at is left out for `reason`. Says whether nothing failed.
     pub(super) fn finish(mut self, reason: &str) -> io::Result<bool> {
-        let left: Vec<_> = Part::ALL
-            .into_iter()
-            .map(|part| (part, self.unseen(part.names())))
+        let left: Vec<_> = self
+            .subject
+            .parts()
+            .iter()
+            .map(|part| (*part, self.unseen(part.names())))
             .collect();
         let titles = left.iter().filter(|(_, names)| !names.is_empty());
         let titles: Vec<_> = titles
@@ -191,7 +213,7 @@ impl<'a> Report<'a> {
             let document = Document {
                 format: FORMAT,
                 program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-                url: &self.url,
+                subject: &self.subject,
                 outcome: if passed {
                     CheckOutcome::Passed
                 } else {
@@ -214,10 +236,10 @@ impl<'a> Report<'a> {
             self.count(CheckOutcome::Failed),
             self.count(CheckOutcome::Warning),
         );
-        let has_seen_tools = self
-            .checks
-            .iter()
-            .any(|check| check.name == CheckName::Tools && check.outcome == CheckOutcome::Passed);
+        let is_about_tools =
+            |check: &&Check| matches!(check.name, CheckName::Tools | CheckName::ListTools);
+        let mut about_tools = self.checks.iter().filter(is_about_tools);
+        let has_seen_tools = about_tools.any(|check| check.outcome == CheckOutcome::Passed);
         let warned = match warnings {
             1 => "1 warning".to_owned(),
             many => format!("{many} warnings"),
@@ -293,6 +315,22 @@ impl<'a> Report<'a> {
     }
 }
 
+impl Subject {
+    fn title(&self) -> String {
+        match self {
+            Self::Server { url } => url.clone(),
+            Self::Entry { app, entry, file } => format!("{app}: \"{entry}\" in {file}"),
+        }
+    }
+
+    const fn parts(&self) -> &'static [Part] {
+        match self {
+            Self::Server { .. } => Part::OF_SERVER,
+            Self::Entry { .. } => Part::OF_ENTRY,
+        }
+    }
+}
+
 fn listed(names: &[CheckName]) -> String {
     let words: Vec<_> = names.iter().map(|name| name.text()).collect();
     words.join(", ")
@@ -309,7 +347,14 @@ mod tests {
     fn written(form: ReportForm) -> String {
         let mut out = Vec::new();
         let secrets = vec!["hunter2".to_owned()];
-        let mut report = Report::new(&mut out, form, "https://mcp.example/".into(), secrets);
+        let mut report = Report::new(
+            &mut out,
+            form,
+            Subject::Server {
+                url: "https://mcp.example/".to_owned(),
+            },
+            secrets,
+        );
         report.add(Check::passed(CheckName::Dns, "found"));
         report.add(Check::warning(CheckName::Ipv6, "dead").fix("pass --ipv4"));
         report

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::edit::EditError;
 use super::file::ConfigFileError;
+use super::program::location::Location;
 use crate::cli::ConfigError;
 use crate::commands::Stop;
 
@@ -50,6 +51,9 @@ pub(in crate::commands) enum InstallError {
     /// Configurations are text.
     #[error("the path of this program, {path}, cannot be written into a file", path = .0.display())]
     Program(PathBuf),
+    /// An entry with the path of this program would break by itself.
+    #[error("this program, {path}, {}", .location.objection().unwrap_or_default(), path = .path.display())]
+    ShortLived { path: PathBuf, location: Location },
     /// The file cannot be edited.
     #[error("{path}: {error}", path = .path.display())]
     Edit {
@@ -87,6 +91,7 @@ impl InstallError {
             Self::NoClient => Some("name it with --client, or say --print json, toml or yaml"),
             Self::Directory(_) => Some("name a directory that exists, or leave --local out"),
             Self::NoHome => Some("set HOME, or name the file with --config-file"),
+            Self::ShortLived { location, .. } => Some(location.advice()),
             Self::Program(_) => Some("move it to where all names are UTF-8"),
             Self::Edit {
                 error: EditError::Unsafe | EditError::TooLarge { .. },

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::program::launcher::{base_name, launcher_words};
+
 /// Members that hold the program, and its arguments, by app.
 const PROGRAM: [&str; 2] = ["command", "cmd"];
 const ARGUMENTS: &str = "args";
@@ -68,6 +70,15 @@ impl Launch {
         })
     }
 
+    /// Number of words that find and start the bridge, before its own arguments. None if another program is started.
+    pub(in crate::commands) fn words_before_bridge(&self, running: &Path) -> Option<usize> {
+        let program = self.words.first()?;
+        if Path::new(program) == running || base_name(program) == env!("CARGO_PKG_NAME") {
+            return Some(1);
+        }
+        launcher_words(&self.words)
+    }
+
     /// The members that change when the entry starts `program` with `arguments` instead.
     pub(in crate::commands) fn members(
         &self,
@@ -93,17 +104,9 @@ impl Launch {
     }
 }
 
-/// Returns whether an entry starts the bridge: this program, or another of its name.
+/// Returns whether an entry starts the bridge: this program, another of its name, or a launcher with its package.
 pub(in crate::commands) fn is_bridge(entry: &Map<String, Value>, program: &Path) -> bool {
-    let launch = Launch::read(entry);
-    let word = launch.and_then(|launch| launch.words.into_iter().next());
-    word.is_some_and(|word| {
-        let word = Path::new(&word);
-        word == program
-            || word
-                .file_stem()
-                .is_some_and(|name| name == env!("CARGO_PKG_NAME"))
-    })
+    Launch::read(entry).is_some_and(|launch| launch.words_before_bridge(program).is_some())
 }
 
 /// The variables that an entry sets.

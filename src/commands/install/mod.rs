@@ -13,10 +13,13 @@ pub(super) mod fuzzing;
 mod jsonc;
 pub(super) mod launch;
 mod list;
+pub(super) mod lookup;
 pub(super) mod mask;
 mod plan;
 mod print;
-mod program;
+pub(super) mod program;
+mod repair;
+pub(super) mod rewrite;
 mod rivals;
 mod several;
 pub(super) mod survey;
@@ -38,26 +41,25 @@ use error::InstallError;
 use plan::FileChange;
 use print::PrintFormat;
 pub(super) use print::with_format_joined;
-use program::Readers;
+use program::{Readers, RunningProgram};
 
 use super::Stop;
 use mcp_bridge_core::stdio;
 
 const AFTER_HELP: &str = "\
-The change is shown first and written if you confirm it; --yes confirms without a terminal. The previous file \
-is kept beside it as .backup-1 (or the next free number). Comments and unknown members are preserved. An \
-existing entry of the same name keeps its other settings and is enabled; tools that were approved for another \
-URL have to be approved again.
+The change is shown first and written if you confirm it. The previous file is kept beside it as .backup-1 (or \
+the next free number). Comments and unknown members are preserved. An existing entry of the same name keeps its \
+other settings and is enabled; tools approved for another URL have to be approved again.
 
-The command in the entry is the full path of this program, or mcp-bridge in the file of a project. Codex and \
-Gemini CLI do not pass on all environment variables, so entries for them list those that the bridge needs.
+The entry starts this program by its full path, or mcp-bridge in the file of a project; for npx, uvx and the \
+like, an installed mcp-bridge or else the launcher. Entries for Codex and Gemini CLI list the environment \
+variables that the bridge needs, since these apps do not pass on all.
 
 Examples:
   mcp-bridge install --client cursor,zed example https://mcp.example.com/mcp
   mcp-bridge install --client vscode --project example https://mcp.example.com/mcp
   mcp-bridge install --client claude example https://mcp.example.com/mcp -- --profile work
-  mcp-bridge install --print yaml example https://mcp.example.com/mcp
-  mcp-bridge install --client zed --remove example";
+  mcp-bridge install --repair --dry-run";
 
 /// Add a server to the configuration of an app
 #[derive(Debug, clap::Args)]
@@ -67,12 +69,12 @@ Examples:
     reason = "each is a switch on the command line"
 )]
 pub(super) struct Args {
-    /// The app, or several: a,b
+    /// The app, or several
     #[arg(
         long,
         value_enum,
         value_delimiter = ',',
-        required_unless_present_any = ["all", "list", "print"],
+        required_unless_present_any = ["all", "list", "print", "repair"],
         conflicts_with = "all"
     )]
     client: Vec<AppId>,
@@ -82,11 +84,11 @@ pub(super) struct Args {
     all: bool,
 
     /// What the server is called in the app: letters, digits, - and _
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present_any = ["list", "repair"])]
     name: Option<String>,
 
     /// The server's MCP endpoint: https, or http on this machine
-    #[arg(required_unless_present_any = ["remove", "list"])]
+    #[arg(required_unless_present_any = ["remove", "list", "repair"])]
     url: Option<String>,
 
     /// Write the file of a project, by default of the current directory
@@ -127,6 +129,10 @@ pub(super) struct Args {
     )]
     print: Option<PrintFormat>,
 
+    /// Only show the change
+    #[arg(long, conflicts_with_all = ["yes", "print"])]
+    dry_run: bool,
+
     /// Write without asking
     #[arg(long, short)]
     yes: bool,
@@ -135,8 +141,15 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "url")]
     remove: bool,
 
+    /// Correct the entries whose program has moved or vanished
+    #[arg(
+        long,
+        conflicts_with_all = ["all", "url", "project", "local", "config_file", "print", "remove", "list", "flags"]
+    )]
+    repair: bool,
+
     /// List the apps, their files, and the entries of the bridge
-    #[arg(long, conflicts_with_all = ["all", "name", "config_file", "print", "yes", "remove", "flags"])]
+    #[arg(long, conflicts_with_all = ["all", "name", "config_file", "print", "yes", "dry_run", "remove", "flags"])]
     list: bool,
 
     /// Flags for the bridge, as in mcp-bridge URL FLAGS
@@ -210,6 +223,9 @@ impl Host<'_> {
         if args.list {
             list::write(&self.machine, &self.running, args, self.out)?;
             return Ok(ExitCode::SUCCESS);
+        }
+        if args.repair {
+            return repair::run(&mut self, args);
         }
         if args.url.is_some() {
             check_name(args.name())?;
@@ -292,6 +308,9 @@ impl Host<'_> {
         if is_own && let Some(missing) = plans.iter().find_map(FileChange::missing_directory) {
             let (title, missing) = (app.title, missing.display());
             writeln!(out, "\nThere is no {missing} yet. Is {title} installed?")?;
+        }
+        if args.dry_run {
+            return Ok(ExitCode::SUCCESS);
         }
         let consent = if args.yes { Consent::Yes } else { ask() };
         match consent {
@@ -397,13 +416,22 @@ impl Host<'_> {
             Some(_) => Readers::TheProject,
             None => Readers::ThisUser,
         };
-        let program = program::name(&self.running, self.path.as_deref(), readers);
-        let program = program
-            .to_str()
-            .ok_or_else(|| InstallError::Program(program.clone()))?;
+        let command = self.running_program().command(readers)?;
+        if let Some(note) = &command.note {
+            say(format!("{note}\n"), said);
+        }
         let arguments = [url.to_owned()].into_iter();
-        let arguments = arguments.chain(args.flags.iter().cloned());
-        Ok((program.to_owned(), arguments.collect()))
+        let arguments: Vec<_> = arguments.chain(args.flags.iter().cloned()).collect();
+        let arguments = command.arguments(&arguments);
+        Ok((command.program, arguments))
+    }
+
+    fn running_program(&self) -> RunningProgram<'_> {
+        RunningProgram {
+            running: &self.running,
+            path: self.path.as_deref(),
+            system: self.machine.system,
+        }
     }
 
     /// Prints an entry for an app that is not in the table.

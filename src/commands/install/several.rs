@@ -60,6 +60,9 @@ pub(super) fn run(
     }
     describe(surroundings, &jobs)?;
     let has_changes = jobs.iter().any(|job| job.changes().next().is_some());
+    if args.dry_run && has_changes {
+        return Ok(ExitCode::SUCCESS);
+    }
     let consent = if args.yes || !has_changes {
         Consent::Yes
     } else {

@@ -11,13 +11,17 @@ use super::apps::{AppConfiguration, AppId, Format, Machine, Scope, System};
 use super::diff;
 use super::edit::{self, EditError, EntryPosition, Wish};
 use super::entry::NewEntry;
-use super::program::{self, Readers};
+use super::error::InstallError;
+use super::flags;
+use super::launch::{self, Launch};
+use super::program::{EntryCommand, Readers, RunningProgram};
 
 pub(in crate::commands) use super::edit::Servers;
 pub(in crate::commands) use super::entry::Extra;
 pub(in crate::commands) use super::file::ConfigFile;
 
 /// A file in which an app may have servers.
+#[derive(Clone)]
 pub(in crate::commands) struct ConfigLocation {
     pub(in crate::commands) client: AppId,
     readers: Readers,
@@ -35,6 +39,62 @@ pub(in crate::commands) struct Replacement<'a> {
     pub(in crate::commands) extras: &'a [Extra],
     /// Members that go.
     pub(in crate::commands) removed: &'a [String],
+}
+
+/// The commands with which entries start the bridge.
+#[derive(Debug)]
+pub(in crate::commands) struct EntryCommands {
+    running: PathBuf,
+    own: EntryCommand,
+    of_project: EntryCommand,
+}
+
+impl EntryCommands {
+    /// Those of the program that runs.
+    pub(in crate::commands) fn of_this_process() -> Result<Self, InstallError> {
+        let running = env::current_exe().map_err(InstallError::Running)?;
+        let path = env::var_os("PATH");
+        let program = RunningProgram {
+            running: &running,
+            path: path.as_deref(),
+            system: System::named(env::consts::OS),
+        };
+        Ok(Self {
+            own: program.command(Readers::ThisUser)?,
+            of_project: program.command(Readers::TheProject)?,
+            running,
+        })
+    }
+
+    /// The one for a file.
+    pub(in crate::commands) const fn of(&self, place: &ConfigLocation) -> &EntryCommand {
+        match place.readers {
+            Readers::ThisUser => &self.own,
+            Readers::TheProject => &self.of_project,
+        }
+    }
+
+    /// Returns whether an entry starts the bridge.
+    pub(in crate::commands) fn is_bridge(&self, entry: &Map<String, Value>) -> bool {
+        launch::is_bridge(entry, &self.running)
+    }
+
+    /// Number of words that find and start the bridge. None if another program is started.
+    pub(in crate::commands) fn words_before_bridge(&self, launch: &Launch) -> Option<usize> {
+        launch.words_before_bridge(&self.running)
+    }
+
+    /// Tells the person on stderr what there is to know about them.
+    pub(in crate::commands) fn say(&self) {
+        if let Some(note) = &self.own.note {
+            eprintln!("{note}\n");
+        }
+    }
+}
+
+/// Returns whether an entry starts a program called like the bridge.
+pub(in crate::commands) fn is_bridge(entry: &Map<String, Value>) -> bool {
+    launch::is_bridge(entry, Path::new(env!("CARGO_PKG_NAME")))
 }
 
 /// The file of a profile, in its directory.
@@ -157,11 +217,6 @@ pub(super) fn is_found(client: AppId, machine: &Machine<'_>) -> bool {
 }
 
 impl ConfigLocation {
-    /// Name of this program in an entry of the file.
-    pub(in crate::commands) fn program(&self, running: &Path) -> PathBuf {
-        program::name(running, env::var_os("PATH").as_deref(), self.readers)
-    }
-
     /// The app, as people know it.
     pub(in crate::commands) fn title(&self) -> &'static str {
         self.app.title
@@ -185,6 +240,21 @@ impl ConfigLocation {
         arguments: &[String],
     ) -> Vec<(&'static str, Value)> {
         self.app.entry(name, program, arguments)
+    }
+
+    /// The arguments of a bridge, in place of an entry, with flags that suit the app's limits; and the members that
+    /// these flags rely on. An entry that has limits of its own gets neither.
+    pub(in crate::commands) fn with_waits(
+        &self,
+        entry: &Map<String, Value>,
+        arguments: Vec<String>,
+    ) -> (Vec<String>, Vec<Extra>) {
+        let is_limit = |member: &String| member.starts_with("startup_timeout");
+        if !self.app.has_waits() || entry.keys().any(is_limit) {
+            return (arguments, Vec::new());
+        }
+        let extras = self.extras(&flags::variables(&arguments));
+        (self.app.with_waits(&arguments), extras)
     }
 
     /// Members that such an entry gets where it does not have them, for a bridge that looks for the variables

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::env;
-use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -10,64 +9,61 @@ use super::sign_in::{self, PreviousProgram};
 use super::{launcher, remote};
 use crate::cli::Flags;
 use crate::commands::install::flags;
-use crate::commands::install::launch::{self, Launch, is_bridge};
-use crate::commands::install::survey::{ConfigLocation, Extra};
+use crate::commands::install::launch::{self, Launch};
+use crate::commands::install::program::EntryCommand;
+use crate::commands::install::rewrite::{EntryChange, EntryVerdict};
+use crate::commands::install::survey::{ConfigLocation, EntryCommands};
 
-/// An entry as it will be.
+/// Entries that are converted.
 #[derive(Debug)]
-pub(super) struct Conversion {
-    /// Members with their new values.
-    pub(super) members: Vec<(&'static str, Value)>,
-    /// Members that it gets where it does not have them.
-    pub(super) extras: Vec<Extra>,
-    /// Members that go.
-    pub(super) removed: Vec<String>,
-    /// For a person: what becomes of the sign-in, and what else there is to know.
-    pub(super) notes: Vec<String>,
+pub(super) struct Selection<'a> {
+    /// The names of entries; all where there are none.
+    pub(super) only: &'a [String],
+    pub(super) remote: RemoteEntries,
+    /// The commands that start the bridge.
+    pub(super) commands: &'a EntryCommands,
 }
 
-/// Meaning of an entry for the bridge.
-#[derive(Debug)]
-pub(super) enum ConversionResult {
-    /// It starts the bridge already.
-    Bridge,
-    /// It starts another program.
-    Local,
-    /// It starts `mcp-remote`.
-    McpRemote(Result<Conversion, String>),
-    /// It names a URL, which the app connects to by itself.
-    Remote(Result<Conversion, String>),
+/// Fate of entries with a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RemoteEntries {
+    /// They are listed.
+    List,
+    Convert,
 }
 
-/// Finds out what the entry is, and how it could start `program` instead. Where that cannot be without a loss, the
-/// finding has the reason.
-pub(super) fn examine(
-    place: &ConfigLocation,
-    name: &str,
-    entry: &Map<String, Value>,
-    program: &str,
-) -> ConversionResult {
-    let Some(launch) = Launch::read(entry) else {
-        return if remote::url(entry).is_some() {
-            ConversionResult::Remote(remote::convert(place, name, entry, program))
-        } else {
-            ConversionResult::Local
+impl Selection<'_> {
+    /// Fate of an entry, which is left where it cannot be converted without a loss.
+    pub(super) fn verdict(
+        &self,
+        place: &ConfigLocation,
+        name: &str,
+        entry: &Map<String, Value>,
+    ) -> EntryVerdict {
+        if !self.only.is_empty() && !self.only.iter().any(|only| only == name) {
+            return EntryVerdict::Keep;
+        }
+        let command = self.commands.of(place);
+        let converted = match Launch::read(entry) {
+            None if remote::url(entry).is_none() => return EntryVerdict::Keep,
+            None if self.remote == RemoteEntries::List => return EntryVerdict::List,
+            None => remote::convert(place, name, entry, command),
+            Some(_) if self.commands.is_bridge(entry) => return EntryVerdict::Keep,
+            Some(launch) if launcher::starts_mcp_remote(&launch.words) => {
+                from_mcp_remote(place, entry, &launch, command)
+            }
+            Some(_) => return EntryVerdict::Keep,
         };
-    };
-    if is_bridge(entry, Path::new(program)) {
-        return ConversionResult::Bridge;
+        converted.map_or_else(EntryVerdict::Leave, EntryVerdict::Change)
     }
-    if !launcher::starts_mcp_remote(&launch.words) {
-        return ConversionResult::Local;
-    }
-    ConversionResult::McpRemote(from_mcp_remote(entry, &launch, program))
 }
 
 fn from_mcp_remote(
+    place: &ConfigLocation,
     entry: &Map<String, Value>,
     launch: &Launch,
-    program: &str,
-) -> Result<Conversion, String> {
+    command: &EntryCommand,
+) -> Result<EntryChange, String> {
     let arguments = launcher::arguments(&launch.words)?;
     let variable = |name: &str| launch.environment.get(name).map(String::as_str);
     if variable("NODE_TLS_REJECT_UNAUTHORIZED") == Some("0") {
@@ -104,9 +100,11 @@ fn from_mcp_remote(
     if variable("NODE_OPTIONS").is_some() {
         notes.push("NODE_OPTIONS means nothing to the bridge".to_owned());
     }
-    Ok(Conversion {
-        members: launch.members(program, &arguments),
-        extras: Vec::new(),
+    let (arguments, extras) = place.with_waits(entry, arguments);
+    let arguments = command.arguments(&arguments);
+    Ok(EntryChange {
+        members: launch.members(&command.program, &arguments),
+        extras,
         removed: Vec::new(),
         notes,
     })
@@ -135,7 +133,7 @@ fn repeated(arguments: &[String]) -> Option<&str> {
 }
 
 /// The flags as the bridge will read them, with a stand-in for what the app fills into the URL.
-pub(super) fn check(arguments: &[String]) -> Result<Flags, String> {
+pub(in crate::commands) fn check(arguments: &[String]) -> Result<Flags, String> {
     let words = arguments.iter().map(|word| {
         let is_url = word.contains("://") || word.starts_with("${") || word.starts_with("{env:");
         if is_url && !word.contains(' ') {

@@ -2,6 +2,7 @@
 //! them.
 
 use crate::cli::names_package;
+use crate::commands::install::program::launcher::base_name;
 
 /// Programs that find and start a package and pass everything else on, and shells.
 const PROGRAMS: [&str; 27] = [
@@ -254,16 +255,6 @@ fn from_cmd(word: &str) -> String {
     }
     ours.push_str(rest);
     ours
-}
-
-/// `C:\…\npx.cmd` as `npx`.
-fn base_name(program: &str) -> String {
-    let last = program.rsplit(['/', '\\']).next().unwrap_or_default();
-    let last = last.to_ascii_lowercase();
-    let stem = [".exe", ".cmd", ".bat", ".ps1"]
-        .iter()
-        .find_map(|suffix| last.strip_suffix(suffix));
-    stem.unwrap_or(&last).to_owned()
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
 //! `mcp-bridge migrate`: conversion of the `mcp-remote` entries in the configurations of all apps.
 
-mod conversion;
+pub(super) mod conversion;
 mod launcher;
 mod oauth;
-mod plan;
 mod record;
-mod remote;
+pub(super) mod remote;
 mod sign_in;
 mod undo;
 
 use std::env;
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use plan::{FileMigration, RemoteEntries, Selection, Trouble};
-use record::RecordFile;
+use conversion::{RemoteEntries, Selection};
+use record::{RecordFile, WrittenFile};
 use undo::{Changed, Extent};
 
 use super::install::apps::AppId;
-use super::install::survey::{self, ConfigLocation};
+use super::install::rewrite::{FileRewrite, MOST_READ, Trouble, by_file};
+use super::install::survey::{self, EntryCommands};
 use super::install::{Consent, ask};
+use super::text::counted;
 use super::{Stop, printed};
 use crate::cli;
 use mcp_bridge_core::stdio;
@@ -99,8 +99,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         };
         return undo::run(&directory, changed, extent, &mut out);
     }
-    let running = env::current_exe()
-        .map_err(|error| Stop::failed(format!("cannot find the path of this program: {error}")))?;
+    let commands = EntryCommands::of_this_process()?;
     let selection = Selection {
         only: &args.only,
         remote: if args.remote {
@@ -108,19 +107,23 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         } else {
             RemoteEntries::List
         },
-        most_read: plan::MOST_READ,
+        commands: &commands,
     };
     let mut plans = Vec::new();
     let mut troubles = Vec::new();
     let project = env::current_dir()
         .map_err(|error| Stop::failed(format!("cannot find the current directory: {error}")))?;
     for places in by_file(survey::places(&args.client, &project)) {
-        match FileMigration::make(&places, &selection, &running) {
+        let judge = |place: &_, name: &_, entry: &_| selection.verdict(place, name, entry);
+        match FileRewrite::make(&places, MOST_READ, &judge) {
             Ok(plan) => plans.extend(plan),
             Err(trouble) => troubles.push(trouble),
         }
     }
     printed(show(&plans, &troubles, &mut out))?;
+    if plans.iter().any(|plan| plan.counts().0 > 0) {
+        commands.say();
+    }
     let is_done = plans.iter().all(|plan| plan.counts().0 == 0);
     if is_done || args.dry_run {
         return Ok(status(&troubles));
@@ -146,20 +149,7 @@ fn status(troubles: &[Trouble]) -> ExitCode {
     }
 }
 
-/// The places, those of one file together. The same file may be the user's and the project's.
-fn by_file(places: Vec<ConfigLocation>) -> Vec<Vec<ConfigLocation>> {
-    let mut files: Vec<(PathBuf, Vec<ConfigLocation>)> = Vec::new();
-    for place in places {
-        let whole = fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
-        match files.iter_mut().find(|(path, _)| *path == whole) {
-            Some((_, places)) => places.push(place),
-            None => files.push((whole, vec![place])),
-        }
-    }
-    files.into_iter().map(|(_, places)| places).collect()
-}
-
-fn show(plans: &[FileMigration], troubles: &[Trouble], out: &mut dyn Write) -> std::io::Result<()> {
+fn show(plans: &[FileRewrite], troubles: &[Trouble], out: &mut dyn Write) -> std::io::Result<()> {
     for plan in plans {
         plan.describe(out)?;
     }
@@ -172,7 +162,7 @@ fn show(plans: &[FileMigration], troubles: &[Trouble], out: &mut dyn Write) -> s
             trouble.hint
         )?;
     }
-    let counts = plans.iter().map(FileMigration::counts);
+    let counts = plans.iter().map(FileRewrite::counts);
     let (converted, left) = counts.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
     let files = plans.iter().filter(|plan| plan.counts().0 > 0).count();
     match (converted, left) {
@@ -196,7 +186,7 @@ fn show(plans: &[FileMigration], troubles: &[Trouble], out: &mut dyn Write) -> s
 }
 
 /// Entries with a URL, which are converted by a flag only.
-fn show_remote(plans: &[FileMigration], out: &mut dyn Write) -> std::io::Result<()> {
+fn show_remote(plans: &[FileRewrite], out: &mut dyn Write) -> std::io::Result<()> {
     if plans.iter().all(|plan| plan.listed.is_empty()) {
         return Ok(());
     }
@@ -216,19 +206,11 @@ fn show_remote(plans: &[FileMigration], out: &mut dyn Write) -> std::io::Result<
 }
 
 fn entries(count: usize) -> String {
-    if count == 1 {
-        "1 entry".to_owned()
-    } else {
-        format!("{count} entries")
-    }
+    counted(count, "entry", "entries")
 }
 
 fn in_files(count: usize) -> String {
-    if count == 1 {
-        "1 file".to_owned()
-    } else {
-        format!("{count} files")
-    }
+    counted(count, "file", "files")
 }
 
 fn stay(count: usize) -> String {
@@ -241,7 +223,7 @@ fn stay(count: usize) -> String {
 
 /// Writes each file, and the record by which that can be undone.
 fn write(
-    plans: &[FileMigration],
+    plans: &[FileRewrite],
     mut troubles: Vec<Trouble>,
     directory: &Path,
     out: &mut dyn Write,
@@ -253,13 +235,14 @@ fn write(
         let path = plan.path().display();
         match plan.carry_out() {
             Ok(None) => {}
-            Ok(Some(file)) => {
-                let backup = file.backup.display();
+            Ok(Some(backup)) => {
                 printed(writeln!(
                     out,
-                    "{path}: written; the file as it was: {backup}"
+                    "{path}: written; the file as it was: {}",
+                    backup.display()
                 ))?;
                 apps.extend(&plan.apps);
+                let file = WrittenFile::new(plan.path().to_owned(), backup, plan.after());
                 record.add(file).map_err(|error| {
                     Stop::failed(format!("cannot write down what was done: {error}"))
                         .hint("--undo will not know of the last file; its copy lies beside it")

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::conversion::{Conversion, check};
+use super::conversion::check;
 use super::oauth::{self, OAuth};
 use super::sign_in::{self, PreviousProgram};
+use crate::commands::install::program::EntryCommand;
+use crate::commands::install::rewrite::EntryChange;
 use crate::commands::install::survey::ConfigLocation;
 use crate::commands::install::{flags, launch};
 
@@ -26,7 +28,7 @@ const NAMES_OF_SECRETS: [&str; 8] = [
 ];
 
 /// The URL of an entry.
-pub(super) fn url(entry: &Map<String, Value>) -> Option<&str> {
+pub(in crate::commands) fn url(entry: &Map<String, Value>) -> Option<&str> {
     URL.iter().find_map(|name| entry.get(*name)?.as_str())
 }
 
@@ -40,13 +42,13 @@ struct Remote {
     has_authorization: bool,
 }
 
-/// The entry as one that starts `program`. Fails with what the bridge has nothing for.
+/// The entry as one that starts the bridge by `command`. Fails with what the bridge has nothing for.
 pub(super) fn convert(
     place: &ConfigLocation,
     name: &str,
     entry: &Map<String, Value>,
-    program: &str,
-) -> Result<Conversion, String> {
+    command: &EntryCommand,
+) -> Result<EntryChange, String> {
     let url = url(entry).ok_or("it has no URL")?;
     let mut remote = Remote {
         environment: launch::environment(entry),
@@ -72,7 +74,7 @@ pub(super) fn convert(
         0,
         sign_in::outcome(flags, &remote.environment, &arguments, PreviousProgram::App),
     );
-    let mut members = place.entry(name, program, &arguments);
+    let mut members = place.entry(name, &command.program, &command.arguments(&arguments));
     if !remote.environment.is_empty() {
         members.push((place.environment(), json!(remote.environment)));
     }
@@ -84,7 +86,7 @@ pub(super) fn convert(
         !is_set && !place.kept().contains(&member.as_str())
     };
     let removed = entry.keys().filter(stays).cloned().collect();
-    Ok(Conversion {
+    Ok(EntryChange {
         members,
         extras,
         removed,

@@ -22,7 +22,7 @@ use mcp_bridge_testkit::browser::BrowserDouble;
 use mcp_bridge_testkit::fault_server::FaultServer;
 use mcp_bridge_testkit::mcp_remote::leave_credentials;
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../../docs/migrating.md");
 
 /// The configurations and command lines in the README of mcp-remote 0.15.1 (MIT License, Copyright (c)
 /// 2025 Cloudflare, Inc.), what follows the word `npx`.
@@ -433,10 +433,8 @@ async fn who_was_signed_in_with_mcp_remote_is_signed_in() {
 
 /// The differences stand there, with what to do.
 #[test]
-fn the_readme_names_what_is_different() {
-    let (_, table) = README
-        .split_once("## Migrating from mcp-remote")
-        .expect("a part");
+fn the_documentation_names_what_is_different() {
+    let (_, table) = PAGE.split_once("## Differences").expect("a part");
     for name in [
         "mcp-remote-client",
         "--auth-timeout",

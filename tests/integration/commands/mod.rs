@@ -4,9 +4,15 @@ mod accounts;
 mod call;
 mod doctor;
 #[cfg(unix)]
+mod doctor_app;
+#[cfg(unix)]
 mod example_session;
 #[cfg(unix)]
 mod install;
+#[cfg(unix)]
+mod install_launched;
+#[cfg(unix)]
+mod install_repair;
 #[cfg(unix)]
 mod install_several;
 mod login;

@@ -12,17 +12,36 @@ use serde::Deserialize;
 use crate::program;
 
 const README: &str = include_str!("../../../README.md");
-/// The documents whose links are checked.
-const DOCUMENTS: [(&str, &str); 5] = [
-    ("README.md", README),
-    ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
-    ("CONTRIBUTING.md", include_str!("../../../CONTRIBUTING.md")),
-    ("SECURITY.md", include_str!("../../../SECURITY.md")),
-    (
-        "docs/requirements.md",
-        include_str!("../../../docs/requirements.md"),
-    ),
-];
+/// Lines of the README. Details are on the pages of `docs`.
+const MOST_LINES: usize = 200;
+
+/// The documents at the top of the repository, and the pages of `docs`, by their paths.
+fn documents() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = [
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "README.md",
+        "SECURITY.md",
+        "packaging/README.md",
+    ];
+    let mut documents = files("docs");
+    documents.extend(top.map(|name| {
+        let text = fs::read_to_string(root.join(name)).expect(name);
+        (name.to_owned(), text)
+    }));
+    documents
+}
+
+/// The README and the pages for users.
+fn pages() -> BTreeMap<String, String> {
+    let mut pages = documents();
+    let is_page = |name: &str| {
+        name == "README.md" || name.starts_with("docs/") && name != "docs/requirements.md"
+    };
+    pages.retain(|name, _| is_page(name));
+    pages
+}
 
 /// Each file under `folder`, by its path from the root of the repository.
 fn files(folder: &str) -> BTreeMap<String, String> {
@@ -81,8 +100,74 @@ struct Entry {
 }
 
 #[test]
-fn the_configurations_in_the_readme_start_the_bridge() {
-    let blocks = blocks(README, "json");
+fn the_readme_is_short() {
+    let lines = README.lines().count();
+    assert!(lines < MOST_LINES, "{lines} lines");
+}
+
+/// Each page is in the table of the README.
+#[test]
+fn the_readme_leads_to_each_page() {
+    for name in pages().keys().filter(|name| *name != "README.md") {
+        assert!(README.contains(&format!("]({name})")), "{name}");
+    }
+}
+
+/// The names of the packages are those of the release workflow.
+#[test]
+fn the_installation_commands_name_the_packages() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = fs::read_to_string(root.join("packaging/names.toml")).expect("the names");
+    let name = |key: &str| {
+        let start = format!("{key} = \"");
+        let line = names
+            .lines()
+            .find_map(|line| line.strip_prefix(&start))
+            .expect(key);
+        line.trim_end_matches('"').replace("{owner}", "OWNER")
+    };
+    for command in [
+        format!("npm install --global {}", name("npm")),
+        format!("npx {}", name("npm")),
+        format!("uv tool install {}", name("pypi")),
+        format!("pipx install {}", name("pypi")),
+        format!("uvx {}", name("pypi")),
+        format!("brew install OWNER/TAP/{}", name("homebrew")),
+        format!("winget install {}", name("winget")),
+        format!("scoop install {}", name("scoop")),
+    ] {
+        for page in ["README.md", "docs/installation.md"] {
+            assert!(
+                documents()[page].contains(&format!("`{command}`")),
+                "{page}: {command}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_apps_in_the_documentation_are_those_of_the_program() {
+    let page = &pages()["docs/configuration.md"];
+    let (_, list) = page.split_once("Supported apps:").expect("the list");
+    let (list, _) = list.split_once(". For any other").expect("its end");
+    let mut named: Vec<_> = quoted(list).map(str::to_owned).collect();
+    named.sort_unstable();
+    let program = CommandLine::command();
+    let install = program.find_subcommand("install").expect("a command");
+    let client = install.get_arguments().find(|it| it.get_id() == "client");
+    let apps = client.expect("an option").get_possible_values();
+    let apps: Vec<_> = apps.iter().map(|app| app.get_name().to_owned()).collect();
+    assert_eq!(named, apps);
+    assert!(README.contains(&format!("[{} apps]", apps.len())));
+}
+
+#[test]
+fn the_configurations_in_the_documentation_start_the_bridge() {
+    let pages = pages();
+    let blocks: Vec<_> = pages
+        .values()
+        .flat_map(|page| blocks(page, "json"))
+        .collect();
     assert!(blocks.len() >= 3);
     for block in blocks {
         let config: AppConfig = serde_json::from_str(block).expect(block);
@@ -103,8 +188,12 @@ fn the_configurations_in_the_readme_start_the_bridge() {
 }
 
 #[test]
-fn the_option_files_in_the_readme_can_be_read() {
-    let blocks = blocks(README, "toml");
+fn the_option_files_in_the_documentation_can_be_read() {
+    let pages = pages();
+    let blocks: Vec<_> = pages
+        .values()
+        .flat_map(|page| blocks(page, "toml"))
+        .collect();
     assert!(!blocks.is_empty());
     for block in blocks {
         let directory = tempfile::TempDir::new().expect("a directory");
@@ -130,12 +219,16 @@ fn is_help(error: &ReadError) -> bool {
 }
 
 #[test]
-fn the_commands_in_the_readme_exist() {
-    let blocks = blocks(README, "sh");
-    let lines = blocks.iter().flat_map(|block| block.lines());
-    let inline = quoted(README).filter(|text| text.starts_with("cargo ") || is_command(text));
-    let commands: Vec<_> = lines.chain(inline).collect();
-    assert!(commands.len() >= 4);
+fn the_commands_in_the_documentation_exist() {
+    let pages = pages();
+    let mut commands = Vec::new();
+    for page in pages.values() {
+        let blocks = blocks(page, "sh");
+        commands.extend(blocks.into_iter().flat_map(str::lines));
+        let is_ours = |text: &&str| text.starts_with("cargo ") || is_command(text);
+        commands.extend(quoted(page).filter(is_ours));
+    }
+    assert!(commands.len() >= 30, "{}", commands.len());
     for command in commands {
         let mut words = command
             .split('#')
@@ -150,7 +243,8 @@ fn the_commands_in_the_readme_exist() {
                 Some("--"),
                 Some("--quick" | "--count" | "--bridge"),
             ]
-            | [Some("cargo"), Some("install"), Some("--path"), Some(".")] => {}
+            | [Some("cargo"), Some("install"), Some("--path"), Some(".")]
+            | [Some("cargo"), Some("binstall"), Some("mcp-bridge"), None] => {}
             [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
                 let main = format!("examples/{example}/main.rs");
                 let main = &files("examples")[&main];
@@ -175,12 +269,13 @@ fn the_commands_in_the_readme_exist() {
     }
 }
 
-/// Cut to the width that the README has room for.
+/// Cut to the width that the page has room for.
 #[test]
-fn the_help_in_the_readme_is_that_of_the_program() {
+fn the_help_in_the_documentation_is_that_of_the_program() {
     let program = program::program().arg("--help");
     let help = program.env("COLUMNS", "100").run_blocking().stdout;
-    let block = blocks(section(README, "## Commands and options"), "text");
+    let page = &pages()["docs/options.md"];
+    let block = blocks(section(page, "## Overview"), "text");
     assert_eq!(
         block,
         [help.trim_end()],
@@ -190,11 +285,12 @@ fn the_help_in_the_readme_is_that_of_the_program() {
 
 /// The rows of the table of groups, with some of the flags of each.
 #[test]
-fn the_groups_in_the_readme_are_those_of_the_program() {
+fn the_groups_in_the_documentation_are_those_of_the_program() {
     let program = CommandLine::command();
     let groups = help::topics(&program);
     let groups: Vec<_> = groups.iter().filter(|topic| *topic != help::ALL).collect();
-    let rows = section(README, "## Commands and options").lines();
+    let page = &pages()["docs/options.md"];
+    let rows = section(page, "## Groups of options").lines();
     let rows = rows.filter_map(|row| row.strip_prefix("| `mcp-bridge help "));
     let rows: Vec<_> = rows.filter_map(|row| row.split_once("` |")).collect();
     let named: Vec<_> = rows.iter().map(|(group, _)| *group).collect();
@@ -230,7 +326,7 @@ fn anchors(document: &str) -> BTreeSet<String> {
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut checked = 0;
-    for (name, document) in DOCUMENTS {
+    for (name, document) in &documents() {
         let folder = root.join(name);
         let folder = folder.parent().expect("the folder of the document");
         for link in document.split("](").skip(1) {
@@ -252,7 +348,7 @@ fn links_lead_somewhere() {
             checked += 1;
         }
     }
-    assert!(checked >= 5);
+    assert!(checked >= 40, "{checked}");
 }
 
 /// Somebody who copies the example has to read it first.

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use super::entry::Extra;
 use places::Files;
-pub(super) use places::{Machine, System};
+pub(super) use places::Machine;
+pub(in crate::commands) use places::System;
 
 /// The table of apps, in the order in which they are listed.
 static CLIENTS: LazyLock<Vec<AppId>> = LazyLock::new(|| {
@@ -100,6 +101,19 @@ enum Passes {
     Listed,
     /// Those whose names do not look like secrets, and those to which `env` of the entry refers as `$NAME`.
     NoSecrets,
+}
+
+/// Environment of the programs that an app starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum AppEnvironment {
+    /// That of the desktop, from which the app is started.
+    Desktop,
+    /// That of the terminal in which the app is started.
+    Terminal,
+    /// The same, but a few variables and those that the entry lists.
+    TerminalListed,
+    /// The same, but nothing that looks like a secret.
+    TerminalWithoutSecrets,
 }
 
 /// Part of an app's configuration.
@@ -283,6 +297,27 @@ impl AppConfiguration {
         profiles
     }
 
+    /// Its name as people know it.
+    pub(in crate::commands) const fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// The menu that leads to the servers of an app without a file.
+    pub(in crate::commands) const fn menu(&self) -> Option<&'static str> {
+        self.menu
+    }
+
+    /// The environment of the programs that it starts.
+    pub(in crate::commands) fn program_environment(&self) -> AppEnvironment {
+        let is_in_terminal = terminals::APPS.iter().any(|app| app.name == self.name);
+        match self.passes {
+            Passes::All if is_in_terminal => AppEnvironment::Terminal,
+            Passes::All => AppEnvironment::Desktop,
+            Passes::Listed => AppEnvironment::TerminalListed,
+            Passes::NoSecrets => AppEnvironment::TerminalWithoutSecrets,
+        }
+    }
+
     /// Returns whether it keeps servers of one person for one project.
     pub(super) const fn has_local_scope(&self) -> bool {
         self.local.is_some()
@@ -314,13 +349,8 @@ impl AppConfiguration {
         }
     }
 
-    /// The members of an entry of this name that starts `program` with `arguments`.
-    pub(super) fn entry(
-        &self,
-        name: &str,
-        program: &str,
-        arguments: &[String],
-    ) -> Vec<(&'static str, Value)> {
+    /// The arguments with flags that suit the app's limits, unless some of them are about that.
+    pub(super) fn with_waits(&self, arguments: &[String]) -> Vec<String> {
         let is_about_waiting = |it: &String| WAIT_FLAGS.iter().any(|flag| it.starts_with(flag));
         let waits = if arguments.iter().any(is_about_waiting) {
             &[]
@@ -328,7 +358,22 @@ impl AppConfiguration {
             self.waits
         };
         let waits = waits.iter().map(|word| (*word).to_owned());
-        let arguments: Vec<_> = arguments.iter().cloned().chain(waits).collect();
+        arguments.iter().cloned().chain(waits).collect()
+    }
+
+    /// Returns whether its limits ask for such flags.
+    pub(super) const fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
+    /// The members of an entry of this name that starts `program` with `arguments`.
+    pub(super) fn entry(
+        &self,
+        name: &str,
+        program: &str,
+        arguments: &[String],
+    ) -> Vec<(&'static str, Value)> {
+        let arguments = self.with_waits(arguments);
         let plain = [("command", json!(program)), ("args", json!(arguments))];
         match self.shape {
             Shape::Plain => plain.into(),

@@ -118,7 +118,7 @@ pub(in crate::commands::install) struct Machine<'a> {
 
 /// The systems between which places differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::commands::install) enum System {
+pub(in crate::commands) enum System {
     /// Linux, and other systems with its conventions.
     Linux,
     MacOs,
@@ -127,7 +127,7 @@ pub(in crate::commands::install) enum System {
 
 impl System {
     /// The system with this name in [`std::env::consts::OS`].
-    pub(in crate::commands::install) fn named(name: &str) -> Self {
+    pub(in crate::commands) fn named(name: &str) -> Self {
         match name {
             "macos" => Self::MacOs,
             "windows" => Self::Windows,

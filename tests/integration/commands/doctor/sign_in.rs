@@ -170,16 +170,16 @@ async fn an_authorization_server_that_calls_itself_something_else() {
     report.skips("registration", "the step before it failed");
 }
 
-/// The README shows a piece of this report.
+/// The documentation shows a piece of this report.
 #[tokio::test]
-async fn the_report_in_the_readme_is_one_of_the_programs() {
+async fn the_report_in_the_documentation_is_one_of_the_programs() {
     let provider = AuthorizationServer::start().await;
     let other = json!({ "issuer": "https://other.example" });
     provider.behave(|it| it.server_metadata = other);
     let text = Doctor::bare(provider.mcp_url().as_str()).text().await;
     let text = text.replace(&provider.origin(), "https://mcp.example.com");
-    let readme = include_str!("../../../../README.md");
-    let (_, shown) = readme.split_once("```text\nSign-in\n").unwrap();
+    let page = include_str!("../../../../docs/troubleshooting.md");
+    let (_, shown) = page.split_once("```text\nSign-in\n").unwrap();
     let (shown, _) = shown.split_once("```").unwrap();
     assert!(text.contains(shown), "{text}");
 }

@@ -1,70 +1,81 @@
-//! The plan for one file: its text with each entry converted that can be.
+//! Change of several entries in one file, for `migrate` and `install --repair`: shown first, and then carried out.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::conversion::{Conversion, ConversionResult, examine};
-use super::record::WrittenFile;
-use crate::commands::install::mask::Mask;
-use crate::commands::install::survey::{
-    ConfigFile, ConfigLocation, Replacement, Servers, write_diff,
-};
+use serde_json::{Map, Value};
+
+use super::mask::Mask;
+use super::survey::{ConfigFile, ConfigLocation, Extra, Replacement, Servers, write_diff};
 use mcp_bridge_text::printable;
 
 /// Bytes that are read for one file: it is read anew for each set of servers and each conversion. The largest files of
 /// apps have some 10 MB.
-pub(super) const MOST_READ: usize = 256 << 20;
+pub(in crate::commands) const MOST_READ: usize = 256 << 20;
 
 const TOO_MANY_SETS: &str = "it is too large for the number of sets of servers in it";
-const TOO_MANY_ENTRIES: &str = "the file is too large to convert so many entries at once; run mcp-bridge migrate again for the rest";
+const TOO_MANY_ENTRIES: &str =
+    "the file is too large to change so many entries at once; run the command again for the rest";
 
-/// Entries that are converted.
+/// Decision about one entry.
+pub(in crate::commands) type Judge<'a> =
+    dyn Fn(&ConfigLocation, &str, &Map<String, Value>) -> EntryVerdict + 'a;
+
+/// Fate of an entry.
 #[derive(Debug)]
-pub(super) struct Selection<'a> {
-    /// The names of entries; all where there are none.
-    pub(super) only: &'a [String],
-    pub(super) remote: RemoteEntries,
-    /// The limit on bytes that are read for one file: [`MOST_READ`].
-    pub(super) most_read: usize,
+pub(in crate::commands) enum EntryVerdict {
+    /// It stays, and there is nothing to say about it.
+    Keep,
+    /// It stays and is listed.
+    List,
+    /// It stays although it should be changed, for this reason.
+    Leave(String),
+    Change(EntryChange),
 }
 
-/// Fate of entries with a URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RemoteEntries {
-    /// They are listed.
-    List,
-    Convert,
+/// An entry as it will be.
+#[derive(Debug)]
+pub(in crate::commands) struct EntryChange {
+    /// Members with their new values.
+    pub(in crate::commands) members: Vec<(&'static str, Value)>,
+    /// Members that it gets where it does not have them.
+    pub(in crate::commands) extras: Vec<Extra>,
+    /// Members that go.
+    pub(in crate::commands) removed: Vec<String>,
+    /// Lines for the person about it.
+    pub(in crate::commands) notes: Vec<String>,
 }
 
 /// A file, and what is to be done with it.
-pub(super) struct FileMigration {
+pub(in crate::commands) struct FileRewrite {
     file: ConfigFile,
     /// The apps that read it.
-    pub(super) apps: Vec<&'static str>,
+    pub(in crate::commands) apps: Vec<&'static str>,
     after: String,
     /// Bytes that have been read.
     read: usize,
     mask: Mask,
-    converted: Vec<(String, Vec<String>)>,
+    changed: Vec<(String, Vec<String>)>,
     left: Vec<(String, String)>,
-    /// Entries with a URL that are only listed.
-    pub(super) listed: Vec<String>,
+    /// Entries that are only listed.
+    pub(in crate::commands) listed: Vec<String>,
 }
 
 /// A file that cannot be read or edited.
-pub(super) struct Trouble {
-    pub(super) path: PathBuf,
-    pub(super) error: String,
-    pub(super) hint: &'static str,
+pub(in crate::commands) struct Trouble {
+    pub(in crate::commands) path: PathBuf,
+    pub(in crate::commands) error: String,
+    pub(in crate::commands) hint: &'static str,
 }
 
-impl FileMigration {
+impl FileRewrite {
     /// Reads the file of these places, which share it. None if it is not there.
-    pub(super) fn make(
+    pub(in crate::commands) fn make(
         places: &[ConfigLocation],
-        selection: &Selection<'_>,
-        running: &Path,
+        most_read: usize,
+        judge: &Judge<'_>,
     ) -> Result<Option<Self>, Trouble> {
         let Some(first) = places.first() else {
             return Ok(None);
@@ -85,7 +96,7 @@ impl FileMigration {
             after: text,
             read: 0,
             mask: Mask::default(),
-            converted: Vec::new(),
+            changed: Vec::new(),
             left: Vec::new(),
             listed: Vec::new(),
         };
@@ -100,7 +111,7 @@ impl FileMigration {
             {
                 continue;
             }
-            plan.add(place, selection, running, &mut entries)
+            plan.add(place, most_read, judge, &mut entries)
                 .map_err(|error| {
                     trouble(
                         error,
@@ -112,101 +123,82 @@ impl FileMigration {
         Ok(Some(plan))
     }
 
-    /// Converts the entries of one place, and adds them, as they were and as they will be, to `entries`.
+    /// Changes the entries of one place, and adds them, as they were and as they will be, to `entries`.
     fn add(
         &mut self,
         place: &ConfigLocation,
-        selection: &Selection<'_>,
-        running: &Path,
+        most_read: usize,
+        judge: &Judge<'_>,
         entries: &mut Servers,
     ) -> Result<(), String> {
-        if !self.may_read(place, selection) {
+        if !self.may_read(place, most_read) {
             return Err(TOO_MANY_SETS.to_owned());
         }
         let found = place
             .entries(&self.after)
             .map_err(|error| error.to_string())?;
-        let program = place.program(running);
-        let program = program.to_str().ok_or_else(|| {
-            format!(
-                "the path of this program, {}, is not UTF-8",
-                program.display()
-            )
-        })?;
-        let converted_before = self.converted.len();
+        let changed_before = self.changed.len();
         for (name, entry) in &found {
-            if !selection.only.is_empty() && !selection.only.contains(name) {
-                continue;
-            }
-            match examine(place, name, entry, program) {
-                ConversionResult::Bridge | ConversionResult::Local => {}
-                ConversionResult::Remote(_) if selection.remote == RemoteEntries::List => {
-                    self.listed.push(name.clone());
-                }
-                ConversionResult::McpRemote(Ok(conversion))
-                | ConversionResult::Remote(Ok(conversion)) => {
-                    self.convert(place, name, &conversion, selection);
-                }
-                ConversionResult::McpRemote(Err(reason))
-                | ConversionResult::Remote(Err(reason)) => {
-                    self.left.push((name.clone(), reason));
-                }
+            match judge(place, name, entry) {
+                EntryVerdict::Keep => {}
+                EntryVerdict::List => self.listed.push(name.clone()),
+                EntryVerdict::Leave(reason) => self.left.push((name.clone(), reason)),
+                EntryVerdict::Change(change) => self.change(place, name, &change, most_read),
             }
         }
         entries.extend(found);
-        if self.converted.len() > converted_before {
-            let converted = place.entries(&self.after);
-            entries.extend(converted.map_err(|error| error.to_string())?);
+        if self.changed.len() > changed_before {
+            let changed = place.entries(&self.after);
+            entries.extend(changed.map_err(|error| error.to_string())?);
         }
         Ok(())
     }
 
     /// Counts another reading of the file. Returns whether there is time for it.
-    fn may_read(&mut self, place: &ConfigLocation, selection: &Selection<'_>) -> bool {
+    fn may_read(&mut self, place: &ConfigLocation, most_read: usize) -> bool {
         self.read = self.read.saturating_add(place.effort(&self.after));
-        self.read <= selection.most_read
+        self.read <= most_read
     }
 
-    fn convert(
+    fn change(
         &mut self,
         place: &ConfigLocation,
         name: &str,
-        conversion: &Conversion,
-        selection: &Selection<'_>,
+        change: &EntryChange,
+        most_read: usize,
     ) {
-        if !self.may_read(place, selection) {
+        if !self.may_read(place, most_read) {
             self.left
                 .push((name.to_owned(), TOO_MANY_ENTRIES.to_owned()));
             return;
         }
         let replacement = Replacement {
-            members: &conversion.members,
-            extras: &conversion.extras,
-            removed: &conversion.removed,
+            members: &change.members,
+            extras: &change.extras,
+            removed: &change.removed,
         };
         match place.replace(&self.after, name, &replacement) {
             Ok(after) => {
                 self.after = after;
-                self.converted
-                    .push((name.to_owned(), conversion.notes.clone()));
+                self.changed.push((name.to_owned(), change.notes.clone()));
             }
             Err(error) => self.left.push((name.to_owned(), error.to_string())),
         }
     }
 
-    /// Numbers of entries that are converted, and that are left although they start mcp-remote.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        (self.converted.len(), self.left.len())
+    /// Numbers of entries that are changed, and that are left although they should be.
+    pub(in crate::commands) fn counts(&self) -> (usize, usize) {
+        (self.changed.len(), self.left.len())
     }
 
     /// The file, as the app names it.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::commands) fn path(&self) -> &Path {
         self.file.path()
     }
 
     /// Shows what will be done to the file and what will not.
-    pub(super) fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.converted.is_empty() && self.left.is_empty() {
+    pub(in crate::commands) fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.changed.is_empty() && self.left.is_empty() {
             return Ok(());
         }
         writeln!(
@@ -216,17 +208,17 @@ impl FileMigration {
             self.apps.join(", ")
         )?;
         let before = self.file.text.as_deref().unwrap_or_default();
-        if !self.converted.is_empty() {
+        if !self.changed.is_empty() {
             write_diff(out, before, &self.after, &|line| {
                 printable::block(&self.mask.apply(line))
             })?;
             writeln!(out)?;
         }
-        let names = self.converted.iter().map(|(name, _)| name);
+        let names = self.changed.iter().map(|(name, _)| name);
         let names = names.chain(self.left.iter().map(|(name, _)| name));
         let names: BTreeSet<_> = names.map(|name| printable::line(name)).collect();
         let width = names.iter().map(String::len).max().unwrap_or_default();
-        for (name, notes) in &self.converted {
+        for (name, notes) in &self.changed {
             let mut label = printable::line(name);
             for note in notes {
                 writeln!(out, "  {label:width$}  {}", self.masked(note))?;
@@ -248,9 +240,14 @@ impl FileMigration {
         printable::block(&self.mask.apply(text))
     }
 
-    /// Writes the file.
-    pub(super) fn carry_out(&self) -> Result<Option<WrittenFile>, Trouble> {
-        if self.converted.is_empty() {
+    /// The text as it will be.
+    pub(in crate::commands) fn after(&self) -> &str {
+        &self.after
+    }
+
+    /// Writes the file. Returns the path of the old one; none if nothing was to be changed.
+    pub(in crate::commands) fn carry_out(&self) -> Result<Option<PathBuf>, Trouble> {
+        if self.changed.is_empty() {
             return Ok(None);
         }
         let written = self.file.replace(&self.after);
@@ -259,15 +256,26 @@ impl FileMigration {
             error: error.to_string(),
             hint: "nothing was written there",
         })?;
-        let backup = backup.unwrap_or_default();
-        let path = self.path().to_owned();
-        Ok(Some(WrittenFile::new(path, backup, &self.after)))
+        Ok(Some(backup.unwrap_or_default()))
     }
+}
+
+/// The places, those of one file together. The same file may be the user's and the project's.
+pub(in crate::commands) fn by_file(places: Vec<ConfigLocation>) -> Vec<Vec<ConfigLocation>> {
+    let mut files: Vec<(PathBuf, Vec<ConfigLocation>)> = Vec::new();
+    for place in places {
+        let whole = fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
+        match files.iter_mut().find(|(path, _)| *path == whole) {
+            Some((_, places)) => places.push(place),
+            None => files.push((whole, vec![place])),
+        }
+    }
+    files.into_iter().map(|(_, places)| places).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use serde_json::json;
 
     use super::*;
     use crate::commands::install::survey;
@@ -287,14 +295,18 @@ mod tests {
         fs::write(&path, &text).unwrap();
         let mut places = survey::places(&[], directory.path());
         places.retain(|place| place.path == path);
-        let plan = |readings: usize| {
-            let selection = Selection {
-                only: &[],
-                remote: RemoteEntries::List,
-                most_read: readings * text.len(),
-            };
-            FileMigration::make(&places, &selection, Path::new("/bin/mcp-bridge"))
+        let judge = |_: &ConfigLocation, _: &str, _: &Map<String, Value>| {
+            EntryVerdict::Change(EntryChange {
+                members: vec![
+                    ("command", json!("mcp-bridge")),
+                    ("args", json!(["https://example.com/mcp"])),
+                ],
+                extras: Vec::new(),
+                removed: Vec::new(),
+                notes: Vec::new(),
+            })
         };
+        let plan = |readings: usize| FileRewrite::make(&places, readings * text.len(), &judge);
         let Ok(Some(some)) = plan(5) else {
             panic!("no plan");
         };
