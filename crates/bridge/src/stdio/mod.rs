@@ -5,5 +5,5 @@ mod os;
 mod writer;
 
 pub use lines::{Line, LineReader};
-pub use os::{report, report_width, stdin, stdout};
+pub use os::{is_closed_pipe, keep_from_children, report, report_width, stdin, stdout};
 pub use writer::LineWriter;

@@ -30,6 +30,16 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
     Box::new(tokio::io::stdout())
 }
 
+/// Keeps stdin, stdout and stderr of this process from the programs that it starts, except where one is given to them.
+///
+/// On Windows a program inherits every handle that can be inherited, and those that an app has given to this process can.
+/// A browser would hold the app's pipes for days, and the app would never see their end. Elsewhere a program gets no more
+/// than it is given.
+pub fn keep_from_children() {
+    #[cfg(windows)]
+    inheritance::end();
+}
+
 /// Standard output for the report of a command. The bridge itself writes to [`stdout`].
 pub fn report() -> std::io::StdoutLock<'static> {
     std::io::stdout().lock()
@@ -40,6 +50,53 @@ pub fn report() -> std::io::StdoutLock<'static> {
 pub fn report_width() -> Option<usize> {
     let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
     Some(width.0.into())
+}
+
+/// Returns whether an error says that nobody is at the other end of a pipe.
+#[must_use]
+pub fn is_closed_pipe(error: &std::io::Error) -> bool {
+    /// `ERROR_PIPE_NOT_CONNECTED`, of a named pipe whose other end was disconnected before it was closed. Apps on Node give such
+    /// pipes to their children.
+    const DISCONNECTED: i32 = 233;
+    error.kind() == std::io::ErrorKind::BrokenPipe
+        || cfg!(windows) && error.raw_os_error() == Some(DISCONNECTED)
+}
+
+#[cfg(windows)]
+mod inheritance {
+    use std::collections::BTreeSet;
+    use std::io::{IsTerminal, stderr, stdin, stdout};
+    use std::os::windows::io::{AsRawHandle, IntoRawHandle as _};
+
+    use filedescriptor::{FileDescriptor, StdioDescriptor};
+
+    /// Puts a duplicate that is not inherited in the place of each handle, and then closes those that were. Two of them may be
+    /// one handle.
+    pub(super) fn end() {
+        let replaced = [
+            replace(&stdin(), StdioDescriptor::Stdin),
+            replace(&stdout(), StdioDescriptor::Stdout),
+            replace(&stderr(), StdioDescriptor::Stderr),
+        ];
+        let mut closed = BTreeSet::new();
+        for inherited in replaced.into_iter().flatten() {
+            if !closed.insert(inherited.as_raw_handle().addr()) {
+                // It is closed already.
+                let _ = inherited.into_raw_handle();
+            }
+        }
+    }
+
+    /// Returns the handle that was replaced. A console is shared with those who are started, as ever.
+    fn replace(
+        stream: &(impl IsTerminal + AsRawHandle),
+        name: StdioDescriptor,
+    ) -> Option<FileDescriptor> {
+        if stream.is_terminal() || stream.as_raw_handle().is_null() {
+            return None;
+        }
+        FileDescriptor::redirect_stdio(stream, name).ok()
+    }
 }
 
 #[cfg(unix)]
