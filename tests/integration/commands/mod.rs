@@ -3,7 +3,6 @@
 mod accounts;
 mod call;
 mod doctor;
-#[cfg(unix)]
 mod example_session;
 #[cfg(unix)]
 mod install;
