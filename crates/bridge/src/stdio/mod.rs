@@ -2,6 +2,8 @@
 
 mod lines;
 mod os;
+#[cfg(all(unix, any(test, not(target_os = "linux"))))]
+mod shared_pipe;
 mod writer;
 
 pub use lines::{Line, LineReader};

@@ -1,7 +1,7 @@
 //! The process's own stdin and stdout, by operating system.
 //!
 //! Pipes and sockets are polled where the system allows it: no thread, no hand-over, and half the time
-//! a message takes. Everything else (terminals, files, other systems) goes through Tokio's threads.
+//! a message takes. Everything else (terminals, files, Windows) goes through Tokio's threads.
 
 #![expect(
     clippy::disallowed_methods,
@@ -109,6 +109,9 @@ mod polled {
     use tokio::io::{AsyncRead, AsyncWrite};
     use tokio::net::UnixStream;
 
+    #[cfg(not(target_os = "linux"))]
+    use crate::stdio::shared_pipe::SharedPipe;
+
     pub(super) fn stdin() -> Option<Box<dyn AsyncRead + Send + Unpin>> {
         let (fd, kind) = duplicate(std::io::stdin().as_fd())?;
         if kind.is_socket() {
@@ -120,6 +123,10 @@ mod polled {
             // reach the other processes that hold the inherited one.
             let pipe = tokio::net::unix::pipe::OpenOptions::new();
             return Some(Box::new(pipe.open_receiver("/proc/self/fd/0").ok()?));
+        }
+        #[cfg(not(target_os = "linux"))]
+        if kind.is_fifo() {
+            return Some(Box::new(SharedPipe::new(fd).ok()?));
         }
         None
     }
@@ -133,6 +140,10 @@ mod polled {
         if kind.is_fifo() {
             let pipe = tokio::net::unix::pipe::OpenOptions::new();
             return Some(Box::new(pipe.open_sender("/proc/self/fd/1").ok()?));
+        }
+        #[cfg(not(target_os = "linux"))]
+        if kind.is_fifo() {
+            return Some(Box::new(SharedPipe::new(fd).ok()?));
         }
         None
     }
