@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
 
@@ -14,6 +15,7 @@ use mcp_bridge_testkit::app::initialize_line;
 use mcp_bridge_testkit::authorization_server::AuthorizationServer;
 use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
 use mcp_bridge_testkit::fault_server::FaultServer;
+use mcp_bridge_testkit::visit_when_it_listens;
 
 /// The commands of Google's and Azure's tools are batch files, which Windows itself does not find by their names.
 #[tokio::test]
@@ -47,6 +49,27 @@ async fn a_browser_that_stays_does_not_keep_the_apps_pipes_open() {
     app.close_stdin();
     app.finish().await;
     drop(window);
+}
+
+/// Apps end a bridge while a person signs in. The helper takes over the port then.
+#[tokio::test]
+async fn a_sign_in_outlives_the_bridge() {
+    let provider = AuthorizationServer::start().await;
+    let home = tempdir().expect("a directory");
+    let browser = BrowserDouble::noting(home.path());
+    let mut app = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    app.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
+    app.killed().await;
+    let callback = HeadlessBrowser::default().approve(page).await;
+    assert_eq!(visit_when_it_listens(&callback).await, StatusCode::OK);
+
+    let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
+    next.send(initialize_line("2025-06-18")).await;
+    next.result("init").await;
+    next.finish().await;
+    assert_eq!(provider.seen("/token").len(), 1);
+    assert!(!browser.was_started().await, "a page too many");
 }
 
 /// RFC 6749 §6: a rotated refresh token that is not stored is lost. Backup programs, indexers and virus scanners read files at any
