@@ -1,6 +1,11 @@
 //! Program of the browser double where there are no shell scripts: reports its arguments to the port in the file `port`
 //! beside it, prints something, and stays until the test closes the connection.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "browsers print something, and that must not reach the app"
+)]
+
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 

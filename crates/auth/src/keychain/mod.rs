@@ -269,7 +269,8 @@ fn hash(secret: &[u8]) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Mutex;
-    use std::time::Instant;
+
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -111,16 +111,16 @@ mod tests {
     #[tokio::test]
     async fn more_than_fits_goes_through_a_pipe_that_blocks() {
         let (mut reader, mut writer) = pipe();
-        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
         let mut received = Vec::new();
         let send = async {
-            writer.write_all(&sent).await.unwrap();
+            writer.write_all(&bytes).await.unwrap();
             drop(writer);
         };
         let receive = reader.read_to_end(&mut received);
         let ((), read) = tokio::join!(send, receive);
-        assert_eq!(read.unwrap(), sent.len());
-        assert!(received == sent);
+        assert_eq!(read.unwrap(), bytes.len());
+        assert!(received == bytes);
     }
 
     #[tokio::test]

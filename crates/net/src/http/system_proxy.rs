@@ -52,7 +52,7 @@ mod system {
     }
 }
 
-/// The lists in the settings, as WinINet documents them (`INTERNET_PROXY_INFO`).
+/// The lists in the settings, as `INTERNET_PROXY_INFO` documents them.
 #[cfg(any(windows, test))]
 struct Settings {
     /// `http=proxy:80;https=proxy:443;socks=proxy:1080`
@@ -94,9 +94,11 @@ impl Settings {
             let (_, server) = entries.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
             Some(server.trim())
         };
-        let with_scheme = |server: &str, scheme: &str| match server.contains("://") {
-            true => Url::parse(server).ok(),
-            false => Url::parse(&format!("{scheme}://{server}")).ok(),
+        let with_scheme = |server: &str, scheme: &str| {
+            if server.contains("://") {
+                return Url::parse(server).ok();
+            }
+            Url::parse(&format!("{scheme}://{server}")).ok()
         };
         match named(scheme) {
             Some(server) => with_scheme(server, "http"),
