@@ -24,9 +24,9 @@ mod system {
 mod system {
     use windows_registry::{CURRENT_USER, Key};
 
-    use super::{Settings, Url};
+    use super::{ProxyLists, Url};
 
-    const SETTINGS: &str = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings";
+    const SETTINGS: &str = r"Software\Microsoft\Windows\CurrentVersion\Internet ProxyLists";
 
     fn settings() -> Option<Key> {
         CURRENT_USER.open(SETTINGS).ok()
@@ -38,11 +38,11 @@ mod system {
         if key.get_u32("ProxyEnable").unwrap_or_default() == 0 {
             return None;
         }
-        let settings = Settings {
+        let lists = ProxyLists {
             servers: key.get_string("ProxyServer").ok()?,
             exceptions: key.get_string("ProxyOverride").unwrap_or_default(),
         };
-        settings.proxy_for(url)
+        lists.proxy_for(url)
     }
 
     /// Returns whether a script (PAC) is to choose the proxy.
@@ -54,7 +54,7 @@ mod system {
 
 /// The lists in the settings, as `INTERNET_PROXY_INFO` documents them.
 #[cfg(any(windows, test))]
-struct Settings {
+struct ProxyLists {
     /// `http=proxy:80;https=proxy:443;socks=proxy:1080`
     servers: String,
     /// `*.example.com;10.*;<local>`
@@ -62,7 +62,7 @@ struct Settings {
 }
 
 #[cfg(any(windows, test))]
-impl Settings {
+impl ProxyLists {
     fn proxy_for(&self, url: &Url) -> Option<Url> {
         let proxy = self.listed(url.scheme())?;
         let exceptions = self.exceptions.split(';').map(str::trim);
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn a_list_has_a_proxy_for_each_protocol() {
         let proxy = |servers: &str, url: &str| {
-            let settings = Settings {
+            let lists = ProxyLists {
                 servers: servers.to_owned(),
                 exceptions: String::new(),
             };
-            let proxy = settings.proxy_for(&Url::parse(url).unwrap());
+            let proxy = lists.proxy_for(&Url::parse(url).unwrap());
             proxy.map(String::from)
         };
         let both = "ftp=f:21;http=plain:80;https=secure:8443";
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn exceptions_are_reached_directly() {
-        let settings = Settings {
+        let lists = ProxyLists {
             servers: "https=secure:8443".to_owned(),
             exceptions: "*.example.com; 10.*;192.168.7.*;<local>".to_owned(),
         };
@@ -171,7 +171,7 @@ mod tests {
             ("intranet", false),
         ] {
             let url = Url::parse(&format!("https://{host}/mcp")).unwrap();
-            assert_eq!(settings.proxy_for(&url).is_some(), is_proxied, "{host}");
+            assert_eq!(lists.proxy_for(&url).is_some(), is_proxied, "{host}");
         }
     }
 }
