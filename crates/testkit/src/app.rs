@@ -744,6 +744,11 @@ pub fn peak_memory_mib(pid: u32) -> Option<u64> {
     if !cfg!(target_os = "linux") {
         return None;
     }
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    if program.file_name()?.to_str()?.starts_with("qemu-") {
+        // Most of it would be the emulator's.
+        return None;
+    }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
