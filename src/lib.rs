@@ -11,6 +11,7 @@ pub mod cli;
 pub mod commands;
 mod log;
 mod signals;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 /// The program, from its arguments (the first is the program's name) to its exit code: 0 when it has done
 /// what it was told, 1 when it could not, 2 for invalid arguments, 130 when a second signal cut the shutdown short.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    mcp_bridge_core::stdio::keep_from_children();
     mcp_bridge_net::descriptors::raise();
     signals::survive_file_size_limit();
     mcp_bridge_net::setting::name_settings(cli::flag);

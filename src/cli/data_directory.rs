@@ -43,7 +43,10 @@ impl DataDirectory {
         let Some(base) = directories::BaseDirs::new() else {
             return Self::None;
         };
-        let data = base.data_local_dir();
+        // The known folders of Windows are asked only where the variable is missing, as other programs do.
+        let named = environment.variable("LOCALAPPDATA").map(PathBuf::from);
+        let named = named.filter(|named| cfg!(windows) && named.is_absolute());
+        let data = named.as_deref().unwrap_or(base.data_local_dir());
         // A variable that the system does not know changes nothing.
         let is_relocated = environment
             .variable("XDG_DATA_HOME")

@@ -242,8 +242,7 @@ fn mcp_remote_directory(environment: &impl Environment) -> Option<PathBuf> {
     if let Some(directory) = environment.variable("MCP_REMOTE_CONFIG_DIR") {
         return Some(directory.into());
     }
-    let home = directories::BaseDirs::new()?;
-    Some(home.home_dir().join(".mcp-auth"))
+    Some(std::env::home_dir()?.join(".mcp-auth"))
 }
 
 #[cfg(test)]

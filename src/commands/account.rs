@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::terminal::has_colours;
 use mcp_bridge_auth::{Account, Expiry, Place, SignedIn};
 use mcp_bridge_text::printable;
 
@@ -38,7 +39,7 @@ pub(super) fn colours_are_unwanted() -> bool {
 impl Style {
     /// Colours are for terminals, and for those who want them.
     pub(super) fn of(output: &impl std::io::IsTerminal) -> Self {
-        if output.is_terminal() && !colours_are_unwanted() {
+        if !colours_are_unwanted() && has_colours(output) {
             Self::Coloured
         } else {
             Self::Plain

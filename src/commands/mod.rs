@@ -62,6 +62,7 @@ use mcp_bridge_text::printable;
 #[derive(Debug, Parser)]
 #[command(
     name = "mcp-bridge",
+    bin_name = "mcp-bridge",
     version,
     disable_help_subcommand = true,
     args_override_self = true,
@@ -390,7 +391,7 @@ fn print(text: &[u8]) -> Result<ExitCode, Stop> {
 /// Exit status of writing to standard output. A reader that does not read to the end, such as `head`, is no failure.
 fn printed(result: io::Result<()>) -> Result<(), Stop> {
     match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!(
+        Err(error) if !stdio::is_closed_pipe(&error) => Err(Stop::failed(format!(
             "cannot write to standard output: {error}"
         ))),
         Ok(()) | Err(_) => Ok(()),

@@ -15,6 +15,7 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::Log;
+use crate::terminal::has_colours;
 use mcp_bridge_auth::SIGN_IN_TARGET;
 #[cfg(feature = "commands")]
 pub(crate) use quota::Quota;
@@ -119,7 +120,7 @@ where
     };
     fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_ansi(has_colours(&io::stderr()))
         .fmt_fields(Fields)
         .event_format(LineFormat {
             clock,

@@ -9,7 +9,7 @@
 //! A folder uses those before it in this list, and none after it:
 //!
 //! - `error`, `sign_in_page`: words of the public interface;
-//! - `desktop`, `keychain`: the operating system's session and keychain;
+//! - `desktop`, `executable`, `keychain`: the operating system's session, lookup of programs, and keychain;
 //! - `config`: the choices of the user;
 //! - `transport`: HTTP, limited in time, size and addresses, and the shapes of answers;
 //! - `token`: access and refresh tokens, and scopes;
@@ -28,6 +28,7 @@ mod config;
 mod desktop;
 mod discovery;
 mod error;
+mod executable;
 mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -154,6 +154,24 @@ impl Launch {
     }
 }
 
+#[cfg(unix)]
+fn process(id: u32) -> rustix::process::Pid {
+    let id = i32::try_from(id).expect("a process id fits");
+    rustix::process::Pid::from_raw(id).expect("a process id is positive")
+}
+
+/// Returns whether a process lives that belongs to the group of this one.
+#[cfg(unix)]
+fn is_group_alive(id: u32) -> bool {
+    rustix::process::test_kill_process_group(process(id)).is_ok()
+}
+
+/// Other systems have no such groups.
+#[cfg(not(unix))]
+const fn is_group_alive(_: u32) -> bool {
+    false
+}
+
 /// Whose messages have to be valid in the revision of the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Checked {
@@ -435,9 +453,10 @@ impl App {
     }
 
     /// Kills the process.
-    #[cfg(unix)]
     pub async fn killed(mut self) -> AppOutput {
-        self.signal(rustix::process::Signal::KILL);
+        self.ended_by_test = true;
+        self.leaves_orphans = true;
+        self.child.start_kill().expect("it is running");
         self.finish().await
     }
 
@@ -448,8 +467,7 @@ impl App {
 
     #[cfg(unix)]
     fn process(&self) -> rustix::process::Pid {
-        let pid = i32::try_from(self.pid).expect("a process id fits");
-        rustix::process::Pid::from_raw(pid).expect("a process id is positive")
+        process(self.pid)
     }
 
     /// The bridge refuses to start: with status 2 and a message on stderr, which is returned, and
@@ -534,9 +552,7 @@ impl App {
         self.outputs_are_at_their_end().await;
         self.outputs_are_clean();
         // Who reaps an orphan is not for us to say, and until then it is in the group.
-        #[cfg(unix)]
-        if !self.leaves_orphans && rustix::process::test_kill_process_group(self.process()).is_ok()
-        {
+        if !self.leaves_orphans && is_group_alive(self.pid) {
             self.fail("a process is left behind");
         }
         if let Some(server) = &self.server {
@@ -724,6 +740,15 @@ async fn read_all(mut from: impl AsyncReadExt + Unpin, into: Arc<Mutex<Vec<u8>>>
 
 /// The most memory the process ever had; known on Linux only.
 pub fn peak_memory_mib(pid: u32) -> Option<u64> {
+    // Wine, too, shows these files, which know its processes by other numbers.
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    if program.file_name()?.to_str()?.starts_with("qemu-") {
+        // Most of it would be the emulator's.
+        return None;
+    }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()

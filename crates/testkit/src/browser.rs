@@ -58,6 +58,8 @@ pub struct BrowserStart {
     pub parent: u32,
     /// The arguments, of which the first is the address of a page.
     pub arguments: Vec<String>,
+    /// On Windows the program runs as long as this is held.
+    _connection: tokio::net::TcpStream,
 }
 
 impl BrowserDouble {
@@ -94,7 +96,8 @@ impl BrowserDouble {
 
     /// The program, for `$BROWSER`.
     pub fn path(&self) -> PathBuf {
-        self.folder.join("browser")
+        let name = format!("browser{}", std::env::consts::EXE_SUFFIX);
+        self.folder.join(name)
     }
 
     /// The directory of the program under all its names, for `$PATH`.
@@ -146,31 +149,62 @@ impl Drop for BrowserDouble {
     }
 }
 
-/// Writes the program, which reports to the listener and, as browsers do, prints something.
+/// Installs the program under all its names. It reports to the listener and, as browsers do, prints something.
 fn install(folder: &Path) -> Reports {
     let at_once = TcpListener::bind("127.0.0.1:0").expect("a free port");
     at_once
         .set_nonblocking(true)
         .expect("an option of a socket");
     let port = at_once.local_addr().expect("it is bound").port();
-    let script = format!(
-        "#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/{port}\nprintf '%s\\0' \"$PPID\" \"$@\" >&3\n\
-         echo noise; echo noise >&2\n"
-    );
     std::fs::create_dir_all(folder).expect("the directory is ours");
-    for name in NAMES {
-        let path = folder.join(name);
-        std::fs::write(&path, &script).expect("the directory is ours");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
+    program::install(folder, port);
+    let waiting = at_once.try_clone().expect("a second handle");
+    let waiting = tokio::net::TcpListener::from_std(waiting).expect("it does not block");
+    Reports { waiting, at_once }
+}
+
+#[cfg(unix)]
+mod program {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::NAMES;
+
+    pub(super) fn install(folder: &Path, port: u16) {
+        let script = format!(
+            "#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/{port}\nprintf '%s\\0' \"$PPID\" \"$@\" >&3\n\
+             echo noise; echo noise >&2\n"
+        );
+        for name in NAMES {
+            let path = folder.join(name);
+            std::fs::write(&path, &script).expect("the directory is ours");
             let executable = std::fs::Permissions::from_mode(0o755);
             std::fs::set_permissions(&path, executable).expect("the file is ours");
         }
     }
-    let waiting = at_once.try_clone().expect("a second handle");
-    let waiting = tokio::net::TcpListener::from_std(waiting).expect("it does not block");
-    Reports { waiting, at_once }
+}
+
+#[cfg(windows)]
+mod program {
+    use std::path::Path;
+
+    use super::NAMES;
+
+    /// Copies the example `browser_double`, which `cargo test` builds beside the tests.
+    pub(super) fn install(folder: &Path, port: u16) {
+        let test = std::env::current_exe().expect("the path of this program");
+        let built = test.ancestors().nth(2).expect("the target directory");
+        let built = built.join("examples").join("browser_double.exe");
+        std::fs::write(folder.join("port"), port.to_string()).expect("the directory is ours");
+        for name in NAMES {
+            let path = folder.join(name).with_extension("exe");
+            if std::fs::hard_link(&built, &path).is_ok() {
+                continue;
+            }
+            std::fs::copy(&built, &path)
+                .expect("run cargo build -p mcp-bridge-testkit --example browser_double first");
+        }
+    }
 }
 
 impl Reports {
@@ -183,6 +217,7 @@ impl Reports {
         BrowserStart {
             parent: parent.parse().expect("a process id"),
             arguments: words.collect(),
+            _connection: stream,
         }
     }
 }

@@ -204,8 +204,7 @@ impl FaultServer {
 
     /// Stops listening and drops every connection; connections are refused from now on.
     pub async fn go_down(&self) {
-        // Before the port is let go, so that nobody else takes it.
-        let reserved = reserve(self.0.address);
+        let reserved = self.reserved_early();
         let accepting = self.state().accepting.take().expect("it is up");
         accepting.abort();
         let _ = accepting.await;
@@ -219,6 +218,7 @@ impl FaultServer {
         closing.send_replace(true);
         // When this returns, every connection is closed at both ends: no request is sent on one that is on its way down.
         serving.join_all().await;
+        let reserved = reserved.unwrap_or_else(|| reserve(self.0.address));
         let mut state = self.state();
         state.reserved = Some(reserved);
         state.mcp.forget();
@@ -226,11 +226,17 @@ impl FaultServer {
 
     /// Stops listening; connections that are open stay.
     pub async fn stop_listening(&self) {
-        let reserved = reserve(self.0.address);
+        let reserved = self.reserved_early();
         let accepting = self.state().accepting.take().expect("it is up");
         accepting.abort();
         let _ = accepting.await;
+        let reserved = reserved.unwrap_or_else(|| reserve(self.0.address));
         self.state().reserved = Some(reserved);
+    }
+
+    /// The port, before it is let go, so that nobody else takes it. Wine lets nobody bind a port on which somebody listens.
+    fn reserved_early(&self) -> Option<TcpSocket> {
+        cfg!(unix).then(|| reserve(self.0.address))
     }
 
     /// Listens, after [`Self::start_down`], [`Self::go_down`] or [`Self::stop_listening`].

@@ -60,7 +60,7 @@ impl Home {
     pub fn command(&self, directory: &str, args: &[&str]) -> Program {
         Program::new(&self.program)
             .args(args)
-            .env("HOME", self.directory.path())
+            .home_variables(self.directory.path())
             .env_remove("MCP_BRIDGE_DIR")
             .in_directory(&self.path(directory))
     }

@@ -53,7 +53,7 @@ impl Program {
             stderr: Stdio::piped(),
         };
         program = program
-            .env("HOME", home.path())
+            .home_variables(home.path())
             // Without it the session bus of whoever runs the tests would be found.
             .env("XDG_RUNTIME_DIR", home.path().join("run"))
             .env("MCP_BRIDGE_DIR", home.path().join("bridge"))
@@ -104,10 +104,28 @@ impl Program {
         self
     }
 
+    /// The variables that tell where the home directory is; on Windows also where the system is, which some of its libraries
+    /// do not work without.
+    pub fn home_variables(self, home: &Path) -> Self {
+        let program = self.env("HOME", home);
+        if !cfg!(windows) {
+            return program;
+        }
+        let of_system = ["SystemRoot", "SystemDrive", "ComSpec", "PATHEXT"];
+        let of_system = of_system.map(|name| (name, std::env::var_os(name).unwrap_or_default()));
+        let program = of_system
+            .into_iter()
+            .fold(program, |program, (name, value)| program.env(name, value));
+        program
+            .env("USERPROFILE", home)
+            .env("APPDATA", home.join("AppData").join("Roaming"))
+            .env("LOCALAPPDATA", home.join("AppData").join("Local"))
+    }
+
     /// A home directory of the test's, with the credentials in `store`.
     pub fn home(self, home: &Path) -> Self {
         let store = home.join("store");
-        let mut program = self.env("HOME", home).env("MCP_BRIDGE_DIR", store);
+        let mut program = self.home_variables(home).env("MCP_BRIDGE_DIR", store);
         home.clone_into(&mut program.directory);
         program
     }

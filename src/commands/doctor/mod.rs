@@ -10,7 +10,7 @@ mod endpoint;
 mod network;
 mod report;
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use super::{Stop, runtime};
 use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::commands::client::request::bare_initialize;
 use crate::log;
+use crate::terminal::has_colours;
 use mcp_bridge_auth::{AccessToken, Authorizer};
 use mcp_bridge_core::endpoint::{EndpointConfig, Failure, Probe, Reply};
 use mcp_bridge_core::stdio;
@@ -83,7 +84,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let form = match (args.json, out.is_terminal()) {
         (true, _) => ReportForm::Json,
         (false, true) if colours_are_unwanted() => ReportForm::Signs,
-        (false, true) => ReportForm::Coloured,
+        (false, true) if has_colours(&out) => ReportForm::Coloured,
+        (false, true) => ReportForm::Signs,
         (false, false) => ReportForm::Plain,
     };
     let runtime = runtime()?;
@@ -106,7 +108,7 @@ fn status(passed: io::Result<bool>) -> Result<ExitCode, Stop> {
         Ok(true) => Ok(ExitCode::SUCCESS),
         Ok(false) => Ok(ExitCode::FAILURE),
         // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::FAILURE),
+        Err(error) if stdio::is_closed_pipe(&error) => Ok(ExitCode::FAILURE),
         Err(error) => Err(Stop::failed(format!("cannot write the report: {error}"))),
     }
 }

@@ -289,6 +289,10 @@ fn described(route: &Route) -> String {
     match route {
         Route::Direct(NoProxy::Loopback) => "none: loopback is never proxied".to_owned(),
         Route::Direct(NoProxy::None) => "none".to_owned(),
+        Route::Direct(NoProxy::Script) => {
+            "none: the script (PAC) in the system's settings is not run; --proxy names a proxy"
+                .to_owned()
+        }
         Route::Direct(NoProxy::Excluded) => "none: NO_PROXY lists this server".to_owned(),
         Route::Proxy(proxy, source) => {
             let source = match source {

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use mcp_bridge_net::whole_file::{is_temporary_name, sweep, sync_directory, write_temporary};
+use mcp_bridge_net::whole_file;
+use mcp_bridge_net::whole_file::{
+    is_temporary_name, sweep, sync_directory, while_in_use, write_temporary,
+};
 
 /// Files of apps have some KiB; those that keep a history in them, some MiB.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -74,7 +77,7 @@ impl ConfigFile {
     pub(in crate::commands) fn find(path: &Path) -> Result<Self, ConfigFileError> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
         let path = if is_link {
-            fs::canonicalize(path).map_err(|error| ConfigFileError::Io("followed", error))?
+            dunce::canonicalize(path).map_err(|error| ConfigFileError::Io("followed", error))?
         } else {
             path.to_owned()
         };
@@ -121,10 +124,13 @@ impl ConfigFile {
             return Err(ConfigFileError::Changed);
         }
         match self.text {
-            Some(_) => new.persist(&self.path),
-            None => new.persist_noclobber(&self.path),
+            Some(_) => whole_file::replace(new, &self.path),
+            None => new
+                .persist_noclobber(&self.path)
+                .map(|_| ())
+                .map_err(io::Error::from),
         }
-        .map_err(|error| written(error.error))?;
+        .map_err(written)?;
         sync_directory(directory);
         Ok(backup)
     }
@@ -155,7 +161,7 @@ fn read(path: &Path) -> Result<Option<String>, ConfigFileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused(error)),
     }
-    let file = fs::File::open(path).map_err(refused)?;
+    let file = while_in_use(|| fs::File::open(path)).map_err(refused)?;
     let mut bytes = Vec::new();
     file.take(LARGEST_FILE + 1)
         .read_to_end(&mut bytes)

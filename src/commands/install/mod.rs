@@ -195,9 +195,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     match surroundings.run(args) {
         // Whoever reads the list has seen enough of it. Where something was to be written, the error says that it may
         // not have been.
-        Err(InstallError::Output(error))
-            if args.list && error.kind() == io::ErrorKind::BrokenPipe =>
-        {
+        Err(InstallError::Output(error)) if args.list && stdio::is_closed_pipe(&error) => {
             Ok(ExitCode::SUCCESS)
         }
         outcome => Ok(outcome?),
@@ -368,7 +366,7 @@ impl Host<'_> {
         if args.config_file.is_some() || args.remove {
             return Ok(Vec::new());
         }
-        let here = env::current_dir().and_then(|here| here.canonicalize());
+        let here = env::current_dir().and_then(dunce::canonicalize);
         let here = here.map_err(InstallError::Directory)?;
         Ok(rivals::notes(app, &self.machine, scope, &here, args.name()))
     }
@@ -613,7 +611,7 @@ impl Args {
         let Some(directory) = &self.local else {
             return Ok(OwnedScope::User);
         };
-        let directory = directory.canonicalize().map_err(InstallError::Directory)?;
+        let directory = dunce::canonicalize(directory).map_err(InstallError::Directory)?;
         Ok(OwnedScope::Local(directory))
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+#[cfg(unix)]
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::tempdir;
@@ -69,6 +70,7 @@ async fn begin_refresh(provider: &AuthorizationServer, bridge: &mut App) {
 }
 
 /// RFC 6749 §6: the old refresh token is void when the new one is on its way, however the process is told to end.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_refresh_under_way_at_a_signal_is_finished_first() {
     /// More than a signal leaves for other things.
@@ -92,6 +94,7 @@ async fn a_refresh_under_way_at_a_signal_is_finished_first() {
 }
 
 /// RFC 6749 §6: the same for a refresh that begins while the session is being ended.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_refresh_that_begins_at_the_end_is_finished_too() {
     /// More than a signal leaves for other things.

@@ -425,7 +425,8 @@ async fn no_secret_is_shown(log_to: LogTo) {
     secrets.are_not_in("the log", &log);
     assert!(!log.contains(QUERY_MARKER), "{log}");
     for line in &finished.unread {
-        secrets.are_not_in("stdout", &line.text);
+        // An app that waits for long is told the address of the page.
+        secrets.are_not_in("stdout", &line.text.replace(page, ""));
     }
     let answers = user.store().join("answers");
     let stored = [user.store(), answers.clone()].map(|directory| directory.read_dir().unwrap());

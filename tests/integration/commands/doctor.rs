@@ -65,7 +65,7 @@ impl Doctor {
 
     async fn run(&self, more: &[&str]) -> CommandOutput {
         let mut program = program::program().args(&self.args).args(more);
-        program = program.env("HOME", self.home.path());
+        program = program.home_variables(self.home.path());
         for (name, value) in &self.env {
             program = program.env(name, value);
         }

@@ -5,7 +5,6 @@ mod call;
 mod doctor;
 #[cfg(unix)]
 mod doctor_app;
-#[cfg(unix)]
 mod example_session;
 #[cfg(unix)]
 mod install;

@@ -16,10 +16,9 @@
 //! | E-5, the transport | `the_older_transport_is_known_by_the_next_process` |
 //! | `--protocol` | `auto_costs_no_probe`, `legacy_never_speaks_modern`, `modern_never_speaks_legacy`, `prefer_modern_probes_first_and_falls_back` |
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -54,6 +53,7 @@ fn with_protocol(server: &FaultServer, protocol: &str) -> App {
 }
 
 /// All files below a directory.
+#[cfg(unix)]
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = directory.read_dir().expect("a directory");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -195,7 +195,6 @@ async fn a_server_that_is_presumed_modern_and_is_not_serves_the_app_by_translati
 }
 
 /// X-82, ST-39
-#[cfg(unix)]
 #[tokio::test]
 async fn a_probe_opens_no_browser_and_the_next_request_does() {
     use mcp_bridge_testkit::authorization_server::AuthorizationServer;

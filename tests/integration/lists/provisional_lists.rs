@@ -164,6 +164,13 @@ async fn a_remembered_list_is_given_whole_while_the_server_is_down() {
     app.finish().await;
 }
 
+/// A command that every system has.
+const PRINTS_A_TOKEN: &str = if cfg!(windows) {
+    "cmd /c echo token"
+} else {
+    "/bin/echo token"
+};
+
 #[tokio::test]
 async fn lists_are_remembered_for_one_account_only() {
     let user = User::new();
@@ -185,7 +192,7 @@ async fn lists_are_remembered_for_one_account_only() {
             .args(["--profile", "other"]),
         user.launch(&server.url())
             .args(header("X-Key: a"))
-            .args(["--auth-command", "/bin/echo token"]),
+            .args(["--auth-command", PRINTS_A_TOKEN]),
     ];
     for launch in launches {
         let mut app = launch.args(NO_WAIT).start();

@@ -3,7 +3,6 @@
 mod concurrency;
 mod keep_alive;
 mod lost_session;
-#[cfg(unix)]
 mod provisional_answers;
 mod unreachable_server;
 mod waiting;

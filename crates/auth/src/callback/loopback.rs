@@ -277,13 +277,21 @@ async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<LoopbackListene
                 port = socket.local_addr()?.port();
                 sockets.push(Arc::new(socket));
             }
-            Err(error) if sockets.is_empty() || error.kind() == io::ErrorKind::AddrInUse => {
-                return Err(error);
-            }
+            Err(error) if sockets.is_empty() || is_taken(&error) => return Err(error),
             Err(error) => tracing::debug!(%address, %error, "not listening there"),
         }
     }
     Ok(LoopbackListener { sockets, port })
+}
+
+/// Returns whether a port is another's. Windows refuses ports that it has set aside for somebody, and those that somebody has for
+/// themselves alone, with `WSAEACCES`.
+fn is_taken(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => true,
+        io::ErrorKind::PermissionDenied => cfg!(windows),
+        _ => false,
+    }
 }
 
 /// Site that the listener serves: the sign-in against which a request is checked.

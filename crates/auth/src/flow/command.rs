@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use crate::config::TokenCommand;
 use crate::error::{AuthError, shown};
+use crate::executable;
 use crate::flow::order::Wanted;
 use crate::flow::policy::finish;
 use crate::flow::sign_in_history::SignInHistory;
@@ -128,7 +129,7 @@ impl CommandTokens {
 impl TokenCommand {
     async fn run(&self) -> Result<TokenSet, AuthError> {
         tracing::debug!(program = self.name(), "asking for a token");
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(executable::find(self.program.as_ref()));
         command
             .args(&self.arguments)
             .stdin(Stdio::null())

@@ -12,11 +12,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use mcp_bridge_net::descriptors;
+use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
-
-/// Limit for the keychain: a person may have to unlock it, and a bus that hangs would hang us.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// No credential needs more pieces, even of the smallest size.
 const MOST_PIECES: usize = 32;
@@ -42,8 +40,8 @@ pub struct Keychain(Arc<Inner>);
 struct Inner {
     vault: OnceLock<Arc<dyn Vault>>,
     limits: KeychainLimits,
-    /// It did not answer once, and will not be waited for again.
-    lost: OnceLock<KeychainError>,
+    /// It has not answered in time, and is not waited for again until that answer has come.
+    lost: Mutex<Option<KeychainError>>,
     has_complained: AtomicBool,
 }
 
@@ -77,7 +75,7 @@ impl Default for Keychain {
     /// The one of the operating system.
     fn default() -> Self {
         let limits = KeychainLimits {
-            time: LIMIT,
+            time: system::LIMIT,
             size: system::LARGEST_SECRET,
         };
         Self::with_limits(OnceLock::new(), limits)
@@ -100,7 +98,7 @@ impl Keychain {
         Self(Arc::new(Inner {
             vault,
             limits,
-            lost: OnceLock::new(),
+            lost: Mutex::new(None),
             has_complained: AtomicBool::new(false),
         }))
     }
@@ -153,7 +151,7 @@ impl Keychain {
         &self,
         operation: impl Fn(&dyn Vault) -> Result<T, String> + Send + 'static,
     ) -> Result<T, KeychainError> {
-        if let Some(lost) = self.0.lost.get() {
+        if let Some(lost) = &*self.0.lost.lock() {
             return Err(lost.clone());
         }
         let inner = Arc::clone(&self.0);
@@ -161,8 +159,9 @@ impl Keychain {
         let asking = move || {
             let ask = || inner.vault().and_then(|vault| operation(&*vault));
             let outcome = descriptors::retry_unexplained(ask);
-            // Nobody listens any more if it took too long.
+            // Nobody listens any more if it took too long; but a person who took their time has answered for the next.
             let _ = sender.send(outcome);
+            inner.lost.lock().take();
         };
         let started = thread::Builder::new().name("keychain".into()).spawn(asking);
         started.map_err(|error: io::Error| KeychainError(error.to_string()))?;
@@ -170,7 +169,16 @@ impl Keychain {
             return outcome.map_err(KeychainError);
         }
         let lost = format!("no answer within {} s", self.0.limits.time.as_secs_f64());
-        Err(self.0.lost.get_or_init(|| KeychainError(lost)).clone())
+        let lost = KeychainError(lost);
+        *self.0.lost.lock() = Some(lost.clone());
+        // It may have come in between, and then nobody takes the note away.
+        match receiver.try_recv() {
+            Ok(outcome) => {
+                self.0.lost.lock().take();
+                outcome.map_err(KeychainError)
+            }
+            Err(_) => Err(lost),
+        }
     }
 }
 
@@ -262,13 +270,15 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Mutex;
 
+    use tokio::time::Instant;
+
     use super::*;
 
     #[derive(Default)]
     struct Small(Mutex<BTreeMap<String, Vec<u8>>>);
 
     const SMALL: KeychainLimits = KeychainLimits {
-        time: LIMIT,
+        time: system::LIMIT,
         size: 64,
     };
 
@@ -347,5 +357,23 @@ mod tests {
         assert!(error.to_string().contains("no answer within"), "{error}");
         // It would take this one.
         assert_eq!(keychain.set("a", b"x").unwrap_err(), error);
+    }
+
+    /// A person may take longer than the limit to answer the question of the system.
+    #[test]
+    fn a_keychain_that_has_answered_late_is_used_again() {
+        const LIMIT: Duration = Duration::from_secs(30);
+        let (answers, held) = mpsc::channel();
+        let limits = KeychainLimits {
+            time: Duration::from_millis(50),
+            size: usize::MAX,
+        };
+        let keychain = Keychain::new(Arc::new(Hanging(Mutex::new(held))), limits);
+        keychain.get("a").unwrap_err();
+        drop(answers);
+        let since = Instant::now();
+        while keychain.get("a").is_err() {
+            assert!(since.elapsed() < LIMIT, "it is not asked again");
+        }
     }
 }

@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::config::Browser;
 use crate::desktop;
+use crate::executable;
 use crate::grant::authorization::check_endpoint;
 use crate::sign_in_page::BrowserPlace;
 use mcp_bridge_net::descriptors::{retry_blocking, with_original_limit};
@@ -76,7 +77,7 @@ fn launch_system(target: &str, place: BrowserPlace) -> io::Result<()> {
 fn launch_first(programs: &[PathBuf], target: &str, place: BrowserPlace) -> io::Result<()> {
     // The URL is one argument, no shell in between.
     let commands = programs.iter().map(|program| {
-        let mut command = Command::new(program);
+        let mut command = Command::new(executable::find(program));
         command.arg(target);
         command
     });

@@ -74,12 +74,13 @@ mod tests {
         let default = directory.path().join("default");
         assert_eq!(directory_of_account(&default, "a"), default);
         for number in 0..=MOST_DIRECTORIES {
-            note_directory(&default, Path::new(&format!("/data/{number}"))).unwrap();
+            note_directory(&default, &directory.path().join(number.to_string())).unwrap();
         }
-        note_directory(&default, Path::new("/data/3")).unwrap();
+        let third = directory.path().join("3");
+        note_directory(&default, &third).unwrap();
         let note = Note::read(&default).directories;
         assert_eq!(note.len(), MOST_DIRECTORIES);
-        assert_eq!(note[0], Path::new("/data/3"));
+        assert_eq!(note[0], third);
         assert_eq!(note.iter().filter(|it| it.ends_with("3")).count(), 1);
         assert_eq!(directory_of_account(&default, "a"), default);
     }

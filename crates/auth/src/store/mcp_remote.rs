@@ -15,6 +15,7 @@ use crate::config::{Config, Grant, ResourceParameter};
 use crate::token::scope::Scopes;
 use crate::token::{AccessToken, TokenSet, unix_millis};
 use mcp_bridge_net::private_file::read_trusted;
+use mcp_bridge_net::whole_file::remove_file;
 use mcp_bridge_text::secret::Secret;
 
 /// The directory in its configuration directory that holds what versions since 0.3 write.
@@ -180,7 +181,7 @@ impl Leftover {
 
     /// Deletes it.
     pub fn delete(&self) -> io::Result<()> {
-        self.files.iter().try_for_each(std::fs::remove_file)
+        self.files.iter().try_for_each(|path| remove_file(path))
     }
 }
 

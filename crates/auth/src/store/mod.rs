@@ -29,6 +29,7 @@ use crate::token::unix_millis;
 use mcp_bridge_net::descriptors::retry_blocking;
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::private_file::{private_directory, sweep_private};
+use mcp_bridge_net::whole_file::remove_file;
 
 pub use account::{Account, Expiry, SignedIn};
 pub use elsewhere::{directory_of_account, note_directory};
@@ -334,7 +335,7 @@ pub fn remove_remains(directory: &Path) {
 
 fn remove(files: impl Iterator<Item = (CredentialKey, PathBuf)>) {
     for (_, path) in files {
-        if let Err(error) = fs::remove_file(&path) {
+        if let Err(error) = remove_file(&path) {
             tracing::warn!(file = %path.display(), %error, "a damaged credential cannot be removed");
         }
     }

@@ -15,6 +15,7 @@ use crate::grant::authorization::AuthorizationRequest;
 use crate::store::SharedStore;
 use crate::token::unix_millis;
 use mcp_bridge_net::private_file::{read_trusted, write_private};
+use mcp_bridge_net::whole_file::remove_file;
 
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);
@@ -155,7 +156,7 @@ impl PendingSignIn {
     /// Removes the record.
     pub(crate) async fn clear(store: &SharedStore) {
         store
-            .with(|store| store.path("sign-in").map(std::fs::remove_file))
+            .with(|store| store.path("sign-in").map(|path| remove_file(&path)))
             .await;
     }
 

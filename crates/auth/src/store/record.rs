@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::keychain::{Keychain, KeychainError};
 use crate::store::credential::{Credential, SCHEMA_VERSION, Secrets, Summary};
 use mcp_bridge_net::private_file::{read_trusted, write_private};
-use mcp_bridge_net::whole_file::sync_directory;
+use mcp_bridge_net::whole_file::{remove_file, sync_directory};
 
 /// The file, as the log names it.
 const KIND: &str = "a stored credential";
@@ -206,7 +206,7 @@ pub(crate) fn remove(path: &Path, keychain: &Keychain) -> Result<(), StoreError>
     {
         keychain.delete(&name(path, &record.credential))?;
     }
-    match fs::remove_file(path) {
+    match remove_file(path) {
         Ok(()) => {
             sync_directory(path.parent().unwrap_or(Path::new(".")));
             Ok(())

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Credential, SharedStore};
 use mcp_bridge_net::private_file::{read_trusted, write_private};
+use mcp_bridge_net::whole_file::remove_file;
 
 /// The extension of the file.
 const EXTENSION: &str = "refused";
@@ -96,7 +97,7 @@ impl RefusedRenewal {
     /// Removes the record.
     pub(crate) async fn clear(store: &SharedStore) {
         store
-            .with(|store| store.path(EXTENSION).map(std::fs::remove_file))
+            .with(|store| store.path(EXTENSION).map(|path| remove_file(&path)))
             .await;
     }
 

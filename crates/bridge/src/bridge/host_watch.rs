@@ -7,7 +7,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 /// Interval at which to look whether the parent is alive and whether the machine was asleep.
 const TICK: Duration = Duration::from_secs(2);
 
-/// A wall clock that is this far ahead of the monotonic one has seen the machine sleep.
+/// A clock that is this far ahead has seen the machine sleep: the wall clock ahead of the monotonic one, or either ahead of
+/// the ticks.
 const SLEPT: Duration = Duration::from_secs(20);
 
 /// The parent process and the clocks, looked at now and then.
@@ -47,9 +48,18 @@ impl HostWatch {
     fn slept(&mut self) -> bool {
         let (instant, wall) =
             std::mem::replace(&mut self.clocks, (Instant::now(), SystemTime::now()));
-        let passed = self.clocks.1.duration_since(wall).unwrap_or_default();
-        passed > instant.elapsed() + SLEPT
+        let (now, wall_now) = self.clocks;
+        is_sleep(
+            now.duration_since(instant),
+            wall_now.duration_since(wall).unwrap_or_default(),
+        )
     }
+}
+
+/// Returns whether the machine slept between two ticks, by what the monotonic clock and the wall clock say has passed. The
+/// monotonic clock stands still in a sleep on Linux and macOS. On Windows it goes on, and only the tick comes late.
+fn is_sleep(monotonic: Duration, wall: Duration) -> bool {
+    wall > monotonic + SLEPT || monotonic > TICK + SLEPT
 }
 
 #[cfg(unix)]
@@ -64,4 +74,20 @@ fn parent_id() -> Option<u32> {
 #[cfg(not(unix))]
 const fn parent_id() -> Option<u32> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleep_is_noticed_whether_or_not_the_monotonic_clock_goes_on() {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        assert!(!is_sleep(TICK, TICK));
+        assert!(is_sleep(TICK, HOUR), "Linux and macOS");
+        assert!(is_sleep(HOUR, HOUR), "Windows");
+        // A busy machine is late, and somebody may set the clock back.
+        assert!(!is_sleep(TICK * 5, TICK * 5));
+        assert!(!is_sleep(TICK, Duration::ZERO));
+    }
 }

@@ -1,6 +1,5 @@
 //! Initialize cache: results of `initialize` on disk. The cache of lists is in `remembered_lists`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -8,6 +7,7 @@ use serde_json::Value;
 use super::provisional_initialize::Answers;
 use super::remembered_lists::ListFiles;
 use mcp_bridge_net::private_file::{private_folder, read_trusted, write_private};
+use mcp_bridge_net::whole_file::remove_file;
 use mcp_bridge_protocol::message::Message;
 
 /// The directory below that of the credentials.
@@ -53,7 +53,7 @@ impl Memory {
     pub fn forget(&self) {
         self.lists.forget();
         if let Some(file) = &self.file
-            && let Err(error) = fs::remove_file(file)
+            && let Err(error) = remove_file(file)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::debug!("cannot forget what the server said before: {error}");

@@ -46,7 +46,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::endpoint;
-use crate::stdio::{LineReader, LineWriter};
+use crate::stdio::{LineReader, LineWriter, is_closed_pipe};
 pub use initialize_cache::Memory;
 pub use list_pages::ListPages;
 use mcp_bridge_auth::{self as auth, Authorizer, Settled};
@@ -235,6 +235,7 @@ impl Running {
                         }
                     }
                     Ok(None) => return End::AppLeft,
+                    Err(error) if is_closed_pipe(&error) => return End::AppLeft,
                     Err(error) => {
                         tracing::warn!("cannot read from the app: {error}");
                         return End::AppLeft;

@@ -12,6 +12,7 @@ mod redirects;
 mod retry_after;
 mod route;
 mod server_certificate;
+mod system_proxy;
 mod tls;
 mod url_length;
 
@@ -128,7 +129,10 @@ impl Options {
         Ok(match &self.proxy {
             _ if is_loopback(url) => builder.no_proxy(),
             Some(proxy) => builder.proxy(Proxy::all(proxy.clone()).map_err(Error::Proxied)?),
-            None => builder,
+            None => match route::of_protocol(url) {
+                Some(proxy) => builder.proxy(Proxy::all(proxy).map_err(Error::Proxied)?),
+                None => builder,
+            },
         })
     }
 }

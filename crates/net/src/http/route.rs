@@ -3,7 +3,7 @@
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
-use super::{Options, is_loopback};
+use super::{Options, is_loopback, system_proxy};
 
 /// Route of requests to a URL, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum NoProxy {
     None,
     /// One is configured, and not for this server.
     Excluded,
+    /// The settings of the operating system name a script that would choose one (PAC). It is not run.
+    Script,
 }
 
 /// Source of the proxy setting.
@@ -46,6 +48,9 @@ impl Options {
         if let Some(proxy) = &self.proxy {
             return Route::Proxy(bare(proxy), ProxySource::Option);
         }
+        if let Some(proxy) = of_protocol(url) {
+            return Route::Proxy(bare(&proxy), ProxySource::System);
+        }
         let source = proxy_variable(url.scheme());
         // The client asks the same matcher, so this is what it will do.
         let target = url.as_str().parse().unwrap_or_default();
@@ -57,8 +62,17 @@ impl Options {
             }
             (Some(proxy), None) => Route::Proxy(bare(&proxy), ProxySource::System),
             (None, Some(_)) => Route::Direct(NoProxy::Excluded),
+            (None, None) if system_proxy::has_script() => Route::Direct(NoProxy::Script),
             (None, None) => Route::Direct(NoProxy::None),
         }
+    }
+}
+
+/// The proxy for this URL in a list of the system's settings, which the libraries do not read. A variable comes first.
+pub(super) fn of_protocol(url: &Url) -> Option<Url> {
+    match proxy_variable(url.scheme()) {
+        Some(_) => None,
+        None => system_proxy::of_protocol(url),
     }
 }
 

@@ -278,7 +278,7 @@ impl AppConfiguration {
         if let (Scope::Local(directory), Some((projects, servers))) = (scope, self.local) {
             let directory = directory.to_string_lossy();
             let directory = match machine.system {
-                System::Windows => directory.trim_start_matches(r"\\?\").replace('\\', "/"),
+                System::Windows => directory.replace('\\', "/"),
                 System::Linux | System::MacOs => directory.into_owned(),
             };
             return vec![projects.to_owned(), directory, servers.to_owned()];
@@ -598,7 +598,7 @@ mod tests {
         let variables = [("LOCALAPPDATA", local.path().to_str().unwrap())];
         let found = user_file("claude", System::Windows, &variables).unwrap();
         let expected = package.join("LocalCache/Roaming/Claude/claude_desktop_config.json");
-        assert_eq!(found, expected.to_str().unwrap());
+        assert_eq!(found, expected.to_str().unwrap().replace('\\', "/"));
         let found = user_file("claude", System::Linux, &variables).unwrap();
         assert_eq!(found, "/home/ada/.config/Claude/claude_desktop_config.json");
     }
@@ -679,7 +679,7 @@ mod tests {
         let app = AppId::named("claude-code").app();
         for (system, directory, key) in [
             (System::Linux, "/work/a b", "/work/a b"),
-            (System::Windows, r"\\?\C:\work", "C:/work"),
+            (System::Windows, r"C:\work", "C:/work"),
         ] {
             let machine = Machine {
                 system,

@@ -141,7 +141,7 @@ impl Machine<'_> {
     fn named(&self, variable: &str) -> Option<PathBuf> {
         let directory = PathBuf::from((self.variable)(variable)?);
         let is_path = match self.system {
-            System::Linux | System::MacOs => directory.is_absolute(),
+            System::Linux | System::MacOs => directory.has_root(),
             System::Windows => !directory.as_os_str().is_empty(),
         };
         is_path.then_some(directory)

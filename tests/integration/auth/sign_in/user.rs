@@ -27,6 +27,7 @@ pub(crate) struct User {
 #[derive(Debug)]
 pub(crate) struct Window {
     /// The process that opened it.
+    #[cfg(unix)]
     pub(crate) opened_by: u32,
     /// The page that it shows.
     pub(crate) page: Url,
@@ -102,6 +103,7 @@ impl User {
     pub(crate) async fn window(&self) -> Window {
         let start = self.browser.started().await;
         Window {
+            #[cfg(unix)]
             opened_by: start.parent,
             page: start.arguments[0].parse().unwrap(),
         }

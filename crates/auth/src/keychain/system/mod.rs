@@ -1,6 +1,7 @@
 //! Keychains of the operating systems: macOS, Windows, and the Secret Service of Linux.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::keychain::Vault;
 
@@ -8,17 +9,20 @@ use crate::keychain::Vault;
 mod secret_service;
 
 #[cfg(all(unix, not(target_os = "macos")))]
-pub(super) use linux::{HINT, LARGEST_SECRET, open};
+pub(super) use linux::{HINT, LARGEST_SECRET, LIMIT, open};
 #[cfg(any(windows, target_os = "macos"))]
-pub(super) use native::{HINT, LARGEST_SECRET, open};
+pub(super) use native::{HINT, LARGEST_SECRET, LIMIT, open};
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod linux {
     use super::secret_service::SecretService;
-    use super::{Arc, Vault};
+    use super::{Arc, Duration, Vault};
 
     /// There is no limit that a credential would reach.
     pub(in crate::keychain) const LARGEST_SECRET: usize = usize::MAX;
+
+    /// Limit for an answer: a person may have to unlock it, and a bus that hangs would hang us.
+    pub(in crate::keychain) const LIMIT: Duration = Duration::from_secs(30);
 
     pub(in crate::keychain) const HINT: &str =
         "start GNOME Keyring, KWallet or another keychain with the Secret Service interface";
@@ -32,7 +36,7 @@ mod linux {
 mod native {
     use keyring_core::{CredentialStore, Entry, Error};
 
-    use super::{Arc, Vault};
+    use super::{Arc, Duration, Vault};
 
     #[cfg(windows)]
     use windows_native_keyring_store::Store;
@@ -47,9 +51,18 @@ mod native {
     #[cfg(windows)]
     pub(in crate::keychain) const LARGEST_SECRET: usize = 5 * 512;
 
+    /// Limit for an answer. Nobody is asked.
+    #[cfg(windows)]
+    pub(in crate::keychain) const LIMIT: Duration = Duration::from_secs(30);
+
     /// There is no limit that a credential would reach, and each entry may be a question to the person.
     #[cfg(target_os = "macos")]
     pub(in crate::keychain) const LARGEST_SECRET: usize = usize::MAX;
+
+    /// Limit for an answer. After each update of the program the system asks the person for their password, in a window that
+    /// may lie behind others.
+    #[cfg(target_os = "macos")]
+    pub(in crate::keychain) const LIMIT: Duration = Duration::from_secs(180);
 
     pub(in crate::keychain) const HINT: &str = "unlock the keychain and let mcp-bridge use it";
 
