@@ -2,13 +2,19 @@
 
 #[cfg(feature = "commands")]
 mod account;
+#[cfg(feature = "commands")]
+mod arguments;
 mod bridge;
 #[cfg(feature = "commands")]
 mod call;
 #[cfg(feature = "commands")]
 mod client;
 #[cfg(feature = "commands")]
+mod completion;
+#[cfg(feature = "commands")]
 mod completions;
+#[cfg(feature = "commands")]
+mod content;
 #[cfg(feature = "commands")]
 mod doctor;
 mod finish_sign_in;
@@ -20,6 +26,8 @@ mod install;
 #[cfg(feature = "commands")]
 mod json;
 #[cfg(feature = "commands")]
+mod listing;
+#[cfg(feature = "commands")]
 mod login;
 #[cfg(feature = "commands")]
 mod logout;
@@ -28,6 +36,16 @@ mod man;
 #[cfg(feature = "commands")]
 mod migrate;
 mod mistyped;
+#[cfg(feature = "commands")]
+mod output;
+#[cfg(feature = "commands")]
+mod prompt;
+#[cfg(feature = "commands")]
+mod prompts;
+#[cfg(feature = "commands")]
+mod read;
+#[cfg(feature = "commands")]
+mod resources;
 #[cfg(feature = "commands")]
 mod schema;
 #[cfg(feature = "commands")]
@@ -38,6 +56,8 @@ mod store;
 mod text;
 #[cfg(feature = "commands")]
 mod tools;
+#[cfg(feature = "commands")]
+mod uri_template;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -95,6 +115,14 @@ enum Command {
     Tools(tools::Args),
     #[cfg(feature = "commands")]
     Call(call::Args),
+    #[cfg(feature = "commands")]
+    Resources(resources::Args),
+    #[cfg(feature = "commands")]
+    Read(read::Args),
+    #[cfg(feature = "commands")]
+    Prompts(prompts::Args),
+    #[cfg(feature = "commands")]
+    Prompt(prompt::Args),
     #[cfg(feature = "commands")]
     Install(install::Args),
     #[cfg(feature = "commands")]
@@ -213,6 +241,14 @@ impl CommandLine {
             Some(Command::Tools(args)) => tools::run(args),
             #[cfg(feature = "commands")]
             Some(Command::Call(args)) => call::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Resources(args)) => resources::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Read(args)) => read::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Prompts(args)) => prompts::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Prompt(args)) => prompt::run(args),
             #[cfg(feature = "commands")]
             Some(Command::Install(args)) => install::run(&args),
             #[cfg(feature = "commands")]

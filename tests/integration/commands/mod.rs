@@ -1,4 +1,4 @@
-//! Commands for people: `doctor`, `login`, `tools`, `call`, `install`, `migrate` and the others.
+//! Commands for people: `doctor`, `login`, `tools`, `call`, `resources`, `prompts`, `install`, `migrate` and the others.
 
 mod accounts;
 mod call;
@@ -14,6 +14,8 @@ mod login;
 mod login_terminal;
 #[cfg(unix)]
 mod migrate;
+mod prompts;
+mod resources;
 #[cfg(unix)]
 mod snapshots;
 mod tools;
