@@ -31,6 +31,8 @@ pub struct BridgeSettings {
     pub unfinished_sign_in: UnfinishedSignIn,
     /// Configuration of the log.
     pub log: Log,
+    /// The file in which what passes is recorded, if it is.
+    pub record: Option<PathBuf>,
 }
 
 /// Fate of a sign-in that is not finished when the bridge ends.
@@ -145,6 +147,7 @@ impl Flags {
                 },
             },
             log: connection.log,
+            record: self.recording.record,
         })
     }
 }

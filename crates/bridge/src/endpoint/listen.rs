@@ -19,6 +19,7 @@ use super::{Endpoint, Event, Failure, Listening};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_net::mutex::Mutex;
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// The task that holds the stream open.
@@ -211,6 +212,14 @@ async fn connect_and_read(
     endpoint
         .listener
         .note(session.generation, |stream| stream.trouble = None);
+    endpoint.step(Step::Stream, || {
+        let how = if stream.is_some() {
+            "opened again"
+        } else {
+            "opened"
+        };
+        format!("notification stream {how}")
+    });
     let stream = if let Some(stream) = stream {
         stream.resume(response);
         stream
@@ -231,8 +240,16 @@ async fn connect_and_read(
                 }
                 endpoint.listener.event.notify_waiters();
             }
-            Ok(None) => return ConnectionEnd::Passing { brought_something },
+            Ok(None) => {
+                endpoint.step(Step::Stream, || {
+                    "notification stream ended by the server".to_owned()
+                });
+                return ConnectionEnd::Passing { brought_something };
+            }
             Err(failure) => {
+                endpoint.step(Step::Stream, || {
+                    format!("notification stream broken: {failure}")
+                });
                 tracing::debug!(host = %endpoint.host(), "the notification stream broke: {failure}");
                 endpoint.listener.note(session.generation, |stream| {
                     stream.trouble = Some(failure.to_string());
@@ -281,6 +298,9 @@ async fn connect(
 /// The end that a refused connection means. `had_one` tells whether this session has had the stream before.
 fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> ConnectionEnd {
     tracing::debug!(host = %endpoint.host(), "no notification stream: {failure}");
+    endpoint.step(Step::Stream, || {
+        format!("no notification stream: {failure}")
+    });
     match failure {
         Failure::Status { status, .. } => match *status {
             StatusCode::NOT_FOUND | StatusCode::GONE if had_one => ConnectionEnd::SessionLost,
