@@ -167,6 +167,11 @@ impl Flags {
 }
 
 impl ConnectionFlags {
+    /// The program that opens pages.
+    pub(crate) fn browser(&self) -> auth::Browser {
+        self.sign_in.browser(&ProcessEnvironment)
+    }
+
     /// Reads the flags as they are meant, for the server at `url` and a sign-in that comes back to
     /// `callback_port`. Reads the files and environment variables they name, and nothing else.
     pub fn connection(

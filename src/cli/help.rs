@@ -6,10 +6,9 @@
 use clap::{Arg, Command};
 
 /// The flags that most people need, which the overview shows.
-const COMMON: [&str; 8] = [
+const COMMON: [&str; 7] = [
     "header",
     "bearer_env",
-    "profile",
     "no_browser",
     "config",
     "debug",

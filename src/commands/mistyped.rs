@@ -25,7 +25,7 @@ const OTHER_WORDS: [(&[&str], &str); 13] = [
         "login URL",
     ),
     (&["signout", "sign-out", "log-out"], "logout URL"),
-    (&["list", "ls", "list-tools", "inspect"], "tools URL"),
+    (&["list", "ls", "list-tools"], "tools URL"),
     (&["call-tool", "invoke", "exec"], "call URL TOOL"),
     (
         &["list-resources", "list-resource-templates", "templates"],

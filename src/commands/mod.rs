@@ -22,6 +22,8 @@ mod finish_sign_in;
 pub mod fuzzing;
 mod help;
 #[cfg(feature = "commands")]
+mod inspect;
+#[cfg(feature = "commands")]
 mod install;
 #[cfg(feature = "commands")]
 mod json;
@@ -123,6 +125,8 @@ enum Command {
     Prompts(prompts::Args),
     #[cfg(feature = "commands")]
     Prompt(prompt::Args),
+    #[cfg(feature = "commands")]
+    Inspect(Box<inspect::Args>),
     #[cfg(feature = "commands")]
     Install(install::Args),
     #[cfg(feature = "commands")]
@@ -249,6 +253,8 @@ impl CommandLine {
             Some(Command::Prompts(args)) => prompts::run(args),
             #[cfg(feature = "commands")]
             Some(Command::Prompt(args)) => prompt::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Inspect(args)) => inspect::run(*args),
             #[cfg(feature = "commands")]
             Some(Command::Install(args)) => install::run(&args),
             #[cfg(feature = "commands")]

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::masking::Masking;
-use mcp_bridge_net::observer::{Event, EventKind, ObservedRequest, Purpose, Step};
+use mcp_bridge_net::observer::{Event, EventKind, ObservedRequest, Purpose};
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// Limit for the part of a body that is kept until its exchange ends, in bytes: what is shown of it and enough behind
@@ -26,6 +26,24 @@ const MAX_OPEN: usize = 1024;
 pub(super) struct Entries {
     masking: Masking,
     open: BTreeMap<u64, OpenExchange>,
+}
+
+/// An entry of a log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HarEntry {
+    /// Number of the HTTP exchange that it is about.
+    pub(crate) exchange: Option<u64>,
+    /// The entry as JSON, on one line.
+    pub(crate) json: String,
+}
+
+impl HarEntry {
+    fn new(json: String) -> Self {
+        Self {
+            exchange: None,
+            json,
+        }
+    }
 }
 
 /// An HTTP exchange that has not ended.
@@ -57,12 +75,12 @@ struct ObservedHead {
 
 impl Entries {
     /// Takes an event. Returns the entry that is finished by it.
-    pub(super) fn on_event(&mut self, event: Event) -> Option<String> {
+    pub(super) fn on_event(&mut self, event: Event) -> Option<HarEntry> {
         let at = event.at;
         match event.kind {
-            EventKind::FromApp(text) => Some(self.message(at, "from-app", &text)),
-            EventKind::ToApp(text) => Some(self.message(at, "to-app", &text)),
-            EventKind::Step { step, detail } => Some(self.step(at, step, &detail)),
+            EventKind::FromApp(text) => Some(HarEntry::new(self.message(at, "from-app", &text))),
+            EventKind::ToApp(text) => Some(HarEntry::new(self.message(at, "to-app", &text))),
+            EventKind::Step { step, detail } => Some(self.note(at, step.name(), &detail)),
             EventKind::Request(request) => {
                 self.on_request(at, *request);
                 None
@@ -88,20 +106,20 @@ impl Entries {
             EventKind::ResponseEnd { exchange, failure } => {
                 let mut ended = self.open.remove(&exchange)?;
                 (ended.failure, ended.last_change) = (failure, at);
-                Some(ended.to_entry(&self.masking, "ended"))
+                Some(ended.to_entry(exchange, &self.masking, "ended"))
             }
         }
     }
 
     /// The entries of the exchanges that have not ended.
-    pub(super) fn open(&self) -> Vec<String> {
-        let open = self.open.values();
-        open.map(|exchange| exchange.to_entry(&self.masking, "open"))
+    pub(super) fn open(&self) -> Vec<HarEntry> {
+        let open = self.open.iter();
+        open.map(|(number, exchange)| exchange.to_entry(*number, &self.masking, "open"))
             .collect()
     }
 
     /// The entry that stands for events which are missing.
-    pub(super) fn left_out(&self, count: u64, at: SystemTime) -> String {
+    pub(super) fn left_out(&self, count: u64, at: SystemTime) -> HarEntry {
         let detail = format!("{count} events were left out, as the disk is too slow");
         self.note(at, "recording", &detail)
     }
@@ -191,17 +209,13 @@ impl Entries {
         entry.to_string()
     }
 
-    fn step(&self, at: SystemTime, step: Step, detail: &str) -> String {
-        self.note(at, step.name(), detail)
-    }
-
-    fn note(&self, at: SystemTime, name: &str, detail: &str) -> String {
+    fn note(&self, at: SystemTime, name: &str, detail: &str) -> HarEntry {
         let detail = self.masking.text(detail.as_bytes());
         let mut entry = stub(at, &format!("mcp-bridge://step/{name}"));
         entry["request"]["method"] = "STEP".into();
         entry["comment"] = detail.as_str().into();
         entry["_mcp"] = json!({ "kind": "step", "step": name, "detail": detail });
-        entry.to_string()
+        HarEntry::new(entry.to_string())
     }
 }
 
@@ -213,7 +227,7 @@ impl OpenExchange {
         self.body.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 
-    fn to_entry(&self, masking: &Masking, state: &str) -> String {
+    fn to_entry(&self, number: u64, masking: &Masking, state: &str) -> HarEntry {
         let purpose = match self.purpose {
             Purpose::Server => "server",
             Purpose::SignIn => "sign-in",
@@ -230,14 +244,20 @@ impl OpenExchange {
             "response": self.response(masking),
             "cache": {},
             "timings": { "send": 0, "wait": wait, "receive": receive },
-            "_mcp": { "kind": "http", "purpose": purpose, "state": state, "host": self.url.host_str() },
+            "_mcp": {
+                "kind": "http", "exchange": number, "purpose": purpose, "state": state,
+                "host": self.url.host_str(),
+            },
         });
         if let Some(failure) = &self.failure {
             let failure = masking.text(failure.as_bytes());
             entry["response"]["_error"] = failure.as_str().into();
             entry["_mcp"]["failure"] = failure.into();
         }
-        entry.to_string()
+        HarEntry {
+            exchange: Some(number),
+            json: entry.to_string(),
+        }
     }
 
     fn response(&self, masking: &Masking) -> Value {

@@ -7,6 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::Sink;
+use super::entry::HarEntry;
+
 /// Size at which the file is replaced by a new one. With the one before it, the recording takes twice as much.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -52,34 +55,6 @@ impl HarFile {
         Ok(har)
     }
 
-    /// Adds entries, and replaces those of the exchanges that are open.
-    pub(super) fn write(&mut self, finished: &[String], open: &[String]) -> io::Result<()> {
-        if self.finished > self.max_bytes {
-            self.file = fresh(&self.path)?;
-            (self.finished, self.length, self.has_entries) = (0, 0, false);
-            self.begin()?;
-        }
-        let mut text = String::new();
-        let mut has_entries = self.has_entries;
-        let mut push = |entry: &String, text: &mut String| {
-            text.push_str(if has_entries { ",\n" } else { "" });
-            text.push_str(entry);
-            has_entries = true;
-        };
-        for entry in finished {
-            push(entry, &mut text);
-        }
-        let kept = text.len();
-        for entry in open {
-            push(entry, &mut text);
-        }
-        text.push_str(CLOSING);
-        self.replace_tail(text)?;
-        self.finished += kept as u64;
-        self.has_entries |= !finished.is_empty();
-        Ok(())
-    }
-
     fn begin(&mut self) -> io::Result<()> {
         let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
         let beginning = format!(
@@ -102,6 +77,35 @@ impl HarFile {
             self.file.set_len(length)?;
         }
         self.length = length;
+        Ok(())
+    }
+}
+
+impl Sink for HarFile {
+    fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()> {
+        if self.finished > self.max_bytes {
+            self.file = fresh(&self.path)?;
+            (self.finished, self.length, self.has_entries) = (0, 0, false);
+            self.begin()?;
+        }
+        let mut text = String::new();
+        let mut has_entries = self.has_entries;
+        let mut push = |entry: &HarEntry, text: &mut String| {
+            text.push_str(if has_entries { ",\n" } else { "" });
+            text.push_str(&entry.json);
+            has_entries = true;
+        };
+        for entry in finished {
+            push(entry, &mut text);
+        }
+        let kept = text.len();
+        for entry in open {
+            push(entry, &mut text);
+        }
+        text.push_str(CLOSING);
+        self.replace_tail(text)?;
+        self.finished += kept as u64;
+        self.has_entries |= !finished.is_empty();
         Ok(())
     }
 }
@@ -166,8 +170,15 @@ mod tests {
         har["log"]["entries"].as_array().unwrap().clone()
     }
 
-    fn numbers(from: u32, to: u32) -> Vec<String> {
-        (from..to).map(|number| number.to_string()).collect()
+    fn entry(json: &str) -> HarEntry {
+        HarEntry {
+            exchange: None,
+            json: json.to_owned(),
+        }
+    }
+
+    fn numbers(from: u32, to: u32) -> Vec<HarEntry> {
+        (from..to).map(|it| entry(&it.to_string())).collect()
     }
 
     #[test]
@@ -176,10 +187,10 @@ mod tests {
         let path = directory.path().join("it.har");
         let mut har = HarFile::create(&path).unwrap();
         assert_eq!(entries(&path), [] as [Value; 0]);
-        har.write(&[], &["\"a long one that is open\"".to_owned()])
+        har.write(&[], &[entry("\"a long one that is open\"")])
             .unwrap();
         assert_eq!(entries(&path), ["a long one that is open"]);
-        har.write(&numbers(0, 2), &["\"open\"".to_owned()]).unwrap();
+        har.write(&numbers(0, 2), &[entry("\"open\"")]).unwrap();
         assert_eq!(entries(&path), [Value::from(0), 1.into(), "open".into()]);
         har.write(&numbers(2, 3), &[]).unwrap();
         assert_eq!(entries(&path), [0, 1, 2]);
@@ -226,7 +237,7 @@ mod tests {
         let mut har = HarFile::create(&path).unwrap();
         har.max_bytes = 100;
         for number in 0..100 {
-            har.write(&[number.to_string()], &["\"open\"".to_owned()])
+            har.write(&[entry(&number.to_string())], &[entry("\"open\"")])
                 .unwrap();
             let length = std::fs::metadata(&path).unwrap().len();
             assert!(length < 200, "{length}");

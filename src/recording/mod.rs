@@ -19,6 +19,7 @@ use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::observer::{Event, EventKind, Observation, Observer};
 
 use entry::Entries;
+pub(crate) use entry::HarEntry;
 use file::HarFile;
 
 /// Bytes of events that wait for the thread. Beyond it events are left out, and counted: the disk is too slow.
@@ -33,6 +34,12 @@ const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// Time for which events are gathered after a write whose open exchanges are longer than [`LONG_TAIL_BYTES`]: they are written again each time.
 const LONG_TAIL_PAUSE: Duration = Duration::from_millis(200);
 const LONG_TAIL_BYTES: usize = 64 * 1024;
+
+/// Destination of a recording.
+pub(crate) trait Sink {
+    /// Adds entries, and replaces those of the exchanges that are open.
+    fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()>;
+}
 
 /// A recording under way.
 #[derive(Debug)]
@@ -60,7 +67,11 @@ struct Queue {
 impl Recording {
     /// Begins a recording in a new file. One of the same name is kept as `NAME.1`.
     pub(crate) fn start(path: &Path) -> io::Result<Self> {
-        let file = HarFile::create(path)?;
+        Self::into_sink(HarFile::create(path)?)
+    }
+
+    /// Begins a recording that goes there.
+    pub(crate) fn into_sink(sink: impl Sink + Send + 'static) -> io::Result<Self> {
         let (sender, events) = channel();
         let (ending, ended) = channel();
         let queue = Arc::new(Queue::default());
@@ -71,7 +82,7 @@ impl Recording {
         std::thread::Builder::new()
             .name("recording".to_owned())
             .spawn(move || {
-                write_events(&events, &queue, file);
+                write_events(&events, &queue, sink);
                 // Who waits for it may have given up.
                 let _ = ending.send(());
             })?;
@@ -121,7 +132,7 @@ fn size(event: &Event) -> usize {
 }
 
 /// Writes events until there are no more. What has come is written at once, so that a crash loses nothing.
-fn write_events(events: &Receiver<Event>, queue: &Queue, mut file: HarFile) {
+fn write_events(events: &Receiver<Event>, queue: &Queue, mut sink: impl Sink) {
     let mut entries = Entries::default();
     let mut was_failing = false;
     let mut pause = Duration::ZERO;
@@ -136,8 +147,8 @@ fn write_events(events: &Receiver<Event>, queue: &Queue, mut file: HarFile) {
             finished.push(entries.left_out(lost, SystemTime::now()));
         }
         let open = entries.open();
-        let tail_bytes: usize = open.iter().map(String::len).sum();
-        let written = file.write(&finished, &open);
+        let tail_bytes: usize = open.iter().map(|entry| entry.json.len()).sum();
+        let written = sink.write(&finished, &open);
         if let Err(error) = &written
             && !was_failing
         {

@@ -110,6 +110,23 @@ impl McpClient {
         Self::open(connection, Some(authorizer), Person::Absent, interrupt).await
     }
 
+    /// Begins a conversation for the page of the inspector, which shows what passes. It ends when the command does.
+    pub(super) async fn inspect(connection: ServerConnection) -> Result<Self, Stop> {
+        let connection = ServerConnection {
+            endpoint: endpoint::EndpointConfig {
+                patience: Patience::FailFast,
+                ..connection.endpoint
+            },
+            memory: Memory::default(),
+            ..connection
+        };
+        let person = Person::Present {
+            terminal: None,
+            notes: Arc::new(Notes::default()),
+        };
+        Self::open(connection, None, person, Interrupt::never()).await
+    }
+
     async fn open(
         connection: ServerConnection,
         authorizer: Option<Arc<Authorizer>>,
@@ -257,6 +274,12 @@ impl McpClient {
             self.wire.request(cancel);
         }
         ended
+    }
+
+    /// Sends a request whose params are JSON text. Returns the response, whether that holds a result or an error.
+    pub(super) async fn request(&self, method: &str, params: &str) -> Result<Message, Stop> {
+        let request = |id: &_| Message::request(id, method, params);
+        self.answer_to(self.wire.request(request)).await
     }
 
     /// Ends the conversation and the session.

@@ -6,6 +6,8 @@ mod doctor;
 #[cfg(unix)]
 mod example_session;
 #[cfg(unix)]
+mod inspect;
+#[cfg(unix)]
 mod install;
 #[cfg(unix)]
 mod install_several;
