@@ -168,6 +168,7 @@ impl Flags {
 
 impl ConnectionFlags {
     /// The program that opens pages.
+    #[cfg(feature = "commands")]
     pub(crate) fn browser(&self) -> auth::Browser {
         self.sign_in.browser(&ProcessEnvironment)
     }

@@ -220,6 +220,7 @@ fn authorize_param(given: &str) -> Result<(String, String), FlagError> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+#[cfg(feature = "commands")]
 impl SignInFlags {
     /// The program that opens pages.
     pub(super) fn browser(&self, environment: &impl Environment) -> Browser {

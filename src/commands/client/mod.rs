@@ -30,7 +30,9 @@ use mcp_bridge_auth::Authorizer;
 use mcp_bridge_core::bridge::{self, End, Memory};
 use mcp_bridge_core::endpoint::{self, Patience};
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
-use mcp_bridge_protocol::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pages, member};
+use mcp_bridge_protocol::message::{
+    EmptyCursor, MAX_PAGES, Message, NextPage, Pages, RequestId, member,
+};
 use mcp_bridge_text::printable;
 use notes::Notes;
 use person::Person;
@@ -276,10 +278,18 @@ impl McpClient {
         ended
     }
 
-    /// Sends a request whose params are JSON text. Returns the response, whether that holds a result or an error.
+    /// Sends a request whose params are JSON text. Returns the response, whether that holds a result or an error. Who
+    /// drops this cancels the request.
     pub(super) async fn request(&self, method: &str, params: &str) -> Result<Message, Stop> {
         let request = |id: &_| Message::request(id, method, params);
-        self.answer_to(self.wire.request(request)).await
+        let sent = self.wire.request(request);
+        let mut cancellation = Cancellation {
+            wire: &self.wire,
+            id: Some(sent.id.clone()),
+        };
+        let answer = self.answer_to(sent).await;
+        cancellation.id = None;
+        answer
     }
 
     /// Ends the conversation and the session.
@@ -305,6 +315,21 @@ impl McpClient {
         };
         self.person.clear_progress();
         answer.ok_or_else(|| Stop::failed("no answer came").hint(ASK_THE_DOCTOR))
+    }
+}
+
+/// Tells the server on drop that a request has become superfluous.
+struct Cancellation<'a> {
+    wire: &'a Wire,
+    /// The request; none once it is answered.
+    id: Option<RequestId>,
+}
+
+impl Drop for Cancellation<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.wire.send(&request::cancelled(id));
+        }
     }
 }
 

@@ -121,6 +121,7 @@ async fn the_page_opens_by_the_token_and_has_no_script_of_its_own_in_it() {
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
+        ("/tools.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
     ] {
         let request = inspector.request(Method::GET, path);
@@ -241,6 +242,23 @@ async fn a_connection_is_shown_as_it_happens_and_the_page_can_call_a_tool() {
             event["_mcp"]["kind"] == "http" && sent.is_some_and(|it| it.contains("tools/call"))
         })
         .await;
+}
+
+/// A person presses "Cancel", or closes the page.
+#[tokio::test]
+async fn a_call_that_the_page_gives_up_is_cancelled_at_the_server() {
+    let server = FaultServer::start();
+    server.always(call("echo"), |_: &Request| Reply::no_answer_ever());
+    let inspector = Inspector::of_server(&server).await;
+    let cookie = inspector.cookie().await;
+    let wanted = json!({"method": "tools/call", "params": {"name": "echo"}});
+    let called = tokio::select! {
+        answer = inspector.rpc(&cookie, &wanted) => panic!("{answer:?}"),
+        called = server.received(call("echo"), 1) => called,
+    };
+    let cancelled = server.received(rpc("notifications/cancelled"), 1).await;
+    let id: Value = serde_json::from_str(called.message().id().expect("an id")).expect("JSON");
+    assert_eq!(cancelled.params()["requestId"], id);
 }
 
 #[cfg(unix)]

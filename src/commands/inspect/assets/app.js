@@ -120,8 +120,8 @@ function drawRow(row, at) {
   const element = make("div", {
     class: `row ${row.kind}${row.failed ? " failed" : ""}${row.isOpen ? " open" : ""}`, id: `row-${at}`, role: "option",
     "aria-selected": String(row === chosen), "aria-setsize": shown.length, "aria-posinset": at + 1,
-    "aria-label": `${time} ${route}: ${row.label}`, title: row.label,
-  }, make("span", { class: "time" }, time), label, make("span", { class: "route" }, route));
+    title: row.label,
+  }, make("span", { class: "time" }, time), " ", make("span", { class: "route" }, route), " ", label);
   const [low, high] = [Math.min(from[0], to[0]), Math.max(from[0], to[0])];
   if (row.from === row.to) {
     const dot = make("span", { class: "dot" });
@@ -254,6 +254,14 @@ byId("tabs").addEventListener("keydown", (event) => {
   openTab(next);
 });
 
+/** Sends a request to the server. Returns the JSON-RPC response, or throws what there is to say to a person. */
+async function ask(method, params, signal) {
+  const sent = await fetch("/rpc", { method: "POST", body: JSON.stringify({ method, params }), signal });
+  const text = await sent.text();
+  if (!sent.ok) throw new Error(text.trim());
+  return JSON.parse(text);
+}
+
 // ---- Events ---------------------------------------------------------------------------------------------------------
 
 let isRecording = false;
@@ -273,7 +281,9 @@ events.addEventListener("about", (event) => {
   if (isRecording) byId("follow").checked = false;
   say(isRecording ? "recording" : "live");
 });
-events.addEventListener("message", (event) => { add(event.data); draw(); });
+events.addEventListener("message", (event) => {
+  add(event.data);
+  draw();
+  if (!isRecording) noteProgress(event.data);
+});
 events.addEventListener("error", () => say("The inspector has ended, or cannot be reached.", true));
-
-function openTools() {}
