@@ -67,7 +67,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// The files of the page: path, type, and content compressed by gzip.
-const ASSETS: [(&str, &str, &[u8]); 4] = [
+const ASSETS: [(&str, &str, &[u8]); 5] = [
     (
         "/",
         "text/html; charset=utf-8",
@@ -77,6 +77,11 @@ const ASSETS: [(&str, &str, &[u8]); 4] = [
         "/app.js",
         "text/javascript; charset=utf-8",
         include_bytes!(concat!(env!("OUT_DIR"), "/app.js.gz")),
+    ),
+    (
+        "/lists.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/lists.js.gz")),
     ),
     (
         "/tools.js",

@@ -122,6 +122,7 @@ async fn the_page_opens_by_the_token_and_has_no_script_of_its_own_in_it() {
         ("/", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/tools.js", "text/javascript; charset=utf-8"),
+        ("/lists.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
     ] {
         let request = inspector.request(Method::GET, path);

@@ -242,6 +242,8 @@ function openTab(tab) {
   }
   draw();
   if (tab.id === "tab-tools") openTools();
+  if (tab.id === "tab-resources") openResources();
+  if (tab.id === "tab-prompts") openPrompts();
 }
 
 byId("tabs").addEventListener("click", (event) => { if (event.target.role === "tab" || event.target.matches("[role=tab]")) openTab(event.target); });
@@ -277,7 +279,7 @@ events.addEventListener("about", (event) => {
   isRecording = !about.isLive;
   byId("title").textContent = about.title;
   document.title = `${about.title} – mcp-bridge inspector`;
-  byId("tab-tools").hidden = isRecording;
+  for (const tab of tabs.slice(1)) tab.hidden = isRecording;
   if (isRecording) byId("follow").checked = false;
   say(isRecording ? "recording" : "live");
 });

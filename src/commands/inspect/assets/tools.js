@@ -3,6 +3,8 @@
 
 const MAX_DEPTH = 12; // Levels of a schema that become fields; what is deeper is typed as JSON.
 const MAX_HISTORY = 50; // Calls that are remembered.
+const MAX_PAGES = 100; // Pages of a list that are read.
+const METHOD_NOT_FOUND = -32601; // JSON-RPC.
 
 let tools = null;
 let current = null; // { tool, control, isJson }
@@ -16,18 +18,25 @@ async function openTools() {
   if (tools === null) await loadTools();
 }
 
+/** All pages of a list. A server that does not know the method has none. */
+async function allOf(method, member) {
+  const found = [];
+  let cursor;
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const answer = await ask(method, cursor === undefined ? {} : { cursor });
+    if (answer.error?.code === METHOD_NOT_FOUND) return found;
+    if (answer.error) throw new Error(answer.error.message);
+    found.push(...(answer.result[member] ?? []));
+    cursor = answer.result.nextCursor;
+    if (!cursor) return found;
+  }
+  return found;
+}
+
 async function loadTools() {
   say("asking for the tools …");
-  const found = [];
   try {
-    let cursor;
-    do {
-      const answer = await ask("tools/list", cursor === undefined ? {} : { cursor });
-      if (answer.error) throw new Error(answer.error.message);
-      found.push(...(answer.result.tools ?? []));
-      cursor = answer.result.nextCursor || undefined;
-    } while (cursor !== undefined && found.length < 10000);
-    tools = found;
+    tools = await allOf("tools/list", "tools");
     say("live");
   } catch (error) {
     say(error.message, true);
