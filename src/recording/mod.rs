@@ -1,7 +1,7 @@
 //! Recording of what passes (`--record`), as HAR 1.2: HTTP exchanges as browsers record them, and messages of the app
 //! and steps of the connection as entries of their own kinds.
 //!
-//! [`Recorder`] takes events in the middle of the work and hands them to a thread, which alone masks, formats and
+//! [`Recorder`] takes events in the middle of the work and keeps them for a thread, which alone masks, formats and
 //! writes.
 
 mod entry;
@@ -10,10 +10,9 @@ mod masking;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::observer::{Event, EventKind, Observation, Observer};
@@ -25,14 +24,19 @@ use file::HarFile;
 /// Bytes of events that wait for the thread. Beyond it events are left out, and counted: the disk is too slow.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
 
-/// What an event takes beside the text in it, in bytes.
-const EVENT_BYTES: usize = 512;
+/// What an event and a header in it take beside their text, in bytes.
+const EVENT_BYTES: usize = 256;
+const HEADER_BYTES: usize = 128;
 
 /// Limit for the last events to be written at the end of the process.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
 
-/// Time for which events are gathered after a write whose open exchanges are longer than [`LONG_TAIL_BYTES`]: they are written again each time.
-const LONG_TAIL_PAUSE: Duration = Duration::from_millis(200);
+/// Time for which events are gathered before they are written. To wake the thread for each would cost a call more than
+/// all the rest of the recording; a process that is killed loses no more than this.
+const BATCH_TIME: Duration = Duration::from_millis(5);
+
+/// The same where the open exchanges are longer than [`LONG_TAIL_BYTES`], as they are written again each time.
+const LONG_TAIL_TIME: Duration = Duration::from_millis(200);
 const LONG_TAIL_BYTES: usize = 64 * 1024;
 
 /// Destination of a recording.
@@ -48,20 +52,22 @@ pub(crate) struct Recording {
     ended: Receiver<()>,
 }
 
-/// Observer that hands events to the thread which writes them.
-#[derive(Debug)]
+/// Observer that keeps events for the thread which writes them.
+#[derive(Debug, Default)]
 struct Recorder {
-    /// Absent once the recording is over.
-    events: Mutex<Option<Sender<Event>>>,
-    queue: Arc<Queue>,
+    queue: Mutex<Queue>,
+    /// Told when the first event has come, and at the end.
+    filled: Condvar,
 }
 
 /// Events on their way to the thread.
 #[derive(Debug, Default)]
 struct Queue {
-    bytes: AtomicUsize,
+    events: Vec<Event>,
+    bytes: usize,
     /// Events that were left out.
-    lost: AtomicU64,
+    lost: u64,
+    is_over: bool,
 }
 
 impl Recording {
@@ -72,24 +78,17 @@ impl Recording {
 
     /// Begins a recording that goes there.
     pub(crate) fn into_sink(sink: impl Sink + Send + 'static) -> io::Result<Self> {
-        let (sender, events) = channel();
+        let recorder = Arc::new(Recorder::default());
         let (ending, ended) = channel();
-        let queue = Arc::new(Queue::default());
-        let recorder = Recorder {
-            events: Mutex::new(Some(sender)),
-            queue: Arc::clone(&queue),
-        };
+        let events = Arc::clone(&recorder);
         std::thread::Builder::new()
             .name("recording".to_owned())
             .spawn(move || {
-                write_events(&events, &queue, sink);
+                write_events(&events, sink);
                 // Who waits for it may have given up.
                 let _ = ending.send(());
             })?;
-        Ok(Self {
-            recorder: Arc::new(recorder),
-            ended,
-        })
+        Ok(Self { recorder, ended })
     }
 
     /// The recording as an observer.
@@ -99,7 +98,8 @@ impl Recording {
 
     /// Ends the recording, once all is written or the time for that is over.
     pub(crate) fn finish(self) {
-        *self.recorder.events.lock() = None;
+        self.recorder.queue.lock().is_over = true;
+        self.recorder.filled.notify_one();
         let _ = self.ended.recv_timeout(FINISH_LIMIT);
     }
 }
@@ -107,15 +107,33 @@ impl Recording {
 impl Observer for Recorder {
     fn observe(&self, event: Event) {
         let bytes = size(&event);
-        if self.queue.bytes.load(Ordering::Relaxed) + bytes > MAX_QUEUED_BYTES {
-            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+        let mut queue = self.queue.lock();
+        if queue.bytes + bytes > MAX_QUEUED_BYTES {
+            queue.lost += 1;
             return;
         }
-        self.queue.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(events) = &*self.events.lock() {
-            // The thread ends only with the recording.
-            let _ = events.send(event);
+        queue.bytes += bytes;
+        queue.events.push(event);
+        if queue.events.len() == 1 {
+            self.filled.notify_one();
         }
+    }
+}
+
+impl Recorder {
+    /// Waits for an event, and takes with it those that come within the time; `None` if no more come.
+    fn next_batch(&self, time: Duration) -> Option<Queue> {
+        let queue = self.queue.lock();
+        let has_none = |queue: &mut Queue| queue.events.is_empty() && !queue.is_over;
+        let queue = self.filled.wait_while(queue, has_none);
+        let queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let is_gathering = |queue: &mut Queue| !queue.is_over;
+        let gathered = self.filled.wait_timeout_while(queue, time, is_gathering);
+        let (mut queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        let is_over = queue.is_over;
+        let batch = std::mem::take(&mut *queue);
+        queue.is_over = is_over;
+        (!batch.events.is_empty() || batch.lost > 0).then_some(batch)
     }
 }
 
@@ -123,28 +141,27 @@ impl Observer for Recorder {
 fn size(event: &Event) -> usize {
     let text = match &event.kind {
         EventKind::FromApp(text) | EventKind::ToApp(text) => text.len(),
-        EventKind::Request(request) => request.body.len(),
+        EventKind::Request(request) => request.body.len() + request.headers.len() * HEADER_BYTES,
         EventKind::ResponseBody { piece, .. } => piece.len(),
-        EventKind::ResponseHead { .. } | EventKind::ResponseEnd { .. } => 0,
+        EventKind::ResponseHead { headers, .. } => headers.len() * HEADER_BYTES,
+        EventKind::ResponseEnd { .. } => 0,
         EventKind::Step { detail, .. } => detail.len(),
     };
     text + EVENT_BYTES
 }
 
-/// Writes events until there are no more. What has come is written at once, so that a crash loses nothing.
-fn write_events(events: &Receiver<Event>, queue: &Queue, mut sink: impl Sink) {
+/// Writes events until there are no more. What has come is written soon, so that a crash loses next to nothing.
+fn write_events(recorder: &Recorder, mut sink: impl Sink) {
     let mut entries = Entries::default();
     let mut was_failing = false;
-    let mut pause = Duration::ZERO;
-    while let Some(batch) = next_batch(events, pause) {
+    let mut time = BATCH_TIME;
+    while let Some(batch) = recorder.next_batch(time) {
         let mut finished = Vec::new();
-        for event in batch {
-            queue.bytes.fetch_sub(size(&event), Ordering::Relaxed);
+        for event in batch.events {
             finished.extend(entries.on_event(event));
         }
-        let lost = queue.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            finished.push(entries.left_out(lost, SystemTime::now()));
+        if batch.lost > 0 {
+            finished.push(entries.left_out(batch.lost, SystemTime::now()));
         }
         let open = entries.open();
         let tail_bytes: usize = open.iter().map(|entry| entry.json.len()).sum();
@@ -155,21 +172,11 @@ fn write_events(events: &Receiver<Event>, queue: &Queue, mut sink: impl Sink) {
             tracing::warn!("the recording cannot be written: {error}");
         }
         was_failing = written.is_err();
-        pause = if tail_bytes > LONG_TAIL_BYTES {
-            LONG_TAIL_PAUSE
+        time = if tail_bytes > LONG_TAIL_BYTES {
+            LONG_TAIL_TIME
         } else {
-            Duration::ZERO
+            BATCH_TIME
         };
     }
     // Exchanges that are still open stay in the file as they are.
-}
-
-/// Waits for an event, and takes with it those that come within the pause; `None` if no more come.
-fn next_batch(events: &Receiver<Event>, pause: Duration) -> Option<Vec<Event>> {
-    let mut batch = vec![events.recv().ok()?];
-    let until = Instant::now() + pause;
-    while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        batch.push(event);
-    }
-    Some(batch)
 }
