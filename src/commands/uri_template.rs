@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 /// A template, or an address without expressions.
 #[derive(Debug, PartialEq)]
 pub(super) struct UriTemplate<'a> {
-    parts: Vec<Part<'a>>,
+    parts: Vec<TemplatePart<'a>>,
 }
 
 #[derive(Debug, PartialEq)]
-enum Part<'a> {
+enum TemplatePart<'a> {
     Literal(&'a str),
     Expression {
         operator: Operator,
@@ -113,14 +113,14 @@ impl<'a> UriTemplate<'a> {
                 return Err("} without {");
             }
             let (expression, after) = expression.split_once('}').ok_or("{ without }")?;
-            parts.push(Part::Literal(literal));
-            parts.push(Part::parse(expression)?);
+            parts.push(TemplatePart::Literal(literal));
+            parts.push(TemplatePart::parse(expression)?);
             rest = after;
         }
         if rest.contains('}') {
             return Err("} without {");
         }
-        parts.push(Part::Literal(rest));
+        parts.push(TemplatePart::Literal(rest));
         Ok(Self { parts })
     }
 
@@ -141,8 +141,8 @@ impl<'a> UriTemplate<'a> {
 
     fn variables(&self) -> impl Iterator<Item = (Operator, &Variable<'a>)> {
         self.parts.iter().flat_map(|part| match part {
-            Part::Literal(_) => Vec::new(),
-            Part::Expression {
+            TemplatePart::Literal(_) => Vec::new(),
+            TemplatePart::Expression {
                 operator,
                 variables,
             } => variables.iter().map(|it| (*operator, it)).collect(),
@@ -154,8 +154,8 @@ impl<'a> UriTemplate<'a> {
         let mut uri = String::new();
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => uri.push_str(literal),
-                Part::Expression {
+                TemplatePart::Literal(literal) => uri.push_str(literal),
+                TemplatePart::Expression {
                     operator,
                     variables,
                 } => operator.expand(variables, values, &mut uri),
@@ -165,7 +165,7 @@ impl<'a> UriTemplate<'a> {
     }
 }
 
-impl<'a> Part<'a> {
+impl<'a> TemplatePart<'a> {
     fn parse(expression: &'a str) -> Result<Self, &'static str> {
         let first = expression.chars().next();
         let known = OPERATORS.iter().find(|(sign, _)| first == Some(*sign));

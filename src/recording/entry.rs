@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::masking::Masking;
-use mcp_bridge_net::observer::{Event, EventKind, ObservedRequest, Purpose};
+use mcp_bridge_net::observer::{EventKind, ObservedEvent, ObservedRequest, Purpose};
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// Limit for the part of a body that is kept until its exchange ends, in bytes: what is shown of it and enough behind
@@ -75,7 +75,7 @@ struct ObservedHead {
 
 impl Entries {
     /// Takes an event. Returns the entry that is finished by it.
-    pub(super) fn on_event(&mut self, event: Event) -> Option<HarEntry> {
+    pub(super) fn on_event(&mut self, event: ObservedEvent) -> Option<HarEntry> {
         let at = event.at;
         match event.kind {
             EventKind::FromApp(text) => Some(HarEntry::new(self.message(at, "from-app", &text))),

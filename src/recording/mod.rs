@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_net::observer::{Event, EventKind, Observation, Observer};
+use mcp_bridge_net::observer::{EventKind, Observation, ObservedEvent, Observer};
 
 use entry::Entries;
 pub(crate) use entry::HarEntry;
@@ -24,7 +24,7 @@ use file::HarFile;
 /// Bytes of events that wait for the thread. Beyond it events are left out, and counted: the disk is too slow.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
 
-/// What an event and a header in it take beside their text, in bytes.
+/// Memory of an event and of a header in it beside their text, in bytes.
 const EVENT_BYTES: usize = 256;
 const HEADER_BYTES: usize = 128;
 
@@ -63,7 +63,7 @@ struct Recorder {
 /// Events on their way to the thread.
 #[derive(Debug, Default)]
 struct Queue {
-    events: Vec<Event>,
+    events: Vec<ObservedEvent>,
     bytes: usize,
     /// Events that were left out.
     lost: u64,
@@ -105,7 +105,7 @@ impl Recording {
 }
 
 impl Observer for Recorder {
-    fn observe(&self, event: Event) {
+    fn observe(&self, event: ObservedEvent) {
         let bytes = size(&event);
         let mut queue = self.queue.lock();
         if queue.bytes + bytes > MAX_QUEUED_BYTES {
@@ -138,7 +138,7 @@ impl Recorder {
 }
 
 /// Memory of an event, about.
-fn size(event: &Event) -> usize {
+fn size(event: &ObservedEvent) -> usize {
     let text = match &event.kind {
         EventKind::FromApp(text) | EventKind::ToApp(text) => text.len(),
         EventKind::Request(request) => request.body.len() + request.headers.len() * HEADER_BYTES,

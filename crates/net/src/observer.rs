@@ -17,12 +17,12 @@ use url::Url;
 /// Receiver of events. It is called in the middle of the work, so it neither blocks nor takes long.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// Takes an event.
-    fn observe(&self, event: Event);
+    fn observe(&self, event: ObservedEvent);
 }
 
 /// Something that has happened.
 #[derive(Debug)]
-pub struct Event {
+pub struct ObservedEvent {
     /// The moment.
     pub at: SystemTime,
     /// The happening.
@@ -145,7 +145,7 @@ impl Observation {
     #[inline]
     pub fn report(&self, event: impl FnOnce() -> EventKind) {
         if let Some(observer) = &self.0 {
-            observer.observe(Event {
+            observer.observe(ObservedEvent {
                 at: SystemTime::now(),
                 kind: event(),
             });

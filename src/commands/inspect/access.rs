@@ -20,7 +20,7 @@ const TOKEN_BYTES: usize = 32;
 
 /// The rules for one port.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(super) struct PageAccess {
     port: u16,
     token: String,
     /// The value of the cookie, which is another one than the token: that is in the history of the browser.
@@ -38,7 +38,7 @@ pub(super) enum Admission {
     Refused(&'static str),
 }
 
-impl Access {
+impl PageAccess {
     /// The rules for a port, with a new token.
     pub(super) fn new(port: u16) -> Self {
         Self {
@@ -131,8 +131,8 @@ fn is_same(one: &str, other: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn access() -> Access {
-        Access {
+    fn access() -> PageAccess {
+        PageAccess {
             port: 4000,
             token: "the-token".to_owned(),
             session: "the-session".to_owned(),

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::access::{Access, Admission};
+use super::access::{Admission, PageAccess};
 use super::feed::Feed;
 use super::live::Live;
 
@@ -99,7 +99,7 @@ type PageBody = BoxBody<Bytes, Infallible>;
 
 /// The page and what it is about.
 pub(super) struct Site {
-    access: Access,
+    access: PageAccess,
     feed: Arc<Feed>,
     /// The connection; `None` for a recording.
     live: Option<Arc<Live>>,
@@ -115,7 +115,7 @@ impl Site {
         live: Option<Arc<Live>>,
     ) -> io::Result<(Arc<Self>, TcpListener)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let access = Access::new(listener.local_addr()?.port());
+        let access = PageAccess::new(listener.local_addr()?.port());
         let site = Self {
             access,
             feed,

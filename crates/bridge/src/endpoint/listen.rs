@@ -212,18 +212,12 @@ async fn connect_and_read(
     endpoint
         .listener
         .note(session.generation, |stream| stream.trouble = None);
-    endpoint.step(Step::Stream, || {
-        let how = if stream.is_some() {
-            "opened again"
-        } else {
-            "opened"
-        };
-        format!("notification stream {how}")
-    });
     let stream = if let Some(stream) = stream {
+        endpoint.note(Step::Stream, "notification stream opened again");
         stream.resume(response);
         stream
     } else {
+        endpoint.note(Step::Stream, "notification stream opened");
         endpoint.tell(Event::Listening(Listening::Open)).await;
         stream.insert(EventStream::new(response, endpoint.config.body_limits()))
     };
@@ -241,15 +235,11 @@ async fn connect_and_read(
                 endpoint.listener.event.notify_waiters();
             }
             Ok(None) => {
-                endpoint.step(Step::Stream, || {
-                    "notification stream ended by the server".to_owned()
-                });
+                endpoint.note(Step::Stream, "notification stream ended by the server");
                 return ConnectionEnd::Passing { brought_something };
             }
             Err(failure) => {
-                endpoint.step(Step::Stream, || {
-                    format!("notification stream broken: {failure}")
-                });
+                endpoint.step(Step::Stream, || format!("notifications broken: {failure}"));
                 tracing::debug!(host = %endpoint.host(), "the notification stream broke: {failure}");
                 endpoint.listener.note(session.generation, |stream| {
                     stream.trouble = Some(failure.to_string());

@@ -80,9 +80,10 @@ impl Endpoint {
                 let is_as_asked =
                     greeting.initialize.message().text() == initialize.message().text();
                 self.support.record_legacy(true);
-                self.step(Step::Era, || {
-                    "legacy, because the server has answered initialize".to_owned()
-                });
+                self.note(
+                    Step::Era,
+                    "legacy, because the server has answered initialize",
+                );
                 self.sessions.opened(greeting);
                 Ok(if is_as_asked {
                     Outcome::Response(response)
@@ -92,9 +93,7 @@ impl Endpoint {
             }
             NegotiatedEra::ModernOnly(discover) => {
                 self.support.record_legacy(false);
-                self.step(Step::Era, || {
-                    "modern, because the server refuses initialize".to_owned()
-                });
+                self.note(Step::Era, "modern, because the server refuses initialize");
                 Ok(Outcome::ModernOnly(discover))
             }
         }
@@ -139,9 +138,6 @@ impl Endpoint {
         match (HttpSse::connect(self, track).await, refusal) {
             (Ok(connection), _) => {
                 self.support.record_http_sse(true);
-                self.step(Step::Transport, || {
-                    "HTTP+SSE of 2024-11-05: the server has sent an endpoint event".to_owned()
-                });
                 let address = connection.address();
                 self.set_http_sse(Some(connection));
                 let answer = greet().await;
@@ -152,9 +148,7 @@ impl Endpoint {
                 if self.config.transport != TransportChoice::SseOnly && attempt.suggests_http() =>
             {
                 self.support.record_http_sse(false);
-                self.step(Step::Transport, || {
-                    "streamable HTTP: the URL is no longer one of HTTP+SSE".to_owned()
-                });
+                self.note(Step::Transport, "streamable HTTP again");
                 let answer = greet().await;
                 answer.map_err(|failure| {
                     if failure.suggests_http_sse() {
@@ -202,9 +196,10 @@ impl Endpoint {
         match Discovery::of(answer) {
             Discovery::Modern | Discovery::OtherModern(_) => {
                 self.support.record_modern(true);
-                self.step(Step::Era, || {
-                    "modern, because the server has answered server/discover".to_owned()
-                });
+                self.note(
+                    Step::Era,
+                    "modern, because the server has answered server/discover",
+                );
                 if !answer.is_error() {
                     self.support.record_discovered(answer);
                 }
@@ -213,9 +208,10 @@ impl Endpoint {
             Discovery::NotModern if is_modern_error(answer) => true,
             Discovery::LegacyOnly(_) | Discovery::NotModern => {
                 self.support.record_modern(false);
-                self.step(Step::Era, || {
-                    "legacy, by the server's answer to server/discover".to_owned()
-                });
+                self.note(
+                    Step::Era,
+                    "legacy, by the server's answer to server/discover",
+                );
                 false
             }
         }

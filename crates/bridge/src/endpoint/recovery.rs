@@ -75,9 +75,7 @@ impl Endpoint {
             return Err(Failure::SessionLost("it was never initialized".to_owned()));
         };
         tracing::info!(host = %self.host(), "the session is gone; opening another");
-        self.step(Step::Session, || {
-            "lost, as the server says; opening another".to_owned()
-        });
+        self.note(Step::Session, "lost, as the server says; opening another");
         let greeting = self
             .greet_as_before(initialize, &handshake)
             .await

@@ -279,9 +279,7 @@ impl Endpoint {
     ) -> Result<(), Failure> {
         let mut stopping = self.stopping.subscribe();
         outgoing.track.enter(Phase::SigningIn);
-        self.step(Step::SignIn, || {
-            "the server wants a token, or another one".to_owned()
-        });
+        self.note(Step::SignIn, "the server wants a token, or another one");
         tokio::select! {
             outcome = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
                 return Ok(outcome?);
@@ -409,9 +407,7 @@ impl Endpoint {
             self.outage.begin(now.checked_sub(spent).unwrap_or(now))
         });
         outgoing.track.enter(Phase::Unreachable);
-        self.step(Step::Retry, || {
-            "again when the server can be reached".to_owned()
-        });
+        self.note(Step::Retry, "again when the server can be reached");
         let client = self.client()?;
         let stopping = self.stopping.subscribe();
         match waiting

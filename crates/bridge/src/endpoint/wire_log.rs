@@ -296,6 +296,11 @@ impl Endpoint {
         self.config.http.observation.step(step, detail);
     }
 
+    /// Tells an observer of a step of the connection in these words.
+    pub(super) fn note(&self, step: Step, text: &'static str) {
+        self.step(step, || text.to_owned());
+    }
+
     /// The app has sent a message.
     pub fn log_from_app(&self, message: &Message) {
         let observation = &self.config.http.observation;
