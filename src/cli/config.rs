@@ -31,6 +31,8 @@ pub struct BridgeSettings {
     pub unfinished_sign_in: UnfinishedSignIn,
     /// Configuration of the log.
     pub log: Log,
+    /// The file in which what passes is recorded, if it is.
+    pub record: Option<PathBuf>,
 }
 
 /// Fate of a sign-in that is not finished when the bridge ends.
@@ -145,6 +147,7 @@ impl Flags {
                 },
             },
             log: connection.log,
+            record: self.recording.record,
         })
     }
 }
@@ -164,6 +167,12 @@ impl Flags {
 }
 
 impl ConnectionFlags {
+    /// The program that opens pages.
+    #[cfg(feature = "commands")]
+    pub(crate) fn browser(&self) -> auth::Browser {
+        self.sign_in.browser(&ProcessEnvironment)
+    }
+
     /// Reads the flags as they are meant, for the server at `url` and a sign-in that comes back to
     /// `callback_port`. Reads the files and environment variables they name, and nothing else.
     pub fn connection(

@@ -28,8 +28,7 @@ pub(super) struct HeaderFlags {
     #[arg(long, value_name = "PATH")]
     header_file: Vec<PathBuf>,
 
-    /// Send the token in this variable, without a sign-in. Gemini CLI hides variables called KEY, TOKEN or similar
-    /// unless the entry's "env" lists them
+    /// Send the token in this variable, without a sign-in
     #[arg(long, value_name = "VAR")]
     bearer_env: Option<String>,
 }

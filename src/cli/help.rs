@@ -6,13 +6,10 @@
 use clap::{Arg, Command};
 
 /// The flags that most people need, which the overview shows.
-const COMMON: [&str; 10] = [
+const COMMON: [&str; 7] = [
     "header",
     "bearer_env",
-    "client_id",
-    "profile",
     "no_browser",
-    "proxy",
     "config",
     "debug",
     "help",

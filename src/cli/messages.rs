@@ -27,6 +27,16 @@ pub(super) struct MessageFlags {
     log_file: Option<PathBuf>,
 }
 
+/// Flags of the bridge about messages.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Messages")]
+pub(super) struct RecordFlags {
+    /// Record what passes, with secrets masked, in a HAR file that mcp-bridge inspect and browsers open; of 32 MiB
+    /// and one before it, called PATH.1
+    #[arg(long, value_name = "PATH")]
+    pub(super) record: Option<PathBuf>,
+}
+
 /// The levels of the log.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum LogLevel {

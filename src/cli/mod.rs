@@ -62,6 +62,9 @@ pub struct Flags {
     #[command(flatten)]
     keep_alive: keep_alive::KeepAliveFlags,
 
+    #[command(flatten)]
+    recording: messages::RecordFlags,
+
     /// How long to wait for responses after the app has closed its input
     #[arg(
         long,

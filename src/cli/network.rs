@@ -9,6 +9,7 @@ use url::Url;
 use super::config::Seconds;
 use super::error::ConfigError;
 use mcp_bridge_net::http::{Family, Identity, Names, Options, Roots};
+use mcp_bridge_net::observer::Observation;
 
 /// Certificates that Node programs are told to trust; honoured so that a configuration for one of
 /// them serves unchanged.
@@ -75,6 +76,7 @@ impl NetworkFlags {
             identity: self.identity(server)?,
             family: if self.ipv4 { Family::Ipv4 } else { Family::Any },
             names: Names::of_system(),
+            observation: Observation::default(),
         })
     }
 

@@ -220,6 +220,14 @@ fn authorize_param(given: &str) -> Result<(String, String), FlagError> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+#[cfg(feature = "commands")]
+impl SignInFlags {
+    /// The program that opens pages.
+    pub(super) fn browser(&self, environment: &impl Environment) -> Browser {
+        browser(environment, self.no_browser)
+    }
+}
+
 fn browser(environment: &impl Environment, no_browser: bool) -> Browser {
     if no_browser {
         return Browser::None;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{Write as _, stderr};
+use std::path::Path;
 use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
@@ -9,6 +10,7 @@ use tracing::level_filters::LevelFilter;
 use super::{Stop, finish_sign_in, runtime};
 use crate::cli::{Flags, UnfinishedSignIn};
 use crate::log;
+use crate::recording::Recording;
 use crate::signals;
 use mcp_bridge_core::bridge::{self, End, Input};
 use mcp_bridge_core::stdio;
@@ -35,6 +37,10 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     if let Some(directory) = &settings.bridge.endpoint.directory {
         sweep_private(directory);
     }
+    let recording = settings.record.as_deref().and_then(start_recording);
+    if let Some(recording) = &recording {
+        settings.bridge.endpoint.http.observation = recording.observation();
+    }
     let runtime = runtime()?;
     let end = runtime.block_on(async {
         let (input, output) = (stdio::stdin(), stdio::stdout());
@@ -45,10 +51,23 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     let end = end.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     // Reading stdin may take a thread that cannot be interrupted; it need not be waited for.
     runtime.shutdown_background();
+    if let Some(recording) = recording {
+        recording.finish();
+    }
     match end {
         End::AppLeft | End::Stopped => Ok(ExitCode::SUCCESS),
         End::Unreachable(reason) => {
             Err(Stop::failed(reason).hint("start the server again in the app"))
         }
     }
+}
+
+/// A file that cannot be written is no reason to end.
+fn start_recording(path: &Path) -> Option<Recording> {
+    let recording = Recording::start(path);
+    recording
+        .inspect_err(|error| {
+            tracing::warn!(file = %path.display(), %error, "the recording cannot be written");
+        })
+        .ok()
 }

@@ -12,7 +12,7 @@ use super::ReadError;
 const ALIKE: f64 = 0.7;
 
 /// Words that people type for a command, and the command line that does it.
-const OTHER_WORDS: [(&[&str], &str); 9] = [
+const OTHER_WORDS: [(&[&str], &str); 13] = [
     (
         &[
             "signin",
@@ -25,8 +25,15 @@ const OTHER_WORDS: [(&[&str], &str); 9] = [
         "login URL",
     ),
     (&["signout", "sign-out", "log-out"], "logout URL"),
-    (&["list", "ls", "list-tools", "inspect"], "tools URL"),
+    (&["list", "ls", "list-tools"], "tools URL"),
     (&["call-tool", "invoke", "exec"], "call URL TOOL"),
+    (
+        &["list-resources", "list-resource-templates", "templates"],
+        "resources URL",
+    ),
+    (&["read-resource", "cat"], "read URL URI"),
+    (&["list-prompts"], "prompts URL"),
+    (&["get-prompt"], "prompt URL NAME"),
     (
         &["test", "check", "diagnose", "debug", "ping", "health"],
         "doctor URL",

@@ -2,13 +2,19 @@
 
 #[cfg(feature = "commands")]
 mod account;
+#[cfg(feature = "commands")]
+mod arguments;
 mod bridge;
 #[cfg(feature = "commands")]
 mod call;
 #[cfg(feature = "commands")]
 mod client;
 #[cfg(feature = "commands")]
+mod completion;
+#[cfg(feature = "commands")]
 mod completions;
+#[cfg(feature = "commands")]
+mod content;
 #[cfg(feature = "commands")]
 mod doctor;
 mod finish_sign_in;
@@ -16,9 +22,13 @@ mod finish_sign_in;
 pub mod fuzzing;
 mod help;
 #[cfg(feature = "commands")]
+mod inspect;
+#[cfg(feature = "commands")]
 mod install;
 #[cfg(feature = "commands")]
 mod json;
+#[cfg(feature = "commands")]
+mod listing;
 #[cfg(feature = "commands")]
 mod login;
 #[cfg(feature = "commands")]
@@ -29,7 +39,17 @@ mod man;
 mod migrate;
 mod mistyped;
 #[cfg(feature = "commands")]
+mod output;
+#[cfg(feature = "commands")]
 mod program_output;
+#[cfg(feature = "commands")]
+mod prompt;
+#[cfg(feature = "commands")]
+mod prompts;
+#[cfg(feature = "commands")]
+mod read;
+#[cfg(feature = "commands")]
+mod resources;
 #[cfg(feature = "commands")]
 mod schema;
 #[cfg(feature = "commands")]
@@ -40,6 +60,8 @@ mod store;
 mod text;
 #[cfg(feature = "commands")]
 mod tools;
+#[cfg(feature = "commands")]
+mod uri_template;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -81,6 +103,15 @@ pub struct CommandLine {
     given: Vec<OsString>,
 }
 
+/// The program without its commands, as an app starts it. Building the flags of all commands takes longer than the rest of
+/// a start.
+#[derive(Debug, Parser)]
+#[command(disable_help_flag = true, args_override_self = true)]
+struct BridgeLine {
+    #[command(flatten)]
+    flags: Flags,
+}
+
 /// A command for a person. Without the feature `commands`, for containers, the program is the bridge alone.
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -98,6 +129,16 @@ enum Command {
     Tools(tools::Args),
     #[cfg(feature = "commands")]
     Call(call::Args),
+    #[cfg(feature = "commands")]
+    Resources(resources::Args),
+    #[cfg(feature = "commands")]
+    Read(read::Args),
+    #[cfg(feature = "commands")]
+    Prompts(prompts::Args),
+    #[cfg(feature = "commands")]
+    Prompt(prompt::Args),
+    #[cfg(feature = "commands")]
+    Inspect(Box<inspect::Args>),
     #[cfg(feature = "commands")]
     Install(install::Args),
     #[cfg(feature = "commands")]
@@ -175,6 +216,13 @@ impl CommandLine {
         #[cfg(feature = "commands")]
         let given = install::with_format_joined(given);
         let args = cli::file::with_file(given.clone(), Self::command)?;
+        if let Some(flags) = BridgeLine::read(&args) {
+            return Ok(Self {
+                command: None,
+                flags,
+                given,
+            });
+        }
         match Self::try_parse_from(args) {
             Ok(line) if line.is_for_a_url() => Ok(Self { given, ..line }),
             Ok(line) => {
@@ -217,6 +265,16 @@ impl CommandLine {
             #[cfg(feature = "commands")]
             Some(Command::Call(args)) => call::run(args),
             #[cfg(feature = "commands")]
+            Some(Command::Resources(args)) => resources::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Read(args)) => read::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Prompts(args)) => prompts::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Prompt(args)) => prompt::run(args),
+            #[cfg(feature = "commands")]
+            Some(Command::Inspect(args)) => inspect::run(*args),
+            #[cfg(feature = "commands")]
             Some(Command::Install(args)) => install::run(&args),
             #[cfg(feature = "commands")]
             Some(Command::Migrate(args)) => migrate::run(&args),
@@ -232,6 +290,14 @@ impl CommandLine {
             Ok(status) => status,
             Err(stop) => stop.report(),
         }
+    }
+}
+
+impl BridgeLine {
+    /// The flags, if these are valid arguments of the bridge. All others are for who knows the commands as well.
+    fn read(args: &[OsString]) -> Option<Flags> {
+        let line = Self::try_parse_from(args).ok()?;
+        line.flags.has_scheme().then_some(line.flags)
     }
 }
 
@@ -429,4 +495,43 @@ fn start_quiet_log() {
 /// The report is written, or its reader has gone, as `head` does.
 fn written(written: io::Result<()>) -> Result<ExitCode, Stop> {
     printed(written).map(|()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_bridge_is_read_without_the_commands_as_with_them() {
+        for line in [
+            "mcp-bridge https://x/mcp",
+            "mcp-bridge https://x/mcp 3000 --debug --header A:b --header C:d",
+            "mcp-bridge --transport sse-only http://localhost/sse --profile a --profile b",
+        ] {
+            let alone = BridgeLine::read(&words(line)).expect("a line of the bridge");
+            let whole = CommandLine::try_parse_from(words(line)).expect("a line of the bridge");
+            assert_eq!(format!("{alone:?}"), format!("{:?}", whole.flags), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_for_the_bridge_is_read_with_the_commands() {
+        for line in [
+            "mcp-bridge",
+            "mcp-bridge --help",
+            "mcp-bridge https://x/mcp --help",
+            "mcp-bridge https://x/mcp --version",
+            "mcp-bridge tools https://x/mcp",
+            "mcp-bridge call https://x/mcp echo",
+            "mcp-bridge https://x/mcp tools",
+            "mcp-bridge https://x/mcp --typo",
+            "mcp-bridge man 80",
+        ] {
+            assert!(BridgeLine::read(&words(line)).is_none(), "{line}");
+        }
+    }
 }

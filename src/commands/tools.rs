@@ -1,22 +1,15 @@
 //! `mcp-bridge tools`: the tools of a server.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use serde_json::value::RawValue;
-
-use super::client::McpClient;
-use super::json;
-use super::schema::{Argument, Hints, Tool, as_typed};
-use super::text::{columns, cut, first_line, padded};
+use super::client::{Listing, McpClient};
+use super::listing::{ListItem, ListedArgument, write_items, write_json};
+use super::schema::{Argument, Execution, Hints, Tool, as_typed};
+use super::text::first_line;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
 use crate::log;
 use mcp_bridge_core::stdio;
-use mcp_bridge_text::printable;
-
-/// The longest name and type of an argument that others are lined up with.
-const MAX_COLUMN: usize = 24;
 
 /// List the tools of a server, with their arguments
 #[derive(Debug, clap::Args)]
@@ -38,104 +31,42 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     log::start_for_person(&connection.log);
     let tools = run_async(async {
         let client = McpClient::connect(connection).await?;
-        let tools = client.tools().await;
+        let tools = client.list(Listing::Tools).await;
         client.leave().await;
         tools
     })?;
     let mut out = stdio::report();
     let written = if args.json {
-        write_json(&mut out, &tools)
+        write_json(&mut out, &[(Listing::Tools.member(), tools)])
     } else {
         let tools: Vec<_> = tools.iter().filter_map(|tool| Tool::read(tool)).collect();
         if tools.is_empty() {
             eprintln!("the server has no tools");
         }
-        write_tools(&mut out, &tools, stdio::report_width())
+        let items: Vec<_> = tools.iter().map(item).collect();
+        write_items(&mut out, &items, stdio::report_width())
     };
     super::printed(written)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A tool a line, so that it can be read and compared.
-fn write_json(out: &mut impl Write, tools: &[Box<RawValue>]) -> io::Result<()> {
-    let tools: Vec<_> = tools.iter().map(|tool| one_line(tool)).collect();
-    writeln!(out, "{{\"tools\":[\n{}\n]}}", tools.join(",\n"))
-}
-
-fn one_line(json: &RawValue) -> String {
-    json::for_output(json.get())
-}
-
-fn write_tools(out: &mut impl Write, tools: &[Tool], width: Option<usize>) -> io::Result<()> {
-    for (at, tool) in tools.iter().enumerate() {
-        if at > 0 {
-            writeln!(out)?;
-        }
-        write_tool(out, tool, width)?;
+fn item(tool: &Tool) -> ListItem {
+    let mut marks = hints(&tool.hints);
+    if tool.execution == Execution::AsTask {
+        marks.push("runs as a task");
     }
-    Ok(())
-}
-
-fn write_tool(out: &mut impl Write, tool: &Tool, width: Option<usize>) -> io::Result<()> {
-    let name = printable::line(&tool.name);
-    let hints = hints(&tool.hints);
-    if hints.is_empty() {
-        writeln!(out, "{}", bold(&name, width))?;
-    } else {
-        writeln!(out, "{}  ({})", bold(&name, width), hints.join(", "))?;
-    }
-    let said = [&tool.title, &tool.description];
-    let said = said.into_iter().flatten().map(String::as_str);
-    let said: Vec<_> = said.map(|text| first_line(text, None)).collect();
-    write_line(out, "  ", &said.join(": "), width)?;
-    let kinds: Vec<_> = tool.arguments.iter().map(kind).collect();
-    let widest = |texts: &mut dyn Iterator<Item = usize>| {
-        texts
-            .filter(|width| *width <= MAX_COLUMN)
-            .max()
-            .unwrap_or(0)
+    let argument = |argument: &Argument| ListedArgument {
+        name: argument.name.clone(),
+        kind: kind(argument),
+        description: argument.description.clone(),
     };
-    let names: Vec<_> = tool
-        .arguments
-        .iter()
-        .map(|it| printable::line(&it.name))
-        .collect();
-    let name_width = widest(&mut names.iter().map(|name| columns(name)));
-    let kind_width = widest(&mut kinds.iter().map(|kind| columns(kind)));
-    for ((argument, name), kind) in tool.arguments.iter().zip(&names).zip(&kinds) {
-        let description = argument.description.as_deref().unwrap_or_default();
-        let description = first_line(description, None);
-        let line = format!(
-            "{}  {}  {description}",
-            padded(name, name_width),
-            padded(kind, kind_width)
-        );
-        write_line(out, "    ", line.trim_end(), width)?;
+    ListItem {
+        name: tool.name.clone(),
+        marks: marks.into_iter().map(str::to_owned).collect(),
+        title: tool.title.clone(),
+        description: tool.description.clone(),
+        arguments: tool.arguments.iter().map(argument).collect(),
     }
-    Ok(())
-}
-
-/// A line, cut to the terminal; nothing if there is nothing in it.
-fn write_line(
-    out: &mut impl Write,
-    indent: &str,
-    text: &str,
-    width: Option<usize>,
-) -> io::Result<()> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let room = width.map(|width| width.saturating_sub(indent.len()));
-    let text = room.map_or_else(|| text.to_owned(), |room| cut(text, room));
-    writeln!(out, "{indent}{text}")
-}
-
-/// On a terminal, names stand out.
-fn bold(text: &str, width: Option<usize>) -> String {
-    if width.is_none() || std::env::var_os("NO_COLOR").is_some() {
-        return text.to_owned();
-    }
-    format!("\u{1b}[1m{text}\u{1b}[0m")
 }
 
 /// Type of an argument, and a mark if it is required.
@@ -169,12 +100,14 @@ fn hints(hints: &Hints) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::value::RawValue;
 
     fn written(tools: &str, width: Option<usize>) -> String {
         let tools: Vec<&RawValue> = serde_json::from_str(tools).unwrap();
         let tools: Vec<_> = tools.into_iter().filter_map(Tool::read).collect();
+        let items: Vec<_> = tools.iter().map(item).collect();
         let mut out = Vec::new();
-        write_tools(&mut out, &tools, width).unwrap();
+        write_items(&mut out, &items, width).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -186,7 +119,7 @@ mod tests {
                 "zone":{"type":"string","description":"Where."},
                 "n":{"type":["integer","null"],"default":3},
                 "a-name-that-is-longer-than-all-others":{"enum":["x","y"]}},"required":["zone"]}},
-            {"name":"b\u001b[2J","annotations":{"readOnlyHint":true}}
+            {"name":"b\u001b[2J","annotations":{"readOnlyHint":true},"execution":{"taskSupport":"required"}}
         ]"#;
         assert_eq!(
             written(tools, None),
@@ -197,7 +130,7 @@ a  (destructive, idempotent)
     n     integer, default 3
     a-name-that-is-longer-than-all-others  x|y
 
-b\u{fffd}[2J  (read-only)
+b\u{fffd}[2J  (read-only, runs as a task)
 "
         );
     }

@@ -68,6 +68,7 @@ pub use self::grant::authorization::RESERVED_PARAMETERS;
 pub use self::keychain::{Keychain, KeychainError, KeychainLimits, Vault};
 pub use self::linger::{HandedOver, inherited_sockets, leave_console};
 pub use self::prompt::announcement::SIGN_IN_TARGET;
+pub use self::prompt::browser_launcher::open_page;
 pub use self::sign_in_page::{SignInPage, SignInStage};
 pub use self::store::mcp_remote::Leftover;
 pub use self::store::{

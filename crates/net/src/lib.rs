@@ -4,6 +4,7 @@
 //! - [`descriptors`]: the limit on open file descriptors, and waits for them.
 //! - [`http`]: HTTP clients: the way to a server, TLS settings, connections, cookies.
 //! - [`mutex`]: a mutex without poisoning.
+//! - [`observer`]: the interface for who records or inspects what passes.
 //! - [`private_file`]: files that nobody but the user may read or have written.
 //! - [`setting`]: names of the settings that errors and hints mention.
 //! - [`whole_file`]: replacement of files as a whole.
@@ -12,6 +13,7 @@ pub mod backoff;
 pub mod descriptors;
 pub mod http;
 pub mod mutex;
+pub mod observer;
 pub mod private_file;
 pub mod setting;
 pub mod whole_file;

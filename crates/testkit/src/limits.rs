@@ -35,7 +35,7 @@ pub async fn visit_when_it_listens(url: &Url) -> StatusCode {
 }
 
 /// HTTP client of a person's browser, which no setting of this machine changes.
-pub(crate) fn client() -> reqwest::ClientBuilder {
+pub fn client() -> reqwest::ClientBuilder {
     // It is there already where another client was made before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy()

@@ -3,4 +3,5 @@
 pub mod name;
 pub mod printable;
 pub mod random;
+pub mod redaction;
 pub mod secret;

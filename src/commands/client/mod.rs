@@ -1,8 +1,9 @@
-//! MCP client of the commands `tools`, `call` and `login`: it speaks with the bridge, which runs in the same
+//! MCP client of the commands `tools`, `call`, `resources`, `read`, `prompts`, `prompt` and `login`: it speaks with the bridge, which runs in the same
 //! process as it does for an app. So a person sees what an app would. Messages stay text
 //! ([`Message`]), and results are shown as the server spelled them.
 
 mod interrupt;
+mod lists;
 mod notes;
 mod person;
 mod questions;
@@ -24,13 +25,18 @@ use crate::cli::ServerConnection;
 use crate::commands::schema::Execution;
 use crate::signals;
 use interrupt::Interrupt;
+pub(super) use lists::Listing;
 use mcp_bridge_auth::Authorizer;
 use mcp_bridge_core::bridge::{self, End, Memory};
 use mcp_bridge_core::endpoint::{self, Patience};
-use mcp_bridge_protocol::message::{EmptyCursor, MAX_PAGES, Message, NextPage, Pages, member};
+use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
+use mcp_bridge_protocol::message::{
+    EmptyCursor, MAX_PAGES, Message, NextPage, Pages, RequestId, member,
+};
 use mcp_bridge_text::printable;
 use notes::Notes;
 use person::Person;
+pub(super) use request::{Completion, Reference};
 use terminal::Terminal;
 use wire::{Sent, Wire};
 
@@ -106,6 +112,23 @@ impl McpClient {
         Self::open(connection, Some(authorizer), Person::Absent, interrupt).await
     }
 
+    /// Begins a conversation for the page of the inspector, which shows what passes. It ends when the command does.
+    pub(super) async fn inspect(connection: ServerConnection) -> Result<Self, Stop> {
+        let connection = ServerConnection {
+            endpoint: endpoint::EndpointConfig {
+                patience: Patience::FailFast,
+                ..connection.endpoint
+            },
+            memory: Memory::default(),
+            ..connection
+        };
+        let person = Person::Present {
+            terminal: None,
+            notes: Arc::new(Notes::default()),
+        };
+        Self::open(connection, None, person, Interrupt::never()).await
+    }
+
     async fn open(
         connection: ServerConnection,
         authorizer: Option<Arc<Authorizer>>,
@@ -170,30 +193,56 @@ impl McpClient {
         server_in(&self.greeting)
     }
 
-    /// All tools of the server, as it spells them.
-    pub(super) async fn tools(&self) -> Result<Vec<Box<RawValue>>, Stop> {
-        let mut tools = Vec::new();
+    /// All elements of a list of the server, as it spells them.
+    pub(super) async fn list(&self, listing: Listing) -> Result<Vec<Box<RawValue>>, Stop> {
+        let method = listing.method();
+        let mut items = Vec::new();
         let mut pages = Pages::default();
         let mut cursor: Option<String> = None;
         loop {
-            let list = |id: &_| request::list_tools(id, cursor.as_deref());
-            let page = self.ask(self.wire.request(list)).await?;
-            let listed = page.result_member::<Vec<Box<RawValue>>>("tools");
-            tools.extend(listed.ok_or_else(|| {
-                Stop::failed("the server's answer to tools/list has no list of tools")
-                    .hint(ASK_THE_DOCTOR)
+            let list = |id: &_| request::list(id, method, cursor.as_deref());
+            let page = self.answer_to(self.wire.request(list)).await?;
+            if listing.may_be_missing() && is_unknown_method(&page) {
+                return Ok(items);
+            }
+            let page = result(page)?;
+            let listed = page.result_member::<Vec<Box<RawValue>>>(listing.member());
+            items.extend(listed.ok_or_else(|| {
+                let noun = listing.noun();
+                Stop::failed(format!(
+                    "the server's answer to {method} has no list of {noun}"
+                ))
+                .hint(ASK_THE_DOCTOR)
             })?);
             cursor = match pages.after(&page, EmptyCursor::Ends) {
                 NextPage::At(cursor) => Some(cursor),
-                NextPage::None => return Ok(tools),
-                NextPage::TooMany => return Err(endless_list()),
+                NextPage::None => return Ok(items),
+                NextPage::TooMany => return Err(endless_list(listing)),
             };
         }
     }
 
+    /// Reads a resource. Returns the response, which holds a result.
+    pub(super) async fn read_resource(&self, uri: &str) -> Result<Message, Stop> {
+        let read = |id: &_| request::read_resource(id, uri);
+        self.ask(self.wire.request(read)).await
+    }
+
+    /// Gets a prompt with arguments that are the JSON text of an object. Returns the response, which holds a result.
+    pub(super) async fn prompt(&self, name: &str, arguments: &str) -> Result<Message, Stop> {
+        let get = |id: &_| request::get_prompt(id, name, arguments);
+        self.ask(self.wire.request(get)).await
+    }
+
+    /// Asks for values of an argument. Returns the response, which holds a result.
+    pub(super) async fn complete(&self, completion: &Completion<'_>) -> Result<Message, Stop> {
+        let complete = |id: &_| request::complete(id, completion);
+        self.ask(self.wire.request(complete)).await
+    }
+
     /// The number of tools; `None` if the server itself refuses to list them.
     pub(super) async fn count_tools(&self) -> Result<Option<usize>, Stop> {
-        let list = |id: &_| request::list_tools(id, None);
+        let list = |id: &_| request::list(id, Listing::Tools.method(), None);
         let listed = self.answer_to(self.wire.request(list)).await?;
         if data_of_bridge(&listed).is_some() {
             return Err(Stop::of_error(&listed));
@@ -229,6 +278,20 @@ impl McpClient {
         ended
     }
 
+    /// Sends a request whose params are JSON text. Returns the response, whether that holds a result or an error. Who
+    /// drops this cancels the request.
+    pub(super) async fn request(&self, method: &str, params: &str) -> Result<Message, Stop> {
+        let request = |id: &_| Message::request(id, method, params);
+        let sent = self.wire.request(request);
+        let mut cancellation = Cancellation {
+            wire: &self.wire,
+            id: Some(sent.id.clone()),
+        };
+        let answer = self.answer_to(sent).await;
+        cancellation.id = None;
+        answer
+    }
+
     /// Ends the conversation and the session.
     pub(super) async fn leave(self) {
         self.person.clear_progress();
@@ -238,11 +301,7 @@ impl McpClient {
 
     /// Waits for the response to a request, and returns it if that is a result.
     async fn ask(&self, sent: Sent) -> Result<Message, Stop> {
-        let answer = self.answer_to(sent).await?;
-        if answer.is_error() {
-            return Err(Stop::of_error(&answer));
-        }
-        Ok(answer)
+        result(self.answer_to(sent).await?)
     }
 
     /// Waits for the response to a request. An interrupt cancels the request.
@@ -256,6 +315,21 @@ impl McpClient {
         };
         self.person.clear_progress();
         answer.ok_or_else(|| Stop::failed("no answer came").hint(ASK_THE_DOCTOR))
+    }
+}
+
+/// Tells the server on drop that a request has become superfluous.
+struct Cancellation<'a> {
+    wire: &'a Wire,
+    /// The request; none once it is answered.
+    id: Option<RequestId>,
+}
+
+impl Drop for Cancellation<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.wire.send(&request::cancelled(id));
+        }
     }
 }
 
@@ -279,6 +353,20 @@ async fn initialize(wire: &Wire, person: &Person, interrupt: &Interrupt) -> Resu
         Some(_) => stop,
         None => stop.hint(ASK_THE_DOCTOR),
     })
+}
+
+/// The response if it holds a result.
+fn result(response: Message) -> Result<Message, Stop> {
+    if response.is_error() {
+        return Err(Stop::of_error(&response));
+    }
+    Ok(response)
+}
+
+/// Returns whether the server does not know the method.
+fn is_unknown_method(response: &Message) -> bool {
+    let error = response.error_text();
+    error.is_some_and(|(code, _)| code == METHOD_NOT_FOUND) && data_of_bridge(response).is_none()
 }
 
 /// The task that the server has made of a call.
@@ -305,9 +393,10 @@ fn short(name: &str) -> String {
     name.take(LONGEST_CHARS).collect()
 }
 
-fn endless_list() -> Stop {
+fn endless_list(listing: Listing) -> Stop {
+    let noun = listing.noun();
     Stop::failed(format!(
-        "the server's list of tools has no end: {MAX_PAGES} pages were read"
+        "the server's list of {noun} has no end: {MAX_PAGES} pages were read"
     ))
     .hint(ASK_THE_DOCTOR)
 }

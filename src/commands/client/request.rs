@@ -1,6 +1,6 @@
 //! Messages that the commands send to a server.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::commands::schema::Execution;
 use mcp_bridge_protocol::era::{NEWEST_LEGACY, Upgrade};
@@ -57,11 +57,11 @@ pub(in crate::commands) fn modern(method: &str) -> Message {
     Message::request(&RequestId::from_string(method), method, params)
 }
 
-/// `tools/list`, from its beginning or at a cursor.
-pub(super) fn list_tools(id: &RequestId, cursor: Option<&str>) -> Message {
+/// A request for a list, from its beginning or at a cursor.
+pub(super) fn list(id: &RequestId, method: &str, cursor: Option<&str>) -> Message {
     let cursor = cursor.map(|cursor| format!(r#","cursor":{}"#, Value::from(cursor)));
     let params = format!("{{{}{}}}", progress_token(id), cursor.unwrap_or_default());
-    Message::request(id, "tools/list", &params)
+    Message::request(id, method, &params)
 }
 
 /// `tools/call` with arguments that are the JSON text of an object.
@@ -78,6 +78,53 @@ pub(super) fn call_tool(
     let (token, tool) = (progress_token(id), Value::from(tool));
     let params = format!(r#"{{{token},"name":{tool},"arguments":{arguments}{task}}}"#);
     Message::request(id, "tools/call", &params)
+}
+
+/// `resources/read`.
+pub(super) fn read_resource(id: &RequestId, uri: &str) -> Message {
+    let params = format!("{{{},\"uri\":{}}}", progress_token(id), Value::from(uri));
+    Message::request(id, "resources/read", &params)
+}
+
+/// `prompts/get` with arguments that are the JSON text of an object.
+pub(super) fn get_prompt(id: &RequestId, name: &str, arguments: &str) -> Message {
+    let (token, name) = (progress_token(id), Value::from(name));
+    let params = format!(r#"{{{token},"name":{name},"arguments":{arguments}}}"#);
+    Message::request(id, "prompts/get", &params)
+}
+
+/// An argument that is being typed (MCP "Completion").
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct Completion<'a> {
+    pub(in crate::commands) reference: Reference<'a>,
+    pub(in crate::commands) argument: &'a str,
+    /// The beginning of its value.
+    pub(in crate::commands) value: &'a str,
+    /// The arguments that have a value already.
+    pub(in crate::commands) others: &'a Map<String, Value>,
+}
+
+/// The owner of an argument.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) enum Reference<'a> {
+    /// A prompt, by its name.
+    Prompt(&'a str),
+    /// A resource template, by its text.
+    Template(&'a str),
+}
+
+/// `completion/complete`.
+pub(super) fn complete(id: &RequestId, completion: &Completion<'_>) -> Message {
+    let reference = match completion.reference {
+        Reference::Prompt(name) => json!({ "type": "ref/prompt", "name": name }),
+        Reference::Template(uri) => json!({ "type": "ref/resource", "uri": uri }),
+    };
+    let argument = json!({ "name": completion.argument, "value": completion.value });
+    let mut params = json!({ "ref": reference, "argument": argument });
+    if !completion.others.is_empty() {
+        params["context"] = json!({ "arguments": completion.others });
+    }
+    Message::request(id, "completion/complete", &params.to_string())
 }
 
 /// `tasks/result` or `tasks/cancel`.
@@ -114,7 +161,7 @@ mod tests {
                 r#"{"_meta":{"progressToken":7},"name":"a\"b","arguments":{"b": 12345678901234567890123, "a":1e400},"task":{}}"#
             )
         );
-        let list = list_tools(&id, Some("\"2\""));
+        let list = list(&id, "tools/list", Some("\"2\""));
         assert_eq!(
             list.params_json(),
             Some(r#"{"_meta":{"progressToken":7},"cursor":"\"2\""}"#)

@@ -7,6 +7,8 @@ use crate::program;
 use mcp_bridge_testkit::request::delete;
 use mcp_bridge_testkit::{
     fault_server::FaultServer,
+    mcp::Binding,
+    modern::{self, complete, discovery},
     program::{CommandOutput, Program},
     reply::{Gate, Reply},
     request::{Request, answer_to, call, rpc},
@@ -295,6 +297,38 @@ async fn a_tool_that_wants_to_be_a_task_is_called_as_one() {
         ("roasted\n", "")
     );
     assert_eq!(ran.status, 0);
+}
+
+/// A server of 2026-07-28 with the tasks extension decides by itself what becomes a task.
+#[tokio::test]
+async fn a_call_that_a_modern_server_makes_a_task_of_is_waited_for() {
+    let server = FaultServer::start_as(Binding::Modern);
+    server.always(rpc("server/discover"), |request: &Request| {
+        let mut answer: Value =
+            serde_json::from_str(&discovery(request, &json!([modern::VERSION]))).expect("JSON");
+        answer["result"]["capabilities"]["extensions"] =
+            json!({"io.modelcontextprotocol/tasks": {}});
+        Reply::json(answer.to_string())
+    });
+    let now = "2026-01-01T00:00:00Z";
+    let task = move |status: &str| {
+        json!({"taskId": "t1", "status": status, "createdAt": now, "lastUpdatedAt": now,
+            "ttlMs": null, "pollIntervalMs": 1})
+    };
+    server.always(call("echo"), move |request: &Request| {
+        let mut created = task("working");
+        created["resultType"] = "task".into();
+        Reply::json(request.result(created.to_string()))
+    });
+    server.always(rpc("tasks/get"), move |request: &Request| {
+        assert_eq!(request.params()["taskId"], "t1");
+        let mut state = task("completed");
+        state["result"] = json!({"content": [{"type": "text", "text": "done"}]});
+        complete(request, &state)
+    });
+    let ran = run(&server, &["echo"]).await;
+    assert_eq!((ran.stdout.as_str(), ran.status), ("done\n", 0), "{ran:?}");
+    assert_eq!(server.count(&rpc("tools/call")), 1, "{}", server.story());
 }
 
 #[cfg(unix)]

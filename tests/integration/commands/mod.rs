@@ -1,4 +1,4 @@
-//! Commands for people: `doctor`, `login`, `tools`, `call`, `install`, `migrate` and the others.
+//! Commands for people: `doctor`, `login`, `tools`, `call`, `resources`, `prompts`, `install`, `migrate` and the others.
 
 mod accounts;
 mod call;
@@ -6,6 +6,8 @@ mod doctor;
 #[cfg(unix)]
 mod doctor_app;
 mod example_session;
+#[cfg(unix)]
+mod inspect;
 #[cfg(unix)]
 mod install;
 #[cfg(unix)]
@@ -19,6 +21,8 @@ mod login;
 mod login_terminal;
 #[cfg(unix)]
 mod migrate;
+mod prompts;
+mod resources;
 #[cfg(unix)]
 mod snapshots;
 mod tools;

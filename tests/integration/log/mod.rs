@@ -3,4 +3,5 @@
 mod debug_log;
 mod floods;
 mod printable_text;
+mod recording;
 mod request_spans;

@@ -161,6 +161,7 @@ async fn request(
         return Err(GrantError::Failed(AuthError::SignInRequired { url: None }));
     };
     tracing::debug!("refreshing the token");
+    session.transport.step(|| "refreshing the token".to_owned());
     let scopes = credential.scopes(old.granted.clone());
     endpoint
         .refresh(old, refresh_token, &scopes, credential.resource())
@@ -202,6 +203,9 @@ async fn keep_refused(
         return Ok(Renewal::Done);
     }
     tracing::info!(%error, "the refresh token was refused");
+    session
+        .transport
+        .step(|| format!("the refresh token was refused: {error}"));
     let recorded = session
         .record_refused_renewal(&credential, refusal, access_token)
         .await;
@@ -227,6 +231,9 @@ async fn give_up(session: &SignInSession, void: &TokenSet, what: GiveUp) -> Rene
         return Renewal::Done;
     }
     tracing::info!("the authorization server has ended this sign-in");
+    session
+        .transport
+        .step(|| "ended by the authorization server".to_owned());
     match what {
         GiveUp::Tokens => {
             credential.tokens = None;

@@ -62,6 +62,15 @@ pub(crate) async fn open(browser: &Browser, url: &Url, place: BrowserPlace) -> B
     }
 }
 
+/// Sends the person's browser to a page of this machine that is no sign-in. Returns whether a program has it.
+pub async fn open_page(browser: &Browser, address: &str) -> bool {
+    let Ok(url) = Url::parse(address) else {
+        return false;
+    };
+    let opened = open(browser, &url, BrowserPlace::Here).await;
+    opened == BrowserLaunch::Sent
+}
+
 /// Starts the system's launcher, with what it needs and this process lacks.
 fn launch_system(target: &str, place: BrowserPlace) -> io::Result<()> {
     let variables = desktop_variables(place);

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, Request, Response, StatusCode};
@@ -23,6 +24,7 @@ use crate::transport::error_code::speaks_of_a_failure;
 use crate::transport::token_reply::{sent_form, standard_form};
 pub(crate) use mcp_bridge_net::http::bare;
 use mcp_bridge_net::http::{self, RedirectRefusal, Redirects, is_loopback, json};
+use mcp_bridge_net::observer::{ObservedExchange, Purpose, Step};
 
 /// Limit for a look at the authorization endpoint.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,6 +108,42 @@ pub(crate) struct ResponseHead {
     pub(crate) location: Option<Url>,
 }
 
+/// An answer whose body has not been read.
+#[derive(Debug)]
+struct AuthResponse {
+    response: Response,
+    /// The exchange, for who observes it, until its end.
+    observed: Option<Box<ObservedExchange>>,
+}
+
+impl AuthResponse {
+    fn new(response: Response, observed: Option<Box<ObservedExchange>>) -> Self {
+        if let Some(observed) = &observed {
+            observed.on_head(response.version(), response.status(), response.headers());
+        }
+        Self { response, observed }
+    }
+
+    /// The next piece of the body; `None` at its end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, reqwest::Error> {
+        let chunk = self.response.chunk().await;
+        match (&chunk, &mut self.observed) {
+            (Ok(Some(piece)), Some(observed)) => observed.on_body(piece),
+            (Err(error), Some(observed)) => observed.on_failure(error),
+            (Ok(None), _) | (_, None) => {}
+        }
+        chunk
+    }
+}
+
+impl std::ops::Deref for AuthResponse {
+    type Target = Response;
+
+    fn deref(&self) -> &Response {
+        &self.response
+    }
+}
+
 impl Transport {
     pub(crate) fn new(options: http::Options, guard: AddressGuard) -> Self {
         Self {
@@ -113,6 +151,11 @@ impl Transport {
             guard,
             clients: Default::default(),
         }
+    }
+
+    /// Tells an observer of a step of the sign-in.
+    pub(crate) fn step(&self, detail: impl FnOnce() -> String) {
+        self.options.observation.step(Step::SignIn, detail);
     }
 
     /// Fetches a metadata document, a JSON object.
@@ -212,11 +255,11 @@ impl Transport {
         Ok(standard_form(answer, &sent))
     }
 
-    async fn send(&self, request: Request) -> Result<Response, AuthError> {
+    async fn send(&self, request: Request) -> Result<AuthResponse, AuthError> {
         self.try_send(request).await.map_err(SendError::into_error)
     }
 
-    async fn try_send(&self, request: Request) -> Result<Response, SendError> {
+    async fn try_send(&self, request: Request) -> Result<AuthResponse, SendError> {
         let url = request.url().clone();
         http::check_length(&url).map_err(|error| SendError::NotRequested(error.into()))?;
         let permit = self.guard.check(&url).await;
@@ -224,13 +267,32 @@ impl Transport {
         let client = self.client(&url).map_err(SendError::NotRequested)?;
         tracing::debug!(method = %request.method(), url = %bare(&url), "-> sign-in");
         let sent = Instant::now();
-        let response = Box::pin(http::send(client, request))
-            .await
-            .map_err(|error| SendError::Failed(url.clone(), error))?;
+        let observed = self.observe(&request);
+        let answer = match Box::pin(http::send(client, request)).await {
+            Ok(response) => AuthResponse::new(response, observed),
+            Err(error) => {
+                if let Some(mut observed) = observed {
+                    observed.on_failure(&error);
+                }
+                return Err(SendError::Failed(url, error));
+            }
+        };
+        let response = &answer.response;
         self.guard.answered_from(&url, response.remote_addr());
         let (status, ms) = (response.status().as_u16(), sent.elapsed().as_millis());
         tracing::debug!(url = %bare(&url), status, ms, "<- sign-in");
-        Ok(response)
+        Ok(answer)
+    }
+
+    fn observe(&self, request: &Request) -> Option<Box<ObservedExchange>> {
+        let body = request.body().and_then(reqwest::Body::as_bytes);
+        self.options.observation.request(
+            Purpose::SignIn,
+            request.method(),
+            request.url(),
+            request.headers(),
+            &body.map(Bytes::copy_from_slice).unwrap_or_default(),
+        )
     }
 
     fn client(&self, url: &Url) -> Result<&Client, AuthError> {
@@ -262,7 +324,7 @@ fn location(from: &Url, response: &Response) -> Option<Url> {
     http::location(from, response.headers())
 }
 
-async fn read_document(url: &Url, response: Response) -> Result<Value, NoDocument> {
+async fn read_document(url: &Url, response: AuthResponse) -> Result<Value, NoDocument> {
     refuse_outage(url, &response).map_err(NoDocument::Unusable)?;
     if !response.status().is_success() {
         return Err(NoDocument::Absent(response.status()));
@@ -332,7 +394,7 @@ fn refuse_outage(url: &Url, response: &Response) -> Result<(), AuthError> {
 
 /// A server error that carries an OAuth error code comes from the authorization server itself, not from
 /// something in front of it. Others stay what they are.
-async fn explain(url: &Url, outage: AuthError, response: Response, sent: &[u8]) -> AuthError {
+async fn explain(url: &Url, outage: AuthError, response: AuthResponse, sent: &[u8]) -> AuthError {
     let AuthError::Unavailable {
         reason,
         retry_after,
@@ -369,7 +431,7 @@ fn oauth_error(answer: WholeAnswer, sent: &[u8]) -> Option<String> {
     })
 }
 
-async fn read_body(url: &Url, mut response: Response) -> Result<WholeAnswer, AuthError> {
+async fn read_body(url: &Url, mut response: AuthResponse) -> Result<WholeAnswer, AuthError> {
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response

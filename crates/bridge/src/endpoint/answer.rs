@@ -16,6 +16,7 @@ use super::unusable::{self, UnusableText};
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic, json};
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId};
 
@@ -141,6 +142,7 @@ impl ResponseReader<'_> {
                 },
                 Err(failure) => return Err(failure),
             };
+            self.step(|method| format!("stream of {method} broken: {end}"));
             if stream.cursor() != cursor {
                 retries.reset(Cause::StreamBroken);
                 backoff.reset();
@@ -169,8 +171,15 @@ impl ResponseReader<'_> {
                     }
                 }
             };
+            self.step(|method| format!("stream of {method} resumed after the last event"));
             stream.resume(resumed);
         }
+    }
+
+    /// Tells an observer what has become of the stream of the request.
+    fn step(&self, detail: impl FnOnce(&str) -> String) {
+        let method = self.request.method();
+        self.endpoint.step(Step::Stream, || detail(method));
     }
 
     /// Reads one connection of the stream to its end, or to the answer.

@@ -12,6 +12,7 @@ use super::retry::{Cause, Repeat, Retries};
 use super::send::SessionUse;
 use super::session::McpSession;
 use super::{Endpoint, Failure, Request};
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::codes::{INVALID_PARAMS, SERVER_ERROR};
 use mcp_bridge_protocol::era::{MODERN_VERSION, Revision, asking_for};
 use mcp_bridge_protocol::message::Message;
@@ -100,6 +101,12 @@ impl Endpoint {
             && retries.allow(Cause::VersionRefused)
         {
             tracing::info!(host = %self.host(), version = next.version, "initialize was refused; trying again");
+            self.step(Step::Retry, || {
+                format!(
+                    "initialize was refused; asking for version {}",
+                    next.version
+                )
+            });
             let again = self.greet_with(&next, initialize, track).await;
             if VersionRefusal::from_outcome(&again).is_some() {
                 continue;
@@ -141,6 +148,11 @@ impl Endpoint {
         let opened = self
             .initialize_session(initialize, version_header.clone(), track)
             .await?;
+        self.step(Step::Session, || match opened.session.id {
+            _ if opened.response.is_error() => "not opened: an error answers initialize".to_owned(),
+            Some(_) => "opened, with an id".to_owned(),
+            None => "opened, without an id".to_owned(),
+        });
         Ok(Greeting {
             initialize: initialize.clone(),
             version_header,

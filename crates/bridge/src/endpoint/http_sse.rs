@@ -26,6 +26,7 @@ use mcp_bridge_auth::{AuthError, Interaction};
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::http::{Response, Traffic, bare, check_length};
 use mcp_bridge_net::mutex::Mutex;
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// Limit for the server to name the address for messages.
@@ -60,6 +61,7 @@ impl HttpSse {
         track: &Track,
     ) -> Result<Arc<Self>, Failure> {
         let (stream, target) = open(endpoint, Interaction::Allowed, track).await?;
+        endpoint.note(Step::Transport, "HTTP+SSE, by an endpoint event");
         let connection = Arc::new(Self {
             link: watch::Sender::new(StreamLink::Up(target)),
             in_flight: InFlight::default(),

@@ -19,6 +19,7 @@ use super::{Endpoint, Event, Failure, Listening};
 use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_net::mutex::Mutex;
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::message::{Kind, Message};
 
 /// The task that holds the stream open.
@@ -212,9 +213,11 @@ async fn connect_and_read(
         .listener
         .note(session.generation, |stream| stream.trouble = None);
     let stream = if let Some(stream) = stream {
+        endpoint.note(Step::Stream, "notification stream opened again");
         stream.resume(response);
         stream
     } else {
+        endpoint.note(Step::Stream, "notification stream opened");
         endpoint.tell(Event::Listening(Listening::Open)).await;
         stream.insert(EventStream::new(response, endpoint.config.body_limits()))
     };
@@ -231,8 +234,12 @@ async fn connect_and_read(
                 }
                 endpoint.listener.event.notify_waiters();
             }
-            Ok(None) => return ConnectionEnd::Passing { brought_something },
+            Ok(None) => {
+                endpoint.note(Step::Stream, "notification stream ended by the server");
+                return ConnectionEnd::Passing { brought_something };
+            }
             Err(failure) => {
+                endpoint.step(Step::Stream, || format!("notifications broken: {failure}"));
                 tracing::debug!(host = %endpoint.host(), "the notification stream broke: {failure}");
                 endpoint.listener.note(session.generation, |stream| {
                     stream.trouble = Some(failure.to_string());
@@ -281,6 +288,9 @@ async fn connect(
 /// The end that a refused connection means. `had_one` tells whether this session has had the stream before.
 fn end_of(endpoint: &Endpoint, failure: &Failure, had_one: bool) -> ConnectionEnd {
     tracing::debug!(host = %endpoint.host(), "no notification stream: {failure}");
+    endpoint.step(Step::Stream, || {
+        format!("no notification stream: {failure}")
+    });
     match failure {
         Failure::Status { status, .. } => match *status {
             StatusCode::NOT_FOUND | StatusCode::GONE if had_one => ConnectionEnd::SessionLost,

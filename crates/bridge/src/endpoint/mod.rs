@@ -18,7 +18,6 @@ mod in_flight;
 mod keep_alive;
 mod link;
 mod listen;
-mod masked;
 mod modern;
 mod opening;
 mod outage;

@@ -18,6 +18,7 @@ use super::modern::SubscriptionEnd;
 use super::request_progress::Track;
 use super::{Endpoint, Failure, Initiative, Outcome, Protocol, Request, TransportChoice};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::codes::{
     INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, SERVER_ERROR, UNSUPPORTED_VERSION_DRAFT,
     is_modern as is_modern_code,
@@ -79,6 +80,10 @@ impl Endpoint {
                 let is_as_asked =
                     greeting.initialize.message().text() == initialize.message().text();
                 self.support.record_legacy(true);
+                self.note(
+                    Step::Era,
+                    "legacy, because the server has answered initialize",
+                );
                 self.sessions.opened(greeting);
                 Ok(if is_as_asked {
                     Outcome::Response(response)
@@ -88,6 +93,7 @@ impl Endpoint {
             }
             NegotiatedEra::ModernOnly(discover) => {
                 self.support.record_legacy(false);
+                self.note(Step::Era, "modern, because the server refuses initialize");
                 Ok(Outcome::ModernOnly(discover))
             }
         }
@@ -142,6 +148,7 @@ impl Endpoint {
                 if self.config.transport != TransportChoice::SseOnly && attempt.suggests_http() =>
             {
                 self.support.record_http_sse(false);
+                self.note(Step::Transport, "streamable HTTP again");
                 let answer = greet().await;
                 answer.map_err(|failure| {
                     if failure.suggests_http_sse() {
@@ -189,6 +196,10 @@ impl Endpoint {
         match Discovery::of(answer) {
             Discovery::Modern | Discovery::OtherModern(_) => {
                 self.support.record_modern(true);
+                self.note(
+                    Step::Era,
+                    "modern, because the server has answered server/discover",
+                );
                 if !answer.is_error() {
                     self.support.record_discovered(answer);
                 }
@@ -197,6 +208,10 @@ impl Endpoint {
             Discovery::NotModern if is_modern_error(answer) => true,
             Discovery::LegacyOnly(_) | Discovery::NotModern => {
                 self.support.record_modern(false);
+                self.note(
+                    Step::Era,
+                    "legacy, by the server's answer to server/discover",
+                );
                 false
             }
         }

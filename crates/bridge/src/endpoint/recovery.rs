@@ -14,6 +14,7 @@ use super::retry::Repeat;
 use super::send::SessionUse;
 use super::session::{Handshake, McpSession};
 use super::{Endpoint, Event, Failure, Request};
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
 
@@ -74,6 +75,7 @@ impl Endpoint {
             return Err(Failure::SessionLost("it was never initialized".to_owned()));
         };
         tracing::info!(host = %self.host(), "the session is gone; opening another");
+        self.note(Step::Session, "lost, as the server says; opening another");
         let greeting = self
             .greet_as_before(initialize, &handshake)
             .await

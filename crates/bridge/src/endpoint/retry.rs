@@ -85,6 +85,7 @@ pub fn is_safe(method: &str) -> bool {
             | "ping"
             | "server/discover"
             | "tasks/get"
+            | "tasks/result"
             | "tools/list"
             | "prompts/list"
             | "prompts/get"

@@ -22,6 +22,7 @@ use mcp_bridge_auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, 
 use mcp_bridge_net::http::{
     Place, RedirectRefusal, Redirects, Response, Traffic, bare, retry_after,
 };
+use mcp_bridge_net::observer::Step;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::message::Message;
@@ -230,6 +231,9 @@ impl Endpoint {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
         if is_busy && let Some(pause) = tries.retries.busy_pause(retry_after(response.headers())) {
+            self.step(Step::Retry, || {
+                format!("again in {} ms: the server is busy", pause.as_millis())
+            });
             tokio::time::sleep(pause).await;
             return Ok(());
         }
@@ -276,6 +280,7 @@ impl Endpoint {
     ) -> Result<(), Failure> {
         let mut stopping = self.stopping.subscribe();
         outgoing.track.enter(Phase::SigningIn);
+        self.note(Step::SignIn, "the server wants a token, or another one");
         tokio::select! {
             outcome = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
                 return Ok(outcome?);
@@ -389,6 +394,9 @@ impl Endpoint {
         let patience = match tries.retries.after_failure(&failure, now) {
             NextAttempt::GiveUp => return Err(failure),
             NextAttempt::After(pause) => {
+                self.step(Step::Retry, || {
+                    format!("again in {} ms: {failure}", pause.as_millis())
+                });
                 tokio::time::sleep(pause).await;
                 return Ok(());
             }
@@ -406,6 +414,7 @@ impl Endpoint {
             self.outage.begin(now.checked_sub(spent).unwrap_or(now))
         });
         outgoing.track.enter(Phase::Unreachable);
+        self.note(Step::Retry, "again when the server can be reached");
         let client = self.client()?;
         let stopping = self.stopping.subscribe();
         match waiting

@@ -17,18 +17,22 @@ use tokio::time::{Instant, sleep};
 use tracing::Level;
 
 use super::body::HttpErrorBody;
-use super::masked::masked;
 use super::send::{Outgoing, Verb};
 use super::session::McpSession;
 use super::{Endpoint, Failure, Phase, Track};
 use mcp_bridge_auth::AccessToken;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::mutex::Mutex;
+use mcp_bridge_net::observer::{EventKind, Step};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+use mcp_bridge_text::redaction::redacted;
 
 /// Time that a request goes unanswered before the log says so, and the longest time to the next such line.
 const FIRST_SILENCE: Duration = Duration::from_secs(5);
 const LONGEST_SILENCE: Duration = Duration::from_secs(300);
+
+/// Limit for the part of a body that is logged, in bytes: enough for any but the longest result.
+const BODY_BYTES: usize = 4 * 1024;
 
 /// Length of the part of a session id's hash that tells sessions apart, in bytes. The id itself gives access.
 const SESSION_HASH_BYTES: usize = 4;
@@ -287,8 +291,20 @@ impl Endpoint {
         }
     }
 
+    /// Tells an observer of a step of the connection.
+    pub(super) fn step(&self, step: Step, detail: impl FnOnce() -> String) {
+        self.config.http.observation.step(step, detail);
+    }
+
+    /// Tells an observer of a step of the connection in these words.
+    pub(super) fn note(&self, step: Step, text: &'static str) {
+        self.step(step, || text.to_owned());
+    }
+
     /// The app has sent a message.
     pub fn log_from_app(&self, message: &Message) {
+        let observation = &self.config.http.observation;
+        observation.report(|| EventKind::FromApp(message.text().clone()));
         if tracing::enabled!(Level::TRACE) {
             self.log_app("<- app", message);
         }
@@ -296,13 +312,15 @@ impl Endpoint {
 
     /// The app gets a message.
     pub fn log_to_app(&self, message: &Message) {
+        let observation = &self.config.http.observation;
+        observation.report(|| EventKind::ToApp(message.text().clone()));
         if tracing::enabled!(Level::TRACE) {
             self.log_app("-> app", message);
         }
     }
 
     fn log_app(&self, direction: &str, message: &Message) {
-        let body = masked(message.text(), &self.secrets());
+        let body = redacted(message.text(), &self.secrets(), BODY_BYTES);
         tracing::trace!("{direction}: {}: {body}", kind(message));
     }
 
@@ -310,7 +328,7 @@ impl Endpoint {
         if body.is_empty() {
             return;
         }
-        let body = masked(body, &self.secrets());
+        let body = redacted(body, &self.secrets(), BODY_BYTES);
         tracing::trace!("{direction}: {body}");
     }
 

@@ -23,10 +23,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{ClientBuilder, Method, Proxy, StatusCode, redirect};
+use reqwest::{ClientBuilder, Method, Proxy, StatusCode, Version, redirect};
 use url::Url;
 
 use crate::descriptors::Pauses;
+use crate::observer::{Observation, ObservedExchange, Purpose};
 use places::Places;
 
 pub use cookies::Cookies;
@@ -63,6 +64,8 @@ pub struct Options {
     pub family: Family,
     /// Source of the addresses of names.
     pub names: Names,
+    /// Observer of what is sent and received.
+    pub observation: Observation,
 }
 
 /// Address families to connect to.
@@ -94,6 +97,7 @@ impl Default for Options {
             identity: None,
             family: Family::Any,
             names: Names::of_system(),
+            observation: Observation::default(),
         }
     }
 }
@@ -145,6 +149,7 @@ pub struct Client {
     cookies: Option<Arc<Cookies>>,
     /// The places for requests.
     places: Arc<Places>,
+    observation: Observation,
 }
 
 #[derive(Debug, Clone)]
@@ -164,6 +169,8 @@ pub struct Response {
     body: Body,
     /// The place of the request, until the body has been read or given up. Dropped after the body.
     place: Option<Place>,
+    /// The exchange, for who observes it, until its end.
+    observed: Option<Box<ObservedExchange>>,
 }
 
 #[derive(Debug)]
@@ -243,6 +250,7 @@ impl Client {
             way,
             cookies,
             places,
+            observation: options.observation.clone(),
         })
     }
 
@@ -292,23 +300,22 @@ impl Client {
         if let Some(cookies) = &self.cookies {
             cookies.add_to(&mut headers, url);
         }
-        let (status, headers, peer, source) = match &self.way {
-            Way::Direct(connections) => {
-                let response = connections.send(method, url, headers, body).await?;
-                let (head, body) = response.into_parts();
-                let peer = body.peer();
-                (head.status, head.headers, peer, Source::Direct(body))
-            }
-            Way::Proxied(client) => {
-                let request = client.request(method, url.clone()).headers(headers);
-                let request = request.body(body).build().map_err(Error::Proxied)?;
-                let sent = Box::pin(self::send(client, request));
-                let mut response = sent.await.map_err(Error::Proxied)?;
-                let headers = std::mem::take(response.headers_mut());
-                let status = response.status();
-                (status, headers, None, Source::Proxied(Box::new(response)))
-            }
+        let observation = &self.observation;
+        let observed = observation.request(Purpose::Server, &method, url, &headers, &body);
+        let sent = self.send_by_way(method, url, headers, body).await;
+        let (head, source) = match sent {
+            Ok(answered) => answered,
+            Err(error) => return Err(observe_failure(observed, error)),
         };
+        let Head {
+            version,
+            status,
+            headers,
+            peer,
+        } = head;
+        if let Some(observed) = &observed {
+            observed.on_head(version, status, &headers);
+        }
         let body = if gzip::is_gzip(&headers) {
             Body::Unzipped(Box::new(gzip::GzipBody::new(source)))
         } else {
@@ -323,12 +330,64 @@ impl Client {
             peer,
             body,
             place: Some(place),
+            observed,
         };
         if let Some(cookies) = &self.cookies {
             cookies.record_from(&response.headers, url);
         }
         Ok(response)
     }
+
+    async fn send_by_way(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(Head, Source), Error> {
+        match &self.way {
+            Way::Direct(connections) => {
+                let response = connections.send(method, url, headers, body).await?;
+                let (head, body) = response.into_parts();
+                let head = Head {
+                    version: head.version,
+                    status: head.status,
+                    headers: head.headers,
+                    peer: body.peer(),
+                };
+                Ok((head, Source::Direct(body)))
+            }
+            Way::Proxied(client) => {
+                let request = client.request(method, url.clone()).headers(headers);
+                let request = request.body(body).build().map_err(Error::Proxied)?;
+                let sent = Box::pin(self::send(client, request));
+                let mut response = sent.await.map_err(Error::Proxied)?;
+                let head = Head {
+                    version: response.version(),
+                    status: response.status(),
+                    headers: std::mem::take(response.headers_mut()),
+                    peer: None,
+                };
+                Ok((head, Source::Proxied(Box::new(response))))
+            }
+        }
+    }
+}
+
+/// The head of an answer.
+struct Head {
+    version: Version,
+    status: StatusCode,
+    headers: HeaderMap,
+    peer: Option<IpAddr>,
+}
+
+/// Ends an exchange with this error, which is given back.
+fn observe_failure(observed: Option<Box<ObservedExchange>>, error: Error) -> Error {
+    if let Some(mut observed) = observed {
+        observed.on_failure(&error);
+    }
+    error
 }
 
 impl Response {
@@ -363,20 +422,35 @@ impl Response {
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let chunk = match &mut self.body {
-            Body::Plain(source) => source.chunk().await?,
-            Body::Unzipped(body) => body.chunk().await?,
-            Body::GivenUp => None,
+            Body::Plain(source) => source.chunk().await,
+            Body::Unzipped(body) => body.chunk().await,
+            Body::GivenUp => Ok(None),
         };
+        if self.observed.is_some() {
+            self.observe_chunk(&chunk);
+        }
+        let chunk = chunk?;
         if chunk.is_none() {
             self.place = None;
         }
         Ok(chunk)
     }
 
+    #[cold]
+    fn observe_chunk(&mut self, chunk: &Result<Option<Bytes>, Error>) {
+        match (chunk, &mut self.observed) {
+            (Ok(Some(piece)), Some(observed)) => observed.on_body(piece),
+            (Ok(None), observed) => *observed = None,
+            (Err(error), Some(observed)) => observed.on_failure(error),
+            (_, None) => {}
+        }
+    }
+
     /// Reads no more of the body, so that another request can have the place of this one.
     pub fn give_up_body(&mut self) {
         self.body = Body::GivenUp;
         self.place = None;
+        self.observed = None;
     }
 }
 

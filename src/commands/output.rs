@@ -1,18 +1,29 @@
-//! Output of `call`: a tool's result, for people or as JSON.
+//! Output of a result with content, for people or as JSON.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::value::RawValue;
 
-use crate::commands::Stop;
-use crate::commands::json::{self, pretty};
-use crate::commands::text::first_line;
-use mcp_bridge_protocol::message::{Message, member};
+use super::Stop;
+use super::content::{Block, size};
+use super::json::{self, pretty};
+use mcp_bridge_core::stdio;
+use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
+
+/// The flags about the form of a result.
+#[derive(Debug, clap::Args)]
+pub(super) struct OutputFlags {
+    /// Print the whole result, in the server's own JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Write the result to a file: the first image, sound or file, otherwise the text
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
+}
 
 /// Form of a result.
 pub(super) enum OutputForm {
@@ -26,21 +37,26 @@ pub(super) enum OutputForm {
     File(PathBuf),
 }
 
-/// A piece of a result.
-enum Block {
-    Text(String),
-    /// Anything else, described; with its bytes if they came along.
-    Other {
-        description: String,
-        bytes: Option<Vec<u8>>,
-    },
+impl OutputFlags {
+    /// The form that they mean.
+    pub(super) fn form(self) -> OutputForm {
+        match (self.json, self.output) {
+            (true, _) => OutputForm::Json,
+            (false, Some(file)) => OutputForm::File(file),
+            // A terminal that does not tell its size is one all the same.
+            (false, None) if stdio::report().is_terminal() => OutputForm::Terminal,
+            (false, None) => OutputForm::Plain,
+        }
+    }
 }
 
 impl OutputForm {
-    /// Writes the result that `response` holds. The outer error is about a file, the inner about `out`.
+    /// Writes the result that `response` holds, whose content is `blocks`. The outer error is about a file, the inner
+    /// about `out`.
     pub(super) fn write(
         self,
         response: &Message,
+        blocks: Vec<Block>,
         out: &mut impl Write,
     ) -> Result<io::Result<()>, Stop> {
         match self {
@@ -48,50 +64,31 @@ impl OutputForm {
                 let result = response.result_json().unwrap_or("null");
                 Ok(writeln!(out, "{}", json::for_output(result)))
             }
-            Self::Terminal => Ok(write_blocks(response, out, |text| {
+            Self::Terminal => Ok(write_blocks(&blocks, out, |text| {
                 printable::block(text).into()
             })),
-            Self::Plain => Ok(write_blocks(response, out, |text| text.into())),
+            Self::Plain => Ok(write_blocks(&blocks, out, |text| text.into())),
             Self::File(file) => {
-                save(response, &file)?;
+                save(blocks, &file)?;
                 Ok(Ok(()))
             }
         }
     }
 }
 
-fn write_blocks(
-    response: &Message,
-    out: &mut impl Write,
-    shown: impl Fn(&str) -> Cow<'_, str>,
-) -> io::Result<()> {
-    let blocks = blocks(response);
-    for block in &blocks {
-        match block {
-            Block::Text(text) => write_text(out, &shown(text))?,
-            Block::Other { description, .. } => writeln!(out, "[{description}]")?,
-        }
+/// The content of a tool's result. The structured content counts where there is no text, or the whole result where
+/// there are no blocks either.
+pub(super) fn call_blocks(response: &Message) -> Vec<Block> {
+    let content = response.result_member::<Vec<&RawValue>>("content");
+    let content = content.unwrap_or_default().into_iter();
+    let mut blocks: Vec<_> = content.map(|block| Block::read(block.get())).collect();
+    if !blocks.iter().any(|block| matches!(block, Block::Text(_))) {
+        blocks.extend(structured(response).map(Block::Text));
     }
-    match structured(response, &blocks) {
-        Some(structured) => write_text(out, &shown(&structured)),
-        None => Ok(()),
-    }
+    blocks
 }
 
-fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
-    out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        out.write_all(b"\n")?;
-    }
-    Ok(())
-}
-
-/// Content that no block has: the structured content where there is no text, or the whole result where there are
-/// no blocks either.
-fn structured(response: &Message, blocks: &[Block]) -> Option<String> {
-    if blocks.iter().any(|block| matches!(block, Block::Text(_))) {
-        return None;
-    }
+fn structured(response: &Message) -> Option<String> {
     let structured = response.result_member::<&RawValue>("structuredContent");
     if let Some(structured) = structured.filter(|it| it.get() != "null") {
         return Some(pretty(structured));
@@ -103,9 +100,30 @@ fn structured(response: &Message, blocks: &[Block]) -> Option<String> {
     result.filter(|_| !is_usual).map(pretty)
 }
 
+fn write_blocks(
+    blocks: &[Block],
+    out: &mut impl Write,
+    shown: impl Fn(&str) -> Cow<'_, str>,
+) -> io::Result<()> {
+    for block in blocks {
+        match block {
+            Block::Text(text) => write_text(out, &shown(text))?,
+            Block::Other { description, .. } => writeln!(out, "[{description}]")?,
+        }
+    }
+    Ok(())
+}
+
+fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
 /// Saves the first piece that is no text, or else all that is.
-fn save(response: &Message, file: &Path) -> Result<(), Stop> {
-    let mut blocks = blocks(response);
+fn save(mut blocks: Vec<Block>, file: &Path) -> Result<(), Stop> {
     let bytes = blocks.iter_mut().find_map(|block| match block {
         Block::Other { bytes, .. } => bytes.take(),
         Block::Text(_) => None,
@@ -115,86 +133,12 @@ fn save(response: &Message, file: &Path) -> Result<(), Stop> {
             Block::Text(text) => Some(text.as_str()),
             Block::Other { .. } => None,
         });
-        let texts: Vec<_> = texts.collect();
-        let structured = structured(response, &blocks);
-        structured.unwrap_or_else(|| texts.join("\n")).into_bytes()
+        texts.collect::<Vec<_>>().join("\n").into_bytes()
     });
     std::fs::write(file, &bytes)
         .map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))?;
     eprintln!("wrote {} to {}", size(bytes.len()), file.display());
     Ok(())
-}
-
-fn blocks(response: &Message) -> Vec<Block> {
-    let content = response.result_member::<Vec<&RawValue>>("content");
-    let content = content.unwrap_or_default();
-    content
-        .into_iter()
-        .map(|block| Block::read(block.get()))
-        .collect()
-}
-
-impl Block {
-    fn read(block: &str) -> Self {
-        let text = |name: &str| member::<String>(block, name);
-        let kind = text("type").unwrap_or_default();
-        match kind.as_str() {
-            "text" => text("text").map_or_else(|| Self::unknown(&kind), Self::Text),
-            "image" | "audio" => Self::encoded(&kind, text("mimeType"), text("data")),
-            "resource" => {
-                let resource = member::<&RawValue>(block, "resource").map_or("{}", RawValue::get);
-                let inner = |name: &str| member::<String>(resource, name);
-                if let Some(text) = inner("text") {
-                    return Self::Text(text);
-                }
-                let what = format!("resource {}", inner("uri").unwrap_or_default());
-                Self::encoded(&what, inner("mimeType"), inner("blob"))
-            }
-            "resource_link" => {
-                let name = text("title").or_else(|| text("name"));
-                let parts = [name, text("uri"), text("mimeType"), text("description")];
-                let parts: Vec<_> = parts.into_iter().flatten().collect();
-                Self::described(&format!("link: {}", parts.join(", ")), None)
-            }
-            _ => Self::unknown(&kind),
-        }
-    }
-
-    fn unknown(kind: &str) -> Self {
-        Self::described(&format!("content of the type \"{kind}\", see --json"), None)
-    }
-
-    fn encoded(what: &str, mime_type: Option<String>, data: Option<String>) -> Self {
-        let mime_type = mime_type.unwrap_or_else(|| "of no type".to_owned());
-        let bytes = BASE64_STANDARD.decode(data.unwrap_or_default()).ok();
-        let size = bytes.as_ref().map_or_else(
-            || "which is no base64".to_owned(),
-            |bytes| format!("{}, saved by --output FILE", size(bytes.len())),
-        );
-        Self::described(&format!("{what}: {mime_type}, {size}"), bytes)
-    }
-
-    fn described(description: &str, bytes: Option<Vec<u8>>) -> Self {
-        Self::Other {
-            description: first_line(description, None),
-            bytes,
-        }
-    }
-}
-
-/// A number of bytes, for people.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "one digit behind the point is all that is shown"
-)]
-fn size(bytes: usize) -> String {
-    const KIB: usize = 1024;
-    const MIB: usize = KIB * KIB;
-    match bytes {
-        MIB.. => format!("{:.1} MiB", bytes as f64 / MIB as f64),
-        KIB.. => format!("{:.1} KiB", bytes as f64 / KIB as f64),
-        _ => format!("{bytes} bytes"),
-    }
 }
 
 #[cfg(test)]
@@ -219,7 +163,7 @@ mod tests {
 
     fn written(report: OutputForm, result: &str) -> String {
         let mut out = Vec::new();
-        let written = report.write(&response(result), &mut out);
+        let written = report.write(&response(result), call_blocks(&response(result)), &mut out);
         let Ok(Ok(())) = written else {
             panic!("{result}")
         };

@@ -1,4 +1,4 @@
-//! Log redaction: message bodies for the log, bounded in length, with secrets masked.
+//! Redaction of texts for logs and recordings: bounded in length, with secrets masked.
 //!
 //! Secrets that are known (the user's headers, the token, the session) are masked wherever they stand. What
 //! else is in a message belongs to the server and the app, so what is named like a secret, or looks like one,
@@ -6,19 +6,17 @@
 
 use std::ops::Range;
 
-/// Limit for the part of a body that is logged, in bytes: enough for any but the longest result.
-const BODY_BYTES: usize = 4 * 1024;
-
 /// Length beyond it that is searched, so that a secret across the limit is found, in bytes.
 const LONGEST_SECRET_BYTES: usize = 8 * 1024;
 
 /// A shorter text is not masked by its value alone: it may be any word.
 const SHORTEST_SECRET_BYTES: usize = 8;
 
-const MASK: &str = "[masked]";
+/// The text in the place of a secret.
+pub const MASK: &str = "[masked]";
 
 /// Ends of the names of members, headers and parameters whose values are secret, without `_` and `-`.
-const SECRET_NAMES: [&str; 16] = [
+const SECRET_NAMES: [&str; 18] = [
     "token",
     "secret",
     "password",
@@ -35,6 +33,8 @@ const SECRET_NAMES: [&str; 16] = [
     "assertion",
     "codeverifier",
     "sessionid",
+    "devicecode",
+    "usercode",
 ];
 
 /// Names that end so and tell nothing.
@@ -63,15 +63,19 @@ const TOKEN_PREFIXES: [&str; 13] = [
 /// The shortest word that is taken for such a token, in bytes.
 const SHORTEST_TOKEN_BYTES: usize = 16;
 
-/// The beginning of a body as it may be logged. `secrets` are masked wherever they stand.
-pub(super) fn masked(body: &[u8], secrets: &[String]) -> String {
-    let searched = &body[..body.len().min(BODY_BYTES + LONGEST_SECRET_BYTES)];
+/// The first `limit` bytes of a text as they may be shown. `secrets` are masked wherever they stand.
+pub fn redacted<'a>(
+    body: &[u8],
+    secrets: impl IntoIterator<Item = &'a String>,
+    limit: usize,
+) -> String {
+    let searched = &body[..body.len().min(limit + LONGEST_SECRET_BYTES)];
     // As long as the text it replaces, or longer, so nothing behind the limit comes before it.
     let text = String::from_utf8_lossy(searched);
     let mut shown = String::new();
     let mut at = 0;
     for secret in secret_ranges(&text, secrets) {
-        if secret.start >= BODY_BYTES {
+        if secret.start >= limit {
             break;
         }
         if secret.end <= at {
@@ -83,7 +87,7 @@ pub(super) fn masked(body: &[u8], secrets: &[String]) -> String {
         shown.push_str(MASK);
         at = secret.end;
     }
-    let end = text.floor_boundary(BODY_BYTES);
+    let end = text.floor_boundary(limit);
     shown.push_str(text.get(at..end).unwrap_or_default());
     if text.len() > end || body.len() > searched.len() {
         shown.push('…');
@@ -92,7 +96,10 @@ pub(super) fn masked(body: &[u8], secrets: &[String]) -> String {
 }
 
 /// Places of secrets, by their beginnings.
-fn secret_ranges(text: &str, secrets: &[String]) -> Vec<Range<usize>> {
+fn secret_ranges<'a>(
+    text: &str,
+    secrets: impl IntoIterator<Item = &'a String>,
+) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     for secret in secrets {
         if secret.len() >= SHORTEST_SECRET_BYTES {
@@ -232,9 +239,11 @@ impl FloorBoundary for str {
 mod tests {
     use super::*;
 
+    const LIMIT: usize = 4 * 1024;
+
     fn with(text: &str, secrets: &[&str]) -> String {
         let secrets: Vec<_> = secrets.iter().map(ToString::to_string).collect();
-        masked(text.as_bytes(), &secrets)
+        redacted(text.as_bytes(), &secrets, LIMIT)
     }
 
     #[test]
@@ -292,8 +301,8 @@ mod tests {
         );
         assert_eq!(with("invalid_grant", &["grant"]), "invalid_grant");
         // Across the limit, too.
-        let body = format!("{}{}", "x".repeat(BODY_BYTES - 4), "hunter2hunter2");
+        let body = format!("{}{}", "x".repeat(LIMIT - 4), "hunter2hunter2");
         assert!(with(&body, &["hunter2hunter2"]).ends_with("x[masked]…"));
-        assert!(!with(&"é".repeat(BODY_BYTES), &[]).contains('\u{fffd}'));
+        assert!(!with(&"é".repeat(LIMIT), &[]).contains('\u{fffd}'));
     }
 }

@@ -1,4 +1,4 @@
-//! Arguments of `call`: parsed and typed by the tool's schema.
+//! Arguments of `call` and `prompt`: parsed, and typed by the tool's schema.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -8,9 +8,13 @@ use serde_json::{Map, Value};
 
 use crate::commands::Stop;
 use crate::commands::mistyped::closest;
+use crate::commands::prompts::Prompt;
 use crate::commands::schema::{Argument, Tool};
 use crate::commands::text::first_line;
 use mcp_bridge_text::printable;
+
+/// Names that a hint lists.
+const MAX_NAMED: usize = 12;
 
 /// Arguments as they were typed.
 #[derive(Debug)]
@@ -64,8 +68,50 @@ impl Given {
         if missing.is_empty() {
             return Ok(text);
         }
-        Err(needs(tool, &missing, url))
+        let missing: Vec<_> = missing.iter().map(|argument| described(argument)).collect();
+        Err(needs("call", "tool", &tool.name, &missing, url))
     }
+
+    /// The arguments for a prompt, as the JSON text of an object: all there that it needs. They are strings (MCP
+    /// "Prompts").
+    pub(super) fn for_prompt(self, prompt: &Prompt, url: &str) -> Result<String, Stop> {
+        let (names, text): (HashSet<String>, String) = match self {
+            Self::Object(text) => (names(&text), text),
+            Self::Pairs(pairs) => {
+                let known: Vec<_> = prompt.arguments.iter().map(|it| it.name.as_str()).collect();
+                if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&&**name)) {
+                    return Err(no_argument("prompt", &prompt.name, name, &known));
+                }
+                let object = pairs.into_iter().map(|(name, text)| (name, text.into()));
+                let object: Map<String, Value> = object.collect();
+                let text = serde_json::to_string(&object).unwrap_or_default();
+                (object.into_iter().map(|(name, _)| name).collect(), text)
+            }
+        };
+        let missing = prompt.arguments.iter();
+        let missing = missing.filter(|it| it.is_required && !names.contains(&it.name));
+        let missing: Vec<_> = missing
+            .map(|it| (it.name.as_str(), None, it.description.as_deref()))
+            .collect();
+        if missing.is_empty() {
+            return Ok(text);
+        }
+        Err(needs("prompt", "prompt", &prompt.name, &missing, url))
+    }
+}
+
+/// The error for a tool or a prompt that the server does not have, with the one that was meant, perhaps.
+pub(super) fn unknown(kind: &str, name: &str, url: &str, names: &[&str]) -> Stop {
+    let hint = match closest(name, names.iter().copied()) {
+        Some(other) => format!("did you mean {}?", printable::line(other)),
+        None if names.is_empty() => format!("the server has no {kind}s"),
+        None if names.len() <= MAX_NAMED => {
+            let names: Vec<_> = names.iter().map(|name| printable::line(name)).collect();
+            format!("it has {}", names.join(", "))
+        }
+        None => format!("mcp-bridge {kind}s {} lists them", without_query(url)),
+    };
+    Stop::usage(format!("the server has no {kind} \"{name}\"")).hint(hint)
 }
 
 /// The names of an object's members.
@@ -84,6 +130,11 @@ fn object(text: &str, place: &str) -> Result<Given, Stop> {
 }
 
 fn pairs(words: &[String]) -> Result<Given, Stop> {
+    Ok(Given::Pairs(name_value_pairs(words)?))
+}
+
+/// Words of the form `NAME=VALUE`, each name once.
+pub(super) fn name_value_pairs(words: &[String]) -> Result<Vec<(String, String)>, Stop> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for word in words {
         let pair = word.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -98,7 +149,7 @@ fn pairs(words: &[String]) -> Result<Given, Stop> {
         }
         pairs.push((name.to_owned(), value.to_owned()));
     }
-    Ok(Given::Pairs(pairs))
+    Ok(pairs)
 }
 
 /// The value for the argument `name`.
@@ -107,20 +158,8 @@ fn value(tool: &Tool, name: &str, text: &str) -> Result<Value, Stop> {
         if tool.takes_more {
             return Ok(Argument::default().read(text).unwrap_or_default());
         }
-        let names = tool.arguments.iter().map(|it| it.name.as_str());
-        let hint = match closest(name, names.clone()) {
-            Some(other) => format!("did you mean {}?", printable::line(other)),
-            None if tool.arguments.is_empty() => "it takes none".to_owned(),
-            None => {
-                let names: Vec<_> = names.map(printable::line).collect();
-                format!("it has {}", names.join(", "))
-            }
-        };
-        let tool = printable::line(&tool.name);
-        return Err(Stop {
-            hint: Some(hint),
-            ..Stop::usage(format!("the tool \"{tool}\" has no argument {name}"))
-        });
+        let names: Vec<_> = tool.arguments.iter().map(|it| it.name.as_str()).collect();
+        return Err(no_argument("tool", &tool.name, name, &names));
     };
     let refused = |reason: String| Stop::usage(printable::line(&format!("{name} {reason}")));
     argument.read(text).map_err(refused)
@@ -134,33 +173,47 @@ fn without_query(url: &str) -> String {
     }
 }
 
+/// The error for an argument that does not exist.
+fn no_argument(kind: &str, owner: &str, name: &str, names: &[&str]) -> Stop {
+    let hint = match closest(name, names.iter().copied()) {
+        Some(other) => format!("did you mean {}?", printable::line(other)),
+        None if names.is_empty() => "it takes none".to_owned(),
+        None => {
+            let names: Vec<_> = names.iter().map(|name| printable::line(name)).collect();
+            format!("it has {}", names.join(", "))
+        }
+    };
+    let owner = printable::line(owner);
+    Stop::usage(format!("the {kind} \"{owner}\" has no argument {name}")).hint(hint)
+}
+
+/// Name, type and description of an argument, as [`needs`] shows them.
+type Missing<'a> = (&'a str, Option<String>, Option<&'a str>);
+
+fn described(argument: &Argument) -> Missing<'_> {
+    let (name, description) = (&argument.name, argument.description.as_deref());
+    (name, Some(argument.kind()), description)
+}
+
 /// The missing arguments, with the server's descriptions, and how to give them.
-fn needs(tool: &Tool, missing: &[&Argument], url: &str) -> Stop {
-    let described = missing.iter().map(|argument| {
-        let description = argument
-            .description
-            .as_deref()
-            .map(|text| first_line(text, None));
-        let description = description.map(|text| format!(": {text}"));
-        let (name, kind) = (
-            printable::line(&argument.name),
-            printable::line(&argument.kind()),
-        );
-        format!("\n  {name} ({kind}){}", description.unwrap_or_default())
+fn needs(command: &str, kind: &str, name: &str, missing: &[Missing<'_>], url: &str) -> Stop {
+    let described = missing.iter().map(|(name, kind, description)| {
+        let kind = kind.as_deref().map(printable::line);
+        let kind = kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
+        let description = description.map(|text| format!(": {}", first_line(text, None)));
+        let name = printable::line(name);
+        format!("\n  {name}{kind}{}", description.unwrap_or_default())
     });
     let described: String = described.collect();
-    let name = printable::line(&tool.name);
+    let name = printable::line(name);
     let pairs = missing
         .iter()
-        .map(|argument| format!(" {}=…", printable::line(&argument.name)));
+        .map(|(name, _, _)| format!(" {}=…", printable::line(name)));
     let pairs: String = pairs.collect();
-    Stop {
-        hint: Some(format!(
-            "mcp-bridge call {} {name}{pairs}",
-            without_query(url)
-        )),
-        ..Stop::usage(format!("the tool \"{name}\" also needs{described}"))
-    }
+    Stop::usage(format!("the {kind} \"{name}\" also needs{described}")).hint(format!(
+        "mcp-bridge {command} {} {name}{pairs}",
+        without_query(url)
+    ))
 }
 
 #[cfg(test)]

@@ -1,14 +1,10 @@
 //! `mcp-bridge call`: calls one tool of a server.
 
-mod arguments;
-mod output;
-
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::client::McpClient;
-use super::mistyped::closest;
+use super::arguments::{self, unknown};
+use super::client::{Listing, McpClient};
+use super::output::{OutputFlags, call_blocks};
 use super::schema::Tool;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
@@ -16,10 +12,6 @@ use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
-use output::OutputForm;
-
-/// Names that a hint lists.
-const MAX_NAMED: usize = 12;
 
 /// Call a tool of a server
 #[derive(Debug, clap::Args)]
@@ -34,13 +26,8 @@ pub(super) struct Args {
     #[arg(value_name = "ARGS")]
     arguments: Vec<String>,
 
-    /// Print the whole result, in the server's own JSON
-    #[arg(long)]
-    json: bool,
-
-    /// Write the result to a file: the first image, sound or file, otherwise the text
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFlags,
 
     #[command(flatten)]
     connection: ConnectionFlags,
@@ -66,14 +53,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         client.leave().await;
         result
     })?;
-    let report = match (args.json, args.output) {
-        (true, _) => OutputForm::Json,
-        (false, Some(file)) => OutputForm::File(file),
-        // A terminal that does not tell its size is one all the same.
-        (false, None) if stdio::report().is_terminal() => OutputForm::Terminal,
-        (false, None) => OutputForm::Plain,
-    };
-    let written = report.write(&result, &mut stdio::report())?;
+    let blocks = call_blocks(&result);
+    let form = args.output.form();
+    let written = form.write(&result, blocks, &mut stdio::report())?;
     super::printed(written)?;
     if result.result_member("isError") == Some(true) {
         let name = printable::line(&args.tool);
@@ -90,28 +72,12 @@ async fn call(
     name: &str,
     given: arguments::Given,
 ) -> Result<Message, Stop> {
-    let tools = client.tools().await?;
+    let tools = client.list(Listing::Tools).await?;
     let tools: Vec<_> = tools.iter().filter_map(|tool| Tool::read(tool)).collect();
     let Some(tool) = tools.iter().find(|tool| tool.name == name) else {
-        return Err(unknown(name, url, &tools));
+        let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        return Err(unknown("tool", name, url, &names));
     };
     let arguments = given.for_tool(tool, url)?;
     client.call(name, &arguments, tool.execution).await
-}
-
-fn unknown(name: &str, url: &str, tools: &[Tool]) -> Stop {
-    let names = tools.iter().map(|tool| tool.name.as_str());
-    let hint = match closest(name, names.clone()) {
-        Some(other) => format!("did you mean {}?", printable::line(other)),
-        None if tools.is_empty() => "the server has no tools".to_owned(),
-        None if tools.len() <= MAX_NAMED => {
-            let names: Vec<_> = names.map(printable::line).collect();
-            format!("it has {}", names.join(", "))
-        }
-        None => format!("mcp-bridge tools {url} lists them"),
-    };
-    Stop {
-        hint: Some(hint),
-        ..Stop::usage(format!("the server has no tool \"{name}\""))
-    }
 }

@@ -1,0 +1,289 @@
+//! HTTP server of the inspector's page, on loopback.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
+    SET_COOKIE,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::access::{Admission, PageAccess};
+use super::feed::Feed;
+use super::live::Live;
+
+/// A browser sends its headers at once.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest request head; those of a browser have a few hundred bytes.
+const LARGEST_HEAD: usize = 16 * 1024;
+
+/// Largest message that the page may send, in bytes.
+const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Connections at once. A page has six; more are refused until some end.
+const MAX_CONNECTIONS: usize = 32;
+
+/// Pause after a failed accept, which may be out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Events on their way to one page.
+const EVENTS_UNDER_WAY: usize = 64;
+
+/// Nothing from elsewhere, no inline script, in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; media-src data:; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+
+/// Headers of every response.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (CACHE_CONTROL, "no-store"),
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (HeaderName::from_static("referrer-policy"), "no-referrer"),
+    (HeaderName::from_static("x-content-type-options"), "nosniff"),
+];
+
+/// The files of the page: path, type, and content compressed by gzip.
+const ASSETS: [(&str, &str, &[u8]); 5] = [
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/index.html.gz")),
+    ),
+    (
+        "/app.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/app.js.gz")),
+    ),
+    (
+        "/lists.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/lists.js.gz")),
+    ),
+    (
+        "/tools.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/tools.js.gz")),
+    ),
+    (
+        "/style.css",
+        "text/css; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/style.css.gz")),
+    ),
+];
+
+type PageBody = BoxBody<Bytes, Infallible>;
+
+/// The page and what it is about.
+pub(super) struct Site {
+    access: PageAccess,
+    feed: Arc<Feed>,
+    /// The connection; `None` for a recording.
+    live: Option<Arc<Live>>,
+    /// The server or the file, for people.
+    title: String,
+}
+
+impl Site {
+    /// Listens on a random port of this machine alone.
+    pub(super) async fn open(
+        title: String,
+        feed: Arc<Feed>,
+        live: Option<Arc<Live>>,
+    ) -> io::Result<(Arc<Self>, TcpListener)> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let access = PageAccess::new(listener.local_addr()?.port());
+        let site = Self {
+            access,
+            feed,
+            live,
+            title,
+        };
+        Ok((Arc::new(site), listener))
+    }
+
+    /// The address for the person.
+    pub(super) fn address(&self) -> String {
+        self.access.address()
+    }
+
+    /// Serves the page, without end.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            match listener.accept().await {
+                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
+                    connections.spawn(converse(stream, Arc::clone(&self)));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a connection of the page failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response<PageBody> {
+        let mut response =
+            match self
+                .access
+                .decide(request.method(), request.uri(), request.headers())
+            {
+                Admission::Admitted => Arc::clone(&self).answer(request).await,
+                Admission::HasToken => self.enter(),
+                Admission::Refused(reason) => plain(StatusCode::FORBIDDEN, reason),
+            };
+        for (name, value) in HEADERS {
+            let value = hyper::header::HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    /// Exchanges the token for the cookie, so that it is no longer in the address.
+    fn enter(&self) -> Response<PageBody> {
+        let response = Response::builder()
+            .status(StatusCode::SEE_OTHER)
+            .header(LOCATION, "/")
+            .header(SET_COOKIE, self.access.set_cookie());
+        finished(response, Bytes::new())
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<PageBody> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/events") => self.events(&request),
+            (&Method::GET, path) => match ASSETS.iter().find(|(known, _, _)| *known == path) {
+                Some((_, kind, content)) => {
+                    let response = Response::builder()
+                        .header(CONTENT_TYPE, *kind)
+                        .header(CONTENT_ENCODING, "gzip");
+                    finished(response, Bytes::from_static(content))
+                }
+                None => plain(StatusCode::NOT_FOUND, "there is no such page"),
+            },
+            (&Method::POST, "/rpc") => self.forward(request).await,
+            _ => plain(StatusCode::NOT_FOUND, "there is no such page"),
+        }
+    }
+
+    /// The entries so far and those to come, as an event stream. A page that lost it goes on where it was.
+    fn events(&self, request: &Request<Incoming>) -> Response<PageBody> {
+        let last = request.headers().get("last-event-id");
+        let last = last.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
+        let (sender, events) = mpsc::channel(EVENTS_UNDER_WAY);
+        let about = serde_json::json!({
+            "title": self.title,
+            "isLive": self.live.is_some(),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        let feed = Arc::clone(&self.feed);
+        tokio::spawn(async move {
+            let hello = format!("event: about\ndata: {about}\n\n");
+            let mut next = last.map_or(0, |last| last + 1);
+            let mut sent = sender.send(hello.into()).await;
+            while sent.is_ok() {
+                sent = if let Some((number, entry)) = feed.from(next) {
+                    next = number + 1;
+                    let event = format!("id: {number}\ndata: {entry}\n\n");
+                    sender.send(event.into()).await
+                } else {
+                    tokio::select! {
+                        () = feed.has(next) => Ok(()),
+                        () = sender.closed() => return,
+                    }
+                };
+            }
+        });
+        let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+        let body = EventBody(events).boxed();
+        response.body(body).unwrap_or_default()
+    }
+
+    /// Sends a request of the page to the server, and returns its response.
+    async fn forward(&self, request: Request<Incoming>) -> Response<PageBody> {
+        let Some(live) = &self.live else {
+            return plain(StatusCode::CONFLICT, "this is a recording");
+        };
+        let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect();
+        let Ok(body) = body.await else {
+            return plain(StatusCode::BAD_REQUEST, "the message is too long");
+        };
+        match live.request(&body.to_bytes()).await {
+            Ok(response) => finished(
+                Response::builder().header(CONTENT_TYPE, "application/json"),
+                response,
+            ),
+            Err(reason) => plain(StatusCode::BAD_GATEWAY, &reason),
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, site: Arc<Site>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(|request| {
+                let site = Arc::clone(&site);
+                async move { Ok::<_, Infallible>(site.respond(request).await) }
+            }),
+        );
+    // A broken connection is the browser's business.
+    let _ = connection.await;
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<PageBody> {
+    let response = Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "text/plain; charset=utf-8");
+    finished(response, format!("{text}\n").into())
+}
+
+fn finished(response: hyper::http::response::Builder, body: Bytes) -> Response<PageBody> {
+    let body = Full::new(body).boxed();
+    // The headers are ours and valid.
+    response.body(body).unwrap_or_default()
+}
+
+/// Body of an event stream.
+struct EventBody(mpsc::Receiver<Bytes>);
+
+impl Body for EventBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let event = self.0.poll_recv(context);
+        event.map(|event| event.map(|event| Ok(Frame::data(event))))
+    }
+}
