@@ -10,7 +10,7 @@ use crate::commands::Stop;
 use crate::commands::mistyped::closest;
 use crate::commands::prompts::Prompt;
 use crate::commands::schema::{Argument, Tool};
-use crate::commands::text::first_line;
+use crate::commands::text::{first_line, without_query};
 use mcp_bridge_text::printable;
 
 /// Names that a hint lists.
@@ -163,14 +163,6 @@ fn value(tool: &Tool, name: &str, text: &str) -> Result<Value, Stop> {
     };
     let refused = |reason: String| Stop::usage(printable::line(&format!("{name} {reason}")));
     argument.read(text).map_err(refused)
-}
-
-/// The URL without its query, which may be a secret.
-fn without_query(url: &str) -> String {
-    match url.split_once('?') {
-        Some((before, _)) => format!("{before}?…"),
-        None => url.to_owned(),
-    }
 }
 
 /// The error for an argument that does not exist.

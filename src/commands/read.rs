@@ -10,6 +10,7 @@ use super::client::{McpClient, Reference};
 use super::completion::{Suggestion, print_values};
 use super::content::Block;
 use super::output::{OutputFlags, OutputForm};
+use super::text::without_query;
 use super::uri_template::UriTemplate;
 use super::{ASK_THE_DOCTOR, Stop, run_async};
 use crate::cli::ConnectionFlags;
@@ -62,7 +63,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     });
     let result = result.map_err(|stop| match stop.hint {
         Some(_) => stop,
-        None => stop.hint(format!("mcp-bridge resources {} lists them", args.url)),
+        None => stop.hint(format!(
+            "mcp-bridge resources {} lists them",
+            without_query(&args.url)
+        )),
     })?;
     let blocks = blocks(&result)?;
     let form = args.output.form();

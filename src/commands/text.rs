@@ -21,6 +21,14 @@ pub(super) fn first_line(text: &str, columns: Option<usize>) -> String {
     }
 }
 
+/// The URL without its query, which may be a secret.
+pub(super) fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((before, _)) => format!("{before}?…"),
+        None => url.to_owned(),
+    }
+}
+
 /// A number with the word for one or for several.
 pub(super) fn counted(count: usize, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })

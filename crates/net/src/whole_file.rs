@@ -139,7 +139,7 @@ mod system {
     /// Support for locks on temporary files.
     pub(super) const LOCKS: bool = true;
 
-    /// Who has a file open keeps nobody from anything.
+    /// Nobody keeps a file from being replaced or read by having it open.
     pub(super) const fn is_in_use(_: &io::Error) -> bool {
         false
     }

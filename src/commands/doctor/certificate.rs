@@ -28,7 +28,7 @@ const READ_BYTES: usize = 4096;
 
 /// Contents of a certificate.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(super) struct CertificateFacts {
     /// Issuer.
     pub(super) issuer: String,
     /// Names that it is valid for.
@@ -39,7 +39,7 @@ pub(super) struct Facts {
     pub(super) last_day: String,
 }
 
-impl Facts {
+impl CertificateFacts {
     /// Reads a certificate; none if it cannot be read.
     pub(super) fn of(der: &[u8]) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?;
@@ -97,7 +97,10 @@ fn text(name: &GeneralName) -> Option<String> {
 
 /// The certificate that a server shows, whether it can be trusted or not, and the version of TLS. The
 /// handshake ends before anything could be sent over it.
-pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<(Facts, &'static str)> {
+pub(super) async fn shown_by(
+    mut stream: TcpStream,
+    host: &str,
+) -> Option<(CertificateFacts, &'static str)> {
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let shown = Arc::new(CertificateRecorder::default());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -135,7 +138,7 @@ pub(super) async fn shown_by(mut stream: TcpStream, host: &str) -> Option<(Facts
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
         Some(_) | None => "TLS",
     };
-    Some((Facts::of(leaf.as_deref()?)?, version))
+    Some((CertificateFacts::of(leaf.as_deref()?)?, version))
 }
 
 /// Looks at the certificate, and trusts none.

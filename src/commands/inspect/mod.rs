@@ -18,7 +18,7 @@ use crate::signals;
 use feed::{Feed, FeedSink};
 use live::Live;
 use mcp_bridge_auth as auth;
-use site::Site;
+use site::InspectorSite;
 
 /// Show a connection to a server, or a recording, in the browser
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ async fn serve(
     live: Option<Arc<Live>>,
     browser: auth::Browser,
 ) -> Result<ExitCode, Stop> {
-    let opened = Site::open(title, feed, live.clone()).await;
+    let opened = InspectorSite::open(title, feed, live.clone()).await;
     let (site, listener) =
         opened.map_err(|error| Stop::failed(format!("cannot listen on this machine: {error}")))?;
     let address = site.address();

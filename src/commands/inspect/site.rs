@@ -98,7 +98,7 @@ const ASSETS: [(&str, &str, &[u8]); 5] = [
 type PageBody = BoxBody<Bytes, Infallible>;
 
 /// The page and what it is about.
-pub(super) struct Site {
+pub(super) struct InspectorSite {
     access: PageAccess,
     feed: Arc<Feed>,
     /// The connection; `None` for a recording.
@@ -107,7 +107,7 @@ pub(super) struct Site {
     title: String,
 }
 
-impl Site {
+impl InspectorSite {
     /// Listens on a random port of this machine alone.
     pub(super) async fn open(
         title: String,
@@ -243,7 +243,7 @@ impl Site {
     }
 }
 
-async fn converse(stream: TcpStream, site: Arc<Site>) {
+async fn converse(stream: TcpStream, site: Arc<InspectorSite>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

@@ -19,14 +19,14 @@ pub(super) struct HiddenTools {
     /// The tools that were listed, and whether each is read-only; looked at by [`Access::ReadOnly`] alone. Those for
     /// which there is no room are not called.
     read_only: NameTable<bool>,
-    listing: Option<Listing>,
+    listing: Option<ToolListing>,
     /// Makes ids.
     lists: u64,
 }
 
 /// The server is asked for its tools, on behalf of calls that came before any list did.
 #[derive(Debug)]
-struct Listing {
+struct ToolListing {
     /// The request that is under way.
     id: RequestId,
     pages: Pages,
@@ -154,7 +154,7 @@ impl HiddenTools {
         }
         let id = self.next_id();
         let list = list_request(&id, call, None);
-        self.listing = Some(Listing {
+        self.listing = Some(ToolListing {
             id,
             pages: Pages::default(),
             is_stale: false,
