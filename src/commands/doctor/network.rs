@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::certificate::{self, Facts};
+use super::certificate::{self, CertificateFacts};
 use super::check::{Check, CheckName};
 use super::report::Report;
 use mcp_bridge_core::endpoint::{ConnectCause, Failure};
@@ -263,7 +263,7 @@ fn tls(shown: &TlsView, cause: Option<ConnectCause>, first: Result<(), &Failure>
 /// Result of a TLS handshake that trusts every certificate.
 enum TlsView {
     /// This certificate, in this version of TLS.
-    Certificate(Facts, &'static str),
+    Certificate(CertificateFacts, &'static str),
     /// Nothing came of a handshake.
     Nothing,
     /// A proxy stands before it.
@@ -305,7 +305,7 @@ fn described(route: &Route) -> String {
     }
 }
 
-fn trusted(version: &str, facts: &Facts, now: SystemTime) -> Check {
+fn trusted(version: &str, facts: &CertificateFacts, now: SystemTime) -> Check {
     let found = format!("{version}, the certificate is {}", describe(facts));
     match facts.left(now) {
         Some(left) if left < EXPIRES_SOON => {
@@ -317,8 +317,8 @@ fn trusted(version: &str, facts: &Facts, now: SystemTime) -> Check {
     }
 }
 
-fn describe(facts: &Facts) -> String {
-    let Facts {
+fn describe(facts: &CertificateFacts) -> String {
+    let CertificateFacts {
         names,
         issuer,
         last_day,
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn a_certificate_that_ends_soon_is_worth_a_warning() {
         let now = SystemTime::now();
-        let lasting = |days| Facts {
+        let lasting = |days| CertificateFacts {
             issuer: "an authority".to_owned(),
             names: "mcp.example".to_owned(),
             not_after: now + Duration::from_secs(days * SECONDS_A_DAY + 60),
