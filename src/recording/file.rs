@@ -60,9 +60,9 @@ impl HarFile {
         let beginning = format!(
             "{{\"log\":{{\"version\":\"1.2\",\"creator\":{{\"name\":\"{name}\",\"version\":\"{version}\"}},\"entries\":[\n"
         );
+        self.replace_tail(format!("{beginning}{CLOSING}"))?;
         self.finished = beginning.len() as u64;
-        self.file.write_all(beginning.as_bytes())?;
-        self.replace_tail(CLOSING.to_owned())
+        Ok(())
     }
 
     /// Replaces what is behind the finished entries, by one write: whatever of it reaches the disk, what is before

@@ -143,6 +143,12 @@ impl FaultServer {
         format!("http://{address}{path}?key={QUERY_MARKER}")
     }
 
+    /// The URL as hints show it: the query may be a secret.
+    pub fn url_in_hints(&self) -> String {
+        let Inner { address, path, .. } = &*self.0;
+        format!("http://{address}{path}?…")
+    }
+
     /// `host:port`, as it stands in errors.
     pub fn host(&self) -> String {
         self.0.address.to_string()

@@ -91,12 +91,10 @@ async fn arguments_come_as_json_from_the_line_a_file_or_stdin() {
 async fn missing_arguments_are_named_before_anything_is_called() {
     let server = server();
     let ran = run(&server, &["order-coffee", "milk=true"]).await;
-    // The query of a URL may be a secret.
-    let url = server.url();
-    let url = url.split('?').next().expect("a URL");
+    let url = server.url_in_hints();
     let expected = format!(
         "error: the tool \"order-coffee\" also needs\n  coffee (string): Which one.\n  \
-         lumps (integer): Of sugar.\n\nhint: mcp-bridge call {url}?… order-coffee coffee=… lumps=…\n",
+         lumps (integer): Of sugar.\n\nhint: mcp-bridge call {url} order-coffee coffee=… lumps=…\n",
     );
     assert_eq!(ran.stderr, expected);
     assert_eq!((ran.stdout.as_str(), ran.status), ("", 2));

@@ -100,7 +100,7 @@ async fn what_cannot_be_meant_is_an_error_that_says_what_could() {
     let missing = format!(
         "error: the prompt \"brew\" also needs\n  coffee: Which one.\n\n\
          hint: mcp-bridge prompt {} brew coffee=…\n",
-        server.url()
+        server.url_in_hints()
     );
     for (args, expected) in [
         (&["brew", "lumps=1"][..], missing.as_str()),

@@ -243,7 +243,7 @@ async fn a_resource_that_does_not_exist_is_an_error_with_a_hint() {
     let expected = format!(
         "error: the server says: Resource not found (-32002)\n\n\
          hint: mcp-bridge resources {} lists them\n",
-        server.url()
+        server.url_in_hints()
     );
     assert_eq!(ran.stderr, expected);
     assert_eq!((ran.stdout.as_str(), ran.status), ("", 1));

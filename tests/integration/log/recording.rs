@@ -12,8 +12,8 @@ use mcp_bridge_testkit::{
     LIMIT,
     app::Launch,
     fault_server::FaultServer,
-    reply::{Gate, Reply},
-    request::{Request, call, rpc},
+    reply::Reply,
+    request::{Request, rpc},
     secrets,
 };
 
@@ -25,9 +25,17 @@ fn recording(server: &FaultServer, directory: &TempDir) -> Launch {
 
 /// The entries of a recording, which has to be whole and without secrets.
 fn entries(directory: &TempDir) -> Vec<Value> {
-    let text = std::fs::read_to_string(directory.path().join("it.har")).expect("a recording");
-    assert_eq!(secrets::shown_in(&text), None, "{text}");
-    let har: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let text = text(directory);
+    entries_in(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn text(directory: &TempDir) -> String {
+    std::fs::read_to_string(directory.path().join("it.har")).expect("a recording")
+}
+
+fn entries_in(text: &str) -> serde_json::Result<Vec<Value>> {
+    assert_eq!(secrets::shown_in(text), None, "{text}");
+    let har: Value = serde_json::from_str(text)?;
     let log = &har["log"];
     assert_eq!(log["version"], "1.2");
     assert_eq!(log["creator"]["name"], "mcp-bridge");
@@ -35,7 +43,7 @@ fn entries(directory: &TempDir) -> Vec<Value> {
     for entry in &entries {
         is_har(entry);
     }
-    entries
+    Ok(entries)
 }
 
 /// What HAR 1.2 demands of an entry.
@@ -83,7 +91,9 @@ fn of_kind<'a>(entries: &'a [Value], kind: &str) -> Vec<&'a Value> {
 async fn has_entry(directory: &TempDir, is_wanted: impl Fn(&Value) -> bool) -> Value {
     let found = async {
         loop {
-            if let Some(entry) = entries(directory).into_iter().find(&is_wanted) {
+            // This may read in the middle of a write, which the system does not prevent.
+            let entries = entries_in(&text(directory)).unwrap_or_default();
+            if let Some(entry) = entries.into_iter().find(&is_wanted) {
                 return entry;
             }
             tokio::task::yield_now().await;
@@ -145,6 +155,7 @@ async fn messages_exchanges_and_steps_of_a_session_are_recorded() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_recording_is_whole_when_the_bridge_is_killed() {
+    use mcp_bridge_testkit::{reply::Gate, request::call};
     let directory = TempDir::new().expect("a directory for the test");
     let server = FaultServer::start();
     let gate = Gate::closed();
