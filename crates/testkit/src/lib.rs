@@ -55,6 +55,6 @@ pub mod tls_server;
 pub mod transcript;
 
 #[cfg(feature = "doubles")]
-pub use limits::{LIMIT, free_port, soon, visit_when_it_listens};
+pub use limits::{LIMIT, free_port, listen_when_free, soon, visit_when_it_listens};
 #[cfg(feature = "doubles")]
 pub use secrets::{HEADER_MARKER, MARKERS, QUERY_MARKER, SESSION_MARKER};

@@ -1,5 +1,6 @@
 //! Time limit of everything that a test waits for, and waiting with it.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -32,6 +33,22 @@ pub async fn visit_when_it_listens(url: &Url) -> StatusCode {
         }
     };
     soon("the answer of a listener", visit).await
+}
+
+/// Listens at this port of `127.0.0.1` as soon as it is free: a connection of another test may have it for a moment.
+pub async fn listen_when_free(port: u16) -> std::net::TcpListener {
+    let listen = async {
+        loop {
+            match std::net::TcpListener::bind(("127.0.0.1", port)) {
+                Ok(listener) => return listener,
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    soon("a free port", listen).await
 }
 
 /// HTTP client of a person's browser, which no setting of this machine changes.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Grants};
 use mcp_bridge_testkit::browser::HeadlessBrowser;
-use mcp_bridge_testkit::soon;
+use mcp_bridge_testkit::{listen_when_free, soon};
 
 use crate::support::{AuthorizedClient, config};
 
@@ -146,7 +146,7 @@ async fn a_port_that_a_foreign_program_has_is_avoided_or_reported() {
     first.call_with_browser().await.unwrap();
     let registered = provider.seen("/authorize")[0].query["redirect_uri"].clone();
     let port = url::Url::parse(&registered).unwrap().port().unwrap();
-    let foreign = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let foreign = listen_when_free(port).await;
     provider.revoke_all();
     let app = AuthorizedClient::new(&provider, config(directory.path()));
     assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
