@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
+use super::Stop;
 use super::arguments::{self, unknown};
-use super::client::{Listing, McpClient};
+use super::client::{Listing, McpClient, converse};
 use super::output::{OutputFlags, call_blocks};
 use super::schema::Tool;
-use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
-use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::Message;
 use mcp_bridge_text::printable;
@@ -45,13 +44,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         );
     }
     let given = arguments::Given::read(&args.arguments, std::io::stdin())?;
-    let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_person(&connection.log);
-    let result = run_async(async {
-        let client = McpClient::connect(connection).await?;
-        let result = call(&client, &args.url, &args.tool, given).await;
-        client.leave().await;
-        result
+    let result = converse(args.connection, &args.url, async |client| {
+        call(client, &args.url, &args.tool, given).await
     })?;
     let blocks = call_blocks(&result);
     let form = args.output.form();

@@ -9,7 +9,6 @@ use super::client::{Completion, McpClient, Reference};
 use super::content::Block;
 use super::output::OutputForm;
 use super::{ASK_THE_DOCTOR, Stop};
-use crate::cli::ServerConnection;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::Message;
 
@@ -34,22 +33,19 @@ impl Suggestion {
         })
     }
 
-    /// Asks the server, in a conversation of its own. Returns the response, which holds a result.
+    /// Asks the server. Returns the response, which holds a result.
     pub(super) async fn ask(
         &self,
-        connection: ServerConnection,
+        client: &McpClient,
         reference: Reference<'_>,
     ) -> Result<Message, Stop> {
-        let client = McpClient::connect(connection).await?;
         let completion = Completion {
             reference,
             argument: &self.name,
             value: &self.beginning,
             others: &self.others,
         };
-        let completed = client.complete(&completion).await;
-        client.leave().await;
-        completed
+        client.complete(&completion).await
     }
 }
 

@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use serde_json::value::RawValue;
 
 use super::arguments::{self, unknown};
-use super::client::{Listing, McpClient, Reference};
+use super::client::{Listing, McpClient, Reference, converse};
 use super::completion::{Suggestion, print_values};
 use super::content::Block;
 use super::output::OutputFlags;
 use super::prompts::Prompt;
-use super::{ASK_THE_DOCTOR, Stop, run_async};
+use super::{ASK_THE_DOCTOR, Stop};
 use crate::cli::ConnectionFlags;
-use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::{Message, member};
 
@@ -44,26 +43,19 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     if let Some(wanted) = &args.complete {
         let suggestion = Suggestion::read(wanted, &args.arguments)?;
-        let connection = args.connection.connection(&args.url, None)?;
-        log::start_for_person(&connection.log);
-        let reference = Reference::Prompt(&args.name);
-        let completed = run_async(suggestion.ask(connection, reference))?;
+        let completed = converse(args.connection, &args.url, async |client| {
+            suggestion.ask(client, Reference::Prompt(&args.name)).await
+        })?;
         return print_values(&completed, args.output.form());
     }
     let given = arguments::Given::read(&args.arguments, std::io::stdin())?;
-    let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_person(&connection.log);
-    let result = run_async(async {
-        let client = McpClient::connect(connection).await?;
-        let result = prompt(&client, &args.url, &args.name, given).await;
-        client.leave().await;
-        result
+    let result = converse(args.connection, &args.url, async |client| {
+        prompt(client, &args.url, &args.name, given).await
     })?;
     let blocks = blocks(&result)?;
     let form = args.output.form();
     let written = form.write(&result, blocks, &mut stdio::report())?;
-    super::printed(written)?;
-    Ok(ExitCode::SUCCESS)
+    super::written(written)
 }
 
 async fn prompt(

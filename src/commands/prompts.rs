@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
-use super::client::{Listing, McpClient};
+use super::Stop;
+use super::client::{Listing, converse};
 use super::listing::{ListItem, ListedArgument, write_items, write_json};
-use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
-use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::member;
 
@@ -46,13 +45,8 @@ pub(super) struct PromptArgument {
 
 /// Lists the prompts.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
-    let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_person(&connection.log);
-    let prompts = run_async(async {
-        let client = McpClient::connect(connection).await?;
-        let prompts = client.list(Listing::Prompts).await;
-        client.leave().await;
-        prompts
+    let prompts = converse(args.connection, &args.url, async |client| {
+        client.list(Listing::Prompts).await
     })?;
     let mut out = stdio::report();
     let written = if args.json {
@@ -65,8 +59,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         }
         write_items(&mut out, &items, stdio::report_width())
     };
-    super::printed(written)?;
-    Ok(ExitCode::SUCCESS)
+    super::written(written)
 }
 
 impl Prompt {

@@ -6,15 +6,14 @@ use std::process::ExitCode;
 use serde_json::value::RawValue;
 
 use super::arguments::name_value_pairs;
-use super::client::{McpClient, Reference};
+use super::client::{Reference, converse};
 use super::completion::{Suggestion, print_values};
 use super::content::Block;
 use super::output::{OutputFlags, OutputForm};
 use super::text::without_query;
 use super::uri_template::UriTemplate;
-use super::{ASK_THE_DOCTOR, Stop, run_async};
+use super::{ASK_THE_DOCTOR, Stop};
 use crate::cli::ConnectionFlags;
-use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::Message;
 
@@ -46,20 +45,14 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     if let Some(wanted) = &args.complete {
         let suggestion = Suggestion::read(wanted, &args.arguments)?;
-        let connection = args.connection.connection(&args.url, None)?;
-        log::start_for_person(&connection.log);
-        let reference = Reference::Template(&args.uri);
-        let completed = run_async(suggestion.ask(connection, reference))?;
+        let completed = converse(args.connection, &args.url, async |client| {
+            suggestion.ask(client, Reference::Template(&args.uri)).await
+        })?;
         return print_values(&completed, args.output.form());
     }
     let uri = address(&args.uri, &args.arguments)?;
-    let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_person(&connection.log);
-    let result = run_async(async {
-        let client = McpClient::connect(connection).await?;
-        let result = client.read_resource(&uri).await;
-        client.leave().await;
-        result
+    let result = converse(args.connection, &args.url, async |client| {
+        client.read_resource(&uri).await
     });
     let result = result.map_err(|stop| match stop.hint {
         Some(_) => stop,
@@ -75,8 +68,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         (OutputForm::Plain, [content]) => write_exactly(content, &mut out)?,
         (form, _) => form.write(&result, blocks, &mut out)?,
     };
-    super::printed(written)?;
-    Ok(ExitCode::SUCCESS)
+    super::written(written)
 }
 
 /// The address of the resource, from the template where it is one.

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
-use super::client::{Listing, McpClient};
+use super::Stop;
+use super::client::{Listing, McpClient, converse};
 use super::content::size;
 use super::listing::{ListItem, write_items, write_json};
-use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
-use crate::log;
 use mcp_bridge_core::stdio;
 use mcp_bridge_protocol::message::member;
 
@@ -29,14 +28,7 @@ pub(super) struct Args {
 
 /// Lists the resources.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
-    let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_person(&connection.log);
-    let (resources, templates) = run_async(async {
-        let client = McpClient::connect(connection).await?;
-        let lists = lists(&client).await;
-        client.leave().await;
-        lists
-    })?;
+    let (resources, templates) = converse(args.connection, &args.url, lists)?;
     let mut out = stdio::report();
     let written = if args.json {
         let lists = [
@@ -53,8 +45,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         }
         write_items(&mut out, &items, stdio::report_width())
     };
-    super::printed(written)?;
-    Ok(ExitCode::SUCCESS)
+    super::written(written)
 }
 
 type RawList = Vec<Box<RawValue>>;

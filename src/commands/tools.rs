@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::client::{Listing, McpClient};
+use super::Stop;
+use super::client::{Listing, converse};
 use super::listing::{ListItem, ListedArgument, write_items, write_json};
 use super::schema::{Argument, Execution, Hints, Tool, as_typed};
 use super::text::first_line;
-use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
-use crate::log;
 use mcp_bridge_core::stdio;
 
 /// List the tools of a server, with their arguments
@@ -27,13 +26,8 @@ pub(super) struct Args {
 
 /// Lists the tools.
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
-    let connection = args.connection.connection(&args.url, None)?;
-    log::start_for_person(&connection.log);
-    let tools = run_async(async {
-        let client = McpClient::connect(connection).await?;
-        let tools = client.list(Listing::Tools).await;
-        client.leave().await;
-        tools
+    let tools = converse(args.connection, &args.url, async |client| {
+        client.list(Listing::Tools).await
     })?;
     let mut out = stdio::report();
     let written = if args.json {
@@ -46,8 +40,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         let items: Vec<_> = tools.iter().map(item).collect();
         write_items(&mut out, &items, stdio::report_width())
     };
-    super::printed(written)?;
-    Ok(ExitCode::SUCCESS)
+    super::written(written)
 }
 
 fn item(tool: &Tool) -> ListItem {

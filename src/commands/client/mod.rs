@@ -20,9 +20,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{ASK_THE_DOCTOR, Stop};
-use crate::cli::ServerConnection;
+use super::{ASK_THE_DOCTOR, Stop, run_async};
+use crate::cli::{ConnectionFlags, ServerConnection};
 use crate::commands::schema::Execution;
+use crate::log;
 use crate::signals;
 use interrupt::Interrupt;
 pub(super) use lists::Listing;
@@ -59,6 +60,22 @@ pub(super) struct McpClient {
     greeting: Message,
 }
 
+/// Holds a conversation on behalf of the person at the terminal, and ends it when `work` is done.
+pub(super) fn converse<T>(
+    flags: ConnectionFlags,
+    url: &str,
+    work: impl AsyncFnOnce(&McpClient) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    let connection = flags.connection(url, None)?;
+    log::start_for_person(&connection.log);
+    run_async(async {
+        let client = McpClient::connect(connection).await?;
+        let done = work(&client).await;
+        client.leave().await;
+        done
+    })
+}
+
 /// The bridge in this process.
 struct LocalBridge {
     task: JoinHandle<End>,
@@ -83,23 +100,10 @@ impl LocalBridge {
 
 impl McpClient {
     /// Begins a conversation on behalf of the person at the terminal, who is asked to sign in as by the bridge.
-    pub(super) async fn connect(connection: ServerConnection) -> Result<Self, Stop> {
+    async fn connect(connection: ServerConnection) -> Result<Self, Stop> {
         let interrupt = Interrupt::watch()
             .map_err(|error| Stop::failed(format!("cannot watch for signals: {error}")))?;
-        let connection = ServerConnection {
-            endpoint: endpoint::EndpointConfig {
-                // Who waits at a terminal wants to know at once.
-                patience: Patience::FailFast,
-                ..connection.endpoint
-            },
-            memory: Memory::default(),
-            ..connection
-        };
-        let person = Person::Present {
-            terminal: Terminal::of_process(),
-            notes: Arc::new(Notes::default()),
-        };
-        Self::open(connection, None, person, interrupt).await
+        Self::open_for(Terminal::of_process(), connection, interrupt).await
     }
 
     /// Begins a conversation in which the server can ask for nothing but a token of `authorizer`. It ends when
@@ -114,8 +118,18 @@ impl McpClient {
 
     /// Begins a conversation for the page of the inspector, which shows what passes. It ends when the command does.
     pub(super) async fn inspect(connection: ServerConnection) -> Result<Self, Stop> {
+        Self::open_for(None, connection, Interrupt::never()).await
+    }
+
+    /// Opens a conversation for a person, who can be asked at this terminal.
+    async fn open_for(
+        terminal: Option<Arc<Terminal>>,
+        connection: ServerConnection,
+        interrupt: Interrupt,
+    ) -> Result<Self, Stop> {
         let connection = ServerConnection {
             endpoint: endpoint::EndpointConfig {
+                // Who waits wants to know at once.
                 patience: Patience::FailFast,
                 ..connection.endpoint
             },
@@ -123,10 +137,10 @@ impl McpClient {
             ..connection
         };
         let person = Person::Present {
-            terminal: None,
+            terminal,
             notes: Arc::new(Notes::default()),
         };
-        Self::open(connection, None, person, Interrupt::never()).await
+        Self::open(connection, None, person, interrupt).await
     }
 
     async fn open(

@@ -69,7 +69,7 @@ impl Inspector {
         cookie.split(';').next().expect("a pair").to_owned()
     }
 
-    /// What the page posts.
+    /// Posts a message as the page does.
     async fn rpc(&self, cookie: &str, body: &Value) -> Response {
         let origin = self.page.origin().ascii_serialization();
         let request = self.request(Method::POST, "/rpc").header(COOKIE, cookie);

@@ -46,7 +46,7 @@ fn entries_in(text: &str) -> serde_json::Result<Vec<Value>> {
     Ok(entries)
 }
 
-/// What HAR 1.2 demands of an entry.
+/// Asserts the members that HAR 1.2 demands of an entry.
 fn is_har(entry: &Value) {
     let has = |place: &Value, members: &[&str]| {
         for member in members {

@@ -1,6 +1,6 @@
 //! Access lists of directories, on Windows.
 //!
-//! What lies in the user's profile is private by the access list of that, which files inherit. A directory elsewhere gets an
+//! Files in the user's profile are private by the access list of that, which they inherit. A directory elsewhere gets an
 //! access list of its own while it is empty.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
