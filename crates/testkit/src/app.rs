@@ -18,8 +18,14 @@ use tokio::{
 };
 
 use crate::{
-    HEADER_MARKER, LIMIT, browser::BrowserDouble, envelope::Envelope, fault_server::FaultServer,
-    ledger::Ledger, modern, program::Program, secrets,
+    HEADER_MARKER, LIMIT,
+    browser::BrowserDouble,
+    envelope::Envelope,
+    fault_server::FaultServer,
+    ledger::Ledger,
+    modern,
+    program::{Program, started, wait_for_starting},
+    secrets,
 };
 
 /// Time that the bridge may take to end once stdin is closed and nothing is in flight: it may wait
@@ -118,7 +124,7 @@ impl Launch {
         command.kill_on_drop(true);
         #[cfg(unix)]
         command.process_group(0);
-        let mut child = command.spawn().expect("the bridge starts");
+        let mut child = started(|| command.spawn());
         let pid = child.id().expect("it has not been waited for");
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let (reading, may_read) = watch::channel(true);
@@ -433,6 +439,7 @@ impl App {
         let task = self.stdout.take().expect("stdout is open");
         task.abort();
         let _ = task.await;
+        wait_for_starting();
     }
 
     /// Sends a signal to the process that was started.

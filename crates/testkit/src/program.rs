@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{PoisonError, RwLock};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -12,6 +13,21 @@ use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use crate::browser::BrowserDouble;
 use crate::limits::soon;
 use crate::secrets;
+
+/// Held while a process starts. Until its exec it has all the descriptors of the tests, so a pipe that a test closes in that
+/// moment is not closed for the program at its other end.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process; returns after its exec.
+pub(crate) fn started<C>(spawn: impl FnOnce() -> std::io::Result<C>) -> C {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    spawn().expect("the program starts")
+}
+
+/// Waits until the processes that are just starting have come to their exec.
+pub(crate) fn wait_for_starting() {
+    drop(STARTING.write().unwrap_or_else(PoisonError::into_inner));
+}
 
 /// The address of a browser that does not exist: who opens one fails.
 const NO_BROWSER: &str = "/nowhere/is/a/browser";
@@ -238,10 +254,8 @@ impl Program {
     pub fn spawn(self) -> Running {
         let (command, text, home) = self.into_command();
         let mut command = Command::from(command);
-        let mut child = command
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
+        command.kill_on_drop(true);
+        let mut child = started(|| command.spawn());
         let mut stdin = child.stdin.take();
         if let Some(text) = text {
             let input = stdin.take();
@@ -274,7 +288,7 @@ impl Program {
     /// The same for a test without a runtime.
     pub fn run_blocking(self) -> CommandOutput {
         let (mut command, text, _home) = self.into_command();
-        let mut child = command.spawn().expect("the program starts");
+        let mut child = started(|| command.spawn());
         if let (Some(text), Some(mut stdin)) = (text, child.stdin.take()) {
             let _ = std::io::Write::write_all(&mut stdin, text.as_bytes());
         }
