@@ -191,6 +191,30 @@ async fn a_program_that_cannot_be_started_is_told_and_not_started() {
     }
 }
 
+/// On Windows most entries start a batch file by `cmd /c`.
+#[tokio::test]
+async fn a_program_behind_the_shell_of_windows_is_looked_up_too() {
+    let server = FaultServer::start_as(Binding::Streamable);
+    let home = Home::new(program::path());
+    home.write_program("bin/cmd", "#!/bin/sh\nshift\nexec \"$@\"\n");
+    let shell = home.path("bin/cmd");
+    let args = ["/c", "npx", "-y", "mcp-bridge", &url(&server)];
+    let path = home.path("bin").display().to_string();
+    let entry = json!({"command": shell, "args": args, "env": {"PATH": path}});
+    write(&home, &json!({"example": entry}));
+    let ran = report(&home, &["cursor"]).await;
+    says(&ran, "ok", "program", "~/bin/cmd", "");
+    let repair = "mcp-bridge install --repair";
+    says(&ran, "FAIL", "program", "npx is not found", repair);
+    assert_eq!(ran.status, 1, "{}", ran.stdout);
+
+    let start = format!("#!/bin/sh\nshift 2\nexec {} \"$@\"\n", program::path());
+    home.write_program("bin/npx", &start);
+    let ran = report(&home, &["cursor"]).await;
+    says(&ran, "ok", "list_tools", "", "");
+    assert_eq!(ran.status, 0, "{}", ran.stdout);
+}
+
 #[tokio::test]
 async fn a_program_in_a_cache_works_and_is_warned_of() {
     let server = FaultServer::start_as(Binding::Streamable);

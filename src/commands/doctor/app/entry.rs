@@ -20,6 +20,7 @@ use crate::commands::install::flags;
 use crate::commands::install::launch::{Launch, is_variable};
 use crate::commands::install::lookup::{LookupError, find, is_path};
 use crate::commands::install::mask::Mask;
+use crate::commands::install::program::launcher::shell_words;
 use crate::commands::install::program::location::{Location, lasting_alias};
 use crate::commands::migrate::{conversion, remote};
 
@@ -70,7 +71,12 @@ impl<'a> ExaminedEntry<'a> {
             return "the entry does not start the bridge";
         };
         let variables = self.add_variables(&launch);
-        let program = self.program(report, &launch.words[0], count);
+        let mut program = self.program(report, &launch.words[0], count);
+        let shell = shell_words(&launch.words);
+        if shell > 0 && program.is_some() {
+            let started = self.program(report, &launch.words[shell], count - shell);
+            program = program.filter(|_| started.is_some());
+        }
         for check in self.quoting(&launch, program.as_deref()) {
             report.add(check);
         }

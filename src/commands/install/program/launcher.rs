@@ -127,13 +127,8 @@ const PROGRAMS: [&str; 13] = [
 /// Number of the launcher's words in a command line that starts the package of the bridge: `npx -y mcp-bridge`,
 /// `cmd /c npx mcp-bridge@latest`, `uvx --from mcp-bridge-cli mcp-bridge`.
 pub(in crate::commands) fn launcher_words(words: &[String]) -> Option<usize> {
-    let base = |word: Option<&String>| word.map(|word| base_name(word)).unwrap_or_default();
-    let mut first = 0;
-    if base(words.first()) == "cmd" {
-        let options = words[1..].iter().take_while(|word| word.starts_with('/'));
-        first = 1 + options.count();
-    }
-    if !PROGRAMS.contains(&base(words.get(first)).as_str()) {
+    let first = shell_words(words);
+    if !PROGRAMS.contains(&base_name(words.get(first)?).as_str()) {
         return None;
     }
     let is_url = |word: &String| word.contains("://");
@@ -143,6 +138,17 @@ pub(in crate::commands) fn launcher_words(words: &[String]) -> Option<usize> {
     let more = words[package + 1..].iter();
     let more = more.take_while(|word| *word == "--" || is_package(word));
     Some(package + 1 + more.count())
+}
+
+/// Number of words of the Windows shell before the program that it starts: those of `cmd /c`.
+pub(in crate::commands) fn shell_words(words: &[String]) -> usize {
+    match words.split_first() {
+        Some((program, rest)) if base_name(program) == "cmd" => {
+            let options = rest.iter().take_while(|word| word.starts_with('/'));
+            1 + options.count()
+        }
+        _ => 0,
+    }
 }
 
 /// Returns whether a word names the package of the bridge: `mcp-bridge@0.1.0`, `npm:mcp-bridge`, `mcp-bridge-cli==0.1.0`.
