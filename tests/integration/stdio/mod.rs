@@ -2,4 +2,6 @@
 
 mod fidelity;
 mod lifecycle;
+#[cfg(windows)]
+mod named_pipe;
 mod stdin;
