@@ -365,8 +365,8 @@ async fn a_ping_while_initialize_is_under_way_is_answered() {
         .await;
     server.received(rpc("initialize"), 1).await;
     app.request("early", "ping", &Value::Null).await;
-    gate.open();
     app.result("early").await;
+    gate.open();
     app.result("init").await;
     app.finish().await;
 }
