@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
+import { openTool, result, rows, signIn } from './support/person.mjs';
 import { exampleServer, inspect, launch, visit } from './support/inspector.mjs';
 import { recordingOf } from './support/recording.mjs';
 import { formServer } from './support/server.mjs';
@@ -9,26 +10,6 @@ import { formServer } from './support/server.mjs';
 let browser;
 before(async () => { browser = await launch(); });
 after(() => browser?.close());
-
-/** Opens a tool in its view. */
-async function openTool(page, name) {
-  await page.getByRole('tab', { name: 'Tools' }).click();
-  await page.locator('#tool-names button', { hasText: name }).first().click();
-}
-
-const result = (page) => page.locator('#result');
-const rows = (page) => page.getByRole('listbox', { name: 'What has passed' });
-
-/** The page that the bridge opens for the sign-in: its person is there, and agrees. */
-async function signIn(visitor, program) {
-  const [address] = await program.line(/^http:\/\/localhost:\d+\/$/);
-  const page = await visitor.context.newPage();
-  await page.goto(address);
-  await page.getByText('Grace Hopper').click();
-  await page.getByRole('button', { name: 'Allow' }).click();
-  await page.getByText('signed in').first().waitFor();
-  await page.close();
-}
 
 test('a person signs in, consents, and calls a tool', async (t) => {
   const visitor = await visit(browser, t);

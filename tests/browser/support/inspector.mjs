@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const { BRIDGE, CHROMIUM, EXAMPLE_SERVER, PACKAGES } = process.env;
+const { BRIDGE, CHROMIUM, DEMO, EXAMPLE_SERVER, PACKAGES } = process.env;
 const require = createRequire(`${PACKAGES}/`);
 const { chromium } = require('playwright-core');
 export const axe = require('axe-core');
@@ -37,7 +37,17 @@ export async function visit(browser, test) {
 /** `mcp-bridge inspect` with these arguments, and its page. */
 export async function inspect({ context, home, test }, ...args) {
   const env = { ...process.env, MCP_BRIDGE_DIR: join(home, 'store'), BROWSER: 'true', NO_COLOR: '1' };
-  const program = start(test, BRIDGE, ['inspect', ...args], env, 'stderr');
+  return open(context, start(test, BRIDGE, ['inspect', ...args], env));
+}
+
+/** The demo in the browser, with these arguments, and the page of its inspector. */
+export async function demo({ context, test }, ...args) {
+  const env = { ...process.env, BROWSER: 'true', NO_COLOR: '1' };
+  return open(context, start(test, DEMO, ['--web', '--fresh', '--port', '0', ...args], env));
+}
+
+/** Opens the page of an inspector. `faults` has what its scripts complain about. */
+async function open(context, program) {
   const page = await context.newPage();
   const faults = [];
   page.on('pageerror', (error) => faults.push(error));
@@ -49,27 +59,30 @@ export async function inspect({ context, home, test }, ...args) {
 
 /** The example server, at a port that the system chooses. */
 export async function exampleServer({ test }) {
-  const program = start(test, EXAMPLE_SERVER, ['--port', '0'], process.env, 'stdout');
+  const program = start(test, EXAMPLE_SERVER, ['--port', '0'], process.env);
   const [, url] = await program.line(/^MCP endpoint: (\S+)$/);
   return { program, url };
 }
 
-/** Starts a program, whose lines can be waited for. It ends with the test. */
-function start(test, file, args, env, stream) {
-  const child = spawn(file, args, { env, stdio: ['ignore', stream === 'stdout' ? 'pipe' : 'ignore', stream === 'stderr' ? 'pipe' : 'ignore'] });
+/** Starts a program, whose lines can be waited for. It ends with the test, and so do its own children. */
+function start(test, file, args, env) {
+  const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const ended = once(child, 'exit');
   const lines = [];
   const waiting = new Set();
-  createInterface({ input: child[stream] }).on('line', (line) => {
-    lines.push(line);
-    for (const look of waiting) look();
-  });
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (line) => {
+      lines.push(line);
+      for (const look of waiting) look();
+    });
+  }
+  // As a terminal does it: the whole group gets the signal.
   const end = async (signal = 'SIGINT') => {
-    child.kill(signal);
-    await ended;
+    if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, signal);
+    return ended;
   };
   test.after(() => end('SIGKILL'));
-  return { pid: child.pid, end, line: (pattern) => within(`a line like ${pattern}`, () => lines.join('\n'), new Promise((resolve) => {
+  return { end, line: (pattern) => within(`a line like ${pattern}`, () => lines.join('\n'), new Promise((resolve) => {
     const look = () => {
       const found = lines.map((line) => line.match(pattern)).find(Boolean);
       if (found) { waiting.delete(look); resolve(found); }
