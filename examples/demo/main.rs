@@ -53,6 +53,7 @@ const INTERRUPTED: u8 = 130;
 /// Shows mcp-bridge at work: starts a server that wants a sign-in, and calls its tools through the
 /// bridge
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "demo", version)]
 struct Arguments {
     /// Sign in without a browser
