@@ -237,9 +237,11 @@ impl OpenExchange {
             milliseconds(self.begun, head_at),
             milliseconds(head_at, self.last_change),
         );
+        // A sum of rounded numbers is not as round as they are.
+        let time = ((wait + receive) * 100.0).round() / 100.0;
         let mut entry = json!({
             "startedDateTime": rfc3339(self.begun),
-            "time": wait + receive,
+            "time": time,
             "request": self.request,
             "response": self.response(masking),
             "cache": {},

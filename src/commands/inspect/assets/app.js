@@ -69,8 +69,15 @@ function add(text) {
     return;
   }
   if (exchange !== undefined && exchange !== null) byExchange.set(exchange, row);
-  entries.push(row);
-  if (passes(row)) shown.push(row);
+  insert(entries, row);
+  if (passes(row)) insert(shown, row);
+}
+
+/** Puts a row where it belongs by its beginning: an exchange may be told of after what it has led to. */
+function insert(rows, row) {
+  let at = rows.length;
+  while (at > 0 && rows[at - 1].entry.startedDateTime > row.entry.startedDateTime) at -= 1;
+  rows.splice(at, 0, row);
 }
 
 function passes(row) {
