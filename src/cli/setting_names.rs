@@ -18,6 +18,7 @@ pub fn flag(setting: Setting) -> &'static str {
         Setting::ClientSecretEnv => "--client-secret-env",
         Setting::ConnectTimeout => "--connect-timeout",
         Setting::Debug => "--debug",
+        Setting::Dpop => "--dpop",
         Setting::Header => "--header",
         Setting::HeadersTimeout => "--headers-timeout",
         Setting::IgnoreTool => "--ignore-tool",

@@ -7,13 +7,13 @@ use clap::Args;
 use url::Url;
 
 use super::callback::CallbackFlags;
-use super::choices::{IssuerCheckFlag, StoreFlag};
+use super::choices::{DpopFlag, IssuerCheckFlag, StoreFlag};
 use super::client::ClientFlags;
 use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use mcp_bridge_auth::{
-    self as auth, Addresses, Bearer, Browser, Config, Grant, MissingPkceMetadata,
+    self as auth, Addresses, Bearer, Browser, Config, Dpop, Grant, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
 };
 
@@ -73,6 +73,10 @@ pub struct SignInFlags {
     /// Send the ID token instead of the access token
     #[arg(long)]
     use_id_token: bool,
+
+    /// Whether tokens are bound to a key (DPoP), so that they are of no use to others
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    dpop: DpopFlag,
 
     /// The authorization server, if the server names several
     #[arg(long, value_name = "URL")]
@@ -165,6 +169,7 @@ impl SignInFlags {
             } else {
                 Bearer::AccessToken
             },
+            dpop: dpop(self.dpop.into(), self.use_id_token)?,
             grant,
             addresses: if self.allow_private_addresses {
                 Addresses::Any
@@ -183,6 +188,16 @@ impl SignInFlags {
 
 fn wrong(flag: &'static str, problem: &str) -> FlagError {
     FlagError::new(flag, problem)
+}
+
+fn dpop(choice: Dpop, uses_id_token: bool) -> Result<Dpop, FlagError> {
+    if choice == Dpop::Required && uses_id_token {
+        return Err(wrong(
+            "--dpop",
+            "required does not go with --use-id-token: ID tokens are not bound to a key",
+        ));
+    }
+    Ok(choice)
 }
 
 fn command(line: &str) -> Result<TokenCommand, FlagError> {
@@ -337,6 +352,7 @@ mod tests {
         check(&["--authorize-param", "state=x"], "--authorize-param");
         check(&["--authorize-param", "=x"], "--authorize-param");
         check(&["--auth-command", " "], "--auth-command");
+        check(&["--dpop", "required", "--use-id-token"], "--dpop");
         for url in [
             "ftp://x/done",
             "https://u@x/done",

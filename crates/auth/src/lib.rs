@@ -51,16 +51,16 @@ use url::Url;
 pub use self::callback::pasted::PasteError;
 pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
-    CommandError, Config, Grant, Helper, IssuerCheck, KeyError, MissingPkceMetadata,
+    CommandError, Config, Dpop, Grant, Helper, IssuerCheck, KeyError, MissingPkceMetadata,
     PreRegisteredClient, ResourceParameter, SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store,
     TokenCommand,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
-pub use self::error::AuthError;
+pub use self::error::{AuthError, ClockDifference};
 pub use self::flow::examination::{
-    Examination, ExaminedAuthentication, ExaminedChallenge, ExaminedResource, ExaminedServer,
-    RegistrationWay,
+    Examination, ExaminedAuthentication, ExaminedBinding, ExaminedChallenge, ExaminedResource,
+    ExaminedServer, RegistrationWay,
 };
 pub use self::flow::policy::Interaction;
 pub use self::flow::sign_out::{Revocation, SignedOut};
@@ -76,6 +76,7 @@ pub use self::store::{
     note_directory, place_of_new, remove_remains,
 };
 pub use self::token::AccessToken;
+pub use self::token::proof::ProofObjection;
 
 use self::flow::command::CommandTokens;
 use self::flow::session::SignInSession;

@@ -36,6 +36,8 @@ pub enum Setting {
     ConnectTimeout,
     /// Verbose logging.
     Debug,
+    /// Binding of tokens to a key (RFC 9449).
+    Dpop,
     /// An HTTP header of every request.
     Header,
     /// The limit on the wait for the headers of a response.
@@ -84,6 +86,7 @@ impl Setting {
             Self::ClientSecretEnv => "client_secret_env",
             Self::ConnectTimeout => "connect_timeout",
             Self::Debug => "debug",
+            Self::Dpop => "dpop",
             Self::Header => "header",
             Self::HeadersTimeout => "headers_timeout",
             Self::IgnoreTool => "ignore_tool",

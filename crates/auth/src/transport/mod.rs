@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oauth2::{HttpRequest, HttpResponse};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderName};
 use reqwest::{Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -31,6 +31,9 @@ const GET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Limit for a token or registration request; some providers take their time.
 const POST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Header that carries the nonce for the next DPoP proof (RFC 9449 §8.2).
+pub(crate) const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Limit for any answer. Real documents have a few KiB.
 const LARGEST_BODY: usize = 1 << 20;
@@ -251,8 +254,16 @@ impl Transport {
                 outage
             });
         }
+        let head = response.headers();
+        let kept = [NONCE, DATE].map(|name| (head.get(&name).cloned(), name));
         let answer = read_body(&url, response).await?;
-        Ok(standard_form(answer, &sent))
+        let mut standard = standard_form(answer, &sent);
+        for (value, name) in kept {
+            standard
+                .headers_mut()
+                .extend(value.map(|value| (name, value)));
+        }
+        Ok(standard)
     }
 
     async fn send(&self, request: Request) -> Result<AuthResponse, AuthError> {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
@@ -220,11 +218,22 @@ impl Endpoint {
             return Ok(());
         }
         let refusal = Refusal::new(status, response.headers(), token).from_peer(response.peer());
+        if let (Some(objection), Some(token)) = (refusal.objection(), &refusal.refused) {
+            let cause = Cause::of_objection(objection);
+            let (url, headers) = (&self.config.url, response.headers());
+            if token.answers(objection, url, headers) && tries.retries.allow(cause) {
+                self.note(Step::Retry, "again with another proof");
+                return Ok(());
+            }
+            return Err(token.proof_refused(objection, url, headers).into());
+        }
         if refusal.is_about_the_token()
             && let Some(authorizer) = &self.authorizer
             && tries.retries.allow(Cause::TokenRefused)
         {
-            return self.authorize(authorizer, refusal, outgoing).await;
+            self.authorize(authorizer, refusal, outgoing).await?;
+            tries.retries.reset(Cause::NonceWanted);
+            return Ok(());
         }
         let is_busy = matches!(
             status,
@@ -245,9 +254,12 @@ impl Endpoint {
         let Ok(token) = self.token().await else {
             return;
         };
-        let headers = self.headers(session, token.as_ref());
         if let Ok(client) = self.client() {
             let url = &self.config.url;
+            let mut headers = self.headers(session);
+            if let Some(token) = &token {
+                token.authorize(&Method::DELETE, url, &[], &mut headers);
+            }
             let wire = WireLog::default();
             wire.deleting(session);
             let sent = async {
@@ -322,7 +334,7 @@ impl Endpoint {
         let client = self.client()?;
         let mut redirects = Redirects::new(verb.method(), MAX_REDIRECTS);
         loop {
-            let mut headers = self.headers(session, token);
+            let mut headers = self.headers(session);
             let body = match verb {
                 Verb::Post(message) => {
                     headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
@@ -339,11 +351,17 @@ impl Endpoint {
                 }
             };
             let url = redirects.url(target);
+            if let Some(token) = token {
+                token.authorize(&verb.method(), url, &body, &mut headers);
+            }
             let sent = {
                 let sent = pin!(client.send_at(place, verb.method(), url, headers, body));
                 within(self.config.headers_timeout, Setting::HeadersTimeout, sent).await?
             };
             let mut response = sent.map_err(|error| Failure::of_http(&error))?;
+            if let Some(token) = token {
+                token.read_answer(url, response.headers());
+            }
             let (status, head) = (response.status(), response.headers());
             if !redirects
                 .follow(target, status, head)
@@ -358,17 +376,14 @@ impl Endpoint {
         }
     }
 
-    /// The headers that every request has.
-    fn headers(&self, session: &McpSession, token: Option<&AccessToken>) -> HeaderMap {
+    /// The headers that every request has, beside the token.
+    fn headers(&self, session: &McpSession) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(HEADERS);
         for (name, value) in &self.config.headers {
             headers.append(name.clone(), value.clone());
         }
         // Compressors hold back what a stream has to hand on at once.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(token) = token {
-            headers.insert(AUTHORIZATION, token.header());
-        }
         if let Some(id) = &session.id {
             headers.insert(SESSION_ID, id.clone());
         }

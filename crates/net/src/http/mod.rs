@@ -34,7 +34,7 @@ pub use cookies::Cookies;
 pub use names::Names;
 pub use places::{Place, Traffic};
 pub use redirects::{RedirectRefusal, Redirects, location};
-pub use retry_after::retry_after;
+pub use retry_after::{date, retry_after};
 pub use route::{NoProxy, ProxySource, Route, bare, host_and_port};
 pub use tls::{BadPem, Identity, Roots};
 pub use url_length::{MAX_URL_BYTES, UrlTooLong, check_length};
