@@ -74,7 +74,7 @@ pub struct SignInFlags {
     #[arg(long)]
     use_id_token: bool,
 
-    /// Whether tokens are bound to a key (DPoP), so that they are of no use to others
+    /// Bind tokens to a key (DPoP), so that they are of no use to others
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     dpop: DpopFlag,
 

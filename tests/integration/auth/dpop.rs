@@ -143,7 +143,7 @@ async fn a_refused_proof_is_an_error_that_says_how_far_the_clock_is_off() {
         clock_ahead: -9 * 60,
         ..Dpop::default()
     });
-    app.request(10, "tools/call", &json!({ "name": "a" })).await;
+    app.request(10, "tools/list", &json!({})).await;
     app.result(10).await;
     app.finish().await;
     assert_eq!(scene.provider.seen("/authorize").len(), 1);

@@ -103,7 +103,7 @@ pub(crate) fn equip(
     Ok(())
 }
 
-/// What was stored, without tokens that the user does not want any more: bound ones, or those that are not.
+/// The stored credential without tokens that the user does not want any more: bound ones, or those that are not.
 pub(crate) fn fitting(choice: Dpop, mut stored: Credential) -> Credential {
     let is_bound = stored.tokens.as_ref().is_some_and(|tokens| tokens.is_bound);
     let fits = match choice {

@@ -47,7 +47,7 @@ pub(crate) struct SignInSession {
     pub(crate) config: Config,
     pub(crate) transport: Transport,
     pub(crate) key: CredentialKey,
-    /// What the servers have said about proofs.
+    /// Statements of servers about proofs.
     proof_memory: Arc<ProofMemory>,
     /// When the session was made, in milliseconds since 1970.
     pub(crate) started_at: u64,

@@ -54,7 +54,7 @@ pub enum ProofObjection {
     Invalid(String),
 }
 
-/// What servers have said about proofs.
+/// Statements of servers about proofs: the nonces that they want, and the time by their clocks.
 #[derive(Debug, Default)]
 pub(crate) struct ProofMemory(Mutex<HashMap<(ProofFor, String), Remembered>>);
 

@@ -26,9 +26,9 @@ const COORDINATE: usize = 32;
 
 /// A key pair that tokens are bound to. The copies share it.
 #[derive(Clone)]
-pub(crate) struct ProofKey(Arc<Parts>);
+pub(crate) struct ProofKey(Arc<ProofKeyParts>);
 
-struct Parts {
+struct ProofKeyParts {
     /// The pair as PKCS #8, for the place that stores it.
     pkcs8: Secret<Vec<u8>>,
     pair: EcdsaKeyPair,
@@ -59,7 +59,7 @@ impl ProofKey {
         let header = json!({ "typ": "dpop+jwt", "alg": ALGORITHM, "jwk": jwk });
         // The members in this order, without white space (RFC 7638 §3).
         let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        Some(Self(Arc::new(Parts {
+        Some(Self(Arc::new(ProofKeyParts {
             pkcs8: Secret::new(pkcs8),
             pair,
             header: BASE64_URL_SAFE_NO_PAD.encode(header.to_string()),
@@ -77,7 +77,7 @@ impl ProofKey {
     /// # Panics
     /// If the operating system has no random numbers, as everything else does that needs them.
     pub(crate) fn statement(&self, claims: &str) -> String {
-        let Parts { pair, header, .. } = &*self.0;
+        let ProofKeyParts { pair, header, .. } = &*self.0;
         let mut statement = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims));
         let signature = pair.sign(&SystemRandom::new(), statement.as_bytes());
         let signature = signature.expect("the operating system has random numbers");
