@@ -12,6 +12,7 @@ pub(crate) mod import;
 pub(crate) mod order;
 pub(crate) mod page;
 pub(crate) mod policy;
+pub(crate) mod program;
 pub(crate) mod proof_of_possession;
 pub(crate) mod refresh_pause;
 pub(crate) mod renewal;

@@ -190,6 +190,49 @@ pub(crate) enum Age {
     Stale,
 }
 
+/// Lifetime of a secret, which began at a moment by two clocks: one stands still while the machine sleeps, the other one
+/// can be set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Validity {
+    /// Milliseconds since 1970.
+    obtained_at: u64,
+    /// The same moment on the clock that nobody sets, if it was in this process.
+    obtained: Option<Instant>,
+    /// Unknown means until it is refused.
+    lifetime: Option<Duration>,
+}
+
+impl Validity {
+    pub(crate) fn from_now(lifetime: Option<Duration>) -> Self {
+        let now = SentAt::now();
+        Self {
+            obtained_at: unix_millis(now.calendar),
+            obtained: Some(now.stopwatch),
+            lifetime: lifetime.map(|lifetime| lifetime.min(LONGEST_LIFETIME)),
+        }
+    }
+
+    /// The age by both clocks.
+    pub(crate) fn age(&self, now: SystemTime) -> Age {
+        let Some(lifetime) = self.lifetime else {
+            return Age::Fresh;
+        };
+        let margin = (lifetime / 10)
+            .max(LEAST_MARGIN.min(lifetime / 3))
+            .min(LONGEST_MARGIN);
+        let best_before = lifetime.saturating_sub(margin);
+        let by_calendar = Duration::from_millis(unix_millis(now).saturating_sub(self.obtained_at));
+        let by_stopwatch = self
+            .obtained
+            .map_or(Duration::ZERO, |obtained| obtained.elapsed());
+        if by_calendar.max(by_stopwatch) < best_before {
+            Age::Fresh
+        } else {
+            Age::Stale
+        }
+    }
+}
+
 /// The moment of a request, by both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SentAt {
@@ -246,24 +289,14 @@ impl TokenSet {
         }
     }
 
-    /// The age by both clocks: one stands still while the machine sleeps, the other one can be set.
+    /// The age of the access token.
     pub(crate) fn age(&self, now: SystemTime) -> Age {
-        let Some(lifetime) = self.lifetime.map(Duration::from_secs) else {
-            return Age::Fresh;
+        let validity = Validity {
+            obtained_at: self.obtained_at,
+            obtained: self.obtained,
+            lifetime: self.lifetime.map(Duration::from_secs),
         };
-        let margin = (lifetime / 10)
-            .max(LEAST_MARGIN.min(lifetime / 3))
-            .min(LONGEST_MARGIN);
-        let best_before = lifetime.saturating_sub(margin);
-        let by_calendar = Duration::from_millis(unix_millis(now).saturating_sub(self.obtained_at));
-        let by_stopwatch = self
-            .obtained
-            .map_or(Duration::ZERO, |obtained| obtained.elapsed());
-        if by_calendar.max(by_stopwatch) < best_before {
-            Age::Fresh
-        } else {
-            Age::Stale
-        }
+        validity.age(now)
     }
 
     /// This answer to a refresh of `old`, with what it does not repeat (RFC 6749 §5.1, §6).
