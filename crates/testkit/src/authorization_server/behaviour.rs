@@ -46,6 +46,8 @@ pub struct Behaviour {
     pub dpop: Option<Dpop>,
     /// `/mcp` opens a session.
     pub has_session: bool,
+    /// A gateway before everything but the sign-in page wants this in the header `X-Gateway`.
+    pub gateway: Option<&'static str>,
     /// True if `resource` is refused, as Entra ID does.
     pub refuses_resource: bool,
     /// Scopes that the authorization endpoint knows; None knows all.
@@ -100,6 +102,7 @@ impl Default for Behaviour {
             grants: Grants::RotatingRefreshTokens,
             dpop: None,
             has_session: false,
+            gateway: None,
             refuses_resource: false,
             known_scopes: None,
             forbids: None,
