@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use mcp_bridge_auth::{IssuerCheck, Store};
+use mcp_bridge_auth::{Dpop, IssuerCheck, Store};
 use mcp_bridge_core::bridge::ListPages;
 use mcp_bridge_core::endpoint::{ParamHeaders, Protocol, TransportChoice};
 
@@ -71,6 +71,16 @@ choices!(StoreFlag is Store {
     File,
     /// In this process, until it ends.
     Memory,
+});
+
+choices!(#[derive(Default)] DpopFlag is Dpop {
+    /// Never
+    Off,
+    /// Where the server asks for it and its authorization server offers it
+    #[default]
+    Auto,
+    /// Always: other tokens are refused
+    Required,
 });
 
 choices!(#[derive(Default)] IssuerCheckFlag is IssuerCheck {

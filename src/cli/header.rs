@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::environment::{Environment, ProcessEnvironment, expand, foreign_reference};
-use super::error::{ConfigError, names_variable};
+use super::error::{ConfigError, FlagError, names_variable};
+use mcp_bridge_auth::TokenCommand;
+use mcp_bridge_net::http::{is_reserved_header, user_header_value};
+use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
 
 /// The variable with headers, for apps whose settings become environment variables.
@@ -28,6 +31,10 @@ pub(super) struct HeaderFlags {
     #[arg(long, value_name = "PATH")]
     header_file: Vec<PathBuf>,
 
+    /// Send the headers that this command prints; it runs again when they expire or are refused
+    #[arg(long, value_name = "COMMAND")]
+    header_command: Option<String>,
+
     /// Send the token in this variable, without a sign-in
     #[arg(long, value_name = "VAR")]
     bearer_env: Option<String>,
@@ -41,6 +48,8 @@ pub(super) struct Headers {
     pub(super) left_out: Vec<HeaderName>,
     /// Names of headers that are sent with a reference to a variable as it stands, and the reference.
     pub(super) unexpanded: Vec<(HeaderName, String)>,
+    /// The program that prints further ones.
+    pub(super) program: Option<TokenCommand>,
     /// Those of `--header` and the files before variables are filled in.
     pub(super) as_given: Vec<(String, String)>,
 }
@@ -99,6 +108,12 @@ impl HeaderFlags {
             }
             headers.insert(name, &format!("${{{variable}}}"), environment)?;
         }
+        if let Some(line) = &self.header_command {
+            let command = TokenCommand::parse(line, Setting::HeaderCommand);
+            let command =
+                command.map_err(|error| FlagError::new("--header-command", error.to_string()));
+            headers.program = Some(command?);
+        }
         if let Some(variable) = &self.bearer_env {
             let token = environment
                 .variable(variable)
@@ -142,7 +157,7 @@ impl Headers {
             }
         })?;
         let value = value(&name, &text)?;
-        if is_reserved(&name) {
+        if is_reserved_header(&name) {
             self.left_out.push(name);
         } else {
             self.map.insert(name, value);
@@ -163,39 +178,16 @@ impl Headers {
     pub(super) fn identity(&self) -> Secret<Vec<(String, String)>> {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let pairs = self.map.iter();
-        Secret::new(
-            pairs
-                .map(|(name, value)| (name.to_string(), text(value)))
-                .collect(),
-        )
+        let pairs = pairs.map(|(name, value)| (name.to_string(), text(value)));
+        // Its headers change; the command stands for them.
+        let program = self.program.iter();
+        let program = program.map(|it| ("header-command".to_owned(), it.fingerprint()));
+        Secret::new(pairs.chain(program).collect())
     }
 }
 
 fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, HeaderError> {
-    let is_legal = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
-    let value = HeaderValue::from_str(text).ok();
-    let value = value.filter(|_| text.bytes().all(is_legal));
-    let mut value = value.ok_or_else(|| HeaderError::Value(name.clone()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// Headers that MCP and HTTP give a meaning that only the bridge can know. People copy some of them from
-/// examples for other programs, so they are no error.
-fn is_reserved(name: &HeaderName) -> bool {
-    const RESERVED: [&str; 10] = [
-        "accept",
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "content-type",
-        "host",
-        "last-event-id",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    name.as_str().starts_with("mcp-") || RESERVED.contains(&name.as_str())
+    user_header_value(text).ok_or_else(|| HeaderError::Value(name.clone()))
 }
 
 #[cfg(test)]
@@ -261,6 +253,7 @@ mod tests {
             header: vec!["X-A: flag".to_owned()],
             header_env: Vec::new(),
             header_file: Vec::new(),
+            header_command: None,
             bearer_env: None,
         };
         for (text, expected) in [

@@ -7,15 +7,16 @@ use clap::Args;
 use url::Url;
 
 use super::callback::CallbackFlags;
-use super::choices::{IssuerCheckFlag, StoreFlag};
+use super::choices::{DpopFlag, IssuerCheckFlag, StoreFlag};
 use super::client::ClientFlags;
 use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use mcp_bridge_auth::{
-    self as auth, Addresses, Bearer, Browser, Config, Grant, MissingPkceMetadata,
+    self as auth, Addresses, Bearer, Browser, Config, Dpop, Grant, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
 };
+use mcp_bridge_net::setting::Setting;
 
 /// Flags of the sign-in.
 #[derive(Debug, Clone, Default, Args)]
@@ -73,6 +74,10 @@ pub struct SignInFlags {
     /// Send the ID token instead of the access token
     #[arg(long)]
     use_id_token: bool,
+
+    /// Bind tokens to a key (DPoP), so that they are of no use to others
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    dpop: DpopFlag,
 
     /// The authorization server, if the server names several
     #[arg(long, value_name = "URL")]
@@ -165,6 +170,7 @@ impl SignInFlags {
             } else {
                 Bearer::AccessToken
             },
+            dpop: dpop(self.dpop.into(), self.use_id_token)?,
             grant,
             addresses: if self.allow_private_addresses {
                 Addresses::Any
@@ -185,8 +191,19 @@ fn wrong(flag: &'static str, problem: &str) -> FlagError {
     FlagError::new(flag, problem)
 }
 
+fn dpop(choice: Dpop, uses_id_token: bool) -> Result<Dpop, FlagError> {
+    if choice == Dpop::Required && uses_id_token {
+        return Err(wrong(
+            "--dpop",
+            "required does not go with --use-id-token: ID tokens are not bound to a key",
+        ));
+    }
+    Ok(choice)
+}
+
 fn command(line: &str) -> Result<TokenCommand, FlagError> {
-    TokenCommand::parse(line).map_err(|error| FlagError::new("--auth-command", error.to_string()))
+    TokenCommand::parse(line, Setting::AuthCommand)
+        .map_err(|error| FlagError::new("--auth-command", error.to_string()))
 }
 
 fn resource(given: Option<String>, disabled: bool) -> Result<ResourceParameter, FlagError> {
@@ -337,6 +354,7 @@ mod tests {
         check(&["--authorize-param", "state=x"], "--authorize-param");
         check(&["--authorize-param", "=x"], "--authorize-param");
         check(&["--auth-command", " "], "--auth-command");
+        check(&["--dpop", "required", "--use-id-token"], "--dpop");
         for url in [
             "ftp://x/done",
             "https://u@x/done",

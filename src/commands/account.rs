@@ -109,6 +109,9 @@ pub(super) fn rows(style: Style, account: &Account) -> String {
                 rows += &style.row("scopes", &signed_in.scopes);
             }
             rows += &style.row("token", &expiry(signed_in));
+            if signed_in.is_bound {
+                rows += &style.row("bound", "to a key on this machine (DPoP)");
+            }
         }
         None => rows += &style.row("signed in", "no"),
     }

@@ -131,6 +131,7 @@ impl StatusEntry {
                 "scopes": it.scopes.split_whitespace().collect::<Vec<_>>(),
                 "expiresIn": seconds(it.expiry),
                 "renewable": it.renewable,
+                "boundToKey": it.is_bound,
             })
         });
         let url = account

@@ -1,5 +1,6 @@
 //! Errors of the sign-in and of token requests, with hints for the person.
 
+use std::fmt;
 use std::time::Duration;
 
 use url::Url;
@@ -151,6 +152,24 @@ pub enum AuthError {
         /// Its error code and description, or what is wrong with its answer.
         reason: String,
     },
+    /// A server refuses the proof that goes with a token (RFC 9449 §5, §7.1). Another token would be refused as well.
+    #[error("{host} refuses the proof of the key that the token is bound to (DPoP): {reason}")]
+    ProofRefused {
+        /// The server.
+        host: String,
+        /// Its words.
+        reason: String,
+        /// Difference of the clocks, if that may be the reason.
+        clock: Option<ClockDifference>,
+    },
+    /// Tokens have to be bound to a key, and the authorization server does not do that.
+    #[error("{} gives no tokens that are bound to a key (DPoP): {reason}", line(.issuer))]
+    NotBound {
+        /// The authorization server.
+        issuer: String,
+        /// What it does instead.
+        reason: String,
+    },
     /// The callback's address is taken or can't be used.
     #[error("cannot listen for the sign-in's callback on {address}: {reason}")]
     Callback {
@@ -159,11 +178,13 @@ pub enum AuthError {
         /// Words of the operating system.
         reason: String,
     },
-    /// The program that prints tokens did not.
-    #[error("`{program}` printed no token: {reason}")]
+    /// A program that prints tokens or headers did not.
+    #[error("`{program}` printed no {}: {reason}", printed_by(*.setting))]
     Command {
         /// The program, without its arguments.
         program: String,
+        /// The setting that names it.
+        setting: Setting,
         /// The cause, without what it printed.
         reason: String,
     },
@@ -173,6 +194,29 @@ pub enum AuthError {
     /// The bridge is ending.
     #[error("the sign-in was interrupted")]
     Interrupted,
+}
+
+/// Difference between the clock of a server and that of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockDifference {
+    /// Seconds by which the server's clock is ahead; negative if it is behind.
+    pub(crate) server_is_ahead: i64,
+}
+
+impl fmt::Display for ClockDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.server_is_ahead.unsigned_abs();
+        match seconds {
+            0..120 => write!(f, "{seconds} s")?,
+            120..7200 => write!(f, "{} min", seconds / 60)?,
+            _ => write!(f, "{} h", seconds / 3600)?,
+        }
+        f.write_str(if self.server_is_ahead > 0 {
+            " behind"
+        } else {
+            " ahead of"
+        })
+    }
 }
 
 impl AuthError {
@@ -197,6 +241,7 @@ impl AuthError {
             Self::Interrupted => "auth_interrupted",
             Self::Configuration(_) => "auth_configuration",
             Self::Command { .. } => "auth_command_failed",
+            Self::ProofRefused { .. } | Self::NotBound { .. } => "auth_proof_refused",
             Self::PkceNotOffered { .. }
             | Self::Metadata { .. }
             | Self::UnsafeUrl { .. }
@@ -260,9 +305,23 @@ impl AuthError {
             Self::Callback { .. } => {
                 "stop the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
-            Self::Command { .. } => {
-                format!("run the command of {} in a terminal: it has to print a token that this \
-                 server takes", Setting::AuthCommand)
+            Self::ProofRefused {
+                clock: Some(clock),
+                host,
+                ..
+            } => format!(
+                "the clock of this machine is {clock} that of {host}: set it right, then try again"
+            ),
+            Self::ProofRefused { clock: None, .. } => {
+                format!("tell the server's operator. If it takes tokens that are not bound to a key as well, pass \
+                 {} off", Setting::Dpop)
+            }
+            Self::NotBound { .. } => {
+                format!("tell its operator, or pass {} auto to use the tokens that it gives", Setting::Dpop)
+            }
+            Self::Command { setting, .. } => {
+                format!("run the command of {setting} in a terminal: it has to print a {} that this \
+                 server takes", printed_by(*setting))
             }
             Self::Forbidden => {
                 format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
@@ -323,6 +382,14 @@ impl AuthError {
             }
             _ => None,
         }
+    }
+}
+
+/// Name of what a program prints for this setting.
+fn printed_by(setting: Setting) -> &'static str {
+    match setting {
+        Setting::HeaderCommand => "header",
+        _ => "token",
     }
 }
 

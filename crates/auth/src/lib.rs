@@ -51,17 +51,18 @@ use url::Url;
 pub use self::callback::pasted::PasteError;
 pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
-    CommandError, Config, Grant, Helper, IssuerCheck, KeyError, MissingPkceMetadata,
+    CommandError, Config, Dpop, Grant, Helper, IssuerCheck, KeyError, MissingPkceMetadata,
     PreRegisteredClient, ResourceParameter, SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store,
     TokenCommand,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
-pub use self::error::AuthError;
+pub use self::error::{AuthError, ClockDifference};
 pub use self::flow::examination::{
-    Examination, ExaminedAuthentication, ExaminedChallenge, ExaminedResource, ExaminedServer,
-    RegistrationWay,
+    Examination, ExaminedAuthentication, ExaminedBinding, ExaminedChallenge, ExaminedResource,
+    ExaminedServer, RegistrationWay,
 };
+pub use self::flow::header_program::HeaderProgram;
 pub use self::flow::policy::Interaction;
 pub use self::flow::sign_out::{Revocation, SignedOut};
 pub use self::grant::authorization::RESERVED_PARAMETERS;
@@ -76,11 +77,13 @@ pub use self::store::{
     note_directory, place_of_new, remove_remains,
 };
 pub use self::token::AccessToken;
+pub use self::token::proof::ProofObjection;
 
 use self::flow::command::CommandTokens;
 use self::flow::session::SignInSession;
 use self::flow::{policy, sign_out, takeover};
 use self::store::{CredentialKey, CredentialStore};
+use self::transport::gateway::Gateway;
 use mcp_bridge_net::http;
 
 /// Holds back further refreshes: see [`Authorizer::settle`].
@@ -117,6 +120,17 @@ impl Authorizer {
             command: config.command.clone().map(CommandTokens::new),
             session: Arc::new(SignInSession::new(server, config, http)),
         }
+    }
+
+    /// The same for a server behind a gateway that wants the headers of a program, also for the documents of the sign-in at
+    /// the server's origin.
+    #[must_use]
+    pub fn behind(self, program: Option<Arc<HeaderProgram>>) -> Self {
+        if let Some(program) = program {
+            let gateway = Gateway::before(&self.session.server, program);
+            self.session.transport.pass(gateway);
+        }
+        self
     }
 
     /// The same for an account that is stored, with its server, whatever else `config` says of accounts.

@@ -36,8 +36,12 @@ pub enum Setting {
     ConnectTimeout,
     /// Verbose logging.
     Debug,
+    /// Binding of tokens to a key (RFC 9449).
+    Dpop,
     /// An HTTP header of every request.
     Header,
+    /// A command that prints headers.
+    HeaderCommand,
     /// The limit on the wait for the headers of a response.
     HeadersTimeout,
     /// Tools that are hidden.
@@ -84,7 +88,9 @@ impl Setting {
             Self::ClientSecretEnv => "client_secret_env",
             Self::ConnectTimeout => "connect_timeout",
             Self::Debug => "debug",
+            Self::Dpop => "dpop",
             Self::Header => "header",
+            Self::HeaderCommand => "header_command",
             Self::HeadersTimeout => "headers_timeout",
             Self::IgnoreTool => "ignore_tool",
             Self::Issuer => "issuer",

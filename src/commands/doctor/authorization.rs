@@ -11,8 +11,8 @@ use super::check::{Check, CheckName, Part};
 use super::report::Report;
 use crate::commands::client::request::bare_initialize;
 use mcp_bridge_auth::{
-    AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedChallenge,
-    ExaminedResource, ExaminedServer, Interaction, Refusal, RegistrationWay,
+    AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedBinding,
+    ExaminedChallenge, ExaminedResource, ExaminedServer, Interaction, Refusal, RegistrationWay,
 };
 use mcp_bridge_core::endpoint::{Failure, Probe, Reply};
 
@@ -106,17 +106,22 @@ fn challenge(report: &mut Report<'_>, challenge: &ExaminedChallenge) {
             warning("WWW-Authenticate without a Bearer challenge", "RFC 6750 §3")
         }
         ExaminedChallenge::Bearer {
+            scheme,
             names_metadata: false,
             ..
-        } => warning("Bearer, without resource_metadata", "RFC 9728 §5.1"),
+        } => {
+            let found = format!("{scheme}, without resource_metadata");
+            warning(&found, "RFC 9728 §5.1")
+        }
         ExaminedChallenge::Bearer {
+            scheme,
             names_metadata: true,
             scope,
         } => {
             let scope = scope
                 .as_ref()
                 .map(|scope| format!(", and wants the scope {scope}"));
-            let found = format!("Bearer, names its metadata{}", scope.unwrap_or_default());
+            let found = format!("{scheme}, names its metadata{}", scope.unwrap_or_default());
             Check::passed(CheckName::Challenge, found)
         }
     });
@@ -209,6 +214,7 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
         None => format!("{scopes}; without a resource"),
     };
     report.add(Check::passed(CheckName::Scopes, resource));
+    report.add(binding(&server.binding));
     report.add(if server.revokes {
         Check::passed(CheckName::Revocation, "offered")
     } else {
@@ -237,6 +243,32 @@ fn metadata(server: &ExaminedServer) -> Check {
         )
         .fix("publish it")
         .specification("RFC 8414 §3; MCP 2025-11-25, Authorization"),
+    }
+}
+
+fn binding(binding: &ExaminedBinding) -> Check {
+    const NAME: CheckName = CheckName::Dpop;
+    let skipped = |found| Check::skipped(NAME, found).specification("RFC 9449");
+    match binding {
+        ExaminedBinding::Bound => {
+            Check::passed(NAME, "tokens are bound to a key (DPoP): a stolen one is of no use")
+        }
+        ExaminedBinding::Offered => skipped(
+            "not used: the provider offers it, but the server does not ask for it (--dpop required uses it)",
+        ),
+        ExaminedBinding::Wanted => Check::warning(
+            NAME,
+            "the server asks for tokens that are bound to a key (DPoP), and gets bearer tokens",
+        )
+        .fix("pass --dpop required if the provider issues them without listing it, and do not pass --dpop off")
+        .specification("RFC 9449 §5.1"),
+        ExaminedBinding::Bearer => skipped("not offered: tokens are bearer tokens"),
+        ExaminedBinding::Impossible { listed } => Check::failed(
+            NAME,
+            format!("tokens have to be bound to a key, and the provider takes only proofs with {listed}"),
+        )
+        .fix("its operator has to accept ES256; --dpop off uses bearer tokens if the server takes them")
+        .specification("RFC 9449 §5.1"),
     }
 }
 

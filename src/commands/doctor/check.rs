@@ -15,6 +15,8 @@ pub(super) enum CheckName {
     Tls,
     Proxy,
     Endpoint,
+    /// Only where there is such a command.
+    HeaderCommand,
     ContentType,
     Transport,
     Era,
@@ -25,6 +27,7 @@ pub(super) enum CheckName {
     Pkce,
     Registration,
     Scopes,
+    Dpop,
     Revocation,
     IssParameter,
     Token,
@@ -94,6 +97,7 @@ impl Part {
                 CheckName::Pkce,
                 CheckName::Registration,
                 CheckName::Scopes,
+                CheckName::Dpop,
                 CheckName::Revocation,
                 CheckName::IssParameter,
                 CheckName::Token,
@@ -139,6 +143,9 @@ impl Part {
     }
 
     pub(super) fn containing(name: CheckName) -> Self {
+        if name == CheckName::HeaderCommand {
+            return Self::Connection;
+        }
         let holds = |part: &Self| part.names().contains(&name);
         Self::ALL.into_iter().find(holds).unwrap_or(Self::Protocol)
     }

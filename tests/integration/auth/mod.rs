@@ -4,6 +4,9 @@
 mod auth_command;
 #[cfg(target_os = "linux")]
 mod bare_environment;
+mod dpop;
+#[cfg(unix)]
+mod header_command;
 mod http_sse;
 #[cfg(target_os = "linux")]
 mod linger;

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -25,8 +25,12 @@ use crate::config::{ClientAuthentication, ClientCredential};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::AuthError;
 use crate::token::SentAt;
+use crate::token::proof::{PROOF, ProofFor, ProofObjection};
 use crate::transport::Transport;
 use mcp_bridge_net::mutex::Mutex;
+
+/// Role of an endpoint that gets proofs here.
+const ROLE: ProofFor = ProofFor::AuthorizationServer;
 
 /// One way to say in a request which client it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,7 +219,7 @@ pub(crate) struct AuthenticatedEndpoint<'a> {
     progress: Mutex<MethodProgress>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct MethodProgress {
     /// The place of the method in use in the client's list.
     place: usize,
@@ -223,6 +227,8 @@ struct MethodProgress {
     status: StatusCode,
     /// When the request was sent that had this response.
     sent: SentAt,
+    /// Headers of the last response to a proof.
+    headers: HeaderMap,
 }
 
 impl<'a> AuthenticatedEndpoint<'a> {
@@ -237,6 +243,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
             place: 0,
             status: StatusCode::OK,
             sent: SentAt::now(),
+            headers: HeaderMap::new(),
         });
         Self {
             transport,
@@ -281,7 +288,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
             }
             let attempt = self.authenticated(&request, *method)?;
             let sent = SentAt::now();
-            let response = match self.transport.execute_at(&self.url, attempt).await {
+            let response = match self.execute(attempt).await {
                 Ok(response) => response,
                 // A server that fails over another method has refused the one before by its own word.
                 Err(_) if refused.is_some() => break,
@@ -293,11 +300,10 @@ impl<'a> AuthenticatedEndpoint<'a> {
                 && self.leaves_out_secret(*method)
                 && !response.status().is_success();
             if !refusal.is_about_client(self.endpoint) && !says_nothing {
-                *self.progress() = MethodProgress {
-                    place,
-                    status: response.status(),
-                    sent,
-                };
+                let mut progress = self.progress();
+                progress.place = place;
+                progress.status = response.status();
+                progress.sent = sent;
                 return Ok(response);
             }
             tracing::debug!(?method, "the client was refused");
@@ -309,6 +315,44 @@ impl<'a> AuthenticatedEndpoint<'a> {
         })?;
         self.progress().status = response.status();
         Ok(response)
+    }
+
+    /// Sends a request, with a proof if the tokens are to be bound to a key. An objection to the proof is met once for each
+    /// reason (RFC 9449 §8).
+    async fn execute(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
+        let prover = self.client.prover.as_ref();
+        let Some(prover) = prover.filter(|_| self.endpoint == EndpointKind::Token) else {
+            return self.transport.execute_at(&self.url, request).await;
+        };
+        let mut met = Vec::new();
+        loop {
+            let mut proved = request.clone();
+            let proof = prover.for_token_endpoint(&self.url);
+            proved.headers_mut().insert(PROOF, proof);
+            let response = self.transport.execute_at(&self.url, proved).await?;
+            let headers = response.headers();
+            prover.learn(ROLE, &self.url, headers);
+            self.progress().headers = headers.clone();
+            let Some(objection) = MethodRefusal::read(&response).objection() else {
+                return Ok(response);
+            };
+            let reason = std::mem::discriminant(&objection);
+            if met.contains(&reason) || !prover.answers(&objection, ROLE, &self.url, headers) {
+                return Ok(response);
+            }
+            met.push(reason);
+        }
+    }
+
+    /// The error of a response that objects to the proof, if its code says so.
+    pub(crate) fn refused_proof(
+        &self,
+        code: &str,
+        description: Option<&String>,
+    ) -> Option<AuthError> {
+        self.client.prover.as_ref()?;
+        let objection = ProofObjection::from_code(Some(code), || description.cloned())?;
+        Some(objection.into_error(&self.url, &self.progress().headers))
     }
 
     /// Tells whether `method` leaves out a secret that the client has.
@@ -369,6 +413,11 @@ impl MethodRefusal {
         }
     }
 
+    /// Objection to the proof of the request.
+    fn objection(&self) -> Option<ProofObjection> {
+        ProofObjection::from_code(Some(&self.code), || Some(self.text.clone()))
+    }
+
     /// Tells whether the server did not accept the client, or the way in which it authenticated.
     fn is_about_client(&self, endpoint: EndpointKind) -> bool {
         if self.status.is_success() {
@@ -390,7 +439,9 @@ impl MethodRefusal {
             | "authorization_pending"
             | "slow_down"
             | "expired_token"
-            | "unsupported_token_type" => false,
+            | "unsupported_token_type"
+            | "invalid_dpop_proof"
+            | "use_dpop_nonce" => false,
             _ => self.status == StatusCode::UNAUTHORIZED || speaks_of_client,
         }
     }

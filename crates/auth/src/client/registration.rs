@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::client::authentication::{LearntMethod, Methods};
-use crate::config::{ClientAuthentication, ClientCredential, Config, Grant};
+use crate::config::{ClientAuthentication, ClientCredential, Config, Dpop, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
+use crate::token::proof::Prover;
 use crate::token::{secret_serde, unix_millis};
 use mcp_bridge_text::secret::Secret;
 
@@ -95,6 +96,10 @@ pub(crate) struct ClientIdentity {
     pub(crate) id: String,
     pub(crate) credential: ClientCredential,
     pub(crate) methods: Methods,
+    /// Maker of proofs, if the tokens that it gets are to be bound to a key (RFC 9449 §5).
+    pub(crate) prover: Option<Prover>,
+    /// The user's choice about that.
+    pub(crate) dpop: Dpop,
 }
 
 impl ClientIdentity {
@@ -149,6 +154,8 @@ impl ClientRegistration {
             id,
             credential,
             methods,
+            prover: None,
+            dpop: config.dpop,
         })
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::client::registration::{AUTHORIZATION_CODE, DynamicRegistration, REFRESH_TOKEN};
-use crate::config::{ClientAuthentication, Config, Grant};
+use crate::config::{ClientAuthentication, Config, Dpop, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::{AuthError, shown};
 use crate::transport::error_body::{OAuthErrorBody, words_in};
@@ -18,7 +18,8 @@ use mcp_bridge_text::secret::Secret;
 const CLIENT_NAME: &str = "mcp-bridge";
 
 /// Members that describe the client; servers older than `application_type` refuse members they do not know.
-const DISPENSABLE: [&str; 4] = [
+const DISPENSABLE: [&str; 5] = [
+    "dpop_bound_access_tokens",
     "application_type",
     "software_id",
     "software_version",
@@ -125,6 +126,10 @@ fn request(config: &Config, redirect_uri: &Url, method: ClientAuthentication) ->
         "software_id": CLIENT_NAME,
         "software_version": env!("CARGO_PKG_VERSION"),
     });
+    if config.dpop == Dpop::Required {
+        // RFC 9449 §5.2
+        request["dpop_bound_access_tokens"] = true.into();
+    }
     for (name, value) in &config.client_metadata {
         request[name] = value.clone();
     }

@@ -81,6 +81,8 @@ pub struct Config {
     pub missing_pkce_metadata: MissingPkceMetadata,
     /// The token of the answer that is sent to the server.
     pub bearer: Bearer,
+    /// Binding of tokens to a key (RFC 9449).
+    pub dpop: Dpop,
     /// The grant with which a token is obtained.
     pub grant: Grant,
     /// The program that prints the tokens; with it there is no sign-in.
@@ -117,6 +119,7 @@ impl Default for Config {
             issuer_check: IssuerCheck::default(),
             missing_pkce_metadata: MissingPkceMetadata::default(),
             bearer: Bearer::default(),
+            dpop: Dpop::default(),
             grant: Grant::default(),
             command: None,
             addresses: Addresses::default(),
@@ -300,6 +303,18 @@ pub enum Bearer {
     AccessToken,
     /// The ID token, for servers that check an OpenID Connect identity instead.
     IdToken,
+}
+
+/// Binding of tokens to a key (DPoP, RFC 9449): without the key a stolen token is worthless.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dpop {
+    /// Never.
+    Off,
+    /// Where the server asks for it and its authorization server offers it.
+    #[default]
+    Auto,
+    /// Always; other tokens are refused.
+    Required,
 }
 
 /// The grant with which a token is obtained.

@@ -72,6 +72,13 @@ pub(crate) struct AuthorizationServerMetadata {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) response_types_supported: Option<Vec<String>>,
+    /// Algorithms of DPoP proofs (RFC 9449 §5.1).
+    #[serde(
+        default,
+        deserialize_with = "json::words",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) dpop_signing_alg_values_supported: Option<Vec<String>>,
     #[serde(default, deserialize_with = "json::flag")]
     pub(crate) client_id_metadata_document_supported: bool,
     #[serde(default, deserialize_with = "json::flag")]
@@ -125,6 +132,7 @@ impl AuthorizationServerMetadata {
             token_endpoint_auth_methods_supported: None,
             grant_types_supported: None,
             response_types_supported: None,
+            dpop_signing_alg_values_supported: None,
             client_id_metadata_document_supported: false,
             authorization_response_iss_parameter_supported: false,
             origin: MetadataOrigin::DefaultEndpoints,

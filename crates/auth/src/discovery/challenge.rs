@@ -1,6 +1,8 @@
-//! The `WWW-Authenticate` header (RFC 9110 §11.6.1, RFC 6750 §3, RFC 9728 §5.1).
+//! The `WWW-Authenticate` header (RFC 9110 §11.6.1, RFC 6750 §3, RFC 9728 §5.1, RFC 9449 §7.1).
 
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+
+use crate::token::proof::ProofObjection;
 
 /// Name that AWS API Gateway gives to `WWW-Authenticate`.
 const REMAPPED: &str = "x-amzn-remapped-www-authenticate";
@@ -13,9 +15,9 @@ const LONGEST_LINE: usize = 16 * 1024;
 pub(crate) enum Challenges {
     /// There is no such header.
     Missing,
-    /// There is one without a Bearer challenge that could be read.
+    /// There is one without a Bearer or DPoP challenge that could be read.
     NotBearer,
-    /// The Bearer challenge (RFC 6750 §3).
+    /// The Bearer or DPoP challenge (RFC 6750 §3, RFC 9449 §7.1).
     Bearer(BearerChallenge),
 }
 
@@ -67,24 +69,40 @@ pub(crate) struct BearerChallenge {
     pub(crate) scope: Option<String>,
     /// The error code (RFC 6750 §3.1).
     pub(crate) error: Option<String>,
+    /// True if a challenge of the answer asks for tokens that are bound to a key (RFC 9449 §7.1).
+    pub(crate) wants_proof: bool,
+    /// True if a challenge of the answer asks for a bearer token.
+    pub(crate) takes_bearer: bool,
+    /// Objection to the proof of the request.
+    pub(crate) objection: Option<ProofObjection>,
 }
 
 impl BearerChallenge {
-    /// The Bearer challenge among all challenges of all header lines; none when there is none.
+    /// The Bearer or DPoP challenge among all challenges of all header lines; none when there is none.
     ///
-    /// A challenge that names the metadata goes before one that does not.
+    /// A challenge that names the metadata goes before one that does not. What a DPoP challenge says of proofs is kept
+    /// also if another one is chosen: a server that takes both kinds of token sends both (RFC 9449 §7.2).
     pub(crate) fn find(headers: &[HeaderValue]) -> Option<Self> {
         let mut bearer = headers
             .iter()
             .flat_map(|header| challenges(&String::from_utf8_lossy(header.as_bytes())))
-            .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"))
-            .map(Challenge::into_bearer)
+            .filter_map(Challenge::into_bearer)
             .collect::<Vec<_>>();
         let best = bearer
             .iter()
             .position(|challenge| challenge.resource_metadata.is_some())
             .unwrap_or(0);
-        (!bearer.is_empty()).then(|| bearer.swap_remove(best))
+        let wants_proof = bearer.iter().any(|challenge| challenge.wants_proof);
+        let takes_bearer = bearer.iter().any(|challenge| challenge.takes_bearer);
+        let objection = bearer
+            .iter()
+            .find_map(|challenge| challenge.objection.clone());
+        (!bearer.is_empty()).then(|| Self {
+            wants_proof,
+            takes_bearer,
+            objection,
+            ..bearer.swap_remove(best)
+        })
     }
 
     /// True if the token was fine but allows too little (RFC 6750 §3.1).
@@ -101,8 +119,12 @@ struct Challenge {
 }
 
 impl Challenge {
-    /// A parameter that occurs twice counts once: the first.
-    fn into_bearer(self) -> BearerChallenge {
+    /// None for another scheme. A parameter that occurs twice counts once: the first.
+    fn into_bearer(self) -> Option<BearerChallenge> {
+        let wants_proof = self.scheme.eq_ignore_ascii_case("dpop");
+        if !wants_proof && !self.scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
         let value = |wanted: &str| {
             self.parameters
                 .iter()
@@ -110,11 +132,16 @@ impl Challenge {
                 .map(|(_, value)| value.clone())
                 .filter(|value| !value.is_empty())
         };
-        BearerChallenge {
+        let error = value("error");
+        let objection = ProofObjection::from_code(error.as_deref(), || value("error_description"));
+        Some(BearerChallenge {
             resource_metadata: value("resource_metadata"),
             scope: value("scope"),
-            error: value("error"),
-        }
+            error,
+            wants_proof,
+            takes_bearer: !wants_proof,
+            objection,
+        })
     }
 }
 
@@ -282,12 +309,15 @@ mod tests {
     }
 
     fn check(lines: &[&str], metadata: Option<&str>, scope: Option<&str>, error: Option<&str>) {
+        let found = find(lines);
         let expected = BearerChallenge {
             resource_metadata: metadata.map(Into::into),
             scope: scope.map(Into::into),
             error: error.map(Into::into),
+            takes_bearer: found.takes_bearer,
+            ..BearerChallenge::default()
         };
-        assert_eq!(find(lines), expected, "{lines:?}");
+        assert_eq!(found, expected, "{lines:?}");
     }
 
     ///

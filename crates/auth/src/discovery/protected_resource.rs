@@ -32,6 +32,12 @@ pub(crate) struct ProtectedResourceMetadata {
     /// The scopes that make the resource useful.
     #[serde(default, deserialize_with = "json::words_or_none")]
     pub(crate) scopes_supported: Vec<String>,
+    /// Algorithms of DPoP proofs that the resource can check (RFC 9728 §2).
+    #[serde(default, deserialize_with = "json::words_or_none")]
+    pub(crate) dpop_signing_alg_values_supported: Vec<String>,
+    /// True if it takes no tokens but those that are bound to a key (RFC 9728 §2).
+    #[serde(default, deserialize_with = "json::flag")]
+    pub(crate) dpop_bound_access_tokens_required: bool,
     /// Address of the document.
     #[serde(skip)]
     pub(crate) found_at: Option<Url>,

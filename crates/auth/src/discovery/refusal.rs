@@ -7,6 +7,7 @@ use reqwest::header::HeaderMap;
 
 use crate::discovery::challenge::{BearerChallenge, Challenges};
 use crate::token::AccessToken;
+use crate::token::proof::ProofObjection;
 
 /// A request that the server turned down.
 #[derive(Debug, Clone)]
@@ -38,6 +39,21 @@ impl Refusal {
     pub const fn from_peer(mut self, peer: Option<IpAddr>) -> Self {
         self.peer = peer;
         self
+    }
+
+    /// Objection to the proof that went with the token (RFC 9449 §7.1): not the token is refused.
+    #[must_use]
+    pub fn objection(&self) -> Option<&ProofObjection> {
+        let token = self.refused.as_ref()?;
+        let challenge = self.challenges.bearer()?;
+        challenge.objection.as_ref().filter(|_| token.is_bound())
+    }
+
+    /// True if it says where the sign-in is described (RFC 9728 §5.1), as an MCP server does and a gateway before it does not.
+    #[must_use]
+    pub fn names_metadata(&self) -> bool {
+        let challenge = self.challenges.bearer();
+        challenge.is_some_and(|it| it.resource_metadata.is_some())
     }
 
     /// True if another token may change the server's mind: 401, or 403 with `insufficient_scope` (RFC 6750 §3.1).

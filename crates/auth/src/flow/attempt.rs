@@ -15,6 +15,7 @@ use crate::error::{AuthError, shown};
 use crate::flow::callback_address::{ports, redirect_uri};
 use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_issuer};
 use crate::flow::order::{Order, Reason};
+use crate::flow::proof_of_possession::equip;
 use crate::flow::session::SignInSession;
 use crate::grant::authorization::AuthorizationRequest;
 use crate::linger::{HandedOver, HelperGuard};
@@ -86,7 +87,15 @@ impl SignInAttempt {
         let remembered = remembered.filter(|it| it.redirect_uri == redirect_uri.as_str());
         let choice = ClientChoice::new(config, metadata, remembered);
         let (client, registration) = registered(session, metadata, choice, &redirect_uri).await?;
-        let credential = credential(session, discovered, client, stored);
+        let known = stored.clone();
+        let mut credential = credential(session, discovered, client, stored);
+        equip(
+            session,
+            order,
+            Some(discovered),
+            known.as_ref(),
+            &mut credential,
+        )?;
         let scopes = order.select_scopes(config, Some(discovered));
         let client = client_of(session, &credential)?;
         let request = request(session, &credential, &client, &redirect_uri, &scopes)?;
@@ -297,13 +306,22 @@ impl SignInAttempt {
     /// Stores the client before the person comes, so that whoever continues this sign-in knows it. Tokens
     /// of an older client stay until there are new ones, unless the server has refused both them and it.
     async fn remember_registration(&self, session: &SignInSession) {
+        let mut credential = self.credential.clone();
         if let Some(stored) = session.load_stored(&self.credential.metadata.issuer).await
             && stored.tokens.is_some()
             && (self.has_guessed || !are_refused(session, &stored).await)
         {
-            return;
+            let has_bound = stored.tokens.as_ref().is_some_and(|it| it.is_bound);
+            if has_bound || stored.proof_key == credential.proof_key {
+                return;
+            }
+            // Who continues this sign-in has to have the key that its request names.
+            let proof_key = credential.proof_key;
+            credential = Credential {
+                proof_key,
+                ..stored
+            };
         }
-        let credential = self.credential.clone();
         session
             .store
             .with(move |store| store.save(&credential))

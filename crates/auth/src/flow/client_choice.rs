@@ -106,14 +106,18 @@ pub(crate) fn client_of(
     session: &SignInSession,
     credential: &Credential,
 ) -> Result<ClientIdentity, AuthError> {
-    credential
-        .client
-        .client(
-            &session.config,
-            &credential.metadata,
-            credential.quirks.authentication,
-        )
-        .ok_or_else(|| AuthError::Configuration("the stored client is no longer configured".into()))
+    let client = credential.client.client(
+        &session.config,
+        &credential.metadata,
+        credential.quirks.authentication,
+    );
+    let client = client.ok_or_else(|| {
+        AuthError::Configuration("the stored client is no longer configured".into())
+    })?;
+    Ok(ClientIdentity {
+        prover: session.prover(credential),
+        ..client
+    })
 }
 
 /// Refuses another authorization server than the one that our credentials were made with, if they cannot be made anew

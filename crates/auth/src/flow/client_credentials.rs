@@ -10,6 +10,7 @@ use crate::error::AuthError;
 use crate::flow::client_choice::{self, client_of};
 use crate::flow::order::{Order, Reason};
 use crate::flow::policy::Renewal;
+use crate::flow::proof_of_possession::equip;
 use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::TokenEndpoint;
 use crate::store::Credential;
@@ -38,9 +39,10 @@ pub(crate) async fn obtain(
     let scopes = order.select_scopes(config, discovered);
     let stored = session.load_stored(&metadata.issuer).await;
     let mut credential = Credential::new(session.server.clone(), metadata, resource, client);
-    if let Some(stored) = stored {
+    if let Some(stored) = &stored {
         credential.quirks.authentication = stored.quirks.authentication;
     }
+    equip(session, order, discovered, stored.as_ref(), &mut credential)?;
     request(session, credential, &scopes).await
 }
 

@@ -12,6 +12,7 @@ use crate::discovery::{Discovered, resource_parameter};
 use crate::error::{AuthError, shown};
 use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_issuer};
 use crate::flow::order::Order;
+use crate::flow::proof_of_possession::equip;
 use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::{GrantError, TokenEndpoint};
 use crate::prompt::announcement::SIGN_IN_TARGET;
@@ -91,6 +92,15 @@ impl DeviceSignIn<'_> {
             registration,
         );
         credential.quirks.authentication = self.learnt;
+        let stored = session.load_stored(&credential.metadata.issuer).await;
+        let stored = stored.as_ref();
+        equip(
+            session,
+            self.order,
+            Some(discovered),
+            stored,
+            &mut credential,
+        )?;
         let client = client_of(session, &credential)?;
         let endpoint = TokenEndpoint {
             transport: &session.transport,

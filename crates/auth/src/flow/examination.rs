@@ -6,7 +6,7 @@ use crate::callback::loopback::Ports;
 use crate::client::registration::ClientRegistration;
 use crate::config::{ClientAuthentication, ClientCredential, Config, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
-use crate::discovery::challenge::Challenges;
+use crate::discovery::challenge::{BearerChallenge, Challenges};
 use crate::discovery::protected_resource::{ProtectedResourceMetadata, fetch_protected_resource};
 use crate::discovery::refusal::Refusal;
 use crate::discovery::search::Search;
@@ -16,6 +16,7 @@ use crate::flow::callback_address::{ports, redirect_uri};
 use crate::flow::client_choice::{self, ClientChoice, refuse_foreign_issuer};
 use crate::flow::import;
 use crate::flow::order::{Order, Wanted};
+use crate::flow::proof_of_possession::{Binding, ResourceWish};
 use crate::flow::session::SignInSession;
 use mcp_bridge_net::http::bare;
 
@@ -34,10 +35,12 @@ pub struct Examination<'a> {
 pub enum ExaminedChallenge {
     /// There is no such header.
     Missing,
-    /// There is one without a Bearer challenge that could be read.
+    /// There is one without a Bearer or DPoP challenge that could be read.
     NotBearer,
-    /// A Bearer challenge (RFC 6750 §3).
+    /// A Bearer or DPoP challenge (RFC 6750 §3, RFC 9449 §7.1).
     Bearer {
+        /// Its scheme, or both.
+        scheme: &'static str,
         /// True if it says where the protected resource metadata lies (RFC 9728 §5.1).
         names_metadata: bool,
         /// The scopes that it asks for.
@@ -81,6 +84,8 @@ pub struct ExaminedServer {
     pub scopes: String,
     /// The `resource` parameter that would be sent (RFC 8707).
     pub resource: Option<String>,
+    /// Binding of the tokens to a key (RFC 9449).
+    pub binding: ExaminedBinding,
     /// True if tokens can be taken back there (RFC 7009).
     pub revokes: bool,
     /// True if it names itself in its answers (RFC 9207).
@@ -88,6 +93,41 @@ pub struct ExaminedServer {
     /// The hosts of the sign-in page and of the token endpoint, if an answer of the one might be used at the other
     /// unnoticed (mix-up, RFC 9700 §4.4).
     pub mix_up_hosts: Option<[String; 2]>,
+}
+
+/// Binding of tokens to a key (DPoP, RFC 9449), as far as the metadata tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExaminedBinding {
+    /// They are bound to a key.
+    Bound,
+    /// They are bearer tokens, although the authorization server offers others: the MCP server does not ask for them, or the
+    /// user does not want them.
+    Offered,
+    /// They are bearer tokens, although the MCP server asks for others: its authorization server does not offer them, or the
+    /// user does not want them.
+    Wanted,
+    /// They are bearer tokens, and nobody speaks of others.
+    Bearer,
+    /// They have to be bound, and the authorization server takes only proofs with these algorithms.
+    Impossible {
+        /// The algorithms.
+        listed: String,
+    },
+}
+
+impl ExaminedBinding {
+    fn new(config: &Config, challenge: &BearerChallenge, discovered: &Discovered) -> Self {
+        let wish = ResourceWish::new(challenge, Some(discovered));
+        let metadata = &discovered.metadata;
+        let is_offered = metadata.dpop_signing_alg_values_supported.is_some();
+        match Binding::new(config, wish, metadata) {
+            Binding::Bound => Self::Bound,
+            Binding::Impossible { listed } => Self::Impossible { listed },
+            Binding::Bearer if wish != ResourceWish::None => Self::Wanted,
+            Binding::Bearer if is_offered => Self::Offered,
+            Binding::Bearer => Self::Bearer,
+        }
+    }
 }
 
 /// Client authentication, as far as the metadata tells (`token_endpoint_auth_methods_supported`, RFC 8414 §2).
@@ -174,6 +214,11 @@ impl<'a> Examination<'a> {
             Challenges::Missing => ExaminedChallenge::Missing,
             Challenges::NotBearer => ExaminedChallenge::NotBearer,
             Challenges::Bearer(bearer) => ExaminedChallenge::Bearer {
+                scheme: match (bearer.takes_bearer, bearer.wants_proof) {
+                    (true, true) => "Bearer and DPoP",
+                    (false, true) => "DPoP",
+                    (_, false) => "Bearer",
+                },
                 names_metadata: bearer.resource_metadata.is_some(),
                 scope: bearer.scope.clone(),
             },
@@ -268,8 +313,10 @@ impl<'a> Examination<'a> {
             metadata,
         };
         let scopes = self.order.select_scopes(config, Some(&discovered));
+        let binding = ExaminedBinding::new(config, &self.order.challenge, &discovered);
         let metadata = discovered.metadata;
         Ok(ExaminedServer {
+            binding,
             issuer: metadata.issuer.clone(),
             found_at: metadata.found_at.as_ref().map(bare),
             sign_in_page,

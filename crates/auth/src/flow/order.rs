@@ -74,6 +74,14 @@ impl Order {
         self
     }
 
+    /// True if the token that was refused is a bearer token, and the server asks for one that is bound to a key.
+    pub(crate) fn wants_binding(&self) -> bool {
+        let Wanted::OtherThan(Some(refused)) = &self.wanted else {
+            return false;
+        };
+        self.challenge.wants_proof && !self.challenge.takes_bearer && !refused.is_bound()
+    }
+
     /// Finds the authorization server. All steps of the sign-in share one discovery, and its failure.
     pub(crate) async fn discover(&self, session: &SignInSession) -> Result<&Discovered, AuthError> {
         let discovery = async { session.discovery().discover(&self.challenge).await };

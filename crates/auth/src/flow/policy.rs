@@ -128,7 +128,9 @@ async fn replace(
         return Ok(());
     }
     // A token fresh from a refresh that is refused again shows that refreshing does not help.
+    // Nor does it where a token has to be bound to a key: a refresh brings tokens of the same kind.
     if session.freshness(FRESH) != Freshness::Refreshed
+        && !order.wants_binding()
         && renew(session, order.wanted.clone()).await? == Renewal::Done
     {
         return Ok(());

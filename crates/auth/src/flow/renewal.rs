@@ -179,6 +179,8 @@ fn passing_error(failure: GrantError) -> AuthError {
         error @ (AuthError::Unavailable { .. }
         | AuthError::ServerFailed { .. }
         | AuthError::UnsafeUrl { .. }
+        | AuthError::ProofRefused { .. }
+        | AuthError::NotBound { .. }
         | AuthError::UrlTooLong(_)) => error,
         other => AuthError::Unavailable {
             reason: other.to_string(),

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::callback::loopback::BroughtAnswer;
-use crate::config::Config;
+use crate::config::{Bearer, Config};
 use crate::discovery::ServerDiscovery;
 use crate::error::AuthError;
 use crate::flow::order::Wanted;
+use crate::flow::proof_of_possession;
 use crate::flow::refresh_pause::RefreshPause;
 use crate::flow::sign_in_history::SignInHistory;
 use crate::sign_in_page::SignInStage;
@@ -23,6 +24,7 @@ use crate::store::refused_renewal::{AccessTokenState, RefusalKind, RefusedRenewa
 use crate::store::{
     Credential, CredentialKey, CredentialStore, SavedAgain, SharedStore, StoreError,
 };
+use crate::token::proof::{ProofMemory, Prover};
 use crate::token::scope::Scopes;
 use crate::token::{AccessToken, Age};
 use crate::transport::Transport;
@@ -45,6 +47,8 @@ pub(crate) struct SignInSession {
     pub(crate) config: Config,
     pub(crate) transport: Transport,
     pub(crate) key: CredentialKey,
+    /// Statements of servers about proofs.
+    proof_memory: Arc<ProofMemory>,
     /// When the session was made, in milliseconds since 1970.
     pub(crate) started_at: u64,
     pub(crate) store: SharedStore,
@@ -133,6 +137,7 @@ impl SignInSession {
             saving: Mutex::default(),
             server,
             key,
+            proof_memory: Arc::default(),
             started_at: now_millis(),
             loaded: OnceCell::new(),
             config,
@@ -165,6 +170,7 @@ impl SignInSession {
     pub(crate) async fn reload(&self) {
         let stored = self.store.with(CredentialStore::load).await.flatten();
         let Some(stored) = stored else { return };
+        let stored = proof_of_possession::fitting(self.config.dpop, stored);
         let mut state = self.state();
         let same = state.credential.as_ref().is_some_and(|known| {
             let token = |credential: &Credential| {
@@ -282,8 +288,19 @@ impl SignInSession {
     /// The token in use.
     pub(crate) fn token(&self) -> Option<AccessToken> {
         let state = self.state();
-        let tokens = state.credential.as_ref()?.tokens.as_ref()?;
-        Some(tokens.bearer(self.config.bearer).clone())
+        let credential = state.credential.as_ref()?;
+        let tokens = credential.tokens.as_ref()?;
+        let token = tokens.bearer(self.config.bearer).clone();
+        if !tokens.is_bound || self.config.bearer == Bearer::IdToken {
+            return Some(token);
+        }
+        Some(token.bound(self.prover(credential)?))
+    }
+
+    /// Maker of proofs with the key of `credential`; none if it has no key.
+    pub(crate) fn prover(&self, credential: &Credential) -> Option<Prover> {
+        let key = credential.proof_key.clone()?;
+        Some(Prover::new(key, Arc::clone(&self.proof_memory)))
     }
 
     /// True if the token in use is what is wanted.

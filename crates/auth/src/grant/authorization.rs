@@ -79,6 +79,10 @@ impl AuthorizationRequest {
         if let Some(resource) = &resource {
             request = request.add_extra_param("resource", resource);
         }
+        // RFC 9449 §10: the code is of use to nobody without the key.
+        if let Some(prover) = &client.prover {
+            request = request.add_extra_param("dpop_jkt", prover.key().thumbprint());
+        }
         // An OpenID provider grants offline access only to who asks the person for consent (OpenID
         // Connect Core §11).
         if scopes.contains("offline_access") && scopes.contains("openid") {

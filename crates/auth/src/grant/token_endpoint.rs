@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::client::authentication::{AuthenticatedEndpoint, EndpointKind, LearntMethod};
 use crate::client::registration::ClientIdentity;
+use crate::config::Dpop;
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::{AuthError, shown};
 use crate::grant::authorization::AuthorizationRequest;
@@ -319,15 +320,26 @@ fn tokens_of(
 ) -> Result<Granted, GrantError> {
     let reply = reply.map_err(|error| error_of(endpoint, error))?;
     let nonsense = |reason: &str| GrantError::Failed(without_tokens(&endpoint.url, reason));
-    if *reply.token_type() != BasicTokenType::Bearer {
-        let token_type = reply.token_type().as_ref();
+    let token_type = reply.token_type();
+    let is_bearer = *token_type == BasicTokenType::Bearer;
+    let is_bound =
+        endpoint.client.prover.is_some() && token_type.as_ref().eq_ignore_ascii_case("dpop");
+    if !is_bearer && !is_bound {
         return Err(nonsense(&format!(
-            "it issued a token of the type {token_type}, which is no bearer token"
+            "it issued a token of the type {}, which is no bearer token",
+            token_type.as_ref()
         )));
+    }
+    if is_bearer && endpoint.client.dpop == Dpop::Required {
+        return Err(GrantError::Failed(AuthError::NotBound {
+            issuer: endpoint.metadata.issuer.clone(),
+            reason: "it issued a bearer token".to_owned(),
+        }));
     }
     let access_token = AccessToken::new(reply.access_token().secret().clone())
         .ok_or_else(|| nonsense("it issued a token that no header can carry"))?;
     let mut tokens = TokenSet::issued(access_token, reply.expires_in(), requested, endpoint.sent());
+    tokens.is_bound = is_bound;
     tokens.refresh_token = reply
         .refresh_token()
         .map(|token| Secret::new(token.secret().clone()));
@@ -353,6 +365,9 @@ fn error_of<T: ErrorResponseType + Display + 'static>(
         RequestTokenError::ServerResponse(refusal) => {
             let code = refusal.error().to_string();
             let description = refusal.error_description();
+            if let Some(error) = endpoint.refused_proof(&code, description) {
+                return GrantError::Failed(error);
+            }
             GrantError::Refused(Box::new(TokenRefusal {
                 reason: shown(&match description {
                     Some(description) if code.is_empty() => description.clone(),

@@ -48,6 +48,8 @@ pub struct SignedIn {
     pub expiry: Expiry,
     /// True if it is renewed without a person.
     pub renewable: bool,
+    /// True if the token is bound to a key (RFC 9449).
+    pub is_bound: bool,
 }
 
 /// Expiry of a token.
@@ -146,6 +148,7 @@ impl SignedIn {
             user: summary.user,
             scopes: printable(&summary.granted.to_string()),
             renewable: summary.renewable && !needs_sign_in,
+            is_bound: summary.is_bound,
             expiry: Expiry::at(summary.obtained_at, summary.lifetime, unix_millis(now)),
         })
     }

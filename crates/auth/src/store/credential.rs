@@ -12,6 +12,7 @@ use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::shown;
 use crate::grant::token_endpoint::Granted;
 use crate::token::TokenSet;
+use crate::token::proof_key::ProofKey;
 use crate::token::scope::Scopes;
 use crate::token::secret_serde;
 use mcp_bridge_net::http::json::lenient;
@@ -34,6 +35,9 @@ pub(crate) struct Credential {
     /// The `resource` that the tokens are for.
     pub(crate) resource: Option<String>,
     pub(crate) client: ClientRegistration,
+    /// The key that tokens are bound to, if they are (RFC 9449).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proof_key: Option<ProofKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tokens: Option<TokenSet>,
     /// Requirements that this authorization server turned out to have.
@@ -67,6 +71,8 @@ pub(crate) struct Quirks {
 pub(crate) struct Secrets {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens: Option<TokenSet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof_key: Option<ProofKey>,
     #[serde(
         default,
         with = "secret_serde::optional",
@@ -89,6 +95,9 @@ pub(crate) struct Summary {
     pub(crate) lifetime: Option<u64>,
     /// True if there is a refresh token.
     pub(crate) renewable: bool,
+    /// True if the access token is bound to a key.
+    #[serde(default)]
+    pub(crate) is_bound: bool,
 }
 
 impl Credential {
@@ -105,6 +114,7 @@ impl Credential {
             metadata,
             resource,
             client,
+            proof_key: None,
             tokens: None,
             quirks: Quirks::default(),
             saved_at: 0,
@@ -136,6 +146,7 @@ impl Credential {
     pub(crate) fn split(mut self) -> (Self, Secrets) {
         let secrets = Secrets {
             tokens: self.tokens.take(),
+            proof_key: self.proof_key.take(),
             client_secret: self.client.take_secret(),
         };
         (self, secrets)
@@ -144,6 +155,7 @@ impl Credential {
     /// Puts the secrets back.
     pub(crate) fn joined(mut self, secrets: Secrets) -> Self {
         self.tokens = secrets.tokens;
+        self.proof_key = secrets.proof_key;
         self.client.put_secret(secrets.client_secret);
         self
     }
@@ -160,6 +172,7 @@ impl Summary {
             obtained_at: tokens.obtained_at,
             lifetime: tokens.lifetime,
             renewable: tokens.refresh_token.is_some(),
+            is_bound: tokens.is_bound,
         }
     }
 }

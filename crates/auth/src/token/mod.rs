@@ -1,16 +1,22 @@
 //! Access and refresh tokens: expiry, and the `Authorization` header.
 
+pub(crate) mod proof;
+pub(crate) mod proof_key;
 pub(crate) mod scope;
 pub(crate) mod secret_serde;
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderValue;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use url::Url;
 
 use crate::config::Bearer;
+use crate::error::AuthError;
+use crate::token::proof::{PROOF, ProofFor, ProofObjection, Prover};
 use crate::token::scope::Scopes;
 use mcp_bridge_text::secret::Secret;
 
@@ -24,11 +30,13 @@ const LEAST_MARGIN: Duration = Duration::from_secs(2);
 /// No real token lives longer; an absurd number must not overflow the clock.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// A token as the `Authorization` header carries it (RFC 6750 §2.1).
-#[derive(Clone, PartialEq, Eq)]
+/// A token as the `Authorization` header carries it (RFC 6750 §2.1, RFC 9449 §7.1).
+#[derive(Clone)]
 pub struct AccessToken {
     token: Secret<String>,
     header: HeaderValue,
+    /// Maker of the proofs that go with it; none for a bearer token.
+    prover: Option<Prover>,
 }
 
 impl AccessToken {
@@ -39,15 +47,64 @@ impl AccessToken {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-        header.set_sensitive(true);
         Some(Self {
+            header: authorization("Bearer", &token)?,
             token: Secret::new(token),
-            header,
+            prover: None,
         })
     }
 
-    /// `Bearer …`, marked as sensitive.
+    /// The same token, which is bound to the key of `prover` (RFC 9449 §5).
+    pub(crate) fn bound(mut self, prover: Prover) -> Self {
+        if let Some(header) = authorization("DPoP", self.token.expose()) {
+            self.header = header;
+            self.prover = Some(prover);
+        }
+        self
+    }
+
+    /// True if it is bound to a key, so that each request needs a proof.
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        self.prover.is_some()
+    }
+
+    /// Puts the token into the headers of a request, and a proof beside it if it is bound to a key.
+    pub fn authorize(&self, method: &Method, url: &Url, body: &[u8], headers: &mut HeaderMap) {
+        headers.insert(AUTHORIZATION, self.header());
+        if let Some(prover) = &self.prover {
+            let proof = prover.for_resource(method, url, self.expose(), body);
+            headers.insert(PROOF, proof);
+        }
+    }
+
+    /// Reads the headers of the answer to such a request: the nonce that the next proof has to have may be among them.
+    pub fn read_answer(&self, url: &Url, headers: &HeaderMap) {
+        if let Some(prover) = &self.prover {
+            prover.learn(ProofFor::ResourceServer, url, headers);
+        }
+    }
+
+    /// True if the same request with another proof may be accepted, after the server has objected to this one's.
+    #[must_use]
+    pub fn answers(&self, objection: &ProofObjection, url: &Url, headers: &HeaderMap) -> bool {
+        self.prover
+            .as_ref()
+            .is_some_and(|it| it.answers(objection, ProofFor::ResourceServer, url, headers))
+    }
+
+    /// The error of a request whose proof the server objects to for good.
+    #[must_use]
+    pub fn proof_refused(
+        &self,
+        objection: &ProofObjection,
+        url: &Url,
+        headers: &HeaderMap,
+    ) -> AuthError {
+        objection.clone().into_error(url, headers)
+    }
+
+    /// The `Authorization` header: `Bearer …` or `DPoP …`, marked as sensitive.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         self.header.clone()
@@ -58,6 +115,21 @@ impl AccessToken {
         self.token.expose()
     }
 }
+
+fn authorization(scheme: &str, token: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::try_from(format!("{scheme} {token}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The token alone decides.
+impl PartialEq for AccessToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+}
+
+impl Eq for AccessToken {}
 
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,6 +162,9 @@ pub(crate) struct TokenSet {
     pub(crate) refresh_token: Option<Secret<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id_token: Option<AccessToken>,
+    /// True if the access token is bound to the proof key of its credential (RFC 9449 §5).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_bound: bool,
     /// When the answer came, in milliseconds since 1970.
     pub(crate) obtained_at: u64,
     /// Lifetime from then on, in seconds; unknown means until the server refuses it.
@@ -113,6 +188,49 @@ pub(crate) enum Age {
     Fresh,
     /// Use it, but it is time for another one.
     Stale,
+}
+
+/// Lifetime of a secret, which began at a moment by two clocks: one stands still while the machine sleeps, the other one
+/// can be set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Validity {
+    /// Milliseconds since 1970.
+    obtained_at: u64,
+    /// The same moment on the clock that nobody sets, if it was in this process.
+    obtained: Option<Instant>,
+    /// Unknown means until it is refused.
+    lifetime: Option<Duration>,
+}
+
+impl Validity {
+    pub(crate) fn from_now(lifetime: Option<Duration>) -> Self {
+        let now = SentAt::now();
+        Self {
+            obtained_at: unix_millis(now.calendar),
+            obtained: Some(now.stopwatch),
+            lifetime: lifetime.map(|lifetime| lifetime.min(LONGEST_LIFETIME)),
+        }
+    }
+
+    /// The age by both clocks.
+    pub(crate) fn age(&self, now: SystemTime) -> Age {
+        let Some(lifetime) = self.lifetime else {
+            return Age::Fresh;
+        };
+        let margin = (lifetime / 10)
+            .max(LEAST_MARGIN.min(lifetime / 3))
+            .min(LONGEST_MARGIN);
+        let best_before = lifetime.saturating_sub(margin);
+        let by_calendar = Duration::from_millis(unix_millis(now).saturating_sub(self.obtained_at));
+        let by_stopwatch = self
+            .obtained
+            .map_or(Duration::ZERO, |obtained| obtained.elapsed());
+        if by_calendar.max(by_stopwatch) < best_before {
+            Age::Fresh
+        } else {
+            Age::Stale
+        }
+    }
 }
 
 /// The moment of a request, by both clocks.
@@ -154,6 +272,7 @@ impl TokenSet {
             access_token,
             refresh_token: None,
             id_token: None,
+            is_bound: false,
             obtained_at: unix_millis(sent.calendar),
             lifetime: lifetime.map(|lifetime| lifetime.min(LONGEST_LIFETIME).as_secs()),
             granted: requested.clone(),
@@ -170,24 +289,14 @@ impl TokenSet {
         }
     }
 
-    /// The age by both clocks: one stands still while the machine sleeps, the other one can be set.
+    /// The age of the access token.
     pub(crate) fn age(&self, now: SystemTime) -> Age {
-        let Some(lifetime) = self.lifetime.map(Duration::from_secs) else {
-            return Age::Fresh;
+        let validity = Validity {
+            obtained_at: self.obtained_at,
+            obtained: self.obtained,
+            lifetime: self.lifetime.map(Duration::from_secs),
         };
-        let margin = (lifetime / 10)
-            .max(LEAST_MARGIN.min(lifetime / 3))
-            .min(LONGEST_MARGIN);
-        let best_before = lifetime.saturating_sub(margin);
-        let by_calendar = Duration::from_millis(unix_millis(now).saturating_sub(self.obtained_at));
-        let by_stopwatch = self
-            .obtained
-            .map_or(Duration::ZERO, |obtained| obtained.elapsed());
-        if by_calendar.max(by_stopwatch) < best_before {
-            Age::Fresh
-        } else {
-            Age::Stale
-        }
+        validity.age(now)
     }
 
     /// This answer to a refresh of `old`, with what it does not repeat (RFC 6749 §5.1, §6).

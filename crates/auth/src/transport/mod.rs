@@ -4,6 +4,7 @@ pub(crate) mod address;
 mod address_range;
 pub(crate) mod error_body;
 pub(crate) mod error_code;
+pub(crate) mod gateway;
 pub(crate) mod token_reply;
 
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oauth2::{HttpRequest, HttpResponse};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderName};
 use reqwest::{Client, Method, Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use url::Url;
 use crate::error::{AuthError, shown};
 use crate::transport::address::AddressGuard;
 use crate::transport::error_code::speaks_of_a_failure;
+use crate::transport::gateway::Gateway;
 use crate::transport::token_reply::{sent_form, standard_form};
 pub(crate) use mcp_bridge_net::http::bare;
 use mcp_bridge_net::http::{self, RedirectRefusal, Redirects, is_loopback, json};
@@ -31,6 +33,9 @@ const GET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Limit for a token or registration request; some providers take their time.
 const POST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Header that carries the nonce for the next DPoP proof (RFC 9449 §8.2).
+pub(crate) const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Limit for any answer. Real documents have a few KiB.
 const LARGEST_BODY: usize = 1 << 20;
@@ -52,6 +57,8 @@ pub(crate) struct Transport {
     /// One for each [`ClientSettings`], built when the first URL of that kind comes up: a client for https reads the
     /// whole trust store.
     clients: [OnceLock<Client>; 5],
+    /// The gateway before the MCP server, if it wants headers.
+    gateway: OnceLock<Gateway>,
 }
 
 /// Settings that a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
@@ -150,7 +157,13 @@ impl Transport {
             options,
             guard,
             clients: Default::default(),
+            gateway: OnceLock::new(),
         }
+    }
+
+    /// From now on requests that pass this gateway have its headers.
+    pub(crate) fn pass(&self, gateway: Gateway) {
+        let _ = self.gateway.set(gateway);
     }
 
     /// Tells an observer of a step of the sign-in.
@@ -251,20 +264,32 @@ impl Transport {
                 outage
             });
         }
+        let head = response.headers();
+        let kept = [NONCE, DATE].map(|name| (head.get(&name).cloned(), name));
         let answer = read_body(&url, response).await?;
-        Ok(standard_form(answer, &sent))
+        let mut standard = standard_form(answer, &sent);
+        for (value, name) in kept {
+            standard
+                .headers_mut()
+                .extend(value.map(|value| (name, value)));
+        }
+        Ok(standard)
     }
 
     async fn send(&self, request: Request) -> Result<AuthResponse, AuthError> {
         self.try_send(request).await.map_err(SendError::into_error)
     }
 
-    async fn try_send(&self, request: Request) -> Result<AuthResponse, SendError> {
+    async fn try_send(&self, mut request: Request) -> Result<AuthResponse, SendError> {
         let url = request.url().clone();
         http::check_length(&url).map_err(|error| SendError::NotRequested(error.into()))?;
         let permit = self.guard.check(&url).await;
         let _permit = permit.map_err(SendError::NotRequested)?;
         let client = self.client(&url).map_err(SendError::NotRequested)?;
+        if let Some(gateway) = self.gateway.get() {
+            let equipped = Box::pin(gateway.equip(&mut request)).await;
+            equipped.map_err(SendError::NotRequested)?;
+        }
         tracing::debug!(method = %request.method(), url = %bare(&url), "-> sign-in");
         let sent = Instant::now();
         let observed = self.observe(&request);

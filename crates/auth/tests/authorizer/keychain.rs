@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::tempdir;
 
-use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Dpop};
 use mcp_bridge_testkit::{LIMIT, soon};
 
 use crate::support::{AuthorizedClient, config};
@@ -150,6 +150,26 @@ async fn secrets_in_the_keychain_are_in_no_file_and_the_next_start_needs_no_flag
 }
 
 /// A-66, as with files.
+///
+#[tokio::test]
+async fn the_key_of_bound_tokens_is_where_the_tokens_are() {
+    let provider = provider().await;
+    provider.behave(|it| it.dpop = Some(Dpop::default()));
+    let directory = tempdir().unwrap();
+    let drawer = Arc::new(Drawer::default());
+    let app = AuthorizedClient::new(
+        &provider,
+        with(&drawer, directory.path(), Some(Store::Keychain)),
+    );
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    assert!(!files(directory.path()).contains("proof_key"));
+    assert!(drawer.text().contains("proof_key"));
+    provider.revoke_access_tokens();
+    let next = AuthorizedClient::new(&provider, with(&drawer, directory.path(), None));
+    let answer = next.call_as(Interaction::Forbidden).await;
+    assert_eq!(answer.unwrap(), StatusCode::OK);
+}
+
 #[tokio::test]
 async fn a_refresh_token_in_the_keychain_is_used_once() {
     let provider = provider().await;

@@ -11,6 +11,7 @@ mod callback;
 mod client_authentication;
 mod client_certificate;
 mod discovery;
+mod dpop;
 mod foreign_answers;
 mod grants;
 mod keychain;

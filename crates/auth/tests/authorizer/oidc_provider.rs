@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use url::Url;
 
-use mcp_bridge_testkit::soon;
+use mcp_bridge_testkit::{LIMIT, soon};
 
 use crate::support::{AuthorizedClient, config};
 
@@ -32,9 +32,15 @@ struct OidcProvider {
 impl OidcProvider {
     /// None, with a message, if it can't be had here.
     async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with these variables in its environment.
+    async fn start_with(environment: &[(&str, &str)]) -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../tests/foreign/servers/oidc-provider/start.sh");
         let mut child = Command::new(script)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -109,6 +115,30 @@ async fn five_processes_live_with_rotating_tokens_of_oidc_provider() {
         refreshes >= seconds / 4 && refreshes <= seconds / 2 + 1,
         "{counts}"
     );
+    provider.stop().await;
+}
+
+/// bound tokens and nonces of both servers, from the sign-in to the refresh of another process.
+#[tokio::test]
+async fn tokens_of_oidc_provider_are_bound_to_a_key_with_nonces() {
+    let Some(provider) = OidcProvider::start_with(&[("DPOP", "1")]).await else {
+        return;
+    };
+    let directory = tempdir().unwrap();
+    let app = AuthorizedClient::for_server(provider.mcp_url.clone(), config(directory.path()));
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    assert!(app.authorizer.token().await.unwrap().unwrap().is_bound());
+    let begun = Instant::now();
+    let next = AuthorizedClient::for_server(provider.mcp_url.clone(), config(directory.path()));
+    while provider.counts().await["refreshes"] == 0 {
+        let answer = next.call_as(Interaction::Forbidden).await;
+        assert_eq!(answer.unwrap(), StatusCode::OK);
+        assert!(begun.elapsed() < LIMIT, "no refresh");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let counts = provider.counts().await;
+    assert_eq!(counts["sign_ins"], 1, "{counts}");
+    assert_eq!(counts["revoked_families"], 0, "{counts}");
     provider.stop().await;
 }
 

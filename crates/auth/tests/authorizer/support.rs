@@ -8,8 +8,8 @@ use mcp_bridge_auth::{
     self as auth, AccessToken, AuthError, Authorizer, Config, Interaction, Refusal,
 };
 use mcp_bridge_net::http::Options;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Client, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::{Client, Method, Response, StatusCode};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -85,21 +85,48 @@ impl AuthorizedClient {
 
     /// One request without retry.
     pub(crate) async fn send(&self, token: Option<AccessToken>) -> Result<StatusCode, Refusal> {
-        let mut request = self.client.post(self.server.clone());
-        request = request
-            .header(ACCEPT, "application/json, text/event-stream")
-            .header(CONTENT_TYPE, "application/json")
-            .body(INITIALIZE);
-        if let Some(token) = &token {
-            request = request.header(AUTHORIZATION, token.header());
-        }
-        let response = request.send().await.unwrap();
+        let response = self.post(token.as_ref()).await;
         let status = response.status();
-        let refusal = Refusal::new(status, response.headers(), token);
+        let refusal = Refusal::new(status, response.headers(), token.clone());
+        if let (Some(objection), Some(token)) = (refusal.objection(), &token)
+            && token.answers(objection, &self.server, response.headers())
+        {
+            let response = self.post(Some(token)).await;
+            let status = response.status();
+            let refusal = Refusal::new(status, response.headers(), Some(token.clone()));
+            return if status.is_success() {
+                Ok(status)
+            } else {
+                Err(refusal)
+            };
+        }
         if refusal.is_about_the_token() {
             return Err(refusal);
         }
         Ok(status)
+    }
+
+    async fn post(&self, token: Option<&AccessToken>) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            token.authorize(
+                &Method::POST,
+                &self.server,
+                INITIALIZE.as_bytes(),
+                &mut headers,
+            );
+        }
+        let request = self.client.post(self.server.clone());
+        let request = request
+            .header(ACCEPT, "application/json, text/event-stream")
+            .header(CONTENT_TYPE, "application/json")
+            .headers(headers)
+            .body(INITIALIZE);
+        let response = request.send().await.unwrap();
+        if let Some(token) = token {
+            token.read_answer(&self.server, response.headers());
+        }
+        response
     }
 
     /// The page that waits for a person.

@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue,
-};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::time::timeout;
 use url::Url;
@@ -18,7 +16,7 @@ use super::session::checked_id;
 use super::stream::EventStream;
 use super::tool_headers::ToolHeaders;
 use super::{EndpointConfig, Failure, ParamHeaders, headers, http_sse, unusable};
-use mcp_bridge_auth::AccessToken;
+use mcp_bridge_auth::{AccessToken, Refusal};
 use mcp_bridge_net::http::{Client, Redirects, Response, bare, json};
 use mcp_bridge_protocol::message::{Kind, Message};
 
@@ -36,6 +34,7 @@ const LIMITS: BodyLimits = BodyLimits {
 pub struct Probe {
     client: Client,
     headers: HeaderMap,
+    token: Option<AccessToken>,
     param_headers: ParamHeaders,
     /// Limit for one exchange.
     limit: Duration,
@@ -82,6 +81,7 @@ impl Probe {
         Ok(Self {
             client: config.client()?,
             headers,
+            token: None,
             param_headers: config.param_headers,
             limit: limit.min(EXCHANGE_LIMIT),
         })
@@ -91,7 +91,15 @@ impl Probe {
     #[must_use]
     pub fn authorized(&self, token: &AccessToken) -> Self {
         let mut probe = self.clone();
-        probe.headers.insert(AUTHORIZATION, token.header());
+        probe.token = Some(token.clone());
+        probe
+    }
+
+    /// The same with further headers, those of a header command.
+    #[must_use]
+    pub fn with_headers(&self, headers: HeaderMap) -> Self {
+        let mut probe = self.clone();
+        probe.headers.extend(headers);
         probe
     }
 
@@ -128,9 +136,8 @@ impl Probe {
     pub async fn delete(&self, url: &Url) -> Result<Reply, Failure> {
         self.limited(async {
             let headers = self.headers.clone();
-            let sent = self.client.send(Method::DELETE, url, headers, Bytes::new());
-            let response = sent.await;
-            let response = response.map_err(|error| Failure::of_http(&error))?;
+            let sent = self.send_proved(Method::DELETE, url, &headers, Bytes::new());
+            let response = sent.await?;
             Ok(Reply::from_head(url.clone(), &response))
         })
         .await
@@ -178,6 +185,37 @@ impl Probe {
         self.dispatch(url, &Verb::Post(message.clone()), &all).await
     }
 
+    /// Sends a request with the token. Where the server wants a nonce in the proof, it is sent once more.
+    async fn send_proved(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, Failure> {
+        let mut is_repeated = false;
+        loop {
+            let mut headers = headers.clone();
+            if let Some(token) = &self.token {
+                token.authorize(&method, url, &body, &mut headers);
+            }
+            let sent = self.client.send(method.clone(), url, headers, body.clone());
+            let response = sent.await.map_err(|error| Failure::of_http(&error))?;
+            let Some(token) = &self.token else {
+                return Ok(response);
+            };
+            let (status, head) = (response.status(), response.headers());
+            token.read_answer(url, head);
+            let refusal = Refusal::new(status, head, Some(token.clone()));
+            let objection = refusal.objection();
+            let is_answered = objection.is_some_and(|it| token.answers(it, url, head));
+            if is_repeated || !is_answered {
+                return Ok(response);
+            }
+            is_repeated = true;
+        }
+    }
+
     async fn open_stream(&self, url: &Url) -> Result<(Url, Response), Failure> {
         let mut all = self.headers.clone();
         all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
@@ -204,11 +242,8 @@ impl Probe {
             let method = verb.method();
             tracing::debug!(%method, url = %bare(target), bytes = body.len(), "-> server");
             let sent = Instant::now();
-            let response = self
-                .client
-                .send(verb.method(), target, headers.clone(), body);
-            let response = Box::pin(response).await;
-            let response = response.map_err(|error| Failure::of_http(&error))?;
+            let response = self.send_proved(verb.method(), target, headers, body);
+            let response = Box::pin(response).await?;
             let (ms, status) = (sent.elapsed().as_millis(), response.status());
             tracing::debug!(%method, url = %bare(target), status = status.as_u16(), ms, "<- server");
             let followed = redirects.follow(url, status, response.headers());

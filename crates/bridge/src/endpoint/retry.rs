@@ -9,6 +9,9 @@
 //! | [`ConnectionLost`](Cause::ConnectionLost) before the response begins | unknown | messages without side effects | 1, after 100 ms | `send` |
 //! | [`Busy`](Cause::Busy): 429 or 503 with a `Retry-After` of at most 20 s | refused it | messages without side effects | 3, after that time | `send` |
 //! | [`TokenRefused`](Cause::TokenRefused): 401, or 403 with `insufficient_scope` | refused it | all messages | 3 | `send` |
+//! | [`NonceWanted`](Cause::NonceWanted): `use_dpop_nonce` (RFC 9449 §9) | refused it | all messages | 1, and again with another token | `send` |
+//! | [`ClockDiffers`](Cause::ClockDiffers): `invalid_dpop_proof`, and the clocks differ | refused it | all messages | 1 | `send` |
+//! | [`PrintedHeadersRefused`](Cause::PrintedHeadersRefused): 401, 403 or 407, or a redirect elsewhere, and the header command prints other headers | refused it | all messages | 1 | `send` |
 //! | [`SessionLost`](Cause::SessionLost) | refused it | all messages in the current session | 1, and again if the server went away while the session was opened again | `send` |
 //! | [`ResponseLost`](Cause::ResponseLost): the response breaks off, legacy era | unknown | requests without side effects | 1 | `exchange` |
 //! | [`ModernResponseLost`](Cause::ModernResponseLost): the same, modern era | unknown | requests without side effects | 2, each under a new id | `modern` |
@@ -28,6 +31,9 @@
 //! | `initialize` | (1 + 1 + 4) × 2 × (1 + 1 + 3 + 3) = 96 | 24 |
 //! | notification or response in a session | 1 + 3 + 1 = 5 | 1 |
 //!
+//! With tokens that are bound to a key (DPoP), 1 for the clock and 1 for each token come on top, and 1 with a header command; the
+//! server has refused those.
+//!
 //! Attempts that certainly did not reach the server are not counted. While the bridge ends, nothing is repeated for a connection that
 //! does not come up or is lost, and with `--fail-fast` neither.
 //!
@@ -39,6 +45,7 @@
 use std::time::Duration;
 
 use super::{ConnectCause, Failure, Patience};
+use mcp_bridge_auth::ProofObjection;
 
 /// Limit of the attempts to connect for a notification or a response, for which nobody waits. For a request of the app its
 /// [`Track`](super::Track) has the limit.
@@ -105,6 +112,9 @@ pub(super) enum Cause {
     ConnectionLost,
     Busy,
     TokenRefused,
+    NonceWanted,
+    ClockDiffers,
+    PrintedHeadersRefused,
     SessionLost,
     ResponseLost,
     ModernResponseLost,
@@ -117,10 +127,21 @@ pub(super) enum Cause {
 impl Cause {
     const COUNT: usize = Self::SignInForStream as usize + 1;
 
+    /// Cause for which a request is sent again with another proof.
+    pub(super) const fn of_objection(objection: &ProofObjection) -> Self {
+        match objection {
+            ProofObjection::WantsNonce => Self::NonceWanted,
+            ProofObjection::Invalid(_) => Self::ClockDiffers,
+        }
+    }
+
     /// Repetitions for this cause; where the message makes progress in between, in a row without any.
     const fn limit(self) -> u8 {
         match self {
             Self::ConnectionLost
+            | Self::NonceWanted
+            | Self::ClockDiffers
+            | Self::PrintedHeadersRefused
             | Self::SessionLost
             | Self::ResponseLost
             | Self::HeadersRefused => 1,
@@ -139,6 +160,9 @@ impl Cause {
                 true
             }
             Self::TokenRefused
+            | Self::NonceWanted
+            | Self::ClockDiffers
+            | Self::PrintedHeadersRefused
             | Self::SessionLost
             | Self::HeadersRefused
             | Self::VersionRefused
@@ -256,6 +280,9 @@ mod tests {
         Cause::ConnectionLost,
         Cause::Busy,
         Cause::TokenRefused,
+        Cause::NonceWanted,
+        Cause::ClockDiffers,
+        Cause::PrintedHeadersRefused,
         Cause::SessionLost,
         Cause::ResponseLost,
         Cause::ModernResponseLost,

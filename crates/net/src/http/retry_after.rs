@@ -1,8 +1,8 @@
-//! The `Retry-After` header (RFC 9110 §10.2.3).
+//! The `Retry-After` and `Date` headers (RFC 9110 §10.2.3, §6.6.1).
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// The wait that `Retry-After` asks for, in seconds or until a date. A date that has passed asks for none.
 #[must_use]
@@ -13,6 +13,13 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// The time by the clock of the server that answered; none where it does not tell it.
+#[must_use]
+pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    let value = headers.get(DATE)?.to_str().ok()?.trim();
+    httpdate::parse_http_date(value).ok()
 }
 
 #[cfg(test)]

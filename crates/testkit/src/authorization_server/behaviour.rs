@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Dpop;
+
 /// Faults and settings of the server, which a test changes while it runs.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct Behaviour {
@@ -40,6 +42,12 @@ pub struct Behaviour {
     pub broken_paths: HashMap<String, (u16, String)>,
     /// The tokens of a grant.
     pub grants: Grants,
+    /// Rules for tokens that are bound to a key; without them there are only bearer tokens.
+    pub dpop: Option<Dpop>,
+    /// `/mcp` opens a session.
+    pub has_session: bool,
+    /// A gateway before everything but the sign-in page wants this in the header `X-Gateway`.
+    pub gateway: Option<&'static str>,
     /// True if `resource` is refused, as Entra ID does.
     pub refuses_resource: bool,
     /// Scopes that the authorization endpoint knows; None knows all.
@@ -92,6 +100,9 @@ impl Default for Behaviour {
             registration_status: None,
             broken_paths: HashMap::new(),
             grants: Grants::RotatingRefreshTokens,
+            dpop: None,
+            has_session: false,
+            gateway: None,
             refuses_resource: false,
             known_scopes: None,
             forbids: None,

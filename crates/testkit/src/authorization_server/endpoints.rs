@@ -22,6 +22,10 @@ impl Inner {
             "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
             "authorization_response_iss_parameter_supported": true,
         });
+        let mut document = document;
+        if self.behaviour.dpop.is_some() {
+            document["dpop_signing_alg_values_supported"] = json!(["ES256"]);
+        }
         axum::Json(changed(document, &self.behaviour.server_metadata)).into_response()
     }
 
@@ -87,6 +91,7 @@ impl Inner {
                 challenge: query("code_challenge"),
                 resource: seen.query.get("resource").cloned(),
                 scope: query("scope"),
+                key: seen.query.get("dpop_jkt").cloned(),
             };
             self.codes.insert(code.clone(), grant);
             answer["code"] = code.into();
@@ -110,7 +115,7 @@ impl Inner {
             .any(|scope| !known.iter().any(|known| known == scope))
     }
 
-    pub(super) fn token(&mut self, seen: &Seen) -> Response {
+    pub(super) fn token(&mut self, origin: &str, seen: &Seen) -> Response {
         let scripted = match &self.behaviour.token_outage {
             Some(reply) => Some(reply.clone()),
             None if self.behaviour.token_replies.is_empty() => None,
@@ -147,6 +152,10 @@ impl Inner {
         if self.behaviour.refuses_resource && seen.form.contains_key("resource") {
             return error(400, "invalid_target");
         }
+        let key = match self.proven_key(origin, seen) {
+            Ok(key) => key,
+            Err(refusal) => return *refusal,
+        };
         let form = |name: &str| seen.form.get(name).cloned().unwrap_or_default();
         let grant = match form("grant_type").as_str() {
             "authorization_code" => self.codes.remove(&form("code")).filter(|grant| {
@@ -154,6 +163,7 @@ impl Inner {
                 grant.challenge == BASE64_URL_SAFE_NO_PAD.encode(digest)
                     && grant.redirect_uri == form("redirect_uri")
                     && grant.resource == seen.form.get("resource").cloned()
+                    && (grant.key.is_none() || grant.key == key)
             }),
             "refresh_token" => {
                 let used = form("refresh_token");
@@ -161,6 +171,11 @@ impl Inner {
                 if self.used_refresh_tokens.contains(&used) {
                     self.refresh_tokens.clear();
                     self.access_tokens.clear();
+                    return error(400, "invalid_grant");
+                }
+                // Refresh tokens of public clients are bound, too (RFC 9449 §5).
+                let is_theirs = |grant: &Grant| grant.key.is_none() || grant.key == key;
+                if !self.refresh_tokens.get(&used).is_some_and(is_theirs) {
                     return error(400, "invalid_grant");
                 }
                 self.used_refresh_tokens.insert(used.clone());
@@ -177,12 +192,19 @@ impl Inner {
                 challenge: String::new(),
                 resource: seen.form.get("resource").cloned(),
                 scope: form("scope"),
+                key: None,
             }),
             _ => return error(400, "unsupported_grant_type"),
         };
-        let Some(grant) = grant.filter(|grant| grant.client_id == client_id) else {
+        let Some(mut grant) = grant.filter(|grant| grant.client_id == client_id) else {
             return error(400, "invalid_grant");
         };
+        let issues_bearer = self
+            .behaviour
+            .dpop
+            .as_ref()
+            .is_some_and(|it| it.issues_bearer);
+        grant.key = key.filter(|_| !issues_bearer);
         axum::Json(self.issue(grant)).into_response()
     }
 
@@ -223,6 +245,7 @@ impl Inner {
             challenge: "device".into(),
             resource: seen.form.get("resource").cloned(),
             scope: seen.form.get("scope").cloned().unwrap_or_default(),
+            key: None,
         };
         self.codes.insert(code.clone(), grant);
         axum::Json(json!({
@@ -240,7 +263,8 @@ impl Inner {
             grant.scope.clone_from(granted);
         }
         let access_token = self.fresh("access");
-        let mut reply = json!({ "access_token": access_token, "token_type": "Bearer" });
+        let token_type = grant.key.as_ref().map_or("Bearer", |_| "DPoP");
+        let mut reply = json!({ "access_token": access_token, "token_type": token_type });
         if let Some(user) = &self.behaviour.user {
             let claims = json!({ "sub": "17", "email": user }).to_string();
             let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod client_authentication;
+mod dpop;
 mod endpoints;
 mod resource;
 
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 pub use behaviour::{Authentication, Behaviour, Challenge, Device, Grants, TokenReply};
+pub use dpop::Dpop;
 
 /// An MCP server and its authorization server at one address, strict about everything a client owes them.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ impl Drop for AbortOnDrop {
 /// A request that came in.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// The HTTP method.
+    pub method: Method,
     /// The path of the URL.
     pub path: String,
     /// The parameters of the query.
@@ -60,6 +64,8 @@ struct Inner {
     refresh_tokens: HashMap<String, Grant>,
     used_refresh_tokens: HashSet<String>,
     access_tokens: HashMap<String, (Grant, std::time::Instant)>,
+    /// Ids of the proofs so far.
+    proof_ids: HashSet<String>,
     counter: u64,
     /// True once the session is being ended.
     is_ending: bool,
@@ -84,6 +90,8 @@ struct Grant {
     challenge: String,
     resource: Option<String>,
     scope: String,
+    /// Thumbprint of the key that the tokens are bound to (RFC 9449 §6).
+    key: Option<String>,
 }
 
 impl AuthorizationServer {
@@ -189,6 +197,15 @@ impl AuthorizationServer {
     }
 }
 
+impl Inner {
+    fn stamped(&self, seen: &Seen, response: Response) -> Response {
+        match &self.behaviour.dpop {
+            Some(rules) => rules.stamped(&seen.path, response),
+            None => response,
+        }
+    }
+}
+
 fn count_refreshes(inner: &Inner) -> usize {
     let is_refresh = |seen: &&Seen| {
         let grant = seen.form.get("grant_type");
@@ -273,6 +290,7 @@ async fn answer_without_prefix(
         url::form_urlencoded::parse(text).into_owned().collect()
     };
     let seen = Seen {
+        method: parts.method,
         path: parts.uri.path().into(),
         query: pairs(parts.uri.query().unwrap_or_default().as_bytes()),
         headers: parts.headers,
@@ -281,6 +299,12 @@ async fn answer_without_prefix(
     };
     let mut inner = inner.lock().unwrap();
     inner.seen.push(seen.clone());
+    if let Some(wanted) = inner.behaviour.gateway
+        && seen.path != "/authorize"
+        && seen.headers.get("x-gateway").is_none_or(|it| it != wanted)
+    {
+        return (StatusCode::FORBIDDEN, "the gateway knows nobody like that").into_response();
+    }
     if let Some((status, text)) = inner.behaviour.broken_paths.get(&seen.path) {
         return (StatusCode::from_u16(*status).unwrap(), text.clone()).into_response();
     }
@@ -292,12 +316,18 @@ async fn answer_without_prefix(
     }
     let origin = format!("http://{address}");
     match seen.path.as_str() {
-        "/mcp" => inner.mcp(&origin, &seen),
+        "/mcp" => {
+            let response = inner.mcp(&origin, &seen);
+            inner.stamped(&seen, response)
+        }
         "/.well-known/oauth-protected-resource/mcp" => inner.resource_metadata(&origin),
         "/.well-known/oauth-authorization-server" => inner.server_metadata(&origin),
         "/register" => inner.register(&seen),
         "/authorize" => inner.authorize(&origin, &seen),
-        "/token" => inner.token(&seen),
+        "/token" => {
+            let response = inner.token(&origin, &seen);
+            inner.stamped(&seen, response)
+        }
         "/device" => inner.device(&origin, &seen),
         "/revoke" => inner.revoke(&seen),
         _ => StatusCode::NOT_FOUND.into_response(),

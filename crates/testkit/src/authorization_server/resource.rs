@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -11,14 +11,22 @@ use super::{Challenge, Inner, Seen};
 use crate::modern;
 
 impl Inner {
-    pub(super) fn mcp(&self, origin: &str, seen: &Seen) -> Response {
+    pub(super) fn mcp(&mut self, origin: &str, seen: &Seen) -> Response {
         if self.behaviour.is_open {
-            return Self::json_rpc(seen);
+            return self.json_rpc(seen);
         }
-        let token = seen
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let header = seen.headers.get(header::AUTHORIZATION);
+        let header = header.and_then(|value| value.to_str().ok()?.split_once(' '));
+        let (scheme, token) =
+            header.map_or((None, None), |(scheme, token)| (Some(scheme), Some(token)));
+        let bound_to = token.and_then(|token| self.access_tokens.get(token)?.0.key.clone());
+        let refused_proof = match (token, &bound_to) {
+            (Some(token), Some(key)) => self.refused_proof(origin, seen, token, key),
+            (Some(_), None) | (None, _) => None,
+        };
+        // A bound token must not be sent as a bearer token (RFC 9449 §7.1), nor the other way round.
+        let wanted_scheme = if bound_to.is_some() { "DPoP" } else { "Bearer" };
+        let token = token.filter(|_| scheme == Some(wanted_scheme) && refused_proof.is_none());
         let grant = token
             .and_then(|token| self.access_tokens.get(token))
             .filter(|(_, issued)| {
@@ -45,11 +53,15 @@ impl Inner {
             if self.behaviour.challenge == Challenge::Missing {
                 return StatusCode::UNAUTHORIZED.into_response();
             }
-            return (
-                StatusCode::UNAUTHORIZED,
-                [(header::WWW_AUTHENTICATE, format!("Bearer{metadata}"))],
-            )
-                .into_response();
+            let asks_for_proof = self.behaviour.dpop.as_ref().is_some_and(|it| !it.is_silent);
+            let challenge = match refused_proof {
+                Some(refused) if metadata.is_empty() => format!("DPoP{refused}"),
+                Some(refused) => format!("DPoP{refused},{metadata}"),
+                None if asks_for_proof => format!("DPoP{metadata}"),
+                None => format!("Bearer{metadata}"),
+            };
+            let headers = [(header::WWW_AUTHENTICATE, challenge)];
+            return (StatusCode::UNAUTHORIZED, headers).into_response();
         };
         if let Some(challenge) = &self.behaviour.forbids {
             let headers = [(header::WWW_AUTHENTICATE, challenge.clone())];
@@ -61,7 +73,7 @@ impl Inner {
             .split_whitespace()
             .all(|scope| granted.contains(&scope))
         {
-            return Self::json_rpc(seen);
+            return self.json_rpc(seen);
         }
         let challenge =
             format!(r#"Bearer error="insufficient_scope", scope="{required}",{metadata}"#);
@@ -73,7 +85,7 @@ impl Inner {
     }
 
     /// Enough of MCP for a bridge to have something to carry.
-    pub(super) fn json_rpc(seen: &Seen) -> Response {
+    pub(super) fn json_rpc(&self, seen: &Seen) -> Response {
         let message: Value = serde_json::from_str(&seen.body).unwrap_or_default();
         let Some(id) = message.get("id") else {
             return StatusCode::OK.into_response();
@@ -100,7 +112,13 @@ impl Inner {
             result["ttlMs"] = 0.into();
             result["cacheScope"] = "private".into();
         }
-        axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result })).into_response()
+        let answer = json!({ "jsonrpc": "2.0", "id": id, "result": result });
+        let mut response = axum::Json(answer).into_response();
+        if self.behaviour.has_session && message["method"] == "initialize" {
+            let id = HeaderValue::from_static("session-1");
+            response.headers_mut().insert("mcp-session-id", id);
+        }
+        response
     }
 
     pub(super) fn resource_metadata(&self, origin: &str) -> Response {

@@ -1,10 +1,12 @@
 // An MCP server behind a certified OpenID provider: dynamic registration, resource indicators, rotating
 // refresh tokens with reuse detection, device flow, client credentials with a secret or a key. Nobody has to sign
 // in by hand: the interaction page approves at once. Prints its URL; counts what matters at /counts. Without PORT it
-// takes a free one, and ends when stdin is closed.
-import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+// takes a free one, and ends when stdin is closed. With DPOP=1 it wants tokens that are bound to a key (RFC 9449), and a
+// nonce in each proof.
+import { createHash, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
+import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify } from 'jose';
 import { Provider } from 'oidc-provider';
 import { streamable } from '../shared/mcp.mjs';
 import { apart, issuerOrigin, issuerPort, startResourceServer } from '../shared/resource-server.mjs';
@@ -29,6 +31,7 @@ if (!existsSync(key)) {
   rmSync(own);
 }
 const publicKey = createPublicKey(readFileSync(key)).export({ format: 'jwk' });
+const dpop = process.env.DPOP === '1';
 const robot = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
 
 const provider = new Provider(origin, {
@@ -50,6 +53,7 @@ const provider = new Provider(origin, {
     revocation: { enabled: true },
     introspection: { enabled: true },
     deviceFlow: { enabled: true },
+    dPoP: { enabled: dpop, nonceSecret: randomBytes(32), requireNonce: () => true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => undefined,
@@ -88,12 +92,33 @@ async function approve(request, response) {
   return provider.interactionFinished(request, response, { consent: { grantId } });
 }
 
+// The MCP server's own check of a proof (RFC 9449 §4.3). Its nonce changes with each start.
+const resourceNonce = randomBytes(16).toString('base64url');
+const proofs = new Set();
+async function proofProblem(request, value, token) {
+  try {
+    const { payload, protectedHeader } = await jwtVerify(request.headers.dpop, EmbeddedJWK, { typ: 'dpop+jwt', algorithms: ['ES256'] });
+    const { ath, htm, htu, iat, jti, nonce } = payload;
+    const isNow = Math.abs(Date.now() / 1000 - iat) < 60;
+    if (htm !== request.method || htu !== resource || !isNow || proofs.has(jti)) return 'invalid_dpop_proof';
+    if (ath !== createHash('sha256').update(value).digest('base64url')) return 'invalid_dpop_proof';
+    if (await calculateJwkThumbprint(protectedHeader.jwk) !== token.jkt) return 'invalid_token';
+    if (nonce !== resourceNonce) return 'use_dpop_nonce';
+    proofs.add(jti);
+    return undefined;
+  } catch { return 'invalid_dpop_proof'; }
+}
+
 async function mcp(request, response) {
-  const value = (request.headers.authorization ?? '').replace(/^Bearer /, '');
+  const [scheme, value] = (request.headers.authorization ?? '').split(' ');
   const token = value && (await provider.AccessToken.find(value) ?? await provider.ClientCredentials.find(value));
-  if (!token || token.isExpired || token.aud !== resource) {
-    const metadata = `${origin}/.well-known/oauth-protected-resource/mcp`;
-    response.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${metadata}"` });
+  const isValid = token && !token.isExpired && token.aud === resource && scheme === (dpop ? 'DPoP' : 'Bearer');
+  const problem = isValid && dpop ? await proofProblem(request, value, token) : undefined;
+  if (dpop) response.setHeader('dpop-nonce', resourceNonce);
+  if (!isValid || problem) {
+    const metadata = `resource_metadata="${origin}/.well-known/oauth-protected-resource/mcp"`;
+    const error = problem ? `, error="${problem}"` : '';
+    response.writeHead(401, { 'www-authenticate': `${dpop ? 'DPoP' : 'Bearer'} ${metadata}${error}` });
     return response.end();
   }
   if (!process.env.PORT) return response.writeHead(200).end(); // the integration tests only look at the status

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::{Doctor, Report};
 use crate::program;
-use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Behaviour, Challenge};
+use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Behaviour, Challenge, Dpop};
 use mcp_bridge_testkit::fault_server::FaultServer;
 use mcp_bridge_testkit::mcp_remote::leave_credentials;
 use mcp_bridge_testkit::reply::Reply;
@@ -265,6 +265,77 @@ async fn an_authorization_server_without_the_grant_of_the_sign_in() {
         let (_provider, report) = examined(|it| it.server_metadata = change).await;
         report.warns("server_metadata", name, "grant");
     }
+}
+
+///
+#[cfg(unix)]
+#[tokio::test]
+async fn a_header_command_is_run_and_its_headers_are_named() {
+    let provider = AuthorizationServer::start().await;
+    provider.behave(|it| it.gateway = Some("key-MARKER"));
+    let url = provider.mcp_url();
+    let examine = |command: &'static str| {
+        let doctor = Doctor::of(url.as_str()).args(["--header-command", command]);
+        async move { doctor.run(&["--json"]).await.stdout }
+    };
+    let report = examine("echo X-Gateway: key-MARKER").await;
+    assert!(report.contains("prints x-gateway"), "{report}");
+    assert!(report.contains("names its metadata"), "{report}");
+    assert!(!report.contains("key-MARKER"), "{report}");
+    let report = examine("false").await;
+    assert!(report.contains("`false` printed no header"), "{report}");
+    assert!(report.contains("--header-command"), "{report}");
+}
+
+/// RFC 9449
+#[tokio::test]
+async fn the_binding_of_tokens_to_a_key_as_server_and_provider_have_it() {
+    let offer = |algorithm: &str| json!({ "dpop_signing_alg_values_supported": [algorithm] });
+    let required = json!({ "dpop_bound_access_tokens_required": true });
+    let (provider, report) = examined(|it| it.server_metadata = offer("ES256")).await;
+    report.skips("dpop", "the server does not ask for it");
+    let doctor = Doctor::of(provider.mcp_url().as_str()).args(["--dpop", "required"]);
+    doctor.examine().await.passes("dpop", "bound to a key");
+    let (_provider, report) = examined(|it| {
+        it.server_metadata = offer("RS256");
+        it.resource_metadata = required.clone();
+    })
+    .await;
+    report.fails("dpop", "RS256", "ES256");
+    let (provider, report) = examined(|it| it.dpop = Some(Dpop::default())).await;
+    report.passes("challenge", "DPoP, names its metadata");
+    report.passes("dpop", "bound to a key");
+    let doctor = Doctor::of(provider.mcp_url().as_str()).args(["--dpop", "off"]);
+    let report = doctor.examine().await;
+    report.warns("dpop", "gets bearer tokens", "--dpop");
+    let (_provider, report) = examined(|_| {}).await;
+    report.skips("dpop", "not offered");
+}
+
+///
+#[tokio::test]
+async fn a_stored_token_that_is_bound_is_sent_with_proofs() {
+    let provider = AuthorizationServer::start().await;
+    provider.behave(|it| {
+        it.dpop = Some(Dpop {
+            resource_nonce: Some("n"),
+            ..Dpop::default()
+        });
+    });
+    let store = TempDir::new().unwrap();
+    program::sign_in(&provider, store.path()).await;
+    let doctor = Doctor::bare(provider.mcp_url().as_str()).store(store.path());
+    doctor
+        .examine()
+        .await
+        .passes("token", "stored, and accepted");
+    let status = program::command(["status"]).env("MCP_BRIDGE_DIR", store.path());
+    let status = status.run().await;
+    assert!(
+        status.stdout.contains("bound       to a key"),
+        "{}",
+        status.stdout
+    );
 }
 
 /// RFC 9700 §4.4
