@@ -326,10 +326,10 @@ impl<'a> AuthenticatedEndpoint<'a> {
         };
         let mut met = Vec::new();
         loop {
-            let mut proved = request.clone();
+            let mut with_proof = request.clone();
             let proof = prover.for_token_endpoint(&self.url);
-            proved.headers_mut().insert(PROOF, proof);
-            let response = self.transport.execute_at(&self.url, proved).await?;
+            with_proof.headers_mut().insert(PROOF, proof);
+            let response = self.transport.execute_at(&self.url, with_proof).await?;
             let headers = response.headers();
             prover.learn(ROLE, &self.url, headers);
             self.progress().headers = headers.clone();
