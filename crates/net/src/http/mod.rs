@@ -31,6 +31,7 @@ use crate::descriptors::Pauses;
 use crate::observer::{Observation, ObservedExchange, Purpose};
 use places::Places;
 
+pub use crate::pkcs12::Pkcs12Error;
 pub use cookies::Cookies;
 pub use names::Names;
 pub use places::{Place, Traffic};

@@ -10,6 +10,7 @@ use url::{Origin, Url};
 
 use super::server_certificate::Verifier;
 use super::{Error, Options, Route};
+use crate::pkcs12::{Pkcs12, Pkcs12Error};
 
 const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
@@ -57,6 +58,20 @@ impl Identity {
         if chain.is_empty() {
             return Err(BadPem);
         }
+        Ok(Self(Arc::new(Shown {
+            chain,
+            key,
+            origins,
+        })))
+    }
+
+    /// Reads both from a PKCS #12 file, for these origins.
+    pub fn from_pkcs12(
+        file: &[u8],
+        password: &str,
+        origins: Vec<Origin>,
+    ) -> Result<Self, Pkcs12Error> {
+        let Pkcs12 { chain, key } = Pkcs12::open(file, password)?;
         Ok(Self(Arc::new(Shown {
             chain,
             key,
