@@ -79,6 +79,11 @@ impl Identity {
         })))
     }
 
+    /// The client's own certificate, as DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        self.0.chain.first().map(AsRef::as_ref)
+    }
+
     /// Returns whether the origin of `url` may see it.
     pub(super) fn is_for(&self, url: &Url) -> bool {
         self.0.origins.contains(&url.origin())
