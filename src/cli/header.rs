@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::environment::{Environment, ProcessEnvironment, expand, foreign_reference};
+use super::environment::{
+    Environment, Piece, ProcessEnvironment, expand, foreign_reference, pieces,
+};
 use super::error::{ConfigError, FlagError, names_variable};
-use mcp_bridge_auth::TokenCommand;
+use mcp_bridge_auth::{KeychainError, SecretName, TokenCommand};
 use mcp_bridge_net::http::{is_reserved_header, user_header_value};
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
@@ -19,7 +21,7 @@ const HEADER_VARIABLE: &str = "MCP_BRIDGE_HEADER";
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct HeaderFlags {
-    /// Send a header to the server; ${NAME} is taken from the environment
+    /// Send a header; ${NAME} is a variable, {keychain:NAME} a kept secret
     #[arg(long, value_name = "NAME: VALUE")]
     pub(super) header: Vec<String>,
 
@@ -69,6 +71,25 @@ pub enum HeaderError {
     /// RFC 9110 §5.5; the bridge also refuses what is not ASCII.
     #[error("the value of the header {0} has characters that a header may not have")]
     Value(HeaderName),
+    /// A reference to a secret that no secret can be called by.
+    #[error("the header {0} refers to a secret by a name that none can have")]
+    SecretName(HeaderName),
+    /// A secret that is not in the keychain.
+    #[error("the header {header} needs the secret {name}, which is not in the keychain")]
+    NoSecret {
+        /// The header's name.
+        header: HeaderName,
+        /// The secret's name.
+        name: SecretName,
+    },
+    /// A secret that the keychain does not give.
+    #[error("the header {header} needs a secret, and {error}")]
+    Keychain {
+        /// The header's name.
+        header: HeaderName,
+        /// The cause.
+        error: KeychainError,
+    },
     /// A variable that is not set.
     #[error("the header {header} needs the environment variable {variable}, which is not set")]
     Variable {
@@ -150,12 +171,7 @@ impl Headers {
         if let Some(reference) = foreign_reference(text) {
             self.unexpanded.push((name.clone(), reference.to_owned()));
         }
-        let text = expand(text.trim(), environment, |value| value).map_err(|variable| {
-            HeaderError::Variable {
-                header: name.clone(),
-                variable,
-            }
-        })?;
+        let text = filled_in(&name, text.trim(), environment)?;
         let value = value(&name, &text)?;
         if is_reserved_header(&name) {
             self.left_out.push(name);
@@ -186,6 +202,48 @@ impl Headers {
     }
 }
 
+/// The value of a header with the variables and the secrets that it refers to.
+fn filled_in(
+    header: &HeaderName,
+    text: &str,
+    environment: &impl Environment,
+) -> Result<String, HeaderError> {
+    let mut value = String::new();
+    for piece in pieces(text) {
+        match piece {
+            Piece::Text(text) => {
+                let expanded = expand(text, environment, |value| value);
+                value += &expanded.map_err(|variable| HeaderError::Variable {
+                    header: header.clone(),
+                    variable,
+                })?;
+            }
+            Piece::Secret(name) => value += secret(header, name, environment)?.expose(),
+        }
+    }
+    Ok(value)
+}
+
+fn secret(
+    header: &HeaderName,
+    name: &str,
+    environment: &impl Environment,
+) -> Result<Secret<String>, HeaderError> {
+    let name: SecretName = name
+        .parse()
+        .map_err(|_| HeaderError::SecretName(header.clone()))?;
+    let found = environment
+        .secret(&name)
+        .map_err(|error| HeaderError::Keychain {
+            header: header.clone(),
+            error,
+        })?;
+    found.ok_or_else(|| HeaderError::NoSecret {
+        header: header.clone(),
+        name,
+    })
+}
+
 fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, HeaderError> {
     user_header_value(text).ok_or_else(|| HeaderError::Value(name.clone()))
 }
@@ -209,6 +267,38 @@ mod tests {
             assert!(headers.map["x-key"].is_sensitive());
         }
         assert!(parse("X.Y: v").unwrap().map.contains_key("x.y"));
+    }
+
+    ///
+    #[test]
+    fn a_secret_of_the_keychain_is_put_in_as_it_is() {
+        let environment = Fixed::new(&[
+            ("keychain:key", "a${B}{keychain:x}"),
+            ("B", "{keychain:key}"),
+        ]);
+        let read = |text: &str| {
+            let mut headers = Headers::default();
+            headers.add(text, &environment).map(|()| headers)
+        };
+        let headers = read("X-Key: <{keychain:key}>").unwrap();
+        assert_eq!(headers.map["x-key"], "<a${B}{keychain:x}>");
+        assert_eq!(read("X-Key: ${B}").unwrap().map["x-key"], "{keychain:key}");
+        assert_eq!(
+            read("X-Key: {keychain:").unwrap().map["x-key"],
+            "{keychain:"
+        );
+        let header = HeaderName::from_static("x-key");
+        assert_eq!(
+            read("X-Key: {keychain:other}").unwrap_err(),
+            HeaderError::NoSecret {
+                header: header.clone(),
+                name: "other".parse().unwrap()
+            }
+        );
+        assert_eq!(
+            read("X-Key: {keychain:a b}").unwrap_err(),
+            HeaderError::SecretName(header)
+        );
     }
 
     #[test]

@@ -66,7 +66,9 @@ pub use self::flow::header_program::HeaderProgram;
 pub use self::flow::policy::Interaction;
 pub use self::flow::sign_out::{Revocation, SignedOut};
 pub use self::grant::authorization::RESERVED_PARAMETERS;
-pub use self::keychain::{Keychain, KeychainError, KeychainLimits, Vault};
+pub use self::keychain::{
+    BadSecretName, Keychain, KeychainError, KeychainLimits, SecretName, Vault,
+};
 pub use self::linger::{HandedOver, inherited_sockets, leave_console};
 pub use self::prompt::announcement::SIGN_IN_TARGET;
 pub use self::prompt::browser_launcher::open_page;

@@ -15,6 +15,8 @@ pub(super) enum CheckName {
     Tls,
     Proxy,
     Endpoint,
+    /// Only where there is one.
+    ClientCertificate,
     /// Only where there is such a command.
     HeaderCommand,
     ContentType,
@@ -143,7 +145,10 @@ impl Part {
     }
 
     pub(super) fn containing(name: CheckName) -> Self {
-        if name == CheckName::HeaderCommand {
+        if matches!(
+            name,
+            CheckName::ClientCertificate | CheckName::HeaderCommand
+        ) {
             return Self::Connection;
         }
         let holds = |part: &Self| part.names().contains(&name);
