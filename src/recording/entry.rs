@@ -210,12 +210,7 @@ impl Entries {
     }
 
     fn note(&self, at: SystemTime, name: &str, detail: &str) -> HarEntry {
-        let detail = self.masking.text(detail.as_bytes());
-        let mut entry = stub(at, &format!("mcp-bridge://step/{name}"));
-        entry["request"]["method"] = "STEP".into();
-        entry["comment"] = detail.as_str().into();
-        entry["_mcp"] = json!({ "kind": "step", "step": name, "detail": detail });
-        HarEntry::new(entry.to_string())
+        step_entry(at, name, &self.masking.text(detail.as_bytes()))
     }
 }
 
@@ -284,6 +279,15 @@ impl OpenExchange {
     }
 }
 
+/// The entry of a step of the connection.
+pub(crate) fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry {
+    let mut entry = stub(at, &format!("mcp-bridge://step/{name}"));
+    entry["request"]["method"] = "STEP".into();
+    entry["comment"] = detail.into();
+    entry["_mcp"] = json!({ "kind": "step", "step": name, "detail": detail });
+    HarEntry::new(entry.to_string())
+}
+
 /// An entry that is no HTTP exchange, with what HAR demands of one.
 fn stub(at: SystemTime, url: &str) -> Value {
     json!({
@@ -337,7 +341,7 @@ fn milliseconds(from: SystemTime, to: SystemTime) -> f64 {
 }
 
 /// A moment as in RFC 3339, in milliseconds and UTC.
-fn rfc3339(at: SystemTime) -> String {
+pub(crate) fn rfc3339(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     let (hour, minute, second) = (at.hour(), at.minute(), at.second());
