@@ -6,6 +6,7 @@
 
 mod entry;
 mod file;
+mod har;
 mod masking;
 
 use std::io;
