@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { openTool, result, rows, signIn } from './support/person.mjs';
-import { exampleServer, inspect, launch, visit } from './support/inspector.mjs';
+import { bridge, exampleServer, inspect, launch, visit } from './support/inspector.mjs';
 import { recordingOf } from './support/recording.mjs';
 import { formServer } from './support/server.mjs';
 
@@ -107,7 +107,8 @@ test('a page that is loaded anew shows what has passed, and goes on', async (t) 
   await page.getByLabel('Arguments as JSON').fill('{"name": "again"}');
   await page.getByRole('button', { name: 'Call', exact: true }).click();
   await result(page).getByText('"again"').waitFor();
-  assert.deepEqual(faults, []);
+  // What was under way when the page was left may be reported as not loaded.
+  assert.deepEqual(faults.filter((fault) => !String(fault).startsWith('Failed to load resource: net::ERR_')), []);
 });
 
 test('a server that dies fails the call with a reason, and is used again when it is back', async (t) => {
@@ -139,6 +140,23 @@ test('a page whose inspector has ended says so', async (t) => {
   await rows(page).getByText('initialize').first().waitFor();
   await program.end('SIGINT');
   await page.getByRole('status').getByText('The inspector has ended').waitFor();
+});
+
+test('a bridge that an app has started is shown while it works, and nothing can be asked there', async (t) => {
+  const visitor = await visit(browser, t);
+  const server = await formServer(visitor);
+  const app = await bridge(visitor, server.url);
+  const { page, faults } = await inspect(visitor);
+  await page.getByRole('status').getByText('live, read-only').waitFor();
+  await rows(page).getByText('what passes from here on is shown').waitFor();
+  assert.deepEqual(await page.getByRole('tab').allInnerTexts(), ['Connection']);
+  app.send({ id: 'mine', method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'app', version: '1' } } });
+  await rows(page).getByText('initialize #mine').waitFor();
+  await rows(page).getByText('response #mine').waitFor();
+  await rows(page).getByText('POST initialize → 200').waitFor();
+  await app.end('SIGTERM');
+  await rows(page).getByText(/bridge: bridge \d+ has ended/).waitFor();
+  assert.deepEqual(faults, []);
 });
 
 test('the connection is read with the keyboard alone', async (t) => {

@@ -97,20 +97,43 @@ const ASSETS: [(&str, &str, &[u8]); 5] = [
 
 type PageBody = BoxBody<Bytes, Infallible>;
 
+/// Subject of the page.
+pub(super) struct About {
+    /// The server, the bridge or the file, for people.
+    title: String,
+    subject: Subject,
+}
+
+/// The kinds of subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A connection of the inspector's own.
+    Connection,
+    /// A bridge that an app has started, which is only looked at.
+    RunningBridge,
+    /// A file.
+    Recording,
+}
+
+impl About {
+    pub(super) fn of(title: String, subject: Subject) -> Self {
+        Self { title, subject }
+    }
+}
+
 /// The page and what it is about.
 pub(super) struct InspectorSite {
     access: PageAccess,
     feed: Arc<Feed>,
     /// The connection; `None` for a recording.
     live: Option<Arc<Live>>,
-    /// The server or the file, for people.
-    title: String,
+    about: About,
 }
 
 impl InspectorSite {
     /// Listens on a random port of this machine alone.
     pub(super) async fn open(
-        title: String,
+        about: About,
         feed: Arc<Feed>,
         live: Option<Arc<Live>>,
     ) -> io::Result<(Arc<Self>, TcpListener)> {
@@ -120,7 +143,7 @@ impl InspectorSite {
             access,
             feed,
             live,
-            title,
+            about,
         };
         Ok((Arc::new(site), listener))
     }
@@ -197,8 +220,9 @@ impl InspectorSite {
         let last = last.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
         let (sender, events) = mpsc::channel(EVENTS_UNDER_WAY);
         let about = serde_json::json!({
-            "title": self.title,
-            "isLive": self.live.is_some(),
+            "title": self.about.title,
+            "isLive": self.about.subject == Subject::Connection,
+            "isAttached": self.about.subject == Subject::RunningBridge,
             "version": env!("CARGO_PKG_VERSION"),
         });
         let feed = Arc::clone(&self.feed);

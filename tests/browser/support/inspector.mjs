@@ -36,8 +36,18 @@ export async function visit(browser, test) {
 
 /** `mcp-bridge inspect` with these arguments, and its page. */
 export async function inspect({ context, home, test }, ...args) {
-  const env = { ...process.env, MCP_BRIDGE_DIR: join(home, 'store'), BROWSER: 'true', NO_COLOR: '1' };
-  return open(context, start(test, BRIDGE, ['inspect', ...args], env));
+  return open(context, start(test, BRIDGE, ['inspect', ...args], environment(home)));
+}
+
+/** A bridge as an app starts it, which can be looked at. `send` writes a message of the app. */
+export async function bridge({ home, test }, url) {
+  const program = start(test, BRIDGE, [url, '--debug'], environment(home));
+  await program.line(/mcp-bridge inspect can look at this bridge/);
+  return program;
+}
+
+function environment(home) {
+  return { ...process.env, MCP_BRIDGE_DIR: join(home, 'store'), BROWSER: 'true', NO_COLOR: '1' };
 }
 
 /** The demo in the browser, with these arguments, and the page of its inspector. */
@@ -66,7 +76,8 @@ export async function exampleServer({ test }) {
 
 /** Starts a program, whose lines can be waited for. It ends with the test, and so do its own children. */
 function start(test, file, args, env) {
-  const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const child = spawn(file, args, { env, stdio: 'pipe', detached: true });
+  const send = (message) => child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
   const ended = once(child, 'exit');
   const lines = [];
   const waiting = new Set();
@@ -82,7 +93,7 @@ function start(test, file, args, env) {
     return ended;
   };
   test.after(() => end('SIGKILL'));
-  return { end, line: (pattern) => within(`a line like ${pattern}`, () => lines.join('\n'), new Promise((resolve) => {
+  return { end, send, line: (pattern) => within(`a line like ${pattern}`, () => lines.join('\n'), new Promise((resolve) => {
     const look = () => {
       const found = lines.map((line) => line.match(pattern)).find(Boolean);
       if (found) { waiting.delete(look); resolve(found); }

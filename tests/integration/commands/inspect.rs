@@ -10,14 +10,14 @@ use crate::program;
 use mcp_bridge_testkit::browser::BrowserDouble;
 use mcp_bridge_testkit::fault_server::FaultServer;
 use mcp_bridge_testkit::limits::{client, soon};
-use mcp_bridge_testkit::program::Running;
+use mcp_bridge_testkit::program::{Program, Running};
 use mcp_bridge_testkit::reply::Reply;
 use mcp_bridge_testkit::request::{Request, call, delete, rpc};
 use mcp_bridge_testkit::secrets;
 
 /// The inspector at work, and a browser that was sent to its page.
-struct Inspector {
-    running: Running,
+pub(super) struct Inspector {
+    pub(super) running: Running,
     page: Url,
     client: Client,
     _home: TempDir,
@@ -25,11 +25,14 @@ struct Inspector {
 
 impl Inspector {
     async fn start(args: &[&str]) -> Self {
+        let all = ["inspect"].into_iter().chain(args.iter().copied());
+        Self::of_program(program::command(all)).await
+    }
+
+    pub(super) async fn of_program(program: Program) -> Self {
         let home = TempDir::new().expect("a directory for the test");
         let browser = BrowserDouble::noting(home.path());
-        let all = ["inspect"].into_iter().chain(args.iter().copied());
-        let program = program::command(all).browser(&browser).search_path();
-        let running = program.spawn();
+        let running = program.browser(&browser).search_path().spawn();
         let page = browser.page().await;
         let client = client().redirect(redirect::Policy::none());
         Self {
@@ -59,7 +62,7 @@ impl Inspector {
     }
 
     /// The cookie that the token is exchanged for.
-    async fn cookie(&self) -> String {
+    pub(super) async fn cookie(&self) -> String {
         let entered = self.client.get(self.page.clone()).send().await;
         let entered = entered.expect("an answer");
         assert_eq!(entered.status(), StatusCode::SEE_OTHER);
@@ -70,7 +73,7 @@ impl Inspector {
     }
 
     /// Posts a message as the page does.
-    async fn rpc(&self, cookie: &str, body: &Value) -> Response {
+    pub(super) async fn rpc(&self, cookie: &str, body: &Value) -> Response {
         let origin = self.page.origin().ascii_serialization();
         let request = self.request(Method::POST, "/rpc").header(COOKIE, cookie);
         let request = request.header(ORIGIN, origin).body(body.to_string());
@@ -78,7 +81,11 @@ impl Inspector {
     }
 
     /// Reads the event stream until it has such an event.
-    async fn has_event(&self, cookie: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn has_event(
+        &self,
+        cookie: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let request = self.request(Method::GET, "/events").header(COOKIE, cookie);
         let mut response = request.send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);

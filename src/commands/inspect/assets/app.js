@@ -283,12 +283,12 @@ function say(text, isFailure = false) {
 const events = new EventSource("/events");
 events.addEventListener("about", (event) => {
   const about = parsed(event.data);
-  isRecording = !about.isLive;
+  isRecording = !about.isLive && !about.isAttached;
   byId("title").textContent = about.title;
   document.title = `${about.title} – mcp-bridge inspector`;
-  for (const tab of tabs.slice(1)) tab.hidden = isRecording;
+  for (const tab of tabs.slice(1)) tab.hidden = !about.isLive;
   if (isRecording) byId("follow").checked = false;
-  say(isRecording ? "recording" : "live");
+  say(isRecording ? "recording" : about.isAttached ? "live, read-only" : "live");
 });
 events.addEventListener("message", (event) => {
   add(event.data);
