@@ -10,6 +10,7 @@
 pub mod cli;
 pub mod commands;
 mod log;
+mod metrics;
 mod recording;
 mod signals;
 mod terminal;

@@ -4,16 +4,19 @@ use std::ffi::OsString;
 use std::io::{Write as _, stderr};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
 use super::{Stop, finish_sign_in, runtime};
 use crate::cli::{Flags, UnfinishedSignIn};
 use crate::log;
+use crate::metrics::{self, Metrics};
 use crate::recording::Recording;
 use crate::signals;
 use mcp_bridge_core::bridge::{self, End, Input};
 use mcp_bridge_core::stdio;
+use mcp_bridge_net::observer::{Observation, Observer};
 use mcp_bridge_net::private_file::sweep_private;
 
 /// For somebody who starts the bridge in a terminal, where nothing else would happen.
@@ -38,11 +41,22 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
         sweep_private(directory);
     }
     let recording = settings.record.as_deref().and_then(start_recording);
-    if let Some(recording) = &recording {
-        settings.bridge.endpoint.http.observation = recording.observation();
+    let mut observation = recording
+        .as_ref()
+        .map(Recording::observation)
+        .unwrap_or_default();
+    let metrics = settings
+        .metrics
+        .map(|address| (address, Arc::new(Metrics::before(observation.clone()))));
+    if let Some((_, metrics)) = &metrics {
+        observation = Observation::by(Arc::clone(metrics) as Arc<dyn Observer>);
     }
+    settings.bridge.endpoint.http.observation = observation;
     let runtime = runtime()?;
     let end = runtime.block_on(async {
+        if let Some((address, metrics)) = metrics {
+            tokio::spawn(metrics::serve(address, metrics));
+        }
         let (input, output) = (stdio::stdin(), stdio::stdout());
         let bridge = bridge::run(settings.bridge, input, output, signals::stop());
         // A task, because the runtime asks the kernel for news before it goes on with what it blocks on.
