@@ -31,6 +31,7 @@ use std::{env, fs, io};
 use bridge::{Approval, SignIn};
 use clap::Parser;
 use era::Eras;
+use server::deployment::Deployment;
 use server::{Options, Server};
 use terminal::Terminal;
 use tokio::sync::mpsc;
@@ -188,6 +189,7 @@ async fn start_server(
         state_file: Some(directory.join("server.json")),
         client_secret: None,
         resource_server: None,
+        deployment: Deployment::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,
     };
