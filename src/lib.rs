@@ -12,6 +12,8 @@ mod attach;
 pub mod cli;
 pub mod commands;
 mod log;
+mod metrics;
+mod observers;
 mod recording;
 mod signals;
 mod terminal;

@@ -33,6 +33,7 @@ use std::{env, fs, io};
 use bridge::{Approval, SignIn};
 use clap::Parser;
 use era::Eras;
+use server::deployment::Deployment;
 use server::{Options, Server, Token};
 use terminal::Terminal;
 use tokio::sync::mpsc;
@@ -207,6 +208,7 @@ async fn start_server(
         state_file: Some(directory.join("server.json")),
         client_secret: client_secret.clone(),
         resource_server: None,
+        deployment: Deployment::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,
     };

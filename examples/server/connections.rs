@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::MAX_BODY_BYTES;
-use super::listener::LoopbackListener;
+use super::listener::ServerListener;
 
 /// Bounds of what clients can hold.
 pub(crate) struct Limits {
@@ -45,7 +45,7 @@ pub(crate) const LIMITS: Limits = Limits {
 /// `axum::serve` would do the same without the two limits. Handlers find the address of the client in
 /// [`ConnectInfo`].
 pub(crate) async fn serve(
-    mut listener: LoopbackListener,
+    mut listener: ServerListener,
     router: Router,
     limits: Limits,
     stopped: impl Future<Output = ()>,
@@ -111,8 +111,8 @@ mod tests {
 
     #[tokio::test]
     async fn connections_that_send_no_request_make_room_for_one_that_does() {
-        let listener = LoopbackListener::bind(0).await.unwrap();
-        let port = listener.port().unwrap();
+        let listener = ServerListener::bind_loopback(0).await.unwrap();
+        let port = listener.address().unwrap().port();
         let router = Router::new().route("/", get(async || "hello"));
         let limits = Limits {
             connections: 3,

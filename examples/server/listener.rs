@@ -1,4 +1,4 @@
-//! The listening socket: loopback only, under both of its addresses.
+//! The listening socket: loopback under both of its addresses, or one address that was named.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,17 +9,25 @@ use tokio::net::{TcpListener, TcpStream};
 /// A port that is free under IPv4 may be taken under IPv6; how often to look for another.
 const FREE_PORT_ATTEMPTS: u32 = 8;
 
-/// `localhost` means 127.0.0.1 to some clients and `[::1]` to others, so this listens on both, and
-/// on nothing that another machine could reach.
-pub(crate) struct LoopbackListener {
-    v4: TcpListener,
-    /// `None` on a machine without IPv6.
-    v6: Option<TcpListener>,
+/// One or two sockets.
+pub(crate) struct ServerListener {
+    first: TcpListener,
+    /// IPv6 beside the IPv4 of loopback; `None` on a machine without it.
+    second: Option<TcpListener>,
 }
 
-impl LoopbackListener {
-    /// Binds `port`, or a free one if it is 0.
-    pub(crate) async fn bind(port: u16) -> io::Result<Self> {
+impl ServerListener {
+    /// Binds one address, which other machines may reach.
+    pub(crate) async fn bind_at(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self {
+            first: TcpListener::bind(address).await?,
+            second: None,
+        })
+    }
+
+    /// Binds `port`, or a free one if it is 0, on loopback: `localhost` means 127.0.0.1 to some clients and `[::1]` to others,
+    /// so this listens on both, and on nothing that another machine could reach.
+    pub(crate) async fn bind_loopback(port: u16) -> io::Result<Self> {
         let mut attempts = if port == 0 { FREE_PORT_ATTEMPTS } else { 1 };
         loop {
             attempts -= 1;
@@ -36,29 +44,35 @@ impl LoopbackListener {
         let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let port = v4.local_addr()?.port();
         match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
-            Ok(v6) => Ok(Self { v4, v6: Some(v6) }),
+            Ok(v6) => Ok(Self {
+                first: v4,
+                second: Some(v6),
+            }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-            Err(_) => Ok(Self { v4, v6: None }),
+            Err(_) => Ok(Self {
+                first: v4,
+                second: None,
+            }),
         }
     }
 
-    /// The port that was bound.
-    pub(crate) fn port(&self) -> io::Result<u16> {
-        Ok(self.v4.local_addr()?.port())
+    /// The address that was bound.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.first.local_addr()
     }
 }
 
-impl Listener for LoopbackListener {
+impl Listener for ServerListener {
     type Io = TcpStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        let (stream, peer) = match &mut self.v6 {
-            Some(v6) => tokio::select! {
-                connection = Listener::accept(&mut self.v4) => connection,
-                connection = Listener::accept(v6) => connection,
+        let (stream, peer) = match &mut self.second {
+            Some(second) => tokio::select! {
+                connection = Listener::accept(&mut self.first) => connection,
+                connection = Listener::accept(second) => connection,
             },
-            None => Listener::accept(&mut self.v4).await,
+            None => Listener::accept(&mut self.first).await,
         };
         // Events are small and must not wait for more. Without this they are only later, so a
         // failure does not matter.
@@ -67,6 +81,6 @@ impl Listener for LoopbackListener {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.v4.local_addr()
+        self.first.local_addr()
     }
 }

@@ -17,6 +17,8 @@ mod server;
 use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,9 +26,12 @@ use std::time::Duration;
 use clap::Parser;
 use rmcp::model::ProtocolVersion;
 use serde::Serialize;
+use server::deployment::{Deployment, Network, PublicUrl, WebOrigin};
 use server::{
     Options, PRE_REGISTERED_CLIENT_ID, RESOURCE_SERVER_CLIENT_ID, ResourceServer, Server, Token,
 };
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the secret of the one known client may come from.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
@@ -59,6 +64,38 @@ struct Arguments {
     /// settings are printed
     #[arg(long, value_name = "URL")]
     resource_server: Option<String>,
+
+    #[command(flatten)]
+    deployment: DeploymentArguments,
+}
+
+/// For a server that others reach: see `docs/example-server.md`.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Deployment")]
+struct DeploymentArguments {
+    /// Listen at this address instead of loopback
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "port")]
+    bind: Option<SocketAddr>,
+
+    /// The URL under which clients know the server: https, without a path. Other hosts are refused
+    #[arg(long, value_name = "URL")]
+    public_url: Option<PublicUrl>,
+
+    /// Believe X-Forwarded-For and X-Forwarded-Host of a proxy at this address, or in this network; repeatable
+    #[arg(long, value_name = "IP[/BITS]")]
+    trusted_proxy: Vec<Network>,
+
+    /// Let web pages of this origin use the server (CORS); repeatable
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<WebOrigin>,
+
+    /// Most requests of one address in a minute, for registration and for tokens each; 0 for no limit
+    #[arg(long, value_name = "REQUESTS", default_value_t = 120)]
+    rate_limit: u32,
+
+    /// How long calls under way may take to end after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    drain: u64,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -91,6 +128,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         state_file: arguments.state_file,
         client_secret: client_secret.clone(),
         resource_server: other.clone(),
+        deployment: arguments.deployment.settings()?,
         versions: ProtocolVersion::KNOWN_VERSIONS,
         around_endpoint: None,
     })
@@ -99,9 +137,43 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         print_resource_server(server.url().trim_end_matches("/mcp"), other)?;
     }
     print_what_to_try(server.url(), client_secret.as_ref())?;
-    tokio::signal::ctrl_c().await?;
+    told_to_stop().await?;
     server.stop().await;
     Ok(())
+}
+
+impl DeploymentArguments {
+    fn settings(self) -> io::Result<Deployment> {
+        let is_reachable = self.bind.is_some_and(|address| !address.ip().is_loopback());
+        if is_reachable && self.public_url.is_none() {
+            let reason =
+                "--bind lets others in, so it needs --public-url, under which they know the server";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        Ok(Deployment {
+            bind: self.bind,
+            public_url: self.public_url,
+            trusted_proxies: self.trusted_proxy,
+            allowed_origins: self.allow_origin,
+            rate_limit: NonZeroU32::new(self.rate_limit),
+            drain: Duration::from_secs(self.drain),
+        })
+    }
+}
+
+/// Ctrl-C, or the SIGTERM with which containers are stopped.
+#[cfg(unix)]
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_stop() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
 
 fn client_secret() -> Token {

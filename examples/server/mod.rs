@@ -12,14 +12,19 @@
 //!
 //! Read `router` below first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
-//! see.
+//! see. `deployment.rs` and what it names are for a server on the internet.
 
 mod authorization;
 mod connections;
+mod cors;
+pub(crate) mod deployment;
+mod life;
 mod listener;
 mod mcp;
 mod menu;
 mod pages;
+mod proxy;
+mod rate_limit;
 mod resource;
 mod scope;
 mod sessions;
@@ -29,26 +34,28 @@ mod token;
 mod users;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderValue;
+use axum::middleware;
+use axum::routing::{MethodRouter, get, post};
 use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use url::Url;
 
 use connections::LIMITS;
-use listener::LoopbackListener;
+use deployment::Deployment;
+use life::Life;
+use listener::ServerListener;
 use menu::Menu;
+use rate_limit::RateLimit;
 use sessions::Sessions;
 use state_file::StateFile;
 use store::Store;
@@ -63,7 +70,7 @@ pub(crate) const RESOURCE_SERVER_CLIENT_ID: &str = "resource-server";
 /// Path of the MCP endpoint.
 const MCP_PATH: &str = "/mcp";
 
-/// How long open requests may take to end when the server stops; then they are cut off.
+/// How long open requests may take to end when the server stops, beside the time for draining; then they are cut off.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Largest form, registration or JSON-RPC message that is read, in bytes.
@@ -82,6 +89,8 @@ pub(crate) struct Options {
     pub(crate) client_secret: Option<Token>,
     /// Another MCP server that gets its tokens here.
     pub(crate) resource_server: Option<ResourceServer>,
+    /// Where the server is reached, if not on this machine alone.
+    pub(crate) deployment: Deployment,
     /// The versions of MCP that are served.
     pub(crate) versions: &'static [ProtocolVersion],
     /// Middleware of the caller around the MCP endpoint, for requests with a good token.
@@ -104,6 +113,8 @@ pub(crate) struct ResourceServer {
 /// A running server. Dropping it stops it without waiting; [`Server::stop`] waits.
 pub(crate) struct Server {
     url: String,
+    address: SocketAddr,
+    stop_limit: Duration,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -113,8 +124,16 @@ impl Server {
     ///
     /// Fails if the port is taken, or if the state file is there and cannot be read.
     pub(crate) async fn start(mut options: Options) -> io::Result<Self> {
-        let listener = LoopbackListener::bind(options.port).await?;
-        let origin = format!("http://localhost:{}", listener.port()?);
+        let deployment = &options.deployment;
+        let listener = match deployment.bind {
+            Some(address) => ServerListener::bind_at(address).await?,
+            None => ServerListener::bind_loopback(options.port).await?,
+        };
+        let address = listener.address()?;
+        let origin = match &deployment.public_url {
+            Some(url) => url.origin(),
+            None => format!("http://localhost:{}", address.port()),
+        };
         let state_file = options.state_file.take().map(StateFile::new);
         let store = match &state_file {
             Some(file) => file.read()?,
@@ -126,6 +145,7 @@ impl Server {
 
         let config = mcp_config(&app);
         let sessions = config.cancellation_token.clone();
+        let (life, drain) = (app.life.clone(), app.deployment.drain);
         let (stop, stopped) = oneshot::channel();
         let serve = connections::serve(
             listener,
@@ -134,12 +154,21 @@ impl Server {
             async move {
                 // An error means that `Server` was dropped: stop as well.
                 let _ = stopped.await;
-                // Ends the event streams, which would otherwise stay open for as long as clients listen.
-                sessions.cancel();
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(drain, life.is_idle()).await;
+                    // Ends the event streams, which would otherwise stay open for as long as clients listen.
+                    sessions.cancel();
+                });
             },
         );
         let task = tokio::spawn(serve);
-        Ok(Self { url, stop, task })
+        Ok(Self {
+            url,
+            address,
+            stop_limit: SHUTDOWN_LIMIT + drain,
+            stop,
+            task,
+        })
     }
 
     /// The URL of the MCP endpoint, such as `http://localhost:3001/mcp`.
@@ -147,14 +176,25 @@ impl Server {
         &self.url
     }
 
-    /// Stops listening, gives open requests a moment to end, and closes the port.
+    /// The address at which the server listens.
+    #[allow(
+        dead_code,
+        reason = "only tests need it, and their copy of this module is another"
+    )]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, gives open requests time to end, and closes the port.
     pub(crate) async fn stop(self) {
-        let Self { stop, mut task, .. } = self;
+        let Self {
+            stop,
+            mut task,
+            stop_limit,
+            ..
+        } = self;
         drop(stop);
-        if tokio::time::timeout(SHUTDOWN_LIMIT, &mut task)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(stop_limit, &mut task).await.is_err() {
             task.abort();
         }
     }
@@ -172,6 +212,8 @@ struct App {
     token_lifetime: Duration,
     /// Whether clients may register themselves (RFC 7591).
     registration: Registration,
+    deployment: Deployment,
+    life: Life,
     sessions: Sessions,
     store: Mutex<Store>,
     state_file: Option<StateFile>,
@@ -211,6 +253,8 @@ impl App {
             issuer,
             token_lifetime: options.token_lifetime,
             registration,
+            deployment: options.deployment,
+            life: Life::default(),
             sessions: Sessions::default(),
             store: Mutex::new(store),
             state_file,
@@ -222,6 +266,17 @@ impl App {
     /// Returns whether tokens for this resource can be had here (RFC 8707 §2).
     fn issues_for(&self, resource: &str) -> bool {
         resource == self.resource || self.other_resource.as_deref() == Some(resource)
+    }
+
+    /// Returns whether clients reach the server by https alone.
+    fn is_https(&self) -> bool {
+        self.issuer.starts_with("https:")
+    }
+
+    /// Returns whether pages of this origin may use the server: its own, and those that were named.
+    fn is_allowed_origin(&self, origin: &HeaderValue) -> bool {
+        let allowed = &self.deployment.allowed_origins;
+        origin == self.issuer.as_str() || allowed.iter().any(|it| origin == it.as_str())
     }
 
     /// Returns when the changes so far would survive a restart, if anything does.
@@ -271,33 +326,70 @@ fn router(
             "/.well-known/oauth-protected-resource/mcp",
             get(resource::metadata),
         )
+        // Where clients look that were not told (MCP, authorization: Protected Resource Metadata Discovery).
+        .route(
+            "/.well-known/oauth-protected-resource",
+            get(resource::metadata),
+        )
         .route(
             "/.well-known/oauth-authorization-server",
             get(authorization::metadata),
         )
         .route("/authorize", get(authorization::authorize))
         .route("/consent", post(authorization::consent))
-        .route("/token", post(authorization::token))
+        .route("/token", limited(app, post(authorization::token)))
         .route("/revoke", post(authorization::revoke));
     if app.other_resource.is_some() {
         open = open.route("/introspect", post(authorization::introspect));
     }
     if app.registration == Registration::Dynamic {
-        open = open.route("/register", post(authorization::register));
+        open = open.route("/register", limited(app, post(authorization::register)));
     }
 
+    // Those who ask know no name of the server, and are no browsers.
+    let probes = Router::new()
+        .route("/healthz", get(life::health))
+        .route("/readyz", get(life::readiness));
     protected
         .merge(open.with_state(app.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(require_loopback_host))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            life::count_calls,
+        ))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            cors::allow_origins,
+        ))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            proxy::see_through,
+        ))
+        .merge(probes)
+}
+
+/// The same handler for a bounded number of requests, if there is a limit.
+fn limited(app: &App, handler: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+    match app.deployment.rate_limit {
+        Some(limit) => handler.layer(middleware::from_fn_with_state(
+            RateLimit::new(limit),
+            rate_limit::limit,
+        )),
+        None => handler,
+    }
 }
 
 fn mcp_config(app: &App) -> StreamableHttpServerConfig {
     // rmcp checks `Host` by itself. `Origin` must be asked for: a page of another origin has no
     // business here (MCP, transports: Security Warning).
-    let config = StreamableHttpServerConfig::default()
-        .with_allowed_origins([app.issuer.clone()])
+    let allowed = app.deployment.allowed_origins.iter();
+    let origins = allowed.map(|origin| origin.as_str().to_owned());
+    let mut config = StreamableHttpServerConfig::default()
+        .with_allowed_origins(origins.chain([app.issuer.clone()]))
         .with_max_request_body_bytes(MAX_BODY_BYTES);
+    if let Some(public) = &app.deployment.public_url {
+        config = config.with_allowed_hosts([public.authority()]);
+    }
     if app.versions.iter().any(ProtocolVersion::has_initialize) {
         return config;
     }
@@ -305,25 +397,4 @@ fn mcp_config(app: &App) -> StreamableHttpServerConfig {
     config
         .with_legacy_session_mode(false)
         .with_stateless_protocol_metadata_required(true)
-}
-
-/// Refuses requests that came here under another name than this machine's.
-///
-/// A web page can point its own host name at 127.0.0.1 (DNS rebinding) and would then read and
-/// submit the consent form as if it were its own. A server on the internet with `https` does not
-/// need this: its certificate does it.
-async fn require_loopback_host(request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok());
-    let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
-    match url {
-        Some(url) if authorization::is_plain_loopback(&url) => next.run(request).await,
-        _ => (
-            StatusCode::FORBIDDEN,
-            "this server answers on loopback names only",
-        )
-            .into_response(),
-    }
 }

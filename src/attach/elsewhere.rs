@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Introduction, Observers};
+use super::Introduction;
+use crate::observers::Observers;
 use crate::recording::Sink;
 
 /// Offer of a view, which is none.

@@ -6,7 +6,6 @@
 
 #[cfg(not(unix))]
 mod elsewhere;
-mod observers;
 #[cfg(unix)]
 mod unix;
 
@@ -16,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(not(unix))]
 pub(crate) use elsewhere::{Offer, Viewed, running};
-pub(crate) use observers::Observers;
 #[cfg(unix)]
 pub(crate) use unix::{Offer, Viewed, running};
 

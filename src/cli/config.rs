@@ -1,6 +1,7 @@
 //! Conversion of flags into the program's configuration, and the rules for server URLs.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct BridgeSettings {
     pub log: Log,
     /// The file in which what passes is recorded, if it is.
     pub record: Option<PathBuf>,
+    /// The address at which metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Fate of a sign-in that is not finished when the bridge ends.
@@ -150,6 +153,7 @@ impl Flags {
             },
             log: connection.log,
             record: self.recording.record,
+            metrics: self.recording.metrics,
         })
     }
 }

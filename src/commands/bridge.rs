@@ -4,16 +4,17 @@ use std::ffi::OsString;
 use std::io::{Write as _, stderr};
 use std::path::Path;
 use std::process::ExitCode;
-#[cfg(feature = "commands")]
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
 use super::{Stop, finish_sign_in, runtime};
 #[cfg(feature = "commands")]
-use crate::attach::{Introduction, Observers, Offer};
+use crate::attach::{Introduction, Offer};
 use crate::cli::{Flags, UnfinishedSignIn};
 use crate::log;
+use crate::metrics::{self, Metrics};
+use crate::observers::Observers;
 use crate::recording::Recording;
 use crate::signals;
 use mcp_bridge_core::bridge::{self, End, Input};
@@ -22,7 +23,6 @@ use mcp_bridge_core::endpoint::EndpointConfig;
 use mcp_bridge_core::stdio;
 #[cfg(feature = "commands")]
 use mcp_bridge_net::http;
-#[cfg(feature = "commands")]
 use mcp_bridge_net::observer::{Observation, Observer};
 use mcp_bridge_net::private_file::sweep_private;
 
@@ -48,13 +48,21 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
         sweep_private(directory);
     }
     let recording = settings.record.as_deref().and_then(start_recording);
+    let observers = Arc::new(Observers::default());
     if let Some(recording) = &recording {
-        settings.bridge.endpoint.http.observation = recording.observation();
+        observers.add(recording.recorder());
     }
+    let observer = Arc::clone(&observers) as Arc<dyn Observer>;
+    settings.bridge.endpoint.http.observation = Observation::by(observer);
     let runtime = runtime()?;
     let end = runtime.block_on(async {
+        if let Some(address) = settings.metrics {
+            let metrics = Arc::new(Metrics::default());
+            observers.add(Arc::clone(&metrics) as Arc<dyn Observer>);
+            tokio::spawn(metrics::serve(address, metrics));
+        }
         #[cfg(feature = "commands")]
-        let offer = offer_view(&mut settings.bridge.endpoint, recording.as_ref());
+        let offer = offer_view(&settings.bridge.endpoint, observers);
         let (input, output) = (stdio::stdin(), stdio::stdout());
         let bridge = bridge::run(settings.bridge, input, output, signals::stop());
         // A task, because the runtime asks the kernel for news before it goes on with what it blocks on.
@@ -79,15 +87,10 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     }
 }
 
-/// Lets `inspect` look at the bridge, beside a recording that goes on anyway.
+/// Lets `inspect` look at the bridge.
 #[cfg(feature = "commands")]
-fn offer_view(endpoint: &mut EndpointConfig, recording: Option<&Recording>) -> Option<Offer> {
+fn offer_view(endpoint: &EndpointConfig, observers: Arc<Observers>) -> Option<Offer> {
     let directory = endpoint.directory.clone()?;
-    let observers = Arc::new(Observers::default());
-    if let Some(recording) = recording {
-        observers.add(recording.recorder());
-    }
-    endpoint.http.observation = Observation::by(Arc::clone(&observers) as Arc<dyn Observer>);
     let mut server = http::bare(&endpoint.url).to_string();
     if endpoint.url.query().is_some() {
         server.push_str("?…");

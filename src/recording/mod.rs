@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_net::observer::{EventKind, Observation, ObservedEvent, Observer};
+use mcp_bridge_net::observer::{EventKind, ObservedEvent, Observer};
 
 use entry::Entries;
 pub(crate) use entry::HarEntry;
@@ -92,11 +92,6 @@ impl Recording {
                 let _ = ending.send(());
             })?;
         Ok(Self { recorder, ended })
-    }
-
-    /// The recording as an observer.
-    pub(crate) fn observation(&self) -> Observation {
-        Observation::by(self.recorder())
     }
 
     /// The recording as an observer.

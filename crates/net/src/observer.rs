@@ -117,7 +117,32 @@ pub enum Step {
     /// A request that is sent again, or waits for that.
     Retry,
     /// The sign-in.
-    SignIn,
+    SignIn(SignInStep),
+}
+
+/// Step of a sign-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInStep {
+    /// The server wants a token, or another one.
+    Wanted,
+    /// Tokens that were stored before, or by another process, are in use.
+    Found,
+    /// A page waits for a person.
+    Waiting,
+    /// The person is asked again, with another request.
+    AskedAgain,
+    /// The sign-in has brought tokens.
+    SignedIn,
+    /// The sign-in has failed.
+    Failed,
+    /// A refresh begins.
+    Refreshing,
+    /// The refresh has brought tokens.
+    Refreshed,
+    /// The authorization server refused the refresh.
+    RefreshRefused,
+    /// The grant is over: ended by the authorization server, or by a sign-out.
+    Ended,
 }
 
 impl Step {
@@ -130,7 +155,7 @@ impl Step {
             Self::Session => "session",
             Self::Stream => "stream",
             Self::Retry => "retry",
-            Self::SignIn => "sign-in",
+            Self::SignIn(_) => "sign-in",
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) async fn authorize(
         redirect_uri: &request.redirect_uri,
         form_token: &form_token,
     };
-    let cookie = cookie::set(&form_token, browser_token);
+    let cookie = cookie::set(&app, &form_token, browser_token);
     ([(header::SET_COOKIE, cookie)], page.render()).into_response()
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn consent(
         Err(error) => return pages::error(&error.description),
     };
     let form_token = form.get("form_token").unwrap_or_default();
-    let browser_token = cookie::get(&headers, form_token).unwrap_or_default();
+    let browser_token = cookie::get(&app, &headers, form_token).unwrap_or_default();
     let Some(request) = app.store().close_consent(form_token, browser_token) else {
         return pages::error(
             "This page was answered before, it waited for too long, or the browser kept no cookie of it.",

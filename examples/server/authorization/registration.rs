@@ -87,7 +87,7 @@ pub(crate) async fn register(
 fn check_sender(app: &App, headers: &HeaderMap) -> Result<(), OAuthError> {
     let invalid = |description| Err(OAuthError::new(ErrorCode::InvalidRequest, description));
     let origin = headers.get(header::ORIGIN);
-    if origin.is_some_and(|origin| origin != app.issuer.as_str()) {
+    if origin.is_some_and(|origin| !app.is_allowed_origin(origin)) {
         return invalid("a page of another origin cannot register a client");
     }
     let content_type = headers.get(header::CONTENT_TYPE);

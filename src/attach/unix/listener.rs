@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 use super::WORD;
 use super::socket::PrivateSocket;
 use super::view_sink::{ViewSink, line};
-use crate::attach::{Introduction, Observers, folder};
+use crate::attach::{Introduction, folder};
+use crate::observers::Observers;
 use crate::recording::{Recorder, Recording, step_entry};
 use mcp_bridge_net::observer::Observer;
 

@@ -20,6 +20,7 @@ use attached::Found;
 use feed::{Feed, FeedSink};
 use live::Live;
 use mcp_bridge_auth as auth;
+use mcp_bridge_net::observer::Observation;
 use site::{About, InspectorSite, Subject};
 
 /// Show a connection to a server, a running bridge, or a recording, in the browser
@@ -74,7 +75,7 @@ fn connect(
     let feed = Feed::new();
     let recording = Recording::into_sink(FeedSink(Arc::clone(&feed)))
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))?;
-    connection.endpoint.http.observation = recording.observation();
+    connection.endpoint.http.observation = Observation::by(recording.recorder());
     let about = About::of(connection.endpoint.host(), Subject::Connection);
     let live = Arc::new(Live::new(connection));
     let connecting = Arc::clone(&live);

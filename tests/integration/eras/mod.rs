@@ -5,5 +5,6 @@ mod detection;
 mod modern;
 mod param_headers;
 mod revisions;
+mod trace_context;
 mod translation;
 mod undeclared_requests;

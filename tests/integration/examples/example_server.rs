@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod client;
+mod deployment;
 mod discovery;
 mod eras;
 mod introspection;

@@ -2,6 +2,7 @@
 
 mod debug_log;
 mod floods;
+mod metrics;
 mod printable_text;
 mod recording;
 mod request_spans;

@@ -21,6 +21,7 @@ use crate::prompt::browser_launcher::BrowserLaunch;
 use crate::sign_in_page::{SignInPage, SignInStage};
 use crate::store::pending::PendingSignIn;
 use crate::transport::error_code::{Meaning, meaning};
+use mcp_bridge_net::observer::SignInStep;
 use mcp_bridge_text::secret::Secret;
 
 /// Lets other processes know that the sign-in is over, and if it failed, of `error`.
@@ -149,9 +150,9 @@ pub(crate) async fn await_answer(
 async fn show_page(session: &SignInSession, attempt: &SignInAttempt, open_page: &OpenPage) {
     let page = page::for_request(session, &attempt.request);
     session.stage.send_replace(SignInStage::Page(page.clone()));
-    session
-        .transport
-        .step(|| format!("waiting for a person at {}", page.url()));
+    session.transport.step(SignInStep::Waiting, || {
+        format!("waiting for a person at {}", page.url())
+    });
     let opened = match open_page {
         OpenPage::Now => page::open_browser(session, page.url()).await,
         OpenPage::AlreadyOpen => BrowserLaunch::Before,
@@ -245,7 +246,6 @@ async fn finish(
     });
     attempt.listener.close().await;
     tracing::info!("signed in");
-    session.transport.step(|| "signed in".to_owned());
     Ok(())
 }
 
@@ -260,9 +260,9 @@ async fn ask_again(
     match change_request(session, attempt, rejection.meaning).await {
         Ok(Change::Made) => {
             tracing::info!(reason = %rejection.error, "asking in another way");
-            session
-                .transport
-                .step(|| format!("asking in another way: {}", rejection.error));
+            session.transport.step(SignInStep::AskedAgain, || {
+                format!("asking in another way: {}", rejection.error)
+            });
             attempt.guard.tell(&attempt.handed_over()).await;
             let pending = match PendingSignIn::read(&session.store).await {
                 Some(open) => open.asked_anew(attempt.request.clone(), attempt.client_origin()),

@@ -20,6 +20,7 @@ use crate::sign_in_page::{SignInPage, SignInStage};
 use crate::store::Credential;
 use crate::transport::error_code::Meaning;
 use mcp_bridge_net::http::check_length;
+use mcp_bridge_net::observer::SignInStep;
 use mcp_bridge_text::printable::{NO_IDENTIFIER, is_identifier};
 
 /// A redirect URI that nothing ever comes to: registration asks for one even of devices without a browser.
@@ -136,6 +137,9 @@ async fn show_code(
     session
         .stage
         .send_replace(SignInStage::Page(SignInPage::whole(page.clone())));
+    session.transport.step(SignInStep::Waiting, || {
+        format!("waiting for a person at {plain}")
+    });
     tracing::warn!(
         target: SIGN_IN_TARGET,
         "{} wants you to sign in. On any device, open\n{}\nand enter the code {}",

@@ -37,6 +37,7 @@ use crate::store::refused_renewal::Moment;
 use crate::token::AccessToken;
 use crate::token::scope::Scopes;
 use mcp_bridge_net::http::host_and_port;
+use mcp_bridge_net::observer::SignInStep;
 
 /// Longest wait of a request for a renewal ahead of time. Then it goes out with the old token.
 pub(crate) const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
@@ -253,6 +254,11 @@ async fn sign_in(
             Ok(()) => SignInStage::Done,
             Err(_) => SignInStage::None,
         });
+        if let Err(error) = &outcome {
+            session
+                .transport
+                .step(SignInStep::Failed, || format!("failed: {error}"));
+        }
         held.record(outcome.as_ref().err());
         outcome
     });

@@ -15,6 +15,7 @@ use crate::store::lock::{self, Lock};
 use crate::store::refused_renewal::{AccessTokenState, Moment, RefusalKind, RefusedRenewal};
 use crate::token::TokenSet;
 use crate::transport::RETRY_AFTER_DEFAULT;
+use mcp_bridge_net::observer::SignInStep;
 
 /// A refusal that need not be asked for again: another process got it while this one waited for its turn, or
 /// a page of this process is waiting for a person because of it.
@@ -161,7 +162,9 @@ async fn request(
         return Err(GrantError::Failed(AuthError::SignInRequired { url: None }));
     };
     tracing::debug!("refreshing the token");
-    session.transport.step(|| "refreshing the token".to_owned());
+    session
+        .transport
+        .step(SignInStep::Refreshing, || "refreshing the token".to_owned());
     let scopes = credential.scopes(old.granted.clone());
     endpoint
         .refresh(old, refresh_token, &scopes, credential.resource())
@@ -205,9 +208,9 @@ async fn keep_refused(
         return Ok(Renewal::Done);
     }
     tracing::info!(%error, "the refresh token was refused");
-    session
-        .transport
-        .step(|| format!("the refresh token was refused: {error}"));
+    session.transport.step(SignInStep::RefreshRefused, || {
+        format!("the refresh token was refused: {error}")
+    });
     let recorded = session
         .record_refused_renewal(&credential, refusal, access_token)
         .await;
@@ -233,9 +236,9 @@ async fn give_up(session: &SignInSession, void: &TokenSet, what: GiveUp) -> Rene
         return Renewal::Done;
     }
     tracing::info!("the authorization server has ended this sign-in");
-    session
-        .transport
-        .step(|| "ended by the authorization server".to_owned());
+    session.transport.step(SignInStep::Ended, || {
+        "ended by the authorization server".to_owned()
+    });
     match what {
         GiveUp::Tokens => {
             credential.tokens = None;

@@ -32,6 +32,7 @@ use crate::transport::address::AddressGuard;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::http;
 use mcp_bridge_net::mutex::Mutex;
+use mcp_bridge_net::observer::SignInStep;
 
 /// Limit for the sets of scopes that a server may ask for one after the other. One that asks for more does not want us.
 const MOST_SCOPE_SETS: usize = 100;
@@ -182,6 +183,10 @@ impl SignInSession {
             token(known) == token(&stored)
         });
         if !same {
+            if stored.tokens.is_some() {
+                self.transport
+                    .step(SignInStep::Found, || "stored tokens are in use".to_owned());
+            }
             state.credential = Some(stored);
             state.source = Some((TokenSource::Store, Instant::now()));
             state.refresh_pause = None;
@@ -200,9 +205,14 @@ impl SignInSession {
         let saved = credential.clone();
         self.store.with(move |store| store.save(&saved)).await;
         self.keep_saving();
-        match source {
-            TokenSource::Store => {}
-            TokenSource::Refresh | TokenSource::SignIn => RefusedRenewal::clear(&self.store).await,
+        let step = match source {
+            TokenSource::Store => None,
+            TokenSource::Refresh => Some((SignInStep::Refreshed, "refreshed the token")),
+            TokenSource::SignIn => Some((SignInStep::SignedIn, "signed in")),
+        };
+        if let Some((step, detail)) = step {
+            RefusedRenewal::clear(&self.store).await;
+            self.transport.step(step, || detail.to_owned());
         }
         let mut state = self.state();
         state.credential = Some(credential);
@@ -258,6 +268,8 @@ impl SignInSession {
         if is_removed != Some(true) {
             return false;
         }
+        self.transport
+            .step(SignInStep::Ended, || "ended by a sign-out".to_owned());
         let mut state = self.state();
         state.credential = None;
         state.source = None;

@@ -13,6 +13,7 @@ use crate::prompt::browser_launcher::BrowserLaunch;
 use crate::sign_in_page::{SignInPage, SignInStage};
 use crate::store::lock::{self, Lock};
 use crate::store::pending::PendingSignIn;
+use mcp_bridge_net::observer::SignInStep;
 
 /// Interval at which a waiting process looks which page the other one shows.
 const LOOK: Duration = Duration::from_secs(1);
@@ -77,6 +78,9 @@ pub(crate) async fn take(session: &SignInSession) -> Result<SignInLock, AuthErro
             differs
         });
         if let (true, Some(page)) = (is_new, stage.page()) {
+            session.transport.step(SignInStep::Waiting, || {
+                format!("another process waits for a person at {}", page.url())
+            });
             tracing::info!(
                 target: SIGN_IN_TARGET,
                 "another mcp-bridge waits for the same sign-in already. {}",

@@ -26,7 +26,7 @@ use crate::transport::gateway::Gateway;
 use crate::transport::token_reply::{sent_form, standard_form};
 pub(crate) use mcp_bridge_net::http::bare;
 use mcp_bridge_net::http::{self, RedirectRefusal, Redirects, is_loopback, json};
-use mcp_bridge_net::observer::{ObservedExchange, Purpose, Step};
+use mcp_bridge_net::observer::{ObservedExchange, Purpose, SignInStep, Step};
 
 /// Limit for a look at the authorization endpoint.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -167,8 +167,8 @@ impl Transport {
     }
 
     /// Tells an observer of a step of the sign-in.
-    pub(crate) fn step(&self, detail: impl FnOnce() -> String) {
-        self.options.observation.step(Step::SignIn, detail);
+    pub(crate) fn step(&self, step: SignInStep, detail: impl FnOnce() -> String) {
+        self.options.observation.step(Step::SignIn(step), detail);
     }
 
     /// Fetches a metadata document, a JSON object.

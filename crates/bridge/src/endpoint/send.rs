@@ -21,7 +21,7 @@ use mcp_bridge_auth::{AuthError, Authorizer, Interaction, Refusal, has_challenge
 use mcp_bridge_net::http::{
     Place, RedirectRefusal, Redirects, Response, Traffic, bare, retry_after,
 };
-use mcp_bridge_net::observer::Step;
+use mcp_bridge_net::observer::{SignInStep, Step};
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_protocol::codes::METHOD_NOT_FOUND;
 use mcp_bridge_protocol::message::Message;
@@ -304,7 +304,10 @@ impl Endpoint {
     ) -> Result<(), Failure> {
         let mut stopping = self.stopping.subscribe();
         outgoing.track.enter(Phase::SigningIn);
-        self.note(Step::SignIn, "the server wants a token, or another one");
+        self.note(
+            Step::SignIn(SignInStep::Wanted),
+            "the server wants a token, or another one",
+        );
         tokio::select! {
             outcome = authorizer.authorize(refusal.clone(), outgoing.interaction) => {
                 return Ok(outcome?);

@@ -12,6 +12,7 @@ use url::{Url, form_urlencoded};
 
 use crate::browser;
 use crate::era::Eras;
+use crate::server::deployment::Deployment;
 use crate::server::{Options, Server, Token};
 
 /// Time that an answer may take. Nothing here waits for anything.
@@ -33,6 +34,7 @@ pub(crate) fn options() -> Options {
         state_file: None,
         client_secret: None,
         resource_server: None,
+        deployment: Deployment::default(),
         versions: Eras::Dual.versions(),
         around_endpoint: None,
     }

@@ -45,16 +45,15 @@ async fn the_challenge_leads_to_both_metadata_documents() {
     server.stop().await;
 }
 
-/// the root form names another resource, the one without a path.
+/// Clients that were told of no place look under the path of the endpoint first, and then at the root.
 #[tokio::test]
-async fn the_resource_metadata_are_under_the_path_form_only() {
+async fn the_resource_metadata_are_at_the_root_too() {
     let server = start().await;
-    let response = Client::unknown(&server)
-        .get("/.well-known/oauth-protected-resource")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let client = Client::unknown(&server);
+    let root = client.get("/.well-known/oauth-protected-resource");
+    let metadata = answer(root.send().await.unwrap()).await;
+    assert_eq!(metadata.body["resource"], server.url());
+    server.stop().await;
 }
 
 async fn refused_registration(server: &Server, member: &str, value: Value) -> String {
