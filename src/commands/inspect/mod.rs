@@ -1,9 +1,12 @@
 //! `mcp-bridge inspect`: a web page that shows a connection to a server, or a recording of one.
 
 mod access;
+mod answers;
 mod feed;
+mod findings;
 mod live;
 mod recorded;
+mod sign_in;
 mod site;
 
 use std::path::PathBuf;
@@ -89,7 +92,7 @@ async fn serve(
         () = signals::stop() => {}
     }
     if let Some(live) = live {
-        live.leave().await;
+        live.depart().await;
     }
     Ok(ExitCode::SUCCESS)
 }

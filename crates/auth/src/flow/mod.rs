@@ -10,6 +10,7 @@ pub(crate) mod device_code;
 pub(crate) mod examination;
 pub(crate) mod import;
 pub(crate) mod order;
+pub(crate) mod overview;
 pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod refresh_pause;
