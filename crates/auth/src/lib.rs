@@ -63,7 +63,8 @@ pub use self::flow::examination::{
     ExaminedServer, RegistrationWay,
 };
 pub use self::flow::header_program::HeaderProgram;
-pub use self::flow::policy::Interaction;
+pub use self::flow::overview::{ClientKind, ClientOverview, SignInOverview, TokenOverview};
+pub use self::flow::policy::{Interaction, Renewal};
 pub use self::flow::sign_out::{Revocation, SignedOut};
 pub use self::grant::authorization::RESERVED_PARAMETERS;
 pub use self::keychain::{
@@ -83,7 +84,7 @@ pub use self::token::proof::ProofObjection;
 
 use self::flow::command::CommandTokens;
 use self::flow::session::SignInSession;
-use self::flow::{policy, sign_out, takeover};
+use self::flow::{overview, policy, sign_out, takeover};
 use self::store::{CredentialKey, CredentialStore};
 use self::transport::gateway::Gateway;
 use mcp_bridge_net::http;
@@ -249,6 +250,23 @@ impl Authorizer {
     /// this account. The outcome is told for each authorization server.
     pub async fn sign_out(&self) -> Result<Vec<SignedOut>, AuthError> {
         sign_out::sign_out(&self.session).await
+    }
+
+    /// The sign-in in use, without its secrets; none if there is none.
+    pub async fn overview(&self) -> Option<SignInOverview> {
+        self.session.load().await;
+        overview::overview(&self.session)
+    }
+
+    /// Replaces the token in use now, whether that is about to end or not. Nobody is asked to sign in.
+    pub async fn renew(&self) -> Result<Renewal, AuthError> {
+        match &self.command {
+            Some(command) => {
+                let current = command.token(policy::REFRESH_AHEAD_WAIT).await?;
+                command.replace(Some(current)).await.map(|()| Renewal::Done)
+            }
+            None => policy::renew_now(&self.session).await,
+        }
     }
 
     /// A dry run of the sign-in after this refusal, step by step. Nothing is registered or opened.

@@ -1,7 +1,8 @@
-//! MCP client of the commands `tools`, `call`, `resources`, `read`, `prompts`, `prompt` and `login`: it speaks with the bridge, which runs in the same
+//! MCP client of the commands `tools`, `call`, `resources`, `read`, `prompts`, `prompt`, `login` and `inspect`: it speaks with the bridge, which runs in the same
 //! process as it does for an app. So a person sees what an app would. Messages stay text
 //! ([`Message`]), and results are shown as the server spelled them.
 
+mod desk;
 mod interrupt;
 mod lists;
 mod notes;
@@ -25,6 +26,7 @@ use crate::cli::{ConnectionFlags, ServerConnection};
 use crate::commands::schema::Execution;
 use crate::log;
 use crate::signals;
+pub(super) use desk::{HandAnswer, Question, QuestionDesk};
 use interrupt::Interrupt;
 pub(super) use lists::Listing;
 use mcp_bridge_auth::Authorizer;
@@ -103,7 +105,11 @@ impl McpClient {
     async fn connect(connection: ServerConnection) -> Result<Self, Stop> {
         let interrupt = Interrupt::watch()
             .map_err(|error| Stop::failed(format!("cannot watch for signals: {error}")))?;
-        Self::open_for(Terminal::of_process(), connection, interrupt).await
+        let person = Person::Present {
+            terminal: Terminal::of_process(),
+            notes: Arc::new(Notes::default()),
+        };
+        Self::open(impatient(connection), None, person, interrupt).await
     }
 
     /// Begins a conversation in which the server can ask for nothing but a token of `authorizer`. It ends when
@@ -116,31 +122,21 @@ impl McpClient {
         Self::open(connection, Some(authorizer), Person::Absent, interrupt).await
     }
 
-    /// Begins a conversation for the page of the inspector, which shows what passes. It ends when the command does.
-    pub(super) async fn inspect(connection: ServerConnection) -> Result<Self, Stop> {
-        Self::open_for(None, connection, Interrupt::never()).await
-    }
-
-    /// Opens a conversation for a person, who can be asked at this terminal.
-    async fn open_for(
-        terminal: Option<Arc<Terminal>>,
+    /// Begins a conversation for the page of the inspector, which shows what passes and where the server's questions
+    /// are answered. It ends when the command does.
+    pub(super) async fn inspect(
         connection: ServerConnection,
-        interrupt: Interrupt,
+        authorizer: Option<Arc<Authorizer>>,
+        desk: Arc<QuestionDesk>,
     ) -> Result<Self, Stop> {
-        let connection = ServerConnection {
-            endpoint: endpoint::EndpointConfig {
-                // Who waits wants to know at once.
-                patience: Patience::FailFast,
-                ..connection.endpoint
-            },
-            memory: Memory::default(),
-            ..connection
-        };
-        let person = Person::Present {
-            terminal,
-            notes: Arc::new(Notes::default()),
-        };
-        Self::open(connection, None, person, interrupt).await
+        let person = Person::AtPage(desk);
+        Self::open(
+            impatient(connection),
+            authorizer,
+            person,
+            Interrupt::never(),
+        )
+        .await
     }
 
     async fn open(
@@ -306,6 +302,11 @@ impl McpClient {
         answer
     }
 
+    /// Returns whether the conversation is over: nothing more can be asked.
+    pub(super) fn is_over(&self) -> bool {
+        self.wire.is_over()
+    }
+
     /// Ends the conversation and the session.
     pub(super) async fn leave(self) {
         self.person.clear_progress();
@@ -329,6 +330,18 @@ impl McpClient {
         };
         self.person.clear_progress();
         answer.ok_or_else(|| Stop::failed("no answer came").hint(ASK_THE_DOCTOR))
+    }
+}
+
+/// The connection of somebody who waits, and wants to know at once.
+fn impatient(connection: ServerConnection) -> ServerConnection {
+    ServerConnection {
+        endpoint: endpoint::EndpointConfig {
+            patience: Patience::FailFast,
+            ..connection.endpoint
+        },
+        memory: Memory::default(),
+        ..connection
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::desk::QuestionDesk;
 use super::notes::Notes;
 use super::questions::{self, PersonReply};
 use super::request::Capabilities;
@@ -21,6 +22,8 @@ pub(super) enum Person {
         terminal: Option<Arc<Terminal>>,
         notes: Arc<Notes>,
     },
+    /// Sits at a page, which shows what the server reports, and answers there.
+    AtPage(Arc<QuestionDesk>),
     /// Hears nothing and answers nothing.
     Absent,
 }
@@ -30,12 +33,16 @@ impl Person {
     pub(super) const fn capabilities(&self) -> Capabilities {
         match self {
             Self::Present { .. } => Capabilities::Elicitation,
+            Self::AtPage(_) => Capabilities::All,
             Self::Absent => Capabilities::None,
         }
     }
 
     /// The response to a request of the server.
     pub(super) async fn answer(&self, request: &Message) -> Message {
+        if let Self::AtPage(desk) = self {
+            return desk.answer(request).await;
+        }
         let Some(id) = request.id() else {
             return Message::error(None, INTERNAL_ERROR, "not a request", None);
         };

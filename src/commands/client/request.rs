@@ -13,6 +13,8 @@ pub(super) enum Capabilities {
     None,
     /// Forms and pages (MCP "Elicitation").
     Elicitation,
+    /// All that a server may ask a client for.
+    All,
 }
 
 /// `initialize`, which begins a conversation of the legacy era.
@@ -20,6 +22,9 @@ pub(super) fn initialize(id: &RequestId, capabilities: Capabilities) -> Message 
     let capabilities = match capabilities {
         Capabilities::None => json!({}),
         Capabilities::Elicitation => json!({ "elicitation": { "form": {}, "url": {} } }),
+        Capabilities::All => json!({
+            "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {},
+        }),
     };
     let params = json!({
         "protocolVersion": NEWEST_LEGACY,

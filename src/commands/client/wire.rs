@@ -86,6 +86,11 @@ impl Wire {
         }
     }
 
+    /// Returns whether the bridge has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.requests.lock().is_over
+    }
+
     /// The command leaves: the bridge has no more to read.
     pub(super) fn hang_up(&self) {
         *self.writer.lock() = None;

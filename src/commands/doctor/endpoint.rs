@@ -392,7 +392,7 @@ async fn elsewhere(probe: &Probe, url: &Url) -> Option<Url> {
 }
 
 /// Ends a session that was opened only to see whether anybody is there.
-pub(super) async fn leave(probe: &Probe, reply: &Reply) {
+pub(in crate::commands) async fn leave(probe: &Probe, reply: &Reply) {
     if let Some((session, _)) = reply.session() {
         let probe = probe.with_header("mcp-session-id", session);
         let _ = probe.delete(&reply.url).await;

@@ -21,6 +21,7 @@ use url::Url;
 
 use self::check::{Check, CheckName};
 use self::endpoint::Speaks;
+pub(super) use self::endpoint::leave;
 use self::report::{Report, ReportForm, Subject};
 use super::account::colours_are_unwanted;
 use super::install::apps::AppId;
@@ -115,17 +116,38 @@ fn status(passed: io::Result<bool>) -> Result<ExitCode, Stop> {
     }
 }
 
+/// Examines the server with the tokens of this source, and writes each check as a line of JSON as soon as it is made. The
+/// last line has the outcome.
+pub(super) async fn write_findings(
+    connection: &ServerConnection,
+    authorizer: Option<&Authorizer>,
+    out: &mut (dyn Write + Send),
+) -> io::Result<bool> {
+    report_with(connection, authorizer, ReportForm::JsonLines, out).await
+}
+
 async fn report(
     connection: &ServerConnection,
     form: ReportForm,
-    out: &mut dyn Write,
-) -> std::io::Result<bool> {
+    out: &mut (dyn Write + Send),
+) -> io::Result<bool> {
+    let authorizer = authorizer(connection);
+    report_with(connection, authorizer.as_ref(), form, out).await
+}
+
+async fn report_with(
+    connection: &ServerConnection,
+    authorizer: Option<&Authorizer>,
+    form: ReportForm,
+    out: &mut (dyn Write + Send),
+) -> io::Result<bool> {
     let config = &connection.endpoint;
     let subject = Subject::Server {
         url: bare(&config.url).into(),
     };
     let mut report = Report::new(out, form, subject, secrets(config));
-    let reason = match timeout(TOTAL_LIMIT, Box::pin(examine(&mut report, connection))).await {
+    let examining = Box::pin(examine(&mut report, connection, authorizer));
+    let reason = match timeout(TOTAL_LIMIT, examining).await {
         Ok(Ok(())) if connection.auth.is_none() => OWN_HEADER,
         Ok(Ok(())) => "the server asks for none",
         Ok(Err(reason)) => reason,
@@ -142,6 +164,7 @@ async fn report(
 async fn examine(
     report: &mut Report<'_>,
     connection: &ServerConnection,
+    authorizer: Option<&Authorizer>,
 ) -> Result<(), &'static str> {
     let config = &connection.endpoint;
     let url = &config.url;
@@ -174,19 +197,19 @@ async fn examine(
     let mut asks_for_token = false;
     if let Speaks::WantsToken(refused) = &speaks {
         asks_for_token = true;
-        let (token, first) = sign_in(report, connection, &probe, refused).await?;
+        let (token, first) = sign_in(report, config, authorizer, &probe, refused).await?;
         probe = probe.authorized(&token);
         speaks = Box::pin(endpoint::examine(report, &probe, config, first)).await?;
     }
     let refused = conversation::examine(report, &probe, config, speaks).await;
     if let Some(refused) = refused {
         // The conversation is over; only what the sign-in looks like was left to tell.
-        let (token, reply) = sign_in(report, connection, &probe, &refused).await?;
+        let (token, reply) = sign_in(report, config, authorizer, &probe, &refused).await?;
         if let Ok(reply) = reply {
             endpoint::leave(&probe.authorized(&token), &reply).await;
         }
-    } else if !asks_for_token && let Some(authorizer) = authorizer(connection) {
-        authorization::examine_offer(report, &authorizer).await;
+    } else if !asks_for_token && let Some(authorizer) = authorizer {
+        authorization::examine_offer(report, authorizer).await;
     }
     Ok(())
 }
@@ -225,15 +248,15 @@ fn authorizer(connection: &ServerConnection) -> Option<Authorizer> {
 
 async fn sign_in(
     report: &mut Report<'_>,
-    connection: &ServerConnection,
+    config: &EndpointConfig,
+    authorizer: Option<&Authorizer>,
     probe: &Probe,
     refused: &Reply,
 ) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
-    let config = &connection.endpoint;
-    let authorizer = authorizer(connection).ok_or(OWN_HEADER)?;
+    let authorizer = authorizer.ok_or(OWN_HEADER)?;
     Box::pin(authorization::examine(
         report,
-        &authorizer,
+        authorizer,
         probe,
         &config.url,
         refused,

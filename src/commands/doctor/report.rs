@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use reqwest::header::HeaderValue;
 use serde::Serialize;
+use serde_json::json;
 
 use super::check::{Check, CheckName, CheckOutcome, Part};
 use mcp_bridge_text::printable;
@@ -27,6 +28,14 @@ struct Document<'a> {
     subject: &'a Subject,
     outcome: CheckOutcome,
     checks: &'a [Check],
+}
+
+/// A check as a line of JSON.
+#[derive(Serialize)]
+struct CheckLine<'a> {
+    part: &'static str,
+    #[serde(flatten)]
+    check: &'a Check,
 }
 
 /// Thing that is examined.
@@ -55,11 +64,23 @@ pub(super) enum ReportForm {
     Plain,
     /// One document at the end.
     Json,
+    /// Each check as a line of JSON, as things are found out, and the outcome at the end.
+    JsonLines,
+}
+
+impl ReportForm {
+    /// Returns whether it is for people.
+    pub(super) const fn is_text(self) -> bool {
+        match self {
+            Self::Coloured | Self::Signs | Self::Plain => true,
+            Self::Json | Self::JsonLines => false,
+        }
+    }
 }
 
 /// The checks so far. Text is written as they come.
 pub(super) struct Report<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut (dyn Write + Send),
     form: ReportForm,
     /// Secrets, masked even where a server repeats them.
     secrets: Vec<String>,
@@ -81,7 +102,7 @@ enum Failures {
 impl<'a> Report<'a> {
     /// An empty report. None of `secrets` will be shown.
     pub(super) fn new(
-        out: &'a mut dyn Write,
+        out: &'a mut (dyn Write + Send),
         form: ReportForm,
         subject: Subject,
         mut secrets: Vec<String>,
@@ -98,7 +119,7 @@ impl<'a> Report<'a> {
             failures: Failures::AreFailures,
             broken: Ok(()),
         };
-        if form != ReportForm::Json {
+        if form.is_text() {
             let title = report.bold(&report.subject.title());
             report.line(&format!(
                 "mcp-bridge {}: {title}",
@@ -134,7 +155,7 @@ impl<'a> Report<'a> {
             fix: check.fix.map(|fix| self.masked(&fix)),
             ..check
         };
-        if self.form != ReportForm::Json {
+        if self.form.is_text() {
             self.heading(check.name);
             let place = check.specification.map(|place| format!(" [{place}]"));
             let found = format!("{}{}", check.found, place.unwrap_or_default());
@@ -148,19 +169,42 @@ impl<'a> Report<'a> {
                 self.line(&format!("       {arrow} {fix}"));
             }
         }
+        self.tell(&check);
         self.checks.push(check);
+    }
+
+    /// Writes a check, where each is a line.
+    fn tell(&mut self, check: &Check) {
+        if self.form != ReportForm::JsonLines {
+            return;
+        }
+        let line = CheckLine {
+            part: Part::containing(check.name).title(),
+            check,
+        };
+        // Texts alone are in it.
+        let line = serde_json::to_string(&line).unwrap_or_default();
+        self.line(&line);
+    }
+
+    /// Adds checks that were left out.
+    fn leave_out(&mut self, names: Vec<CheckName>, reason: &str) {
+        for name in names {
+            let check = Check::skipped(name, reason);
+            self.tell(&check);
+            self.checks.push(check);
+        }
     }
 
     /// Leaves several things out for one reason, which is told once. What was looked at already stays.
     pub(super) fn skip(&mut self, names: &[CheckName], reason: &str) {
         let left = self.unseen(names);
         let Some(first) = left.first() else { return };
-        if self.form != ReportForm::Json {
+        if self.form.is_text() {
             self.heading(*first);
             self.entry(CheckOutcome::Skipped, &listed(&left), reason);
         }
-        let skipped = left.into_iter().map(|name| Check::skipped(name, reason));
-        self.checks.extend(skipped);
+        self.leave_out(left, reason);
     }
 
     /// True if the check was made and did not fail.
@@ -201,31 +245,39 @@ impl<'a> Report<'a> {
                 listed(names)
             })
             .collect();
-        if self.form != ReportForm::Json && !titles.is_empty() {
+        if self.form.is_text() && !titles.is_empty() {
             self.line(&format!("\nNot checked: {} ({reason})", titles.join(", ")));
         }
         for (_, names) in left {
-            let skipped = names.into_iter().map(|name| Check::skipped(name, reason));
-            self.checks.extend(skipped);
+            self.leave_out(names, reason);
         }
         let passed = self.count(CheckOutcome::Failed) == 0;
-        if self.form == ReportForm::Json {
-            let document = Document {
-                format: FORMAT,
-                program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-                subject: &self.subject,
-                outcome: if passed {
-                    CheckOutcome::Passed
-                } else {
-                    CheckOutcome::Failed
-                },
-                checks: &self.checks,
-            };
-            let document = serde_json::to_string_pretty(&document)?;
-            self.line(&document);
+        let outcome = if passed {
+            CheckOutcome::Passed
         } else {
-            let verdict = self.bold(&self.verdict());
-            self.line(&format!("\n{verdict}"));
+            CheckOutcome::Failed
+        };
+        match self.form {
+            ReportForm::Json => {
+                let document = Document {
+                    format: FORMAT,
+                    program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+                    subject: &self.subject,
+                    outcome,
+                    checks: &self.checks,
+                };
+                let document = serde_json::to_string_pretty(&document)?;
+                self.line(&document);
+            }
+            ReportForm::JsonLines => {
+                let verdict = self.verdict();
+                let end = json!({ "outcome": outcome, "verdict": verdict });
+                self.line(&end.to_string());
+            }
+            ReportForm::Coloured | ReportForm::Signs | ReportForm::Plain => {
+                let verdict = self.bold(&self.verdict());
+                self.line(&format!("\n{verdict}"));
+            }
         }
         self.broken?;
         Ok(passed)
@@ -286,7 +338,9 @@ impl<'a> Report<'a> {
                 format!("  \x1b[{colour}m{sign}\x1b[0m {} {found}", dim(&name))
             }
             ReportForm::Signs => format!("  {sign} {name:NAME_WIDTH$} {found}"),
-            ReportForm::Plain | ReportForm::Json => format!("  {word} {name:NAME_WIDTH$} {found}"),
+            ReportForm::Plain | ReportForm::Json | ReportForm::JsonLines => {
+                format!("  {word} {name:NAME_WIDTH$} {found}")
+            }
         };
         self.line(&line);
     }
@@ -294,7 +348,9 @@ impl<'a> Report<'a> {
     fn bold(&self, text: &str) -> String {
         match self.form {
             ReportForm::Coloured => format!("\x1b[1m{text}\x1b[0m"),
-            ReportForm::Signs | ReportForm::Plain | ReportForm::Json => text.to_owned(),
+            ReportForm::Signs | ReportForm::Plain | ReportForm::Json | ReportForm::JsonLines => {
+                text.to_owned()
+            }
         }
     }
 

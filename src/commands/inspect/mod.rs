@@ -1,10 +1,13 @@
 //! `mcp-bridge inspect`: a web page that shows a connection to a server, a running bridge, or a recording.
 
 mod access;
+mod answers;
 mod attached;
 mod feed;
+mod findings;
 mod live;
 mod recorded;
+mod sign_in;
 mod site;
 
 use std::path::{Path, PathBuf};
@@ -121,7 +124,7 @@ async fn serve(
         () = signals::stop() => {}
     }
     if let Some(live) = live {
-        live.leave().await;
+        live.depart().await;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,12 +20,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::access::{Admission, PageAccess};
 use super::feed::Feed;
-use super::live::Live;
+use super::live::{ConnectionPhase, Live};
+use super::{answers, findings, sign_in};
 
 /// A browser sends its headers at once.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// The files of the page: path, type, and content compressed by gzip.
-const ASSETS: [(&str, &str, &[u8]); 5] = [
+const ASSETS: [(&str, &str, &[u8]); 8] = [
     (
         "/",
         "text/html; charset=utf-8",
@@ -89,11 +90,29 @@ const ASSETS: [(&str, &str, &[u8]); 5] = [
         include_bytes!(concat!(env!("OUT_DIR"), "/tools.js.gz")),
     ),
     (
+        "/signin.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/signin.js.gz")),
+    ),
+    (
+        "/requests.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/requests.js.gz")),
+    ),
+    (
+        "/findings.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!(concat!(env!("OUT_DIR"), "/findings.js.gz")),
+    ),
+    (
         "/style.css",
         "text/css; charset=utf-8",
         include_bytes!(concat!(env!("OUT_DIR"), "/style.css.gz")),
     ),
 ];
+
+const IS_RECORDING: &str = "this is a recording";
+const NO_SUCH_PAGE: &str = "there is no such page";
 
 type PageBody = BoxBody<Bytes, Infallible>;
 
@@ -200,6 +219,10 @@ impl InspectorSite {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<PageBody> {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/events") => self.events(&request),
+            (&Method::GET, "/sign-in") => match &self.live {
+                Some(live) => json(&sign_in::overview(live).await),
+                None => plain(StatusCode::CONFLICT, IS_RECORDING),
+            },
             (&Method::GET, path) => match ASSETS.iter().find(|(known, _, _)| *known == path) {
                 Some((_, kind, content)) => {
                     let response = Response::builder()
@@ -207,10 +230,56 @@ impl InspectorSite {
                         .header(CONTENT_ENCODING, "gzip");
                     finished(response, Bytes::from_static(content))
                 }
-                None => plain(StatusCode::NOT_FOUND, "there is no such page"),
+                None => plain(StatusCode::NOT_FOUND, NO_SUCH_PAGE),
             },
-            (&Method::POST, "/rpc") => self.forward(request).await,
-            _ => plain(StatusCode::NOT_FOUND, "there is no such page"),
+            (&Method::POST, _) => self.act(request).await,
+            _ => plain(StatusCode::NOT_FOUND, NO_SUCH_PAGE),
+        }
+    }
+
+    /// Does what the page wants done.
+    async fn act(&self, request: Request<Incoming>) -> Response<PageBody> {
+        let Some(live) = &self.live else {
+            return plain(StatusCode::CONFLICT, IS_RECORDING);
+        };
+        let path = request.uri().path().to_owned();
+        let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect();
+        let Ok(body) = body.await else {
+            return plain(StatusCode::BAD_REQUEST, "the message is too long");
+        };
+        let body = body.to_bytes();
+        let done = match path.as_str() {
+            "/rpc" => {
+                return match live.request(&body).await {
+                    Ok(response) => finished(
+                        Response::builder().header(CONTENT_TYPE, "application/json"),
+                        response,
+                    ),
+                    Err(reason) => plain(StatusCode::BAD_GATEWAY, &reason),
+                };
+            }
+            "/answer" => {
+                return match answers::hand_in(live, &body) {
+                    Ok(()) => plain(StatusCode::OK, "answered"),
+                    Err(reason) => plain(StatusCode::CONFLICT, &reason),
+                };
+            }
+            "/findings" => {
+                let response = Response::builder().header(CONTENT_TYPE, "application/jsonl");
+                let body = EventBody(findings::examine(live)).boxed();
+                return response.body(body).unwrap_or_default();
+            }
+            "/sign-in/look" => sign_in::look(live).await,
+            "/sign-in/start" => sign_in::sign_in(live).await,
+            "/sign-in/refresh" => sign_in::refresh(live).await,
+            "/sign-in/end" => sign_in::sign_out(live).await,
+            "/sign-in/client" => sign_in::take_client(live, &body).await,
+            "/sign-in/paste" => sign_in::paste(live, &body).await,
+            _ => return plain(StatusCode::NOT_FOUND, NO_SUCH_PAGE),
+        };
+        match done {
+            Ok(told) => json(&told),
+            Err(reason) => plain(StatusCode::BAD_GATEWAY, &reason),
         }
     }
 
@@ -226,18 +295,23 @@ impl InspectorSite {
             "version": env!("CARGO_PKG_VERSION"),
         });
         let feed = Arc::clone(&self.feed);
+        let live = self.live.clone();
         tokio::spawn(async move {
+            let mut state = StateNews::of(live);
             let hello = format!("event: about\ndata: {about}\n\n");
             let mut next = last.map_or(0, |last| last + 1);
             let mut sent = sender.send(hello.into()).await;
             while sent.is_ok() {
-                sent = if let Some((number, entry)) = feed.from(next) {
+                sent = if let Some(news) = state.take() {
+                    sender.send(news).await
+                } else if let Some((number, entry)) = feed.from(next) {
                     next = number + 1;
                     let event = format!("id: {number}\ndata: {entry}\n\n");
                     sender.send(event.into()).await
                 } else {
                     tokio::select! {
                         () = feed.has(next) => Ok(()),
+                        () = state.comes() => Ok(()),
                         () = sender.closed() => return,
                     }
                 };
@@ -247,23 +321,57 @@ impl InspectorSite {
         let body = EventBody(events).boxed();
         response.body(body).unwrap_or_default()
     }
+}
 
-    /// Sends a request of the page to the server, and returns its response.
-    async fn forward(&self, request: Request<Incoming>) -> Response<PageBody> {
-        let Some(live) = &self.live else {
-            return plain(StatusCode::CONFLICT, "this is a recording");
+/// News of the state of a connection, for one page.
+struct StateNews {
+    live: Option<Arc<Live>>,
+    phase: watch::Receiver<ConnectionPhase>,
+    questions: watch::Receiver<u64>,
+    is_due: bool,
+}
+
+impl StateNews {
+    /// Begins with the state as it is.
+    fn of(live: Option<Arc<Live>>) -> Self {
+        let (phase, questions) = match &live {
+            Some(live) => live.watch(),
+            // Nothing changes in a recording.
+            None => (watch::channel(ConnectionPhase::Idle).1, watch::channel(0).1),
         };
-        let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect();
-        let Ok(body) = body.await else {
-            return plain(StatusCode::BAD_REQUEST, "the message is too long");
-        };
-        match live.request(&body.to_bytes()).await {
-            Ok(response) => finished(
-                Response::builder().header(CONTENT_TYPE, "application/json"),
-                response,
-            ),
-            Err(reason) => plain(StatusCode::BAD_GATEWAY, &reason),
+        Self {
+            is_due: live.is_some(),
+            live,
+            phase,
+            questions,
         }
+    }
+
+    /// The state as an event, if the page does not know it.
+    fn take(&mut self) -> Option<Bytes> {
+        let live = self.live.as_ref().filter(|_| self.is_due)?;
+        self.is_due = false;
+        // Texts and numbers are in it.
+        let state = serde_json::to_string(&live.state()).unwrap_or_default();
+        Some(
+            format!(
+                "event: state\ndata: {}\n\n",
+                state.replace(['\r', '\n'], " ")
+            )
+            .into(),
+        )
+    }
+
+    /// Resolves once the state has changed.
+    async fn comes(&mut self) {
+        if self.live.is_none() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            _ = self.phase.changed() => {}
+            _ = self.questions.changed() => {}
+        }
+        self.is_due = true;
     }
 }
 
@@ -288,6 +396,11 @@ fn plain(status: StatusCode, text: &str) -> Response<PageBody> {
         .status(status)
         .header(CONTENT_TYPE, "text/plain; charset=utf-8");
     finished(response, format!("{text}\n").into())
+}
+
+fn json(value: &serde_json::Value) -> Response<PageBody> {
+    let response = Response::builder().header(CONTENT_TYPE, "application/json");
+    finished(response, value.to_string().into())
 }
 
 fn finished(response: hyper::http::response::Builder, body: Bytes) -> Response<PageBody> {

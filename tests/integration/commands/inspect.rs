@@ -1,5 +1,9 @@
 //! `mcp-bridge inspect`: the page in the browser, and that nobody else can drive it.
 
+mod findings;
+mod requests;
+mod sign_in;
+
 use reqwest::header::{COOKIE, HOST, HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -20,6 +24,8 @@ pub(super) struct Inspector {
     pub(super) running: Running,
     page: Url,
     client: Client,
+    /// Told of the pages that the bridge opens.
+    browser: BrowserDouble,
     _home: TempDir,
 }
 
@@ -39,6 +45,7 @@ impl Inspector {
             running,
             page,
             client: client.build().expect("a client"),
+            browser,
             _home: home,
         }
     }
@@ -74,10 +81,27 @@ impl Inspector {
 
     /// Posts a message as the page does.
     pub(super) async fn rpc(&self, cookie: &str, body: &Value) -> Response {
+        self.post(cookie, "/rpc", body.to_string()).await
+    }
+
+    /// Posts what the page wants done.
+    async fn post(&self, cookie: &str, path: &str, body: String) -> Response {
         let origin = self.page.origin().ascii_serialization();
-        let request = self.request(Method::POST, "/rpc").header(COOKIE, cookie);
-        let request = request.header(ORIGIN, origin).body(body.to_string());
+        let request = self.request(Method::POST, path).header(COOKIE, cookie);
+        let request = request.header(ORIGIN, origin).body(body);
         request.send().await.expect("an answer")
+    }
+
+    /// Posts what the page wants done, and returns what it is told: an error has the status in it.
+    async fn act(&self, cookie: &str, path: &str, body: &str) -> String {
+        let done = self.post(cookie, path, body.to_owned()).await;
+        let status = done.status();
+        let text = done.text().await.expect("text");
+        assert_eq!(secrets::shown_in(&text), None, "{text}");
+        match status {
+            StatusCode::OK => text,
+            _ => format!("{}: {text}", status.as_u16()),
+        }
     }
 
     /// Reads the event stream until it has such an event.
@@ -130,6 +154,9 @@ async fn the_page_opens_by_the_token_and_has_no_script_of_its_own_in_it() {
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/tools.js", "text/javascript; charset=utf-8"),
         ("/lists.js", "text/javascript; charset=utf-8"),
+        ("/signin.js", "text/javascript; charset=utf-8"),
+        ("/requests.js", "text/javascript; charset=utf-8"),
+        ("/findings.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
     ] {
         let request = inspector.request(Method::GET, path);
@@ -191,9 +218,18 @@ async fn another_page_can_neither_post_nor_read_the_events() {
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
     ] {
-        let post = inspector.request(Method::POST, "/rpc").body(call.clone());
+        let post = |path| inspector.request(Method::POST, path).body(call.clone());
         let events = inspector.request(Method::GET, "/events");
-        for request in [post, events] {
+        let state = inspector.request(Method::GET, "/sign-in");
+        for request in [
+            post("/rpc"),
+            post("/answer"),
+            post("/findings"),
+            post("/sign-in/end"),
+            post("/sign-in/client"),
+            events,
+            state,
+        ] {
             let request = request.header(COOKIE, &cookie).header(name, value);
             let response = request.send().await.expect("an answer");
             assert_eq!(response.status(), StatusCode::FORBIDDEN, "{name}: {value}");
@@ -220,8 +256,11 @@ async fn a_recording_is_shown_and_nothing_can_be_asked_there() {
     assert_eq!(about.await["isLive"], false);
     let first = inspector.has_event(&cookie, |event| event.get("startedDateTime").is_some());
     assert_eq!(first.await["startedDateTime"], "2026-01-01T00:00:00Z");
-    let refused = inspector.rpc(&cookie, &json!({"method": "ping"})).await;
-    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    for path in ["/rpc", "/answer", "/findings", "/sign-in/start"] {
+        let body = json!({"method": "ping"}).to_string();
+        let refused = inspector.post(&cookie, path, body).await;
+        assert_eq!(refused.status(), StatusCode::CONFLICT, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub(crate) mod examination;
 pub(crate) mod header_program;
 pub(crate) mod import;
 pub(crate) mod order;
+pub(crate) mod overview;
 pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod program;

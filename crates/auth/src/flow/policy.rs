@@ -59,7 +59,7 @@ pub enum Interaction {
 
 /// Outcome of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub enum Renewal {
     /// There is a new token.
     Done,
     /// There is nothing to refresh with, or it was refused.
@@ -117,6 +117,15 @@ pub(crate) async fn volunteer(
     let order = order.with_discovered(discovered);
     replace(session, order, Interaction::Allowed).await?;
     Ok(session.token())
+}
+
+/// Renews the tokens in use, because somebody wants it.
+pub(crate) async fn renew_now(session: &Arc<SignInSession>) -> Result<Renewal, AuthError> {
+    session.load().await;
+    match session.token() {
+        Some(token) => renew(session, Wanted::OtherThan(Some(token))).await,
+        None => Ok(Renewal::NeedsSignIn),
+    }
 }
 
 /// After a 401.

@@ -36,7 +36,7 @@ pub use elsewhere::{directory_of_account, note_directory};
 pub use record::{Place, StoreError};
 pub use settings::{Servers, choose_place, place_of_new};
 
-pub(crate) use credential::Credential;
+pub(crate) use credential::{Credential, Summary};
 pub(crate) use key::CredentialKey;
 pub(crate) use shared::SharedStore;
 

@@ -41,8 +41,9 @@ pub fn keep_from_children() {
 }
 
 /// Standard output for the report of a command. The bridge itself writes to [`stdout`].
-pub fn report() -> std::io::StdoutLock<'static> {
-    std::io::stdout().lock()
+#[must_use]
+pub fn report() -> std::io::Stdout {
+    std::io::stdout()
 }
 
 /// Columns of the terminal that [`report`] writes to; `None` if that is no terminal.

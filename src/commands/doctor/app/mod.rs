@@ -38,7 +38,7 @@ pub(super) async fn examine(
     apps: &[AppId],
     name: Option<&str>,
     form: ReportForm,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> Result<io::Result<bool>, Stop> {
     let commands = EntryCommands::of_this_process().ok();
     let mut passed = true;
@@ -78,8 +78,8 @@ pub(super) async fn examine(
 }
 
 /// An empty line between two reports. A failure to write it is one of the next line as well.
-fn separate(form: ReportForm, is_first: &mut bool, out: &mut dyn Write) {
-    if !*is_first && form != ReportForm::Json {
+fn separate(form: ReportForm, is_first: &mut bool, out: &mut (dyn Write + Send)) {
+    if !*is_first && form.is_text() {
         let _ = writeln!(out);
     }
     *is_first = false;
@@ -135,7 +135,7 @@ fn each_once(places: Vec<ConfigLocation>) -> Vec<ConfigLocation> {
 fn report_unreadable(
     file: &UnreadableFile,
     form: ReportForm,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> io::Result<bool> {
     let mut report = Report::new(out, form, subject(&file.place, "?"), Vec::new());
     report.add(

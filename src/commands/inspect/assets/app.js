@@ -251,7 +251,14 @@ function openTab(tab) {
   if (tab.id === "tab-tools") openTools();
   if (tab.id === "tab-resources") openResources();
   if (tab.id === "tab-prompts") openPrompts();
+  if (tab.id === "tab-signin") openSignIn();
+  if (tab.id === "tab-findings") openFindings();
 }
+
+byId("asking-open").addEventListener("click", () => {
+  openTab(byId("tab-requests"));
+  byId("questions").querySelector("input, select, textarea, button, a")?.focus();
+});
 
 byId("tabs").addEventListener("click", (event) => { if (event.target.role === "tab" || event.target.matches("[role=tab]")) openTab(event.target); });
 byId("tabs").addEventListener("keydown", (event) => {
@@ -273,6 +280,7 @@ async function ask(method, params, signal) {
 
 // ---- Events ---------------------------------------------------------------------------------------------------------
 
+let isLive = false;
 let isRecording = false;
 
 function say(text, isFailure = false) {
@@ -280,19 +288,36 @@ function say(text, isFailure = false) {
   byId("status").classList.toggle("failed", isFailure);
 }
 
-const events = new EventSource("/events");
-events.addEventListener("about", (event) => {
-  const about = parsed(event.data);
-  isRecording = !about.isLive && !about.isAttached;
-  byId("title").textContent = about.title;
-  document.title = `${about.title} – mcp-bridge inspector`;
-  for (const tab of tabs.slice(1)) tab.hidden = !about.isLive;
-  if (isRecording) byId("follow").checked = false;
-  say(isRecording ? "recording" : about.isAttached ? "live, read-only" : "live");
-});
-events.addEventListener("message", (event) => {
-  add(event.data);
-  draw();
-  if (!isRecording) noteProgress(event.data);
-});
-events.addEventListener("error", () => say("The inspector has ended, or cannot be reached.", true));
+/** Follows the events, once all scripts are there. */
+function follow() {
+  const events = new EventSource("/events");
+  events.addEventListener("about", (event) => {
+    const about = parsed(event.data);
+    isLive = about.isLive;
+    isRecording = !isLive && !about.isAttached;
+    byId("title").textContent = about.title;
+    document.title = `${about.title} – mcp-bridge inspector`;
+    for (const tab of tabs.slice(1)) tab.hidden = !isLive;
+    if (isRecording) byId("follow").checked = false;
+    say(isRecording ? "recording" : isLive ? "live" : "live, read-only");
+  });
+  events.addEventListener("message", (event) => {
+    add(event.data);
+    draw();
+    if (!isLive) return;
+    noteProgress(event.data);
+    const entry = parsed(event.data);
+    noteNotification(entry);
+    if (entry?._mcp?.purpose === "sign-in" || entry?._mcp?.step === "sign-in") noteSignIn();
+  });
+  events.addEventListener("state", (event) => {
+    const { connection, questions } = parsed(event.data);
+    const words = { idle: "no session", connecting: "connecting …", connected: "live" };
+    say(words[connection.phase] ?? connection.reason, connection.phase === "failed");
+    showQuestions(questions);
+    noteSignIn();
+  });
+  events.addEventListener("error", () => say("The inspector has ended, or cannot be reached.", true));
+}
+
+document.addEventListener("DOMContentLoaded", follow);
