@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Dpop;
+use super::{Dpop, Trust};
 
 /// Faults and settings of the server, which a test changes while it runs.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
@@ -46,6 +46,8 @@ pub struct Behaviour {
     pub dpop: Option<Dpop>,
     /// `/mcp` opens a session.
     pub has_session: bool,
+    /// Foreign tokens that are taken for grants.
+    pub trust: Option<Trust>,
     /// True if `resource` is refused, as Entra ID does.
     pub refuses_resource: bool,
     /// Scopes that the authorization endpoint knows; None knows all.
@@ -100,6 +102,7 @@ impl Default for Behaviour {
             grants: Grants::RotatingRefreshTokens,
             dpop: None,
             has_session: false,
+            trust: None,
             refuses_resource: false,
             known_scopes: None,
             forbids: None,
