@@ -8,6 +8,7 @@ use super::config::server_url;
 use super::environment::Environment;
 use super::header::Headers;
 use mcp_bridge_auth as auth;
+use mcp_bridge_auth::{Keychain, KeychainError, SecretName};
 use mcp_bridge_text::secret::Secret;
 
 /// The way in that flags choose.
@@ -32,6 +33,10 @@ impl Environment for Foreign<'_> {
     fn variable(&self, name: &str) -> Option<String> {
         let promised = || self.promised.contains(&name).then(|| "promised".to_owned());
         (self.variable)(name).or_else(promised)
+    }
+
+    fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError> {
+        Keychain::default().named(name)
     }
 }
 

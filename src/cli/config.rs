@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderName};
@@ -14,6 +15,7 @@ use super::environment::ProcessEnvironment;
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
 use mcp_bridge_auth as auth;
+use mcp_bridge_auth::HeaderProgram;
 use mcp_bridge_core::bridge;
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::endpoint;
@@ -217,6 +219,7 @@ impl ConnectionFlags {
         Ok(ServerConnection {
             endpoint: endpoint::EndpointConfig {
                 headers: headers.map,
+                header_program: headers.program.map(|it| Arc::new(HeaderProgram::new(it))),
                 request_timeout: self.request_timeout.limit(),
                 headers_timeout: self.headers_timeout.limit(),
                 body_timeout: self.body_timeout.limit(),

@@ -1,11 +1,51 @@
-//! Environment variables: `${NAME}` in headers, and variables that flags read.
+//! Environment variables and secrets of the keychain: `${NAME}` and `{keychain:NAME}` in headers, and variables that flags
+//! read.
 
 use std::env;
 
-/// Source of environment variables.
+use mcp_bridge_auth::{Keychain, KeychainError, SecretName};
+use mcp_bridge_text::secret::Secret;
+
+/// Beginning and end of a reference to a secret of the keychain.
+const KEYCHAIN: [&str; 2] = ["{keychain:", "}"];
+
+/// Source of environment variables and of secrets.
 pub(super) trait Environment {
     /// The value of a variable, if it is set and not empty.
     fn variable(&self, name: &str) -> Option<String>;
+
+    /// The secret of this name in the keychain, if there is one.
+    fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError>;
+}
+
+/// A text with references to secrets of the keychain, piece by piece.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// It stands for itself.
+    Text(&'a str),
+    /// The name in a reference, as it was written.
+    Secret(&'a str),
+}
+
+/// The pieces of a text.
+pub(super) fn pieces(mut text: &str) -> Vec<Piece<'_>> {
+    let [open, close] = KEYCHAIN;
+    let mut pieces = Vec::new();
+    while let Some((before, after)) = text.split_once(open) {
+        let Some((name, rest)) = after.split_once(close) else {
+            break;
+        };
+        pieces.push(Piece::Text(before));
+        pieces.push(Piece::Secret(name));
+        text = rest;
+    }
+    pieces.push(Piece::Text(text));
+    pieces
+}
+
+/// True if a text has a reference to a secret of the keychain.
+pub(super) fn names_secret(text: &str) -> bool {
+    pieces(text).len() > 1
 }
 
 /// The process's own environment.
@@ -15,6 +55,10 @@ pub(super) struct ProcessEnvironment;
 impl Environment for ProcessEnvironment {
     fn variable(&self, name: &str) -> Option<String> {
         env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError> {
+        Keychain::default().named(name)
     }
 }
 
@@ -68,6 +112,9 @@ pub(super) mod fixed {
 
     use std::collections::HashMap;
 
+    use mcp_bridge_auth::{KeychainError, SecretName};
+    use mcp_bridge_text::secret::Secret;
+
     pub(in crate::cli) struct Fixed(HashMap<&'static str, &'static str>);
 
     impl Fixed {
@@ -79,6 +126,11 @@ pub(super) mod fixed {
     impl super::Environment for Fixed {
         fn variable(&self, name: &str) -> Option<String> {
             self.0.get(name).map(|&value| value.to_owned())
+        }
+
+        /// The variable `keychain:NAME`.
+        fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError> {
+            Ok(self.variable(&format!("keychain:{name}")).map(Secret::new))
         }
     }
 }

@@ -5,8 +5,13 @@ use std::path::PathBuf;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::environment::{Environment, ProcessEnvironment, expand, foreign_reference};
-use super::error::{ConfigError, names_variable};
+use super::environment::{
+    Environment, Piece, ProcessEnvironment, expand, foreign_reference, pieces,
+};
+use super::error::{ConfigError, FlagError, names_variable};
+use mcp_bridge_auth::{KeychainError, SecretName, TokenCommand};
+use mcp_bridge_net::http::{is_reserved_header, user_header_value};
+use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
 
 /// The variable with headers, for apps whose settings become environment variables.
@@ -16,7 +21,7 @@ const HEADER_VARIABLE: &str = "MCP_BRIDGE_HEADER";
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct HeaderFlags {
-    /// Send a header to the server; ${NAME} is taken from the environment
+    /// Send a header; ${NAME} is a variable, {keychain:NAME} a kept secret
     #[arg(long, value_name = "NAME: VALUE")]
     pub(super) header: Vec<String>,
 
@@ -27,6 +32,10 @@ pub(super) struct HeaderFlags {
     /// Read headers from a file, one per line
     #[arg(long, value_name = "PATH")]
     header_file: Vec<PathBuf>,
+
+    /// Send the headers that this command prints; it runs again when they expire or are refused
+    #[arg(long, value_name = "COMMAND")]
+    header_command: Option<String>,
 
     /// Send the token in this variable, without a sign-in
     #[arg(long, value_name = "VAR")]
@@ -41,6 +50,8 @@ pub(super) struct Headers {
     pub(super) left_out: Vec<HeaderName>,
     /// Names of headers that are sent with a reference to a variable as it stands, and the reference.
     pub(super) unexpanded: Vec<(HeaderName, String)>,
+    /// The program that prints further ones.
+    pub(super) program: Option<TokenCommand>,
     /// Those of `--header` and the files before variables are filled in.
     pub(super) as_given: Vec<(String, String)>,
 }
@@ -60,6 +71,25 @@ pub enum HeaderError {
     /// RFC 9110 §5.5; the bridge also refuses what is not ASCII.
     #[error("the value of the header {0} has characters that a header may not have")]
     Value(HeaderName),
+    /// A reference to a secret that no secret can be called by.
+    #[error("the header {0} refers to a secret by a name that none can have")]
+    SecretName(HeaderName),
+    /// A secret that is not in the keychain.
+    #[error("the header {header} needs the secret {name}, which is not in the keychain")]
+    NoSecret {
+        /// The header's name.
+        header: HeaderName,
+        /// The secret's name.
+        name: SecretName,
+    },
+    /// A secret that the keychain does not give.
+    #[error("the header {header} needs a secret, and {error}")]
+    Keychain {
+        /// The header's name.
+        header: HeaderName,
+        /// The cause.
+        error: KeychainError,
+    },
     /// A variable that is not set.
     #[error("the header {header} needs the environment variable {variable}, which is not set")]
     Variable {
@@ -99,6 +129,12 @@ impl HeaderFlags {
             }
             headers.insert(name, &format!("${{{variable}}}"), environment)?;
         }
+        if let Some(line) = &self.header_command {
+            let command = TokenCommand::parse(line, Setting::HeaderCommand);
+            let command =
+                command.map_err(|error| FlagError::new("--header-command", error.to_string()));
+            headers.program = Some(command?);
+        }
         if let Some(variable) = &self.bearer_env {
             let token = environment
                 .variable(variable)
@@ -135,14 +171,9 @@ impl Headers {
         if let Some(reference) = foreign_reference(text) {
             self.unexpanded.push((name.clone(), reference.to_owned()));
         }
-        let text = expand(text.trim(), environment, |value| value).map_err(|variable| {
-            HeaderError::Variable {
-                header: name.clone(),
-                variable,
-            }
-        })?;
+        let text = filled_in(&name, text.trim(), environment)?;
         let value = value(&name, &text)?;
-        if is_reserved(&name) {
+        if is_reserved_header(&name) {
             self.left_out.push(name);
         } else {
             self.map.insert(name, value);
@@ -163,39 +194,58 @@ impl Headers {
     pub(super) fn identity(&self) -> Secret<Vec<(String, String)>> {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let pairs = self.map.iter();
-        Secret::new(
-            pairs
-                .map(|(name, value)| (name.to_string(), text(value)))
-                .collect(),
-        )
+        let pairs = pairs.map(|(name, value)| (name.to_string(), text(value)));
+        // Its headers change; the command stands for them.
+        let program = self.program.iter();
+        let program = program.map(|it| ("header-command".to_owned(), it.fingerprint()));
+        Secret::new(pairs.chain(program).collect())
     }
 }
 
-fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, HeaderError> {
-    let is_legal = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
-    let value = HeaderValue::from_str(text).ok();
-    let value = value.filter(|_| text.bytes().all(is_legal));
-    let mut value = value.ok_or_else(|| HeaderError::Value(name.clone()))?;
-    value.set_sensitive(true);
+/// The value of a header with the variables and the secrets that it refers to.
+fn filled_in(
+    header: &HeaderName,
+    text: &str,
+    environment: &impl Environment,
+) -> Result<String, HeaderError> {
+    let mut value = String::new();
+    for piece in pieces(text) {
+        match piece {
+            Piece::Text(text) => {
+                let expanded = expand(text, environment, |value| value);
+                value += &expanded.map_err(|variable| HeaderError::Variable {
+                    header: header.clone(),
+                    variable,
+                })?;
+            }
+            Piece::Secret(name) => value += secret(header, name, environment)?.expose(),
+        }
+    }
     Ok(value)
 }
 
-/// Headers that MCP and HTTP give a meaning that only the bridge can know. People copy some of them from
-/// examples for other programs, so they are no error.
-fn is_reserved(name: &HeaderName) -> bool {
-    const RESERVED: [&str; 10] = [
-        "accept",
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "content-type",
-        "host",
-        "last-event-id",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    name.as_str().starts_with("mcp-") || RESERVED.contains(&name.as_str())
+fn secret(
+    header: &HeaderName,
+    name: &str,
+    environment: &impl Environment,
+) -> Result<Secret<String>, HeaderError> {
+    let name: SecretName = name
+        .parse()
+        .map_err(|_| HeaderError::SecretName(header.clone()))?;
+    let found = environment
+        .secret(&name)
+        .map_err(|error| HeaderError::Keychain {
+            header: header.clone(),
+            error,
+        })?;
+    found.ok_or_else(|| HeaderError::NoSecret {
+        header: header.clone(),
+        name,
+    })
+}
+
+fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, HeaderError> {
+    user_header_value(text).ok_or_else(|| HeaderError::Value(name.clone()))
 }
 
 #[cfg(test)]
@@ -217,6 +267,38 @@ mod tests {
             assert!(headers.map["x-key"].is_sensitive());
         }
         assert!(parse("X.Y: v").unwrap().map.contains_key("x.y"));
+    }
+
+    ///
+    #[test]
+    fn a_secret_of_the_keychain_is_put_in_as_it_is() {
+        let environment = Fixed::new(&[
+            ("keychain:key", "a${B}{keychain:x}"),
+            ("B", "{keychain:key}"),
+        ]);
+        let read = |text: &str| {
+            let mut headers = Headers::default();
+            headers.add(text, &environment).map(|()| headers)
+        };
+        let headers = read("X-Key: <{keychain:key}>").unwrap();
+        assert_eq!(headers.map["x-key"], "<a${B}{keychain:x}>");
+        assert_eq!(read("X-Key: ${B}").unwrap().map["x-key"], "{keychain:key}");
+        assert_eq!(
+            read("X-Key: {keychain:").unwrap().map["x-key"],
+            "{keychain:"
+        );
+        let header = HeaderName::from_static("x-key");
+        assert_eq!(
+            read("X-Key: {keychain:other}").unwrap_err(),
+            HeaderError::NoSecret {
+                header: header.clone(),
+                name: "other".parse().unwrap()
+            }
+        );
+        assert_eq!(
+            read("X-Key: {keychain:a b}").unwrap_err(),
+            HeaderError::SecretName(header)
+        );
     }
 
     #[test]
@@ -261,6 +343,7 @@ mod tests {
             header: vec!["X-A: flag".to_owned()],
             header_env: Vec::new(),
             header_file: Vec::new(),
+            header_command: None,
             bearer_env: None,
         };
         for (text, expected) in [

@@ -86,7 +86,7 @@ pub fn on_one_screen(program: Command) -> Command {
         arg.hide(!is_common).help_heading(None::<&str>)
     });
     program.after_help(format!(
-        "More:\n  {}\n  {PROGRAM} help {ENVIRONMENT}, {PROGRAM} help COMMAND, {PROGRAM} help {ALL}",
+        "More: {}\n      {PROGRAM} help {ENVIRONMENT}, {PROGRAM} help COMMAND, {PROGRAM} help {ALL}",
         all_groups(&groups)
     ))
 }

@@ -39,7 +39,7 @@ pub use data_directory::{note_store_directory, store_directory};
 pub use drop_in::{names_package, without_launcher};
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;
-pub use plain_secrets::PlainSecret;
+pub use plain_secrets::{HeaderSecret, PlainSecret};
 pub use setting_names::flag;
 pub use sign_in::SignInFlags;
 

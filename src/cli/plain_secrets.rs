@@ -1,6 +1,7 @@
 //! Warnings about secrets that stand on the command line.
 
 use super::Flags;
+use super::environment::names_secret;
 
 /// Names of headers that carry credentials.
 const NAMES_OF_SECRETS: [&str; 7] = [
@@ -19,13 +20,15 @@ pub enum PlainSecret {
     /// `--header 'Authorization: Bearer …'`
     #[error(
         "the value of the header {0} will stand in the file for everybody to read who can read it; \
-         --bearer-env VARIABLE takes it from the environment"
+         --bearer-env VARIABLE takes it from the environment, --header '{0}: Bearer {{keychain:NAME}}' from the keychain \
+         (mcp-bridge secret set NAME)"
     )]
     Bearer(String),
     /// A header whose name says that its value is a secret.
     #[error(
         "the value of the header {0} will stand in the file for everybody to read who can read it; \
-         --header-env {0}=VARIABLE takes it from the environment"
+         --header-env {0}=VARIABLE takes it from the environment, --header '{0}: {{keychain:NAME}}' from the keychain \
+         (mcp-bridge secret set NAME)"
     )]
     Header(String),
     /// `--static-oauth-client-info '{"client_secret": …}'`
@@ -34,6 +37,35 @@ pub enum PlainSecret {
          --client-secret-env VARIABLE takes it from the environment"
     )]
     Client,
+}
+
+/// A secret in a header, in the parts of the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderSecret<'a> {
+    /// The header's name.
+    pub name: &'a str,
+    /// The scheme before the secret, with the space behind it, if there is one.
+    pub scheme: &'a str,
+    /// The secret.
+    pub secret: &'a str,
+}
+
+impl<'a> HeaderSecret<'a> {
+    /// The secret in the text of a `--header`, if there is one.
+    #[must_use]
+    pub fn in_header(text: &'a str) -> Option<Self> {
+        of_header(text)?;
+        let (name, value) = text.split_once(':')?;
+        let (name, value) = (name.trim(), value.trim());
+        // One word is no scheme.
+        let end = value.find(' ').map_or(0, |at| at + 1);
+        let (scheme, secret) = value.split_at(end);
+        Some(Self {
+            name,
+            scheme,
+            secret: secret.trim(),
+        })
+    }
 }
 
 impl Flags {
@@ -54,7 +86,7 @@ fn of_header(text: &str) -> Option<PlainSecret> {
     let (name, value) = (name.trim(), value.trim());
     let lower = name.to_ascii_lowercase();
     let is_secret = NAMES_OF_SECRETS.iter().any(|part| lower.contains(part));
-    if !is_secret || value.is_empty() || value.contains("${") {
+    if !is_secret || value.is_empty() || value.contains("${") || names_secret(value) {
         return None;
     }
     let is_bearer = value
@@ -87,6 +119,7 @@ mod tests {
                 Some(PlainSecret::Header("X-Api-Key".into())),
             ),
             ("Authorization: Bearer ${TOKEN}", None),
+            ("Authorization: Bearer {keychain:token}", None),
             ("X-Tenant: acme", None),
             ("X-Api-Key:", None),
             ("nonsense", None),

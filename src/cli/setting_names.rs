@@ -20,6 +20,7 @@ pub fn flag(setting: Setting) -> &'static str {
         Setting::Debug => "--debug",
         Setting::Dpop => "--dpop",
         Setting::Header => "--header",
+        Setting::HeaderCommand => "--header-command",
         Setting::HeadersTimeout => "--headers-timeout",
         Setting::IgnoreTool => "--ignore-tool",
         Setting::Issuer => "--issuer",

@@ -18,6 +18,7 @@ use mcp_bridge_auth::{
     self as auth, Addresses, Bearer, Browser, Config, Dpop, Grant, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
 };
+use mcp_bridge_net::setting::Setting;
 
 /// Flags of the sign-in.
 #[derive(Debug, Clone, Default, Args)]
@@ -230,7 +231,8 @@ fn dpop(choice: Dpop, uses_id_token: bool) -> Result<Dpop, FlagError> {
 }
 
 fn command(line: &str) -> Result<TokenCommand, FlagError> {
-    TokenCommand::parse(line).map_err(|error| FlagError::new("--auth-command", error.to_string()))
+    TokenCommand::parse(line, Setting::AuthCommand)
+        .map_err(|error| FlagError::new("--auth-command", error.to_string()))
 }
 
 fn resource(given: Option<String>, disabled: bool) -> Result<ResourceParameter, FlagError> {

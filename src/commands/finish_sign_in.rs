@@ -79,6 +79,7 @@ fn finish() -> Option<()> {
     };
     let endpoint = settings.bridge.endpoint;
     let authorizer = Authorizer::new(endpoint.url, auth, endpoint.http);
+    let authorizer = authorizer.behind(endpoint.header_program);
     let runtime = runtime().ok()?;
     runtime.block_on(authorizer.finish_sign_in(handed_over, sockets));
     Some(())

@@ -101,7 +101,8 @@ enum Beginning {
 impl<'a> Login<'a> {
     fn new(connection: &'a ServerConnection, auth: auth::Config, force: bool) -> Self {
         let endpoint = &connection.endpoint;
-        let authorizer = Authorizer::new(endpoint.url.clone(), auth.clone(), endpoint.http.clone());
+        let authorizer = Authorizer::new(endpoint.url.clone(), auth.clone(), endpoint.http.clone())
+            .behind(endpoint.header_program.clone());
         Self {
             connection,
             auth,

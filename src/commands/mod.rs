@@ -53,6 +53,8 @@ mod resources;
 #[cfg(feature = "commands")]
 mod schema;
 #[cfg(feature = "commands")]
+mod secret;
+#[cfg(feature = "commands")]
 mod status;
 #[cfg(feature = "commands")]
 mod store;
@@ -125,6 +127,8 @@ enum Command {
     Status(status::Args),
     #[cfg(feature = "commands")]
     Store(store::Args),
+    #[cfg(feature = "commands")]
+    Secret(secret::Args),
     #[cfg(feature = "commands")]
     Tools(tools::Args),
     #[cfg(feature = "commands")]
@@ -260,6 +264,8 @@ impl CommandLine {
             Some(Command::Status(args)) => status::run(&args),
             #[cfg(feature = "commands")]
             Some(Command::Store(args)) => store::run(&args),
+            #[cfg(feature = "commands")]
+            Some(Command::Secret(args)) => secret::run(&args),
             #[cfg(feature = "commands")]
             Some(Command::Tools(args)) => tools::run(args),
             #[cfg(feature = "commands")]

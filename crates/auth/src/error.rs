@@ -178,11 +178,13 @@ pub enum AuthError {
         /// Words of the operating system.
         reason: String,
     },
-    /// The program that prints tokens did not.
-    #[error("`{program}` printed no token: {reason}")]
+    /// A program that prints tokens or headers did not.
+    #[error("`{program}` printed no {}: {reason}", printed_by(*.setting))]
     Command {
         /// The program, without its arguments.
         program: String,
+        /// The setting that names it.
+        setting: Setting,
         /// The cause, without what it printed.
         reason: String,
     },
@@ -357,9 +359,9 @@ impl AuthError {
             Self::NotBound { .. } => {
                 format!("tell its operator, or pass {} auto to use the tokens that it gives", Setting::Dpop)
             }
-            Self::Command { .. } => {
-                format!("run the command of {} in a terminal: it has to print a token that this \
-                 server takes", Setting::AuthCommand)
+            Self::Command { setting, .. } => {
+                format!("run the command of {setting} in a terminal: it has to print a {} that this \
+                 server takes", printed_by(*setting))
             }
             Self::ExternalToken { .. } => {
                 "one token has to be there, alone or in a line; a program has to print it within a minute. It is \
@@ -440,6 +442,14 @@ impl AuthError {
             }
             _ => None,
         }
+    }
+}
+
+/// Name of what a program prints for this setting.
+fn printed_by(setting: Setting) -> &'static str {
+    match setting {
+        Setting::HeaderCommand => "header",
+        _ => "token",
     }
 }
 

@@ -62,10 +62,13 @@ pub use self::flow::examination::{
     Examination, ExaminedAuthentication, ExaminedBinding, ExaminedChallenge,
     ExaminedIdentityProvider, ExaminedResource, ExaminedServer, RegistrationWay,
 };
+pub use self::flow::header_program::HeaderProgram;
 pub use self::flow::policy::Interaction;
 pub use self::flow::sign_out::{Revocation, SignedOut};
 pub use self::grant::authorization::RESERVED_PARAMETERS;
-pub use self::keychain::{Keychain, KeychainError, KeychainLimits, Vault};
+pub use self::keychain::{
+    BadSecretName, Keychain, KeychainError, KeychainLimits, SecretName, Vault,
+};
 pub use self::linger::{HandedOver, inherited_sockets, leave_console};
 pub use self::prompt::announcement::SIGN_IN_TARGET;
 pub use self::prompt::browser_launcher::open_page;
@@ -82,6 +85,7 @@ use self::flow::command::CommandTokens;
 use self::flow::session::SignInSession;
 use self::flow::{policy, sign_out, takeover};
 use self::store::{CredentialKey, CredentialStore};
+use self::transport::gateway::Gateway;
 use mcp_bridge_net::http;
 
 /// Holds back further refreshes: see [`Authorizer::settle`].
@@ -118,6 +122,17 @@ impl Authorizer {
             command: config.command.clone().map(CommandTokens::new),
             session: Arc::new(SignInSession::new(server, config, http)),
         }
+    }
+
+    /// The same for a server behind a gateway that wants the headers of a program, also for the documents of the sign-in at
+    /// the server's origin.
+    #[must_use]
+    pub fn behind(self, program: Option<Arc<HeaderProgram>>) -> Self {
+        if let Some(program) = program {
+            let gateway = Gateway::before(&self.session.server, program);
+            self.session.transport.pass(gateway);
+        }
+        self
     }
 
     /// The same for an account that is stored, with its server, whatever else `config` says of accounts.

@@ -40,6 +40,8 @@ pub enum Setting {
     Dpop,
     /// An HTTP header of every request.
     Header,
+    /// A command that prints headers.
+    HeaderCommand,
     /// The limit on the wait for the headers of a response.
     HeadersTimeout,
     /// Tools that are hidden.
@@ -88,6 +90,7 @@ impl Setting {
             Self::Debug => "debug",
             Self::Dpop => "dpop",
             Self::Header => "header",
+            Self::HeaderCommand => "header_command",
             Self::HeadersTimeout => "headers_timeout",
             Self::IgnoreTool => "ignore_tool",
             Self::Issuer => "issuer",

@@ -15,6 +15,8 @@ pub(super) enum CheckName {
     Tls,
     Proxy,
     Endpoint,
+    /// Only where there is such a command.
+    HeaderCommand,
     ContentType,
     Transport,
     Era,
@@ -145,6 +147,9 @@ impl Part {
     pub(super) fn containing(name: CheckName) -> Self {
         if OF_SOME_SIGN_INS.contains(&name) {
             return Self::SignIn;
+        }
+        if name == CheckName::HeaderCommand {
+            return Self::Connection;
         }
         let holds = |part: &Self| part.names().contains(&name);
         Self::ALL.into_iter().find(holds).unwrap_or(Self::Protocol)

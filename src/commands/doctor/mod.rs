@@ -15,9 +15,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderName};
 use tokio::time::timeout;
 use url::Url;
 
+use self::check::{Check, CheckName};
 use self::endpoint::Speaks;
 use self::report::{Report, ReportForm, Subject};
 use super::account::colours_are_unwanted;
@@ -27,7 +29,7 @@ use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::commands::client::request::bare_initialize;
 use crate::log;
 use crate::terminal::has_colours;
-use mcp_bridge_auth::{AccessToken, Authorizer};
+use mcp_bridge_auth::{AccessToken, Authorizer, HeaderProgram};
 use mcp_bridge_core::endpoint::{EndpointConfig, Failure, Probe, Reply};
 use mcp_bridge_core::stdio;
 use mcp_bridge_net::http::bare;
@@ -144,7 +146,11 @@ async fn examine(
     let config = &connection.endpoint;
     let url = &config.url;
     let way = network::reach(report, url, &config.http).await?;
-    let probe = Probe::new(config);
+    let mut probe = Probe::new(config);
+    if let Some(program) = &config.header_program {
+        let headers = printed_headers(report, program).await?;
+        probe = probe.map(|probe| probe.with_headers(headers));
+    }
     let first = match &probe {
         Ok(probe) => probe.post(url, &bare_initialize()).await,
         Err(failure) => Err(failure.clone()),
@@ -182,6 +188,26 @@ async fn examine(
     Ok(())
 }
 
+/// The headers that a program prints, without their values.
+async fn printed_headers(
+    report: &mut Report<'_>,
+    program: &HeaderProgram,
+) -> Result<HeaderMap, &'static str> {
+    const NAME: CheckName = CheckName::HeaderCommand;
+    match program.headers().await {
+        Ok(headers) => {
+            headers.values().for_each(|value| report.hide(value));
+            let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            report.add(Check::passed(NAME, format!("prints {}", names.join(", "))));
+            Ok(headers)
+        }
+        Err(error) => {
+            report.add(Check::failed(NAME, error.to_string()).fix_of_auth(&error));
+            Err("the header command prints no header")
+        }
+    }
+}
+
 /// The source of tokens; none where the user has a header of their own.
 fn authorizer(connection: &ServerConnection) -> Option<Authorizer> {
     let config = &connection.endpoint;
@@ -191,6 +217,7 @@ fn authorizer(connection: &ServerConnection) -> Option<Authorizer> {
         auth,
         config.http.clone(),
     ))
+    .map(|it| it.behind(config.header_program.clone()))
 }
 
 async fn sign_in(

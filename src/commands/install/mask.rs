@@ -189,7 +189,8 @@ fn add(value: &str, secrets: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns whether a value is nothing but variables: `${NAME}`, `$NAME`, `%NAME%`, `{env:NAME}`, `${env:NAME}`.
+/// Returns whether a value is nothing but a reference: `${NAME}`, `$NAME`, `%NAME%`, `{env:NAME}`, `${env:NAME}`,
+/// `{keychain:NAME}`.
 fn is_reference(value: &str) -> bool {
     let inside = value
         .strip_prefix('%')
@@ -202,6 +203,11 @@ fn is_reference(value: &str) -> bool {
         .or_else(|| {
             value
                 .strip_prefix("{env:")
+                .and_then(|rest| rest.strip_suffix('}'))
+        })
+        .or_else(|| {
+            value
+                .strip_prefix("{keychain:")
                 .and_then(|rest| rest.strip_suffix('}'))
         })
         .or_else(|| value.strip_prefix('$'));

@@ -11,6 +11,7 @@ pub(super) mod flags;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod jsonc;
+mod keychain_offer;
 pub(super) mod launch;
 mod list;
 pub(super) mod lookup;
@@ -62,7 +63,7 @@ Examples:
   mcp-bridge install --repair --dry-run";
 
 /// Add a server to the configuration of an app
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -192,6 +193,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
         out: &mut stdio::report(),
         ask,
     };
+    let mut args = args.clone();
+    if let Some(flags) = keychain_offer::offered(&args) {
+        args.flags = flags;
+    }
+    let args = &args;
     match surroundings.run(args) {
         // Whoever reads the list has seen enough of it. Where something was to be written, the error says that it may
         // not have been.

@@ -19,13 +19,13 @@ use mcp_bridge_testkit::{
 };
 
 /// A program that prints what a test wants, and how often it was run.
-struct Program {
+pub(super) struct Program {
     directory: TempDir,
 }
 
 impl Program {
     /// Runs `script` with its own number in `$run`.
-    fn new(script: &str) -> Self {
+    pub(super) fn new(script: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
         let program = Self { directory };
         let runs = program.runs_file();
@@ -46,7 +46,7 @@ impl Program {
         self.directory.path().join("runs")
     }
 
-    fn runs(&self) -> usize {
+    pub(super) fn runs(&self) -> usize {
         let runs = fs::read_to_string(self.runs_file());
         runs.unwrap_or_default().lines().count()
     }
@@ -56,9 +56,14 @@ impl Program {
     }
 
     fn launch(&self, server: &FaultServer) -> Launch {
-        // In quotation marks, because there is a space in it.
-        let command = format!("/bin/sh  '{}'", self.path().display());
+        let command = self.command();
         program::bridge_for(server).args(["--auth-command", &command, "--drain-timeout", "0"])
+    }
+
+    /// The command line that runs it.
+    pub(super) fn command(&self) -> String {
+        // In quotation marks, because there is a space in it.
+        format!("/bin/sh  '{}'", self.path().display())
     }
 }
 

@@ -6,6 +6,8 @@ mod auth_command;
 mod bare_environment;
 mod company;
 mod dpop;
+#[cfg(unix)]
+mod header_command;
 mod http_sse;
 #[cfg(target_os = "linux")]
 mod linger;

@@ -8,6 +8,8 @@ use tokio::process::Command;
 
 use mcp_bridge_testkit::authorization_server::AuthorizationServer;
 use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
+use mcp_bridge_testkit::fault_server::FaultServer;
+use mcp_bridge_testkit::request::Request;
 use mcp_bridge_testkit::soon;
 
 /// Signs in, and is signed in at the next start, which is told neither of the keychain nor, as by the apps
@@ -35,13 +37,100 @@ fn is_installed(program: &str) -> bool {
     found.is_ok_and(|status| status.success())
 }
 
+fn is_keychain_there() -> bool {
+    let missing = ["dbus-run-session", "gnome-keyring-daemon"]
+        .into_iter()
+        .find(|program| !is_installed(program));
+    if let Some(program) = missing {
+        eprintln!("skipped: there is no {program}");
+    }
+    missing.is_none()
+}
+
+/// Keeps an API key, uses it in a header, and deletes it.
+const SECRETS: &str = r#"
+printf password | gnome-keyring-daemon --unlock --components=secrets > /dev/null
+"$BRIDGE" secret list
+printf 'header-MARKER\n' | "$BRIDGE" secret set example-key
+"$BRIDGE" secret list
+"$BRIDGE" tools "$URL" --header 'X-Api-Key: <{keychain:example-key}>' > "$HOME/tools"
+"$BRIDGE" secret delete example-key
+"$BRIDGE" secret list
+"$BRIDGE" secret delete example-key 2>&1
+"$BRIDGE" "$URL" --header 'X-Api-Key: {keychain:example-key}' 2>&1
+"#;
+
+/// A-115
+#[tokio::test]
+async fn an_api_key_in_the_keychain_of_a_linux_desktop_is_put_into_a_header() {
+    if !is_keychain_there() {
+        return;
+    }
+    let server = FaultServer::start();
+    let home = tempdir().unwrap();
+    let session = Command::new("dbus-run-session")
+        .args(["--", "bash", "-c", SECRETS])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .env("MCP_BRIDGE_DIR", home.path().join("store"))
+        .env("BRIDGE", crate::program::path())
+        .env("URL", server.url())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = soon("the end of the session", session).await.unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        stdout,
+        "\
+No secret is in the keychain.
+Kept in the keychain. A header refers to it by {keychain:example-key}.
+example-key
+Deleted.
+No secret is in the keychain.
+error: there is no secret example-key in the keychain
+
+hint: mcp-bridge secret list shows those that there are
+error: the header x-api-key needs the secret example-key, which is not in the keychain
+
+hint: put it there: mcp-bridge secret set NAME, with the name in the message
+",
+        "{stderr}"
+    );
+    let requests = server.requests();
+    assert!(!requests.is_empty(), "{stderr}");
+    let has_key = |request: &Request| request.header("x-api-key") == Some("<header-MARKER>");
+    assert!(requests.iter().all(has_key));
+}
+
+/// A-115: on a machine without a keychain, such as a server.
+#[tokio::test]
+async fn without_a_keychain_the_error_says_what_to_do_instead() {
+    let server = FaultServer::start();
+    let url = server.url();
+    let header = ["--header", "X-Api-Key: {keychain:example-key}"];
+    for args in [&["secret", "list"][..], &[&url, header[0], header[1]]] {
+        let program = crate::program::command(args.iter().copied());
+        let program = program.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
+        let output = program.run().await;
+        assert!(!output.succeeded());
+        assert!(
+            output.stderr.contains("the keychain can't be used"),
+            "{}",
+            output.stderr
+        );
+        assert!(output.stderr.contains("--header"), "{}", output.stderr);
+    }
+    assert!(server.requests().is_empty());
+}
+
 #[tokio::test]
 async fn the_keychain_of_a_linux_desktop_keeps_a_sign_in() {
-    for program in ["dbus-run-session", "gnome-keyring-daemon"] {
-        if !is_installed(program) {
-            eprintln!("skipped: there is no {program}");
-            return;
-        }
+    if !is_keychain_there() {
+        return;
     }
     let provider = AuthorizationServer::start().await;
     let home = tempdir().unwrap();

@@ -632,7 +632,8 @@ fn a_secret_among_the_flags_is_warned_of_and_a_variable_asked_for() {
     assert_eq!(
         ran.stderr,
         "warning: the value of the header Authorization will stand in the file for everybody to read \
-         who can read it; --bearer-env VARIABLE takes it from the environment\n\n\
+         who can read it; --bearer-env VARIABLE takes it from the environment, --header 'Authorization: \
+         Bearer {keychain:NAME}' from the keychain (mcp-bridge secret set NAME)\n\n\
          This belongs in ~/.cursor/mcp.json:\n\n"
     );
     let args = ["--client", "cursor", "--print", "example", URL, "--"];

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use crate::config::{CommandError, TokenCommand};
 use crate::error::shown;
+use mcp_bridge_net::setting::Setting;
+
+/// Setting that the program's errors name: none of them is shown, because those of the token take their place.
+const UNUSED: Setting = Setting::AuthCommand;
 
 /// Source of a token that comes from outside, such as that of a workload. It is read each time the token is needed, because
 /// such tokens live for minutes.
@@ -35,7 +39,7 @@ impl ExternalToken {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("env", name)) if is_variable(name) => Ok(Self::Environment(name.to_owned())),
-            Some(("command", line)) => TokenCommand::parse(line)
+            Some(("command", line)) => TokenCommand::parse(line, UNUSED)
                 .map(Self::Command)
                 .map_err(ExternalTokenError::Command),
             Some(_) | None => Err(ExternalTokenError::Form),

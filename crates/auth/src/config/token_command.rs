@@ -1,4 +1,5 @@
-//! Command line of `--auth-command`: a program that prints tokens, like `kubectl` credential plugins.
+//! Command line of a program that prints something: tokens (`--auth-command`), like `kubectl` credential plugins, or headers
+//! (`--header-command`).
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,8 +7,9 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{AuthError, shown};
+use mcp_bridge_net::setting::Setting;
 
-/// A command line that prints a token.
+/// A command line that prints a token, or whatever else its setting is for.
 ///
 /// It is split at white space, without a shell. Quotation marks (`"…"` or `'…'`) keep words together; every
 /// other character, the backslash included, is what it is, so that paths of Windows need no care.
@@ -15,6 +17,8 @@ use crate::error::{AuthError, shown};
 pub struct TokenCommand {
     pub(crate) program: String,
     pub(crate) arguments: Vec<String>,
+    /// The setting that it comes from.
+    setting: Setting,
 }
 
 /// Reason why a command line cannot be run.
@@ -29,12 +33,13 @@ pub enum CommandError {
 }
 
 impl TokenCommand {
-    /// Splits a command line.
-    pub fn parse(line: &str) -> Result<Self, CommandError> {
+    /// Splits the command line of `setting`.
+    pub fn parse(line: &str, setting: Setting) -> Result<Self, CommandError> {
         let mut words = words(line)?.into_iter();
         Ok(Self {
             program: words.next().ok_or(CommandError::Empty)?,
             arguments: words.collect(),
+            setting,
         })
     }
 
@@ -45,7 +50,8 @@ impl TokenCommand {
     }
 
     /// A name for the command line that tells nothing of it: the same words have the same one.
-    pub(crate) fn fingerprint(&self) -> String {
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
         /// Hash digits: 48 bits, among the few commands that one user has for one server.
         const DIGITS: usize = 12;
         let mut hash = Sha256::new();
@@ -61,6 +67,7 @@ impl TokenCommand {
     pub(crate) fn failed(&self, reason: impl Into<String>) -> AuthError {
         AuthError::Command {
             program: self.name(),
+            setting: self.setting,
             reason: reason.into(),
         }
     }
@@ -96,7 +103,7 @@ mod tests {
     #[test]
     fn a_command_line_is_split_without_a_shell() {
         let check = |line: &str, expected: &[&str]| {
-            let command = TokenCommand::parse(line).unwrap();
+            let command = TokenCommand::parse(line, Setting::AuthCommand).unwrap();
             let mut words = vec![command.program];
             words.extend(command.arguments);
             assert_eq!(words, expected, "{line}");
@@ -118,7 +125,8 @@ mod tests {
             &["sh", "-c", "echo \"$X\" | cat"],
         );
         check("x '' \"\"", &["x", "", ""]);
-        assert_eq!(TokenCommand::parse("  "), Err(CommandError::Empty));
-        assert_eq!(TokenCommand::parse("x 'y"), Err(CommandError::Unclosed));
+        let problem = |line| TokenCommand::parse(line, Setting::AuthCommand).unwrap_err();
+        assert_eq!(problem("  "), CommandError::Empty);
+        assert_eq!(problem("x 'y"), CommandError::Unclosed);
     }
 }

@@ -49,6 +49,13 @@ impl Refusal {
         challenge.objection.as_ref().filter(|_| token.is_bound())
     }
 
+    /// True if it says where the sign-in is described (RFC 9728 §5.1), as an MCP server does and a gateway before it does not.
+    #[must_use]
+    pub fn names_metadata(&self) -> bool {
+        let challenge = self.challenges.bearer();
+        challenge.is_some_and(|it| it.resource_metadata.is_some())
+    }
+
     /// True if another token may change the server's mind: 401, or 403 with `insufficient_scope` (RFC 6750 §3.1).
     #[must_use]
     pub fn is_about_the_token(&self) -> bool {

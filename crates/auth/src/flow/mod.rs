@@ -8,6 +8,7 @@ pub(crate) mod command;
 pub(crate) mod device_code;
 pub(crate) mod examination;
 pub(crate) mod external_token;
+pub(crate) mod header_program;
 pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod order;

@@ -261,6 +261,15 @@ const END: [&str; 4] = [
     "expirationTimestamp",
 ];
 
+/// All members that say when something expires.
+pub(crate) const LIFETIME: [&str; 5] = [
+    "expires_in",
+    "expires_at",
+    "expiresAt",
+    "expires_on",
+    "expirationTimestamp",
+];
+
 /// Lifetime that a JSON object tells; none if it tells none. `what` is what expires.
 pub(crate) fn lifetime_in(
     object: &Map<String, Value>,

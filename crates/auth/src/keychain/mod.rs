@@ -1,5 +1,6 @@
 //! The keychain of the operating system: bounded in time, and in pieces where it takes only small ones.
 
+mod named;
 mod system;
 
 use std::fmt;
@@ -15,6 +16,8 @@ use mcp_bridge_net::descriptors;
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
+
+pub use self::named::{BadSecretName, SecretName};
 
 /// No credential needs more pieces, even of the smallest size.
 const MOST_PIECES: usize = 32;

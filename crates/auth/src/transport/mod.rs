@@ -4,6 +4,7 @@ pub(crate) mod address;
 mod address_range;
 pub(crate) mod error_body;
 pub(crate) mod error_code;
+pub(crate) mod gateway;
 pub(crate) mod token_reply;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use url::Url;
 use crate::error::{AuthError, shown};
 use crate::transport::address::AddressGuard;
 use crate::transport::error_code::speaks_of_a_failure;
+use crate::transport::gateway::Gateway;
 use crate::transport::token_reply::{sent_form, standard_form};
 pub(crate) use mcp_bridge_net::http::bare;
 use mcp_bridge_net::http::{self, RedirectRefusal, Redirects, is_loopback, json};
@@ -55,6 +57,8 @@ pub(crate) struct Transport {
     /// One for each [`ClientSettings`], built when the first URL of that kind comes up: a client for https reads the
     /// whole trust store.
     clients: [OnceLock<Client>; 5],
+    /// The gateway before the MCP server, if it wants headers.
+    gateway: OnceLock<Gateway>,
 }
 
 /// Settings that a URL needs: loopback is never behind a proxy, and plain http needs no trust store.
@@ -153,7 +157,13 @@ impl Transport {
             options,
             guard,
             clients: Default::default(),
+            gateway: OnceLock::new(),
         }
+    }
+
+    /// From now on requests that pass this gateway have its headers.
+    pub(crate) fn pass(&self, gateway: Gateway) {
+        let _ = self.gateway.set(gateway);
     }
 
     /// Tells an observer of a step of the sign-in.
@@ -270,12 +280,16 @@ impl Transport {
         self.try_send(request).await.map_err(SendError::into_error)
     }
 
-    async fn try_send(&self, request: Request) -> Result<AuthResponse, SendError> {
+    async fn try_send(&self, mut request: Request) -> Result<AuthResponse, SendError> {
         let url = request.url().clone();
         http::check_length(&url).map_err(|error| SendError::NotRequested(error.into()))?;
         let permit = self.guard.check(&url).await;
         let _permit = permit.map_err(SendError::NotRequested)?;
         let client = self.client(&url).map_err(SendError::NotRequested)?;
+        if let Some(gateway) = self.gateway.get() {
+            let equipped = Box::pin(gateway.equip(&mut request)).await;
+            equipped.map_err(SendError::NotRequested)?;
+        }
         tracing::debug!(method = %request.method(), url = %bare(&url), "-> sign-in");
         let sent = Instant::now();
         let observed = self.observe(&request);

@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod credentials;
 mod exchange;
 mod failure;
 #[cfg(any(test, fuzzing))]
@@ -54,12 +55,13 @@ pub use server_support::KnownServer;
 
 use answer::Damaged;
 use body::BodyLimits;
+use credentials::Credentials;
 use header_mismatch::Listed;
 use http_sse::HttpSse;
 use in_flight::InFlight;
 use keep_alive::KeepAlive;
 use listen::Listener;
-use mcp_bridge_auth::{AccessToken, Authorizer};
+use mcp_bridge_auth::{Authorizer, HeaderProgram};
 use mcp_bridge_net::http::{self, Client};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
@@ -82,6 +84,8 @@ pub struct EndpointConfig {
     pub url: Url,
     /// Headers of the user's own, sent to the endpoint's origin only.
     pub headers: HeaderMap,
+    /// The program that prints further headers, if there is one.
+    pub header_program: Option<Arc<HeaderProgram>>,
     /// Limit for a request without an answer or a sign of progress; `None` for as long as it takes.
     pub request_timeout: Option<Duration>,
     /// Limit for an HTTP response to begin; `None` for as long as it takes.
@@ -115,6 +119,7 @@ impl EndpointConfig {
         Self {
             url,
             headers: HeaderMap::new(),
+            header_program: None,
             request_timeout: None,
             headers_timeout: None,
             body_timeout: None,
@@ -305,8 +310,8 @@ pub struct Endpoint {
     config: EndpointConfig,
     /// Absent when the user gave an `Authorization` header: then that is the way in.
     authorizer: Option<Arc<Authorizer>>,
-    /// The token that was sent last, to mask it in bodies that are logged; kept at that log level only.
-    logged_token: Mutex<Option<AccessToken>>,
+    /// The credentials that were sent last, to mask them in bodies that are logged; kept at that log level only.
+    logged_credentials: Mutex<Credentials>,
     client: Mutex<Option<Client>>,
     sessions: Sessions,
     recovery: Recovery,
@@ -350,7 +355,7 @@ impl Endpoint {
             support: ServerSupport::new(&config.url, config.directory.as_deref()),
             config,
             authorizer,
-            logged_token: Mutex::default(),
+            logged_credentials: Mutex::default(),
             client: Mutex::default(),
             sessions: Sessions::default(),
             recovery: Recovery::default(),

@@ -95,6 +95,14 @@ impl Probe {
         probe
     }
 
+    /// The same with further headers, those of a header command.
+    #[must_use]
+    pub fn with_headers(&self, headers: HeaderMap) -> Self {
+        let mut probe = self.clone();
+        probe.headers.extend(headers);
+        probe
+    }
+
     /// The same with another header, such as that of a session.
     #[must_use]
     pub fn with_header(&self, name: &'static str, value: HeaderValue) -> Self {

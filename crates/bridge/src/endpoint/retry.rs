@@ -11,6 +11,7 @@
 //! | [`TokenRefused`](Cause::TokenRefused): 401, or 403 with `insufficient_scope` | refused it | all messages | 3 | `send` |
 //! | [`NonceWanted`](Cause::NonceWanted): `use_dpop_nonce` (RFC 9449 §9) | refused it | all messages | 1, and again with another token | `send` |
 //! | [`ClockDiffers`](Cause::ClockDiffers): `invalid_dpop_proof`, and the clocks differ | refused it | all messages | 1 | `send` |
+//! | [`PrintedHeadersRefused`](Cause::PrintedHeadersRefused): 401, 403 or 407, or a redirect elsewhere, and the header command prints other headers | refused it | all messages | 1 | `send` |
 //! | [`SessionLost`](Cause::SessionLost) | refused it | all messages in the current session | 1, and again if the server went away while the session was opened again | `send` |
 //! | [`ResponseLost`](Cause::ResponseLost): the response breaks off, legacy era | unknown | requests without side effects | 1 | `exchange` |
 //! | [`ModernResponseLost`](Cause::ModernResponseLost): the same, modern era | unknown | requests without side effects | 2, each under a new id | `modern` |
@@ -30,7 +31,8 @@
 //! | `initialize` | (1 + 1 + 4) × 2 × (1 + 1 + 3 + 3) = 96 | 24 |
 //! | notification or response in a session | 1 + 3 + 1 = 5 | 1 |
 //!
-//! With tokens that are bound to a key (DPoP), 1 for the clock and 1 for each token come on top; the server has refused those.
+//! With tokens that are bound to a key (DPoP), 1 for the clock and 1 for each token come on top, and 1 with a header command; the
+//! server has refused those.
 //!
 //! Attempts that certainly did not reach the server are not counted. While the bridge ends, nothing is repeated for a connection that
 //! does not come up or is lost, and with `--fail-fast` neither.
@@ -112,6 +114,7 @@ pub(super) enum Cause {
     TokenRefused,
     NonceWanted,
     ClockDiffers,
+    PrintedHeadersRefused,
     SessionLost,
     ResponseLost,
     ModernResponseLost,
@@ -138,6 +141,7 @@ impl Cause {
             Self::ConnectionLost
             | Self::NonceWanted
             | Self::ClockDiffers
+            | Self::PrintedHeadersRefused
             | Self::SessionLost
             | Self::ResponseLost
             | Self::HeadersRefused => 1,
@@ -158,6 +162,7 @@ impl Cause {
             Self::TokenRefused
             | Self::NonceWanted
             | Self::ClockDiffers
+            | Self::PrintedHeadersRefused
             | Self::SessionLost
             | Self::HeadersRefused
             | Self::VersionRefused
@@ -277,6 +282,7 @@ mod tests {
         Cause::TokenRefused,
         Cause::NonceWanted,
         Cause::ClockDiffers,
+        Cause::PrintedHeadersRefused,
         Cause::SessionLost,
         Cause::ResponseLost,
         Cause::ModernResponseLost,

@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::body::{HttpErrorBody, within};
+use super::credentials::Credentials;
 use super::header_mismatch::is_mismatch;
 use super::retry::{Cause, Circumstances, NextAttempt, Repeat, Retries};
 use super::session::{McpSession, speaks_of_session};
 use super::wire_log::WireLog;
 use super::{ConnectCause, Endpoint, Failure, Phase, Track, outage};
-use mcp_bridge_auth::{AccessToken, AuthError, Authorizer, Interaction, Refusal, has_challenge};
+use mcp_bridge_auth::{AuthError, Authorizer, Interaction, Refusal, has_challenge};
 use mcp_bridge_net::http::{
     Place, RedirectRefusal, Redirects, Response, Traffic, bare, retry_after,
 };
@@ -128,9 +129,9 @@ struct Tries<'a> {
 /// A response that refuses a message.
 struct Refused<'a> {
     response: Response,
-    /// The session and the token that the message was sent with.
+    /// The session and the credentials that the message was sent with.
     session: &'a McpSession,
-    token: Option<AccessToken>,
+    credentials: Credentials,
 }
 
 impl Endpoint {
@@ -144,7 +145,7 @@ impl Endpoint {
             unreachable: None,
         };
         loop {
-            let token = self.token().await?;
+            let credentials = self.credentials().await?;
             let place = self.place(outgoing).await?;
             let session = match &outgoing.session {
                 SessionUse::None => McpSession::default(),
@@ -152,14 +153,19 @@ impl Endpoint {
                 SessionUse::Fixed(session) => session.clone(),
             };
             outgoing.track.enter(Phase::Sent);
-            self.log_sent(outgoing, &session, token.as_ref());
-            let sent = self
-                .dispatch(place, outgoing, &session, token.as_ref())
-                .await;
+            self.log_sent(outgoing, &session, &credentials);
+            let sent = self.dispatch(place, outgoing, &session, &credentials).await;
             let (response, redirected) = match sent {
                 Ok(answered) => answered,
                 Err(failure) => {
                     outgoing.track.wire.failed(&failure);
+                    // Gateways send those who have no credential to a page for people.
+                    if matches!(failure, Failure::Redirect { .. })
+                        && tries.retries.allow(Cause::PrintedHeadersRefused)
+                        && Box::pin(self.renew_headers(&credentials)).await?
+                    {
+                        continue;
+                    }
                     if matches!(failure, Failure::Connect { .. }) {
                         outgoing.track.connection_failed();
                     }
@@ -183,7 +189,7 @@ impl Endpoint {
             let refused = Refused {
                 response,
                 session: &session,
-                token,
+                credentials,
             };
             Box::pin(self.on_refusal(refused, outgoing, &mut tries)).await?;
         }
@@ -199,7 +205,7 @@ impl Endpoint {
         let Refused {
             mut response,
             session,
-            token,
+            credentials,
         } = refused;
         let status = response.status();
         let body = HttpErrorBody::read(&mut response).await;
@@ -217,6 +223,7 @@ impl Endpoint {
             }
             return Ok(());
         }
+        let token = credentials.token.clone();
         let refusal = Refusal::new(status, response.headers(), token).from_peer(response.peer());
         if let (Some(objection), Some(token)) = (refusal.objection(), &refusal.refused) {
             let cause = Cause::of_objection(objection);
@@ -226,6 +233,20 @@ impl Endpoint {
                 return Ok(());
             }
             return Err(token.proof_refused(objection, url, headers).into());
+        }
+        if self.is_about_headers(&refusal, &credentials) {
+            if tries.retries.allow(Cause::PrintedHeadersRefused)
+                && self.renew_headers(&credentials).await?
+            {
+                self.note(
+                    Step::Retry,
+                    "again with other headers of the header command",
+                );
+                return Ok(());
+            }
+            if let Some(failure) = self.refused_headers(&credentials) {
+                return Err(failure);
+            }
         }
         if refusal.is_about_the_token()
             && let Some(authorizer) = &self.authorizer
@@ -251,15 +272,13 @@ impl Endpoint {
 
     /// Tells the server that the session is over. Whether it hears is of no consequence.
     pub(super) async fn delete(&self, session: &McpSession) {
-        let Ok(token) = self.token().await else {
+        let Ok(credentials) = self.credentials().await else {
             return;
         };
         if let Ok(client) = self.client() {
             let url = &self.config.url;
             let mut headers = self.headers(session);
-            if let Some(token) = &token {
-                token.authorize(&Method::DELETE, url, &[], &mut headers);
-            }
+            credentials.apply(&Method::DELETE, url, &[], &mut headers);
             let wire = WireLog::default();
             wire.deleting(session);
             let sent = async {
@@ -274,13 +293,6 @@ impl Endpoint {
                 }
                 Err(error) => wire.failed(&Failure::of_http(&error)),
             }
-        }
-    }
-
-    async fn token(&self) -> Result<Option<AccessToken>, Failure> {
-        match &self.authorizer {
-            Some(authorizer) => Ok(authorizer.token().await?),
-            None => Ok(None),
         }
     }
 
@@ -328,7 +340,7 @@ impl Endpoint {
         mut place: Place,
         outgoing: &Outgoing<'_>,
         session: &McpSession,
-        token: Option<&AccessToken>,
+        credentials: &Credentials,
     ) -> Result<(Response, Option<Url>), Failure> {
         let Outgoing { target, verb, .. } = outgoing;
         let client = self.client()?;
@@ -351,17 +363,13 @@ impl Endpoint {
                 }
             };
             let url = redirects.url(target);
-            if let Some(token) = token {
-                token.authorize(&verb.method(), url, &body, &mut headers);
-            }
+            credentials.apply(&verb.method(), url, &body, &mut headers);
             let sent = {
                 let sent = pin!(client.send_at(place, verb.method(), url, headers, body));
                 within(self.config.headers_timeout, Setting::HeadersTimeout, sent).await?
             };
             let mut response = sent.map_err(|error| Failure::of_http(&error))?;
-            if let Some(token) = token {
-                token.read_answer(url, response.headers());
-            }
+            credentials.read_answer(url, response.headers());
             let (status, head) = (response.status(), response.headers());
             if !redirects
                 .follow(target, status, head)
@@ -376,7 +384,7 @@ impl Endpoint {
         }
     }
 
-    /// The headers that every request has, beside the token.
+    /// The headers that every request has, beside its credentials.
     fn headers(&self, session: &McpSession) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(HEADERS);
         for (name, value) in &self.config.headers {

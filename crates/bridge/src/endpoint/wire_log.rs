@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep};
 use tracing::Level;
 
 use super::body::HttpErrorBody;
+use super::credentials::Credentials;
 use super::send::{Outgoing, Verb};
 use super::session::McpSession;
 use super::{Endpoint, Failure, Phase, Track};
-use mcp_bridge_auth::AccessToken;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::observer::{EventKind, Step};
@@ -210,7 +210,7 @@ impl Endpoint {
         &self,
         outgoing: &Outgoing<'_>,
         session: &McpSession,
-        token: Option<&AccessToken>,
+        credentials: &Credentials,
     ) {
         let wire = &outgoing.track.wire;
         let Some(mut state) = wire.state() else {
@@ -236,7 +236,7 @@ impl Endpoint {
         );
         drop(state);
         if tracing::enabled!(Level::TRACE) {
-            *self.lock_logged_token() = token.cloned();
+            *self.lock_logged_credentials() = credentials.clone();
             self.log_body("-> server", message.text());
         }
     }
@@ -334,9 +334,14 @@ impl Endpoint {
 
     /// Secrets that the requests to the server carry.
     fn secrets(&self) -> Vec<String> {
-        let token = self.lock_logged_token().as_ref().map(AccessToken::header);
+        let credentials: Vec<_> = self.lock_logged_credentials().values().collect();
         let session = self.sessions.current().id;
-        let headers = self.config.headers.values().chain(&token).chain(&session);
+        let headers = self
+            .config
+            .headers
+            .values()
+            .chain(&credentials)
+            .chain(&session);
         let headers = headers.filter_map(|value| value.to_str().ok());
         // A scheme before it (`Bearer …`) may be missing where it is repeated.
         let words = headers.flat_map(|value| [value].into_iter().chain(value.split_whitespace()));
@@ -346,8 +351,8 @@ impl Endpoint {
         secrets
     }
 
-    fn lock_logged_token(&self) -> MutexGuard<'_, Option<AccessToken>> {
-        self.logged_token.lock()
+    fn lock_logged_credentials(&self) -> MutexGuard<'_, Credentials> {
+        self.logged_credentials.lock()
     }
 }
 

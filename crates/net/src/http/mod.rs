@@ -15,6 +15,7 @@ mod server_certificate;
 mod system_proxy;
 mod tls;
 mod url_length;
+mod user_header;
 
 use std::error::Error as StdError;
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,6 +39,7 @@ pub use retry_after::{date, retry_after};
 pub use route::{NoProxy, ProxySource, Route, bare, host_and_port};
 pub use tls::{BadPem, Identity, Roots};
 pub use url_length::{MAX_URL_BYTES, UrlTooLong, check_length};
+pub use user_header::{is_reserved_header, user_header_value};
 
 /// Limit for a TCP and TLS connection to come up, unless the user says otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -48,6 +48,8 @@ pub struct Behaviour {
     pub has_session: bool,
     /// Foreign tokens that are taken for grants.
     pub trust: Option<Trust>,
+    /// A gateway before everything but the sign-in page wants this in the header `X-Gateway`.
+    pub gateway: Option<&'static str>,
     /// True if `resource` is refused, as Entra ID does.
     pub refuses_resource: bool,
     /// Scopes that the authorization endpoint knows; None knows all.
@@ -103,6 +105,7 @@ impl Default for Behaviour {
             dpop: None,
             has_session: false,
             trust: None,
+            gateway: None,
             refuses_resource: false,
             known_scopes: None,
             forbids: None,

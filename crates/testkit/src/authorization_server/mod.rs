@@ -301,6 +301,12 @@ async fn answer_without_prefix(
     };
     let mut inner = inner.lock().unwrap();
     inner.seen.push(seen.clone());
+    if let Some(wanted) = inner.behaviour.gateway
+        && seen.path != "/authorize"
+        && seen.headers.get("x-gateway").is_none_or(|it| it != wanted)
+    {
+        return (StatusCode::FORBIDDEN, "the gateway knows nobody like that").into_response();
+    }
     if let Some((status, text)) = inner.behaviour.broken_paths.get(&seen.path) {
         return (StatusCode::from_u16(*status).unwrap(), text.clone()).into_response();
     }

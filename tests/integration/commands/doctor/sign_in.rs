@@ -267,6 +267,26 @@ async fn an_authorization_server_without_the_grant_of_the_sign_in() {
     }
 }
 
+///
+#[cfg(unix)]
+#[tokio::test]
+async fn a_header_command_is_run_and_its_headers_are_named() {
+    let provider = AuthorizationServer::start().await;
+    provider.behave(|it| it.gateway = Some("key-MARKER"));
+    let url = provider.mcp_url();
+    let examine = |command: &'static str| {
+        let doctor = Doctor::of(url.as_str()).args(["--header-command", command]);
+        async move { doctor.run(&["--json"]).await.stdout }
+    };
+    let report = examine("echo X-Gateway: key-MARKER").await;
+    assert!(report.contains("prints x-gateway"), "{report}");
+    assert!(report.contains("names its metadata"), "{report}");
+    assert!(!report.contains("key-MARKER"), "{report}");
+    let report = examine("false").await;
+    assert!(report.contains("`false` printed no header"), "{report}");
+    assert!(report.contains("--header-command"), "{report}");
+}
+
 /// RFC 9449
 #[tokio::test]
 async fn the_binding_of_tokens_to_a_key_as_server_and_provider_have_it() {
