@@ -363,26 +363,10 @@ impl AuthError {
                 format!("run the command of {setting} in a terminal: it has to print a {} that this \
                  server takes", printed_by(*setting))
             }
-            Self::ExternalToken { .. } => {
-                "one token has to be there, alone or in a line; a program has to print it within a minute. It is \
-                 read anew at the next request"
-                    .into()
-            }
-            Self::IdentityRefused { provider, .. } => format!(
-                "ask your administrator whether {} lets you use this server; to sign in there again, run \
-                 mcp-bridge logout {}",
-                line(provider),
-                line(provider)
-            ),
-            Self::IdentityGrantRefused { issuer, provider, .. } => format!(
-                "ask your administrator: {} has to trust {} and this client ({}), and to know your account",
-                line(issuer),
-                line(provider),
-                Setting::ClientId
-            ),
-            Self::InvalidIdentity { .. } => {
-                "check the clock of this machine, then try again; if it persists, tell your administrator".into()
-            }
+            Self::ExternalToken { .. }
+            | Self::IdentityRefused { .. }
+            | Self::IdentityGrantRefused { .. }
+            | Self::InvalidIdentity { .. } => self.hint_about_vouchers(),
             Self::Forbidden => {
                 format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
                  with {} NAME", Setting::Profile)
@@ -408,6 +392,34 @@ impl AuthError {
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
+        }
+    }
+
+    /// Advice where somebody else answers for the account.
+    fn hint_about_vouchers(&self) -> String {
+        match self {
+            Self::IdentityRefused { provider, .. } => {
+                let provider = line(provider);
+                format!(
+                    "ask your administrator whether {provider} lets you use this server; to sign in there again, \
+                     run mcp-bridge logout {provider}"
+                )
+            }
+            Self::IdentityGrantRefused {
+                issuer, provider, ..
+            } => format!(
+                "ask your administrator: {} has to trust {} and this client ({}), and to know your account",
+                line(issuer),
+                line(provider),
+                Setting::ClientId
+            ),
+            Self::InvalidIdentity { .. } => {
+                "check the clock of this machine, then try again; if it persists, tell your administrator"
+                    .into()
+            }
+            _ => "one token has to be there, alone or in a line; a program has to print it within a \
+                  minute. It is read anew at the next request"
+                .into(),
         }
     }
 
