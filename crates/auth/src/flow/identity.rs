@@ -30,7 +30,7 @@ use crate::flow::client_choice::client_of;
 use crate::flow::order::{Order, Wanted};
 use crate::flow::policy::{self, Interaction};
 use crate::flow::session::SignInSession;
-use crate::grant::extension_grant::Exchange;
+use crate::grant::extension_grant::ExchangeRequest;
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::store::Credential;
 use crate::token::id_token::{ExpectedClaims, IdToken};
@@ -82,7 +82,7 @@ impl Config {
 }
 
 /// A token of the identity provider, as the subject of an exchange.
-struct Subject {
+struct IdentitySubject {
     token: Secret<String>,
     token_type: TokenType,
     metadata: AuthorizationServerMetadata,
@@ -151,7 +151,7 @@ async fn subject(
     provider: &IdentityProvider,
     wanted: Wanted,
     interaction: Interaction,
-) -> Result<Subject, AuthError> {
+) -> Result<IdentitySubject, AuthError> {
     if let Some(source) = &provider.id_token {
         let token = source.read().await?;
         let now = unix_millis(SystemTime::now()) / 1000;
@@ -161,7 +161,7 @@ async fn subject(
         let metadata = metadata(identity).await?;
         let client = ClientRegistration::PreRegistered;
         let client = client.client(&identity.config, &metadata, None);
-        return Ok(Subject {
+        return Ok(IdentitySubject {
             token,
             token_type: TokenType::ID_TOKEN,
             client: client.ok_or(AuthError::Interrupted)?,
@@ -181,7 +181,7 @@ async fn subject(
         (None, Some(token)) => (token.clone(), TokenType::REFRESH_TOKEN),
         (None, None) => return Err(no_identity(&identity.server, "it issued no ID token")),
     };
-    Ok(Subject {
+    Ok(IdentitySubject {
         token,
         token_type,
         client,
@@ -222,7 +222,7 @@ pub(crate) async fn metadata(
 
 async fn exchange(
     identity: &SignInSession,
-    subject: &Subject,
+    subject: &IdentitySubject,
     credential: &Credential,
     scopes: &Scopes,
 ) -> Result<Secret<String>, GrantError> {
@@ -231,7 +231,7 @@ async fn exchange(
         metadata: &subject.metadata,
         client: &subject.client,
     };
-    let exchange = Exchange {
+    let exchange = ExchangeRequest {
         subject: subject.token.clone(),
         subject_type: &subject.token_type,
         audience: Some(&credential.metadata.issuer),

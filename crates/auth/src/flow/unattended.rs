@@ -12,7 +12,7 @@ use crate::flow::order::{Order, Reason};
 use crate::flow::policy::{Interaction, Renewal};
 use crate::flow::proof_of_possession::equip;
 use crate::flow::session::{SignInSession, TokenSource};
-use crate::grant::extension_grant::Exchange;
+use crate::grant::extension_grant::ExchangeRequest;
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::store::{Credential, Voucher};
 use crate::token::scope::Scopes;
@@ -121,7 +121,7 @@ async fn ask(
         Grant::TokenExchange {
             subject, audience, ..
         } => {
-            let exchange = Exchange {
+            let exchange = ExchangeRequest {
                 subject: subject.token.read().await.map_err(GrantError::Failed)?,
                 subject_type: &subject.token_type,
                 audience: audience.as_deref(),

@@ -16,7 +16,7 @@ use mcp_bridge_text::secret::Secret;
 
 /// A request to exchange a token (RFC 8693 §2.1).
 #[derive(Debug)]
-pub(crate) struct Exchange<'a> {
+pub(crate) struct ExchangeRequest<'a> {
     pub(crate) subject: Secret<String>,
     pub(crate) subject_type: &'a TokenType,
     pub(crate) audience: Option<&'a str>,
@@ -42,7 +42,10 @@ impl TokenEndpoint<'_> {
     }
 
     /// A token for a server in exchange for another one.
-    pub(crate) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<Granted, GrantError> {
+    pub(crate) async fn exchange(
+        &self,
+        exchange: &ExchangeRequest<'_>,
+    ) -> Result<Granted, GrantError> {
         let endpoint = self.authenticated();
         let reply = Form::exchange(exchange).send(&endpoint).await?;
         let issued = reply.extra_fields().issued_token_type.as_deref();
@@ -57,7 +60,7 @@ impl TokenEndpoint<'_> {
     /// the answer calls it an access token (RFC 8693 §2.2.1).
     pub(crate) async fn exchange_for_grant(
         &self,
-        exchange: &Exchange<'_>,
+        exchange: &ExchangeRequest<'_>,
         wanted: &TokenType,
     ) -> Result<Secret<String>, GrantError> {
         let endpoint = self.authenticated();
@@ -90,7 +93,7 @@ impl Form {
         Self(vec![("grant_type", grant_type.to_owned())])
     }
 
-    fn exchange(exchange: &Exchange<'_>) -> Self {
+    fn exchange(exchange: &ExchangeRequest<'_>) -> Self {
         let mut form = Self::new(TOKEN_EXCHANGE);
         form.add("subject_token", exchange.subject.expose());
         form.add("subject_token_type", exchange.subject_type.uri());
