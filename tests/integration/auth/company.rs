@@ -10,6 +10,8 @@ use crate::program;
 use mcp_bridge_testkit::app::{App, initialize_line};
 use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Trust};
 use mcp_bridge_testkit::browser::BrowserDouble;
+#[cfg(target_os = "linux")]
+use mcp_bridge_testkit::browser::HeadlessBrowser;
 use mcp_bridge_testkit::identity_provider::{
     IDP_CLIENT, IDP_SECRET, OpenIdProvider, SERVER_CLIENT,
 };
@@ -130,6 +132,40 @@ async fn ten_bridges_of_a_company_open_one_page() {
     servers[0].revoke_access_tokens();
     lists_tools(employee.start(&servers[0])).await;
     assert_eq!(idp.sign_ins(), 2);
+}
+
+/// from a terminal, before an app needs it.
+#[tokio::test]
+async fn a_login_is_for_all_servers_of_the_company() {
+    let idp = OpenIdProvider::start().await;
+    let employee = Employee::at(&idp);
+    let (one, other) = (server_of(&idp).await, server_of(&idp).await);
+    let file = employee.file.to_str().expect("UTF-8");
+    let login = program::command(["login", one.mcp_url().as_str(), "--config", file]);
+    let login = login.home(employee.home.path()).browser(&employee.browser);
+    let login = login.search_path().run().await;
+    assert!(login.succeeded(), "{}", login.stderr);
+    lists_tools(employee.start(&other)).await;
+    assert_eq!(idp.sign_ins(), 1);
+}
+
+/// an app ends its bridge while the person is at the identity provider.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_sign_in_at_the_identity_provider_outlives_its_bridge() {
+    let idp = OpenIdProvider::start().await;
+    let employee = Employee::at(&idp);
+    let (one, other) = (server_of(&idp).await, server_of(&idp).await);
+    let browser = BrowserDouble::noting(&employee.home.path().join("noting"));
+    let file = employee.file.to_str().expect("UTF-8");
+    let flags = ["--config", file];
+    let mut bridge = program::start_signed_out(&one, employee.home.path(), &browser, &flags);
+    bridge.send(initialize_line("2025-06-18")).await;
+    let page = browser.page().await;
+    bridge.end_with_group(rustix::process::Signal::TERM).await;
+    HeadlessBrowser::default().visit(page).await;
+    lists_tools(employee.start(&other)).await;
+    assert_eq!(idp.sign_ins(), 1);
 }
 
 /// the app learns who refused, and no page opens again.
