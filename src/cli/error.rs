@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::header::HeaderError;
+use mcp_bridge_net::http::Pkcs12Error;
 
 /// Flags that cannot be meant as they were typed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,14 @@ pub enum ConfigError {
     /// A file that should hold certificates.
     #[error("{path} is not a PEM file with what it should hold", path = .0.display())]
     NotPem(PathBuf),
+    /// A file that should hold a client certificate with its key.
+    #[error("{path} {error}", path = .path.display())]
+    Pkcs12 {
+        /// The file.
+        path: PathBuf,
+        /// Its defect.
+        error: Pkcs12Error,
+    },
     /// A file that is named by a flag.
     #[error("cannot read {path}: {error}", path = .path.display())]
     File {
@@ -93,6 +102,16 @@ impl ConfigError {
             Self::Header(_) => "mcp-bridge help server shows how headers are written",
             Self::Flag(_) => "mcp-bridge help all shows what each option takes",
             Self::NotPem(_) => "it has to hold a block that begins with -----BEGIN",
+            Self::Pkcs12 {
+                error: Pkcs12Error::WrongPassword,
+                ..
+            } => {
+                "pass its password: --client-cert-password-env VARIABLE, or --client-cert-password-file PATH"
+            }
+            Self::Pkcs12 { .. } => {
+                "export the certificate with its private key as .p12 or .pfx, or pass PEM files: --client-cert and \
+                 --client-key"
+            }
             Self::File { .. } => "check the path, and who may read it",
         }
     }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::config::Seconds;
-use super::error::ConfigError;
+use super::environment::{Environment as _, ProcessEnvironment};
+use super::error::{ConfigError, FlagError};
 use mcp_bridge_net::http::{Family, Identity, Names, Options, Roots};
 use mcp_bridge_net::observer::Observation;
 
@@ -30,11 +31,24 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "PATH")]
     ca_cert: Vec<PathBuf>,
 
-    /// The client certificate for a server that asks for one: a PEM file
-    #[arg(long, value_name = "PATH", requires = "client_key")]
+    /// The client certificate for a server that asks for one: a PEM file, or PKCS #12 (.p12, .pfx) with its key
+    #[arg(long, value_name = "PATH")]
     client_cert: Option<PathBuf>,
 
-    /// The key of the client certificate: a PEM file
+    /// The password of the PKCS #12 file is in this environment variable
+    #[arg(long, value_name = "VAR", requires = "client_cert")]
+    client_cert_password_env: Option<String>,
+
+    /// The password of the PKCS #12 file is in this file
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "client_cert",
+        conflicts_with = "client_cert_password_env"
+    )]
+    client_cert_password_file: Option<PathBuf>,
+
+    /// The key of a client certificate in a PEM file: a PEM file
     #[arg(long, value_name = "PATH", requires = "client_cert")]
     client_key: Option<PathBuf>,
 
@@ -81,14 +95,57 @@ impl NetworkFlags {
     }
 
     fn identity(&self, server: &Url) -> Result<Option<Identity>, ConfigError> {
-        let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) else {
+        let Some(path) = &self.client_cert else {
             return Ok(None);
         };
         let origins = self.client_cert_origin.iter().chain([server]);
         let origins = origins.map(Url::origin).collect();
-        let identity = Identity::from_pem(&read(certificate)?, &read(key)?, origins);
-        Ok(Some(identity.map_err(|_| not_pem(certificate))?))
+        let certificate = read(path)?;
+        let identity = match (&self.client_key, is_pem(&certificate)) {
+            (Some(key), true) => {
+                Identity::from_pem(&certificate, &read(key)?, origins).map_err(|_| not_pem(path))?
+            }
+            (None, true) => {
+                let problem = "is a PEM file, so its key has to be given by --client-key";
+                return Err(FlagError::new("--client-cert", problem).into());
+            }
+            (None, false) => {
+                let password = self.password()?;
+                Identity::from_pkcs12(&certificate, &password, origins).map_err(|error| {
+                    ConfigError::Pkcs12 {
+                        path: path.clone(),
+                        error,
+                    }
+                })?
+            }
+            (Some(_), false) => return Err(not_pem(path)),
+        };
+        Ok(Some(identity))
     }
+
+    /// The password of the PKCS #12 file; an empty one if none is named.
+    fn password(&self) -> Result<String, ConfigError> {
+        const FLAG: &str = "--client-cert-password-env";
+        match (
+            &self.client_cert_password_env,
+            &self.client_cert_password_file,
+        ) {
+            (Some(variable), _) => ProcessEnvironment
+                .variable(variable)
+                .ok_or_else(|| ConfigError::unset(FLAG, variable)),
+            (None, Some(path)) => {
+                let text = String::from_utf8_lossy(&read(path)?).into_owned();
+                Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+            }
+            (None, None) => Ok(String::new()),
+        }
+    }
+}
+
+/// True if a file is a text with blocks, and not a PKCS #12 file.
+fn is_pem(file: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN";
+    file.windows(BEGIN.len()).any(|part| part == BEGIN)
 }
 
 fn roots(path: &Path) -> Result<Roots, ConfigError> {

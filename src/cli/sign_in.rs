@@ -190,6 +190,13 @@ impl SignInFlags {
     fn grant(&self) -> Result<Grant, FlagError> {
         let token_endpoint = self.token_endpoint.as_ref();
         if let Some(grant) = self.outside.grant(token_endpoint)? {
+            let is_named = token_endpoint.is_some() || self.issuer.is_some();
+            if matches!(grant, Grant::TokenExchange { .. }) && !is_named {
+                // It is good elsewhere, too, and a server may name any authorization server.
+                let problem =
+                    "needs --issuer or --token-endpoint: it goes there, whatever the server says";
+                return Err(wrong("--subject-token", problem));
+            }
             return Ok(grant);
         }
         if self.client_credentials {
@@ -410,6 +417,7 @@ mod tests {
         check(&["--token-endpoint", "https://x/t"], "--token-endpoint");
         check(&["--workload-token", "eyJ.hunter2.x"], "--workload-token");
         check(&["--subject-token", "env:a b"], "--subject-token");
+        check(&["--subject-token", "env:T"], "--subject-token");
         check(
             &["--subject-token", "env:T", "--subject-token-type", "id"],
             "--subject-token-type",

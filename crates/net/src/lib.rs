@@ -14,6 +14,7 @@ pub mod descriptors;
 pub mod http;
 pub mod mutex;
 pub mod observer;
+mod pkcs12;
 pub mod private_file;
 pub mod setting;
 pub mod whole_file;

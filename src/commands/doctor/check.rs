@@ -15,6 +15,8 @@ pub(super) enum CheckName {
     Tls,
     Proxy,
     Endpoint,
+    /// Only where there is one.
+    ClientCertificate,
     /// Only where there is such a command.
     HeaderCommand,
     ContentType,
@@ -148,7 +150,10 @@ impl Part {
         if OF_SOME_SIGN_INS.contains(&name) {
             return Self::SignIn;
         }
-        if name == CheckName::HeaderCommand {
+        if matches!(
+            name,
+            CheckName::ClientCertificate | CheckName::HeaderCommand
+        ) {
             return Self::Connection;
         }
         let holds = |part: &Self| part.names().contains(&name);

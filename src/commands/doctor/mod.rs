@@ -146,6 +146,9 @@ async fn examine(
     let config = &connection.endpoint;
     let url = &config.url;
     let way = network::reach(report, url, &config.http).await?;
+    if let Some(der) = config.http.client_certificate(url) {
+        report.add(network::client_certificate(der));
+    }
     let mut probe = Probe::new(config);
     if let Some(program) = &config.header_program {
         let headers = printed_headers(report, program).await?;

@@ -317,6 +317,22 @@ fn trusted(version: &str, facts: &CertificateFacts, now: SystemTime) -> Check {
     }
 }
 
+/// The client certificate that the server gets to see.
+pub(super) fn client_certificate(der: &[u8]) -> Check {
+    const NAME: CheckName = CheckName::ClientCertificate;
+    let Some(facts) = CertificateFacts::of(der) else {
+        let found = "shown to the server, and not of a form that can be described";
+        return Check::warning(NAME, found);
+    };
+    let found = format!("shown to the server: {}", describe(&facts));
+    let fix = "ask whoever has issued it for a new one";
+    match facts.left(SystemTime::now()) {
+        None => Check::failed(NAME, found).fix(fix),
+        Some(left) if left < EXPIRES_SOON => Check::warning(NAME, found).fix(fix),
+        Some(_) => Check::passed(NAME, found),
+    }
+}
+
 fn describe(facts: &CertificateFacts) -> String {
     let CertificateFacts {
         names,

@@ -224,11 +224,13 @@ async fn tokens_from_variables_and_programs_are_grants() {
         ),
     ] {
         let server = trusting("workload-token").await;
+        let issuer = server.origin();
         let home = TempDir::new().expect("a directory");
         let browser = BrowserDouble::forbidden(home.path());
         let mut launch = program::bridge()
             .with(|it| it.home(home.path()).browser(&browser).search_path())
             .args([server.mcp_url().as_str()])
+            .args(["--issuer", &issuer])
             .args(&flags);
         if variable {
             launch = launch.env("WORKLOAD", "workload-token");

@@ -1,6 +1,7 @@
 //! Networks between the bridge and the server: proxies, authorities, client certificates, load balancers.
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::program;
 use mcp_bridge_testkit::{
@@ -96,6 +97,127 @@ async fn a_server_that_wants_a_client_certificate_gets_the_one_of_the_flags() {
     app.request(1, "tools/list", &json!({})).await;
     app.error(1).await;
     app.finish().await;
+}
+
+/// Runs openssl; false, with a message, where there is none.
+fn openssl(args: &[&str]) -> bool {
+    let output = std::process::Command::new("openssl").args(args).output();
+    let Ok(output) = output else {
+        eprintln!("skipped: there is no openssl");
+        return false;
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    true
+}
+
+/// B13: the encryptions of openssl today, of Windows and macOS, of old programs, and none; with a wide password, and with
+/// the certificates in another order.
+#[tokio::test]
+async fn a_client_certificate_may_be_a_pkcs12_file() {
+    let server = TlsServer::start_for("good.pem").await;
+    let (authority, good) = (certificate("authority.pem"), certificate("good.pem"));
+    let key = certificate("server.key");
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("client.p12").display().to_string();
+    let secret = directory.path().join("password").display().to_string();
+    let legacy: [&[&str]; 7] = [
+        &[],
+        &[
+            "-keypbe",
+            "AES-128-CBC",
+            "-certpbe",
+            "AES-192-CBC",
+            "-macalg",
+            "sha512",
+        ],
+        &[
+            "-keypbe",
+            "PBE-SHA1-3DES",
+            "-certpbe",
+            "PBE-SHA1-3DES",
+            "-macalg",
+            "sha1",
+        ],
+        &["-legacy"],
+        &[
+            "-legacy",
+            "-keypbe",
+            "PBE-SHA1-RC2-128",
+            "-certpbe",
+            "PBE-SHA1-RC2-128",
+        ],
+        &["-keypbe", "NONE", "-certpbe", "NONE", "-nomac"],
+        &["-certfile", &authority],
+    ];
+    for (number, more) in legacy.into_iter().enumerate() {
+        let password = ["hunter2", "pässword ☃", ""][number % 3];
+        let pass = format!("pass:{password}");
+        let mut args = vec![
+            "pkcs12", "-export", "-in", &good, "-inkey", &key, "-out", &file,
+        ];
+        args.extend(["-passout", &pass]);
+        args.extend(more);
+        if !openssl(&args) {
+            return;
+        }
+        std::fs::write(&secret, format!("{password}\n")).expect("the directory is ours");
+        let mut app = program::bridge_at(&server.url())
+            .args(["--ca-cert", &authority, "--client-cert", &file])
+            .args(["--client-cert-password-file", &secret])
+            .start();
+        app.initialize().await;
+        app.finish().await;
+    }
+}
+
+/// B13
+#[tokio::test]
+async fn a_pkcs12_file_that_cannot_be_opened_is_refused_with_the_reason() {
+    let directory = TempDir::new().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (file, certificates, cut) = (path("a.p12"), path("b.p12"), path("c.p12"));
+    let (good, key) = (certificate("good.pem"), certificate("server.key"));
+    let make = [
+        "pkcs12",
+        "-export",
+        "-in",
+        &good,
+        "-passout",
+        "pass:hunter2",
+        "-out",
+    ];
+    if !openssl(&[&make[..], &[&file, "-inkey", &key]].concat()) {
+        return;
+    }
+    openssl(&[&make[..], &[&certificates, "-nokeys"]].concat());
+    let whole = std::fs::read(&file).expect("openssl has written it");
+    std::fs::write(&cut, &whole[..whole.len() / 2]).expect("the directory is ours");
+    for (name, password, expected) in [
+        (&file, "wrong", "cannot be opened with this password"),
+        (&file, "", "--client-cert-password-env"),
+        (&certificates, "hunter2", "holds no private key"),
+        (
+            &cut,
+            "hunter2",
+            "neither a PEM file nor a whole PKCS #12 file",
+        ),
+        (&good, "hunter2", "--client-key"),
+    ] {
+        let app = program::bridge_at("https://mcp.example/mcp")
+            .args(["--client-cert", name])
+            .args(["--client-cert-password-env", "P12_PASSWORD"])
+            .env(
+                "P12_PASSWORD",
+                if password.is_empty() { "x" } else { password },
+            );
+        let words = app.start().refuses_to_start().await;
+        assert!(
+            words.contains(expected) && words.contains("error: "),
+            "{words}"
+        );
+        assert!(!words.contains("hunter2"), "{words}");
+    }
 }
 
 /// B13: a file that does not hold what the flag is for is named before anything is sent.

@@ -147,7 +147,12 @@ pub(crate) fn refuse_foreign_issuer(
     if same && reason == Reason::FreshTokenRefused {
         return Err(AuthError::FreshTokenRefused);
     }
-    let is_given = config.client.is_some() && known.client == ClientRegistration::PreRegistered;
+    let is_given = match known.client {
+        ClientRegistration::PreRegistered => config.client.is_some(),
+        // A token from outside is as good as a client's secret.
+        ClientRegistration::Unregistered => true,
+        ClientRegistration::MetadataDocument | ClientRegistration::Dynamic(_) => false,
+    };
     if !same && is_given && config.issuer.is_none() {
         return Err(AuthError::IssuerChanged {
             recorded: known.metadata.issuer,

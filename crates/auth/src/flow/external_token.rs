@@ -120,6 +120,15 @@ mod tests {
         assert!(error.contains("no file"), "{error}");
     }
 
+    /// The clock runs ahead, because nothing else happens.
+    #[cfg(unix)]
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_hangs_is_ended() {
+        let source = ExternalToken::parse("command:sleep 600").unwrap();
+        let error = source.read().await.unwrap_err().to_string();
+        assert!(error.contains("`sleep`: it did not end within"), "{error}");
+    }
+
     #[tokio::test]
     async fn a_variable_that_is_not_set_is_named() {
         let variable = ExternalToken::Environment("MCP_BRIDGE_TEST_OF_NOTHING".into());

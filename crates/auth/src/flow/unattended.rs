@@ -6,7 +6,7 @@ use crate::config::{Config, Grant};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::discovery::resource_parameter;
 use crate::error::AuthError;
-use crate::flow::client_choice::{self, client_of};
+use crate::flow::client_choice::{self, client_of, refuse_foreign_issuer};
 use crate::flow::identity;
 use crate::flow::order::{Order, Reason};
 use crate::flow::policy::{Interaction, Renewal};
@@ -30,6 +30,7 @@ pub(crate) async fn obtain(session: &SignInSession, order: &Order) -> Result<(),
         (metadata, None)
     } else {
         let discovered = order.discover(session).await?;
+        refuse_foreign_issuer(session, &discovered.metadata, order.reason)?;
         (discovered.metadata.clone(), Some(discovered))
     };
     let resource = discovered.and_then(|discovered| discovered.resource.as_ref());

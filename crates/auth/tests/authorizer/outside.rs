@@ -98,6 +98,27 @@ async fn a_refused_workload_token_is_told_and_not_repeated() {
     assert_eq!(provider.seen("/token").len(), 1);
 }
 
+/// a server that was taken over cannot have it sent to itself.
+#[tokio::test]
+async fn a_workloads_token_goes_to_no_other_authorization_server_later() {
+    let (provider, other) = (
+        trusting("workload-MARKER").await,
+        trusting("workload-MARKER").await,
+    );
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("token"), "workload-MARKER").unwrap();
+    let app = AuthorizedClient::new(&provider, workload(directory.path()));
+    assert_eq!(app.call().await.unwrap(), StatusCode::OK);
+    // A wish for more scope leads to another discovery.
+    provider.behave(|it| {
+        it.required_scope = Some("files".into());
+        it.resource_metadata = json!({ "authorization_servers": [other.origin()] });
+    });
+    let error = app.call().await.unwrap_err();
+    assert_eq!(error.kind(), "auth_issuer_mismatch", "{error}");
+    assert!(other.seen("/token").is_empty());
+}
+
 ///
 #[tokio::test]
 async fn without_a_workload_token_nothing_is_sent() {

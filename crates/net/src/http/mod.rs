@@ -31,6 +31,7 @@ use crate::descriptors::Pauses;
 use crate::observer::{Observation, ObservedExchange, Purpose};
 use places::Places;
 
+pub use crate::pkcs12::Pkcs12Error;
 pub use cookies::Cookies;
 pub use names::Names;
 pub use places::{Place, Traffic};
@@ -105,6 +106,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The client certificate that the origin of `url` gets to see, as DER.
+    #[must_use]
+    pub fn client_certificate(&self, url: &Url) -> Option<&[u8]> {
+        let identity = self.identity.as_ref()?;
+        identity.certificate().filter(|_| identity.is_for(url))
+    }
+
     /// Returns whether the origin of `url` sees the client certificate.
     #[must_use]
     pub fn shows_identity_to(&self, url: &Url) -> bool {

@@ -10,6 +10,7 @@ use url::{Origin, Url};
 
 use super::server_certificate::Verifier;
 use super::{Error, Options, Route};
+use crate::pkcs12::{Pkcs12, Pkcs12Error};
 
 const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
@@ -62,6 +63,25 @@ impl Identity {
             key,
             origins,
         })))
+    }
+
+    /// Reads both from a PKCS #12 file, for these origins.
+    pub fn from_pkcs12(
+        file: &[u8],
+        password: &str,
+        origins: Vec<Origin>,
+    ) -> Result<Self, Pkcs12Error> {
+        let Pkcs12 { chain, key } = Pkcs12::open(file, password)?;
+        Ok(Self(Arc::new(Shown {
+            chain,
+            key,
+            origins,
+        })))
+    }
+
+    /// The client's own certificate, as DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        self.0.chain.first().map(AsRef::as_ref)
     }
 
     /// Returns whether the origin of `url` may see it.

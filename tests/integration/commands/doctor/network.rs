@@ -1,5 +1,6 @@
 //! The way to the server.
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -195,4 +196,34 @@ async fn no_proxy_is_told_with_its_reason() {
         .examine()
         .await
         .passes("proxy", "NO_PROXY lists this server");
+}
+
+/// B13
+#[tokio::test]
+async fn a_client_certificate_is_told_with_its_end() {
+    let server = TlsServer::start_for("good.pem").await;
+    let (authority, key) = (certificate("authority.pem"), certificate("server.key"));
+    for (file, expected) in [("good.pem", "passed"), ("expired.pem", "failed")] {
+        let client = certificate(file);
+        let doctor = Doctor::of(&server.url()).args([
+            "--ca-cert",
+            &authority,
+            "--client-cert",
+            &client,
+            "--client-key",
+            &key,
+        ]);
+        let report: Value = serde_json::from_str(&doctor.run(&["--json"]).await.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let row = checks
+            .iter()
+            .find(|check| check["name"] == "client_certificate")
+            .unwrap();
+        assert_eq!(row["outcome"], expected, "{row}");
+        let found = row["found"].as_str().unwrap();
+        assert!(
+            found.contains("shown to the server") && found.contains("until"),
+            "{row}"
+        );
+    }
 }
