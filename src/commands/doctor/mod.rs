@@ -231,7 +231,14 @@ async fn sign_in(
 ) -> Result<(AccessToken, Result<Reply, Failure>), &'static str> {
     let config = &connection.endpoint;
     let authorizer = authorizer(connection).ok_or(OWN_HEADER)?;
-    authorization::examine(report, &authorizer, probe, &config.url, refused).await
+    Box::pin(authorization::examine(
+        report,
+        &authorizer,
+        probe,
+        &config.url,
+        refused,
+    ))
+    .await
 }
 
 /// Secrets in the user's own settings.

@@ -46,7 +46,7 @@ fn server_behind_gateway(
         let (key, refusal) = (key.clone(), refusal.clone());
         server.always(want, move |request: &Request| {
             let wanted = *key.0.lock().expect("nobody panics");
-            (request.header("x-gateway") != Some(wanted)).then(|| refusal())
+            (request.header("x-gateway") != Some(wanted)).then(&refusal)
         });
     }
     (server, key)

@@ -346,10 +346,10 @@ impl<'a> AuthenticatedEndpoint<'a> {
         };
         let mut met = Vec::new();
         loop {
-            let mut proved = request.clone();
+            let mut attempt = request.clone();
             let proof = prover.for_token_endpoint(&self.url);
-            proved.headers_mut().insert(PROOF, proof);
-            let response = self.transport.execute_at(&self.url, proved).await?;
+            attempt.headers_mut().insert(PROOF, proof);
+            let response = self.transport.execute_at(&self.url, attempt).await?;
             let headers = response.headers();
             prover.learn(ROLE, &self.url, headers);
             self.progress().headers = headers.clone();

@@ -126,6 +126,8 @@ mod tests {
     ///
     #[test]
     fn tokens_are_bound_where_the_server_asks_and_its_authorization_server_can() {
+        use ResourceWish::{Accepts, None as Silent, Requires};
+
         let check = |dpop, wish, listed: Option<&[&str]>, expected: &Binding| {
             let url = Url::parse("https://as.example/token").unwrap();
             let mut metadata = AuthorizationServerMetadata::with_token_endpoint(url);
@@ -141,7 +143,6 @@ mod tests {
                 "{dpop:?} {wish:?} {listed:?}"
             );
         };
-        use ResourceWish::{Accepts, None as Silent, Requires};
         let (ours, others): (Option<&[&str]>, Option<&[&str]>) =
             (Some(&["RS256", "ES256"]), Some(&["RS256", "PS256"]));
         let impossible = Binding::Impossible {

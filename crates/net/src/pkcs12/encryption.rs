@@ -126,14 +126,14 @@ pub(super) fn decrypt(
     let iv = derived(hash, DerivedFor::Iv, password, salt, rounds, 8);
     match name {
         oid::PBE_3DES => cbc_decrypted(TdesEde3::new_from_slice(&key(24)), &iv, encrypted),
-        oid::PBE_RC2_128 => cbc_decrypted(rc2(&key(16), 128), &iv, encrypted),
-        oid::PBE_RC2_40 => cbc_decrypted(rc2(&key(5), 40), &iv, encrypted),
+        oid::PBE_RC2_128 => {
+            cbc_decrypted(Ok(Rc2::new_with_eff_key_len(&key(16), 128)), &iv, encrypted)
+        }
+        oid::PBE_RC2_40 => {
+            cbc_decrypted(Ok(Rc2::new_with_eff_key_len(&key(5), 40)), &iv, encrypted)
+        }
         _ => Err(Pkcs12Error::UnknownAlgorithm),
     }
-}
-
-fn rc2(key: &[u8], bits: usize) -> Result<Rc2, rc2::cipher::InvalidLength> {
-    Ok(Rc2::new_with_eff_key_len(key, bits))
 }
 
 /// RFC 8018 §6.2.2
