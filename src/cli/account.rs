@@ -58,8 +58,13 @@ impl Flags {
         if config.command.is_some() || headers.map.contains_key(AUTHORIZATION) {
             return Some(SignInSource::OfTheUser);
         }
-        if matches!(config.grant, auth::Grant::ClientCredentials { .. }) {
-            return Some(SignInSource::OfTheClient);
+        match config.grant {
+            auth::Grant::ClientCredentials { .. }
+            | auth::Grant::JwtBearer { .. }
+            | auth::Grant::TokenExchange { .. } => return Some(SignInSource::OfTheClient),
+            auth::Grant::AuthorizationCode
+            | auth::Grant::DeviceCode
+            | auth::Grant::EnterpriseManaged(_) => {}
         }
         let config = auth::Config {
             identity_headers: headers.identity(),

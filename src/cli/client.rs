@@ -9,6 +9,7 @@ use url::Url;
 
 use super::environment::{Environment, expand};
 use super::error::{FlagError, names_variable};
+use super::outside::source_of;
 use mcp_bridge_auth::{ClientAuthentication, ClientCredential, PreRegisteredClient, SigningKey};
 use mcp_bridge_text::secret::Secret;
 
@@ -35,6 +36,11 @@ pub(super) struct ClientFlags {
     #[arg(long, value_name = "PATH", requires = "client_id",
           conflicts_with_all = ["client_secret_env", "client_secret_file"])]
     client_assertion_key: Option<PathBuf>,
+
+    /// A JWT with which the client authenticates, signed by somebody else: file:PATH, env:NAME or command:LINE
+    #[arg(long, value_name = "SOURCE", requires = "client_id",
+          conflicts_with_all = ["client_secret_env", "client_secret_file", "client_assertion_key"])]
+    client_assertion: Option<String>,
 
     /// A registered client as JSON, or as @FILE; ${NAME} stands for an environment variable
     #[arg(long, value_name = "JSON", conflicts_with = "client_id")]
@@ -68,9 +74,15 @@ impl ClientFlags {
             }
             return Ok(None);
         };
-        let credential = match &self.client_assertion_key {
-            Some(path) => ClientCredential::PrivateKey(signing_key(path)?.into()),
-            None => secret.map_or(ClientCredential::None, ClientCredential::Secret),
+        let credential = match (&self.client_assertion, &self.client_assertion_key) {
+            (Some(source), _) => {
+                ClientCredential::Assertion(source_of("--client-assertion", source)?)
+            }
+            (None, Some(path)) => {
+                let key = signing_key("--client-assertion-key", path)?;
+                ClientCredential::PrivateKey(key.into())
+            }
+            (None, None) => secret.map_or(ClientCredential::None, ClientCredential::Secret),
         };
         Ok(Some(PreRegisteredClient {
             id,
@@ -109,30 +121,46 @@ impl ClientFlags {
     }
 
     fn secret(&self, environment: &impl Environment) -> Result<Option<Secret<String>>, FlagError> {
-        if let Some(name) = &self.client_secret_env {
-            let secret = environment.variable(name).ok_or_else(|| {
-                let problem = if names_variable(name) {
-                    format!("{name} is not set in the environment")
-                } else {
-                    "takes the name of an environment variable, and not what is in it".to_owned()
-                };
-                FlagError::new("--client-secret-env", problem)
-            })?;
-            return Ok(Some(Secret::new(secret)));
-        }
-        if let Some(path) = &self.client_secret_file {
-            let text = read("--client-secret-file", path)?;
-            return Ok(Some(Secret::new(text.trim().to_owned())));
-        }
-        let secret = environment.variable("MCP_BRIDGE_CLIENT_SECRET");
-        Ok(secret.map(Secret::new))
+        let secret = secret_in(
+            environment,
+            ("--client-secret-env", self.client_secret_env.as_deref()),
+            ("--client-secret-file", self.client_secret_file.as_deref()),
+        )?;
+        Ok(secret.or_else(|| {
+            let secret = environment.variable("MCP_BRIDGE_CLIENT_SECRET");
+            secret.map(Secret::new)
+        }))
     }
 }
 
-fn signing_key(path: &Path) -> Result<SigningKey, FlagError> {
-    const FLAG: &str = "--client-assertion-key";
-    SigningKey::from_pem(&read(FLAG, path)?)
-        .map_err(|error| FlagError::new(FLAG, error.to_string()))
+/// The secret in the variable or the file that a flag names; each stands beside the name of its flag.
+pub(super) fn secret_in(
+    environment: &impl Environment,
+    (variable_flag, variable): (&'static str, Option<&str>),
+    (file_flag, file): (&'static str, Option<&Path>),
+) -> Result<Option<Secret<String>>, FlagError> {
+    if let Some(name) = variable {
+        let secret = environment.variable(name).ok_or_else(|| {
+            let problem = if names_variable(name) {
+                format!("{name} is not set in the environment")
+            } else {
+                "takes the name of an environment variable, and not what is in it".to_owned()
+            };
+            FlagError::new(variable_flag, problem)
+        })?;
+        return Ok(Some(Secret::new(secret)));
+    }
+    let Some(path) = file else {
+        return Ok(None);
+    };
+    let text = read(file_flag, path)?;
+    Ok(Some(Secret::new(text.trim().to_owned())))
+}
+
+/// The key in the file that `flag` names.
+pub(super) fn signing_key(flag: &'static str, path: &Path) -> Result<SigningKey, FlagError> {
+    SigningKey::from_pem(&read(flag, path)?)
+        .map_err(|error| FlagError::new(flag, error.to_string()))
 }
 
 /// The client in the shape that a registration answer has (RFC 7591 §3.2.1).

@@ -33,6 +33,14 @@ const FLAG: &str = "--config";
 /// Flags whose value may be `@FILE`.
 const AT_FILE: [&str; 2] = ["static_oauth_client_info", "static_oauth_client_metadata"];
 
+/// Flags whose value may be `file:PATH`.
+const SOURCES: [&str; 4] = [
+    "workload_token",
+    "subject_token",
+    "client_assertion",
+    "idp_id_token",
+];
+
 /// Error of a `--config` file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -280,14 +288,17 @@ impl FlagFile<'_> {
         if is_path {
             return folder.join(value).into();
         }
-        match value.strip_prefix('@') {
-            Some(path) if AT_FILE.contains(&arg.get_id().as_str()) => {
-                let mut word = OsString::from("@");
+        let id = arg.get_id().as_str();
+        let prefixes = [("@", &AT_FILE[..]), ("file:", &SOURCES[..])];
+        let prefixes = prefixes.iter().filter(|(_, flags)| flags.contains(&id));
+        for (prefix, _) in prefixes {
+            if let Some(path) = value.strip_prefix(prefix) {
+                let mut word = OsString::from(prefix);
                 word.push(folder.join(path));
-                word
+                return word;
             }
-            _ => value.into(),
         }
+        value.into()
     }
 
     fn check(&self, word: &OsString, line: usize) -> Result<(), FileError> {

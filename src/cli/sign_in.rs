@@ -9,9 +9,11 @@ use url::Url;
 use super::callback::CallbackFlags;
 use super::choices::{DpopFlag, IssuerCheckFlag, StoreFlag};
 use super::client::ClientFlags;
+use super::company::CompanyFlags;
 use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
+use super::outside::OutsideFlags;
 use mcp_bridge_auth::{
     self as auth, Addresses, Bearer, Browser, Config, Dpop, Grant, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
@@ -52,7 +54,7 @@ pub struct SignInFlags {
     client_credentials: bool,
 
     /// The token endpoint, if it cannot be discovered
-    #[arg(long, value_name = "URL", requires = "client_credentials")]
+    #[arg(long, value_name = "URL")]
     token_endpoint: Option<Url>,
 
     /// The scopes to request, separated by spaces, instead of those that the server names
@@ -109,6 +111,12 @@ pub struct SignInFlags {
     client: ClientFlags,
 
     #[command(flatten)]
+    company: CompanyFlags,
+
+    #[command(flatten)]
+    outside: OutsideFlags,
+
+    #[command(flatten)]
     callback: CallbackFlags,
 }
 
@@ -131,12 +139,9 @@ impl SignInFlags {
                 "needs --client-id and its secret",
             ));
         }
-        let grant = match (self.device_code, self.client_credentials) {
-            (true, _) => Grant::DeviceCode,
-            (false, true) => Grant::ClientCredentials {
-                token_endpoint: self.token_endpoint,
-            },
-            (false, false) => Grant::AuthorizationCode,
+        let grant = match self.company.grant(environment, client.as_ref())? {
+            Some(grant) => grant,
+            None => self.grant()?,
         };
         Ok(Config {
             directory: DataDirectory::of(environment).path(),
@@ -178,6 +183,37 @@ impl SignInFlags {
                 Addresses::AsTheServer
             },
             ..Config::default()
+        })
+    }
+
+    /// The grant that they choose.
+    fn grant(&self) -> Result<Grant, FlagError> {
+        let token_endpoint = self.token_endpoint.as_ref();
+        if let Some(grant) = self.outside.grant(token_endpoint)? {
+            let is_named = token_endpoint.is_some() || self.issuer.is_some();
+            if matches!(grant, Grant::TokenExchange { .. }) && !is_named {
+                // It is good elsewhere, too, and a server may name any authorization server.
+                let problem =
+                    "needs --issuer or --token-endpoint: it goes there, whatever the server says";
+                return Err(wrong("--subject-token", problem));
+            }
+            return Ok(grant);
+        }
+        if self.client_credentials {
+            return Ok(Grant::ClientCredentials {
+                token_endpoint: token_endpoint.cloned(),
+            });
+        }
+        if token_endpoint.is_some() {
+            return Err(wrong(
+                "--token-endpoint",
+                "is for --client-credentials, --workload-token and --subject-token",
+            ));
+        }
+        Ok(if self.device_code {
+            Grant::DeviceCode
+        } else {
+            Grant::AuthorizationCode
         })
     }
 
@@ -300,7 +336,9 @@ mod tests {
     fn secret(config: &Config) -> Option<&str> {
         match &config.client.as_ref()?.credential {
             ClientCredential::Secret(secret) => Some(secret.expose()),
-            ClientCredential::None | ClientCredential::PrivateKey(_) => None,
+            ClientCredential::None
+            | ClientCredential::PrivateKey(_)
+            | ClientCredential::Assertion(_) => None,
         }
     }
 
@@ -376,6 +414,25 @@ mod tests {
             "--client-metadata-url",
         );
         check(&["--client-credentials"], "--client-credentials");
+        check(&["--token-endpoint", "https://x/t"], "--token-endpoint");
+        check(&["--workload-token", "eyJ.hunter2.x"], "--workload-token");
+        check(&["--subject-token", "env:a b"], "--subject-token");
+        check(&["--subject-token", "env:T"], "--subject-token");
+        check(
+            &["--subject-token", "env:T", "--subject-token-type", "id"],
+            "--subject-token-type",
+        );
+        let company = ["--idp-issuer", "http://idp.example", "--idp-client-id", "i"];
+        check(&company, "--idp-issuer");
+        let company = [
+            "--idp-issuer",
+            "https://idp.example",
+            "--idp-client-id",
+            "i",
+        ];
+        check(&company, "--client-id");
+        let assertion = ["--client-id", "c", "--client-assertion", "eyJ.hunter2.x"];
+        check(&assertion, "--client-assertion");
         check(&["--client-secret-file", "/x"], "--client-secret-file");
         check(
             &["--static-oauth-client-metadata", "[]"],

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::terminal::has_colours;
-use mcp_bridge_auth::{Account, Expiry, Place, SignedIn};
+use mcp_bridge_auth::{Account, Expiry, Place, SignedIn, Voucher};
 use mcp_bridge_text::printable;
 
 /// The widest line, unless a single word is wider.
@@ -119,6 +119,18 @@ pub(super) fn rows(style: Style, account: &Account) -> String {
         rows += &style.row("waits for", "somebody to sign in, on the page that is open");
     }
     rows += &style.row("issuer", &account.issuer);
+    match &account.voucher {
+        Some(Voucher::IdentityProvider(provider)) if *provider == account.issuer => {
+            rows += &style.row("identity", "for all servers of the company");
+        }
+        Some(Voucher::IdentityProvider(provider)) => {
+            rows += &style.row("identity", &format!("of the sign-in at {provider}"));
+        }
+        Some(Voucher::ExternalToken(place)) => {
+            rows += &style.row("identity", &format!("of the token in {place}"));
+        }
+        None => {}
+    }
     rows += &style.row("kept in", place(account.place));
     rows
 }

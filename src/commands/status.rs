@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::account::{Paint, Style, rows, title};
 use super::{Stop, printed, start_quiet_log};
 use crate::cli;
-use mcp_bridge_auth::{Account, Expiry, Place};
+use mcp_bridge_auth::{Account, Expiry, Place, Voucher};
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::endpoint::KnownServer;
 use mcp_bridge_core::stdio;
@@ -137,7 +137,7 @@ impl StatusEntry {
         let url = account
             .map(|it| &it.server)
             .or(self.server.as_ref().map(|it| &it.url));
-        json!({
+        let mut value = json!({
             "server": url,
             "profile": account.and_then(|it| it.profile.clone()),
             "issuer": account.map(|it| &it.issuer),
@@ -149,7 +149,15 @@ impl StatusEntry {
             }),
             "signInNeeded": self.server.as_ref().filter(|it| it.is_open).map(|_| false),
             "speaks": self.speaks(),
-        })
+        });
+        match account.and_then(|it| it.voucher.as_ref()) {
+            Some(Voucher::IdentityProvider(provider)) => {
+                value["identityProvider"] = provider.as_str().into();
+            }
+            Some(Voucher::ExternalToken(place)) => value["externalToken"] = place.as_str().into(),
+            None => {}
+        }
+        value
     }
 }
 

@@ -42,6 +42,13 @@ class Fault extends Error {}
 
 // ---------------------------------------------------------------- the bridge
 
+/** A file with what the scenario tells under this name. */
+function kept(name) {
+  const file = join(HOST_DIRECTORY, name);
+  writeFileSync(file, `${context[name]}\n`, { mode: 0o600 });
+  return file;
+}
+
 /** What a person would have to configure for a scenario, from what the scenario tells. */
 function flags() {
   switch (scenario) {
@@ -51,6 +58,18 @@ function flags() {
     }
     case 'auth/basic-cimd':
       return ['--client-metadata-url', 'https://conformance-test.local/client-metadata.json'];
+    case 'auth/client-credentials-basic':
+      return ['--client-credentials', '--client-id', context.client_id, '--client-secret-file', kept('client_secret')];
+    case 'auth/client-credentials-jwt':
+      return ['--client-credentials', '--client-id', context.client_id, '--client-assertion-key', kept('private_key_pem')];
+    case 'auth/enterprise-managed-authorization':
+      return [
+        '--idp-issuer', context.idp_issuer, '--idp-client-id', context.idp_client_id,
+        '--idp-id-token', `file:${kept('idp_id_token')}`,
+        '--client-id', context.client_id, '--client-secret-file', kept('client_secret')
+      ];
+    case 'auth/wif-jwt-bearer':
+      return ['--client-id', context.client_id, '--workload-token', `file:${kept('valid_jwt')}`];
     default:
       return [];
   }

@@ -8,6 +8,9 @@ import { parseArgs } from 'node:util';
 const MODERN = '2026-07-28';
 const LAST_LEGACY = '2025-11-25';
 
+/** What the suite lists in the place of versions. */
+const EXTENSION = 'extension';
+
 /** How long one scenario may take, in milliseconds: the longest of them waits for several reconnections. */
 const SCENARIO_LIMIT = 60_000;
 
@@ -39,19 +42,22 @@ const program = join(options.suite, 'dist/index.js');
 
 // ---------------------------------------------------------------- what to run
 
-/** Each leg: which app speaks, and with which of a scenario's versions the suite's server does. */
+/** Each leg: which app speaks, and with which of a scenario's versions the suite's server does. Those of extensions have
+ * none, and run with the last of either era. */
 const LEGS = {
   '2025-legacy-host': { era: 'legacy', versions: (all) => all.filter((version) => version < MODERN) },
   '2026-modern-host': { era: 'modern', versions: (all) => all.filter((version) => version === MODERN) },
   '2026-legacy-host': { era: 'legacy', versions: (all) => all.filter((version) => version === MODERN) },
-  '2025-probing-host': { era: 'probing', versions: (all) => all.filter((version) => version === LAST_LEGACY) }
+  '2025-probing-host': { era: 'probing', versions: (all) => all.filter((version) => version === LAST_LEGACY) },
+  'extensions-legacy-host': { era: 'legacy', versions: (all) => (all.includes(EXTENSION) ? [LAST_LEGACY] : []) },
+  'extensions-modern-host': { era: 'modern', versions: (all) => (all.includes(EXTENSION) ? [MODERN] : []) }
 };
 
 function scenarios() {
   const list = execFileSync(process.execPath, [program, 'list', '--client'], { encoding: 'utf8' });
   return [...list.matchAll(/^\s*- (\S+) \[([^\]]*)\]/gm)]
     .map(([, name, versions]) => ({ name, versions: versions.split(',').map((version) => version.trim()) }))
-    .filter(({ name, versions }) => !versions.includes('extension') && !OF_THE_APP_ALONE.test(name));
+    .filter(({ name }) => !OF_THE_APP_ALONE.test(name));
 }
 
 function plan() {
@@ -103,10 +109,12 @@ function faults(run) {
   mkdirSync(directory, { recursive: true });
   const host = `${process.execPath} ${join(here, 'host.mjs')}`;
   const suite = ['client', '--command', host, '--scenario', run.scenario, '--spec-version', run.version];
+  // The suite takes a version for an extension only by force.
+  const force = run.leg.startsWith('extensions') ? ['--force'] : [];
   const limits = ['--timeout', String(SCENARIO_LIMIT), '-o', join(directory, 'suite')];
   const env = { ...process.env, HOST_BRIDGE: options.bridge, HOST_ERA: run.era, HOST_DIRECTORY: directory };
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [program, ...suite, ...limits], {
+    const child = spawn(process.execPath, [program, ...suite, ...limits, ...force], {
       cwd: directory, env, detached: true, stdio: ['ignore', 'pipe', 'pipe']
     });
     running.add(child);

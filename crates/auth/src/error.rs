@@ -188,6 +188,42 @@ pub enum AuthError {
         /// The cause, without what it printed.
         reason: String,
     },
+    /// A token that comes from outside is not to be had, or none.
+    #[error("there is no token in {place}: {reason}")]
+    ExternalToken {
+        /// The file, the variable, or the program without its arguments.
+        place: String,
+        /// The cause, without what was read.
+        reason: String,
+    },
+    /// The identity provider of the company refused a grant for another authorization server.
+    #[error("the identity provider {} refused a grant for {}: {reason}", line(.provider), line(.audience))]
+    IdentityRefused {
+        /// The identity provider.
+        provider: String,
+        /// The authorization server of the MCP server.
+        audience: String,
+        /// The error code and its description.
+        reason: String,
+    },
+    /// The authorization server of the MCP server refused the grant of the identity provider.
+    #[error("{} refused the grant of the identity provider {}: {reason}", line(.issuer), line(.provider))]
+    IdentityGrantRefused {
+        /// The authorization server.
+        issuer: String,
+        /// The identity provider.
+        provider: String,
+        /// The error code and its description.
+        reason: String,
+    },
+    /// The sign-in at the identity provider brought no identity that may be used.
+    #[error("the sign-in at the identity provider {} brought no identity: {reason}", line(.provider))]
+    InvalidIdentity {
+        /// The identity provider.
+        provider: String,
+        /// The problem.
+        reason: String,
+    },
     /// The chosen options contradict each other or the server.
     #[error("{0}")]
     Configuration(String),
@@ -241,6 +277,10 @@ impl AuthError {
             Self::Interrupted => "auth_interrupted",
             Self::Configuration(_) => "auth_configuration",
             Self::Command { .. } => "auth_command_failed",
+            Self::ExternalToken { .. } => "auth_no_external_token",
+            Self::IdentityRefused { .. }
+            | Self::IdentityGrantRefused { .. }
+            | Self::InvalidIdentity { .. } => "auth_identity_refused",
             Self::ProofRefused { .. } | Self::NotBound { .. } => "auth_proof_refused",
             Self::PkceNotOffered { .. }
             | Self::Metadata { .. }
@@ -323,6 +363,10 @@ impl AuthError {
                 format!("run the command of {setting} in a terminal: it has to print a {} that this \
                  server takes", printed_by(*setting))
             }
+            Self::ExternalToken { .. }
+            | Self::IdentityRefused { .. }
+            | Self::IdentityGrantRefused { .. }
+            | Self::InvalidIdentity { .. } => self.hint_about_vouchers(),
             Self::Forbidden => {
                 format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
                  with {} NAME", Setting::Profile)
@@ -348,6 +392,34 @@ impl AuthError {
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
+        }
+    }
+
+    /// Advice where somebody else answers for the account.
+    fn hint_about_vouchers(&self) -> String {
+        match self {
+            Self::IdentityRefused { provider, .. } => {
+                let provider = line(provider);
+                format!(
+                    "ask your administrator whether {provider} lets you use this server; to sign in there again, \
+                     run mcp-bridge logout {provider}"
+                )
+            }
+            Self::IdentityGrantRefused {
+                issuer, provider, ..
+            } => format!(
+                "ask your administrator: {} has to trust {} and this client ({}), and to know your account",
+                line(issuer),
+                line(provider),
+                Setting::ClientId
+            ),
+            Self::InvalidIdentity { .. } => {
+                "check the clock of this machine, then try again; if it persists, tell your administrator"
+                    .into()
+            }
+            _ => "one token has to be there, alone or in a line; a program has to print it within a \
+                  minute. It is read anew at the next request"
+                .into(),
         }
     }
 

@@ -51,16 +51,16 @@ use url::Url;
 pub use self::callback::pasted::PasteError;
 pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
-    CommandError, Config, Dpop, Grant, Helper, IssuerCheck, KeyError, MissingPkceMetadata,
-    PreRegisteredClient, ResourceParameter, SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store,
-    TokenCommand,
+    CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
+    IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, SubjectToken, TokenCommand, TokenType,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
 pub use self::error::{AuthError, ClockDifference};
 pub use self::flow::examination::{
-    Examination, ExaminedAuthentication, ExaminedBinding, ExaminedChallenge, ExaminedResource,
-    ExaminedServer, RegistrationWay,
+    Examination, ExaminedAuthentication, ExaminedBinding, ExaminedChallenge,
+    ExaminedIdentityProvider, ExaminedResource, ExaminedServer, RegistrationWay,
 };
 pub use self::flow::header_program::HeaderProgram;
 pub use self::flow::overview::{ClientKind, ClientOverview, SignInOverview, TokenOverview};
@@ -76,8 +76,8 @@ pub use self::prompt::browser_launcher::open_page;
 pub use self::sign_in_page::{SignInPage, SignInStage};
 pub use self::store::mcp_remote::Leftover;
 pub use self::store::{
-    Account, Expiry, Place, Servers, SignedIn, StoreError, choose_place, directory_of_account,
-    note_directory, place_of_new, remove_remains,
+    Account, Expiry, Place, Servers, SignedIn, StoreError, Voucher, choose_place,
+    directory_of_account, note_directory, place_of_new, remove_remains,
 };
 pub use self::token::AccessToken;
 pub use self::token::proof::ProofObjection;
@@ -92,7 +92,7 @@ use mcp_bridge_net::http;
 /// Holds back further refreshes: see [`Authorizer::settle`].
 #[derive(Debug)]
 pub struct Settled {
-    _held: tokio::sync::OwnedMutexGuard<()>,
+    _held: Vec<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 /// The source of tokens for one MCP server.
@@ -219,13 +219,14 @@ impl Authorizer {
         let Some(page) = self.pending_sign_in() else {
             return Err(PasteError::NothingWaits);
         };
-        callback::pasted::submit(pasted, &page, self.session.answers()).await
+        let session = self.session.of_person();
+        callback::pasted::submit(pasted, &page, session.answers()).await
     }
 
     /// Finishes a sign-in of another process, which has ended. `sockets` are those of its callback, if they
     /// could be passed on.
     pub async fn finish_sign_in(&self, handed_over: HandedOver, sockets: Vec<TcpListener>) {
-        takeover::finish_sign_in(&self.session, handed_over, sockets).await;
+        takeover::finish_sign_in(self.session.of_person(), handed_over, sockets).await;
     }
 
     /// The accounts that are stored under this one's key, one for each authorization server.
@@ -279,8 +280,11 @@ impl Authorizer {
     /// this may lose a refresh token that was just replaced. Bounded by the limit of a token request; a sign-in is not
     /// waited for. No other refresh begins until what is returned is dropped.
     pub async fn settle(&self) -> Settled {
-        let held = Arc::clone(&self.session.renewing).lock_owned().await;
-        self.session.store.with(CredentialStore::save_again).await;
+        let mut held = Vec::new();
+        for session in std::iter::once(&self.session).chain(&self.session.identity) {
+            held.push(Arc::clone(&session.renewing).lock_owned().await);
+            session.store.with(CredentialStore::save_again).await;
+        }
         Settled { _held: held }
     }
 }

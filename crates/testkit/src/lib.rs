@@ -26,6 +26,8 @@ pub mod fault_server;
 #[cfg(all(feature = "doubles", unix))]
 pub mod home;
 #[cfg(feature = "doubles")]
+pub mod identity_provider;
+#[cfg(feature = "doubles")]
 pub mod ledger;
 #[cfg(feature = "doubles")]
 pub mod limits;

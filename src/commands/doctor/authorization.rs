@@ -12,7 +12,8 @@ use super::report::Report;
 use crate::commands::client::request::bare_initialize;
 use mcp_bridge_auth::{
     AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedBinding,
-    ExaminedChallenge, ExaminedResource, ExaminedServer, Interaction, Refusal, RegistrationWay,
+    ExaminedChallenge, ExaminedIdentityProvider, ExaminedResource, ExaminedServer, Interaction,
+    Refusal, RegistrationWay,
 };
 use mcp_bridge_core::endpoint::{Failure, Probe, Reply};
 
@@ -83,6 +84,53 @@ async fn discovery(report: &mut Report<'_>, examination: &mut Examination<'_>) {
     let steps = Part::SignIn.names().iter().copied();
     let before: Vec<_> = steps.filter(|name| *name != CheckName::Token).collect();
     report.skip(&before, left_out);
+    identity_provider(report, examination).await;
+    external_token(report, examination).await;
+}
+
+/// Check of the company's identity provider, where one answers for the person.
+async fn identity_provider(report: &mut Report<'_>, examination: &Examination<'_>) {
+    const NAME: CheckName = CheckName::IdentityProvider;
+    let Ok(Some(found)) = timeout(STEP_LIMIT, examination.examine_identity_provider()).await else {
+        return;
+    };
+    report.add(match found {
+        Err(error) => failed(NAME, &error).specification("OpenID Connect Discovery §4"),
+        Ok(ExaminedIdentityProvider {
+            issuer,
+            unlisted: Some(unlisted),
+            ..
+        }) => Check::warning(NAME, format!("{issuer}: {unlisted}"))
+            .fix("if the sign-in fails, its administrator has to permit token exchange")
+            .specification("RFC 8693; MCP, Enterprise-Managed Authorization"),
+        Ok(ExaminedIdentityProvider {
+            issuer,
+            is_signed_in,
+            ..
+        }) => {
+            let state = if is_signed_in {
+                "signed in there"
+            } else {
+                "nobody has signed in there yet"
+            };
+            Check::passed(NAME, format!("{issuer}; {state}"))
+        }
+    });
+}
+
+/// Check of the token that comes from outside, where one is needed.
+async fn external_token(report: &mut Report<'_>, examination: &Examination<'_>) {
+    const NAME: CheckName = CheckName::ExternalToken;
+    report.add(match examination.examine_external_token().await {
+        None => return,
+        Some(Err(error)) => failed(NAME, &error),
+        Some(Ok((place, Some(0)))) => Check::failed(NAME, format!("that in {place} has expired"))
+            .fix("whoever issues it has to replace it there; check the clock of this machine, too"),
+        Some(Ok((place, Some(left)))) => {
+            Check::passed(NAME, format!("in {place}; expires in {left} s"))
+        }
+        Some(Ok((place, None))) => Check::passed(NAME, format!("in {place}")),
+    });
 }
 
 fn refusal(reply: &Reply, refused: Option<AccessToken>) -> Refusal {
@@ -291,6 +339,7 @@ fn registration(server: &ExaminedServer) -> Check {
     let found = match &server.registration {
         Ok(RegistrationWay::PreRegistered) => "the client of --client-id".to_owned(),
         Ok(RegistrationWay::MetadataDocument) => "by the client metadata document".to_owned(),
+        Ok(RegistrationWay::NotNeeded) => "not needed: the token from outside is enough".to_owned(),
         Ok(RegistrationWay::Stored) => "registered before".to_owned(),
         Ok(RegistrationWay::Dynamic(endpoint)) => {
             format!("dynamic, at {endpoint} (not done now)")

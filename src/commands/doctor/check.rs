@@ -32,6 +32,8 @@ pub(super) enum CheckName {
     Dpop,
     Revocation,
     IssParameter,
+    IdentityProvider,
+    ExternalToken,
     Token,
     Session,
     Notification,
@@ -145,6 +147,9 @@ impl Part {
     }
 
     pub(super) fn containing(name: CheckName) -> Self {
+        if OF_SOME_SIGN_INS.contains(&name) {
+            return Self::SignIn;
+        }
         if matches!(
             name,
             CheckName::ClientCertificate | CheckName::HeaderCommand
@@ -155,6 +160,9 @@ impl Part {
         Self::ALL.into_iter().find(holds).unwrap_or(Self::Protocol)
     }
 }
+
+/// Checks that are made only where the configuration leads to them. Elsewhere they are not even left out.
+const OF_SOME_SIGN_INS: [CheckName; 2] = [CheckName::IdentityProvider, CheckName::ExternalToken];
 
 impl CheckName {
     /// The name in text and in JSON.

@@ -103,7 +103,7 @@ async fn look_in_turn(access: &ServerAccess, authorizer: &Authorizer) -> Result<
             let needed = needed_client(&server);
             (Some(described(&server)), None, needed)
         }
-        Err(error) => (None, Some(told(error)), None),
+        Err(error) => (None, Some(told(&error)), None),
     };
     Ok(json!({
         "status": status,
@@ -122,6 +122,7 @@ fn described(server: &ExaminedServer) -> Value {
         Ok(RegistrationWay::MetadataDocument) => "by the URL of a document about this program",
         Ok(RegistrationWay::Stored) => "the client that an earlier sign-in has registered",
         Ok(RegistrationWay::Dynamic(_)) => "a client is registered with the sign-in (RFC 7591)",
+        Ok(RegistrationWay::NotNeeded) => "none: the token from outside is enough",
         Err(_) => "none: the server registers no clients",
     };
     json!({
@@ -179,7 +180,7 @@ pub(super) async fn refresh(live: &Live) -> Result<Value, String> {
              Sign in again"
                 .to_owned(),
         ),
-        Err(error) => Err(told(error)),
+        Err(error) => Err(told(&error)),
     }
 }
 
@@ -258,7 +259,7 @@ fn authorizer(access: &ServerAccess) -> Result<&Authorizer, String> {
     access.authorizer.as_deref().ok_or_else(|| none.to_owned())
 }
 
-fn told(error: AuthError) -> String {
+fn told(error: &AuthError) -> String {
     format!("{error}\nhint: {}", error.hint())
 }
 

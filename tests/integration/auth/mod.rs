@@ -4,6 +4,7 @@
 mod auth_command;
 #[cfg(target_os = "linux")]
 mod bare_environment;
+mod company;
 mod dpop;
 #[cfg(unix)]
 mod header_command;

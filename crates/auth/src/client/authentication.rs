@@ -28,6 +28,7 @@ use crate::token::SentAt;
 use crate::token::proof::{PROOF, ProofFor, ProofObjection};
 use crate::transport::Transport;
 use mcp_bridge_net::mutex::Mutex;
+use mcp_bridge_text::secret::Secret;
 
 /// Role of an endpoint that gets proofs here.
 const ROLE: ProofFor = ProofFor::AuthorizationServer;
@@ -52,6 +53,8 @@ pub(crate) enum Method {
     AssertionForIssuer,
     /// A signed assertion for the token endpoint, as RFC 7523 §3 has it.
     AssertionForTokenEndpoint,
+    /// An assertion that somebody else has signed (RFC 7521 §4.2).
+    ExternalAssertion,
 }
 
 /// A method that worked although another one was preferred.
@@ -87,6 +90,7 @@ impl Methods {
                     Method::AssertionForTokenEndpoint,
                 ]
             }
+            ClientCredential::Assertion(_) => vec![Method::ExternalAssertion],
             ClientCredential::Secret(_) => with_secret(agreed, metadata),
         };
         let preferred = order[0];
@@ -142,22 +146,27 @@ impl Method {
             | Self::Basic
             | Self::BasicWithId
             | Self::AssertionForIssuer
-            | Self::AssertionForTokenEndpoint => false,
+            | Self::AssertionForTokenEndpoint
+            | Self::ExternalAssertion => false,
         }
     }
 
-    /// Adds what identifies `client` to a form, and the value of the `Authorization` header if there is one.
+    /// Adds what identifies `client` to a form, and the value of the `Authorization` header if there is one. `external` is
+    /// the assertion that somebody else has signed.
     fn apply(
         self,
         client: &ClientIdentity,
         metadata: &AuthorizationServerMetadata,
+        external: Option<&Secret<String>>,
         form: &mut form_urlencoded::Serializer<'_, String>,
     ) -> Result<Option<HeaderValue>, AuthError> {
         let secret = match &client.credential {
             ClientCredential::Secret(secret) => secret.expose().as_str(),
-            ClientCredential::None | ClientCredential::PrivateKey(_) => "",
+            ClientCredential::None
+            | ClientCredential::PrivateKey(_)
+            | ClientCredential::Assertion(_) => "",
         };
-        if self != Self::Basic {
+        if self != Self::Basic && !client.id.is_empty() {
             form.append_pair("client_id", &client.id);
         }
         let audience = match self {
@@ -174,6 +183,11 @@ impl Method {
             Self::BasicWithIdAndEmptySecret => {
                 form.append_pair("client_secret", "");
                 return basic(&client.id, secret).map(Some);
+            }
+            Self::ExternalAssertion => {
+                form.append_pair("client_assertion_type", ASSERTION_TYPE);
+                form.extend_pairs(external.map(|it| ("client_assertion", it.expose())));
+                return Ok(None);
             }
             Self::AssertionForIssuer => metadata.issuer.as_str(),
             Self::AssertionForTokenEndpoint => metadata.token_endpoint.as_str(),
@@ -278,7 +292,13 @@ impl<'a> AuthenticatedEndpoint<'a> {
 
     /// Sends `request` by one method after the other until the client is not refused. If it always is, the
     /// response is that to the first method, which is the one that should have worked.
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
+    pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, AuthError> {
+        let external = match &self.client.credential {
+            ClientCredential::Assertion(assertion) => Some(assertion.read().await?),
+            ClientCredential::None
+            | ClientCredential::Secret(_)
+            | ClientCredential::PrivateKey(_) => None,
+        };
         let start = self.progress().place;
         let mut refused: Option<HttpResponse> = None;
         let mut misses_secret = self.endpoint == EndpointKind::Revocation;
@@ -286,7 +306,7 @@ impl<'a> AuthenticatedEndpoint<'a> {
             if method.adds_empty_secret() && !misses_secret {
                 continue;
             }
-            let attempt = self.authenticated(&request, *method)?;
+            let attempt = self.authenticated(&request, *method, external.as_ref())?;
             let sent = SentAt::now();
             let response = match self.execute(attempt).await {
                 Ok(response) => response,
@@ -366,11 +386,12 @@ impl<'a> AuthenticatedEndpoint<'a> {
         &self,
         request: &HttpRequest,
         method: Method,
+        external: Option<&Secret<String>>,
     ) -> Result<HttpRequest, AuthError> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         let others = form_urlencoded::parse(request.body()).filter(|(name, _)| name != "client_id");
         form.extend_pairs(others);
-        let header = method.apply(self.client, self.metadata, &mut form)?;
+        let header = method.apply(self.client, self.metadata, external, &mut form)?;
         let mut copy = HttpRequest::new(form.finish().into_bytes());
         *copy.method_mut() = request.method().clone();
         *copy.headers_mut() = request.headers().clone();

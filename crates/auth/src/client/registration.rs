@@ -29,6 +29,8 @@ pub(crate) enum ClientRegistration {
     MetadataDocument,
     /// By our own request (RFC 7591).
     Dynamic(DynamicRegistration),
+    /// Not at all: the grant says on whose behalf a request is made (RFC 7521 §4.1).
+    Unregistered,
 }
 
 /// The answer to a registration request (RFC 7591 §3.2.1).
@@ -93,6 +95,7 @@ impl DynamicRegistration {
 /// A client as the token endpoint wants to see it.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientIdentity {
+    /// Empty for one that is not registered.
     pub(crate) id: String,
     pub(crate) credential: ClientCredential,
     pub(crate) methods: Methods,
@@ -114,7 +117,7 @@ impl ClientRegistration {
     pub(crate) fn take_secret(&mut self) -> Option<Secret<String>> {
         match self {
             Self::Dynamic(registration) => registration.client_secret.take(),
-            Self::PreRegistered | Self::MetadataDocument => None,
+            Self::PreRegistered | Self::MetadataDocument | Self::Unregistered => None,
         }
     }
 
@@ -122,7 +125,7 @@ impl ClientRegistration {
     pub(crate) fn put_secret(&mut self, secret: Option<Secret<String>>) {
         match self {
             Self::Dynamic(registration) => registration.client_secret = secret,
-            Self::PreRegistered | Self::MetadataDocument => {}
+            Self::PreRegistered | Self::MetadataDocument | Self::Unregistered => {}
         }
     }
 
@@ -142,6 +145,7 @@ impl ClientRegistration {
                 let id = config.client_metadata_url.as_ref()?.to_string();
                 (id, ClientCredential::None, None)
             }
+            Self::Unregistered => (String::new(), ClientCredential::None, None),
             Self::Dynamic(registration) => {
                 let secret = registration.client_secret.clone();
                 let credential = secret.map_or(ClientCredential::None, ClientCredential::Secret);

@@ -142,7 +142,12 @@ fn grant_types(grant: &Grant) -> Vec<&'static str> {
     match grant {
         Grant::AuthorizationCode => vec![AUTHORIZATION_CODE, REFRESH_TOKEN],
         Grant::DeviceCode => vec![grant.grant_type(), AUTHORIZATION_CODE, REFRESH_TOKEN],
-        Grant::ClientCredentials { .. } => vec![grant.grant_type()],
+        Grant::ClientCredentials { .. }
+        | Grant::JwtBearer { .. }
+        | Grant::TokenExchange { .. }
+        | Grant::EnterpriseManaged(_) => {
+            vec![grant.grant_type()]
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Configuration of the sign-in.
 
+mod external_token;
 mod helper;
+mod identity_provider;
 mod signing_key;
 mod token_command;
+mod token_type;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,9 +20,18 @@ use crate::keychain::Keychain;
 use crate::sign_in_page::BrowserPlace;
 use mcp_bridge_text::secret::Secret;
 
+pub use self::external_token::{ExternalToken, ExternalTokenError};
 pub use self::helper::Helper;
+pub use self::identity_provider::{IdentityProvider, IssuerUrl};
 pub use self::signing_key::{KeyError, SigningKey};
 pub use self::token_command::{CommandError, TokenCommand};
+pub use self::token_type::TokenType;
+
+/// The grant of RFC 7523 §2.1.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// The grant of RFC 8693 §2.1.
+pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// Time that a sign-in page stays open before the requests that wait for it fail.
 pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -137,6 +149,22 @@ impl Config {
         BrowserPlace::Here
     }
 
+    /// The token from outside that the grant or the client needs.
+    pub(crate) fn external_token(&self) -> Option<&ExternalToken> {
+        let of_grant = match &self.grant {
+            Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials { .. } => None,
+            Grant::JwtBearer { assertion, .. } => Some(assertion),
+            Grant::TokenExchange { subject, .. } => Some(&subject.token),
+            Grant::EnterpriseManaged(provider) => provider.id_token.as_ref(),
+        };
+        of_grant.or_else(|| match &self.client.as_ref()?.credential {
+            ClientCredential::Assertion(assertion) => Some(assertion),
+            ClientCredential::None
+            | ClientCredential::Secret(_)
+            | ClientCredential::PrivateKey(_) => None,
+        })
+    }
+
     /// The scopes that the user insists on.
     pub(crate) fn pinned_scope(&self) -> Option<&str> {
         self.scope
@@ -166,6 +194,8 @@ pub enum ClientCredential {
     Secret(Secret<String>),
     /// A private key whose public half is registered (RFC 7523).
     PrivateKey(Arc<SigningKey>),
+    /// A JWT that a trusted third party has signed, such as that of a workload (RFC 7521 §4.2).
+    Assertion(ExternalToken),
 }
 
 /// Method of client authentication at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
@@ -318,7 +348,7 @@ pub enum Dpop {
 }
 
 /// The grant with which a token is obtained.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub enum Grant {
     /// A person signs in with a browser on this machine (RFC 6749 §4.1).
     #[default]
@@ -330,6 +360,34 @@ pub enum Grant {
         /// The token endpoint, if it cannot be discovered.
         token_endpoint: Option<Url>,
     },
+    /// A JWT about a workload is the grant (RFC 7523 §2.1).
+    JwtBearer {
+        /// The token endpoint, if it cannot be discovered.
+        token_endpoint: Option<Url>,
+        /// The JWT.
+        assertion: ExternalToken,
+    },
+    /// A token of another origin is exchanged for one of this authorization server (RFC 8693).
+    TokenExchange {
+        /// The token endpoint, if it cannot be discovered.
+        token_endpoint: Option<Url>,
+        /// The token to be exchanged.
+        subject: SubjectToken,
+        /// The logical name of the service that the token is for.
+        audience: Option<String>,
+    },
+    /// The identity provider of a company answers for the person (MCP extension
+    /// `io.modelcontextprotocol/enterprise-managed-authorization`).
+    EnterpriseManaged(Box<IdentityProvider>),
+}
+
+/// A token that is exchanged for another one (RFC 8693 §2.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectToken {
+    /// Its source.
+    pub token: ExternalToken,
+    /// Its type.
+    pub token_type: TokenType,
 }
 
 impl Grant {
@@ -339,23 +397,35 @@ impl Grant {
             Self::AuthorizationCode => "authorization_code",
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
             Self::ClientCredentials { .. } => "client_credentials",
+            Self::JwtBearer { .. } | Self::EnterpriseManaged(_) => JWT_BEARER,
+            Self::TokenExchange { .. } => TOKEN_EXCHANGE,
         }
     }
 
-    /// True if somebody has to be there.
+    /// True if somebody has to be there. At an identity provider that is for the session there to say.
     pub(crate) fn needs_person(&self) -> bool {
         match self {
             Self::AuthorizationCode | Self::DeviceCode => true,
-            Self::ClientCredentials { .. } => false,
+            Self::ClientCredentials { .. }
+            | Self::JwtBearer { .. }
+            | Self::TokenExchange { .. }
+            | Self::EnterpriseManaged(_) => false,
+        }
+    }
+
+    /// The token endpoint that the user has named.
+    pub(crate) const fn token_endpoint(&self) -> Option<&Url> {
+        match self {
+            Self::AuthorizationCode | Self::DeviceCode | Self::EnterpriseManaged(_) => None,
+            Self::ClientCredentials { token_endpoint }
+            | Self::JwtBearer { token_endpoint, .. }
+            | Self::TokenExchange { token_endpoint, .. } => token_endpoint.as_ref(),
         }
     }
 
     /// True if the authorization server has to be discovered: not where the user has named its token endpoint.
     pub(crate) const fn needs_discovery(&self) -> bool {
-        match self {
-            Self::AuthorizationCode | Self::DeviceCode => true,
-            Self::ClientCredentials { token_endpoint } => token_endpoint.is_none(),
-        }
+        self.token_endpoint().is_none()
     }
 }
 
@@ -386,6 +456,9 @@ impl fmt::Display for Grant {
             Self::AuthorizationCode => "authorization_code",
             Self::DeviceCode => "device_code",
             Self::ClientCredentials { .. } => "client_credentials",
+            Self::JwtBearer { .. } => "jwt_bearer",
+            Self::TokenExchange { .. } => "token_exchange",
+            Self::EnterpriseManaged(_) => "enterprise_managed",
         })
     }
 }

@@ -42,6 +42,13 @@ pub(crate) struct AuthorizationServerMetadata {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) revocation_endpoint: Option<Url>,
+    /// Address of its keys (RFC 8414 §2).
+    #[serde(
+        default,
+        deserialize_with = "json::url",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) jwks_uri: Option<Url>,
     #[serde(
         default,
         deserialize_with = "json::words",
@@ -127,6 +134,7 @@ impl AuthorizationServerMetadata {
             registration_endpoint: None,
             device_authorization_endpoint: None,
             revocation_endpoint: None,
+            jwks_uri: None,
             scopes_supported: None,
             code_challenge_methods_supported: None,
             token_endpoint_auth_methods_supported: None,

@@ -19,9 +19,9 @@ use crate::flow::proof_of_possession::equip;
 use crate::flow::session::SignInSession;
 use crate::grant::authorization::AuthorizationRequest;
 use crate::linger::{HandedOver, HelperGuard};
-use crate::store::Credential;
 use crate::store::pending::{ClientOrigin, PendingSignIn};
 use crate::store::refused_renewal::RefusalKind;
+use crate::store::{Credential, Voucher};
 use crate::token::scope::Scopes;
 
 /// A sign-in that is ready for a person: the listener is bound, the client is known there.
@@ -410,6 +410,10 @@ fn credential(
     let resource = resource_parameter(&session.config, server, discovered.resource.as_ref());
     let metadata = discovered.metadata.clone();
     let mut credential = Credential::new(server.clone(), metadata, resource, client);
+    if session.is_identity() {
+        let issuer = credential.metadata.issuer.clone();
+        credential.voucher = Some(Voucher::IdentityProvider(issuer));
+    }
     if let Some(stored) = stored {
         credential.quirks = stored.quirks;
         credential.tokens = stored.tokens.filter(|_| stored.client == credential.client);

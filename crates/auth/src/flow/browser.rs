@@ -12,7 +12,7 @@ use crate::flow::attempt::{Keeper, SignInAttempt};
 use crate::flow::order::Order;
 use crate::flow::session::{SignInSession, TokenSource};
 use crate::flow::sign_in_lock::Arrival;
-use crate::flow::{page, renewal};
+use crate::flow::{identity, page, renewal};
 use crate::grant::authorization::{AuthorizationError, AuthorizationResponse};
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::linger::HelperGuard;
@@ -207,7 +207,12 @@ async fn redeem(
         metadata: &attempt.credential.metadata,
         client: &attempt.client,
     };
-    let outcome = endpoint.redeem(&attempt.request, code).await;
+    let mut outcome = endpoint.redeem(&attempt.request, code).await;
+    if let Ok(granted) = outcome {
+        let nonce = attempt.request.nonce();
+        let credential = &attempt.credential;
+        outcome = identity::verified(session, credential, Some(&nonce), granted).await;
+    }
     if let Err(GrantError::Refused(refusal)) = &outcome {
         attempt.credential.quirks.authentication = refusal.method();
     }
@@ -217,7 +222,9 @@ async fn redeem(
             error: error.about_client(&attempt.credential.metadata.issuer),
             page: Page::Failed,
         },
-        ClientRegistration::Dynamic(_) | ClientRegistration::MetadataDocument => error.into(),
+        ClientRegistration::Dynamic(_)
+        | ClientRegistration::MetadataDocument
+        | ClientRegistration::Unregistered => error.into(),
     })
 }
 

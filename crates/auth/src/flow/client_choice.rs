@@ -70,7 +70,8 @@ pub(crate) fn remembered(
         }
         ClientRegistration::Dynamic(_)
         | ClientRegistration::PreRegistered
-        | ClientRegistration::MetadataDocument => None,
+        | ClientRegistration::MetadataDocument
+        | ClientRegistration::Unregistered => None,
     }
 }
 
@@ -90,15 +91,26 @@ pub(crate) fn for_imported(
     is_known_here.then_some(ClientRegistration::Dynamic(imported.registration))
 }
 
-/// The client of the client credentials grant, which is always the user's.
-pub(crate) fn for_client_credentials(config: &Config) -> Result<ClientRegistration, AuthError> {
+/// The client where there is no person, which is always the user's. A token from outside is enough without one.
+pub(crate) fn for_unattended(config: &Config) -> Result<ClientRegistration, AuthError> {
     if config.client.is_some() {
         return Ok(ClientRegistration::PreRegistered);
     }
-    Err(AuthError::Configuration(format!(
-        "client credentials need {} and a client secret",
-        Setting::ClientId
-    )))
+    match config.grant {
+        Grant::JwtBearer { .. } | Grant::TokenExchange { .. } => {
+            Ok(ClientRegistration::Unregistered)
+        }
+        Grant::EnterpriseManaged(_) => Err(AuthError::Configuration(format!(
+            "the company's sign-in needs {}: the client that is registered at the server's authorization server",
+            Setting::ClientId
+        ))),
+        Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials { .. } => {
+            Err(AuthError::Configuration(format!(
+                "client credentials need {} and a client secret",
+                Setting::ClientId
+            )))
+        }
+    }
 }
 
 /// The client of a credential, as the token endpoint wants to see it.
@@ -135,7 +147,12 @@ pub(crate) fn refuse_foreign_issuer(
     if same && reason == Reason::FreshTokenRefused {
         return Err(AuthError::FreshTokenRefused);
     }
-    let is_given = config.client.is_some() && known.client == ClientRegistration::PreRegistered;
+    let is_given = match known.client {
+        ClientRegistration::PreRegistered => config.client.is_some(),
+        // A token from outside is as good as a client's secret.
+        ClientRegistration::Unregistered => true,
+        ClientRegistration::MetadataDocument | ClientRegistration::Dynamic(_) => false,
+    };
     if !same && is_given && config.issuer.is_none() {
         return Err(AuthError::IssuerChanged {
             recorded: known.metadata.issuer,

@@ -38,7 +38,7 @@ impl CommandTokens {
 
 /// The token in what a program printed: the whole of it, or a member of a JSON object. A problem never
 /// repeats it.
-fn parse_output(output: &str, now: SystemTime) -> Result<Printed<AccessToken>, String> {
+pub(crate) fn parse_output(output: &str, now: SystemTime) -> Result<Printed<AccessToken>, String> {
     let text = output.trim();
     if text.is_empty() {
         return Err("it printed nothing".into());
@@ -53,8 +53,8 @@ fn parse_output(output: &str, now: SystemTime) -> Result<Printed<AccessToken>, S
     Ok(Printed { value, lifetime })
 }
 
-/// The names that programs give a token, the tool of Kubernetes and that of Azure among them.
-const TOKEN: [&str; 3] = ["token", "access_token", "accessToken"];
+/// The names that programs give a token, the tool of Kubernetes, that of Azure and the service of GitHub Actions among them.
+const TOKEN: [&str; 5] = ["token", "access_token", "accessToken", "id_token", "value"];
 
 fn parse_object(
     object: Map<String, Value>,

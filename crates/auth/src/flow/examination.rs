@@ -1,10 +1,12 @@
 //! Dry run of a sign-in, for `doctor`: the same steps, up to the point where a person would sign in.
 
+use std::time::SystemTime;
+
 use url::Url;
 
 use crate::callback::loopback::Ports;
-use crate::client::registration::ClientRegistration;
-use crate::config::{ClientAuthentication, ClientCredential, Config, Grant};
+use crate::client::registration::{AUTHORIZATION_CODE, ClientRegistration};
+use crate::config::{ClientAuthentication, ClientCredential, Config, Grant, TOKEN_EXCHANGE};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::discovery::challenge::{BearerChallenge, Challenges};
 use crate::discovery::protected_resource::{ProtectedResourceMetadata, fetch_protected_resource};
@@ -14,10 +16,12 @@ use crate::discovery::{Discovered, resource_parameter};
 use crate::error::{AuthError, shown};
 use crate::flow::callback_address::{ports, redirect_uri};
 use crate::flow::client_choice::{self, ClientChoice, refuse_foreign_issuer};
-use crate::flow::import;
 use crate::flow::order::{Order, Wanted};
 use crate::flow::proof_of_possession::{Binding, ResourceWish};
 use crate::flow::session::SignInSession;
+use crate::flow::{identity, import};
+use crate::token::id_token::IdToken;
+use crate::token::unix_millis;
 use mcp_bridge_net::http::bare;
 
 /// The steps of a sign-in up to the point where something would be registered, stored or shown.
@@ -95,6 +99,17 @@ pub struct ExaminedServer {
     pub mix_up_hosts: Option<[String; 2]>,
 }
 
+/// Identity provider of a company.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExaminedIdentityProvider {
+    /// Its issuer.
+    pub issuer: String,
+    /// Requirement that its metadata does not list.
+    pub unlisted: Option<String>,
+    /// True if somebody has signed in there.
+    pub is_signed_in: bool,
+}
+
 /// Binding of tokens to a key (DPoP, RFC 9449), as far as the metadata tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExaminedBinding {
@@ -164,10 +179,13 @@ impl ExaminedAuthentication {
         let credential = config.client.as_ref().map(|client| &client.credential);
         let (fitting, near): (&[_], &[_]) = match (way, credential) {
             // The registration decides about the rest; one that was made before has been used.
-            (Some(RegistrationWay::Stored), _) => return Self::Possible,
-            (Some(RegistrationWay::PreRegistered), Some(ClientCredential::PrivateKey(_))) => {
-                (&[PrivateKeyJwt], &[])
+            (Some(RegistrationWay::Stored | RegistrationWay::NotNeeded), _) => {
+                return Self::Possible;
             }
+            (
+                Some(RegistrationWay::PreRegistered),
+                Some(ClientCredential::PrivateKey(_) | ClientCredential::Assertion(_)),
+            ) => (&[PrivateKeyJwt], &[]),
             (Some(RegistrationWay::PreRegistered), Some(ClientCredential::Secret(_))) => {
                 (&[ClientSecretPost, ClientSecretBasic], &[Public])
             }
@@ -203,6 +221,8 @@ pub enum RegistrationWay {
     Stored,
     /// By a request (RFC 7591) to this endpoint.
     Dynamic(Url),
+    /// Not at all: the grant is enough (RFC 7521 §4.1).
+    NotNeeded,
 }
 
 impl<'a> Examination<'a> {
@@ -297,7 +317,11 @@ impl<'a> Examination<'a> {
         );
         let pkce = match config.grant {
             Grant::AuthorizationCode => Some(metadata.require_pkce(config.missing_pkce_metadata)),
-            Grant::ClientCredentials { .. } | Grant::DeviceCode => None,
+            Grant::ClientCredentials { .. }
+            | Grant::JwtBearer { .. }
+            | Grant::TokenExchange { .. }
+            | Grant::EnterpriseManaged(_)
+            | Grant::DeviceCode => None,
         };
         let sign_in_page = match config.grant {
             Grant::AuthorizationCode => match metadata.require_authorization_endpoint() {
@@ -305,7 +329,10 @@ impl<'a> Examination<'a> {
                 Err(error) => Err(error),
             },
             Grant::DeviceCode => metadata.require_device_endpoint().map(|_| ()),
-            Grant::ClientCredentials { .. } => Ok(()),
+            Grant::ClientCredentials { .. }
+            | Grant::JwtBearer { .. }
+            | Grant::TokenExchange { .. }
+            | Grant::EnterpriseManaged(_) => Ok(()),
         };
         let resource = resource_parameter(config, &self.session.server, self.resource.as_ref());
         let discovered = Discovered {
@@ -323,16 +350,48 @@ impl<'a> Examination<'a> {
             pkce,
             registration,
             authentication,
-            unlisted: unlisted_requirement(&config.grant, &metadata),
+            unlisted: unlisted_requirement(config.grant.grant_type(), &metadata),
             scopes: scopes.to_string(),
             resource,
             revokes: metadata.revocation_endpoint.is_some(),
             mix_up_hosts: match config.grant {
                 Grant::AuthorizationCode => metadata.mix_up_hosts().map(|it| it.map(str::to_owned)),
-                Grant::ClientCredentials { .. } | Grant::DeviceCode => None,
+                Grant::ClientCredentials { .. }
+                | Grant::JwtBearer { .. }
+                | Grant::TokenExchange { .. }
+                | Grant::EnterpriseManaged(_)
+                | Grant::DeviceCode => None,
             },
             sends_iss: metadata.authorization_response_iss_parameter_supported,
         })
+    }
+
+    /// Reads the token from outside, if one is needed: its place, and its remaining lifetime in seconds if it is a JWT.
+    pub async fn examine_external_token(&self) -> Option<Result<(String, Option<u64>), AuthError>> {
+        let source = self.session.config.external_token()?;
+        let read = source.read().await;
+        let now = unix_millis(SystemTime::now()) / 1000;
+        Some(read.map(|token| {
+            let token = IdToken::parse(token.expose());
+            (
+                source.to_string(),
+                token.and_then(|it| it.seconds_left(now)),
+            )
+        }))
+    }
+
+    /// Looks for the metadata of the company's identity provider, if one answers for the person.
+    pub async fn examine_identity_provider(
+        &self,
+    ) -> Option<Result<ExaminedIdentityProvider, AuthError>> {
+        let identity = self.session.identity.as_ref()?;
+        identity.load().await;
+        let metadata = identity::metadata(identity).await;
+        Some(metadata.map(|metadata| ExaminedIdentityProvider {
+            unlisted: unlisted_requirement(TOKEN_EXCHANGE, &metadata),
+            issuer: metadata.issuer,
+            is_signed_in: identity.token().is_some(),
+        }))
     }
 
     /// Finds out whether `mcp-remote` has left a sign-in for this server, which would be taken over.
@@ -347,6 +406,9 @@ impl<'a> Examination<'a> {
         metadata: &AuthorizationServerMetadata,
     ) -> Result<RegistrationWay, AuthError> {
         let config = &self.session.config;
+        if let Ok(ClientRegistration::Unregistered) = client_choice::for_unattended(config) {
+            return Ok(RegistrationWay::NotNeeded);
+        }
         let stored = self.session.load_stored(&metadata.issuer).await;
         let remembered = client_choice::remembered(stored.as_ref(), &config.grant);
         match ClientChoice::new(config, metadata, remembered) {
@@ -371,19 +433,19 @@ impl<'a> Examination<'a> {
     }
 }
 
-/// Requirement of `grant` that the metadata does not list (RFC 8414 §2).
-fn unlisted_requirement(grant: &Grant, metadata: &AuthorizationServerMetadata) -> Option<String> {
+/// Requirement of a grant that the metadata does not list (RFC 8414 §2).
+fn unlisted_requirement(
+    grant_type: &str,
+    metadata: &AuthorizationServerMetadata,
+) -> Option<String> {
     let lacks = |listed: &Option<Vec<String>>, name: &str| {
         let listed = listed.as_deref().filter(|names| !names.is_empty());
         listed.is_some_and(|names| !names.iter().any(|it| it == name))
     };
-    if lacks(&metadata.grant_types_supported, grant.grant_type()) {
-        return Some(format!(
-            "grant_types_supported lacks {}",
-            grant.grant_type()
-        ));
+    if lacks(&metadata.grant_types_supported, grant_type) {
+        return Some(format!("grant_types_supported lacks {grant_type}"));
     }
-    let needs_code = *grant == Grant::AuthorizationCode;
+    let needs_code = grant_type == AUTHORIZATION_CODE;
     let has_no_code = needs_code && lacks(&metadata.response_types_supported, "code");
     has_no_code.then(|| "response_types_supported lacks code".to_owned())
 }

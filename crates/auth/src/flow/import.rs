@@ -1,5 +1,6 @@
 //! Import of a sign-in from npm `mcp-remote`, so that changing over needs no new one.
 
+use crate::config::Grant;
 use crate::discovery::resource_parameter;
 use crate::error::{AuthError, shown};
 use crate::flow::client_choice;
@@ -28,6 +29,13 @@ pub(crate) async fn take_over(session: &SignInSession, order: &Order) -> Result<
 /// must not get the secrets.
 pub(crate) async fn find(session: &SignInSession, order: &Order) -> Option<Credential> {
     let config = &session.config;
+    match config.grant {
+        Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials { .. } => {}
+        // It has no such grants.
+        Grant::JwtBearer { .. } | Grant::TokenExchange { .. } | Grant::EnterpriseManaged(_) => {
+            return None;
+        }
+    }
     let import = Import::read(&session.server, config).await?;
     let discovered = order.discover(session).await.ok()?;
     let metadata = &discovered.metadata;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::discovery::Discovered;
 use crate::discovery::challenge::BearerChallenge;
 use crate::error::AuthError;
+use crate::flow::policy::Interaction;
 use crate::flow::session::SignInSession;
 use crate::token::scope::Scopes;
 use crate::token::{AccessToken, Age};
@@ -20,6 +21,8 @@ pub(crate) struct Order {
     /// The token that makes it superfluous.
     pub(crate) wanted: Wanted,
     pub(crate) reason: Reason,
+    /// Permission to ask a person.
+    pub(crate) interaction: Interaction,
     /// At least these scopes are needed.
     pub(crate) scopes: Scopes,
     /// The authorization server, once it was looked for.
@@ -63,6 +66,7 @@ impl Order {
             challenge,
             wanted,
             reason: Reason::NoToken,
+            interaction: Interaction::Forbidden,
             scopes: Scopes::default(),
             discovered: OnceCell::new(),
         }

@@ -48,6 +48,8 @@ pub enum ClientKind {
     MetadataDocument,
     /// By a request (RFC 7591).
     Dynamic,
+    /// Not at all: the grant says on whose behalf a request is made (RFC 7521 §4.1).
+    Unregistered,
 }
 
 /// Tokens, without themselves.
@@ -84,6 +86,7 @@ fn client(session: &SignInSession, credential: &Credential) -> ClientOverview {
     let (kind, method, expiry) = match &credential.client {
         ClientRegistration::PreRegistered => (ClientKind::PreRegistered, None, 0),
         ClientRegistration::MetadataDocument => (ClientKind::MetadataDocument, None, 0),
+        ClientRegistration::Unregistered => (ClientKind::Unregistered, None, 0),
         ClientRegistration::Dynamic(registration) => (
             ClientKind::Dynamic,
             registration.token_endpoint_auth_method,
@@ -94,6 +97,7 @@ fn client(session: &SignInSession, credential: &Credential) -> ClientOverview {
     let authentication = match identity.as_ref().map(|it| &it.credential) {
         Some(ClientCredential::None) => "public, without a secret",
         Some(ClientCredential::Secret(_)) => "by a secret",
+        Some(ClientCredential::Assertion(_)) => "by a token of its workload",
         Some(ClientCredential::PrivateKey(_)) => "by a private key",
         None => "no longer configured",
     };

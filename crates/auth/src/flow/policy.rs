@@ -3,7 +3,7 @@
 //! - **Before a request** ([`token`]): the token in use. Near its end, a renewal is awaited for a bounded time.
 //! - **After a refusal** ([`authorize`]): a token that has come meanwhile, else a renewal, else a sign-in. A refusal for
 //!   want of scope needs a sign-in at once, because a refresh cannot widen a grant.
-//! - **A renewal** ([`renew`]): with the refresh token; with client credentials, by the same request again.
+//! - **A renewal** ([`renew`]): with the refresh token; where no person is needed, by the same request again.
 //! - **A sign-in** ([`sign_in`]): with what `mcp-remote` has left, else by the configured grant.
 //!
 //! ```text
@@ -30,7 +30,7 @@ use crate::error::AuthError;
 use crate::flow::order::{Order, Reason, Wanted};
 use crate::flow::session::{Freshness, SignInSession};
 use crate::flow::sign_in_lock::{self, SignInLock};
-use crate::flow::{browser, client_credentials, device_code, import, renewal};
+use crate::flow::{browser, device_code, import, renewal, unattended};
 use crate::sign_in_page::SignInStage;
 use crate::store::pending::{PendingSignIn, now_millis};
 use crate::store::refused_renewal::Moment;
@@ -129,7 +129,7 @@ pub(crate) async fn renew_now(session: &Arc<SignInSession>) -> Result<Renewal, A
 }
 
 /// After a 401.
-async fn replace(
+pub(crate) async fn replace(
     session: &Arc<SignInSession>,
     mut order: Order,
     interaction: Interaction,
@@ -221,7 +221,7 @@ pub(crate) async fn renew_in_turn(
         Some((credential, client)) => {
             renewal::refresh(session, credential, &client, wanted, arrived).await
         }
-        None => client_credentials::repeat(session).await,
+        None => unattended::repeat(session).await,
     };
     outcome.inspect_err(|error| session.start_refresh_pause(error))
 }
@@ -229,9 +229,10 @@ pub(crate) async fn renew_in_turn(
 /// Signs in, once for all requests of this process.
 async fn sign_in(
     session: &Arc<SignInSession>,
-    order: Order,
+    mut order: Order,
     interaction: Interaction,
 ) -> Result<(), AuthError> {
+    order.interaction = interaction;
     let needs_person = session.config.grant.needs_person();
     if interaction == Interaction::Forbidden && needs_person {
         let url = session.stage.borrow().page().cloned();
@@ -298,9 +299,10 @@ async fn sign_in_in_turn(session: &SignInSession, order: &Order) -> Result<(), A
             Box::pin(browser::sign_in(session, order, pending, arrival)).await
         }
         Grant::DeviceCode => device_code::sign_in(session, order).await,
-        Grant::ClientCredentials { token_endpoint } => {
-            client_credentials::obtain(session, order, token_endpoint.as_ref()).await
-        }
+        Grant::ClientCredentials { .. }
+        | Grant::JwtBearer { .. }
+        | Grant::TokenExchange { .. }
+        | Grant::EnterpriseManaged(_) => unattended::obtain(session, order).await,
     };
     browser::record_end(session, outcome.as_ref().err()).await;
     outcome?;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::client::registration::{ClientIdentity, ClientRegistration};
 use crate::error::AuthError;
 use crate::flow::client_choice::client_of;
+use crate::flow::identity;
 use crate::flow::order::Wanted;
 use crate::flow::policy::Renewal;
 use crate::flow::renewal_refusal::RenewalVerdict;
@@ -166,9 +167,10 @@ async fn request(
         .transport
         .step(SignInStep::Refreshing, || "refreshing the token".to_owned());
     let scopes = credential.scopes(old.granted.clone());
-    endpoint
+    let granted = endpoint
         .refresh(old, refresh_token, &scopes, credential.resource())
-        .await
+        .await?;
+    identity::verified(session, credential, None, granted).await
 }
 
 /// The error for a caller who may try again. Nonsense from the token endpoint, such as the page of a captive

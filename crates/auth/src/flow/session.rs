@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::callback::loopback::BroughtAnswer;
-use crate::config::{Bearer, Config};
+use crate::config::{Bearer, Config, Grant};
 use crate::discovery::ServerDiscovery;
 use crate::error::AuthError;
 use crate::flow::order::Wanted;
@@ -61,7 +61,10 @@ pub(crate) struct SignInSession {
     pub(crate) renewing: Arc<tokio::sync::Mutex<()>>,
     /// Held while a sign-in runs.
     pub(crate) signing_in: Arc<tokio::sync::Mutex<SignInHistory>>,
-    /// State of the sign-in.
+    /// The session of the person at the identity provider of their company, if that is where they sign in.
+    pub(crate) identity: Option<Arc<Self>>,
+    role: SessionRole,
+    /// State of the sign-in. That of a person at an identity provider is that of the server's session.
     pub(crate) stage: watch::Sender<SignInStage>,
     /// Way to the sign-in under way, for those that the person pastes.
     answers: Mutex<Option<mpsc::Sender<BroughtAnswer>>>,
@@ -81,6 +84,15 @@ struct SessionState {
     signed_in: Option<Instant>,
     /// Outcome of the last attempt to renew, if it failed.
     refused: Option<RefusedRenewal>,
+}
+
+/// Purpose of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SessionRole {
+    /// Tokens for an MCP server.
+    Server,
+    /// The identity of a person.
+    Identity,
 }
 
 /// Trust that the authorization server knows the client.
@@ -131,6 +143,25 @@ impl SignInSession {
         options: http::Options,
         key: CredentialKey,
     ) -> Self {
+        let stage = watch::Sender::default();
+        let identity = match &config.grant {
+            Grant::EnterpriseManaged(provider) => {
+                let server = provider.issuer.url().clone();
+                let config = config.at_identity_provider(provider);
+                let key = CredentialKey::new(&server, &config);
+                let session = Self {
+                    role: SessionRole::Identity,
+                    stage: watch::Sender::clone(&stage),
+                    ..Self::with_key(server, config, options.clone(), key)
+                };
+                Some(Arc::new(session))
+            }
+            Grant::AuthorizationCode
+            | Grant::DeviceCode
+            | Grant::ClientCredentials { .. }
+            | Grant::JwtBearer { .. }
+            | Grant::TokenExchange { .. } => None,
+        };
         let guard = AddressGuard::new(server.clone(), config.addresses, options.clone());
         Self {
             transport: Transport::new(options, guard),
@@ -145,9 +176,21 @@ impl SignInSession {
             state: Mutex::default(),
             renewing: Arc::default(),
             signing_in: Arc::default(),
-            stage: watch::Sender::default(),
+            identity,
+            role: SessionRole::Server,
+            stage,
             answers: Mutex::default(),
         }
+    }
+
+    /// True if it is for the identity of a person and not for a server.
+    pub(crate) fn is_identity(&self) -> bool {
+        self.role == SessionRole::Identity
+    }
+
+    /// The session in which a person signs in.
+    pub(crate) fn of_person(self: &Arc<Self>) -> &Arc<Self> {
+        self.identity.as_ref().unwrap_or(self)
     }
 
     /// Discovery of the authorization server.

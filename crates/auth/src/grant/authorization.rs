@@ -1,14 +1,17 @@
 //! Authorization request and response: PKCE, `state`, `resource`, `iss` (RFC 6749 §4.1, RFC 7636, RFC 8707, RFC
 //! 9207).
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use oauth2::{
     AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::client::registration::ClientIdentity;
-use crate::config::Config;
+use crate::config::{Bearer, Config};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::error::{AuthError, shown};
 use crate::token::scope::Scopes;
@@ -83,6 +86,10 @@ impl AuthorizationRequest {
         if let Some(prover) = &client.prover {
             request = request.add_extra_param("dpop_jkt", prover.key().thumbprint());
         }
+        // Only who relies on the ID token needs proof that it answers this request.
+        if config.bearer == Bearer::IdToken && scopes.contains("openid") {
+            request = request.add_extra_param("nonce", nonce(verifier.secret()));
+        }
         // An OpenID provider grants offline access only to who asks the person for consent (OpenID
         // Connect Core §11).
         if scopes.contains("offline_access") && scopes.contains("openid") {
@@ -145,10 +152,22 @@ impl AuthorizationRequest {
         answer.code.ok_or(AuthorizationError::NoCode)
     }
 
+    /// The `nonce` that an ID token has to have.
+    pub(crate) fn nonce(&self) -> String {
+        nonce(self.verifier.expose())
+    }
+
     /// The verifier in the type that the token request takes.
     pub(crate) fn pkce_verifier(&self) -> PkceCodeVerifier {
         PkceCodeVerifier::new(self.verifier.expose().clone())
     }
+}
+
+/// The `nonce` of a request (OpenID Connect Core §3.1.2.1). Who has the verifier knows it, so it need not be kept, and nobody
+/// learns the verifier from it.
+fn nonce(verifier: &str) -> String {
+    let digest = Sha256::digest(format!("nonce {verifier}"));
+    BASE64_URL_SAFE_NO_PAD.encode(digest)
 }
 
 /// Authorization response, which the browser brings back (RFC 6749 §4.1.2).

@@ -153,15 +153,16 @@ type OAuthClient = oauth2::Client<
     EndpointSet,
 >;
 
-type Reply = StandardTokenResponse<IdToken, BasicTokenType>;
+pub(crate) type Reply = StandardTokenResponse<FurtherMembers, BasicTokenType>;
 
-/// The member that OpenID Connect adds (OpenID Connect Core §3.1.3.3).
+/// The members that OpenID Connect (Core §3.1.3.3) and token exchange (RFC 8693 §2.2.1) add.
 #[derive(Debug, Serialize, Deserialize)]
-struct IdToken {
-    id_token: Option<String>,
+pub(crate) struct FurtherMembers {
+    pub(crate) id_token: Option<String>,
+    pub(crate) issued_token_type: Option<String>,
 }
 
-impl ExtraTokenFields for IdToken {}
+impl ExtraTokenFields for FurtherMembers {}
 
 impl TokenEndpoint<'_> {
     /// Tokens for the code of an answered request.
@@ -304,7 +305,7 @@ impl TokenEndpoint<'_> {
             .set_auth_type(AuthType::RequestBody)
     }
 
-    fn authenticated(&self) -> AuthenticatedEndpoint<'_> {
+    pub(super) fn authenticated(&self) -> AuthenticatedEndpoint<'_> {
         self.authenticated_at(self.metadata.token_endpoint.clone(), EndpointKind::Token)
     }
 
@@ -313,7 +314,7 @@ impl TokenEndpoint<'_> {
     }
 }
 
-fn tokens_of(
+pub(super) fn tokens_of(
     endpoint: &AuthenticatedEndpoint<'_>,
     reply: Result<Reply, RequestTokenError<AuthError, BasicErrorResponse>>,
     requested: Scopes,
@@ -357,7 +358,7 @@ fn tokens_of(
     })
 }
 
-fn error_of<T: ErrorResponseType + Display + 'static>(
+pub(super) fn error_of<T: ErrorResponseType + Display + 'static>(
     endpoint: &AuthenticatedEndpoint<'_>,
     error: RequestTokenError<AuthError, StandardErrorResponse<T>>,
 ) -> GrantError {
@@ -381,21 +382,24 @@ fn error_of<T: ErrorResponseType + Display + 'static>(
             }))
         }
         RequestTokenError::Request(error) => GrantError::Failed(error),
-        RequestTokenError::Parse(_, body) => {
-            let answer = json::parse::<Value>(&body);
-            let reason = without_token(&answer);
-            GrantError::Failed(match answer {
-                Ok(_) => without_tokens(&endpoint.url, &reason),
-                Err(_) => not_json(&endpoint.url, &reason),
-            })
-        }
+        RequestTokenError::Parse(_, body) => unparsable(endpoint, &body),
         // An empty body.
         RequestTokenError::Other(reason) => GrantError::Failed(not_json(&endpoint.url, &reason)),
     }
 }
 
+/// An answer that cannot be read as what was asked for.
+pub(super) fn unparsable(endpoint: &AuthenticatedEndpoint<'_>, body: &[u8]) -> GrantError {
+    let answer = json::parse::<Value>(body);
+    let reason = without_token(&answer);
+    GrantError::Failed(match answer {
+        Ok(_) => without_tokens(&endpoint.url, &reason),
+        Err(_) => not_json(&endpoint.url, &reason),
+    })
+}
+
 /// An answer of an authorization server that lacks what was asked for.
-fn without_tokens(endpoint: &Url, reason: &str) -> AuthError {
+pub(super) fn without_tokens(endpoint: &Url, reason: &str) -> AuthError {
     AuthError::TokenEndpoint {
         endpoint: bare(endpoint),
         reason: shown(reason),

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::config::SERVER_FAILURES;
 use crate::keychain::Keychain;
-use crate::store::credential::{Summary, without_query};
+use crate::store::credential::{Summary, Voucher, without_query};
 use crate::store::files;
 use crate::store::key::CredentialKey;
 use crate::store::lock;
@@ -27,6 +27,8 @@ pub struct Account {
     pub issuer: String,
     /// The sign-in; none if there are no tokens.
     pub signed_in: Option<SignedIn>,
+    /// Who answers for it beside the authorization server, if somebody does.
+    pub voucher: Option<Voucher>,
     /// Place of the secrets.
     pub place: Place,
     /// True if a sign-in page of this account waits for a person.
@@ -86,8 +88,12 @@ impl Account {
                     is_pending: pending::is_open(&pending),
                     signed_in: record.summary().and_then(|summary| {
                         let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
-                        SignedIn::from_summary(summary, refused, now)
+                        let mut signed_in = SignedIn::from_summary(summary, refused, now)?;
+                        let voucher = record.credential.voucher.as_ref();
+                        signed_in.renewable |= voucher.is_some_and(|it| it.renews(issuer));
+                        Some(signed_in)
                     }),
+                    voucher: record.credential.voucher.clone(),
                     server: record.credential.server,
                     profile: record.credential.profile,
                     issuer: printable(&record.credential.metadata.issuer),
@@ -151,6 +157,16 @@ impl SignedIn {
             is_bound: summary.is_bound,
             expiry: Expiry::at(summary.obtained_at, summary.lifetime, unix_millis(now)),
         })
+    }
+}
+
+impl Voucher {
+    /// True if it brings further tokens of `issuer`, and is not the issuer itself.
+    fn renews(&self, issuer: &str) -> bool {
+        match self {
+            Self::IdentityProvider(provider) => provider != issuer,
+            Self::ExternalToken(_) => true,
+        }
     }
 }
 

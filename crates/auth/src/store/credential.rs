@@ -35,6 +35,13 @@ pub(crate) struct Credential {
     /// The `resource` that the tokens are for.
     pub(crate) resource: Option<String>,
     pub(crate) client: ClientRegistration,
+    /// Who answers for the account beside its authorization server, if somebody does.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) voucher: Option<Voucher>,
     /// The key that tokens are bound to, if they are (RFC 9449).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proof_key: Option<ProofKey>,
@@ -46,6 +53,16 @@ pub(crate) struct Credential {
     /// Milliseconds since 1970; the newest credential of a server is the one in use.
     #[serde(default)]
     pub(crate) saved_at: u64,
+}
+
+/// Somebody who answers for an account beside its authorization server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Voucher {
+    /// The identity provider of a company. The account there has itself.
+    IdentityProvider(String),
+    /// Whoever issues the token in this place.
+    ExternalToken(String),
 }
 
 /// Parameters that an authorization server refused, so that they are not tried each time.
@@ -114,6 +131,7 @@ impl Credential {
             metadata,
             resource,
             client,
+            voucher: None,
             proof_key: None,
             tokens: None,
             quirks: Quirks::default(),

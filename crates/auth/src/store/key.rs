@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::config::{Config, Grant, ResourceParameter};
+use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter};
 
 /// Hash digits in a file name: 96 bits, so that no two keys meet.
 const HASH_CHARS: usize = 24;
@@ -23,6 +23,9 @@ struct AccountIdentity<'a> {
     authorize_params: &'a [(String, String)],
     grant: String,
     token_endpoint: Option<&'a Url>,
+    /// Sources of tokens from outside, and what is done with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<String>,
 }
 
 /// The name under which credentials, locks and a sign-in under way are kept.
@@ -46,10 +49,8 @@ impl CredentialKey {
             scope: config.scope.as_deref(),
             authorize_params: &config.authorize_params,
             grant: config.grant.to_string(),
-            token_endpoint: match &config.grant {
-                Grant::ClientCredentials { token_endpoint } => token_endpoint.as_ref(),
-                Grant::AuthorizationCode | Grant::DeviceCode => None,
-            },
+            token_endpoint: config.grant.token_endpoint(),
+            sources: sources(config),
         };
         let identity = serde_json::to_vec(&identity).expect("strings and URLs serialize");
         Self(hash(&identity))
@@ -77,6 +78,37 @@ impl CredentialKey {
     pub(crate) fn sibling(&self, extension: &str) -> String {
         format!("{}.{extension}", self.0)
     }
+}
+
+/// Words that tell accounts apart whose tokens come from different sources.
+fn sources(config: &Config) -> Vec<String> {
+    let client = config.client.as_ref().map(|client| &client.credential);
+    let assertion = match client {
+        Some(ClientCredential::Assertion(assertion)) => Some(assertion),
+        Some(
+            ClientCredential::None | ClientCredential::Secret(_) | ClientCredential::PrivateKey(_),
+        )
+        | None => None,
+    };
+    let mut words = assertion.map(ExternalToken::words).unwrap_or_default();
+    match &config.grant {
+        Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials { .. } => {}
+        Grant::JwtBearer { assertion, .. } => words.extend(assertion.words()),
+        Grant::TokenExchange {
+            subject, audience, ..
+        } => {
+            words.extend(subject.token.words());
+            words.push(subject.token_type.uri().to_owned());
+            words.extend(audience.clone());
+        }
+        Grant::EnterpriseManaged(provider) => {
+            let source = provider.id_token.as_ref();
+            words.push(provider.issuer.as_str().to_owned());
+            words.push(provider.client.id.clone());
+            words.extend(source.map(ExternalToken::words).unwrap_or_default());
+        }
+    }
+    words
 }
 
 fn hash(bytes: &[u8]) -> String {

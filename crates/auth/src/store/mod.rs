@@ -32,6 +32,7 @@ use mcp_bridge_net::private_file::{private_directory, sweep_private};
 use mcp_bridge_net::whole_file::remove_file;
 
 pub use account::{Account, Expiry, SignedIn};
+pub use credential::Voucher;
 pub use elsewhere::{directory_of_account, note_directory};
 pub use record::{Place, StoreError};
 pub use settings::{Servers, choose_place, place_of_new};

@@ -109,7 +109,9 @@ fn error_form(error: OAuthErrorBody, sent: &[u8]) -> Vec<u8> {
 fn redact(members: &mut Map<String, Value>, sent: &[u8]) {
     /// Limit for the length of a secret that is looked for, in bytes.
     const SHORTEST: usize = 8;
-    const SECRET: [&str; 7] = [
+    const SECRET: [&str; 9] = [
+        "assertion",
+        "subject_token",
         "code",
         "code_verifier",
         "token",
@@ -214,8 +216,9 @@ fn normalize(members: &mut Map<String, Value>) {
 }
 
 /// Members that are texts; an empty one counts as absent.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     "access_token",
+    "issued_token_type",
     "refresh_token",
     "id_token",
     "scope",

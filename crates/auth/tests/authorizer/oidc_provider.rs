@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use mcp_bridge_auth::{ClientCredential, Config, Grant, Interaction, PreRegisteredClient};
+use mcp_bridge_auth::{
+    ClientCredential, Config, Grant, IdentityProvider, Interaction, IssuerUrl, PreRegisteredClient,
+};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::tempdir;
@@ -162,6 +164,43 @@ async fn client_credentials_work_with_oidc_provider() {
     };
     let app = AuthorizedClient::for_server(provider.mcp_url.clone(), config);
     assert_eq!(app.call().await.unwrap(), StatusCode::OK);
+    provider.stop().await;
+}
+
+/// it is the identity provider, and takes its own grants at the same endpoint.
+#[tokio::test]
+async fn an_identity_of_oidc_provider_serves_all_accounts() {
+    let Some(provider) = OidcProvider::start().await else {
+        return;
+    };
+    let directory = tempdir().unwrap();
+    let client = |id: &str, secret: &str| PreRegisteredClient {
+        id: id.into(),
+        credential: ClientCredential::Secret(secret.to_owned().into()),
+        method: None,
+    };
+    let origin = provider.mcp_url.origin().ascii_serialization();
+    let first = Config {
+        grant: Grant::EnterpriseManaged(Box::new(IdentityProvider {
+            issuer: IssuerUrl::parse(&origin).unwrap(),
+            client: client("employee", "employee-secret"),
+            scope: None,
+            id_token: None,
+        })),
+        client: Some(client("employee at the server", "server-secret")),
+        ..config(directory.path())
+    };
+    let second = Config {
+        scope: Some("mcp:use".into()),
+        ..first.clone()
+    };
+    let app = AuthorizedClient::for_server(provider.mcp_url.clone(), first);
+    assert_eq!(app.call_with_browser().await.unwrap(), StatusCode::OK);
+    // Another account with an identity of the same company.
+    let app = AuthorizedClient::for_server(provider.mcp_url.clone(), second);
+    let answer = app.call_as(Interaction::Forbidden).await;
+    assert_eq!(answer.unwrap(), StatusCode::OK);
+    assert_eq!(provider.counts().await["sign_ins"], 1);
     provider.stop().await;
 }
 

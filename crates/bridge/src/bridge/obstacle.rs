@@ -45,9 +45,11 @@ impl Obstacle {
             "refused" | "unreachable" | "dns" | "timeout" | "connection_lost" | "session_lost"
             | "no_session" | "shutting_down" => None,
             // A sign-in would change nothing about these.
-            "auth_command_failed" | "auth_configuration" | "auth_forbidden" => {
-                Some(Self::Problem(problem))
-            }
+            "auth_command_failed"
+            | "auth_configuration"
+            | "auth_forbidden"
+            | "auth_identity_refused"
+            | "auth_no_external_token" => Some(Self::Problem(problem)),
             kind if kind.starts_with("auth_") => Some(Self::SignIn {
                 page: None,
                 problem: Some(problem),

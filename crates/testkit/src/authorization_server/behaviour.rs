@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Dpop;
+use super::{Dpop, Trust};
 
 /// Faults and settings of the server, which a test changes while it runs.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
@@ -46,6 +46,8 @@ pub struct Behaviour {
     pub dpop: Option<Dpop>,
     /// `/mcp` opens a session.
     pub has_session: bool,
+    /// Foreign tokens that are taken for grants.
+    pub trust: Option<Trust>,
     /// A gateway before everything but the sign-in page wants this in the header `X-Gateway`.
     pub gateway: Option<&'static str>,
     /// True if `resource` is refused, as Entra ID does.
@@ -102,6 +104,7 @@ impl Default for Behaviour {
             grants: Grants::RotatingRefreshTokens,
             dpop: None,
             has_session: false,
+            trust: None,
             gateway: None,
             refuses_resource: false,
             known_scopes: None,

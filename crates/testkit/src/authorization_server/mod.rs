@@ -1,5 +1,6 @@
 //! An MCP server with its authorization server, strict about what a client owes them, and with faults on request.
 
+mod assertions;
 mod behaviour;
 mod client_authentication;
 mod dpop;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use url::Url;
 
+pub use assertions::Trust;
 pub use behaviour::{Authentication, Behaviour, Challenge, Device, Grants, TokenReply};
 pub use dpop::Dpop;
 
@@ -324,6 +326,7 @@ async fn answer_without_prefix(
         "/.well-known/oauth-authorization-server" => inner.server_metadata(&origin),
         "/register" => inner.register(&seen),
         "/authorize" => inner.authorize(&origin, &seen),
+        "/token" if inner.takes_assertion(&seen) => inner.assertion_grant(&origin, &seen),
         "/token" => {
             let response = inner.token(&origin, &seen);
             inner.stamped(&seen, response)

@@ -25,6 +25,7 @@ const CLIENTS = {
   dynamic: "registered by the bridge itself (dynamic client registration, RFC 7591)",
   metadataDocument: "known by the URL of a document about it (client ID metadata document)",
   preRegistered: "registered by you",
+  unregistered: "not registered: the grant says who asks",
 };
 
 const GRANTS = {

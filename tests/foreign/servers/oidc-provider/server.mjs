@@ -2,12 +2,13 @@
 // refresh tokens with reuse detection, device flow, client credentials with a secret or a key. Nobody has to sign
 // in by hand: the interaction page approves at once. Prints its URL; counts what matters at /counts. Without PORT it
 // takes a free one, and ends when stdin is closed. With DPOP=1 it wants tokens that are bound to a key (RFC 9449), and a
-// nonce in each proof.
+// nonce in each proof. It is also the identity provider of a company, and takes its own word for the people of one
+// (draft-ietf-oauth-identity-assertion-authz-grant), by grants that are registered here.
 import { createHash, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify } from 'jose';
-import { Provider } from 'oidc-provider';
+import { calculateJwkThumbprint, createRemoteJWKSet, EmbeddedJWK, importPKCS8, importSPKI, jwtVerify, SignJWT } from 'jose';
+import { errors, Provider } from 'oidc-provider';
 import { streamable } from '../shared/mcp.mjs';
 import { apart, issuerOrigin, issuerPort, startResourceServer } from '../shared/resource-server.mjs';
 
@@ -32,11 +33,22 @@ if (!existsSync(key)) {
 }
 const publicKey = createPublicKey(readFileSync(key)).export({ format: 'jwk' });
 const dpop = process.env.DPOP === '1';
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ID_JAG = 'urn:ietf:params:oauth:token-type:id-jag';
 const robot = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
 
 const provider = new Provider(origin, {
   clients: [
     { ...robot, client_id: 'robot', client_secret: 'robot-secret' },
+    {
+      client_id: 'employee',
+      client_secret: 'employee-secret',
+      application_type: 'native',
+      redirect_uris: ['http://localhost/oauth/callback'],
+      grant_types: ['authorization_code', 'refresh_token', TOKEN_EXCHANGE],
+    },
+    { ...robot, client_id: 'employee at the server', client_secret: 'server-secret', grant_types: [JWT_BEARER] },
     { ...introspector, grant_types: [], redirect_uris: [], response_types: [] },
     {
       ...robot,
@@ -73,6 +85,38 @@ const provider = new Provider(origin, {
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   cookies: { keys: ['for tests only'] },
 });
+
+// The side of the identity provider: an ID token of the same client becomes a grant for another authorization server.
+const invalid = (words) => Object.assign(new errors.InvalidGrant(words), { error_description: words });
+const signingKey = await importPKCS8(readFileSync(key, 'utf8'), 'ES256');
+const verificationKey = await importSPKI(createPublicKey(readFileSync(key)).export({ type: 'spki', format: 'pem' }), 'ES256');
+provider.registerGrantType(TOKEN_EXCHANGE, async (ctx) => {
+  const { client, params } = ctx.oidc;
+  if (params.requested_token_type !== ID_JAG) throw invalid('only grants are issued');
+  if (params.subject_token_type !== 'urn:ietf:params:oauth:token-type:id_token') throw invalid('only ID tokens are taken');
+  const keys = createRemoteJWKSet(new URL(`${origin}/jwks`));
+  const expected = { issuer: origin, audience: client.clientId };
+  const { payload } = await jwtVerify(params.subject_token, keys, expected).catch((error) => { throw invalid(error.message); });
+  const claims = { resource: params.resource, client_id: 'employee at the server' };
+  const grant = await new SignJWT(claims).setProtectedHeader({ alg: 'ES256', typ: 'oauth-id-jag+jwt' }).setIssuer(origin)
+    .setSubject(payload.sub).setAudience(params.audience).setIssuedAt().setExpirationTime('5m')
+    .setJti(randomBytes(16).toString('hex')).sign(signingKey);
+  ctx.body = { access_token: grant, issued_token_type: ID_JAG, token_type: 'N_A', expires_in: 300 };
+}, ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope']);
+
+// The side of the authorization server.
+provider.registerGrantType(JWT_BEARER, async (ctx) => {
+  const { client, params } = ctx.oidc;
+  const expected = { issuer: origin, audience: origin, typ: 'oauth-id-jag+jwt' };
+  const { payload } = await jwtVerify(params.assertion, verificationKey, expected).catch((error) => { throw invalid(error.message); });
+  if (payload.client_id !== client.clientId || payload.resource !== resource) throw invalid('for another client or resource');
+  const grant = new provider.Grant({ accountId: payload.sub, clientId: client.clientId });
+  grant.addResourceScope(resource, 'mcp:use');
+  const token = new provider.AccessToken({ accountId: payload.sub, client, grantId: await grant.save(), gty: 'jwt_bearer', scope: 'mcp:use' });
+  token.resourceServer = new provider.ResourceServer(resource, { scope: 'mcp:use', audience: resource, accessTokenFormat: format, accessTokenTTL: lifetime });
+  ctx.body = { access_token: await token.save(), token_type: 'Bearer', expires_in: lifetime, scope: 'mcp:use' };
+}, ['assertion', 'resource', 'scope']);
+
 provider.on('grant.success', ({ oidc }) => {
   if (oidc.params.grant_type === 'refresh_token') counts.refreshes += 1;
 });
