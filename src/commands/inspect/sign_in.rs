@@ -95,7 +95,10 @@ async fn look_in_turn(access: &ServerAccess, authorizer: &Authorizer) -> Result<
     if !examination.is_needed() {
         return Ok(json!({ "status": status, "isRefused": is_refused }));
     }
-    let resource = examination.fetch_resource_metadata().await.map_err(told)?;
+    let resource = examination
+        .fetch_resource_metadata()
+        .await
+        .map_err(|error| told(&error))?;
     let issuer = examination.issuer();
     let server = examination.examine_server().await;
     let (server, failure, needed_client) = match server {
@@ -157,7 +160,13 @@ pub(super) async fn sign_in(live: &Live) -> Result<Value, String> {
     }
     // The answer to a request says better than any document what the server wants.
     live.ask("tools/list", "{}").await?;
-    if token_of(authorizer).await? || authorizer.volunteer().await.map_err(told)?.is_some() {
+    if token_of(authorizer).await?
+        || authorizer
+            .volunteer()
+            .await
+            .map_err(|error| told(&error))?
+            .is_some()
+    {
         return Ok(said("Signed in."));
     }
     Ok(said(
@@ -166,7 +175,7 @@ pub(super) async fn sign_in(live: &Live) -> Result<Value, String> {
 }
 
 async fn token_of(authorizer: &Authorizer) -> Result<bool, String> {
-    let token = authorizer.token().await.map_err(told)?;
+    let token = authorizer.token().await.map_err(|error| told(&error))?;
     Ok(token.is_some())
 }
 
@@ -189,7 +198,7 @@ pub(super) async fn sign_out(live: &Live) -> Result<Value, String> {
     let access = live.access();
     let authorizer = authorizer(&access)?;
     live.depart().await;
-    let ended = authorizer.sign_out().await.map_err(told)?;
+    let ended = authorizer.sign_out().await.map_err(|error| told(&error))?;
     let config = &access.connection;
     if let (Some(directory), Some(auth)) = (&config.endpoint.directory, &config.auth) {
         let account = auth::account_name(&config.endpoint.url, auth);
