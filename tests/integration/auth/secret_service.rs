@@ -106,6 +106,49 @@ hint: put it there: mcp-bridge secret set NAME, with the name in the message
     assert!(requests.iter().all(has_key));
 }
 
+/// A person at a terminal installs a server with an API key.
+const INSTALL: &str = r#"
+printf password | gnome-keyring-daemon --unlock --components=secrets > /dev/null
+printf 'y\ny\n' | script -qec \
+  "$BRIDGE install --client cursor example $URL -- --header 'X-Api-Key: header-MARKER'" /dev/null
+"$BRIDGE" secret list > "$HOME/names"
+"#;
+
+/// A-115
+#[tokio::test]
+async fn install_offers_to_keep_an_api_key_in_the_keychain() {
+    if !is_keychain_there() {
+        return;
+    }
+    if !is_installed("script") {
+        eprintln!("skipped: there is no script");
+        return;
+    }
+    let home = tempdir().unwrap();
+    let session = Command::new("dbus-run-session")
+        .args(["--", "bash", "-c", INSTALL])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .env("BRIDGE", crate::program::path())
+        .env("URL", "https://mcp.example.com/mcp")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = soon("the end of the session", session).await.unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let written = fs::read_to_string(home.path().join(".cursor/mcp.json"));
+    let written = written.unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    assert!(
+        written.contains("X-Api-Key: {keychain:example-x-api-key}"),
+        "{written}"
+    );
+    assert!(!written.contains("header-MARKER"), "{written}");
+    let names = fs::read_to_string(home.path().join("names")).unwrap();
+    assert_eq!(names, "example-x-api-key\n", "{stdout}");
+}
+
 /// A-115: on a machine without a keychain, such as a server.
 #[tokio::test]
 async fn without_a_keychain_the_error_says_what_to_do_instead() {

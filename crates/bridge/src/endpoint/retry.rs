@@ -322,8 +322,8 @@ mod tests {
 
     #[test]
     fn each_cause_has_its_limit_and_its_messages() {
-        let limits = [1, 3, 3, 1, 1, 2, 1, 4, 5, 2];
-        let limits_with_side_effects = [0, 0, 3, 1, 0, 0, 1, 4, 5, 2];
+        let limits = [1, 3, 3, 1, 1, 1, 1, 1, 2, 1, 4, 5, 2];
+        let limits_with_side_effects = [0, 0, 3, 1, 1, 1, 1, 0, 0, 1, 4, 5, 2];
         for ((cause, safe), never) in CAUSES.iter().zip(limits).zip(limits_with_side_effects) {
             assert_eq!(repetitions(Repeat::Safe, &[*cause]), safe, "{cause:?}");
             assert_eq!(
