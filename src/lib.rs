@@ -12,10 +12,10 @@ mod attach;
 pub mod cli;
 pub mod commands;
 mod log;
-mod recording;
 mod signals;
 mod terminal;
 
+use mcp_bridge_recording as recording;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
