@@ -55,6 +55,8 @@ pub struct ServerConnection {
     pub memory: Memory,
     /// Configuration of the log.
     pub log: Log,
+    /// The file in which what passes is recorded, if it is.
+    pub record: Option<PathBuf>,
 }
 
 /// Configuration of the log.
@@ -147,7 +149,7 @@ impl Flags {
                 },
             },
             log: connection.log,
-            record: self.recording.record,
+            record: connection.record,
         })
     }
 }
@@ -233,6 +235,7 @@ impl ConnectionFlags {
             auth,
             memory,
             log: self.messages.log(notes),
+            record: self.recording.record,
         })
     }
 }

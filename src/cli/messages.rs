@@ -27,7 +27,7 @@ pub(super) struct MessageFlags {
     log_file: Option<PathBuf>,
 }
 
-/// Flags of the bridge about messages.
+/// Flags about recordings.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct RecordFlags {

@@ -62,9 +62,6 @@ pub struct Flags {
     #[command(flatten)]
     keep_alive: keep_alive::KeepAliveFlags,
 
-    #[command(flatten)]
-    recording: messages::RecordFlags,
-
     /// How long to wait for responses after the app has closed its input
     #[arg(
         long,
@@ -186,4 +183,7 @@ pub struct ConnectionFlags {
 
     #[command(flatten)]
     messages: messages::MessageFlags,
+
+    #[command(flatten)]
+    recording: messages::RecordFlags,
 }

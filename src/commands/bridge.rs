@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::{Write as _, stderr};
-use std::path::Path;
 use std::process::ExitCode;
 #[cfg(feature = "commands")]
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Stop, finish_sign_in, runtime};
+use super::{Stop, finish_sign_in, record, runtime};
 #[cfg(feature = "commands")]
 use crate::attach::{Introduction, Observers, Offer};
 use crate::cli::{Flags, UnfinishedSignIn};
@@ -47,7 +46,7 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     if let Some(directory) = &settings.bridge.endpoint.directory {
         sweep_private(directory);
     }
-    let recording = settings.record.as_deref().and_then(start_recording);
+    let recording = settings.record.as_deref().and_then(record::start);
     if let Some(recording) = &recording {
         settings.bridge.endpoint.http.observation = recording.observation();
     }
@@ -94,14 +93,4 @@ fn offer_view(endpoint: &mut EndpointConfig, recording: Option<&Recording>) -> O
     }
     let introduction = Introduction::of_this_process(server);
     Some(Offer::of(&directory, introduction, observers))
-}
-
-/// A file that cannot be written is no reason to end.
-fn start_recording(path: &Path) -> Option<Recording> {
-    let recording = Recording::start(path);
-    recording
-        .inspect_err(|error| {
-            tracing::warn!(file = %path.display(), %error, "the recording cannot be written");
-        })
-        .ok()
 }
