@@ -14,10 +14,10 @@ pub mod commands;
 mod log;
 mod metrics;
 mod observers;
-mod recording;
 mod signals;
 mod terminal;
 
+use mcp_bridge_recording as recording;
 use std::ffi::OsString;
 use std::process::ExitCode;
 

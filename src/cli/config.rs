@@ -60,6 +60,8 @@ pub struct ServerConnection {
     pub memory: Memory,
     /// Configuration of the log.
     pub log: Log,
+    /// The file in which what passes is recorded, if it is.
+    pub record: Option<PathBuf>,
 }
 
 /// Configuration of the log.
@@ -152,8 +154,8 @@ impl Flags {
                 },
             },
             log: connection.log,
-            record: self.recording.record,
-            metrics: self.recording.metrics,
+            record: connection.record,
+            metrics: self.metrics.metrics,
         })
     }
 }
@@ -240,6 +242,7 @@ impl ConnectionFlags {
             auth,
             memory,
             log: self.messages.log(notes),
+            record: self.recording.record,
         })
     }
 }

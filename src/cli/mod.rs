@@ -18,6 +18,7 @@ mod header;
 pub mod help;
 mod keep_alive;
 mod messages;
+mod metrics;
 mod network;
 mod outside;
 mod plain_secrets;
@@ -65,7 +66,7 @@ pub struct Flags {
     keep_alive: keep_alive::KeepAliveFlags,
 
     #[command(flatten)]
-    recording: messages::RecordFlags,
+    metrics: metrics::MetricsFlags,
 
     /// How long to wait for responses after the app has closed its input
     #[arg(
@@ -188,4 +189,7 @@ pub struct ConnectionFlags {
 
     #[command(flatten)]
     messages: messages::MessageFlags,
+
+    #[command(flatten)]
+    recording: messages::RecordFlags,
 }

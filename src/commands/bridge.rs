@@ -2,20 +2,18 @@
 
 use std::ffi::OsString;
 use std::io::{Write as _, stderr};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Stop, finish_sign_in, runtime};
+use super::{Stop, finish_sign_in, record, runtime};
 #[cfg(feature = "commands")]
 use crate::attach::{Introduction, Offer};
 use crate::cli::{Flags, UnfinishedSignIn};
 use crate::log;
 use crate::metrics::{self, Metrics};
 use crate::observers::Observers;
-use crate::recording::Recording;
 use crate::signals;
 use mcp_bridge_core::bridge::{self, End, Input};
 #[cfg(feature = "commands")]
@@ -47,7 +45,7 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     if let Some(directory) = &settings.bridge.endpoint.directory {
         sweep_private(directory);
     }
-    let recording = settings.record.as_deref().and_then(start_recording);
+    let recording = settings.record.as_deref().and_then(record::start);
     let observers = Arc::new(Observers::default());
     if let Some(recording) = &recording {
         observers.add(recording.recorder());
@@ -97,14 +95,4 @@ fn offer_view(endpoint: &EndpointConfig, observers: Arc<Observers>) -> Option<Of
     }
     let introduction = Introduction::of_this_process(server);
     Some(Offer::of(&directory, introduction, observers))
-}
-
-/// A file that cannot be written is no reason to end.
-fn start_recording(path: &Path) -> Option<Recording> {
-    let recording = Recording::start(path);
-    recording
-        .inspect_err(|error| {
-            tracing::warn!(file = %path.display(), %error, "the recording cannot be written");
-        })
-        .ok()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::account::{Paint, Style, rows};
 use super::client::McpClient;
+use super::record::CommandRecording;
 use super::{Stop, printed, runtime};
 use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::log;
@@ -41,8 +42,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
-    let connection = args.connection.connection(&args.url, args.callback_port)?;
+    let mut connection = args.connection.connection(&args.url, args.callback_port)?;
     log::start_for_person(&connection.log);
+    let _recording = CommandRecording::of(&mut connection);
     let mut auth = connection.auth.clone().ok_or_else(|| Stop {
         hint: Some("leave the header out to sign in".into()),
         ..Stop::failed("with an Authorization header of your own there is no sign-in")

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use url::Url;
 
 use super::account::title;
+use super::record::CommandRecording;
 use super::{Stop, printed, runtime};
 use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::log;
@@ -50,6 +51,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let runtime = runtime()?;
     let mut farewell = Farewell {
         flags: args.connection,
+        recording: CommandRecording::default(),
         mcp_remote: args.mcp_remote,
         out: &mut out,
         status: ExitCode::SUCCESS,
@@ -66,6 +68,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
 
 struct Farewell<'a, O> {
     flags: ConnectionFlags,
+    recording: CommandRecording,
     mcp_remote: bool,
     out: &'a mut O,
     status: ExitCode,
@@ -86,8 +89,9 @@ impl<O: Write> Farewell<'_, O> {
 
     /// Ends all sign-ins at one server that the flags do not exclude.
     async fn leave(&mut self, url: &str, all: &[Account]) -> Result<(), Stop> {
-        let connection = self.flags.clone().connection(url, None)?;
+        let mut connection = self.flags.clone().connection(url, None)?;
         log::start(&connection.log);
+        self.recording.observe(&mut connection);
         let server = connection.endpoint.url.clone();
         // Where secrets are is known of each account.
         let config = connection.auth.clone().map(|config| auth::Config {

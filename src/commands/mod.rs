@@ -48,6 +48,7 @@ mod prompt;
 mod prompts;
 #[cfg(feature = "commands")]
 mod read;
+mod record;
 #[cfg(feature = "commands")]
 mod resources;
 #[cfg(feature = "commands")]

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::{ASK_THE_DOCTOR, Stop, run_async};
 use crate::cli::{ConnectionFlags, ServerConnection};
+use crate::commands::record::CommandRecording;
 use crate::commands::schema::Execution;
 use crate::log;
 use crate::signals;
@@ -68,8 +69,9 @@ pub(super) fn converse<T>(
     url: &str,
     work: impl AsyncFnOnce(&McpClient) -> Result<T, Stop>,
 ) -> Result<T, Stop> {
-    let connection = flags.connection(url, None)?;
+    let mut connection = flags.connection(url, None)?;
     log::start_for_person(&connection.log);
+    let _recording = CommandRecording::of(&mut connection);
     run_async(async {
         let client = McpClient::connect(connection).await?;
         let done = work(&client).await;

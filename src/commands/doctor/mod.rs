@@ -25,6 +25,7 @@ pub(super) use self::endpoint::leave;
 use self::report::{Report, ReportForm, Subject};
 use super::account::colours_are_unwanted;
 use super::install::apps::AppId;
+use super::record::CommandRecording;
 use super::{Stop, runtime};
 use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::commands::client::request::bare_initialize;
@@ -97,8 +98,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         return status(passed?);
     }
     let url = args.url.unwrap_or_default();
-    let connection = args.connection.connection(&url, args.callback_port)?;
+    let mut connection = args.connection.connection(&url, args.callback_port)?;
     log::start(&connection.log);
+    let _recording = CommandRecording::of(&mut connection);
     let passed = runtime.block_on(report(&connection, form, &mut out));
     // A name that is being resolved takes a thread that cannot be interrupted.
     runtime.shutdown_background();

@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::record::CommandRecording;
 use super::{Stop, run_async};
 use crate::cli::ConnectionFlags;
 use crate::log;
+use crate::observers::Observers;
 use crate::recording::Recording;
 use crate::signals;
 use attached::Found;
@@ -38,7 +40,7 @@ pub(super) struct Args {
     bridge: Option<u32>,
 
     /// Show what --record has written instead
-    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "record"])]
     recording: Option<PathBuf>,
 
     #[command(flatten)]
@@ -78,7 +80,14 @@ fn connect(
     let feed = Feed::new();
     let recording = Recording::into_sink(FeedSink(Arc::clone(&feed)))
         .map_err(|error| Stop::failed(format!("cannot start: {error}")))?;
-    connection.endpoint.http.observation = Observation::by(recording.recorder());
+    // And in a file, if that is wanted.
+    let file = CommandRecording::of(&mut connection);
+    let observers = Arc::new(Observers::default());
+    let recordings = [Some(&recording), file.recording()];
+    for recording in recordings.into_iter().flatten() {
+        observers.add(recording.recorder());
+    }
+    connection.endpoint.http.observation = Observation::by(observers);
     let about = About::of(connection.endpoint.host(), Subject::Connection);
     let live = Arc::new(Live::new(connection));
     let connecting = Arc::clone(&live);

@@ -13,7 +13,7 @@ use mcp_bridge_testkit::{
     app::Launch,
     fault_server::FaultServer,
     reply::Reply,
-    request::{Request, rpc},
+    request::{Request, call, rpc},
     secrets,
 };
 
@@ -262,4 +262,31 @@ async fn a_recording_is_private_and_the_one_before_it_is_kept() {
     }
     let files = std::fs::read_dir(directory.path()).expect("a directory");
     assert_eq!(files.count(), 2);
+}
+
+#[tokio::test]
+async fn a_command_records_what_it_does() {
+    let directory = TempDir::new().expect("a directory for the test");
+    let server = FaultServer::start();
+    server.always(call("echo"), |request: &Request| {
+        Reply::json(request.echo())
+    });
+    let file = directory.path().join("it.har").display().to_string();
+    let url = server.url();
+    let program = program::command(["call", &url, "echo", "text=hello", "--record", &file]);
+    program.run().await.is(0, "hello\n", "");
+    let entries = entries(&directory);
+    let methods: Vec<_> = of_kind(&entries, "http")
+        .into_iter()
+        .map(|entry| entry["request"]["method"].as_str())
+        .collect();
+    assert!(methods.contains(&Some("DELETE")), "{methods:?}");
+    let is_call = |entry: &&Value| entry["_mcp"]["method"] == "tools/call";
+    assert_eq!(
+        of_kind(&entries, "message")
+            .into_iter()
+            .filter(is_call)
+            .count(),
+        1
+    );
 }

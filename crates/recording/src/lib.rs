@@ -19,9 +19,7 @@ use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::observer::{EventKind, ObservedEvent, Observer};
 
 use entry::Entries;
-pub(crate) use entry::HarEntry;
-#[cfg(feature = "commands")]
-pub(crate) use entry::{rfc3339, step_entry};
+pub use entry::{HarEntry, rfc3339, step_entry};
 use file::HarFile;
 
 /// Bytes of events that wait for the thread. Beyond it events are left out, and counted: the disk is too slow.
@@ -43,21 +41,21 @@ const LONG_TAIL_TIME: Duration = Duration::from_millis(200);
 const LONG_TAIL_BYTES: usize = 64 * 1024;
 
 /// Destination of a recording.
-pub(crate) trait Sink {
+pub trait Sink {
     /// Adds entries, and replaces those of the exchanges that are open.
     fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()>;
 }
 
 /// A recording under way.
 #[derive(Debug)]
-pub(crate) struct Recording {
+pub struct Recording {
     recorder: Arc<Recorder>,
     ended: Receiver<()>,
 }
 
 /// Observer that keeps events for the thread which writes them.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     queue: Mutex<Queue>,
     /// Told when the first event has come, and at the end.
     filled: Condvar,
@@ -75,12 +73,12 @@ struct Queue {
 
 impl Recording {
     /// Begins a recording in a new file. One of the same name is kept as `NAME.1`.
-    pub(crate) fn start(path: &Path) -> io::Result<Self> {
+    pub fn start(path: &Path) -> io::Result<Self> {
         Self::into_sink(HarFile::create(path)?)
     }
 
     /// Begins a recording that goes there.
-    pub(crate) fn into_sink(sink: impl Sink + Send + 'static) -> io::Result<Self> {
+    pub fn into_sink(sink: impl Sink + Send + 'static) -> io::Result<Self> {
         let recorder = Arc::new(Recorder::default());
         let (ending, ended) = channel();
         let events = Arc::clone(&recorder);
@@ -95,12 +93,12 @@ impl Recording {
     }
 
     /// The recording as an observer.
-    pub(crate) fn recorder(&self) -> Arc<Recorder> {
+    pub fn recorder(&self) -> Arc<Recorder> {
         Arc::clone(&self.recorder)
     }
 
     /// Ends the recording, once all is written or the time for that is over.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         self.recorder.stop();
         let _ = self.ended.recv_timeout(FINISH_LIMIT);
     }
@@ -124,7 +122,7 @@ impl Observer for Recorder {
 
 impl Recorder {
     /// Lets the thread write what there is, and end.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.queue.lock().is_over = true;
         self.filled.notify_one();
     }

@@ -56,7 +56,7 @@ impl HarFile {
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let (name, version) = ("mcp-bridge", env!("CARGO_PKG_VERSION"));
         let beginning = format!(
             "{{\"log\":{{\"version\":\"1.2\",\"creator\":{{\"name\":\"{name}\",\"version\":\"{version}\"}},\"entries\":[\n"
         );

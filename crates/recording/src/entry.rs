@@ -32,11 +32,11 @@ pub(super) struct Entries {
 
 /// An entry of a log.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct HarEntry {
+pub struct HarEntry {
     /// Number of the HTTP exchange that it is about.
-    pub(crate) exchange: Option<u64>,
+    pub exchange: Option<u64>,
     /// The entry as JSON, on one line.
-    pub(crate) json: String,
+    pub json: String,
 }
 
 impl HarEntry {
@@ -318,7 +318,7 @@ impl Direction {
 }
 
 /// The entry of a step of the connection.
-pub(crate) fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry {
+pub fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry {
     let url = format!("mcp-bridge://step/{name}");
     let mcp = Mcp::Step { step: name, detail };
     let entry = Entry {
@@ -394,7 +394,7 @@ fn milliseconds(from: SystemTime, to: SystemTime) -> f64 {
 }
 
 /// A moment as in RFC 3339, in milliseconds and UTC.
-pub(crate) fn rfc3339(at: SystemTime) -> String {
+pub fn rfc3339(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     let (hour, minute, second) = (at.hour(), at.minute(), at.second());
