@@ -7,6 +7,8 @@
 //! - [`cli`]: flags as they are typed, and as they are meant.
 //! - [`commands`]: what the program can be told to do; without a command, to be the bridge.
 
+#[cfg(feature = "commands")]
+mod attach;
 pub mod cli;
 pub mod commands;
 mod log;

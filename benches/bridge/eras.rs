@@ -1,4 +1,4 @@
-//! Cost of eras and TLS, compared with the plain way.
+//! Cost of eras, TLS and recordings, compared with the plain way.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -20,6 +20,7 @@ struct Way {
     name: &'static str,
     driver: Driver,
     app: Era,
+    reply: Reply,
     /// Of each round: start, p50 in µs, calls/s with 64 in flight, CPU s per 10,000 calls.
     values: [Vec<f64>; 4],
 }
@@ -41,13 +42,18 @@ impl Way {
             name,
             driver,
             app,
+            reply: Reply::Json,
             values: [start, Vec::new(), Vec::new(), Vec::new()],
         }
     }
 
+    fn answered_by(self, reply: Reply) -> Self {
+        Self { reply, ..self }
+    }
+
     fn measure(&mut self, sizes: Sizes, first: u64) -> Result<(), String> {
         let work = |first, count, window| Work {
-            calls: calls(&Tool::Echo(Reply::Json), first, count, self.app),
+            calls: calls(&Tool::Echo(self.reply), first, count, self.app),
             window,
             era: self.app,
         };
@@ -69,12 +75,9 @@ impl Way {
     }
 }
 
-/// Measures both, and returns the two tables.
+/// Measures all, and returns a table of each.
 pub(crate) fn run(host: &Host, sizes: Sizes, executable: &str) -> Result<String, String> {
-    let bridge = |words: &[&str]| {
-        let words = std::iter::once(executable).chain(words.iter().copied());
-        words.map(str::to_owned).collect::<Vec<_>>()
-    };
+    let bridge = commands(executable);
     let (legacy, modern, tls) = (host.legacy(), host.modern(), host.tls());
     let authority = crate::certificate("authority.pem");
     let eras = vec![
@@ -101,7 +104,40 @@ pub(crate) fn run(host: &Host, sizes: Sizes, executable: &str) -> Result<String,
     ];
     let eras = measured(eras, sizes)?;
     let secure = measured(secure, sizes)?;
-    Ok(format!("{eras}\n{secure}"))
+    let recorded = recorded(&bridge, &legacy, sizes)?;
+    Ok(format!("{eras}\n{secure}\n{recorded}"))
+}
+
+/// Command lines of the bridge with these arguments.
+pub(crate) fn commands(executable: &str) -> impl Fn(&[&str]) -> Vec<String> {
+    move |words| {
+        let words = std::iter::once(executable).chain(words.iter().copied());
+        words.map(str::to_owned).collect()
+    }
+}
+
+/// Measures the cost of `--record`, for both kinds of responses.
+pub(crate) fn recorded(
+    bridge: &impl Fn(&[&str]) -> Vec<String>,
+    url: &str,
+    sizes: Sizes,
+) -> Result<String, String> {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    for (reply, plain, recording) in [
+        (Reply::Json, "JSON", "JSON with --record"),
+        (Reply::Sse, "SSE", "SSE with --record"),
+    ] {
+        let file = directory.path().join(format!("{plain}.har"));
+        let record = bridge(&["--record", &file.to_string_lossy(), url]);
+        let ways = vec![
+            Way::bridged(plain, &bridge(&[url]), Era::Legacy)?.answered_by(reply),
+            Way::bridged(recording, &record, Era::Legacy)?.answered_by(reply),
+        ];
+        text += &measured(ways, sizes)?;
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 fn measured(mut ways: Vec<Way>, sizes: Sizes) -> Result<String, String> {

@@ -47,6 +47,7 @@ const LEAST: &str = "role-least";
 
 /// Measures mcp-bridge against the same calls without a bridge, and against the least that bridges.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "cargo bench --")]
 struct Flags {
     /// Less of everything: under a minute
@@ -60,6 +61,10 @@ struct Flags {
     /// Count instructions and allocations with valgrind, instead of measuring times
     #[arg(long)]
     count: bool,
+
+    /// Measure the cost of `--record` alone
+    #[arg(long, conflicts_with = "count")]
+    record: bool,
 
     /// The program to measure, instead of the one that was built
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_mcp-bridge"))]
@@ -93,6 +98,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         Sizes::FULL
     };
+    if flags.record {
+        let table = eras::recorded(&eras::commands(&flags.program), &host.legacy(), sizes)?;
+        return Ok(io::stdout().lock().write_all(table.as_bytes())?);
+    }
     let own = [
         Contender::limit(),
         Contender::least(&myself),

@@ -4,6 +4,7 @@
 //! cargo run --example demo                   # opens your browser
 //! cargo run --example demo -- --yes          # signs in by itself
 //! cargo run --example demo -- --era modern   # with a server that has no `initialize` any more
+//! cargo run --example demo -- --web          # in the browser: the sign-in step by step, and the tools
 //! ```
 //!
 //! ```text
@@ -19,6 +20,7 @@ mod message;
 #[path = "../server/mod.rs"]
 mod server;
 mod terminal;
+mod web;
 mod witness;
 
 use std::error::Error;
@@ -31,7 +33,7 @@ use std::{env, fs, io};
 use bridge::{Approval, SignIn};
 use clap::Parser;
 use era::Eras;
-use server::{Options, Server};
+use server::{Options, Server, Token};
 use terminal::Terminal;
 use tokio::sync::mpsc;
 use witness::{Heard, Witness};
@@ -51,11 +53,20 @@ const INTERRUPTED: u8 = 130;
 /// Shows mcp-bridge at work: starts a server that wants a sign-in, and calls its tools through the
 /// bridge
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "demo", version)]
 struct Arguments {
     /// Sign in without a browser
     #[arg(long)]
     yes: bool,
+
+    /// Show it in the browser: the inspector on the example server
+    #[arg(long, conflicts_with = "yes")]
+    web: bool,
+
+    /// Let no client register itself: the inspector is the one that the server knows
+    #[arg(long, requires = "web")]
+    no_registration: bool,
 
     /// Which versions of MCP the server speaks: up to 2025-11-25, from 2026-07-28 on, or all
     #[arg(long, value_enum, default_value_t = Eras::Dual)]
@@ -98,10 +109,17 @@ async fn play(arguments: &Arguments, terminal: &Arc<Terminal>) -> Result<End, Bo
     let directory = directory(arguments)?;
     terminal.step("Start the example server");
     let (witness, mut heard) = mpsc::unbounded_channel();
-    let server = start_server(arguments, witness, &directory, terminal).await?;
+    let secret = arguments.no_registration.then(Token::generate);
+    let server = start_server(arguments, secret.clone(), witness, &directory, terminal).await?;
     terminal.value("MCP endpoint", server.url());
     terminal.value("MCP versions", versions(arguments.era));
 
+    if arguments.web {
+        drop(heard);
+        let shown = web::inspect(&server, secret.as_ref(), &directory, terminal).await;
+        server.stop().await;
+        return shown.map(|()| End::Done);
+    }
     let (approval, limit) = if arguments.yes {
         (Approval::Demo, UNATTENDED_LIMIT)
     } else {
@@ -177,6 +195,7 @@ fn versions(eras: Eras) -> String {
 /// Starts the server at the same port each time, so that the bridge finds it again in the next run.
 async fn start_server(
     arguments: &Arguments,
+    client_secret: Option<Token>,
     witness: mpsc::UnboundedSender<Heard>,
     directory: &Path,
     terminal: &Terminal,
@@ -186,7 +205,7 @@ async fn start_server(
         port,
         token_lifetime: TOKEN_LIFETIME,
         state_file: Some(directory.join("server.json")),
-        client_secret: None,
+        client_secret: client_secret.clone(),
         resource_server: None,
         versions: arguments.era.versions(),
         around_endpoint: None,

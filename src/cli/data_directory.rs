@@ -27,6 +27,16 @@ pub fn store_directory() -> Option<PathBuf> {
     DataDirectory::of(&ProcessEnvironment).path()
 }
 
+/// Places of credentials of this user, going by the environments that bridges may have: apps often lack `XDG_DATA_HOME`.
+#[must_use]
+pub fn store_directories() -> Vec<PathBuf> {
+    match DataDirectory::of(&ProcessEnvironment) {
+        DataDirectory::None => Vec::new(),
+        DataDirectory::Named(path) | DataDirectory::Default(path) => vec![path],
+        DataDirectory::Relocated { used, default } => vec![used, default],
+    }
+}
+
 /// Lets processes without `XDG_DATA_HOME` find what is kept here, if it is set.
 pub fn note_store_directory() -> std::io::Result<()> {
     match DataDirectory::of(&ProcessEnvironment) {

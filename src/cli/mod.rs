@@ -33,7 +33,7 @@ use choices::{ParamHeadersFlag, ProtocolFlag, TransportFlag};
 pub use account::SignInSource;
 pub use callback::port;
 pub use config::{BridgeSettings, Log, ServerConnection, UnfinishedSignIn, server_url};
-pub use data_directory::{note_store_directory, store_directory};
+pub use data_directory::{note_store_directory, store_directories, store_directory};
 pub use drop_in::{names_package, without_launcher};
 pub use error::{ConfigError, FlagError};
 pub use header::HeaderError;

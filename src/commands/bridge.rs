@@ -4,16 +4,26 @@ use std::ffi::OsString;
 use std::io::{Write as _, stderr};
 use std::path::Path;
 use std::process::ExitCode;
+#[cfg(feature = "commands")]
+use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
 use super::{Stop, finish_sign_in, runtime};
+#[cfg(feature = "commands")]
+use crate::attach::{Introduction, Observers, Offer};
 use crate::cli::{Flags, UnfinishedSignIn};
 use crate::log;
 use crate::recording::Recording;
 use crate::signals;
 use mcp_bridge_core::bridge::{self, End, Input};
+#[cfg(feature = "commands")]
+use mcp_bridge_core::endpoint::EndpointConfig;
 use mcp_bridge_core::stdio;
+#[cfg(feature = "commands")]
+use mcp_bridge_net::http;
+#[cfg(feature = "commands")]
+use mcp_bridge_net::observer::{Observation, Observer};
 use mcp_bridge_net::private_file::sweep_private;
 
 /// For somebody who starts the bridge in a terminal, where nothing else would happen.
@@ -43,10 +53,17 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     }
     let runtime = runtime()?;
     let end = runtime.block_on(async {
+        #[cfg(feature = "commands")]
+        let offer = offer_view(&mut settings.bridge.endpoint, recording.as_ref());
         let (input, output) = (stdio::stdin(), stdio::stdout());
         let bridge = bridge::run(settings.bridge, input, output, signals::stop());
         // A task, because the runtime asks the kernel for news before it goes on with what it blocks on.
-        tokio::spawn(bridge).await
+        let end = tokio::spawn(bridge).await;
+        #[cfg(feature = "commands")]
+        if let Some(offer) = offer {
+            offer.withdraw().await;
+        }
+        end
     });
     let end = end.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     // Reading stdin may take a thread that cannot be interrupted; it need not be waited for.
@@ -60,6 +77,23 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
             Err(Stop::failed(reason).hint("start the server again in the app"))
         }
     }
+}
+
+/// Lets `inspect` look at the bridge, beside a recording that goes on anyway.
+#[cfg(feature = "commands")]
+fn offer_view(endpoint: &mut EndpointConfig, recording: Option<&Recording>) -> Option<Offer> {
+    let directory = endpoint.directory.clone()?;
+    let observers = Arc::new(Observers::default());
+    if let Some(recording) = recording {
+        observers.add(recording.recorder());
+    }
+    endpoint.http.observation = Observation::by(Arc::clone(&observers) as Arc<dyn Observer>);
+    let mut server = http::bare(&endpoint.url).to_string();
+    if endpoint.url.query().is_some() {
+        server.push_str("?…");
+    }
+    let introduction = Introduction::of_this_process(server);
+    Some(Offer::of(&directory, introduction, observers))
 }
 
 /// A file that cannot be written is no reason to end.

@@ -1,4 +1,4 @@
-//! Entries of a HAR 1.2 log, made of events. `_mcp` in an entry says of which kind it is, and what HAR has no place for.
+//! Entries of a HAR 1.2 log, made of events.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -6,13 +6,15 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{StatusCode, Version};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use url::Url;
 
+use super::har::{Content, Entry, Mcp, Nothing, Pair, PostData, Request, Response, Timings};
 use super::masking::Masking;
 use mcp_bridge_net::observer::{EventKind, ObservedEvent, ObservedRequest, Purpose};
-use mcp_bridge_protocol::message::{Kind, Message};
+use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 
 /// Limit for the part of a body that is kept until its exchange ends, in bytes: what is shown of it and enough behind
 /// that to recognize a secret there.
@@ -38,11 +40,10 @@ pub(crate) struct HarEntry {
 }
 
 impl HarEntry {
-    fn new(json: String) -> Self {
-        Self {
-            exchange: None,
-            json,
-        }
+    /// Makes it of what it says, which cannot fail: all keys are texts.
+    fn of(exchange: Option<u64>, entry: &Entry<'_, impl Serialize>) -> Self {
+        let json = serde_json::to_string(entry).unwrap_or_default();
+        Self { exchange, json }
     }
 }
 
@@ -51,8 +52,8 @@ impl HarEntry {
 struct OpenExchange {
     begun: SystemTime,
     purpose: Purpose,
-    /// `request` of the entry.
-    request: Value,
+    /// `request` of the entry, as JSON.
+    request: Box<RawValue>,
     url: Url,
     head: Option<ObservedHead>,
     body: BytesMut,
@@ -67,8 +68,7 @@ struct ObservedHead {
     at: SystemTime,
     version: Version,
     status: StatusCode,
-    /// As HAR has them.
-    headers: Value,
+    headers: Vec<Pair>,
     content_type: String,
     location: String,
 }
@@ -78,8 +78,8 @@ impl Entries {
     pub(super) fn on_event(&mut self, event: ObservedEvent) -> Option<HarEntry> {
         let at = event.at;
         match event.kind {
-            EventKind::FromApp(text) => Some(HarEntry::new(self.message(at, "from-app", &text))),
-            EventKind::ToApp(text) => Some(HarEntry::new(self.message(at, "to-app", &text))),
+            EventKind::FromApp(text) => Some(self.message(at, Direction::FromApp, &text)),
+            EventKind::ToApp(text) => Some(self.message(at, Direction::ToApp, &text)),
             EventKind::Step { step, detail } => Some(self.note(at, step.name(), &detail)),
             EventKind::Request(request) => {
                 self.on_request(at, *request);
@@ -130,27 +130,23 @@ impl Entries {
         }
         let headers = self.masking.request_headers(&request.headers);
         let url = self.masking.url(&request.url, request.purpose);
-        let query: Vec<_> = Url::parse(&url)
-            .iter()
-            .flat_map(|url| url.query_pairs().into_owned().collect::<Vec<_>>())
-            .map(|(name, value)| json!({ "name": name, "value": value }))
-            .collect();
-        let mut entry = json!({
-            "method": request.method.as_str(),
-            "url": url,
-            "httpVersion": "HTTP/1.1",
-            "cookies": [],
-            "headers": headers,
-            "queryString": query,
-            "headersSize": -1,
-            "bodySize": request.body.len(),
-        });
-        if !request.body.is_empty() {
-            entry["postData"] = json!({
-                "mimeType": text_of(&request.headers, &CONTENT_TYPE),
-                "text": self.masking.text(&request.body),
-            });
-        }
+        let query = query_of(&url);
+        let body = self.masking.text(&request.body);
+        let mime_type = text_of(&request.headers, &CONTENT_TYPE);
+        let entry = Request {
+            http_version: "HTTP/1.1",
+            headers: &headers,
+            query_string: &query,
+            body_size: request.body.len(),
+            post_data: (!request.body.is_empty()).then_some(PostData {
+                mime_type: &mime_type,
+                text: &body,
+            }),
+            ..Request::stub(request.method.as_str(), &url)
+        };
+        let Ok(entry) = serde_json::value::to_raw_value(&entry) else {
+            return;
+        };
         let open = OpenExchange {
             begun: at,
             purpose: request.purpose,
@@ -183,39 +179,44 @@ impl Entries {
     }
 
     /// A message of the app, or for it.
-    fn message(&self, at: SystemTime, direction: &str, text: &Bytes) -> String {
+    fn message(&self, at: SystemTime, direction: Direction, text: &Bytes) -> HarEntry {
         let message = Message::parse(text);
-        let (kind, id, method) = match &message {
-            Ok(message) => describe(message),
-            Err(_) => ("invalid", Value::Null, String::new()),
-        };
+        let described = message.as_ref().map(describe);
+        let (kind, id, method) = described.unwrap_or(("invalid", None, ""));
         let shown = self.masking.text(text);
-        let name = if method.is_empty() { kind } else { &method };
-        let mut entry = stub(at, &format!("stdio://app/{name}"));
-        entry["_mcp"] = json!({
-            "kind": "message", "direction": direction, "message": kind, "id": id, "method": method,
-        });
-        let content = json!({ "mimeType": "application/json", "text": shown });
-        if direction == "from-app" {
-            entry["request"]["method"] = "STDIN".into();
-            entry["request"]["bodySize"] = text.len().into();
-            entry["request"]["postData"] = content;
-        } else {
-            entry["request"]["method"] = "STDOUT".into();
-            entry["response"]["bodySize"] = text.len().into();
-            entry["response"]["content"] = content;
-            entry["response"]["content"]["size"] = text.len().into();
+        let mime_type = "application/json";
+        let url = format!(
+            "stdio://app/{}",
+            if method.is_empty() { kind } else { method }
+        );
+        let mut request = Request::stub(direction.method(), &url);
+        let mut response = Response::none();
+        match direction {
+            Direction::FromApp => {
+                request.body_size = text.len();
+                let text = &shown;
+                request.post_data = Some(PostData { mime_type, text });
+            }
+            Direction::ToApp => {
+                response.body_size = size(text.len());
+                response.content = Content {
+                    size: text.len(),
+                    mime_type,
+                    text: Some(&shown),
+                };
+            }
         }
-        entry.to_string()
+        let mcp = Mcp::Message {
+            direction: direction.name(),
+            message: kind,
+            id,
+            method,
+        };
+        HarEntry::of(None, &stub(at, request, response, mcp))
     }
 
     fn note(&self, at: SystemTime, name: &str, detail: &str) -> HarEntry {
-        let detail = self.masking.text(detail.as_bytes());
-        let mut entry = stub(at, &format!("mcp-bridge://step/{name}"));
-        entry["request"]["method"] = "STEP".into();
-        entry["comment"] = detail.as_str().into();
-        entry["_mcp"] = json!({ "kind": "step", "step": name, "detail": detail });
-        HarEntry::new(entry.to_string())
+        step_entry(at, name, &self.masking.text(detail.as_bytes()))
     }
 }
 
@@ -237,90 +238,148 @@ impl OpenExchange {
             milliseconds(self.begun, head_at),
             milliseconds(head_at, self.last_change),
         );
-        let mut entry = json!({
-            "startedDateTime": rfc3339(self.begun),
-            "time": wait + receive,
-            "request": self.request,
-            "response": self.response(masking),
-            "cache": {},
-            "timings": { "send": 0, "wait": wait, "receive": receive },
-            "_mcp": {
-                "kind": "http", "exchange": number, "purpose": purpose, "state": state,
-                "host": self.url.host_str(),
+        // A sum of rounded numbers is not as round as they are.
+        let time = ((wait + receive) * 100.0).round() / 100.0;
+        let failure = self.failure.as_ref();
+        let failure = failure.map(|it| masking.text(it.as_bytes()));
+        let failure = failure.as_deref();
+        let body = masking.text(&self.body);
+        let location = self
+            .head
+            .as_ref()
+            .map(|it| masking.text(it.location.as_bytes()));
+        let version = self.head.as_ref().map(|it| format!("{:?}", it.version));
+        let response = match &self.head {
+            Some(head) => Response {
+                status: head.status.as_u16(),
+                status_text: head.status.canonical_reason().unwrap_or_default(),
+                http_version: version.as_deref().unwrap_or_default(),
+                headers: &head.headers,
+                content: Content {
+                    size: self.body_bytes,
+                    mime_type: &head.content_type,
+                    text: Some(&body),
+                },
+                redirect_url: location.as_deref().unwrap_or_default(),
+                body_size: size(self.body_bytes),
+                ..Response::none()
             },
-        });
-        if let Some(failure) = &self.failure {
-            let failure = masking.text(failure.as_bytes());
-            entry["response"]["_error"] = failure.as_str().into();
-            entry["_mcp"]["failure"] = failure.into();
-        }
-        HarEntry {
-            exchange: Some(number),
-            json: entry.to_string(),
+            None => Response::none(),
+        };
+        let entry = Entry {
+            started_date_time: rfc3339(self.begun),
+            time,
+            request: &self.request,
+            response: Response {
+                error: failure,
+                ..response
+            },
+            cache: Nothing {},
+            timings: Timings {
+                send: 0,
+                wait,
+                receive,
+            },
+            comment: None,
+            mcp: Mcp::Http {
+                exchange: number,
+                purpose,
+                state,
+                host: self.url.host_str(),
+                failure,
+            },
+        };
+        HarEntry::of(Some(number), &entry)
+    }
+}
+
+/// Direction of a message between app and bridge.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    FromApp,
+    ToApp,
+}
+
+impl Direction {
+    fn name(self) -> &'static str {
+        match self {
+            Self::FromApp => "from-app",
+            Self::ToApp => "to-app",
         }
     }
 
-    fn response(&self, masking: &Masking) -> Value {
-        let Some(head) = &self.head else {
-            return no_response();
-        };
-        json!({
-            "status": head.status.as_u16(),
-            "statusText": head.status.canonical_reason().unwrap_or_default(),
-            "httpVersion": format!("{:?}", head.version),
-            "cookies": [],
-            "headers": head.headers,
-            "content": {
-                "size": self.body_bytes,
-                "mimeType": head.content_type,
-                "text": masking.text(&self.body),
-            },
-            "redirectURL": masking.text(head.location.as_bytes()),
-            "headersSize": -1,
-            "bodySize": self.body_bytes,
-        })
+    /// What stands for the method of a request.
+    fn method(self) -> &'static str {
+        match self {
+            Self::FromApp => "STDIN",
+            Self::ToApp => "STDOUT",
+        }
     }
+}
+
+/// The entry of a step of the connection.
+pub(crate) fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry {
+    let url = format!("mcp-bridge://step/{name}");
+    let mcp = Mcp::Step { step: name, detail };
+    let entry = Entry {
+        comment: Some(detail),
+        ..stub(at, Request::stub("STEP", &url), Response::none(), mcp)
+    };
+    HarEntry::of(None, &entry)
 }
 
 /// An entry that is no HTTP exchange, with what HAR demands of one.
-fn stub(at: SystemTime, url: &str) -> Value {
-    json!({
-        "startedDateTime": rfc3339(at),
-        "time": 0,
-        "request": {
-            "url": url, "httpVersion": "", "cookies": [], "headers": [], "queryString": [],
-            "headersSize": -1, "bodySize": 0,
-        },
-        "response": no_response(),
-        "cache": {},
-        "timings": { "send": 0, "wait": 0, "receive": 0 },
-    })
-}
-
-fn no_response() -> Value {
-    json!({
-        "status": 0, "statusText": "", "httpVersion": "", "cookies": [], "headers": [],
-        "content": { "size": 0, "mimeType": "" }, "redirectURL": "", "headersSize": -1, "bodySize": -1,
-    })
+fn stub<'a>(
+    at: SystemTime,
+    request: Request<'a>,
+    response: Response<'a>,
+    mcp: Mcp<'a>,
+) -> Entry<'a, Request<'a>> {
+    Entry {
+        started_date_time: rfc3339(at),
+        time: 0.0,
+        request,
+        response,
+        cache: Nothing {},
+        timings: Timings::default(),
+        comment: None,
+        mcp,
+    }
 }
 
 /// Kind, id and method of a message.
-fn describe(message: &Message) -> (&'static str, Value, String) {
-    let id = |id: &str| serde_json::from_str(id).unwrap_or(Value::Null);
-    let method = message.method().unwrap_or_default().to_owned();
+fn describe(message: &Message) -> (&'static str, Option<&RawValue>, &str) {
+    let method = message.method().unwrap_or_default();
     match message.kind() {
-        Kind::Request { id: of, .. } => ("request", id(of.as_json()), method),
-        Kind::Notification { .. } => ("notification", Value::Null, method),
-        Kind::Response { id: of } => {
-            let of = of.as_ref().map_or(Value::Null, |of| id(of.as_json()));
+        Kind::Request { id, .. } => ("request", raw(id), method),
+        Kind::Notification { .. } => ("notification", None, method),
+        Kind::Response { id } => {
+            let id = id.as_ref().and_then(raw);
             let kind = if message.is_error() {
                 "error"
             } else {
                 "response"
             };
-            (kind, of, method)
+            (kind, id, method)
         }
     }
+}
+
+fn raw(id: &RequestId) -> Option<&RawValue> {
+    serde_json::from_str(id.as_json()).ok()
+}
+
+/// The parameters in a URL.
+fn query_of(url: &str) -> Vec<Pair> {
+    let Some(url) = url.contains('?').then(|| Url::parse(url).ok()).flatten() else {
+        return Vec::new();
+    };
+    let pairs = url.query_pairs().into_owned();
+    pairs.map(|(name, value)| Pair { name, value }).collect()
+}
+
+fn size(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn text_of(headers: &HeaderMap, name: &reqwest::header::HeaderName) -> String {
@@ -335,7 +394,7 @@ fn milliseconds(from: SystemTime, to: SystemTime) -> f64 {
 }
 
 /// A moment as in RFC 3339, in milliseconds and UTC.
-fn rfc3339(at: SystemTime) -> String {
+pub(crate) fn rfc3339(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     let (hour, minute, second) = (at.hour(), at.minute(), at.second());

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value, json};
 use url::Url;
 
+use super::har::Pair;
 use mcp_bridge_net::observer::Purpose;
 use mcp_bridge_text::redaction::{MASK, redacted};
 
@@ -47,7 +47,7 @@ pub(super) struct Masking {
 
 impl Masking {
     /// Request headers as HAR has them.
-    pub(super) fn request_headers(&mut self, headers: &HeaderMap) -> Value {
+    pub(super) fn request_headers(&mut self, headers: &HeaderMap) -> Vec<Pair> {
         self.headers(headers, |name| {
             let is_of_mcp = name.as_str().starts_with("mcp-") && name.as_str() != SESSION_ID;
             is_of_mcp || PUBLIC_REQUEST_HEADERS.contains(&name.as_str())
@@ -55,13 +55,17 @@ impl Masking {
     }
 
     /// Response headers as HAR has them.
-    pub(super) fn response_headers(&mut self, headers: &HeaderMap) -> Value {
+    pub(super) fn response_headers(&mut self, headers: &HeaderMap) -> Vec<Pair> {
         self.headers(headers, |name| {
             !SECRET_RESPONSE_HEADERS.contains(&name.as_str())
         })
     }
 
-    fn headers(&mut self, headers: &HeaderMap, is_public: impl Fn(&HeaderName) -> bool) -> Value {
+    fn headers(
+        &mut self,
+        headers: &HeaderMap,
+        is_public: impl Fn(&HeaderName) -> bool,
+    ) -> Vec<Pair> {
         let mut shown = Vec::with_capacity(headers.len());
         for (name, value) in headers {
             let value = if is_public(name) {
@@ -70,9 +74,10 @@ impl Masking {
                 self.learn(value);
                 MASK.to_owned()
             };
-            shown.push(json!({ "name": name.as_str(), "value": value }));
+            let name = name.as_str().to_owned();
+            shown.push(Pair { name, value });
         }
-        shown.into()
+        shown
     }
 
     /// A URL. The query of the server's URL is the user's own.

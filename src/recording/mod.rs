@@ -6,6 +6,7 @@
 
 mod entry;
 mod file;
+mod har;
 mod masking;
 
 use std::io;
@@ -19,6 +20,8 @@ use mcp_bridge_net::observer::{EventKind, Observation, ObservedEvent, Observer};
 
 use entry::Entries;
 pub(crate) use entry::HarEntry;
+#[cfg(feature = "commands")]
+pub(crate) use entry::{rfc3339, step_entry};
 use file::HarFile;
 
 /// Bytes of events that wait for the thread. Beyond it events are left out, and counted: the disk is too slow.
@@ -54,7 +57,7 @@ pub(crate) struct Recording {
 
 /// Observer that keeps events for the thread which writes them.
 #[derive(Debug, Default)]
-struct Recorder {
+pub(crate) struct Recorder {
     queue: Mutex<Queue>,
     /// Told when the first event has come, and at the end.
     filled: Condvar,
@@ -93,13 +96,17 @@ impl Recording {
 
     /// The recording as an observer.
     pub(crate) fn observation(&self) -> Observation {
-        Observation::by(Arc::clone(&self.recorder) as Arc<dyn Observer>)
+        Observation::by(self.recorder())
+    }
+
+    /// The recording as an observer.
+    pub(crate) fn recorder(&self) -> Arc<Recorder> {
+        Arc::clone(&self.recorder)
     }
 
     /// Ends the recording, once all is written or the time for that is over.
     pub(crate) fn finish(self) {
-        self.recorder.queue.lock().is_over = true;
-        self.recorder.filled.notify_one();
+        self.recorder.stop();
         let _ = self.ended.recv_timeout(FINISH_LIMIT);
     }
 }
@@ -121,6 +128,12 @@ impl Observer for Recorder {
 }
 
 impl Recorder {
+    /// Lets the thread write what there is, and end.
+    pub(crate) fn stop(&self) {
+        self.queue.lock().is_over = true;
+        self.filled.notify_one();
+    }
+
     /// Waits for an event, and takes with it those that come within the time; `None` if no more come.
     fn next_batch(&self, time: Duration) -> Option<Queue> {
         let queue = self.queue.lock();

@@ -18,10 +18,15 @@ use url::Url;
 pub trait Observer: fmt::Debug + Send + Sync {
     /// Takes an event.
     fn observe(&self, event: ObservedEvent);
+
+    /// Returns whether it takes events now. If not, none are made.
+    fn is_watching(&self) -> bool {
+        true
+    }
 }
 
 /// Something that has happened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ObservedEvent {
     /// The moment.
     pub at: SystemTime,
@@ -30,7 +35,7 @@ pub struct ObservedEvent {
 }
 
 /// The kinds of events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum EventKind {
     /// The app has sent a message, which is this line.
     FromApp(Bytes),
@@ -73,7 +78,7 @@ pub enum EventKind {
 }
 
 /// An HTTP request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ObservedRequest {
     /// Number of the exchange, which no other has in this process.
     pub exchange: u64,
@@ -144,7 +149,7 @@ impl Observation {
     /// Tells the observer, if there is one, what `event` makes.
     #[inline]
     pub fn report(&self, event: impl FnOnce() -> EventKind) {
-        if let Some(observer) = &self.0 {
+        if let Some(observer) = self.watching() {
             observer.observe(ObservedEvent {
                 at: SystemTime::now(),
                 kind: event(),
@@ -171,9 +176,14 @@ impl Observation {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Option<Box<ObservedExchange>> {
-        self.0.as_ref()?;
+        self.watching()?;
         let observed = self.observed_request(purpose, method, url, headers, body);
         Some(Box::new(observed))
+    }
+
+    #[inline]
+    fn watching(&self) -> Option<&Arc<dyn Observer>> {
+        self.0.as_ref().filter(|observer| observer.is_watching())
     }
 
     #[cold]

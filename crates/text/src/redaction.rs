@@ -102,7 +102,7 @@ fn secret_ranges<'a>(
 ) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     for secret in secrets {
-        if secret.len() >= SHORTEST_SECRET_BYTES {
+        if (SHORTEST_SECRET_BYTES..=text.len()).contains(&secret.len()) {
             let found = text.match_indices(secret.as_str());
             ranges.extend(found.map(|(at, found)| at..at + found.len()));
         }
@@ -133,14 +133,20 @@ fn next_word(text: &str, from: usize) -> Option<Range<usize>> {
 /// `Name: value`; or the word behind `Bearer` and `Basic`.
 fn value_of_secret(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
-    let after_quote = name.end + quotation(&bytes[name.end..]);
+    let word_end = name.end;
+    let after_quote = word_end + quotation(&bytes[word_end..]);
     let separator = skip(bytes, after_quote, |byte| byte.is_ascii_whitespace());
-    let plain = plain_name(&text[name.clone()]);
-    if matches!(plain.as_str(), "bearer" | "basic") && separator > name.end {
+    let name = &text[name.clone()];
+    let is_scheme = ["bearer", "basic"]
+        .iter()
+        .any(|it| it.eq_ignore_ascii_case(name));
+    if is_scheme && separator > word_end {
         let end = skip(bytes, separator, |byte| !ends_value(byte));
         return (end - separator >= SHORTEST_SECRET_BYTES).then_some(separator..end);
     }
-    let sign = *bytes.get(separator)?;
+    let sign = bytes.get(separator).filter(|sign| b":=".contains(sign))?;
+    // Only now, as most words are no names.
+    let plain = plain_name(name);
     let is_secret = match sign {
         b':' | b'=' if PUBLIC_NAMES.contains(&plain.as_str()) => false,
         b'=' if SECRET_PARAMETERS.contains(&plain.as_str()) => true,
@@ -171,9 +177,12 @@ fn token(text: &str, word: &Range<usize>) -> Option<Range<usize>> {
     let begins = TOKEN_PREFIXES
         .iter()
         .any(|prefix| text[word.start..].starts_with(prefix));
+    if !begins {
+        return None;
+    }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(&byte);
     let end = skip(text.as_bytes(), word.start, is_part);
-    (begins && end - word.start >= SHORTEST_TOKEN_BYTES).then_some(word.start..end)
+    (end - word.start >= SHORTEST_TOKEN_BYTES).then_some(word.start..end)
 }
 
 fn plain_name(name: &str) -> String {

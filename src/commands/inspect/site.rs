@@ -111,10 +111,34 @@ const ASSETS: [(&str, &str, &[u8]); 8] = [
     ),
 ];
 
-const IS_RECORDING: &str = "this is a recording";
+const READ_ONLY: &str = "nothing can be asked here: the page only shows what passes";
 const NO_SUCH_PAGE: &str = "there is no such page";
 
 type PageBody = BoxBody<Bytes, Infallible>;
+
+/// Subject of the page.
+pub(super) struct About {
+    /// The server, the bridge or the file, for people.
+    title: String,
+    subject: Subject,
+}
+
+/// The kinds of subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A connection of the inspector's own.
+    Connection,
+    /// A bridge that an app has started, which is only looked at.
+    RunningBridge,
+    /// A file.
+    Recording,
+}
+
+impl About {
+    pub(super) fn of(title: String, subject: Subject) -> Self {
+        Self { title, subject }
+    }
+}
 
 /// The page and what it is about.
 pub(super) struct InspectorSite {
@@ -122,14 +146,13 @@ pub(super) struct InspectorSite {
     feed: Arc<Feed>,
     /// The connection; `None` for a recording.
     live: Option<Arc<Live>>,
-    /// The server or the file, for people.
-    title: String,
+    about: About,
 }
 
 impl InspectorSite {
     /// Listens on a random port of this machine alone.
     pub(super) async fn open(
-        title: String,
+        about: About,
         feed: Arc<Feed>,
         live: Option<Arc<Live>>,
     ) -> io::Result<(Arc<Self>, TcpListener)> {
@@ -139,7 +162,7 @@ impl InspectorSite {
             access,
             feed,
             live,
-            title,
+            about,
         };
         Ok((Arc::new(site), listener))
     }
@@ -198,7 +221,7 @@ impl InspectorSite {
             (&Method::GET, "/events") => self.events(&request),
             (&Method::GET, "/sign-in") => match &self.live {
                 Some(live) => json(&sign_in::overview(live).await),
-                None => plain(StatusCode::CONFLICT, IS_RECORDING),
+                None => plain(StatusCode::CONFLICT, READ_ONLY),
             },
             (&Method::GET, path) => match ASSETS.iter().find(|(known, _, _)| *known == path) {
                 Some((_, kind, content)) => {
@@ -217,7 +240,7 @@ impl InspectorSite {
     /// Does what the page wants done.
     async fn act(&self, request: Request<Incoming>) -> Response<PageBody> {
         let Some(live) = &self.live else {
-            return plain(StatusCode::CONFLICT, IS_RECORDING);
+            return plain(StatusCode::CONFLICT, READ_ONLY);
         };
         let path = request.uri().path().to_owned();
         let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect();
@@ -266,8 +289,9 @@ impl InspectorSite {
         let last = last.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
         let (sender, events) = mpsc::channel(EVENTS_UNDER_WAY);
         let about = serde_json::json!({
-            "title": self.title,
-            "isLive": self.live.is_some(),
+            "title": self.about.title,
+            "isLive": self.about.subject == Subject::Connection,
+            "isAttached": self.about.subject == Subject::RunningBridge,
             "version": env!("CARGO_PKG_VERSION"),
         });
         let feed = Arc::clone(&self.feed);

@@ -14,14 +14,14 @@ use crate::program;
 use mcp_bridge_testkit::browser::BrowserDouble;
 use mcp_bridge_testkit::fault_server::FaultServer;
 use mcp_bridge_testkit::limits::{client, soon};
-use mcp_bridge_testkit::program::Running;
+use mcp_bridge_testkit::program::{Program, Running};
 use mcp_bridge_testkit::reply::Reply;
 use mcp_bridge_testkit::request::{Request, call, delete, rpc};
 use mcp_bridge_testkit::secrets;
 
 /// The inspector at work, and a browser that was sent to its page.
-struct Inspector {
-    running: Running,
+pub(super) struct Inspector {
+    pub(super) running: Running,
     page: Url,
     client: Client,
     /// Told of the pages that the bridge opens.
@@ -31,11 +31,14 @@ struct Inspector {
 
 impl Inspector {
     async fn start(args: &[&str]) -> Self {
+        let all = ["inspect"].into_iter().chain(args.iter().copied());
+        Self::of_program(program::command(all)).await
+    }
+
+    pub(super) async fn of_program(program: Program) -> Self {
         let home = TempDir::new().expect("a directory for the test");
         let browser = BrowserDouble::noting(home.path());
-        let all = ["inspect"].into_iter().chain(args.iter().copied());
-        let program = program::command(all).browser(&browser).search_path();
-        let running = program.spawn();
+        let running = program.browser(&browser).search_path().spawn();
         let page = browser.page().await;
         let client = client().redirect(redirect::Policy::none());
         Self {
@@ -66,7 +69,7 @@ impl Inspector {
     }
 
     /// The cookie that the token is exchanged for.
-    async fn cookie(&self) -> String {
+    pub(super) async fn cookie(&self) -> String {
         let entered = self.client.get(self.page.clone()).send().await;
         let entered = entered.expect("an answer");
         assert_eq!(entered.status(), StatusCode::SEE_OTHER);
@@ -77,7 +80,7 @@ impl Inspector {
     }
 
     /// Posts a message as the page does.
-    async fn rpc(&self, cookie: &str, body: &Value) -> Response {
+    pub(super) async fn rpc(&self, cookie: &str, body: &Value) -> Response {
         self.post(cookie, "/rpc", body.to_string()).await
     }
 
@@ -102,7 +105,11 @@ impl Inspector {
     }
 
     /// Reads the event stream until it has such an event.
-    async fn has_event(&self, cookie: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn has_event(
+        &self,
+        cookie: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let request = self.request(Method::GET, "/events").header(COOKIE, cookie);
         let mut response = request.send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
@@ -282,6 +289,24 @@ async fn a_connection_is_shown_as_it_happens_and_the_page_can_call_a_tool() {
             event["_mcp"]["kind"] == "http" && sent.is_some_and(|it| it.contains("tools/call"))
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_named() {
+    let server = FaultServer::start();
+    server.once(rpc("tools/list"), |_: &Request| {
+        Reply::status(503).header("retry-after", "0")
+    });
+    let inspector = Inspector::of_server(&server).await;
+    let cookie = inspector.cookie().await;
+    inspector
+        .rpc(&cookie, &json!({"method": "tools/list"}))
+        .await;
+    let is_retry = |event: &Value| event["_mcp"]["step"] == "retry";
+    let retry = inspector.has_event(&cookie, is_retry).await;
+    let detail = retry["_mcp"]["detail"].as_str().expect("words");
+    assert!(detail.starts_with("tools/list #"), "{detail}");
+    assert!(detail.ends_with("ms: the server is busy"), "{detail}");
 }
 
 /// A person presses "Cancel", or closes the page.

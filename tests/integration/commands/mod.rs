@@ -1,6 +1,8 @@
 //! Commands for people: `doctor`, `login`, `tools`, `call`, `resources`, `prompts`, `install`, `migrate` and the others.
 
 mod accounts;
+#[cfg(unix)]
+mod attach;
 mod call;
 mod doctor;
 #[cfg(unix)]

@@ -69,8 +69,15 @@ function add(text) {
     return;
   }
   if (exchange !== undefined && exchange !== null) byExchange.set(exchange, row);
-  entries.push(row);
-  if (passes(row)) shown.push(row);
+  insert(entries, row);
+  if (passes(row)) insert(shown, row);
+}
+
+/** Puts a row where it belongs by its beginning: an exchange may be told of after what it has led to. */
+function insert(rows, row) {
+  let at = rows.length;
+  while (at > 0 && rows[at - 1].entry.startedDateTime > row.entry.startedDateTime) at -= 1;
+  rows.splice(at, 0, row);
 }
 
 function passes(row) {
@@ -274,6 +281,7 @@ async function ask(method, params, signal) {
 // ---- Events ---------------------------------------------------------------------------------------------------------
 
 let isRecording = false;
+let isLive = false; // The page drives the connection itself.
 
 function say(text, isFailure = false) {
   byId("status").textContent = text;
@@ -285,17 +293,18 @@ function follow() {
   const events = new EventSource("/events");
   events.addEventListener("about", (event) => {
     const about = parsed(event.data);
-    isRecording = !about.isLive;
+    isRecording = !about.isLive && !about.isAttached;
+    isLive = about.isLive;
     byId("title").textContent = about.title;
     document.title = `${about.title} – mcp-bridge inspector`;
-    for (const tab of tabs.slice(1)) tab.hidden = isRecording;
+    for (const tab of tabs.slice(1)) tab.hidden = !isLive;
     if (isRecording) byId("follow").checked = false;
-    say(isRecording ? "recording" : "live");
+    say(isRecording ? "recording" : about.isAttached ? "live, read-only" : "live");
   });
   events.addEventListener("message", (event) => {
     add(event.data);
     draw();
-    if (isRecording) return;
+    if (!isLive) return;
     noteProgress(event.data);
     const entry = parsed(event.data);
     noteNotification(entry);
