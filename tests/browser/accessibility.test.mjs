@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { askingServer } from './support/asking_server.mjs';
 import { axe, inspect, launch, visit } from './support/inspector.mjs';
 import { formServer } from './support/server.mjs';
 
@@ -25,6 +26,12 @@ const FILLED = {
     // Faults are shown, too.
     await page.getByRole('button', { name: 'Call', exact: true }).click();
     await page.locator('[aria-invalid=true]').first().waitFor();
+  },
+  'Sign-in': async (page) => {
+    await page.getByText('the server answers').first().waitFor();
+  },
+  Findings: async (page) => {
+    await page.getByText(/^No (problems|failures)/).waitFor();
   },
   Resources: async (page) => {
     await page.locator('#resources li button', { hasText: 'note://one' }).click();
@@ -75,5 +82,23 @@ test('no view of a connection breaks a rule of accessibility', async (t) => {
     await check(page, view);
   }
   for (const view of Object.keys(FILLED)) assert.ok(views.includes(view), `${view} is among ${views}`);
+  assert.deepEqual(faults, []);
+});
+
+test('no question of the server breaks a rule of accessibility', async (t) => {
+  const visitor = await visit(browser, t);
+  const server = await askingServer(visitor);
+  const { page, faults } = await inspect(visitor, server.url);
+  for (const question of ['form', 'page', 'sampling', 'roots']) {
+    await page.getByRole('tab', { name: 'Tools' }).click();
+    await page.locator('#tool-names button', { hasText: 'ask' }).click();
+    await page.getByLabel('question').selectOption(question);
+    await page.getByRole('button', { name: 'Call', exact: true }).click();
+    await page.getByRole('button', { name: 'Answer', exact: true }).click();
+    await page.getByRole('article').waitFor();
+    await check(page, `The question ${question}`);
+    await page.getByRole('button', { name: /^(Decline|Refuse)$/ }).click();
+    await page.getByText('The server asks nothing now.').waitFor();
+  }
   assert.deepEqual(faults, []);
 });

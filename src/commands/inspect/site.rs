@@ -111,7 +111,7 @@ const ASSETS: [(&str, &str, &[u8]); 8] = [
     ),
 ];
 
-const IS_RECORDING: &str = "this is a recording";
+const READ_ONLY: &str = "nothing can be asked here: the page only shows what passes";
 const NO_SUCH_PAGE: &str = "there is no such page";
 
 type PageBody = BoxBody<Bytes, Infallible>;
@@ -221,7 +221,7 @@ impl InspectorSite {
             (&Method::GET, "/events") => self.events(&request),
             (&Method::GET, "/sign-in") => match &self.live {
                 Some(live) => json(&sign_in::overview(live).await),
-                None => plain(StatusCode::CONFLICT, IS_RECORDING),
+                None => plain(StatusCode::CONFLICT, READ_ONLY),
             },
             (&Method::GET, path) => match ASSETS.iter().find(|(known, _, _)| *known == path) {
                 Some((_, kind, content)) => {
@@ -240,7 +240,7 @@ impl InspectorSite {
     /// Does what the page wants done.
     async fn act(&self, request: Request<Incoming>) -> Response<PageBody> {
         let Some(live) = &self.live else {
-            return plain(StatusCode::CONFLICT, IS_RECORDING);
+            return plain(StatusCode::CONFLICT, READ_ONLY);
         };
         let path = request.uri().path().to_owned();
         let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect();

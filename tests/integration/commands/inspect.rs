@@ -291,6 +291,24 @@ async fn a_connection_is_shown_as_it_happens_and_the_page_can_call_a_tool() {
         .await;
 }
 
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_named() {
+    let server = FaultServer::start();
+    server.once(rpc("tools/list"), |_: &Request| {
+        Reply::status(503).header("retry-after", "0")
+    });
+    let inspector = Inspector::of_server(&server).await;
+    let cookie = inspector.cookie().await;
+    inspector
+        .rpc(&cookie, &json!({"method": "tools/list"}))
+        .await;
+    let is_retry = |event: &Value| event["_mcp"]["step"] == "retry";
+    let retry = inspector.has_event(&cookie, is_retry).await;
+    let detail = retry["_mcp"]["detail"].as_str().expect("words");
+    assert!(detail.starts_with("tools/list #"), "{detail}");
+    assert!(detail.ends_with("ms: the server is busy"), "{detail}");
+}
+
 /// A person presses "Cancel", or closes the page.
 #[tokio::test]
 async fn a_call_that_the_page_gives_up_is_cancelled_at_the_server() {

@@ -95,6 +95,18 @@ impl Verb {
             Self::Get { .. } => Method::GET,
         }
     }
+
+    /// The request in words, for who watches its retries.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Post(message) => match (message.method(), message.id()) {
+                (Some(method), Some(id)) => format!("{method} #{}", id.as_json()),
+                (Some(method), None) => method.to_owned(),
+                (None, _) => "the response".to_owned(),
+            },
+            Self::Get { .. } => "the stream".to_owned(),
+        }
+    }
 }
 
 /// Session that a request belongs to.
@@ -262,7 +274,11 @@ impl Endpoint {
         );
         if is_busy && let Some(pause) = tries.retries.busy_pause(retry_after(response.headers())) {
             self.step(Step::Retry, || {
-                format!("again in {} ms: the server is busy", pause.as_millis())
+                let request = outgoing.verb.in_words();
+                format!(
+                    "{request} again in {} ms: the server is busy",
+                    pause.as_millis()
+                )
             });
             tokio::time::sleep(pause).await;
             return Ok(());
@@ -421,7 +437,8 @@ impl Endpoint {
             NextAttempt::GiveUp => return Err(failure),
             NextAttempt::After(pause) => {
                 self.step(Step::Retry, || {
-                    format!("again in {} ms: {failure}", pause.as_millis())
+                    let request = outgoing.verb.in_words();
+                    format!("{request} again in {} ms: {failure}", pause.as_millis())
                 });
                 tokio::time::sleep(pause).await;
                 return Ok(());
@@ -440,7 +457,12 @@ impl Endpoint {
             self.outage.begin(now.checked_sub(spent).unwrap_or(now))
         });
         outgoing.track.enter(Phase::Unreachable);
-        self.note(Step::Retry, "again when the server can be reached");
+        self.step(Step::Retry, || {
+            format!(
+                "{} again when the server can be reached",
+                outgoing.verb.in_words()
+            )
+        });
         let client = self.client()?;
         let stopping = self.stopping.subscribe();
         match waiting

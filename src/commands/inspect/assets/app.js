@@ -280,8 +280,8 @@ async function ask(method, params, signal) {
 
 // ---- Events ---------------------------------------------------------------------------------------------------------
 
-let isLive = false;
 let isRecording = false;
+let isLive = false; // The page drives the connection itself.
 
 function say(text, isFailure = false) {
   byId("status").textContent = text;
@@ -293,13 +293,13 @@ function follow() {
   const events = new EventSource("/events");
   events.addEventListener("about", (event) => {
     const about = parsed(event.data);
+    isRecording = !about.isLive && !about.isAttached;
     isLive = about.isLive;
-    isRecording = !isLive && !about.isAttached;
     byId("title").textContent = about.title;
     document.title = `${about.title} – mcp-bridge inspector`;
     for (const tab of tabs.slice(1)) tab.hidden = !isLive;
     if (isRecording) byId("follow").checked = false;
-    say(isRecording ? "recording" : isLive ? "live" : "live, read-only");
+    say(isRecording ? "recording" : about.isAttached ? "live, read-only" : "live");
   });
   events.addEventListener("message", (event) => {
     add(event.data);

@@ -256,6 +256,8 @@ function field(name, given, root, isRequired, value, depth) {
     return (inner.check?.() ?? true) && fault === "";
   };
   inner.input?.addEventListener("change", check);
+  // A fault that goes only when the field is left would move the button away that is being pressed.
+  inner.input?.addEventListener("input", () => { if (inner.input.getAttribute("aria-invalid") === "true") check(); });
   return { element, read: inner.read, check };
 }
 
