@@ -37,7 +37,9 @@ pub(super) struct ClientFlags {
           conflicts_with_all = ["client_secret_env", "client_secret_file"])]
     client_assertion_key: Option<PathBuf>,
 
-    /// A JWT with which the client authenticates, signed by somebody else: file:PATH, env:NAME or command:LINE
+    #[arg(
+        help = "A JWT with which the client authenticates, signed by somebody else: file:PATH, env:NAME or command:LINE"
+    )]
     #[arg(long, value_name = "SOURCE", requires = "client_id",
           conflicts_with_all = ["client_secret_env", "client_secret_file", "client_assertion_key"])]
     client_assertion: Option<String>,

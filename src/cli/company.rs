@@ -13,6 +13,7 @@ use mcp_bridge_auth::{ClientCredential, Grant, IdentityProvider, IssuerUrl, PreR
 /// Flags about the identity provider of a company.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Company")]
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
 pub(super) struct CompanyFlags {
     /// Sign in at your company's identity provider, once for all its servers
     #[arg(long, value_name = "URL", requires = "idp_client_id", conflicts_with_all = [
@@ -46,7 +47,9 @@ pub(super) struct CompanyFlags {
     #[arg(long, value_name = "SCOPES", requires = "idp_issuer")]
     idp_scope: Option<String>,
 
-    /// Use this ID token instead of signing in there: file:PATH, env:NAME or command:LINE
+    #[arg(
+        help = "Use this ID token instead of signing in there: file:PATH, env:NAME or command:LINE"
+    )]
     #[arg(long, value_name = "SOURCE", requires = "idp_issuer")]
     idp_id_token: Option<String>,
 }

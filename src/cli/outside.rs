@@ -12,17 +12,23 @@ const SUBJECT_TOKEN_TYPE: &str = "--subject-token-type";
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Workloads")]
 pub(super) struct OutsideFlags {
-    /// Sign in with this workload's own token (JWT bearer grant): file:PATH, env:NAME or command:LINE
+    #[arg(
+        help = "Sign in with this workload's own token (JWT bearer grant): file:PATH, env:NAME or command:LINE"
+    )]
     #[arg(long, value_name = "SOURCE", conflicts_with_all = [
         "bearer_env", "auth_command", "device_code", "client_credentials", "subject_token"])]
     workload_token: Option<String>,
 
-    /// Exchange this token for the server's (RFC 8693): file:PATH, env:NAME or command:LINE
+    #[arg(
+        help = "Exchange this token for the server's (RFC 8693): file:PATH, env:NAME or command:LINE"
+    )]
     #[arg(long, value_name = "SOURCE", conflicts_with_all = [
         "bearer_env", "auth_command", "device_code", "client_credentials"])]
     subject_token: Option<String>,
 
-    /// What it is: access_token, id_token, jwt, saml2, or a URI [default: access_token]
+    #[arg(
+        help = "What it is: access_token, id_token, jwt, saml2, or a URI [default: access_token]"
+    )]
     #[arg(long, value_name = "TYPE", requires = "subject_token")]
     subject_token_type: Option<String>,
 

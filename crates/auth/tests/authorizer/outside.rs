@@ -27,12 +27,12 @@ fn workload(directory: &Path) -> Config {
     }
 }
 
-fn client(credential: ClientCredential) -> Option<PreRegisteredClient> {
-    Some(PreRegisteredClient {
+fn client(credential: ClientCredential) -> PreRegisteredClient {
+    PreRegisteredClient {
         id: "robot".into(),
         credential,
         method: None,
-    })
+    }
 }
 
 async fn trusting(token: &str) -> AuthorizationServer {
@@ -74,7 +74,7 @@ async fn a_registered_workload_authenticates_beside_its_token() {
     let directory = tempdir().unwrap();
     fs::write(directory.path().join("token"), "workload-MARKER").unwrap();
     let config = Config {
-        client: client(ClientCredential::Secret("s3cret".to_owned().into())),
+        client: Some(client(ClientCredential::Secret("s3cret".to_owned().into()))),
         ..workload(directory.path())
     };
     let app = AuthorizedClient::new(&provider, config);
@@ -146,9 +146,9 @@ async fn a_workloads_token_authenticates_a_client() {
         grant: Grant::ClientCredentials {
             token_endpoint: None,
         },
-        client: client(ClientCredential::Assertion(ExternalToken::File(
+        client: Some(client(ClientCredential::Assertion(ExternalToken::File(
             file.clone(),
-        ))),
+        )))),
         ..config(directory.path())
     };
     let app = AuthorizedClient::new(&provider, config);
