@@ -76,7 +76,7 @@ choices!(StoreFlag is Store {
 choices!(#[derive(Default)] DpopFlag is Dpop {
     /// Never
     Off,
-    /// Where the server asks for it and its authorization server offers it
+    /// If the server asks for it and its authorization server offers it
     #[default]
     Auto,
     /// Always: other tokens are refused

@@ -23,21 +23,21 @@ it stands in no configuration of an app and in no list of processes:
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(subcommand)]
-    action: Action,
+    action: SecretAction,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum SecretAction {
     /// Keep a secret, or replace it
     Set {
-        /// What it is called: letters, digits, -, _ and .
+        /// Its name: letters, digits, -, _ and .
         name: SecretName,
     },
     /// List the names of the secrets
     List,
     /// Delete a secret
     Delete {
-        /// What it is called
+        /// Its name
         name: SecretName,
     },
 }
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     let keychain = Keychain::default();
     let mut out = stdio::report();
     match &args.action {
-        Action::Set { name } => {
+        SecretAction::Set { name } => {
             // Before a person has typed it in vain.
             keychain.check().map_err(|error| stop(&error))?;
             let secret = read(name)?;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
                 format!("Kept in the keychain. A header refers to it by {{keychain:{name}}}.");
             printed(writeln!(out, "{text}"))?;
         }
-        Action::List => {
+        SecretAction::List => {
             let names = keychain.names().map_err(|error| stop(&error))?;
             for name in &names {
                 printed(writeln!(out, "{name}"))?;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
                 printed(writeln!(out, "No secret is in the keychain."))?;
             }
         }
-        Action::Delete { name } => {
+        SecretAction::Delete { name } => {
             if !keychain.delete_named(name).map_err(|error| stop(&error))? {
                 return Err(Stop {
                     hint: Some("mcp-bridge secret list shows those that there are".to_owned()),

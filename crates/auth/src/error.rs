@@ -167,7 +167,7 @@ pub enum AuthError {
     NotBound {
         /// The authorization server.
         issuer: String,
-        /// What it does instead.
+        /// Its behaviour.
         reason: String,
     },
     /// The callback's address is taken or can't be used.

@@ -340,7 +340,7 @@ pub enum Bearer {
 pub enum Dpop {
     /// Never.
     Off,
-    /// Where the server asks for it and its authorization server offers it.
+    /// If the server asks for it and its authorization server offers it.
     #[default]
     Auto,
     /// Always; other tokens are refused.

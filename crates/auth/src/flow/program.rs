@@ -52,7 +52,7 @@ pub(crate) struct Printed<T> {
 /// Reader of what a program has printed. A problem never repeats it.
 pub(crate) type Parser<T> = fn(&str, SystemTime) -> Result<Printed<T>, String>;
 
-/// What a program printed last, and the turns in which it is run.
+/// Last output of a program, and the turns in which it is run.
 #[derive(Debug)]
 pub(crate) struct ProgramOutput<T> {
     command: TokenCommand,

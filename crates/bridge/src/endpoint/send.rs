@@ -237,28 +237,12 @@ impl Endpoint {
         }
         let token = credentials.token.clone();
         let refusal = Refusal::new(status, response.headers(), token).from_peer(response.peer());
-        if let (Some(objection), Some(token)) = (refusal.objection(), &refusal.refused) {
-            let cause = Cause::of_objection(objection);
-            let (url, headers) = (&self.config.url, response.headers());
-            if token.answers(objection, url, headers) && tries.retries.allow(cause) {
-                self.note(Step::Retry, "again with another proof");
-                return Ok(());
-            }
-            return Err(token.proof_refused(objection, url, headers).into());
-        }
-        if self.is_about_headers(&refusal, &credentials) {
-            if tries.retries.allow(Cause::PrintedHeadersRefused)
-                && self.renew_headers(&credentials).await?
-            {
-                self.note(
-                    Step::Retry,
-                    "again with other headers of the header command",
-                );
-                return Ok(());
-            }
-            if let Some(failure) = self.refused_headers(&credentials) {
-                return Err(failure);
-            }
+        if self.has_other_proof(&refusal, response.headers(), tries)?
+            || self
+                .has_other_headers(&refusal, &credentials, tries)
+                .await?
+        {
+            return Ok(());
         }
         if refusal.is_about_the_token()
             && let Some(authorizer) = &self.authorizer
@@ -284,6 +268,45 @@ impl Endpoint {
             return Ok(());
         }
         Err(body.into_failure(status, response.headers()))
+    }
+
+    /// Deals with an objection to the proof of a token. True if the message is to be sent again with another proof.
+    fn has_other_proof(
+        &self,
+        refusal: &Refusal,
+        headers: &HeaderMap,
+        tries: &mut Tries<'_>,
+    ) -> Result<bool, Failure> {
+        let (Some(objection), Some(token)) = (refusal.objection(), &refusal.refused) else {
+            return Ok(false);
+        };
+        let (url, cause) = (&self.config.url, Cause::of_objection(objection));
+        if token.answers(objection, url, headers) && tries.retries.allow(cause) {
+            self.note(Step::Retry, "again with another proof");
+            return Ok(true);
+        }
+        Err(token.proof_refused(objection, url, headers).into())
+    }
+
+    /// Deals with a refusal that may be about the headers of a program. True if the message is to be sent again with other
+    /// headers.
+    async fn has_other_headers(
+        &self,
+        refusal: &Refusal,
+        credentials: &Credentials,
+        tries: &mut Tries<'_>,
+    ) -> Result<bool, Failure> {
+        if !self.is_about_headers(refusal, credentials) {
+            return Ok(false);
+        }
+        if tries.retries.allow(Cause::PrintedHeadersRefused)
+            && self.renew_headers(credentials).await?
+        {
+            let words = "again with other headers of the header command";
+            self.note(Step::Retry, words);
+            return Ok(true);
+        }
+        self.refused_headers(credentials).map_or(Ok(false), Err)
     }
 
     /// Tells the server that the session is over. Whether it hears is of no consequence.
