@@ -93,11 +93,13 @@ impl Recording {
     }
 
     /// The recording as an observer.
+    #[must_use]
     pub fn observation(&self) -> Observation {
         Observation::by(self.recorder())
     }
 
     /// The recording as an observer.
+    #[must_use]
     pub fn recorder(&self) -> Arc<Recorder> {
         Arc::clone(&self.recorder)
     }
