@@ -318,6 +318,7 @@ impl Direction {
 }
 
 /// The entry of a step of the connection.
+#[must_use]
 pub fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry {
     let url = format!("mcp-bridge://step/{name}");
     let mcp = Mcp::Step { step: name, detail };
@@ -394,6 +395,7 @@ fn milliseconds(from: SystemTime, to: SystemTime) -> f64 {
 }
 
 /// A moment as in RFC 3339, in milliseconds and UTC.
+#[must_use]
 pub fn rfc3339(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());

@@ -93,6 +93,7 @@ impl Recording {
     }
 
     /// The recording as an observer.
+    #[must_use]
     pub fn recorder(&self) -> Arc<Recorder> {
         Arc::clone(&self.recorder)
     }
