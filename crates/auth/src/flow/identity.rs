@@ -87,7 +87,7 @@ struct IdentitySubject {
     token_type: TokenType,
     metadata: AuthorizationServerMetadata,
     client: ClientIdentity,
-    /// What stands for the identity in the session; none if it comes from outside.
+    /// Token that stands for the identity in the session; none if it comes from outside.
     identity: Option<AccessToken>,
 }
 

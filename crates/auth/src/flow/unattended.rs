@@ -46,7 +46,7 @@ pub(crate) async fn obtain(session: &SignInSession, order: &Order) -> Result<(),
     request(session, credential, &scopes, order.interaction).await
 }
 
-/// Who answers for an account that is obtained thus.
+/// The voucher of an account that is obtained thus.
 fn voucher(config: &Config) -> Option<Voucher> {
     match &config.grant {
         Grant::EnterpriseManaged(provider) => {

@@ -27,7 +27,7 @@ pub struct Account {
     pub issuer: String,
     /// The sign-in; none if there are no tokens.
     pub signed_in: Option<SignedIn>,
-    /// Who answers for it beside the authorization server, if somebody does.
+    /// Voucher for it beside the authorization server, if there is one.
     pub voucher: Option<Voucher>,
     /// Place of the secrets.
     pub place: Place,

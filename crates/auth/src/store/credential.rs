@@ -35,7 +35,7 @@ pub(crate) struct Credential {
     /// The `resource` that the tokens are for.
     pub(crate) resource: Option<String>,
     pub(crate) client: ClientRegistration,
-    /// Who answers for the account beside its authorization server, if somebody does.
+    /// Voucher for the account beside its authorization server, if there is one.
     #[serde(
         default,
         deserialize_with = "lenient",
@@ -61,7 +61,7 @@ pub(crate) struct Credential {
 pub enum Voucher {
     /// The identity provider of a company. The account there has itself.
     IdentityProvider(String),
-    /// Whoever issues the token in this place.
+    /// The issuer of the token in this place.
     ExternalToken(String),
 }
 

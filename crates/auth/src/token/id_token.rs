@@ -22,7 +22,7 @@ const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 /// An ID token, taken apart.
 #[derive(Debug)]
 pub(crate) struct IdToken<'a> {
-    /// What the signature is about.
+    /// Signed part: header and claims.
     signed: &'a str,
     signature: Vec<u8>,
     header: Map<String, Value>,
