@@ -13,6 +13,7 @@ use super::{Stop, finish_sign_in, record, runtime};
 use crate::attach::{Introduction, Observers, Offer};
 use crate::cli::{Flags, UnfinishedSignIn};
 use crate::log;
+#[cfg(feature = "commands")]
 use crate::recording::Recording;
 use crate::signals;
 use mcp_bridge_core::bridge::{self, End, Input};
