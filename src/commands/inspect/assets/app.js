@@ -280,19 +280,22 @@ function say(text, isFailure = false) {
   byId("status").classList.toggle("failed", isFailure);
 }
 
-const events = new EventSource("/events");
-events.addEventListener("about", (event) => {
-  const about = parsed(event.data);
-  isRecording = !about.isLive && !about.isAttached;
-  byId("title").textContent = about.title;
-  document.title = `${about.title} – mcp-bridge inspector`;
-  for (const tab of tabs.slice(1)) tab.hidden = !about.isLive;
-  if (isRecording) byId("follow").checked = false;
-  say(isRecording ? "recording" : about.isAttached ? "live, read-only" : "live");
+// Once the other scripts are there, which the events are for as well.
+document.addEventListener("DOMContentLoaded", () => {
+  const events = new EventSource("/events");
+  events.addEventListener("about", (event) => {
+    const about = parsed(event.data);
+    isRecording = !about.isLive && !about.isAttached;
+    byId("title").textContent = about.title;
+    document.title = `${about.title} – mcp-bridge inspector`;
+    for (const tab of tabs.slice(1)) tab.hidden = !about.isLive;
+    if (isRecording) byId("follow").checked = false;
+    say(isRecording ? "recording" : about.isAttached ? "live, read-only" : "live");
+  });
+  events.addEventListener("message", (event) => {
+    add(event.data);
+    draw();
+    if (!isRecording) noteProgress(event.data);
+  });
+  events.addEventListener("error", () => say("The inspector has ended, or cannot be reached.", true));
 });
-events.addEventListener("message", (event) => {
-  add(event.data);
-  draw();
-  if (!isRecording) noteProgress(event.data);
-});
-events.addEventListener("error", () => say("The inspector has ended, or cannot be reached.", true));
