@@ -95,7 +95,10 @@ async fn look_in_turn(access: &ServerAccess, authorizer: &Authorizer) -> Result<
     if !examination.is_needed() {
         return Ok(json!({ "status": status, "isRefused": is_refused }));
     }
-    let resource = examination.fetch_resource_metadata().await.map_err(told)?;
+    let resource = examination
+        .fetch_resource_metadata()
+        .await
+        .map_err(|error| told(&error))?;
     let issuer = examination.issuer();
     let server = examination.examine_server().await;
     let (server, failure, needed_client) = match server {
@@ -103,7 +106,7 @@ async fn look_in_turn(access: &ServerAccess, authorizer: &Authorizer) -> Result<
             let needed = needed_client(&server);
             (Some(described(&server)), None, needed)
         }
-        Err(error) => (None, Some(told(error)), None),
+        Err(error) => (None, Some(told(&error)), None),
     };
     Ok(json!({
         "status": status,
@@ -135,7 +138,7 @@ fn described(server: &ExaminedServer) -> Value {
     })
 }
 
-/// What a person needs in order to register a client by hand.
+/// Facts with which a person can register a client by hand.
 fn needed_client(server: &ExaminedServer) -> Option<Value> {
     match &server.registration {
         Err(AuthError::ClientRequired {
@@ -156,7 +159,13 @@ pub(super) async fn sign_in(live: &Live) -> Result<Value, String> {
     }
     // The answer to a request says better than any document what the server wants.
     live.ask("tools/list", "{}").await?;
-    if token_of(authorizer).await? || authorizer.volunteer().await.map_err(told)?.is_some() {
+    if token_of(authorizer).await?
+        || authorizer
+            .volunteer()
+            .await
+            .map_err(|error| told(&error))?
+            .is_some()
+    {
         return Ok(said("Signed in."));
     }
     Ok(said(
@@ -165,7 +174,7 @@ pub(super) async fn sign_in(live: &Live) -> Result<Value, String> {
 }
 
 async fn token_of(authorizer: &Authorizer) -> Result<bool, String> {
-    let token = authorizer.token().await.map_err(told)?;
+    let token = authorizer.token().await.map_err(|error| told(&error))?;
     Ok(token.is_some())
 }
 
@@ -179,7 +188,7 @@ pub(super) async fn refresh(live: &Live) -> Result<Value, String> {
              Sign in again"
                 .to_owned(),
         ),
-        Err(error) => Err(told(error)),
+        Err(error) => Err(told(&error)),
     }
 }
 
@@ -188,7 +197,7 @@ pub(super) async fn sign_out(live: &Live) -> Result<Value, String> {
     let access = live.access();
     let authorizer = authorizer(&access)?;
     live.depart().await;
-    let ended = authorizer.sign_out().await.map_err(told)?;
+    let ended = authorizer.sign_out().await.map_err(|error| told(&error))?;
     let config = &access.connection;
     if let (Some(directory), Some(auth)) = (&config.endpoint.directory, &config.auth) {
         let account = auth::account_name(&config.endpoint.url, auth);
@@ -258,7 +267,7 @@ fn authorizer(access: &ServerAccess) -> Result<&Authorizer, String> {
     access.authorizer.as_deref().ok_or_else(|| none.to_owned())
 }
 
-fn told(error: AuthError) -> String {
+fn told(error: &AuthError) -> String {
     format!("{error}\nhint: {}", error.hint())
 }
 
