@@ -23,7 +23,7 @@ const ANSWERED: [&str; 3] = ["elicitation/create", "sampling/createMessage", "ro
 #[derive(Debug)]
 pub(in crate::commands) struct QuestionDesk {
     limit: Duration,
-    questions: Mutex<Questions>,
+    questions: Mutex<OpenQuestions>,
     /// Told of each change.
     changes: watch::Sender<u64>,
 }
@@ -39,7 +39,7 @@ impl Default for QuestionDesk {
 }
 
 #[derive(Debug, Default)]
-struct Questions {
+struct OpenQuestions {
     count: u64,
     open: BTreeMap<u64, Waiting>,
 }

@@ -198,7 +198,7 @@ impl Live {
     }
 }
 
-/// What those are told whose request has not been answered at the end of the session.
+/// Error of requests that have no answer when the session is ended.
 const ENDED: &str = "the session was ended";
 
 fn is_usable(client: &McpClient) -> bool {

@@ -9,6 +9,7 @@ mod live;
 mod recorded;
 mod sign_in;
 mod site;
+mod state_news;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -139,7 +139,7 @@ fn described(server: &ExaminedServer) -> Value {
     })
 }
 
-/// What a person needs in order to register a client by hand.
+/// Facts with which a person can register a client by hand.
 fn needed_client(server: &ExaminedServer) -> Option<Value> {
     match &server.registration {
         Err(AuthError::ClientRequired {

@@ -20,12 +20,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::access::{Admission, PageAccess};
 use super::feed::Feed;
-use super::live::{ConnectionPhase, Live};
+use super::live::Live;
+use super::state_news::StateNews;
 use super::{answers, findings, sign_in};
 
 /// A browser sends its headers at once.
@@ -320,58 +321,6 @@ impl InspectorSite {
         let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
         let body = EventBody(events).boxed();
         response.body(body).unwrap_or_default()
-    }
-}
-
-/// News of the state of a connection, for one page.
-struct StateNews {
-    live: Option<Arc<Live>>,
-    phase: watch::Receiver<ConnectionPhase>,
-    questions: watch::Receiver<u64>,
-    is_due: bool,
-}
-
-impl StateNews {
-    /// Begins with the state as it is.
-    fn of(live: Option<Arc<Live>>) -> Self {
-        let (phase, questions) = match &live {
-            Some(live) => live.watch(),
-            // Nothing changes in a recording.
-            None => (watch::channel(ConnectionPhase::Idle).1, watch::channel(0).1),
-        };
-        Self {
-            is_due: live.is_some(),
-            live,
-            phase,
-            questions,
-        }
-    }
-
-    /// The state as an event, if the page does not know it.
-    fn take(&mut self) -> Option<Bytes> {
-        let live = self.live.as_ref().filter(|_| self.is_due)?;
-        self.is_due = false;
-        // Texts and numbers are in it.
-        let state = serde_json::to_string(&live.state()).unwrap_or_default();
-        Some(
-            format!(
-                "event: state\ndata: {}\n\n",
-                state.replace(['\r', '\n'], " ")
-            )
-            .into(),
-        )
-    }
-
-    /// Resolves once the state has changed.
-    async fn comes(&mut self) {
-        if self.live.is_none() {
-            return std::future::pending().await;
-        }
-        tokio::select! {
-            _ = self.phase.changed() => {}
-            _ = self.questions.changed() => {}
-        }
-        self.is_due = true;
     }
 }
 
