@@ -189,6 +189,7 @@ async fn start_server(
         state_file: Some(directory.join("server.json")),
         client_secret: None,
         resource_server: None,
+        redis_url: None,
         deployment: Deployment::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,
