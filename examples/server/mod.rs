@@ -50,6 +50,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use connections::LIMITS;
 use deployment::Deployment;
@@ -418,13 +419,29 @@ fn limited(app: &App, handler: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>>
     }
 }
 
+/// An origin with its port, also where that is the scheme's: rmcp takes one without for all ports.
+fn with_port(origin: &str) -> String {
+    let url = Url::parse(origin).ok();
+    let port = url.and_then(|url| {
+        Some((
+            url.host_str()?.to_owned(),
+            url.port_or_known_default()?,
+            url,
+        ))
+    });
+    match port {
+        Some((host, port, url)) => format!("{}://{host}:{port}", url.scheme()),
+        None => origin.to_owned(),
+    }
+}
+
 fn mcp_config(app: &App) -> StreamableHttpServerConfig {
     // rmcp checks `Host` by itself. `Origin` must be asked for: a page of another origin has no
     // business here (MCP, transports: Security Warning).
     let allowed = app.deployment.allowed_origins.iter();
-    let origins = allowed.map(|origin| origin.as_str().to_owned());
+    let origins = allowed.map(|origin| with_port(origin.as_str()));
     let mut config = StreamableHttpServerConfig::default()
-        .with_allowed_origins(origins.chain([app.issuer.clone()]))
+        .with_allowed_origins(origins.chain([with_port(&app.issuer)]))
         .with_max_request_body_bytes(MAX_BODY_BYTES);
     if let Some(shared) = &app.shared {
         config.session_store = Some(Arc::new(SharedSessions(shared.clone())));
