@@ -208,6 +208,7 @@ async fn start_server(
         state_file: Some(directory.join("server.json")),
         client_secret: client_secret.clone(),
         resource_server: None,
+        redis_url: None,
         deployment: Deployment::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt as _;
@@ -65,6 +65,11 @@ pub(crate) async fn health() -> &'static str {
 }
 
 /// Answers `GET /readyz`: requests may be sent here.
-pub(crate) async fn readiness() -> &'static str {
-    "ready\n"
+pub(crate) async fn readiness(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    match &app.shared {
+        Some(shared) if !shared.is_reachable().await => {
+            (StatusCode::SERVICE_UNAVAILABLE, "Redis does not answer\n")
+        }
+        Some(_) | None => (StatusCode::OK, "ready\n"),
+    }
 }

@@ -36,6 +36,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Where the secret of the one known client may come from.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
 
+/// Where the URL of the Redis comes from in which replicas share their state. It may have a password in it.
+const REDIS_URL_VARIABLE: &str = "EXAMPLE_REDIS_URL";
+
 /// Where the bridge reads the secret of its client from.
 const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
 
@@ -69,7 +72,7 @@ struct Arguments {
     deployment: DeploymentArguments,
 }
 
-/// For a server that others reach: see `docs/example-server.md`.
+/// For a server that others reach. Replicas share their state in the Redis of `EXAMPLE_REDIS_URL`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Deployment")]
 struct DeploymentArguments {
@@ -122,12 +125,19 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         url,
         secret: Token::generate(),
     });
+    let redis_url = secret_in(REDIS_URL_VARIABLE);
+    if redis_url.is_some() && (other.is_some() || arguments.state_file.is_some()) {
+        let reason =
+            format!("{REDIS_URL_VARIABLE} goes with neither --resource-server nor --state-file");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let server = Server::start(Options {
         port: arguments.port,
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         state_file: arguments.state_file,
         client_secret: client_secret.clone(),
         resource_server: other.clone(),
+        redis_url,
         deployment: arguments.deployment.settings()?,
         versions: ProtocolVersion::KNOWN_VERSIONS,
         around_endpoint: None,
@@ -177,10 +187,12 @@ async fn told_to_stop() -> io::Result<()> {
 }
 
 fn client_secret() -> Token {
-    let given = env::var(CLIENT_SECRET_VARIABLE)
-        .ok()
-        .filter(|secret| !secret.is_empty());
-    given.map_or_else(Token::generate, Token::from)
+    secret_in(CLIENT_SECRET_VARIABLE).unwrap_or_else(Token::generate)
+}
+
+fn secret_in(variable: &str) -> Option<Token> {
+    let given = env::var(variable).ok();
+    given.filter(|secret| !secret.is_empty()).map(Token::from)
 }
 
 /// Says how to start a resource server that accepts tokens of this authorization server.

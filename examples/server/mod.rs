@@ -12,7 +12,7 @@
 //!
 //! Read `router` below first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
-//! see. `deployment.rs` and what it names are for a server on the internet.
+//! see. `deployment.rs` and what it names are for a server on the internet, `replicas.rs` for several of them.
 
 mod authorization;
 mod connections;
@@ -25,6 +25,7 @@ mod menu;
 mod pages;
 mod proxy;
 mod rate_limit;
+mod replicas;
 mod resource;
 mod scope;
 mod sessions;
@@ -49,6 +50,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use connections::LIMITS;
 use deployment::Deployment;
@@ -56,6 +58,7 @@ use life::Life;
 use listener::ServerListener;
 use menu::Menu;
 use rate_limit::RateLimit;
+use replicas::{SharedSessions, SharedState};
 use sessions::Sessions;
 use state_file::StateFile;
 use store::Store;
@@ -89,6 +92,8 @@ pub(crate) struct Options {
     pub(crate) client_secret: Option<Token>,
     /// Another MCP server that gets its tokens here.
     pub(crate) resource_server: Option<ResourceServer>,
+    /// URL of the Redis in which replicas of the server share their state; `None` for a server that has no replicas.
+    pub(crate) redis_url: Option<Token>,
     /// Where the server is reached, if not on this machine alone.
     pub(crate) deployment: Deployment,
     /// The versions of MCP that are served.
@@ -140,7 +145,10 @@ impl Server {
             None => Store::default(),
         };
         let around_endpoint = options.around_endpoint.take();
-        let app = Arc::new(App::new(origin, options, store, state_file));
+        let shared = options.redis_url.take();
+        let shared = shared.map(|url| SharedState::new(url.expose()));
+        let shared = shared.transpose().map_err(io::Error::other)?;
+        let app = Arc::new(App::new(origin, options, store, state_file, shared));
         let url = app.resource.clone();
 
         let config = mcp_config(&app);
@@ -216,6 +224,9 @@ struct App {
     life: Life,
     sessions: Sessions,
     store: Mutex<Store>,
+    /// The clients that the operator knows.
+    known_clients: Vec<authorization::Client>,
+    shared: Option<Arc<SharedState>>,
     state_file: Option<StateFile>,
     versions: &'static [ProtocolVersion],
     menu: Menu,
@@ -234,20 +245,22 @@ impl App {
     fn new(
         issuer: String,
         options: Options,
-        mut store: Store,
+        store: Store,
         state_file: Option<StateFile>,
+        shared: Option<Arc<SharedState>>,
     ) -> Self {
+        let mut known_clients = Vec::new();
         let registration = match &options.client_secret {
             Some(secret) => {
-                store.pre_register(authorization::pre_registered_client(secret.expose()));
+                known_clients.push(authorization::pre_registered_client(secret.expose()));
                 Registration::BeforehandOnly
             }
             None => Registration::Dynamic,
         };
         if let Some(server) = &options.resource_server {
-            store.pre_register(authorization::resource_server(server.secret.expose()));
+            known_clients.push(authorization::resource_server(server.secret.expose()));
         }
-        Self {
+        let app = Self {
             other_resource: options.resource_server.map(|server| server.url),
             resource: format!("{issuer}{MCP_PATH}"),
             issuer,
@@ -255,11 +268,32 @@ impl App {
             registration,
             deployment: options.deployment,
             life: Life::default(),
-            sessions: Sessions::default(),
-            store: Mutex::new(store),
+            sessions: Sessions::new(shared.clone()),
+            store: Mutex::default(),
+            known_clients,
+            shared,
             state_file,
             versions: options.versions,
             menu: Menu::default(),
+        };
+        app.replace_store(store);
+        app
+    }
+
+    /// Goes on with another store, in which the clients that the operator knows are added.
+    fn replace_store(&self, mut store: Store) {
+        for client in &self.known_clients {
+            store.pre_register(client.clone());
+        }
+        *self.store() = store;
+    }
+
+    /// Takes over what other replicas have changed. Without an answer, what is known here has to do.
+    async fn catch_up(&self) {
+        if let Some(shared) = &self.shared
+            && let Err(error) = shared.catch_up(self).await
+        {
+            tracing::warn!(%error, "changes of other replicas are not known");
         }
     }
 
@@ -321,6 +355,22 @@ fn router(
         ));
 
     let mut open = Router::new()
+        .route("/authorize", get(authorization::authorize))
+        .route("/consent", post(authorization::consent))
+        .route("/token", limited(app, post(authorization::token)))
+        .route("/revoke", post(authorization::revoke));
+    if app.other_resource.is_some() {
+        open = open.route("/introspect", post(authorization::introspect));
+    }
+    if app.registration == Registration::Dynamic {
+        open = open.route("/register", limited(app, post(authorization::register)));
+    }
+    // All that reads or changes the store.
+    let open = open.layer(middleware::from_fn_with_state(
+        app.clone(),
+        replicas::in_turn,
+    ));
+    let open = open
         .route("/", get(pages::welcome))
         .route(
             "/.well-known/oauth-protected-resource/mcp",
@@ -334,17 +384,7 @@ fn router(
         .route(
             "/.well-known/oauth-authorization-server",
             get(authorization::metadata),
-        )
-        .route("/authorize", get(authorization::authorize))
-        .route("/consent", post(authorization::consent))
-        .route("/token", limited(app, post(authorization::token)))
-        .route("/revoke", post(authorization::revoke));
-    if app.other_resource.is_some() {
-        open = open.route("/introspect", post(authorization::introspect));
-    }
-    if app.registration == Registration::Dynamic {
-        open = open.route("/register", limited(app, post(authorization::register)));
-    }
+        );
 
     // Those who ask know no name of the server, and are no browsers.
     let probes = Router::new()
@@ -365,7 +405,7 @@ fn router(
             app.clone(),
             proxy::see_through,
         ))
-        .merge(probes)
+        .merge(probes.with_state(app.clone()))
 }
 
 /// The same handler for a bounded number of requests, if there is a limit.
@@ -379,14 +419,33 @@ fn limited(app: &App, handler: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>>
     }
 }
 
+/// An origin with its port, also where that is the scheme's: rmcp takes one without for all ports.
+fn with_port(origin: &str) -> String {
+    let url = Url::parse(origin).ok();
+    let port = url.and_then(|url| {
+        Some((
+            url.host_str()?.to_owned(),
+            url.port_or_known_default()?,
+            url,
+        ))
+    });
+    match port {
+        Some((host, port, url)) => format!("{}://{host}:{port}", url.scheme()),
+        None => origin.to_owned(),
+    }
+}
+
 fn mcp_config(app: &App) -> StreamableHttpServerConfig {
     // rmcp checks `Host` by itself. `Origin` must be asked for: a page of another origin has no
     // business here (MCP, transports: Security Warning).
     let allowed = app.deployment.allowed_origins.iter();
-    let origins = allowed.map(|origin| origin.as_str().to_owned());
+    let origins = allowed.map(|origin| with_port(origin.as_str()));
     let mut config = StreamableHttpServerConfig::default()
-        .with_allowed_origins(origins.chain([app.issuer.clone()]))
+        .with_allowed_origins(origins.chain([with_port(&app.issuer)]))
         .with_max_request_body_bytes(MAX_BODY_BYTES);
+    if let Some(shared) = &app.shared {
+        config.session_store = Some(Arc::new(SharedSessions(shared.clone())));
+    }
     if let Some(public) = &app.deployment.public_url {
         config = config.with_allowed_hosts([public.authority()]);
     }

@@ -60,6 +60,7 @@ pub(crate) async fn require_token(
     request: Request,
     next: Next,
 ) -> Response {
+    app.catch_up().await;
     let authorized = match check_token(&app, request.headers()) {
         Ok(authorized) => authorized,
         Err(refusal) => return refusal.response(&app),
@@ -73,8 +74,9 @@ pub(crate) async fn require_token(
         let scopes = authorized.scopes.union(&needed);
         return Refusal::InsufficientScope(scopes).response(&app);
     }
-    let session = session_id(request.headers());
-    if session.is_some_and(|id| !app.sessions.belongs_to(id, authorized.user.id)) {
+    if let Some(id) = session_id(request.headers())
+        && !app.sessions.belongs_to(id, authorized.user.id).await
+    {
         return (StatusCode::NOT_FOUND, "this session does not exist").into_response();
     }
 
@@ -82,7 +84,7 @@ pub(crate) async fn require_token(
     request.extensions_mut().insert(authorized);
     let response = next.run(request).await;
     if let Some(id) = session_id(response.headers()) {
-        app.sessions.opened(id, user.id);
+        app.sessions.opened(id, user.id).await;
     }
     response
 }

@@ -1,7 +1,9 @@
 //! Owners of MCP sessions.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::replicas::SharedState;
 
 /// Most sessions that are remembered; the oldest may then be forgotten, and its client starts anew.
 const MAX_SESSIONS: usize = 10_000;
@@ -12,23 +14,55 @@ const MAX_SESSIONS: usize = 10_000;
 /// another user's session. So a session answers only to the user that opened it (MCP, security best
 /// practices: Session Hijacking).
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, String>>);
+pub(crate) struct Sessions {
+    owners: Mutex<HashMap<String, String>>,
+    /// Where other replicas look, and tell of theirs.
+    shared: Option<Arc<SharedState>>,
+}
 
 impl Sessions {
-    /// Records who opened a session.
-    pub(crate) fn opened(&self, session_id: &str, user_id: &str) {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sessions.len() >= MAX_SESSIONS {
-            sessions.clear();
+    /// Sessions that are shared, if there is something to share them.
+    pub(crate) fn new(shared: Option<Arc<SharedState>>) -> Self {
+        Self {
+            owners: Mutex::default(),
+            shared,
         }
-        sessions.insert(session_id.to_owned(), user_id.to_owned());
+    }
+
+    /// Records who opened a session.
+    pub(crate) async fn opened(&self, session_id: &str, user_id: &str) {
+        self.remember(session_id, user_id);
+        if let Some(shared) = &self.shared
+            && let Err(error) = shared.session_opened(session_id, user_id).await
+        {
+            tracing::warn!(%error, "a session is known to this replica alone");
+        }
     }
 
     /// Whether `user_id` opened this session.
-    pub(crate) fn belongs_to(&self, session_id: &str, user_id: &str) -> bool {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions
-            .get(session_id)
-            .is_some_and(|owner| owner == user_id)
+    pub(crate) async fn belongs_to(&self, session_id: &str, user_id: &str) -> bool {
+        let Some(shared) = &self.shared else {
+            return self.is_known(session_id, user_id);
+        };
+        match shared.owner(session_id).await {
+            Ok(owner) => owner.as_deref() == Some(user_id),
+            Err(error) => {
+                tracing::warn!(%error, "sessions of other replicas are not known");
+                self.is_known(session_id, user_id)
+            }
+        }
+    }
+
+    fn remember(&self, session_id: &str, user_id: &str) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if owners.len() >= MAX_SESSIONS {
+            owners.clear();
+        }
+        owners.insert(session_id.to_owned(), user_id.to_owned());
+    }
+
+    fn is_known(&self, session_id: &str, user_id: &str) -> bool {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.get(session_id).is_some_and(|owner| owner == user_id)
     }
 }

@@ -41,16 +41,16 @@ const MAX_OPEN_CONSENTS_PER_ADDRESS: usize = 100;
 /// Clients, grants and tokens. All hashes, see [`Digest`].
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Store {
-    /// Number of changes so far that are to be kept, see `state_file.rs`.
+    /// Number of changes so far, see `state_file.rs` and `replicas.rs`.
     #[serde(skip)]
     version: u64,
     clients: HashMap<String, Client>,
     grants: HashMap<String, Grant>,
     access_tokens: HashMap<Digest, AccessToken>,
     refresh_tokens: HashMap<Digest, RefreshToken>,
-    #[serde(skip)]
+    #[serde(default)]
     open_consents: HashMap<Digest, OpenConsent>,
-    #[serde(skip)]
+    #[serde(default)]
     codes: HashMap<Digest, Code>,
 }
 
@@ -92,6 +92,7 @@ enum Use {
     Used,
 }
 
+#[derive(Serialize, Deserialize)]
 struct OpenConsent {
     request: AuthorizationRequest,
     /// Of the cookie that the browser got with the page.
@@ -108,6 +109,7 @@ pub(crate) struct ConsentPage {
     pub(crate) browser_token: Token,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Code {
     request: AuthorizationRequest,
     grant_id: String,
@@ -127,7 +129,7 @@ pub(crate) struct IssuedTokens {
 pub(crate) struct Full;
 
 impl Store {
-    /// Number of changes so far that are to be kept.
+    /// Number of changes so far.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
@@ -214,6 +216,7 @@ impl Store {
             expires_at: now + CONSENT_LIFETIME,
         };
         self.open_consents.insert(page.form_token.digest(), consent);
+        self.version += 1;
         Ok(page)
     }
 
@@ -245,6 +248,7 @@ impl Store {
             return None;
         }
         let consent = self.open_consents.remove(&key)?;
+        self.version += 1;
         (SystemTime::now() < consent.expires_at).then_some(consent.request)
     }
 
@@ -261,6 +265,7 @@ impl Store {
             resource: request.resource.clone(),
         };
         self.grants.insert(grant_id.clone(), grant);
+        self.version += 1;
         let expires_at = SystemTime::now() + CODE_LIFETIME;
         let used = Use::Unused;
         self.codes.insert(
@@ -279,6 +284,7 @@ impl Store {
     /// that somebody else has it, so it takes the tokens of the first use back (RFC 6749 §4.1.2).
     pub(crate) fn redeem_code(&mut self, code: &str) -> Option<(AuthorizationRequest, String)> {
         let code = self.codes.get_mut(&Digest::of(code))?;
+        self.version += 1;
         let grant_id = code.grant_id.clone();
         if std::mem::replace(&mut code.used, Use::Used) == Use::Used {
             self.revoke_grant(&grant_id);
@@ -354,6 +360,7 @@ impl Store {
     pub(crate) fn spend(&mut self, refresh_token: &str) {
         if let Some(token) = self.refresh_tokens.get_mut(&Digest::of(refresh_token)) {
             token.used = Use::Used;
+            self.version += 1;
         }
     }
 

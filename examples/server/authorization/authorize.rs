@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::super::resource::BASIC_SCOPES;
@@ -26,7 +27,7 @@ const MAX_QUERY_BYTES: usize = 16 * 1024;
 const NO_ADDRESS: &str = "The app wants you sent to an address that is none.";
 
 /// A valid authorization request (RFC 6749 §4.1.1).
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
     /// Who asks.
     pub(crate) client_id: String,

@@ -11,6 +11,8 @@ mod deployment;
 mod discovery;
 mod eras;
 mod introspection;
+#[cfg(unix)]
+mod replicas;
 mod sign_in;
 mod tokens;
 mod tools;

@@ -34,6 +34,7 @@ pub(crate) fn options() -> Options {
         state_file: None,
         client_secret: None,
         resource_server: None,
+        redis_url: None,
         deployment: Deployment::default(),
         versions: Eras::Dual.versions(),
         around_endpoint: None,
@@ -75,7 +76,12 @@ pub(crate) struct Answer {
 impl Client {
     /// A client that is not registered.
     pub(crate) fn unknown(server: &Server) -> Self {
-        let url = server.url().parse().unwrap();
+        Self::unknown_at(server.url())
+    }
+
+    /// The same for the MCP endpoint at this URL.
+    fn unknown_at(endpoint: &str) -> Self {
+        let url = endpoint.parse().unwrap();
         let http = http::Options::default()
             .builder(&url)
             .unwrap()
@@ -83,14 +89,19 @@ impl Client {
             .build();
         Self {
             http: http.unwrap(),
-            resource: server.url().to_owned(),
+            resource: endpoint.to_owned(),
             id: "unknown".to_owned(),
         }
     }
 
     /// A public client for [`REDIRECT_URI`].
     pub(crate) async fn registered(server: &Server) -> Self {
-        let client = Self::unknown(server);
+        Self::registered_at(server.url()).await
+    }
+
+    /// The same at the server with this MCP endpoint.
+    pub(crate) async fn registered_at(endpoint: &str) -> Self {
+        let client = Self::unknown_at(endpoint);
         let answer = client.register(public_client()).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
         client.known_as(&text(&answer.body["client_id"]))

@@ -1,0 +1,342 @@
+//! Two replicas of the server behind a proxy that hands requests to them in turn, with nothing in common but Redis. Skipped,
+//! with a message, where `redis-server` is not installed.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use reqwest::header::HOST;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+
+use super::client::{Client, options_for};
+use crate::auth::sign_in::user::User;
+use crate::era::Eras;
+use crate::server::deployment::Deployment;
+use crate::server::{Options, Server, Token};
+use mcp_bridge_testkit::limits;
+
+/// A Redis of the test's own, on a Unix socket.
+struct Redis {
+    directory: TempDir,
+    child: Child,
+}
+
+impl Redis {
+    /// `None`, with a message, where it is not installed.
+    fn start() -> Option<Self> {
+        let directory = TempDir::new().unwrap();
+        let redis = Self::spawn(&directory);
+        let Ok(child) = redis else {
+            eprintln!("skipped: redis-server is not installed");
+            return None;
+        };
+        Some(Self { directory, child })
+    }
+
+    fn spawn(directory: &TempDir) -> std::io::Result<Child> {
+        Command::new("redis-server")
+            .args(["--port", "0", "--unixsocket", "redis.socket", "--save", ""])
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.socket")
+    }
+
+    fn url(&self) -> Token {
+        Token::from(format!("redis+unix://{}", self.socket().display()))
+    }
+
+    async fn listens(&self) {
+        let socket = self.socket();
+        limits::soon("Redis listening", async {
+            while tokio::net::UnixStream::connect(&socket).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// All that is in it, as text.
+    async fn dump(&self) -> String {
+        let client = redis::Client::open(self.url().expose()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg("*")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let mut dump = String::new();
+        for key in keys {
+            let mut get = redis::cmd("HGETALL");
+            let fields: Vec<String> = get.arg(&key).query_async(&mut connection).await.unwrap();
+            dump += &[&[key][..], &fields].concat().join(" ");
+        }
+        dump
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let _ = std::fs::remove_file(self.socket());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A replica on threads of its own, so that it can be killed with all its connections.
+struct Replica {
+    runtime: Runtime,
+    server: Server,
+}
+
+impl Replica {
+    async fn start(redis: &Redis, public_url: &str) -> Self {
+        let options = Options {
+            redis_url: Some(redis.url()),
+            deployment: Deployment {
+                bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+                public_url: Some(public_url.parse().unwrap()),
+                trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+                ..Deployment::default()
+            },
+            ..options_for(Eras::Legacy)
+        };
+        let start = move || {
+            let mut runtime = Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+            let server = runtime.block_on(Server::start(options)).unwrap();
+            Self { runtime, server }
+        };
+        tokio::task::spawn_blocking(start).await.unwrap()
+    }
+
+    fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// A reverse proxy that gives each request to the next replica, and to the one after it if that cannot be reached.
+struct RoundRobin {
+    url: String,
+    replicas: Arc<Vec<(SocketAddr, AtomicUsize)>>,
+}
+
+impl RoundRobin {
+    async fn listen() -> (TcpListener, String) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        (listener, url)
+    }
+
+    fn start(listener: TcpListener, url: String, replicas: &[SocketAddr]) -> Self {
+        let replicas = replicas
+            .iter()
+            .map(|address| (*address, AtomicUsize::new(0)));
+        let replicas = Arc::new(replicas.collect::<Vec<_>>());
+        let turn = Arc::new(AtomicUsize::new(0));
+        let known = Arc::clone(&replicas);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (known, turn) = (Arc::clone(&known), Arc::clone(&turn));
+                let service = service_fn(move |request| {
+                    let (known, turn) = (Arc::clone(&known), Arc::clone(&turn));
+                    async move { Ok::<_, Infallible>(forward(request, &known, &turn).await) }
+                });
+                let http = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { url, replicas }
+    }
+
+    fn mcp_url(&self) -> String {
+        format!("{}/mcp", self.url)
+    }
+
+    /// Requests that each replica got.
+    fn counts(&self) -> Vec<usize> {
+        let counts = self.replicas.iter();
+        counts
+            .map(|(_, count)| count.load(Ordering::Relaxed))
+            .collect()
+    }
+}
+
+type Body = http_body_util::combinators::BoxBody<Bytes, hyper::Error>;
+
+async fn forward(
+    mut request: Request<Incoming>,
+    replicas: &[(SocketAddr, AtomicUsize)],
+    turn: &AtomicUsize,
+) -> Response<Body> {
+    let client = "203.0.113.7".parse().unwrap();
+    request.headers_mut().insert("x-forwarded-for", client);
+    let first = turn.fetch_add(1, Ordering::Relaxed);
+    for place in 0..replicas.len() {
+        let (address, count) = &replicas[(first + place) % replicas.len()];
+        let Ok(stream) = TcpStream::connect(address).await else {
+            continue;
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.unwrap();
+        tokio::spawn(connection);
+        return match sender.send_request(request).await {
+            Ok(response) => response.map(http_body_util::BodyExt::boxed),
+            Err(_) => failed(),
+        };
+    }
+    failed()
+}
+
+fn failed() -> Response<Body> {
+    let body = http_body_util::Empty::new().map_err(|never| match never {});
+    let mut response = Response::new(body.boxed());
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
+
+/// Two replicas and their proxy.
+async fn two_replicas(redis: &Redis) -> ([Replica; 2], RoundRobin) {
+    redis.listens().await;
+    let (listener, url) = RoundRobin::listen().await;
+    let first = Replica::start(redis, &url).await;
+    let second = Replica::start(redis, &url).await;
+    let addresses = [first.server.address(), second.server.address()];
+    let proxy = RoundRobin::start(listener, url, &addresses);
+    ([first, second], proxy)
+}
+
+#[tokio::test]
+async fn a_sign_in_and_a_session_go_on_over_two_replicas_and_the_death_of_one() {
+    let Some(redis) = Redis::start() else { return };
+    let (replicas, proxy) = two_replicas(&redis).await;
+    let user = User::new();
+    let mut app = user.launch(&proxy.mcp_url()).start();
+    app.initialize().await;
+    app.request("who", "tools/list", &json!({})).await;
+    user.window().await.sign_in().await;
+    app.result("who").await;
+    for call in 0..6 {
+        app.request(
+            call,
+            "tools/call",
+            &json!({"name": "get-user-data", "arguments": {}}),
+        )
+        .await;
+        let data = app.result(call).await;
+        assert_eq!(data["structuredContent"]["name"], "Ada Lovelace", "{data}");
+    }
+    let before = proxy.counts();
+    assert!(before.iter().all(|count| *count >= 4), "{before:?}");
+
+    let [first, second] = replicas;
+    first.kill();
+    for call in 10..16 {
+        app.request(
+            call,
+            "tools/call",
+            &json!({"name": "get-user-data", "arguments": {}}),
+        )
+        .await;
+        let data = app.result(call).await;
+        assert_eq!(data["structuredContent"]["name"], "Ada Lovelace", "{data}");
+    }
+    let tokens = user.tokens().expect("somebody has signed in");
+    let dump = redis.dump().await;
+    assert!(dump.contains("mcp-example:session:"), "{dump}");
+    for secret in [tokens.access, tokens.refresh] {
+        assert!(!dump.contains(&secret), "a token is readable in Redis");
+    }
+    app.finish().await;
+    user.saw_every_window();
+    let sessions = redis.dump().await;
+    assert!(!sessions.contains("\"initialize_params\""), "{sessions}");
+    second.kill();
+}
+
+/// RFC 6749 §4.1.2, RFC 9700 §4.14.2: the rules hold for all replicas together, also when they are asked at the same moment.
+#[tokio::test]
+async fn a_code_and_a_refresh_token_are_good_once_for_both_replicas_together() {
+    let Some(redis) = Redis::start() else { return };
+    let (replicas, proxy) = two_replicas(&redis).await;
+    let client = Client::registered_at(&proxy.mcp_url()).await;
+    let code = client.code("ada", "profile").await;
+    let exchange = client.code_exchange(&code);
+    let (one, two) = tokio::join!(client.token(&exchange), client.token(&exchange));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::BAD_REQUEST]);
+
+    let tokens = client.tokens("ada", "profile").await;
+    let refresh = client.refresh(&tokens.refresh);
+    let (one, two) = tokio::join!(client.token(&refresh), client.token(&refresh));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::BAD_REQUEST]);
+    // The second use has ended the grant, at whichever replica one looks.
+    let newest = if one.status == StatusCode::OK {
+        one
+    } else {
+        two
+    };
+    let newest = newest.tokens();
+    for _ in 0..2 {
+        let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+        let refused = client.mcp(&newest.access, &ping).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    }
+    replicas.into_iter().for_each(Replica::kill);
+}
+
+#[tokio::test]
+async fn without_redis_a_replica_is_not_ready_and_goes_on_when_it_is_back() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let (replicas, proxy) = two_replicas(&redis).await;
+    let client = Client::registered_at(&proxy.mcp_url()).await;
+    let tokens = client.tokens("ada", "profile").await;
+    let http = limits::client().build().unwrap();
+    let address = replicas[0].server.address();
+    let ready = || async {
+        let probe = http
+            .get(format!("http://{address}/readyz"))
+            .header(HOST, "10.0.0.1");
+        probe.send().await.unwrap().status()
+    };
+    assert_eq!(ready().await, StatusCode::OK);
+    redis.stop();
+    assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
+    let refresh = client.refresh(&tokens.refresh);
+    let refused = client.token(&refresh).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+
+    redis.child = Redis::spawn(&redis.directory).unwrap();
+    redis.listens().await;
+    assert_eq!(ready().await, StatusCode::OK);
+    // It kept nothing here, so the app begins anew, which works.
+    let client = Client::registered_at(&proxy.mcp_url()).await;
+    client.tokens("ada", "profile").await;
+    replicas.into_iter().for_each(Replica::kill);
+}
