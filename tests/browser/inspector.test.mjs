@@ -73,7 +73,7 @@ test('a call that runs shows its progress, and "Cancel" ends it at the server', 
   const signedIn = await inspect(visitor, example.url);
   await signIn(visitor, signedIn.program);
   await openTool(signedIn.page, 'count-down');
-  await signedIn.page.getByLabel('from').fill('50');
+  await signedIn.page.getByRole('textbox', { name: 'from' }).fill('50');
   await signedIn.page.getByRole('button', { name: 'Call', exact: true }).click();
   await signedIn.page.getByRole('progressbar', { name: 'Progress' }).waitFor();
   await signedIn.page.getByRole('button', { name: 'Cancel' }).click();

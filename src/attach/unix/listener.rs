@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::WORD;
 use super::socket::PrivateSocket;
 use super::view_sink::{ViewSink, line};
-use crate::attach::{Introduction, folder};
+use crate::attach::introduction::{Introduction, folder};
 use crate::observers::Observers;
 use crate::recording::{Recorder, Recording, step_entry};
 use mcp_bridge_net::observer::Observer;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::WORD;
 use super::socket::{remove, sockets};
 use super::view_sink::ViewLine;
-use crate::attach::{Introduction, folder};
+use crate::attach::introduction::{Introduction, folder};
 use crate::recording::Sink;
 
 /// Time in which a bridge introduces itself. It may be busy or stopped.

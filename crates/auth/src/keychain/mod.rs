@@ -2,6 +2,7 @@
 
 mod named;
 mod system;
+mod vault;
 
 use std::fmt;
 use std::io;
@@ -18,23 +19,13 @@ use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
 
 pub use self::named::{BadSecretName, SecretName};
+pub use self::vault::Vault;
 
 /// No credential needs more pieces, even of the smallest size.
 const MOST_PIECES: usize = 32;
 
 /// Digits of the hash by which pieces of one secret are told from those of another.
 const HASH_CHARS: usize = 16;
-
-/// A place for small secrets, as operating systems have one. Its methods block, perhaps for as long as a
-/// person takes to unlock it. Errors are sentences without secrets.
-pub trait Vault: Send + Sync + 'static {
-    /// The secret of this name; none if there is none.
-    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String>;
-    /// Makes or replaces the secret of this name.
-    fn set(&self, name: &str, secret: &[u8]) -> Result<(), String>;
-    /// Removes the secret of this name, if there is one.
-    fn delete(&self, name: &str) -> Result<(), String>;
-}
 
 /// The keychain. Nothing is asked of it before it is needed.
 #[derive(Clone)]

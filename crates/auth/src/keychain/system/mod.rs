@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::keychain::Vault;
+use crate::keychain::vault::Vault;
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod secret_service;

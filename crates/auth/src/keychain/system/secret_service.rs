@@ -14,7 +14,7 @@ use dbus::{Error, Message, Path};
 use tokio::time::Instant;
 
 use crate::desktop;
-use crate::keychain::Vault;
+use crate::keychain::vault::Vault;
 
 const BUS_NAME: &str = "org.freedesktop.secrets";
 const SERVICE_PATH: &str = "/org/freedesktop/secrets";
