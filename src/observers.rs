@@ -9,7 +9,7 @@ use mcp_bridge_net::observer::{ObservedEvent, Observer};
 /// Several observers, or none: then nothing is observed.
 #[derive(Debug, Default)]
 pub(crate) struct Observers {
-    /// Whether there is one.
+    /// True if there is one.
     is_watching: AtomicBool,
     all: Mutex<Vec<Arc<dyn Observer>>>,
 }

@@ -217,11 +217,6 @@ impl ConnectionFlags {
         };
         // Who brings an `Authorization` header of his own needs no other.
         let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
-        let cookies = if self.disable_cookies {
-            endpoint::CookiePolicy::Ignore
-        } else {
-            endpoint::CookiePolicy::Keep
-        };
         Ok(ServerConnection {
             endpoint: endpoint::EndpointConfig {
                 headers: headers.map,
@@ -235,7 +230,7 @@ impl ConnectionFlags {
                 directory,
                 max_message: usize::from(self.max_message_size) * MIB,
                 patience: endpoint::Patience::Wait,
-                cookies,
+                cookies: cookie_policy(self.disable_cookies),
                 http,
                 ..endpoint::EndpointConfig::new(url)
             },
@@ -244,6 +239,14 @@ impl ConnectionFlags {
             log: self.messages.log(notes),
             record: self.recording.record,
         })
+    }
+}
+
+const fn cookie_policy(are_disabled: bool) -> endpoint::CookiePolicy {
+    if are_disabled {
+        endpoint::CookiePolicy::Ignore
+    } else {
+        endpoint::CookiePolicy::Keep
     }
 }
 

@@ -273,15 +273,15 @@ fn known_method(method: &str) -> &'static str {
 /// The kind of an error of the bridge's own; `None` for one of the server.
 fn kind_of(error: &str) -> Option<String> {
     #[derive(Deserialize)]
-    struct Error {
-        data: Data,
+    struct ErrorObject {
+        data: ErrorData,
     }
     #[derive(Deserialize)]
-    struct Data {
+    struct ErrorData {
         source: String,
         kind: String,
     }
-    let Error { data } = serde_json::from_str(error).ok()?;
+    let ErrorObject { data } = serde_json::from_str(error).ok()?;
     let is_word = |kind: &str| {
         (1..=40).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
     };

@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use url::Url;
 
-use super::har::{Content, Entry, Mcp, Nothing, Pair, PostData, Request, Response, Timings};
+use super::har::{
+    Content, LogEntry, Mcp, NameAndValue, Nothing, PostData, RequestPart, ResponsePart, Timings,
+};
 use super::masking::Masking;
 use mcp_bridge_net::observer::{EventKind, ObservedEvent, ObservedRequest, Purpose};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
@@ -41,7 +43,7 @@ pub struct HarEntry {
 
 impl HarEntry {
     /// Makes it of what it says, which cannot fail: all keys are texts.
-    fn of(exchange: Option<u64>, entry: &Entry<'_, impl Serialize>) -> Self {
+    fn of(exchange: Option<u64>, entry: &LogEntry<'_, impl Serialize>) -> Self {
         let json = serde_json::to_string(entry).unwrap_or_default();
         Self { exchange, json }
     }
@@ -68,7 +70,7 @@ struct ObservedHead {
     at: SystemTime,
     version: Version,
     status: StatusCode,
-    headers: Vec<Pair>,
+    headers: Vec<NameAndValue>,
     content_type: String,
     location: String,
 }
@@ -133,7 +135,7 @@ impl Entries {
         let query = query_of(&url);
         let body = self.masking.text(&request.body);
         let mime_type = text_of(&request.headers, &CONTENT_TYPE);
-        let entry = Request {
+        let entry = RequestPart {
             http_version: "HTTP/1.1",
             headers: &headers,
             query_string: &query,
@@ -142,7 +144,7 @@ impl Entries {
                 mime_type: &mime_type,
                 text: &body,
             }),
-            ..Request::stub(request.method.as_str(), &url)
+            ..RequestPart::stub(request.method.as_str(), &url)
         };
         let Ok(entry) = serde_json::value::to_raw_value(&entry) else {
             return;
@@ -189,8 +191,8 @@ impl Entries {
             "stdio://app/{}",
             if method.is_empty() { kind } else { method }
         );
-        let mut request = Request::stub(direction.method(), &url);
-        let mut response = Response::none();
+        let mut request = RequestPart::stub(direction.method(), &url);
+        let mut response = ResponsePart::none();
         match direction {
             Direction::FromApp => {
                 request.body_size = text.len();
@@ -233,13 +235,9 @@ impl OpenExchange {
             Purpose::Server => "server",
             Purpose::SignIn => "sign-in",
         };
-        let head_at = self.head.as_ref().map_or(self.last_change, |head| head.at);
-        let (wait, receive) = (
-            milliseconds(self.begun, head_at),
-            milliseconds(head_at, self.last_change),
-        );
+        let timings = self.timings();
         // A sum of rounded numbers is not as round as they are.
-        let time = ((wait + receive) * 100.0).round() / 100.0;
+        let time = ((timings.wait + timings.receive) * 100.0).round() / 100.0;
         let failure = self.failure.as_ref();
         let failure = failure.map(|it| masking.text(it.as_bytes()));
         let failure = failure.as_deref();
@@ -250,7 +248,7 @@ impl OpenExchange {
             .map(|it| masking.text(it.location.as_bytes()));
         let version = self.head.as_ref().map(|it| format!("{:?}", it.version));
         let response = match &self.head {
-            Some(head) => Response {
+            Some(head) => ResponsePart {
                 status: head.status.as_u16(),
                 status_text: head.status.canonical_reason().unwrap_or_default(),
                 http_version: version.as_deref().unwrap_or_default(),
@@ -262,24 +260,20 @@ impl OpenExchange {
                 },
                 redirect_url: location.as_deref().unwrap_or_default(),
                 body_size: size(self.body_bytes),
-                ..Response::none()
+                ..ResponsePart::none()
             },
-            None => Response::none(),
+            None => ResponsePart::none(),
         };
-        let entry = Entry {
+        let entry = LogEntry {
             started_date_time: rfc3339(self.begun),
             time,
             request: &self.request,
-            response: Response {
+            response: ResponsePart {
                 error: failure,
                 ..response
             },
             cache: Nothing {},
-            timings: Timings {
-                send: 0,
-                wait,
-                receive,
-            },
+            timings,
             comment: None,
             mcp: Mcp::Http {
                 exchange: number,
@@ -290,6 +284,15 @@ impl OpenExchange {
             },
         };
         HarEntry::of(Some(number), &entry)
+    }
+
+    fn timings(&self) -> Timings {
+        let head_at = self.head.as_ref().map_or(self.last_change, |head| head.at);
+        Timings {
+            send: 0,
+            wait: milliseconds(self.begun, head_at),
+            receive: milliseconds(head_at, self.last_change),
+        }
     }
 }
 
@@ -308,7 +311,7 @@ impl Direction {
         }
     }
 
-    /// What stands for the method of a request.
+    /// Stand-in for the method of a request.
     fn method(self) -> &'static str {
         match self {
             Self::FromApp => "STDIN",
@@ -322,9 +325,14 @@ impl Direction {
 pub fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry {
     let url = format!("mcp-bridge://step/{name}");
     let mcp = Mcp::Step { step: name, detail };
-    let entry = Entry {
+    let entry = LogEntry {
         comment: Some(detail),
-        ..stub(at, Request::stub("STEP", &url), Response::none(), mcp)
+        ..stub(
+            at,
+            RequestPart::stub("STEP", &url),
+            ResponsePart::none(),
+            mcp,
+        )
     };
     HarEntry::of(None, &entry)
 }
@@ -332,11 +340,11 @@ pub fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry {
 /// An entry that is no HTTP exchange, with what HAR demands of one.
 fn stub<'a>(
     at: SystemTime,
-    request: Request<'a>,
-    response: Response<'a>,
+    request: RequestPart<'a>,
+    response: ResponsePart<'a>,
     mcp: Mcp<'a>,
-) -> Entry<'a, Request<'a>> {
-    Entry {
+) -> LogEntry<'a, RequestPart<'a>> {
+    LogEntry {
         started_date_time: rfc3339(at),
         time: 0.0,
         request,
@@ -371,12 +379,14 @@ fn raw(id: &RequestId) -> Option<&RawValue> {
 }
 
 /// The parameters in a URL.
-fn query_of(url: &str) -> Vec<Pair> {
+fn query_of(url: &str) -> Vec<NameAndValue> {
     let Some(url) = url.contains('?').then(|| Url::parse(url).ok()).flatten() else {
         return Vec::new();
     };
     let pairs = url.query_pairs().into_owned();
-    pairs.map(|(name, value)| Pair { name, value }).collect()
+    pairs
+        .map(|(name, value)| NameAndValue { name, value })
+        .collect()
 }
 
 fn size(bytes: usize) -> i64 {

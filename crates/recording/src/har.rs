@@ -6,11 +6,11 @@ use serde_json::value::RawValue;
 /// An entry.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entry<'a, R: Serialize> {
+pub(super) struct LogEntry<'a, R: Serialize> {
     pub(super) started_date_time: String,
     pub(super) time: f64,
     pub(super) request: R,
-    pub(super) response: Response<'a>,
+    pub(super) response: ResponsePart<'a>,
     pub(super) cache: Nothing,
     pub(super) timings: Timings,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,13 +34,13 @@ pub(super) struct Timings {
 /// A request, or what stands for one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Request<'a> {
+pub(super) struct RequestPart<'a> {
     pub(super) method: &'a str,
     pub(super) url: &'a str,
     pub(super) http_version: &'a str,
     pub(super) cookies: [Nothing; 0],
-    pub(super) headers: &'a [Pair],
-    pub(super) query_string: &'a [Pair],
+    pub(super) headers: &'a [NameAndValue],
+    pub(super) query_string: &'a [NameAndValue],
     pub(super) headers_size: i8,
     pub(super) body_size: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub(super) struct Request<'a> {
 
 /// A header or a parameter.
 #[derive(Debug, Serialize)]
-pub(super) struct Pair {
+pub(super) struct NameAndValue {
     pub(super) name: String,
     pub(super) value: String,
 }
@@ -65,12 +65,12 @@ pub(super) struct PostData<'a> {
 /// A response, or its absence.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Response<'a> {
+pub(super) struct ResponsePart<'a> {
     pub(super) status: u16,
     pub(super) status_text: &'a str,
     pub(super) http_version: &'a str,
     pub(super) cookies: [Nothing; 0],
-    pub(super) headers: &'a [Pair],
+    pub(super) headers: &'a [NameAndValue],
     pub(super) content: Content<'a>,
     #[serde(rename = "redirectURL")]
     pub(super) redirect_url: &'a str,
@@ -115,8 +115,8 @@ pub(super) enum Mcp<'a> {
     },
 }
 
-impl<'a> Request<'a> {
-    /// What stands for the request of an entry that is no HTTP exchange.
+impl<'a> RequestPart<'a> {
+    /// Stand-in for the request of an entry that is no HTTP exchange.
     pub(super) fn stub(method: &'a str, url: &'a str) -> Self {
         Self {
             method,
@@ -132,7 +132,7 @@ impl<'a> Request<'a> {
     }
 }
 
-impl Response<'_> {
+impl ResponsePart<'_> {
     /// No response.
     pub(super) fn none() -> Self {
         Self {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::har::Pair;
+use super::har::NameAndValue;
 use mcp_bridge_net::observer::Purpose;
 use mcp_bridge_text::redaction::{MASK, redacted};
 
@@ -47,7 +47,7 @@ pub(super) struct Masking {
 
 impl Masking {
     /// Request headers as HAR has them.
-    pub(super) fn request_headers(&mut self, headers: &HeaderMap) -> Vec<Pair> {
+    pub(super) fn request_headers(&mut self, headers: &HeaderMap) -> Vec<NameAndValue> {
         self.headers(headers, |name| {
             let is_of_mcp = name.as_str().starts_with("mcp-") && name.as_str() != SESSION_ID;
             is_of_mcp || PUBLIC_REQUEST_HEADERS.contains(&name.as_str())
@@ -55,7 +55,7 @@ impl Masking {
     }
 
     /// Response headers as HAR has them.
-    pub(super) fn response_headers(&mut self, headers: &HeaderMap) -> Vec<Pair> {
+    pub(super) fn response_headers(&mut self, headers: &HeaderMap) -> Vec<NameAndValue> {
         self.headers(headers, |name| {
             !SECRET_RESPONSE_HEADERS.contains(&name.as_str())
         })
@@ -65,7 +65,7 @@ impl Masking {
         &mut self,
         headers: &HeaderMap,
         is_public: impl Fn(&HeaderName) -> bool,
-    ) -> Vec<Pair> {
+    ) -> Vec<NameAndValue> {
         let mut shown = Vec::with_capacity(headers.len());
         for (name, value) in headers {
             let value = if is_public(name) {
@@ -75,7 +75,7 @@ impl Masking {
                 MASK.to_owned()
             };
             let name = name.as_str().to_owned();
-            shown.push(Pair { name, value });
+            shown.push(NameAndValue { name, value });
         }
         shown
     }

@@ -27,7 +27,7 @@ use feed::{Feed, FeedSink};
 use live::Live;
 use mcp_bridge_auth as auth;
 use mcp_bridge_net::observer::Observation;
-use site::{About, InspectorSite, Subject};
+use site::{About, InspectorSite, PageSubject};
 
 /// Show a connection to a server, a running bridge, or a recording, in the browser
 #[derive(Debug, clap::Args)]
@@ -67,7 +67,7 @@ fn show_recording(file: &Path, browser: auth::Browser) -> Result<ExitCode, Stop>
     for entry in recorded::read(file)? {
         feed.push(&entry, false);
     }
-    let about = About::of(file.display().to_string(), Subject::Recording);
+    let about = About::of(file.display().to_string(), PageSubject::Recording);
     run_async(serve(about, feed, None, browser, std::future::pending()))
 }
 
@@ -89,7 +89,7 @@ fn connect(
         observers.add(recording.recorder());
     }
     connection.endpoint.http.observation = Observation::by(observers);
-    let about = About::of(connection.endpoint.host(), Subject::Connection);
+    let about = About::of(connection.endpoint.host(), PageSubject::Connection);
     let live = Arc::new(Live::new(connection));
     let connecting = Arc::clone(&live);
     let work = async move {
@@ -106,7 +106,7 @@ async fn attach(pid: Option<u32>, browser: auth::Browser) -> Result<ExitCode, St
         Found::Listed(status) => return Ok(status),
     };
     let feed = Feed::new();
-    let about = About::of(attached::title(&bridge), Subject::RunningBridge);
+    let about = About::of(attached::title(&bridge), PageSubject::RunningBridge);
     let work = attached::follow(bridge, Arc::clone(&feed));
     serve(about, feed, None, browser, work).await
 }

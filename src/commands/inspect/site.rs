@@ -121,12 +121,12 @@ type PageBody = BoxBody<Bytes, Infallible>;
 pub(super) struct About {
     /// The server, the bridge or the file, for people.
     title: String,
-    subject: Subject,
+    subject: PageSubject,
 }
 
 /// The kinds of subjects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum PageSubject {
     /// A connection of the inspector's own.
     Connection,
     /// A bridge that an app has started, which is only looked at.
@@ -136,7 +136,7 @@ pub(super) enum Subject {
 }
 
 impl About {
-    pub(super) fn of(title: String, subject: Subject) -> Self {
+    pub(super) fn of(title: String, subject: PageSubject) -> Self {
         Self { title, subject }
     }
 }
@@ -291,8 +291,8 @@ impl InspectorSite {
         let (sender, events) = mpsc::channel(EVENTS_UNDER_WAY);
         let about = serde_json::json!({
             "title": self.about.title,
-            "isLive": self.about.subject == Subject::Connection,
-            "isAttached": self.about.subject == Subject::RunningBridge,
+            "isLive": self.about.subject == PageSubject::Connection,
+            "isAttached": self.about.subject == PageSubject::RunningBridge,
             "version": env!("CARGO_PKG_VERSION"),
         });
         let feed = Arc::clone(&self.feed);

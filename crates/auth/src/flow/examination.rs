@@ -323,17 +323,7 @@ impl<'a> Examination<'a> {
             | Grant::EnterpriseManaged(_)
             | Grant::DeviceCode => None,
         };
-        let sign_in_page = match config.grant {
-            Grant::AuthorizationCode => match metadata.require_authorization_endpoint() {
-                Ok(page) => self.session.transport.check_page(page).await,
-                Err(error) => Err(error),
-            },
-            Grant::DeviceCode => metadata.require_device_endpoint().map(|_| ()),
-            Grant::ClientCredentials { .. }
-            | Grant::JwtBearer { .. }
-            | Grant::TokenExchange { .. }
-            | Grant::EnterpriseManaged(_) => Ok(()),
-        };
+        let sign_in_page = self.check_sign_in_page(&metadata).await;
         let resource = resource_parameter(config, &self.session.server, self.resource.as_ref());
         let discovered = Discovered {
             resource: self.resource.clone(),
@@ -364,6 +354,24 @@ impl<'a> Examination<'a> {
             },
             sends_iss: metadata.authorization_response_iss_parameter_supported,
         })
+    }
+
+    /// Checks the page of a sign-in, where the grant has one.
+    async fn check_sign_in_page(
+        &self,
+        metadata: &AuthorizationServerMetadata,
+    ) -> Result<(), AuthError> {
+        match self.session.config.grant {
+            Grant::AuthorizationCode => {
+                let page = metadata.require_authorization_endpoint()?;
+                self.session.transport.check_page(page).await
+            }
+            Grant::DeviceCode => metadata.require_device_endpoint().map(|_| ()),
+            Grant::ClientCredentials { .. }
+            | Grant::JwtBearer { .. }
+            | Grant::TokenExchange { .. }
+            | Grant::EnterpriseManaged(_) => Ok(()),
+        }
     }
 
     /// Reads the token from outside, if one is needed: its place, and its remaining lifetime in seconds if it is a JWT.

@@ -64,7 +64,7 @@ pub(crate) struct ProgramOutput<T> {
 
 /// Requirement that what is printed has to meet.
 #[derive(Debug)]
-enum Wish<T> {
+enum ProgramWish<T> {
     /// It is not about to expire.
     Fresh,
     /// It is something else than what was refused.
@@ -92,11 +92,11 @@ where
     /// `patience`: if that brings nothing in time, the old value goes out.
     pub(crate) async fn value(&self, patience: Duration) -> Result<T, AuthError> {
         let Some((value, age)) = self.current() else {
-            return self.run_or_share(Wish::Fresh).await;
+            return self.run_or_share(ProgramWish::Fresh).await;
         };
         match age {
             Age::Fresh => Ok(value),
-            Age::Stale => match timeout(patience, self.run_or_share(Wish::Fresh)).await {
+            Age::Stale => match timeout(patience, self.run_or_share(ProgramWish::Fresh)).await {
                 Ok(Ok(value)) => Ok(value),
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "it cannot be refreshed for now");
@@ -109,12 +109,12 @@ where
 
     /// The value after a refusal: what somebody else got meanwhile, or what the program prints now, which may be the same.
     pub(crate) async fn after_refusal(&self, refused: Option<T>) -> Result<T, AuthError> {
-        self.run_or_share(Wish::OtherThan(refused)).await
+        self.run_or_share(ProgramWish::OtherThan(refused)).await
     }
 
     /// A value that somebody else got meanwhile, or the one of a run. All who wait share one run, and its
     /// failure.
-    async fn run_or_share(&self, wish: Wish<T>) -> Result<T, AuthError> {
+    async fn run_or_share(&self, wish: ProgramWish<T>) -> Result<T, AuthError> {
         let arrived = Instant::now();
         let mut turn = Arc::clone(&self.turn).lock_owned().await;
         if let Some(error) = turn.failure_since(arrived) {
@@ -122,8 +122,8 @@ where
         }
         if let Some((value, age)) = self.current() {
             let is_met = match &wish {
-                Wish::Fresh => age == Age::Fresh,
-                Wish::OtherThan(refused) => refused.as_ref() != Some(&value),
+                ProgramWish::Fresh => age == Age::Fresh,
+                ProgramWish::OtherThan(refused) => refused.as_ref() != Some(&value),
             };
             if is_met {
                 return Ok(value);

@@ -257,17 +257,18 @@ impl Endpoint {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
         if is_busy && let Some(pause) = tries.retries.busy_pause(retry_after(response.headers())) {
-            self.step(Step::Retry, || {
-                let request = outgoing.verb.in_words();
-                format!(
-                    "{request} again in {} ms: the server is busy",
-                    pause.as_millis()
-                )
-            });
-            tokio::time::sleep(pause).await;
+            self.pause_for_busy_server(outgoing, pause).await;
             return Ok(());
         }
         Err(body.into_failure(status, response.headers()))
+    }
+
+    async fn pause_for_busy_server(&self, outgoing: &Outgoing<'_>, pause: Duration) {
+        self.step(Step::Retry, || {
+            let (request, pause) = (outgoing.verb.in_words(), pause.as_millis());
+            format!("{request} again in {pause} ms: the server is busy")
+        });
+        tokio::time::sleep(pause).await;
     }
 
     /// Deals with an objection to the proof of a token. True if the message is to be sent again with another proof.
