@@ -15,7 +15,7 @@ use mcp_bridge_net::mutex::Mutex;
 
 /// A server, connected when it is first needed.
 pub(super) struct Live {
-    access: Mutex<Arc<PageAccess>>,
+    access: Mutex<Arc<ConnectionAccess>>,
     client: tokio::sync::RwLock<Option<McpClient>>,
     desk: Arc<QuestionDesk>,
     phase: watch::Sender<ConnectionPhase>,
@@ -24,7 +24,7 @@ pub(super) struct Live {
 }
 
 /// The server with the account that is used there.
-pub(super) struct PageAccess {
+pub(super) struct ConnectionAccess {
     pub(super) connection: ServerConnection,
     /// The source of tokens; none where the user's own header is the way in.
     pub(super) authorizer: Option<Arc<Authorizer>>,
@@ -59,7 +59,7 @@ struct PageRequest<'a> {
     params: Option<&'a RawValue>,
 }
 
-impl PageAccess {
+impl ConnectionAccess {
     fn new(connection: ServerConnection) -> Self {
         let endpoint = &connection.endpoint;
         let authorizer = connection.auth.clone().map(|auth| {
@@ -79,7 +79,7 @@ impl PageAccess {
 impl Live {
     pub(super) fn new(connection: ServerConnection) -> Self {
         Self {
-            access: Mutex::new(Arc::new(PageAccess::new(connection))),
+            access: Mutex::new(Arc::new(ConnectionAccess::new(connection))),
             client: tokio::sync::RwLock::new(None),
             desk: Arc::default(),
             phase: watch::Sender::default(),
@@ -88,7 +88,7 @@ impl Live {
     }
 
     /// The server with the account in use.
-    pub(super) fn access(&self) -> Arc<PageAccess> {
+    pub(super) fn access(&self) -> Arc<ConnectionAccess> {
         Arc::clone(&self.access.lock())
     }
 
@@ -105,7 +105,7 @@ impl Live {
         if let Some(auth) = &mut connection.auth {
             auth.client = Some(client);
         }
-        *access = Arc::new(PageAccess::new(connection));
+        *access = Arc::new(ConnectionAccess::new(connection));
     }
 
     /// The state now.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use url::Url;
 
-use super::live::{Live, PageAccess};
+use super::live::{ConnectionAccess, Live};
 use crate::commands::client::request::bare_initialize;
 use mcp_bridge_auth::{
     self as auth, AuthError, Authorizer, ClientCredential, ExaminedServer, Place,
@@ -78,7 +78,7 @@ pub(super) async fn look(live: &Live) -> Result<Value, String> {
     })
 }
 
-async fn look_in_turn(access: &PageAccess, authorizer: &Authorizer) -> Result<Value, String> {
+async fn look_in_turn(access: &ConnectionAccess, authorizer: &Authorizer) -> Result<Value, String> {
     let config = &access.connection.endpoint;
     let probe = Probe::new(config).map_err(|failure| failure.to_string())?;
     let reply = probe.post(&config.url, &bare_initialize()).await;
@@ -263,7 +263,7 @@ pub(super) async fn paste(live: &Live, pasted: &[u8]) -> Result<Value, String> {
     Ok(said("Accepted."))
 }
 
-fn authorizer(access: &PageAccess) -> Result<&Authorizer, String> {
+fn authorizer(access: &ConnectionAccess) -> Result<&Authorizer, String> {
     let none = "your own Authorization header is the way in, so there is no sign-in";
     access.authorizer.as_deref().ok_or_else(|| none.to_owned())
 }
