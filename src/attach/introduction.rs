@@ -1,11 +1,6 @@
-//! Introduction of a bridge to those who look, and the place of its socket.
-
-use std::path::{Path, PathBuf};
+//! Introduction of a bridge to those who look.
 
 use serde::{Deserialize, Serialize};
-
-/// The directory of the sockets, in that of the credentials, which is private to the user.
-const FOLDER: &str = "running";
 
 /// Version of what is said on a socket. A view of another version is refused.
 const FORMAT: u32 = 1;
@@ -37,12 +32,8 @@ impl Introduction {
     }
 
     /// Returns whether both programs speak the same.
+    #[cfg(unix)]
     pub(super) fn is_understood(&self) -> bool {
         self.format == FORMAT
     }
-}
-
-/// Place of the sockets of bridges that keep their credentials in `directory`.
-pub(super) fn folder(directory: &Path) -> PathBuf {
-    directory.join(FOLDER)
 }

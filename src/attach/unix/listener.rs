@@ -13,9 +13,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::WORD;
+use super::folder;
 use super::socket::PrivateSocket;
 use super::view_sink::{ViewSink, line};
-use crate::attach::introduction::{Introduction, folder};
+use crate::attach::introduction::Introduction;
 use crate::observers::Observers;
 use crate::recording::{Recorder, Recording, step_entry};
 use mcp_bridge_net::observer::Observer;

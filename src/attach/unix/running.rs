@@ -9,9 +9,10 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::WORD;
+use super::folder;
 use super::socket::{remove, sockets};
 use super::view_sink::ViewLine;
-use crate::attach::introduction::{Introduction, folder};
+use crate::attach::introduction::Introduction;
 use crate::recording::Sink;
 
 /// Time in which a bridge introduces itself. It may be busy or stopped.

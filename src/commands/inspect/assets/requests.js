@@ -54,7 +54,7 @@ function showQuestions(questions) {
 function remember(question, outcome) {
   answered.unshift({ question, outcome, at: new Date() });
   answered.length = Math.min(answered.length, MAX_ANSWERED);
-  byId("answered").replaceChildren(make("details", {}, make("summary", {}, `${answered.length} over`),
+  byId("answered").replaceChildren(make("details", {}, make("summary", {}, `Earlier: ${answered.length}`),
     make("ul", {}, ...answered.map((it) => make("li", {}, `${it.at.toLocaleTimeString()} ${it.question.method}: ${it.outcome}`)))));
 }
 
