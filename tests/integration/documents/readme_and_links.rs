@@ -26,6 +26,8 @@ fn documents() -> BTreeMap<String, String> {
         "packaging/README.md",
     ];
     let mut documents = files("docs");
+    // Beside them are pictures.
+    documents.retain(|name, _| name.ends_with(".md"));
     documents.extend(top.map(|name| {
         let text = fs::read_to_string(root.join(name)).expect(name);
         (name.to_owned(), text)
