@@ -27,7 +27,7 @@ fn documents() -> BTreeMap<String, String> {
     ];
     let mut documents = files("docs");
     // Beside them are pictures.
-    documents.retain(|name, _| name.ends_with(".md"));
+    documents.retain(|name, _| Path::new(name).extension().is_some_and(|it| it == "md"));
     documents.extend(top.map(|name| {
         let text = fs::read_to_string(root.join(name)).expect(name);
         (name.to_owned(), text)
