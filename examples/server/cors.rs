@@ -23,7 +23,7 @@ const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, Retry-After");
 
-/// How long a browser need not ask again, in seconds.
+/// Seconds for which a browser need not ask again (`Access-Control-Max-Age`).
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// Answers what browsers ask before a request (preflight), and lets pages of the named origins read the responses.

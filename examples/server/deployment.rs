@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-/// Where the server is reached, and what it then has to take care of. The default is this machine alone.
+/// Addresses at which the server is reached, and its precautions there. The default is this machine alone.
 #[derive(Clone, Default)]
 pub(crate) struct Deployment {
     /// Address to listen at, instead of loopback.
@@ -20,7 +20,7 @@ pub(crate) struct Deployment {
     pub(crate) allowed_origins: Vec<WebOrigin>,
     /// Most requests that one client address may send in a minute to each of the registration and the token endpoint.
     pub(crate) rate_limit: Option<NonZeroU32>,
-    /// How long calls under way may take to end when the server is told to stop. Event streams end at once.
+    /// Limit of calls under way once the server is told to stop. Event streams end at once.
     pub(crate) drain: Duration,
 }
 

@@ -36,7 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Where the secret of the one known client may come from.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
 
-/// Where the URL of the Redis comes from in which replicas share their state. It may have a password in it.
+/// Variable with the URL of the Redis in which replicas share their state. It may have a password in it.
 const REDIS_URL_VARIABLE: &str = "EXAMPLE_REDIS_URL";
 
 /// Where the bridge reads the secret of its client from.
@@ -96,7 +96,7 @@ struct DeploymentArguments {
     #[arg(long, value_name = "REQUESTS", default_value_t = 120)]
     rate_limit: u32,
 
-    /// How long calls under way may take to end after SIGTERM or Ctrl-C
+    /// Time for calls under way to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain: u64,
 }

@@ -73,7 +73,7 @@ pub(crate) const RESOURCE_SERVER_CLIENT_ID: &str = "resource-server";
 /// Path of the MCP endpoint.
 const MCP_PATH: &str = "/mcp";
 
-/// How long open requests may take to end when the server stops, beside the time for draining; then they are cut off.
+/// Limit of open requests when the server stops, beside the time for draining; then they are cut off.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Largest form, registration or JSON-RPC message that is read, in bytes.
@@ -94,7 +94,7 @@ pub(crate) struct Options {
     pub(crate) resource_server: Option<ResourceServer>,
     /// URL of the Redis in which replicas of the server share their state; `None` for a server that has no replicas.
     pub(crate) redis_url: Option<Token>,
-    /// Where the server is reached, if not on this machine alone.
+    /// Addresses at which the server is reached, if not on this machine alone.
     pub(crate) deployment: Deployment,
     /// The versions of MCP that are served.
     pub(crate) versions: &'static [ProtocolVersion],

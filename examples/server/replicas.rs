@@ -36,7 +36,7 @@ const SESSION_LIFETIME: u64 = 24 * 60 * 60;
 /// Time that Redis has for an answer. It is near.
 const REDIS_LIMIT: Duration = Duration::from_secs(2);
 
-/// How often a request is carried out anew because other replicas were faster. Each time one of them got on.
+/// Limit for repetitions of a request because other replicas were faster. Each time one of them got on.
 const MAX_ATTEMPTS: u32 = 50;
 
 /// Time after which a client should try again while Redis does not answer, in seconds.
@@ -55,7 +55,7 @@ if version ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', version + 1, 'store', ARGV[2])
 return 1";
 
-/// What the replicas share.
+/// State that the replicas share.
 pub(crate) struct SharedState {
     client: redis::Client,
     connection: Mutex<Option<MultiplexedConnection>>,
@@ -226,7 +226,7 @@ fn unavailable(error: &RedisError) -> Response {
         .into_response()
 }
 
-/// What rmcp has to know of a session to go on with it in another replica.
+/// State of a session that rmcp needs to go on with it in another replica.
 pub(crate) struct SharedSessions(pub(crate) Arc<SharedState>);
 
 /// As the macro `async_trait` writes it.

@@ -16,7 +16,7 @@ const MAX_SESSIONS: usize = 10_000;
 #[derive(Default)]
 pub(crate) struct Sessions {
     owners: Mutex<HashMap<String, String>>,
-    /// Where other replicas look, and tell of theirs.
+    /// State of all replicas, if there are several.
     shared: Option<Arc<SharedState>>,
 }
 
