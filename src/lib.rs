@@ -15,6 +15,7 @@ mod log;
 mod metrics;
 mod observers;
 mod signals;
+mod small_server;
 mod terminal;
 
 use mcp_bridge_recording as recording;

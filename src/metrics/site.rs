@@ -1,6 +1,5 @@
 //! HTTP server of the metrics: `GET /metrics`, and nothing else.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +7,12 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 use url::{Host, Url};
 
 use super::Metrics;
+use crate::small_server::{self, ServerLimits};
 
 /// Media type of the text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -24,17 +20,12 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Path of the metrics.
 const PATH: &str = "/metrics";
 
-/// A scraper sends its headers at once, and the next request on a connection it keeps within a minute or opens another.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Largest request head; those of scrapers have a few hundred bytes.
-const LARGEST_HEAD: usize = 16 * 1024;
-
-/// Connections at once. There are one or two scrapers; more are refused until some end.
-const MAX_CONNECTIONS: usize = 16;
-
-/// Pause after a failed accept, which may be out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// There are one or two scrapers. Each sends its headers at once, and the next request on a connection it keeps within a
+/// minute or opens another.
+const LIMITS: ServerLimits = ServerLimits {
+    connections: 16,
+    head_time: Duration::from_secs(60),
+};
 
 /// Serves the metrics at this address without end. If that is impossible, it says so, and the bridge goes on without.
 pub(crate) async fn serve(address: SocketAddr, metrics: Arc<Metrics>) {
@@ -51,36 +42,11 @@ pub(crate) async fn serve(address: SocketAddr, metrics: Arc<Metrics>) {
         }
     };
     tracing::info!("metrics are at http://{address}{PATH}");
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                connections.spawn(converse(stream, address, Arc::clone(&metrics)));
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(%error, "a connection for the metrics failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, address: SocketAddr, metrics: Arc<Metrics>) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(LARGEST_HEAD)
-        .serve_connection(
-            TokioIo::new(stream),
-            service_fn(|request| {
-                let response = respond(&request, address, &metrics);
-                async move { Ok::<_, Infallible>(response) }
-            }),
-        );
-    // A broken connection is the scraper's business.
-    let _ = connection.await;
+    let respond = move |request| {
+        let response = respond(&request, address, &metrics);
+        std::future::ready(response)
+    };
+    match small_server::serve(listener, LIMITS, respond).await {}
 }
 
 fn respond(

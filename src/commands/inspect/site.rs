@@ -15,34 +15,25 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
     SET_COOKIE,
 };
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::access::{Admission, PageAccess};
 use super::feed::Feed;
 use super::live::Live;
 use super::state_news::StateNews;
 use super::{answers, findings, sign_in};
+use crate::small_server::{self, ServerLimits};
 
-/// A browser sends its headers at once.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Largest request head; those of a browser have a few hundred bytes.
-const LARGEST_HEAD: usize = 16 * 1024;
+/// A page has six connections, and a browser sends its headers at once.
+const LIMITS: ServerLimits = ServerLimits {
+    connections: 32,
+    head_time: Duration::from_secs(5),
+};
 
 /// Largest message that the page may send, in bytes.
 const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
-
-/// Connections at once. A page has six; more are refused until some end.
-const MAX_CONNECTIONS: usize = 32;
-
-/// Pause after a failed accept, which may be out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Events on their way to one page.
 const EVENTS_UNDER_WAY: usize = 64;
@@ -175,20 +166,8 @@ impl InspectorSite {
 
     /// Serves the page, without end.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            match listener.accept().await {
-                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                    connections.spawn(converse(stream, Arc::clone(&self)));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "a connection of the page failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let respond = move |request| Arc::clone(&self).respond(request);
+        small_server::serve(listener, LIMITS, respond).await
     }
 
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response<PageBody> {
@@ -322,22 +301,6 @@ impl InspectorSite {
         let body = EventBody(events).boxed();
         response.body(body).unwrap_or_default()
     }
-}
-
-async fn converse(stream: TcpStream, site: Arc<InspectorSite>) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(LARGEST_HEAD)
-        .serve_connection(
-            TokioIo::new(stream),
-            service_fn(|request| {
-                let site = Arc::clone(&site);
-                async move { Ok::<_, Infallible>(site.respond(request).await) }
-            }),
-        );
-    // A broken connection is the browser's business.
-    let _ = connection.await;
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<PageBody> {
