@@ -4,6 +4,7 @@ mod external_token;
 mod helper;
 mod identity_provider;
 mod signing_key;
+mod store_address;
 mod token_command;
 mod token_type;
 
@@ -24,6 +25,7 @@ pub use self::external_token::{ExternalToken, ExternalTokenError};
 pub use self::helper::Helper;
 pub use self::identity_provider::{IdentityProvider, IssuerUrl};
 pub use self::signing_key::{KeyError, SigningKey};
+pub use self::store_address::{StoreAddress, StoreAddressError};
 pub use self::token_command::{CommandError, TokenCommand};
 pub use self::token_type::TokenType;
 
@@ -430,7 +432,7 @@ impl Grant {
 }
 
 /// Place of the secrets of credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// In the keychain of the operating system; the rest is in a file.
     Keychain,
@@ -438,6 +440,8 @@ pub enum Store {
     File,
     /// In this process, until it ends.
     Memory,
+    /// With the rest in a store that several machines share.
+    Shared(StoreAddress),
 }
 
 /// Addresses that the authorization server may have.
