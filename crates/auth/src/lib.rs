@@ -53,7 +53,8 @@ pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
     CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
     IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
-    SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, SubjectToken, TokenCommand, TokenType,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, StoreKeyError, StoreKeys, SubjectToken,
+    TokenCommand, TokenType,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
@@ -76,8 +77,8 @@ pub use self::prompt::browser_launcher::open_page;
 pub use self::sign_in_page::{SignInPage, SignInStage};
 pub use self::store::mcp_remote::Leftover;
 pub use self::store::{
-    Account, Expiry, Place, Servers, SignedIn, StoreError, Voucher, choose_place,
-    directory_of_account, note_directory, place_of_new, remove_remains,
+    Account, Expiry, OpenError, Place, Servers, SignedIn, StoreError, Voucher, choose_place,
+    directory_of_account, is_sealed, note_directory, place_of_new, remove_remains,
 };
 pub use self::token::AccessToken;
 pub use self::token::proof::ProofObjection;

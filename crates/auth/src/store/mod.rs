@@ -12,6 +12,7 @@ pub(crate) mod mcp_remote;
 pub(crate) mod pending;
 mod record;
 pub(crate) mod refused_renewal;
+mod sealed;
 mod settings;
 mod shared;
 
@@ -35,6 +36,7 @@ pub use account::{Account, Expiry, SignedIn};
 pub use credential::Voucher;
 pub use elsewhere::{directory_of_account, note_directory};
 pub use record::{Place, StoreError};
+pub use sealed::{OpenError, is_sealed};
 pub use settings::{Servers, choose_place, place_of_new};
 
 pub(crate) use credential::{Credential, Summary};
