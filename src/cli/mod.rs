@@ -25,6 +25,7 @@ mod plain_secrets;
 mod precedence;
 mod setting_names;
 mod sign_in;
+mod store_key;
 mod tools;
 
 use std::path::PathBuf;

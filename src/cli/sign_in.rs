@@ -14,6 +14,7 @@ use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use super::outside::OutsideFlags;
+use super::store_key::StoreKeyFlags;
 use mcp_bridge_auth::{
     self as auth, Addresses, Bearer, Browser, Config, Dpop, Grant, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
@@ -108,6 +109,9 @@ pub struct SignInFlags {
     store: Option<StoreFlag>,
 
     #[command(flatten)]
+    store_key: StoreKeyFlags,
+
+    #[command(flatten)]
     client: ClientFlags,
 
     #[command(flatten)]
@@ -147,6 +151,7 @@ impl SignInFlags {
             directory: DataDirectory::of(environment).path(),
             mcp_remote_directory: mcp_remote_directory(environment),
             store: self.store.map(StoreFlag::into),
+            store_keys: self.store_key.keys(environment)?,
             profile: self.profile,
             issuer: self.issuer,
             client,

@@ -10,12 +10,16 @@ use url::Url;
 use super::account::{Paint, Style, place, title};
 use super::{Stop, printed, runtime, start_quiet_log};
 use crate::cli;
-use mcp_bridge_auth::{Account, Keychain, Place, Servers, choose_place, place_of_new};
+use mcp_bridge_auth::{Account, Keychain, Place, Servers, StoreKeys, choose_place, place_of_new};
 use mcp_bridge_core::stdio;
 
 /// Show where tokens are kept, or move them to the keychain or to files
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    action: Option<StoreAction>,
+
     /// Where to move them
     #[arg(value_enum)]
     place: Option<PlaceArgument>,
@@ -37,8 +41,19 @@ enum PlaceArgument {
     File,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum StoreAction {
+    /// Print a new key, for a file that --store-key-file names
+    Key,
+}
+
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     start_quiet_log();
+    if let Some(StoreAction::Key) = args.action {
+        let key = StoreKeys::generate();
+        printed(writeln!(stdio::report(), "{}", key.expose()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let directory = cli::store_directory().ok_or_else(|| Stop {
         hint: Some("name a directory in the environment variable MCP_BRIDGE_DIR".into()),
         ..Stop::failed("there is no place to store anything")

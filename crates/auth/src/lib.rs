@@ -54,7 +54,7 @@ pub use self::config::{
     CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
     IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
     SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, StoreAddress, StoreAddressError,
-    SubjectToken, TokenCommand, TokenType,
+    StoreKeyError, StoreKeys, SubjectToken, TokenCommand, TokenType,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
@@ -77,8 +77,8 @@ pub use self::prompt::browser_launcher::open_page;
 pub use self::sign_in_page::{SignInPage, SignInStage};
 pub use self::store::mcp_remote::Leftover;
 pub use self::store::{
-    Account, Expiry, Place, Servers, SignedIn, StoreError, Voucher, choose_place,
-    directory_of_account, note_directory, place_of_new, remove_remains,
+    Account, Expiry, OpenError, Place, Servers, SignedIn, StoreError, Voucher, choose_place,
+    directory_of_account, is_sealed, note_directory, place_of_new, remove_remains,
 };
 pub use self::token::AccessToken;
 pub use self::token::proof::ProofObjection;
@@ -232,14 +232,11 @@ impl Authorizer {
 
     /// The accounts that are stored under this one's key, one for each authorization server.
     pub async fn accounts(&self) -> Vec<Account> {
-        let Some(directory) = self.session.config.directory.clone() else {
-            return Vec::new();
-        };
-        let key = self.session.key.clone();
-        let all = tokio::task::spawn_blocking(move || Account::all(&directory)).await;
-        let mut accounts = all.unwrap_or_default();
-        accounts.retain(|account| account.key == key);
-        accounts
+        let stored = self.session.store.with(CredentialStore::accounts).await;
+        stored.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+            tracing::warn!(%error, "stored accounts can't be read");
+            Vec::new()
+        })
     }
 
     /// Checks that credentials can be kept where the user wants them.

@@ -5,6 +5,7 @@ mod helper;
 mod identity_provider;
 mod signing_key;
 mod store_address;
+mod store_keys;
 mod token_command;
 mod token_type;
 
@@ -26,6 +27,8 @@ pub use self::helper::Helper;
 pub use self::identity_provider::{IdentityProvider, IssuerUrl};
 pub use self::signing_key::{KeyError, SigningKey};
 pub use self::store_address::{StoreAddress, StoreAddressError};
+pub(crate) use self::store_keys::StoreKey;
+pub use self::store_keys::{StoreKeyError, StoreKeys};
 pub use self::token_command::{CommandError, TokenCommand};
 pub use self::token_type::TokenType;
 
@@ -55,6 +58,8 @@ pub struct Config {
     pub directory: Option<PathBuf>,
     /// Place of their secrets; none for where they are already, or where the user has them moved.
     pub store: Option<Store>,
+    /// Keys that encrypt what is stored; none keeps it in clear, where that is allowed.
+    pub store_keys: Option<StoreKeys>,
     /// The keychain that is meant where one is.
     pub keychain: Keychain,
     /// Name of the account, to use several at one server.
@@ -113,6 +118,7 @@ impl Default for Config {
             mcp_remote_directory: None,
             directory: None,
             store: None,
+            store_keys: None,
             keychain: Keychain::default(),
             profile: None,
             identity_headers: Secret::new(Vec::new()),
