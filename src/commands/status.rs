@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::account::{Paint, Style, rows, title};
 use super::{Stop, printed, start_quiet_log};
-use crate::cli;
-use mcp_bridge_auth::{Account, Expiry, Place, Voucher};
+use crate::cli::StoreFlags;
+use mcp_bridge_auth::{self as auth, Account, Expiry, Place, Store, Voucher};
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::endpoint::KnownServer;
 use mcp_bridge_core::stdio;
@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    store: StoreFlags,
 }
 
 /// A server, and what is known of it.
@@ -40,7 +43,7 @@ struct StatusEntry {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     start_quiet_log();
-    let known = known();
+    let known = known(&args.store.config()?)?;
     let mut out = stdio::report();
     printed(if args.json {
         print_json(&known, &mut out)
@@ -51,12 +54,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
 }
 
 /// Each account, then the servers that are known for what they speak alone.
-fn known() -> Vec<StatusEntry> {
-    let Some(directory) = cli::store_directory() else {
-        return Vec::new();
+fn known(choices: &auth::Config) -> Result<Vec<StatusEntry>, Stop> {
+    let accounts = Account::all_where(choices)?;
+    let directory = choices.directory.clone().unwrap_or_default();
+    let mut servers = match choices.store {
+        // What this machine knows of servers is no matter of the others.
+        Some(Store::Shared(_)) => Vec::new(),
+        Some(Store::File | Store::Keychain | Store::Memory) | None => KnownServer::all(&directory),
     };
-    let mut servers = KnownServer::all(&directory);
-    let accounts = Account::all(&directory);
     let mut known: Vec<_> = accounts
         .into_iter()
         .map(|account| StatusEntry {
@@ -71,7 +76,7 @@ fn known() -> Vec<StatusEntry> {
         server: Some(server),
         versions: Vec::new(),
     }));
-    known
+    Ok(known)
 }
 
 fn print(known: &[StatusEntry], style: Style, out: &mut impl Write) -> io::Result<()> {

@@ -21,6 +21,12 @@ pub enum AuthError {
         /// The page of the sign-in that is under way, if there is one.
         url: Option<SignInPage>,
     },
+    /// A person has to sign in on another machine that shares the store.
+    #[error("the server wants a sign-in, and this machine has no browser for it")]
+    SignInElsewhere {
+        /// The command that signs in there.
+        command: String,
+    },
     /// The authorization server or the person said no (RFC 6749 §4.1.2.1).
     #[error("the sign-in was refused: {reason}")]
     Denied {
@@ -269,7 +275,7 @@ impl AuthError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::SignInRequired { .. } => "auth_required",
+            Self::SignInRequired { .. } | Self::SignInElsewhere { .. } => "auth_required",
             Self::Denied { .. } => "auth_denied",
             Self::TimedOut { .. } => "auth_timeout",
             Self::Unavailable { .. } | Self::ServerFailed { .. } => "auth_unavailable",
@@ -313,6 +319,9 @@ impl AuthError {
                  sign-in page"
                     .into()
             }
+            Self::SignInElsewhere { command } => format!(
+                "run `{command}` on a machine with a browser, then try again: this one finds the sign-in in the store"
+            ),
             Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
                 "try again: the next request opens the sign-in page again".into()
             }

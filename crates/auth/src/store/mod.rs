@@ -15,6 +15,7 @@ mod record;
 pub(crate) mod records;
 pub(crate) mod refresh_intent;
 pub(crate) mod refused_renewal;
+mod relocation;
 mod sealed;
 mod settings;
 mod shared;

@@ -140,15 +140,25 @@ impl Record {
 
     /// The credential with its secrets, wherever they are. Where they cannot be had, it has no tokens.
     pub(crate) fn complete(self, name: &str, keychain: &Keychain) -> Credential {
+        let bare = self.credential.clone();
+        self.whole(name, keychain).unwrap_or_else(|error| {
+            keychain.complain(&error);
+            bare
+        })
+    }
+
+    /// The credential with its secrets, wherever they are.
+    pub(crate) fn whole(
+        self,
+        name: &str,
+        keychain: &Keychain,
+    ) -> Result<Credential, KeychainError> {
         match self.secrets {
-            Place::File | Place::Shared => self.credential,
-            Place::Keychain => match secrets_of(name, &self.credential, keychain) {
-                Ok(secrets) => self.credential.joined(secrets.unwrap_or_default()),
-                Err(error) => {
-                    keychain.complain(&error);
-                    self.credential
-                }
-            },
+            Place::File | Place::Shared => Ok(self.credential),
+            Place::Keychain => {
+                let secrets = secrets_of(name, &self.credential, keychain)?;
+                Ok(self.credential.joined(secrets.unwrap_or_default()))
+            }
         }
     }
 
