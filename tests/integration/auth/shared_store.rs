@@ -114,9 +114,25 @@ impl Fleet {
     }
 }
 
+/// True if all threads of a process are stopped.
+#[cfg(target_os = "linux")]
+fn is_stopped(bridge: &App) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", bridge.pid())).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')')
+            .next()
+            .unwrap()
+            .trim_start()
+            .starts_with('T')
+    })
+}
+
 /// A request that has to get its result.
 async fn call(bridge: &mut App, id: &str) {
-    bridge.request(id, "tools/list", &json!({})).await;
+    bridge
+        .request(id, "tools/call", &json!({"name": "echo"}))
+        .await;
     bridge.result(id).await;
 }
 
@@ -152,7 +168,9 @@ async fn bridges_on_all_machines_refresh_once() {
         fleet.provider.revoke_access_tokens();
         let id = format!("round-{round}");
         for bridge in &mut bridges {
-            bridge.request(id.as_str(), "tools/list", &json!({})).await;
+            bridge
+                .request(id.as_str(), "tools/call", &json!({"name": "echo"}))
+                .await;
         }
         for bridge in &mut bridges {
             bridge.result(id.as_str()).await;
@@ -168,6 +186,7 @@ async fn bridges_on_all_machines_refresh_once() {
 }
 
 /// RFC 9700 §4.14.2
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_process_that_stalls_past_its_lease_leaves_the_newer_token_alone() {
     let Some(fleet) = Fleet::start().await else {
@@ -182,9 +201,17 @@ async fn a_process_that_stalls_past_its_lease_leaves_the_newer_token_alone() {
 
     fleet.provider.revoke_access_tokens();
     fleet.provider.behave(|it| it.holds_tokens = true);
-    stalled.request("stalled", "tools/list", &json!({})).await;
+    stalled
+        .request("stalled", "tools/call", &json!({"name": "echo"}))
+        .await;
     fleet.refreshed(1).await;
     stalled.signal(Signal::STOP);
+    soon("the stop", async {
+        while !is_stopped(&stalled) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     fleet.provider.behave(|it| it.holds_tokens = false);
     call(&mut other, "after the lease").await;
     assert_eq!(fleet.provider.refreshes(), 2);
@@ -199,6 +226,7 @@ async fn a_process_that_stalls_past_its_lease_leaves_the_newer_token_alone() {
     call(&mut other, "last").await;
     assert_eq!(fleet.used_tokens().pop().unwrap(), newer);
     assert_eq!(fleet.provider.refreshes(), 2);
+    stalled.close_stdin();
     stalled.finish().await;
     other.finish().await;
 }
@@ -213,12 +241,16 @@ async fn a_token_that_came_while_redis_was_away_is_stored_before_others_refresh(
     let mut other = fleet.in_session("host-2", &[]).await;
     fleet.provider.revoke_access_tokens();
     fleet.provider.behave(|it| it.holds_tokens = true);
-    bridge.request("refreshes", "tools/list", &json!({})).await;
+    bridge
+        .request("refreshes", "tools/call", &json!({"name": "echo"}))
+        .await;
     fleet.refreshed(1).await;
     fleet.redis.stop();
     fleet.provider.behave(|it| it.holds_tokens = false);
     bridge.result("refreshes").await;
-    other.request("waits", "tools/list", &json!({})).await;
+    other
+        .request("waits", "tools/call", &json!({"name": "echo"}))
+        .await;
     fleet.redis.start_again();
     other.result("waits").await;
     assert_eq!(fleet.provider.refreshes(), 1);
@@ -265,7 +297,7 @@ async fn a_bridge_that_starts_without_redis_names_it_and_shows_no_sign_in_page()
     let mut bridge = launch
         .env("MCP_BRIDGE_STORE_KEY", KEY)
         .args([fleet.provider.mcp_url().as_str()])
-        .args(["--store", &fleet.redis.url()])
+        .args(["--store", &fleet.redis.url(), "--patience", "12"])
         .start();
     bridge.send(initialize_line("2025-06-18")).await;
     bridge.result("init").await;
@@ -288,7 +320,7 @@ async fn a_machine_without_a_browser_names_the_command_and_finds_the_sign_in() {
         return;
     };
     let store = fleet.redis.url();
-    let mut impatient = fleet.bridge("host-1", &store, &["--patience", "0"]);
+    let mut impatient = fleet.bridge("host-1", &store, &["--patience", "0", "--list-wait", "0"]);
     impatient.send(initialize_line("2025-06-18")).await;
     impatient.result("init").await;
     impatient.says("Nobody is signed in yet").await;
@@ -303,10 +335,15 @@ async fn a_machine_without_a_browser_names_the_command_and_finds_the_sign_in() {
     let hint = data["hint"].as_str().unwrap();
     assert!(hint.contains(&command), "{hint}");
 
+    impatient.request(3, "tools/list", &json!({})).await;
+    impatient.result(3).await;
+
     let mut waiting = fleet.bridge("host-2", &store, &[]);
     waiting.send(initialize_line("2025-06-18")).await;
     waiting.result("init").await;
-    waiting.request(2, "tools/list", &json!({})).await;
+    waiting
+        .request(2, "tools/call", &json!({"name": "echo"}))
+        .await;
     waiting.says("Nobody is signed in yet").await;
     fleet.sign_in_for_all().await;
     waiting.result(2).await;
@@ -332,7 +369,9 @@ async fn a_network_that_is_slow_or_breaks_loses_no_call() {
         proxy.set(way);
         fleet.provider.revoke_access_tokens();
         let id = format!("{way:?}");
-        bridge.request(id.as_str(), "tools/list", &json!({})).await;
+        bridge
+            .request(id.as_str(), "tools/call", &json!({"name": "echo"}))
+            .await;
         if !matches!(way, Way::Slow(_)) {
             call_of_another(&fleet).await;
             proxy.set(Way::Open);
