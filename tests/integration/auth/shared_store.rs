@@ -335,6 +335,8 @@ async fn a_machine_without_a_browser_names_the_command_and_finds_the_sign_in() {
     let hint = data["hint"].as_str().unwrap();
     assert!(hint.contains(&command), "{hint}");
 
+    let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    impatient.send(initialized.to_string()).await;
     impatient.request(3, "tools/list", &json!({})).await;
     impatient.result(3).await;
 
