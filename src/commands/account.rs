@@ -139,6 +139,7 @@ pub(super) const fn place(place: Place) -> &'static str {
     match place {
         Place::File => "a file",
         Place::Keychain => "the keychain",
+        Place::Shared => "the shared store",
     }
 }
 

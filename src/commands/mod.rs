@@ -439,10 +439,14 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Keychain(error) => error.into(),
-            StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
-                Self::failed(error.to_string())
-                    .hint("nothing was lost; try again when no bridge is at work")
-            }
+            StoreError::File(_)
+            | StoreError::Directory(_)
+            | StoreError::Busy
+            | StoreError::ReadsOtherwise
+            | StoreError::Superseded => Self::failed(error.to_string())
+                .hint("nothing was lost; try again when no bridge is at work"),
+            StoreError::Unreachable { .. } => Self::failed(error.to_string())
+                .hint("check its address, and that it can be reached from here"),
         }
     }
 }

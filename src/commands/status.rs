@@ -146,6 +146,7 @@ impl StatusEntry {
             "store": account.map(|it| match it.place {
                 Place::File => "file",
                 Place::Keychain => "keychain",
+                Place::Shared => "redis",
             }),
             "signInNeeded": self.server.as_ref().filter(|it| it.is_open).map(|_| false),
             "speaks": self.speaks(),

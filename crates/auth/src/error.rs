@@ -43,6 +43,15 @@ pub enum AuthError {
         /// When it makes sense to ask again.
         retry_after: Duration,
     },
+    /// The store that the credentials of several machines are in can't be used. Without it no token is renewed, because
+    /// others may be about to use the same refresh token. What is in memory was kept.
+    #[error("{reason}")]
+    StoreUnavailable {
+        /// The store and the cause.
+        reason: String,
+        /// When it makes sense to ask again.
+        retry_after: Duration,
+    },
     /// The authorization server itself answers with a server error that it explains in the terms of OAuth.
     /// What is stored was kept.
     #[error("the authorization server fails for now: {reason}")]
@@ -264,6 +273,7 @@ impl AuthError {
             Self::Denied { .. } => "auth_denied",
             Self::TimedOut { .. } => "auth_timeout",
             Self::Unavailable { .. } | Self::ServerFailed { .. } => "auth_unavailable",
+            Self::StoreUnavailable { .. } => "auth_store_unavailable",
             Self::FreshTokenRefused => "auth_token_refused",
             Self::TooManySignIns => "auth_too_many",
             Self::InsufficientScope { .. } => "auth_insufficient_scope",
@@ -310,6 +320,10 @@ impl AuthError {
                 "nothing was lost; try again in {} s",
                 retry_after.as_secs().max(1)
             ),
+            Self::StoreUnavailable { .. } => {
+                format!("nobody has to sign in again: check that the store of {} can be reached from here; it is \
+                 tried again at the next request", Setting::Store)
+            }
             Self::FreshTokenRefused => {
                 format!("the server and its authorization server disagree; {} or {} may help, \
                  otherwise tell the server's operator", Setting::Resource,Setting::Scope)
@@ -427,9 +441,9 @@ impl AuthError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } => {
-                Some(*retry_after)
-            }
+            Self::Unavailable { retry_after, .. }
+            | Self::ServerFailed { retry_after, .. }
+            | Self::StoreUnavailable { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -437,8 +451,9 @@ impl AuthError {
     /// The same error with another pause, if it passes by itself.
     pub(crate) fn retried_after(&self, pause: Duration) -> Self {
         let mut error = self.clone();
-        if let Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } =
-            &mut error
+        if let Self::Unavailable { retry_after, .. }
+        | Self::ServerFailed { retry_after, .. }
+        | Self::StoreUnavailable { retry_after, .. } = &mut error
         {
             *retry_after = pause;
         }

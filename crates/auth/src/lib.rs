@@ -53,8 +53,8 @@ pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
     CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
     IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
-    SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, StoreKeyError, StoreKeys, SubjectToken,
-    TokenCommand, TokenType,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, StoreAddress, StoreAddressError,
+    StoreKeyError, StoreKeys, SubjectToken, TokenCommand, TokenType,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
@@ -243,7 +243,7 @@ impl Authorizer {
     }
 
     /// Checks that credentials can be kept where the user wants them.
-    pub async fn check_store(&self) -> Result<(), KeychainError> {
+    pub async fn check_store(&self) -> Result<(), StoreError> {
         let checked = self.session.store.with(CredentialStore::check).await;
         checked.unwrap_or(Ok(()))
     }

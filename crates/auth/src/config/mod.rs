@@ -4,6 +4,7 @@ mod external_token;
 mod helper;
 mod identity_provider;
 mod signing_key;
+mod store_address;
 mod store_keys;
 mod token_command;
 mod token_type;
@@ -25,6 +26,7 @@ pub use self::external_token::{ExternalToken, ExternalTokenError};
 pub use self::helper::Helper;
 pub use self::identity_provider::{IdentityProvider, IssuerUrl};
 pub use self::signing_key::{KeyError, SigningKey};
+pub use self::store_address::{StoreAddress, StoreAddressError};
 pub(crate) use self::store_keys::StoreKey;
 pub use self::store_keys::{StoreKeyError, StoreKeys};
 pub use self::token_command::{CommandError, TokenCommand};
@@ -436,7 +438,7 @@ impl Grant {
 }
 
 /// Place of the secrets of credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// In the keychain of the operating system; the rest is in a file.
     Keychain,
@@ -444,6 +446,8 @@ pub enum Store {
     File,
     /// In this process, until it ends.
     Memory,
+    /// With the rest in a store that several machines share.
+    Shared(StoreAddress),
 }
 
 /// Addresses that the authorization server may have.

@@ -28,12 +28,12 @@ use crate::discovery::challenge::BearerChallenge;
 use crate::discovery::refusal::Refusal;
 use crate::error::AuthError;
 use crate::flow::order::{Order, Reason, Wanted};
+use crate::flow::renewal::Turn;
 use crate::flow::session::{Freshness, SignInSession};
 use crate::flow::sign_in_lock::{self, SignInLock};
 use crate::flow::{browser, device_code, import, renewal, unattended};
 use crate::sign_in_page::SignInStage;
 use crate::store::pending::{PendingSignIn, now_millis};
-use crate::store::refused_renewal::Moment;
 use crate::token::AccessToken;
 use crate::token::scope::Scopes;
 use mcp_bridge_net::http::host_and_port;
@@ -208,22 +208,30 @@ pub(crate) async fn renew_in_turn(
     if let Some(error) = session.refresh_pause() {
         return Err(error);
     }
-    let arrived = Moment::now();
-    let lock = renewal::lock(session);
-    let Still::Wanted(_lock) = still(session, wanted, Guarded::Store, lock).await? else {
+    let turn = renewal::turn(session, wanted);
+    let Still::Wanted(Some(turn)) = still(session, wanted, Guarded::Store, turn).await? else {
         return Ok(Renewal::Done);
     };
+    let outcome = renew_under_lock(session, wanted, &turn).await;
+    turn.end().await;
+    outcome.inspect_err(|error| session.start_refresh_pause(error))
+}
+
+async fn renew_under_lock(
+    session: &SignInSession,
+    wanted: &Wanted,
+    turn: &Turn,
+) -> Result<Renewal, AuthError> {
     // A refresh would undo what the person has asked for.
     if session.notice_sign_out().await {
         return Ok(Renewal::NeedsSignIn);
     }
-    let outcome = match renewal::refreshable(session) {
+    match renewal::refreshable(session) {
         Some((credential, client)) => {
-            renewal::refresh(session, credential, &client, wanted, arrived).await
+            renewal::refresh(session, credential, &client, wanted, turn).await
         }
         None => unattended::repeat(session).await,
-    };
-    outcome.inspect_err(|error| session.start_refresh_pause(error))
+    }
 }
 
 /// Signs in, once for all requests of this process.
@@ -336,7 +344,7 @@ async fn still<L>(
     let lock = lock.await?;
     match guarded {
         Guarded::Memory => {}
-        Guarded::Store => session.reload().await,
+        Guarded::Store => session.reload().await?,
     }
     if session.has_usable(wanted) {
         return Ok(Still::Superfluous);
