@@ -445,6 +445,8 @@ impl From<StoreError> for Stop {
             | StoreError::ReadsOtherwise
             | StoreError::Superseded => Self::failed(error.to_string())
                 .hint("nothing was lost; try again when no bridge is at work"),
+            StoreError::Locked { .. } => Self::failed(error.to_string())
+                .hint("name the file with its key by --store-key-file"),
             StoreError::Unreachable { .. } => Self::failed(error.to_string())
                 .hint("check its address, and that it can be reached from here"),
         }

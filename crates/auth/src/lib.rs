@@ -232,14 +232,11 @@ impl Authorizer {
 
     /// The accounts that are stored under this one's key, one for each authorization server.
     pub async fn accounts(&self) -> Vec<Account> {
-        let Some(directory) = self.session.config.directory.clone() else {
-            return Vec::new();
-        };
-        let key = self.session.key.clone();
-        let all = tokio::task::spawn_blocking(move || Account::all(&directory)).await;
-        let mut accounts = all.unwrap_or_default();
-        accounts.retain(|account| account.key == key);
-        accounts
+        let stored = self.session.store.with(CredentialStore::accounts).await;
+        stored.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+            tracing::warn!(%error, "stored accounts can't be read");
+            Vec::new()
+        })
     }
 
     /// Checks that credentials can be kept where the user wants them.

@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use url::Url;
 
-use crate::config::SERVER_FAILURES;
+use crate::config::{Config, SERVER_FAILURES};
 use crate::keychain::Keychain;
+use crate::store::CredentialStore;
 use crate::store::credential::{Summary, Voucher, without_query};
 use crate::store::credentials;
 use crate::store::key::CredentialKey;
 use crate::store::lock;
 use crate::store::pending;
 use crate::store::record::{Place, Record, StoreError, move_to};
-use crate::store::records::SharedRecords;
-use crate::store::records::files::Files;
+use crate::store::records::{self, SharedRecords};
 use crate::store::refused_renewal::{self, AccessTokenState, RefusedRenewal};
 use crate::token::unix_millis;
 
@@ -76,20 +76,35 @@ impl Account {
         self.key.name()
     }
 
-    /// All that is stored in `directory`, by server. Never asks the keychain.
+    /// All that is stored in `directory`, by server, but what is encrypted. Never asks the keychain.
     #[must_use]
     pub fn all(directory: &Path) -> Vec<Self> {
-        Self::all_in(&Files::open(directory)).unwrap_or_default()
+        let records = records::in_directory(directory, None);
+        let names = credentials(&*records, "").unwrap_or_default().into_iter();
+        let accounts = names.filter_map(|(key, name)| Self::read(&records, key, name).ok()?);
+        Self::sorted(accounts.collect())
     }
 
-    /// The same of another place.
+    /// All that is stored where these choices say, by server. Never asks the keychain.
+    pub fn all_where(choices: &Config) -> Result<Vec<Self>, StoreError> {
+        match CredentialStore::place_of(choices).0 {
+            Some(records) => Self::all_in(&records),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// All that is stored in a place.
     pub(crate) fn all_in(records: &SharedRecords) -> Result<Vec<Self>, StoreError> {
         let mut accounts = Vec::new();
         for (key, name) in credentials(&**records, "")? {
             accounts.extend(Self::read(records, key, name)?);
         }
-        accounts.sort_by(|a: &Self, b| (&a.server, &a.profile).cmp(&(&b.server, &b.profile)));
-        Ok(accounts)
+        Ok(Self::sorted(accounts))
+    }
+
+    fn sorted(mut accounts: Vec<Self>) -> Vec<Self> {
+        accounts.sort_by(|a, b| (&a.server, &a.profile).cmp(&(&b.server, &b.profile)));
+        accounts
     }
 
     /// None if the record cannot be used.

@@ -46,7 +46,6 @@ pub(crate) use key::CredentialKey;
 pub(crate) use shared::SharedStore;
 
 use record::Record;
-use records::files::Files;
 use records::{Condition, Custody, Presence, Records, SharedRecords, write_value};
 use settings::Settings;
 
@@ -111,14 +110,10 @@ pub(crate) enum SavedAgain {
 impl CredentialStore {
     /// Touches nothing: a server that wants no sign-in leaves no trace.
     pub(crate) fn new(key: CredentialKey, server: &Url, config: &Config) -> Self {
-        let directory = config.directory.clone();
-        let files = directory.as_deref().map(Files::open);
-        let (records, directory, chosen) = match &config.store {
-            None => (files, directory, None),
-            Some(Store::File) => (files, directory, Some(Place::File)),
-            Some(Store::Keychain) => (files, directory, Some(Place::Keychain)),
-            Some(Store::Memory) => (None, None, None),
-            Some(Store::Shared(address)) => (Some(records::open(address)), None, None),
+        let (records, chosen) = Self::place_of(config);
+        let directory = match &config.store {
+            Some(Store::Memory | Store::Shared(_)) => None,
+            Some(Store::File | Store::Keychain) | None => config.directory.clone(),
         };
         Self {
             records,
@@ -129,6 +124,20 @@ impl CredentialStore {
             chosen,
             keychain: config.keychain.clone(),
             unsaved: Mutex::default(),
+        }
+    }
+
+    /// The place of records that the user has chosen, and that of secrets. No place means memory.
+    fn place_of(config: &Config) -> (Option<SharedRecords>, Option<Place>) {
+        let keys = config.store_keys.as_ref();
+        let directory = config.directory.as_deref();
+        let files = || directory.map(|it| records::in_directory(it, keys));
+        match &config.store {
+            None => (files(), None),
+            Some(Store::File) => (files(), Some(Place::File)),
+            Some(Store::Keychain) => (files(), Some(Place::Keychain)),
+            Some(Store::Memory) => (None, None),
+            Some(Store::Shared(address)) => (Some(records::at_address(address, keys)), None),
         }
     }
 
@@ -211,6 +220,16 @@ impl CredentialStore {
         Ok(records
             .map(|(name, record)| record.complete(&name, &self.keychain))
             .collect())
+    }
+
+    /// The accounts of this key, one for each issuer.
+    pub(crate) fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let Some(records) = &self.records else {
+            return Ok(Vec::new());
+        };
+        let mut accounts = Account::all_in(records)?;
+        accounts.retain(|account| account.key == self.key);
+        Ok(accounts)
     }
 
     fn stored(&self) -> Result<Vec<(String, Record)>, StoreError> {
@@ -408,7 +427,7 @@ fn read_beside<T: DeserializeOwned>(
 /// Removes files that hold tokens and are no credentials any more, of all accounts in `directory`: damaged ones, and those
 /// that killed processes have left unfinished.
 pub fn remove_remains(directory: &Path) {
-    Files::open(directory).sweep("");
+    records::in_directory(directory, None).sweep("");
 }
 
 /// The names of the records of all credentials that begin so, each with its key; neither locks nor a sign-in under way.

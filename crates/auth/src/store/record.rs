@@ -48,6 +48,14 @@ pub enum StoreError {
     /// A process that took the lock later has stored something newer.
     #[error("another process has stored something newer")]
     Superseded,
+    /// It cannot be decrypted here. It is whole, and stays where it is.
+    #[error("{record} can't be used: {reason}")]
+    Locked {
+        /// The record.
+        record: String,
+        /// The cause.
+        reason: String,
+    },
     /// The shared store does not answer, or refuses.
     #[error("the store {store} can't be used: {reason}")]
     Unreachable {

@@ -13,7 +13,7 @@ use super::records::{Condition, Fence};
 use super::refresh_intent::RefreshIntent;
 use super::*;
 use crate::client::registration::ClientRegistration;
-use crate::config::StoreAddress;
+use crate::config::{StoreAddress, StoreKeys};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::keychain::{KeychainLimits, Vault};
 use crate::token::TokenSet;
@@ -77,6 +77,13 @@ impl TestPlace {
         Some(Self::with(Store::File, tempdir().unwrap()))
     }
 
+    /// Files that are encrypted.
+    fn encrypted() -> Option<Self> {
+        let mut place = Self::with(Store::File, tempdir().unwrap());
+        place.config.store_keys = Some(StoreKeys::parse(StoreKeys::generate().expose()).unwrap());
+        Some(place)
+    }
+
     fn keychain() -> Option<Self> {
         Some(Self::with(Store::Keychain, tempdir().unwrap()))
     }
@@ -87,6 +94,7 @@ impl TestPlace {
         let server = RedisServer::start()?;
         let address = StoreAddress::parse(&server.url()).unwrap();
         let mut place = Self::with(Store::Shared(address), tempdir().unwrap());
+        place.config.store_keys = Some(StoreKeys::parse(StoreKeys::generate().expose()).unwrap());
         place.server = Some(server);
         Some(place)
     }
@@ -295,6 +303,11 @@ macro_rules! suite {
         mod files {
             $(#[tokio::test] async fn $test() {
                 super::run(super::TestPlace::files(), super::$test).await;
+            })+
+        }
+        mod encrypted {
+            $(#[tokio::test] async fn $test() {
+                super::run(super::TestPlace::encrypted(), super::$test).await;
             })+
         }
         mod keychain {

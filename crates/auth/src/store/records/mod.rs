@@ -3,20 +3,24 @@
 //! A name begins with the key of its account and a dot, as in `KEY.sign-in`. All operations block, for a bounded time. The
 //! places differ in what they promise, and in nothing else: [`Custody`] says who shares them.
 
-pub(crate) mod files;
+mod encrypted;
+mod files;
 #[cfg(feature = "redis")]
 mod redis;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::encrypted::Encrypted;
+use self::files::Files;
 use super::lock::Lock;
 use super::record::StoreError;
-use crate::config::StoreAddress;
+use crate::config::{StoreAddress, StoreKeys};
 
 /// A place for records.
 pub(crate) trait Records: fmt::Debug + Send + Sync {
@@ -101,15 +105,24 @@ pub(crate) enum Attempt {
     Busy(Duration),
 }
 
-/// The records at an address. Connects to nothing yet.
+/// The records in a directory, encrypted if there are keys. Touches nothing.
+pub(crate) fn in_directory(directory: &Path, keys: Option<&StoreKeys>) -> SharedRecords {
+    Encrypted::over(Files::open(directory), keys.cloned())
+}
+
+/// The records at an address, encrypted if there are keys. Connects to nothing yet.
+pub(crate) fn at_address(address: &StoreAddress, keys: Option<&StoreKeys>) -> SharedRecords {
+    Encrypted::over(client(address), keys.cloned())
+}
+
 #[cfg(feature = "redis")]
-pub(crate) fn open(address: &StoreAddress) -> SharedRecords {
+fn client(address: &StoreAddress) -> SharedRecords {
     redis::Redis::open(address)
 }
 
 /// Without the client there are no addresses.
 #[cfg(not(feature = "redis"))]
-pub(crate) fn open(_: &StoreAddress) -> SharedRecords {
+fn client(_: &StoreAddress) -> SharedRecords {
     unreachable!("no address is read without the feature")
 }
 
