@@ -18,7 +18,7 @@ PORTS = range(20000, 30000)  # below the range that systems give out by themselv
 
 
 class Server:
-    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int, resource_server: Optional[Path]) -> None:
+    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int, resource_server: Optional[Path] = None) -> None:
         self.manifest = manifest
         self.home = home
         self.state = work / "state"
