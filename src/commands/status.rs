@@ -16,7 +16,6 @@ use mcp_bridge_core::stdio;
 use mcp_bridge_text::printable;
 
 const EMPTY: &str = "\
-No sign-in is stored on this machine yet.
 The bridge opens the sign-in page when your app first needs it. To sign in now:
 
   mcp-bridge login https://mcp.example.com/mcp
@@ -43,12 +42,13 @@ struct StatusEntry {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     start_quiet_log();
-    let known = known(&args.store.config()?)?;
+    let choices = args.store.config()?;
+    let known = known(&choices)?;
     let mut out = stdio::report();
     printed(if args.json {
         print_json(&known, &mut out)
     } else {
-        print(&known, Style::of(&out), &mut out)
+        print(&known, &choices, Style::of(&out), &mut out)
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -79,9 +79,18 @@ fn known(choices: &auth::Config) -> Result<Vec<StatusEntry>, Stop> {
     Ok(known)
 }
 
-fn print(known: &[StatusEntry], style: Style, out: &mut impl Write) -> io::Result<()> {
+fn print(
+    known: &[StatusEntry],
+    choices: &auth::Config,
+    style: Style,
+    out: &mut impl Write,
+) -> io::Result<()> {
     if known.is_empty() {
-        return out.write_all(EMPTY.as_bytes());
+        let place = match &choices.store {
+            Some(Store::Shared(address)) => format!("in {address}"),
+            Some(Store::File | Store::Keychain | Store::Memory) | None => "on this machine".into(),
+        };
+        return write!(out, "No sign-in is stored {place} yet.\n{EMPTY}");
     }
     for (number, known) in known.iter().enumerate() {
         if number > 0 {

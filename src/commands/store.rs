@@ -14,7 +14,7 @@ use mcp_bridge_auth::{
 };
 use mcp_bridge_core::stdio;
 
-/// Show where tokens are kept, or move them to the keychain, to files, or to a store that several machines share
+/// Show where tokens are kept, or move them to the keychain, to files or to Redis
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {

@@ -55,6 +55,8 @@ pub enum AuthError {
     StoreUnavailable {
         /// The store and the cause.
         reason: String,
+        /// True if it can be reached, and a key is missing.
+        locked: bool,
         /// When it makes sense to ask again.
         retry_after: Duration,
     },
@@ -329,7 +331,11 @@ impl AuthError {
                 "nothing was lost; try again in {} s",
                 retry_after.as_secs().max(1)
             ),
-            Self::StoreUnavailable { .. } => {
+            Self::StoreUnavailable { locked: true, .. } => format!(
+                "nobody has to sign in again: pass the file with the key by {}",
+                Setting::StoreKeyFile
+            ),
+            Self::StoreUnavailable { locked: false, .. } => {
                 format!("nobody has to sign in again: check that the store of {} can be reached from here; it is \
                  tried again at the next request", Setting::Store)
             }

@@ -136,6 +136,7 @@ async fn call(bridge: &mut App, id: &str) {
     bridge.result(id).await;
 }
 
+///
 #[tokio::test]
 async fn a_person_signs_in_once_for_machines_that_share_nothing_but_redis() {
     let Some(fleet) = Fleet::start().await else {
@@ -153,6 +154,7 @@ async fn a_person_signs_in_once_for_machines_that_share_nothing_but_redis() {
     assert!(!disk.contains("127.0.0.1"), "{disk}");
 }
 
+///
 #[tokio::test]
 async fn bridges_on_all_machines_refresh_once() {
     const MACHINES: usize = 6;
@@ -185,7 +187,7 @@ async fn bridges_on_all_machines_refresh_once() {
     assert_eq!(fleet.provider.seen("/authorize").len(), 1);
 }
 
-/// RFC 9700 §4.14.2
+///
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_process_that_stalls_past_its_lease_leaves_the_newer_token_alone() {
@@ -231,6 +233,7 @@ async fn a_process_that_stalls_past_its_lease_leaves_the_newer_token_alone() {
     other.finish().await;
 }
 
+///
 #[tokio::test]
 async fn a_token_that_came_while_redis_was_away_is_stored_before_others_refresh() {
     let Some(mut fleet) = Fleet::start().await else {
@@ -259,6 +262,7 @@ async fn a_token_that_came_while_redis_was_away_is_stored_before_others_refresh(
     other.finish().await;
 }
 
+///
 #[tokio::test]
 async fn while_redis_is_away_calls_go_on_and_nobody_is_asked_to_sign_in() {
     let Some(mut fleet) = Fleet::start().await else {
@@ -282,6 +286,7 @@ async fn while_redis_is_away_calls_go_on_and_nobody_is_asked_to_sign_in() {
     bridge.finish().await;
 }
 
+///
 #[tokio::test]
 async fn a_bridge_that_starts_without_redis_names_it_and_shows_no_sign_in_page() {
     let Some(mut fleet) = Fleet::start().await else {
@@ -314,6 +319,7 @@ async fn a_bridge_that_starts_without_redis_names_it_and_shows_no_sign_in_page()
     bridge.finish().await;
 }
 
+///
 #[tokio::test]
 async fn a_machine_without_a_browser_names_the_command_and_finds_the_sign_in() {
     let Some(fleet) = Fleet::start().await else {
@@ -358,6 +364,7 @@ async fn a_machine_without_a_browser_names_the_command_and_finds_the_sign_in() {
     impatient.finish().await;
 }
 
+///
 #[tokio::test]
 async fn a_network_that_is_slow_or_breaks_loses_no_call() {
     let Some(fleet) = Fleet::start().await else {
@@ -432,6 +439,7 @@ async fn a_sign_in_moves_into_redis_and_back_and_ends_there() {
     assert_eq!(fleet.provider.seen("/authorize").len(), 1);
 }
 
+///
 #[tokio::test]
 async fn a_sign_out_ends_the_sign_in_of_all_machines() {
     let Some(fleet) = Fleet::start().await else {

@@ -22,7 +22,7 @@ pub enum Place {
     File,
     /// In the keychain of the operating system.
     Keychain,
-    /// In a store that several machines share. No record says it of itself.
+    /// In a store that several machines share. No record says it of itself, and no setting.
     #[serde(skip)]
     Shared,
 }
@@ -73,6 +73,7 @@ impl From<StoreError> for AuthError {
     fn from(error: StoreError) -> Self {
         Self::StoreUnavailable {
             reason: error.to_string(),
+            locked: matches!(error, StoreError::Locked { .. }),
             retry_after: STORE_RETRY,
         }
     }
