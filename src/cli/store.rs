@@ -51,8 +51,8 @@ pub struct PlaceOrAddressParser<P: ValueEnum + Clone + Send + Sync + 'static>(En
 /// Flags of the place of stored credentials.
 #[derive(Debug, Clone, Default, Args)]
 pub struct StoreFlags {
-    /// Where to keep tokens: here, or in a Redis that several machines share (redis://HOST/DB, rediss://, or @FILE with
-    /// such an address); by default where they are now, or where `mcp-bridge store` moved them
+    /// Where to keep tokens: by default where they are now, or where `mcp-bridge store` moved them. Several machines can
+    /// share a Redis: `redis://HOST/DB`, `rediss://…`, or @FILE with such an address
     #[arg(
         long,
         value_name = "WHERE",

@@ -321,9 +321,6 @@ impl AuthError {
                  sign-in page"
                     .into()
             }
-            Self::SignInElsewhere { command } => format!(
-                "run `{command}` on a machine with a browser, then try again: this one finds the sign-in in the store"
-            ),
             Self::TimedOut { url: None, .. } | Self::Denied { .. } => {
                 "try again: the next request opens the sign-in page again".into()
             }
@@ -331,14 +328,6 @@ impl AuthError {
                 "nothing was lost; try again in {} s",
                 retry_after.as_secs().max(1)
             ),
-            Self::StoreUnavailable { locked: true, .. } => format!(
-                "nobody has to sign in again: pass the file with the key by {}",
-                Setting::StoreKeyFile
-            ),
-            Self::StoreUnavailable { locked: false, .. } => {
-                format!("nobody has to sign in again: check that the store of {} can be reached from here; it is \
-                 tried again at the next request", Setting::Store)
-            }
             Self::FreshTokenRefused => {
                 format!("the server and its authorization server disagree; {} or {} may help, \
                  otherwise tell the server's operator", Setting::Resource,Setting::Scope)
@@ -396,6 +385,7 @@ impl AuthError {
             | Self::IdentityRefused { .. }
             | Self::IdentityGrantRefused { .. }
             | Self::InvalidIdentity { .. } => self.hint_about_vouchers(),
+            Self::StoreUnavailable { .. } | Self::SignInElsewhere { .. } => self.hint_about_store(),
             Self::Forbidden => {
                 format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
                  with {} NAME", Setting::Profile)
@@ -421,6 +411,24 @@ impl AuthError {
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
+        }
+    }
+
+    /// Advice where credentials are in a store that several machines share.
+    fn hint_about_store(&self) -> String {
+        match self {
+            Self::SignInElsewhere { command } => format!(
+                "run `{command}` on a machine with a browser, then try again: this one finds the sign-in in the store"
+            ),
+            Self::StoreUnavailable { locked: true, .. } => format!(
+                "nobody has to sign in again: pass the file with the key by {}",
+                Setting::StoreKeyFile
+            ),
+            _ => format!(
+                "nobody has to sign in again: check that the store of {} can be reached from here; it is tried \
+                 again at the next request",
+                Setting::Store
+            ),
         }
     }
 

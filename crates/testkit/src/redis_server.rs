@@ -80,6 +80,10 @@ impl RedisServer {
             .collect()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is looked for again after a pause, within a limit"
+    )]
     fn await_socket(&self) {
         let since = Instant::now();
         while UnixStream::connect(self.socket()).is_err()
@@ -206,6 +210,10 @@ impl ProxyState {
         thread::spawn(move || back.pass(server_again, client_again));
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a slow network is what a test asks for"
+    )]
     fn pass(&self, mut from: impl Read, mut to: impl Write + HalfClose) {
         let mut chunk = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut chunk) {

@@ -211,7 +211,10 @@ impl SignInSession {
 
     /// Reads what is stored, once.
     pub(crate) async fn load(&self) {
-        let loaded = self.loaded.get_or_try_init(|| self.reload()).await;
+        let loaded = self
+            .loaded
+            .get_or_try_init(|| Box::pin(self.reload()))
+            .await;
         if let Err(error) = loaded {
             tracing::debug!(%error, "nothing is loaded for now");
         }

@@ -1,5 +1,10 @@
 //! Test suite of the places for credentials: what holds for files holds for the keychain and for Redis.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test relies on and does not find fails it"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -73,19 +78,19 @@ impl TestPlace {
         }
     }
 
-    fn files() -> Option<Self> {
-        Some(Self::with(Store::File, tempdir().unwrap()))
+    fn files() -> Self {
+        Self::with(Store::File, tempdir().unwrap())
     }
 
     /// Files that are encrypted.
-    fn encrypted() -> Option<Self> {
+    fn encrypted() -> Self {
         let mut place = Self::with(Store::File, tempdir().unwrap());
         place.config.store_keys = Some(StoreKeys::parse(StoreKeys::generate().expose()).unwrap());
-        Some(place)
+        place
     }
 
-    fn keychain() -> Option<Self> {
-        Some(Self::with(Store::Keychain, tempdir().unwrap()))
+    fn keychain() -> Self {
+        Self::with(Store::Keychain, tempdir().unwrap())
     }
 
     /// None, with a message, where there is no `redis-server`.
@@ -302,17 +307,17 @@ macro_rules! suite {
     ($($test:ident,)+) => {
         mod files {
             $(#[tokio::test] async fn $test() {
-                super::run(super::TestPlace::files(), super::$test).await;
+                super::run(Some(super::TestPlace::files()), super::$test).await;
             })+
         }
         mod encrypted {
             $(#[tokio::test] async fn $test() {
-                super::run(super::TestPlace::encrypted(), super::$test).await;
+                super::run(Some(super::TestPlace::encrypted()), super::$test).await;
             })+
         }
         mod keychain {
             $(#[tokio::test] async fn $test() {
-                super::run(super::TestPlace::keychain(), super::$test).await;
+                super::run(Some(super::TestPlace::keychain()), super::$test).await;
             })+
         }
         #[cfg(feature = "redis")]

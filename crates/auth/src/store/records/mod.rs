@@ -67,6 +67,10 @@ pub(crate) enum Custody {
     /// Processes of one user on one machine. What is gone was removed.
     Machine,
     /// Processes on any number of machines. A process may lose a lock while it holds it, and the place may lose records.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "no other place is shared")
+    )]
     Fleet,
 }
 
@@ -91,6 +95,10 @@ pub(crate) enum Presence {
     /// There is none, because somebody has removed it, or nobody has ever written it.
     Removed,
     /// There is none, and nobody is known to have removed it.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "no other place is shared")
+    )]
     Lost,
     /// The place does not say.
     Unknown,

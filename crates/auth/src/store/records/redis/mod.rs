@@ -48,7 +48,7 @@ end
 "
     };
 }
-pub(self) use next_fence;
+use next_fence;
 
 /// Writes (with a text) or removes (without one) a record, unless its fence is larger. KEYS: account. ARGV: field, fence or
 /// nothing, lifetime in ms, text.
