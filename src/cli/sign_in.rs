@@ -214,6 +214,7 @@ impl SignInFlags {
     }
 
     /// A configuration that says where accounts are stored, and nothing else.
+    #[cfg(feature = "commands")]
     pub(super) fn place_of_accounts(&self) -> Result<Config, FlagError> {
         self.store.config()
     }

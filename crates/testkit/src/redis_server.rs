@@ -28,8 +28,13 @@ pub struct RedisServer {
 impl RedisServer {
     /// None, with a message, where `redis-server` is not installed.
     pub fn start() -> Option<Self> {
+        Self::with_options(&[])
+    }
+
+    /// The same with further options of its command line.
+    pub fn with_options(options: &[&str]) -> Option<Self> {
         let directory = TempDir::new().unwrap();
-        let Ok(child) = spawn(directory.path()) else {
+        let Ok(child) = spawn(directory.path(), options) else {
             eprintln!("skipped: redis-server is not installed");
             return None;
         };
@@ -57,7 +62,7 @@ impl RedisServer {
 
     /// Starts it again after [`Self::stop`].
     pub fn start_again(&mut self) {
-        self.child = spawn(self.directory.path()).unwrap();
+        self.child = spawn(self.directory.path(), &[]).unwrap();
         self.await_socket();
     }
 
@@ -101,7 +106,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(directory: &Path) -> std::io::Result<Child> {
+fn spawn(directory: &Path, further: &[&str]) -> std::io::Result<Child> {
     let options = [
         ["--port", "0"],
         ["--unixsocket", "redis.socket"],
@@ -110,6 +115,7 @@ fn spawn(directory: &Path) -> std::io::Result<Child> {
     ];
     Command::new("redis-server")
         .args(options.as_flattened())
+        .args(further)
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

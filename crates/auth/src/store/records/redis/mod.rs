@@ -32,14 +32,14 @@ const SCAN_STEP: usize = 1000;
 /// Largest text of a record, in bytes, as with files.
 const LARGEST_RECORD: usize = 1 << 20;
 
-/// Declares `next_fence`: the time of Redis in milliseconds, or one more than the last. So a fence grows even if Redis has lost
+/// Declares `next_fence`: the time of Redis in microseconds, or one more than the last. So a fence grows even if Redis has lost
 /// its memory.
 macro_rules! next_fence {
     () => {
         "\
 local function next_fence(account)
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now = time[1] * 1000000 + time[2]
   local last = tonumber(redis.call('HGET', account, '#') or '0')
   local fence = string.format('%.0f', math.max(last + 1, now))
   redis.call('HSET', account, '#', fence)
