@@ -14,7 +14,8 @@
 //!
 //! Read `router` below first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
-//! see. `deployment.rs` and what it names are for a server on the internet, `replicas.rs` for several of them.
+//! see. `deployment.rs` and what it names are for a server on the internet, `replicas.rs` and `relay.rs` for
+//! several of them.
 
 mod authorization;
 mod connections;
@@ -28,6 +29,7 @@ mod menu;
 mod pages;
 mod proxy;
 mod rate_limit;
+mod relay;
 mod replicas;
 mod resource;
 mod scope;
@@ -162,12 +164,18 @@ impl Server {
         let url = app.resource.clone();
 
         let config = mcp_config(&app);
-        let sessions = config.cancellation_token.clone();
+        let stop_sessions = config.cancellation_token.clone();
+        let sessions = Arc::new(LocalSessionManager::default());
+        if let Some(shared) = app.shared.clone() {
+            let deliver = relay::deliver(shared, sessions.clone());
+            let stopped = stop_sessions.clone();
+            tokio::spawn(async move { stopped.run_until_cancelled(deliver).await });
+        }
         let (life, drain) = (app.life.clone(), app.deployment.drain);
         let (stop, stopped) = oneshot::channel();
         let serve = connections::serve(
             listener,
-            router(&app, config, around_endpoint),
+            router(&app, config, sessions, around_endpoint),
             LIMITS,
             async move {
                 // An error means that `Server` was dropped: stop as well.
@@ -175,7 +183,7 @@ impl Server {
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(drain, life.is_idle()).await;
                     // Ends the event streams, which would otherwise stay open for as long as clients listen.
-                    sessions.cancel();
+                    stop_sessions.cancel();
                 });
             },
         );
@@ -353,12 +361,13 @@ impl App {
 fn router(
     app: &Arc<App>,
     config: StreamableHttpServerConfig,
+    sessions: Arc<LocalSessionManager>,
     around_endpoint: Option<Middleware>,
 ) -> Router {
     let (versions, menu) = (app.versions, app.menu.clone());
     let mcp = StreamableHttpService::new(
         move || Ok(mcp::ExampleServer::new(versions, menu.clone())),
-        Arc::new(LocalSessionManager::default()),
+        sessions,
         config,
     );
     let endpoint = Router::new().route_service(MCP_PATH, mcp);
@@ -368,6 +377,7 @@ fn router(
     };
     // The last layer sees a request first: a browser is greeted before it is asked for a token.
     let protected = endpoint
+        .layer(middleware::from_fn_with_state(app.clone(), relay::pass_on))
         .layer(middleware::from_fn_with_state(
             app.clone(),
             resource::require_token,

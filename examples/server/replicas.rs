@@ -108,7 +108,7 @@ impl SharedState {
     }
 
     /// Sends a command that may be sent twice: if the connection is broken, over another one.
-    async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> RedisResult<T> {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> RedisResult<T> {
         match self.ask_once(command).await {
             Err(error) if is_lost(&error) => self.ask_once(command).await,
             answer => answer,
@@ -132,12 +132,20 @@ impl SharedState {
     }
 
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
+        let limits = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(REDIS_LIMIT))
             .set_response_timeout(Some(REDIS_LIMIT));
+        self.connect_with(&limits).await
+    }
+
+    /// Makes a connection of its own for the caller.
+    pub(crate) async fn connect_with(
+        &self,
+        limits: &AsyncConnectionConfig,
+    ) -> RedisResult<MultiplexedConnection> {
         let client = &self.client;
         client
-            .get_multiplexed_async_connection_with_config(&config)
+            .get_multiplexed_async_connection_with_config(limits)
             .await
     }
 

@@ -231,7 +231,8 @@ async fn needed_scopes(request: Request) -> Result<(Request, Scopes), Response> 
     Ok((request, needed))
 }
 
-fn session_id(headers: &HeaderMap) -> Option<&str> {
+/// The session that a request belongs to.
+pub(crate) fn session_id(headers: &HeaderMap) -> Option<&str> {
     headers
         .get(HeaderName::from_static("mcp-session-id"))?
         .to_str()

@@ -14,12 +14,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use reqwest::header::HOST;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::client::{Client, options_for};
+use super::tools::{FLAT_WHITE, Messages, ORDER_COFFEE, SESSION, open_session};
 use crate::auth::sign_in::user::User;
 use crate::era::Eras;
 use crate::server::deployment::Deployment;
@@ -384,6 +385,54 @@ async fn a_code_and_a_refresh_token_are_good_once_for_both_replicas_together() {
         let refused = client.mcp(&newest.access, &ping).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     }
+    replicas.into_iter().for_each(Replica::kill);
+}
+
+/// MCP 2025-11-25: the server asks on the stream of a call, and the answer is a request of its own, which the proxy gives to
+/// the other replica. A cancellation goes the same way.
+#[tokio::test]
+async fn an_answer_and_a_cancellation_reach_the_replica_that_waits_for_them() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let client = Client::registered_at(&proxy.mcp_url()).await;
+    let tokens = client.tokens("ada", "profile coffee").await;
+    let session = open_session(&client, &tokens.access).await;
+    let send = |message: Value| {
+        let request = client.mcp(&tokens.access, &message);
+        request.header(SESSION, &session).send()
+    };
+    // Each replica asks and is answered by way of the other.
+    for id in 2..4 {
+        let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": ORDER_COFFEE}});
+        let mut messages = Messages::of(send(call).await.unwrap());
+        let question = messages.next().await.unwrap();
+        assert_eq!(question["method"], "elicitation/create");
+        let result = json!({"action": "accept", "content": {"coffee": "flat white"}});
+        let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
+        assert_eq!(send(answer).await.unwrap().status(), StatusCode::ACCEPTED);
+        let result = messages.next().await.unwrap();
+        assert_eq!(result["result"]["content"][0]["text"], FLAT_WHITE);
+        let ping = json!({"jsonrpc": "2.0", "id": format!("ping {id}"), "method": "ping"});
+        assert_eq!(send(ping).await.unwrap().status(), StatusCode::OK);
+    }
+
+    let arguments =
+        json!({"name": "count-down", "arguments": {"from": 50}, "_meta": {"progressToken": "p"}});
+    let call = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": arguments});
+    let mut messages = Messages::of(send(call).await.unwrap());
+    let progress = messages.next().await.unwrap();
+    assert_eq!(progress["method"], "notifications/progress");
+    let cancelled =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}});
+    let accepted = send(cancelled).await.unwrap();
+    assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+    let mut last = progress;
+    while let Some(message) = messages.next().await {
+        last = message;
+    }
+    assert_ne!(last["result"]["content"][0]["text"], "Lift-off!", "{last}");
     replicas.into_iter().for_each(Replica::kill);
 }
 
