@@ -50,6 +50,10 @@ const INTROSPECTION_SECRET_VARIABLE: &str = "EXAMPLE_INTROSPECTION_CLIENT_SECRET
 /// Where the bridge reads the secret of its client from.
 const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
 
+/// Time for proxies to notice that a server which is told to stop is not ready any more, if it is to drain at all. They look
+/// each second or so.
+const NOTICE: Duration = Duration::from_secs(3);
+
 /// An MCP server with OAuth sign-in, offline and without accounts, to try mcp-bridge with
 #[derive(Parser)]
 #[command(name = "server", version)]
@@ -137,7 +141,8 @@ struct DeploymentArguments {
     #[arg(long, value_name = "PATH")]
     redis_ca: Option<PathBuf>,
 
-    /// Time for calls under way to end after SIGTERM or Ctrl-C
+    /// Time for calls under way to end after SIGTERM or Ctrl-C. Requests are still taken for three seconds, in which /readyz
+    /// says no
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain: u64,
 }
@@ -235,6 +240,7 @@ impl DeploymentArguments {
             trusted_proxies: self.trusted_proxy,
             allowed_origins: self.allow_origin,
             rate_limit: NonZeroU32::new(self.rate_limit),
+            notice: NOTICE.min(Duration::from_secs(self.drain)),
             drain: Duration::from_secs(self.drain),
         })
     }

@@ -171,7 +171,8 @@ impl Server {
             let stopped = stop_sessions.clone();
             tokio::spawn(async move { stopped.run_until_cancelled(deliver).await });
         }
-        let (life, drain) = (app.life.clone(), app.deployment.drain);
+        let life = app.life.clone();
+        let (notice, drain) = (app.deployment.notice, app.deployment.drain);
         let (stop, stopped) = oneshot::channel();
         let serve = connections::serve(
             listener,
@@ -180,6 +181,8 @@ impl Server {
             async move {
                 // An error means that `Server` was dropped: stop as well.
                 let _ = stopped.await;
+                life.leave();
+                tokio::time::sleep(notice).await;
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(drain, life.is_idle()).await;
                     // Ends the event streams, which would otherwise stay open for as long as clients listen.
@@ -191,7 +194,7 @@ impl Server {
         Ok(Self {
             url,
             address,
-            stop_limit: SHUTDOWN_LIMIT + drain,
+            stop_limit: SHUTDOWN_LIMIT + notice + drain,
             stop,
             task,
         })
