@@ -113,7 +113,8 @@ struct IssuerArguments {
     scope_prefix: String,
 }
 
-/// For a server that others reach. Replicas share their state in the Redis of `EXAMPLE_REDIS_URL`.
+/// For a server that others reach. Replicas share their state in the Redis of `EXAMPLE_REDIS_URL`. Each variable with a secret
+/// may have `_FILE` after its name, and then names a file.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Deployment")]
 struct DeploymentArguments {
@@ -166,7 +167,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> io::Result<()> {
-    let client_secret = arguments.no_registration.then(client_secret);
+    let client_secret = arguments.no_registration.then(client_secret).transpose()?;
     let other = arguments.resource_server.map(|url| ResourceServer {
         url,
         secret: Token::generate(),
@@ -206,7 +207,7 @@ impl IssuerArguments {
         };
         let id = env::var(INTROSPECTION_ID_VARIABLE).ok();
         let id = id.filter(|id| !id.is_empty());
-        let introspection_client = match (id, secret_in(INTROSPECTION_SECRET_VARIABLE)) {
+        let introspection_client = match (id, secret_in(INTROSPECTION_SECRET_VARIABLE)?) {
             (Some(id), Some(secret)) => Some(IntrospectionClient { id, secret }),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
@@ -263,7 +264,7 @@ async fn told_to_stop() -> io::Result<()> {
 
 /// The Redis of the environment, if there is one.
 fn redis(authorities: Option<&Path>) -> io::Result<Option<RedisPlace>> {
-    let url = secret_in(REDIS_URL_VARIABLE);
+    let url = secret_in(REDIS_URL_VARIABLE)?;
     if url.is_none() && authorities.is_some() {
         let reason = format!("--redis-ca needs a Redis, by {REDIS_URL_VARIABLE}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
@@ -272,13 +273,25 @@ fn redis(authorities: Option<&Path>) -> io::Result<Option<RedisPlace>> {
     Ok(url.map(|url| RedisPlace { url, authorities }))
 }
 
-fn client_secret() -> Token {
-    secret_in(CLIENT_SECRET_VARIABLE).unwrap_or_else(Token::generate)
+fn client_secret() -> io::Result<Token> {
+    let given = secret_in(CLIENT_SECRET_VARIABLE)?;
+    Ok(given.unwrap_or_else(Token::generate))
 }
 
-fn secret_in(variable: &str) -> Option<Token> {
-    let given = env::var(variable).ok();
-    given.filter(|secret| !secret.is_empty()).map(Token::from)
+/// The value of a variable, or the content of the file that the variable with `_FILE` after its name names, as containers have
+/// their secrets.
+fn secret_in(variable: &str) -> io::Result<Option<Token>> {
+    let given = match env::var_os(format!("{variable}_FILE")) {
+        Some(path) => fs::read_to_string(&path).map(|text| text.trim_end().to_owned()),
+        None => Ok(env::var(variable).unwrap_or_default()),
+    };
+    let given = given.map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot read {variable}_FILE: {error}"),
+        )
+    })?;
+    Ok(Some(given).filter(|it| !it.is_empty()).map(Token::from))
 }
 
 /// Says how to start a resource server that accepts tokens of this authorization server.
