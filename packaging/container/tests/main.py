@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import argparse
+import http.client
+import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -27,6 +30,7 @@ TOOLS = {
 TARGETS = {"amd64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
 START_LIMIT = 30  # seconds until a server listens
 SIGN_IN_LIMIT = 60  # seconds until a sign-in is over
+VALIDATOR = "kubernetes-validate==1.37.0"
 WHO = {"name": "get-user-data", "arguments": {}}
 PASSWORD = "of-the-test"
 
@@ -213,6 +217,50 @@ def sign_in(container: Container, servers: Servers) -> None:
     assert login.wait() == 0, said
 
 
+def the_manifests_are_valid(stage: Stage) -> None:
+    """By the rules of the tools that read them; and the servers know the options that are in them."""
+    made = stage.work / "secrets.d"
+    subprocess.run([str(CONTAINER / "secrets"), str(made)], check=True)
+    assert made.stat().st_mode & 0o777 == 0o700
+    named = {line.split("secrets.d/")[1] for line in (CONTAINER / "compose.yaml").read_text().splitlines() if "secrets.d/" in line}
+    assert {path.name for path in made.iterdir()} == named
+    tools = {"docker-compose": ["-f", "compose.yaml", "config", "-q"], "haproxy": ["-c", "-q", "-f", "haproxy.cfg"]}
+    for program, arguments in tools.items():
+        if shutil.which(program) is None:
+            raise Skipped(f"{program} is not installed")
+        subprocess.run([program, *arguments], cwd=CONTAINER, check=True, capture_output=True)
+    python = virtual_environment()
+    validate = [str(python.parent / "kubernetes-validate"), "--strict", "--quiet", "kubernetes.yaml"]
+    subprocess.run(validate, cwd=CONTAINER, check=True, capture_output=True)
+    script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))"
+    documents = [
+        json.loads(subprocess.run([str(python), "-c", script, str(CONTAINER / name)], check=True, capture_output=True).stdout)
+        for name in ("compose.yaml", "kubernetes.yaml")
+    ]
+    compose, kubernetes = documents
+    arguments = [compose[0]["services"]["example-server"]["command"]]
+    deployment = next(it for it in kubernetes if it["kind"] == "Deployment")
+    arguments.append(deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+    for each in arguments:
+        known = [word.replace("${PUBLIC_URL:-http://localhost:8080}", "http://localhost:8080") for word in each]
+        done = stage.container("example-server").run(*known, "--version")
+        assert done.returncode == 0, done
+
+
+def virtual_environment() -> Path:
+    """Python with the validator of Kubernetes' schemas, from PyPI."""
+    directory = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "container"
+    python = directory / "bin" / "python"
+    if not (directory / "installed").exists():
+        try:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(directory)], check=True, capture_output=True)
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", VALIDATOR], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            raise Skipped(f"{VALIDATOR} cannot be had from PyPI") from None
+        (directory / "installed").touch()
+    return python
+
+
 def the_same_programs_give_the_same_images(stage: Stage) -> None:
     again = stage.work / "again"
     build(stage.out.parent / "programs", again)
@@ -227,7 +275,8 @@ class Skipped(Exception):
 TESTS: list[Callable[[Stage], None]] = [
     images_are_described, an_image_has_its_program_and_no_shell, programs_start_alone_in_their_images,
     the_other_architecture_starts, a_server_is_confined_and_ends_when_it_is_told, the_bridge_calls_a_tool_of_the_server,
-    tokens_are_in_redis_and_nothing_is_written, the_bridge_ends_when_it_is_told, the_same_programs_give_the_same_images,
+    tokens_are_in_redis_and_nothing_is_written, the_bridge_ends_when_it_is_told, the_manifests_are_valid,
+    the_same_programs_give_the_same_images,
 ]
 
 
@@ -259,14 +308,15 @@ def skip(reason: str) -> int:
 def gather(built: Path, programs: Path) -> bool:
     """The programs without debug information, as far as `strip` of this machine knows them."""
     for target in TARGETS.values():
-        found = {"mcp-bridge": built / target / "debug/mcp-bridge", "server": built / target / "debug/examples/server"}
+        found = {name: built / target / "debug" / name for name in ("mcp-bridge", "examples/server")}
         if not all(path.is_file() for path in found.values()):
             continue
-        (programs / target).mkdir(parents=True)
         for name, path in found.items():
-            stripped = subprocess.run(["strip", "-o", str(programs / target / name), str(path)], stderr=subprocess.DEVNULL, check=False)
+            copy = programs / target / "release" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            stripped = subprocess.run(["strip", "-o", str(copy), str(path)], stderr=subprocess.DEVNULL, check=False)
             if stripped.returncode != 0:
-                shutil.copy(path, programs / target / name)
+                shutil.copy(path, copy)
     return (programs / TARGETS.get({"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, ""), "none")).is_dir()
 
 
@@ -302,8 +352,6 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
 
 
 def answers(port: int, path: str) -> bool:
-    import http.client
-
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         connection.request("GET", path)
@@ -313,8 +361,6 @@ def answers(port: int, path: str) -> bool:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
