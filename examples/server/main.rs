@@ -108,7 +108,7 @@ struct IssuerArguments {
     #[arg(long, value_name = "SCOPE", requires = "issuer")]
     required_scope: Vec<String>,
 
-    /// Text that clients have to write before the name of a scope, such as api://mcp/
+    /// Text that clients have to write before the name of a scope, such as `api://mcp/`
     #[arg(long, value_name = "TEXT", requires = "issuer", default_value = "")]
     scope_prefix: String,
 }

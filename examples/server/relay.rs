@@ -42,6 +42,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Time before the next attempt when Redis does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Position of an entry of the stream, and its fields: names and values in turn.
+type StreamEntry = (String, Vec<String>);
+
 /// A message of a client, and its session.
 #[derive(Serialize, Deserialize)]
 struct RelayedMessage {
@@ -135,7 +138,7 @@ async fn follow(
 async fn newest(connection: &mut MultiplexedConnection) -> RedisResult<String> {
     let mut range = redis::cmd("XREVRANGE");
     range.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
-    let entries: Vec<(String, Vec<String>)> = range.query_async(connection).await?;
+    let entries: Vec<StreamEntry> = range.query_async(connection).await?;
     let newest = entries.into_iter().next();
     Ok(newest.map_or_else(|| "0-0".to_owned(), |(id, _)| id))
 }
@@ -152,8 +155,7 @@ async fn read(
         .arg("STREAMS")
         .arg(STREAM)
         .arg(position);
-    let streams: Option<Vec<(String, Vec<(String, Vec<String>)>)>> =
-        read.query_async(connection).await?;
+    let streams: Option<Vec<(String, Vec<StreamEntry>)>> = read.query_async(connection).await?;
     let entries = streams
         .into_iter()
         .flatten()

@@ -171,13 +171,11 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 async fn check_token(app: &App, headers: &HeaderMap) -> Result<Authorized, Refusal> {
     let presented = bearer_token(headers).ok_or(Refusal::NoToken)?;
-    match &app.issuer {
-        Some(issuer) => Ok(issuer.verify(presented).await?.into()),
-        None => {
-            app.catch_up().await;
-            check_own_token(app, presented)
-        }
+    if let Some(issuer) = &app.issuer {
+        return Ok(issuer.verify(presented).await?.into());
     }
+    app.catch_up().await;
+    check_own_token(app, presented)
 }
 
 /// Checks a token of the authorization server that is in this process.

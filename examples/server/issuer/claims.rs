@@ -60,7 +60,6 @@ impl Person {
     pub(super) fn of(claims: &TokenClaims) -> Option<Self> {
         let first = |names: &[&str]| names.iter().find_map(|name| claims.text(name));
         let id = first(&["sub"])?;
-        let coffee = Scopes::from([Scope::Profile, Scope::Coffee]);
         Some(Self {
             id: id.to_owned(),
             name: first(&["name", "preferred_username", "username"])
@@ -70,10 +69,15 @@ impl Person {
             client: first(&["client_id", "azp", "appid"])
                 .unwrap_or("an unnamed client")
                 .to_owned(),
-            scopes: match claims.has_scope(Scope::Coffee.name()) {
-                true => coffee,
-                false => Scopes::from([Scope::Profile]),
-            },
+            scopes: scopes(claims),
         })
     }
+}
+
+/// What a token allows. The scopes that every request needs it has, or it would have been refused.
+fn scopes(claims: &TokenClaims) -> Scopes {
+    if claims.has_scope(Scope::Coffee.name()) {
+        return Scopes::from([Scope::Profile, Scope::Coffee]);
+    }
+    Scopes::from([Scope::Profile])
 }

@@ -56,9 +56,10 @@ impl Introspection {
         let metadata = self.connection.discover().await?;
         let methods = &metadata.introspection_endpoint_auth_methods_supported;
         let takes = |name: &str| methods.iter().any(|method| method == name);
-        let authentication = match takes("client_secret_post") && !takes("client_secret_basic") {
-            true => SecretPlace::Body,
-            false => SecretPlace::Header,
+        let authentication = if takes("client_secret_post") && !takes("client_secret_basic") {
+            SecretPlace::Body
+        } else {
+            SecretPlace::Header
         };
         let name = "introspection endpoint";
         let url = IssuerMetadata::endpoint(metadata.introspection_endpoint, name)?;

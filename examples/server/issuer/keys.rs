@@ -169,10 +169,11 @@ fn compare(token: &str, header: &Header, rules: &Validation, set: &JwkSet) -> Co
     for key in keys.filter_map(|key| DecodingKey::from_jwk(key).ok()) {
         match decode(token, &key, rules) {
             Ok(verified) => return Comparison::Good(TokenClaims(verified.claims)),
-            Err(error) => match problem(error.kind()) {
-                Some(reason) => return Comparison::Bad(reason),
-                None => {}
-            },
+            Err(error) => {
+                if let Some(reason) = problem(error.kind()) {
+                    return Comparison::Bad(reason);
+                }
+            }
         }
     }
     if is_known {
