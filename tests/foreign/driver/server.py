@@ -28,14 +28,14 @@ class Programs:
 
 
 class Server:
-    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int, programs: Programs) -> None:
+    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int, programs: Optional[Programs] = None) -> None:
         self.manifest = manifest
         self.home = home
         self.state = work / "state"
         self.log = work / "server.log"
         self.ttl = ttl
-        self.resource_server = programs.resource_server
-        self.example_server = programs.example_server
+        self.resource_server = programs.resource_server if programs else None
+        self.example_server = programs.example_server if programs else None
         self.port = free_port()
         self.base = f"http://{manifest.host}:{self.port}"
         self.url = self.base + manifest.path
