@@ -252,7 +252,7 @@ impl ConnectionFlags {
 }
 
 /// The machine on which people sign in. Those that share a store and have no browser leave it to others.
-fn person(auth: &auth::Config, server: &Url) -> auth::Person {
+fn person(auth: &auth::Config, server: &Url) -> auth::SignInPlace {
     let has_browser = match auth.browser {
         auth::Browser::None => false,
         auth::Browser::System => auth::can_show_pages(),
@@ -264,14 +264,14 @@ fn person(auth: &auth::Config, server: &Url) -> auth::Person {
         {
             let profile = auth.profile.as_ref();
             let profile = profile.map_or_else(String::new, |name| format!(" --profile {name}"));
-            auth::Person::Elsewhere {
+            auth::SignInPlace::Elsewhere {
                 command: format!(
                     "mcp-bridge login {}{profile} --store {address}",
                     http::bare(server)
                 ),
             }
         }
-        _ => auth::Person::Here,
+        _ => auth::SignInPlace::Here,
     }
 }
 

@@ -61,7 +61,7 @@ pub struct Config {
     /// Keys that encrypt what is stored; none keeps it in clear, where that is allowed.
     pub store_keys: Option<StoreKeys>,
     /// Machine on which a person signs in.
-    pub person: Person,
+    pub person: SignInPlace,
     /// The keychain that is meant where one is.
     pub keychain: Keychain,
     /// Name of the account, to use several at one server.
@@ -117,7 +117,7 @@ impl Default for Config {
         Self {
             server_as_given: None,
             headers_as_given: Secret::new(Vec::new()),
-            person: Person::default(),
+            person: SignInPlace::default(),
             mcp_remote_directory: None,
             directory: None,
             store: None,
@@ -455,7 +455,7 @@ pub enum Store {
 
 /// Machine on which a person signs in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Person {
+pub enum SignInPlace {
     /// This one.
     #[default]
     Here,

@@ -40,9 +40,9 @@ struct TestPlace {
 
 /// A keychain in memory.
 #[derive(Default)]
-struct Drawer(Mutex<BTreeMap<String, Vec<u8>>>);
+struct MemoryVault(Mutex<BTreeMap<String, Vec<u8>>>);
 
-impl Vault for Drawer {
+impl Vault for MemoryVault {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
         Ok(self.0.lock().unwrap().get(name).cloned())
     }
@@ -67,7 +67,7 @@ impl TestPlace {
         let config = Config {
             directory: Some(directory.path().to_owned()),
             store: Some(store),
-            keychain: Keychain::new(Arc::new(Drawer::default()), limits),
+            keychain: Keychain::new(Arc::new(MemoryVault::default()), limits),
             ..Config::default()
         };
         Self {

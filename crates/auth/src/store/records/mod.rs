@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::encrypted::Encrypted;
-use self::files::Files;
+use self::files::RecordFiles;
 use super::lock::Lock;
 use super::record::StoreError;
 use crate::config::{StoreAddress, StoreKeys};
@@ -33,7 +33,7 @@ pub(crate) trait Records: fmt::Debug + Send + Sync {
     /// Removes a record, if there is one. [`Self::presence`] tells it from one that was lost.
     fn remove(&self, name: &str, condition: Condition) -> Result<(), StoreError>;
 
-    /// Whether there is such a record, without reading it.
+    /// Presence of a record, found out without reading it.
     fn presence(&self, name: &str) -> Presence;
 
     /// The names of all records that begin so, in order; perhaps those of other things as well.
@@ -87,7 +87,7 @@ pub(crate) enum Condition {
     NotLaterThan(Fence),
 }
 
-/// Whether there is a record.
+/// Presence of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
     /// There is.
@@ -115,7 +115,7 @@ pub(crate) enum Attempt {
 
 /// The records in a directory, encrypted if there are keys. Touches nothing.
 pub(crate) fn in_directory(directory: &Path, keys: Option<&StoreKeys>) -> SharedRecords {
-    Encrypted::over(Files::open(directory), keys.cloned())
+    Encrypted::over(RecordFiles::open(directory), keys.cloned())
 }
 
 /// The records at an address, encrypted if there are keys. Connects to nothing yet.

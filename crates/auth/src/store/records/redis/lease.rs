@@ -73,7 +73,7 @@ struct Lease {
 }
 
 /// The thread's part of a lease.
-struct Keeper {
+struct LeaseKeeper {
     connection: Arc<RedisConnection>,
     name: LeaseName,
     holder: String,
@@ -85,7 +85,7 @@ pub(super) fn take(
     name: LeaseName,
     patience: Duration,
 ) -> Result<Attempt, StoreError> {
-    let keeper = Keeper {
+    let keeper = LeaseKeeper {
         connection: Arc::clone(connection),
         name,
         holder: random::string::<16>(),
@@ -128,7 +128,7 @@ pub(super) fn take(
     }
 }
 
-impl Keeper {
+impl LeaseKeeper {
     /// The fence; none if somebody else has the lease.
     fn take(&self) -> Result<Option<Fence>, StoreError> {
         let mut command = redis::cmd("EVAL");
