@@ -6,6 +6,7 @@ pub(crate) mod callback_address;
 pub(crate) mod client_choice;
 pub(crate) mod command;
 pub(crate) mod device_code;
+mod elsewhere;
 pub(crate) mod examination;
 pub(crate) mod external_token;
 pub(crate) mod header_program;
