@@ -10,14 +10,18 @@
 //!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
 //! ```
 //!
+//! With `--issuer` the third is such a product here, too (`issuer`).
+//!
 //! Read `router` below first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
-//! see. `deployment.rs` and what it names are for a server on the internet, `replicas.rs` for several of them.
+//! see. `deployment.rs` and what it names are for a server on the internet, `replicas.rs` and `relay.rs` for
+//! several of them.
 
 mod authorization;
 mod connections;
 mod cors;
 pub(crate) mod deployment;
+pub(crate) mod issuer;
 mod life;
 mod listener;
 mod mcp;
@@ -25,6 +29,7 @@ mod menu;
 mod pages;
 mod proxy;
 mod rate_limit;
+mod relay;
 mod replicas;
 mod resource;
 mod scope;
@@ -45,6 +50,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderValue;
 use axum::middleware;
 use axum::routing::{MethodRouter, get, post};
+use mcp_bridge_net::http;
 use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -54,11 +60,14 @@ use url::Url;
 
 use connections::LIMITS;
 use deployment::Deployment;
+use issuer::{ExternalIssuer, IssuerSettings};
 use life::Life;
 use listener::ServerListener;
 use menu::Menu;
 use rate_limit::RateLimit;
+pub(crate) use replicas::RedisPlace;
 use replicas::{SharedSessions, SharedState};
+use scope::Scopes;
 use sessions::Sessions;
 use state_file::StateFile;
 use store::Store;
@@ -92,8 +101,11 @@ pub(crate) struct Options {
     pub(crate) client_secret: Option<Token>,
     /// Another MCP server that gets its tokens here.
     pub(crate) resource_server: Option<ResourceServer>,
-    /// URL of the Redis in which replicas of the server share their state; `None` for a server that has no replicas.
-    pub(crate) redis_url: Option<Token>,
+    /// Authorization server elsewhere that issues the tokens. Then there is none here, and the settings of the own one
+    /// have no effect.
+    pub(crate) issuer: Option<IssuerSettings>,
+    /// The Redis in which replicas of the server share their state; `None` for a server that has no replicas.
+    pub(crate) redis: Option<RedisPlace>,
     /// Addresses at which the server is reached, if not on this machine alone.
     pub(crate) deployment: Deployment,
     /// The versions of MCP that are served.
@@ -145,27 +157,36 @@ impl Server {
             None => Store::default(),
         };
         let around_endpoint = options.around_endpoint.take();
-        let shared = options.redis_url.take();
-        let shared = shared.map(|url| SharedState::new(url.expose()));
+        let shared = options.redis.take().map(SharedState::new);
         let shared = shared.transpose().map_err(io::Error::other)?;
-        let app = Arc::new(App::new(origin, options, store, state_file, shared));
+        let app = App::new(origin, options, store, state_file, shared);
+        let app = Arc::new(app.map_err(io::Error::other)?);
         let url = app.resource.clone();
 
         let config = mcp_config(&app);
-        let sessions = config.cancellation_token.clone();
-        let (life, drain) = (app.life.clone(), app.deployment.drain);
+        let stop_sessions = config.cancellation_token.clone();
+        let sessions = Arc::new(LocalSessionManager::default());
+        if let Some(shared) = app.shared.clone() {
+            let deliver = relay::deliver(shared, sessions.clone());
+            let stopped = stop_sessions.clone();
+            tokio::spawn(async move { stopped.run_until_cancelled(deliver).await });
+        }
+        let life = app.life.clone();
+        let (notice, drain) = (app.deployment.notice, app.deployment.drain);
         let (stop, stopped) = oneshot::channel();
         let serve = connections::serve(
             listener,
-            router(&app, config, around_endpoint),
+            router(&app, config, sessions, around_endpoint),
             LIMITS,
             async move {
                 // An error means that `Server` was dropped: stop as well.
                 let _ = stopped.await;
+                life.leave();
+                tokio::time::sleep(notice).await;
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(drain, life.is_idle()).await;
                     // Ends the event streams, which would otherwise stay open for as long as clients listen.
-                    sessions.cancel();
+                    stop_sessions.cancel();
                 });
             },
         );
@@ -173,7 +194,7 @@ impl Server {
         Ok(Self {
             url,
             address,
-            stop_limit: SHUTDOWN_LIMIT + drain,
+            stop_limit: SHUTDOWN_LIMIT + notice + drain,
             stop,
             task,
         })
@@ -210,8 +231,10 @@ impl Server {
 
 /// What the request handlers share.
 struct App {
-    /// Identifier of the authorization server and prefix of its endpoints (RFC 8414 §2).
-    issuer: String,
+    /// Origin of this server: identifier of its authorization server and prefix of the endpoints (RFC 8414 §2).
+    origin: String,
+    /// The authorization server, if it is elsewhere.
+    issuer: Option<ExternalIssuer>,
     /// Identifier of the protected resource: the URL of the MCP endpoint (RFC 8707 §2).
     resource: String,
     /// Identifier of another resource that tokens are issued for.
@@ -243,12 +266,14 @@ enum Registration {
 
 impl App {
     fn new(
-        issuer: String,
+        origin: String,
         options: Options,
         store: Store,
         state_file: Option<StateFile>,
         shared: Option<Arc<SharedState>>,
-    ) -> Self {
+    ) -> Result<Self, http::Error> {
+        let resource = format!("{origin}{MCP_PATH}");
+        let issuer = options.issuer.map(|it| ExternalIssuer::new(it, &resource));
         let mut known_clients = Vec::new();
         let registration = match &options.client_secret {
             Some(secret) => {
@@ -262,8 +287,9 @@ impl App {
         }
         let app = Self {
             other_resource: options.resource_server.map(|server| server.url),
-            resource: format!("{issuer}{MCP_PATH}"),
-            issuer,
+            resource,
+            origin,
+            issuer: issuer.transpose()?,
             token_lifetime: options.token_lifetime,
             registration,
             deployment: options.deployment,
@@ -277,7 +303,7 @@ impl App {
             menu: Menu::default(),
         };
         app.replace_store(store);
-        app
+        Ok(app)
     }
 
     /// Goes on with another store, in which the clients that the operator knows are added.
@@ -304,19 +330,27 @@ impl App {
 
     /// Returns whether clients reach the server by https alone.
     fn is_https(&self) -> bool {
-        self.issuer.starts_with("https:")
+        self.origin.starts_with("https:")
     }
 
     /// Returns whether pages of this origin may use the server: its own, and those that were named.
     fn is_allowed_origin(&self, origin: &HeaderValue) -> bool {
         let allowed = &self.deployment.allowed_origins;
-        origin == self.issuer.as_str() || allowed.iter().any(|it| origin == it.as_str())
+        origin == self.origin.as_str() || allowed.iter().any(|it| origin == it.as_str())
     }
 
     /// Returns when the changes so far would survive a restart, if anything does.
     async fn save(&self) {
         if let Some(file) = &self.state_file {
             file.save(self).await;
+        }
+    }
+
+    /// The scopes as a client has to ask for them, with spaces between.
+    fn scope_names(&self, scopes: &Scopes) -> String {
+        match &self.issuer {
+            Some(issuer) => issuer.names_of(scopes),
+            None => scopes.to_string(),
         }
     }
 
@@ -330,12 +364,13 @@ impl App {
 fn router(
     app: &Arc<App>,
     config: StreamableHttpServerConfig,
+    sessions: Arc<LocalSessionManager>,
     around_endpoint: Option<Middleware>,
 ) -> Router {
     let (versions, menu) = (app.versions, app.menu.clone());
     let mcp = StreamableHttpService::new(
         move || Ok(mcp::ExampleServer::new(versions, menu.clone())),
-        Arc::new(LocalSessionManager::default()),
+        sessions,
         config,
     );
     let endpoint = Router::new().route_service(MCP_PATH, mcp);
@@ -345,6 +380,7 @@ fn router(
     };
     // The last layer sees a request first: a browser is greeted before it is asked for a token.
     let protected = endpoint
+        .layer(middleware::from_fn_with_state(app.clone(), relay::pass_on))
         .layer(middleware::from_fn_with_state(
             app.clone(),
             resource::require_token,
@@ -354,22 +390,10 @@ fn router(
             pages::greet_browsers,
         ));
 
-    let mut open = Router::new()
-        .route("/authorize", get(authorization::authorize))
-        .route("/consent", post(authorization::consent))
-        .route("/token", limited(app, post(authorization::token)))
-        .route("/revoke", post(authorization::revoke));
-    if app.other_resource.is_some() {
-        open = open.route("/introspect", post(authorization::introspect));
-    }
-    if app.registration == Registration::Dynamic {
-        open = open.route("/register", limited(app, post(authorization::register)));
-    }
-    // All that reads or changes the store.
-    let open = open.layer(middleware::from_fn_with_state(
-        app.clone(),
-        replicas::in_turn,
-    ));
+    let open = match &app.issuer {
+        Some(_) => Router::new(),
+        None => authorization_server(app),
+    };
     let open = open
         .route("/", get(pages::welcome))
         .route(
@@ -380,10 +404,6 @@ fn router(
         .route(
             "/.well-known/oauth-protected-resource",
             get(resource::metadata),
-        )
-        .route(
-            "/.well-known/oauth-authorization-server",
-            get(authorization::metadata),
         );
 
     // Those who ask know no name of the server, and are no browsers.
@@ -406,6 +426,28 @@ fn router(
             proxy::see_through,
         ))
         .merge(probes.with_state(app.clone()))
+}
+
+/// Routes of the authorization server that is in this process.
+fn authorization_server(app: &Arc<App>) -> Router<Arc<App>> {
+    let mut endpoints = Router::new()
+        .route("/authorize", get(authorization::authorize))
+        .route("/consent", post(authorization::consent))
+        .route("/token", limited(app, post(authorization::token)))
+        .route("/revoke", post(authorization::revoke));
+    if app.other_resource.is_some() {
+        endpoints = endpoints.route("/introspect", post(authorization::introspect));
+    }
+    if app.registration == Registration::Dynamic {
+        let register = limited(app, post(authorization::register));
+        endpoints = endpoints.route("/register", register);
+    }
+    // All that reads or changes the store.
+    let in_turn = middleware::from_fn_with_state(app.clone(), replicas::in_turn);
+    endpoints.layer(in_turn).route(
+        "/.well-known/oauth-authorization-server",
+        get(authorization::metadata),
+    )
 }
 
 /// The same handler for a bounded number of requests, if there is a limit.
@@ -441,7 +483,7 @@ fn mcp_config(app: &App) -> StreamableHttpServerConfig {
     let allowed = app.deployment.allowed_origins.iter();
     let origins = allowed.map(|origin| with_port(origin.as_str()));
     let mut config = StreamableHttpServerConfig::default()
-        .with_allowed_origins(origins.chain([with_port(&app.issuer)]))
+        .with_allowed_origins(origins.chain([with_port(&app.origin)]))
         .with_max_request_body_bytes(MAX_BODY_BYTES);
     if let Some(shared) = &app.shared {
         config.session_store = Some(Arc::new(SharedSessions(shared.clone())));

@@ -77,7 +77,7 @@ use tokio::runtime::Runtime;
 pub(crate) use finish_sign_in::run_helper;
 
 use crate::cli::file::FileError;
-use crate::cli::{ConfigError, Flags};
+use crate::cli::{ConfigError, FlagError, Flags};
 use crate::{cli, log};
 use mcp_bridge_auth::{AuthError, KeychainError, StoreError};
 use mcp_bridge_core::stdio;
@@ -450,6 +450,12 @@ impl From<StoreError> for Stop {
             StoreError::Unreachable { .. } => Self::failed(error.to_string())
                 .hint("check its address, and that it can be reached from here"),
         }
+    }
+}
+
+impl From<FlagError> for Stop {
+    fn from(error: FlagError) -> Self {
+        ConfigError::from(error).into()
     }
 }
 

@@ -21,6 +21,12 @@ pub enum AuthError {
         /// The page of the sign-in that is under way, if there is one.
         url: Option<SignInPage>,
     },
+    /// A person has to sign in on another machine that shares the store.
+    #[error("the server wants a sign-in, and this machine has no browser for it")]
+    SignInElsewhere {
+        /// The command that signs in there.
+        command: String,
+    },
     /// The authorization server or the person said no (RFC 6749 §4.1.2.1).
     #[error("the sign-in was refused: {reason}")]
     Denied {
@@ -49,6 +55,8 @@ pub enum AuthError {
     StoreUnavailable {
         /// The store and the cause.
         reason: String,
+        /// True if it can be reached, and a key is missing.
+        locked: bool,
         /// When it makes sense to ask again.
         retry_after: Duration,
     },
@@ -269,7 +277,7 @@ impl AuthError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::SignInRequired { .. } => "auth_required",
+            Self::SignInRequired { .. } | Self::SignInElsewhere { .. } => "auth_required",
             Self::Denied { .. } => "auth_denied",
             Self::TimedOut { .. } => "auth_timeout",
             Self::Unavailable { .. } | Self::ServerFailed { .. } => "auth_unavailable",
@@ -320,10 +328,6 @@ impl AuthError {
                 "nothing was lost; try again in {} s",
                 retry_after.as_secs().max(1)
             ),
-            Self::StoreUnavailable { .. } => {
-                format!("nobody has to sign in again: check that the store of {} can be reached from here; it is \
-                 tried again at the next request", Setting::Store)
-            }
             Self::FreshTokenRefused => {
                 format!("the server and its authorization server disagree; {} or {} may help, \
                  otherwise tell the server's operator", Setting::Resource,Setting::Scope)
@@ -381,6 +385,7 @@ impl AuthError {
             | Self::IdentityRefused { .. }
             | Self::IdentityGrantRefused { .. }
             | Self::InvalidIdentity { .. } => self.hint_about_vouchers(),
+            Self::StoreUnavailable { .. } | Self::SignInElsewhere { .. } => self.hint_about_store(),
             Self::Forbidden => {
                 format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
                  with {} NAME", Setting::Profile)
@@ -406,6 +411,24 @@ impl AuthError {
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
+        }
+    }
+
+    /// Advice where credentials are in a store that several machines share.
+    fn hint_about_store(&self) -> String {
+        match self {
+            Self::SignInElsewhere { command } => format!(
+                "run `{command}` on a machine with a browser, then try again: this one finds the sign-in in the store"
+            ),
+            Self::StoreUnavailable { locked: true, .. } => format!(
+                "nobody has to sign in again: pass the file with the key by {}",
+                Setting::StoreKeyFile
+            ),
+            _ => format!(
+                "nobody has to sign in again: check that the store of {} can be reached from here; it is tried \
+                 again at the next request",
+                Setting::Store
+            ),
         }
     }
 

@@ -53,8 +53,8 @@ pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
     CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
     IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
-    SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, StoreAddress, StoreAddressError,
-    StoreKeyError, StoreKeys, SubjectToken, TokenCommand, TokenType,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, SignInPlace, SigningKey, Store, StoreAddress,
+    StoreAddressError, StoreKeyError, StoreKeys, SubjectToken, TokenCommand, TokenType,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
@@ -114,6 +114,12 @@ pub fn account_name(server: &Url, config: &Config) -> String {
         Some(command) => format!("{name}-{}", command.fingerprint()),
         None => name,
     }
+}
+
+/// True if a browser that is started here would be seen by a person, as far as one can know.
+#[must_use]
+pub fn can_show_pages() -> bool {
+    desktop::has_screen(&desktop::missing_variables())
 }
 
 impl Authorizer {
@@ -206,6 +212,15 @@ impl Authorizer {
     #[must_use]
     pub fn pending_sign_in(&self) -> Option<SignInPage> {
         self.session.stage.borrow().page().cloned()
+    }
+
+    /// The error for those who cannot wait for the sign-in that is under way.
+    #[must_use]
+    pub fn unfinished_sign_in(&self) -> AuthError {
+        let stage = self.session.stage.borrow();
+        stage
+            .obstacle()
+            .unwrap_or(AuthError::SignInRequired { url: None })
     }
 
     /// State of the sign-in; the receiver can wait for the next one.

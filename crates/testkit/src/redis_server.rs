@@ -28,8 +28,13 @@ pub struct RedisServer {
 impl RedisServer {
     /// None, with a message, where `redis-server` is not installed.
     pub fn start() -> Option<Self> {
+        Self::with_options(&[])
+    }
+
+    /// The same with further options of its command line.
+    pub fn with_options(options: &[&str]) -> Option<Self> {
         let directory = TempDir::new().unwrap();
-        let Ok(child) = spawn(directory.path()) else {
+        let Ok(child) = spawn(directory.path(), options) else {
             eprintln!("skipped: redis-server is not installed");
             return None;
         };
@@ -57,7 +62,7 @@ impl RedisServer {
 
     /// Starts it again after [`Self::stop`].
     pub fn start_again(&mut self) {
-        self.child = spawn(self.directory.path()).unwrap();
+        self.child = spawn(self.directory.path(), &[]).unwrap();
         self.await_socket();
     }
 
@@ -80,6 +85,10 @@ impl RedisServer {
             .collect()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is looked for again after a pause, within a limit"
+    )]
     fn await_socket(&self) {
         let since = Instant::now();
         while UnixStream::connect(self.socket()).is_err()
@@ -97,7 +106,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(directory: &Path) -> std::io::Result<Child> {
+fn spawn(directory: &Path, further: &[&str]) -> std::io::Result<Child> {
     let options = [
         ["--port", "0"],
         ["--unixsocket", "redis.socket"],
@@ -106,6 +115,7 @@ fn spawn(directory: &Path) -> std::io::Result<Child> {
     ];
     Command::new("redis-server")
         .args(options.as_flattened())
+        .args(further)
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -206,6 +216,10 @@ impl ProxyState {
         thread::spawn(move || back.pass(server_again, client_again));
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a slow network is what a test asks for"
+    )]
     fn pass(&self, mut from: impl Read, mut to: impl Write + HalfClose) {
         let mut chunk = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut chunk) {

@@ -14,6 +14,8 @@ mod linger;
 mod processes;
 #[cfg(target_os = "linux")]
 mod secret_service;
+#[cfg(unix)]
+mod shared_store;
 pub(crate) mod sign_in;
 mod sign_in_notice;
 #[cfg(target_os = "linux")]

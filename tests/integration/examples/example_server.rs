@@ -11,6 +11,7 @@ mod deployment;
 mod discovery;
 mod eras;
 mod introspection;
+mod issuer;
 #[cfg(unix)]
 mod replicas;
 mod sign_in;

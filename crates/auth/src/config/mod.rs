@@ -60,6 +60,8 @@ pub struct Config {
     pub store: Option<Store>,
     /// Keys that encrypt what is stored; none keeps it in clear, where that is allowed.
     pub store_keys: Option<StoreKeys>,
+    /// Machine on which a person signs in.
+    pub person: SignInPlace,
     /// The keychain that is meant where one is.
     pub keychain: Keychain,
     /// Name of the account, to use several at one server.
@@ -115,6 +117,7 @@ impl Default for Config {
         Self {
             server_as_given: None,
             headers_as_given: Secret::new(Vec::new()),
+            person: SignInPlace::default(),
             mcp_remote_directory: None,
             directory: None,
             store: None,
@@ -448,6 +451,19 @@ pub enum Store {
     Memory,
     /// With the rest in a store that several machines share.
     Shared(StoreAddress),
+}
+
+/// Machine on which a person signs in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SignInPlace {
+    /// This one.
+    #[default]
+    Here,
+    /// Another one, which shares the store. This one waits for its sign-in.
+    Elsewhere {
+        /// The command that signs in there, for people.
+        command: String,
+    },
 }
 
 /// Addresses that the authorization server may have.

@@ -98,16 +98,28 @@ impl StoreAddress {
     }
 
     /// The address as clients of Redis have it.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only the client needs it")
+    )]
     pub(crate) fn url(&self) -> &Secret<Url> {
         &self.url
     }
 
     /// Prefix of all keys.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only the client needs it")
+    )]
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// File with the certificates of those who vouch for the server; none for those of the system.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only the client needs it")
+    )]
     pub(crate) fn authority(&self) -> Option<&PathBuf> {
         self.authority.as_ref()
     }

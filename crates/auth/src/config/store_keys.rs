@@ -121,9 +121,10 @@ impl StoreKey {
 
     fn new(key: [u8; KEY_BYTES]) -> Self {
         let digest = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), ID_CONTEXT);
-        let digits = digest.as_ref()[..ID_BYTES].iter();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&digest.as_ref()[..ID_BYTES]);
         Self {
-            id: digits.map(|byte| format!("{byte:02x}")).collect(),
+            id: format!("{:016x}", u64::from_be_bytes(id)),
             key: key.into(),
         }
     }

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use crate::config::Grant;
+use crate::config::{Grant, SignInPlace};
 use crate::discovery::challenge::BearerChallenge;
 use crate::discovery::refusal::Refusal;
 use crate::error::AuthError;
@@ -31,7 +31,7 @@ use crate::flow::order::{Order, Reason, Wanted};
 use crate::flow::renewal::Turn;
 use crate::flow::session::{Freshness, SignInSession};
 use crate::flow::sign_in_lock::{self, SignInLock};
-use crate::flow::{browser, device_code, import, renewal, unattended};
+use crate::flow::{browser, device_code, import, renewal, sign_in_elsewhere, unattended};
 use crate::sign_in_page::SignInStage;
 use crate::store::pending::{PendingSignIn, now_millis};
 use crate::token::AccessToken;
@@ -259,7 +259,7 @@ async fn sign_in(
     else {
         return Ok(());
     };
-    if needs_person {
+    if needs_person && session.config.person == SignInPlace::Here {
         held.begin()?;
     }
     let span = tracing::debug_span!("sign_in", host = %host_and_port(&session.server));
@@ -285,6 +285,11 @@ async fn sign_in(
 
 /// Signs in, once for all processes.
 async fn sign_in_in_turn(session: &SignInSession, order: &Order) -> Result<(), AuthError> {
+    if let (SignInPlace::Elsewhere { command }, true) =
+        (&session.config.person, session.config.grant.needs_person())
+    {
+        return sign_in_elsewhere::wait(session, order, command).await;
+    }
     let arrived = now_millis();
     let lock = sign_in_lock::take(session);
     let Still::Wanted(lock) = still(session, &order.wanted, Guarded::Store, lock).await? else {

@@ -53,7 +53,6 @@ pub(crate) struct SignInSession {
     pub(crate) server: Url,
     pub(crate) config: Config,
     pub(crate) transport: Transport,
-    pub(crate) key: CredentialKey,
     /// Statements of servers about proofs.
     proof_memory: Arc<ProofMemory>,
     /// When the session was made, in milliseconds since 1970.
@@ -171,10 +170,9 @@ impl SignInSession {
         let guard = AddressGuard::new(server.clone(), config.addresses, options.clone());
         Self {
             transport: Transport::new(options, guard),
-            store: SharedStore::new(CredentialStore::new(key.clone(), &server, &config)),
+            store: SharedStore::new(CredentialStore::new(key, &server, &config)),
             saving: Mutex::default(),
             server,
-            key,
             proof_memory: Arc::default(),
             started_at: now_millis(),
             loaded: OnceCell::new(),
@@ -213,7 +211,10 @@ impl SignInSession {
 
     /// Reads what is stored, once.
     pub(crate) async fn load(&self) {
-        let loaded = self.loaded.get_or_try_init(|| self.reload()).await;
+        let loaded = self
+            .loaded
+            .get_or_try_init(|| Box::pin(self.reload()))
+            .await;
         if let Err(error) = loaded {
             tracing::debug!(%error, "nothing is loaded for now");
         }
@@ -601,11 +602,12 @@ mod tests {
             directory: Some(directory.to_owned()),
             ..Config::default()
         };
+        let key = CredentialKey::new(&server, &config);
         let session = SignInSession::new(server.clone(), config, http::Options::default());
         let metadata = AuthorizationServerMetadata::with_token_endpoint(server.clone());
         let registration = ClientRegistration::PreRegistered;
         let credential = Credential::new(server, metadata, None, registration);
-        let path = directory.join(session.key.record(&credential.metadata.issuer));
+        let path = directory.join(key.record(&credential.metadata.issuer));
         fs::create_dir_all(path.join("in the way")).unwrap();
         session.adopt(credential, TokenSource::SignIn).await;
         (session, path)

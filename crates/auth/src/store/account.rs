@@ -37,9 +37,9 @@ pub struct Account {
     pub is_pending: bool,
     /// When it was stored, in milliseconds since 1970.
     pub saved_at: u64,
-    records: SharedRecords,
+    pub(crate) records: SharedRecords,
     /// The name of its record.
-    record: String,
+    pub(crate) record: String,
     pub(crate) key: CredentialKey,
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter};
+use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter, Store};
 
 /// Hash digits in a name: 96 bits, so that no two keys meet.
 const HASH_CHARS: usize = 24;
@@ -48,7 +48,7 @@ impl CredentialKey {
             },
             scope: config.scope.as_deref(),
             authorize_params: &config.authorize_params,
-            grant: config.grant.to_string(),
+            grant: grant(config),
             token_endpoint: config.grant.token_endpoint(),
             sources: sources(config),
         };
@@ -77,6 +77,14 @@ impl CredentialKey {
     /// The name of another record of this key, or of a lock.
     pub(crate) fn sibling(&self, extension: &str) -> String {
         format!("{}.{extension}", self.0)
+    }
+}
+
+/// Name of the grant. Machines that share a store share the sign-ins of people, however these have signed in.
+fn grant(config: &Config) -> String {
+    match (&config.store, &config.grant) {
+        (Some(Store::Shared(_)), Grant::DeviceCode) => Grant::AuthorizationCode.to_string(),
+        (_, grant) => grant.to_string(),
     }
 }
 

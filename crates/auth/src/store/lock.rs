@@ -73,7 +73,7 @@ pub(crate) async fn acquire(
     kind: &'static str,
     limit: Duration,
 ) -> Result<Option<Lock>, StoreError> {
-    Wait::for_lock(store, kind, limit).to_the_end().await
+    Wait::for_lock(store, kind, limit).until_its_end().await
 }
 
 /// The same for a lock of any account.
@@ -83,7 +83,7 @@ pub(crate) async fn acquire_named(
     limit: Duration,
 ) -> Result<Option<Lock>, StoreError> {
     let place = Some((SharedRecords::clone(records), name.to_owned()));
-    Wait::new(place, limit).to_the_end().await
+    Wait::new(place, limit).until_its_end().await
 }
 
 /// A wait for a lock, which ends when the lock is held or the time is over.
@@ -118,7 +118,7 @@ impl Wait {
         }
     }
 
-    async fn to_the_end(self) -> Result<Option<Lock>, StoreError> {
+    async fn until_its_end(self) -> Result<Option<Lock>, StoreError> {
         loop {
             match self.next().await? {
                 Waited::Held(lock) => return Ok(Some(lock)),

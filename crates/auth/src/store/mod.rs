@@ -15,6 +15,7 @@ mod record;
 pub(crate) mod records;
 pub(crate) mod refresh_intent;
 pub(crate) mod refused_renewal;
+mod relocation;
 mod sealed;
 mod settings;
 mod shared;
@@ -340,7 +341,7 @@ impl CredentialStore {
         self.records.is_some() && self.unsaved().is_some()
     }
 
-    /// Whether there is a record of this name. None if nothing is stored.
+    /// Presence of the record of this name; none if nothing is stored.
     fn presence(&self, name: &str) -> Option<Presence> {
         Some(self.records.as_ref()?.presence(name))
     }

@@ -22,7 +22,7 @@ pub enum Place {
     File,
     /// In the keychain of the operating system.
     Keychain,
-    /// In a store that several machines share. No record says it of itself.
+    /// In a store that several machines share. No record says it of itself, and no setting.
     #[serde(skip)]
     Shared,
 }
@@ -73,6 +73,7 @@ impl From<StoreError> for AuthError {
     fn from(error: StoreError) -> Self {
         Self::StoreUnavailable {
             reason: error.to_string(),
+            locked: matches!(error, StoreError::Locked { .. }),
             retry_after: STORE_RETRY,
         }
     }
@@ -140,15 +141,25 @@ impl Record {
 
     /// The credential with its secrets, wherever they are. Where they cannot be had, it has no tokens.
     pub(crate) fn complete(self, name: &str, keychain: &Keychain) -> Credential {
+        let bare = self.credential.clone();
+        self.whole(name, keychain).unwrap_or_else(|error| {
+            keychain.complain(&error);
+            bare
+        })
+    }
+
+    /// The credential with its secrets, wherever they are.
+    pub(crate) fn whole(
+        self,
+        name: &str,
+        keychain: &Keychain,
+    ) -> Result<Credential, KeychainError> {
         match self.secrets {
-            Place::File | Place::Shared => self.credential,
-            Place::Keychain => match secrets_of(name, &self.credential, keychain) {
-                Ok(secrets) => self.credential.joined(secrets.unwrap_or_default()),
-                Err(error) => {
-                    keychain.complain(&error);
-                    self.credential
-                }
-            },
+            Place::File | Place::Shared => Ok(self.credential),
+            Place::Keychain => {
+                let secrets = secrets_of(name, &self.credential, keychain)?;
+                Ok(self.credential.joined(secrets.unwrap_or_default()))
+            }
         }
     }
 

@@ -136,10 +136,9 @@ impl Envelope {
         let version = serde_json::from_slice::<AnyVersion>(record);
         match version.map(|it| it.sealed) {
             Ok(Some(VERSION)) => serde_json::from_slice(record).map_err(|_| OpenError::Damaged),
-            Ok(Some(0)) => Err(OpenError::Damaged),
+            Ok(Some(0)) | Err(_) => Err(OpenError::Damaged),
             Ok(Some(_)) => Err(OpenError::NewerVersion),
             Ok(None) => Err(OpenError::NotSealed),
-            Err(_) => Err(OpenError::Damaged),
         }
     }
 
@@ -190,7 +189,7 @@ mod tests {
     #[test]
     fn a_record_comes_back_and_is_not_readable_in_between() {
         let keys = keys();
-        for content in [CONTENT, b"", &[0; 70_000]] {
+        for content in [CONTENT, b"", &vec![0; 70_000]] {
             let record = keys.seal(NAME, content);
             assert_eq!(keys.open(NAME, &record).unwrap(), content);
             assert!(is_sealed(&record));

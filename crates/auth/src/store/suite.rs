@@ -1,5 +1,10 @@
 //! Test suite of the places for credentials: what holds for files holds for the keychain and for Redis.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test relies on and does not find fails it"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +24,7 @@ use crate::keychain::{KeychainLimits, Vault};
 use crate::token::TokenSet;
 #[cfg(feature = "redis")]
 use mcp_bridge_testkit::redis_server::RedisServer;
-use mcp_bridge_testkit::{LIMIT, soon};
+use mcp_bridge_testkit::{LIMIT, free_port, soon};
 use mcp_bridge_text::secret::Secret;
 
 const NO_WAIT: Duration = Duration::ZERO;
@@ -35,9 +40,9 @@ struct TestPlace {
 
 /// A keychain in memory.
 #[derive(Default)]
-struct Drawer(Mutex<BTreeMap<String, Vec<u8>>>);
+struct MemoryVault(Mutex<BTreeMap<String, Vec<u8>>>);
 
-impl Vault for Drawer {
+impl Vault for MemoryVault {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
         Ok(self.0.lock().unwrap().get(name).cloned())
     }
@@ -62,7 +67,7 @@ impl TestPlace {
         let config = Config {
             directory: Some(directory.path().to_owned()),
             store: Some(store),
-            keychain: Keychain::new(Arc::new(Drawer::default()), limits),
+            keychain: Keychain::new(Arc::new(MemoryVault::default()), limits),
             ..Config::default()
         };
         Self {
@@ -73,19 +78,19 @@ impl TestPlace {
         }
     }
 
-    fn files() -> Option<Self> {
-        Some(Self::with(Store::File, tempdir().unwrap()))
+    fn files() -> Self {
+        Self::with(Store::File, tempdir().unwrap())
     }
 
     /// Files that are encrypted.
-    fn encrypted() -> Option<Self> {
+    fn encrypted() -> Self {
         let mut place = Self::with(Store::File, tempdir().unwrap());
         place.config.store_keys = Some(StoreKeys::parse(StoreKeys::generate().expose()).unwrap());
-        Some(place)
+        place
     }
 
-    fn keychain() -> Option<Self> {
-        Some(Self::with(Store::Keychain, tempdir().unwrap()))
+    fn keychain() -> Self {
+        Self::with(Store::Keychain, tempdir().unwrap())
     }
 
     /// None, with a message, where there is no `redis-server`.
@@ -302,17 +307,17 @@ macro_rules! suite {
     ($($test:ident,)+) => {
         mod files {
             $(#[tokio::test] async fn $test() {
-                super::run(super::TestPlace::files(), super::$test).await;
+                super::run(Some(super::TestPlace::files()), super::$test).await;
             })+
         }
         mod encrypted {
             $(#[tokio::test] async fn $test() {
-                super::run(super::TestPlace::encrypted(), super::$test).await;
+                super::run(Some(super::TestPlace::encrypted()), super::$test).await;
             })+
         }
         mod keychain {
             $(#[tokio::test] async fn $test() {
-                super::run(super::TestPlace::keychain(), super::$test).await;
+                super::run(Some(super::TestPlace::keychain()), super::$test).await;
             })+
         }
         #[cfg(feature = "redis")]
@@ -501,6 +506,66 @@ mod shared {
         })
         .await;
         assert_eq!(loaded(&other).as_deref(), Some("b"));
+    }
+
+    /// The user has the rights that the documentation names, and no others.
+    #[tokio::test]
+    async fn a_user_with_a_password_is_served_over_tls_in_a_database_of_their_own() {
+        let certificates = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/integration/certificates"
+        );
+        let certificate = format!("{certificates}/good.pem");
+        let key = format!("{certificates}/server.key");
+        let authority = format!("{certificates}/authority.pem");
+        let port = free_port();
+        let page = include_str!("../../../../docs/shared-store.md");
+        let rights = page.split("```text\nuser bridge ").nth(1).unwrap();
+        let rights = rights.split('\n').next().unwrap();
+        let mut options = vec!["--tls-port".to_owned(), port.to_string()];
+        for (name, file) in [
+            ("cert", &certificate),
+            ("key", &key),
+            ("ca-cert", &authority),
+        ] {
+            options.extend([format!("--tls-{name}-file"), file.clone()]);
+        }
+        options.extend(["--tls-auth-clients".into(), "no".into()]);
+        options.extend(["--user".into(), "bridge".into()]);
+        options.extend(rights.split(' ').map(str::to_owned));
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let Some(server) = RedisServer::with_options(&options) else {
+            return;
+        };
+        let store = |url: &str| {
+            let config = Config {
+                store: Some(Store::Shared(StoreAddress::parse(url).unwrap())),
+                ..Config::default()
+            };
+            let server = Url::parse("https://mcp.example/mcp").unwrap();
+            CredentialStore::new(CredentialKey::new(&server, &config), &server, &config)
+        };
+        let address = format!("rediss://bridge:PASSWORD@localhost:{port}/3?ca={authority}");
+        let shared = SharedStore::new(store(&address));
+        let held = take(&shared, "lock").await.expect("nobody has it");
+        let saved = store(&address).save(&credential(ISSUER, Some("a")), held.condition());
+        assert_eq!(saved, Saved::Kept);
+        let waiting = lock::acquire(&shared, "lock", Duration::from_millis(1));
+        assert!(waiting.await.unwrap().is_none());
+        held.release().await;
+        let (records, _) = store(&address).lock_name("").unwrap();
+        assert_eq!(Account::all_in(&records).unwrap().len(), 1);
+        assert!(server.ask("DBSIZE").starts_with(":0"), "database 0");
+
+        let stranger = address.replace("PASSWORD", "wrong");
+        let error = store(&stranger).load().unwrap_err().to_string();
+        assert!(
+            error.contains("authentication failed") && !error.contains("bridge:"),
+            "{error}"
+        );
+        let untrusted = address.split('?').next().unwrap();
+        let error = store(untrusted).load().unwrap_err().to_string();
+        assert!(error.to_lowercase().contains("certificate"), "{error}");
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Records in one directory.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub(crate) struct RecordFiles {
     directory: PathBuf,
     /// Set when the directory has been made private.
     is_ready: OnceLock<()>,
@@ -40,7 +40,7 @@ pub(crate) struct Files {
     is_reported: OnceLock<()>,
 }
 
-impl Files {
+impl RecordFiles {
     /// Touches nothing.
     pub(crate) fn open(directory: &Path) -> SharedRecords {
         Arc::new(Self::new(directory))
@@ -82,7 +82,7 @@ impl Files {
     }
 }
 
-impl Records for Files {
+impl Records for RecordFiles {
     fn read(&self, name: &str, kind: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(read_trusted(&self.path(name), kind))
     }
@@ -203,7 +203,7 @@ fn is_damaged_credential(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn try_lock(records: &Files) -> Option<Lock> {
+    fn try_lock(records: &RecordFiles) -> Option<Lock> {
         match records.try_lock("key.lock", Duration::ZERO).unwrap() {
             Attempt::Held(lock) => Some(lock),
             Attempt::Busy(_) => None,
@@ -216,7 +216,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key.lock");
         fs::write(&path, "left by a crash").unwrap();
-        let records = Files::new(directory.path());
+        let records = RecordFiles::new(directory.path());
         let held = try_lock(&records);
         assert!(held.is_some());
         assert!(try_lock(&records).is_none());
@@ -228,7 +228,7 @@ mod tests {
     ///
     #[test]
     fn where_there_is_no_locking_everyone_goes_on() {
-        let records = Files::new(Path::new("/dev/null/nowhere"));
+        let records = RecordFiles::new(Path::new("/dev/null/nowhere"));
         let first = try_lock(&records);
         assert!(first.is_some());
         assert!(try_lock(&records).is_some());

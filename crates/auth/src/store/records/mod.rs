@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::encrypted::Encrypted;
-use self::files::Files;
+use self::files::RecordFiles;
 use super::lock::Lock;
 use super::record::StoreError;
 use crate::config::{StoreAddress, StoreKeys};
@@ -33,7 +33,7 @@ pub(crate) trait Records: fmt::Debug + Send + Sync {
     /// Removes a record, if there is one. [`Self::presence`] tells it from one that was lost.
     fn remove(&self, name: &str, condition: Condition) -> Result<(), StoreError>;
 
-    /// Whether there is such a record, without reading it.
+    /// Presence of a record, found out without reading it.
     fn presence(&self, name: &str) -> Presence;
 
     /// The names of all records that begin so, in order; perhaps those of other things as well.
@@ -67,6 +67,10 @@ pub(crate) enum Custody {
     /// Processes of one user on one machine. What is gone was removed.
     Machine,
     /// Processes on any number of machines. A process may lose a lock while it holds it, and the place may lose records.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "no other place is shared")
+    )]
     Fleet,
 }
 
@@ -83,7 +87,7 @@ pub(crate) enum Condition {
     NotLaterThan(Fence),
 }
 
-/// Whether there is a record.
+/// Presence of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
     /// There is.
@@ -91,6 +95,10 @@ pub(crate) enum Presence {
     /// There is none, because somebody has removed it, or nobody has ever written it.
     Removed,
     /// There is none, and nobody is known to have removed it.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "no other place is shared")
+    )]
     Lost,
     /// The place does not say.
     Unknown,
@@ -107,7 +115,7 @@ pub(crate) enum Attempt {
 
 /// The records in a directory, encrypted if there are keys. Touches nothing.
 pub(crate) fn in_directory(directory: &Path, keys: Option<&StoreKeys>) -> SharedRecords {
-    Encrypted::over(Files::open(directory), keys.cloned())
+    Encrypted::over(RecordFiles::open(directory), keys.cloned())
 }
 
 /// The records at an address, encrypted if there are keys. Connects to nothing yet.

@@ -1,9 +1,10 @@
 //! Connection to Redis: made when it is needed, bounded in time, and made again when it broke.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{Cmd, Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, TlsCertificates};
+use tokio::time::Instant;
 
 use crate::config::StoreAddress;
 use crate::store::record::StoreError;

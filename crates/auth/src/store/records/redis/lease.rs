@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::connection::RedisConnection;
 use super::{LIFETIME, millis, next_fence};
@@ -71,7 +73,7 @@ struct Lease {
 }
 
 /// The thread's part of a lease.
-struct Keeper {
+struct LeaseKeeper {
     connection: Arc<RedisConnection>,
     name: LeaseName,
     holder: String,
@@ -83,7 +85,7 @@ pub(super) fn take(
     name: LeaseName,
     patience: Duration,
 ) -> Result<Attempt, StoreError> {
-    let keeper = Keeper {
+    let keeper = LeaseKeeper {
         connection: Arc::clone(connection),
         name,
         holder: random::string::<16>(),
@@ -126,7 +128,7 @@ pub(super) fn take(
     }
 }
 
-impl Keeper {
+impl LeaseKeeper {
     /// The fence; none if somebody else has the lease.
     fn take(&self) -> Result<Option<Fence>, StoreError> {
         let mut command = redis::cmd("EVAL");

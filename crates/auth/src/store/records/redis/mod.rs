@@ -32,14 +32,14 @@ const SCAN_STEP: usize = 1000;
 /// Largest text of a record, in bytes, as with files.
 const LARGEST_RECORD: usize = 1 << 20;
 
-/// Declares `next_fence`: the time of Redis in milliseconds, or one more than the last. So a fence grows even if Redis has lost
+/// Declares `next_fence`: the time of Redis in microseconds, or one more than the last. So a fence grows even if Redis has lost
 /// its memory.
 macro_rules! next_fence {
     () => {
         "\
 local function next_fence(account)
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now = time[1] * 1000000 + time[2]
   local last = tonumber(redis.call('HGET', account, '#') or '0')
   local fence = string.format('%.0f', math.max(last + 1, now))
   redis.call('HSET', account, '#', fence)
@@ -48,7 +48,7 @@ end
 "
     };
 }
-pub(self) use next_fence;
+use next_fence;
 
 /// Writes (with a text) or removes (without one) a record, unless its fence is larger. KEYS: account. ARGV: field, fence or
 /// nothing, lifetime in ms, text.
@@ -80,7 +80,7 @@ pub(crate) struct Redis {
 }
 
 /// The parts of a name: the account's key in Redis, and the rest.
-struct Parts<'a> {
+struct NameParts<'a> {
     account: String,
     field: &'a str,
 }
@@ -99,10 +99,10 @@ impl Redis {
         format!("{}{{{key}}}", self.address.prefix())
     }
 
-    fn parts<'a>(&self, name: &'a str) -> Parts<'a> {
+    fn parts<'a>(&self, name: &'a str) -> NameParts<'a> {
         let end = name.find('.').unwrap_or(name.len());
         let (key, field) = name.split_at(end);
-        Parts {
+        NameParts {
             account: self.account(key),
             field,
         }
@@ -114,7 +114,7 @@ impl Redis {
         text: Option<&[u8]>,
         condition: Condition,
     ) -> Result<(), StoreError> {
-        let Parts { account, field } = self.parts(name);
+        let NameParts { account, field } = self.parts(name);
         let fence = match condition {
             Condition::None => String::new(),
             Condition::NotLaterThan(Fence(fence)) => fence.to_string(),
@@ -172,7 +172,7 @@ impl Redis {
 
 impl Records for Redis {
     fn read(&self, name: &str, kind: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let Parts { account, field } = self.parts(name);
+        let NameParts { account, field } = self.parts(name);
         let mut command = redis::cmd("HGET");
         command.arg(account).arg(field);
         let text: Option<Vec<u8>> = self.connection.ask(&command)?;
@@ -194,7 +194,7 @@ impl Records for Redis {
     }
 
     fn presence(&self, name: &str) -> Presence {
-        let Parts { account, field } = self.parts(name);
+        let NameParts { account, field } = self.parts(name);
         let mut command = redis::cmd("HMGET");
         command.arg(account).arg(field).arg(format!("{field}#"));
         match self.connection.ask::<[Value; 2]>(&command) {
@@ -225,7 +225,7 @@ impl Records for Redis {
     fn sweep(&self, _: &str) {}
 
     fn try_lock(&self, name: &str, patience: Duration) -> Result<Attempt, StoreError> {
-        let Parts { account, field } = self.parts(name);
+        let NameParts { account, field } = self.parts(name);
         let name = LeaseName {
             lease: format!("{account}{field}"),
             account,
