@@ -11,7 +11,7 @@ from typing import Awaitable, Callable, Optional
 from .hosts import Host
 from .pod import Bridge, Pod
 from .redis import Redis
-from .relay import Relay
+from .relay import Connection, Relay
 
 PAUSE = (0.3, 1.7)  # seconds between two faults
 STOPPED = (1.0, 25.0)  # seconds of a stopped process; the lease is shorter than the longest
@@ -49,6 +49,14 @@ class Faults:
         self.counts: Counter[str] = Counter()
         self.running: set[asyncio.Task[None]] = set()
         self.redis_is_away = False
+        for site in sites:
+            site.to_provider.on_token_request = self.note
+
+    def note(self, connection: Connection) -> None:
+        """Notes whose token request this is, while its connection is there."""
+        for pod in self.pods:
+            if pod.bridge is not None and pod.bridge.is_running() and pod.bridge.has_connection(connection):
+                pod.bridge.token_request = connection
 
     async def run(self, seconds: float) -> None:
         """Makes faults for so long, and waits until all of them are over."""
@@ -151,12 +159,13 @@ class Faults:
         return None
 
     def holds_the_only_token(self, bridge: Bridge) -> bool:
-        site = self.sites[bridge.pod.host.name]
-        request = bridge.latest_token_request(site.to_provider)
+        request = bridge.token_request
         if request is None:
             return False
-        self.counts["bridges spared during a refresh"] += request.got_token is None
-        return request.got_token is None or not site.was_calm_since(request.got_token)
+        site = self.sites[bridge.pod.host.name]
+        holds = request.got_token is None or not site.was_calm_since(request.got_token)
+        self.counts["bridges spared during a refresh"] += holds
+        return holds
 
     def trouble(self, sites: list[Site], begin: float) -> Callable[[], None]:
         """Notes that the way to the store is disturbed, until the returned function is called."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .hosts import Host
-from .relay import Connection, Relay
+from .relay import Connection
 
 CALL_LIMIT = 60  # seconds for one answer, not counting those in which the bridge was stopped
 END_LIMIT = 20  # seconds to end after stdin was closed
@@ -97,6 +97,7 @@ class Bridge:
         self.asked = 0
         self.was_killed = False
         self.end: Exception = Lost("the bridge ended")
+        self.token_request: Optional[Connection] = None  # the latest
         self.stopped_for = 0.0  # seconds
         self.stopped_at: Optional[float] = None
 
@@ -167,14 +168,8 @@ class Bridge:
         if self.process is not None and self.process.returncode is None:
             self.process.send_signal(number)
 
-    def latest_token_request(self, relay: Relay) -> Optional[Connection]:
-        """The connection on which it last asked the token endpoint, if that is still open."""
-        if self.process is None:
-            return None
-        asked = [connection for connection in relay.connections if connection.asked_for_token is not None]
-        ports = ports_of(self.process.pid) if asked else set()
-        own = [connection for connection in asked if connection.client_port in ports]
-        return max(own, key=lambda connection: connection.asked_for_token or 0, default=None)
+    def has_connection(self, connection: Connection) -> bool:
+        return self.process is not None and connection.client_port in ports_of(self.process.pid)
 
     async def leave(self) -> None:
         """The app ends: it closes stdin, and the bridge follows."""

@@ -25,6 +25,7 @@ class Relay:
         self.flows.set()
         self.connections: set[Connection] = set()
         self.server: Optional[asyncio.base_events.Server] = None
+        self.on_token_request: Callable[[Connection], None] = lambda _: None
 
     async def start(self) -> None:
         self.server = await asyncio.start_server(self.serve, sock=self.listener)
@@ -93,6 +94,7 @@ class Connection:
     def see_request(self, piece: bytes) -> None:
         if piece.startswith(TOKEN_REQUEST):
             self.asked_for_token, self.got_token = time.monotonic(), None
+            self.relay.on_token_request(self)
 
     def see_answer(self, _: bytes) -> None:
         if self.asked_for_token is not None and self.got_token is None:

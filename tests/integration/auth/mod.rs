@@ -7,6 +7,8 @@ mod bare_environment;
 mod company;
 mod dpop;
 #[cfg(unix)]
+mod encrypted_files;
+#[cfg(unix)]
 mod header_command;
 mod http_sse;
 #[cfg(target_os = "linux")]
