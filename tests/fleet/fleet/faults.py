@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Awaitable, Callable, Optional
 
 from .hosts import Host
-from .pod import Bridge, Pod
+from .pod import Bridge, Pod, owner
 from .redis import Redis
 from .relay import Connection, Relay
 
@@ -54,9 +54,17 @@ class Faults:
 
     def note(self, connection: Connection) -> None:
         """Notes whose token request this is, while its connection is there."""
-        for pod in self.pods:
-            if pod.bridge is not None and pod.bridge.is_running() and pod.bridge.has_connection(connection):
-                pod.bridge.token_request = connection
+        on_host = [bridge for bridge in self.bridges() if self.to_provider(bridge) is connection.relay]
+        bridge = owner(on_host, connection.client_port)
+        if bridge is not None:
+            bridge.token_request = connection
+
+    def to_provider(self, bridge: Bridge) -> Relay:
+        return self.sites[bridge.pod.host.name].to_provider
+
+    def bridges(self) -> list[Bridge]:
+        """Those that run."""
+        return [pod.bridge for pod in self.pods if pod.bridge is not None and pod.bridge.is_running()]
 
     async def run(self, seconds: float) -> None:
         """Makes faults for so long, and waits until all of them are over."""
@@ -150,8 +158,7 @@ class Faults:
         A provider that rotates tokens has taken the old one out of use before the new one arrives. A process that is
         killed in this moment takes it with it, whatever it does.
         """
-        bridges = [pod.bridge for pod in self.pods if pod.bridge is not None and pod.bridge.is_running()]
-        free = [bridge for bridge in bridges if bridge.stopped_at is None]
+        free = [bridge for bridge in self.bridges() if bridge.stopped_at is None]
         self.dice.shuffle(free)
         for bridge in free:
             if not self.holds_the_only_token(bridge):
