@@ -33,6 +33,7 @@ use crate::flow::session::{Freshness, SignInSession};
 use crate::flow::sign_in_lock::{self, SignInLock};
 use crate::flow::{browser, device_code, import, renewal, sign_in_elsewhere, unattended};
 use crate::sign_in_page::SignInStage;
+use crate::store::lock::{STORE_PAUSE, STORE_WAIT};
 use crate::store::pending::{PendingSignIn, now_millis};
 use crate::token::AccessToken;
 use crate::token::scope::Scopes;
@@ -180,7 +181,14 @@ async fn step_up(
 
 /// Renews the tokens in use, once for all requests of this process.
 async fn renew(session: &Arc<SignInSession>, wanted: Wanted) -> Result<Renewal, AuthError> {
-    let mutex = async { Ok(Arc::clone(&session.renewing).lock_owned().await) };
+    let arrived = Instant::now();
+    let mutex = async {
+        let held = Arc::clone(&session.renewing).lock_owned().await;
+        match session.store_failure_since(arrived) {
+            Some(error) => Err(error),
+            None => Ok(held),
+        }
+    };
     let Still::Wanted(held) = still(session, &wanted, Guarded::Memory, mutex).await? else {
         return Ok(Renewal::Done);
     };
@@ -208,13 +216,27 @@ pub(crate) async fn renew_in_turn(
     if let Some(error) = session.refresh_pause() {
         return Err(error);
     }
+    let give_up = Instant::now() + STORE_WAIT;
+    let outcome = loop {
+        match take_turn(session, wanted).await {
+            // Its connection broke, and the next one works in most cases.
+            Err(AuthError::StoreUnavailable { locked: false, .. }) if Instant::now() < give_up => {
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            outcome => break outcome,
+        }
+    };
+    outcome.inspect_err(|error| session.start_refresh_pause(error))
+}
+
+async fn take_turn(session: &SignInSession, wanted: &Wanted) -> Result<Renewal, AuthError> {
     let turn = renewal::turn(session, wanted);
     let Still::Wanted(Some(turn)) = still(session, wanted, Guarded::Store, turn).await? else {
         return Ok(Renewal::Done);
     };
     let outcome = renew_under_lock(session, wanted, &turn).await;
     turn.end().await;
-    outcome.inspect_err(|error| session.start_refresh_pause(error))
+    outcome
 }
 
 async fn renew_under_lock(

@@ -22,8 +22,6 @@ impl RefreshPause {
     /// error does not pass by itself.
     pub(crate) fn after(error: &AuthError, last: Option<&Self>) -> Option<Self> {
         let wished = error.retry_after()?;
-        // A store is back as soon as it answers, and has no load to be spared.
-        let last = last.filter(|_| !matches!(error, AuthError::StoreUnavailable { .. }));
         let doubled = last.map_or(Duration::ZERO, |last| (last.length * 2).min(LONGEST_PAUSE));
         let length = doubled.max(wished);
         Some(Self {

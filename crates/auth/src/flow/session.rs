@@ -81,6 +81,8 @@ struct SessionState {
     /// Source of the token in this process, and when it came.
     source: Option<(TokenSource, Instant)>,
     refresh_pause: Option<RefreshPause>,
+    /// The last failure of a renewal for want of the store.
+    store_failure: Option<(Instant, AuthError)>,
     /// Number of requests for each set of scopes, by a hash of it.
     step_ups: HashMap<[u8; 32], u32>,
     /// Trust that the authorization server knows the client.
@@ -560,9 +562,21 @@ impl SignInSession {
         self.state().refresh_pause.as_ref()?.reason()
     }
 
+    /// The failure for want of the store that came after `arrived`: who has waited for that renewal waits for no other.
+    pub(crate) fn store_failure_since(&self, arrived: Instant) -> Option<AuthError> {
+        let state = self.state();
+        let (moment, error) = state.store_failure.as_ref()?;
+        (*moment > arrived).then(|| error.clone())
+    }
+
     /// Leaves the authorization server alone for a while, if `error` may pass.
     pub(crate) fn start_refresh_pause(&self, error: &AuthError) {
         let mut state = self.state();
+        if matches!(error, AuthError::StoreUnavailable { .. }) {
+            // It has been waited for already, and may be back.
+            state.store_failure = Some((Instant::now(), error.clone()));
+            return;
+        }
         if let Some(pause) = RefreshPause::after(error, state.refresh_pause.as_ref()) {
             state.refresh_pause = Some(pause);
         }

@@ -16,10 +16,10 @@ pub(crate) const REFRESH_WAIT: Duration = Duration::from_secs(40);
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Longest wait for a place that does not answer. Redis is started anew within some seconds.
-const STORE_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const STORE_WAIT: Duration = Duration::from_secs(10);
 
 /// Pause between two attempts to reach a place that does not answer.
-const STORE_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const STORE_PAUSE: Duration = Duration::from_millis(250);
 
 /// A lock that is held until this is dropped, or for as long as its place promises.
 #[derive(Debug)]
