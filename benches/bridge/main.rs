@@ -24,6 +24,7 @@ mod host;
 mod least;
 mod plot;
 mod process;
+mod recorded;
 mod rounds;
 mod server;
 mod table;
@@ -39,6 +40,7 @@ use clap::Parser;
 use contender::{Contender, Role};
 use figures::Measured;
 use host::Host;
+use recorded::Verdict;
 use rounds::{Bench, Sizes};
 
 /// What the executable is when it starts itself: the test server, or the least bridge.
@@ -58,9 +60,17 @@ struct Flags {
     #[arg(long, value_name = "COMMAND")]
     bridge: Vec<String>,
 
-    /// Count instructions and allocations with valgrind, instead of measuring times
+    /// Count instructions, allocations and system calls with valgrind, instead of measuring times
     #[arg(long)]
     count: bool,
+
+    /// Fail if the counts differ from those in benches/counts.json
+    #[arg(long, requires = "count")]
+    check: bool,
+
+    /// Record the counts in benches/counts.json
+    #[arg(long, requires = "count", conflicts_with = "check")]
+    accept: bool,
 
     /// Measure the cost of `--record` alone
     #[arg(long, conflicts_with = "count")]
@@ -90,8 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let myself = std::env::current_exe()?.to_string_lossy().into_owned();
     let host = Host::start(&myself)?;
     if flags.count {
-        let table = count::run(&host, &flags.program)?;
-        return Ok(io::stdout().lock().write_all(table.as_bytes())?);
+        return count(&host, &flags);
     }
     let sizes = if flags.quick {
         Sizes::QUICK
@@ -122,6 +131,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     if measured.iter().any(failed) {
         return Err("mcp-bridge has failed a check".into());
+    }
+    Ok(())
+}
+
+fn count(host: &Host, flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let table = count::run(host, &flags.program)?;
+    io::stdout()
+        .lock()
+        .write_all(count::markdown(&table).as_bytes())?;
+    if flags.accept {
+        recorded::accept(table)?;
+    } else if flags.check {
+        match recorded::check(&table)? {
+            Verdict::Same => {}
+            Verdict::Incomparable(reason) => eprintln!("skipped: the comparison, because {reason}"),
+            Verdict::Different(differences) => return Err(differences.into()),
+        }
     }
     Ok(())
 }

@@ -165,11 +165,11 @@ def the_bridge_calls_a_tool_of_the_server(stage: Stage) -> None:
 
 def tokens_are_in_redis_and_nothing_is_written(stage: Stage) -> None:
     """The bridge with a read-only root file system, without a volume, and its secrets in files."""
-    if "redis://" not in stage.container("bridge").run("--help", "sign-in").stdout:
+    made = stage.container("bridge").run("store", "key")
+    if made.returncode != 0:
         raise Skipped("this bridge has no --store in Redis")
     with Servers(stage) as servers:
-        key = stage.container("bridge").run("store", "key").stdout
-        secrets = {"store": f"redis+unix:///run/redis/redis.sock?pass={PASSWORD}&db=1\n", "store-key": key}
+        secrets = {"store": f"redis+unix:///run/redis/redis.sock?pass={PASSWORD}&db=1\n", "store-key": made.stdout}
         mounts = {"/run/redis": servers.work / "redis"}
         for name, text in secrets.items():
             secret = servers.work / name

@@ -247,68 +247,73 @@ fn the_commands_in_the_documentation_exist() {
     }
     assert!(commands.len() >= 30, "{}", commands.len());
     for command in commands {
-        let (command, words) = without_variables(command);
-        let mut words = words.into_iter();
-        match [words.next(), words.next(), words.next(), words.next()] {
-            [Some("cargo"), Some("test" | "bench"), None, None]
-            | [
-                Some("cargo"),
-                Some("bench"),
-                Some("--"),
-                Some("--quick" | "--count" | "--bridge"),
-            ]
-            | [Some("cargo"), Some("install"), Some("--path"), Some(".")]
-            | [
-                Some("cargo"),
-                Some("build"),
-                Some("--release"),
-                Some("--target"),
-            ]
-            | [Some("rustup"), Some("target"), Some("add"), Some(_)]
-            | [Some("skopeo"), Some("copy"), ..]
-            | [Some("./secrets"), None, ..]
-            | [None, ..]
-            | [Some("cargo"), Some("binstall"), Some("mcp-bridge"), None] => {}
-            [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
-                let main = format!("examples/{example}/main.rs");
-                let main = &files("examples")[&main];
-                let flags = words.filter(|word| word.starts_with("--") && *word != "--");
-                for flag in flags {
-                    let name = flag.trim_start_matches("--").replace('-', "_");
-                    assert!(main.contains(&format!("    {name}: ")), "{command}");
-                }
+        check_command(command);
+    }
+}
+
+/// Fails if a command cannot be carried out as it stands there.
+fn check_command(command: &str) {
+    let (command, words) = without_variables(command);
+    let mut words = words.into_iter();
+    match [words.next(), words.next(), words.next(), words.next()] {
+        [Some("cargo"), Some("test" | "bench"), None, None]
+        | [
+            Some("cargo"),
+            Some("bench"),
+            Some("--"),
+            Some("--quick" | "--count" | "--bridge"),
+        ]
+        | [Some("cargo"), Some("install"), Some("--path"), Some(".")]
+        | [
+            Some("cargo"),
+            Some("build"),
+            Some("--release"),
+            Some("--target"),
+        ]
+        | [Some("rustup"), Some("target"), Some("add"), Some(_)]
+        | [Some("skopeo"), Some("copy"), ..]
+        | [Some("./secrets"), None, ..]
+        | [None, ..]
+        | [Some("cargo"), Some("binstall"), Some("mcp-bridge"), None] => {}
+        [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
+            let main = format!("examples/{example}/main.rs");
+            let main = &files("examples")[&main];
+            let flags = words.filter(|word| word.starts_with("--") && *word != "--");
+            for flag in flags {
+                let name = flag.trim_start_matches("--").replace('-', "_");
+                assert!(main.contains(&format!("    {name}: ")), "{command}");
             }
-            [Some("docker"), ..] => {
-                let words: Vec<_> = command.split_whitespace().collect();
-                if let Some(arguments) = in_container(&words) {
-                    let words = ["mcp-bridge"].into_iter().chain(arguments.iter().copied());
-                    CommandLine::read(words.map(Into::into)).expect(command);
-                }
-            }
-            [
-                Some("kubectl"),
-                Some("apply"),
-                Some("--filename"),
-                Some(path),
-            ]
-            | [Some("cd" | "packaging/container/build"), Some(path), ..] => {
-                let program = command.split_whitespace().next().expect("a word");
-                let path = if program.contains('/') { program } else { path };
-                let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-                assert!(root.join(path).exists(), "{command}");
-            }
-            [Some("mcp-bridge"), ..] => {
-                let words = command.split_whitespace().map(|word| match word {
-                    "URL" => "https://mcp.example.com/mcp".into(),
-                    word => word.into(),
-                });
-                if let Err(error) = CommandLine::read(words) {
-                    // Help and version are errors to the reader of arguments.
-                    assert!(is_help(&error), "{command}: {error}");
-                }
-            }
-            _ => panic!("no test knows this command: {command}"),
         }
+        [Some("docker"), ..] => {
+            let words: Vec<_> = command.split_whitespace().collect();
+            if let Some(arguments) = in_container(&words) {
+                let words = ["mcp-bridge"].into_iter().chain(arguments.iter().copied());
+                CommandLine::read(words.map(Into::into)).expect(command);
+            }
+        }
+        [
+            Some("kubectl"),
+            Some("apply"),
+            Some("--filename"),
+            Some(path),
+        ]
+        | [Some("cd" | "packaging/container/build"), Some(path), ..] => {
+            let program = command.split_whitespace().next().expect("a word");
+            let path = if program.contains('/') { program } else { path };
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            assert!(root.join(path).exists(), "{command}");
+        }
+        [Some("mcp-bridge"), ..] => {
+            let words = command.split_whitespace().map(|word| match word {
+                "URL" => "https://mcp.example.com/mcp".into(),
+                word => word.into(),
+            });
+            if let Err(error) = CommandLine::read(words) {
+                // Help and version are errors to the reader of arguments.
+                assert!(is_help(&error), "{command}: {error}");
+            }
+        }
+        _ => panic!("no test knows this command: {command}"),
     }
 }
 

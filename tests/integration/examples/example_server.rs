@@ -12,6 +12,7 @@ mod discovery;
 mod eras;
 mod introspection;
 mod issuer;
+mod issuer_double;
 #[cfg(unix)]
 mod replicas;
 mod sign_in;
