@@ -27,10 +27,11 @@ class Tally:
         self.latencies: list[float] = []  # seconds, of calls that were answered
         self.cut_off = 0  # calls of bridges that were killed
         self.problems: list[str] = []
+        self.begin = time.monotonic()
 
     def problem(self, text: str) -> None:
         self.problems.append(text)
-        print(f"  problem: {text}", flush=True)
+        print(f"  problem after {time.monotonic() - self.begin:.1f} s: {text}", flush=True)
 
 
 class Pod:
