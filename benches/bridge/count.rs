@@ -50,6 +50,80 @@ const SCRIPTS: [Script; 4] = [
     },
 ];
 
+/// Instructions of a run: of the thread that carries messages, and of all others.
+#[derive(Debug, Clone, Copy)]
+struct ByThread {
+    messages: f64,
+    others: f64,
+}
+
+/// Counts the cost of `--record`, and returns the table.
+pub(crate) fn run_recorded(host: &Host, executable: &str) -> Result<String, String> {
+    let mut text = String::from(
+        "| counted in instructions | the thread of the messages | other threads | all | × |\n|---|---:|---:|---:|---:|\n",
+    );
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let file = directory.path().join("it.har").display().to_string();
+    for script in &SCRIPTS[..2] {
+        let mut plain = None;
+        for (flags, suffix) in [(&[][..], ""), (&["--record", &file], ", recorded")] {
+            eprintln!("counting {}{suffix}", script.name);
+            let calls = script.calls;
+            let [long, short] = [calls.1, calls.0]
+                .map(|count| by_thread(host, executable, flags, (script, count, count)));
+            let (long, short) = (long?, short?);
+            let count = (calls.1 - calls.0) as f64;
+            let messages = (long.messages - short.messages) / count;
+            let others = (long.others - short.others) / count;
+            let all = messages + others;
+            let base = *plain.get_or_insert(all);
+            let _ = writeln!(
+                text,
+                "| {}{suffix} | {messages:.0} | {others:.0} | {all:.0} | {:.2} |",
+                script.name,
+                all / base
+            );
+        }
+    }
+    Ok(text)
+}
+
+fn by_thread(
+    host: &Host,
+    executable: &str,
+    flags: &[&str],
+    script: (&Script, usize, usize),
+) -> Result<ByThread, String> {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let out = directory.path().join("out").display().to_string();
+    let valgrind = [
+        "--tool=callgrind",
+        "--separate-threads=yes",
+        &format!("--callgrind-out-file={out}"),
+        &format!("--log-file={out}.log"),
+    ];
+    play(host, executable, &valgrind, flags, Some(script))?;
+    let mut counts = ByThread {
+        messages: 0.0,
+        others: 0.0,
+    };
+    for thread in 1.. {
+        // The first file is the sum of all that there was before threads.
+        let Ok(text) = fs::read_to_string(format!("{out}-{thread:02}")) else {
+            break;
+        };
+        let totals = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("totals: "));
+        let total: f64 = totals.filter_map(|total| total.parse::<f64>().ok()).sum();
+        match thread {
+            1 => counts.messages += total,
+            _ => counts.others += total,
+        }
+    }
+    Ok(counts)
+}
+
 /// Counts, and returns the table.
 pub(crate) fn run(host: &Host, executable: &str) -> Result<String, String> {
     let mut text = String::from(
@@ -100,14 +174,34 @@ fn under(
     label: &str,
 ) -> Result<Vec<f64>, String> {
     let log = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let command = [
-        "valgrind".to_owned(),
-        format!("--tool={tool}"),
-        format!("--{tool}-out-file=/dev/null"),
-        format!("--log-file={}", log.path().display()),
-        executable.to_owned(),
-        host.legacy(),
+    let valgrind = [
+        &*format!("--tool={tool}"),
+        &format!("--{tool}-out-file=/dev/null"),
+        &format!("--log-file={}", log.path().display()),
     ];
+    play(host, executable, &valgrind, &[], script)?;
+    let text = fs::read_to_string(log.path()).map_err(|error| error.to_string())?;
+    let line = text
+        .lines()
+        .find_map(|line| Some(line.split_once(label)?.1));
+    let words = line.unwrap_or_default().replace(',', "");
+    Ok(words
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect())
+}
+
+/// Runs the script with the bridge under valgrind, which has these flags of its own.
+fn play(
+    host: &Host,
+    executable: &str,
+    valgrind: &[&str],
+    flags: &[&str],
+    script: Option<(&Script, usize, usize)>,
+) -> Result<(), String> {
+    let url = host.legacy();
+    let words = [&["valgrind"], valgrind, &[executable], flags, &[&url]];
+    let command: Vec<String> = words.concat().into_iter().map(str::to_owned).collect();
     let Started { mut app, .. } = App::open(&command, Era::Legacy)?;
     if let Some((script, count, messages)) = script {
         let work = Work {
@@ -118,13 +212,5 @@ fn under(
         app.run(work, LIMIT)?;
     }
     app.leave()?;
-    let text = fs::read_to_string(log.path()).map_err(|error| error.to_string())?;
-    let line = text
-        .lines()
-        .find_map(|line| Some(line.split_once(label)?.1));
-    let words = line.unwrap_or_default().replace(',', "");
-    Ok(words
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect())
+    Ok(())
 }

@@ -62,8 +62,8 @@ struct Flags {
     #[arg(long)]
     count: bool,
 
-    /// Measure the cost of `--record` alone
-    #[arg(long, conflicts_with = "count")]
+    /// Measure the cost of `--record` alone; with `--count`, in instructions of each thread
+    #[arg(long)]
     record: bool,
 
     /// The program to measure, instead of the one that was built
@@ -90,7 +90,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let myself = std::env::current_exe()?.to_string_lossy().into_owned();
     let host = Host::start(&myself)?;
     if flags.count {
-        let table = count::run(&host, &flags.program)?;
+        let run = match flags.record {
+            true => count::run_recorded,
+            false => count::run,
+        };
+        let table = run(&host, &flags.program)?;
         return Ok(io::stdout().lock().write_all(table.as_bytes())?);
     }
     let sizes = if flags.quick {
