@@ -1,9 +1,12 @@
-//! Counting instead of timing: what the bridge does for a message, as valgrind counts it. The figures are
-//! the same on a busy machine, so a regression shows.
+//! Counting instead of timing: instructions, allocations and system calls of the bridge for a message, as valgrind counts them.
+//! The figures are the same on a busy machine, so a regression shows.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Started};
 use crate::host::Host;
@@ -13,9 +16,15 @@ use crate::work::{Work, calls};
 /// Valgrind takes its time.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// The name of what is no message.
+const START: &str = "start, handshake and exit";
+
 /// A script, and the number of messages after which the counting begins.
 struct Script {
     name: &'static str,
+    /// What the app speaks.
+    app: Era,
+    server: fn(&Host) -> Vec<String>,
     tool: fn(usize) -> Tool,
     /// Calls in the short and in the long run: what the long one has more is the messages' own.
     calls: (usize, usize),
@@ -23,194 +32,199 @@ struct Script {
     messages: (usize, usize),
 }
 
-const SCRIPTS: [Script; 4] = [
-    Script {
-        name: "a small call, JSON",
-        tool: |_| Tool::Echo(Reply::Json),
-        calls: (100, 1100),
-        messages: (100, 1100),
-    },
+const SMALL: Script = Script {
+    name: "a small call, JSON",
+    app: Era::Legacy,
+    server: |host| vec![host.legacy()],
+    tool: |_| Tool::Echo(Reply::Json),
+    calls: (100, 1100),
+    messages: (100, 1100),
+};
+
+const SCRIPTS: [Script; 8] = [
+    SMALL,
     Script {
         name: "a small call, SSE",
         tool: |_| Tool::Echo(Reply::Sse),
-        calls: (100, 1100),
-        messages: (100, 1100),
+        ..SMALL
+    },
+    Script {
+        name: "a small call, TLS",
+        server: |host| {
+            let authority = crate::certificate("authority.pem");
+            vec!["--ca-cert".to_owned(), authority, host.tls()]
+        },
+        ..SMALL
+    },
+    Script {
+        name: "a small call of a modern app, modern server",
+        app: Era::Modern,
+        server: |host| vec![host.modern()],
+        ..SMALL
+    },
+    Script {
+        name: "a small call of a legacy app, modern server",
+        server: |host| vec![host.modern()],
+        ..SMALL
+    },
+    Script {
+        name: "a small call of a modern app, legacy server",
+        app: Era::Modern,
+        ..SMALL
     },
     Script {
         name: "a progress notification",
         tool: Tool::Progress,
         calls: (1, 1),
         messages: (1000, 11_000),
+        ..SMALL
     },
     Script {
         name: "a 1 MB result, SSE",
         tool: |_| Tool::Give(1_000_000, Reply::Sse),
         calls: (2, 12),
         messages: (2, 12),
+        ..SMALL
     },
 ];
 
-/// Instructions of a run: of the thread that carries messages, and of all others.
-#[derive(Debug, Clone, Copy)]
-struct ByThread {
-    messages: f64,
-    others: f64,
+/// What a message costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) instructions: f64,
+    pub(crate) allocations: f64,
+    pub(crate) bytes_allocated: f64,
+    pub(crate) system_calls: f64,
 }
 
-/// Counts the cost of `--record`, and returns the table.
-pub(crate) fn run_recorded(host: &Host, executable: &str) -> Result<String, String> {
-    let mut text = String::from(
-        "| counted in instructions | the thread of the messages | other threads | all | × |\n|---|---:|---:|---:|---:|\n",
-    );
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let file = directory.path().join("it.har").display().to_string();
-    for script in &SCRIPTS[..2] {
-        let mut plain = None;
-        for (flags, suffix) in [(&[][..], ""), (&["--record", &file], ", recorded")] {
-            eprintln!("counting {}{suffix}", script.name);
-            let calls = script.calls;
-            let [long, short] = [calls.1, calls.0]
-                .map(|count| by_thread(host, executable, flags, (script, count, count)));
-            let (long, short) = (long?, short?);
-            let count = (calls.1 - calls.0) as f64;
-            let messages = (long.messages - short.messages) / count;
-            let others = (long.others - short.others) / count;
-            let all = messages + others;
-            let base = *plain.get_or_insert(all);
-            let _ = writeln!(
-                text,
-                "| {}{suffix} | {messages:.0} | {others:.0} | {all:.0} | {:.2} |",
-                script.name,
-                all / base
-            );
-        }
-    }
-    Ok(text)
-}
+/// Counts, by name.
+pub(crate) type Table = BTreeMap<String, Counts>;
 
-fn by_thread(
-    host: &Host,
-    executable: &str,
-    flags: &[&str],
-    script: (&Script, usize, usize),
-) -> Result<ByThread, String> {
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let out = directory.path().join("out").display().to_string();
-    let valgrind = [
-        "--tool=callgrind",
-        "--separate-threads=yes",
-        &format!("--callgrind-out-file={out}"),
-        &format!("--log-file={out}.log"),
-    ];
-    play(host, executable, &valgrind, flags, Some(script))?;
-    let mut counts = ByThread {
-        messages: 0.0,
-        others: 0.0,
-    };
-    for thread in 1.. {
-        // The first file is the sum of all that there was before threads.
-        let Ok(text) = fs::read_to_string(format!("{out}-{thread:02}")) else {
-            break;
-        };
-        let totals = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("totals: "));
-        let total: f64 = totals.filter_map(|total| total.parse::<f64>().ok()).sum();
-        match thread {
-            1 => counts.messages += total,
-            _ => counts.others += total,
-        }
-    }
-    Ok(counts)
-}
-
-/// Counts, and returns the table.
-pub(crate) fn run(host: &Host, executable: &str) -> Result<String, String> {
-    let mut text = String::from(
-        "| counted | instructions | allocations | bytes allocated |\n|---|---:|---:|---:|\n",
-    );
-    let start = [counted(host, executable, None)?, [0.0; 3]];
-    line(&mut text, "start, handshake and exit", &start, 1.0);
+/// Counts everything.
+pub(crate) fn run(host: &Host, executable: &str) -> Result<Table, String> {
+    let mut table = Table::new();
+    let nothing = Counts::default();
+    eprintln!("counting {START}");
+    let start = counted(host, executable, &SMALL, None)?;
+    table.insert(START.to_owned(), start.per_message(&nothing, 1));
     for script in &SCRIPTS {
         eprintln!("counting {}", script.name);
         let (short, long) = script.messages;
-        let runs = [
-            counted(host, executable, Some((script, script.calls.1, long)))?,
-            counted(host, executable, Some((script, script.calls.0, short)))?,
-        ];
-        line(&mut text, script.name, &runs, (long - short) as f64);
+        let most = counted(host, executable, script, Some((script.calls.1, long)))?;
+        let least = counted(host, executable, script, Some((script.calls.0, short)))?;
+        let counts = most.per_message(&least, long - short);
+        table.insert(script.name.to_owned(), counts);
     }
-    Ok(text)
+    Ok(table)
 }
 
-fn line(text: &mut String, name: &str, runs: &[[f64; 3]; 2], messages: f64) {
-    let [instructions, blocks, bytes] = [0, 1, 2].map(|at| (runs[0][at] - runs[1][at]) / messages);
-    let _ = writeln!(
-        text,
-        "| {name} | {instructions:.0} | {blocks:.1} | {bytes:.0} |"
+/// The table for people, in the order of the scripts.
+pub(crate) fn markdown(table: &Table) -> String {
+    let mut text = String::from(
+        "| counted | instructions | allocations | bytes allocated | system calls |\n|---|---:|---:|---:|---:|\n",
     );
+    let names = std::iter::once(START).chain(SCRIPTS.iter().map(|script| script.name));
+    for name in names {
+        if let Some(counts) = table.get(name) {
+            let Counts {
+                instructions,
+                allocations,
+                bytes_allocated,
+                system_calls,
+            } = counts;
+            let _ = writeln!(
+                text,
+                "| {name} | {instructions:.0} | {allocations:.1} | {bytes_allocated:.0} | {system_calls:.1} |"
+            );
+        }
+    }
+    text
 }
 
-/// Instructions, allocations and bytes of one run.
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            instructions: 0.0,
+            allocations: 0.0,
+            bytes_allocated: 0.0,
+            system_calls: 0.0,
+        }
+    }
+}
+
+impl Counts {
+    /// What this run has more than a shorter one, for each of the messages that it has more. Rounded to a hundredth.
+    fn per_message(&self, shorter: &Self, messages: usize) -> Self {
+        let each = |long: f64, short: f64| ((long - short) / messages as f64 * 1e2).round() / 1e2;
+        Self {
+            instructions: each(self.instructions, shorter.instructions),
+            allocations: each(self.allocations, shorter.allocations),
+            bytes_allocated: each(self.bytes_allocated, shorter.bytes_allocated),
+            system_calls: each(self.system_calls, shorter.system_calls),
+        }
+    }
+}
+
+/// The counts of one run with so many calls, each with so many messages.
 fn counted(
     host: &Host,
     executable: &str,
-    script: Option<(&Script, usize, usize)>,
-) -> Result<[f64; 3], String> {
-    let instructions = under(host, executable, script, "callgrind", "Collected :")?;
-    let total = under(host, executable, script, "dhat", "Total:")?;
-    let ([instructions, ..], [bytes, blocks, ..]) = (&instructions[..], &total[..]) else {
+    script: &Script,
+    size: Option<(usize, usize)>,
+) -> Result<Counts, String> {
+    let log = |tool: &str, flag: &str| under(host, executable, script, size, [tool, flag]);
+    let instructions = log("--tool=callgrind", "--callgrind-out-file=/dev/null")?;
+    let heap = log("--tool=dhat", "--dhat-out-file=/dev/null")?;
+    let calls = log("--tool=none", "--trace-syscalls=yes")?;
+    let instructions = numbers(&instructions, "Collected :");
+    let heap = numbers(&heap, "Total:");
+    let ([instructions, ..], [bytes_allocated, allocations, ..]) = (&instructions[..], &heap[..])
+    else {
         return Err("valgrind tells no figures".to_owned());
     };
-    Ok([*instructions, *blocks, *bytes])
+    // A call that may block has a second line for its end.
+    let is_call = |line: &&str| line.starts_with("SYSCALL[") && !line.contains(") ... [async]");
+    Ok(Counts {
+        instructions: *instructions,
+        allocations: *allocations,
+        bytes_allocated: *bytes_allocated,
+        system_calls: calls.lines().filter(is_call).count() as f64,
+    })
 }
 
-/// Runs the script under a tool of valgrind; returns the numbers in the line with `label`.
+/// The numbers in the line with `label`.
+fn numbers(log: &str, label: &str) -> Vec<f64> {
+    let line = log.lines().find_map(|line| Some(line.split_once(label)?.1));
+    let words = line.unwrap_or_default().replace(',', "");
+    let numbers = words
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok());
+    numbers.collect()
+}
+
+/// Runs the script under valgrind with these flags; returns its log.
 fn under(
     host: &Host,
     executable: &str,
-    script: Option<(&Script, usize, usize)>,
-    tool: &str,
-    label: &str,
-) -> Result<Vec<f64>, String> {
+    script: &Script,
+    size: Option<(usize, usize)>,
+    flags: [&str; 2],
+) -> Result<String, String> {
     let log = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let valgrind = [
-        &*format!("--tool={tool}"),
-        &format!("--{tool}-out-file=/dev/null"),
-        &format!("--log-file={}", log.path().display()),
-    ];
-    play(host, executable, &valgrind, &[], script)?;
-    let text = fs::read_to_string(log.path()).map_err(|error| error.to_string())?;
-    let line = text
-        .lines()
-        .find_map(|line| Some(line.split_once(label)?.1));
-    let words = line.unwrap_or_default().replace(',', "");
-    Ok(words
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect())
-}
-
-/// Runs the script with the bridge under valgrind, which has these flags of its own.
-fn play(
-    host: &Host,
-    executable: &str,
-    valgrind: &[&str],
-    flags: &[&str],
-    script: Option<(&Script, usize, usize)>,
-) -> Result<(), String> {
-    let url = host.legacy();
-    let words = [&["valgrind"], valgrind, &[executable], flags, &[&url]];
-    let command: Vec<String> = words.concat().into_iter().map(str::to_owned).collect();
-    let Started { mut app, .. } = App::open(&command, Era::Legacy)?;
-    if let Some((script, count, messages)) = script {
+    let mut command = vec!["valgrind".to_owned()];
+    command.extend(flags.map(str::to_owned));
+    command.push(format!("--log-file={}", log.path().display()));
+    command.push(executable.to_owned());
+    command.extend((script.server)(host));
+    let Started { mut app, .. } = App::open(&command, script.app)?;
+    if let Some((count, messages)) = size {
         let work = Work {
-            calls: calls(&(script.tool)(messages), 1, count, Era::Legacy),
+            calls: calls(&(script.tool)(messages), 1, count, script.app),
             window: 1,
-            era: Era::Legacy,
+            era: script.app,
         };
         app.run(work, LIMIT)?;
     }
     app.leave()?;
-    Ok(())
+    fs::read_to_string(log.path()).map_err(|error| error.to_string())
 }

@@ -24,6 +24,8 @@ mod host;
 mod least;
 mod plot;
 mod process;
+mod record_cost;
+mod recorded;
 mod rounds;
 mod server;
 mod table;
@@ -39,6 +41,7 @@ use clap::Parser;
 use contender::{Contender, Role};
 use figures::Measured;
 use host::Host;
+use recorded::Verdict;
 use rounds::{Bench, Sizes};
 
 /// What the executable is when it starts itself: the test server, or the least bridge.
@@ -58,12 +61,20 @@ struct Flags {
     #[arg(long, value_name = "COMMAND")]
     bridge: Vec<String>,
 
-    /// Count instructions and allocations with valgrind, instead of measuring times
+    /// Count instructions, allocations and system calls with valgrind, instead of measuring times
     #[arg(long)]
     count: bool,
 
+    /// Fail if the counts differ from those in benches/counts.json
+    #[arg(long, requires = "count")]
+    check: bool,
+
+    /// Record the counts in benches/counts.json
+    #[arg(long, requires = "count", conflicts_with = "check")]
+    accept: bool,
+
     /// Measure the cost of `--record` alone; with `--count`, in instructions of each thread
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["check", "accept"])]
     record: bool,
 
     /// The program to measure, instead of the one that was built
@@ -90,12 +101,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let myself = std::env::current_exe()?.to_string_lossy().into_owned();
     let host = Host::start(&myself)?;
     if flags.count {
-        let run = match flags.record {
-            true => count::run_recorded,
-            false => count::run,
-        };
-        let table = run(&host, &flags.program)?;
-        return Ok(io::stdout().lock().write_all(table.as_bytes())?);
+        if flags.record {
+            let table = record_cost::run(&host, &flags.program)?;
+            return Ok(io::stdout().lock().write_all(table.as_bytes())?);
+        }
+        return count(&host, &flags);
     }
     let sizes = if flags.quick {
         Sizes::QUICK
@@ -126,6 +136,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     if measured.iter().any(failed) {
         return Err("mcp-bridge has failed a check".into());
+    }
+    Ok(())
+}
+
+fn count(host: &Host, flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let table = count::run(host, &flags.program)?;
+    io::stdout()
+        .lock()
+        .write_all(count::markdown(&table).as_bytes())?;
+    if flags.accept {
+        recorded::accept(table)?;
+    } else if flags.check {
+        match recorded::check(&table)? {
+            Verdict::Same => {}
+            Verdict::Incomparable(reason) => eprintln!("skipped: the comparison, because {reason}"),
+            Verdict::Different(differences) => return Err(differences.into()),
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! cargo run --example demo -- --yes          # signs in by itself
 //! cargo run --example demo -- --era modern   # with a server that has no `initialize` any more
 //! cargo run --example demo -- --web          # in the browser: the sign-in step by step, and the tools
+//! cargo run --example demo -- --server URL   # with an example server that runs already
 //! ```
 //!
 //! ```text
@@ -80,6 +81,14 @@ struct Arguments {
     /// Port of the example server; if it is taken, a free one is used
     #[arg(long, default_value_t = 3001)]
     port: u16,
+
+    /// Start no server: use the example server at this URL, such as one that is deployed
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["web", "no_registration", "era", "port"]
+    )]
+    server: Option<String>,
 }
 
 /// How the demo came to its end.
@@ -108,8 +117,15 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn play(arguments: &Arguments, terminal: &Arc<Terminal>) -> Result<End, Box<dyn Error>> {
     let directory = directory(arguments)?;
-    terminal.step("Start the example server");
     let (witness, mut heard) = mpsc::unbounded_channel();
+    if let Some(url) = &arguments.server {
+        // Nobody tells what reaches that server.
+        drop(witness);
+        terminal.step("Use a server that runs already");
+        terminal.value("MCP endpoint", url);
+        return visit_in_time(arguments, url, &mut heard, &directory, terminal).await;
+    }
+    terminal.step("Start the example server");
     let secret = arguments.no_registration.then(Token::generate);
     let server = start_server(arguments, secret.clone(), witness, &directory, terminal).await?;
     terminal.value("MCP endpoint", server.url());
@@ -121,42 +137,47 @@ async fn play(arguments: &Arguments, terminal: &Arc<Terminal>) -> Result<End, Bo
         server.stop().await;
         return shown.map(|()| End::Done);
     }
+    let outcome = visit_in_time(arguments, server.url(), &mut heard, &directory, terminal).await;
+    server.stop().await;
+    outcome
+}
+
+/// The visit, until it is over, takes too long, or is interrupted.
+async fn visit_in_time(
+    arguments: &Arguments,
+    url: &str,
+    heard: &mut mpsc::UnboundedReceiver<Heard>,
+    directory: &Path,
+    terminal: &Arc<Terminal>,
+) -> Result<End, Box<dyn Error>> {
     let (approval, limit) = if arguments.yes {
         (Approval::Demo, UNATTENDED_LIMIT)
     } else {
         (Approval::Person, PERSON_LIMIT)
     };
-    let outcome = tokio::select! {
-        outcome = tokio::time::timeout(
-            limit,
-            visit(&server, &mut heard, approval, &directory, terminal),
-        ) => {
+    tokio::select! {
+        outcome = tokio::time::timeout(limit, visit(url, heard, approval, directory, terminal)) => {
             outcome.unwrap_or_else(|_| Err(format!("not done after {limit:?}").into()))
         }
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.map(|()| End::Interrupted).map_err(Into::into)
         }
-    };
-    server.stop().await;
-    outcome
+    }
 }
 
 /// Everything that happens while the server is there.
 async fn visit(
-    server: &Server,
+    url: &str,
     heard: &mut mpsc::UnboundedReceiver<Heard>,
     approval: Approval,
     directory: &Path,
     terminal: &Arc<Terminal>,
 ) -> Result<End, Box<dyn Error>> {
     terminal.step("Start the bridge, as an app would");
-    terminal.value(
-        "command",
-        format_args!("mcp-bridge {} {}", server.url(), bridge::WAIT),
-    );
+    terminal.value("command", format_args!("mcp-bridge {url} {}", bridge::WAIT));
     let credentials = directory.join("bridge");
     terminal.value("credentials in", credentials.display());
-    let (transport, stderr) = bridge::start(server.url(), &credentials, approval)?;
+    let (transport, stderr) = bridge::start(url, &credentials, approval)?;
 
     let sign_in = SignIn::default();
     let follow = async {
@@ -173,8 +194,10 @@ async fn visit(
         never = witness.listen(heard, terminal) => match never {},
     }
 
-    terminal.step("What the bridge translated");
-    witness.summary(terminal);
+    if witness.has_heard_anything() {
+        terminal.step("What the bridge translated");
+        witness.summary(terminal);
+    }
 
     terminal.step("Done");
     if sign_in.happened() {
@@ -208,7 +231,8 @@ async fn start_server(
         state_file: Some(directory.join("server.json")),
         client_secret: client_secret.clone(),
         resource_server: None,
-        redis_url: None,
+        issuer: None,
+        redis: None,
         deployment: Deployment::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,

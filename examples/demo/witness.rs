@@ -95,6 +95,11 @@ impl Witness {
         future::pending().await
     }
 
+    /// Returns whether a request has reached the server, as far as anybody told.
+    pub(crate) fn has_heard_anything(&self) -> bool {
+        !self.heard.borrow().is_empty()
+    }
+
     /// Says what was different on the two sides of the bridge.
     pub(crate) fn summary(&self, terminal: &Terminal) {
         if !self.discovered() {

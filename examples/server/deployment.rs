@@ -20,7 +20,10 @@ pub(crate) struct Deployment {
     pub(crate) allowed_origins: Vec<WebOrigin>,
     /// Most requests that one client address may send in a minute to each of the registration and the token endpoint.
     pub(crate) rate_limit: Option<NonZeroU32>,
-    /// Limit of calls under way once the server is told to stop. Event streams end at once.
+    /// Time for which requests are still taken once the server is told to stop: it says meanwhile that it is not ready, and
+    /// proxies have to notice that.
+    pub(crate) notice: Duration,
+    /// Limit of calls that are under way after that. Event streams end then.
     pub(crate) drain: Duration,
 }
 

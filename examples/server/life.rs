@@ -12,9 +12,15 @@ use tokio::sync::watch;
 
 use super::App;
 
-/// Number of calls under way.
+/// Calls under way, and whether the server has been told to stop.
 #[derive(Clone, Default)]
-pub(crate) struct Life(watch::Sender<usize>);
+pub(crate) struct Life(watch::Sender<LifeState>);
+
+#[derive(Default)]
+struct LifeState {
+    calls: usize,
+    is_leaving: bool,
+}
 
 /// A call under way, until this is dropped.
 struct CallUnderWay(Life);
@@ -22,20 +28,25 @@ struct CallUnderWay(Life);
 impl Life {
     /// Returns once no call is under way.
     pub(crate) async fn is_idle(&self) {
-        let mut calls = self.0.subscribe();
+        let mut life = self.0.subscribe();
         // It fails only without a sender, and that is in `self`.
-        let _ = calls.wait_for(|calls| *calls == 0).await;
+        let _ = life.wait_for(|life| life.calls == 0).await;
+    }
+
+    /// Has the readiness say no from now on.
+    pub(crate) fn leave(&self) {
+        self.0.send_modify(|life| life.is_leaving = true);
     }
 
     fn begin(&self) -> CallUnderWay {
-        self.0.send_modify(|calls| *calls += 1);
+        self.0.send_modify(|life| life.calls += 1);
         CallUnderWay(self.clone())
     }
 }
 
 impl Drop for CallUnderWay {
     fn drop(&mut self) {
-        self.0.0.send_modify(|calls| *calls -= 1);
+        self.0.0.send_modify(|life| life.calls -= 1);
     }
 }
 
@@ -66,6 +77,9 @@ pub(crate) async fn health() -> &'static str {
 
 /// Answers `GET /readyz`: requests may be sent here.
 pub(crate) async fn readiness(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    if app.life.0.borrow().is_leaving {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
     match &app.shared {
         Some(shared) if !shared.is_reachable().await => {
             (StatusCode::SERVICE_UNAVAILABLE, "Redis does not answer\n")

@@ -16,10 +16,11 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,8 +28,11 @@ use clap::Parser;
 use rmcp::model::ProtocolVersion;
 use serde::Serialize;
 use server::deployment::{Deployment, Network, PublicUrl, WebOrigin};
+use server::issuer::{IntrospectionClient, IssuerIdentifier, IssuerSettings};
+
 use server::{
-    Options, PRE_REGISTERED_CLIENT_ID, RESOURCE_SERVER_CLIENT_ID, ResourceServer, Server, Token,
+    Options, PRE_REGISTERED_CLIENT_ID, RESOURCE_SERVER_CLIENT_ID, RedisPlace, ResourceServer,
+    Server, Token,
 };
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,8 +43,16 @@ const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
 /// Variable with the URL of the Redis in which replicas share their state. It may have a password in it.
 const REDIS_URL_VARIABLE: &str = "EXAMPLE_REDIS_URL";
 
+/// Variables with the credentials of the server at the issuer's introspection endpoint.
+const INTROSPECTION_ID_VARIABLE: &str = "EXAMPLE_INTROSPECTION_CLIENT_ID";
+const INTROSPECTION_SECRET_VARIABLE: &str = "EXAMPLE_INTROSPECTION_CLIENT_SECRET";
+
 /// Where the bridge reads the secret of its client from.
 const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
+
+/// Time for proxies to notice that a server which is told to stop is not ready any more, if it is to drain at all. They look
+/// each second or so.
+const NOTICE: Duration = Duration::from_secs(3);
 
 /// An MCP server with OAuth sign-in, offline and without accounts, to try mcp-bridge with
 #[derive(Parser)]
@@ -69,10 +81,40 @@ struct Arguments {
     resource_server: Option<String>,
 
     #[command(flatten)]
+    issuer: IssuerArguments,
+
+    #[command(flatten)]
     deployment: DeploymentArguments,
 }
 
-/// For a server that others reach. Replicas share their state in the Redis of `EXAMPLE_REDIS_URL`.
+/// For tokens of an identity provider, instead of the server's own. They are JWTs, or introspected with the credentials in
+/// `EXAMPLE_INTROSPECTION_CLIENT_ID` and `EXAMPLE_INTROSPECTION_CLIENT_SECRET`.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Identity provider")]
+struct IssuerArguments {
+    /// Take access tokens of this authorization server, and issue none. The URL is as in its metadata
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["token_lifetime", "state_file", "no_registration", "resource_server"]
+    )]
+    issuer: Option<IssuerIdentifier>,
+
+    /// Name of this server in the `aud` of tokens, if it is not the URL of the MCP endpoint; repeatable
+    #[arg(long, value_name = "NAME", requires = "issuer")]
+    audience: Vec<String>,
+
+    /// A scope that every request needs, as tokens write it; repeatable
+    #[arg(long, value_name = "SCOPE", requires = "issuer")]
+    required_scope: Vec<String>,
+
+    /// Text that clients have to write before the name of a scope, such as `api://mcp/`
+    #[arg(long, value_name = "TEXT", requires = "issuer", default_value = "")]
+    scope_prefix: String,
+}
+
+/// For a server that others reach. Replicas share their state in the Redis of `EXAMPLE_REDIS_URL`. Each variable with a secret
+/// may have `_FILE` after its name, and then names a file.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Deployment")]
 struct DeploymentArguments {
@@ -96,7 +138,12 @@ struct DeploymentArguments {
     #[arg(long, value_name = "REQUESTS", default_value_t = 120)]
     rate_limit: u32,
 
-    /// Time for calls under way to end after SIGTERM or Ctrl-C
+    /// Trust these certificates of authorities, in PEM, at a Redis whose URL begins with rediss:, instead of the system's
+    #[arg(long, value_name = "PATH")]
+    redis_ca: Option<PathBuf>,
+
+    /// Time for calls under way to end after SIGTERM or Ctrl-C. Requests are still taken for three seconds, in which /readyz
+    /// says no
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain: u64,
 }
@@ -120,13 +167,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> io::Result<()> {
-    let client_secret = arguments.no_registration.then(client_secret);
+    let client_secret = arguments.no_registration.then(client_secret).transpose()?;
     let other = arguments.resource_server.map(|url| ResourceServer {
         url,
         secret: Token::generate(),
     });
-    let redis_url = secret_in(REDIS_URL_VARIABLE);
-    if redis_url.is_some() && (other.is_some() || arguments.state_file.is_some()) {
+    let redis = redis(arguments.deployment.redis_ca.as_deref())?;
+    if redis.is_some() && (other.is_some() || arguments.state_file.is_some()) {
         let reason =
             format!("{REDIS_URL_VARIABLE} goes with neither --resource-server nor --state-file");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
@@ -137,7 +184,8 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         state_file: arguments.state_file,
         client_secret: client_secret.clone(),
         resource_server: other.clone(),
-        redis_url,
+        issuer: arguments.issuer.settings()?,
+        redis,
         deployment: arguments.deployment.settings()?,
         versions: ProtocolVersion::KNOWN_VERSIONS,
         around_endpoint: None,
@@ -150,6 +198,33 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     told_to_stop().await?;
     server.stop().await;
     Ok(())
+}
+
+impl IssuerArguments {
+    fn settings(self) -> io::Result<Option<IssuerSettings>> {
+        let Some(identifier) = self.issuer else {
+            return Ok(None);
+        };
+        let id = env::var(INTROSPECTION_ID_VARIABLE).ok();
+        let id = id.filter(|id| !id.is_empty());
+        let introspection_client = match (id, secret_in(INTROSPECTION_SECRET_VARIABLE)?) {
+            (Some(id), Some(secret)) => Some(IntrospectionClient { id, secret }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                let reason = format!(
+                    "{INTROSPECTION_ID_VARIABLE} and {INTROSPECTION_SECRET_VARIABLE} go together"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+            }
+        };
+        Ok(Some(IssuerSettings {
+            identifier,
+            audiences: self.audience,
+            required_scopes: self.required_scope,
+            scope_prefix: self.scope_prefix,
+            introspection_client,
+        }))
+    }
 }
 
 impl DeploymentArguments {
@@ -166,6 +241,7 @@ impl DeploymentArguments {
             trusted_proxies: self.trusted_proxy,
             allowed_origins: self.allow_origin,
             rate_limit: NonZeroU32::new(self.rate_limit),
+            notice: NOTICE.min(Duration::from_secs(self.drain)),
             drain: Duration::from_secs(self.drain),
         })
     }
@@ -186,13 +262,36 @@ async fn told_to_stop() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-fn client_secret() -> Token {
-    secret_in(CLIENT_SECRET_VARIABLE).unwrap_or_else(Token::generate)
+/// The Redis of the environment, if there is one.
+fn redis(authorities: Option<&Path>) -> io::Result<Option<RedisPlace>> {
+    let url = secret_in(REDIS_URL_VARIABLE)?;
+    if url.is_none() && authorities.is_some() {
+        let reason = format!("--redis-ca needs a Redis, by {REDIS_URL_VARIABLE}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    let authorities = authorities.map(fs::read).transpose()?;
+    Ok(url.map(|url| RedisPlace { url, authorities }))
 }
 
-fn secret_in(variable: &str) -> Option<Token> {
-    let given = env::var(variable).ok();
-    given.filter(|secret| !secret.is_empty()).map(Token::from)
+fn client_secret() -> io::Result<Token> {
+    let given = secret_in(CLIENT_SECRET_VARIABLE)?;
+    Ok(given.unwrap_or_else(Token::generate))
+}
+
+/// The value of a variable, or the content of the file that the variable with `_FILE` after its name names, as containers have
+/// their secrets.
+fn secret_in(variable: &str) -> io::Result<Option<Token>> {
+    let given = match env::var_os(format!("{variable}_FILE")) {
+        Some(path) => fs::read_to_string(&path).map(|text| text.trim_end().to_owned()),
+        None => Ok(env::var(variable).unwrap_or_default()),
+    };
+    let given = given.map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot read {variable}_FILE: {error}"),
+        )
+    })?;
+    Ok(Some(given).filter(|it| !it.is_empty()).map(Token::from))
 }
 
 /// Says how to start a resource server that accepts tokens of this authorization server.

@@ -76,15 +76,15 @@ impl ExampleServer {
         Extension(http): Extension<Parts>,
     ) -> Result<Json<UserData>, ErrorData> {
         let Authorized {
-            user,
+            account,
             client_name,
             scopes,
         } = authorized(&http)?;
         Ok(Json(UserData {
-            id: user.id.to_owned(),
-            name: user.name.to_owned(),
-            email: user.email.to_owned(),
-            favourite_coffee: user.favourite_coffee.to_owned(),
+            id: account.id,
+            name: account.name,
+            email: account.email,
+            favourite_coffee: account.favourite_coffee,
             app: client_name,
             scopes: scopes.iter().map(|scope| scope.name().to_owned()).collect(),
         }))
@@ -169,7 +169,9 @@ impl ExampleServer {
         InputResponses(answers): InputResponses,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Authorized { user, scopes, .. } = authorized(&http)?;
+        let Authorized {
+            account, scopes, ..
+        } = authorized(&http)?;
         // The HTTP check lets the client ask for the scope. This one is the lock: it does not
         // depend on what the check could read from the body.
         if !scopes.iter().any(|scope| scope == Scope::Coffee) {
@@ -178,7 +180,7 @@ impl ExampleServer {
                 None,
             ));
         }
-        let question = question(user.name)?;
+        let question = question(&account.name)?;
         let asks_in_rounds = context
             .protocol_version()
             .is_some_and(|v| !v.has_initialize());
@@ -202,7 +204,7 @@ impl ExampleServer {
                 .map_err(|error| ErrorData::internal_error(error.to_string(), None))?,
         };
         let text = match answer.action {
-            ElicitationAction::Accept => confirmation(user.name, answer)?,
+            ElicitationAction::Accept => confirmation(&account.name, answer)?,
             _ => "No coffee, then.".to_owned(),
         };
         Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
@@ -326,9 +328,11 @@ struct UserData {
     /// Full name.
     name: String,
     /// E-mail address.
-    email: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
     /// What to order if nobody says otherwise.
-    favourite_coffee: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    favourite_coffee: Option<String>,
     /// Name of the app that asks.
     app: String,
     /// What the user allowed the app.

@@ -10,14 +10,18 @@
 //!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
 //! ```
 //!
-//! Read `router` below first: it is the whole server at a glance. `menu.rs` has what changes,
+//! With `--issuer` the third is such a product here, too (`issuer`).
+//!
+//! Read `routes.rs` first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
-//! see. `deployment.rs` and what it names are for a server on the internet, `replicas.rs` for several of them.
+//! see. `deployment.rs` and what it names are for a server on the internet, `replicas.rs` and `relay.rs` for
+//! several of them.
 
 mod authorization;
 mod connections;
 mod cors;
 pub(crate) mod deployment;
+pub(crate) mod issuer;
 mod life;
 mod listener;
 mod mcp;
@@ -25,8 +29,10 @@ mod menu;
 mod pages;
 mod proxy;
 mod rate_limit;
+mod relay;
 mod replicas;
 mod resource;
+mod routes;
 mod scope;
 mod sessions;
 mod state_file;
@@ -41,24 +47,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderValue;
-use axum::middleware;
-use axum::routing::{MethodRouter, get, post};
+use mcp_bridge_net::http;
 use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use url::Url;
 
 use connections::LIMITS;
 use deployment::Deployment;
+use issuer::{ExternalIssuer, IssuerSettings};
 use life::Life;
 use listener::ServerListener;
 use menu::Menu;
-use rate_limit::RateLimit;
-use replicas::{SharedSessions, SharedState};
+pub(crate) use replicas::RedisPlace;
+use replicas::SharedState;
+use routes::{mcp_config, router};
+use scope::Scopes;
 use sessions::Sessions;
 use state_file::StateFile;
 use store::Store;
@@ -92,8 +97,11 @@ pub(crate) struct Options {
     pub(crate) client_secret: Option<Token>,
     /// Another MCP server that gets its tokens here.
     pub(crate) resource_server: Option<ResourceServer>,
-    /// URL of the Redis in which replicas of the server share their state; `None` for a server that has no replicas.
-    pub(crate) redis_url: Option<Token>,
+    /// Authorization server elsewhere that issues the tokens. Then there is none here, and the settings of the own one
+    /// have no effect.
+    pub(crate) issuer: Option<IssuerSettings>,
+    /// The Redis in which replicas of the server share their state; `None` for a server that has no replicas.
+    pub(crate) redis: Option<RedisPlace>,
     /// Addresses at which the server is reached, if not on this machine alone.
     pub(crate) deployment: Deployment,
     /// The versions of MCP that are served.
@@ -145,27 +153,36 @@ impl Server {
             None => Store::default(),
         };
         let around_endpoint = options.around_endpoint.take();
-        let shared = options.redis_url.take();
-        let shared = shared.map(|url| SharedState::new(url.expose()));
+        let shared = options.redis.take().map(SharedState::new);
         let shared = shared.transpose().map_err(io::Error::other)?;
-        let app = Arc::new(App::new(origin, options, store, state_file, shared));
+        let app = App::new(origin, options, store, state_file, shared);
+        let app = Arc::new(app.map_err(io::Error::other)?);
         let url = app.resource.clone();
 
         let config = mcp_config(&app);
-        let sessions = config.cancellation_token.clone();
-        let (life, drain) = (app.life.clone(), app.deployment.drain);
+        let stop_sessions = config.cancellation_token.clone();
+        let sessions = Arc::new(LocalSessionManager::default());
+        if let Some(shared) = app.shared.clone() {
+            let deliver = relay::deliver(shared, sessions.clone());
+            let stopped = stop_sessions.clone();
+            tokio::spawn(async move { stopped.run_until_cancelled(deliver).await });
+        }
+        let life = app.life.clone();
+        let (notice, drain) = (app.deployment.notice, app.deployment.drain);
         let (stop, stopped) = oneshot::channel();
         let serve = connections::serve(
             listener,
-            router(&app, config, around_endpoint),
+            router(&app, config, sessions, around_endpoint),
             LIMITS,
             async move {
                 // An error means that `Server` was dropped: stop as well.
                 let _ = stopped.await;
+                life.leave();
+                tokio::time::sleep(notice).await;
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(drain, life.is_idle()).await;
                     // Ends the event streams, which would otherwise stay open for as long as clients listen.
-                    sessions.cancel();
+                    stop_sessions.cancel();
                 });
             },
         );
@@ -173,7 +190,7 @@ impl Server {
         Ok(Self {
             url,
             address,
-            stop_limit: SHUTDOWN_LIMIT + drain,
+            stop_limit: SHUTDOWN_LIMIT + notice + drain,
             stop,
             task,
         })
@@ -210,8 +227,10 @@ impl Server {
 
 /// What the request handlers share.
 struct App {
-    /// Identifier of the authorization server and prefix of its endpoints (RFC 8414 §2).
-    issuer: String,
+    /// Origin of this server: identifier of its authorization server and prefix of the endpoints (RFC 8414 §2).
+    origin: String,
+    /// The authorization server, if it is elsewhere.
+    issuer: Option<ExternalIssuer>,
     /// Identifier of the protected resource: the URL of the MCP endpoint (RFC 8707 §2).
     resource: String,
     /// Identifier of another resource that tokens are issued for.
@@ -243,12 +262,14 @@ enum Registration {
 
 impl App {
     fn new(
-        issuer: String,
+        origin: String,
         options: Options,
         store: Store,
         state_file: Option<StateFile>,
         shared: Option<Arc<SharedState>>,
-    ) -> Self {
+    ) -> Result<Self, http::Error> {
+        let resource = format!("{origin}{MCP_PATH}");
+        let issuer = options.issuer.map(|it| ExternalIssuer::new(it, &resource));
         let mut known_clients = Vec::new();
         let registration = match &options.client_secret {
             Some(secret) => {
@@ -262,8 +283,9 @@ impl App {
         }
         let app = Self {
             other_resource: options.resource_server.map(|server| server.url),
-            resource: format!("{issuer}{MCP_PATH}"),
-            issuer,
+            resource,
+            origin,
+            issuer: issuer.transpose()?,
             token_lifetime: options.token_lifetime,
             registration,
             deployment: options.deployment,
@@ -277,7 +299,7 @@ impl App {
             menu: Menu::default(),
         };
         app.replace_store(store);
-        app
+        Ok(app)
     }
 
     /// Goes on with another store, in which the clients that the operator knows are added.
@@ -304,13 +326,13 @@ impl App {
 
     /// Returns whether clients reach the server by https alone.
     fn is_https(&self) -> bool {
-        self.issuer.starts_with("https:")
+        self.origin.starts_with("https:")
     }
 
     /// Returns whether pages of this origin may use the server: its own, and those that were named.
     fn is_allowed_origin(&self, origin: &HeaderValue) -> bool {
         let allowed = &self.deployment.allowed_origins;
-        origin == self.issuer.as_str() || allowed.iter().any(|it| origin == it.as_str())
+        origin == self.origin.as_str() || allowed.iter().any(|it| origin == it.as_str())
     }
 
     /// Returns when the changes so far would survive a restart, if anything does.
@@ -320,140 +342,16 @@ impl App {
         }
     }
 
+    /// The scopes as a client has to ask for them, with spaces between.
+    fn scope_names(&self, scopes: &Scopes) -> String {
+        match &self.issuer {
+            Some(issuer) => issuer.names_of(scopes),
+            None => scopes.to_string(),
+        }
+    }
+
     /// The store, for a moment: the guard must not live across an `await`.
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Every route of the server.
-fn router(
-    app: &Arc<App>,
-    config: StreamableHttpServerConfig,
-    around_endpoint: Option<Middleware>,
-) -> Router {
-    let (versions, menu) = (app.versions, app.menu.clone());
-    let mcp = StreamableHttpService::new(
-        move || Ok(mcp::ExampleServer::new(versions, menu.clone())),
-        Arc::new(LocalSessionManager::default()),
-        config,
-    );
-    let endpoint = Router::new().route_service(MCP_PATH, mcp);
-    let endpoint = match around_endpoint {
-        Some(add_layers) => add_layers(endpoint),
-        None => endpoint,
-    };
-    // The last layer sees a request first: a browser is greeted before it is asked for a token.
-    let protected = endpoint
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            resource::require_token,
-        ))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            pages::greet_browsers,
-        ));
-
-    let mut open = Router::new()
-        .route("/authorize", get(authorization::authorize))
-        .route("/consent", post(authorization::consent))
-        .route("/token", limited(app, post(authorization::token)))
-        .route("/revoke", post(authorization::revoke));
-    if app.other_resource.is_some() {
-        open = open.route("/introspect", post(authorization::introspect));
-    }
-    if app.registration == Registration::Dynamic {
-        open = open.route("/register", limited(app, post(authorization::register)));
-    }
-    // All that reads or changes the store.
-    let open = open.layer(middleware::from_fn_with_state(
-        app.clone(),
-        replicas::in_turn,
-    ));
-    let open = open
-        .route("/", get(pages::welcome))
-        .route(
-            "/.well-known/oauth-protected-resource/mcp",
-            get(resource::metadata),
-        )
-        // Where clients look that were not told (MCP, authorization: Protected Resource Metadata Discovery).
-        .route(
-            "/.well-known/oauth-protected-resource",
-            get(resource::metadata),
-        )
-        .route(
-            "/.well-known/oauth-authorization-server",
-            get(authorization::metadata),
-        );
-
-    // Those who ask know no name of the server, and are no browsers.
-    let probes = Router::new()
-        .route("/healthz", get(life::health))
-        .route("/readyz", get(life::readiness));
-    protected
-        .merge(open.with_state(app.clone()))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            life::count_calls,
-        ))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            cors::allow_origins,
-        ))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            proxy::see_through,
-        ))
-        .merge(probes.with_state(app.clone()))
-}
-
-/// The same handler for a bounded number of requests, if there is a limit.
-fn limited(app: &App, handler: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
-    match app.deployment.rate_limit {
-        Some(limit) => handler.layer(middleware::from_fn_with_state(
-            RateLimit::new(limit),
-            rate_limit::limit,
-        )),
-        None => handler,
-    }
-}
-
-/// An origin with its port, also where that is the scheme's: rmcp takes one without for all ports.
-fn with_port(origin: &str) -> String {
-    let url = Url::parse(origin).ok();
-    let port = url.and_then(|url| {
-        Some((
-            url.host_str()?.to_owned(),
-            url.port_or_known_default()?,
-            url,
-        ))
-    });
-    match port {
-        Some((host, port, url)) => format!("{}://{host}:{port}", url.scheme()),
-        None => origin.to_owned(),
-    }
-}
-
-fn mcp_config(app: &App) -> StreamableHttpServerConfig {
-    // rmcp checks `Host` by itself. `Origin` must be asked for: a page of another origin has no
-    // business here (MCP, transports: Security Warning).
-    let allowed = app.deployment.allowed_origins.iter();
-    let origins = allowed.map(|origin| with_port(origin.as_str()));
-    let mut config = StreamableHttpServerConfig::default()
-        .with_allowed_origins(origins.chain([with_port(&app.issuer)]))
-        .with_max_request_body_bytes(MAX_BODY_BYTES);
-    if let Some(shared) = &app.shared {
-        config.session_store = Some(Arc::new(SharedSessions(shared.clone())));
-    }
-    if let Some(public) = &app.deployment.public_url {
-        config = config.with_allowed_hosts([public.authority()]);
-    }
-    if app.versions.iter().any(ProtocolVersion::has_initialize) {
-        return config;
-    }
-    // From 2026-07-28 on there are no sessions, and each request says who asks.
-    config
-        .with_legacy_session_mode(false)
-        .with_stateless_protocol_metadata_required(true)
 }

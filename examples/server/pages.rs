@@ -104,10 +104,19 @@ pub(crate) async fn welcome(State(app): State<Arc<App>>) -> Response {
          }}\n  }}\n}}",
         json!(arguments)
     );
+    let (authority, people) = match &app.issuer {
+        Some(issuer) => (issuer.identifier(), "there is no coffee behind it"),
+        None => (
+            "this server",
+            "the people who can sign in are made up, and everything stays on this machine",
+        ),
+    };
     let values = [
         ("endpoint", Markup::text(&app.resource)),
         ("options", Markup::text(&options)),
         ("entry", Markup::text(&entry)),
+        ("authority", Markup::text(authority)),
+        ("people", Markup::text(people)),
     ];
     page(StatusCode::OK, "Welcome", fill(WELCOME, &values))
 }

@@ -15,13 +15,16 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, FromRedisValue, RedisError, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, TlsCertificates,
+};
 use rmcp::transport::streamable_http_server::session::{
     SessionState, SessionStore, SessionStoreError,
 };
 use tokio::sync::Mutex;
 
 use super::store::Store;
+use super::token::Token;
 use super::{App, MAX_BODY_BYTES};
 
 /// Key of the store.
@@ -55,9 +58,32 @@ if version ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', version + 1, 'store', ARGV[2])
 return 1";
 
+/// The Redis in which replicas share their state.
+#[derive(Clone)]
+pub(crate) struct RedisPlace {
+    /// Its URL, which may have a password in it.
+    pub(crate) url: Token,
+    /// Certificates of the authorities to trust instead of those of the system, in PEM. For `rediss:` alone.
+    pub(crate) authorities: Option<Vec<u8>>,
+}
+
+impl RedisPlace {
+    fn client(self) -> RedisResult<Client> {
+        let url = self.url.expose();
+        if self.authorities.is_none() {
+            return Client::open(url);
+        }
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: self.authorities,
+        };
+        Client::build_with_tls(url, certificates)
+    }
+}
+
 /// State that the replicas share.
 pub(crate) struct SharedState {
-    client: redis::Client,
+    client: Client,
     connection: Mutex<Option<MultiplexedConnection>>,
     /// Version of the store in this process. Whoever holds the lock reads and replaces the store.
     turn: Mutex<StoreVersion>,
@@ -67,10 +93,10 @@ pub(crate) struct SharedState {
 struct StoreVersion(Option<u64>);
 
 impl SharedState {
-    /// The state in the Redis at this URL. Nothing is connected yet.
-    pub(crate) fn new(url: &str) -> RedisResult<Arc<Self>> {
+    /// The state in this Redis. Nothing is connected yet.
+    pub(crate) fn new(place: RedisPlace) -> RedisResult<Arc<Self>> {
         Ok(Arc::new(Self {
-            client: redis::Client::open(url)?,
+            client: place.client()?,
             connection: Mutex::default(),
             turn: Mutex::new(StoreVersion(None)),
         }))
@@ -82,7 +108,7 @@ impl SharedState {
     }
 
     /// Sends a command that may be sent twice: if the connection is broken, over another one.
-    async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> RedisResult<T> {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> RedisResult<T> {
         match self.ask_once(command).await {
             Err(error) if is_lost(&error) => self.ask_once(command).await,
             answer => answer,
@@ -106,12 +132,20 @@ impl SharedState {
     }
 
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
+        let limits = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(REDIS_LIMIT))
             .set_response_timeout(Some(REDIS_LIMIT));
+        self.connect_with(&limits).await
+    }
+
+    /// Makes a connection of its own for the caller.
+    pub(crate) async fn connect_with(
+        &self,
+        limits: &AsyncConnectionConfig,
+    ) -> RedisResult<MultiplexedConnection> {
         let client = &self.client;
         client
-            .get_multiplexed_async_connection_with_config(&config)
+            .get_multiplexed_async_connection_with_config(limits)
             .await
     }
 

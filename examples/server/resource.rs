@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::issuer::{ExternalIssuer, Person, TokenRefusal};
 use super::scope::{Scope, Scopes};
 use super::users::{self, User};
 use super::{App, MAX_BODY_BYTES};
@@ -23,11 +24,50 @@ pub(crate) const BASIC_SCOPES: [Scope; 1] = [Scope::Profile];
 #[derive(Clone)]
 pub(crate) struct Authorized {
     /// In whose name the client acts.
-    pub(crate) user: &'static User,
+    pub(crate) account: Account,
     /// Name of the client, as it gave it itself.
     pub(crate) client_name: String,
     /// What the user allowed.
     pub(crate) scopes: Scopes,
+}
+
+/// What is known about the user.
+#[derive(Clone)]
+pub(crate) struct Account {
+    /// Identifier that never changes.
+    pub(crate) id: String,
+    /// Full name, or what the issuer says instead.
+    pub(crate) name: String,
+    /// E-mail address, unless the issuer keeps it to itself.
+    pub(crate) email: Option<String>,
+    /// What to order if nobody says otherwise. An issuer does not know that.
+    pub(crate) favourite_coffee: Option<String>,
+}
+
+impl From<&User> for Account {
+    fn from(user: &User) -> Self {
+        Self {
+            id: user.id.to_owned(),
+            name: user.name.to_owned(),
+            email: Some(user.email.to_owned()),
+            favourite_coffee: Some(user.favourite_coffee.to_owned()),
+        }
+    }
+}
+
+impl From<Person> for Authorized {
+    fn from(person: Person) -> Self {
+        Self {
+            account: Account {
+                id: person.id,
+                name: person.name,
+                email: person.email,
+                favourite_coffee: None,
+            },
+            client_name: person.client,
+            scopes: person.scopes,
+        }
+    }
 }
 
 /// Answers `GET /.well-known/oauth-protected-resource/mcp` (RFC 9728 §3): the path of the resource
@@ -36,8 +76,12 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<ProtectedResou
     Json(ProtectedResourceMetadata {
         resource: app.resource.clone(),
         resource_name: "MCP example server",
-        authorization_servers: [app.issuer.clone()],
-        scopes_supported: Scope::ALL.map(Scope::name),
+        authorization_servers: [app
+            .issuer
+            .as_ref()
+            .map_or(app.origin.as_str(), ExternalIssuer::identifier)
+            .to_owned()],
+        scopes_supported: scopes_supported(&app),
         bearer_methods_supported: ["header"],
     })
 }
@@ -49,8 +93,20 @@ pub(crate) struct ProtectedResourceMetadata {
     resource: String,
     resource_name: &'static str,
     authorization_servers: [String; 1],
-    scopes_supported: [&'static str; Scope::ALL.len()],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes_supported: Vec<String>,
     bearer_methods_supported: [&'static str; 1],
+}
+
+/// The scopes that a client may ask for at once. Another issuer need not know that of the coffee, and would refuse a client
+/// that asks for it; who needs it is told so by a 403.
+fn scopes_supported(app: &App) -> Vec<String> {
+    let scopes = match &app.issuer {
+        Some(_) => Scopes::from(BASIC_SCOPES),
+        None => Scopes::from(Scope::ALL),
+    };
+    let names = app.scope_names(&scopes);
+    names.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Lets a request through to the MCP server if its access token is good for it (RFC 6750 §2.1 and
@@ -60,8 +116,7 @@ pub(crate) async fn require_token(
     request: Request,
     next: Next,
 ) -> Response {
-    app.catch_up().await;
-    let authorized = match check_token(&app, request.headers()) {
+    let authorized = match check_token(&app, request.headers()).await {
         Ok(authorized) => authorized,
         Err(refusal) => return refusal.response(&app),
     };
@@ -75,16 +130,16 @@ pub(crate) async fn require_token(
         return Refusal::InsufficientScope(scopes).response(&app);
     }
     if let Some(id) = session_id(request.headers())
-        && !app.sessions.belongs_to(id, authorized.user.id).await
+        && !app.sessions.belongs_to(id, &authorized.account.id).await
     {
         return (StatusCode::NOT_FOUND, "this session does not exist").into_response();
     }
 
-    let user = authorized.user;
+    let user = authorized.account.id.clone();
     request.extensions_mut().insert(authorized);
     let response = next.run(request).await;
     if let Some(id) = session_id(response.headers()) {
-        app.sessions.opened(id, user.id).await;
+        app.sessions.opened(id, &user).await;
     }
     response
 }
@@ -97,10 +152,34 @@ enum Refusal {
     InvalidToken(&'static str),
     /// It is good, but not for this. These are the scopes that would do.
     InsufficientScope(Scopes),
+    /// Nobody knows whether it is good. Another one would not help, so the client is to try again.
+    Unverifiable,
 }
 
-fn check_token(app: &App, headers: &HeaderMap) -> Result<Authorized, Refusal> {
+impl From<TokenRefusal> for Refusal {
+    fn from(refusal: TokenRefusal) -> Self {
+        match refusal {
+            TokenRefusal::Invalid(reason) => Self::InvalidToken(reason),
+            TokenRefusal::MissingScope => Self::InsufficientScope(Scopes::from(BASIC_SCOPES)),
+            TokenRefusal::Unverifiable => Self::Unverifiable,
+        }
+    }
+}
+
+/// Time after which a client should try again while the issuer does not answer, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+async fn check_token(app: &App, headers: &HeaderMap) -> Result<Authorized, Refusal> {
     let presented = bearer_token(headers).ok_or(Refusal::NoToken)?;
+    if let Some(issuer) = &app.issuer {
+        return Ok(issuer.verify(presented).await?.into());
+    }
+    app.catch_up().await;
+    check_own_token(app, presented)
+}
+
+/// Checks a token of the authorization server that is in this process.
+fn check_own_token(app: &App, presented: &str) -> Result<Authorized, Refusal> {
     let store = app.store();
     let (token, grant) = store
         .access_token(presented)
@@ -117,7 +196,7 @@ fn check_token(app: &App, headers: &HeaderMap) -> Result<Authorized, Refusal> {
     let client = store.client(&grant.client_id);
     let client = client.ok_or(Refusal::InvalidToken("the client is gone"))?;
     Ok(Authorized {
-        user,
+        account: user.into(),
         client_name: client.name.clone(),
         scopes: token.scopes.clone(),
     })
@@ -150,7 +229,8 @@ async fn needed_scopes(request: Request) -> Result<(Request, Scopes), Response> 
     Ok((request, needed))
 }
 
-fn session_id(headers: &HeaderMap) -> Option<&str> {
+/// The session that a request belongs to.
+pub(crate) fn session_id(headers: &HeaderMap) -> Option<&str> {
     headers
         .get(HeaderName::from_static("mcp-session-id"))?
         .to_str()
@@ -161,7 +241,7 @@ impl Refusal {
     /// The answer with its challenge: the client learns where to find out about tokens (RFC 9728
     /// §5.1) and which scopes to ask for (RFC 6750 §3).
     fn response(&self, app: &App) -> Response {
-        let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", app.issuer);
+        let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", app.origin);
         let basic = Scopes::from(BASIC_SCOPES);
         let (status, error, scope) = match self {
             Self::NoToken => (StatusCode::UNAUTHORIZED, String::new(), &basic),
@@ -176,8 +256,16 @@ impl Refusal {
                     .to_owned(),
                 scopes,
             ),
+            Self::Unverifiable => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return (status, [(header::RETRY_AFTER, RETRY_AFTER)]).into_response();
+            }
         };
-        let challenge = format!(r#"Bearer {error}scope="{scope}", resource_metadata="{metadata}""#);
+        let scope = match app.scope_names(scope).as_str() {
+            "" => String::new(),
+            names => format!(r#"scope="{names}", "#),
+        };
+        let challenge = format!(r#"Bearer {error}{scope}resource_metadata="{metadata}""#);
         let mut response = status.into_response();
         if let Ok(value) = HeaderValue::from_str(&challenge) {
             response

@@ -64,7 +64,7 @@ choices!(ListPagesFlag is ListPages {
     Pass,
 });
 
-choices!(StoreFlag is Store {
+choices!(PlaceFlag is Store {
     /// In the keychain of the operating system; the rest is in a file.
     Keychain,
     /// In a file that is readable by the user alone.

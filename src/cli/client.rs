@@ -212,7 +212,8 @@ fn json_text(flag: &'static str, given: &str) -> Result<String, FlagError> {
     }
 }
 
-fn read(flag: &'static str, path: &Path) -> Result<String, FlagError> {
+/// The text of the file that `flag` names.
+pub(super) fn read(flag: &'static str, path: &Path) -> Result<String, FlagError> {
     std::fs::read_to_string(path).map_err(|error| {
         let problem = format!("can't read {}: {error}", path.display());
         FlagError::new(flag, problem)

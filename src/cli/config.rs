@@ -117,6 +117,9 @@ impl Flags {
         if let (Some(auth), bridge::Input::Terminal) = (&mut connection.auth, input) {
             auth.answer_input = auth::AnswerInput::Terminal;
         }
+        if let Some(auth) = &mut connection.auth {
+            auth.person = person(auth, &connection.endpoint.url);
+        }
         let is_kept = connection
             .auth
             .as_ref()
@@ -175,6 +178,12 @@ impl Flags {
 }
 
 impl ConnectionFlags {
+    /// A configuration that says where accounts are stored, and nothing else.
+    #[cfg(feature = "commands")]
+    pub(crate) fn place_of_accounts(&self) -> Result<auth::Config, FlagError> {
+        self.sign_in.place_of_accounts()
+    }
+
     /// The program that opens pages.
     #[cfg(feature = "commands")]
     pub(crate) fn browser(&self) -> auth::Browser {
@@ -239,6 +248,30 @@ impl ConnectionFlags {
             log: self.messages.log(notes),
             record: self.recording.record,
         })
+    }
+}
+
+/// The machine on which people sign in. Those that share a store and have no browser leave it to others.
+fn person(auth: &auth::Config, server: &Url) -> auth::SignInPlace {
+    let has_browser = match auth.browser {
+        auth::Browser::None => false,
+        auth::Browser::System => auth::can_show_pages(),
+        auth::Browser::Command(_) => true,
+    };
+    match (&auth.store, &auth.grant) {
+        (Some(auth::Store::Shared(address)), grant)
+            if !has_browser && !matches!(grant, auth::Grant::DeviceCode) =>
+        {
+            let profile = auth.profile.as_ref();
+            let profile = profile.map_or_else(String::new, |name| format!(" --profile {name}"));
+            auth::SignInPlace::Elsewhere {
+                command: format!(
+                    "mcp-bridge login {}{profile} --store {address}",
+                    http::bare(server)
+                ),
+            }
+        }
+        _ => auth::SignInPlace::Here,
     }
 }
 

@@ -31,7 +31,11 @@ use super::precedence::CommandLineFlags;
 const FLAG: &str = "--config";
 
 /// Flags whose value may be `@FILE`.
-const AT_FILE: [&str; 2] = ["static_oauth_client_info", "static_oauth_client_metadata"];
+const AT_FILE: [&str; 3] = [
+    "static_oauth_client_info",
+    "static_oauth_client_metadata",
+    "store",
+];
 
 /// Flags whose value may be `file:PATH`.
 const SOURCES: [&str; 4] = [

@@ -25,7 +25,7 @@ pub const ALL: &str = "all";
 pub const ENVIRONMENT: &str = "environment";
 
 /// The environment variables that the program reads, and what for.
-pub const VARIABLES: [(&str, &str); 12] = [
+pub const VARIABLES: [(&str, &str); 14] = [
     (
         "MCP_BRIDGE_DIR",
         "where credentials are kept, instead of the user's data directory",
@@ -35,6 +35,11 @@ pub const VARIABLES: [(&str, &str); 12] = [
         "the user's data directory on Linux, in which credentials are kept",
     ),
     ("MCP_BRIDGE_STORE", "the same as --store"),
+    ("MCP_BRIDGE_STORE_KEY_FILE", "the same as --store-key-file"),
+    (
+        "MCP_BRIDGE_STORE_KEY",
+        "the keys themselves that encrypt what is stored",
+    ),
     ("MCP_BRIDGE_PROFILE", "the same as --profile"),
     (
         "MCP_BRIDGE_HEADER",

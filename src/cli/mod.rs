@@ -25,6 +25,8 @@ mod plain_secrets;
 mod precedence;
 mod setting_names;
 mod sign_in;
+mod store;
+mod store_key;
 mod tools;
 
 use std::path::PathBuf;
@@ -43,6 +45,7 @@ pub use header::HeaderError;
 pub use plain_secrets::{HeaderSecret, PlainSecret};
 pub use setting_names::flag;
 pub use sign_in::SignInFlags;
+pub use store::{PlaceOrAddress, PlaceOrAddressParser, StoreFlags};
 
 /// Flags of the bridge itself, beside those of the connection.
 #[derive(Debug, Args)]

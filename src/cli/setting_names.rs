@@ -32,6 +32,7 @@ pub fn flag(setting: Setting) -> &'static str {
         Setting::Resource => "--resource",
         Setting::Scope => "--scope",
         Setting::Store => "--store",
+        Setting::StoreKeyFile => "--store-key-file",
         Setting::Transport => "--transport",
     }
 }

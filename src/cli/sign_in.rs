@@ -7,13 +7,14 @@ use clap::Args;
 use url::Url;
 
 use super::callback::CallbackFlags;
-use super::choices::{DpopFlag, IssuerCheckFlag, StoreFlag};
+use super::choices::{DpopFlag, IssuerCheckFlag};
 use super::client::ClientFlags;
 use super::company::CompanyFlags;
 use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use super::outside::OutsideFlags;
+use super::store::StoreFlags;
 use mcp_bridge_auth::{
     self as auth, Addresses, Bearer, Browser, Config, Dpop, Grant, MissingPkceMetadata,
     ResourceParameter, TokenCommand,
@@ -97,15 +98,8 @@ pub struct SignInFlags {
     #[arg(long)]
     allow_private_addresses: bool,
 
-    /// Where to keep tokens; by default where they are now, or where `mcp-bridge store` moved them
-    #[arg(
-        long,
-        value_name = "WHERE",
-        value_enum,
-        env = "MCP_BRIDGE_STORE",
-        hide_env = true
-    )]
-    store: Option<StoreFlag>,
+    #[command(flatten)]
+    store: StoreFlags,
 
     #[command(flatten)]
     client: ClientFlags,
@@ -143,10 +137,12 @@ impl SignInFlags {
             Some(grant) => grant,
             None => self.grant()?,
         };
+        let (store, store_keys) = self.store.choices(environment)?;
         Ok(Config {
             directory: DataDirectory::of(environment).path(),
             mcp_remote_directory: mcp_remote_directory(environment),
-            store: self.store.map(StoreFlag::into),
+            store,
+            store_keys,
             profile: self.profile,
             issuer: self.issuer,
             client,
@@ -215,6 +211,12 @@ impl SignInFlags {
         } else {
             Grant::AuthorizationCode
         })
+    }
+
+    /// A configuration that says where accounts are stored, and nothing else.
+    #[cfg(feature = "commands")]
+    pub(super) fn place_of_accounts(&self) -> Result<Config, FlagError> {
+        self.store.config()
     }
 
     /// True if the client secret is a literal on the command line.

@@ -110,7 +110,7 @@ pub(super) fn rows(style: Style, account: &Account) -> String {
             }
             rows += &style.row("token", &expiry(signed_in));
             if signed_in.is_bound {
-                rows += &style.row("bound", "to a key on this machine (DPoP)");
+                rows += &style.row("bound", key(account.place));
             }
         }
         None => rows += &style.row("signed in", "no"),
@@ -135,10 +135,18 @@ pub(super) fn rows(style: Style, account: &Account) -> String {
     rows
 }
 
+const fn key(place: Place) -> &'static str {
+    match place {
+        Place::File | Place::Keychain => "to a key on this machine (DPoP)",
+        Place::Shared => "to a key in the shared store (DPoP)",
+    }
+}
+
 pub(super) const fn place(place: Place) -> &'static str {
     match place {
         Place::File => "a file",
         Place::Keychain => "the keychain",
+        Place::Shared => "the shared store",
     }
 }
 

@@ -185,10 +185,10 @@ impl<'a> Login<'a> {
             hint: Some("see the warnings above; --debug says more".into()),
             ..Stop::failed("signed in, but the sign-in could not be kept")
         };
-        let place = match self.auth.store {
+        let place = match &self.auth.store {
             Some(Store::Keychain) => Some(Place::Keychain),
             Some(Store::File) => Some(Place::File),
-            Some(Store::Memory) | None => None,
+            Some(Store::Memory | Store::Shared(_)) | None => None,
         };
         if let (Some(place), Some(directory)) = (place, &self.auth.directory) {
             // For the bridge, which has no such flag in the app's configuration.

@@ -10,7 +10,7 @@ use super::record::CommandRecording;
 use super::{Stop, printed, runtime};
 use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::log;
-use mcp_bridge_auth::{self as auth, Account, Authorizer, Leftover, Revocation, SignedOut};
+use mcp_bridge_auth::{self as auth, Account, Authorizer, Leftover, Revocation, SignedOut, Store};
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::stdio;
 use mcp_bridge_net::http::bare;
@@ -46,10 +46,15 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     } else {
         sweep_private(&directory);
     }
-    let all = Account::all(&directory);
+    let choices = args.connection.place_of_accounts()?;
+    let all = Account::all_where(&choices)?;
     let mut out = stdio::report();
     let runtime = runtime()?;
     let mut farewell = Farewell {
+        place: match &choices.store {
+            Some(Store::Shared(address)) => format!("in {address}"),
+            Some(Store::File | Store::Keychain | Store::Memory) | None => "on this machine".into(),
+        },
         flags: args.connection,
         recording: CommandRecording::default(),
         mcp_remote: args.mcp_remote,
@@ -68,6 +73,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
 
 struct Farewell<'a, O> {
     flags: ConnectionFlags,
+    /// Place of the accounts, in words.
+    place: String,
     recording: CommandRecording,
     mcp_remote: bool,
     out: &'a mut O,
@@ -77,7 +84,7 @@ struct Farewell<'a, O> {
 impl<O: Write> Farewell<'_, O> {
     async fn leave_all(&mut self, all: &[Account]) -> Result<(), Stop> {
         if all.is_empty() {
-            return self.say("No sign-in is stored on this machine.");
+            return self.say(&format!("No sign-in is stored {}.", self.place));
         }
         let mut servers: Vec<_> = all.iter().map(|account| &account.server).collect();
         servers.dedup();
@@ -95,7 +102,10 @@ impl<O: Write> Farewell<'_, O> {
         let server = connection.endpoint.url.clone();
         // Where secrets are is known of each account.
         let config = connection.auth.clone().map(|config| auth::Config {
-            store: None,
+            store: config
+                .store
+                .clone()
+                .filter(|store| matches!(store, Store::Shared(_))),
             ..config
         });
         let Some(config) = config else {

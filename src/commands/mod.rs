@@ -77,7 +77,7 @@ use tokio::runtime::Runtime;
 pub(crate) use finish_sign_in::run_helper;
 
 use crate::cli::file::FileError;
-use crate::cli::{ConfigError, Flags};
+use crate::cli::{ConfigError, FlagError, Flags};
 use crate::{cli, log};
 use mcp_bridge_auth::{AuthError, KeychainError, StoreError};
 use mcp_bridge_core::stdio;
@@ -439,11 +439,23 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Keychain(error) => error.into(),
-            StoreError::File(_) | StoreError::Busy | StoreError::ReadsOtherwise => {
-                Self::failed(error.to_string())
-                    .hint("nothing was lost; try again when no bridge is at work")
-            }
+            StoreError::File(_)
+            | StoreError::Directory(_)
+            | StoreError::Busy
+            | StoreError::ReadsOtherwise
+            | StoreError::Superseded => Self::failed(error.to_string())
+                .hint("nothing was lost; try again when no bridge is at work"),
+            StoreError::Locked { .. } => Self::failed(error.to_string())
+                .hint("name the file with its key by --store-key-file"),
+            StoreError::Unreachable { .. } => Self::failed(error.to_string())
+                .hint("check its address, and that it can be reached from here"),
         }
+    }
+}
+
+impl From<FlagError> for Stop {
+    fn from(error: FlagError) -> Self {
+        ConfigError::from(error).into()
     }
 }
 

@@ -8,15 +8,14 @@ use serde_json::{Value, json};
 
 use super::account::{Paint, Style, rows, title};
 use super::{Stop, printed, start_quiet_log};
-use crate::cli;
-use mcp_bridge_auth::{Account, Expiry, Place, Voucher};
+use crate::cli::StoreFlags;
+use mcp_bridge_auth::{self as auth, Account, Expiry, Place, Store, Voucher};
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::endpoint::KnownServer;
 use mcp_bridge_core::stdio;
 use mcp_bridge_text::printable;
 
 const EMPTY: &str = "\
-No sign-in is stored on this machine yet.
 The bridge opens the sign-in page when your app first needs it. To sign in now:
 
   mcp-bridge login https://mcp.example.com/mcp
@@ -28,6 +27,9 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    store: StoreFlags,
 }
 
 /// A server, and what is known of it.
@@ -40,23 +42,26 @@ struct StatusEntry {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     start_quiet_log();
-    let known = known();
+    let choices = args.store.config()?;
+    let known = known(&choices)?;
     let mut out = stdio::report();
     printed(if args.json {
         print_json(&known, &mut out)
     } else {
-        print(&known, Style::of(&out), &mut out)
+        print(&known, &choices, Style::of(&out), &mut out)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Each account, then the servers that are known for what they speak alone.
-fn known() -> Vec<StatusEntry> {
-    let Some(directory) = cli::store_directory() else {
-        return Vec::new();
+fn known(choices: &auth::Config) -> Result<Vec<StatusEntry>, Stop> {
+    let accounts = Account::all_where(choices)?;
+    let directory = choices.directory.clone().unwrap_or_default();
+    let mut servers = match choices.store {
+        // What this machine knows of servers is no matter of the others.
+        Some(Store::Shared(_)) => Vec::new(),
+        Some(Store::File | Store::Keychain | Store::Memory) | None => KnownServer::all(&directory),
     };
-    let mut servers = KnownServer::all(&directory);
-    let accounts = Account::all(&directory);
     let mut known: Vec<_> = accounts
         .into_iter()
         .map(|account| StatusEntry {
@@ -71,12 +76,21 @@ fn known() -> Vec<StatusEntry> {
         server: Some(server),
         versions: Vec::new(),
     }));
-    known
+    Ok(known)
 }
 
-fn print(known: &[StatusEntry], style: Style, out: &mut impl Write) -> io::Result<()> {
+fn print(
+    known: &[StatusEntry],
+    choices: &auth::Config,
+    style: Style,
+    out: &mut impl Write,
+) -> io::Result<()> {
     if known.is_empty() {
-        return out.write_all(EMPTY.as_bytes());
+        let place = match &choices.store {
+            Some(Store::Shared(address)) => format!("in {address}"),
+            Some(Store::File | Store::Keychain | Store::Memory) | None => "on this machine".into(),
+        };
+        return write!(out, "No sign-in is stored {place} yet.\n{EMPTY}");
     }
     for (number, known) in known.iter().enumerate() {
         if number > 0 {
@@ -146,6 +160,7 @@ impl StatusEntry {
             "store": account.map(|it| match it.place {
                 Place::File => "file",
                 Place::Keychain => "keychain",
+                Place::Shared => "redis",
             }),
             "signInNeeded": self.server.as_ref().filter(|it| it.is_open).map(|_| false),
             "speaks": self.speaks(),

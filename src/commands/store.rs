@@ -2,23 +2,28 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use url::Url;
 
 use super::account::{Paint, Style, place, title};
 use super::{Stop, printed, runtime, start_quiet_log};
-use crate::cli;
-use mcp_bridge_auth::{Account, Keychain, Place, Servers, choose_place, place_of_new};
+use crate::cli::{PlaceOrAddress, PlaceOrAddressParser, StoreFlags};
+use mcp_bridge_auth::{
+    Account, Config, Keychain, Place, Servers, Store, StoreKeys, choose_place, place_of_new,
+};
 use mcp_bridge_core::stdio;
 
-/// Show where tokens are kept, or move them to the keychain or to files
+/// Show where tokens are kept, or move them to the keychain, to files or to Redis
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
-    /// Where to move them
-    #[arg(value_enum)]
-    place: Option<PlaceArgument>,
+    #[command(subcommand)]
+    action: Option<StoreAction>,
+
+    /// Where to move them; or the address of a Redis, or @FILE with such an address
+    #[arg(value_parser = PlaceOrAddressParser::<PlaceArgument>::new())]
+    place: Option<PlaceOrAddress<PlaceArgument>>,
 
     /// The server whose tokens are moved; all of them by default
     #[arg(requires = "place")]
@@ -27,6 +32,9 @@ pub(super) struct Args {
     /// Move the tokens of all servers, and keep future ones there: the same as without a URL
     #[arg(long, requires = "place", conflicts_with = "url")]
     all: bool,
+
+    #[command(flatten)]
+    store: StoreFlags,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -37,87 +45,155 @@ enum PlaceArgument {
     File,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum StoreAction {
+    /// Print a new key, for a file that --store-key-file names
+    Key,
+}
+
 pub(super) fn run(args: &Args) -> Result<ExitCode, Stop> {
     start_quiet_log();
-    let directory = cli::store_directory().ok_or_else(|| Stop {
-        hint: Some("name a directory in the environment variable MCP_BRIDGE_DIR".into()),
-        ..Stop::failed("there is no place to store anything")
-    })?;
+    if let Some(StoreAction::Key) = args.action {
+        let key = StoreKeys::generate();
+        printed(writeln!(stdio::report(), "{}", key.expose()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let from = args.store.config()?;
     let mut out = stdio::report();
-    let Some(to) = args.place else {
-        return show(&directory, &mut out);
+    let Some(to) = &args.place else {
+        return show(&from, &mut out);
     };
-    let to = match to {
-        PlaceArgument::Keychain => Place::Keychain,
-        PlaceArgument::File => Place::File,
-    };
+    let to = Destination::new(to, &from)?;
     let runtime = runtime()?;
-    let moved = runtime.block_on(moved(&directory, to, args.url.as_ref(), &mut out));
+    let moved = runtime.block_on(to.moved(from, args.url.as_ref(), &mut out));
     runtime.shutdown_background();
     moved
 }
 
-fn show(directory: &Path, out: &mut (impl Write + std::io::IsTerminal)) -> Result<ExitCode, Stop> {
+fn no_directory() -> Stop {
+    Stop::failed("there is no place to store anything")
+        .hint("name a directory in the environment variable MCP_BRIDGE_DIR")
+}
+
+/// Place to which accounts are moved.
+struct Destination {
+    place: Place,
+    choices: Config,
+}
+
+fn show(from: &Config, out: &mut (impl Write + std::io::IsTerminal)) -> Result<ExitCode, Stop> {
     let style = Style::of(out);
-    let accounts = Account::all(directory);
+    let accounts = Account::all_where(from)?;
     let mut text = String::new();
     for account in &accounts {
         let name = style.paint(Paint::Name, &title(account));
-        let _ = writeln!(text, "{:<14}{name}", place(account.place));
+        let width = if account.place == Place::Shared {
+            18
+        } else {
+            14
+        };
+        let _ = writeln!(text, "{:<width$}{name}", place(account.place));
     }
     if accounts.is_empty() {
         text += "No sign-in is stored yet.\n";
     }
-    let future = place(place_of_new(directory));
-    let _ = writeln!(
-        text,
-        "New sign-ins are kept in {future}, below {}.",
-        directory.display()
-    );
+    let _ = match (&from.store, &from.directory) {
+        (Some(Store::Shared(address)), _) => {
+            writeln!(
+                text,
+                "Bridges with this store keep new sign-ins in {address}."
+            )
+        }
+        (_, Some(directory)) => writeln!(
+            text,
+            "New sign-ins are kept in {}, below {}.",
+            place(place_of_new(directory)),
+            directory.display()
+        ),
+        (_, None) => return Err(no_directory()),
+    };
     printed(out.write_all(text.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn moved(
-    directory: &Path,
-    to: Place,
-    url: Option<&Url>,
-    out: &mut impl Write,
-) -> Result<ExitCode, Stop> {
-    let keychain = Keychain::default();
-    if to == Place::Keychain {
-        let checked = keychain.clone();
-        let check = tokio::task::spawn_blocking(move || checked.check());
-        check.await.unwrap_or(Ok(())).map_err(Stop::from)?;
-    }
-    let servers = url.map_or(Servers::All, Servers::One);
-    // First, so that a bridge that refreshes meanwhile moves its own.
-    choose_place(directory, servers, to).map_err(|error| {
-        Stop::failed(format!("cannot write to {}: {error}", directory.display()))
-    })?;
-    let mut status = ExitCode::SUCCESS;
-    let mut accounts = Account::all(directory);
-    accounts.retain(|account| url.is_none_or(|url| account.is_at(url)));
-    for account in &accounts {
-        let name = title(account);
-        let place = place(to);
-        let line = match account.move_to(to, &keychain).await {
-            Ok(true) => format!("{name}: moved to {place}"),
-            Ok(false) => format!("{name}: was in {place} already"),
-            Err(error) => {
-                status = ExitCode::FAILURE;
-                format!("{name}: not moved: {error}")
-            }
+impl Destination {
+    fn new(to: &PlaceOrAddress<PlaceArgument>, from: &Config) -> Result<Self, Stop> {
+        let (place, store) = match to {
+            PlaceOrAddress::Place(PlaceArgument::Keychain) => (Place::Keychain, Store::Keychain),
+            PlaceOrAddress::Place(PlaceArgument::File) => (Place::File, Store::File),
+            PlaceOrAddress::Address(text) => (Place::Shared, Store::Shared(text.address("store")?)),
         };
-        printed(writeln!(out, "{line}"))?;
+        if place == Place::Shared && from.store_keys.is_none() {
+            let problem = "what others keep for us is encrypted, and there is no key";
+            return Err(Stop::usage(problem)
+                .hint("make one with mcp-bridge store key, and pass --store-key-file"));
+        }
+        let choices = Config {
+            store: Some(store),
+            ..from.clone()
+        };
+        Ok(Self { place, choices })
     }
-    let place = place(to);
-    let future = match url {
-        None => format!("New sign-ins are kept in {place}, too."),
-        Some(url) => format!("New sign-ins at {} are kept in {place}, too.", host(url)),
-    };
-    printed(writeln!(out, "{future}"))?;
-    Ok(status)
+
+    async fn moved(
+        &self,
+        mut from: Config,
+        url: Option<&Url>,
+        out: &mut impl Write,
+    ) -> Result<ExitCode, Stop> {
+        if from.store == self.choices.store {
+            // That is where they go to, so they come from here.
+            from.store = None;
+        }
+        let is_shared = matches!(from.store, Some(Store::Shared(_)));
+        if self.place == Place::Keychain {
+            let checked = Keychain::default();
+            let check = tokio::task::spawn_blocking(move || checked.check());
+            check.await.unwrap_or(Ok(())).map_err(Stop::from)?;
+        }
+        let servers = url.map_or(Servers::All, Servers::One);
+        if self.place != Place::Shared {
+            let directory = from.directory.as_ref().ok_or_else(no_directory)?;
+            // First, so that a bridge that refreshes meanwhile moves its own.
+            choose_place(directory, servers, self.place).map_err(|error| {
+                Stop::failed(format!("cannot write to {}: {error}", directory.display()))
+            })?;
+        }
+        let mut accounts = Account::all_where(&from)?;
+        accounts.retain(|account| url.is_none_or(|url| account.is_at(url)));
+        let mut status = ExitCode::SUCCESS;
+        for account in &accounts {
+            let moved = if is_shared || self.place == Place::Shared {
+                account.move_into(&self.choices).await
+            } else {
+                account.move_to(self.place, &Keychain::default()).await
+            };
+            let (name, place) = (title(account), place(self.place));
+            let line = match moved {
+                Ok(true) => format!("{name}: moved to {place}"),
+                Ok(false) => format!("{name}: was in {place} already"),
+                Err(error) => {
+                    status = ExitCode::FAILURE;
+                    format!("{name}: not moved: {error}")
+                }
+            };
+            printed(writeln!(out, "{line}"))?;
+        }
+        printed(writeln!(out, "{}", self.future(url)))?;
+        Ok(status)
+    }
+
+    /// What becomes of sign-ins to come.
+    fn future(&self, url: Option<&Url>) -> String {
+        let place = place(self.place);
+        match (&self.choices.store, url) {
+            (Some(Store::Shared(address)), _) => {
+                format!("Start bridges with --store {address} to use what is there.")
+            }
+            (_, None) => format!("New sign-ins are kept in {place}, too."),
+            (_, Some(url)) => format!("New sign-ins at {} are kept in {place}, too.", host(url)),
+        }
+    }
 }
 
 fn host(url: &Url) -> &str {

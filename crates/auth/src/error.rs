@@ -21,6 +21,12 @@ pub enum AuthError {
         /// The page of the sign-in that is under way, if there is one.
         url: Option<SignInPage>,
     },
+    /// A person has to sign in on another machine that shares the store.
+    #[error("the server wants a sign-in, and this machine has no browser for it")]
+    SignInElsewhere {
+        /// The command that signs in there.
+        command: String,
+    },
     /// The authorization server or the person said no (RFC 6749 §4.1.2.1).
     #[error("the sign-in was refused: {reason}")]
     Denied {
@@ -40,6 +46,17 @@ pub enum AuthError {
     Unavailable {
         /// The cause.
         reason: String,
+        /// When it makes sense to ask again.
+        retry_after: Duration,
+    },
+    /// The store that the credentials of several machines are in can't be used. Without it no token is renewed, because
+    /// others may be about to use the same refresh token. What is in memory was kept.
+    #[error("{reason}")]
+    StoreUnavailable {
+        /// The store and the cause.
+        reason: String,
+        /// True if it can be reached, and a key is missing.
+        locked: bool,
         /// When it makes sense to ask again.
         retry_after: Duration,
     },
@@ -260,10 +277,11 @@ impl AuthError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::SignInRequired { .. } => "auth_required",
+            Self::SignInRequired { .. } | Self::SignInElsewhere { .. } => "auth_required",
             Self::Denied { .. } => "auth_denied",
             Self::TimedOut { .. } => "auth_timeout",
             Self::Unavailable { .. } | Self::ServerFailed { .. } => "auth_unavailable",
+            Self::StoreUnavailable { .. } => "auth_store_unavailable",
             Self::FreshTokenRefused => "auth_token_refused",
             Self::TooManySignIns => "auth_too_many",
             Self::InsufficientScope { .. } => "auth_insufficient_scope",
@@ -367,6 +385,7 @@ impl AuthError {
             | Self::IdentityRefused { .. }
             | Self::IdentityGrantRefused { .. }
             | Self::InvalidIdentity { .. } => self.hint_about_vouchers(),
+            Self::StoreUnavailable { .. } | Self::SignInElsewhere { .. } => self.hint_about_store(),
             Self::Forbidden => {
                 format!("the account may lack the right: ask the server's operator, or sign in as somebody else \
                  with {} NAME", Setting::Profile)
@@ -392,6 +411,24 @@ impl AuthError {
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
+        }
+    }
+
+    /// Advice where credentials are in a store that several machines share.
+    fn hint_about_store(&self) -> String {
+        match self {
+            Self::SignInElsewhere { command } => format!(
+                "run `{command}` on a machine with a browser, then try again: this one finds the sign-in in the store"
+            ),
+            Self::StoreUnavailable { locked: true, .. } => format!(
+                "nobody has to sign in again: pass the file with the key by {}",
+                Setting::StoreKeyFile
+            ),
+            _ => format!(
+                "nobody has to sign in again: check that the store of {} can be reached from here; it is tried \
+                 again at the next request",
+                Setting::Store
+            ),
         }
     }
 
@@ -427,9 +464,9 @@ impl AuthError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } => {
-                Some(*retry_after)
-            }
+            Self::Unavailable { retry_after, .. }
+            | Self::ServerFailed { retry_after, .. }
+            | Self::StoreUnavailable { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -437,8 +474,9 @@ impl AuthError {
     /// The same error with another pause, if it passes by itself.
     pub(crate) fn retried_after(&self, pause: Duration) -> Self {
         let mut error = self.clone();
-        if let Self::Unavailable { retry_after, .. } | Self::ServerFailed { retry_after, .. } =
-            &mut error
+        if let Self::Unavailable { retry_after, .. }
+        | Self::ServerFailed { retry_after, .. }
+        | Self::StoreUnavailable { retry_after, .. } = &mut error
         {
             *retry_after = pause;
         }

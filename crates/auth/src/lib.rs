@@ -53,7 +53,8 @@ pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
     CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
     IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
-    SERVER_FAILURES, SIGN_IN_TIMEOUT, SigningKey, Store, SubjectToken, TokenCommand, TokenType,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, SignInPlace, SigningKey, Store, StoreAddress,
+    StoreAddressError, StoreKeyError, StoreKeys, SubjectToken, TokenCommand, TokenType,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
@@ -76,8 +77,8 @@ pub use self::prompt::browser_launcher::open_page;
 pub use self::sign_in_page::{SignInPage, SignInStage};
 pub use self::store::mcp_remote::Leftover;
 pub use self::store::{
-    Account, Expiry, Place, Servers, SignedIn, StoreError, Voucher, choose_place,
-    directory_of_account, note_directory, place_of_new, remove_remains,
+    Account, Expiry, OpenError, Place, Servers, SignedIn, StoreError, Voucher, choose_place,
+    directory_of_account, is_sealed, note_directory, place_of_new, remove_remains,
 };
 pub use self::token::AccessToken;
 pub use self::token::proof::ProofObjection;
@@ -113,6 +114,12 @@ pub fn account_name(server: &Url, config: &Config) -> String {
         Some(command) => format!("{name}-{}", command.fingerprint()),
         None => name,
     }
+}
+
+/// True if a browser that is started here would be seen by a person, as far as one can know.
+#[must_use]
+pub fn can_show_pages() -> bool {
+    desktop::has_screen(&desktop::missing_variables())
 }
 
 impl Authorizer {
@@ -207,6 +214,15 @@ impl Authorizer {
         self.session.stage.borrow().page().cloned()
     }
 
+    /// The error for those who cannot wait for the sign-in that is under way.
+    #[must_use]
+    pub fn unfinished_sign_in(&self) -> AuthError {
+        let stage = self.session.stage.borrow();
+        stage
+            .obstacle()
+            .unwrap_or(AuthError::SignInRequired { url: None })
+    }
+
     /// State of the sign-in; the receiver can wait for the next one.
     #[must_use]
     pub fn watch_sign_in(&self) -> watch::Receiver<SignInStage> {
@@ -231,18 +247,15 @@ impl Authorizer {
 
     /// The accounts that are stored under this one's key, one for each authorization server.
     pub async fn accounts(&self) -> Vec<Account> {
-        let Some(directory) = self.session.config.directory.clone() else {
-            return Vec::new();
-        };
-        let key = self.session.key.clone();
-        let all = tokio::task::spawn_blocking(move || Account::all(&directory)).await;
-        let mut accounts = all.unwrap_or_default();
-        accounts.retain(|account| account.key == key);
-        accounts
+        let stored = self.session.store.with(CredentialStore::accounts).await;
+        stored.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+            tracing::warn!(%error, "stored accounts can't be read");
+            Vec::new()
+        })
     }
 
     /// Checks that credentials can be kept where the user wants them.
-    pub async fn check_store(&self) -> Result<(), KeychainError> {
+    pub async fn check_store(&self) -> Result<(), StoreError> {
         let checked = self.session.store.with(CredentialStore::check).await;
         checked.unwrap_or(Ok(()))
     }

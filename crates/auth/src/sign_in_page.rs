@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use url::Url;
 
+use crate::error::AuthError;
 use mcp_bridge_net::http::is_loopback;
 
 /// A page that waits for a person. It is shown as the address that the person should open.
@@ -26,6 +27,8 @@ pub enum SignInStage {
     None,
     /// This page waits for a person.
     Page(SignInPage),
+    /// A person has to sign in on another machine, by this command.
+    Elsewhere(String),
     /// The sign-in has brought a token.
     Done,
 }
@@ -36,6 +39,20 @@ impl SignInStage {
     pub const fn page(&self) -> Option<&SignInPage> {
         match self {
             Self::Page(page) => Some(page),
+            Self::None | Self::Elsewhere(_) | Self::Done => None,
+        }
+    }
+
+    /// The error for those who cannot wait for the sign-in that is under way; none if none is.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<AuthError> {
+        match self {
+            Self::Page(page) => Some(AuthError::SignInRequired {
+                url: Some(page.clone()),
+            }),
+            Self::Elsewhere(command) => Some(AuthError::SignInElsewhere {
+                command: command.clone(),
+            }),
             Self::None | Self::Done => None,
         }
     }

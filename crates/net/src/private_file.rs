@@ -73,9 +73,14 @@ pub fn read_trusted(path: &Path, kind: &str) -> Option<Vec<u8>> {
 /// Writes a file for this user only, as a whole or not at all: other processes read at any time. What could not be read
 /// back is not written.
 pub fn write_private<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
+    write_private_text(path, &text)
+}
+
+/// Writes a text as [`write_private`] does a value.
+pub fn write_private_text(path: &Path, text: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
     if text.len() > LARGEST_FILE {
         let problem = format!(
             "it would have {} bytes, and no more than {LARGEST_FILE} are read back",
@@ -84,7 +89,7 @@ pub fn write_private<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
     }
     private::check_directory(directory).map_err(io::Error::other)?;
-    let file = write_temporary(directory, TEMPORARY_PREFIX, &text)?;
+    let file = write_temporary(directory, TEMPORARY_PREFIX, text)?;
     replace(file, path)?;
     sync_directory(directory);
     Ok(())

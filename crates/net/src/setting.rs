@@ -64,6 +64,8 @@ pub enum Setting {
     Scope,
     /// The place of secrets.
     Store,
+    /// The file with the keys that encrypt what is stored.
+    StoreKeyFile,
     /// The transport.
     Transport,
 }
@@ -102,6 +104,7 @@ impl Setting {
             Self::Resource => "resource",
             Self::Scope => "scope",
             Self::Store => "store",
+            Self::StoreKeyFile => "store_key_file",
             Self::Transport => "transport",
         }
     }

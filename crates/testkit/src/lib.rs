@@ -39,6 +39,8 @@ pub mod mcp_remote;
 pub mod modern;
 #[cfg(feature = "doubles")]
 pub mod program;
+#[cfg(all(feature = "doubles", unix))]
+pub mod redis_server;
 #[cfg(feature = "doubles")]
 pub mod reply;
 #[cfg(feature = "doubles")]

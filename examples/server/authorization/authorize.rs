@@ -99,7 +99,7 @@ pub(crate) async fn consent(
     body: Bytes,
 ) -> Response {
     let origin = headers.get(header::ORIGIN);
-    if origin.is_some_and(|origin| origin != app.issuer.as_str()) {
+    if origin.is_some_and(|origin| origin != app.origin.as_str()) {
         return pages::error("This answer does not come from the sign-in page.");
     }
     let form = match Parameters::parse(&body) {
@@ -251,7 +251,7 @@ fn answer_address(
         if let Some(state) = state {
             query.append_pair("state", state);
         }
-        query.append_pair("iss", &app.issuer);
+        query.append_pair("iss", &app.origin);
     }
     Some(address)
 }

@@ -69,7 +69,7 @@ impl ActiveToken {
         let end = token.expires_at.duration_since(UNIX_EPOCH);
         Self {
             active: true,
-            iss: app.issuer.clone(),
+            iss: app.origin.clone(),
             aud: grant.resource.clone(),
             sub: grant.user_id.clone(),
             client_id: grant.client_id.clone(),

@@ -11,7 +11,7 @@ use super::super::{App, Registration};
 
 /// Answers `GET /.well-known/oauth-authorization-server` (RFC 8414 §3).
 pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<AuthorizationServerMetadata> {
-    let endpoint = |path: &str| format!("{}/{path}", app.issuer);
+    let endpoint = |path: &str| format!("{}/{path}", app.origin);
     let (registration_endpoint, client_authentication): (_, &[_]) = match app.registration {
         Registration::Dynamic => (
             Some(endpoint("register")),
@@ -21,7 +21,7 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<AuthorizationS
     };
     let introspected = app.other_resource.is_some();
     Json(AuthorizationServerMetadata {
-        issuer: app.issuer.clone(),
+        issuer: app.origin.clone(),
         authorization_endpoint: endpoint("authorize"),
         token_endpoint: endpoint("token"),
         registration_endpoint,

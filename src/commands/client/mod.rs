@@ -169,7 +169,7 @@ impl McpClient {
                 Some(authorizer) => {
                     bridge::run_with(config, Some(authorizer), input, output, stop).await
                 }
-                None => bridge::run(config, input, output, stop).await,
+                None => Box::pin(bridge::run(config, input, output, stop)).await,
             }
         });
         let bridge = LocalBridge { task, give_up };

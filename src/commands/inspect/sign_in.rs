@@ -64,6 +64,7 @@ async fn place(authorizer: &Authorizer, issuer: &str) -> Option<&'static str> {
     Some(match stored.place {
         Place::File => "a file that only you can read",
         Place::Keychain => "the keychain",
+        Place::Shared => "a store that other machines share",
     })
 }
 

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     steps = options.step or (CORE if options.core else STEPS)
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
     bridge = Path(options.bridge).resolve() if options.bridge else build(target)
-    programs = Programs(bridge, build_resource_server(target, chosen))
+    programs = Programs(bridge, build_resource_server(target, chosen), build_example_server(target, chosen))
     packages = Packages(HERE / "servers", target / "foreign")
     started = time.monotonic()
     try:
@@ -79,6 +79,14 @@ def build_resource_server(target: Path, chosen: list[Manifest]) -> Optional[Path
     command = ["cargo", "build", "--locked", "--manifest-path", manifest_path, "--target-dir", str(target)]
     done = subprocess.run(command, stdout=sys.stderr)
     return target.resolve() / "debug" / "resource-server" if done.returncode == 0 else None
+
+
+def build_example_server(target: Path, chosen: list[Manifest]) -> Optional[Path]:
+    if not any(manifest.example_server for manifest in chosen):
+        return None
+    command = ["cargo", "build", "--locked", "--example", "server", "--manifest-path", str(ROOT / "Cargo.toml")]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    return target.resolve() / "debug" / "examples" / "server"
 
 
 def run_all(

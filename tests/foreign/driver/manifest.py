@@ -21,6 +21,7 @@ class Manifest:
     bridge: list[str] = field(default_factory=list)  # further arguments of the bridge
     bridge_env: dict[str, str] = field(default_factory=dict)
     resource_server: bool = False  # the program of examples/resource-server is its MCP server
+    example_server: bool = False  # with resource_server: examples/server is the MCP server, and that program another one
     ttl: int = 5  # seconds that a token lives where tokens are short
     sign_ins: int = 1  # pages that a person has to see at first: 0 for client credentials
     revokes: list[str] = field(default_factory=list)  # tokens that are dead after a logout: access, refresh

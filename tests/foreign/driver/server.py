@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -17,14 +18,24 @@ START_LIMIT = 60  # seconds until the port answers
 PORTS = range(20000, 30000)  # below the range that systems give out by themselves
 
 
+@dataclass
+class Programs:
+    """What is tested."""
+
+    bridge: Path
+    resource_server: Optional[Path]  # None: it can't be built
+    example_server: Optional[Path]  # None: no server that was chosen needs it
+
+
 class Server:
-    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int, resource_server: Optional[Path]) -> None:
+    def __init__(self, manifest: Manifest, home: Path, work: Path, ttl: int, programs: Optional[Programs] = None) -> None:
         self.manifest = manifest
         self.home = home
         self.state = work / "state"
         self.log = work / "server.log"
         self.ttl = ttl
-        self.resource_server = resource_server
+        self.resource_server = programs.resource_server if programs else None
+        self.example_server = programs.example_server if programs else None
         self.port = free_port()
         self.base = f"http://{manifest.host}:{self.port}"
         self.url = self.base + manifest.path
@@ -47,6 +58,7 @@ class Server:
             "STATE_DIR": str(self.state),
             "PYTHONUNBUFFERED": "1",
             **({"RESOURCE_SERVER": str(self.resource_server)} if self.manifest.resource_server else {}),
+            **({"EXAMPLE_SERVER": str(self.example_server)} if self.manifest.example_server else {}),
             **self.manifest.env,
         }
         with self.log.open("ab") as log:

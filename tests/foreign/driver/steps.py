@@ -16,7 +16,7 @@ from .bridge import Bridge, Failed, Installation
 from .forged import refuse_forged
 from .manifest import Manifest
 from .report import FAIL, OK, SKIPPED, Outcome
-from .server import Server
+from .server import Programs, Server
 
 STEPS = ["sign-in", "restart", "logout", "redeploy", "refresh", "processes"]
 CORE = ["sign-in", "restart", "refresh"]
@@ -28,14 +28,6 @@ LONGEST_ROUNDS = 30  # seconds; where tokens are longer, the processes see one e
 PAUSE = 0.3  # seconds between two calls of such a process
 CALLS = 3  # calls until one has to work after the server forgot everything
 DIRECT_LIMIT = 10  # seconds for a request of the driver itself
-
-
-@dataclass
-class Programs:
-    """What is tested."""
-
-    bridge: Path
-    resource_server: Optional[Path]  # None: it can't be built
 
 
 class Stage:
@@ -85,7 +77,7 @@ def run_life(
     work.mkdir(parents=True)
     outcomes: dict[str, Outcome] = {}
     try:
-        with Server(manifest, home, work, ttl, programs.resource_server) as server:
+        with Server(manifest, home, work, ttl, programs) as server:
             for step, attempt in tries.items():
                 # The steps of a long life follow one another in one store; each of a short one begins anew.
                 stage = Stage(manifest, programs.bridge, server, work / ("user" if ttl == LONG else step))

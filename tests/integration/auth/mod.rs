@@ -7,6 +7,8 @@ mod bare_environment;
 mod company;
 mod dpop;
 #[cfg(unix)]
+mod encrypted_files;
+#[cfg(unix)]
 mod header_command;
 mod http_sse;
 #[cfg(target_os = "linux")]
@@ -14,6 +16,8 @@ mod linger;
 mod processes;
 #[cfg(target_os = "linux")]
 mod secret_service;
+#[cfg(unix)]
+mod shared_store;
 pub(crate) mod sign_in;
 mod sign_in_notice;
 #[cfg(target_os = "linux")]

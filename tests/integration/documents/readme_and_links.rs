@@ -174,7 +174,13 @@ fn the_configurations_in_the_documentation_start_the_bridge() {
     for block in blocks {
         let config: AppConfig = serde_json::from_str(block).expect(block);
         for entry in config.mcp_servers.into_values() {
-            assert_eq!(entry.command, env!("CARGO_PKG_NAME"));
+            let arguments = match entry.command.as_str() {
+                "docker" => in_container(&entry.args).expect(block),
+                command => {
+                    assert_eq!(command, env!("CARGO_PKG_NAME"));
+                    &entry.args
+                }
+            };
             let named = entry
                 .args
                 .windows(2)
@@ -183,10 +189,19 @@ fn the_configurations_in_the_documentation_start_the_bridge() {
             for name in named.chain(entry.args.iter().filter_map(|text| variable(text))) {
                 assert!(entry.env.contains_key(name), "{name} is not set:\n{block}");
             }
-            let args = std::iter::once(entry.command).chain(entry.args);
+            let args = std::iter::once(env!("CARGO_PKG_NAME"));
+            let args = args.chain(arguments.iter().map(String::as_str));
             CommandLine::read(args.map(Into::into)).expect(block);
         }
     }
+}
+
+/// The arguments of the bridge in a container, out of those of `docker`: behind the name of the image, or of the service.
+fn in_container<S: AsRef<str>>(arguments: &[S]) -> Option<&[S]> {
+    let mut names = arguments.iter().map(AsRef::as_ref);
+    let place =
+        names.position(|word| word.starts_with("localhost/mcp-bridge:") || word == "bridge");
+    Some(&arguments[place? + 1..])
 }
 
 #[test]
@@ -232,44 +247,93 @@ fn the_commands_in_the_documentation_exist() {
     }
     assert!(commands.len() >= 30, "{}", commands.len());
     for command in commands {
-        let mut words = command
-            .split('#')
-            .next()
-            .expect("a command")
-            .split_whitespace();
-        match [words.next(), words.next(), words.next(), words.next()] {
-            [Some("cargo"), Some("test" | "bench"), None, None]
-            | [
-                Some("cargo"),
-                Some("bench"),
-                Some("--"),
-                Some("--quick" | "--count" | "--bridge"),
-            ]
-            | [Some("cargo"), Some("install"), Some("--path"), Some(".")]
-            | [Some("cargo"), Some("binstall"), Some("mcp-bridge"), None] => {}
-            [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
-                let main = format!("examples/{example}/main.rs");
-                let main = &files("examples")[&main];
-                let flags = words.filter(|word| word.starts_with("--") && *word != "--");
-                for flag in flags {
-                    let name = flag.trim_start_matches("--").replace('-', "_");
-                    assert!(main.contains(&format!("    {name}: ")), "{command}");
-                }
-            }
-            [Some("mcp-bridge"), ..] => {
-                let command = command.split(" #").next().expect("a command");
-                let words = command.split_whitespace().map(|word| match word {
-                    "URL" => "https://mcp.example.com/mcp".into(),
-                    word => word.into(),
-                });
-                if let Err(error) = CommandLine::read(words) {
-                    // Help and version are errors to the reader of arguments.
-                    assert!(is_help(&error), "{command}: {error}");
-                }
-            }
-            _ => panic!("no test knows this command: {command}"),
-        }
+        check_command(command);
     }
+}
+
+/// Fails if a command cannot be carried out as it stands there.
+fn check_command(command: &str) {
+    let (command, words) = without_variables(command);
+    let mut words = words.into_iter();
+    match [words.next(), words.next(), words.next(), words.next()] {
+        [Some("cargo"), Some("test" | "bench"), None, None]
+        | [
+            Some("cargo"),
+            Some("bench"),
+            Some("--"),
+            Some("--quick" | "--count" | "--bridge"),
+        ]
+        | [Some("cargo"), Some("install"), Some("--path"), Some(".")]
+        | [
+            Some("cargo"),
+            Some("build"),
+            Some("--release"),
+            Some("--target"),
+        ]
+        | [Some("rustup"), Some("target"), Some("add"), Some(_)]
+        | [Some("skopeo"), Some("copy"), ..]
+        | [Some("./secrets"), None, ..]
+        | [None, ..]
+        | [Some("cargo"), Some("binstall"), Some("mcp-bridge"), None] => {}
+        [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
+            let main = format!("examples/{example}/main.rs");
+            let main = &files("examples")[&main];
+            let flags = words.filter(|word| word.starts_with("--") && *word != "--");
+            for flag in flags {
+                let name = flag.trim_start_matches("--").replace('-', "_");
+                assert!(main.contains(&format!("    {name}: ")), "{command}");
+            }
+        }
+        [Some("docker"), ..] => {
+            let words: Vec<_> = command.split_whitespace().collect();
+            if let Some(arguments) = in_container(&words) {
+                let words = ["mcp-bridge"].into_iter().chain(arguments.iter().copied());
+                CommandLine::read(words.map(Into::into)).expect(command);
+            }
+        }
+        [
+            Some("kubectl"),
+            Some("apply"),
+            Some("--filename"),
+            Some(path),
+        ]
+        | [Some("cd" | "packaging/container/build"), Some(path), ..] => {
+            let program = command.split_whitespace().next().expect("a word");
+            let path = if program.contains('/') { program } else { path };
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            assert!(root.join(path).exists(), "{command}");
+        }
+        [Some("mcp-bridge"), ..] => {
+            let words = command.split_whitespace().map(|word| match word {
+                "URL" => "https://mcp.example.com/mcp".into(),
+                word => word.into(),
+            });
+            if let Err(error) = CommandLine::read(words) {
+                // Help and version are errors to the reader of arguments.
+                assert!(is_help(&error), "{command}: {error}");
+            }
+        }
+        _ => panic!("no test knows this command: {command}"),
+    }
+}
+
+/// A command without its comment and without the variables that it is given, and its words.
+fn without_variables(command: &str) -> (&str, Vec<&str>) {
+    let mut rest = command.split(" #").next().unwrap_or_default();
+    rest = if rest.starts_with('#') {
+        ""
+    } else {
+        rest.trim()
+    };
+    while let Some((word, after)) = rest.split_once(' ')
+        && (word == "export" || word.contains('=') && !word.starts_with('-'))
+    {
+        rest = after;
+    }
+    if !rest.contains(' ') && rest.contains('=') {
+        rest = "";
+    }
+    (rest, rest.split_whitespace().collect())
 }
 
 /// Cut to the width that the page has room for.

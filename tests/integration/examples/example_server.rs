@@ -11,6 +11,8 @@ mod deployment;
 mod discovery;
 mod eras;
 mod introspection;
+mod issuer;
+mod issuer_double;
 #[cfg(unix)]
 mod replicas;
 mod sign_in;

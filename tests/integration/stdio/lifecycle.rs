@@ -6,6 +6,7 @@ use crate::program;
 use mcp_bridge_testkit::{
     app::{INITIALIZED, initialize_line},
     fault_server::FaultServer,
+    limits::soon,
     mcp::Binding,
     reply::{Gate, Reply},
     request::{call, delete, get, post, rpc},
@@ -283,4 +284,45 @@ async fn the_death_of_the_parent_is_noticed_although_the_pipes_stay_open() {
     app.stdout_ends().await;
     app.finish().await;
     assert_eq!(server.count(&delete()), 1);
+}
+
+/// The longest wait that an idle process asks the kernel for says whether anything ticks.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_idle_bridge_has_no_periodic_timer() {
+    use std::time::Duration;
+
+    /// Nothing that is periodic has a longer period; the first look at unused connections comes later.
+    const LONG: Duration = Duration::from_secs(30);
+    /// Pause before another look at the process.
+    const LOOK: Duration = Duration::from_millis(25);
+
+    let server = FaultServer::start();
+    let mut app = program::initialized(&server).await;
+    app.still_served().await;
+    let rests = async {
+        while wait_of(app.pid()).is_none_or(|wait| wait < LONG) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    soon("a long wait", rests).await;
+    app.finish().await;
+}
+
+/// The time that a process has told `epoll_wait` to wait for at most, if that is where it is: the fourth argument of the system
+/// call, in milliseconds (proc_pid_syscall(5)).
+#[cfg(target_os = "linux")]
+fn wait_of(pid: u32) -> Option<std::time::Duration> {
+    const EPOLL_WAIT: [&str; 3] = ["232", "281", "22"];
+
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).expect("it is running");
+    let words: Vec<&str> = call.split_whitespace().collect();
+    let (number, timeout) = (words.first()?, words.get(4)?);
+    if !EPOLL_WAIT.contains(number) {
+        return None;
+    }
+    let bits = u64::from_str_radix(timeout.strip_prefix("0x")?, 16).ok()?;
+    // An `int`, of which -1 means without end.
+    let wait = u32::try_from(bits & u64::from(u32::MAX)).ok()?;
+    Some(std::time::Duration::from_millis(wait.into()))
 }

@@ -59,6 +59,25 @@ async fn connections_are_used_again() {
     app.finish().await;
 }
 
+/// a request that meets the end of a connection may have been seen, and is not sent again.
+#[tokio::test]
+async fn a_connection_is_left_before_the_server_closes_it_as_announced() {
+    let server = FaultServer::start();
+    server.always(call("last"), |request| {
+        Reply::json(request.echo()).header("Keep-Alive", "timeout=0, max=100")
+    });
+    let mut app = program::initialized(&server).await;
+    app.still_served().await;
+    let before = server.connections();
+    for id in 0..10 {
+        app.call(id, "last", "on this connection").await;
+        app.result(id).await;
+    }
+    let more = server.connections() - before;
+    assert!(more >= 9, "{more} connections");
+    app.finish().await;
+}
+
 /// X-54, HC-14
 #[tokio::test]
 async fn a_redirect_within_the_origin_keeps_method_body_and_headers() {

@@ -4,6 +4,8 @@ mod external_token;
 mod helper;
 mod identity_provider;
 mod signing_key;
+mod store_address;
+mod store_keys;
 mod token_command;
 mod token_type;
 
@@ -24,6 +26,9 @@ pub use self::external_token::{ExternalToken, ExternalTokenError};
 pub use self::helper::Helper;
 pub use self::identity_provider::{IdentityProvider, IssuerUrl};
 pub use self::signing_key::{KeyError, SigningKey};
+pub use self::store_address::{StoreAddress, StoreAddressError};
+pub(crate) use self::store_keys::StoreKey;
+pub use self::store_keys::{StoreKeyError, StoreKeys};
 pub use self::token_command::{CommandError, TokenCommand};
 pub use self::token_type::TokenType;
 
@@ -53,6 +58,10 @@ pub struct Config {
     pub directory: Option<PathBuf>,
     /// Place of their secrets; none for where they are already, or where the user has them moved.
     pub store: Option<Store>,
+    /// Keys that encrypt what is stored; none keeps it in clear, where that is allowed.
+    pub store_keys: Option<StoreKeys>,
+    /// Machine on which a person signs in.
+    pub person: SignInPlace,
     /// The keychain that is meant where one is.
     pub keychain: Keychain,
     /// Name of the account, to use several at one server.
@@ -108,9 +117,11 @@ impl Default for Config {
         Self {
             server_as_given: None,
             headers_as_given: Secret::new(Vec::new()),
+            person: SignInPlace::default(),
             mcp_remote_directory: None,
             directory: None,
             store: None,
+            store_keys: None,
             keychain: Keychain::default(),
             profile: None,
             identity_headers: Secret::new(Vec::new()),
@@ -430,7 +441,7 @@ impl Grant {
 }
 
 /// Place of the secrets of credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// In the keychain of the operating system; the rest is in a file.
     Keychain,
@@ -438,6 +449,21 @@ pub enum Store {
     File,
     /// In this process, until it ends.
     Memory,
+    /// With the rest in a store that several machines share.
+    Shared(StoreAddress),
+}
+
+/// Machine on which a person signs in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SignInPlace {
+    /// This one.
+    #[default]
+    Here,
+    /// Another one, which shares the store. This one waits for its sign-in.
+    Elsewhere {
+        /// The command that signs in there, for people.
+        command: String,
+    },
 }
 
 /// Addresses that the authorization server may have.

@@ -20,6 +20,7 @@ use crate::flow::session::SignInSession;
 use crate::grant::authorization::AuthorizationRequest;
 use crate::linger::{HandedOver, HelperGuard};
 use crate::store::pending::{ClientOrigin, PendingSignIn};
+use crate::store::records::Condition;
 use crate::store::refused_renewal::RefusalKind;
 use crate::store::{Credential, Voucher};
 use crate::token::scope::Scopes;
@@ -324,7 +325,7 @@ impl SignInAttempt {
         }
         session
             .store
-            .with(move |store| store.save(&credential))
+            .with(move |store| store.save(&credential, Condition::None))
             .await;
     }
 }

@@ -65,7 +65,7 @@ async fn start_helper(session: &SignInSession, attempt: &SignInAttempt) -> Helpe
     let Some(helper) = &session.config.helper else {
         return HelperGuard::default();
     };
-    if session.store.path("sign-in").await.is_none() {
+    if !session.can_keep().await {
         return HelperGuard::default();
     }
     HelperGuard::start(helper, attempt.listener.sockets(), &attempt.handed_over()).await

@@ -6,6 +6,7 @@ pub(crate) mod callback_address;
 pub(crate) mod client_choice;
 pub(crate) mod command;
 pub(crate) mod device_code;
+
 pub(crate) mod examination;
 pub(crate) mod external_token;
 pub(crate) mod header_program;
@@ -21,6 +22,7 @@ pub(crate) mod refresh_pause;
 pub(crate) mod renewal;
 pub(crate) mod renewal_refusal;
 pub(crate) mod session;
+mod sign_in_elsewhere;
 pub(crate) mod sign_in_history;
 pub(crate) mod sign_in_lock;
 pub(crate) mod sign_out;

@@ -23,17 +23,18 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use crate::config::Grant;
+use crate::config::{Grant, SignInPlace};
 use crate::discovery::challenge::BearerChallenge;
 use crate::discovery::refusal::Refusal;
 use crate::error::AuthError;
 use crate::flow::order::{Order, Reason, Wanted};
+use crate::flow::renewal::Turn;
 use crate::flow::session::{Freshness, SignInSession};
 use crate::flow::sign_in_lock::{self, SignInLock};
-use crate::flow::{browser, device_code, import, renewal, unattended};
+use crate::flow::{browser, device_code, import, renewal, sign_in_elsewhere, unattended};
 use crate::sign_in_page::SignInStage;
+use crate::store::lock::{STORE_PAUSE, STORE_WAIT};
 use crate::store::pending::{PendingSignIn, now_millis};
-use crate::store::refused_renewal::Moment;
 use crate::token::AccessToken;
 use crate::token::scope::Scopes;
 use mcp_bridge_net::http::host_and_port;
@@ -180,7 +181,14 @@ async fn step_up(
 
 /// Renews the tokens in use, once for all requests of this process.
 async fn renew(session: &Arc<SignInSession>, wanted: Wanted) -> Result<Renewal, AuthError> {
-    let mutex = async { Ok(Arc::clone(&session.renewing).lock_owned().await) };
+    let arrived = Instant::now();
+    let mutex = async {
+        let held = Arc::clone(&session.renewing).lock_owned().await;
+        match session.store_failure_since(arrived) {
+            Some(error) => Err(error),
+            None => Ok(held),
+        }
+    };
     let Still::Wanted(held) = still(session, &wanted, Guarded::Memory, mutex).await? else {
         return Ok(Renewal::Done);
     };
@@ -208,22 +216,44 @@ pub(crate) async fn renew_in_turn(
     if let Some(error) = session.refresh_pause() {
         return Err(error);
     }
-    let arrived = Moment::now();
-    let lock = renewal::lock(session);
-    let Still::Wanted(_lock) = still(session, wanted, Guarded::Store, lock).await? else {
+    let give_up = Instant::now() + STORE_WAIT;
+    let outcome = loop {
+        match take_turn(session, wanted).await {
+            // Its connection broke, and the next one works in most cases.
+            Err(AuthError::StoreUnavailable { locked: false, .. }) if Instant::now() < give_up => {
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            outcome => break outcome,
+        }
+    };
+    outcome.inspect_err(|error| session.start_refresh_pause(error))
+}
+
+async fn take_turn(session: &SignInSession, wanted: &Wanted) -> Result<Renewal, AuthError> {
+    let turn = renewal::turn(session, wanted);
+    let Still::Wanted(Some(turn)) = still(session, wanted, Guarded::Store, turn).await? else {
         return Ok(Renewal::Done);
     };
+    let outcome = renew_under_lock(session, wanted, &turn).await;
+    turn.end().await;
+    outcome
+}
+
+async fn renew_under_lock(
+    session: &SignInSession,
+    wanted: &Wanted,
+    turn: &Turn,
+) -> Result<Renewal, AuthError> {
     // A refresh would undo what the person has asked for.
     if session.notice_sign_out().await {
         return Ok(Renewal::NeedsSignIn);
     }
-    let outcome = match renewal::refreshable(session) {
+    match renewal::refreshable(session) {
         Some((credential, client)) => {
-            renewal::refresh(session, credential, &client, wanted, arrived).await
+            renewal::refresh(session, credential, &client, wanted, turn).await
         }
         None => unattended::repeat(session).await,
-    };
-    outcome.inspect_err(|error| session.start_refresh_pause(error))
+    }
 }
 
 /// Signs in, once for all requests of this process.
@@ -251,7 +281,7 @@ async fn sign_in(
     else {
         return Ok(());
     };
-    if needs_person {
+    if needs_person && session.config.person == SignInPlace::Here {
         held.begin()?;
     }
     let span = tracing::debug_span!("sign_in", host = %host_and_port(&session.server));
@@ -277,6 +307,11 @@ async fn sign_in(
 
 /// Signs in, once for all processes.
 async fn sign_in_in_turn(session: &SignInSession, order: &Order) -> Result<(), AuthError> {
+    if let (SignInPlace::Elsewhere { command }, true) =
+        (&session.config.person, session.config.grant.needs_person())
+    {
+        return sign_in_elsewhere::wait(session, order, command).await;
+    }
     let arrived = now_millis();
     let lock = sign_in_lock::take(session);
     let Still::Wanted(lock) = still(session, &order.wanted, Guarded::Store, lock).await? else {
@@ -336,7 +371,7 @@ async fn still<L>(
     let lock = lock.await?;
     match guarded {
         Guarded::Memory => {}
-        Guarded::Store => session.reload().await,
+        Guarded::Store => session.reload().await?,
     }
     if session.has_usable(wanted) {
         return Ok(Still::Superfluous);

@@ -1,6 +1,8 @@
-//! Token refresh: each refresh token is used once on this machine (RFC 6749 §6).
+//! Token refresh: each refresh token is used once, on this machine or by all that share a store (RFC 6749 §6).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use crate::client::registration::{ClientIdentity, ClientRegistration};
 use crate::error::AuthError;
@@ -12,11 +14,19 @@ use crate::flow::renewal_refusal::RenewalVerdict;
 use crate::flow::session::{SignInSession, TokenSource};
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::store::Credential;
-use crate::store::lock::{self, Lock};
+use crate::store::lock::{self, Lock, Wait, Waited};
+use crate::store::refresh_intent::RefreshIntent;
 use crate::store::refused_renewal::{AccessTokenState, Moment, RefusalKind, RefusedRenewal};
 use crate::token::TokenSet;
 use crate::transport::RETRY_AFTER_DEFAULT;
 use mcp_bridge_net::observer::SignInStep;
+
+/// Longest wait for a process that has begun to use the refresh token and lost its lock. It tries to store what it got each
+/// second.
+pub(crate) const UNFINISHED_WAIT: Duration = Duration::from_secs(5);
+
+/// Interval at which that process is looked after.
+const UNFINISHED_LOOK: Duration = Duration::from_millis(250);
 
 /// A refusal that need not be asked for again: another process got it while this one waited for its turn, or
 /// a page of this process is waiting for a person because of it.
@@ -30,15 +40,54 @@ async fn known_refusal(
     (refused.is_since(arrived) || shows_page).then_some(refused)
 }
 
-/// The right to replace the stored tokens, among all processes.
+/// A turn to replace the stored tokens, among all processes.
+pub(crate) struct Turn {
+    lock: Lock,
+    /// Moment from which it was waited for.
+    arrived: Moment,
+}
+
+impl Turn {
+    /// Ends it, and returns when another process can have the next.
+    pub(crate) async fn end(self) {
+        self.lock.release().await;
+    }
+}
+
+/// Takes the right to replace the stored tokens. None if another process has stored what is wanted meanwhile.
+pub(crate) async fn turn(
+    session: &SignInSession,
+    wanted: &Wanted,
+) -> Result<Option<Turn>, AuthError> {
+    let arrived = Moment::now();
+    let wait = Wait::for_lock(&session.store, "lock", lock::REFRESH_WAIT);
+    loop {
+        match wait.next().await? {
+            Waited::Held(lock) => return Ok(Some(Turn { lock, arrived })),
+            // On one machine the lock is free as soon.
+            Waited::Busy if !session.shares_store() => {}
+            Waited::Busy => {
+                if session.reload().await.is_ok() && session.has_usable(wanted) {
+                    return Ok(None);
+                }
+            }
+            Waited::TimedOut => return Err(others_refresh()),
+        }
+    }
+}
+
+/// The right to replace the stored tokens, whatever they are.
 pub(crate) async fn lock(session: &SignInSession) -> Result<Lock, AuthError> {
-    let path = session.store.path("lock").await;
-    lock::acquire(path, lock::REFRESH_WAIT)
-        .await
-        .ok_or_else(|| AuthError::Unavailable {
-            reason: "another process is refreshing the token".into(),
-            retry_after: RETRY_AFTER_DEFAULT,
-        })
+    lock::acquire(&session.store, "lock", lock::REFRESH_WAIT)
+        .await?
+        .ok_or_else(others_refresh)
+}
+
+fn others_refresh() -> AuthError {
+    AuthError::Unavailable {
+        reason: "another process is refreshing the token".into(),
+        retry_after: RETRY_AFTER_DEFAULT,
+    }
 }
 
 /// The credential in use with its client, if it has a refresh token and its client still exists.
@@ -85,12 +134,22 @@ pub(crate) async fn refresh(
     credential: Credential,
     client: &ClientIdentity,
     wanted: &Wanted,
-    arrived: Moment,
+    turn: &Turn,
 ) -> Result<Renewal, AuthError> {
     let access_token = access_token_state(session, wanted);
-    let renewal = match known_refusal(session, &credential, arrived).await {
+    let renewal = match known_refusal(session, &credential, turn.arrived).await {
         Some(refused) => judge(session, &refused, access_token, None)?,
-        None => use_refresh_token(session, credential, client, access_token).await?,
+        None => match announce(session, &credential, turn).await? {
+            Announced::Superfluous => Renewal::Done,
+            Announced::Begun => {
+                let lock = &turn.lock;
+                let used = use_refresh_token(session, credential, client, access_token, lock).await;
+                if turn.lock.fence().is_some() && !session.store.has_unsaved() {
+                    RefreshIntent::clear(&session.store).await;
+                }
+                used?
+            }
+        },
     };
     if renewal == Renewal::NeedsSignIn {
         // A server that was set up anew has forgotten the client with the refresh token.
@@ -102,11 +161,47 @@ pub(crate) async fn refresh(
     })
 }
 
+/// Outcome of [`announce`].
+enum Announced {
+    /// The refresh may begin.
+    Begun,
+    /// Another process has stored other tokens.
+    Superfluous,
+}
+
+/// Lets the processes that share a store know that the refresh token of `credential` is about to be used. If one that has
+/// lost its lock has begun that before, it is waited for: it may have new tokens, and the old refresh token is void then.
+async fn announce(
+    session: &SignInSession,
+    credential: &Credential,
+    turn: &Turn,
+) -> Result<Announced, AuthError> {
+    let old = credential.tokens.as_ref();
+    let refresh_token = old.and_then(|old| old.refresh_token.as_ref());
+    let (Some(fence), Some(old), Some(refresh_token)) = (turn.lock.fence(), old, refresh_token)
+    else {
+        return Ok(Announced::Begun);
+    };
+    let intent = RefreshIntent::new(refresh_token, fence);
+    let deadline = Instant::now() + UNFINISHED_WAIT;
+    while intent.is_unfinished_elsewhere(&session.store).await? && Instant::now() < deadline {
+        tracing::debug!("another process may have refreshed the token");
+        tokio::time::sleep(UNFINISHED_LOOK).await;
+        session.reload().await?;
+        if session.credential().is_some_and(|it| is_newer(&it, old)) {
+            return Ok(Announced::Superfluous);
+        }
+    }
+    intent.write(&session.store).await?;
+    Ok(Announced::Begun)
+}
+
 async fn use_refresh_token(
     session: &SignInSession,
     mut credential: Credential,
     client: &ClientIdentity,
     access_token: AccessTokenState,
+    lock: &Lock,
 ) -> Result<Renewal, AuthError> {
     let Some(old) = credential.tokens.clone() else {
         return Ok(Renewal::NeedsSignIn);
@@ -114,7 +209,9 @@ async fn use_refresh_token(
     let failure = match request(session, &credential, client, &old).await {
         Ok(granted) => {
             credential.receive(granted);
-            session.adopt(credential, TokenSource::Refresh).await;
+            session
+                .adopt_under(lock, credential, TokenSource::Refresh)
+                .await?;
             return Ok(Renewal::Done);
         }
         Err(failure) => failure,
@@ -123,15 +220,17 @@ async fn use_refresh_token(
     match RenewalVerdict::from_failure(&failure) {
         RenewalVerdict::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
-            Box::pin(use_refresh_token(session, credential, client, access_token)).await
+            let again = use_refresh_token(session, credential, client, access_token, lock);
+            Box::pin(again).await
         }
         RenewalVerdict::ScopeIsUnwanted if !credential.quirks.no_scope => {
             credential.quirks.no_scope = true;
-            Box::pin(use_refresh_token(session, credential, client, access_token)).await
+            let again = use_refresh_token(session, credential, client, access_token, lock);
+            Box::pin(again).await
         }
-        RenewalVerdict::TokenIsVoid => Ok(give_up(session, &old, GiveUp::Tokens).await),
+        RenewalVerdict::TokenIsVoid => give_up(session, &old, GiveUp::Tokens, lock).await,
         RenewalVerdict::ClientIsUnknown if is_ours => {
-            Ok(give_up(session, &old, GiveUp::ClientIdentity).await)
+            give_up(session, &old, GiveUp::ClientIdentity, lock).await
         }
         RenewalVerdict::ClientIsUnknown
         | RenewalVerdict::Refused
@@ -202,7 +301,7 @@ async fn keep_refused(
     refusal: RefusalKind,
     error: AuthError,
 ) -> Result<Renewal, AuthError> {
-    session.reload().await;
+    session.reload().await?;
     let Some(credential) = session.credential() else {
         return Ok(Renewal::NeedsSignIn);
     };
@@ -229,13 +328,18 @@ enum GiveUp {
 
 /// Drops what the server has declared void, unless somebody has stored something newer: where locks do not
 /// work, the loser of a race must not delete what the winner got. Done if there is something newer.
-async fn give_up(session: &SignInSession, void: &TokenSet, what: GiveUp) -> Renewal {
-    session.reload().await;
+async fn give_up(
+    session: &SignInSession,
+    void: &TokenSet,
+    what: GiveUp,
+    lock: &Lock,
+) -> Result<Renewal, AuthError> {
+    session.reload().await?;
     let Some(mut credential) = session.credential() else {
-        return Renewal::NeedsSignIn;
+        return Ok(Renewal::NeedsSignIn);
     };
     if is_newer(&credential, void) {
-        return Renewal::Done;
+        return Ok(Renewal::Done);
     }
     tracing::info!("the authorization server has ended this sign-in");
     session.transport.step(SignInStep::Ended, || {
@@ -244,7 +348,9 @@ async fn give_up(session: &SignInSession, void: &TokenSet, what: GiveUp) -> Rene
     match what {
         GiveUp::Tokens => {
             credential.tokens = None;
-            session.adopt(credential, TokenSource::Store).await;
+            session
+                .adopt_under(lock, credential, TokenSource::Store)
+                .await?;
         }
         GiveUp::ClientIdentity => {
             if let Err(error) = session.forget(&credential.metadata.issuer).await {
@@ -252,7 +358,7 @@ async fn give_up(session: &SignInSession, void: &TokenSet, what: GiveUp) -> Rene
             }
         }
     }
-    Renewal::NeedsSignIn
+    Ok(Renewal::NeedsSignIn)
 }
 
 /// True if `credential` has another refresh token than `tokens`.

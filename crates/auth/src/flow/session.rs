@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::callback::loopback::BroughtAnswer;
-use crate::config::{Bearer, Config, Grant};
+use crate::config::{Bearer, Config, Grant, Store};
 use crate::discovery::ServerDiscovery;
 use crate::error::AuthError;
 use crate::flow::order::Wanted;
@@ -19,10 +19,12 @@ use crate::flow::proof_of_possession;
 use crate::flow::refresh_pause::RefreshPause;
 use crate::flow::sign_in_history::SignInHistory;
 use crate::sign_in_page::SignInStage;
+use crate::store::lock::Lock;
 use crate::store::pending::now_millis;
+use crate::store::records::Condition;
 use crate::store::refused_renewal::{AccessTokenState, RefusalKind, RefusedRenewal};
 use crate::store::{
-    Credential, CredentialKey, CredentialStore, SavedAgain, SharedStore, StoreError,
+    Credential, CredentialKey, CredentialStore, Saved, SavedAgain, SharedStore, StoreError,
 };
 use crate::token::proof::{ProofMemory, Prover};
 use crate::token::scope::Scopes;
@@ -41,13 +43,16 @@ const MOST_SCOPE_SETS: usize = 100;
 /// again at some time.
 const SAVE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
+/// The same for a store that several machines share. It has to be quick, since the others wait for no longer than
+/// [`UNFINISHED_WAIT`](crate::flow::renewal::UNFINISHED_WAIT).
+const SHARED_SAVE_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+
 /// The shared state of one [`crate::Authorizer`].
 #[derive(Debug)]
 pub(crate) struct SignInSession {
     pub(crate) server: Url,
     pub(crate) config: Config,
     pub(crate) transport: Transport,
-    pub(crate) key: CredentialKey,
     /// Statements of servers about proofs.
     proof_memory: Arc<ProofMemory>,
     /// When the session was made, in milliseconds since 1970.
@@ -76,6 +81,8 @@ struct SessionState {
     /// Source of the token in this process, and when it came.
     source: Option<(TokenSource, Instant)>,
     refresh_pause: Option<RefreshPause>,
+    /// The last failure of a renewal for want of the store.
+    store_failure: Option<(Instant, AuthError)>,
     /// Number of requests for each set of scopes, by a hash of it.
     step_ups: HashMap<[u8; 32], u32>,
     /// Trust that the authorization server knows the client.
@@ -165,10 +172,9 @@ impl SignInSession {
         let guard = AddressGuard::new(server.clone(), config.addresses, options.clone());
         Self {
             transport: Transport::new(options, guard),
-            store: SharedStore::new(CredentialStore::new(key.clone(), &server, &config)),
+            store: SharedStore::new(CredentialStore::new(key, &server, &config)),
             saving: Mutex::default(),
             server,
-            key,
             proof_memory: Arc::default(),
             started_at: now_millis(),
             loaded: OnceCell::new(),
@@ -207,13 +213,21 @@ impl SignInSession {
 
     /// Reads what is stored, once.
     pub(crate) async fn load(&self) {
-        self.loaded.get_or_init(|| self.reload()).await;
+        let loaded = self
+            .loaded
+            .get_or_try_init(|| Box::pin(self.reload()))
+            .await;
+        if let Err(error) = loaded {
+            tracing::debug!(%error, "nothing is loaded for now");
+        }
     }
 
     /// Takes over what another process stored meanwhile.
-    pub(crate) async fn reload(&self) {
-        let stored = self.store.with(CredentialStore::load).await.flatten();
-        let Some(stored) = stored else { return };
+    pub(crate) async fn reload(&self) -> Result<(), AuthError> {
+        let stored = self.store.with(CredentialStore::load).await;
+        let Some(stored) = stored.unwrap_or(Ok(None))? else {
+            return Ok(());
+        };
         let stored = proof_of_possession::fitting(self.config.dpop, stored);
         let mut state = self.state();
         let same = state.credential.as_ref().is_some_and(|known| {
@@ -234,19 +248,59 @@ impl SignInSession {
             state.source = Some((TokenSource::Store, Instant::now()));
             state.refresh_pause = None;
         }
+        Ok(())
+    }
+
+    /// True if processes on other machines may use the same credentials.
+    pub(crate) fn shares_store(&self) -> bool {
+        match self.config.store {
+            Some(Store::Shared(_)) => true,
+            Some(Store::File | Store::Keychain | Store::Memory) | None => false,
+        }
+    }
+
+    /// True if what is stored outlives the process.
+    pub(crate) async fn can_keep(&self) -> bool {
+        let can_keep = self.store.with(CredentialStore::can_keep).await;
+        can_keep.unwrap_or(false)
     }
 
     /// The stored credential of an issuer.
     pub(crate) async fn load_stored(&self, issuer: &str) -> Option<Credential> {
         let issuer = issuer.to_owned();
         let stored = self.store.with(move |store| store.load_issuer(&issuer));
-        stored.await.flatten()
+        stored.await?.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is stored is not used");
+            None
+        })
     }
 
     /// Stores `credential`, then uses it: a token must not be seen by anyone before it is safe.
     pub(crate) async fn adopt(&self, credential: Credential, source: TokenSource) {
         let saved = credential.clone();
-        self.store.with(move |store| store.save(&saved)).await;
+        self.store
+            .with(move |store| store.save(&saved, Condition::None))
+            .await;
+        self.put_to_use(credential, source).await;
+    }
+
+    /// The same under a lock that may have been lost meanwhile. Then what its next holder has stored is used instead.
+    pub(crate) async fn adopt_under(
+        &self,
+        lock: &Lock,
+        credential: Credential,
+        source: TokenSource,
+    ) -> Result<(), AuthError> {
+        let (saved, condition) = (credential.clone(), lock.condition());
+        let saved = move |store: &CredentialStore| store.save(&saved, condition);
+        if self.store.with(saved).await == Some(Saved::Superseded) {
+            return self.reload().await;
+        }
+        self.put_to_use(credential, source).await;
+        Ok(())
+    }
+
+    async fn put_to_use(&self, credential: Credential, source: TokenSource) {
         self.keep_saving();
         let step = match source {
             TokenSource::Store => None,
@@ -277,10 +331,14 @@ impl SignInSession {
         if saving.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
+        let [first, longest] = if self.shares_store() {
+            SHARED_SAVE_PAUSES
+        } else {
+            SAVE_PAUSES
+        };
         let store = self.store.downgrade();
         let renewing = Arc::clone(&self.renewing);
         *saving = Some(tokio::spawn(async move {
-            let [first, longest] = SAVE_PAUSES;
             let mut backoff = Backoff::new(first, longest);
             loop {
                 tokio::time::sleep(backoff.pause()).await;
@@ -504,9 +562,21 @@ impl SignInSession {
         self.state().refresh_pause.as_ref()?.reason()
     }
 
+    /// The failure for want of the store that came after `arrived`: who has waited for that renewal waits for no other.
+    pub(crate) fn store_failure_since(&self, arrived: Instant) -> Option<AuthError> {
+        let state = self.state();
+        let (moment, error) = state.store_failure.as_ref()?;
+        (*moment > arrived).then(|| error.clone())
+    }
+
     /// Leaves the authorization server alone for a while, if `error` may pass.
     pub(crate) fn start_refresh_pause(&self, error: &AuthError) {
         let mut state = self.state();
+        if matches!(error, AuthError::StoreUnavailable { .. }) {
+            // It has been waited for already, and may be back.
+            state.store_failure = Some((Instant::now(), error.clone()));
+            return;
+        }
         if let Some(pause) = RefreshPause::after(error, state.refresh_pause.as_ref()) {
             state.refresh_pause = Some(pause);
         }
@@ -546,11 +616,12 @@ mod tests {
             directory: Some(directory.to_owned()),
             ..Config::default()
         };
+        let key = CredentialKey::new(&server, &config);
         let session = SignInSession::new(server.clone(), config, http::Options::default());
         let metadata = AuthorizationServerMetadata::with_token_endpoint(server.clone());
         let registration = ClientRegistration::PreRegistered;
         let credential = Credential::new(server, metadata, None, registration);
-        let path = directory.join(session.key.file_name(&credential.metadata.issuer));
+        let path = directory.join(key.record(&credential.metadata.issuer));
         fs::create_dir_all(path.join("in the way")).unwrap();
         session.adopt(credential, TokenSource::SignIn).await;
         (session, path)

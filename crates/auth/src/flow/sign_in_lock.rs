@@ -49,8 +49,7 @@ pub(crate) async fn take(session: &SignInSession) -> Result<SignInLock, AuthErro
     let mut has_reopened = false;
     let mut has_given_way = false;
     while Instant::now() < deadline {
-        let path = session.store.path("sign-in.lock").await;
-        if let Some(lock) = lock::acquire(path, patience).await {
+        if let Some(lock) = lock::acquire(&session.store, "sign-in.lock", patience).await? {
             if has_given_way || !has_helper_ready(session).await {
                 return Ok(SignInLock {
                     arrival,
@@ -109,8 +108,8 @@ fn is_kept_for(session: &SignInSession, pending: Option<&PendingSignIn>) -> bool
 
 /// Opens the page of a helper again, unless another process that was started just now does.
 async fn reopen(session: &SignInSession) {
-    let path = session.store.path("reopening.lock").await;
-    let Some(_lock) = lock::acquire(path, Duration::ZERO).await else {
+    let lock = lock::acquire(&session.store, "reopening.lock", Duration::ZERO);
+    let Ok(Some(_lock)) = lock.await else {
         return;
     };
     let pending = PendingSignIn::read(&session.store).await;

@@ -38,6 +38,7 @@ pub(crate) async fn sign_out(session: &SignInSession) -> Result<Vec<SignedOut>, 
     let _held = session.renewing.lock().await;
     let _lock = renewal::lock(session).await?;
     let stored = session.store.with(CredentialStore::load_all).await;
+    let stored = stored.transpose()?;
     let mut ended = Vec::new();
     for credential in stored.unwrap_or_default() {
         let revocation = revoke(session, &credential).await;

@@ -26,10 +26,10 @@ pub(crate) async fn finish_sign_in(
     handed_over: HandedOver,
     sockets: Vec<TcpListener>,
 ) {
-    let Some(path) = session.store.path("sign-in.lock").await else {
+    if !session.can_keep().await {
         return;
-    };
-    let Some(_lock) = lock::acquire(Some(path), LOCK_WAIT).await else {
+    }
+    let Ok(Some(_lock)) = lock::acquire(&session.store, "sign-in.lock", LOCK_WAIT).await else {
         return;
     };
     let Some(pending) = PendingSignIn::read(&session.store).await else {

@@ -1,18 +1,20 @@
 //! List of stored accounts, without their secrets, for `status` and `logout`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use url::Url;
 
-use crate::config::SERVER_FAILURES;
+use crate::config::{Config, SERVER_FAILURES};
 use crate::keychain::Keychain;
+use crate::store::CredentialStore;
 use crate::store::credential::{Summary, Voucher, without_query};
-use crate::store::files;
+use crate::store::credentials;
 use crate::store::key::CredentialKey;
 use crate::store::lock;
 use crate::store::pending;
 use crate::store::record::{Place, Record, StoreError, move_to};
+use crate::store::records::{self, SharedRecords};
 use crate::store::refused_renewal::{self, AccessTokenState, RefusedRenewal};
 use crate::token::unix_millis;
 
@@ -35,7 +37,9 @@ pub struct Account {
     pub is_pending: bool,
     /// When it was stored, in milliseconds since 1970.
     pub saved_at: u64,
-    path: PathBuf,
+    pub(crate) records: SharedRecords,
+    /// The name of its record.
+    pub(crate) record: String,
     pub(crate) key: CredentialKey,
 }
 
@@ -72,40 +76,69 @@ impl Account {
         self.key.name()
     }
 
-    /// All that is stored in `directory`, by server. Never asks the keychain.
+    /// All that is stored in `directory`, by server, but what is encrypted. Never asks the keychain.
     #[must_use]
     pub fn all(directory: &Path) -> Vec<Self> {
-        let now = SystemTime::now();
-        let mut accounts: Vec<_> = files(directory)
-            .into_iter()
-            .filter_map(|(key, path)| {
-                let pending = directory.join(key.sibling("sign-in"));
-                let refused = refused_renewal::read_of_account(directory, |it| key.sibling(it));
-                let record = Record::read(&path)?;
-                let issuer = &record.credential.metadata.issuer;
-                let refused = refused.as_ref();
-                Some(Self {
-                    is_pending: pending::is_open(&pending),
-                    signed_in: record.summary().and_then(|summary| {
-                        let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
-                        let mut signed_in = SignedIn::from_summary(summary, refused, now)?;
-                        let voucher = record.credential.voucher.as_ref();
-                        signed_in.renewable |= voucher.is_some_and(|it| it.renews(issuer));
-                        Some(signed_in)
-                    }),
-                    voucher: record.credential.voucher.clone(),
-                    server: record.credential.server,
-                    profile: record.credential.profile,
-                    issuer: printable(&record.credential.metadata.issuer),
-                    place: record.secrets,
-                    saved_at: record.credential.saved_at,
-                    path,
-                    key,
-                })
-            })
-            .collect();
+        let records = records::in_directory(directory, None);
+        let names = credentials(&*records, "").unwrap_or_default().into_iter();
+        let accounts = names.filter_map(|(key, name)| Self::read(&records, key, name).ok()?);
+        Self::sorted(accounts.collect())
+    }
+
+    /// All that is stored where these choices say, by server. Never asks the keychain.
+    pub fn all_where(choices: &Config) -> Result<Vec<Self>, StoreError> {
+        match CredentialStore::place_of(choices).0 {
+            Some(records) => Self::all_in(&records),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// All that is stored in a place.
+    pub(crate) fn all_in(records: &SharedRecords) -> Result<Vec<Self>, StoreError> {
+        let mut accounts = Vec::new();
+        for (key, name) in credentials(&**records, "")? {
+            accounts.extend(Self::read(records, key, name)?);
+        }
+        Ok(Self::sorted(accounts))
+    }
+
+    fn sorted(mut accounts: Vec<Self>) -> Vec<Self> {
         accounts.sort_by(|a, b| (&a.server, &a.profile).cmp(&(&b.server, &b.profile)));
         accounts
+    }
+
+    /// None if the record cannot be used.
+    fn read(
+        records: &SharedRecords,
+        key: CredentialKey,
+        name: String,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(record) = Record::read(&**records, &name)? else {
+            return Ok(None);
+        };
+        let refused = refused_renewal::read_of_account(&**records, &key)?;
+        let issuer = &record.credential.metadata.issuer;
+        let signed_in = record.summary().and_then(|summary| {
+            let refused = refused.as_ref();
+            let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
+            let mut signed_in = SignedIn::from_summary(summary, refused, SystemTime::now())?;
+            let voucher = record.credential.voucher.as_ref();
+            signed_in.renewable |= voucher.is_some_and(|it| it.renews(issuer));
+            Some(signed_in)
+        });
+        Ok(Some(Self {
+            is_pending: pending::is_open(&**records, &key)?,
+            signed_in,
+            place: record.place(&**records),
+            voucher: record.credential.voucher.clone(),
+            issuer: printable(issuer),
+            server: record.credential.server,
+            profile: record.credential.profile,
+            saved_at: record.credential.saved_at,
+            records: SharedRecords::clone(records),
+            record: name,
+            key,
+        }))
     }
 
     /// True if this is one of the server at `url`, whatever the query.
@@ -124,14 +157,16 @@ impl Account {
     /// are now. False if they were there already. Takes as long as a person takes to unlock the keychain;
     /// a refresh in another process is waited for.
     pub async fn move_to(&self, place: Place, keychain: &Keychain) -> Result<bool, StoreError> {
-        let lock = self.path.with_file_name(self.key.sibling("lock"));
-        let Some(lock) = lock::acquire(Some(lock), lock::REFRESH_WAIT).await else {
+        let name = self.key.sibling("lock");
+        let lock = lock::acquire_named(&self.records, &name, lock::REFRESH_WAIT);
+        let Some(lock) = lock.await? else {
             return Err(StoreError::Busy);
         };
-        let (path, keychain) = (self.path.clone(), keychain.clone());
+        let (records, record) = (SharedRecords::clone(&self.records), self.record.clone());
+        let keychain = keychain.clone();
         let moving = tokio::task::spawn_blocking(move || {
             let _lock = lock;
-            move_to(&path, place, &keychain)
+            move_to(&*records, &record, place, &keychain)
         });
         moving.await.unwrap_or(Err(StoreError::Busy))
     }

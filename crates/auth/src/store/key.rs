@@ -1,12 +1,12 @@
-//! Key of a stored credential: the server, account and settings that tell it from others, and its file name.
+//! Key of a stored credential: the server, account and settings that tell it from others, and the name of its record.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter};
+use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter, Store};
 
-/// Hash digits in a file name: 96 bits, so that no two keys meet.
+/// Hash digits in a name: 96 bits, so that no two keys meet.
 const HASH_CHARS: usize = 24;
 
 /// Properties that tell one stored credential from another. A new choice that matters becomes a field.
@@ -48,7 +48,7 @@ impl CredentialKey {
             },
             scope: config.scope.as_deref(),
             authorize_params: &config.authorize_params,
-            grant: config.grant.to_string(),
+            grant: grant(config),
             token_endpoint: config.grant.token_endpoint(),
             sources: sources(config),
         };
@@ -56,8 +56,8 @@ impl CredentialKey {
         Self(hash(&identity))
     }
 
-    /// The key in the name of a credential's file; none if it is the name of something else.
-    pub(crate) fn from_file_name(name: &str) -> Option<Self> {
+    /// The key in the name of a credential's record; none if it is the name of something else.
+    pub(crate) fn from_record(name: &str) -> Option<Self> {
         let (key, issuer) = name.strip_suffix(".json")?.split_once('.')?;
         let is_hash = |text: &str| {
             text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -65,8 +65,8 @@ impl CredentialKey {
         (is_hash(key) && is_hash(issuer)).then(|| Self(key.to_owned()))
     }
 
-    /// One file for each issuer, so that what one gave is never taken for another's.
-    pub(crate) fn file_name(&self, issuer: &str) -> String {
+    /// One record for each issuer, so that what one gave is never taken for another's.
+    pub(crate) fn record(&self, issuer: &str) -> String {
         format!("{}.{}.json", self.0, hash(issuer.as_bytes()))
     }
 
@@ -74,9 +74,17 @@ impl CredentialKey {
         &self.0
     }
 
-    /// The name of another file of this key.
+    /// The name of another record of this key, or of a lock.
     pub(crate) fn sibling(&self, extension: &str) -> String {
         format!("{}.{extension}", self.0)
+    }
+}
+
+/// Name of the grant. Machines that share a store share the sign-ins of people, however these have signed in.
+fn grant(config: &Config) -> String {
+    match (&config.store, &config.grant) {
+        (Some(Store::Shared(_)), Grant::DeviceCode) => Grant::AuthorizationCode.to_string(),
+        (_, grant) => grant.to_string(),
     }
 }
 

@@ -1,98 +1,161 @@
-//! Locks between processes. The kernel holds them, so a killed process never blocks the next one.
+//! Locks between processes, which wait for each other in turn.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fmt;
 use std::time::Duration;
 
-use fs4::TryLockError;
 use tokio::time::Instant;
 
-use mcp_bridge_net::private_file::{is_new_report, open_lock_file};
-
-/// Interval at which a waiting process asks again. A person does not notice it, and neither does the machine.
-const POLL: Duration = Duration::from_millis(100);
+use super::SharedStore;
+use super::record::StoreError;
+use super::records::{Attempt, Condition, Fence, SharedRecords};
 
 /// Longest wait for another process' refresh: a little longer than its token request may take.
 pub(crate) const REFRESH_WAIT: Duration = Duration::from_secs(40);
 
-/// A lock that is held until this is dropped.
-///
-/// The lock file itself stays: removing it would let two processes lock two files of one name.
+/// Longest part of a wait that cannot be given up. The end of the process waits for it.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// Longest wait for a place that does not answer. Redis is started anew within some seconds.
+pub(crate) const STORE_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause between two attempts to reach a place that does not answer.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+/// A lock that is held until this is dropped, or for as long as its place promises.
 #[derive(Debug)]
-pub(crate) struct Lock {
-    /// None where the file system has no locks; then there is nothing to release.
-    _file: Option<File>,
+pub(crate) struct Lock(Option<Box<dyn Held>>);
+
+/// A lock of one place. It ends with this value.
+pub(crate) trait Held: fmt::Debug + Send + Sync {
+    /// The fence for writes under this lock; none where a lock ends with its holder only.
+    fn fence(&self) -> Option<Fence> {
+        None
+    }
+
+    /// Ends it, and returns when others can have it.
+    fn release(self: Box<Self>) {}
 }
 
-/// Takes the lock at `path`, waiting for its holder no longer than `limit`. None if it is still held then.
+impl Lock {
+    pub(crate) fn new(held: impl Held + 'static) -> Self {
+        Self(Some(Box::new(held)))
+    }
+
+    /// The lock of those who have nothing to lock. Running without a lock is better than not running.
+    pub(crate) fn without_effect() -> Self {
+        Self(None)
+    }
+
+    /// The fence for writes under this lock.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        self.0.as_ref()?.fence()
+    }
+
+    /// The condition for writes under this lock.
+    pub(crate) fn condition(&self) -> Condition {
+        self.fence()
+            .map_or(Condition::None, Condition::NotLaterThan)
+    }
+
+    /// Ends it, and returns when others can have it.
+    pub(crate) async fn release(self) {
+        let Some(held) = self.0 else { return };
+        let _ = tokio::task::spawn_blocking(move || held.release()).await;
+    }
+}
+
+/// Takes the lock of this name, waiting for its holder no longer than `limit`. None if it is still held then.
 ///
-/// Dropping the future gives up waiting. Without a path, or where locking does not work (read-only
-/// directories, some network file systems), everyone gets the lock: running without it is better than not
-/// running.
-pub(crate) async fn acquire(path: Option<PathBuf>, limit: Duration) -> Option<Lock> {
-    let Some(path) = path else {
-        return Some(Lock { _file: None });
-    };
-    let deadline = Instant::now() + limit;
-    loop {
-        let attempt = {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || try_lock(&path)).await
-        };
-        match attempt {
-            Ok(Ok(Some(file))) => return Some(Lock { _file: Some(file) }),
-            Ok(Ok(None)) if Instant::now() >= deadline => return None,
-            Ok(Ok(None)) => tokio::time::sleep(POLL).await,
-            Ok(Err(error)) => {
-                if is_new_report(&path) {
-                    tracing::warn!(
-                        file = %path.display(), %error,
-                        "no lock is available, so several processes may sign in at once"
-                    );
-                }
-                return Some(Lock { _file: None });
-            }
-            // The runtime is ending.
-            Err(_) => return None,
+/// Dropping the future gives up waiting. Without a place, or where locking does not work (read-only directories, some network
+/// file systems), everyone gets the lock. A fleet needs it, so there a place that does not answer is an error.
+pub(crate) async fn acquire(
+    store: &SharedStore,
+    kind: &'static str,
+    limit: Duration,
+) -> Result<Option<Lock>, StoreError> {
+    Wait::for_lock(store, kind, limit).until_its_end().await
+}
+
+/// The same for a lock of any account.
+pub(crate) async fn acquire_named(
+    records: &SharedRecords,
+    name: &str,
+    limit: Duration,
+) -> Result<Option<Lock>, StoreError> {
+    let place = Some((SharedRecords::clone(records), name.to_owned()));
+    Wait::new(place, limit).until_its_end().await
+}
+
+/// A wait for a lock, which ends when the lock is held or the time is over.
+pub(crate) struct Wait {
+    place: Option<(SharedRecords, String)>,
+    deadline: Instant,
+    /// End of the wait for a place that does not answer.
+    give_up: Instant,
+}
+
+/// State of a [`Wait`].
+pub(crate) enum Waited {
+    Held(Lock),
+    /// Somebody else holds the lock, and something may have changed.
+    Busy,
+    /// Somebody else holds the lock, and the time is over.
+    TimedOut,
+}
+
+impl Wait {
+    /// A wait for a lock of the account.
+    pub(crate) fn for_lock(store: &SharedStore, kind: &'static str, limit: Duration) -> Self {
+        Self::new(store.lock_name(kind), limit)
+    }
+
+    fn new(place: Option<(SharedRecords, String)>, limit: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            place,
+            deadline: now + limit,
+            give_up: now + limit.min(STORE_WAIT),
         }
     }
-}
 
-fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    let file = open_lock_file(path)?;
-    match fs4::FileExt::try_lock(&file) {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
+    async fn until_its_end(self) -> Result<Option<Lock>, StoreError> {
+        loop {
+            match self.next().await? {
+                Waited::Held(lock) => return Ok(Some(lock)),
+                Waited::Busy => {}
+                Waited::TimedOut => return Ok(None),
+            }
+        }
+    }
+
+    /// Waits until the lock is held, or something may have changed.
+    pub(crate) async fn next(&self) -> Result<Waited, StoreError> {
+        let Some((records, name)) = &self.place else {
+            return Ok(Waited::Held(Lock::without_effect()));
+        };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let pause = match attempt(records, name, left.min(LONGEST_ATTEMPT)).await? {
+            Ok(Attempt::Held(lock)) => return Ok(Waited::Held(lock)),
+            Ok(Attempt::Busy(_)) if Instant::now() >= self.deadline => {
+                return Ok(Waited::TimedOut);
+            }
+            Ok(Attempt::Busy(pause)) => pause,
+            Err(error) if Instant::now() >= self.give_up => return Err(error),
+            Err(_) => STORE_PAUSE,
+        };
+        tokio::time::sleep(pause).await;
+        Ok(Waited::Busy)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NO_WAIT: Duration = Duration::ZERO;
-
-    /// a file that a crashed process left is no lock.
-    #[tokio::test]
-    async fn a_lock_is_exclusive_and_ends_with_its_holder_not_with_the_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("key.lock");
-        std::fs::write(&path, "left by a crash").unwrap();
-        let held = acquire(Some(path.clone()), NO_WAIT).await;
-        assert!(held.is_some());
-        assert!(acquire(Some(path.clone()), NO_WAIT).await.is_none());
-        drop(held);
-        assert!(path.exists());
-        assert!(acquire(Some(path), NO_WAIT).await.is_some());
-    }
-
-    ///
-    #[tokio::test]
-    async fn where_there_is_no_locking_everyone_goes_on() {
-        let nowhere = PathBuf::from("/nonexistent/key.lock");
-        assert!(acquire(Some(nowhere), NO_WAIT).await.is_some());
-        assert!(acquire(None, NO_WAIT).await.is_some());
-    }
+/// One attempt. The outer error says that the runtime is ending.
+async fn attempt(
+    records: &SharedRecords,
+    name: &str,
+    patience: Duration,
+) -> Result<Result<Attempt, StoreError>, StoreError> {
+    let (records, name) = (SharedRecords::clone(records), name.to_owned());
+    let attempt = move || records.try_lock(&name, patience);
+    let attempt = tokio::task::spawn_blocking(attempt).await;
+    attempt.map_err(|_| StoreError::Busy)
 }

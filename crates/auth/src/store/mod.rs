@@ -1,7 +1,8 @@
 //! Credentials: one for each server, account and authorization server.
 //!
-//! Each has a file ([`record`]), whose secrets may lie in the keychain instead ([`crate::keychain`]). Locks and the
-//! sign-in under way are files beside it.
+//! Each has a record ([`record`]), whose secrets may lie in the keychain instead ([`crate::keychain`]). The sign-in under way
+//! and refused renewals are records beside it. A place ([`records`]) keeps records and has locks: a directory of files, or
+//! a store that several machines share.
 
 mod account;
 mod credential;
@@ -11,30 +12,34 @@ pub(crate) mod lock;
 pub(crate) mod mcp_remote;
 pub(crate) mod pending;
 mod record;
+pub(crate) mod records;
+pub(crate) mod refresh_intent;
 pub(crate) mod refused_renewal;
+mod relocation;
+mod sealed;
 mod settings;
 mod shared;
+#[cfg(all(test, unix))]
+mod suite;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, OnceLock};
+use std::sync::MutexGuard;
 use std::time::SystemTime;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::config::{Config, Store};
-use crate::keychain::{Keychain, KeychainError};
+use crate::keychain::Keychain;
 use crate::token::unix_millis;
-use mcp_bridge_net::descriptors::retry_blocking;
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_net::private_file::{private_directory, sweep_private};
-use mcp_bridge_net::whole_file::remove_file;
 
 pub use account::{Account, Expiry, SignedIn};
 pub use credential::Voucher;
 pub use elsewhere::{directory_of_account, note_directory};
 pub use record::{Place, StoreError};
+pub use sealed::{OpenError, is_sealed};
 pub use settings::{Servers, choose_place, place_of_new};
 
 pub(crate) use credential::{Credential, Summary};
@@ -42,18 +47,18 @@ pub(crate) use key::CredentialKey;
 pub(crate) use shared::SharedStore;
 
 use record::Record;
+use records::{Condition, Custody, Presence, Records, SharedRecords, write_value};
 use settings::Settings;
 
 /// The credentials of one key. Its methods block; they are short, but for a keychain that wants a person.
 ///
-/// Nothing here fails: what can't be kept is held in memory, with a warning.
+/// What can't be kept is held in memory, with a warning.
 #[derive(Debug)]
 pub(crate) struct CredentialStore {
+    /// None keeps everything in memory.
+    records: Option<SharedRecords>,
+    /// The directory of the user's choices.
     directory: Option<PathBuf>,
-    /// Set when the directory has been made private.
-    is_ready: OnceLock<()>,
-    /// Set when it was logged that it cannot be used.
-    is_reported: OnceLock<()>,
     key: CredentialKey,
     server: Url,
     profile: Option<String>,
@@ -63,21 +68,33 @@ pub(crate) struct CredentialStore {
     unsaved: Mutex<Option<Unsaved>>,
 }
 
-/// A credential that could not be saved: the disk is full, or read-only, or the place is not trusted. It lasts for this
-/// run, in which saving it is tried again. It is newer than what lies there.
+/// A credential that could not be saved: the disk is full, or read-only, or the place is not trusted or does not answer. It
+/// lasts for this run, in which saving it is tried again. It is newer than what lies there.
 #[derive(Debug)]
 struct Unsaved {
     credential: Credential,
+    condition: Condition,
     before: Before,
 }
 
-/// The file of an unsaved credential, before it could not be replaced.
+/// The record of an unsaved credential, before it could not be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// There was one. Without it somebody has signed out.
-    File,
+    Record,
     /// There was none.
     Nothing,
+}
+
+/// Outcome of saving a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// It is where it belongs.
+    Kept,
+    /// It is held in memory.
+    InMemory,
+    /// It is dropped, because another process has stored something newer.
+    Superseded,
 }
 
 /// Outcome of saving again what could not be saved.
@@ -94,16 +111,14 @@ pub(crate) enum SavedAgain {
 impl CredentialStore {
     /// Touches nothing: a server that wants no sign-in leaves no trace.
     pub(crate) fn new(key: CredentialKey, server: &Url, config: &Config) -> Self {
-        let (directory, chosen) = match config.store {
-            None => (config.directory.clone(), None),
-            Some(Store::File) => (config.directory.clone(), Some(Place::File)),
-            Some(Store::Keychain) => (config.directory.clone(), Some(Place::Keychain)),
-            Some(Store::Memory) => (None, None),
+        let (records, chosen) = Self::place_of(config);
+        let directory = match &config.store {
+            Some(Store::Memory | Store::Shared(_)) => None,
+            Some(Store::File | Store::Keychain) | None => config.directory.clone(),
         };
         Self {
+            records,
             directory,
-            is_ready: OnceLock::new(),
-            is_reported: OnceLock::new(),
             key,
             server: server.clone(),
             profile: config.profile.clone(),
@@ -113,163 +128,234 @@ impl CredentialStore {
         }
     }
 
-    /// Path of a further file of this key. None if nothing can be stored.
-    pub(crate) fn path(&self, extension: &str) -> Option<PathBuf> {
-        Some(self.ready()?.join(self.key.sibling(extension)))
+    /// The place of records that the user has chosen, and that of secrets. No place means memory.
+    fn place_of(config: &Config) -> (Option<SharedRecords>, Option<Place>) {
+        let keys = config.store_keys.as_ref();
+        let directory = config.directory.as_deref();
+        let files = || directory.map(|it| records::in_directory(it, keys));
+        match &config.store {
+            None => (files(), None),
+            Some(Store::File) => (files(), Some(Place::File)),
+            Some(Store::Keychain) => (files(), Some(Place::Keychain)),
+            Some(Store::Memory) => (None, None),
+            Some(Store::Shared(address)) => (Some(records::at_address(address, keys)), None),
+        }
     }
 
-    /// The directory, made private to the user at the first call. None if that does not work, which is tried again: a disk
-    /// may be full for a while.
-    fn ready(&self) -> Option<&Path> {
-        let directory = self.directory.as_deref()?;
-        if self.is_ready.get().is_some() {
-            return Some(directory);
+    /// True if what is stored outlives the process, as far as one can know.
+    pub(crate) fn can_keep(&self) -> bool {
+        self.records.as_ref().is_some_and(|it| match it.custody() {
+            Custody::Machine => it.check().is_ok(),
+            Custody::Fleet => true,
+        })
+    }
+
+    /// The place and name of a lock of this key; none if nothing is stored.
+    pub(crate) fn lock_name(&self, kind: &str) -> Option<(SharedRecords, String)> {
+        Some((self.records.clone()?, self.key.sibling(kind)))
+    }
+
+    /// A further record of this key. One that makes no sense is none.
+    pub(crate) fn read_beside<T: DeserializeOwned>(
+        &self,
+        extension: &str,
+        kind: &str,
+    ) -> Result<Option<T>, StoreError> {
+        match &self.records {
+            Some(records) => read_beside(&**records, &self.key, extension, kind),
+            None => Ok(None),
         }
-        match private_directory(directory) {
-            Ok(()) => {
-                let _ = self.is_ready.set(());
-                Some(directory)
+    }
+
+    /// Writes a further record of this key, for others to know. Without a place there is nobody to tell.
+    pub(crate) fn write_beside<T: Serialize>(&self, extension: &str, value: &T) {
+        if let Err(error) = self.try_write_beside(extension, value, Condition::None) {
+            tracing::debug!(%error, "{extension} not recorded");
+        }
+    }
+
+    /// Writes a further record of this key that has to be there.
+    pub(crate) fn try_write_beside<T: Serialize>(
+        &self,
+        extension: &str,
+        value: &T,
+        condition: Condition,
+    ) -> Result<(), StoreError> {
+        match &self.records {
+            Some(records) => {
+                write_value(&**records, &self.key.sibling(extension), value, condition)
             }
-            Err(error) => {
-                if self.is_reported.set(()).is_ok() {
-                    tracing::warn!(
-                        directory = %directory.display(), %error,
-                        "the sign-in can't be saved, so it lasts for this run only"
-                    );
-                }
-                None
-            }
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a further record of this key.
+    pub(crate) fn remove_beside(&self, extension: &str) {
+        let Some(records) = &self.records else { return };
+        if let Err(error) = records.remove(&self.key.sibling(extension), Condition::None) {
+            tracing::debug!(%error, "{extension} not removed");
         }
     }
 
     /// The credential in use: the newest that has tokens, else the newest.
-    pub(crate) fn load(&self) -> Option<Credential> {
+    pub(crate) fn load(&self) -> Result<Option<Credential>, StoreError> {
         self.save_again();
         if let Some(unsaved) = &*self.unsaved() {
-            return Some(unsaved.credential.clone());
+            return Ok(Some(unsaved.credential.clone()));
         }
-        self.load_all()
-            .into_iter()
-            .max_by_key(|credential| (credential.tokens.is_some(), credential.saved_at))
+        let all = self.load_all()?.into_iter();
+        Ok(all.max_by_key(|credential| (credential.tokens.is_some(), credential.saved_at)))
     }
 
     /// The credential of one issuer.
-    pub(crate) fn load_issuer(&self, issuer: &str) -> Option<Credential> {
+    pub(crate) fn load_issuer(&self, issuer: &str) -> Result<Option<Credential>, StoreError> {
         let unsaved = self.unsaved();
         let unsaved = unsaved.as_ref().map(|unsaved| unsaved.credential.clone());
-        unsaved
-            .into_iter()
-            .chain(self.load_all())
-            .find(|credential| credential.metadata.issuer == issuer)
+        let mut all = unsaved.into_iter().chain(self.load_all()?);
+        Ok(all.find(|credential| credential.metadata.issuer == issuer))
     }
 
     /// All credentials of this key.
-    pub(crate) fn load_all(&self) -> Vec<Credential> {
-        let records = self.records().into_iter();
-        records
-            .map(|(path, record)| record.complete(&path, &self.keychain))
-            .collect()
+    pub(crate) fn load_all(&self) -> Result<Vec<Credential>, StoreError> {
+        let records = self.stored()?.into_iter();
+        Ok(records
+            .map(|(name, record)| record.complete(&name, &self.keychain))
+            .collect())
     }
 
-    fn records(&self) -> Vec<(PathBuf, Record)> {
-        let Some(directory) = &self.directory else {
-            return Vec::new();
+    /// The accounts of this key, one for each issuer.
+    pub(crate) fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let Some(records) = &self.records else {
+            return Ok(Vec::new());
         };
-        files(directory)
-            .into_iter()
-            .filter(|(key, _)| *key == self.key)
-            .filter_map(|(_, path)| Some((Record::read(&path)?, path)))
-            .map(|(record, path)| (path, record))
-            .collect()
+        let mut accounts = Account::all_in(records)?;
+        accounts.retain(|account| account.key == self.key);
+        Ok(accounts)
     }
 
-    /// Replaces the credential of this issuer. It is where it belongs when this returns, or held in memory.
-    pub(crate) fn save(&self, credential: &Credential) {
+    fn stored(&self) -> Result<Vec<(String, Record)>, StoreError> {
+        let Some(records) = self.records.as_deref() else {
+            return Ok(Vec::new());
+        };
+        let mut stored = Vec::new();
+        for (_, name) in credentials(records, &self.key.sibling(""))? {
+            stored.extend(Record::read(records, &name)?.map(|record| (name, record)));
+        }
+        Ok(stored)
+    }
+
+    /// Replaces the credential of this issuer. It is where it belongs when this returns, or held in memory, unless it
+    /// is older than what is there.
+    pub(crate) fn save(&self, credential: &Credential, condition: Condition) -> Saved {
         let mut credential = credential.clone();
         credential.version = credential::SCHEMA_VERSION;
         credential.profile.clone_from(&self.profile);
         credential.saved_at = unix_millis(SystemTime::now());
-        let saved = match self.ready() {
-            None => Err(io::Error::other("there is no directory for them").into()),
-            Some(directory) => {
-                let path = directory.join(self.key.file_name(&credential.metadata.issuer));
-                record::write(
-                    &path,
-                    credential.clone(),
-                    self.place(directory),
-                    &self.keychain,
-                )
-            }
-        };
+        let saved = self.try_save(&credential, condition);
         let mut unsaved = self.unsaved();
-        match saved {
-            Ok(()) if unsaved.take().is_some() => tracing::info!("the sign-in is saved now"),
-            Ok(()) => {}
-            Err(error) => {
-                let path = self.file(&credential.metadata.issuer);
-                if let (None, Some(_), Some(path)) = (&*unsaved, self.ready(), &path) {
-                    tracing::warn!(
-                        file = %path.display(), %error,
-                        "the sign-in can't be saved, so it lasts for this run only"
-                    );
+        let error = match saved {
+            Ok(()) => {
+                if unsaved.take().is_some() {
+                    tracing::info!("the sign-in is saved now");
                 }
-                let is_there = path.is_some_and(|path| fs::symlink_metadata(path).is_ok());
-                let before = match &*unsaved {
-                    Some(unsaved) => unsaved.before,
-                    None if is_there => Before::File,
-                    None => Before::Nothing,
-                };
-                *unsaved = Some(Unsaved { credential, before });
+                return Saved::Kept;
             }
+            Err(StoreError::Superseded) => {
+                *unsaved = None;
+                tracing::info!("another process has stored a newer token, which is used");
+                return Saved::Superseded;
+            }
+            Err(error) => error,
+        };
+        let name = self.key.record(&credential.metadata.issuer);
+        if let (None, Some(records)) = (&*unsaved, &self.records)
+            && !matches!(error, StoreError::Directory(_))
+        {
+            tracing::warn!(
+                file = %records.shown(&name), %error,
+                "the sign-in can't be saved, so it lasts for this run only"
+            );
         }
+        let before = match &*unsaved {
+            Some(unsaved) => unsaved.before,
+            None if self.presence(&name) == Some(Presence::There) => Before::Record,
+            None => Before::Nothing,
+        };
+        *unsaved = Some(Unsaved {
+            credential,
+            condition,
+            before,
+        });
+        Saved::InMemory
+    }
+
+    fn try_save(&self, credential: &Credential, condition: Condition) -> Result<(), StoreError> {
+        let Some(records) = self.records.as_deref() else {
+            let nowhere = std::io::Error::other("nothing is stored");
+            return Err(StoreError::Directory(nowhere));
+        };
+        let name = self.key.record(&credential.metadata.issuer);
+        let (place, keychain) = (self.place(), &self.keychain);
+        record::write(
+            records,
+            &name,
+            credential.clone(),
+            place,
+            keychain,
+            condition,
+        )
     }
 
     /// Tries again to save what could not be saved, unless somebody has signed out or in meanwhile.
     pub(crate) fn save_again(&self) -> SavedAgain {
-        let Some((credential, before)) = self
-            .unsaved()
-            .as_ref()
-            .map(|unsaved| (unsaved.credential.clone(), unsaved.before))
-        else {
-            return SavedAgain::Done;
+        let (credential, condition, before) = match &*self.unsaved() {
+            None => return SavedAgain::Done,
+            Some(it) => (it.credential.clone(), it.condition, it.before),
         };
         let issuer = &credential.metadata.issuer;
-        let Some(path) = self.file(issuer) else {
+        let Some(presence) = self.presence(&self.key.record(issuer)) else {
             return SavedAgain::Never;
         };
-        if before == Before::File && fs::symlink_metadata(path).is_err() {
+        if before == Before::Record && presence == Presence::Removed {
             return SavedAgain::Never;
         }
-        let stored = self.load_all().into_iter();
-        let mut of_issuer = stored.filter(|stored| stored.metadata.issuer == *issuer);
-        if of_issuer.any(|stored| stored.saved_at > credential.saved_at) {
-            *self.unsaved() = None;
-            return SavedAgain::Done;
+        // With a fence the place itself tells what is newer, whatever the clocks say.
+        if condition == Condition::None {
+            let Ok(stored) = self.load_all() else {
+                return SavedAgain::NotYet;
+            };
+            let mut of_issuer = stored.iter().filter(|it| it.metadata.issuer == *issuer);
+            if of_issuer.any(|stored| stored.saved_at > credential.saved_at) {
+                *self.unsaved() = None;
+                return SavedAgain::Done;
+            }
         }
-        self.save(&credential);
-        if self.unsaved().is_none() {
-            SavedAgain::Done
-        } else {
-            SavedAgain::NotYet
+        match self.save(&credential, condition) {
+            Saved::Kept | Saved::Superseded => SavedAgain::Done,
+            Saved::InMemory => SavedAgain::NotYet,
         }
     }
 
     /// True if there is a credential that could not be saved, and a place for it.
     pub(crate) fn has_unsaved(&self) -> bool {
-        self.directory.is_some() && self.unsaved().is_some()
+        self.records.is_some() && self.unsaved().is_some()
     }
 
-    /// The file of an issuer's credential.
-    fn file(&self, issuer: &str) -> Option<PathBuf> {
-        Some(self.directory.as_ref()?.join(self.key.file_name(issuer)))
+    /// Presence of the record of this name; none if nothing is stored.
+    fn presence(&self, name: &str) -> Option<Presence> {
+        Some(self.records.as_ref()?.presence(name))
     }
 
     /// Place of secrets: as a flag says, as was chosen for the server, where they are, as was chosen for
     /// all servers.
-    fn place(&self, directory: &Path) -> Place {
+    fn place(&self) -> Place {
+        let Some(directory) = &self.directory else {
+            return Place::Shared;
+        };
         let settings = Settings::read(directory);
         let present = || {
-            let mut places = self.records().into_iter().map(|(_, record)| record.secrets);
+            let stored = self.stored().unwrap_or_default();
+            let mut places = stored.into_iter().map(|(_, record)| record.secrets);
             places.find(|place| *place == Place::Keychain)
         };
         self.chosen
@@ -288,37 +374,38 @@ impl CredentialStore {
         {
             *unsaved = None;
         }
-        match self.file(issuer) {
-            Some(path) => record::remove(&path, &self.keychain),
+        match &self.records {
+            Some(records) => {
+                let name = self.key.record(issuer);
+                record::remove(&**records, &name, &self.keychain, Condition::None)
+            }
             None => Ok(()),
         }
     }
 
     /// Removes what [`remove_remains`] does, damaged credentials of this key only.
     pub(crate) fn sweep(&self) {
-        let Some(directory) = &self.directory else {
-            return;
-        };
-        sweep_private(directory);
-        remove(damaged_files(directory).filter(|(key, _)| *key == self.key));
+        if let Some(records) = &self.records {
+            records.sweep(&self.key.sibling(""));
+        }
     }
 
     /// True if somebody has removed the credential of this issuer that was kept before. One that cannot be
     /// read, or was never kept, is not removed.
     pub(crate) fn is_removed(&self, issuer: &str) -> bool {
-        let Some(path) = self.file(issuer) else {
-            return false;
-        };
-        self.unsaved().is_none()
-            && matches!(path.try_exists(), Ok(false))
-            && fs::symlink_metadata(path).is_err()
+        let presence = self.presence(&self.key.record(issuer));
+        self.unsaved().is_none() && presence == Some(Presence::Removed)
     }
 
     /// Checks that the place that was chosen can be used.
-    pub(crate) fn check(&self) -> Result<(), KeychainError> {
-        match self.directory.as_deref().map(|it| self.place(it)) {
-            Some(Place::Keychain) => self.keychain.check(),
-            Some(Place::File) | None => Ok(()),
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let Some(records) = &self.records else {
+            return Ok(());
+        };
+        match self.place() {
+            Place::Keychain => Ok(self.keychain.check()?),
+            Place::File => Ok(()),
+            Place::Shared => records.check(),
         }
     }
 
@@ -327,46 +414,30 @@ impl CredentialStore {
     }
 }
 
+/// A record of an account beside its credentials. One that makes no sense is none.
+fn read_beside<T: DeserializeOwned>(
+    records: &dyn Records,
+    key: &CredentialKey,
+    extension: &str,
+    kind: &str,
+) -> Result<Option<T>, StoreError> {
+    let text = records.read(&key.sibling(extension), kind)?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
 /// Removes files that hold tokens and are no credentials any more, of all accounts in `directory`: damaged ones, and those
 /// that killed processes have left unfinished.
 pub fn remove_remains(directory: &Path) {
-    sweep_private(directory);
-    remove(damaged_files(directory));
+    records::in_directory(directory, None).sweep("");
 }
 
-fn remove(files: impl Iterator<Item = (CredentialKey, PathBuf)>) {
-    for (_, path) in files {
-        if let Err(error) = remove_file(&path) {
-            tracing::warn!(file = %path.display(), %error, "a damaged credential cannot be removed");
-        }
-    }
-}
-
-/// Credentials that could not be read and were set aside, each with its key.
-fn damaged_files(directory: &Path) -> impl Iterator<Item = (CredentialKey, PathBuf)> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let damaged = paths.filter(|path| path.extension().is_some_and(|it| it == record::DAMAGED));
-    damaged.filter_map(|path| {
-        let name = path.with_extension("json");
-        let key = CredentialKey::from_file_name(&name.file_name()?.to_string_lossy())?;
-        Some((key, path))
-    })
-}
-
-/// The files of all credentials in `directory`, each with its key.
-fn files(directory: &Path) -> Vec<(CredentialKey, PathBuf)> {
-    let Ok(entries) = retry_blocking(|| fs::read_dir(directory)) else {
-        return Vec::new();
-    };
-    let mut files: Vec<_> = entries
-        .flatten()
-        .filter_map(|entry| {
-            // Neither a lock nor a sign-in under way.
-            let key = CredentialKey::from_file_name(&entry.file_name().to_string_lossy())?;
-            Some((key, entry.path()))
-        })
-        .collect();
-    files.sort_by(|(_, a), (_, b)| a.cmp(b));
-    files
+/// The names of the records of all credentials that begin so, each with its key; neither locks nor a sign-in under way.
+fn credentials(
+    records: &dyn Records,
+    prefix: &str,
+) -> Result<Vec<(CredentialKey, String)>, StoreError> {
+    let names = records.names(prefix)?.into_iter();
+    Ok(names
+        .filter_map(|name| Some((CredentialKey::from_record(&name)?, name)))
+        .collect())
 }

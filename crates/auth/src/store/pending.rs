@@ -4,7 +4,6 @@
 //! continue the flow of a killed process (its browser tab is still open), and not ask a person again who
 //! has just said no.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::config::SIGN_IN_TIMEOUT;
 use crate::error::AuthError;
 use crate::grant::authorization::AuthorizationRequest;
-use crate::store::SharedStore;
+use crate::store::key::CredentialKey;
+use crate::store::records::Records;
+use crate::store::{SharedStore, StoreError, read_beside};
 use crate::token::unix_millis;
-use mcp_bridge_net::private_file::{read_trusted, write_private};
-use mcp_bridge_net::whole_file::remove_file;
+
+/// Extension of the record.
+const EXTENSION: &str = "sign-in";
+
+/// The record, as the log names it.
+const KIND: &str = "the record of a sign-in";
 
 /// A tab that was opened so recently is still looked at; after that the page is opened again.
 const TAB_IS_OPEN: Duration = Duration::from_secs(30);
@@ -28,9 +33,10 @@ const MOST_OPENINGS: u32 = 2;
 /// app starts the next bridge sooner than that.
 const TAKEOVER_MILLIS: u64 = 2000;
 
-/// True if a sign-in page waits for a person, going by the record at `path`.
-pub(crate) fn is_open(path: &Path) -> bool {
-    PendingSignIn::read_file(path).is_some_and(|record| record.request(SIGN_IN_TIMEOUT).is_some())
+/// True if a sign-in page of the account waits for a person, going by the record.
+pub(crate) fn is_open(records: &dyn Records, key: &CredentialKey) -> Result<bool, StoreError> {
+    let record: Option<PendingSignIn> = read_beside(records, key, EXTENSION, KIND)?;
+    Ok(record.is_some_and(|record| record.request(SIGN_IN_TIMEOUT).is_some()))
 }
 
 /// The record of one sign-in.
@@ -124,40 +130,33 @@ impl PendingSignIn {
 
     /// The record of the account.
     pub(crate) async fn read(store: &SharedStore) -> Option<Self> {
-        store
-            .with(|store| Self::read_file(&store.path("sign-in")?))
-            .await
-            .flatten()
+        Self::try_read(store).await.unwrap_or_default()
     }
 
-    fn read_file(path: &Path) -> Option<Self> {
-        let text = read_trusted(path, "the record of a sign-in")?;
-        serde_json::from_slice(&text).ok()
+    async fn try_read(store: &SharedStore) -> Result<Option<Self>, StoreError> {
+        let read = store.with(|store| store.read_beside(EXTENSION, KIND)).await;
+        read.unwrap_or(Ok(None))
     }
 
-    /// Returns whether a page is recorded. It is not after a sign-out, or without the directory that it was recorded
-    /// in.
+    /// Returns whether a page is recorded, or may be. It is not after a sign-out, or without the directory that it was
+    /// recorded in.
     pub(crate) async fn is_recorded(store: &SharedStore) -> bool {
-        matches!(Self::read(store).await, Some(Self::Open { .. }))
+        matches!(
+            Self::try_read(store).await,
+            Ok(Some(Self::Open { .. })) | Err(_)
+        )
     }
 
     /// Publishes the record. Without a store there is nobody to tell.
     pub(crate) async fn write(self, store: &SharedStore) {
         store
-            .with(move |store| {
-                let path = store.path("sign-in")?;
-                write_private(&path, &self)
-                    .inspect_err(|error| tracing::debug!(%error, "sign-in not recorded"))
-                    .ok()
-            })
+            .with(move |store| store.write_beside(EXTENSION, &self))
             .await;
     }
 
     /// Removes the record.
     pub(crate) async fn clear(store: &SharedStore) {
-        store
-            .with(|store| store.path("sign-in").map(|path| remove_file(&path)))
-            .await;
+        store.with(|store| store.remove_beside(EXTENSION)).await;
     }
 
     /// Removes the record of a sign-in that no app waits for any more. A helper ends when it finds none.

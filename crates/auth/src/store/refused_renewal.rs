@@ -4,17 +4,19 @@
 //! lies beside the credential, so that a refusal never makes a process write the credential, which may be in
 //! a keychain. Apps end their bridges after a request or two, so failures are counted across processes.
 
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Credential, SharedStore};
-use mcp_bridge_net::private_file::{read_trusted, write_private};
-use mcp_bridge_net::whole_file::remove_file;
+use crate::store::key::CredentialKey;
+use crate::store::records::Records;
+use crate::store::{Credential, SharedStore, StoreError, read_beside};
 
-/// The extension of the file.
+/// Extension of the record.
 const EXTENSION: &str = "refused";
+
+/// The record, as the log names it.
+const KIND: &str = "the record of a refused renewal";
 
 /// Outcome of the attempts to renew one set of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +65,8 @@ impl Moment {
 impl RefusedRenewal {
     /// The record of the account.
     pub(crate) async fn read(store: &SharedStore) -> Option<Self> {
-        store.with(|store| read(&store.path(EXTENSION)?)).await?
+        let read = store.with(|store| store.read_beside(EXTENSION, KIND)).await;
+        read?.unwrap_or_default()
     }
 
     /// One more refusal of the tokens that `before` is about, too. None if the credential has no tokens.
@@ -85,20 +88,13 @@ impl RefusedRenewal {
     /// Publishes the record. Without a store there is nobody to tell.
     pub(crate) async fn write(self, store: &SharedStore) {
         store
-            .with(move |store| {
-                let path = store.path(EXTENSION)?;
-                write_private(&path, &self)
-                    .inspect_err(|error| tracing::debug!(%error, "refusal not recorded"))
-                    .ok()
-            })
+            .with(move |store| store.write_beside(EXTENSION, &self))
             .await;
     }
 
     /// Removes the record.
     pub(crate) async fn clear(store: &SharedStore) {
-        store
-            .with(|store| store.path(EXTENSION).map(|path| remove_file(&path)))
-            .await;
+        store.with(|store| store.remove_beside(EXTENSION)).await;
     }
 
     /// Tells whether only a person can help: after a final refusal; or after `most_failures` failures of the server,
@@ -132,15 +128,10 @@ impl RefusalKind {
     }
 }
 
-/// The record in `directory` that `name` gives the name of.
+/// The record of an account.
 pub(crate) fn read_of_account(
-    directory: &Path,
-    name: impl Fn(&str) -> String,
-) -> Option<RefusedRenewal> {
-    read(&directory.join(name(EXTENSION)))
-}
-
-fn read(path: &Path) -> Option<RefusedRenewal> {
-    let text = read_trusted(path, "the record of a refused renewal")?;
-    serde_json::from_slice(&text).ok()
+    records: &dyn Records,
+    key: &CredentialKey,
+) -> Result<Option<RefusedRenewal>, StoreError> {
+    read_beside(records, key, EXTENSION, KIND)
 }

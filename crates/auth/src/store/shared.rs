@@ -1,9 +1,9 @@
 //! Credential store for asynchronous callers: its operations run in the pool for what blocks.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use super::CredentialStore;
+use super::records::SharedRecords;
 
 /// The store of one account, shared by the tasks of a process.
 #[derive(Debug, Clone)]
@@ -25,11 +25,9 @@ impl SharedStore {
             .ok()
     }
 
-    /// The path of a further file of the account. None if nothing can be stored.
-    pub(crate) async fn path(&self, extension: &'static str) -> Option<PathBuf> {
-        self.with(move |store| store.path(extension))
-            .await
-            .flatten()
+    /// The place and name of a lock of the account. None if nothing is stored.
+    pub(crate) fn lock_name(&self, kind: &str) -> Option<(SharedRecords, String)> {
+        self.0.lock_name(kind)
     }
 
     /// True if there is a credential that could not be saved, and a place for it.

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use super::action::{Action, LinkId, OutgoingRequest, Timer};
 use super::facts::Facts;
-use super::host_watch::HostWatch;
+use super::host_watch::{HostChange, HostWatch};
 use super::initialize_cache::Memory;
 use super::list::List;
 use super::panics::catch_panic;
@@ -54,8 +54,8 @@ pub(super) enum Wake {
     Lists(ListForm, Vec<(List, String)>),
     /// The sign-in has gone on.
     SignIn(watch::Receiver<SignInStage>),
-    /// The parent process has died, or the machine has slept.
-    Host(HostWatch),
+    /// The host has changed.
+    Host(HostWatch, HostChange),
     /// The server cannot be reached, for this reason, and must not be waited for.
     Unreachable(String),
     /// Something has been sent, or could not be.
@@ -107,7 +107,7 @@ impl Io {
         let mut waits = JoinSet::new();
         let endpoint = Arc::clone(&links.main);
         waits.spawn(async move { Wake::Unreachable(endpoint.ended().await) });
-        waits.spawn(async { Wake::Host(HostWatch::new().changed().await) });
+        waits.spawn(async { watched(HostWatch::new()).await });
         let sign_in = authorizer.as_ref().map(|it| {
             waits.spawn(changed(it.watch_sign_in()));
             let mut current = it.watch_sign_in();
@@ -242,10 +242,9 @@ impl Io {
                 self.waits.spawn(changed(stage));
                 self.step(router, Router::on_sign_in_stage);
             }
-            Wake::Host(watch) if watch.parent_died() => return Some(End::AppLeft),
-            Wake::Host(watch) => {
-                self.waits
-                    .spawn(async { Wake::Host(watch.changed().await) });
+            Wake::Host(_, HostChange::ParentDied) => return Some(End::AppLeft),
+            Wake::Host(watch, HostChange::Slept) => {
+                self.waits.spawn(watched(watch));
                 self.woke_up();
             }
             Wake::Unreachable(reason) => return Some(End::Unreachable(reason)),
@@ -515,6 +514,12 @@ impl Links {
         }
         None
     }
+}
+
+/// Resolves when the host has changed.
+async fn watched(mut watch: HostWatch) -> Wake {
+    let change = watch.changed().await;
+    Wake::Host(watch, change)
 }
 
 /// Resolves when the sign-in has gone on.

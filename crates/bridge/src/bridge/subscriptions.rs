@@ -43,6 +43,10 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(20);
 /// The longest pause of a subscription that was lost.
 const MAX_REOPEN_PAUSE: Duration = Duration::from_secs(60);
 
+/// Life of a stream after which its loss is an accident, and the pauses begin again with the first. A server that
+/// acknowledges each stream and drops it at once is asked ever less often.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+
 /// Tries in a row to open a lost subscription again that bring nothing, until it is given up.
 const MAX_BARREN_TRIES: u8 = 10;
 
@@ -112,6 +116,8 @@ struct AppSubscription {
     resent: u32,
     /// Tries to open it again since the server sent anything.
     barren: u8,
+    /// Moment of the acknowledgement on the stream that is open.
+    acknowledged: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +146,7 @@ impl AppSubscription {
             backoff: Backoff::new(RETRY_PAUSE, MAX_REOPEN_PAUSE),
             resent: 0,
             barren: 0,
+            acknowledged: None,
         }
     }
 
@@ -174,10 +181,12 @@ impl AppSubscription {
         SubscriptionTimer::Retry(id.clone(), self.opened, self.resent)
     }
 
-    /// The server is there.
-    const fn succeed(&mut self) {
-        self.barren = 0;
-        self.backoff.reset();
+    /// Its stream has ended.
+    fn end_stream(&mut self, now: Instant) {
+        let acknowledged = self.acknowledged.take();
+        if acknowledged.is_some_and(|moment| now - moment >= STEADY_AFTER) {
+            self.backoff.reset();
+        }
     }
 }
 
@@ -227,6 +236,7 @@ impl AppSubscriptions {
         &mut self,
         message: &Message,
         stream: Option<&RequestId>,
+        facts: &Facts,
     ) -> Option<Vec<SubscriptionStep>> {
         if self.0.is_empty() || message.method() != Some(ACKNOWLEDGED) {
             return None;
@@ -234,7 +244,8 @@ impl AppSubscriptions {
         let id = subscription_of(message).or_else(|| stream.cloned())?;
         let subscription = self.0.get_mut(&id)?;
         let granted: Value = message.param("notifications").unwrap_or_default();
-        subscription.succeed();
+        subscription.barren = 0;
+        subscription.acknowledged = Some(facts.now);
         let before = std::mem::replace(&mut subscription.state, SubscriptionState::Acknowledged);
         let mut steps = match before {
             SubscriptionState::Unacknowledged => {
@@ -243,6 +254,7 @@ impl AppSubscriptions {
             }
             SubscriptionState::Acknowledged => return Some(Vec::new()),
             SubscriptionState::Promised | SubscriptionState::Dormant => {
+                subscription.backoff.reset();
                 vec![SubscriptionStep::Available]
             }
             SubscriptionState::Lost | SubscriptionState::Reopening => {
@@ -288,10 +300,12 @@ impl AppSubscriptions {
         &mut self,
         id: &RequestId,
         lost: &LostSubscription,
+        facts: &Facts,
     ) -> Option<SubscriptionStep> {
         let subscription = self.0.get_mut(id)?;
+        subscription.end_stream(facts.now);
         if lost.brought_events {
-            subscription.succeed();
+            subscription.barren = 0;
         }
         if !lost.failure.stream_may_return() || subscription.barren >= MAX_BARREN_TRIES {
             return Some(SubscriptionStep::End(id.clone(), CONNECTION_LOST));

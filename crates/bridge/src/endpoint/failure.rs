@@ -316,7 +316,9 @@ impl Failure {
         match self {
             Self::Auth(error) => matches!(
                 **error,
-                AuthError::SignInRequired { .. } | AuthError::TimedOut { .. }
+                AuthError::SignInRequired { .. }
+                    | AuthError::SignInElsewhere { .. }
+                    | AuthError::TimedOut { .. }
             ),
             _ => false,
         }

@@ -162,8 +162,8 @@ impl SignIn {
             opened = in_turn => opened,
             () = until(deadline) => {
                 let authorizer = endpoint.authorizer.as_ref();
-                let url = authorizer.and_then(|authorizer| authorizer.pending_sign_in());
-                Err(AuthError::SignInRequired { url }.into())
+                let error = authorizer.map(|authorizer| authorizer.unfinished_sign_in());
+                Err(error.unwrap_or(AuthError::SignInRequired { url: None }).into())
             }
         }
     }

@@ -17,7 +17,7 @@ use super::retry::{Cause, Circumstances, NextAttempt, Repeat, Retries};
 use super::session::{McpSession, speaks_of_session};
 use super::wire_log::WireLog;
 use super::{ConnectCause, Endpoint, Failure, Phase, Track, outage};
-use mcp_bridge_auth::{AuthError, Authorizer, Interaction, Refusal, has_challenge};
+use mcp_bridge_auth::{Authorizer, Interaction, Refusal, has_challenge};
 use mcp_bridge_net::http::{
     Place, RedirectRefusal, Redirects, Response, Traffic, bare, retry_after,
 };
@@ -355,8 +355,7 @@ impl Endpoint {
             _ = stopping.wait_for(|stopping| *stopping) => {}
             // The sign-in goes on, and a later request will find its token.
             () = outgoing.track.sign_in_takes_too_long() => {
-                let url = authorizer.pending_sign_in();
-                return Err(AuthError::SignInRequired { url }.into());
+                return Err(authorizer.unfinished_sign_in().into());
             }
         }
         // Nobody will sign in any more, but a token that only needs a refresh still comes.

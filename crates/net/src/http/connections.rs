@@ -52,6 +52,13 @@ const MAX_TRIES: usize = 4;
 /// it is used. The shortest limit that is common is two seconds; to look costs a system call.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// Time before the end that a server has announced from which a connection is not used any more: the request has to get there
+/// before the server closes. Of a short life it is the second half.
+const END_MARGIN: Duration = Duration::from_secs(1);
+
+/// Header with the time after which the server closes a connection that is not used (RFC 2068 §19.7.1).
+const KEEP_ALIVE: &str = "keep-alive";
+
 /// The ALPN name of HTTP/2 (RFC 9113 §3.1).
 const HTTP2: &[u8] = b"h2";
 
@@ -82,7 +89,7 @@ pub(super) struct Connections {
 
 #[derive(Debug, Default)]
 struct PoolState {
-    idle: Vec<(Http1, Instant)>,
+    idle: Vec<Idle>,
     /// The connections of HTTP/2, the oldest first.
     shared: Vec<Shared>,
     /// Requests that the server took on the last connection of HTTP/2.
@@ -91,6 +98,15 @@ struct PoolState {
     is_http1: bool,
     /// A task is there that closes what is not used any more.
     is_swept: bool,
+}
+
+/// A connection of HTTP/1.1 that is free.
+#[derive(Debug)]
+struct Idle {
+    connection: Http1,
+    since: Instant,
+    /// Time without a request after which it is not used any more.
+    limit: Duration,
 }
 
 /// A connection of HTTP/2 with what is on it.
@@ -140,6 +156,8 @@ pub(super) struct PooledBody {
     peer: Option<IpAddr>,
     /// The connection that it comes on, and where that is to go.
     kept: Option<(Http1, Weak<Connections>)>,
+    /// Time for which it may be kept without a request.
+    idle_limit: Duration,
     /// Its part of a connection of HTTP/2.
     stream: Option<Http2Stream>,
 }
@@ -209,12 +227,16 @@ impl Connections {
                 *request.uri_mut() = origin_form(&target);
                 request.headers_mut().insert(HOST, self.origin.host.clone());
                 match connection.requests.try_send_request(request).await {
-                    Ok(response) => Ok(response.map(|incoming| PooledBody {
-                        incoming,
-                        peer: connection.peer,
-                        kept: Some((connection, Arc::downgrade(self))),
-                        stream: None,
-                    })),
+                    Ok(response) => {
+                        let idle_limit = idle_limit(response.headers());
+                        Ok(response.map(|incoming| PooledBody {
+                            incoming,
+                            peer: connection.peer,
+                            kept: Some((connection, Arc::downgrade(self))),
+                            idle_limit,
+                            stream: None,
+                        }))
+                    }
                     Err(mut failed) => {
                         let unsent = failed.take_message().map(|mut request| {
                             *request.uri_mut() = target;
@@ -231,6 +253,7 @@ impl Connections {
                         incoming,
                         peer: connection.peer,
                         kept: None,
+                        idle_limit: POOL_IDLE,
                         stream: Some(stream),
                     })),
                     Err(mut failed) => {
@@ -304,7 +327,11 @@ impl Connections {
     /// A kept connection that is fit for a request.
     async fn kept(&self) -> Option<Connection> {
         loop {
-            let (mut kept, since) = {
+            let Idle {
+                connection: mut kept,
+                since,
+                limit,
+            } = {
                 let mut state = self.lock();
                 if let Some(shared) = state.shared_with_room() {
                     let stream = shared.load.begin();
@@ -312,9 +339,13 @@ impl Connections {
                 }
                 state.idle.pop()?
             };
+            let unused = since.elapsed();
+            if unused >= limit {
+                continue;
+            }
             // The runtime looks at its sockets meanwhile. A connection that turns out to be closed takes no request, so
             // that nothing is lost on it.
-            if since.elapsed() >= QUIET {
+            if unused >= QUIET {
                 yield_now().await;
             }
             if kept.requests.ready().await.is_ok() {
@@ -393,12 +424,17 @@ impl Connections {
     }
 
     /// Takes back a connection whose answer has been read.
-    fn keep(self: &Arc<Self>, connection: Http1) {
+    fn keep(self: &Arc<Self>, connection: Http1, limit: Duration) {
         let mut state = self.lock();
         if connection.requests.is_closed() {
             return;
         }
-        state.idle.push((connection, Instant::now()));
+        let since = Instant::now();
+        state.idle.push(Idle {
+            connection,
+            since,
+            limit,
+        });
         drop(state);
         self.sweep();
     }
@@ -452,6 +488,23 @@ where
     Ok(New::Http1(Sender { requests, peer }))
 }
 
+/// Time for which a connection may be kept without a request, after a response with these headers.
+fn idle_limit(headers: &HeaderMap) -> Duration {
+    let announced = headers.get(KEEP_ALIVE).and_then(|value| {
+        let mut parameters = value.to_str().ok()?.split(',');
+        parameters.find_map(|parameter| {
+            let (name, seconds) = parameter.split_once('=')?;
+            let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
+            is_timeout.then(|| seconds.trim().parse().ok()).flatten()
+        })
+    });
+    let Some(announced) = announced.map(Duration::from_secs) else {
+        return POOL_IDLE;
+    };
+    let margin = END_MARGIN.min(announced / 2);
+    announced.saturating_sub(margin).min(POOL_IDLE)
+}
+
 /// Returns whether the server says that it has not looked at the request (RFC 9113 §8.7).
 fn is_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
@@ -472,7 +525,7 @@ async fn sweep(connections: Weak<Connections>) {
             return;
         };
         let mut state = connections.lock();
-        state.idle.retain(|(_, since)| since.elapsed() < POOL_IDLE);
+        state.idle.retain(|idle| idle.since.elapsed() < idle.limit);
         // The first connection of HTTP/2 stays for as long as the server keeps it.
         let mut is_first = true;
         state.shared.retain(|shared| {
@@ -555,8 +608,40 @@ impl PooledBody {
         if let Some((connection, home)) = self.kept.take()
             && let Some(home) = home.upgrade()
         {
-            home.keep(connection);
+            home.keep(connection, self.idle_limit);
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_not_used_when_the_server_is_about_to_close_it() {
+        let check = |value: &'static str, expected| {
+            let headers = HeaderMap::from_iter([(
+                reqwest::header::HeaderName::from_static(KEEP_ALIVE),
+                HeaderValue::from_static(value),
+            )]);
+            assert_eq!(idle_limit(&headers), expected, "{value:?}");
+        };
+        check("timeout=5", Duration::from_secs(4));
+        check("max=100, Timeout = 15", Duration::from_secs(14));
+        check("timeout=1", Duration::from_millis(500));
+        check("timeout=0", Duration::ZERO);
+        check("timeout=100000", POOL_IDLE);
+        for nothing in [
+            "",
+            "timeout",
+            "timeout=",
+            "timeout=-1",
+            "timeout=soon",
+            "max=5",
+        ] {
+            check(nothing, POOL_IDLE);
+        }
+        assert_eq!(idle_limit(&HeaderMap::new()), POOL_IDLE);
     }
 }

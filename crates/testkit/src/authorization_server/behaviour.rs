@@ -78,6 +78,8 @@ pub struct Behaviour {
     pub body_prefix: &'static str,
     /// Time after which a token that was issued is on its way.
     pub token_delay: Option<Duration>,
+    /// Tokens that were issued are on their way when this is false again.
+    pub holds_tokens: bool,
     /// `/mcp` opens a session, refuses its notifications once the session is being ended (DELETE), and ends it once that
     /// has led to a token request.
     pub refuses_at_the_end: bool,
@@ -120,6 +122,7 @@ impl Default for Behaviour {
             user: None,
             body_prefix: "",
             token_delay: None,
+            holds_tokens: false,
             refuses_at_the_end: false,
         }
     }
@@ -170,6 +173,8 @@ pub enum Challenge {
 pub enum Grants {
     /// Refresh tokens as well, of which each is good for one use.
     RotatingRefreshTokens,
+    /// Refresh tokens as well, of which the old ones stay good, as those do that were used a moment ago.
+    ReusableRefreshTokens,
     /// No refresh token.
     AccessTokensOnly,
 }

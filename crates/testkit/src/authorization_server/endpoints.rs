@@ -178,8 +178,13 @@ impl Inner {
                 if !self.refresh_tokens.get(&used).is_some_and(is_theirs) {
                     return error(400, "invalid_grant");
                 }
-                self.used_refresh_tokens.insert(used.clone());
-                self.refresh_tokens.remove(&used)
+                match self.behaviour.grants {
+                    Grants::ReusableRefreshTokens => self.refresh_tokens.get(&used).cloned(),
+                    Grants::RotatingRefreshTokens | Grants::AccessTokensOnly => {
+                        self.used_refresh_tokens.insert(used.clone());
+                        self.refresh_tokens.remove(&used)
+                    }
+                }
             }
             "urn:ietf:params:oauth:grant-type:device_code" => match self.behaviour.device {
                 Device::Waiting => return error(400, "authorization_pending"),
@@ -276,7 +281,7 @@ impl Inner {
         if let Some(seconds) = self.behaviour.token_lifetime {
             reply["expires_in"] = seconds.into();
         }
-        if self.behaviour.grants == Grants::RotatingRefreshTokens && !grant.challenge.is_empty() {
+        if self.behaviour.grants != Grants::AccessTokensOnly && !grant.challenge.is_empty() {
             let refresh_token = self.fresh("refresh");
             reply["refresh_token"] = refresh_token.clone().into();
             self.refresh_tokens.insert(refresh_token, grant.clone());

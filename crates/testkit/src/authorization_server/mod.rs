@@ -231,7 +231,10 @@ async fn answer(State((address, inner)): State<Shared>, request: Request) -> Res
     if refuses_at_the_end && request.uri().path() == "/mcp" {
         return answer_at_the_end(address, inner, request).await;
     }
-    let response = answer_without_prefix(address, inner, request).await;
+    let response = answer_without_prefix(address, Arc::clone(&inner), request).await;
+    if is_token_request {
+        until(&inner, |inner| !inner.behaviour.holds_tokens).await;
+    }
     if let Some(delay) = delay.filter(|_| is_token_request) {
         tokio::time::sleep(delay).await;
     }

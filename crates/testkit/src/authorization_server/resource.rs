@@ -101,6 +101,7 @@ impl Inner {
                     |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
                 json!({ "tools": [tool("a"), tool("b")] })
             }
+            Some("tools/call") => json!({ "content": [] }),
             _ => json!({}),
         };
         if seen

@@ -5,7 +5,7 @@
 // nonce in each proof. It is also the identity provider of a company, and takes its own word for the people of one
 // (draft-ietf-oauth-identity-assertion-authz-grant), by grants that are registered here.
 import { createHash, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
-import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { calculateJwkThumbprint, createRemoteJWKSet, EmbeddedJWK, importPKCS8, importSPKI, jwtVerify, SignJWT } from 'jose';
 import { errors, Provider } from 'oidc-provider';
@@ -16,7 +16,9 @@ const lifetime = Number(process.env.TOKEN_TTL ?? 3);
 const counts = { sign_ins: 0, refreshes: 0, registrations: 0, revoked_families: 0 };
 
 const server = http.createServer();
-await new Promise((listening) => server.listen(issuerPort, '127.0.0.1', listening));
+// Where something stands in between, it listens on another port than the one that clients know.
+const listenPort = Number(process.env.LISTEN_PORT ?? issuerPort);
+await new Promise((listening) => server.listen(listenPort, '127.0.0.1', listening));
 const origin = issuerOrigin ?? `http://localhost:${server.address().port}`;
 const resource = `${process.env.BASE_URL ?? origin}/mcp`;
 const format = process.env.TOKEN_FORMAT ?? 'opaque';
@@ -116,6 +118,15 @@ provider.registerGrantType(JWT_BEARER, async (ctx) => {
   token.resourceServer = new provider.ResourceServer(resource, { scope: 'mcp:use', audience: resource, accessTokenFormat: format, accessTokenTTL: lifetime });
   ctx.body = { access_token: await token.save(), token_type: 'Bearer', expires_in: lifetime, scope: 'mcp:use' };
 }, ['assertion', 'resource', 'scope']);
+
+// With TOKEN_LOG each answer of the token endpoint becomes a line of this file, tokens and all.
+provider.use(async (ctx, next) => {
+  await next();
+  if (!process.env.TOKEN_LOG || ctx.path !== '/token') return;
+  const { grant_type: grantType, refresh_token: sent } = ctx.oidc?.params ?? {};
+  const entry = { at: Date.now() / 1000, grant_type: grantType, sent, ...ctx.body };
+  appendFileSync(process.env.TOKEN_LOG, `${JSON.stringify(entry)}\n`);
+});
 
 provider.on('grant.success', ({ oidc }) => {
   if (oidc.params.grant_type === 'refresh_token') counts.refreshes += 1;

@@ -229,6 +229,30 @@ async fn pages_of_an_origin_that_was_named_may_use_the_server_and_others_only_it
 }
 
 #[tokio::test]
+async fn a_server_that_is_told_to_stop_says_so_while_it_still_takes_requests() {
+    let server = deployed(|deployment| deployment.notice = limits::LIMIT).await;
+    let probe = |path: &'static str| request(&server, Method::GET, path);
+    let (ready, alive, document) = (
+        probe("/readyz"),
+        probe("/healthz"),
+        probe("/.well-known/oauth-protected-resource"),
+    );
+    let status = async |request: RequestBuilder| request.send().await.unwrap().status();
+    let again = ready.try_clone().unwrap();
+    assert_eq!(status(ready).await, StatusCode::OK);
+    let stopped = tokio::spawn(server.stop());
+    limits::soon("the readiness says no", async {
+        while status(again.try_clone().unwrap()).await != StatusCode::SERVICE_UNAVAILABLE {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(status(alive).await, StatusCode::OK);
+    assert_eq!(status(document).await, StatusCode::OK);
+    stopped.abort();
+}
+
+#[tokio::test]
 async fn a_server_that_is_told_to_stop_finishes_the_calls_under_way() {
     let server = Server::start(Options {
         deployment: Deployment {

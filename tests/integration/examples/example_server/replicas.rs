@@ -14,17 +14,27 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use reqwest::header::HOST;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::client::{Client, options_for};
+use super::tools::{FLAT_WHITE, Messages, ORDER_COFFEE, SESSION, open_session};
 use crate::auth::sign_in::user::User;
 use crate::era::Eras;
 use crate::server::deployment::Deployment;
-use crate::server::{Options, Server, Token};
+use crate::server::{Options, RedisPlace, Server, Token};
 use mcp_bridge_testkit::limits;
+
+/// Certificate of Redis for `localhost`, its key, and the authority that signed it.
+const CERTIFICATES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/integration/certificates"
+);
+
+/// Times to look for a port: between the look and its use, somebody else may take it.
+const PORT_ATTEMPTS: u32 = 5;
 
 /// A Redis of the test's own, on a Unix socket.
 struct Redis {
@@ -32,11 +42,59 @@ struct Redis {
     child: Child,
 }
 
+/// A Redis that listens on a port with TLS as well.
+struct RedisWithTls {
+    redis: Redis,
+    port: u16,
+}
+
+impl RedisWithTls {
+    /// `None`, with a message, where it is not installed.
+    async fn start() -> Option<Self> {
+        for _ in 0..PORT_ATTEMPTS {
+            let port = free_port().await;
+            let mut redis = Redis::start_with(&[
+                "--tls-port",
+                &port.to_string(),
+                "--tls-cert-file",
+                &format!("{CERTIFICATES}/good.pem"),
+                "--tls-key-file",
+                &format!("{CERTIFICATES}/server.key"),
+                "--tls-ca-cert-file",
+                &format!("{CERTIFICATES}/authority.pem"),
+                "--tls-auth-clients",
+                "no",
+            ])?;
+            if redis.listens().await {
+                return Some(Self { redis, port });
+            }
+        }
+        panic!("no port for Redis after {PORT_ATTEMPTS} attempts");
+    }
+
+    fn place(&self, authorities: Option<Vec<u8>>) -> RedisPlace {
+        let url = format!("rediss://localhost:{}", self.port);
+        RedisPlace {
+            url: Token::from(url),
+            authorities,
+        }
+    }
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 impl Redis {
     /// `None`, with a message, where it is not installed.
     fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    fn start_with(arguments: &[&str]) -> Option<Self> {
         let directory = TempDir::new().unwrap();
-        let redis = Self::spawn(&directory);
+        let redis = Self::spawn(&directory, arguments);
         let Ok(child) = redis else {
             eprintln!("skipped: redis-server is not installed");
             return None;
@@ -44,9 +102,10 @@ impl Redis {
         Some(Self { directory, child })
     }
 
-    fn spawn(directory: &TempDir) -> std::io::Result<Child> {
+    fn spawn(directory: &TempDir, arguments: &[&str]) -> std::io::Result<Child> {
         Command::new("redis-server")
             .args(["--port", "0", "--unixsocket", "redis.socket", "--save", ""])
+            .args(arguments)
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -57,23 +116,35 @@ impl Redis {
         self.directory.path().join("redis.socket")
     }
 
-    fn url(&self) -> Token {
-        Token::from(format!("redis+unix://{}", self.socket().display()))
+    fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
     }
 
-    async fn listens(&self) {
+    fn place(&self) -> RedisPlace {
+        RedisPlace {
+            url: Token::from(self.url()),
+            authorities: None,
+        }
+    }
+
+    /// Waits until it listens. False if it has ended instead.
+    async fn listens(&mut self) -> bool {
         let socket = self.socket();
         limits::soon("Redis listening", async {
             while tokio::net::UnixStream::connect(&socket).await.is_err() {
+                if self.child.try_wait().unwrap().is_some() {
+                    return false;
+                }
                 tokio::task::yield_now().await;
             }
+            true
         })
-        .await;
+        .await
     }
 
     /// All that is in it, as text.
     async fn dump(&self) -> String {
-        let client = redis::Client::open(self.url().expose()).unwrap();
+        let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let keys: Vec<String> = redis::cmd("KEYS")
             .arg("*")
@@ -110,9 +181,9 @@ struct Replica {
 }
 
 impl Replica {
-    async fn start(redis: &Redis, public_url: &str) -> Self {
+    async fn start(redis: RedisPlace, public_url: &str) -> Self {
         let options = Options {
-            redis_url: Some(redis.url()),
+            redis: Some(redis),
             deployment: Deployment {
                 bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
                 public_url: Some(public_url.parse().unwrap()),
@@ -217,11 +288,15 @@ fn failed() -> Response<Body> {
 }
 
 /// Two replicas and their proxy.
-async fn two_replicas(redis: &Redis) -> ([Replica; 2], RoundRobin) {
-    redis.listens().await;
+async fn two_replicas(redis: &mut Redis) -> ([Replica; 2], RoundRobin) {
+    assert!(redis.listens().await, "Redis has ended");
+    two_replicas_with(&redis.place()).await
+}
+
+async fn two_replicas_with(redis: &RedisPlace) -> ([Replica; 2], RoundRobin) {
     let (listener, url) = RoundRobin::listen().await;
-    let first = Replica::start(redis, &url).await;
-    let second = Replica::start(redis, &url).await;
+    let first = Replica::start(redis.clone(), &url).await;
+    let second = Replica::start(redis.clone(), &url).await;
     let addresses = [first.server.address(), second.server.address()];
     let proxy = RoundRobin::start(listener, url, &addresses);
     ([first, second], proxy)
@@ -229,8 +304,10 @@ async fn two_replicas(redis: &Redis) -> ([Replica; 2], RoundRobin) {
 
 #[tokio::test]
 async fn a_sign_in_and_a_session_go_on_over_two_replicas_and_the_death_of_one() {
-    let Some(redis) = Redis::start() else { return };
-    let (replicas, proxy) = two_replicas(&redis).await;
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let (replicas, proxy) = two_replicas(&mut redis).await;
     let user = User::new();
     let mut app = user.launch(&proxy.mcp_url()).start();
     app.initialize().await;
@@ -278,8 +355,10 @@ async fn a_sign_in_and_a_session_go_on_over_two_replicas_and_the_death_of_one() 
 /// RFC 6749 §4.1.2, RFC 9700 §4.14.2: the rules hold for all replicas together, also when they are asked at the same moment.
 #[tokio::test]
 async fn a_code_and_a_refresh_token_are_good_once_for_both_replicas_together() {
-    let Some(redis) = Redis::start() else { return };
-    let (replicas, proxy) = two_replicas(&redis).await;
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let (replicas, proxy) = two_replicas(&mut redis).await;
     let client = Client::registered_at(&proxy.mcp_url()).await;
     let code = client.code("ada", "profile").await;
     let exchange = client.code_exchange(&code);
@@ -309,32 +388,103 @@ async fn a_code_and_a_refresh_token_are_good_once_for_both_replicas_together() {
     replicas.into_iter().for_each(Replica::kill);
 }
 
+/// MCP 2025-11-25: the server asks on the stream of a call, and the answer is a request of its own, which the proxy gives to
+/// the other replica. A cancellation goes the same way.
+#[tokio::test]
+async fn an_answer_and_a_cancellation_reach_the_replica_that_waits_for_them() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let client = Client::registered_at(&proxy.mcp_url()).await;
+    let tokens = client.tokens("ada", "profile coffee").await;
+    let session = open_session(&client, &tokens.access).await;
+    let send = |message: Value| {
+        let request = client.mcp(&tokens.access, &message);
+        request.header(SESSION, &session).send()
+    };
+    // Each replica asks and is answered by way of the other.
+    for id in 2..4 {
+        let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": ORDER_COFFEE}});
+        let mut messages = Messages::of(send(call).await.unwrap());
+        let question = messages.next().await.unwrap();
+        assert_eq!(question["method"], "elicitation/create");
+        let result = json!({"action": "accept", "content": {"coffee": "flat white"}});
+        let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
+        assert_eq!(send(answer).await.unwrap().status(), StatusCode::ACCEPTED);
+        let result = messages.next().await.unwrap();
+        assert_eq!(result["result"]["content"][0]["text"], FLAT_WHITE);
+        let ping = json!({"jsonrpc": "2.0", "id": format!("ping {id}"), "method": "ping"});
+        assert_eq!(send(ping).await.unwrap().status(), StatusCode::OK);
+    }
+
+    let arguments =
+        json!({"name": "count-down", "arguments": {"from": 50}, "_meta": {"progressToken": "p"}});
+    let call = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": arguments});
+    let mut messages = Messages::of(send(call).await.unwrap());
+    let progress = messages.next().await.unwrap();
+    assert_eq!(progress["method"], "notifications/progress");
+    let cancelled =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}});
+    let accepted = send(cancelled).await.unwrap();
+    assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+    let mut last = progress;
+    while let Some(message) = messages.next().await {
+        last = message;
+    }
+    assert_ne!(last["result"]["content"][0]["text"], "Lift-off!", "{last}");
+    replicas.into_iter().for_each(Replica::kill);
+}
+
+/// What a replica says to the probe of its surroundings.
+async fn readiness(replica: SocketAddr) -> StatusCode {
+    let http = limits::client().build().unwrap();
+    let probe = http.get(format!("http://{replica}/readyz"));
+    let probe = probe.header(HOST, "10.0.0.1");
+    probe.send().await.unwrap().status()
+}
+
+#[tokio::test]
+async fn replicas_share_their_state_over_tls_with_the_authority_that_was_named() {
+    let Some(redis) = RedisWithTls::start().await else {
+        return;
+    };
+    let authority = std::fs::read(format!("{CERTIFICATES}/authority.pem")).unwrap();
+    let (replicas, proxy) = two_replicas_with(&redis.place(Some(authority))).await;
+    let client = Client::registered_at(&proxy.mcp_url()).await;
+    let tokens = client.tokens("ada", "profile").await;
+    client
+        .token(&client.refresh(&tokens.refresh))
+        .await
+        .tokens();
+    assert!(redis.redis.dump().await.contains("mcp-example:store"));
+
+    let strict = Replica::start(redis.place(None), &proxy.url).await;
+    let status = readiness(strict.server.address()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    strict.kill();
+    replicas.into_iter().for_each(Replica::kill);
+}
+
 #[tokio::test]
 async fn without_redis_a_replica_is_not_ready_and_goes_on_when_it_is_back() {
     let Some(mut redis) = Redis::start() else {
         return;
     };
-    let (replicas, proxy) = two_replicas(&redis).await;
+    let (replicas, proxy) = two_replicas(&mut redis).await;
     let client = Client::registered_at(&proxy.mcp_url()).await;
     let tokens = client.tokens("ada", "profile").await;
-    let http = limits::client().build().unwrap();
     let address = replicas[0].server.address();
-    let ready = || async {
-        let probe = http
-            .get(format!("http://{address}/readyz"))
-            .header(HOST, "10.0.0.1");
-        probe.send().await.unwrap().status()
-    };
-    assert_eq!(ready().await, StatusCode::OK);
+    assert_eq!(readiness(address).await, StatusCode::OK);
     redis.stop();
-    assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(readiness(address).await, StatusCode::SERVICE_UNAVAILABLE);
     let refresh = client.refresh(&tokens.refresh);
     let refused = client.token(&refresh).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
 
-    redis.child = Redis::spawn(&redis.directory).unwrap();
-    redis.listens().await;
-    assert_eq!(ready().await, StatusCode::OK);
+    redis.child = Redis::spawn(&redis.directory, &[]).unwrap();
+    assert!(redis.listens().await, "Redis has ended");
+    assert_eq!(readiness(address).await, StatusCode::OK);
     // It kept nothing here, so the app begins anew, which works.
     let client = Client::registered_at(&proxy.mcp_url()).await;
     client.tokens("ada", "profile").await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, initialize, start, text};
 
-const SESSION: &str = "mcp-session-id";
+pub(super) const SESSION: &str = "mcp-session-id";
 
 /// A `tools/call` request of 2026-07-28, which needs no session.
 async fn call(client: &Client, token: &str, name: &str, mut params: Value) -> Vec<Value> {
@@ -35,20 +35,20 @@ async fn call(client: &Client, token: &str, name: &str, mut params: Value) -> Ve
 }
 
 /// The messages of a JSON response or an event stream, as they come.
-struct Messages {
+pub(super) struct Messages {
     response: Response,
     text: String,
 }
 
 impl Messages {
-    fn of(response: Response) -> Self {
+    pub(super) fn of(response: Response) -> Self {
         Self {
             response,
             text: String::new(),
         }
     }
 
-    async fn next(&mut self) -> Option<Value> {
+    pub(super) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some((line, rest)) = self.text.split_once('\n') {
                 let (message, rest) = (parse(line), rest.to_owned());
@@ -151,8 +151,9 @@ async fn order_coffee_asks_in_its_result_in_the_modern_era() {
     );
 }
 
-const ORDER_COFFEE: &str = "order-coffee";
-const FLAT_WHITE: &str = "One flat white for Ada Lovelace is on its way, with 0 lumps of sugar.";
+pub(super) const ORDER_COFFEE: &str = "order-coffee";
+pub(super) const FLAT_WHITE: &str =
+    "One flat white for Ada Lovelace is on its way, with 0 lumps of sugar.";
 
 /// MCP 2025-11-25: the server sends a request on the stream of the call.
 #[tokio::test]
@@ -196,7 +197,7 @@ async fn a_session_answers_only_to_the_user_that_opened_it() {
     }
 }
 
-async fn open_session(client: &Client, token: &str) -> String {
+pub(super) async fn open_session(client: &Client, token: &str) -> String {
     let response = client.mcp(token, &initialize()).send().await.unwrap();
     let session = response.headers()[SESSION].to_str().unwrap().to_owned();
     let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });

@@ -16,7 +16,6 @@ use super::facts::Facts;
 use super::pending_queue::{PendingQueue, Ticket};
 use super::reply::Reply;
 use crate::endpoint::{Failure, Phase};
-use mcp_bridge_auth::AuthError;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::message::{Message, RequestId};
 pub(super) use outcome::{LegacySession, NextState, OpenSession};
@@ -291,9 +290,8 @@ impl LegacyOpening {
 
 /// The obstacle before a session for which a request has waited as long as it can.
 pub(super) fn obstacle(answering: Answering, phase: Option<Phase>, facts: &Facts) -> Failure {
-    if let Some(page) = facts.sign_in.page() {
-        let url = Some(page.clone());
-        return AuthError::SignInRequired { url }.into();
+    if let Some(unfinished) = facts.sign_in.obstacle() {
+        return unfinished.into();
     }
     let waited = match answering {
         Answering::AtOnce { patience, .. } => patience,

@@ -54,7 +54,9 @@ impl Router {
         message: &Message,
         stream: Option<&RequestId>,
     ) -> bool {
-        let steps = self.subscriptions.on_notification(message, stream);
+        let steps = self
+            .subscriptions
+            .on_notification(message, stream, self.out.facts());
         let is_taken = steps.is_some();
         self.follow_subscription_steps(steps.unwrap_or_default());
         is_taken
@@ -112,7 +114,7 @@ impl Router {
         if self.stopping || !self.unanswered.contains_key(id) {
             return;
         }
-        let step = self.subscriptions.on_lost(id, lost);
+        let step = self.subscriptions.on_lost(id, lost, self.out.facts());
         self.follow_subscription_steps(step.into_iter().collect());
     }
 

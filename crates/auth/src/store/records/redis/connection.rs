@@ -1,0 +1,144 @@
+//! Connection to Redis: made when it is needed, bounded in time, and made again when it broke.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use redis::{Cmd, Connection, ErrorKind, FromRedisValue, RedisError, RedisResult, TlsCertificates};
+use tokio::time::Instant;
+
+use crate::config::StoreAddress;
+use crate::store::record::StoreError;
+use mcp_bridge_net::mutex::Mutex;
+
+/// Time to connect, TLS and authentication included. Redis is near.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Time for an answer. Redis takes less than a millisecond.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Time for which a Redis that could not be reached is not tried again, so that several questions in a row wait once.
+const REST: Duration = Duration::from_millis(200);
+
+/// A connection that makes itself.
+#[derive(Debug)]
+pub(super) struct RedisConnection {
+    address: StoreAddress,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Connection>,
+    failed: Option<(Instant, String)>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State")
+    }
+}
+
+impl RedisConnection {
+    /// The connection of this process to this address. Connects to nothing yet.
+    pub(super) fn shared(address: &StoreAddress) -> Arc<Self> {
+        static OPEN: Mutex<Vec<Weak<RedisConnection>>> = Mutex::new(Vec::new());
+        let mut open = OPEN.lock();
+        open.retain(|connection| connection.strong_count() > 0);
+        let mut living = open.iter().filter_map(Weak::upgrade);
+        if let Some(known) = living.find(|known| known.address == *address) {
+            return known;
+        }
+        let connection = Arc::new(Self {
+            address: address.clone(),
+            state: Mutex::default(),
+        });
+        open.push(Arc::downgrade(&connection));
+        connection
+    }
+
+    /// The answer to a command. It may be carried out twice, if the connection breaks: all of ours can be.
+    pub(super) fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let had_connection = state.connection.is_some();
+        let mut answer = state.ask(&self.address, command);
+        if had_connection && matches!(&answer, Err(error) if is_broken(error)) {
+            // It may have been idle for long, and closed by the other side.
+            answer = state.ask(&self.address, command);
+        }
+        answer.map_err(|error| self.unreachable(&error))
+    }
+
+    /// A connection of its own, for one that waits.
+    pub(super) fn another(&self) -> Result<Connection, StoreError> {
+        connect(&self.address).map_err(|error| self.unreachable(&error))
+    }
+
+    /// The error as a person reads it. It carries no secret: Redis repeats none.
+    pub(super) fn unreachable(&self, error: &RedisError) -> StoreError {
+        StoreError::Unreachable {
+            store: self.address.to_string(),
+            reason: reason(error),
+        }
+    }
+}
+
+impl State {
+    fn ask<T: FromRedisValue>(&mut self, address: &StoreAddress, command: &Cmd) -> RedisResult<T> {
+        if let Some((moment, reason)) = &self.failed
+            && moment.elapsed() < REST
+        {
+            let error = (ErrorKind::Io, "still", reason.clone());
+            return Err(error.into());
+        }
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect(address)?,
+        };
+        let answer = command.query(&mut connection);
+        if !matches!(&answer, Err(error) if is_broken(error)) {
+            self.connection = Some(connection);
+        }
+        answer
+    }
+
+    fn connect(&mut self, address: &StoreAddress) -> RedisResult<Connection> {
+        let connected = connect(address);
+        self.failed = match &connected {
+            Ok(_) => None,
+            Err(error) => Some((Instant::now(), reason(error))),
+        };
+        connected
+    }
+}
+
+fn connect(address: &StoreAddress) -> RedisResult<Connection> {
+    let url = address.url().expose().as_str();
+    let client = match address.authority() {
+        None => redis::Client::open(url)?,
+        Some(file) => {
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(std::fs::read(file)?),
+            };
+            redis::Client::build_with_tls(url, certificates)?
+        }
+    };
+    let connection = client.get_connection_with_timeout(CONNECT_LIMIT)?;
+    connection.set_read_timeout(Some(ANSWER_LIMIT))?;
+    connection.set_write_timeout(Some(ANSWER_LIMIT))?;
+    Ok(connection)
+}
+
+/// True if the connection cannot be used any more: an answer that comes late would be taken for that of the next question.
+fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+}
+
+fn reason(error: &RedisError) -> String {
+    let text = error.to_string();
+    match error.detail() {
+        Some(detail) if error.kind() == ErrorKind::Io => detail.to_owned(),
+        Some(_) | None => text,
+    }
+}
