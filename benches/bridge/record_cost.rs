@@ -99,7 +99,9 @@ fn played(
         let Ok(text) = fs::read_to_string(format!("{out}-{thread:02}")) else {
             break;
         };
-        let totals = text.lines().filter_map(|line| line.strip_prefix("totals: "));
+        let totals = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("totals: "));
         let total: f64 = totals.filter_map(|it| it.parse::<f64>().ok()).sum();
         match thread {
             1 => counts.messages += total,

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::clock::Clock;
-use super::exchange::{OpenExchange, ShownHead, ShownRequest};
+use super::date::DateWriter;
+use super::exchange::{OpenExchange, ShownHead};
 use super::har::{HarEntries, HarEntry, NO_RESPONSE, NO_TIMINGS, STUB_REQUEST, STUB_RESPONSE};
 use super::headers::ShownHeaders;
 use super::json::{push_escaped, push_number};
 use super::masking::Masking;
-use super::queue::{Direction, EventBatch, QueuedBody, QueuedEvent, QueuedKind};
+use super::queue::{Direction, EventBatch, QueuedEvent, QueuedKind, QueuedMessage, QueuedRequest};
 use super::shown_url::ShownUrl;
 use mcp_bridge_net::observer::MessageKind;
 
@@ -20,7 +20,7 @@ const MAX_OPEN: usize = 1024;
 /// Entries that are being made.
 #[derive(Debug)]
 pub(super) struct Entries {
-    clock: Clock,
+    dates: DateWriter,
     masking: Masking,
     request_headers: ShownHeaders,
     response_headers: ShownHeaders,
@@ -28,20 +28,10 @@ pub(super) struct Entries {
     open: BTreeMap<u64, OpenExchange>,
 }
 
-/// A message of the app, or for it.
-struct ShownMessage<'a> {
-    at: SystemTime,
-    direction: Direction,
-    kind: MessageKind,
-    id: Option<&'a [u8]>,
-    method: &'a [u8],
-    body: QueuedBody,
-}
-
 impl Default for Entries {
     fn default() -> Self {
         Self {
-            clock: Clock::default(),
+            dates: DateWriter::default(),
             masking: Masking::default(),
             request_headers: ShownHeaders::of_requests(),
             response_headers: ShownHeaders::of_responses(),
@@ -80,42 +70,8 @@ impl Entries {
     fn on_event(&mut self, event: &QueuedEvent, batch: &EventBatch, finished: &mut HarEntries) {
         let at = event.at;
         match &event.kind {
-            QueuedKind::Message {
-                direction,
-                kind,
-                id,
-                method,
-                body,
-            } => {
-                let message = ShownMessage {
-                    at,
-                    direction: *direction,
-                    kind: *kind,
-                    id: id.map(|id| batch.text(id)),
-                    method: batch.text(*method),
-                    body: *body,
-                };
-                self.push_message(finished, &message, batch);
-            }
-            QueuedKind::Request {
-                exchange,
-                purpose,
-                method,
-                url,
-                headers,
-                body,
-            } => {
-                self.url.show(batch.text(*url), *purpose, &mut self.masking);
-                let request = ShownRequest {
-                    at,
-                    exchange: *exchange,
-                    purpose: *purpose,
-                    method: method.as_str(),
-                    headers: *headers,
-                    body: *body,
-                };
-                self.on_request(&request, batch);
-            }
+            QueuedKind::Message(message) => self.push_message(finished, at, message, batch),
+            QueuedKind::Request(request) => self.on_request(at, request, batch),
             QueuedKind::ResponseHead {
                 exchange,
                 version,
@@ -125,13 +81,8 @@ impl Entries {
                 if let Some(open) = self.open.get_mut(exchange) {
                     let headers = batch.headers(*headers);
                     let (shown, masking) = (&mut self.response_headers, &mut self.masking);
-                    open.on_head(ShownHead::new(
-                        at,
-                        (*version, *status),
-                        headers,
-                        shown,
-                        masking,
-                    ));
+                    let head = ShownHead::new(at, (*version, *status), headers, shown, masking);
+                    open.on_head(head);
                 }
             }
             QueuedKind::ResponseBody { exchange, body } => {
@@ -153,17 +104,20 @@ impl Entries {
         }
     }
 
-    fn on_request(&mut self, request: &ShownRequest<'_>, batch: &EventBatch) {
+    fn on_request(&mut self, at: SystemTime, request: &QueuedRequest, batch: &EventBatch) {
         if self.open.len() >= MAX_OPEN {
             self.open.pop_first();
         }
+        let url = batch.text(request.url);
+        self.url.show(url, request.purpose, &mut self.masking);
         let open = OpenExchange::new(
+            at,
             request,
             &self.url,
             batch,
             &mut self.request_headers,
             &mut self.masking,
-            &mut self.clock,
+            &mut self.dates,
         );
         self.open.insert(request.exchange, open);
     }
@@ -171,10 +125,11 @@ impl Entries {
     fn push_message(
         &mut self,
         finished: &mut HarEntries,
-        message: &ShownMessage<'_>,
+        at: SystemTime,
+        message: &QueuedMessage,
         batch: &EventBatch,
     ) {
-        let (clock, masking) = (&mut self.clock, &mut self.masking);
+        let (dates, masking) = (&mut self.dates, &mut self.masking);
         let kind = match message.kind {
             MessageKind::Request => "request",
             MessageKind::Notification => "notification",
@@ -185,11 +140,11 @@ impl Entries {
             Direction::FromApp => ("STDIN", "from-app"),
             Direction::ToApp => ("STDOUT", "to-app"),
         };
-        let bytes = message.body.bytes as u64;
+        let (method, bytes) = (batch.text(message.method), message.body.bytes as u64);
         finished.finish(None, |out| {
-            push_beginning(out, clock, message.at, stand_in);
+            push_beginning(out, dates, at, stand_in);
             out.extend_from_slice(b"stdio://app/");
-            match message.method {
+            match method {
                 b"" => out.extend_from_slice(kind.as_bytes()),
                 method => push_escaped(out, method),
             }
@@ -220,17 +175,17 @@ impl Entries {
             out.extend_from_slice(br#"","message":""#);
             out.extend_from_slice(kind.as_bytes());
             out.extend_from_slice(br#"","id":"#);
-            out.extend_from_slice(message.id.unwrap_or(b"null"));
+            out.extend_from_slice(message.id.map_or(b"null", |id| batch.text(id)));
             out.extend_from_slice(br#","method":""#);
-            push_escaped(out, message.method);
+            push_escaped(out, method);
             out.extend_from_slice(br#""}}"#);
         });
     }
 
     fn push_step(&mut self, finished: &mut HarEntries, at: SystemTime, name: &str, detail: &[u8]) {
-        let (clock, masking) = (&mut self.clock, &self.masking);
+        let (dates, masking) = (&mut self.dates, &self.masking);
         finished.finish(None, |out| {
-            push_step(out, clock, at, name, |out| masking.push_text(out, detail));
+            push_step(out, dates, at, name, |out| masking.push_text(out, detail));
         });
     }
 }
@@ -239,7 +194,7 @@ impl Entries {
 #[must_use]
 pub fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry<'static> {
     let mut out = Vec::new();
-    push_step(&mut out, &mut Clock::default(), at, name, |out| {
+    push_step(&mut out, &mut DateWriter::default(), at, name, |out| {
         push_escaped(out, detail.as_bytes());
     });
     HarEntry {
@@ -250,12 +205,12 @@ pub fn step_entry(at: SystemTime, name: &str, detail: &str) -> HarEntry<'static>
 
 fn push_step(
     out: &mut Vec<u8>,
-    clock: &mut Clock,
+    dates: &mut DateWriter,
     at: SystemTime,
     name: &str,
     push_detail: impl Fn(&mut Vec<u8>),
 ) {
-    push_beginning(out, clock, at, "STEP");
+    push_beginning(out, dates, at, "STEP");
     out.extend_from_slice(b"mcp-bridge://step/");
     push_escaped(out, name.as_bytes());
     out.extend_from_slice(STUB_REQUEST);
@@ -272,9 +227,9 @@ fn push_step(
 }
 
 /// The beginning of an entry that is no HTTP exchange, up to its URL.
-fn push_beginning(out: &mut Vec<u8>, clock: &mut Clock, at: SystemTime, method: &str) {
+fn push_beginning(out: &mut Vec<u8>, dates: &mut DateWriter, at: SystemTime, method: &str) {
     out.extend_from_slice(br#"{"startedDateTime":""#);
-    clock.push(out, at);
+    dates.push(out, at);
     out.extend_from_slice(br#"","time":0,"request":{"method":""#);
     out.extend_from_slice(method.as_bytes());
     out.extend_from_slice(br#"","url":""#);

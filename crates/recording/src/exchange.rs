@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::{StatusCode, Version};
 
-use super::clock::Clock;
+use super::date::DateWriter;
 use super::har::NO_RESPONSE;
 use super::headers::ShownHeaders;
 use super::json::{push_hundredths, push_number};
 use super::masking::Masking;
-use super::queue::{EventBatch, KEPT_BODY_BYTES, QueuedBody, QueuedHeaders};
+use super::queue::{EventBatch, KEPT_BODY_BYTES, QueuedRequest};
 use super::shown_url::ShownUrl;
 use mcp_bridge_net::observer::Purpose;
 
@@ -19,7 +19,7 @@ pub(super) struct OpenExchange {
     begun: SystemTime,
     /// The beginning of the entry: its moment and its request.
     request: Vec<u8>,
-    /// What the end says of the other side.
+    /// The part of the end about the other side.
     target: Vec<u8>,
     head: Option<ShownHead>,
     body: Vec<u8>,
@@ -42,16 +42,6 @@ pub(super) struct ShownHead {
     location: Vec<u8>,
 }
 
-/// An HTTP request as it is recorded.
-pub(super) struct ShownRequest<'a> {
-    pub(super) at: SystemTime,
-    pub(super) exchange: u64,
-    pub(super) purpose: Purpose,
-    pub(super) method: &'a str,
-    pub(super) headers: QueuedHeaders,
-    pub(super) body: QueuedBody,
-}
-
 /// State of an exchange, as an entry names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExchangeState {
@@ -62,19 +52,20 @@ enum ExchangeState {
 impl OpenExchange {
     /// The exchange of a request, whose URL was masked before.
     pub(super) fn new(
-        request: &ShownRequest<'_>,
+        at: SystemTime,
+        request: &QueuedRequest,
         url: &ShownUrl,
         batch: &EventBatch,
         headers: &mut ShownHeaders,
         masking: &mut Masking,
-        clock: &mut Clock,
+        dates: &mut DateWriter,
     ) -> Self {
         let mut out = Vec::with_capacity(1024 + request.body.bytes.min(KEPT_BODY_BYTES) * 3 / 2);
         out.extend_from_slice(br#"{"startedDateTime":""#);
-        clock.push(&mut out, request.at);
+        dates.push(&mut out, at);
         out.extend_from_slice(br#","request":{"method":""#);
         // A token of RFC 9110, which needs no escapes.
-        out.extend_from_slice(request.method.as_bytes());
+        out.extend_from_slice(request.method.as_str().as_bytes());
         out.extend_from_slice(br#"","url":""#);
         out.extend_from_slice(&url.url);
         out.extend_from_slice(br#"","httpVersion":"HTTP/1.1","cookies":[],"headers":["#);
@@ -102,13 +93,13 @@ impl OpenExchange {
         }
         out.push(b'}');
         Self {
-            begun: request.at,
+            begun: at,
             request: out,
             target: target(request, url),
             head: None,
             body: Vec::new(),
             body_bytes: 0,
-            last_change: request.at,
+            last_change: at,
             failure: None,
             shown: Vec::new(),
         }
@@ -249,7 +240,7 @@ impl ShownHead {
 }
 
 /// The end of an entry of an exchange, behind its state.
-fn target(request: &ShownRequest<'_>, url: &ShownUrl) -> Vec<u8> {
+fn target(request: &QueuedRequest, url: &ShownUrl) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     out.extend_from_slice(br#"","exchange":"#);
     push_number(&mut out, request.exchange);

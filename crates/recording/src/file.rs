@@ -30,7 +30,7 @@ pub(super) struct HarFile {
     finished: u64,
     /// Length of the file.
     length: u64,
-    /// What is written next, kept to be used again.
+    /// Buffer of a write, kept to be used again.
     text: Vec<u8>,
     has_entries: bool,
     max_bytes: u64,

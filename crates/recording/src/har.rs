@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-/// What stands before each entry.
+/// Separator before each entry.
 pub(super) const SEPARATOR: &[u8] = b",\n";
 
 /// The rest of a request that is none, up to the size of its body, behind its method and URL.
@@ -17,7 +17,7 @@ pub(super) const NO_RESPONSE: &[u8] = br#""response":{"status":0,"statusText":""
 /// The response of an entry that has a text alone, up to the size of that.
 pub(super) const STUB_RESPONSE: &[u8] = br#""response":{"status":0,"statusText":"","httpVersion":"","cookies":[],"headers":[],"content":{"size":"#;
 
-/// What stands between the response of an entry that is no exchange and its kind.
+/// Part between the response of an entry that is no exchange and its kind.
 pub(super) const NO_TIMINGS: &[u8] = br#"},"cache":{},"timings":{"send":0,"wait":0,"receive":0},"#;
 
 /// Entries to be written: those that are finished, and behind them those of exchanges that are open.

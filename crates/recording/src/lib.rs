@@ -4,7 +4,7 @@
 //! [`Recorder`] takes events in the middle of the work and keeps them for a thread, which alone masks, formats and
 //! writes.
 
-mod clock;
+mod date;
 mod entry;
 mod exchange;
 mod file;
@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_net::observer::{ObservedEvent, Observer};
 
-pub use clock::rfc3339;
+pub use date::rfc3339;
 use entry::Entries;
 pub use entry::step_entry;
 use file::HarFile;

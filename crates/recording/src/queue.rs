@@ -37,21 +37,8 @@ pub(super) struct QueuedEvent {
 /// The kinds of events, as of [`EventKind`].
 #[derive(Debug)]
 pub(super) enum QueuedKind {
-    Message {
-        direction: Direction,
-        kind: MessageKind,
-        id: Option<Piece>,
-        method: Piece,
-        body: QueuedBody,
-    },
-    Request {
-        exchange: u64,
-        purpose: Purpose,
-        method: Method,
-        url: Piece,
-        headers: QueuedHeaders,
-        body: QueuedBody,
-    },
+    Message(QueuedMessage),
+    Request(QueuedRequest),
     ResponseHead {
         exchange: u64,
         version: Version,
@@ -64,12 +51,33 @@ pub(super) enum QueuedKind {
     },
     ResponseEnd {
         exchange: u64,
-        failure: Option<Piece>,
+        failure: Option<TextPlace>,
     },
     Step {
         name: &'static str,
-        detail: Piece,
+        detail: TextPlace,
     },
+}
+
+/// A message of the app, or for it.
+#[derive(Debug)]
+pub(super) struct QueuedMessage {
+    pub(super) direction: Direction,
+    pub(super) kind: MessageKind,
+    pub(super) id: Option<TextPlace>,
+    pub(super) method: TextPlace,
+    pub(super) body: QueuedBody,
+}
+
+/// An HTTP request.
+#[derive(Debug)]
+pub(super) struct QueuedRequest {
+    pub(super) exchange: u64,
+    pub(super) purpose: Purpose,
+    pub(super) method: Method,
+    pub(super) url: TextPlace,
+    pub(super) headers: QueuedHeaders,
+    pub(super) body: QueuedBody,
 }
 
 /// Direction of a message between app and bridge.
@@ -81,7 +89,7 @@ pub(super) enum Direction {
 
 /// Place in the text of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Piece {
+pub(super) struct TextPlace {
     start: usize,
     end: usize,
 }
@@ -89,13 +97,13 @@ pub(super) struct Piece {
 /// Beginning of a body, and the length of the whole.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueuedBody {
-    pub(super) kept: Piece,
+    pub(super) kept: TextPlace,
     pub(super) bytes: usize,
 }
 
 /// Headers: of each its name and its value, both behind their lengths.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QueuedHeaders(Piece);
+pub(super) struct QueuedHeaders(TextPlace);
 
 impl EventBatch {
     /// Number of the events.
@@ -119,7 +127,7 @@ impl EventBatch {
     }
 
     /// The text there.
-    pub(super) fn text(&self, piece: Piece) -> &[u8] {
+    pub(super) fn text(&self, piece: TextPlace) -> &[u8] {
         &self.text[piece.start..piece.end]
     }
 
@@ -147,14 +155,14 @@ impl EventBatch {
         let kind = match &event.kind {
             EventKind::FromApp(message) => self.message(Direction::FromApp, message),
             EventKind::ToApp(message) => self.message(Direction::ToApp, message),
-            EventKind::Request(request) => QueuedKind::Request {
+            EventKind::Request(request) => QueuedKind::Request(QueuedRequest {
                 exchange: request.exchange,
                 purpose: request.purpose,
                 method: request.method.clone(),
                 url: self.copy(request.url.as_str().as_bytes()),
                 headers: self.copy_headers(request.headers),
                 body: self.copy_body(request.body, KEPT_BODY_BYTES),
-            },
+            }),
             EventKind::ResponseHead {
                 exchange,
                 version,
@@ -187,19 +195,19 @@ impl EventBatch {
     }
 
     fn message(&mut self, direction: Direction, message: &ObservedMessage<'_>) -> QueuedKind {
-        QueuedKind::Message {
+        QueuedKind::Message(QueuedMessage {
             direction,
             kind: message.kind,
             id: message.id.map(|id| self.copy(id.as_bytes())),
             method: self.copy(message.method.as_bytes()),
             body: self.copy_body(message.text, KEPT_BODY_BYTES),
-        }
+        })
     }
 
-    fn copy(&mut self, text: &[u8]) -> Piece {
+    fn copy(&mut self, text: &[u8]) -> TextPlace {
         let start = self.text.len();
         self.text.extend_from_slice(text);
-        Piece {
+        TextPlace {
             start,
             end: self.text.len(),
         }
@@ -220,7 +228,7 @@ impl EventBatch {
                 self.text.extend_from_slice(part);
             }
         }
-        QueuedHeaders(Piece {
+        QueuedHeaders(TextPlace {
             start,
             end: self.text.len(),
         })

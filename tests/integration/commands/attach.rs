@@ -247,7 +247,7 @@ enum Account {
     Nobody,
 }
 
-/// What the socket tells this user, who connects and says nothing; `None` if that cannot be tried here.
+/// Words of the socket to this user, who connects and says nothing; `None` if that cannot be tried here.
 async fn told_to(account: Account, socket: &Path) -> Option<String> {
     const CONNECT: &str = r#"
         my $socket = IO::Socket::UNIX->new(Peer => $ARGV[0]) or do { print "kept out"; exit };

@@ -6,13 +6,13 @@ use time::OffsetDateTime;
 
 /// Writer of moments. It keeps the text of the last second, as there are many events in one.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct DateWriter {
     second: SystemTime,
     /// The text up to the decimal point.
     text: String,
 }
 
-impl Default for Clock {
+impl Default for DateWriter {
     fn default() -> Self {
         Self {
             second: SystemTime::UNIX_EPOCH,
@@ -21,7 +21,7 @@ impl Default for Clock {
     }
 }
 
-impl Clock {
+impl DateWriter {
     /// Appends a moment, in milliseconds and UTC.
     pub(super) fn push(&mut self, out: &mut Vec<u8>, at: SystemTime) {
         let passed = at.duration_since(self.second).ok();
@@ -62,12 +62,12 @@ mod tests {
 
     #[test]
     fn moments_in_any_order_are_as_they_are_alone() {
-        let mut clock = Clock::default();
+        let mut dates = DateWriter::default();
         let begin = SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_370_799_000);
         for milliseconds in [0, 1, 42, 999, 1000, 1001, 60_123, 7, 86_400_000, 999] {
             let at = begin + Duration::from_millis(milliseconds);
             let mut out = Vec::new();
-            clock.push(&mut out, at);
+            dates.push(&mut out, at);
             assert_eq!(String::from_utf8(out).unwrap(), rfc3339(at));
         }
     }
