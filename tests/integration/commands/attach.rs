@@ -281,7 +281,8 @@ async fn another_user_of_the_machine_is_told_nothing_even_where_the_folder_is_op
         eprintln!(
             "skipped: nobody else can be on this machine (root, setpriv and perl are needed)"
         );
-        return app.finish().await;
+        app.finish().await;
+        return;
     };
     assert!(own.contains(r#""server":"#), "{own}");
     assert_eq!(kept_out, "kept out");
