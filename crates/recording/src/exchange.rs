@@ -63,7 +63,7 @@ impl OpenExchange {
         let mut out = Vec::with_capacity(1024 + request.body.bytes.min(KEPT_BODY_BYTES) * 3 / 2);
         out.extend_from_slice(br#"{"startedDateTime":""#);
         dates.push(&mut out, at);
-        out.extend_from_slice(br#","request":{"method":""#);
+        out.extend_from_slice(br#"","request":{"method":""#);
         // A token of RFC 9110, which needs no escapes.
         out.extend_from_slice(request.method.as_str().as_bytes());
         out.extend_from_slice(br#"","url":""#);
