@@ -32,15 +32,10 @@ impl Observers {
 }
 
 impl Observer for Observers {
-    fn observe(&self, event: ObservedEvent) {
-        let all = self.all.lock();
-        let Some((last, others)) = all.split_last() else {
-            return;
-        };
-        for observer in others {
-            observer.observe(event.clone());
+    fn observe(&self, event: &ObservedEvent<'_>) {
+        for observer in self.all.lock().iter() {
+            observer.observe(event);
         }
-        last.observe(event);
     }
 
     fn is_watching(&self) -> bool {
@@ -57,9 +52,9 @@ mod tests {
     struct Heard(Mutex<Vec<String>>);
 
     impl Observer for Heard {
-        fn observe(&self, event: ObservedEvent) {
+        fn observe(&self, event: &ObservedEvent<'_>) {
             if let EventKind::Step { detail, .. } = event.kind {
-                self.0.lock().push(detail);
+                self.0.lock().push(detail.to_owned());
             }
         }
     }

@@ -24,6 +24,7 @@ mod host;
 mod least;
 mod plot;
 mod process;
+mod record_cost;
 mod recorded;
 mod rounds;
 mod server;
@@ -72,8 +73,8 @@ struct Flags {
     #[arg(long, requires = "count", conflicts_with = "check")]
     accept: bool,
 
-    /// Measure the cost of `--record` alone
-    #[arg(long, conflicts_with = "count")]
+    /// Measure the cost of `--record` alone; with `--count`, in instructions of each thread
+    #[arg(long, conflicts_with_all = ["check", "accept"])]
     record: bool,
 
     /// The program to measure, instead of the one that was built
@@ -100,6 +101,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let myself = std::env::current_exe()?.to_string_lossy().into_owned();
     let host = Host::start(&myself)?;
     if flags.count {
+        if flags.record {
+            let table = record_cost::run(&host, &flags.program)?;
+            return Ok(io::stdout().lock().write_all(table.as_bytes())?);
+        }
         return count(&host, &flags);
     }
     let sizes = if flags.quick {

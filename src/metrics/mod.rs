@@ -11,8 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_net::observer::{EventKind, ObservedEvent, Observer, Purpose, SignInStep, Step};
-use mcp_bridge_protocol::message::{Kind, Message, RequestId};
+use mcp_bridge_net::observer::{
+    EventKind, MessageKind, ObservedEvent, ObservedMessage, Observer, Purpose, SignInStep, Step,
+};
+use mcp_bridge_protocol::message::{Message, RequestId};
 use reqwest::StatusCode;
 use serde::Deserialize;
 
@@ -143,24 +145,16 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn observe(&self, event: ObservedEvent) {
+    fn observe(&self, event: &ObservedEvent<'_>) {
         self.numbers.lock().count(&event.kind);
     }
 }
 
 impl Numbers {
-    fn count(&mut self, event: &EventKind) {
+    fn count(&mut self, event: &EventKind<'_>) {
         match event {
-            EventKind::FromApp(text) => {
-                if let Ok(message) = Message::parse(text) {
-                    self.on_message_of_app(&message);
-                }
-            }
-            EventKind::ToApp(text) => {
-                if let Ok(message) = Message::parse(text) {
-                    self.on_message_to_app(&message);
-                }
-            }
+            EventKind::FromApp(message) => self.on_message_of_app(message),
+            EventKind::ToApp(message) => self.on_message_to_app(message),
             EventKind::Request(request) if self.exchanges.len() < MAX_EXCHANGES => {
                 self.exchanges.insert(request.exchange, request.purpose);
             }
@@ -176,33 +170,39 @@ impl Numbers {
         }
     }
 
-    fn on_message_of_app(&mut self, message: &Message) {
-        match message.kind() {
-            Kind::Request { id, method } => {
-                let method = known_method(method);
+    fn on_message_of_app(&mut self, message: &ObservedMessage<'_>) {
+        match message.kind {
+            MessageKind::Request => {
+                let method = known_method(message.method);
                 *self.requests.entry(method).or_default() += 1;
-                if self.timed.len() < MAX_TIMED {
-                    self.timed.insert(id.clone(), (method, Instant::now()));
+                if let Some(id) = id_of(message)
+                    && self.timed.len() < MAX_TIMED
+                {
+                    self.timed.insert(id, (method, Instant::now()));
                 }
             }
-            Kind::Notification { method } if method == "notifications/cancelled" => {
-                let id = message.id_param("requestId");
+            MessageKind::Notification if message.method == "notifications/cancelled" => {
+                let message = Message::parse(message.text).ok();
+                let id = message.and_then(|message| message.id_param("requestId"));
                 if id.is_some_and(|id| self.timed.remove(&id).is_some()) {
                     self.cancelled += 1;
                 }
             }
-            Kind::Notification { .. } | Kind::Response { .. } => {}
+            MessageKind::Notification | MessageKind::Response | MessageKind::Error => {}
         }
     }
 
-    fn on_message_to_app(&mut self, message: &Message) {
-        let Kind::Response { id } = message.kind() else {
-            return;
-        };
-        if let Some(error) = message.error_json() {
-            self.on_error(error);
+    fn on_message_to_app(&mut self, message: &ObservedMessage<'_>) {
+        match message.kind {
+            MessageKind::Request | MessageKind::Notification => return,
+            MessageKind::Response => {}
+            MessageKind::Error => {
+                let message = Message::parse(message.text).ok();
+                let error = message.as_ref().and_then(Message::error_json);
+                self.on_error(error.unwrap_or_default());
+            }
         }
-        let timed = id.as_ref().and_then(|id| self.timed.remove(id));
+        let timed = id_of(message).and_then(|id| self.timed.remove(&id));
         if let Some((method, begun)) = timed {
             let durations = self.durations.entry(method).or_default();
             durations.add(begun.elapsed());
@@ -264,6 +264,10 @@ impl SignInState {
     }
 }
 
+fn id_of(message: &ObservedMessage<'_>) -> Option<RequestId> {
+    RequestId::from_json(message.id?)
+}
+
 /// The method as a label.
 fn known_method(method: &str) -> &'static str {
     let known = METHODS.iter().find(|known| **known == method);
@@ -294,10 +298,16 @@ mod tests {
 
     use super::*;
 
-    fn error(kind: &str) -> EventKind {
-        EventKind::ToApp(Bytes::from(format!(
+    fn count_error(numbers: &mut Numbers, kind: &str) {
+        let text = Bytes::from(format!(
             r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":1,"message":"","data":{{"source":"mcp-bridge","kind":"{kind}"}}}}}}"#
-        )))
+        ));
+        numbers.count(&EventKind::ToApp(ObservedMessage {
+            text: &text,
+            kind: MessageKind::Error,
+            id: Some("1"),
+            method: "",
+        }));
     }
 
     #[test]
@@ -306,9 +316,9 @@ mod tests {
         let letter = |n: usize| char::from(b'a' + u8::try_from(n % 26).unwrap());
         for n in 0..1000 {
             let kind: String = [n / 676, n / 26, n].map(letter).iter().collect();
-            numbers.count(&error(&kind));
+            count_error(&mut numbers, &kind);
         }
-        numbers.count(&error("Bad \\\"label"));
+        count_error(&mut numbers, "Bad \\\"label");
         // Beside the known ones there are those beyond the limit.
         assert_eq!(numbers.errors.len(), MAX_KINDS + 1);
         assert_eq!(numbers.errors.values().sum::<u64>(), 1001);
@@ -318,8 +328,12 @@ mod tests {
     fn an_app_that_never_reads_its_answers_fills_no_table() {
         let mut numbers = Numbers::default();
         for id in 0..MAX_TIMED + 10 {
-            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"made/up{id}"}}"#);
-            numbers.count(&EventKind::FromApp(Bytes::from(text)));
+            numbers.count(&EventKind::FromApp(ObservedMessage {
+                text: &Bytes::new(),
+                kind: MessageKind::Request,
+                id: Some(&id.to_string()),
+                method: &format!("made/up{id}"),
+            }));
         }
         assert_eq!(numbers.timed.len(), MAX_TIMED);
         assert_eq!(numbers.requests.len(), 1);

@@ -100,5 +100,10 @@ test('no question of the server breaks a rule of accessibility', async (t) => {
     await page.getByRole('button', { name: /^(Decline|Refuse)$/ }).click();
     await page.getByText('The server asks nothing now.').waitFor();
   }
+  await page.getByRole('tab', { name: 'Tools' }).click();
+  await page.getByLabel('question').selectOption('first a page');
+  await page.getByRole('button', { name: 'Call', exact: true }).click();
+  await page.getByRole('article').waitFor();
+  await check(page, 'A page that is needed');
   assert.deepEqual(faults, []);
 });

@@ -1,10 +1,11 @@
 // Sign-in, requests of the server and findings on the inspector's page.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { askingServer } from './support/asking_server.mjs';
-import { openTool, result, rows, signIn } from './support/person.mjs';
-import { exampleServer, inspect, launch, visit } from './support/inspector.mjs';
+import { openTool, result, rows, signIn, signInElsewhere } from './support/person.mjs';
+import { CLIENT, exampleServer, inspect, launch, visit } from './support/inspector.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -32,6 +33,63 @@ test('the sign-in is shown step by step, refreshed, and ended', async (t) => {
   await view.getByText('Nobody is signed in.').waitFor();
   assert.deepEqual(faults, []);
 });
+
+test('a server that registers no clients asks for one, which is typed', async (t) => {
+  const visitor = await visit(browser, t);
+  const server = await exampleServer(visitor, '--no-registration');
+  const { page, program, faults } = await inspect(visitor, server.url);
+  await page.getByRole('tab', { name: 'Sign-in' }).click();
+  const view = page.getByRole('tabpanel', { name: 'Sign-in' });
+  const needed = view.locator('#signin-needed');
+  await needed.getByText('This server does not register clients.').waitFor();
+  await needed.getByText(/^http:\/\/localhost:\d+\//).waitFor();
+  await keepPicture(page, 'A client that is needed');
+  await view.getByLabel('Client id').fill(CLIENT.id);
+  await view.getByLabel('Client secret').fill(CLIENT.secret);
+  await view.getByRole('button', { name: 'Use this client' }).click();
+  await signIn(visitor, program);
+  await view.getByText('Signed in. The client is used from now on.').waitFor();
+  await view.getByRole('row', { name: new RegExp(`^Client ${CLIENT.id}, `) }).waitFor();
+  assert.ok(await needed.isHidden());
+  assert.ok(!(await page.content()).includes(CLIENT.secret), 'the secret is not on the page');
+  assert.equal(await view.locator('#client-secret').inputValue(), '');
+  await openTool(page, 'get-user-data');
+  await page.getByRole('button', { name: 'Call', exact: true }).click();
+  await result(page).getByText('"Grace Hopper"').first().waitFor();
+  assert.deepEqual(faults, []);
+});
+
+test('the address at which a browser elsewhere ended is handed in', async (t) => {
+  const visitor = await visit(browser, t);
+  const server = await exampleServer(visitor);
+  const { page, program, faults } = await inspect(visitor, server.url);
+  await page.getByRole('tab', { name: 'Sign-in' }).click();
+  const view = page.getByRole('tabpanel', { name: 'Sign-in' });
+  const place = view.getByLabel('Is the browser on another machine? Paste the address at which it ended');
+  await place.fill('http://localhost:1/elsewhere?code=wrong&state=wrong');
+  await view.getByRole('button', { name: 'Hand in' }).click();
+  await view.getByText(/^not accepted: /).waitFor();
+  await place.fill(await signInElsewhere(visitor, program));
+  await view.getByRole('button', { name: 'Hand in' }).click();
+  await view.getByText('Accepted.').waitFor();
+  await view.getByRole('timer').getByText(/^expires in/).waitFor();
+  assert.ok(await place.isHidden());
+  // The browser logs each answer that refuses something.
+  assert.deepEqual(faults.filter((fault) => !/status of 4\d\d/.test(fault)), []);
+});
+
+/** Keeps pictures of a view, if somebody wants to look at them. */
+async function keepPicture(page, name) {
+  if (!process.env.SCREENSHOTS) return;
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const width of [1280, 390]) {
+      await page.setViewportSize({ width, height: 800 });
+      await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}-${scheme}-${width}.png`) });
+    }
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
 
 /** Calls the tool that asks this, and opens the view by the notice. */
 async function askFor(page, what) {
@@ -102,6 +160,47 @@ test('what the server asks is answered by hand, and its log and notifications ar
   await page.getByRole('button', { name: 'Set', exact: true }).click();
   await page.getByText('The server sends error and above.').waitFor();
   assert.deepEqual(faults, []);
+});
+
+test('a page that a call needs is a link to agree to, and the call is sent again', async (t) => {
+  const visitor = await visit(browser, t);
+  const server = await askingServer(visitor);
+  const { page, faults } = await inspect(visitor, server.url);
+  await openTool(page, 'ask');
+  await page.getByLabel('question').selectOption('first a page');
+  await page.getByRole('button', { name: 'Call', exact: true }).click();
+  const needed = result(page).getByRole('article', { name: 'The server needs you to visit a page first' });
+  await needed.getByText('Connect your bank account').waitFor();
+  await needed.getByText('https://bank.example/connect', { exact: true }).waitFor();
+  assert.equal(await result(page).locator('.failed').count(), 0, 'it is no failure');
+  const link = needed.getByRole('link', { name: 'Open bank.example' });
+  assert.equal(await link.getAttribute('rel'), 'noopener noreferrer');
+  await visitor.context.route('https://bank.example/**', (route) => route.fulfill({ body: 'the page of the bank' }));
+  const [bank] = await Promise.all([visitor.context.waitForEvent('page'), link.click()]);
+  await bank.getByText('the page of the bank').waitFor();
+  assert.equal(bank.url(), 'https://bank.example/connect');
+  await needed.getByRole('status').getByText('You have agreed to open bank.example.').waitFor();
+  server.visited();
+  await needed.getByRole('status').getByText('The server says that this is done.').waitFor();
+  await result(page).getByRole('button', { name: 'Call again' }).click();
+  await result(page).getByText('the account is connected').first().waitFor();
+  assert.deepEqual(faults, []);
+});
+
+test('a question outlives the page that showed it', async (t) => {
+  const visitor = await visit(browser, t);
+  const server = await askingServer(visitor);
+  const { page, faults } = await inspect(visitor, server.url);
+  const before = await askFor(page, 'form');
+  await before.getByLabel('mail').fill('ada@example.com');
+  await page.reload();
+  await page.getByRole('button', { name: 'Answer', exact: true }).click();
+  const after_ = page.getByRole('article');
+  await after_.getByLabel('Coffee').selectOption({ label: 'espresso' });
+  await after_.getByRole('button', { name: 'Send' }).first().click();
+  await page.getByText('The server asks nothing now.').waitFor();
+  assert.deepEqual(await server.answered(), { action: 'accept', content: { coffee: 'espresso' } });
+  assert.deepEqual(faults.filter((fault) => !String(fault).startsWith('Failed to load resource: net::ERR_')), []);
 });
 
 test('the findings come with their hints, and again', async (t) => {

@@ -14,10 +14,11 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode, Version};
 use url::Url;
 
-/// Receiver of events. It is called in the middle of the work, so it neither blocks nor takes long.
+/// Receiver of events. It is called in the middle of the work, so it neither blocks nor takes long, and copies what it
+/// needs later.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// Takes an event.
-    fn observe(&self, event: ObservedEvent);
+    fn observe(&self, event: &ObservedEvent<'_>);
 
     /// Returns whether it takes events now. If not, none are made.
     fn is_watching(&self) -> bool {
@@ -26,23 +27,23 @@ pub trait Observer: fmt::Debug + Send + Sync {
 }
 
 /// Something that has happened.
-#[derive(Debug, Clone)]
-pub struct ObservedEvent {
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedEvent<'a> {
     /// The moment.
     pub at: SystemTime,
     /// The happening.
-    pub kind: EventKind,
+    pub kind: EventKind<'a>,
 }
 
 /// The kinds of events.
-#[derive(Debug, Clone)]
-pub enum EventKind {
-    /// The app has sent a message, which is this line.
-    FromApp(Bytes),
-    /// The app gets a message, which is this line.
-    ToApp(Bytes),
+#[derive(Debug, Clone, Copy)]
+pub enum EventKind<'a> {
+    /// The app has sent a message.
+    FromApp(ObservedMessage<'a>),
+    /// The app gets a message.
+    ToApp(ObservedMessage<'a>),
     /// An HTTP request goes out.
-    Request(Box<ObservedRequest>),
+    Request(ObservedRequest<'a>),
     /// The head of the response has come.
     ResponseHead {
         /// Number of the exchange.
@@ -52,46 +53,74 @@ pub enum EventKind {
         /// The status.
         status: StatusCode,
         /// The headers.
-        headers: Box<HeaderMap>,
+        headers: &'a HeaderMap,
     },
     /// A piece of the response's body has come.
     ResponseBody {
         /// Number of the exchange.
         exchange: u64,
+        /// Bytes of the body before this piece.
+        before: usize,
         /// The piece.
-        piece: Bytes,
+        piece: &'a [u8],
     },
     /// Nothing more comes of the exchange.
     ResponseEnd {
         /// Number of the exchange.
         exchange: u64,
         /// Reason for which the response is not whole.
-        failure: Option<String>,
+        failure: Option<&'a str>,
     },
     /// A step of the connection.
     Step {
         /// Its subject.
         step: Step,
         /// The step in words.
-        detail: String,
+        detail: &'a str,
     },
 }
 
+/// A JSON-RPC message of the app or for it.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedMessage<'a> {
+    /// The message as it was sent.
+    pub text: &'a Bytes,
+    /// Its kind.
+    pub kind: MessageKind,
+    /// Its id as JSON.
+    pub id: Option<&'a str>,
+    /// Its method; empty for a response.
+    pub method: &'a str,
+}
+
+/// Kind of a JSON-RPC message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageKind {
+    /// Wants a response.
+    Request,
+    /// Wants none.
+    Notification,
+    /// Response with a result.
+    Response,
+    /// Response with an error.
+    Error,
+}
+
 /// An HTTP request.
-#[derive(Debug, Clone)]
-pub struct ObservedRequest {
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedRequest<'a> {
     /// Number of the exchange, which no other has in this process.
     pub exchange: u64,
     /// The other side.
     pub purpose: Purpose,
     /// The method.
-    pub method: Method,
+    pub method: &'a Method,
     /// The URL.
-    pub url: Url,
+    pub url: &'a Url,
     /// The headers, without those that the HTTP client adds.
-    pub headers: HeaderMap,
+    pub headers: &'a HeaderMap,
     /// The body.
-    pub body: Bytes,
+    pub body: &'a [u8],
 }
 
 /// The other side of an exchange.
@@ -173,9 +202,9 @@ impl Observation {
 
     /// Tells the observer, if there is one, what `event` makes.
     #[inline]
-    pub fn report(&self, event: impl FnOnce() -> EventKind) {
+    pub fn report<'a>(&self, event: impl FnOnce() -> EventKind<'a>) {
         if let Some(observer) = self.watching() {
-            observer.observe(ObservedEvent {
+            observer.observe(&ObservedEvent {
                 at: SystemTime::now(),
                 kind: event(),
             });
@@ -185,10 +214,13 @@ impl Observation {
     /// Tells the observer of a step of the connection.
     #[inline]
     pub fn step(&self, step: Step, detail: impl FnOnce() -> String) {
-        self.report(|| EventKind::Step {
-            step,
-            detail: detail(),
-        });
+        if self.watching().is_some() {
+            let detail = detail();
+            self.report(|| EventKind::Step {
+                step,
+                detail: &detail,
+            });
+        }
     }
 
     /// Tells the observer of an HTTP request. What is returned is for its response; `None` if nobody observes.
@@ -199,7 +231,7 @@ impl Observation {
         method: &Method,
         url: &Url,
         headers: &HeaderMap,
-        body: &Bytes,
+        body: &[u8],
     ) -> Option<Box<ObservedExchange>> {
         self.watching()?;
         let observed = self.observed_request(purpose, method, url, headers, body);
@@ -218,23 +250,24 @@ impl Observation {
         method: &Method,
         url: &Url,
         headers: &HeaderMap,
-        body: &Bytes,
+        body: &[u8],
     ) -> ObservedExchange {
         static EXCHANGES: AtomicU64 = AtomicU64::new(1);
         let exchange = EXCHANGES.fetch_add(1, Ordering::Relaxed);
         self.report(|| {
-            EventKind::Request(Box::new(ObservedRequest {
+            EventKind::Request(ObservedRequest {
                 exchange,
                 purpose,
-                method: method.clone(),
-                url: url.clone(),
-                headers: headers.clone(),
-                body: body.clone(),
-            }))
+                method,
+                url,
+                headers,
+                body,
+            })
         });
         ObservedExchange {
             observation: self.clone(),
             exchange,
+            body_bytes: 0,
             failure: None,
         }
     }
@@ -245,6 +278,8 @@ impl Observation {
 pub struct ObservedExchange {
     observation: Observation,
     exchange: u64,
+    /// Bytes of the body so far.
+    body_bytes: usize,
     failure: Option<String>,
 }
 
@@ -255,16 +290,18 @@ impl ObservedExchange {
             exchange: self.exchange,
             version,
             status,
-            headers: Box::new(headers.clone()),
+            headers,
         });
     }
 
     /// A piece of the body has come.
-    pub fn on_body(&self, piece: &Bytes) {
+    pub fn on_body(&mut self, piece: &[u8]) {
         self.observation.report(|| EventKind::ResponseBody {
             exchange: self.exchange,
-            piece: piece.clone(),
+            before: self.body_bytes,
+            piece,
         });
+        self.body_bytes += piece.len();
     }
 
     /// The response does not come, or not as a whole.
@@ -283,7 +320,7 @@ impl Drop for ObservedExchange {
     fn drop(&mut self) {
         self.observation.report(|| EventKind::ResponseEnd {
             exchange: self.exchange,
-            failure: self.failure.take(),
+            failure: self.failure.as_deref(),
         });
     }
 }

@@ -8,13 +8,16 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Sink;
-use super::entry::HarEntry;
+use super::har::{HarEntries, SEPARATOR};
 
 /// Size at which the file is replaced by a new one. With the one before it, the recording takes twice as much.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The end of the file: that of the entries, of the log and of the document.
-const CLOSING: &str = "\n]}}\n";
+const CLOSING: &[u8] = b"\n]}}\n";
+
+/// Memory that the next write may use again, in bytes.
+const SPARE_BYTES: usize = 1024 * 1024;
 
 /// A recording on disk.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) struct HarFile {
     finished: u64,
     /// Length of the file.
     length: u64,
+    /// Buffer of a write, kept to be used again.
+    text: Vec<u8>,
     has_entries: bool,
     max_bytes: u64,
 }
@@ -48,6 +53,7 @@ impl HarFile {
             _lock: lock,
             finished: 0,
             length: 0,
+            text: Vec::new(),
             has_entries: false,
             max_bytes: MAX_FILE_BYTES,
         };
@@ -60,19 +66,24 @@ impl HarFile {
         let beginning = format!(
             "{{\"log\":{{\"version\":\"1.2\",\"creator\":{{\"name\":\"{name}\",\"version\":\"{version}\"}},\"entries\":[\n"
         );
-        self.replace_tail(format!("{beginning}{CLOSING}"))?;
+        self.text.clear();
+        self.text.extend_from_slice(beginning.as_bytes());
+        self.replace_tail()?;
         self.finished = beginning.len() as u64;
         Ok(())
     }
 
-    /// Replaces what is behind the finished entries, by one write: whatever of it reaches the disk, what is before
-    /// stays. Blanks cover a longer tail until the file is cut.
-    fn replace_tail(&mut self, mut tail: String) -> io::Result<()> {
-        let length = self.finished + tail.len() as u64;
+    /// Replaces what is behind the finished entries by the text and the end of the file, by one write: whatever of it
+    /// reaches the disk, what is before stays. Blanks cover a longer tail until the file is cut.
+    fn replace_tail(&mut self) -> io::Result<()> {
+        self.text.extend_from_slice(CLOSING);
+        let length = self.finished + self.text.len() as u64;
         let surplus = usize::try_from(self.length.saturating_sub(length)).unwrap_or(0);
-        tail.extend(std::iter::repeat_n(' ', surplus));
+        self.text.resize(self.text.len() + surplus, b' ');
         self.file.seek(SeekFrom::Start(self.finished))?;
-        self.file.write_all(tail.as_bytes())?;
+        self.file.write_all(&self.text)?;
+        self.text.clear();
+        self.text.shrink_to(SPARE_BYTES);
         if surplus > 0 {
             self.file.set_len(length)?;
         }
@@ -82,30 +93,22 @@ impl HarFile {
 }
 
 impl Sink for HarFile {
-    fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()> {
+    fn write(&mut self, entries: &HarEntries) -> io::Result<()> {
         if self.finished > self.max_bytes {
             self.file = fresh(&self.path)?;
             (self.finished, self.length, self.has_entries) = (0, 0, false);
             self.begin()?;
         }
-        let mut text = String::new();
-        let mut has_entries = self.has_entries;
-        let mut push = |entry: &HarEntry, text: &mut String| {
-            text.push_str(if has_entries { ",\n" } else { "" });
-            text.push_str(&entry.json);
-            has_entries = true;
-        };
-        for entry in finished {
-            push(entry, &mut text);
+        let (mut json, mut finished) = entries.json();
+        if !self.has_entries && !json.is_empty() {
+            json = &json[SEPARATOR.len()..];
+            finished = finished.saturating_sub(SEPARATOR.len());
         }
-        let kept = text.len();
-        for entry in open {
-            push(entry, &mut text);
-        }
-        text.push_str(CLOSING);
-        self.replace_tail(text)?;
-        self.finished += kept as u64;
-        self.has_entries |= !finished.is_empty();
+        self.text.clear();
+        self.text.extend_from_slice(json);
+        self.replace_tail()?;
+        self.finished += finished as u64;
+        self.has_entries |= finished > 0;
         Ok(())
     }
 }
@@ -170,15 +173,16 @@ mod tests {
         har["log"]["entries"].as_array().unwrap().clone()
     }
 
-    fn entry(json: &str) -> HarEntry {
-        HarEntry {
-            exchange: None,
-            json: json.to_owned(),
+    /// Entries with these texts.
+    fn texts(finished: &[&str], open: &[&str]) -> HarEntries {
+        let mut entries = HarEntries::default();
+        for json in finished {
+            entries.finish(None, |out| out.extend_from_slice(json.as_bytes()));
         }
-    }
-
-    fn numbers(from: u32, to: u32) -> Vec<HarEntry> {
-        (from..to).map(|it| entry(&it.to_string())).collect()
+        for json in open {
+            entries.keep_open(1, json.as_bytes());
+        }
+        entries
     }
 
     #[test]
@@ -187,12 +191,12 @@ mod tests {
         let path = directory.path().join("it.har");
         let mut har = HarFile::create(&path).unwrap();
         assert_eq!(entries(&path), [] as [Value; 0]);
-        har.write(&[], &[entry("\"a long one that is open\"")])
+        har.write(&texts(&[], &["\"a long one that is open\""]))
             .unwrap();
         assert_eq!(entries(&path), ["a long one that is open"]);
-        har.write(&numbers(0, 2), &[entry("\"open\"")]).unwrap();
+        har.write(&texts(&["0", "1"], &["\"open\""])).unwrap();
         assert_eq!(entries(&path), [Value::from(0), 1.into(), "open".into()]);
-        har.write(&numbers(2, 3), &[]).unwrap();
+        har.write(&texts(&["2"], &[])).unwrap();
         assert_eq!(entries(&path), [0, 1, 2]);
     }
 
@@ -217,7 +221,7 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("it.har");
         let mut first = HarFile::create(&path).unwrap();
-        first.write(&numbers(1, 2), &[]).unwrap();
+        first.write(&texts(&["1"], &[])).unwrap();
         let second = HarFile::create(&path).unwrap();
         assert_eq!(
             second.path,
@@ -237,7 +241,7 @@ mod tests {
         let mut har = HarFile::create(&path).unwrap();
         har.max_bytes = 100;
         for number in 0..100 {
-            har.write(&[entry(&number.to_string())], &[entry("\"open\"")])
+            har.write(&texts(&[&number.to_string()], &["\"open\""]))
                 .unwrap();
             let length = std::fs::metadata(&path).unwrap().len();
             assert!(length < 200, "{length}");

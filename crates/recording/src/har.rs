@@ -1,151 +1,129 @@
-//! HAR 1.2 entries as they are written. `_mcp` says of which kind one is, and what HAR has no place for.
+//! HAR 1.2 entries as text. `_mcp` says of which kind one is, and what HAR has no place for.
+//!
+//! The text is put together from its constant parts, as a call makes three entries, and a serializer costs several times
+//! as much.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
-/// An entry.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct LogEntry<'a, R: Serialize> {
-    pub(super) started_date_time: String,
-    pub(super) time: f64,
-    pub(super) request: R,
-    pub(super) response: ResponsePart<'a>,
-    pub(super) cache: Nothing,
-    pub(super) timings: Timings,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) comment: Option<&'a str>,
-    #[serde(rename = "_mcp")]
-    pub(super) mcp: Mcp<'a>,
+/// Separator before each entry.
+pub(super) const SEPARATOR: &[u8] = b",\n";
+
+/// The rest of a request that is none, up to the size of its body, behind its method and URL.
+pub(super) const STUB_REQUEST: &[u8] = br#"","httpVersion":"","cookies":[],"headers":[],"queryString":[],"headersSize":-1,"bodySize":"#;
+
+/// No response.
+pub(super) const NO_RESPONSE: &[u8] = br#""response":{"status":0,"statusText":"","httpVersion":"","cookies":[],"headers":[],"content":{"size":0,"mimeType":""},"redirectURL":"","headersSize":-1,"bodySize":-1"#;
+
+/// The response of an entry that has a text alone, up to the size of that.
+pub(super) const STUB_RESPONSE: &[u8] = br#""response":{"status":0,"statusText":"","httpVersion":"","cookies":[],"headers":[],"content":{"size":"#;
+
+/// Part between the response of an entry that is no exchange and its kind.
+pub(super) const NO_TIMINGS: &[u8] = br#"},"cache":{},"timings":{"send":0,"wait":0,"receive":0},"#;
+
+/// Entries to be written: those that are finished, and behind them those of exchanges that are open.
+#[derive(Debug, Default)]
+pub struct HarEntries {
+    /// All entries, each behind a separator.
+    json: Vec<u8>,
+    /// Of each entry, its exchange and its end.
+    ends: Vec<(Option<u64>, usize)>,
+    /// Number of those that are finished.
+    finished: usize,
 }
 
-/// An empty object.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Nothing {}
-
-/// Milliseconds of the parts of an exchange.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Timings {
-    pub(super) send: u8,
-    pub(super) wait: f64,
-    pub(super) receive: f64,
+/// An entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HarEntry<'a> {
+    /// Number of the HTTP exchange that it is about.
+    pub exchange: Option<u64>,
+    /// The entry as JSON, on one line.
+    pub json: Cow<'a, str>,
 }
 
-/// A request, or what stands for one.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RequestPart<'a> {
-    pub(super) method: &'a str,
-    pub(super) url: &'a str,
-    pub(super) http_version: &'a str,
-    pub(super) cookies: [Nothing; 0],
-    pub(super) headers: &'a [NameAndValue],
-    pub(super) query_string: &'a [NameAndValue],
-    pub(super) headers_size: i8,
-    pub(super) body_size: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) post_data: Option<PostData<'a>>,
-}
+impl HarEntries {
+    /// A finished entry.
+    #[must_use]
+    pub fn finished_one(entry: &HarEntry<'_>) -> Self {
+        let mut entries = Self::default();
+        entries.add(entry);
+        entries.finished = 1;
+        entries
+    }
 
-/// A header or a parameter.
-#[derive(Debug, Serialize)]
-pub(super) struct NameAndValue {
-    pub(super) name: String,
-    pub(super) value: String,
-}
+    /// The entry of an open exchange.
+    #[must_use]
+    pub fn open_one(entry: &HarEntry<'_>) -> Self {
+        let mut entries = Self::default();
+        entries.add(entry);
+        entries
+    }
 
-/// Body of a request.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PostData<'a> {
-    pub(super) mime_type: &'a str,
-    pub(super) text: &'a str,
-}
+    /// The finished entries.
+    pub fn finished(&self) -> impl Iterator<Item = HarEntry<'_>> {
+        (0..self.finished).map(|at| self.entry(at))
+    }
 
-/// A response, or its absence.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ResponsePart<'a> {
-    pub(super) status: u16,
-    pub(super) status_text: &'a str,
-    pub(super) http_version: &'a str,
-    pub(super) cookies: [Nothing; 0],
-    pub(super) headers: &'a [NameAndValue],
-    pub(super) content: Content<'a>,
-    #[serde(rename = "redirectURL")]
-    pub(super) redirect_url: &'a str,
-    pub(super) headers_size: i8,
-    /// Negative where it is not known.
-    pub(super) body_size: i64,
-    #[serde(rename = "_error", skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<&'a str>,
-}
+    /// The entries of exchanges that are open.
+    pub fn open(&self) -> impl Iterator<Item = HarEntry<'_>> {
+        (self.finished..self.ends.len()).map(|at| self.entry(at))
+    }
 
-/// Body of a response.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Content<'a> {
-    pub(super) size: usize,
-    pub(super) mime_type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) text: Option<&'a str>,
-}
+    /// All entries, each behind [`SEPARATOR`], and the length of the finished ones.
+    pub(super) fn json(&self) -> (&[u8], usize) {
+        (&self.json, self.start(self.finished))
+    }
 
-/// Kind of an entry, with what belongs to it alone.
-#[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub(super) enum Mcp<'a> {
-    Message {
-        direction: &'a str,
-        message: &'a str,
-        id: Option<&'a RawValue>,
-        method: &'a str,
-    },
-    Http {
-        exchange: u64,
-        purpose: &'a str,
-        state: &'a str,
-        host: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        failure: Option<&'a str>,
-    },
-    Step {
-        step: &'a str,
-        detail: &'a str,
-    },
-}
+    /// Length of the entries of open exchanges.
+    pub(super) fn open_bytes(&self) -> usize {
+        self.json.len() - self.start(self.finished)
+    }
 
-impl<'a> RequestPart<'a> {
-    /// Stand-in for the request of an entry that is no HTTP exchange.
-    pub(super) fn stub(method: &'a str, url: &'a str) -> Self {
-        Self {
-            method,
-            url,
-            http_version: "",
-            cookies: [],
-            headers: &[],
-            query_string: &[],
-            headers_size: -1,
-            body_size: 0,
-            post_data: None,
+    /// Forgets all, so that the memory can be used again.
+    pub(super) fn clear(&mut self) {
+        /// Memory that is kept, in bytes.
+        const SPARE_BYTES: usize = 1024 * 1024;
+        self.json.clear();
+        self.json.shrink_to(SPARE_BYTES);
+        self.ends.clear();
+        self.finished = 0;
+    }
+
+    /// Adds a finished entry, which `write` appends.
+    pub(super) fn finish(&mut self, exchange: Option<u64>, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert_eq!(self.finished, self.ends.len(), "open ones come last");
+        self.append(exchange, write);
+        self.finished += 1;
+    }
+
+    /// Adds the entry of an open exchange.
+    pub(super) fn keep_open(&mut self, exchange: u64, json: &[u8]) {
+        self.append(Some(exchange), |out| out.extend_from_slice(json));
+    }
+
+    fn append(&mut self, exchange: Option<u64>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.json.extend_from_slice(SEPARATOR);
+        write(&mut self.json);
+        self.ends.push((exchange, self.json.len()));
+    }
+
+    fn add(&mut self, entry: &HarEntry<'_>) {
+        self.append(entry.exchange, |out| {
+            out.extend_from_slice(entry.json.as_bytes());
+        });
+    }
+
+    fn entry(&self, at: usize) -> HarEntry<'_> {
+        let (exchange, end) = self.ends[at];
+        let json = &self.json[self.start(at) + SEPARATOR.len()..end];
+        HarEntry {
+            exchange,
+            json: String::from_utf8_lossy(json),
         }
     }
-}
 
-impl ResponsePart<'_> {
-    /// No response.
-    pub(super) fn none() -> Self {
-        Self {
-            status: 0,
-            status_text: "",
-            http_version: "",
-            cookies: [],
-            headers: &[],
-            content: Content::default(),
-            redirect_url: "",
-            headers_size: -1,
-            body_size: -1,
-            error: None,
-        }
+    /// End of the entry before.
+    fn start(&self, at: usize) -> usize {
+        let before = at.checked_sub(1).and_then(|at| self.ends.get(at));
+        before.map_or(0, |(_, end)| *end)
     }
 }

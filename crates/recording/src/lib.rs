@@ -4,10 +4,17 @@
 //! [`Recorder`] takes events in the middle of the work and keeps them for a thread, which alone masks, formats and
 //! writes.
 
+mod date;
 mod entry;
+mod exchange;
 mod file;
 mod har;
+mod headers;
+mod json;
 mod masking;
+mod queue;
+mod recent;
+mod shown_url;
 
 use std::io;
 use std::path::Path;
@@ -16,24 +23,25 @@ use std::sync::{Arc, Condvar, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_net::observer::{EventKind, ObservedEvent, Observer};
+use mcp_bridge_net::observer::{ObservedEvent, Observer};
 
+pub use date::rfc3339;
 use entry::Entries;
-pub use entry::{HarEntry, rfc3339, step_entry};
+pub use entry::step_entry;
 use file::HarFile;
+pub use har::{HarEntries, HarEntry};
+use queue::EventBatch;
 
 /// Bytes of events that wait for the thread. Beyond it events are left out, and counted: the disk is too slow.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
-
-/// Memory of an event and of a header in it beside their text, in bytes.
-const EVENT_BYTES: usize = 256;
-const HEADER_BYTES: usize = 128;
 
 /// Limit for the last events to be written at the end of the process.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Time for which events are gathered before they are written. To wake the thread for each would cost a call more than
 /// all the rest of the recording; a process that is killed loses no more than this.
+///
+/// An exchange that is open is written once it has lasted as long: most have ended before, and each is written once.
 const BATCH_TIME: Duration = Duration::from_millis(5);
 
 /// The same where the open exchanges are longer than [`LONG_TAIL_BYTES`], as they are written again each time.
@@ -43,7 +51,7 @@ const LONG_TAIL_BYTES: usize = 64 * 1024;
 /// Destination of a recording.
 pub trait Sink {
     /// Adds entries, and replaces those of the exchanges that are open.
-    fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()>;
+    fn write(&mut self, entries: &HarEntries) -> io::Result<()>;
 }
 
 /// A recording under way.
@@ -64,11 +72,17 @@ pub struct Recorder {
 /// Events on their way to the thread.
 #[derive(Debug, Default)]
 struct Queue {
-    events: Vec<ObservedEvent>,
-    bytes: usize,
-    /// Events that were left out.
-    lost: u64,
+    batch: EventBatch,
     is_over: bool,
+}
+
+/// State of a recording, as the thread sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// More events may come.
+    GoesOn,
+    /// No more come.
+    IsOver,
 }
 
 impl Recording {
@@ -106,16 +120,16 @@ impl Recording {
 }
 
 impl Observer for Recorder {
-    fn observe(&self, event: ObservedEvent) {
-        let bytes = size(&event);
+    fn observe(&self, event: &ObservedEvent<'_>) {
         let mut queue = self.queue.lock();
-        if queue.bytes + bytes > MAX_QUEUED_BYTES {
-            queue.lost += 1;
+        if queue.batch.bytes() > MAX_QUEUED_BYTES {
+            queue.batch.lost += 1;
             return;
         }
-        queue.bytes += bytes;
-        queue.events.push(event);
-        if queue.events.len() == 1 {
+        queue.batch.push(event);
+        let is_first = queue.batch.len() == 1;
+        drop(queue);
+        if is_first {
             self.filled.notify_one();
         }
     }
@@ -128,62 +142,70 @@ impl Recorder {
         self.filled.notify_one();
     }
 
-    /// Waits for an event, and takes with it those that come within the time; `None` if no more come.
-    fn next_batch(&self, time: Duration) -> Option<Queue> {
+    /// Waits for an event, though no longer than `patience`, and takes with it those that come within `time`. `batch`,
+    /// which is empty, is used for the next ones.
+    fn next_batch(
+        &self,
+        batch: &mut EventBatch,
+        time: Duration,
+        patience: Option<Duration>,
+    ) -> Progress {
         let queue = self.queue.lock();
-        let has_none = |queue: &mut Queue| queue.events.is_empty() && !queue.is_over;
-        let queue = self.filled.wait_while(queue, has_none);
-        let queue = queue.unwrap_or_else(PoisonError::into_inner);
-        let is_gathering = |queue: &mut Queue| !queue.is_over;
-        let gathered = self.filled.wait_timeout_while(queue, time, is_gathering);
-        let (mut queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-        let is_over = queue.is_over;
-        let batch = std::mem::take(&mut *queue);
-        queue.is_over = is_over;
-        (!batch.events.is_empty() || batch.lost > 0).then_some(batch)
+        let has_none = |queue: &mut Queue| queue.batch.is_empty() && !queue.is_over;
+        let queue = match patience {
+            None => self.filled.wait_while(queue, has_none),
+            Some(patience) => {
+                let waited = self.filled.wait_timeout_while(queue, patience, has_none);
+                Ok(waited.unwrap_or_else(PoisonError::into_inner).0)
+            }
+        };
+        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+        if !queue.batch.is_empty() {
+            let is_gathering = |queue: &mut Queue| !queue.is_over;
+            let gathered = self.filled.wait_timeout_while(queue, time, is_gathering);
+            (queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::swap(&mut queue.batch, batch);
+        match queue.is_over {
+            true => Progress::IsOver,
+            false => Progress::GoesOn,
+        }
     }
-}
-
-/// Memory of an event, about.
-fn size(event: &ObservedEvent) -> usize {
-    let text = match &event.kind {
-        EventKind::FromApp(text) | EventKind::ToApp(text) => text.len(),
-        EventKind::Request(request) => request.body.len() + request.headers.len() * HEADER_BYTES,
-        EventKind::ResponseBody { piece, .. } => piece.len(),
-        EventKind::ResponseHead { headers, .. } => headers.len() * HEADER_BYTES,
-        EventKind::ResponseEnd { .. } => 0,
-        EventKind::Step { detail, .. } => detail.len(),
-    };
-    text + EVENT_BYTES
 }
 
 /// Writes events until there are no more. What has come is written soon, so that a crash loses next to nothing.
 fn write_events(recorder: &Recorder, mut sink: impl Sink) {
     let mut entries = Entries::default();
+    let (mut batch, mut text) = (EventBatch::default(), HarEntries::default());
     let mut was_failing = false;
     let mut time = BATCH_TIME;
-    while let Some(batch) = recorder.next_batch(time) {
-        let mut finished = Vec::new();
-        for event in batch.events {
-            finished.extend(entries.on_event(event));
-        }
-        if batch.lost > 0 {
-            finished.push(entries.left_out(batch.lost, SystemTime::now()));
-        }
-        let open = entries.open();
-        let tail_bytes: usize = open.iter().map(|entry| entry.json.len()).sum();
-        let written = sink.write(&finished, &open);
+    let mut patience = None;
+    loop {
+        let progress = recorder.next_batch(&mut batch, time, patience);
+        entries.on_events(&batch, &mut text);
+        batch.clear();
+        let shown_from = match progress {
+            Progress::GoesOn => SystemTime::now() - BATCH_TIME,
+            // Exchanges that are still open stay in the file as they are.
+            Progress::IsOver => SystemTime::now(),
+        };
+        let are_young = entries.add_open(shown_from, &mut text);
+        let written = sink.write(&text);
         if let Err(error) = &written
             && !was_failing
         {
             tracing::warn!("the recording cannot be written: {error}");
         }
+        if progress == Progress::IsOver {
+            return;
+        }
         was_failing = written.is_err();
-        time = if tail_bytes > LONG_TAIL_BYTES {
+        time = if text.open_bytes() > LONG_TAIL_BYTES {
             LONG_TAIL_TIME
         } else {
             BATCH_TIME
         };
+        patience = are_young.then_some(BATCH_TIME);
+        text.clear();
     }
-    // Exchanges that are still open stay in the file as they are.
 }

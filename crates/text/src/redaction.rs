@@ -4,7 +4,10 @@
 //! else is in a message belongs to the server and the app, so what is named like a secret, or looks like one,
 //! is masked as well.
 
+use std::borrow::Cow;
 use std::ops::Range;
+
+use memchr::{memchr2_iter, memchr3_iter};
 
 /// Length beyond it that is searched, so that a secret across the limit is found, in bytes.
 const LONGEST_SECRET_BYTES: usize = 8 * 1024;
@@ -43,22 +46,26 @@ const PUBLIC_NAMES: [&str; 1] = ["progresstoken"];
 /// Parameters of a query that are secret there and are ordinary words elsewhere.
 const SECRET_PARAMETERS: [&str; 6] = ["code", "state", "key", "sig", "signature", "token"];
 
-/// Beginnings of keys and tokens of well-known issuers.
-const TOKEN_PREFIXES: [&str; 13] = [
-    "eyJ",
-    "sk-",
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "ghu_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "AKIA",
-    "AIza",
-    "ya29.",
+/// Beginnings of keys and tokens of well-known issuers, each with the place of a byte in it that is rare elsewhere: one
+/// of those that `candidates` looks for.
+const TOKEN_PREFIXES: [(&str, usize); 13] = [
+    ("eyJ", 2),
+    ("sk-", 2),
+    ("ghp_", 3),
+    ("gho_", 3),
+    ("ghs_", 3),
+    ("ghu_", 3),
+    ("github_pat_", 6),
+    ("glpat-", 5),
+    ("xoxb-", 4),
+    ("xoxp-", 4),
+    ("AKIA", 1),
+    ("AIza", 1),
+    ("ya29.", 3),
 ];
+
+/// Schemes of credentials.
+const SCHEMES: [&[u8]; 2] = [b"bearer", b"basic"];
 
 /// The shortest word that is taken for such a token, in bytes.
 const SHORTEST_TOKEN_BYTES: usize = 16;
@@ -69,12 +76,34 @@ pub fn redacted<'a>(
     secrets: impl IntoIterator<Item = &'a String>,
     limit: usize,
 ) -> String {
+    let mut shown = String::new();
+    let known = |text: &str, found: &mut Vec<Range<usize>>| {
+        for secret in secrets {
+            if (SHORTEST_SECRET_BYTES..=text.len()).contains(&secret.len()) {
+                let places = text.match_indices(secret.as_str());
+                found.extend(places.map(|(at, place)| at..at + place.len()));
+            }
+        }
+    };
+    redact(body, known, limit, |piece| shown.push_str(piece));
+    shown
+}
+
+/// The same, piece by piece. `known` adds the places of the secrets that are known.
+pub fn redact(
+    body: &[u8],
+    known: impl FnOnce(&str, &mut Vec<Range<usize>>),
+    limit: usize,
+    mut show: impl FnMut(&str),
+) {
     let searched = &body[..body.len().min(limit + LONGEST_SECRET_BYTES)];
     // As long as the text it replaces, or longer, so nothing behind the limit comes before it.
-    let text = String::from_utf8_lossy(searched);
-    let mut shown = String::new();
+    let text = match std::str::from_utf8(searched) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(searched),
+    };
     let mut at = 0;
-    for secret in secret_ranges(&text, secrets) {
+    for secret in secret_ranges(&text, known) {
         if secret.start >= limit {
             break;
         }
@@ -82,33 +111,32 @@ pub fn redacted<'a>(
             continue;
         }
         if let Some(between) = text.get(at..secret.start) {
-            shown.push_str(between);
+            show(between);
         }
-        shown.push_str(MASK);
+        show(MASK);
         at = secret.end;
     }
     let end = text.floor_boundary(limit);
-    shown.push_str(text.get(at..end).unwrap_or_default());
+    show(text.get(at..end).unwrap_or_default());
     if text.len() > end || body.len() > searched.len() {
-        shown.push('…');
+        show("…");
     }
-    shown
 }
 
 /// Places of secrets, by their beginnings.
-fn secret_ranges<'a>(
+fn secret_ranges(
     text: &str,
-    secrets: impl IntoIterator<Item = &'a String>,
+    known: impl FnOnce(&str, &mut Vec<Range<usize>>),
 ) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    for secret in secrets {
-        if (SHORTEST_SECRET_BYTES..=text.len()).contains(&secret.len()) {
-            let found = text.match_indices(secret.as_str());
-            ranges.extend(found.map(|(at, found)| at..at + found.len()));
-        }
-    }
+    known(text, &mut ranges);
     let mut rest = 0;
-    while let Some(word) = next_word(text, rest) {
+    for start in candidates(text.as_bytes()) {
+        // Not what is within a secret.
+        if start < rest {
+            continue;
+        }
+        let word = start..word_end(text.as_bytes(), start);
         rest = word.end;
         let range = value_of_secret(text, &word).or_else(|| token(text, &word));
         if let Some(range) = range {
@@ -120,13 +148,93 @@ fn secret_ranges<'a>(
     ranges
 }
 
-/// The next run of letters, digits, `_` and `-`.
-fn next_word(text: &str, from: usize) -> Option<Range<usize>> {
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    let bytes = text.as_bytes();
-    let start = from + bytes.get(from..)?.iter().position(is_word)?;
-    let length = bytes[start..].iter().position(|byte| !is_word(byte));
-    Some(start..length.map_or(bytes.len(), |length| start + length))
+/// Beginnings of the words that may name a secret or be one, in their order. They are looked for by what is rare in a text,
+/// as to look at each word would cost a recording more than all the rest.
+fn candidates(bytes: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    // A name stands before one of these.
+    for sign in memchr2_iter(b':', b'=', bytes) {
+        let before = &bytes[..sign];
+        let before = before.trim_ascii_end();
+        let end = before.iter().rposition(|byte| !is_quotation(*byte));
+        let name = &before[..end.map_or(0, |last| last + 1)];
+        if may_name_secret(name) {
+            found.push(word_start(bytes, name.len()));
+        }
+    }
+    // A scheme stands before a blank.
+    for at in memchr2_iter(b'b', b'B', bytes) {
+        let rest = &bytes[at..];
+        let is_scheme = |scheme: &&[u8]| {
+            let word = rest.get(..scheme.len()).unwrap_or_default();
+            word.eq_ignore_ascii_case(scheme)
+        };
+        if begins_word(bytes, at) && SCHEMES.iter().any(|it| is_scheme(it)) {
+            found.push(at);
+        }
+    }
+    // A token has a rare letter near its beginning.
+    let rare = memchr3_iter(b'J', b'K', b'I', bytes).chain(memchr3_iter(b'-', b'_', b'9', bytes));
+    for at in rare {
+        for (prefix, rare_at) in TOKEN_PREFIXES {
+            if prefix.as_bytes()[rare_at] != bytes[at] || rare_at > at {
+                continue;
+            }
+            let start = at - rare_at;
+            if begins_word(bytes, start) && bytes[start..].starts_with(prefix.as_bytes()) {
+                found.push(start);
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn is_quotation(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'\\')
+}
+
+/// Beginning of the word that ends at a place.
+fn word_start(bytes: &[u8], end: usize) -> usize {
+    let before = bytes[..end].iter().rposition(|byte| !is_word(*byte));
+    before.map_or(0, |last| last + 1)
+}
+
+fn begins_word(bytes: &[u8], at: usize) -> bool {
+    at.checked_sub(1)
+        .is_none_or(|before| !is_word(bytes[before]))
+}
+
+fn word_end(bytes: &[u8], start: usize) -> usize {
+    skip(bytes, start, is_word)
+}
+
+/// Returns whether a byte is a letter, a digit, `_` or `-`.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// Returns whether a text may end in a name of [`SECRET_NAMES`] or [`SECRET_PARAMETERS`]. By its last letters, as most
+/// words are none of these.
+fn may_name_secret(word: &[u8]) -> bool {
+    let [.., before, last] = word else {
+        return false;
+    };
+    match [before.to_ascii_lowercase(), last.to_ascii_lowercase()] {
+        [b'_' | b'-', _] | [_, b'_' | b'-'] => true,
+        [b'e', b'n' | b't' | b'y' | b'r']
+        | [b'r', b'd' | b'e']
+        | [b'w', b'd']
+        | [b's', b'e']
+        | [b'o', b'n']
+        | [b'i', b'e' | b'd' | b'g']
+        | [b'a', b'l']
+        | [b'l', b's']
+        | [b'd', b'e']
+        | [b't', b'e'] => true,
+        _ => false,
+    }
 }
 
 /// The value behind a name: `"name": "value"`, also in a JSON text within a string, `name=value`,
@@ -137,20 +245,21 @@ fn value_of_secret(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
     let after_quote = word_end + quotation(&bytes[word_end..]);
     let separator = skip(bytes, after_quote, |byte| byte.is_ascii_whitespace());
     let name = &text[name.clone()];
-    let is_scheme = ["bearer", "basic"]
+    let is_scheme = SCHEMES
         .iter()
-        .any(|it| it.eq_ignore_ascii_case(name));
+        .any(|it| it.eq_ignore_ascii_case(name.as_bytes()));
     if is_scheme && separator > word_end {
         let end = skip(bytes, separator, |byte| !ends_value(byte));
         return (end - separator >= SHORTEST_SECRET_BYTES).then_some(separator..end);
     }
     let sign = bytes.get(separator).filter(|sign| b":=".contains(sign))?;
-    // Only now, as most words are no names.
-    let plain = plain_name(name);
+    let is_in = |names: &[&str]| names.iter().any(|it| is_plain_name(name, it));
     let is_secret = match sign {
-        b':' | b'=' if PUBLIC_NAMES.contains(&plain.as_str()) => false,
-        b'=' if SECRET_PARAMETERS.contains(&plain.as_str()) => true,
-        b':' | b'=' => SECRET_NAMES.iter().any(|end| plain.ends_with(end)),
+        b'=' if is_in(&SECRET_PARAMETERS) => true,
+        b':' | b'=' => {
+            let is_named = SECRET_NAMES.iter().any(|end| ends_plainly(name, end));
+            is_named && !is_in(&PUBLIC_NAMES)
+        }
         _ => false,
     };
     if !is_secret {
@@ -161,7 +270,7 @@ fn value_of_secret(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
     let value = start + quotes;
     let end = match quotes {
         0 if matches!(bytes.get(value), Some(b'{' | b'[')) => return None,
-        0 if plain.ends_with("authorization") || plain.ends_with("cookie") => {
+        0 if ends_plainly(name, "authorization") || ends_plainly(name, "cookie") => {
             skip(bytes, value, |byte| {
                 !matches!(byte, b'"' | b'\\' | b'\r' | b'\n')
             })
@@ -174,10 +283,9 @@ fn value_of_secret(text: &str, name: &Range<usize>) -> Option<Range<usize>> {
 
 /// A word that begins as the tokens of a well-known issuer do.
 fn token(text: &str, word: &Range<usize>) -> Option<Range<usize>> {
-    let begins = TOKEN_PREFIXES
-        .iter()
-        .any(|prefix| text[word.start..].starts_with(prefix));
-    if !begins {
+    let rest = &text.as_bytes()[word.start..];
+    let begins = |(prefix, _): &(&str, usize)| rest.starts_with(prefix.as_bytes());
+    if !TOKEN_PREFIXES.iter().any(begins) {
         return None;
     }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(&byte);
@@ -185,9 +293,21 @@ fn token(text: &str, word: &Range<usize>) -> Option<Range<usize>> {
     (end - word.start >= SHORTEST_TOKEN_BYTES).then_some(word.start..end)
 }
 
-fn plain_name(name: &str) -> String {
-    let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    letters.map(|letter| letter.to_ascii_lowercase()).collect()
+/// The letters and digits of a name in lower case, from the last one on.
+fn plain_letters(name: &str) -> impl Iterator<Item = u8> {
+    let letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase())
+}
+
+/// Returns whether a name without `_` and `-` ends so, in either case.
+fn ends_plainly(name: &str, end: &str) -> bool {
+    let mut letters = plain_letters(name);
+    end.bytes().rev().all(|byte| letters.next() == Some(byte))
+}
+
+/// Returns whether a name without `_` and `-` is this one, in either case.
+fn is_plain_name(name: &str, plain: &str) -> bool {
+    plain_letters(name).eq(plain.bytes().rev())
 }
 
 fn ends_value(byte: u8) -> bool {
@@ -313,5 +433,88 @@ mod tests {
         let body = format!("{}{}", "x".repeat(LIMIT - 4), "hunter2hunter2");
         assert!(with(&body, &["hunter2hunter2"]).ends_with("x[masked]…"));
         assert!(!with(&"é".repeat(LIMIT), &[]).contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn the_quick_looks_at_words_pass_all_that_is_secret() {
+        let names = SECRET_NAMES.iter().chain(&SECRET_PARAMETERS);
+        for name in names {
+            for name in [(*name).to_owned(), name.to_uppercase(), format!("a-{name}")] {
+                assert!(may_name_secret(name.as_bytes()), "{name}");
+            }
+        }
+        for name in ["SESSION_ID", "session-i_d", "tok_e_n-", "Device-Code"] {
+            let text = format!(r#"{{"{name}":"abc"}}"#);
+            assert_eq!(with(&text, &[]), format!(r#"{{"{name}":"[masked]"}}"#));
+        }
+        for (prefix, _) in TOKEN_PREFIXES {
+            let text = format!("{prefix}0123456789abcdef");
+            assert_eq!(with(&text, &[]), MASK);
+        }
+    }
+
+    /// All words, which [`candidates`] saves looking at.
+    fn words(text: &str) -> Vec<usize> {
+        let bytes = text.as_bytes();
+        let starts = (0..bytes.len()).filter(|at| is_word(bytes[*at]) && begins_word(bytes, *at));
+        starts.collect()
+    }
+
+    #[test]
+    fn no_word_that_is_secret_or_names_a_secret_is_passed_over() {
+        const PARTS: [&str; 30] = [
+            "token",
+            "secret",
+            "api_key",
+            "Authorization",
+            "sessionId",
+            "code",
+            "state",
+            "bearer",
+            "Basic",
+            "eyJhbGciOiJIUzI1NiJ9",
+            "sk-0123456789abcdef",
+            "github_pat_0123456789",
+            "ya29.0123456789abcdef",
+            "AIza0123456789abcdef",
+            "xoxb-0123456789abcd",
+            "word",
+            "id",
+            "\"",
+            "\\\"",
+            "'",
+            ":",
+            "=",
+            " ",
+            "\n",
+            ",",
+            "{",
+            "-",
+            "_",
+            "9",
+            "é",
+        ];
+        let mut state = 7_u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            usize::try_from(state >> 33).unwrap()
+        };
+        let mut secret = 0;
+        for _ in 0..20_000 {
+            let text: String = (0..random() % 12)
+                .map(|_| PARTS[random() % PARTS.len()])
+                .collect();
+            let found = candidates(text.as_bytes());
+            for start in words(&text) {
+                let word = start..word_end(text.as_bytes(), start);
+                if value_of_secret(&text, &word).is_some() || token(&text, &word).is_some() {
+                    assert!(found.contains(&start), "{word:?} of {text}");
+                    secret += 1;
+                }
+            }
+        }
+        assert!(secret > 10_000, "{secret}");
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::Sender;
 
-use crate::recording::{HarEntry, Sink};
+use crate::recording::{HarEntries, HarEntry, Sink};
 
 /// Destination of a recording: who looks at the bridge.
 pub(super) struct ViewSink {
@@ -36,30 +36,30 @@ impl ViewSink {
         }
     }
 
-    fn send(&self, entry: &HarEntry, is_open: bool) {
+    fn send(&self, entry: &HarEntry<'_>, is_open: bool) {
         // If nobody looks any more, the recording is told so.
         let _ = self.lines.blocking_send(line(entry, is_open));
     }
 }
 
 /// An entry as a line.
-pub(super) fn line(entry: &HarEntry, is_open: bool) -> Bytes {
+pub(super) fn line(entry: &HarEntry<'_>, is_open: bool) -> Bytes {
     let (exchange, json) = (serde_json::json!(entry.exchange), &entry.json);
     format!("{{\"exchange\":{exchange},\"isOpen\":{is_open},\"entry\":{json}}}\n").into()
 }
 
 impl Sink for ViewSink {
-    fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()> {
-        for entry in finished {
-            self.send(entry, false);
+    fn write(&mut self, entries: &HarEntries) -> io::Result<()> {
+        for entry in entries.finished() {
+            self.send(&entry, false);
         }
-        let mut told = HashMap::with_capacity(open.len());
-        for entry in open {
+        let mut told = HashMap::new();
+        for entry in entries.open() {
             let mut hasher = DefaultHasher::new();
             entry.json.hash(&mut hasher);
             let (hash, exchange) = (hasher.finish(), entry.exchange.unwrap_or_default());
             if self.told.get(&exchange) != Some(&hash) {
-                self.send(entry, true);
+                self.send(&entry, true);
             }
             told.insert(exchange, hash);
         }
@@ -73,12 +73,12 @@ impl ViewLine<'_> {
     pub(super) fn pass(&self, sink: &mut impl Sink) -> io::Result<()> {
         let entry = HarEntry {
             exchange: self.exchange,
-            json: self.entry.get().to_owned(),
+            json: self.entry.get().into(),
         };
-        if self.is_open {
-            return sink.write(&[], &[entry]);
-        }
-        sink.write(&[entry], &[])
+        sink.write(&match self.is_open {
+            true => HarEntries::open_one(&entry),
+            false => HarEntries::finished_one(&entry),
+        })
     }
 }
 
@@ -86,21 +86,23 @@ impl ViewLine<'_> {
 mod tests {
     use super::*;
 
-    fn entry(exchange: Option<u64>, json: &str) -> HarEntry {
+    fn entry(exchange: Option<u64>, json: &'static str) -> HarEntry<'static> {
         HarEntry {
             exchange,
-            json: json.to_owned(),
+            json: json.into(),
         }
     }
 
-    struct Written(Vec<(bool, HarEntry)>);
+    struct Written(Vec<(bool, HarEntry<'static>)>);
 
     impl Sink for Written {
-        fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()> {
-            let all = finished.iter().map(|it| (false, it));
-            let all = all.chain(open.iter().map(|it| (true, it)));
-            let all = all.map(|(is_open, it)| (is_open, entry(it.exchange, &it.json)));
-            self.0.extend(all);
+        fn write(&mut self, entries: &HarEntries) -> io::Result<()> {
+            let all = entries.finished().map(|it| (false, it));
+            let all = all.chain(entries.open().map(|it| (true, it)));
+            self.0.extend(all.map(|(is_open, it)| {
+                let json = it.json.into_owned().into();
+                (is_open, HarEntry { json, ..it })
+            }));
             Ok(())
         }
     }
@@ -109,12 +111,16 @@ mod tests {
     fn lines_become_the_entries_that_they_were_and_an_unchanged_one_is_told_once() {
         let (sender, mut lines) = tokio::sync::mpsc::channel(10);
         let mut sink = ViewSink::new(sender);
-        let open = entry(Some(7), r#"{"a":1}"#);
-        sink.write(&[entry(None, "{}")], std::slice::from_ref(&open))
-            .unwrap();
-        sink.write(&[], &[open]).unwrap();
-        sink.write(&[], &[entry(Some(7), r#"{"a":2}"#)]).unwrap();
-        sink.write(&[entry(Some(7), r#"{"a":3}"#)], &[]).unwrap();
+        let told = [
+            HarEntries::finished_one(&entry(None, "{}")),
+            HarEntries::open_one(&entry(Some(7), r#"{"a":1}"#)),
+            HarEntries::open_one(&entry(Some(7), r#"{"a":1}"#)),
+            HarEntries::open_one(&entry(Some(7), r#"{"a":2}"#)),
+            HarEntries::finished_one(&entry(Some(7), r#"{"a":3}"#)),
+        ];
+        for entries in &told {
+            sink.write(entries).unwrap();
+        }
         drop(sink);
         let mut written = Written(Vec::new());
         while let Some(line) = lines.blocking_recv() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::recording::{HarEntry, Sink};
+use crate::recording::{HarEntries, HarEntry, Sink};
 use mcp_bridge_net::mutex::Mutex;
 
 /// Bytes of entries that are kept; the oldest give way.
@@ -40,7 +40,7 @@ impl Feed {
     }
 
     /// Adds an entry.
-    pub(super) fn push(&self, entry: &HarEntry, is_open: bool) {
+    pub(super) fn push(&self, entry: &HarEntry<'_>, is_open: bool) {
         let mut state = self.state.lock();
         if !state.is_news(entry) {
             return;
@@ -69,13 +69,13 @@ impl Feed {
 
 impl FeedState {
     /// Returns whether an entry says something else than the one before about its exchange.
-    fn is_news(&self, entry: &HarEntry) -> bool {
+    fn is_news(&self, entry: &HarEntry<'_>) -> bool {
         let known = entry.exchange.and_then(|it| self.open.get(&it));
         let known = known.and_then(|number| self.entries.get(self.place(*number)?)?.as_ref());
         known.is_none_or(|known| **known != *entry.json)
     }
 
-    fn push(&mut self, entry: &HarEntry) -> u64 {
+    fn push(&mut self, entry: &HarEntry<'_>) -> u64 {
         let before = entry.exchange.and_then(|it| self.open.remove(&it));
         if let Some(before) = before.and_then(|number| self.place(number))
             && let Some(before) = self.entries.get_mut(before).and_then(Option::take)
@@ -83,7 +83,7 @@ impl FeedState {
             self.bytes -= before.len();
         }
         self.bytes += entry.json.len();
-        self.entries.push_back(Some(entry.json.as_str().into()));
+        self.entries.push_back(Some(entry.json.as_ref().into()));
         while self.bytes > MAX_BYTES
             && let Some(oldest) = self.entries.pop_front()
         {
@@ -102,12 +102,12 @@ impl FeedState {
 pub(super) struct FeedSink(pub(super) Arc<Feed>);
 
 impl Sink for FeedSink {
-    fn write(&mut self, finished: &[HarEntry], open: &[HarEntry]) -> io::Result<()> {
-        for entry in finished {
-            self.0.push(entry, false);
+    fn write(&mut self, entries: &HarEntries) -> io::Result<()> {
+        for entry in entries.finished() {
+            self.0.push(&entry, false);
         }
-        for entry in open {
-            self.0.push(entry, true);
+        for entry in entries.open() {
+            self.0.push(&entry, true);
         }
         Ok(())
     }
@@ -117,11 +117,19 @@ impl Sink for FeedSink {
 mod tests {
     use super::*;
 
-    fn entry(exchange: Option<u64>, json: &str) -> HarEntry {
+    fn entry(exchange: Option<u64>, json: &str) -> HarEntry<'_> {
         HarEntry {
             exchange,
-            json: json.to_owned(),
+            json: json.into(),
         }
+    }
+
+    fn finished(exchange: Option<u64>, json: &str) -> HarEntries {
+        HarEntries::finished_one(&entry(exchange, json))
+    }
+
+    fn open(exchange: u64, json: &str) -> HarEntries {
+        HarEntries::open_one(&entry(Some(exchange), json))
     }
 
     fn all(feed: &Feed) -> Vec<(u64, String)> {
@@ -138,15 +146,15 @@ mod tests {
     fn of_each_exchange_the_latest_state_is_there() {
         let feed = Feed::new();
         let mut sink = FeedSink(Arc::clone(&feed));
-        let open = entry(Some(7), "open");
-        sink.write(&[entry(None, "a")], std::slice::from_ref(&open))
-            .unwrap();
+        sink.write(&finished(None, "a")).unwrap();
+        sink.write(&open(7, "open")).unwrap();
         // Nothing new about the exchange.
-        sink.write(&[entry(None, "b")], &[open]).unwrap();
+        sink.write(&finished(None, "b")).unwrap();
+        sink.write(&open(7, "open")).unwrap();
         let expected = [(0, "a"), (1, "open"), (2, "b")];
         assert_eq!(all(&feed), expected.map(|(at, it)| (at, it.to_owned())));
-        sink.write(&[], &[entry(Some(7), "more")]).unwrap();
-        sink.write(&[entry(Some(7), "ended")], &[]).unwrap();
+        sink.write(&open(7, "more")).unwrap();
+        sink.write(&finished(Some(7), "ended")).unwrap();
         let expected = [(0, "a"), (2, "b"), (4, "ended")];
         assert_eq!(all(&feed), expected.map(|(at, it)| (at, it.to_owned())));
     }

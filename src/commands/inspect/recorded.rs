@@ -27,7 +27,7 @@ struct HarLog {
 }
 
 /// Reads the entries, in the order in which they began.
-pub(super) fn read(file: &Path) -> Result<Vec<HarEntry>, Stop> {
+pub(super) fn read(file: &Path) -> Result<Vec<HarEntry<'static>>, Stop> {
     let shown = file.display();
     let failed = |error: std::io::Error| Stop::usage(format!("cannot read {shown}: {error}"));
     if std::fs::metadata(file).map_err(failed)?.len() > MAX_FILE_BYTES {
@@ -60,13 +60,13 @@ fn parse(text: &str) -> Result<Har, serde_json::Error> {
 }
 
 /// An entry on one line, with the moment of its beginning.
-fn entry(entry: &RawValue) -> (String, HarEntry) {
+fn entry(entry: &RawValue) -> (String, HarEntry<'static>) {
     let begun = member::<String>(entry.get(), "startedDateTime").unwrap_or_default();
     // Line ends in JSON stand between tokens and nowhere else.
     let json = entry.get().replace(['\r', '\n'], " ");
     let entry = HarEntry {
         exchange: None,
-        json,
+        json: json.into(),
     };
     (begun, entry)
 }
@@ -79,7 +79,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let entries = read(file.path()).map_err(|stop| stop.error)?;
-        Ok(entries.into_iter().map(|entry| entry.json).collect())
+        Ok(entries
+            .into_iter()
+            .map(|entry| entry.json.into_owned())
+            .collect())
     }
 
     #[test]

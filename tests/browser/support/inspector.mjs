@@ -17,9 +17,17 @@ export const LIMIT = 20_000;
 
 /** Starts the browser of a file of tests. */
 export function launch() {
-  // Chromium refuses its sandbox to root, which CI is; all pages are on this machine.
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  return chromium.launch({ executablePath: CHROMIUM, args });
+  return chromium.launch({ executablePath: CHROMIUM, args: sandbox() });
+}
+
+/** Chromium refuses its sandbox to root, which CI is; all pages are on this machine. */
+function sandbox() {
+  return process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+}
+
+/** Starts a browser that keeps its data in this folder, with one more argument or several. */
+export function launchPersistent(folder, more) {
+  return chromium.launchPersistentContext(folder, { executablePath: CHROMIUM, args: [...sandbox(), ...more] });
 }
 
 /** A browser profile for one test, with the things that end with it. */
@@ -40,8 +48,8 @@ export async function inspect({ context, home, test }, ...args) {
 }
 
 /** A bridge as an app starts it, which can be looked at. `send` writes a message of the app. */
-export async function bridge({ home, test }, url) {
-  const program = start(test, BRIDGE, [url, '--debug'], environment(home));
+export async function bridge({ home, test }, url, ...args) {
+  const program = start(test, BRIDGE, [url, '--debug', ...args], environment(home));
   await program.line(/mcp-bridge inspect can look at this bridge/);
   return program;
 }
@@ -67,9 +75,12 @@ async function open(context, program) {
   return { page, program, faults };
 }
 
-/** The example server, at a port that the system chooses. */
-export async function exampleServer({ test }) {
-  const program = start(test, EXAMPLE_SERVER, ['--port', '0'], process.env);
+/** The client that the example server knows if it registers none. */
+export const CLIENT = { id: 'example-client', secret: 'only-for-this-test-0123456789' };
+
+/** The example server with these arguments, at a port that the system chooses. */
+export async function exampleServer({ test }, ...args) {
+  const program = start(test, EXAMPLE_SERVER, ['--port', '0', ...args], { ...process.env, EXAMPLE_CLIENT_SECRET: CLIENT.secret });
   const [, url] = await program.line(/^MCP endpoint: (\S+)$/);
   return { program, url };
 }

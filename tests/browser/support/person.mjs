@@ -1,5 +1,7 @@
 // The person at the inspector's page: the ways through it that several tests take.
 
+import { within } from './inspector.mjs';
+
 /** Opens a tool in its view. */
 export async function openTool(page, name) {
   await page.getByRole('tab', { name: 'Tools' }).click();
@@ -11,11 +13,31 @@ export const rows = (page) => page.getByRole('listbox', { name: 'What has passed
 
 /** The page that the bridge opens for the sign-in: its person is there, and agrees. */
 export async function signIn(visitor, program) {
+  const page = await agree(visitor, program);
+  await page.getByText('signed in').first().waitFor();
+  await page.close();
+}
+
+/** The same in a browser on another machine, which does not reach the bridge. Returns the address at which it ends. */
+export async function signInElsewhere(visitor, program) {
+  let resolve;
+  const lost = new Promise((resolve_) => { resolve = resolve_; });
+  const isWayBack = (url) => url.searchParams.has('code') && url.searchParams.has('state');
+  await visitor.context.route(isWayBack, (route) => {
+    resolve(route.request().url());
+    return route.abort();
+  });
+  const page = await agree(visitor, program);
+  const address = await within('the way back', () => page.url(), lost);
+  await page.close();
+  return address;
+}
+
+async function agree(visitor, program) {
   const [address] = await program.line(/^http:\/\/localhost:\d+\/$/);
   const page = await visitor.context.newPage();
   await page.goto(address);
   await page.getByText('Grace Hopper').click();
   await page.getByRole('button', { name: 'Allow' }).click();
-  await page.getByText('signed in').first().waitFor();
-  await page.close();
+  return page;
 }

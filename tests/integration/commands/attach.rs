@@ -240,3 +240,58 @@ async fn whoever_says_something_else_is_told_nothing_and_the_bridge_goes_on() {
     app.call(2, "echo", "still").await;
     app.finish().await;
 }
+
+/// A user of this machine.
+enum Account {
+    Own,
+    Nobody,
+}
+
+/// Words of the socket to this user, who connects and says nothing; `None` if that cannot be tried here.
+async fn told_to(account: Account, socket: &Path) -> Option<String> {
+    const CONNECT: &str = r#"
+        my $socket = IO::Socket::UNIX->new(Peer => $ARGV[0]) or do { print "kept out"; exit };
+        shutdown($socket, 1);
+        print "connected ";
+        while (sysread($socket, my $piece, 4096)) { print $piece }"#;
+    let user: &[&str] = match account {
+        Account::Own => &[],
+        Account::Nobody => &["--reuid=65534", "--regid=65534", "--clear-groups"],
+    };
+    let connecting = tokio::process::Command::new("setpriv")
+        .args(user)
+        .args(["perl", "-MIO::Socket::UNIX", "-e", CONNECT])
+        .arg(socket)
+        .output();
+    let output = soon("the end of the connection", connecting).await.ok()?;
+    let text = String::from_utf8(output.stdout).expect("text");
+    output.status.success().then_some(text)
+}
+
+#[tokio::test]
+async fn another_user_of_the_machine_is_told_nothing_even_where_the_folder_is_open() {
+    let server = FaultServer::start();
+    let user = User::new();
+    let app = user.app(&server).await;
+    let socket = user.socket();
+    let (Some(own), Some(kept_out)) = (
+        told_to(Account::Own, &socket).await,
+        told_to(Account::Nobody, &socket).await,
+    ) else {
+        eprintln!(
+            "skipped: nobody else can be on this machine (root, setpriv and perl are needed)"
+        );
+        app.finish().await;
+        return;
+    };
+    assert!(own.contains(r#""server":"#), "{own}");
+    assert_eq!(kept_out, "kept out");
+    // Somebody has opened all of it by hand.
+    let (directory, folder) = (user.directory(), user.folder());
+    for path in [user.home.path(), &directory, &folder, &socket] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    }
+    let told = told_to(Account::Nobody, &socket).await;
+    assert_eq!(told.as_deref(), Some("connected "));
+    app.finish().await;
+}

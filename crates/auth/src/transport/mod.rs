@@ -316,7 +316,7 @@ impl Transport {
             request.method(),
             request.url(),
             request.headers(),
-            &body.map(Bytes::copy_from_slice).unwrap_or_default(),
+            body.unwrap_or_default(),
         )
     }
 

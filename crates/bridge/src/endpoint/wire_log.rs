@@ -23,7 +23,7 @@ use super::session::McpSession;
 use super::{Endpoint, Failure, Phase, Track};
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_net::observer::{EventKind, Step};
+use mcp_bridge_net::observer::{EventKind, MessageKind, ObservedMessage, Step};
 use mcp_bridge_protocol::message::{Kind, Message, RequestId};
 use mcp_bridge_text::redaction::redacted;
 
@@ -304,7 +304,7 @@ impl Endpoint {
     /// The app has sent a message.
     pub fn log_from_app(&self, message: &Message) {
         let observation = &self.config.http.observation;
-        observation.report(|| EventKind::FromApp(message.text().clone()));
+        observation.report(|| EventKind::FromApp(observed(message)));
         if tracing::enabled!(Level::TRACE) {
             self.log_app("<- app", message);
         }
@@ -313,7 +313,7 @@ impl Endpoint {
     /// The app gets a message.
     pub fn log_to_app(&self, message: &Message) {
         let observation = &self.config.http.observation;
-        observation.report(|| EventKind::ToApp(message.text().clone()));
+        observation.report(|| EventKind::ToApp(observed(message)));
         if tracing::enabled!(Level::TRACE) {
             self.log_app("-> app", message);
         }
@@ -381,5 +381,21 @@ fn kind(message: &Message) -> &'static str {
         Kind::Notification { .. } => "notification",
         Kind::Response { .. } if message.is_error() => "error response",
         Kind::Response { .. } => "response",
+    }
+}
+
+/// The message as an observer sees it.
+fn observed(message: &Message) -> ObservedMessage<'_> {
+    let kind = match message.kind() {
+        Kind::Request { .. } => MessageKind::Request,
+        Kind::Notification { .. } => MessageKind::Notification,
+        Kind::Response { .. } if message.is_error() => MessageKind::Error,
+        Kind::Response { .. } => MessageKind::Response,
+    };
+    ObservedMessage {
+        text: message.text(),
+        kind,
+        id: message.id().map(RequestId::as_json),
+        method: message.method().unwrap_or_default(),
     }
 }

@@ -39,7 +39,7 @@ async function showAnswer(place, method, params, draw_) {
   try {
     const answer = await ask(method, params);
     const raw = make("details", {}, make("summary", {}, "As it came"), make("pre", { tabindex: "0" }, JSON.stringify(answer, null, 2)));
-    const parts = answer.error ? [make("p", { class: "failed" }, `${answer.error.message} (${answer.error.code})`)] : draw_(answer.result);
+    const parts = answer.error ? errorParts(answer.error, () => showAnswer(place, method, params, draw_)) : draw_(answer.result);
     place.replaceChildren(...parts, raw);
   } catch (error) {
     place.replaceChildren(make("p", { class: "failed" }, error.message));

@@ -6,6 +6,7 @@ const MAX_ANSWERED = 50; // Answers that are remembered.
 const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 const INTERNAL = -32603; // JSON-RPC.
 const REJECTED = -1; // MCP "Sampling": a person has refused it.
+const URL_ELICITATION_REQUIRED = -32042; // MCP "Elicitation": pages that have to be visited before the request is sent again.
 
 const TITLES = { "elicitation/create": "The server asks you", "sampling/createMessage": "The server wants a text of a language model",
   "roots/list": "The server asks for your folders (roots)" };
@@ -109,7 +110,7 @@ function formParts(params, answer) {
   return [make("p", { class: "said" }, String(params.message ?? "")), form];
 }
 
-function pageParts(params, answer) {
+function pageParts(params, answer, buttons = refusals(answer)) {
   const text = String(params.url ?? "");
   const url = URL.canParse(text) ? new URL(text) : null;
   const isPage = url !== null && ["https:", "http:"].includes(url.protocol);
@@ -118,7 +119,30 @@ function pageParts(params, answer) {
   return [make("p", { class: "said" }, String(params.message ?? "")),
     make("p", {}, isPage ? "The server wants you to visit a page. Look at its address, and open it only if you trust it. What you type there is not seen here."
       : "The address is none of a web page, so it cannot be opened."),
-    make("pre", { tabindex: "0" }, text), bar(open, ...refusals(answer))];
+    make("pre", { tabindex: "0" }, text), bar(open, ...buttons)];
+}
+
+/** An error, or the pages that the server wants a person to visit before `again` sends the request again. */
+function errorParts(error, again) {
+  const pages = error.code === URL_ELICITATION_REQUIRED && Array.isArray(error.data?.elicitations) ? error.data.elicitations : [];
+  if (pages.length === 0) return [make("p", { class: "failed" }, `${error.message} (${error.code})`)];
+  return [make("p", { class: "said" }, String(error.message)), ...pages.map(neededPage), bar(plainButton("Call again", again))];
+}
+
+/** A page that has to be visited. There is nothing to answer: the server learns of the visit by itself. */
+function neededPage(params) {
+  const said = make("p", { role: "status", "data-elicitation": params.elicitationId });
+  const say_ = (_, outcome) => { said.textContent = `You have ${outcome}.`; };
+  const title = "The server needs you to visit a page first";
+  return make("article", { class: "card", "aria-label": title }, make("h3", {}, title),
+    ...pageParts(params, say_, [plainButton("Decline", () => say_({}, "declined"))]), said);
+}
+
+/** Tells that a page was visited, where it is asked for. */
+function notePageIsDone(params) {
+  for (const said of document.querySelectorAll("[data-elicitation]")) {
+    if (said.dataset.elicitation === params.elicitationId) said.textContent = "The server says that this is done. Call again.";
+  }
 }
 
 function samplingParts(params, answer) {
@@ -165,7 +189,9 @@ function noteNotification(entry) {
   const mcp = entry?._mcp;
   if (mcp?.kind !== "message" || mcp.direction !== "to-app" || mcp.message !== "notification" || mcp.method === "notifications/progress") return;
   const list = mcp.method === "notifications/message" ? logEntries : notices;
-  list.push({ at: entry.startedDateTime.slice(11, 23), method: mcp.method, params: parsed(entry.response.content.text)?.params ?? {} });
+  const params = parsed(entry.response.content.text)?.params ?? {};
+  if (mcp.method === "notifications/elicitation/complete") notePageIsDone(params);
+  list.push({ at: entry.startedDateTime.slice(11, 23), method: mcp.method, params });
   if (list.length > MAX_NOTES) list.shift();
   if (!notesTimer) notesTimer = setTimeout(() => { notesTimer = 0; showNotes(); }, RENDER_PAUSE);
 }

@@ -158,7 +158,7 @@ function showHistory() {
 function showOutcome(tool, { answer, failure }) {
   const parts = [heading("Result")];
   if (failure !== undefined) parts.push(make("p", { class: "failed" }, failure));
-  else if (answer.error) parts.push(make("p", { class: "failed" }, `${answer.error.message} (${answer.error.code})`), tree(answer.error));
+  else if (answer.error) parts.push(...errorParts(answer.error, () => byId("call").click()), tree(answer.error));
   else {
     const { result } = answer;
     if (result.isError) parts.push(make("p", { class: "failed" }, "The tool says that it failed."));
