@@ -47,7 +47,7 @@ test('the developer tools of the browser import a recording', async (t) => {
   await page.getByText(`${entries.length} requests`).first().waitFor();
   // A message of the app, and an exchange with the server.
   await rows.filter({ hasText: 'call' }).first().waitFor();
-  await rows.filter({ hasText: /mcp\s+200/ }).last().click();
+  await rows.filter({ hasText: /^mcp.*200/ }).last().locator('td').first().click();
   await page.getByRole('tab', { name: 'Response' }).click();
   await page.getByText('Ada').first().waitFor();
   if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, 'developer-tools.png') });

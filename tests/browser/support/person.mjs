@@ -20,22 +20,26 @@ export async function signIn(visitor, program) {
 
 /** The same in a browser on another machine, which does not reach the bridge. Returns the address at which it ends. */
 export async function signInElsewhere(visitor, program) {
-  let resolve;
-  const lost = new Promise((resolve_) => { resolve = resolve_; });
-  const isWayBack = (url) => url.searchParams.has('code') && url.searchParams.has('state');
-  await visitor.context.route(isWayBack, (route) => {
-    resolve(route.request().url());
-    return route.abort();
+  let wayBack;
+  const lost = new Promise((resolve) => { wayBack = resolve; });
+  const page = await agree(visitor, program, async (tab) => {
+    // Playwright's own routes let redirects pass.
+    const session = await visitor.context.newCDPSession(tab);
+    session.on('Fetch.requestPaused', async ({ requestId, request }) => {
+      await session.send('Fetch.failRequest', { requestId, errorReason: 'ConnectionRefused' });
+      wayBack(request.url);
+    });
+    await session.send('Fetch.enable', { patterns: [{ urlPattern: '*/callback?*code=*' }] });
   });
-  const page = await agree(visitor, program);
   const address = await within('the way back', () => page.url(), lost);
   await page.close();
   return address;
 }
 
-async function agree(visitor, program) {
+async function agree(visitor, program, prepare = () => {}) {
   const [address] = await program.line(/^http:\/\/localhost:\d+\/$/);
   const page = await visitor.context.newPage();
+  await prepare(page);
   await page.goto(address);
   await page.getByText('Grace Hopper').click();
   await page.getByRole('button', { name: 'Allow' }).click();
