@@ -46,6 +46,12 @@ const PUBLIC_NAMES: [&str; 1] = ["progresstoken"];
 /// Parameters of a query that are secret there and are ordinary words elsewhere.
 const SECRET_PARAMETERS: [&str; 6] = ["code", "state", "key", "sig", "signature", "token"];
 
+/// The last two letters of all these names.
+const LAST_LETTERS: [&[u8; 2]; 16] = [
+    b"al", b"de", b"en", b"er", b"et", b"ey", b"id", b"ie", b"ig", b"ls", b"on", b"rd", b"re",
+    b"se", b"te", b"wd",
+];
+
 /// Beginnings of keys and tokens of well-known issuers, each with the place of a byte in it that is rare elsewhere: one
 /// of those that `candidates` looks for.
 const TOKEN_PREFIXES: [(&str, usize); 13] = [
@@ -169,7 +175,7 @@ fn candidates(bytes: &[u8]) -> Vec<usize> {
             let word = rest.get(..scheme.len()).unwrap_or_default();
             word.eq_ignore_ascii_case(scheme)
         };
-        if begins_word(bytes, at) && SCHEMES.iter().any(|it| is_scheme(it)) {
+        if begins_word(bytes, at) && SCHEMES.iter().any(is_scheme) {
             found.push(at);
         }
     }
@@ -221,20 +227,9 @@ fn may_name_secret(word: &[u8]) -> bool {
     let [.., before, last] = word else {
         return false;
     };
-    match [before.to_ascii_lowercase(), last.to_ascii_lowercase()] {
-        [b'_' | b'-', _] | [_, b'_' | b'-'] => true,
-        [b'e', b'n' | b't' | b'y' | b'r']
-        | [b'r', b'd' | b'e']
-        | [b'w', b'd']
-        | [b's', b'e']
-        | [b'o', b'n']
-        | [b'i', b'e' | b'd' | b'g']
-        | [b'a', b'l']
-        | [b'l', b's']
-        | [b'd', b'e']
-        | [b't', b'e'] => true,
-        _ => false,
-    }
+    let letters = [before.to_ascii_lowercase(), last.to_ascii_lowercase()];
+    let has_separator = letters.iter().any(|letter| matches!(letter, b'_' | b'-'));
+    has_separator || LAST_LETTERS.contains(&&letters)
 }
 
 /// The value behind a name: `"name": "value"`, also in a JSON text within a string, `name=value`,
