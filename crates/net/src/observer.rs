@@ -225,6 +225,7 @@ impl Observation {
 
     /// Tells the observer of an HTTP request. What is returned is for its response; `None` if nobody observes.
     #[inline]
+    #[must_use]
     pub fn request(
         &self,
         purpose: Purpose,

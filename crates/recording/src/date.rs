@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn moments_in_any_order_are_as_they_are_alone() {
         let mut dates = DateWriter::default();
-        let begin = SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_370_799_000);
+        let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_370_799);
         for milliseconds in [0, 1, 42, 999, 1000, 1001, 60_123, 7, 86_400_000, 999] {
             let at = begin + Duration::from_millis(milliseconds);
             let mut out = Vec::new();

@@ -166,9 +166,10 @@ impl Recorder {
             (queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         }
         std::mem::swap(&mut queue.batch, batch);
-        match queue.is_over {
-            true => Progress::IsOver,
-            false => Progress::GoesOn,
+        if queue.is_over {
+            Progress::IsOver
+        } else {
+            Progress::GoesOn
         }
     }
 }

@@ -51,7 +51,7 @@ impl Masking {
         }
         let mut shown = String::new();
         self.mask(url.as_str().as_bytes(), BODY_BYTES, |piece| {
-            shown.push_str(piece)
+            shown.push_str(piece);
         });
         shown
     }

@@ -169,7 +169,7 @@ fn candidates(bytes: &[u8]) -> Vec<usize> {
             let word = rest.get(..scheme.len()).unwrap_or_default();
             word.eq_ignore_ascii_case(scheme)
         };
-        if begins_word(bytes, at) && SCHEMES.iter().any(|it| is_scheme(it)) {
+        if begins_word(bytes, at) && SCHEMES.iter().any(is_scheme) {
             found.push(at);
         }
     }
@@ -215,26 +215,21 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
+/// The last letters of all names of [`SECRET_NAMES`] and [`SECRET_PARAMETERS`].
+const LAST_LETTERS: [&[u8; 2]; 16] = [
+    b"en", b"et", b"ey", b"er", b"rd", b"re", b"wd", b"se", b"on", b"ie", b"id", b"ig", b"al",
+    b"ls", b"de", b"te",
+];
+
 /// Returns whether a text may end in a name of [`SECRET_NAMES`] or [`SECRET_PARAMETERS`]. By its last letters, as most
 /// words are none of these.
 fn may_name_secret(word: &[u8]) -> bool {
     let [.., before, last] = word else {
         return false;
     };
-    match [before.to_ascii_lowercase(), last.to_ascii_lowercase()] {
-        [b'_' | b'-', _] | [_, b'_' | b'-'] => true,
-        [b'e', b'n' | b't' | b'y' | b'r']
-        | [b'r', b'd' | b'e']
-        | [b'w', b'd']
-        | [b's', b'e']
-        | [b'o', b'n']
-        | [b'i', b'e' | b'd' | b'g']
-        | [b'a', b'l']
-        | [b'l', b's']
-        | [b'd', b'e']
-        | [b't', b'e'] => true,
-        _ => false,
-    }
+    let is_split = [before, last].iter().any(|it| matches!(it, b'_' | b'-'));
+    let letters = [before.to_ascii_lowercase(), last.to_ascii_lowercase()];
+    is_split || LAST_LETTERS.iter().any(|known| **known == letters)
 }
 
 /// The value behind a name: `"name": "value"`, also in a JSON text within a string, `name=value`,

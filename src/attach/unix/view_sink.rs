@@ -75,9 +75,10 @@ impl ViewLine<'_> {
             exchange: self.exchange,
             json: self.entry.get().into(),
         };
-        sink.write(&match self.is_open {
-            true => HarEntries::open_one(&entry),
-            false => HarEntries::finished_one(&entry),
+        sink.write(&if self.is_open {
+            HarEntries::open_one(&entry)
+        } else {
+            HarEntries::finished_one(&entry)
         })
     }
 }
