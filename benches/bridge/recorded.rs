@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::count::{Counts, Table};
+use crate::count::{Counts, Table, is_steady};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts.json");
 
@@ -65,7 +65,8 @@ pub(crate) fn check(table: &Table) -> Result<Verdict, String> {
 }
 
 /// Records counts.
-pub(crate) fn accept(table: Table) -> Result<(), String> {
+pub(crate) fn accept(mut table: Table) -> Result<(), String> {
+    table.retain(|name, _| is_steady(name));
     let recorded = Recorded {
         counted_with: Surroundings::here(),
         counts: table,
@@ -80,7 +81,7 @@ fn differences(recorded: &Table, counted: &Table) -> String {
     for name in recorded.keys().filter(|name| !counted.contains_key(*name)) {
         let _ = writeln!(text, "- {name}: not counted any more");
     }
-    for (name, now) in counted {
+    for (name, now) in counted.iter().filter(|(name, _)| is_steady(name)) {
         let Some(before) = recorded.get(name) else {
             let _ = writeln!(text, "- {name}: not recorded");
             continue;

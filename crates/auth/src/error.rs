@@ -464,6 +464,8 @@ impl AuthError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
+            // A missing key does not come by itself.
+            Self::StoreUnavailable { locked: true, .. } => None,
             Self::Unavailable { retry_after, .. }
             | Self::ServerFailed { retry_after, .. }
             | Self::StoreUnavailable { retry_after, .. } => Some(*retry_after),

@@ -3,15 +3,18 @@
 use bytes::Bytes;
 
 pub use crate::era::fuzzing::conversation;
-use crate::message::Message;
+use crate::message::{Message, envelope};
 
 /// A line of the app, or a body of the server: what was read as a message is the same message again after it was
-/// written, on one line.
+/// written, on one line. The scanner of the envelope and the parser agree.
 ///
 /// # Panics
 ///
 /// If it does not hold.
 pub fn message(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        envelope::agree(text);
+    }
     let text = Bytes::copy_from_slice(data);
     for read in Message::parse_all(&text) {
         let message = read.unwrap_or_else(|invalid| invalid.to_response());

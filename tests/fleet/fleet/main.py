@@ -93,6 +93,7 @@ class Fleet:
         self.redis = Redis(work) if options.store == "redis" else None
         self.namespaces = shutil.which("nsenter") is not None and may_make_namespaces()
         self.sites: list[Site] = []
+        self.pods: list[Pod] = []
         self.url = ""
         self.laptop = BrowserLog(work / "browser-of-the-laptop.log")
         self.pages = work / "pages-that-bridges-opened.log"
@@ -106,6 +107,8 @@ class Fleet:
             await self.sign_in()
             return await self.operate()
         finally:
+            for bridge in [pod.bridge for pod in self.pods if pod.bridge is not None]:
+                bridge.kill()
             for site in self.sites:
                 site.to_provider.close()
                 if site.to_store is not None:
@@ -168,7 +171,7 @@ class Fleet:
         logs.mkdir()
         over = asyncio.Event()
         browser = self.program("bridge-browser", f'echo "$@" >> "{self.pages}"')
-        pods = []
+        pods = self.pods
         for number in range(self.options.bridges):
             site = self.sites[number % len(self.sites)]
             command = [self.options.bridge, self.url]
@@ -176,7 +179,7 @@ class Fleet:
                             self.dice, self.options.pause, logs))
         started, cpu = time.monotonic(), os.times()
         lives = [asyncio.ensure_future(pod.live(over)) for pod in pods]
-        faults = Faults(self.sites, pods, self.redis, self.dice)
+        faults = Faults(self.sites, pods, self.redis, self.dice, self.work / "faults.log")
         calm = min(CALM, self.options.seconds / 2)
         await faults.run(self.options.seconds - calm)
         await asyncio.sleep(calm)

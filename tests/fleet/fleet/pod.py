@@ -27,10 +27,11 @@ class Tally:
         self.latencies: list[float] = []  # seconds, of calls that were answered
         self.cut_off = 0  # calls of bridges that were killed
         self.problems: list[str] = []
+        self.begin = time.monotonic()
 
     def problem(self, text: str) -> None:
         self.problems.append(text)
-        print(f"  problem: {text}", flush=True)
+        print(f"  problem after {time.monotonic() - self.begin:.1f} s: {text}", flush=True)
 
 
 class Pod:
@@ -168,9 +169,6 @@ class Bridge:
         if self.process is not None and self.process.returncode is None:
             self.process.send_signal(number)
 
-    def has_connection(self, connection: Connection) -> bool:
-        return self.process is not None and connection.client_port in ports_of(self.process.pid)
-
     async def leave(self) -> None:
         """The app ends: it closes stdin, and the bridge follows."""
         if self.process is None:
@@ -186,16 +184,26 @@ class Bridge:
             await asyncio.wait([self.reader])
 
 
-def ports_of(pid: int) -> set[int]:
-    """Local ports of the TCP connections of a process."""
+def owner(bridges: list[Bridge], port: int) -> Optional[Bridge]:
+    """That of the bridges, all of one host, whose connection has this local port."""
+    for bridge in bridges:
+        assert bridge.process is not None
+        try:
+            rows = [row.split() for row in Path(f"/proc/{bridge.process.pid}/net/tcp").read_text().splitlines()[1:]]
+        except OSError:
+            continue  # it has just ended
+        inodes = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}")}
+        return next((it for it in bridges if inodes & links_of(it)), None)
+    return None
+
+
+def links_of(bridge: Bridge) -> set[str]:
+    """What the descriptors of a bridge stand for."""
+    assert bridge.process is not None
     try:
-        links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-        rows = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+        return {os.readlink(entry.path) for entry in os.scandir(f"/proc/{bridge.process.pid}/fd")}
     except OSError:
         return set()
-    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
-    columns = [row.split() for row in rows]
-    return {int(row[1].rsplit(":", 1)[1], 16) for row in columns if row[9] in inodes}
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:

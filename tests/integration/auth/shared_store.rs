@@ -324,6 +324,35 @@ async fn a_bridge_that_starts_without_redis_names_it_and_shows_no_sign_in_page()
     bridge.finish().await;
 }
 
+///
+#[tokio::test]
+async fn a_bridge_with_another_key_says_so_and_leaves_the_sign_in_to_the_others() {
+    const OTHER: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    fleet.sign_in_for_all().await;
+    let home = fleet.home("host-1");
+    let launch = program::bridge().with(|program| program.home(&home));
+    let mut stranger = launch
+        .env("MCP_BRIDGE_STORE_KEY", OTHER)
+        .args([fleet.provider.mcp_url().as_str(), "--no-browser"])
+        .args(["--store", &fleet.redis.url(), "--patience", "1"])
+        .start();
+    stranger.send(initialize_line("2025-06-18")).await;
+    stranger.result("init").await;
+    stranger.says("it is encrypted with the key").await;
+    stranger
+        .request(2, "tools/call", &json!({"name": "echo"}))
+        .await;
+    let data = stranger.own_error(2, "auth_store_unavailable").await;
+    let hint = data["hint"].as_str().unwrap();
+    assert!(hint.contains("--store-key-file"), "{hint}");
+    stranger.finish().await;
+    fleet.in_session("host-2", &[]).await.finish().await;
+    assert_eq!(fleet.provider.seen("/authorize").len(), 1);
+}
+
 ///
 #[tokio::test]
 async fn a_machine_without_a_browser_names_the_command_and_finds_the_sign_in() {

@@ -95,8 +95,16 @@ impl Account {
 
     /// All that is stored in a place.
     pub(crate) fn all_in(records: &SharedRecords) -> Result<Vec<Self>, StoreError> {
+        Self::of_prefix(records, "")
+    }
+
+    /// Those in a place whose records have names that begin so.
+    pub(crate) fn of_prefix(
+        records: &SharedRecords,
+        prefix: &str,
+    ) -> Result<Vec<Self>, StoreError> {
         let mut accounts = Vec::new();
-        for (key, name) in credentials(&**records, "")? {
+        for (key, name) in credentials(&**records, prefix)? {
             accounts.extend(Self::read(records, key, name)?);
         }
         Ok(Self::sorted(accounts))

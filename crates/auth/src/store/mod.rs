@@ -209,8 +209,7 @@ impl CredentialStore {
 
     /// The credential of one issuer.
     pub(crate) fn load_issuer(&self, issuer: &str) -> Result<Option<Credential>, StoreError> {
-        let unsaved = self.unsaved();
-        let unsaved = unsaved.as_ref().map(|unsaved| unsaved.credential.clone());
+        let unsaved = self.unsaved().as_ref().map(|it| it.credential.clone());
         let mut all = unsaved.into_iter().chain(self.load_all()?);
         Ok(all.find(|credential| credential.metadata.issuer == issuer))
     }
@@ -225,12 +224,10 @@ impl CredentialStore {
 
     /// The accounts of this key, one for each issuer.
     pub(crate) fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        let Some(records) = &self.records else {
-            return Ok(Vec::new());
-        };
-        let mut accounts = Account::all_in(records)?;
-        accounts.retain(|account| account.key == self.key);
-        Ok(accounts)
+        match &self.records {
+            Some(records) => Account::of_prefix(records, &self.key.sibling("")),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn stored(&self) -> Result<Vec<(String, Record)>, StoreError> {
@@ -252,6 +249,9 @@ impl CredentialStore {
         credential.profile.clone_from(&self.profile);
         credential.saved_at = unix_millis(SystemTime::now());
         let saved = self.try_save(&credential, condition);
+        let name = self.key.record(&credential.metadata.issuer);
+        // The memory is not locked while the place is asked, which may take seconds.
+        let presence = saved.as_ref().err().and_then(|_| self.presence(&name));
         let mut unsaved = self.unsaved();
         let error = match saved {
             Ok(()) => {
@@ -267,7 +267,6 @@ impl CredentialStore {
             }
             Err(error) => error,
         };
-        let name = self.key.record(&credential.metadata.issuer);
         if let (None, Some(records)) = (&*unsaved, &self.records)
             && !matches!(error, StoreError::Directory(_))
         {
@@ -278,7 +277,7 @@ impl CredentialStore {
         }
         let before = match &*unsaved {
             Some(unsaved) => unsaved.before,
-            None if self.presence(&name) == Some(Presence::There) => Before::Record,
+            None if presence == Some(Presence::There) => Before::Record,
             None => Before::Nothing,
         };
         *unsaved = Some(Unsaved {
@@ -367,13 +366,8 @@ impl CredentialStore {
 
     /// Removes the credential of this issuer.
     pub(crate) fn remove(&self, issuer: &str) -> Result<(), StoreError> {
-        let mut unsaved = self.unsaved();
-        if unsaved
-            .as_ref()
-            .is_some_and(|unsaved| unsaved.credential.metadata.issuer == issuer)
-        {
-            *unsaved = None;
-        }
+        self.unsaved()
+            .take_if(|unsaved| unsaved.credential.metadata.issuer == issuer);
         match &self.records {
             Some(records) => {
                 let name = self.key.record(issuer);

@@ -4,7 +4,10 @@
 //! its method. Params, results and errors stay text, so that integers beyond 2^53, `1.0`, `1e400`, key
 //! order, unknown members and lone surrogates reach the other side as they were sent.
 
+pub(crate) mod envelope;
+mod id_map;
 mod list;
+mod scanner;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +20,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::codes::{INVALID_REQUEST, PARSE_ERROR};
+use envelope::Envelope;
+pub use id_map::{IdHasher, IdMap};
 pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_behalf_of};
 
 /// Limit for the messages of a batch. Each takes much more memory than its text.
@@ -183,16 +188,9 @@ impl Message {
     pub fn parse(text: &Bytes) -> Result<Self, Invalid> {
         let utf8 =
             std::str::from_utf8(text).map_err(|error| Invalid::NotJson(error.to_string()))?;
-        let mut envelope = Envelope::default();
-        let mut json = serde_json::Deserializer::from_str(utf8);
-        let read = if utf8.trim_ascii_start().starts_with('{') {
-            json.deserialize_map(&mut envelope)
-        } else {
-            IgnoredAny::deserialize(&mut json).map(|_| ())
-        };
-        read.and_then(|()| json.end())
-            .map_err(|error| Invalid::NotJson(error.to_string()))?;
-        envelope.into_message(text)
+        Envelope::read(utf8)
+            .map_err(|error| Invalid::NotJson(error.to_string()))?
+            .into_message(text)
     }
 
     /// The id of the request whose text begins with `prefix`, for a text that was too long to keep.
@@ -200,7 +198,7 @@ impl Message {
     pub fn id_in_prefix(prefix: &[u8]) -> Option<RequestId> {
         let envelope = Envelope::of_prefix(prefix)?;
         envelope.method?;
-        RequestId::from_json(envelope.id?.get())
+        RequestId::from_json(envelope.id?)
     }
 
     /// The id of the request that a damaged text answers, as far as it can be read: it has an id, no method, and
@@ -210,7 +208,7 @@ impl Message {
         let envelope = Envelope::of_prefix(prefix)?;
         let is_json_rpc = envelope.jsonrpc.or(envelope.result).or(envelope.error);
         is_json_rpc.filter(|_| envelope.method.is_none())?;
-        RequestId::from_json(envelope.id?.get())
+        RequestId::from_json(envelope.id?)
     }
 
     /// An error response.
@@ -429,6 +427,21 @@ impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
 /// One member of a JSON object, found without reading the others into memory.
 #[must_use]
 pub fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
+    let mut found = None;
+    let value = match scanner::members(object, |known, value| {
+        // The last of two equal names counts.
+        if known == name {
+            found = Some(value);
+        }
+    }) {
+        Some(()) => found?,
+        None => parsed_member(object, name)?,
+    };
+    serde_json::from_str(value).ok()
+}
+
+/// The same for an object that the scanner leaves to the parser.
+fn parsed_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     struct Find<'n>(&'n str);
 
     impl<'de> Visitor<'de> for Find<'_> {
@@ -452,8 +465,8 @@ pub fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> 
     }
 
     let mut json = serde_json::Deserializer::from_str(object);
-    let raw = json.deserialize_map(Find(name)).ok()??;
-    serde_json::from_str(raw.get()).ok()
+    let found = json.deserialize_map(Find(name)).ok()?;
+    found.map(RawValue::get)
 }
 
 /// Returns whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
@@ -465,6 +478,18 @@ fn may_have(object: &str, name: &str) -> bool {
 
 /// The members of a JSON object, and where their values stand in it; none of what is no object.
 fn members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
+    let mut members = Vec::new();
+    let scanned = scanner::members(object, |name, value| {
+        members.push((name.into(), range_in(object.as_bytes(), value)));
+    });
+    match scanned {
+        Some(()) => members,
+        None => parsed_members(object),
+    }
+}
+
+/// The same for an object that the scanner leaves to the parser.
+fn parsed_members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
     struct All;
 
     impl<'de> Visitor<'de> for All {
@@ -494,119 +519,10 @@ fn members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The name of a member of the envelope.
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum Member {
-    Jsonrpc,
-    Id,
-    Method,
-    Params,
-    Result,
-    Error,
-    #[serde(other)]
-    Other,
-}
-
-/// The members of the envelope, as slices of the text. The last of two equal names counts, as in
-/// every common parser.
-#[derive(Default)]
-struct Envelope<'a> {
-    jsonrpc: Option<&'a RawValue>,
-    id: Option<&'a RawValue>,
-    method: Option<&'a RawValue>,
-    params: Option<&'a RawValue>,
-    result: Option<&'a RawValue>,
-    error: Option<&'a RawValue>,
-}
-
-impl<'a> Envelope<'a> {
-    /// The part that can be read of a text that is cut off or damaged.
-    fn of_prefix(prefix: &'a [u8]) -> Option<Self> {
-        let utf8 = match std::str::from_utf8(prefix) {
-            Ok(text) => text,
-            Err(error) => std::str::from_utf8(&prefix[..error.valid_up_to()]).ok()?,
-        };
-        let mut envelope = Self::default();
-        let mut json = serde_json::Deserializer::from_str(utf8);
-        // This fails somewhere; what was seen before stands in the envelope.
-        let _ = json.deserialize_map(&mut envelope);
-        // A number at the very end may be the beginning of a longer one.
-        let is_whole = |id: &&RawValue| !utf8.ends_with(id.get()) || id.get().ends_with('"');
-        envelope.id = envelope.id.filter(is_whole);
-        Some(envelope)
-    }
-
-    fn into_message(self, text: &Bytes) -> Result<Message, Invalid> {
-        let id = self.id.and_then(|id| RequestId::from_json(id.get()));
-        if self.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {
-            return Err(Invalid::not_a_message(id, r#"no "jsonrpc": "2.0""#));
-        }
-        let is_response = self.result.is_some() || self.error.is_some();
-        let kind = match (self.method, self.id, id) {
-            (Some(_), Some(_), None) => {
-                return Err(Invalid::not_a_message(
-                    None,
-                    "the id is neither a string nor an integer",
-                ));
-            }
-            (Some(method), given, id) => {
-                let Ok(method) = serde_json::from_str(method.get()) else {
-                    return Err(Invalid::not_a_message(id, "the method is not a string"));
-                };
-                match (given, id) {
-                    (Some(_), Some(id)) => Kind::Request { id, method },
-                    _ => Kind::Notification { method },
-                }
-            }
-            (None, _, id) if is_response => Kind::Response { id },
-            (None, _, id) => return Err(Invalid::not_a_message(id, "no method, result or error")),
-        };
-        let range = |part: Option<&RawValue>| part.map(|raw| range_in(text, raw.get()));
-        Ok(Message(Arc::new(Parts {
-            kind,
-            id: range(self.id),
-            params: range(self.params),
-            result: range(self.result),
-            // `"error": null` beside a result is how JSON-RPC 1.0 servers say "no error".
-            error: range(self.error.filter(|error| error.get() != "null")),
-            text: text.clone(),
-            param_members: OnceLock::new(),
-        })))
-    }
-}
-
 /// The range of `part`, which is a slice of `text`, in it.
 fn range_in(text: &[u8], part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
-}
-
-impl<'de> Visitor<'de> for &mut Envelope<'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON-RPC message")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(member) = map.next_key()? {
-            let place = match member {
-                Member::Jsonrpc => &mut self.jsonrpc,
-                Member::Id => &mut self.id,
-                Member::Method => &mut self.method,
-                Member::Params => &mut self.params,
-                Member::Result => &mut self.result,
-                Member::Error => &mut self.error,
-                Member::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            *place = Some(map.next_value()?);
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ const lifetime = Number(process.env.TOKEN_TTL ?? 3);
 const counts = { sign_ins: 0, refreshes: 0, registrations: 0, revoked_families: 0 };
 
 const server = http.createServer();
-// Where something stands in between, it listens on another port than the one that clients know.
+// Where something stands in between, it listens on another port than the one that clients know. The end of an idle
+// connection would be late there, and meet a request on its way.
+if (process.env.LISTEN_PORT) server.keepAliveTimeout = 3_600_000;
 const listenPort = Number(process.env.LISTEN_PORT ?? issuerPort);
 await new Promise((listening) => server.listen(listenPort, '127.0.0.1', listening));
 const origin = issuerOrigin ?? `http://localhost:${server.address().port}`;

@@ -36,13 +36,13 @@ impl ParentExit {
     pub(super) async fn happened(&mut self) {
         if self.0.readable().await.is_err() {
             // The runtime ends.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
 
 /// A timer that never expires, and is cancelled whenever the wall clock is set or the machine resumes from a suspend
-/// (timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`).
+/// (`timerfd_create(2)`, `TFD_TIMER_CANCEL_ON_SET`).
 #[derive(Debug)]
 pub(super) struct ClockJumps(AsyncFd<OwnedFd>);
 
