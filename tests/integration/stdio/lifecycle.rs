@@ -310,7 +310,7 @@ async fn an_idle_bridge_has_no_periodic_timer() {
 }
 
 /// The time that a process has told `epoll_wait` to wait for at most, if that is where it is: the fourth argument of the system
-/// call, in milliseconds (proc_pid_syscall(5)).
+/// call, in milliseconds (`proc_pid_syscall(5)`).
 #[cfg(target_os = "linux")]
 fn wait_of(pid: u32) -> Option<std::time::Duration> {
     const EPOLL_WAIT: [&str; 3] = ["232", "281", "22"];
