@@ -11,13 +11,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::program;
 use mcp_bridge_testkit::app::{App, initialize_line};
-use mcp_bridge_testkit::authorization_server::{AuthorizationServer, Grants};
+use mcp_bridge_testkit::authorization_server::AuthorizationServer;
+#[cfg(target_os = "linux")]
+use mcp_bridge_testkit::authorization_server::Grants;
 use mcp_bridge_testkit::browser::BrowserDouble;
 use mcp_bridge_testkit::program::{CommandOutput, Program};
 use mcp_bridge_testkit::redis_server::{RedisProxy, RedisServer, Way};
