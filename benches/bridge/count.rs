@@ -17,10 +17,10 @@ use crate::work::{Work, calls};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The name of what is no message.
-const START: &str = "start, handshake and exit";
+pub(crate) const START: &str = "start, handshake and exit";
 
 /// The name of the script with a message that comes in pieces.
-const LONG: &str = "a 1 MB result, SSE";
+pub(crate) const LONG: &str = "a 1 MB result, SSE";
 
 /// A script, and the number of messages after which the counting begins.
 struct Script {
@@ -166,11 +166,6 @@ impl Counts {
             system_calls: each(self.system_calls, shorter.system_calls),
         }
     }
-}
-
-/// Whether the counts of this name are the same every time. Long messages come in pieces, whose number is a matter of timing.
-pub(crate) fn is_steady(name: &str) -> bool {
-    name != LONG
 }
 
 /// The counts of one run with so many calls, each with so many messages.

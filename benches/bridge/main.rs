@@ -151,7 +151,10 @@ fn count(host: &Host, flags: &Flags) -> Result<(), Box<dyn Error>> {
         match recorded::check(&table)? {
             Verdict::Same => {}
             Verdict::Incomparable(reason) => eprintln!("skipped: the comparison, because {reason}"),
-            Verdict::Different(differences) => return Err(differences.into()),
+            Verdict::Different(differences) => {
+                eprintln!("{differences}");
+                return Err("the counts differ".into());
+            }
         }
     }
     Ok(())

@@ -6,7 +6,6 @@ use crate::program;
 use mcp_bridge_testkit::{
     app::{INITIALIZED, initialize_line},
     fault_server::FaultServer,
-    limits::soon,
     mcp::Binding,
     reply::{Gate, Reply},
     request::{call, delete, get, post, rpc},
@@ -291,6 +290,8 @@ async fn the_death_of_the_parent_is_noticed_although_the_pipes_stay_open() {
 #[tokio::test]
 async fn an_idle_bridge_has_no_periodic_timer() {
     use std::time::Duration;
+
+    use mcp_bridge_testkit::soon;
 
     /// Nothing that is periodic has a longer period; the first look at unused connections comes later.
     const LONG: Duration = Duration::from_secs(30);

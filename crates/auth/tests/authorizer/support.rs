@@ -142,10 +142,12 @@ impl AuthorizedClient {
 
     /// Runs [`AuthorizedClient::call`] while a browser signs in. It must be needed.
     pub(crate) async fn call_with_browser(&self) -> Result<StatusCode, AuthError> {
-        let call = self.spawn_call();
-        HeadlessBrowser::default()
-            .visit(self.sign_in_page().await)
-            .await;
+        let mut call = self.spawn_call();
+        let page = tokio::select! {
+            page = self.sign_in_page() => page,
+            outcome = &mut call => panic!("no page was shown: {outcome:?}"),
+        };
+        HeadlessBrowser::default().visit(page).await;
         soon("the call", call).await.unwrap()
     }
 

@@ -1,12 +1,11 @@
 //! Table of the requests that are with the server.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::action::{Flight, LinkId};
 use super::reply::RequestReach;
 use crate::endpoint::{Failure, Phase, Request};
-use mcp_bridge_protocol::message::RequestId;
+use mcp_bridge_protocol::message::{IdMap, RequestId};
 
 /// State machine on whose behalf a request is with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,7 +28,7 @@ pub(super) struct Exchange {
 
 /// The requests, by their links and their ids there.
 #[derive(Debug, Default)]
-pub(super) struct Exchanges(HashMap<(LinkId, RequestId), Exchange>);
+pub(super) struct Exchanges(IdMap<(LinkId, RequestId), Exchange>);
 
 impl Lane {
     /// The link that carries it.

@@ -4,7 +4,6 @@
 //! send it elsewhere: the official Ruby SDK (0.4 to 0.10) on the session's GET stream while that is open, with
 //! only an acknowledgement for the POST.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use super::answer::PostAnswer;
 use super::request_progress::Track;
 use super::{Endpoint, Failure};
 use mcp_bridge_net::mutex::Mutex;
-use mcp_bridge_protocol::message::{Message, RequestId};
+use mcp_bridge_protocol::message::{IdMap, Message, RequestId};
 
 /// Limit for the silence of a session's stream, after which a response is no longer expected on it.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
@@ -36,7 +35,7 @@ pub(super) struct InFlight(Mutex<InFlightTable>);
 
 #[derive(Debug, Default)]
 struct InFlightTable {
-    waiting: HashMap<RequestId, (u64, oneshot::Sender<Outcome>)>,
+    waiting: IdMap<RequestId, (u64, oneshot::Sender<Outcome>)>,
     registered: u64,
 }
 

@@ -10,7 +10,6 @@ mod modern;
 mod provisional;
 mod replies;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ use legacy::LegacyLane;
 use listening::stream_reply;
 use mcp_bridge_auth::SignInStage;
 use mcp_bridge_protocol::era::{Era, Passage};
-use mcp_bridge_protocol::message::{Kind, Message, RequestId, member};
+use mcp_bridge_protocol::message::{IdMap, Kind, Message, RequestId, member};
 
 /// Requests of the app that may be under way at once.
 const MAX_IN_FLIGHT: usize = 10_000;
@@ -69,7 +68,7 @@ pub(super) struct Router {
     host: String,
     patience: AppPatience,
     /// The app's requests that have no answer yet. One that is not in here any more is not answered again.
-    unanswered: HashMap<RequestId, Asked>,
+    unanswered: IdMap<RequestId, Asked>,
     exchanges: Exchanges,
     native: NativeLane,
     legacy: LegacyLane,
@@ -130,7 +129,7 @@ impl Router {
                 is_presumed: false,
             }),
             patience: AppPatience::new(config.answering),
-            unanswered: HashMap::new(),
+            unanswered: IdMap::default(),
             exchanges: Exchanges::default(),
             native: NativeLane::default(),
             legacy: LegacyLane::Fresh,
