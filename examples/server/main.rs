@@ -37,7 +37,7 @@ use server::{
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Where the secret of the one known client may come from.
+/// Environment variable with the secret of the one known client.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
 
 /// Variable with the URL of the Redis in which replicas share their state. It may have a password in it.
@@ -47,7 +47,7 @@ const REDIS_URL_VARIABLE: &str = "EXAMPLE_REDIS_URL";
 const INTROSPECTION_ID_VARIABLE: &str = "EXAMPLE_INTROSPECTION_CLIENT_ID";
 const INTROSPECTION_SECRET_VARIABLE: &str = "EXAMPLE_INTROSPECTION_CLIENT_SECRET";
 
-/// Where the bridge reads the secret of its client from.
+/// Environment variable from which the bridge reads the secret of its client.
 const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
 
 /// Time for proxies to notice that a server which is told to stop is not ready any more, if it is to drain at all. They look
@@ -340,7 +340,7 @@ fn print_what_to_try(url: &str, client_secret: Option<&Token>) -> io::Result<()>
     out.flush()
 }
 
-/// How an app's configuration names a server, in the order in which people write it.
+/// Entry of a server in an app's configuration, in the order in which people write it.
 #[derive(Serialize)]
 struct AppEntry<'a> {
     command: &'static str,

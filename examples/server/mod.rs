@@ -84,13 +84,13 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 /// Largest form, registration or JSON-RPC message that is read, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// What whoever starts the server may choose.
+/// Settings of the server.
 pub(crate) struct Options {
     /// TCP port on the loopback interface; 0 takes a free one.
     pub(crate) port: u16,
-    /// How long an access token is good for. Zero makes every token expired at birth.
+    /// Lifetime of an access token. Zero issues expired tokens.
     pub(crate) token_lifetime: Duration,
-    /// Where clients and (hashes of) tokens are kept over a restart; `None` keeps them in memory.
+    /// Place of clients and of hashed tokens, which outlive a restart; `None` keeps them in memory.
     pub(crate) state_file: Option<PathBuf>,
     /// With a secret here, clients cannot register: there is one, [`PRE_REGISTERED_CLIENT_ID`], and
     /// this is its secret.
@@ -225,7 +225,7 @@ impl Server {
     }
 }
 
-/// What the request handlers share.
+/// State of all request handlers.
 struct App {
     /// Origin of this server: identifier of its authorization server and prefix of the endpoints (RFC 8414 §2).
     origin: String,
@@ -235,7 +235,7 @@ struct App {
     resource: String,
     /// Identifier of another resource that tokens are issued for.
     other_resource: Option<String>,
-    /// How long an access token is good for.
+    /// Lifetime of an access token.
     token_lifetime: Duration,
     /// Whether clients may register themselves (RFC 7591).
     registration: Registration,
@@ -251,7 +251,7 @@ struct App {
     menu: Menu,
 }
 
-/// How clients become known to the authorization server.
+/// Ways in which clients become known to the authorization server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registration {
     /// They register themselves (RFC 7591).

@@ -32,9 +32,9 @@ const CONTENT_SECURITY_POLICY: &str =
 pub(crate) struct Consent<'a> {
     /// The name that the client gave itself.
     pub(crate) client_name: &'a str,
-    /// What it wants to be allowed.
+    /// Scopes that it asks for.
     pub(crate) scopes: Scopes,
-    /// Where the browser goes with the answer: the one thing about the client that is certain.
+    /// Address that gets the answer: the one certain thing about the client.
     pub(crate) redirect_uri: &'a str,
     /// Comes back with the answer.
     pub(crate) form_token: &'a str,

@@ -20,18 +20,18 @@ use super::{App, MAX_BODY_BYTES};
 /// The scopes that are needed for anything at all.
 pub(crate) const BASIC_SCOPES: [Scope; 1] = [Scope::Profile];
 
-/// Who authorized a request. The check puts it into the request's extensions, for the tools to find.
+/// User and client behind a request. The check puts it into the request's extensions, for the tools to find.
 #[derive(Clone)]
 pub(crate) struct Authorized {
     /// In whose name the client acts.
     pub(crate) account: Account,
     /// Name of the client, as it gave it itself.
     pub(crate) client_name: String,
-    /// What the user allowed.
+    /// Scopes that the user granted.
     pub(crate) scopes: Scopes,
 }
 
-/// What is known about the user.
+/// Profile of the user.
 #[derive(Clone)]
 pub(crate) struct Account {
     /// Identifier that never changes.
@@ -40,7 +40,7 @@ pub(crate) struct Account {
     pub(crate) name: String,
     /// E-mail address, unless the issuer keeps it to itself.
     pub(crate) email: Option<String>,
-    /// What to order if nobody says otherwise. An issuer does not know that.
+    /// Default order. An issuer does not know it.
     pub(crate) favourite_coffee: Option<String>,
 }
 
@@ -144,7 +144,7 @@ pub(crate) async fn require_token(
     response
 }
 
-/// Why a request is not let through (RFC 6750 §3.1).
+/// Reasons to refuse a request (RFC 6750 §3.1).
 enum Refusal {
     /// There is no token. That is not an error yet, so the answer names none.
     NoToken,

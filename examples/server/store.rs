@@ -13,14 +13,14 @@ use super::authorization::{AuthorizationRequest, Client};
 use super::scope::Scopes;
 use super::token::{Digest, Token};
 
-/// How long a user may think about the consent page.
+/// Time for a user to answer the consent page.
 const CONSENT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// How long an authorization code is good for. RFC 6749 §4.1.2 allows ten minutes at most; a client
+/// Lifetime of an authorization code. RFC 6749 §4.1.2 allows ten minutes at most; a client
 /// that listens on loopback needs a second.
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long a refresh token that nobody uses is good for.
+/// Lifetime of an unused refresh token.
 const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Time that a client is remembered that nobody signs in with.
@@ -61,13 +61,13 @@ pub(crate) struct Grant {
     pub(crate) client_id: String,
     /// The user in whose name.
     pub(crate) user_id: String,
-    /// What it may do.
+    /// Scopes of the grant.
     pub(crate) scopes: Scopes,
-    /// Where: the audience of the tokens (RFC 8707).
+    /// Audience of the tokens (RFC 8707).
     pub(crate) resource: String,
 }
 
-/// What is known about an access token.
+/// Record of an access token.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct AccessToken {
     /// Key of the grant behind it.

@@ -29,17 +29,17 @@ const NO_ADDRESS: &str = "The app wants you sent to an address that is none.";
 /// A valid authorization request (RFC 6749 §4.1.1).
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
-    /// Who asks.
+    /// Client that asks.
     pub(crate) client_id: String,
-    /// Where the answer goes, and whether it may go there is settled.
+    /// Checked address of the answer.
     pub(crate) redirect_uri: String,
     /// To be returned as it came, so that the client recognises its own request.
     state: Option<String>,
     /// Hash of the verifier that the token request must show (RFC 7636 §4.3).
     pub(crate) code_challenge: Digest,
-    /// What for.
+    /// Requested scopes.
     pub(crate) scopes: Scopes,
-    /// Where the tokens will be used (RFC 8707 §2).
+    /// Resource for which the tokens are (RFC 8707 §2).
     pub(crate) resource: String,
 }
 

@@ -20,13 +20,13 @@ use super::parameters::Parameters;
 pub(crate) struct Client {
     /// Its identifier.
     pub(crate) id: String,
-    /// What the consent page calls it. The client chose it: it proves nothing.
+    /// Name on the consent page. The client chose it, so it proves nothing.
     pub(crate) name: String,
-    /// Where the browser may be sent with a code.
+    /// Addresses to which the browser may be sent with a code.
     pub(crate) redirect_uris: Vec<String>,
-    /// What it may ask the token endpoint for.
+    /// Grant types that it may use at the token endpoint.
     pub(crate) grant_types: Vec<GrantType>,
-    /// How it authenticates there.
+    /// Authentication method there.
     pub(crate) authentication: ClientAuthentication,
     /// The network address that it registered itself from; `None` for one that the operator knows.
     #[serde(default = "loopback")]

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// What went wrong, as code for the client's program and as a sentence for its developer.
+/// OAuth error: a code for the client's program, and a sentence for its developer.
 #[derive(Debug)]
 pub(crate) struct OAuthError {
     /// The `error` member.

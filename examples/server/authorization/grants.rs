@@ -72,7 +72,7 @@ pub(crate) async fn revoke(
     Ok(StatusCode::OK.into_response())
 }
 
-/// How a grant type turns what the client has into a grant and scopes for the access token.
+/// Conversion of the client's code or token into a grant and scopes for the access token, by grant type.
 type Exchange = fn(&App, &mut Store, &Client, &Parameters) -> Result<(String, Scopes), OAuthError>;
 
 /// RFC 6749 §4.1.3, with the verifier of RFC 7636 §4.6.

@@ -101,7 +101,7 @@ fn check_sender(app: &App, headers: &HeaderMap) -> Result<(), OAuthError> {
     Ok(())
 }
 
-/// What a client says about itself (RFC 7591 §2). Members that are not known here are ignored, and
+/// Client metadata (RFC 7591 §2). Members that are not known here are ignored, and
 /// absent ones have the default of that section.
 #[derive(Serialize, Deserialize)]
 struct ClientMetadata {

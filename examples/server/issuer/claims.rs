@@ -51,7 +51,7 @@ pub(crate) struct Person {
     pub(crate) email: Option<String>,
     /// Identifier of the client.
     pub(crate) client: String,
-    /// What the token allows.
+    /// Scopes of the token.
     pub(crate) scopes: Scopes,
 }
 
@@ -74,7 +74,7 @@ impl Person {
     }
 }
 
-/// What a token allows. The scopes that every request needs it has, or it would have been refused.
+/// Scopes of a token. It has those that every request needs, or it would have been refused.
 fn scopes(claims: &TokenClaims) -> Scopes {
     if claims.has_scope(Scope::Coffee.name()) {
         return Scopes::from([Scope::Profile, Scope::Coffee]);

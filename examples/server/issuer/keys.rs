@@ -193,7 +193,7 @@ fn is_for(key: &Jwk, header: &Header) -> bool {
     is_named && signs && known.key_algorithm.is_none_or(|it| it == algorithm)
 }
 
-/// What is wrong with a token whose signature is good; `None` if the signature is not.
+/// Problem of a token whose signature is good; `None` if the signature is not.
 fn problem(kind: &ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::ExpiredSignature => Some("the token has expired"),

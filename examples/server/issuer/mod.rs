@@ -28,7 +28,7 @@ use metadata::IssuerConnection;
 
 pub(crate) use claims::Person;
 
-/// What the operator says about the issuer.
+/// Settings of the operator for the issuer.
 #[derive(Clone)]
 pub(crate) struct IssuerSettings {
     /// Its identifier.

@@ -52,7 +52,7 @@ use settings::Settings;
 
 /// The credentials of one key. Its methods block; they are short, but for a keychain that wants a person.
 ///
-/// What can't be kept is held in memory, with a warning.
+/// Records that can't be stored are held in memory, with a warning.
 #[derive(Debug)]
 pub(crate) struct CredentialStore {
     /// None keeps everything in memory.

@@ -436,7 +436,7 @@ async fn an_answer_and_a_cancellation_reach_the_replica_that_waits_for_them() {
     replicas.into_iter().for_each(Replica::kill);
 }
 
-/// What a replica says to the probe of its surroundings.
+/// Status of a replica's readiness probe.
 async fn readiness(replica: SocketAddr) -> StatusCode {
     let http = limits::client().build().unwrap();
     let probe = http.get(format!("http://{replica}/readyz"));
