@@ -33,7 +33,7 @@ use crate::flow::session::{Freshness, SignInSession};
 use crate::flow::sign_in_lock::{self, SignInLock};
 use crate::flow::{browser, device_code, import, renewal, sign_in_elsewhere, unattended};
 use crate::sign_in_page::SignInStage;
-use crate::store::lock::{STORE_PAUSE, STORE_WAIT};
+use crate::store::lock::Wait;
 use crate::store::pending::{PendingSignIn, now_millis};
 use crate::token::AccessToken;
 use crate::token::scope::Scopes;
@@ -216,21 +216,26 @@ pub(crate) async fn renew_in_turn(
     if let Some(error) = session.refresh_pause() {
         return Err(error);
     }
-    let give_up = Instant::now() + STORE_WAIT;
+    let mut wait = renewal::wait(session);
     let outcome = loop {
-        match take_turn(session, wanted).await {
-            // Its connection broke, and the next one works in most cases.
-            Err(AuthError::StoreUnavailable { locked: false, .. }) if Instant::now() < give_up => {
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
-            outcome => break outcome,
+        let outcome = take_turn(session, wanted, &mut wait).await;
+        let Err(error @ AuthError::StoreUnavailable { locked: false, .. }) = outcome else {
+            break outcome;
+        };
+        // Its connection broke, and the next one works in most cases.
+        if let Err(error) = wait.outlast(error).await {
+            break Err(error);
         }
     };
     outcome.inspect_err(|error| session.start_refresh_pause(error))
 }
 
-async fn take_turn(session: &SignInSession, wanted: &Wanted) -> Result<Renewal, AuthError> {
-    let turn = renewal::turn(session, wanted);
+async fn take_turn(
+    session: &SignInSession,
+    wanted: &Wanted,
+    wait: &mut Wait,
+) -> Result<Renewal, AuthError> {
+    let turn = renewal::turn(session, wanted, wait);
     let Still::Wanted(Some(turn)) = still(session, wanted, Guarded::Store, turn).await? else {
         return Ok(Renewal::Done);
     };

@@ -54,13 +54,18 @@ impl Turn {
     }
 }
 
+/// The wait for a turn, or for several if one fails for want of the store.
+pub(crate) fn wait(session: &SignInSession) -> Wait {
+    Wait::for_lock(&session.store, "lock", lock::REFRESH_WAIT)
+}
+
 /// Takes the right to replace the stored tokens. None if another process has stored what is wanted meanwhile.
 pub(crate) async fn turn(
     session: &SignInSession,
     wanted: &Wanted,
+    wait: &mut Wait,
 ) -> Result<Option<Turn>, AuthError> {
     let arrived = Moment::now();
-    let wait = Wait::for_lock(&session.store, "lock", lock::REFRESH_WAIT);
     loop {
         match wait.next().await? {
             Waited::Held(lock) => return Ok(Some(Turn { lock, arrived })),

@@ -16,6 +16,7 @@ pub(crate) mod records;
 pub(crate) mod refresh_intent;
 pub(crate) mod refused_renewal;
 mod relocation;
+mod running_time;
 mod sealed;
 mod settings;
 mod shared;

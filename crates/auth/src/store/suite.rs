@@ -417,6 +417,29 @@ mod shared {
     }
 
     #[tokio::test]
+    async fn who_waits_for_a_lease_uses_one_connection_again() {
+        let Some(place) = TestPlace::redis() else {
+            return;
+        };
+        let connections = || -> usize {
+            let stats = place.server().ask("INFO stats");
+            let count = stats.split("total_connections_received:").nth(1).unwrap();
+            count.split('\r').next().unwrap().parse().unwrap()
+        };
+        let store = SharedStore::new(place.store());
+        let held = take(&store, "lock").await.expect("nobody has it");
+        let before = connections();
+        for _ in 0..5 {
+            let waiting = lock::acquire(&store, "lock", Duration::from_millis(1));
+            assert!(waiting.await.unwrap().is_none());
+        }
+        // The second question for the number is one as well.
+        assert_eq!(connections() - before, 2);
+        held.release().await;
+        assert!(take(&store, "lock").await.is_some());
+    }
+
+    #[tokio::test]
     async fn what_redis_has_lost_counts_as_signed_out_by_nobody() {
         let Some(place) = TestPlace::redis() else {
             return;
