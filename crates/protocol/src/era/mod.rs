@@ -24,6 +24,7 @@ mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod ids;
+mod json;
 mod object;
 mod outbox;
 #[cfg(any(test, fuzzing))]

@@ -27,6 +27,12 @@ pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_b
 /// Limit for the messages of a batch. Each takes much more memory than its text.
 const MAX_BATCH: usize = 10_000;
 
+/// Bytes of an envelope beside its id, method and contents.
+const ENVELOPE_BYTES: usize = 48;
+
+/// Members that most objects do not have more of.
+const USUAL_MEMBERS: usize = 8;
+
 /// The id of a request: its JSON text in one canonical spelling, so that `1` and `"1"` differ and
 /// `"a"` and `"\u0061"` do not.
 ///
@@ -230,18 +236,49 @@ impl Message {
     /// A response with `result`, which is JSON text.
     #[must_use]
     pub fn result(id: &RequestId, result: &str) -> Self {
-        Self::built(format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
-        ))
+        let mut text = String::with_capacity(ENVELOPE_BYTES + id.as_json().len() + result.len());
+        text.push_str(r#"{"jsonrpc":"2.0","id":"#);
+        let id_range = push(&mut text, id.as_json());
+        text.push_str(r#","result":"#);
+        let result = push(&mut text, result);
+        text.push('}');
+        Self(Arc::new(Parts {
+            text: text.into(),
+            kind: Kind::Response {
+                id: Some(id.clone()),
+            },
+            id: Some(id_range),
+            params: None,
+            result: Some(result),
+            error: None,
+            param_members: OnceLock::new(),
+        }))
     }
 
     /// A request with `params`, which is the JSON text of an object.
     #[must_use]
     pub fn request(id: &RequestId, method: &str, params: &str) -> Self {
-        let method = serde_json::Value::from(method);
-        Self::built(format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#
-        ))
+        let length = ENVELOPE_BYTES + id.as_json().len() + method.len() + params.len();
+        let mut text = String::with_capacity(length);
+        text.push_str(r#"{"jsonrpc":"2.0","id":"#);
+        let id_range = push(&mut text, id.as_json());
+        text.push_str(r#","method":"#);
+        push_string(&mut text, method);
+        text.push_str(r#","params":"#);
+        let params = push(&mut text, params);
+        text.push('}');
+        Self(Arc::new(Parts {
+            text: text.into(),
+            kind: Kind::Request {
+                id: id.clone(),
+                method: method.to_owned(),
+            },
+            id: Some(id_range),
+            params: Some(params),
+            result: None,
+            error: None,
+            param_members: OnceLock::new(),
+        }))
     }
 
     /// A notification with `params`.
@@ -319,15 +356,16 @@ impl Message {
     /// A member of `params`, if `params` is an object that has it and it reads as `T`.
     #[must_use]
     pub fn param<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
-        let params = self.params_json()?;
+        // As bytes, for a long text would be checked to be UTF-8 each time.
+        let params = &self.0.text[self.0.params.clone()?];
         let known = &self.0.param_members;
         if known.get().is_none() && !may_have(params, name) {
             return None;
         }
-        let members = known.get_or_init(|| members(params));
+        let members = known.get_or_init(|| members(self.params_json().unwrap_or_default()));
         // The last of two equal names counts.
         let (_, range) = members.iter().rev().find(|(known, _)| **known == *name)?;
-        serde_json::from_str(&params[range.clone()]).ok()
+        serde_json::from_slice(&params[range.clone()]).ok()
     }
 
     /// A member of `result`, likewise.
@@ -424,6 +462,25 @@ impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
     }
 }
 
+/// Appends a part of a message; returns where it stands.
+fn push(text: &mut String, part: &str) -> Range<usize> {
+    let start = text.len();
+    text.push_str(part);
+    start..text.len()
+}
+
+/// Appends a text as a JSON string.
+pub(crate) fn push_string(json: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        json.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
 /// One member of a JSON object, found without reading the others into memory.
 #[must_use]
 pub fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
@@ -471,29 +528,42 @@ fn parsed_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
 
 /// Returns whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
 /// all, and mostly it is not there.
-fn may_have(object: &str, name: &str) -> bool {
-    memchr::memmem::find(object.as_bytes(), name.as_bytes()).is_some()
-        || memchr::memchr(b'\\', object.as_bytes()).is_some()
+fn may_have(object: &[u8], name: &str) -> bool {
+    memchr::memmem::find(object, name.as_bytes()).is_some()
+        || memchr::memchr(b'\\', object).is_some()
 }
 
 /// The members of a JSON object, and where their values stand in it; none of what is no object.
 fn members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
     let mut members = Vec::new();
-    let scanned = scanner::members(object, |name, value| {
+    each_member(object, |name, value| {
         members.push((name.into(), range_in(object.as_bytes(), value)));
     });
-    match scanned {
-        Some(()) => members,
-        None => parsed_members(object),
+    members
+}
+
+/// Hands on the name and the JSON text of each member of an object. `None` for what is no object.
+pub(crate) fn each_member(object: &str, mut member: impl FnMut(&str, &str)) -> Option<()> {
+    // The scanner may give up in the middle, so its members wait until it has not.
+    let mut scanned = Vec::with_capacity(USUAL_MEMBERS);
+    if scanner::members(object, |name, value| scanned.push((name, value))).is_some() {
+        for (name, value) in scanned {
+            member(name, value);
+        }
+        return Some(());
     }
+    for (name, value) in parsed_members(object)? {
+        member(&name, value);
+    }
+    Some(())
 }
 
 /// The same for an object that the scanner leaves to the parser.
-fn parsed_members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
+fn parsed_members(object: &str) -> Option<Vec<(Box<str>, &str)>> {
     struct All;
 
     impl<'de> Visitor<'de> for All {
-        type Value = Vec<(Box<str>, &'de RawValue)>;
+        type Value = Vec<(Box<str>, &'de str)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
@@ -501,18 +571,17 @@ fn parsed_members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut members = Vec::new();
-            while let Some((Key(key), value)) = map.next_entry()? {
-                members.push((key.into(), value));
+            while let Some((Key(key), value)) = map.next_entry::<_, &RawValue>()? {
+                members.push((key.into(), value.get()));
             }
             Ok(members)
         }
     }
 
     let mut json = serde_json::Deserializer::from_str(object);
-    let members = json.deserialize_map(All).unwrap_or_default().into_iter();
-    members
-        .map(|(name, value)| (name, range_in(object.as_bytes(), value.get())))
-        .collect()
+    let members = json.deserialize_map(All).ok()?;
+    json.end().ok()?;
+    Some(members)
 }
 
 /// The name of a member, which stays in the text unless it has escapes.
