@@ -2,11 +2,10 @@
 //! `server/discover`.
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::object::Object;
 use crate::codes::{INVALID_PARAMS, UNSUPPORTED_VERSION, UNSUPPORTED_VERSION_DRAFT};
-use crate::message::{Message, RequestId, each_member};
+use crate::message::{Message, RequestId, decoded, each_member};
 
 /// The modern version that the bridge speaks where it translates.
 pub const MODERN_VERSION: &str = "2026-07-28";
@@ -93,13 +92,15 @@ pub(super) fn is_date(version: &str) -> bool {
 pub fn refuse_malformed(request: &Message) -> Option<Message> {
     let id = request.id()?;
     let (mut has_version, mut has_capabilities) = (false, false);
-    let meta = request.param::<&RawValue>("_meta");
     // The last of two equal names counts.
-    let _ = each_member(meta.map_or("", RawValue::get), |name, value| match name {
-        PROTOCOL_VERSION => has_version = value.starts_with('"') && is_text(value),
-        CLIENT_CAPABILITIES => has_capabilities = each_member(value, |_, _| ()).is_some(),
-        _ => {}
-    });
+    let _ = each_member(
+        request.param_json("_meta").unwrap_or_default(),
+        |name, value| match name {
+            PROTOCOL_VERSION => has_version = decoded(value).is_some(),
+            CLIENT_CAPABILITIES => has_capabilities = each_member(value, |_, _| ()).is_some(),
+            _ => {}
+        },
+    );
     let missing = match (has_version, has_capabilities) {
         (false, _) => PROTOCOL_VERSION,
         (true, false) => CLIENT_CAPABILITIES,
@@ -118,11 +119,6 @@ pub(super) fn progress_token(params: &Object) -> Option<RequestId> {
         }
     })?;
     token
-}
-
-/// Returns whether a JSON string is a text, and has no lone surrogate.
-fn is_text(json: &str) -> bool {
-    !json.contains('\\') || serde_json::from_str::<String>(json).is_ok()
 }
 
 /// Removes what the legacy era does not know from the `_meta` of params or of a result.

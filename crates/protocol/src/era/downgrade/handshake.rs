@@ -1,7 +1,6 @@
 //! `initialize` handshake with a legacy server on behalf of a modern app (MCP 2025-11-25, "Lifecycle").
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::era::object::Object;
 use crate::era::request_meta::{
@@ -39,8 +38,8 @@ impl ModernClient {
     #[must_use]
     pub fn is_spelled_in(&self, request: &Message) -> bool {
         let (mut is_info, mut is_capabilities) = (false, false);
-        let meta = request.param::<&RawValue>("_meta");
-        let _ = each_member(meta.map_or("", RawValue::get), |name, value| match name {
+        let meta = request.param_json("_meta");
+        let _ = each_member(meta.unwrap_or_default(), |name, value| match name {
             CLIENT_INFO => is_info = value == self.info,
             CLIENT_CAPABILITIES => is_capabilities = value == self.capabilities,
             _ => {}

@@ -12,7 +12,6 @@ mod task;
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::filter::RESOURCE_UPDATED;
 use super::object::Object;
@@ -354,8 +353,8 @@ fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
     if let Some(refusal) = request_meta::refuse_malformed(request) {
         return Some(refusal);
     }
-    let meta: Option<&RawValue> = request.param("_meta");
-    let version: Option<String> = meta.and_then(|meta| member(meta.get(), PROTOCOL_VERSION));
+    let meta = request.param_json("_meta");
+    let version: Option<String> = meta.and_then(|meta| member(meta, PROTOCOL_VERSION));
     if version.as_deref() == Some(MODERN_VERSION) {
         return None;
     }
@@ -367,8 +366,7 @@ fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
 
 /// The level in the `_meta` of a modern request.
 fn log_level(request: &Message) -> Option<usize> {
-    let meta: &RawValue = request.param("_meta")?;
-    severity(&member::<String>(meta.get(), LOG_LEVEL)?)
+    severity(&member::<String>(request.param_json("_meta")?, LOG_LEVEL)?)
 }
 
 /// The notification without the keys of the legacy era in its `_meta`.
