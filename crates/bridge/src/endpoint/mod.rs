@@ -42,6 +42,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use url::Url;
 
@@ -496,10 +497,22 @@ impl Endpoint {
     pub async fn tell(&self, event: Event) {
         let size = event.size().min(INBOUND_BYTES);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
+        // Mostly there is room at once, and a wait for it costs more than the rest.
+        let room = match Arc::clone(&self.inbound_room).try_acquire_many_owned(size) {
+            Ok(room) => Some(room),
+            Err(_) => Box::pin(self.room(size)).await,
+        };
+        let Err(TrySendError::Full(inbound)) = self.inbound.try_send(Inbound { event, room })
+        else {
+            // The channel is closed only when the bridge is gone, and then nobody is left to tell.
+            return;
+        };
+        let _ = Box::pin(self.inbound.send(inbound)).await;
+    }
+
+    async fn room(&self, size: u32) -> Option<OwnedSemaphorePermit> {
         let room = Arc::clone(&self.inbound_room).acquire_many_owned(size);
-        let room = room.await.ok();
-        // The channel is closed only when the bridge is gone, and then nobody is left to tell.
-        let _ = self.inbound.send(Inbound { event, room }).await;
+        room.await.ok()
     }
 
     /// Takes a response that has come on another stream than that of its request.
