@@ -29,6 +29,36 @@ pub(crate) fn peak(pid: u32) -> Option<f64> {
     megabytes(pid, "VmHWM:")
 }
 
+/// Pages of a process, in MB (10^6 bytes).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pages {
+    /// Proportional set size: a page that n processes share counts as 1/n of it.
+    pub(crate) proportional: f64,
+    /// Pages that no other process has.
+    pub(crate) private: f64,
+}
+
+/// The pages of the tree now.
+pub(crate) fn pages(pid: u32) -> Option<Pages> {
+    let mut pages = Pages::default();
+    for process in tree(pid) {
+        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(kib)) = (words.next(), words.next()) else {
+                continue;
+            };
+            let megabytes = kib.parse::<f64>().unwrap_or(0.0) * 1024.0 / 1e6;
+            match name {
+                "Pss:" => pages.proportional += megabytes,
+                "Private_Clean:" | "Private_Dirty:" => pages.private += megabytes,
+                _ => {}
+            }
+        }
+    }
+    Some(pages)
+}
+
 pub(crate) fn forget_peak(pid: u32) {
     for process in tree(pid) {
         // Without it the peak is that of the whole life.
