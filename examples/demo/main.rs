@@ -35,6 +35,7 @@ use bridge::{Approval, SignIn};
 use clap::Parser;
 use era::Eras;
 use server::deployment::Deployment;
+use server::dpop::DpopSettings;
 use server::{Options, Server, Token};
 use terminal::Terminal;
 use tokio::sync::mpsc;
@@ -234,6 +235,7 @@ async fn start_server(
         issuer: None,
         redis: None,
         deployment: Deployment::default(),
+        dpop: DpopSettings::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,
     };

@@ -28,6 +28,7 @@ use clap::Parser;
 use rmcp::model::ProtocolVersion;
 use serde::Serialize;
 use server::deployment::{Deployment, Network, PublicUrl, WebOrigin};
+use server::dpop::{DpopPolicy, DpopSettings, NoncePolicy};
 use server::issuer::{IntrospectionClient, IssuerIdentifier, IssuerSettings};
 
 use server::{
@@ -81,10 +82,44 @@ struct Arguments {
     resource_server: Option<String>,
 
     #[command(flatten)]
+    proofs: ProofArguments,
+
+    #[command(flatten)]
     issuer: IssuerArguments,
 
     #[command(flatten)]
     deployment: DeploymentArguments,
+}
+
+/// For tokens that are bound to a key of the client, so that a stolen one is of no use.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Tokens bound to a key (DPoP)")]
+struct ProofArguments {
+    /// Bind tokens to the key that a client proves
+    #[arg(long, value_enum, default_value_t = DpopPolicy::Auto, value_name = "WHEN")]
+    dpop: DpopPolicy,
+
+    /// Want a recent nonce of this server in each proof
+    #[arg(long)]
+    dpop_nonces: bool,
+}
+
+impl ProofArguments {
+    fn settings(&self) -> io::Result<DpopSettings> {
+        if self.dpop_nonces && self.dpop == DpopPolicy::Off {
+            let reason = "--dpop-nonces goes with --dpop auto or required";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let nonces = if self.dpop_nonces {
+            NoncePolicy::Needed
+        } else {
+            NoncePolicy::Unused
+        };
+        Ok(DpopSettings {
+            policy: self.dpop,
+            nonces,
+        })
+    }
 }
 
 /// For tokens of an identity provider, instead of the server's own. They are JWTs, or introspected with the credentials in
@@ -172,6 +207,11 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         url,
         secret: Token::generate(),
     });
+    if other.is_some() && arguments.proofs.dpop == DpopPolicy::Required {
+        let reason =
+            "--resource-server takes no proofs of a key, so --dpop required does not go with it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let redis = redis(arguments.deployment.redis_ca.as_deref())?;
     if redis.is_some() && (other.is_some() || arguments.state_file.is_some()) {
         let reason =
@@ -187,6 +227,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         issuer: arguments.issuer.settings()?,
         redis,
         deployment: arguments.deployment.settings()?,
+        dpop: arguments.proofs.settings()?,
         versions: ProtocolVersion::KNOWN_VERSIONS,
         around_endpoint: None,
     })

@@ -10,7 +10,7 @@
 //!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
 //! ```
 //!
-//! With `--issuer` the third is such a product here, too (`issuer`).
+//! With `--issuer` the third is such a product here, too (`issuer`). The last two share `dpop`: tokens that are bound to a key.
 //!
 //! Read `routes.rs` first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
@@ -21,20 +21,24 @@ mod authorization;
 mod connections;
 mod cors;
 pub(crate) mod deployment;
+pub(crate) mod dpop;
 pub(crate) mod issuer;
 mod life;
 mod listener;
 mod mcp;
 mod menu;
 mod pages;
+mod presented_token;
 mod proxy;
 mod rate_limit;
+mod refusal;
 mod relay;
 mod replicas;
 mod resource;
 mod routes;
 mod scope;
 mod sessions;
+mod signature;
 mod state_file;
 mod store;
 mod token;
@@ -56,6 +60,7 @@ use tokio::task::JoinHandle;
 
 use connections::LIMITS;
 use deployment::Deployment;
+use dpop::{Dpop, DpopSettings};
 use issuer::{ExternalIssuer, IssuerSettings};
 use life::Life;
 use listener::ServerListener;
@@ -104,6 +109,8 @@ pub(crate) struct Options {
     pub(crate) redis: Option<RedisPlace>,
     /// Addresses at which the server is reached, if not on this machine alone.
     pub(crate) deployment: Deployment,
+    /// Tokens that are bound to a key.
+    pub(crate) dpop: DpopSettings,
     /// The versions of MCP that are served.
     pub(crate) versions: &'static [ProtocolVersion],
     /// Middleware of the caller around the MCP endpoint, for requests with a good token.
@@ -226,7 +233,7 @@ impl Server {
 }
 
 /// State of all request handlers.
-struct App {
+pub(crate) struct App {
     /// Origin of this server: identifier of its authorization server and prefix of the endpoints (RFC 8414 §2).
     origin: String,
     /// The authorization server, if it is elsewhere.
@@ -240,6 +247,7 @@ struct App {
     /// Whether clients may register themselves (RFC 7591).
     registration: Registration,
     deployment: Deployment,
+    dpop: Dpop,
     life: Life,
     sessions: Sessions,
     store: Mutex<Store>,
@@ -289,6 +297,7 @@ impl App {
             token_lifetime: options.token_lifetime,
             registration,
             deployment: options.deployment,
+            dpop: Dpop::new(options.dpop, shared.clone()),
             life: Life::default(),
             sessions: Sessions::new(shared.clone()),
             store: Mutex::default(),

@@ -41,6 +41,9 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) scopes: Scopes,
     /// Resource for which the tokens are (RFC 8707 §2).
     pub(crate) resource: String,
+    /// The key that the code is bound to, if the client has said so (`dpop_jkt`, RFC 9449 §10).
+    #[serde(default)]
+    pub(crate) bound_to: Option<Digest>,
 }
 
 /// Answers `GET /authorize` (RFC 6749 §4.1.1) with a page that asks the user.
@@ -161,6 +164,10 @@ impl AuthorizationRequest {
                 "code_challenge is no SHA-256 hash",
             );
         };
+        let bound_to = parameters.get("dpop_jkt").map(Digest::parse);
+        if let Some(None) = bound_to {
+            return invalid(ErrorCode::InvalidRequest, "dpop_jkt is no SHA-256 hash");
+        }
         let resource = parameters.get("resource").unwrap_or_default();
         if !app.issues_for(resource) {
             let description = format!("resource must be {}", app.resource);
@@ -183,6 +190,7 @@ impl AuthorizationRequest {
             code_challenge,
             scopes,
             resource: resource.to_owned(),
+            bound_to: bound_to.flatten(),
         })
     }
 }

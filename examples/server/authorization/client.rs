@@ -28,6 +28,9 @@ pub(crate) struct Client {
     pub(crate) grant_types: Vec<GrantType>,
     /// Authentication method there.
     pub(crate) authentication: ClientAuthentication,
+    /// True if it wants no tokens but those that are bound to a key (RFC 9449 §5.2).
+    #[serde(default)]
+    pub(crate) wants_bound_tokens: bool,
     /// The network address that it registered itself from; `None` for one that the operator knows.
     #[serde(default = "loopback")]
     pub(crate) registered_from: Option<IpAddr>,
@@ -76,6 +79,7 @@ pub(crate) fn pre_registered_client(secret: &str) -> Client {
             .into(),
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
+        wants_bound_tokens: false,
         registered_from: None,
         last_used: SystemTime::now(),
     }
@@ -89,12 +93,18 @@ pub(crate) fn resource_server(secret: &str) -> Client {
         redirect_uris: Vec::new(),
         grant_types: Vec::new(),
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
+        wants_bound_tokens: false,
         registered_from: None,
         last_used: SystemTime::now(),
     }
 }
 
 impl Client {
+    /// Returns whether it cannot prove that it is itself.
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self.authentication, ClientAuthentication::Public)
+    }
+
     /// Returns whether the browser may be sent to `requested`: it must be one of the registered URIs, compared as
     /// strings, but a native app's loopback URI may have any port, as the app takes what is free
     /// (RFC 9700 §2.1, RFC 8252 §7.3).

@@ -60,6 +60,7 @@ pub(crate) async fn register(
         redirect_uris: metadata.redirect_uris.clone(),
         grant_types: metadata.grant_types.clone(),
         authentication,
+        wants_bound_tokens: metadata.dpop_bound_access_tokens,
         registered_from: Some(address.ip()),
         last_used: SystemTime::now(),
     };
@@ -118,6 +119,9 @@ struct ClientMetadata {
     application_type: Option<ApplicationType>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+    /// RFC 9449 §5.2
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    dpop_bound_access_tokens: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,9 @@ use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{DecodingKey, Header, Validation, decode, decode_header};
 use tokio::sync::Mutex;
 
+use super::super::signature::{self, ALGORITHMS};
 use super::claims::TokenClaims;
 use super::metadata::{IssuerConnection, IssuerMetadata};
-use super::signature::{self, ALGORITHMS};
 use super::{IssuerFailure, IssuerSettings, Verified};
 
 /// Age at which keys are fetched again, so that a withdrawn one is noticed.

@@ -9,10 +9,12 @@
 pub(crate) mod client;
 mod deployment;
 mod discovery;
+mod dpop;
 mod eras;
 mod introspection;
 mod issuer;
 mod issuer_double;
+mod prover;
 #[cfg(unix)]
 mod replicas;
 mod sign_in;

@@ -153,7 +153,9 @@ impl Redis {
             .unwrap();
         let mut dump = String::new();
         for key in keys {
-            let mut get = redis::cmd("HGETALL");
+            let mut kind = redis::cmd("TYPE");
+            let kind: String = kind.arg(&key).query_async(&mut connection).await.unwrap();
+            let mut get = redis::cmd(if kind == "hash" { "HGETALL" } else { "GET" });
             let fields: Vec<String> = get.arg(&key).query_async(&mut connection).await.unwrap();
             dump += &[&[key][..], &fields].concat().join(" ");
         }
