@@ -34,6 +34,7 @@ use std::{env, fs, io};
 use bridge::{Approval, SignIn};
 use clap::Parser;
 use era::Eras;
+use server::client_documents::DocumentSettings;
 use server::deployment::Deployment;
 use server::dpop::DpopSettings;
 use server::{Options, Server, Token};
@@ -236,6 +237,7 @@ async fn start_server(
         redis: None,
         deployment: Deployment::default(),
         dpop: DpopSettings::default(),
+        client_documents: DocumentSettings::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,
     };

@@ -25,8 +25,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use mcp_bridge_net::http::{Names, Roots};
 use rmcp::model::ProtocolVersion;
 use serde::Serialize;
+use server::client_documents::{DocumentReach, DocumentSettings};
 use server::deployment::{Deployment, Network, PublicUrl, WebOrigin};
 use server::dpop::{DpopPolicy, DpopSettings, NoncePolicy};
 use server::issuer::{IntrospectionClient, IssuerIdentifier, IssuerSettings};
@@ -82,6 +84,9 @@ struct Arguments {
     resource_server: Option<String>,
 
     #[command(flatten)]
+    documents: DocumentArguments,
+
+    #[command(flatten)]
     proofs: ProofArguments,
 
     #[command(flatten)]
@@ -89,6 +94,36 @@ struct Arguments {
 
     #[command(flatten)]
     deployment: DeploymentArguments,
+}
+
+/// For apps that describe themselves in a document whose URL is their `client_id`. Without registration there are none.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Client ID metadata documents")]
+struct DocumentArguments {
+    /// Places that documents may be at
+    #[arg(long, value_enum, default_value_t = DocumentReach::Public, value_name = "WHERE")]
+    client_documents: DocumentReach,
+
+    /// Trust these certificates of authorities, in PEM, at the hosts of documents, beside the system's
+    #[arg(long, value_name = "PATH")]
+    client_documents_ca: Option<PathBuf>,
+}
+
+impl DocumentArguments {
+    fn settings(self) -> io::Result<DocumentSettings> {
+        let authorities = self.client_documents_ca.map(|path| {
+            let text = fs::read(&path)?;
+            Roots::from_pem(text).map_err(|error| {
+                let reason = format!("{} is no file of certificates: {error}", path.display());
+                io::Error::new(io::ErrorKind::InvalidInput, reason)
+            })
+        });
+        Ok(DocumentSettings {
+            reach: self.client_documents,
+            authorities: authorities.transpose()?.into_iter().collect(),
+            names: Names::of_system(),
+        })
+    }
 }
 
 /// For tokens that are bound to a key of the client, so that a stolen one is of no use.
@@ -228,6 +263,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         redis,
         deployment: arguments.deployment.settings()?,
         dpop: arguments.proofs.settings()?,
+        client_documents: arguments.documents.settings()?,
         versions: ProtocolVersion::KNOWN_VERSIONS,
         around_endpoint: None,
     })

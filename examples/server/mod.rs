@@ -18,6 +18,7 @@
 //! several of them.
 
 mod authorization;
+pub(crate) mod client_documents;
 mod connections;
 mod cors;
 pub(crate) mod deployment;
@@ -58,6 +59,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use client_documents::{ClientDocuments, DocumentSettings};
 use connections::LIMITS;
 use deployment::Deployment;
 use dpop::{Dpop, DpopSettings};
@@ -111,6 +113,8 @@ pub(crate) struct Options {
     pub(crate) deployment: Deployment,
     /// Tokens that are bound to a key.
     pub(crate) dpop: DpopSettings,
+    /// Clients that describe themselves in a document. Where clients cannot register, there are none.
+    pub(crate) client_documents: DocumentSettings,
     /// The versions of MCP that are served.
     pub(crate) versions: &'static [ProtocolVersion],
     /// Middleware of the caller around the MCP endpoint, for requests with a good token.
@@ -246,6 +250,7 @@ pub(crate) struct App {
     token_lifetime: Duration,
     /// Whether clients may register themselves (RFC 7591).
     registration: Registration,
+    documents: Option<ClientDocuments>,
     deployment: Deployment,
     dpop: Dpop,
     life: Life,
@@ -296,6 +301,12 @@ impl App {
             issuer: issuer.transpose()?,
             token_lifetime: options.token_lifetime,
             registration,
+            documents: match registration {
+                Registration::Dynamic => {
+                    ClientDocuments::new(options.client_documents, options.deployment.rate_limit)
+                }
+                Registration::BeforehandOnly => None,
+            },
             deployment: options.deployment,
             dpop: Dpop::new(options.dpop, shared.clone()),
             life: Life::default(),

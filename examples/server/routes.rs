@@ -14,8 +14,8 @@ use url::Url;
 use super::rate_limit::{self, RateLimit};
 use super::replicas::{self, SharedSessions};
 use super::{
-    App, MAX_BODY_BYTES, MCP_PATH, Middleware, Registration, authorization, cors, dpop, life, mcp,
-    pages, proxy, relay, resource,
+    App, MAX_BODY_BYTES, MCP_PATH, Middleware, Registration, authorization, client_documents, cors,
+    dpop, life, mcp, pages, proxy, relay, resource,
 };
 
 /// Every route of the server.
@@ -82,7 +82,6 @@ fn mcp_endpoint(
 /// Routes of the authorization server that is in this process.
 fn authorization_server(app: &Arc<App>) -> Router<Arc<App>> {
     let mut endpoints = Router::new()
-        .route("/authorize", get(authorization::authorize))
         .route("/consent", post(authorization::consent))
         .route("/revoke", post(authorization::revoke));
     if app.other_resource.is_some() {
@@ -97,8 +96,15 @@ fn authorization_server(app: &Arc<App>) -> Router<Arc<App>> {
     let token = post(authorization::token)
         .layer(in_turn.clone())
         .layer(from_fn_with_state(app.clone(), dpop::prove_key));
+    let authorize = get(authorization::authorize)
+        .layer(in_turn.clone())
+        .layer(from_fn_with_state(
+            app.clone(),
+            client_documents::fetch_client,
+        ));
     endpoints
         .layer(in_turn)
+        .route("/authorize", authorize)
         .route("/token", limited(app, token))
         .route(
             "/.well-known/oauth-authorization-server",

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -10,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::super::client_documents::FetchedClient;
 use super::super::resource::BASIC_SCOPES;
 use super::super::scope::Scopes;
-use super::super::store::ConsentPage;
+use super::super::store::{ConsentPage, Full};
 use super::super::token::Digest;
 use super::super::{App, pages, users};
 use super::client::{Client, is_plain_loopback};
@@ -51,10 +53,16 @@ pub(crate) async fn authorize(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
+    fetched: Option<Extension<FetchedClient>>,
 ) -> Response {
     let query = query.unwrap_or_default();
     if query.len() > MAX_QUERY_BYTES {
         return pages::error("The app sent you here with a request that is too long.");
+    }
+    if let Some(Extension(FetchedClient(client))) = fetched
+        && let Err(Full) = app.store().register(client)
+    {
+        return pages::error("Too many apps are known here. Try again later.");
     }
     let (parameters, client) = match parse_client(&app, &query) {
         Ok(parsed) => parsed,
@@ -82,6 +90,7 @@ pub(crate) async fn authorize(
     let form_token = form_token.into_inner();
     let page = pages::Consent {
         client_name: &client.name,
+        client_host: client.host(),
         scopes: request.scopes.clone(),
         redirect_uri: &request.redirect_uri,
         form_token: &form_token,

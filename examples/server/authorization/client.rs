@@ -34,6 +34,9 @@ pub(crate) struct Client {
     /// The network address that it registered itself from; `None` for one that the operator knows.
     #[serde(default = "loopback")]
     pub(crate) registered_from: Option<IpAddr>,
+    /// End of the time for which the document is kept that it describes itself in; `None` for one that was registered.
+    #[serde(default)]
+    pub(crate) fresh_until: Option<SystemTime>,
     /// Moment when somebody last began to sign in with it; before that, when it was registered.
     #[serde(default = "SystemTime::now")]
     pub(crate) last_used: SystemTime,
@@ -81,6 +84,7 @@ pub(crate) fn pre_registered_client(secret: &str) -> Client {
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
         wants_bound_tokens: false,
         registered_from: None,
+        fresh_until: None,
         last_used: SystemTime::now(),
     }
 }
@@ -95,11 +99,19 @@ pub(crate) fn resource_server(secret: &str) -> Client {
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
         wants_bound_tokens: false,
         registered_from: None,
+        fresh_until: None,
         last_used: SystemTime::now(),
     }
 }
 
 impl Client {
+    /// The host of the document that it describes itself in.
+    pub(crate) fn host(&self) -> Option<String> {
+        self.fresh_until?;
+        let url = Url::parse(&self.id).ok()?;
+        Some(url.authority().to_owned())
+    }
+
     /// Returns whether it cannot prove that it is itself.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self.authentication, ClientAuthentication::Public)

@@ -7,8 +7,10 @@
 )]
 
 pub(crate) mod client;
+mod client_documents;
 mod deployment;
 mod discovery;
+mod document_host;
 mod dpop;
 mod eras;
 mod introspection;

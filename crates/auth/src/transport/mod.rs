@@ -1,7 +1,6 @@
 //! HTTP client of the sign-in: bounded in time and size, https only, to permitted addresses.
 
 pub(crate) mod address;
-mod address_range;
 pub(crate) mod error_body;
 pub(crate) mod error_code;
 pub(crate) mod gateway;

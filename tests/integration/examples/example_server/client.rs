@@ -12,6 +12,7 @@ use url::{Url, form_urlencoded};
 
 use crate::browser;
 use crate::era::Eras;
+use crate::server::client_documents::DocumentSettings;
 use crate::server::deployment::Deployment;
 use crate::server::dpop::DpopSettings;
 use crate::server::{Options, Server, Token};
@@ -39,6 +40,7 @@ pub(crate) fn options() -> Options {
         redis: None,
         deployment: Deployment::default(),
         dpop: DpopSettings::default(),
+        client_documents: DocumentSettings::default(),
         versions: Eras::Dual.versions(),
         around_endpoint: None,
     }

@@ -11,8 +11,10 @@ use super::issuer_double::{Issuer, Key, now};
 use super::prover::{
     Prover, ask_for_tokens, challenges, hash, message, message_claims, send, token_claims,
 };
+use crate::auth::sign_in::user::{self, User};
 use crate::server::dpop::{DpopPolicy, DpopSettings, NoncePolicy};
 use crate::server::{Options, Server};
+use mcp_bridge_testkit::app::INITIALIZED;
 
 /// Seconds by which the clock of a client may be wrong.
 const WINDOW: u64 = 300;
@@ -482,4 +484,53 @@ async fn a_bound_token_of_an_issuer_needs_a_proof_too() {
         let challenge = challenges(&refused).remove(0);
         assert!(challenge.contains("that is not proved here"), "{challenge}");
     }
+}
+
+/// the bridge takes the offer, and has no more to do than before.
+#[tokio::test]
+async fn the_bridge_has_tokens_that_are_of_no_use_to_anybody_else() {
+    for (policy, nonces) in [
+        (DpopPolicy::Auto, NoncePolicy::Unused),
+        (DpopPolicy::Auto, NoncePolicy::Needed),
+        (DpopPolicy::Required, NoncePolicy::Needed),
+    ] {
+        let server = start_with(policy, nonces).await;
+        let person = User::new();
+        signed_in(&person, &server, &[]).await;
+        let stolen = person.tokens().expect("somebody has signed in");
+        let thief = Client::unknown(&server);
+        let (status, _) = thief.try_token(&stolen.access).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{policy:?} {nonces:?}");
+        let refused = Prover::new().send(&thief, &stolen.access).await;
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+///
+#[tokio::test]
+async fn a_bridge_that_wants_no_bound_tokens_has_others() {
+    let server = start().await;
+    let person = User::new();
+    signed_in(&person, &server, &["--dpop", "off"]).await;
+    let tokens = person.tokens().expect("somebody has signed in");
+    let (status, _) = Client::unknown(&server).try_token(&tokens.access).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+/// A session of the bridge in which a person signs in once.
+async fn signed_in(person: &User, server: &Server, flags: &[&str]) {
+    let mut app = person.launch(server.url()).args(flags).start();
+    app.send(mcp_bridge_testkit::app::initialize_line("2025-11-25"))
+        .await;
+    person.window().await.sign_in().await;
+    app.result("init").await;
+    app.send(INITIALIZED).await;
+    for call in 0..3 {
+        let params = json!({ "name": "get-user-data", "arguments": {} });
+        app.request(call, "tools/call", &params).await;
+        let data = app.result(call).await;
+        assert_eq!(data["structuredContent"]["id"], user::NAME, "{data}");
+    }
+    app.finish().await;
+    person.saw_every_window();
 }
