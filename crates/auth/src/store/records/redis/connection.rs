@@ -214,9 +214,10 @@ mod tests {
             let mut asked = 0;
             let answer = repeated(|| {
                 asked += 1;
-                match asked > times {
-                    true => Ok(()),
-                    false => Err(RedisError::from(io::Error::from(kind))),
+                if asked > times {
+                    Ok(())
+                } else {
+                    Err(RedisError::from(io::Error::from(kind)))
                 }
             });
             (answer.is_ok(), asked)
