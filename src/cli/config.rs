@@ -259,15 +259,16 @@ fn person(auth: &auth::Config, server: &Url) -> auth::SignInPlace {
         auth::Browser::Command(_) => true,
     };
     match (&auth.store, &auth.grant) {
-        (Some(auth::Store::Shared(address)), grant)
+        (Some(auth::Store::Shared(place)), grant)
             if !has_browser && !matches!(grant, auth::Grant::DeviceCode) =>
         {
             let profile = auth.profile.as_ref();
             let profile = profile.map_or_else(String::new, |name| format!(" --profile {name}"));
             auth::SignInPlace::Elsewhere {
                 command: format!(
-                    "mcp-bridge login {}{profile} --store {address}",
-                    http::bare(server)
+                    "mcp-bridge login {}{profile} --store {}",
+                    http::bare(server),
+                    place.address
                 ),
             }
         }

@@ -52,7 +52,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let runtime = runtime()?;
     let mut farewell = Farewell {
         place: match &choices.store {
-            Some(Store::Shared(address)) => format!("in {address}"),
+            Some(Store::Shared(place)) => format!("in {}", place.address),
             Some(Store::File | Store::Keychain | Store::Memory) | None => "on this machine".into(),
         },
         flags: args.connection,

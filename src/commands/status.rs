@@ -87,7 +87,7 @@ fn print(
 ) -> io::Result<()> {
     if known.is_empty() {
         let place = match &choices.store {
-            Some(Store::Shared(address)) => format!("in {address}"),
+            Some(Store::Shared(place)) => format!("in {}", place.address),
             Some(Store::File | Store::Keychain | Store::Memory) | None => "on this machine".into(),
         };
         return write!(out, "No sign-in is stored {place} yet.\n{EMPTY}");

@@ -53,7 +53,7 @@ pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
     CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
     IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
-    SERVER_FAILURES, SIGN_IN_TIMEOUT, SignInPlace, SigningKey, Store, StoreAddress,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, SharedPlace, SignInPlace, SigningKey, Store, StoreAddress,
     StoreAddressError, StoreKeyError, StoreKeys, SubjectToken, TokenCommand, TokenType,
 };
 pub use self::discovery::challenge::has_challenge;

@@ -58,7 +58,7 @@ pub struct Config {
     pub directory: Option<PathBuf>,
     /// Place of their secrets; none for where they are already, or where the user has them moved.
     pub store: Option<Store>,
-    /// Keys that encrypt what is stored; none keeps it in clear, where that is allowed.
+    /// Keys that encrypt what is stored on this machine; none keeps it in clear.
     pub store_keys: Option<StoreKeys>,
     /// Machine on which a person signs in.
     pub person: SignInPlace,
@@ -450,7 +450,16 @@ pub enum Store {
     /// In this process, until it ends.
     Memory,
     /// With the rest in a store that several machines share.
-    Shared(StoreAddress),
+    Shared(Box<SharedPlace>),
+}
+
+/// A store that several machines share. There are no credentials in clear in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedPlace {
+    /// Its address.
+    pub address: StoreAddress,
+    /// Keys that encrypt what is stored there.
+    pub keys: StoreKeys,
 }
 
 /// Machine on which a person signs in.

@@ -227,6 +227,7 @@ pub(crate) async fn renew_in_turn(
             break Err(error);
         }
     };
+    session.show_store_outage(None);
     outcome.inspect_err(|error| session.start_refresh_pause(error))
 }
 

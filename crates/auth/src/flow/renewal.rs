@@ -67,8 +67,14 @@ pub(crate) async fn turn(
 ) -> Result<Option<Turn>, AuthError> {
     let arrived = Moment::now();
     loop {
-        match wait.next().await? {
+        let step = wait.next().await?;
+        session.show_store_outage(match &step {
+            Waited::Away(error) => Some(error),
+            Waited::Held(_) | Waited::Busy | Waited::TimedOut => None,
+        });
+        match step {
             Waited::Held(lock) => return Ok(Some(Turn { lock, arrived })),
+            Waited::Away(_) => {}
             // On one machine the lock is free as soon.
             Waited::Busy if !session.shares_store() => {}
             Waited::Busy => {

@@ -582,6 +582,21 @@ impl SignInSession {
         }
     }
 
+    /// Shows an outage of the store to those who cannot wait for its end; none if it has answered.
+    pub(crate) fn show_store_outage(&self, error: Option<&StoreError>) {
+        let stage = error.map_or(SignInStage::None, |error| {
+            SignInStage::StoreAway(error.to_string())
+        });
+        self.stage.send_if_modified(|shown| {
+            let is_hidden = !matches!(shown, SignInStage::None | SignInStage::StoreAway(_));
+            if is_hidden || *shown == stage {
+                return false;
+            }
+            *shown = stage;
+            true
+        });
+    }
+
     /// Lets pasted answers go the way of those that a browser brings.
     pub(crate) fn expect_answers(&self, answers: mpsc::Sender<BroughtAnswer>) {
         *self.answers.lock() = Some(answers);

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter, Store};
+use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter};
 
 /// Hash digits in a name: 96 bits, so that no two keys meet.
 const HASH_CHARS: usize = 24;
@@ -80,11 +80,12 @@ impl CredentialKey {
     }
 }
 
-/// Name of the grant. Machines that share a store share the sign-ins of people, however these have signed in.
+/// Name of the grant. A sign-in of a person is one, however they have signed in: with a code on one machine, and by browser on
+/// another one that shares the store or gets the account by a move.
 fn grant(config: &Config) -> String {
-    match (&config.store, &config.grant) {
-        (Some(Store::Shared(_)), Grant::DeviceCode) => Grant::AuthorizationCode.to_string(),
-        (_, grant) => grant.to_string(),
+    match &config.grant {
+        Grant::DeviceCode => Grant::AuthorizationCode.to_string(),
+        grant => grant.to_string(),
     }
 }
 
@@ -123,4 +124,22 @@ fn hash(bytes: &[u8]) -> String {
     let mut name = format!("{:x}", Sha256::digest(bytes));
     name.truncate(HASH_CHARS);
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_has_one_account_however_they_have_signed_in() {
+        let server = Url::parse("https://mcp.example/mcp").expect("a URL");
+        let key = |grant| {
+            let config = Config {
+                grant,
+                ..Config::default()
+            };
+            CredentialKey::new(&server, &config)
+        };
+        assert_eq!(key(Grant::DeviceCode), key(Grant::AuthorizationCode));
+    }
 }

@@ -101,6 +101,8 @@ pub(crate) enum Waited {
     Held(Lock),
     /// Somebody else holds the lock, and something may have changed.
     Busy,
+    /// The place is away, and another attempt makes sense.
+    Away(StoreError),
     /// Somebody else holds the lock, and the time is over.
     TimedOut,
 }
@@ -123,7 +125,7 @@ impl Wait {
         loop {
             match self.next().await? {
                 Waited::Held(lock) => return Ok(Some(lock)),
-                Waited::Busy => {}
+                Waited::Busy | Waited::Away(_) => {}
                 Waited::TimedOut => return Ok(None),
             }
         }
@@ -148,8 +150,7 @@ impl Wait {
             }
             Err(error) => {
                 self.away += took;
-                self.outlast(error).await?;
-                return Ok(Waited::Busy);
+                return Ok(Waited::Away(self.outlast(error).await?));
             }
         };
         let ((), took) = timed(tokio::time::sleep(pause)).await;
@@ -157,16 +158,16 @@ impl Wait {
         Ok(Waited::Busy)
     }
 
-    /// Pauses after a failure of the place, at this or at what is done under the lock. The error if the place has been away
-    /// for too long.
-    pub(crate) async fn outlast<E>(&mut self, error: E) -> Result<(), E> {
+    /// Pauses after a failure of the place, at this or at what is done under the lock. An error if the place has been away for
+    /// too long.
+    pub(crate) async fn outlast<E>(&mut self, error: E) -> Result<E, E> {
         if self.away >= LONGEST_OUTAGE {
             return Err(error);
         }
         let ((), took) = timed(tokio::time::sleep(OUTAGE_PAUSE)).await;
         self.away += took;
         self.left = self.left.saturating_sub(took);
-        Ok(())
+        Ok(error)
     }
 }
 

@@ -45,6 +45,7 @@ pub use settings::{Servers, choose_place, place_of_new};
 
 pub(crate) use credential::{Credential, Summary};
 pub(crate) use key::CredentialKey;
+pub(crate) use record::STORE_RETRY;
 pub(crate) use shared::SharedStore;
 
 use record::Record;
@@ -139,7 +140,7 @@ impl CredentialStore {
             Some(Store::File) => (files(), Some(Place::File)),
             Some(Store::Keychain) => (files(), Some(Place::Keychain)),
             Some(Store::Memory) => (None, None),
-            Some(Store::Shared(address)) => (Some(records::at_address(address, keys)), None),
+            Some(Store::Shared(place)) => (Some(records::shared(place)), None),
         }
     }
 
