@@ -56,7 +56,7 @@ impl ConnectionFlags {
             headers: HeaderFlags::default(),
             transport: TransportFlag::default(),
             protocol: ProtocolFlag::default(),
-            mcp_param_headers: HeaderFlags::default(),
+            mcp_param_headers: ParamHeadersFlag::default(),
             allow_http: false,
             disable_cookies: false,
             sign_in: SignInFlags::of_nothing(),
