@@ -1,5 +1,6 @@
 //! Conversion of flags into the program's configuration, and the rules for server URLs.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -76,13 +77,24 @@ pub struct Log {
 }
 
 /// A duration in seconds; fractions are allowed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seconds(pub(super) Duration);
 
 impl Seconds {
+    /// So many of them.
+    pub(super) const fn of(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
     /// The limit that they are; none if there are none.
     fn limit(self) -> Option<Duration> {
         Some(self.0).filter(|limit| !limit.is_zero())
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_secs_f64())
     }
 }
 

@@ -18,7 +18,7 @@ use mcp_bridge_text::secret::Secret;
 const HEADER_VARIABLE: &str = "MCP_BRIDGE_HEADER";
 
 /// Headers of the user's own.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct HeaderFlags {
     /// Send a header; ${NAME} is a variable, {keychain:NAME} a kept secret

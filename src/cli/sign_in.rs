@@ -115,6 +115,15 @@ pub struct SignInFlags {
 }
 
 impl SignInFlags {
+    /// Those of a command line without any.
+    pub(super) fn of_nothing() -> Self {
+        Self {
+            auth_timeout: auth::SIGN_IN_TIMEOUT.as_secs(),
+            callback: CallbackFlags::of_nothing(),
+            ..Self::default()
+        }
+    }
+
     /// The configuration that the flags mean, with the callback port from the command line.
     pub fn config(self, callback_port: Option<u16>) -> Result<Config, FlagError> {
         self.config_in(&ProcessEnvironment, callback_port)
