@@ -17,7 +17,7 @@ use super::environment::ProcessEnvironment;
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
 use mcp_bridge_auth as auth;
-use mcp_bridge_auth::HeaderProgram;
+use mcp_bridge_auth::{HeaderProgram, Keychain, SecretHeaders};
 use mcp_bridge_core::bridge;
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::endpoint;
@@ -224,7 +224,7 @@ impl ConnectionFlags {
         let mut notes: Vec<_> = headers.left_out.iter().map(left_out).collect();
         notes.extend(headers.unexpanded.iter().map(unexpanded));
         let http = self.network.options(&url, &mut notes)?;
-        if auth.command.is_some() && headers.map.remove(AUTHORIZATION).is_some() {
+        if auth.command.is_some() && headers.remove(&AUTHORIZATION) {
             notes.push(AUTHORIZATION_LEFT_OUT.into());
         }
         let account = auth::account_name(&url, &auth);
@@ -237,10 +237,12 @@ impl ConnectionFlags {
             Some(_) | None => Memory::default(),
         };
         // Who brings an `Authorization` header of his own needs no other.
-        let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
+        let auth = (!headers.contains(&AUTHORIZATION)).then_some(auth);
         Ok(ServerConnection {
             endpoint: endpoint::EndpointConfig {
                 headers: headers.map,
+                secret_headers: SecretHeaders::new(headers.secret, Keychain::default())
+                    .map(Arc::new),
                 header_program: headers.program.map(|it| Arc::new(HeaderProgram::new(it))),
                 request_timeout: self.request_timeout.limit(),
                 headers_timeout: self.headers_timeout.limit(),

@@ -62,7 +62,7 @@ use http_sse::HttpSse;
 use in_flight::InFlight;
 use keep_alive::KeepAlive;
 use listen::Listener;
-use mcp_bridge_auth::{Authorizer, HeaderProgram};
+use mcp_bridge_auth::{Authorizer, HeaderProgram, SecretHeaders};
 use mcp_bridge_net::http::{self, Client};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
@@ -85,6 +85,8 @@ pub struct EndpointConfig {
     pub url: Url,
     /// Headers of the user's own, sent to the endpoint's origin only.
     pub headers: HeaderMap,
+    /// Further ones with secrets of the keychain, if there are any.
+    pub secret_headers: Option<Arc<SecretHeaders>>,
     /// The program that prints further headers, if there is one.
     pub header_program: Option<Arc<HeaderProgram>>,
     /// Limit for a request without an answer or a sign of progress; `None` for as long as it takes.
@@ -120,6 +122,7 @@ impl EndpointConfig {
         Self {
             url,
             headers: HeaderMap::new(),
+            secret_headers: None,
             header_program: None,
             request_timeout: None,
             headers_timeout: None,
