@@ -174,16 +174,13 @@ async fn check_token(
     headers: &HeaderMap,
     method: &Method,
 ) -> Result<(Authorized, Option<Proof>), Refusal> {
-    let (authorized, bound_to) = match &app.issuer {
-        Some(issuer) => {
-            let person = issuer.verify(presented.text).await?;
-            let bound_to = person.bound_to.clone();
-            (person.into(), bound_to)
-        }
-        None => {
-            app.catch_up().await;
-            check_own_token(app, presented.text)?
-        }
+    let (authorized, bound_to) = if let Some(issuer) = &app.issuer {
+        let person = issuer.verify(presented.text).await?;
+        let bound_to = person.bound_to.clone();
+        (person.into(), bound_to)
+    } else {
+        app.catch_up().await;
+        check_own_token(app, presented.text)?
     };
     let checked = presented.check_sender(app, headers, method, bound_to.as_ref());
     Ok((authorized, checked.await?))

@@ -31,7 +31,7 @@ pub(super) async fn fetch(
     let client = client.map_err(http::Error::Proxied)?;
     let request = client.get(url.url().clone());
     let request = request.header(header::ACCEPT, "application/json");
-    let mut response = request.send().await.map_err(unreachable)?;
+    let mut response = request.send().await.map_err(|error| unreachable(&error))?;
     if response.status() != StatusCode::OK {
         return Err(DocumentRefusal::Status(response.status().as_u16()));
     }
@@ -40,7 +40,11 @@ pub(super) async fn fetch(
     }
     let lifetime = freshness::lifetime(response.headers());
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| unreachable(&error))?
+    {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_DOCUMENT_BYTES {
             return Err(DocumentRefusal::TooLarge(MAX_DOCUMENT_BYTES));
@@ -50,7 +54,7 @@ pub(super) async fn fetch(
 }
 
 /// The refusal for a request without a whole answer. What the network said stays in the log: it may tell a stranger about it.
-fn unreachable(error: reqwest::Error) -> DocumentRefusal {
+fn unreachable(error: &reqwest::Error) -> DocumentRefusal {
     let mut cause = error.source();
     while let Some(source) = cause {
         if source.is::<NotPermitted>() {
