@@ -1,21 +1,38 @@
 //! Memory and CPU time of a process and its children, on Linux.
 
+use std::collections::HashMap;
 use std::fs;
+
+/// CPU time of each thread of a tree of processes, in nanoseconds.
+pub(crate) struct Times(HashMap<(u32, u32), u64>);
+
+/// CPU times of the tree now.
+pub(crate) fn times(pid: u32) -> Times {
+    let threads = tree(pid).into_iter().flat_map(|process| {
+        let tasks = tasks(process).into_iter();
+        tasks.map(move |task| (process, task))
+    });
+    let time = |(process, task)| {
+        let path = format!("/proc/{process}/task/{task}/schedstat");
+        let text = fs::read_to_string(path).ok()?;
+        let first = text.split_whitespace().next()?.parse().ok()?;
+        Some(((process, task), first))
+    };
+    Times(threads.filter_map(time).collect())
+}
+
+impl Times {
+    /// CPU time since then, in seconds. What a thread took that has ended meanwhile is not known.
+    pub(crate) fn since(&self, before: &Self) -> f64 {
+        let threads = self.0.iter();
+        let grown = threads.map(|(thread, now)| now - before.0.get(thread).unwrap_or(&0));
+        grown.sum::<u64>() as f64 / 1e9
+    }
+}
 
 /// CPU time of the tree, in seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
-    let mut nanoseconds = 0_u64;
-    for process in tree(pid) {
-        for task in tasks(process) {
-            let path = format!("/proc/{process}/task/{task}/schedstat");
-            let text = fs::read_to_string(path).unwrap_or_default();
-            let first = text
-                .split_whitespace()
-                .next()
-                .and_then(|word| word.parse().ok());
-            nanoseconds += first.unwrap_or(0);
-        }
-    }
+    let nanoseconds: u64 = times(pid).0.values().sum();
     (nanoseconds > 0).then(|| nanoseconds as f64 / 1e9)
 }
 

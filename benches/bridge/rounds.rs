@@ -423,14 +423,19 @@ impl<'a> Bench<'a> {
 
     /// CPU time while nobody says anything.
     fn idle(&mut self) {
-        let before: Vec<_> = (0..self.lanes.len()).map(|at| self.cpu(at)).collect();
+        let times = |lane: &Lane| {
+            let is_bridge = lane.contender.role != Role::Limit;
+            let driver = lane.driver.as_ref().filter(|_| is_bridge)?;
+            Some(process::times(driver.pid()))
+        };
+        let before: Vec<_> = self.lanes.iter().map(times).collect();
         eprintln!("idle for {} s", self.sizes.idle.as_secs());
         app::pause(self.sizes.idle);
-        for (at, before) in before.into_iter().enumerate() {
-            let is_bridge = self.lanes[at].contender.role != Role::Limit;
-            if let (true, Some(before), Some(after)) = (is_bridge, before, self.cpu(at)) {
-                let share = 10.0 / self.sizes.idle.as_secs_f64();
-                self.add(at, Figure::IdleCpu, (after - before) * 1e3 * share);
+        let share = 10.0 / self.sizes.idle.as_secs_f64();
+        for (lane, before) in self.lanes.iter_mut().zip(before) {
+            if let (Some(before), Some(after)) = (before, times(lane)) {
+                let milliseconds = after.since(&before) * 1e3 * share;
+                lane.measured.add(Figure::IdleCpu, milliseconds);
             }
         }
     }

@@ -80,21 +80,18 @@ pub(super) fn curves(ground: &Ground<'_>) -> Result<Vec<Curve>, String> {
                     pages.iter().map(|pages| pages.proportional).sum(),
                 );
             }
-            let before = time(&bridges);
+            let before: Vec<_> = bridges
+                .iter()
+                .map(|bridge| process::times(bridge.pid()))
+                .collect();
             app::pause(IDLE);
-            if let Some((before, after)) = before.zip(time(&bridges)) {
-                let share = IDLE_UNIT / IDLE.as_secs_f64();
-                all[2].add(at, point, (after - before) * 1e3 * share);
-            }
+            let grown = bridges
+                .iter()
+                .zip(&before)
+                .map(|(bridge, before)| process::times(bridge.pid()).since(before));
+            let share = IDLE_UNIT / IDLE.as_secs_f64();
+            all[2].add(at, point, grown.sum::<f64>() * 1e3 * share);
         }
     }
     Ok(all.into())
-}
-
-/// CPU time of all, in seconds.
-fn time(bridges: &[Driver]) -> Option<f64> {
-    let times = bridges
-        .iter()
-        .map(|bridge| process::cpu_seconds(bridge.pid()));
-    times.sum()
 }

@@ -12,6 +12,9 @@ const MEGABYTES: [f64; 7] = [0.001, 0.01, 0.1, 1.0, 16.0, 64.0, 256.0];
 const TOOLS: [usize; 6] = [1, 10, 100, 1000, 10_000, 100_000];
 const NOTIFICATIONS: [usize; 7] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000];
 
+/// Tools in a list that comes in pages. Above 6 MB of pages (some 26,000 tools) the bridge leaves merging to the app.
+const PAGED_TOOLS: [usize; 6] = [1, 10, 100, 1000, 10_000, 20_000];
+
 /// Tools in a page of a list that comes in pages.
 const PAGE: usize = 100;
 
@@ -143,11 +146,11 @@ pub(super) fn lists(ground: &Ground<'_>) -> Vec<Curve> {
         by,
         "ms",
         Linear,
-        &xs,
+        &floats(&PAGED_TOOLS),
         &plain,
     )];
     ground.sweep(&mut pages, |[time], point, at| {
-        let count = TOOLS[point];
+        let count = PAGED_TOOLS[point];
         let (mut driver, _) = plain[at].start(&url)?;
         for _ in 0..repetitions(count) {
             let milliseconds = match plain[at].role {
