@@ -21,6 +21,7 @@ mod sharers;
 mod sign_out;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -47,8 +48,6 @@ pub(crate) use self::examination::examined;
 pub(crate) use self::proof::examine;
 pub(crate) use self::sharers::Extent;
 pub(crate) use self::sign_out::{end_members, leave};
-
-use std::sync::Arc;
 
 /// Limit for the pages of one sign-in: that of another server, which may turn out not to be enough, and that of this one.
 const MOST_PAGES: usize = 2;

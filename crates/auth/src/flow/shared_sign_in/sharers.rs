@@ -68,13 +68,14 @@ impl Extent {
             return Self::default();
         }
         let sharers = Sharers::read(session).await;
-        let others = || {
-            let mut servers = sharers.servers.iter();
-            std::iter::from_fn(move || servers.next())
-                .filter(|it| Some(it.resource.as_str()) != resource)
-        };
-        let scopes = others().fold(Scopes::default(), |all, it| all.union(&it.scopes));
-        let resources = others().filter(|_| sharers.names_all);
+        let others = sharers.servers.iter();
+        let others: Vec<_> = others
+            .filter(|it| Some(it.resource.as_str()) != resource)
+            .collect();
+        let scopes = others
+            .iter()
+            .fold(Scopes::default(), |all, it| all.union(&it.scopes));
+        let resources = others.iter().filter(|_| sharers.names_all);
         Self {
             resources: resources.map(|it| it.resource.clone()).collect(),
             scopes,
