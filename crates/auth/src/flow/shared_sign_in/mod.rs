@@ -21,6 +21,7 @@ mod sharers;
 mod sign_out;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -47,8 +48,6 @@ pub(crate) use self::examination::examined;
 pub(crate) use self::proof::examine;
 pub(crate) use self::sharers::Extent;
 pub(crate) use self::sign_out::{end_members, leave};
-
-use std::sync::Arc;
 
 /// Limit for the pages of one sign-in: that of another server, which may turn out not to be enough, and that of this one.
 const MOST_PAGES: usize = 2;
@@ -181,7 +180,7 @@ pub(crate) fn sign_in<'a>(
             return Ok(Outcome::Alone);
         }
         match Wish::of_order(session, order).await? {
-            Some(wish) => sign_in_for(session, order, &wish).await,
+            Some(wish) => Box::pin(sign_in_for(session, order, &wish)).await,
             None => Ok(Outcome::Alone),
         }
     })
@@ -227,7 +226,7 @@ async fn sign_in_for(
             Joined::NeedsPerson => {}
         }
         let page = order.for_account_of(shared);
-        match policy::sign_in_in_turn(shared, &page).await {
+        match Box::pin(policy::sign_in_in_turn(shared, &page)).await {
             Ok(()) => {}
             Err(AuthError::NotShared { reason, .. }) => {
                 Sharers::refuse(shared, &wish.resource, &reason).await?;
