@@ -385,26 +385,14 @@ impl AuthError {
             Self::Callback { .. } => {
                 "stop the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
-            Self::ProofRefused {
-                clock: Some(clock),
-                host,
-                ..
-            } => format!(
-                "the clock of this machine is {clock} that of {host}: set it right, then try again"
-            ),
-            Self::ProofRefused { clock: None, .. } => {
-                format!("tell the server's operator. If it takes tokens that are not bound to a key as well, pass \
-                 {} off", Setting::Dpop)
-            }
-            Self::NotBound { .. } => {
-                format!("tell its operator, or pass {} auto to use the tokens that it gives", Setting::Dpop)
-            }
+            Self::ProofRefused { .. } | Self::NotBound { .. } => self.hint_about_proofs(),
             Self::Command { setting, .. } => {
                 format!("run the command of {setting} in a terminal: it has to print a {} that this \
                  server takes", printed_by(*setting))
             }
-            Self::NoSecret { hint, .. } => hint.clone(),
-            Self::ExternalToken { .. }
+            Self::NoSecret { .. }
+            | Self::NotShared { .. }
+            | Self::ExternalToken { .. }
             | Self::IdentityRefused { .. }
             | Self::IdentityGrantRefused { .. }
             | Self::InvalidIdentity { .. } => self.hint_about_vouchers(),
@@ -429,14 +417,37 @@ impl AuthError {
                 format!("no server takes a URL of that length. If it is the scopes, pass {} with those that \
                  you need; else tell the server's operator", Setting::Scope)
             }
-            Self::NotShared { .. } => {
-                format!("try again: the server signs in by itself then, as without {}", Setting::ShareSignIn)
-            }
             Self::TokenEndpoint { .. } => {
                 "try again; if it persists, tell the authorization server's operator".into()
             }
             Self::Configuration(_) => "check the flags: mcp-bridge --help".into(),
             Self::Interrupted => "try again: the next request signs in anew".into(),
+        }
+    }
+
+    /// Advice where tokens are, or have to be, bound to a key.
+    fn hint_about_proofs(&self) -> String {
+        match self {
+            Self::ProofRefused {
+                clock: Some(clock),
+                host,
+                ..
+            } => format!(
+                "the clock of this machine is {clock} that of {host}: set it right, then try again"
+            ),
+            Self::ProofRefused { clock: None, .. } => {
+                format!(
+                    "tell the server's operator. If it takes tokens that are not bound to a key as well, pass \
+                 {} off",
+                    Setting::Dpop
+                )
+            }
+            _ => {
+                format!(
+                    "tell its operator, or pass {} auto to use the tokens that it gives",
+                    Setting::Dpop
+                )
+            }
         }
     }
 
@@ -458,9 +469,14 @@ impl AuthError {
         }
     }
 
-    /// Advice where somebody else answers for the account.
+    /// Advice where somebody else answers for the account, or something else brings its credentials.
     fn hint_about_vouchers(&self) -> String {
         match self {
+            Self::NoSecret { hint, .. } => hint.clone(),
+            Self::NotShared { .. } => format!(
+                "try again: the server signs in by itself then, as without {}",
+                Setting::ShareSignIn
+            ),
             Self::IdentityRefused { provider, .. } => {
                 let provider = line(provider);
                 format!(

@@ -41,7 +41,7 @@ pub(super) async fn examine(
     discovery(report, &mut examination).await;
     let token = token(report, authorizer, &examination, refusal).await?;
     report.hide(&token.header());
-    accepted(report, authorizer, probe, url, token).await
+    Box::pin(accepted(report, authorizer, probe, url, token)).await
 }
 
 /// Examines the sign-in that a server offers to those who have used it without one, if it offers any.

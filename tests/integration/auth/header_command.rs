@@ -192,12 +192,13 @@ async fn what_is_no_header_is_an_error_that_names_the_program_and_repeats_nothin
     }
 }
 
-/// the app is answered all the same, nothing is sent without the headers, and the program ends with the bridge.
+/// the app is answered all the same, and nothing is sent without the headers. The program has a minute, and may outlive
+/// the bridge.
 #[tokio::test]
 async fn a_program_that_hangs_delays_no_answer_to_the_app() {
     let server = FaultServer::start();
-    let program = Program::new("exec /bin/sleep 1000");
-    let mut app = start(&program, &server);
+    let program = Program::new("exec /bin/sleep 20");
+    let mut app = launch(&program, &server).leaves_orphans().start();
     app.initialize().await;
     app.finish().await;
     assert_eq!(program.runs(), 1);

@@ -258,9 +258,10 @@ async fn renew_under_lock(
     }
     match renewal::refreshable(session) {
         Some((credential, client)) => {
-            renewal::refresh(session, credential, &client, wanted, turn).await
+            let refresh = renewal::refresh(session, credential, &client, wanted, turn);
+            Box::pin(refresh).await
         }
-        None => match shared_sign_in::renew(session, wanted, turn.lock()).await? {
+        None => match Box::pin(shared_sign_in::renew(session, wanted, turn.lock())).await? {
             Some(renewal) => Ok(renewal),
             None => unattended::repeat(session).await,
         },

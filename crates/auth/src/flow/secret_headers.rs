@@ -47,6 +47,12 @@ impl SecretHeaders {
         })
     }
 
+    /// True if there is a header of this name.
+    #[must_use]
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        self.headers.iter().any(|header| header.name == *name)
+    }
+
     /// The headers with their values. After a failure the next request reads the keychain again.
     pub async fn headers(&self) -> Result<&HeaderMap, AuthError> {
         self.values.get_or_try_init(|| self.read()).await

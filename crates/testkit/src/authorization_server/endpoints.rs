@@ -212,10 +212,7 @@ impl Inner {
         let Some(mut grant) = grant.filter(|grant| grant.client_id == client_id) else {
             return error(400, "invalid_grant");
         };
-        let is_refresh = form("grant_type") == "refresh_token";
-        if let Some(asked) = seen.form.get("resource").filter(|_| is_refresh) {
-            grant.resource = Some(asked.clone());
-        }
+        grant.resource = seen.form.get("resource").cloned().or(grant.resource);
         let issues_bearer = self
             .behaviour
             .dpop

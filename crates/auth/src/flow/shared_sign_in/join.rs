@@ -123,7 +123,7 @@ async fn find(session: &SignInSession, wish: &Wish, turn: &Turn) -> Result<Found
     if credential.tokens.is_none() {
         return Ok(Found::Nothing(Joined::NeedsPerson));
     }
-    let reason = match take(session, wish, credential, turn).await? {
+    let reason = match Box::pin(take(session, wish, credential, turn)).await? {
         Taken::Token(credential) => return Ok(Found::Token(credential)),
         Taken::NeedsPerson => return Ok(Found::Nothing(Joined::NeedsPerson)),
         Taken::Refused(reason) => reason,

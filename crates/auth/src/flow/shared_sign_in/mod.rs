@@ -180,7 +180,7 @@ pub(crate) fn sign_in<'a>(
             return Ok(Outcome::Alone);
         }
         match Wish::of_order(session, order).await? {
-            Some(wish) => sign_in_for(session, order, &wish).await,
+            Some(wish) => Box::pin(sign_in_for(session, order, &wish)).await,
             None => Ok(Outcome::Alone),
         }
     })
@@ -226,7 +226,7 @@ async fn sign_in_for(
             Joined::NeedsPerson => {}
         }
         let page = order.for_account_of(shared);
-        match policy::sign_in_in_turn(shared, &page).await {
+        match Box::pin(policy::sign_in_in_turn(shared, &page)).await {
             Ok(()) => {}
             Err(AuthError::NotShared { reason, .. }) => {
                 Sharers::refuse(shared, &wish.resource, &reason).await?;

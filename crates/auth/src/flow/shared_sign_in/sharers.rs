@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::AuthError;
 use crate::flow::renewal;
 use crate::flow::session::SignInSession;
-use crate::store::SharedGrant;
 use crate::store::lock::Lock;
+use crate::store::{CredentialStore, SharedGrant};
 use crate::token::scope::Scopes;
 
 /// Extension of the record.
@@ -68,14 +68,10 @@ impl Extent {
             return Self::default();
         }
         let sharers = Sharers::read(session).await;
-        let others = sharers.servers.iter();
-        let others: Vec<_> = others
-            .filter(|it| Some(it.resource.as_str()) != resource)
-            .collect();
-        let scopes = others
-            .iter()
-            .fold(Scopes::default(), |all, it| all.union(&it.scopes));
-        let resources = others.iter().filter(|_| sharers.names_all);
+        let is_other = |it: &&Sharer| Some(it.resource.as_str()) != resource;
+        let others = || sharers.servers.iter().filter(is_other);
+        let scopes = others().fold(Scopes::default(), |all, it| all.union(&it.scopes));
+        let resources = others().filter(|_| sharers.names_all);
         Self {
             resources: resources.map(|it| it.resource.clone()).collect(),
             scopes,
@@ -85,7 +81,7 @@ impl Extent {
 
 impl Sharers {
     pub(super) async fn read(shared: &SignInSession) -> Self {
-        let read = |store: &crate::store::CredentialStore| store.read_beside(EXTENSION, KIND);
+        let read = |store: &CredentialStore| store.read_beside(EXTENSION, KIND);
         let record = shared.store.with(read).await;
         let record = record.and_then(|record: Result<Option<Self>, _>| record.ok()?);
         record.unwrap_or_default()
@@ -104,7 +100,7 @@ impl Sharers {
 
     /// Removes the record.
     pub(super) async fn clear(shared: &SignInSession) {
-        let removed = |store: &crate::store::CredentialStore| store.remove_beside(EXTENSION);
+        let removed = |store: &CredentialStore| store.remove_beside(EXTENSION);
         shared.store.with(removed).await;
     }
 
