@@ -10,8 +10,8 @@
 //!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
 //! ```
 //!
-//! With `--issuer` the third is such a product here, too (`issuer`). The last two share `dpop`: tokens that are bound to a key.
-//! `dpop` is for both: tokens that are bound to a key. `client_documents` is for clients that describe themselves instead of
+//! With `--issuer` the third is such a product here, too (`issuer`).
+//! The last two share `dpop`: tokens that are bound to a key. `client_documents` is for clients that describe themselves instead of
 //! registering.
 //!
 //! Read `routes.rs` first: it is the whole server at a glance. `menu.rs` has what changes,
