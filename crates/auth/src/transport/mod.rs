@@ -160,6 +160,11 @@ impl Transport {
         }
     }
 
+    /// The options of its clients.
+    pub(crate) const fn options(&self) -> &http::Options {
+        &self.options
+    }
+
     /// From now on requests that pass this gateway have its headers.
     pub(crate) fn pass(&self, gateway: Gateway) {
         let _ = self.gateway.set(gateway);

@@ -63,12 +63,12 @@ async fn a_token_that_is_bound_to_a_key_needs_a_proof_of_it() {
         let client = Client::registered(&server).await;
         let token = prover.tokens(&client).await.access;
         for _ in 0..2 {
-            let response = prover.send(&client, &token).await;
+            let accepted = prover.send(&client, &token).await;
             assert_eq!(
-                response.status(),
+                accepted.status(),
                 StatusCode::OK,
                 "{:?}",
-                challenges(&response)
+                challenges(&accepted)
             );
         }
 
@@ -284,8 +284,8 @@ async fn the_refresh_token_of_a_public_client_is_bound_and_that_of_another_is_no
     // A thief who uses the old one does not end the grant; its client who does has had it stolen by somebody with the key.
     let stolen = ask_for_tokens(&client, &refresh, &thief.for_tokens(&client)).await;
     assert_eq!(stolen.error(), "invalid_grant");
-    let response = prover.send(&client, &newest.access).await;
-    assert_eq!(response.status(), StatusCode::OK);
+    let accepted = prover.send(&client, &newest.access).await;
+    assert_eq!(accepted.status(), StatusCode::OK);
 
     let mut metadata = public_client();
     metadata["token_endpoint_auth_method"] = json!("client_secret_basic");
@@ -302,8 +302,8 @@ async fn the_refresh_token_of_a_public_client_is_bound_and_that_of_another_is_no
     let first = ask(&client.code_exchange(&code), &prover).await.tokens();
     let next = Prover::new();
     let second = ask(&client.refresh(&first.refresh), &next).await.tokens();
-    let response = next.send(&client, &second.access).await;
-    assert_eq!(response.status(), StatusCode::OK);
+    let accepted = next.send(&client, &second.access).await;
+    assert_eq!(accepted.status(), StatusCode::OK);
 }
 
 /// RFC 9449 §10
@@ -392,9 +392,9 @@ async fn with_nonces_a_proof_needs_the_one_of_the_last_answer() {
     }
     let refused = send(None).await;
     let nonce = refused.headers()["dpop-nonce"].to_str().unwrap();
-    let response = send(Some(nonce)).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    assert!(response.headers().contains_key("dpop-nonce"));
+    let accepted = send(Some(nonce)).await;
+    assert_eq!(accepted.status(), StatusCode::OK);
+    assert!(accepted.headers().contains_key("dpop-nonce"));
 }
 
 #[tokio::test]
@@ -412,8 +412,8 @@ async fn where_bound_tokens_are_required_there_are_no_others() {
     assert_eq!(refused.error(), "invalid_dpop_proof");
     let prover = Prover::new();
     let answer = ask_for_tokens(&client, &exchange, &prover.for_tokens(&client)).await;
-    let response = prover.send(&client, &answer.tokens().access).await;
-    assert_eq!(response.status(), StatusCode::OK);
+    let accepted = prover.send(&client, &answer.tokens().access).await;
+    assert_eq!(accepted.status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -470,12 +470,12 @@ async fn a_bound_token_of_an_issuer_needs_a_proof_too() {
     let mut claims = issuer.claims(&server);
     claims["cnf"] = json!({ "jkt": prover.thumbprint() });
     let token = key.sign(&claims);
-    let response = prover.send(&client, &token).await;
+    let accepted = prover.send(&client, &token).await;
     assert_eq!(
-        response.status(),
+        accepted.status(),
         StatusCode::OK,
         "{:?}",
-        challenges(&response)
+        challenges(&accepted)
     );
     let stolen = Prover::new().send(&client, &token).await;
     assert_eq!(stolen.status(), StatusCode::UNAUTHORIZED);

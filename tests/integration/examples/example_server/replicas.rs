@@ -441,8 +441,8 @@ async fn a_nonce_of_one_replica_is_good_at_the_other_and_a_proof_is_good_at_one(
     let mut claims = message_claims(&client, &token);
     claims["nonce"] = json!(refused.headers()["dpop-nonce"].to_str().unwrap());
     let proof = prover.proof(&claims);
-    let response = send(&client, &token, &proof).await;
-    assert_eq!(response.status(), StatusCode::OK);
+    let accepted = send(&client, &token, &proof).await;
+    assert_eq!(accepted.status(), StatusCode::OK);
     // The next one in turn.
     let before = proxy.counts();
     let replayed = send(&client, &token, &proof).await;
