@@ -10,7 +10,9 @@
 //!   authorization server  authorization.rs  registers clients, asks the user, issues tokens
 //! ```
 //!
-//! With `--issuer` the third is such a product here, too (`issuer`). The last two share `dpop`: tokens that are bound to a key.
+//! With `--issuer` the third is such a product here, too (`issuer`).
+//! The last two share `dpop`: tokens that are bound to a key. `client_documents` is for clients that describe themselves instead of
+//! registering.
 //!
 //! Read `routes.rs` first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they

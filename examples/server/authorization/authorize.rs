@@ -142,6 +142,9 @@ fn parse_client(app: &App, query: &str) -> Result<(Parameters, Client), OAuthErr
     let invalid = |description| OAuthError::new(ErrorCode::InvalidRequest, description);
     let client_id = parameters.require("client_id")?;
     let client = app.store().client(client_id).cloned();
+    // What was known by a document is not known any more where documents do not count.
+    let counts = |client: &Client| client.fresh_until.is_none() || app.documents.is_some();
+    let client = client.filter(counts);
     let client = client.ok_or_else(|| invalid("The app is not registered here (client_id)."))?;
     if !client.may_redirect_to(parameters.require("redirect_uri")?) {
         return Err(invalid(

@@ -95,9 +95,12 @@ async fn a_document_that_is_not_fresh_is_fetched_again() {
     let host = DocumentHost::start().await;
     let directory = tempfile::tempdir().unwrap();
     let state_file = directory.path().join("state.json");
-    let start = async || {
+    let start = async |reach| {
         let options = Options {
-            client_documents: DocumentHost::settings(),
+            client_documents: DocumentSettings {
+                reach,
+                ..DocumentHost::settings()
+            },
             state_file: Some(state_file.clone()),
             ..options()
         };
@@ -105,8 +108,11 @@ async fn a_document_that_is_not_fresh_is_fetched_again() {
         let client = Client::unknown(&server).known_as(&host.url);
         (server, client)
     };
-    let (server, client) = start().await;
+    let (server, client) = start(DocumentReach::Loopback).await;
     client.tokens("ada", "profile").await;
+    server.stop().await;
+    let (server, client) = start(DocumentReach::Off).await;
+    assert_refused(&client, "The app is not registered here").await;
     server.stop().await;
 
     let mut state: Value = serde_json::from_str(&user::read(&state_file)).unwrap();
@@ -114,7 +120,7 @@ async fn a_document_that_is_not_fresh_is_fetched_again() {
     assert!(known.is_u64(), "{known}");
     *known = json!(1);
     std::fs::write(&state_file, state.to_string()).unwrap();
-    let (_server, client) = start().await;
+    let (_server, client) = start(DocumentReach::Loopback).await;
     let mut content = host.content();
     content["client_name"] = json!("Renamed app");
     host.give(Document::of(&content));
