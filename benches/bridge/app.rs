@@ -12,13 +12,22 @@ use memchr::memchr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::wire::{self, Era};
-use crate::work::{Account, Done, Work};
+use crate::work::{Account, Done, Request, Work};
 
 /// A pipe holds so much.
 const READ_BYTES: usize = 64 * 1024;
 
 /// How long a bridge may take to come up. Node and a package runner are given their time.
 const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Directories of bridges: mcp-bridge, mcp-remote, hyper-mcp-remote (its log), and those that keep to the XDG base directories.
+const DIRECTORIES: [&str; 5] = [
+    "MCP_BRIDGE_DIR",
+    "MCP_REMOTE_CONFIG_DIR",
+    "HYPER_MCP_REMOTE_LOG_PATH",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+];
 
 pub(crate) struct App {
     child: Child,
@@ -75,7 +84,7 @@ impl App {
         let mut child = Command::new(&command[0])
             .args(&command[1..])
             // What earlier runs have learnt of a server is nobody's business here.
-            .env("MCP_BRIDGE_DIR", env!("CARGO_TARGET_TMPDIR"))
+            .envs(DIRECTORIES.map(|name| (name, env!("CARGO_TARGET_TMPDIR"))))
             // Nor is what this machine has to trust beside its own trust store.
             .env_remove("NODE_EXTRA_CA_CERTS")
             .stdin(Stdio::piped())
@@ -127,6 +136,23 @@ impl App {
         account.done()
     }
 
+    /// Sends a request; returns how long its response took, and the response.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<(Duration, Vec<u8>), String> {
+        let began = Instant::now();
+        self.queue(request.text.clone());
+        let head = format!(r#"{{"jsonrpc":"2.0","id":{}"#, request.id);
+        loop {
+            let (arrived, line) = self.timed_line(began + limit)?;
+            if line.starts_with(head.as_bytes()) {
+                return Ok((arrived.duration_since(began), line));
+            }
+        }
+    }
+
     /// Closes stdin; returns how long the process went on, and what it wrote meanwhile.
     pub(crate) fn leave(mut self) -> Result<(Duration, Vec<u8>), String> {
         self.flush().map_err(|error| error.to_string())?;
@@ -174,11 +200,17 @@ impl App {
 
     /// The next line, until `end`.
     fn line(&mut self, end: Instant) -> Result<Vec<u8>, String> {
+        self.timed_line(end).map(|(_, line)| line)
+    }
+
+    /// The next line, until `end`, and when it was complete.
+    fn timed_line(&mut self, end: Instant) -> Result<(Instant, Vec<u8>), String> {
         loop {
             if let Some(line) = self.next_line() {
+                let arrived = Instant::now();
                 let line = self.received[line].to_vec();
                 self.forget();
-                return Ok(line);
+                return Ok((arrived, line));
             }
             let wait = end.saturating_duration_since(Instant::now());
             if wait.is_zero() {

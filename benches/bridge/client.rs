@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::{http1, http2};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,15 +21,23 @@ use crate::wire;
 
 pub(crate) const SESSION: &str = "mcp-session-id";
 
+/// The protocols of ALPN (RFC 7301) that the client offers.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// A connection, free for a request.
-pub(crate) type Connection = SendRequest<Full<Bytes>>;
+pub(crate) enum Connection {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    /// One of many that share it.
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
 
 pub(crate) struct Client {
     authority: String,
     path: String,
     tls: Option<TlsConnector>,
     session: Mutex<Option<HeaderValue>>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
+    shared: Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
 }
 
 impl Client {
@@ -42,6 +50,7 @@ impl Client {
             tls: secure.then(connector),
             session: Mutex::default(),
             idle: Mutex::default(),
+            shared: Mutex::default(),
         }
     }
 
@@ -56,11 +65,13 @@ impl Client {
         method: Method,
         body: Bytes,
     ) -> io::Result<(Response<Incoming>, Connection)> {
+        let mut connection = self.connection().await?;
         let mut request = Request::new(Full::new(body));
-        *request.uri_mut() = self.path.parse().map_err(io::Error::other)?;
         let headers = request.headers_mut();
-        let host = HeaderValue::try_from(&self.authority).map_err(io::Error::other)?;
-        headers.insert(HOST, host);
+        if let Connection::Http1(_) = connection {
+            let host = HeaderValue::try_from(&self.authority).map_err(io::Error::other)?;
+            headers.insert(HOST, host);
+        }
         let accept = match method {
             Method::GET => HeaderValue::from_static(wire::EVENT_STREAM),
             _ => HeaderValue::from_static("application/json, text/event-stream"),
@@ -72,25 +83,38 @@ impl Client {
             headers.insert(SESSION, session);
         }
         *request.method_mut() = method;
-        let mut connection = self.connection().await?;
-        let response = connection.send_request(request).await;
+        *request.uri_mut() = match connection {
+            Connection::Http1(_) => self.path.parse(),
+            Connection::Http2(_) => format!("https://{}{}", self.authority, self.path).parse(),
+        }
+        .map_err(io::Error::other)?;
+        let response = match &mut connection {
+            Connection::Http1(connection) => connection.send_request(request).await,
+            Connection::Http2(connection) => connection.send_request(request).await,
+        };
         Ok((response.map_err(io::Error::other)?, connection))
     }
 
     /// Takes a connection back whose body has been read.
     pub(crate) fn keep(&self, connection: Connection) {
-        let mut idle = self.idle.lock().expect("nobody panics with it");
-        idle.push(connection);
+        if let Connection::Http1(connection) = connection {
+            let mut idle = self.idle.lock().expect("nobody panics with it");
+            idle.push(connection);
+        }
     }
 
     async fn connection(&self) -> io::Result<Connection> {
+        let shared = self.shared.lock().expect("nobody panics with it").clone();
+        if let Some(shared) = shared {
+            return Ok(Connection::Http2(shared));
+        }
         loop {
             let kept = self.idle.lock().expect("nobody panics with it").pop();
             let Some(mut kept) = kept else {
                 return self.connect().await;
             };
             if kept.ready().await.is_ok() {
-                return Ok(kept);
+                return Ok(Connection::Http1(kept));
             }
         }
     }
@@ -98,13 +122,20 @@ impl Client {
     async fn connect(&self) -> io::Result<Connection> {
         let stream = TcpStream::connect(&self.authority).await?;
         stream.set_nodelay(true)?;
-        match &self.tls {
-            None => handshake(stream).await,
-            Some(connector) => {
-                let name = ServerName::try_from("localhost").expect("a name");
-                handshake(connector.connect(name, stream).await?).await
-            }
+        let Some(connector) = &self.tls else {
+            return handshake(stream).await;
+        };
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = connector.connect(name, stream).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(PROTOCOLS[0]) {
+            return handshake(stream).await;
         }
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        *self.shared.lock().expect("nobody panics with it") = Some(sender.clone());
+        Ok(Connection::Http2(sender))
     }
 }
 
@@ -116,7 +147,7 @@ where
         .await
         .map_err(io::Error::other)?;
     tokio::spawn(connection);
-    Ok(sender)
+    Ok(Connection::Http1(sender))
 }
 
 fn connector() -> TlsConnector {
@@ -126,11 +157,12 @@ fn connector() -> TlsConnector {
         .add(authority.expect("a certificate"))
         .expect("it is one");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider's own")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
     TlsConnector::from(Arc::new(config))
 }
 

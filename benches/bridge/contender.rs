@@ -1,11 +1,12 @@
 //! Bridges to be measured.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::app::{App, Started};
 use crate::direct::Direct;
 use crate::wire::Era;
-use crate::work::{Done, Work};
+use crate::work::{Done, Request, Work};
 
 /// What a contender stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) struct Contender {
     pub(crate) role: Role,
     /// The program and its arguments, in which `{url}` stands for the server's; none for the limit.
     command: Vec<String>,
+    /// The size of what is installed of it, in bytes.
+    pub(crate) installed: Option<u64>,
 }
 
 impl Contender {
@@ -33,6 +36,7 @@ impl Contender {
             name: "limit: no bridge".to_owned(),
             role: Role::Limit,
             command: Vec::new(),
+            installed: None,
         }
     }
 
@@ -45,6 +49,7 @@ impl Contender {
                 crate::LEAST.to_owned(),
                 "{url}".to_owned(),
             ],
+            installed: None,
         }
     }
 
@@ -53,6 +58,7 @@ impl Contender {
             name: "mcp-bridge".to_owned(),
             role: Role::Ours,
             command: vec![executable.to_owned(), "{url}".to_owned()],
+            installed: size(Path::new(executable)),
         }
     }
 
@@ -65,7 +71,29 @@ impl Contender {
             name: name.to_owned(),
             role: Role::Other,
             command: command_line.split_whitespace().map(str::to_owned).collect(),
+            installed: None,
         }
+    }
+
+    /// A bridge of others that was installed at `place`, where the program may be a file among many.
+    pub(crate) fn peer(name: &str, command: Vec<String>, place: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            role: Role::Other,
+            command,
+            installed: size(place),
+        }
+    }
+
+    /// The same bridge with more options.
+    pub(crate) fn with<const N: usize>(mut self, options: [&str; N]) -> Self {
+        self.command.extend(options.map(str::to_owned));
+        self
+    }
+
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// The command line for a server.
@@ -99,6 +127,18 @@ impl Driver {
         }
     }
 
+    /// Sends a request; returns how long its response took, and the response.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<(Duration, Vec<u8>), String> {
+        match self {
+            Self::Direct(direct) => direct.ask(request, limit),
+            Self::App(app) => app.ask(request, limit),
+        }
+    }
+
     /// The process whose CPU time counts.
     pub(crate) fn pid(&self) -> u32 {
         match self {
@@ -106,4 +146,19 @@ impl Driver {
             Self::App(app) => app.pid(),
         }
     }
+}
+
+/// The size of a file, or of all files below a directory.
+fn size(path: &Path) -> Option<u64> {
+    let file = path.symlink_metadata().ok()?;
+    if !file.is_dir() {
+        return Some(file.len());
+    }
+    let entries = path.read_dir().ok()?;
+    Some(
+        entries
+            .flatten()
+            .filter_map(|entry| size(&entry.path()))
+            .sum(),
+    )
 }

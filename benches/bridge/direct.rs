@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::client::{self, Client};
 use crate::events::Events;
 use crate::wire;
-use crate::work::{Account, Done, Work};
+use crate::work::{Account, Done, Request, Work};
 
 pub(crate) struct Direct {
     runtime: Runtime,
@@ -36,6 +36,29 @@ impl Direct {
         })?;
         let took = began.elapsed();
         Ok((Self { runtime, client }, took))
+    }
+
+    /// Sends a request; returns how long its response took, and the response.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<(Duration, Vec<u8>), String> {
+        let client = &self.client;
+        let began = Instant::now();
+        let answered = self.runtime.block_on(async {
+            let asked = async {
+                let (response, connection) =
+                    client.send(Method::POST, request.text.clone()).await?;
+                let body = client::whole(response.into_body()).await?;
+                client.keep(connection);
+                io::Result::Ok(body)
+            };
+            tokio::time::timeout(limit, asked).await
+        });
+        let took = began.elapsed();
+        let body = answered.map_err(|_| "too slow".to_owned())?;
+        Ok((took, body.map_err(|error| error.to_string())?.into()))
     }
 
     pub(crate) fn run(&mut self, work: Work, limit: Duration) -> Result<Done, String> {

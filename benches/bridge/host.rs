@@ -1,6 +1,7 @@
 //! The test server as a process of its own.
 
 use std::io::{self, BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ pub(crate) struct Host {
     child: Child,
     port: u16,
     tls_port: u16,
+    http2_port: u16,
     runtime: Runtime,
     counter: Client,
 }
@@ -37,13 +39,16 @@ impl Host {
             BufReader::new(output).read_line(&mut line)?;
         }
         let mut ports = line.split_whitespace().filter_map(|word| word.parse().ok());
-        let (Some(port), Some(tls_port)) = (ports.next(), ports.next()) else {
+        let (Some(port), Some(tls_port), Some(http2_port)) =
+            (ports.next(), ports.next(), ports.next())
+        else {
             return Err(io::Error::other("the server did not start"));
         };
         Ok(Self {
             child,
             port,
             tls_port,
+            http2_port,
             runtime: crate::current_thread()?,
             counter: Client::new(&format!("http://127.0.0.1:{port}/count")),
         })
@@ -62,6 +67,16 @@ impl Host {
     /// The endpoint of the legacy era over TLS.
     pub(crate) fn tls(&self) -> String {
         format!("https://localhost:{}/mcp", self.tls_port)
+    }
+
+    /// The same over HTTP/2.
+    pub(crate) fn http2(&self) -> String {
+        format!("https://localhost:{}/mcp", self.http2_port)
+    }
+
+    /// The address of the legacy endpoint.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     pub(crate) fn count(&self) -> io::Result<Count> {

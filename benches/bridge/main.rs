@@ -20,8 +20,11 @@ mod direct;
 mod eras;
 mod events;
 mod figures;
+mod growth;
 mod host;
 mod least;
+mod load;
+mod peers;
 mod plot;
 mod process;
 mod record_cost;
@@ -36,17 +39,22 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 
 use contender::{Contender, Role};
 use figures::Measured;
+use growth::{Effort, Ground, Subject};
 use host::Host;
+use load::Load;
 use recorded::Verdict;
 use rounds::{Bench, Sizes};
 
 /// What the executable is when it starts itself: the test server, or the least bridge.
 const SERVER: &str = "role-server";
 const LEAST: &str = "role-least";
+
+/// The length of the long session unless another is asked for, in hours.
+const MINUTE: f64 = 1.0 / 60.0;
 
 /// Measures mcp-bridge against the same calls without a bridge, and against the least that bridges.
 #[derive(Debug, Parser)]
@@ -60,6 +68,26 @@ struct Flags {
     /// Measure another bridge as well: its command line, with {url} for the server's URL
     #[arg(long, value_name = "COMMAND")]
     bridge: Vec<String>,
+
+    /// Measure the bridges of others as well, which are installed into a cache
+    #[arg(long, conflicts_with_all = ["growth", "count", "record"])]
+    peers: bool,
+
+    /// Measure how costs grow with calls, sizes, bridges and delays, instead of the costs themselves
+    #[arg(long, conflicts_with_all = ["count", "record", "bridge"])]
+    growth: bool,
+
+    /// Only the growth with this (repeatable)
+    #[arg(long, value_enum, value_name = "SUBJECT", requires = "growth")]
+    only: Vec<Subject>,
+
+    /// The length of the long session, in which there are 10 million calls an hour
+    #[arg(long, value_name = "HOURS", requires = "growth", default_value_t = MINUTE)]
+    hours: f64,
+
+    /// Print JSON instead of Markdown
+    #[arg(long, conflicts_with_all = ["count", "record"])]
+    json: bool,
 
     /// Count instructions, allocations and system calls with valgrind, instead of measuring times
     #[arg(long)]
@@ -107,34 +135,107 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         return count(&host, &flags);
     }
-    let sizes = if flags.quick {
-        Sizes::QUICK
-    } else {
-        Sizes::FULL
+    let sizes = match (flags.quick, flags.peers) {
+        (true, _) => Sizes::QUICK,
+        (false, true) => Sizes::PEERS,
+        (false, false) => Sizes::FULL,
     };
     if flags.record {
         let table = eras::recorded(&eras::commands(&flags.program), &host.legacy(), sizes)?;
         return Ok(io::stdout().lock().write_all(table.as_bytes())?);
     }
+    // A program of its own, so that it shares no pages with the server and the driver.
+    let directory = tempfile::tempdir()?;
+    let least = directory.path().join("least");
+    std::fs::copy(&myself, &least)?;
+    let least = least.to_string_lossy().into_owned();
+    if flags.growth {
+        return grow(&host, &least, &flags);
+    }
+    compare(&host, &least, sizes, &flags)
+}
+
+/// Measures the costs of all contenders.
+fn compare(host: &Host, least: &str, sizes: Sizes, flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let (peers, missing) = if flags.peers {
+        peers::install()
+    } else {
+        (Vec::new(), Vec::new())
+    };
     let own = [
         Contender::limit(),
-        Contender::least(&myself),
+        Contender::least(least),
         Contender::ours(&flags.program),
     ];
     let others = flags.bridge.iter().map(|command| Contender::other(command));
-    let mut bench = Bench::new(&host, sizes, own.into_iter().chain(others).collect());
-    bench.binary(&flags.program);
-    let measured = bench.run();
-    writeln!(io::stdout().lock(), "{}", table::markdown(&measured))?;
-    if let Some(path) = flags.plot {
+    let all = own.into_iter().chain(peers).chain(others).collect();
+    let before = Load::watch();
+    let measured = Bench::new(host, sizes, all).run();
+    let after = Load::watch();
+    let mut output = io::stdout().lock();
+    if flags.json {
+        let mut report = table::json(&measured);
+        report["load"] = load::json(&before, &after);
+        report["missing"] = missing.into();
+        writeln!(output, "{report:#}")?;
+    } else {
+        writeln!(output, "{}", table::markdown(&measured))?;
+        for line in missing {
+            writeln!(output, "{line}\n")?;
+        }
+        writeln!(output, "{}\n", load::sentence(&before, &after))?;
+    }
+    drop(output);
+    if let Some(path) = &flags.plot {
         std::fs::write(path, plot::svg(&measured))?;
     }
-    let eras = eras::run(&host, sizes, &flags.program)?;
-    writeln!(io::stdout().lock(), "{eras}")?;
+    if !flags.peers && !flags.json {
+        let eras = eras::run(host, sizes, &flags.program)?;
+        writeln!(io::stdout().lock(), "{eras}")?;
+    }
     let failed = |(contender, measured): &(Contender, Measured)| {
         contender.role == Role::Ours && measured.has_faults()
     };
     if measured.iter().any(failed) {
+        return Err("mcp-bridge has failed a check".into());
+    }
+    Ok(())
+}
+
+/// Measures how the costs grow.
+fn grow(host: &Host, least: &str, flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let effort = Effort {
+        rounds: if flags.quick { 1 } else { 3 },
+        hours: flags.hours,
+    };
+    let subjects = match &flags.only[..] {
+        [] => Subject::value_variants(),
+        some => some,
+    };
+    let ground = Ground::new(host, least, &flags.program, effort);
+    let before = Load::watch();
+    let mut curves = Vec::new();
+    for subject in subjects {
+        curves.extend(ground.measure(*subject)?);
+    }
+    let after = Load::watch();
+    let mut output = io::stdout().lock();
+    if flags.json {
+        let mut report = growth::json(&curves);
+        report["load"] = load::json(&before, &after);
+        writeln!(output, "{report:#}")?;
+    } else {
+        writeln!(output, "{}", growth::markdown(&curves))?;
+        writeln!(output, "{}", load::sentence(&before, &after))?;
+    }
+    if let Some(path) = &flags.plot {
+        std::fs::write(path, growth::svg(&curves))?;
+    }
+    let failed = |curve: &growth::Curve| {
+        let mut series = curve.series.iter();
+        series.any(|series| series.role == Role::Ours && series.fault.is_some())
+    };
+    if curves.iter().any(failed) {
         return Err("mcp-bridge has failed a check".into());
     }
     Ok(())

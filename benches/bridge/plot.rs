@@ -25,12 +25,14 @@ const TOP: f64 = 64.0;
 const BAR: f64 = 14.0;
 const GAP: f64 = 16.0;
 
+const COLOURS: usize = 6;
+
 const STYLE: &str = "\
 text{font:13px system-ui,sans-serif;fill:#1f2328}.quiet{fill:#59636e;font-size:11px}\
 .grid{stroke:#d1d9e0;stroke-width:1}.one{stroke:#59636e;stroke-width:1.5}\
-.b0{fill:#8c959f}.b1{fill:#0969da}.b2{fill:#cf7b2c}.b3{fill:#8250df}.b4{fill:#1a7f37}\
+.b0{fill:#8c959f}.b1{fill:#0969da}.b2{fill:#cf7b2c}.b3{fill:#8250df}.b4{fill:#1a7f37}.b5{fill:#bf3989}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#9198a1}.grid{stroke:#3d444d}\
-.one{stroke:#9198a1}.b0{fill:#7d8590}.b1{fill:#4493f8}.b2{fill:#e0924a}.b3{fill:#ab7df8}.b4{fill:#3fb950}}";
+.one{stroke:#9198a1}.b0{fill:#7d8590}.b1{fill:#4493f8}.b2{fill:#e0924a}.b3{fill:#ab7df8}.b4{fill:#3fb950}.b5{fill:#db61a2}}";
 
 /// The plot as a file. It has no ground of its own, and its colours follow the reader's scheme.
 pub(crate) fn svg(all: &Measurements) -> String {
@@ -68,11 +70,11 @@ pub(crate) fn svg(all: &Measurements) -> String {
         );
     }
     for (at, (contender, _)) in bridges.iter().enumerate() {
-        let left = LEFT + 190.0 * at as f64;
+        let left = LEFT + (WIDTH - LEFT) / bridges.len().max(3) as f64 * at as f64;
         let _ = writeln!(
             body,
             r#"<rect class="b{}" x="{left}" y="34" width="12" height="12" rx="2"/><text x="{}" y="45">{}</text>"#,
-            at % 5,
+            at % COLOURS,
             left + 18.0,
             contender.name
         );
@@ -107,7 +109,7 @@ pub(crate) fn svg(all: &Measurements) -> String {
             let _ = writeln!(
                 body,
                 r#"<rect class="b{}" x="{LEFT}" y="{y:.1}" width="{width:.1}" height="{}" rx="2"/><text class="quiet" x="{:.1}" y="{:.1}">{shown} {unit}</text>"#,
-                at % 5,
+                at % COLOURS,
                 BAR - 2.0,
                 LEFT + width + 6.0,
                 y + 10.0
@@ -121,11 +123,15 @@ pub(crate) fn svg(all: &Measurements) -> String {
     )
 }
 
-/// How many times the cost of what it is compared with: the limit, or the least where that has none.
+/// Figures that the limit has none of, or none that says something: they are compared with the least.
+const WITHOUT_LIMIT: [Figure; 2] = [Figure::Start, Figure::Idle];
+
+/// How many times the cost of the limit, or of the least.
 fn times(row: &Row, measured: &crate::figures::Measured, all: &Measurements) -> Option<f64> {
-    let role = match row.goal {
-        Goal::Times(role, _) | Goal::Rate(role, _) => role,
-        Goal::AtMost(_) | Goal::Yes => Role::Least,
+    let role = if WITHOUT_LIMIT.contains(&row.figure) {
+        Role::Least
+    } else {
+        Role::Limit
     };
     let (_, reference) = all.iter().find(|(contender, _)| contender.role == role)?;
     let ratio = measured.ratio(reference, row.figure)?;

@@ -10,8 +10,14 @@ use crate::process;
 use crate::wire::{Era, Reply, Tool};
 use crate::work::{Done, Work, calls};
 
-/// How long one measurement may take.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long one measurement may take: the slowest bridges that do not fail need 18 s for one of them.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Bridges of a kind that are up at once, as in an app with so many servers.
+const BRIDGES: usize = 10;
+
+/// How long a bridge takes to come to rest after its start.
+const SETTLING: Duration = Duration::from_millis(300);
 
 /// A bridge that needs longer for a call is asked for a tenth of the calls.
 const SLOW: Duration = Duration::from_micros(600);
@@ -45,6 +51,13 @@ impl Sizes {
         notifications: 50_000,
         idle: Duration::from_secs(10),
         flat: Some(100_000),
+    };
+    /// With bridges that need a hundred times as long.
+    pub(crate) const PEERS: Self = Self {
+        rounds: 3,
+        starts: 5,
+        flat: None,
+        ..Self::FULL
     };
     pub(crate) const QUICK: Self = Self {
         rounds: 2,
@@ -100,12 +113,12 @@ impl Phase {
     const fn figures(self) -> &'static [Figure] {
         use Figure as F;
         match self {
-            Self::Start => &[F::Start],
+            Self::Start => &[F::Start, F::StartCpu],
             Self::Single(Reply::Json) => &[F::CallJson, F::WorstJson],
             Self::Single(Reply::Sse) => &[F::CallSse, F::WorstSse],
             Self::Many(Reply::Json) => &[F::RateJson, F::Cpu],
             Self::Many(Reply::Sse) => &[F::RateSse],
-            Self::Crowd => &[F::Crowd, F::CrowdPeak],
+            Self::Crowd => &[F::Crowd, F::CrowdWorst, F::CrowdRate, F::CrowdPeak],
             Self::Result(Reply::Json) => &[F::ResultJson],
             Self::Result(Reply::Sse) => &[F::ResultSse],
             Self::Large(Reply::Json) => &[F::LargeJson, F::ResultPeak],
@@ -176,12 +189,19 @@ impl<'a> Bench<'a> {
     fn bring_up(&mut self, at: usize) {
         let lane = &mut self.lanes[at];
         eprintln!("starting {}", lane.contender.name);
+        if let Some(bytes) = lane.contender.installed {
+            lane.measured.add(Figure::Binary, bytes as f64 / 1e6);
+        }
         match lane.contender.start(&self.host.legacy()) {
             Ok((mut driver, _)) => {
                 if let Driver::App(app) = &mut driver {
-                    app.settle(Duration::from_millis(300));
+                    app.settle(SETTLING);
                     if let Some(memory) = process::memory(app.pid()) {
                         lane.measured.add(Figure::Idle, memory);
+                    }
+                    if let Some(pages) = process::pages(app.pid()) {
+                        let one = pages.proportional;
+                        lane.measured.add(Figure::PssOne, one);
                     }
                 }
                 lane.driver = Some(driver);
@@ -195,11 +215,39 @@ impl<'a> Bench<'a> {
                 return;
             }
         }
+        if let Err(fault) = self.many_bridges(at) {
+            for figure in [Figure::PssTen, Figure::PrivateTen] {
+                self.lanes[at].measured.fail(figure, fault.clone());
+            }
+        }
         if let Ok(done) = self.work(at, &Tool::Echo(Reply::Json), 300, 1)
             && done.quantile(0.5) > SLOW.as_secs_f64()
         {
             self.lanes[at].share = 0.1;
         }
+    }
+
+    /// Memory of several bridges of a kind, of which one is up.
+    fn many_bridges(&mut self, at: usize) -> Result<(), String> {
+        let lane = &mut self.lanes[at];
+        let Some(Driver::App(first)) = &lane.driver else {
+            return Ok(());
+        };
+        let mut others = Vec::new();
+        for _ in 1..BRIDGES {
+            others.push(lane.contender.start(&self.host.legacy())?.0);
+        }
+        app::pause(SETTLING);
+        let pids = others.iter().map(Driver::pid).chain([first.pid()]);
+        let pages: Option<Vec<_>> = pids.map(process::pages).collect();
+        for pages in pages.iter().flatten() {
+            lane.measured.add(Figure::PrivateTen, pages.private);
+        }
+        if let Some(pages) = pages {
+            let all = pages.iter().map(|pages| pages.proportional).sum();
+            lane.measured.add(Figure::PssTen, all);
+        }
+        Ok(())
     }
 
     fn measure(&mut self, phase: Phase, at: usize) {
@@ -253,6 +301,9 @@ impl<'a> Bench<'a> {
                 let count = self.share(at, 512 * 8).max(512);
                 let (done, peak) = self.watched(at, &Tool::Echo(Reply::Json), count, 512)?;
                 self.add(at, F::Crowd, done.quantile(0.5) * 1e3);
+                self.add(at, F::CrowdWorst, done.quantile(0.99) * 1e3);
+                let rate = count as f64 / done.elapsed.as_secs_f64();
+                self.add(at, F::CrowdRate, rate);
                 self.add_peak(at, F::CrowdPeak, peak);
             }
             Phase::Result(reply) => {
@@ -291,7 +342,7 @@ impl<'a> Bench<'a> {
     /// Cold starts, each with its end.
     fn starts(&mut self, at: usize) -> Result<(), String> {
         let url = self.host.legacy();
-        let (mut starts, mut exits) = (Vec::new(), Vec::new());
+        let [mut starts, mut times, mut exits] = [const { Vec::new() }; 3];
         for _ in 0..self.share(at, self.sizes.starts) {
             let before = self.host.count().map_err(|error| error.to_string())?;
             let contender = &self.lanes[at].contender;
@@ -302,6 +353,7 @@ impl<'a> Bench<'a> {
             }
             let command = contender.command(&url);
             let Started { app, took } = App::start(&command, crate::wire::INITIALIZE)?;
+            times.extend(process::cpu_seconds(app.pid()).map(|seconds| seconds * 1e3));
             let opened = self.host.count().map_err(|error| error.to_string())?;
             let (end, _) = app.leave()?;
             let after = self.host.count().map_err(|error| error.to_string())?;
@@ -311,7 +363,11 @@ impl<'a> Bench<'a> {
             self.add(at, Figure::Requests, requests as f64);
             self.add(at, Figure::Deleted, (after.deleted - before.deleted) as f64);
         }
-        let figures = [(Figure::Start, starts), (Figure::Exit, exits)];
+        let figures = [
+            (Figure::Start, starts),
+            (Figure::StartCpu, times),
+            (Figure::Exit, exits),
+        ];
         for (figure, values) in figures {
             if let Some(value) = median(values) {
                 self.add(at, figure, value);
@@ -367,14 +423,19 @@ impl<'a> Bench<'a> {
 
     /// CPU time while nobody says anything.
     fn idle(&mut self) {
-        let before: Vec<_> = (0..self.lanes.len()).map(|at| self.cpu(at)).collect();
+        let times = |lane: &Lane| {
+            let is_bridge = lane.contender.role != Role::Limit;
+            let driver = lane.driver.as_ref().filter(|_| is_bridge)?;
+            Some(process::times(driver.pid()))
+        };
+        let before: Vec<_> = self.lanes.iter().map(times).collect();
         eprintln!("idle for {} s", self.sizes.idle.as_secs());
         app::pause(self.sizes.idle);
-        for (at, before) in before.into_iter().enumerate() {
-            let is_bridge = self.lanes[at].contender.role != Role::Limit;
-            if let (true, Some(before), Some(after)) = (is_bridge, before, self.cpu(at)) {
-                let share = 10.0 / self.sizes.idle.as_secs_f64();
-                self.add(at, Figure::IdleCpu, (after - before) * 1e3 * share);
+        let share = 10.0 / self.sizes.idle.as_secs_f64();
+        for (lane, before) in self.lanes.iter_mut().zip(before) {
+            if let (Some(before), Some(after)) = (before, times(lane)) {
+                let milliseconds = after.since(&before) * 1e3 * share;
+                lane.measured.add(Figure::IdleCpu, milliseconds);
             }
         }
     }
@@ -488,16 +549,6 @@ impl<'a> Bench<'a> {
         let first = self.next_id;
         self.next_id += count as u64;
         first
-    }
-
-    /// The size of the program file.
-    pub(crate) fn binary(&mut self, executable: &str) {
-        let size = std::fs::metadata(executable).map(|file| file.len());
-        for lane in &mut self.lanes {
-            if let (Role::Ours, Ok(size)) = (lane.contender.role, &size) {
-                lane.measured.add(Figure::Binary, *size as f64 / 1e6);
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::fmt;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +18,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -36,15 +37,23 @@ const EVENTS_PER_FRAME: usize = 64;
 /// How long a push waits for somebody to listen.
 const LISTENER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Serves until the process is killed. The first line of stdout tells the two ports.
+/// Connections that wait to be accepted: as many as Linux permits by default, for many clients that come at once.
+const BACKLOG: u32 = 4096;
+
+/// The protocol of ALPN (RFC 7301) by which a client asks for HTTP/2.
+const HTTP2: &[u8] = b"h2";
+
+/// Serves until the process is killed. The first line of stdout tells the ports: HTTP/1.1, the same over TLS, HTTP/2 over TLS.
 pub(crate) fn main() -> std::io::Result<()> {
     crate::current_thread()?.block_on(async {
-        let plain = TcpListener::bind("127.0.0.1:0").await?;
-        let secure = TcpListener::bind("127.0.0.1:0").await?;
-        let (port, tls_port) = (plain.local_addr()?.port(), secure.local_addr()?.port());
-        writeln!(std::io::stdout().lock(), "{port} {tls_port}")?;
+        let (plain, secure, second) = (listener()?, listener()?, listener()?);
+        let ports = [&plain, &secure, &second].map(TcpListener::local_addr);
+        for address in ports {
+            write!(std::io::stdout().lock(), "{} ", address?.port())?;
+        }
+        writeln!(std::io::stdout().lock())?;
         let server = Arc::new(Server::default());
-        let acceptor = acceptor();
+        let (acceptor, http2) = (acceptor(&[]), acceptor(&[HTTP2]));
         loop {
             tokio::select! {
                 Ok((stream, _)) = plain.accept() => {
@@ -55,28 +64,50 @@ pub(crate) fn main() -> std::io::Result<()> {
                     stream.set_nodelay(true)?;
                     tokio::spawn(serve_tls(Arc::clone(&server), acceptor.clone(), stream));
                 }
+                Ok((stream, _)) = second.accept() => {
+                    stream.set_nodelay(true)?;
+                    tokio::spawn(serve_tls(Arc::clone(&server), http2.clone(), stream));
+                }
             }
         }
     })
 }
 
-fn acceptor() -> TlsAcceptor {
+fn listener() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.listen(BACKLOG)
+}
+
+fn acceptor(protocols: &[&[u8]]) -> TlsAcceptor {
     let chain = CertificateDer::from_pem_file(crate::certificate("good.pem"));
     let key = PrivateKeyDer::from_pem_file(crate::certificate("server.key"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider's own")
         .with_no_client_auth()
         .with_single_cert(vec![chain.expect("a certificate")], key.expect("a key"))
         .expect("they belong together");
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     TlsAcceptor::from(Arc::new(config))
 }
 
 async fn serve_tls(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStream) {
-    if let Ok(stream) = acceptor.accept(stream).await {
-        serve(server, stream).await;
+    let Ok(stream) = acceptor.accept(stream).await else {
+        return;
+    };
+    if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+        return serve(server, stream).await;
     }
+    let service = service_fn(move |request| {
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(server.answer(request).await) }
+    });
+    // Whoever hangs up is not missed.
+    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn serve<S>(server: Arc<Server>, stream: S)
@@ -102,8 +133,8 @@ struct Server {
     sessions: AtomicU64,
     listeners: Mutex<HashMap<HeaderValue, mpsc::UnboundedSender<Bytes>>>,
     listening: tokio::sync::Notify,
-    /// Texts that were made once.
-    texts: Mutex<HashMap<usize, Bytes>>,
+    /// Tools of lists that were made once.
+    tools: Mutex<HashMap<(usize, usize), Bytes>>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +153,7 @@ struct Params<'a> {
     name: &'a str,
     #[serde(borrow, default)]
     arguments: Arguments<'a>,
+    cursor: Option<&'a str>,
     #[serde(borrow, rename = "_meta", default)]
     meta: HashMap<&'a str, &'a RawValue>,
 }
@@ -178,6 +210,7 @@ impl Server {
             (_, _, Era::Modern) if !is_modern => refusal(id, -32022, StatusCode::BAD_REQUEST),
             ("initialize", _, Era::Legacy) => self.initialize(id),
             ("server/discover", _, Era::Modern) => json(vec![discovery(id).into()]),
+            ("tools/list", Some(params), Era::Legacy) => self.list(id, &params),
             ("tools/call", Some(params), _) => self.call(id, params, session, era).await,
             _ => refusal(id, -32601, StatusCode::OK),
         }
@@ -225,8 +258,8 @@ impl Server {
         let mut answer = Bytes::from(format!("answer {id}"));
         match params.name {
             "echo" => answer = text.into_owned().into(),
-            "give" => answer = self.text(count),
-            "take" if self.text(text.len()) != text.as_bytes() => {
+            "give" => answer = wire::pattern(count),
+            "take" if wire::pattern(text.len()) != text.as_bytes() => {
                 answer = Bytes::from_static(b"not the text that was sent");
             }
             "wait" => tokio::time::sleep(Duration::from_millis(count as u64)).await,
@@ -248,11 +281,29 @@ impl Server {
         }
     }
 
-    /// A text of this length.
-    fn text(&self, bytes: usize) -> Bytes {
-        let mut texts = self.texts.lock().expect("nobody panics with it");
-        let text = texts.entry(bytes).or_insert_with(|| wire::pattern(bytes));
-        text.clone()
+    /// A page of the tools that the request asks for.
+    fn list(&self, id: &RawValue, params: &Params<'_>) -> Response<Pieces> {
+        let page = match params.cursor {
+            Some(cursor) => Page::read(cursor),
+            None => Page::first(&params.meta),
+        };
+        let Some(page) = page else {
+            return refusal(id, -32602, StatusCode::OK);
+        };
+        let end = page.count.min(page.from + page.size);
+        let tools = {
+            let mut made = self.tools.lock().expect("nobody panics with it");
+            let tools = made.entry((page.from, end));
+            tools.or_insert_with(|| wire::tools(page.from..end)).clone()
+        };
+        let next = if end < page.count {
+            let next = Page { from: end, ..page };
+            format!(r#","nextCursor":"{next}""#)
+        } else {
+            String::new()
+        };
+        let head = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":["#);
+        json(vec![head.into(), tools, format!("]{next}}}}}").into()])
     }
 
     async fn push(&self, session: Option<HeaderValue>, count: usize) {
@@ -272,6 +323,43 @@ impl Server {
                 let _ = listener.send(piece);
             }
         }
+    }
+}
+
+/// A part of a list of tools; written `COUNT/SIZE/FROM`, it is a cursor.
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    /// Tools in the whole list, and in a page.
+    count: usize,
+    size: usize,
+    /// The first tool of this page.
+    from: usize,
+}
+
+impl Page {
+    fn first(meta: &HashMap<&str, &RawValue>) -> Option<Self> {
+        let number = |name| meta.get(name)?.get().parse().ok();
+        Some(Self {
+            count: number(wire::COUNT_KEY)?,
+            size: number(wire::PAGE_KEY)?,
+            from: 0,
+        })
+    }
+
+    fn read(cursor: &str) -> Option<Self> {
+        let mut numbers = cursor.split('/').map(|word| word.parse().ok());
+        let mut next = || numbers.next().flatten();
+        Some(Self {
+            count: next()?,
+            size: next()?,
+            from: next()?,
+        })
+    }
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}/{}", self.count, self.size, self.from)
     }
 }
 

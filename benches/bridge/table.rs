@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
 use crate::contender::{Contender, Role};
 use crate::figures::{Goal, Measured, ROWS, Row};
 
@@ -16,23 +18,61 @@ pub(crate) fn markdown(all: &Measurements) -> String {
     text.push_str(" | mcp-bridge ÷ | to reach | |\n|---");
     text.push_str(&"|---:".repeat(all.len() + 2));
     text.push_str("|---|\n");
+    let mut reasons: Vec<String> = Vec::new();
     for row in &ROWS {
         let _ = write!(text, "| {}", row.title);
-        for (_, measured) in all {
-            let _ = write!(text, " | {}", cell(row, measured));
+        for (contender, measured) in all {
+            let _ = match measured.fault(row.figure) {
+                Some(fault) => {
+                    let reason = format!("{}: {fault}", contender.name);
+                    write!(text, " | ✗ ({})", number(&mut reasons, reason))
+                }
+                None => write!(text, " | {}", cell(row, measured)),
+            };
         }
         let (ratio, goal, verdict) = verdict(row, all);
         let _ = writeln!(text, " | {ratio} | {goal} | {verdict} |");
     }
+    if !reasons.is_empty() {
+        text.push_str("\n✗, failed:\n\n");
+    }
+    for (at, reason) in reasons.iter().enumerate() {
+        let _ = writeln!(text, "{}. {}", at + 1, reason.replace('\n', " "));
+    }
     text
 }
 
+/// The same as JSON.
+pub(crate) fn json(all: &Measurements) -> serde_json::Value {
+    let rows = ROWS.iter().map(|row| {
+        let values = all.iter().map(|(contender, measured)| {
+            let value = match measured.fault(row.figure) {
+                Some(fault) => json!({ "failed": fault }),
+                None => json!(measured.median(row.figure)),
+            };
+            (contender.name.clone(), value)
+        });
+        let values: serde_json::Map<_, _> = values.collect();
+        let (ratio, goal, verdict) = verdict(row, all);
+        json!({ "title": row.title, "values": values, "ratio": ratio, "goal": goal, "reached": verdict == "✓" })
+    });
+    json!({ "rows": rows.collect::<Vec<_>>() })
+}
+
+/// The number of a reason in the list below the table.
+fn number(reasons: &mut Vec<String>, reason: String) -> usize {
+    let known = reasons.iter().position(|known| *known == reason);
+    let at = known.unwrap_or_else(|| {
+        reasons.push(reason);
+        reasons.len() - 1
+    });
+    at + 1
+}
+
 fn cell(row: &Row, measured: &Measured) -> String {
-    match (measured.fault(row.figure), measured.median(row.figure)) {
-        (Some(fault), _) => format!("✗ {}", fault.replace('|', "/")),
-        (None, Some(value)) => row.format.show(value),
-        (None, None) => "–".to_owned(),
-    }
+    measured
+        .median(row.figure)
+        .map_or_else(|| "–".to_owned(), |value| row.format.show(value))
 }
 
 /// The bridge's ratio to what it is compared with, the goal, and whether that is reached.

@@ -1,5 +1,8 @@
 //! Messages of the benchmark: requests of the app, and expected responses, byte for byte.
 
+use std::io::Write as _;
+use std::sync::Mutex;
+
 use bytes::Bytes;
 
 pub(crate) const LEGACY: &str = "2025-11-25";
@@ -174,8 +177,67 @@ pub(crate) fn discover() -> String {
     )
 }
 
+/// The members of `_meta` by which a list says how many tools it is to have, in pages of how many.
+pub(crate) const COUNT_KEY: &str = "bench/count";
+pub(crate) const PAGE_KEY: &str = "bench/page";
+
+/// Every tenth tool has a name that begins so, for a bridge that hides them.
+pub(crate) const HIDDEN: &str = "hidden";
+
+/// Tools in a list of so many that a bridge which hides some leaves.
+pub(crate) const fn visible(count: usize) -> usize {
+    count - count / 10
+}
+
+/// A request for the list of so many tools, in pages of this size.
+pub(crate) fn list(id: u64, count: usize, page: usize) -> Bytes {
+    let request = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{"_meta":{{"{COUNT_KEY}":{count},"{PAGE_KEY}":{page}}}}}}}"#
+    );
+    request.into()
+}
+
+/// A request for a further page.
+pub(crate) fn list_from(id: u64, cursor: &str) -> Bytes {
+    let request = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{"cursor":"{cursor}"}}}}"#
+    );
+    request.into()
+}
+
+/// What there is once in each tool of a list.
+pub(crate) const SCHEMA: &str = r#""inputSchema":"#;
+
+/// Tools of these numbers, as they stand in a list.
+pub(crate) fn tools(numbers: std::ops::Range<usize>) -> Bytes {
+    let mut text = Vec::new();
+    for number in numbers.clone() {
+        let kind = if number % 10 == 9 { HIDDEN } else { "tool" };
+        let comma = if number + 1 == numbers.end { "" } else { "," };
+        write!(
+            text,
+            r#"{{"name":"{kind}-{number}","description":"A tool of the benchmark: it takes a text and gives it back.",{SCHEMA}{{"type":"object","properties":{{"text":{{"type":"string","description":"Any text"}}}},"required":["text"]}}}}{comma}"#
+        )
+        .expect("memory takes everything");
+    }
+    text.into()
+}
+
 /// A text of this many bytes in which no two places look alike for long.
 pub(crate) fn pattern(bytes: usize) -> Bytes {
-    let words = (0_u32..).flat_map(|word| format!("{word:x} ").into_bytes());
-    words.take(bytes).collect::<Vec<u8>>().into()
+    /// The longest that was asked for: shorter ones are its beginning.
+    static LONGEST: Mutex<Bytes> = Mutex::new(Bytes::new());
+    let mut longest = LONGEST.lock().expect("nobody panics with it");
+    if longest.len() < bytes {
+        // A word is at most nine bytes.
+        let mut text = Vec::with_capacity(bytes + 9);
+        let mut word = 0_u32;
+        while text.len() < bytes {
+            write!(text, "{word:x} ").expect("memory takes everything");
+            word += 1;
+        }
+        text.truncate(bytes);
+        *longest = text.into();
+    }
+    longest.slice(..bytes)
 }

@@ -19,6 +19,12 @@ pub(crate) struct Work {
     pub(crate) era: Era,
 }
 
+/// A request whose response is looked at as a whole.
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    pub(crate) text: Bytes,
+}
+
 /// How it went.
 #[derive(Debug, Clone)]
 pub(crate) struct Done {

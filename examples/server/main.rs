@@ -25,9 +25,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use mcp_bridge_net::http::{Names, Roots};
 use rmcp::model::ProtocolVersion;
 use serde::Serialize;
+use server::client_documents::{DocumentReach, DocumentSettings};
 use server::deployment::{Deployment, Network, PublicUrl, WebOrigin};
+use server::dpop::{DpopPolicy, DpopSettings, NoncePolicy};
 use server::issuer::{IntrospectionClient, IssuerIdentifier, IssuerSettings};
 
 use server::{
@@ -37,7 +40,7 @@ use server::{
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Where the secret of the one known client may come from.
+/// Environment variable with the secret of the one known client.
 const CLIENT_SECRET_VARIABLE: &str = "EXAMPLE_CLIENT_SECRET";
 
 /// Variable with the URL of the Redis in which replicas share their state. It may have a password in it.
@@ -47,7 +50,7 @@ const REDIS_URL_VARIABLE: &str = "EXAMPLE_REDIS_URL";
 const INTROSPECTION_ID_VARIABLE: &str = "EXAMPLE_INTROSPECTION_CLIENT_ID";
 const INTROSPECTION_SECRET_VARIABLE: &str = "EXAMPLE_INTROSPECTION_CLIENT_SECRET";
 
-/// Where the bridge reads the secret of its client from.
+/// Environment variable from which the bridge reads the secret of its client.
 const BRIDGE_SECRET_VARIABLE: &str = "MCP_BRIDGE_CLIENT_SECRET";
 
 /// Time for proxies to notice that a server which is told to stop is not ready any more, if it is to drain at all. They look
@@ -81,10 +84,77 @@ struct Arguments {
     resource_server: Option<String>,
 
     #[command(flatten)]
+    documents: DocumentArguments,
+
+    #[command(flatten)]
+    proofs: ProofArguments,
+
+    #[command(flatten)]
     issuer: IssuerArguments,
 
     #[command(flatten)]
     deployment: DeploymentArguments,
+}
+
+/// For apps that describe themselves in a document whose URL is their `client_id`. Without registration there are none.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Client ID metadata documents")]
+struct DocumentArguments {
+    /// Places that documents may be at
+    #[arg(long, value_enum, default_value_t = DocumentReach::Public, value_name = "WHERE")]
+    client_documents: DocumentReach,
+
+    /// Trust these certificates of authorities, in PEM, at the hosts of documents, beside the system's
+    #[arg(long, value_name = "PATH")]
+    client_documents_ca: Option<PathBuf>,
+}
+
+impl DocumentArguments {
+    fn settings(self) -> io::Result<DocumentSettings> {
+        let authorities = self.client_documents_ca.map(|path| {
+            let text = fs::read(&path)?;
+            Roots::from_pem(text).map_err(|error| {
+                let reason = format!("{} is no file of certificates: {error}", path.display());
+                io::Error::new(io::ErrorKind::InvalidInput, reason)
+            })
+        });
+        Ok(DocumentSettings {
+            reach: self.client_documents,
+            authorities: authorities.transpose()?.into_iter().collect(),
+            names: Names::of_system(),
+        })
+    }
+}
+
+/// For tokens that are bound to a key of the client, so that a stolen one is of no use.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Tokens bound to a key (DPoP)")]
+struct ProofArguments {
+    /// Bind tokens to the key that a client proves
+    #[arg(long, value_enum, default_value_t = DpopPolicy::Auto, value_name = "WHEN")]
+    dpop: DpopPolicy,
+
+    /// Want a recent nonce of this server in each proof
+    #[arg(long)]
+    dpop_nonces: bool,
+}
+
+impl ProofArguments {
+    fn settings(&self) -> io::Result<DpopSettings> {
+        if self.dpop_nonces && self.dpop == DpopPolicy::Off {
+            let reason = "--dpop-nonces goes with --dpop auto or required";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let nonces = if self.dpop_nonces {
+            NoncePolicy::Needed
+        } else {
+            NoncePolicy::Unused
+        };
+        Ok(DpopSettings {
+            policy: self.dpop,
+            nonces,
+        })
+    }
 }
 
 /// For tokens of an identity provider, instead of the server's own. They are JWTs, or introspected with the credentials in
@@ -172,6 +242,11 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         url,
         secret: Token::generate(),
     });
+    if other.is_some() && arguments.proofs.dpop == DpopPolicy::Required {
+        let reason =
+            "--resource-server takes no proofs of a key, so --dpop required does not go with it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let redis = redis(arguments.deployment.redis_ca.as_deref())?;
     if redis.is_some() && (other.is_some() || arguments.state_file.is_some()) {
         let reason =
@@ -187,6 +262,8 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         issuer: arguments.issuer.settings()?,
         redis,
         deployment: arguments.deployment.settings()?,
+        dpop: arguments.proofs.settings()?,
+        client_documents: arguments.documents.settings()?,
         versions: ProtocolVersion::KNOWN_VERSIONS,
         around_endpoint: None,
     })
@@ -340,7 +417,7 @@ fn print_what_to_try(url: &str, client_secret: Option<&Token>) -> io::Result<()>
     out.flush()
 }
 
-/// How an app's configuration names a server, in the order in which people write it.
+/// Entry of a server in an app's configuration, in the order in which people write it.
 #[derive(Serialize)]
 struct AppEntry<'a> {
     command: &'static str,

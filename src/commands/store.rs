@@ -190,7 +190,7 @@ impl Destination {
         Ok(status)
     }
 
-    /// What becomes of sign-ins to come.
+    /// Sentence about future sign-ins.
     fn future(&self, url: Option<&Url>) -> String {
         let place = place(self.place);
         match (&self.choices.store, url) {

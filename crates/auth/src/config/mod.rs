@@ -104,6 +104,8 @@ pub struct Config {
     pub bearer: Bearer,
     /// Binding of tokens to a key (RFC 9449).
     pub dpop: Dpop,
+    /// Servers that a sign-in is for.
+    pub sharing: SignInSharing,
     /// The grant with which a token is obtained.
     pub grant: Grant,
     /// The program that prints the tokens; with it there is no sign-in.
@@ -143,6 +145,7 @@ impl Default for Config {
             missing_pkce_metadata: MissingPkceMetadata::default(),
             bearer: Bearer::default(),
             dpop: Dpop::default(),
+            sharing: SignInSharing::default(),
             grant: Grant::default(),
             command: None,
             addresses: Addresses::default(),
@@ -356,6 +359,16 @@ pub enum Dpop {
     Auto,
     /// Always; other tokens are refused.
     Required,
+}
+
+/// Servers that a sign-in in a browser is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SignInSharing {
+    /// One server.
+    #[default]
+    Off,
+    /// All servers of one issuer that choose this, if each of their tokens is for one server alone (RFC 8707).
+    OneIssuer,
 }
 
 /// The grant with which a token is obtained.

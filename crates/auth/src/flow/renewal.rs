@@ -48,6 +48,11 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Lock behind it.
+    pub(crate) const fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
     /// Ends it, and returns when another process can have the next.
     pub(crate) async fn end(self) {
         self.lock.release().await;
@@ -85,6 +90,13 @@ pub(crate) async fn turn(
             Waited::TimedOut => return Err(others_refresh()),
         }
     }
+}
+
+/// Takes the right to replace the stored tokens, whatever others have stored meanwhile.
+pub(crate) async fn exclusive_turn(session: &SignInSession) -> Result<Turn, AuthError> {
+    let arrived = Moment::now();
+    let lock = lock(session).await?;
+    Ok(Turn { lock, arrived })
 }
 
 /// The right to replace the stored tokens, whatever they are.
@@ -228,7 +240,15 @@ async fn use_refresh_token(
         Err(failure) => failure,
     };
     let is_ours = matches!(credential.client, ClientRegistration::Dynamic(_));
-    match RenewalVerdict::from_failure(&failure) {
+    let verdict = RenewalVerdict::from_failure(&failure);
+    if session.is_shared() && verdict.is_about_request() {
+        // It says nothing about the other servers, for which the refresh token is as good as before.
+        return Err(AuthError::NotShared {
+            issuer: credential.metadata.issuer,
+            reason: failure.into_error().to_string(),
+        });
+    }
+    match verdict {
         RenewalVerdict::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
             let again = use_refresh_token(session, credential, client, access_token, lock);
@@ -296,6 +316,7 @@ fn passing_error(failure: GrantError) -> AuthError {
         | AuthError::UnsafeUrl { .. }
         | AuthError::ProofRefused { .. }
         | AuthError::NotBound { .. }
+        | AuthError::NotShared { .. }
         | AuthError::UrlTooLong(_)) => error,
         other => AuthError::Unavailable {
             reason: other.to_string(),

@@ -52,7 +52,7 @@ const SHARED_SAVE_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration:
 pub(crate) struct SignInSession {
     pub(crate) server: Url,
     pub(crate) config: Config,
-    pub(crate) transport: Transport,
+    pub(crate) transport: Arc<Transport>,
     /// Statements of servers about proofs.
     proof_memory: Arc<ProofMemory>,
     /// When the session was made, in milliseconds since 1970.
@@ -69,7 +69,10 @@ pub(crate) struct SignInSession {
     /// The session of the person at the identity provider of their company, if that is where they sign in.
     pub(crate) identity: Option<Arc<Self>>,
     role: SessionRole,
-    /// State of the sign-in. That of a person at an identity provider is that of the server's session.
+    /// The session of the sign-in that this one shares with other servers, once it is known.
+    shared: Mutex<Option<Arc<Self>>>,
+    /// State of the sign-in. That of a person at an identity provider is that of the server's session, and so is that of a
+    /// shared sign-in.
     pub(crate) stage: watch::Sender<SignInStage>,
     /// Way to the sign-in under way, for those that the person pastes.
     answers: Mutex<Option<mpsc::Sender<BroughtAnswer>>>,
@@ -100,6 +103,8 @@ enum SessionRole {
     Server,
     /// The identity of a person.
     Identity,
+    /// Tokens for all servers of an issuer that share a sign-in.
+    Shared,
 }
 
 /// Trust that the authorization server knows the client.
@@ -171,7 +176,7 @@ impl SignInSession {
         };
         let guard = AddressGuard::new(server.clone(), config.addresses, options.clone());
         Self {
-            transport: Transport::new(options, guard),
+            transport: Arc::new(Transport::new(options, guard)),
             store: SharedStore::new(CredentialStore::new(key, &server, &config)),
             saving: Mutex::default(),
             server,
@@ -184,6 +189,7 @@ impl SignInSession {
             signing_in: Arc::default(),
             identity,
             role: SessionRole::Server,
+            shared: Mutex::default(),
             stage,
             answers: Mutex::default(),
         }
@@ -194,9 +200,38 @@ impl SignInSession {
         self.role == SessionRole::Identity
     }
 
+    /// True if it is for several servers of an issuer.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.role == SessionRole::Shared
+    }
+
     /// The session in which a person signs in.
-    pub(crate) fn of_person(self: &Arc<Self>) -> &Arc<Self> {
-        self.identity.as_ref().unwrap_or(self)
+    pub(crate) fn of_person(self: &Arc<Self>) -> Arc<Self> {
+        let shared = self.shared_sign_in().filter(|it| it.answers().is_some());
+        let person = shared.or_else(|| self.identity.clone());
+        person.unwrap_or_else(|| Arc::clone(self))
+    }
+
+    /// The session of the sign-in that this one shares with other servers, if it is known.
+    pub(crate) fn shared_sign_in(&self) -> Option<Arc<Self>> {
+        self.shared.lock().clone()
+    }
+
+    /// The session of a sign-in that this one shares with other servers, under this key. It has the way to the network of this
+    /// one, and shows its pages as this one's.
+    pub(crate) fn share(&self, server: Url, config: Config, key: CredentialKey) -> Arc<Self> {
+        let mut shared = self.shared.lock();
+        if let Some(known) = shared.as_ref().filter(|it| it.store.has_key(&key)) {
+            return Arc::clone(known);
+        }
+        let session = Self {
+            role: SessionRole::Shared,
+            stage: watch::Sender::clone(&self.stage),
+            transport: Arc::clone(&self.transport),
+            proof_memory: Arc::clone(&self.proof_memory),
+            ..Self::with_key(server, config, self.transport.options().clone(), key)
+        };
+        Arc::clone(shared.insert(Arc::new(session)))
     }
 
     /// Discovery of the authorization server.
@@ -237,7 +272,7 @@ impl SignInSession {
                     .as_ref()
                     .map(|tokens| tokens.access_token.clone())
             };
-            token(known) == token(&stored)
+            token(known) == token(&stored) && known.shared == stored.shared
         });
         if !same {
             if stored.tokens.is_some() {

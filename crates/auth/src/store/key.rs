@@ -34,6 +34,24 @@ pub(crate) struct CredentialKey(String);
 
 impl CredentialKey {
     pub(crate) fn new(server: &Url, config: &Config) -> Self {
+        Self::of(server, config, sources(config))
+    }
+
+    /// The key of the sign-in that all servers share which have this issuer and these choices. Nothing in it is of one server.
+    pub(crate) fn of_shared_sign_in(issuer: &Url, config: &Config, binding: &'static str) -> Self {
+        Self::of(
+            issuer,
+            config,
+            vec!["shared".to_owned(), binding.to_owned()],
+        )
+    }
+
+    /// The key of that name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        is_hash(name).then(|| Self(name.to_owned()))
+    }
+
+    fn of(server: &Url, config: &Config, sources: Vec<String>) -> Self {
         let identity = AccountIdentity {
             server,
             profile: config.profile.as_deref(),
@@ -50,7 +68,7 @@ impl CredentialKey {
             authorize_params: &config.authorize_params,
             grant: grant(config),
             token_endpoint: config.grant.token_endpoint(),
-            sources: sources(config),
+            sources,
         };
         let identity = serde_json::to_vec(&identity).expect("strings and URLs serialize");
         Self(hash(&identity))
@@ -59,9 +77,6 @@ impl CredentialKey {
     /// The key in the name of a credential's record; none if it is the name of something else.
     pub(crate) fn from_record(name: &str) -> Option<Self> {
         let (key, issuer) = name.strip_suffix(".json")?.split_once('.')?;
-        let is_hash = |text: &str| {
-            text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
         (is_hash(key) && is_hash(issuer)).then(|| Self(key.to_owned()))
     }
 
@@ -118,6 +133,10 @@ fn sources(config: &Config) -> Vec<String> {
         }
     }
     words
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn hash(bytes: &[u8]) -> String {

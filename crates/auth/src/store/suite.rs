@@ -357,7 +357,7 @@ suite! {
     what_is_saved_in_a_turn_is_kept,
 }
 
-/// What holds for a store that several machines share, and for no other.
+/// Tests of stores that several machines share.
 #[cfg(feature = "redis")]
 mod shared {
     use super::*;

@@ -2,11 +2,10 @@
 //! `server/discover`.
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::object::Object;
 use crate::codes::{INVALID_PARAMS, UNSUPPORTED_VERSION, UNSUPPORTED_VERSION_DRAFT};
-use crate::message::{Message, member};
+use crate::message::{Message, RequestId, decoded, each_member};
 
 /// The modern version that the bridge speaks where it translates.
 pub const MODERN_VERSION: &str = "2026-07-28";
@@ -92,18 +91,34 @@ pub(super) fn is_date(version: &str) -> bool {
 #[must_use]
 pub fn refuse_malformed(request: &Message) -> Option<Message> {
     let id = request.id()?;
-    let meta = request
-        .param::<&RawValue>("_meta")
-        .map_or("", RawValue::get);
-    let missing = if member::<String>(meta, PROTOCOL_VERSION).is_none() {
-        PROTOCOL_VERSION
-    } else if member::<Object>(meta, CLIENT_CAPABILITIES).is_none() {
-        CLIENT_CAPABILITIES
-    } else {
-        return None;
+    let (mut has_version, mut has_capabilities) = (false, false);
+    // The last of two equal names counts.
+    let _ = each_member(
+        request.param_json("_meta").unwrap_or_default(),
+        |name, value| match name {
+            PROTOCOL_VERSION => has_version = decoded(value).is_some(),
+            CLIENT_CAPABILITIES => has_capabilities = each_member(value, |_, _| ()).is_some(),
+            _ => {}
+        },
+    );
+    let missing = match (has_version, has_capabilities) {
+        (false, _) => PROTOCOL_VERSION,
+        (true, false) => CLIENT_CAPABILITIES,
+        (true, true) => return None,
     };
     let text = format!("Invalid params: _meta[\"{missing}\"] is missing or malformed");
     Some(Message::error(Some(id), INVALID_PARAMS, &text, None))
+}
+
+/// The token under which somebody wants to hear of the progress of a request with these params.
+pub(super) fn progress_token(params: &Object) -> Option<RequestId> {
+    let mut token = None;
+    each_member(params.get("_meta")?.get(), |name, value| {
+        if name == "progressToken" {
+            token = RequestId::from_json(value);
+        }
+    })?;
+    token
 }
 
 /// Removes what the legacy era does not know from the `_meta` of params or of a result.

@@ -1,5 +1,6 @@
 //! Envelope of a JSON-RPC message: the members that the bridge has to know of, as slices of the text.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Invalid, Kind, Message, Parts, RequestId, range_in, scanner};
+use super::{Invalid, Kind, Message, Parts, RequestId, decoded, range_in, scanner};
 
 /// The members of the envelope, as slices of the text. The last of two equal names counts, as in
 /// every common parser.
@@ -91,7 +92,7 @@ impl<'a> Envelope<'a> {
                 ));
             }
             (Some(method), given, id) => {
-                let Some(method) = decoded(method) else {
+                let Some(method) = decoded(method).map(Cow::into_owned) else {
                     return Err(Invalid::not_a_message(id, "the method is not a string"));
                 };
                 match (given, id) {
@@ -154,16 +155,6 @@ impl<'de> Visitor<'de> for &mut Envelope<'de> {
             *place = Some(map.next_value::<&RawValue>()?.get());
         }
         Ok(())
-    }
-}
-
-/// The value of a JSON string; `None` of what is none.
-fn decoded(json: &str) -> Option<String> {
-    let quoted = json.strip_prefix('"')?;
-    let is_plain = memchr::memchr(b'\\', quoted.as_bytes()).is_none();
-    match quoted.strip_suffix('"') {
-        Some(plain) if is_plain => Some(plain.to_owned()),
-        _ => serde_json::from_str(json).ok(),
     }
 }
 

@@ -227,8 +227,10 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     if short < SHORT {
         return short;
     }
-    let blocks = SHORT + plain_blocks(&bytes[SHORT..]);
-    blocks + plain_words(&bytes[blocks..])
+    let rest = &bytes[SHORT..];
+    let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let plain = blocks_without_control(&rest[..end]);
+    SHORT + plain + plain_words(&rest[plain..end])
 }
 
 /// The same by words of the machine.
@@ -245,19 +247,29 @@ fn plain_words(bytes: &[u8]) -> usize {
     words.len() * size_of::<u64>() + plain.count()
 }
 
-/// Number of bytes in the blocks of four words before the first that has a special byte. Written out, for the program is linked
-/// for size, and the compiler makes no vector instructions then.
-fn plain_blocks(bytes: &[u8]) -> usize {
+/// Number of bytes in the blocks of four words before the first that has a control character. Written out, for the program is
+/// linked for size, and the compiler makes no vector instructions then.
+fn blocks_without_control(bytes: &[u8]) -> usize {
     const BLOCK: usize = 4 * size_of::<u64>();
 
     let (words, _) = bytes.as_chunks();
     let (blocks, _) = words.as_chunks();
-    let is_plain = |[a, b, c, d]: &[[u8; 8]; 4]| {
-        let special = |word: &[u8; 8]| special_bytes(u64::from_le_bytes(*word));
-        special(a) | special(b) | special(c) | special(d) == 0
+    let has_none = |[a, b, c, d]: &[[u8; 8]; 4]| {
+        let below_blank = |word: &[u8; 8]| {
+            let word = u64::from_le_bytes(*word);
+            word.wrapping_sub(BLANKS) & !word
+        };
+        (below_blank(a) | below_blank(b) | below_blank(c) | below_blank(d)) & HIGHEST == 0
     };
-    BLOCK * blocks.iter().take_while(|block| is_plain(block)).count()
+    BLOCK * blocks.iter().take_while(|block| has_none(block)).count()
 }
+
+/// The lowest and the highest bit of each byte of a word.
+const EACH: u64 = u64::MAX / 0xff;
+const HIGHEST: u64 = EACH << 7;
+
+/// The first character that is no control character, in each byte.
+const BLANKS: u64 = EACH * 0x20;
 
 const fn is_special(byte: u8) -> bool {
     matches!(byte, ..b' ' | b'"' | b'\\')
@@ -265,8 +277,6 @@ const fn is_special(byte: u8) -> bool {
 
 /// Sets the highest bit of each byte that is special, and perhaps of some above the lowest of them.
 const fn special_bytes(word: u64) -> u64 {
-    const EACH: u64 = u64::MAX / 0xff;
-    const HIGHEST: u64 = EACH << 7;
     // With this bit changed, a quote stands right behind the control characters, and the blank does not.
     let control_or_quote = (word ^ (EACH * 2)).wrapping_sub(EACH * 0x21);
     let backslash = (word ^ (EACH * b'\\' as u64)).wrapping_sub(EACH);

@@ -7,7 +7,7 @@ use crate::era::request_meta::{
     self, CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, NEWEST_LEGACY, SERVER_INFO,
     TASKS_EXTENSION,
 };
-use crate::message::{Message, RequestId};
+use crate::message::{Message, RequestId, each_member};
 
 /// A modern app as it describes itself in the `_meta` of a request. Requests that differ in this need sessions of their
 /// own, for a legacy server is told once.
@@ -33,6 +33,20 @@ impl ModernClient {
         }
     }
 
+    /// Returns whether a modern request names this client, spelled as it is kept. Where it is spelled otherwise,
+    /// [`Self::from_request`] tells.
+    #[must_use]
+    pub fn is_spelled_in(&self, request: &Message) -> bool {
+        let (mut is_info, mut is_capabilities) = (false, false);
+        let meta = request.param_json("_meta");
+        let _ = each_member(meta.unwrap_or_default(), |name, value| match name {
+            CLIENT_INFO => is_info = value == self.info,
+            CLIENT_CAPABILITIES => is_capabilities = value == self.capabilities,
+            _ => {}
+        });
+        is_info && is_capabilities
+    }
+
     /// The `initialize` request, with the id `id`, for a session of this client.
     #[must_use]
     pub fn initialize_request(&self, id: &RequestId) -> Message {
@@ -46,7 +60,7 @@ impl ModernClient {
         });
         let mut params = Object::default();
         params.set("protocolVersion", &NEWEST_LEGACY);
-        params.set("capabilities", &capabilities);
+        params.set_object("capabilities", &capabilities);
         params.set_json("clientInfo", &self.info);
         Message::request(id, "initialize", &params.to_json())
     }
@@ -91,17 +105,17 @@ impl LegacyServer {
         let mut capabilities = self.capabilities.clone();
         capabilities.remove("tasks");
         let mut meta = Object::default();
-        meta.set(SERVER_INFO, &self.info);
+        meta.set_object(SERVER_INFO, &self.info);
         let mut result = Object::default();
         result.set("resultType", &"complete");
         result.set("supportedVersions", &[MODERN_VERSION]);
-        result.set("capabilities", &capabilities);
+        result.set_object("capabilities", &capabilities);
         if let Some(instructions) = &self.instructions {
             result.set("instructions", instructions);
         }
         result.set("ttlMs", &0);
         result.set("cacheScope", &"private");
-        result.set("_meta", &meta);
+        result.set_object("_meta", &meta);
         result
     }
 }
