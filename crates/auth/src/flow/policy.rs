@@ -220,7 +220,7 @@ pub(crate) async fn renew_in_turn(
     }
     let mut wait = renewal::wait(session);
     let outcome = loop {
-        let outcome = take_turn(session, wanted, &mut wait).await;
+        let outcome = Box::pin(take_turn(session, wanted, &mut wait)).await;
         let Err(error @ AuthError::StoreUnavailable { locked: false, .. }) = outcome else {
             break outcome;
         };

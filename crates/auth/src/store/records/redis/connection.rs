@@ -197,6 +197,10 @@ fn is_broken(error: &RedisError) -> bool {
 }
 
 fn reason(error: &RedisError) -> String {
+    if error.is_timeout() {
+        // "Resource temporarily unavailable" on Unix.
+        return format!("it has not answered for {} s", ANSWER_LIMIT.as_secs());
+    }
     let text = error.to_string();
     match error.detail() {
         Some(detail) if error.kind() == ErrorKind::Io => detail.to_owned(),
