@@ -135,7 +135,7 @@ impl Account {
             serde_json::from_slice(line).map_err(|error| format!("{error}: {}", shown()))?;
         match (message.method.as_deref(), message.params, message.result) {
             (Some("notifications/progress"), Some(params), _) => {
-                // A bridge that waits for the server on a busy machine may say so before the server's own, from -1 down.
+                // A bridge that waits for the server, as on a busy machine, may say so with numbers below those of the server.
                 if params.progress.is_some_and(|number| number < 0.0) {
                     return Ok(());
                 }
