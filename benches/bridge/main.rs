@@ -214,9 +214,12 @@ fn grow(host: &Host, least: &str, flags: &Flags) -> Result<(), Box<dyn Error>> {
     };
     let ground = Ground::new(host, least, &flags.program, effort);
     let before = Load::watch();
-    let mut curves = Vec::new();
+    let (mut curves, mut faults) = (Vec::new(), Vec::new());
     for subject in subjects {
-        curves.extend(ground.measure(*subject)?);
+        match ground.measure(*subject) {
+            Ok(more) => curves.extend(more),
+            Err(fault) => faults.push(format!("{subject:?}: {fault}")),
+        }
     }
     let after = Load::watch();
     let mut output = io::stdout().lock();
@@ -235,6 +238,9 @@ fn grow(host: &Host, least: &str, flags: &Flags) -> Result<(), Box<dyn Error>> {
         let mut series = curve.series.iter();
         series.any(|series| series.role == Role::Ours && series.fault.is_some())
     };
+    if !faults.is_empty() {
+        return Err(faults.join("; ").into());
+    }
     if curves.iter().any(failed) {
         return Err("mcp-bridge has failed a check".into());
     }

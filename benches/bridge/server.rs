@@ -164,6 +164,9 @@ struct Arguments<'a> {
     text: Cow<'a, str>,
     #[serde(default)]
     count: usize,
+    /// The app's id of the call: that of the request may be the bridge's own.
+    #[serde(default)]
+    tag: u64,
     #[serde(default, rename = "as")]
     reply: &'a str,
 }
@@ -254,8 +257,13 @@ impl Server {
         session: Option<HeaderValue>,
         era: Era,
     ) -> Response<Pieces> {
-        let Arguments { text, count, reply } = params.arguments;
-        let mut answer = Bytes::from(format!("answer {id}"));
+        let Arguments {
+            text,
+            count,
+            tag,
+            reply,
+        } = params.arguments;
+        let mut answer = Bytes::from(format!("answer {tag}"));
         match params.name {
             "echo" => answer = text.into_owned().into(),
             "give" => answer = wire::pattern(count),

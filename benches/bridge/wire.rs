@@ -88,16 +88,16 @@ impl Call {
             }
             Tool::Take(bytes) => {
                 let taken = String::from_utf8_lossy(&pattern(bytes)).into_owned();
-                ("take", format!(r#""text":"{taken}""#))
+                ("take", format!(r#""text":"{taken}","tag":{id}"#))
             }
-            Tool::Wait(milliseconds) => ("wait", format!(r#""count":{milliseconds}"#)),
+            Tool::Wait(milliseconds) => ("wait", format!(r#""count":{milliseconds},"tag":{id}"#)),
             Tool::Progress(count) => {
                 notifications = count;
-                ("progress", format!(r#""count":{count}"#))
+                ("progress", format!(r#""count":{count},"tag":{id}"#))
             }
             Tool::Push(count) => {
                 notifications = count;
-                ("push", format!(r#""count":{count}"#))
+                ("push", format!(r#""count":{count},"tag":{id}"#))
             }
         };
         let meta = match (era, tool) {

@@ -88,7 +88,8 @@ pub(super) fn curves(ground: &Ground<'_>) -> Result<Vec<Curve>, String> {
                 window: WINDOW,
                 era: Era::Legacy,
             };
-            let done = driver.run(work, LIMIT)?;
+            let done = driver.run(work, LIMIT);
+            let done = done.map_err(|fault| format!("{}: {fault}", contenders[at].name))?;
             curves[2].add(
                 at,
                 point,

@@ -12,8 +12,8 @@ const MEGABYTES: [f64; 7] = [0.001, 0.01, 0.1, 1.0, 16.0, 64.0, 256.0];
 const TOOLS: [usize; 6] = [1, 10, 100, 1000, 10_000, 100_000];
 const NOTIFICATIONS: [usize; 7] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000];
 
-/// Tools in a list that comes in pages. Above 6 MB of pages (some 26,000 tools) the bridge leaves merging to the app.
-const PAGED_TOOLS: [usize; 6] = [1, 10, 100, 1000, 10_000, 20_000];
+/// Tools in a list that comes in pages. Above a hundred pages the bridge leaves merging to the app.
+const PAGED_TOOLS: [usize; 5] = [1, 10, 100, 1000, 10_000];
 
 /// Tools in a page of a list that comes in pages.
 const PAGE: usize = 100;
