@@ -93,7 +93,7 @@ fn method_header(method: &str) -> Option<HeaderValue> {
 
 /// The revision that a message says it is made in.
 pub(super) fn version(message: &Message) -> Option<Cow<'_, str>> {
-    decoded(member_json(message.param_json("_meta")?, VERSION_KEY)?)
+    decoded(message.meta_json(VERSION_KEY)?)
 }
 
 /// The value of `Mcp-Name`: the thing that the method is about.

@@ -46,7 +46,7 @@ pub use request_meta::{
 pub use revision::{Revision, asking_for, presumed_version, telling};
 pub use upgrade::Upgrade;
 
-use crate::message::{Message, RequestId, member_json};
+use crate::message::{Message, RequestId};
 
 /// One of the two ways to speak MCP (specification, "Versioning").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,16 +63,8 @@ impl Era {
     /// `server/discover` exists in that era only.
     #[must_use]
     pub fn of_request(message: &Message) -> Self {
-        Self::of_meta(message, message.param_json("_meta"))
-    }
-
-    /// The same, where the JSON text of `_meta` has been looked up already.
-    #[must_use]
-    pub fn of_meta(message: &Message, meta: Option<&str>) -> Self {
-        let version = meta
-            .and_then(|meta| member_json(meta, request_meta::PROTOCOL_VERSION))
-            .is_some();
-        if version || message.method() == Some("server/discover") {
+        let has_version = message.meta_json(request_meta::PROTOCOL_VERSION).is_some();
+        if has_version || message.method() == Some("server/discover") {
             Self::Modern
         } else {
             Self::Legacy

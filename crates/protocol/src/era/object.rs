@@ -123,6 +123,25 @@ impl Object {
         }
     }
 
+    /// Removes those members of the member `name`, which is an object, that `goes` names, and the whole if nothing else is
+    /// in it.
+    pub(super) fn strip(&mut self, name: &str, goes: impl Fn(&str) -> bool) {
+        let Some(json) = self.get(name) else {
+            return;
+        };
+        let (mut all, mut gone) = (0, 0);
+        let read = each_member(json.get(), |member, _| {
+            all += 1;
+            gone += usize::from(goes(member));
+        });
+        match read {
+            None => {}
+            Some(()) if gone == all => drop(self.remove(name)),
+            Some(()) if gone == 0 => {}
+            Some(()) => self.edit(name, |inner| inner.retain(|member| !goes(member))),
+        }
+    }
+
     /// The JSON text.
     pub(super) fn to_json(&self) -> String {
         // Quotes, a colon and a comma; names with escapes are rare.
@@ -210,6 +229,24 @@ mod tests {
         });
         object.edit("x", |_| unreachable!("not an object"));
         assert_eq!(object.to_json(), r#"{"x":[]}"#);
+    }
+
+    #[test]
+    fn members_of_a_member_go_by_name_and_the_rest_keeps_its_text() {
+        for (json, stripped) in [
+            (r#"{"_meta":{"k":1}}"#, "{}"),
+            (r#"{"_meta":{}}"#, "{}"),
+            (
+                r#"{"_meta":{"k":1,"a":1.0,"k":2}}"#,
+                r#"{"_meta":{"a":1.0}}"#,
+            ),
+            (r#"{"_meta":{"a" : 1}}"#, r#"{"_meta":{"a" : 1}}"#),
+            (r#"{"_meta":7}"#, r#"{"_meta":7}"#),
+        ] {
+            let mut object = Object::parse(json).unwrap();
+            object.strip("_meta", |name| name == "k");
+            assert_eq!(object.to_json(), stripped);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::object::Object;
 use crate::codes::{INVALID_PARAMS, UNSUPPORTED_VERSION, UNSUPPORTED_VERSION_DRAFT};
-use crate::message::{Message, RequestId, decoded, each_member};
+use crate::message::{Message, RequestId, decoded, each_member, is_object};
 
 /// The modern version that the bridge speaks where it translates.
 pub const MODERN_VERSION: &str = "2026-07-28";
@@ -91,16 +91,13 @@ pub(super) fn is_date(version: &str) -> bool {
 #[must_use]
 pub fn refuse_malformed(request: &Message) -> Option<Message> {
     let id = request.id()?;
-    let (mut has_version, mut has_capabilities) = (false, false);
-    // The last of two equal names counts.
-    let _ = each_member(
-        request.param_json("_meta").unwrap_or_default(),
-        |name, value| match name {
-            PROTOCOL_VERSION => has_version = decoded(value).is_some(),
-            CLIENT_CAPABILITIES => has_capabilities = each_member(value, |_, _| ()).is_some(),
-            _ => {}
-        },
-    );
+    let has_version = request
+        .meta_json(PROTOCOL_VERSION)
+        .and_then(decoded)
+        .is_some();
+    let has_capabilities = request
+        .meta_json(CLIENT_CAPABILITIES)
+        .is_some_and(is_object);
     let missing = match (has_version, has_capabilities) {
         (false, _) => PROTOCOL_VERSION,
         (true, false) => CLIENT_CAPABILITIES,
@@ -123,26 +120,22 @@ pub(super) fn progress_token(params: &Object) -> Option<RequestId> {
 
 /// Removes what the legacy era does not know from the `_meta` of params or of a result.
 pub(super) fn strip_modern(holder: &mut Object) {
-    holder.edit("_meta", |meta| {
-        meta.retain(|name| {
-            !matches!(
-                name,
-                PROTOCOL_VERSION
-                    | CLIENT_INFO
-                    | CLIENT_CAPABILITIES
-                    | LOG_LEVEL
-                    | SERVER_INFO
-                    | SUBSCRIPTION_ID
-            )
-        });
+    holder.strip("_meta", |name| {
+        matches!(
+            name,
+            PROTOCOL_VERSION
+                | CLIENT_INFO
+                | CLIENT_CAPABILITIES
+                | LOG_LEVEL
+                | SERVER_INFO
+                | SUBSCRIPTION_ID
+        )
     });
 }
 
 /// Removes what the modern era does not know from the `_meta` of params or of a result.
 pub(super) fn strip_legacy(holder: &mut Object) {
-    holder.edit("_meta", |meta| {
-        meta.remove(RELATED_TASK);
-    });
+    holder.strip("_meta", |name| name == RELATED_TASK);
 }
 
 /// Returns whether results of the method say how long they hold (specification, "Caching").

@@ -9,6 +9,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::scanner::LineBreaks;
 use super::{Invalid, Kind, Message, Parts, RequestId, decoded, range_in, scanner};
 
 /// The members of the envelope, as slices of the text. The last of two equal names counts, as in
@@ -21,6 +22,8 @@ pub(super) struct Envelope<'a> {
     pub(super) params: Option<&'a str>,
     pub(super) result: Option<&'a str>,
     pub(super) error: Option<&'a str>,
+    /// True if the text has no line break.
+    pub(super) is_one_line: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -35,7 +38,7 @@ impl<'a> Envelope<'a> {
     /// `None` where the scanner leaves it to the parser.
     fn scanned(text: &'a str) -> Option<Self> {
         let mut envelope = Self::default();
-        scanner::members(text, |name, value| {
+        let breaks = scanner::members(text, |name, value| {
             let place = match name {
                 "jsonrpc" => &mut envelope.jsonrpc,
                 "id" => &mut envelope.id,
@@ -47,11 +50,15 @@ impl<'a> Envelope<'a> {
             };
             *place = Some(value);
         })?;
+        envelope.is_one_line = breaks == LineBreaks::None;
         Some(envelope)
     }
 
     fn parsed(text: &'a str) -> serde_json::Result<Self> {
-        let mut envelope = Self::default();
+        let mut envelope = Self {
+            is_one_line: memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none(),
+            ..Self::default()
+        };
         let mut json = serde_json::Deserializer::from_str(text);
         if text.trim_ascii_start().starts_with('{') {
             json.deserialize_map(&mut envelope)?;
@@ -113,6 +120,8 @@ impl<'a> Envelope<'a> {
             error: range(self.error.filter(|error| *error != "null")),
             text: text.clone(),
             param_members: OnceLock::new(),
+            meta_members: OnceLock::new(),
+            is_one_line: self.is_one_line,
         })))
     }
 }

@@ -121,6 +121,10 @@ struct Parts {
     error: Option<Range<usize>>,
     /// The members of `params`, once somebody has asked for one.
     param_members: OnceLock<Vec<Member>>,
+    /// Those of the `_meta` in them, likewise.
+    meta_members: OnceLock<Vec<Member>>,
+    /// True if the text is known to have no line break.
+    is_one_line: bool,
 }
 
 /// Member of an object, by where it stands in the text.
@@ -271,6 +275,8 @@ impl Message {
             result: Some(result),
             error: None,
             param_members: OnceLock::new(),
+            meta_members: OnceLock::new(),
+            is_one_line: false,
         }))
     }
 
@@ -297,6 +303,8 @@ impl Message {
             result: None,
             error: None,
             param_members: OnceLock::new(),
+            meta_members: OnceLock::new(),
+            is_one_line: false,
         }))
     }
 
@@ -394,10 +402,17 @@ impl Message {
             return None;
         }
         let members = known.get_or_init(|| members(self.params_json().unwrap_or_default()));
-        // The last of two equal names counts.
-        let mut last_first = members.iter().rev();
-        let member = last_first.find(|member| member.has_name(name, params))?;
+        let member = last_named(members, name, params)?;
         std::str::from_utf8(&params[member.value.clone()]).ok()
+    }
+
+    /// The JSON text of a member of the `_meta` in `params`.
+    #[must_use]
+    pub fn meta_json(&self, name: &str) -> Option<&str> {
+        let meta = self.param_json("_meta")?;
+        let members = self.0.meta_members.get_or_init(|| members(meta));
+        let member = last_named(members, name, meta.as_bytes())?;
+        Some(&meta[member.value.clone()])
     }
 
     /// A member of `result`, likewise.
@@ -427,7 +442,7 @@ impl Message {
     /// The id that a member of `params` holds, as in `notifications/cancelled`.
     #[must_use]
     pub fn id_param(&self, name: &str) -> Option<RequestId> {
-        RequestId::from_json(self.param_json(name)?)
+        RequestId::from_json(member_json(self.params_json()?, name)?)
     }
 
     /// The error's code and message, as far as they can be read.
@@ -442,7 +457,7 @@ impl Message {
     /// a blank in its place changes nothing.
     #[must_use]
     pub fn line(&self) -> Bytes {
-        if memchr::memchr2(b'\n', b'\r', &self.0.text).is_none() {
+        if self.0.is_one_line || memchr::memchr2(b'\n', b'\r', &self.0.text).is_none() {
             return self.0.text.clone();
         }
         let mut line = BytesMut::from(&self.0.text[..]);
@@ -525,6 +540,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
     }
 }
 
+/// The member of this name. The last of two equal names counts.
+fn last_named<'a>(members: &'a [Member], name: &str, object: &[u8]) -> Option<&'a Member> {
+    let mut last_first = members.iter().rev();
+    last_first.find(|member| member.has_name(name, object))
+}
+
+/// Returns whether a JSON text is an object that can be read.
+pub(crate) fn is_object(json: &str) -> bool {
+    scanner::members(json, |_, _| ()).is_some() || parsed_members(json).is_some()
+}
+
 /// Appends a part of a message; returns where it stands.
 fn push(text: &mut String, part: &str) -> Range<usize> {
     let start = text.len();
@@ -561,7 +587,7 @@ pub fn member_json<'a>(object: &'a str, name: &str) -> Option<&'a str> {
         }
     });
     match scanned {
-        Some(()) => found,
+        Some(_) => found,
         None => parsed_member(object, name),
     }
 }

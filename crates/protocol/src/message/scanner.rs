@@ -8,10 +8,14 @@ const MAX_DEPTH: u32 = u64::BITS;
 
 /// Hands on the name and the JSON text of each member of the object that `text` holds. `None` where the scanner gives up;
 /// what it has handed on before means nothing then.
-pub(super) fn members<'a>(text: &'a str, mut member: impl FnMut(&'a str, &'a str)) -> Option<()> {
+pub(super) fn members<'a>(
+    text: &'a str,
+    mut member: impl FnMut(&'a str, &'a str),
+) -> Option<LineBreaks> {
     let mut scanner = Scanner {
         bytes: text.as_bytes(),
         at: 0,
+        breaks: LineBreaks::None,
     };
     scanner.token(b'{')?;
     scanner.skip_space();
@@ -44,6 +48,14 @@ pub(super) fn members<'a>(text: &'a str, mut member: impl FnMut(&'a str, &'a str
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    breaks: LineBreaks,
+}
+
+/// Line breaks between the tokens of a text, which are the only ones that it can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineBreaks {
+    None,
+    Some,
 }
 
 #[derive(PartialEq, Eq)]
@@ -64,7 +76,10 @@ impl Scanner<'_> {
     }
 
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+        while let Some(space @ (b' ' | b'\n' | b'\t' | b'\r')) = self.peek() {
+            if matches!(space, b'\n' | b'\r') {
+                self.breaks = LineBreaks::Some;
+            }
             self.at += 1;
         }
     }
@@ -75,9 +90,9 @@ impl Scanner<'_> {
         (self.next()? == byte).then_some(())
     }
 
-    fn end(&mut self) -> Option<()> {
+    fn end(&mut self) -> Option<LineBreaks> {
         self.skip_space();
-        (self.at == self.bytes.len()).then_some(())
+        (self.at == self.bytes.len()).then_some(self.breaks)
     }
 
     /// A value, with everything in it.
@@ -221,7 +236,7 @@ impl Scanner<'_> {
 /// Number of bytes before the first that does not stand for itself in a string: a quote, a backslash or a control character.
 fn plain_bytes(bytes: &[u8]) -> usize {
     /// Length up to which a string is not worth a block. Most end before.
-    const SHORT: usize = 32;
+    const SHORT: usize = 64;
 
     let short = plain_words(&bytes[..bytes.len().min(SHORT)]);
     if short < SHORT {

@@ -7,7 +7,7 @@ use crate::era::request_meta::{
     self, CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, NEWEST_LEGACY, SERVER_INFO,
     TASKS_EXTENSION,
 };
-use crate::message::{Message, RequestId, each_member};
+use crate::message::{Message, RequestId};
 
 /// A modern app as it describes itself in the `_meta` of a request. Requests that differ in this need sessions of their
 /// own, for a legacy server is told once.
@@ -37,14 +37,8 @@ impl ModernClient {
     /// [`Self::from_request`] tells.
     #[must_use]
     pub fn is_spelled_in(&self, request: &Message) -> bool {
-        let (mut is_info, mut is_capabilities) = (false, false);
-        let meta = request.param_json("_meta");
-        let _ = each_member(meta.unwrap_or_default(), |name, value| match name {
-            CLIENT_INFO => is_info = value == self.info,
-            CLIENT_CAPABILITIES => is_capabilities = value == self.capabilities,
-            _ => {}
-        });
-        is_info && is_capabilities
+        request.meta_json(CLIENT_INFO) == Some(&*self.info)
+            && request.meta_json(CLIENT_CAPABILITIES) == Some(&*self.capabilities)
     }
 
     /// The `initialize` request, with the id `id`, for a session of this client.

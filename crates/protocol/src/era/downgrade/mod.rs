@@ -22,7 +22,7 @@ use super::request_meta::{
 use super::{Action, ExchangeFailure, Timer};
 use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND, UNSUPPORTED_VERSION};
 use crate::lists::is_list_change;
-use crate::message::{Kind, Message, RequestId, member};
+use crate::message::{Kind, Message, RequestId, decoded};
 use call::{CallKey, DowngradedCall, DowngradedStage};
 use handshake::LegacyServer;
 pub use handshake::ModernClient;
@@ -353,8 +353,7 @@ fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
     if let Some(refusal) = request_meta::refuse_malformed(request) {
         return Some(refusal);
     }
-    let meta = request.param_json("_meta");
-    let version: Option<String> = meta.and_then(|meta| member(meta, PROTOCOL_VERSION));
+    let version = request.meta_json(PROTOCOL_VERSION).and_then(decoded);
     if version.as_deref() == Some(MODERN_VERSION) {
         return None;
     }
@@ -366,7 +365,7 @@ fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
 
 /// The level in the `_meta` of a modern request.
 fn log_level(request: &Message) -> Option<usize> {
-    severity(&member::<String>(request.param_json("_meta")?, LOG_LEVEL)?)
+    severity(&decoded(request.meta_json(LOG_LEVEL)?)?)
 }
 
 /// The notification without the keys of the legacy era in its `_meta`.
