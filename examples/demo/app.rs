@@ -68,7 +68,7 @@ async fn call(
     Ok(result)
 }
 
-/// What the app does when it is asked.
+/// The app's side of the connection: its answers to the server's questions.
 struct App {
     terminal: Arc<Terminal>,
 }

@@ -28,7 +28,7 @@ pub(crate) const ARGUMENT: &str = "bridge";
 /// The user that signs in when nobody is there to choose.
 const USER: &str = "ada";
 
-/// Who presses the button on the sign-in page.
+/// Person or program that approves on the sign-in page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Approval {
     /// The person, in the browser that the bridge opens.
@@ -109,7 +109,7 @@ pub(crate) async fn follow(
     Ok(())
 }
 
-/// Why the bridge can no longer be followed.
+/// Reasons that the bridge can no longer be followed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FollowError {
     /// Its stderr cannot be read.

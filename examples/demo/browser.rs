@@ -5,10 +5,10 @@ use reqwest::{Response, header};
 use thiserror::Error;
 use url::{Url, form_urlencoded};
 
-/// What stands before the form's token in the page.
+/// Text before the form's token in the page.
 const FORM_TOKEN: &str = r#"name="form_token" value=""#;
 
-/// Why a sign-in did not come about.
+/// Reasons for a failed sign-in.
 #[derive(Debug, Error)]
 pub(crate) enum SignInError {
     /// The address is none.

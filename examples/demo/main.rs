@@ -34,19 +34,21 @@ use std::{env, fs, io};
 use bridge::{Approval, SignIn};
 use clap::Parser;
 use era::Eras;
+use server::client_documents::DocumentSettings;
 use server::deployment::Deployment;
+use server::dpop::DpopSettings;
 use server::{Options, Server, Token};
 use terminal::Terminal;
 use tokio::sync::mpsc;
 use witness::{Heard, Witness};
 
-/// How long an access token is good for.
+/// Lifetime of an access token.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How long everything may take if a person has to sign in.
+/// Limit for the whole run if a person has to sign in.
 const PERSON_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// How long everything may take if nobody has to do anything; on a slow machine it is seconds.
+/// Limit for the whole run without a person; on a slow machine it takes seconds.
 const UNATTENDED_LIMIT: Duration = Duration::from_secs(60);
 
 /// Exit status after Ctrl-C: 128 and the number of the signal, as shells have it.
@@ -91,7 +93,7 @@ struct Arguments {
     server: Option<String>,
 }
 
-/// How the demo came to its end.
+/// Ends of the demo.
 enum End {
     Done,
     /// The person pressed Ctrl-C.
@@ -234,6 +236,8 @@ async fn start_server(
         issuer: None,
         redis: None,
         deployment: Deployment::default(),
+        dpop: DpopSettings::default(),
+        client_documents: DocumentSettings::default(),
         versions: arguments.era.versions(),
         around_endpoint: None,
     };
@@ -249,7 +253,7 @@ async fn start_server(
     }
 }
 
-/// Where server and bridge keep their state between two runs: beside the build, as
+/// Directory of the server's and the bridge's state between two runs: beside the build, as
 /// `target/demo`, found from this program's place `target/debug/examples/demo`.
 fn directory(arguments: &Arguments) -> io::Result<PathBuf> {
     let program = env::current_exe()?;

@@ -60,7 +60,7 @@ const START_LIMIT: Duration = Duration::from_secs(5);
 /// the authorization server alone, as that wished.
 const CALM_CALLS: usize = 20;
 
-/// What an app is told to do.
+/// Commands for an app.
 pub(crate) enum Command {
     Kill {
         pause: Duration,
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Finish(oneshot::Sender<()>),
 }
 
-/// What the answer to a request must be.
+/// Expected answer to a request.
 enum Expected {
     Anything,
     /// A result with this text.

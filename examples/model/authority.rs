@@ -56,7 +56,7 @@ const WINDOW_OPENS_WITHIN: Duration = Duration::from_secs(1);
 /// After the start of a token, a bridge may take its refusal for a reason to sign in.
 const NEWNESS: Duration = Duration::from_secs(11);
 
-/// How access tokens end.
+/// Lifetime of access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     /// After so many seconds, as is told.
@@ -79,7 +79,7 @@ struct Inner {
     origin: String,
     lifetime: Lifetime,
     report: Report,
-    /// Where bridges keep credentials.
+    /// Directory of the bridges' credentials.
     directory: PathBuf,
     random: Random,
     clients: HashMap<String, Vec<String>>,
@@ -114,7 +114,7 @@ struct Family {
     /// The good refresh token, and its number.
     current: String,
     number: u64,
-    /// Who asked for it.
+    /// Bridge or person that asked for it.
     asker: Asker,
     /// When a person granted it.
     granted: Instant,
@@ -132,7 +132,7 @@ enum FamilyState {
     Revoked,
 }
 
-/// Who asked for a token.
+/// Bridge or person that asked for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asker {
     Bridge(u32),

@@ -32,7 +32,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that a bridge may take to end: answers are awaited, a token request and the DELETE are finished.
 const EXIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// How a bridge is started.
+/// Settings for the start of a bridge.
 pub(crate) struct Launch<'a> {
     /// In events and file names.
     pub(crate) name: String,

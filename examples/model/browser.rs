@@ -49,7 +49,7 @@ struct Inner {
 
 struct State {
     random: Random,
-    /// How long the next person takes beside the usual.
+    /// Delays of the next persons, beside the usual one.
     dawdling: Vec<Duration>,
     windows: Vec<Window>,
     /// The last end of a bridge of each account.

@@ -1,4 +1,4 @@
-//! What must hold at any time, and what must hold in the end.
+//! Invariants: those that hold at any time, and those at the end.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 /// Between two looks at processes and files.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long a helper may stay after the last bridge: it looks once a second whether it is wanted.
+/// Longest stay of a helper after the last bridge. It checks once a second whether it is needed.
 const LAST_PROCESS: Duration = Duration::from_secs(20);
 const LAST_LOOK: Duration = Duration::from_millis(250);
 
@@ -51,7 +51,7 @@ fn look(shared: &Shared) {
     check_stored(shared);
 }
 
-/// What is in the data directory is private, and tokens are in credentials alone.
+/// Files in the data directory are private, and tokens are in credentials alone.
 fn check_stored(shared: &Shared) {
     const OTHERS: u32 = 0o077;
     for path in files(&shared.data()) {
@@ -75,7 +75,7 @@ fn check_stored(shared: &Shared) {
     }
 }
 
-/// What must hold when all bridges have ended.
+/// Invariants once all bridges have ended.
 pub(crate) async fn check_end(shared: &Shared) {
     let deadline = Instant::now() + LAST_PROCESS;
     loop {
@@ -103,7 +103,7 @@ pub(crate) async fn check_end(shared: &Shared) {
     }
 }
 
-/// What the process has kept that it had not at the beginning.
+/// Resources that a process has kept since the beginning.
 pub(crate) fn check_usage(shared: &Shared, before: &[Option<Usage>], after: &[Option<Usage>]) {
     for (kind, (before, after)) in APPS.iter().zip(before.iter().zip(after)) {
         let (Some(before), Some(after)) = (before, after) else {

@@ -77,7 +77,7 @@ pub(crate) struct Step {
     pub(crate) action: Action,
 }
 
-/// What is to happen, step by step.
+/// Plan of a run, step by step.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     random: Random,

@@ -35,7 +35,7 @@ impl Usage {
         })
     }
 
-    /// What is too much at any time.
+    /// Usage that is too much at any time.
     pub(crate) fn excess(&self) -> Option<String> {
         let Self {
             resident_kib,
@@ -47,7 +47,7 @@ impl Usage {
         (*descriptors > MOST_DESCRIPTORS).then(|| format!("{descriptors} descriptors"))
     }
 
-    /// What the process has kept although it is done.
+    /// Resources that the process has kept although it is done.
     pub(crate) fn excess_over(&self, before: &Self) -> Option<String> {
         if self.descriptors > before.descriptors + SPARE_DESCRIPTORS {
             let (had, has) = (before.descriptors, self.descriptors);

@@ -15,7 +15,7 @@ const SHOWN_EVENTS: usize = 60;
 /// Violations that are kept. The first says most.
 const MOST_VIOLATIONS: usize = 20;
 
-/// What happened so far. Cheap to clone; all clones are one.
+/// Record of the run so far. Cheap to clone; all clones share one record.
 #[derive(Clone)]
 pub(crate) struct Report(Arc<Inner>);
 
@@ -97,7 +97,7 @@ impl Report {
         self.state().last.iter().cloned().collect()
     }
 
-    /// How often each thing was counted, several on a line.
+    /// Counts of each event, several on a line.
     pub(crate) fn summary(&self) -> String {
         const WIDTH: usize = 100;
         let mut lines = String::new();

@@ -20,7 +20,7 @@ use crate::{
     world::World,
 };
 
-/// How often the storm is looked at for a violation.
+/// Interval between two checks of the invariants.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Threads for the doubles. The bridges are processes of their own.

@@ -29,7 +29,7 @@ const MOST_OPEN: usize = 500;
 /// Reports of progress that a call gets.
 const PROGRESS_STEPS: u64 = 6;
 
-/// What the server speaks.
+/// Era of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
     Legacy,
@@ -72,7 +72,7 @@ enum Faults {
     Off,
 }
 
-/// What came from one generation of an app.
+/// Requests of one generation of an app.
 #[derive(Default)]
 struct Account {
     generation: u64,
@@ -420,7 +420,7 @@ impl Inner {
         }
     }
 
-    /// What a server does that is well, be it slow.
+    /// Answer of a healthy server, which may be slow.
     fn well(&mut self, request: &Request, tag: Option<&Tag>, is_modern: bool) -> Reply {
         let params = request.params();
         match (params["name"].as_str(), tag) {

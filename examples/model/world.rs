@@ -86,7 +86,7 @@ enum Way {
     Tunnel,
 }
 
-/// Where the bridge of an app logs to.
+/// Destination of a bridge's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Log {
     Quiet,
@@ -134,7 +134,7 @@ const fn app(name: &'static str, server: usize, era: Era, way: Way, log: Log) ->
     }
 }
 
-/// What all apps need.
+/// State that all apps share.
 pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) mark: String,

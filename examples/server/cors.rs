@@ -21,7 +21,7 @@ const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE
 
 /// Headers of responses that a client has to read.
 const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, Retry-After");
+    HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, DPoP-Nonce, Retry-After");
 
 /// Seconds for which a browser need not ask again (`Access-Control-Max-Age`).
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

@@ -29,13 +29,13 @@ use super::scope::Scope;
 /// Name of the tool that needs [`Scope::Coffee`].
 pub(crate) const ORDER_COFFEE: &str = "order-coffee";
 
-/// Where the count-down may start at most.
+/// Largest start of the count-down.
 const MAX_COUNT: u8 = 50;
 
 /// Time between two numbers of the count-down.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How long a person may think about an order.
+/// Limit for a person's answer about an order.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Key of the question and its answer in a multi-round request.
@@ -46,7 +46,7 @@ const ORDER: &str = "order";
 pub(crate) struct ExampleServer {
     versions: &'static [ProtocolVersion],
     menu: Menu,
-    /// What has changed since this began, so that nothing is missed before the first look.
+    /// Changes since this began, so that none is missed before the first look.
     changes: watch::Receiver<Vec<String>>,
 }
 
@@ -335,11 +335,11 @@ struct UserData {
     favourite_coffee: Option<String>,
     /// Name of the app that asks.
     app: String,
-    /// What the user allowed the app.
+    /// Scopes that the user granted the app.
     scopes: Vec<String>,
 }
 
-/// What the user is asked for.
+/// Fields of the form that the user fills in.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "schemars")]
 struct CoffeeOrder {

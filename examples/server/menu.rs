@@ -8,14 +8,14 @@ const MAX_COFFEES: usize = 20;
 /// Longest name of a coffee, in bytes.
 const MAX_NAME_BYTES: usize = 60;
 
-/// What stands in the URI of a coffee before its number.
+/// Start of a coffee's URI, before its number.
 const URI_PREFIX: &str = "coffee://menu/";
 
 /// The coffees, the same for everybody. Whoever holds a [`Menu::changes`] learns of new ones.
 #[derive(Clone)]
 pub(crate) struct Menu(watch::Sender<Vec<String>>);
 
-/// Why a coffee does not come onto the menu.
+/// Reasons to refuse a new coffee.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MenuError {
     #[error("a coffee has a name of 1 to {MAX_NAME_BYTES} bytes")]

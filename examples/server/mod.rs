@@ -11,6 +11,8 @@
 //! ```
 //!
 //! With `--issuer` the third is such a product here, too (`issuer`).
+//! The last two share `dpop`: tokens that are bound to a key. `client_documents` is for clients that describe themselves instead of
+//! registering.
 //!
 //! Read `routes.rs` first: it is the whole server at a glance. `menu.rs` has what changes,
 //! `store.rs` remembers clients and tokens, `users.rs` has the people who can sign in, `pages.rs` what they
@@ -18,23 +20,28 @@
 //! several of them.
 
 mod authorization;
+pub(crate) mod client_documents;
 mod connections;
 mod cors;
 pub(crate) mod deployment;
+pub(crate) mod dpop;
 pub(crate) mod issuer;
 mod life;
 mod listener;
 mod mcp;
 mod menu;
 mod pages;
+mod presented_token;
 mod proxy;
 mod rate_limit;
+mod refusal;
 mod relay;
 mod replicas;
 mod resource;
 mod routes;
 mod scope;
 mod sessions;
+mod signature;
 mod state_file;
 mod store;
 mod token;
@@ -54,8 +61,10 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use client_documents::{ClientDocuments, DocumentSettings};
 use connections::LIMITS;
 use deployment::Deployment;
+use dpop::{Dpop, DpopSettings};
 use issuer::{ExternalIssuer, IssuerSettings};
 use life::Life;
 use listener::ServerListener;
@@ -84,13 +93,13 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 /// Largest form, registration or JSON-RPC message that is read, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// What whoever starts the server may choose.
+/// Settings of the server.
 pub(crate) struct Options {
     /// TCP port on the loopback interface; 0 takes a free one.
     pub(crate) port: u16,
-    /// How long an access token is good for. Zero makes every token expired at birth.
+    /// Lifetime of an access token. Zero issues expired tokens.
     pub(crate) token_lifetime: Duration,
-    /// Where clients and (hashes of) tokens are kept over a restart; `None` keeps them in memory.
+    /// Place of clients and of hashed tokens, which outlive a restart; `None` keeps them in memory.
     pub(crate) state_file: Option<PathBuf>,
     /// With a secret here, clients cannot register: there is one, [`PRE_REGISTERED_CLIENT_ID`], and
     /// this is its secret.
@@ -104,6 +113,10 @@ pub(crate) struct Options {
     pub(crate) redis: Option<RedisPlace>,
     /// Addresses at which the server is reached, if not on this machine alone.
     pub(crate) deployment: Deployment,
+    /// Tokens that are bound to a key.
+    pub(crate) dpop: DpopSettings,
+    /// Clients that describe themselves in a document. Where clients cannot register, there are none.
+    pub(crate) client_documents: DocumentSettings,
     /// The versions of MCP that are served.
     pub(crate) versions: &'static [ProtocolVersion],
     /// Middleware of the caller around the MCP endpoint, for requests with a good token.
@@ -225,8 +238,8 @@ impl Server {
     }
 }
 
-/// What the request handlers share.
-struct App {
+/// State of all request handlers.
+pub(crate) struct App {
     /// Origin of this server: identifier of its authorization server and prefix of the endpoints (RFC 8414 §2).
     origin: String,
     /// The authorization server, if it is elsewhere.
@@ -235,11 +248,13 @@ struct App {
     resource: String,
     /// Identifier of another resource that tokens are issued for.
     other_resource: Option<String>,
-    /// How long an access token is good for.
+    /// Lifetime of an access token.
     token_lifetime: Duration,
     /// Whether clients may register themselves (RFC 7591).
     registration: Registration,
+    documents: Option<ClientDocuments>,
     deployment: Deployment,
+    dpop: Dpop,
     life: Life,
     sessions: Sessions,
     store: Mutex<Store>,
@@ -251,7 +266,7 @@ struct App {
     menu: Menu,
 }
 
-/// How clients become known to the authorization server.
+/// Ways in which clients become known to the authorization server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registration {
     /// They register themselves (RFC 7591).
@@ -288,7 +303,14 @@ impl App {
             issuer: issuer.transpose()?,
             token_lifetime: options.token_lifetime,
             registration,
+            documents: match registration {
+                Registration::Dynamic => {
+                    ClientDocuments::new(options.client_documents, options.deployment.rate_limit)
+                }
+                Registration::BeforehandOnly => None,
+            },
             deployment: options.deployment,
+            dpop: Dpop::new(options.dpop, shared.clone()),
             life: Life::default(),
             sessions: Sessions::new(shared.clone()),
             store: Mutex::default(),

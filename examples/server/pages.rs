@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
+use url::Url;
 
-use super::authorization::no_store;
+use super::authorization::{is_plain_loopback, no_store};
 use super::scope::Scopes;
 use super::users::{USERS, User};
 use super::{App, PRE_REGISTERED_CLIENT_ID, Registration};
@@ -18,6 +19,8 @@ const STYLE: &str = include_str!("pages/style.css");
 const CONSENT: &str = include_str!("pages/consent.html");
 const ACCOUNT: &str = include_str!("pages/account.html");
 const SCOPE: &str = include_str!("pages/scope.html");
+const ORIGIN: &str = include_str!("pages/origin.html");
+const LOOPBACK_WARNING: &str = include_str!("pages/loopback_warning.html");
 const ERROR: &str = include_str!("pages/error.html");
 const REFUSED: &str = include_str!("pages/refused.html");
 const WELCOME: &str = include_str!("pages/welcome.html");
@@ -32,9 +35,11 @@ const CONTENT_SECURITY_POLICY: &str =
 pub(crate) struct Consent<'a> {
     /// The name that the client gave itself.
     pub(crate) client_name: &'a str,
-    /// What it wants to be allowed.
+    /// The host that vouches for the name, by a document about the client; `None` if nobody does.
+    pub(crate) client_host: Option<String>,
+    /// Scopes that it asks for.
     pub(crate) scopes: Scopes,
-    /// Where the browser goes with the answer: the one thing about the client that is certain.
+    /// Address that gets the answer: the one certain thing about the client.
     pub(crate) redirect_uri: &'a str,
     /// Comes back with the answer.
     pub(crate) form_token: &'a str,
@@ -61,12 +66,33 @@ impl Consent<'_> {
             .collect();
         let values = [
             ("client_name", Markup::text(self.client_name)),
+            ("origin", self.origin()),
+            ("warning", self.warning()),
             ("scopes", Markup(scopes)),
             ("accounts", Markup(accounts)),
             ("redirect_uri", Markup::text(self.redirect_uri)),
             ("form_token", Markup::text(self.form_token)),
         ];
         page(StatusCode::OK, "Sign in", fill(CONSENT, &values))
+    }
+
+    fn origin(&self) -> Markup {
+        let Some(host) = &self.client_host else {
+            return Markup(String::new());
+        };
+        Markup(fill(ORIGIN, &[("host", Markup::text(host))]))
+    }
+
+    /// Everybody can read the document of a client and send its `client_id`. If the answer goes to an address of the host,
+    /// nobody else gets it; on the user's machine, any program may (MCP, Localhost Redirect URI Impersonation).
+    fn warning(&self) -> Markup {
+        let uri = Url::parse(self.redirect_uri);
+        let stays_here = uri.is_ok_and(|uri| is_plain_loopback(&uri));
+        if self.client_host.is_none() || !stays_here {
+            return Markup(String::new());
+        }
+        let values = [("client_name", Markup::text(self.client_name))];
+        Markup(fill(LOOPBACK_WARNING, &values))
     }
 }
 

@@ -47,7 +47,7 @@ impl RateLimit {
     }
 
     /// Takes a request out of the bucket; else the time until there is one.
-    fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_ADDRESSES {
             buckets.retain(|_, bucket| now.duration_since(bucket.at) < WINDOW);

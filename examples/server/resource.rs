@@ -6,32 +6,36 @@ use std::time::SystemTime;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::issuer::{ExternalIssuer, Person, TokenRefusal};
+use super::dpop::{DpopPolicy, Proof};
+use super::issuer::{ExternalIssuer, Person};
+use super::presented_token::{PresentedToken, Scheme};
+use super::refusal::Refusal;
 use super::scope::{Scope, Scopes};
+use super::token::Digest;
 use super::users::{self, User};
 use super::{App, MAX_BODY_BYTES};
 
 /// The scopes that are needed for anything at all.
 pub(crate) const BASIC_SCOPES: [Scope; 1] = [Scope::Profile];
 
-/// Who authorized a request. The check puts it into the request's extensions, for the tools to find.
+/// User and client behind a request. The check puts it into the request's extensions, for the tools to find.
 #[derive(Clone)]
 pub(crate) struct Authorized {
     /// In whose name the client acts.
     pub(crate) account: Account,
     /// Name of the client, as it gave it itself.
     pub(crate) client_name: String,
-    /// What the user allowed.
+    /// Scopes that the user granted.
     pub(crate) scopes: Scopes,
 }
 
-/// What is known about the user.
+/// Profile of the user.
 #[derive(Clone)]
 pub(crate) struct Account {
     /// Identifier that never changes.
@@ -40,7 +44,7 @@ pub(crate) struct Account {
     pub(crate) name: String,
     /// E-mail address, unless the issuer keeps it to itself.
     pub(crate) email: Option<String>,
-    /// What to order if nobody says otherwise. An issuer does not know that.
+    /// Default order. An issuer does not know it.
     pub(crate) favourite_coffee: Option<String>,
 }
 
@@ -83,6 +87,8 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<ProtectedResou
             .to_owned()],
         scopes_supported: scopes_supported(&app),
         bearer_methods_supported: ["header"],
+        dpop_signing_alg_values_supported: app.dpop.algorithms(),
+        dpop_bound_access_tokens_required: app.dpop.policy() == DpopPolicy::Required,
     })
 }
 
@@ -96,6 +102,11 @@ pub(crate) struct ProtectedResourceMetadata {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<String>,
     bearer_methods_supported: [&'static str; 1],
+    /// Algorithms of proofs. A client takes them as the wish for tokens that are bound to a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_signing_alg_values_supported: Option<&'static [&'static str]>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dpop_bound_access_tokens_required: bool,
 }
 
 /// The scopes that a client may ask for at once. Another issuer need not know that of the coffee, and would refuse a client
@@ -116,18 +127,30 @@ pub(crate) async fn require_token(
     request: Request,
     next: Next,
 ) -> Response {
-    let authorized = match check_token(&app, request.headers()).await {
-        Ok(authorized) => authorized,
-        Err(refusal) => return refusal.response(&app),
+    let (headers, method) = (request.headers(), request.method());
+    let Some(presented) = PresentedToken::of(headers, app.dpop.policy()) else {
+        return Refusal::NoToken.response(&app, Scheme::Bearer);
     };
-    let (mut request, needed) = match needed_scopes(request).await {
-        Ok(read) => read,
-        Err(response) => return response,
+    let scheme = presented.scheme;
+    let (authorized, proof) = match check_token(&app, &presented, headers, method).await {
+        Ok(checked) => checked,
+        Err(refusal) => return refusal.response(&app, scheme),
     };
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    if let Some(proof) = proof
+        && let Err(refusal) = proof.check_body(&body)
+    {
+        return Refusal::from(refusal).response(&app, scheme);
+    }
+    let needed = needed_scopes(&parts.method, &body);
+    let mut request = Request::from_parts(parts, Body::from(body));
     if !authorized.scopes.include(&needed) {
         // What is there already stays in the list: the client will ask for exactly these.
         let scopes = authorized.scopes.union(&needed);
-        return Refusal::InsufficientScope(scopes).response(&app);
+        return Refusal::InsufficientScope(scopes).response(&app, scheme);
     }
     if let Some(id) = session_id(request.headers())
         && !app.sessions.belongs_to(id, &authorized.account.id).await
@@ -144,42 +167,27 @@ pub(crate) async fn require_token(
     response
 }
 
-/// Why a request is not let through (RFC 6750 §3.1).
-enum Refusal {
-    /// There is no token. That is not an error yet, so the answer names none.
-    NoToken,
-    /// There is one, but it is not good here and now.
-    InvalidToken(&'static str),
-    /// It is good, but not for this. These are the scopes that would do.
-    InsufficientScope(Scopes),
-    /// Nobody knows whether it is good. Another one would not help, so the client is to try again.
-    Unverifiable,
+/// Checks the token of a request and, if it is bound to a key, the proof.
+async fn check_token(
+    app: &App,
+    presented: &PresentedToken<'_>,
+    headers: &HeaderMap,
+    method: &Method,
+) -> Result<(Authorized, Option<Proof>), Refusal> {
+    let (authorized, bound_to) = if let Some(issuer) = &app.issuer {
+        let person = issuer.verify(presented.text).await?;
+        let bound_to = person.bound_to.clone();
+        (person.into(), bound_to)
+    } else {
+        app.catch_up().await;
+        check_own_token(app, presented.text)?
+    };
+    let checked = presented.check_sender(app, headers, method, bound_to.as_ref());
+    Ok((authorized, checked.await?))
 }
 
-impl From<TokenRefusal> for Refusal {
-    fn from(refusal: TokenRefusal) -> Self {
-        match refusal {
-            TokenRefusal::Invalid(reason) => Self::InvalidToken(reason),
-            TokenRefusal::MissingScope => Self::InsufficientScope(Scopes::from(BASIC_SCOPES)),
-            TokenRefusal::Unverifiable => Self::Unverifiable,
-        }
-    }
-}
-
-/// Time after which a client should try again while the issuer does not answer, in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
-
-async fn check_token(app: &App, headers: &HeaderMap) -> Result<Authorized, Refusal> {
-    let presented = bearer_token(headers).ok_or(Refusal::NoToken)?;
-    if let Some(issuer) = &app.issuer {
-        return Ok(issuer.verify(presented).await?.into());
-    }
-    app.catch_up().await;
-    check_own_token(app, presented)
-}
-
-/// Checks a token of the authorization server that is in this process.
-fn check_own_token(app: &App, presented: &str) -> Result<Authorized, Refusal> {
+/// Checks a token of the authorization server that is in this process. Returns the key that it is bound to, too.
+fn check_own_token(app: &App, presented: &str) -> Result<(Authorized, Option<Digest>), Refusal> {
     let store = app.store();
     let (token, grant) = store
         .access_token(presented)
@@ -195,38 +203,26 @@ fn check_own_token(app: &App, presented: &str) -> Result<Authorized, Refusal> {
     let user = users::find(&grant.user_id).ok_or(Refusal::InvalidToken("the account is gone"))?;
     let client = store.client(&grant.client_id);
     let client = client.ok_or(Refusal::InvalidToken("the client is gone"))?;
-    Ok(Authorized {
+    let authorized = Authorized {
         account: user.into(),
         client_name: client.name.clone(),
         scopes: token.scopes.clone(),
-    })
-}
-
-/// The token of `Authorization: Bearer`. The scheme's name has no case (RFC 9110 §11.1).
-fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+    };
+    Ok((authorized, token.bound_to.clone()))
 }
 
 /// Which scopes a request needs: for a tool call that depends on the tool, so the body is looked at
 /// before rmcp gets it.
-async fn needed_scopes(request: Request) -> Result<(Request, Scopes), Response> {
-    if request.method() != Method::POST {
-        return Ok((request, Scopes::from(BASIC_SCOPES)));
+fn needed_scopes(method: &Method, body: &[u8]) -> Scopes {
+    if method != Method::POST {
+        return Scopes::from(BASIC_SCOPES);
     }
-    let (parts, body) = request.into_parts();
-    let Ok(bytes) = to_bytes(body, MAX_BODY_BYTES).await else {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
-    };
     // What is no JSON names no tool; rmcp says what is wrong with it.
-    let message: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let request = Request::from_parts(parts, Body::from(bytes));
-    let needed = match message["params"]["name"].as_str() {
+    let message: Value = serde_json::from_slice(body).unwrap_or_default();
+    match message["params"]["name"].as_str() {
         Some(super::mcp::ORDER_COFFEE) => Scopes::from([Scope::Profile, Scope::Coffee]),
         Some(_) | None => Scopes::from(BASIC_SCOPES),
-    };
-    Ok((request, needed))
+    }
 }
 
 /// The session that a request belongs to.
@@ -235,43 +231,4 @@ pub(crate) fn session_id(headers: &HeaderMap) -> Option<&str> {
         .get(HeaderName::from_static("mcp-session-id"))?
         .to_str()
         .ok()
-}
-
-impl Refusal {
-    /// The answer with its challenge: the client learns where to find out about tokens (RFC 9728
-    /// §5.1) and which scopes to ask for (RFC 6750 §3).
-    fn response(&self, app: &App) -> Response {
-        let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", app.origin);
-        let basic = Scopes::from(BASIC_SCOPES);
-        let (status, error, scope) = match self {
-            Self::NoToken => (StatusCode::UNAUTHORIZED, String::new(), &basic),
-            Self::InvalidToken(reason) => (
-                StatusCode::UNAUTHORIZED,
-                format!(r#"error="invalid_token", error_description="{reason}", "#),
-                &basic,
-            ),
-            Self::InsufficientScope(scopes) => (
-                StatusCode::FORBIDDEN,
-                r#"error="insufficient_scope", error_description="the user must allow more", "#
-                    .to_owned(),
-                scopes,
-            ),
-            Self::Unverifiable => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                return (status, [(header::RETRY_AFTER, RETRY_AFTER)]).into_response();
-            }
-        };
-        let scope = match app.scope_names(scope).as_str() {
-            "" => String::new(),
-            names => format!(r#"scope="{names}", "#),
-        };
-        let challenge = format!(r#"Bearer {error}{scope}resource_metadata="{metadata}""#);
-        let mut response = status.into_response();
-        if let Ok(value) = HeaderValue::from_str(&challenge) {
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, value);
-        }
-        response
-    }
 }

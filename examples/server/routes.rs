@@ -14,8 +14,8 @@ use url::Url;
 use super::rate_limit::{self, RateLimit};
 use super::replicas::{self, SharedSessions};
 use super::{
-    App, MAX_BODY_BYTES, MCP_PATH, Middleware, Registration, authorization, cors, life, mcp, pages,
-    proxy, relay, resource,
+    App, MAX_BODY_BYTES, MCP_PATH, Middleware, Registration, authorization, client_documents, cors,
+    dpop, life, mcp, pages, proxy, relay, resource,
 };
 
 /// Every route of the server.
@@ -75,15 +75,14 @@ fn mcp_endpoint(
     endpoint
         .layer(from_fn_with_state(app.clone(), relay::pass_on))
         .layer(from_fn_with_state(app.clone(), resource::require_token))
+        .layer(from_fn_with_state(app.clone(), dpop::hand_out_nonces))
         .layer(from_fn_with_state(app.clone(), pages::greet_browsers))
 }
 
 /// Routes of the authorization server that is in this process.
 fn authorization_server(app: &Arc<App>) -> Router<Arc<App>> {
     let mut endpoints = Router::new()
-        .route("/authorize", get(authorization::authorize))
         .route("/consent", post(authorization::consent))
-        .route("/token", limited(app, post(authorization::token)))
         .route("/revoke", post(authorization::revoke));
     if app.other_resource.is_some() {
         endpoints = endpoints.route("/introspect", post(authorization::introspect));
@@ -94,10 +93,23 @@ fn authorization_server(app: &Arc<App>) -> Router<Arc<App>> {
     }
     // All that reads or changes the store.
     let in_turn = from_fn_with_state(app.clone(), replicas::in_turn);
-    endpoints.layer(in_turn).route(
-        "/.well-known/oauth-authorization-server",
-        get(authorization::metadata),
-    )
+    let token = post(authorization::token)
+        .layer(in_turn.clone())
+        .layer(from_fn_with_state(app.clone(), dpop::prove_key));
+    let authorize = get(authorization::authorize)
+        .layer(in_turn.clone())
+        .layer(from_fn_with_state(
+            app.clone(),
+            client_documents::fetch_client,
+        ));
+    endpoints
+        .layer(in_turn)
+        .route("/authorize", authorize)
+        .route("/token", limited(app, token))
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(authorization::metadata),
+        )
 }
 
 /// The same handler for a bounded number of requests, if there is a limit.

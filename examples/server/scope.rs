@@ -27,7 +27,7 @@ impl Scope {
         }
     }
 
-    /// What the consent page says about it.
+    /// Sentence of the consent page about it.
     pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::Profile => "See your name and e-mail address",

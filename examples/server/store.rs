@@ -13,14 +13,14 @@ use super::authorization::{AuthorizationRequest, Client};
 use super::scope::Scopes;
 use super::token::{Digest, Token};
 
-/// How long a user may think about the consent page.
+/// Time for a user to answer the consent page.
 const CONSENT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// How long an authorization code is good for. RFC 6749 §4.1.2 allows ten minutes at most; a client
+/// Lifetime of an authorization code. RFC 6749 §4.1.2 allows ten minutes at most; a client
 /// that listens on loopback needs a second.
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long a refresh token that nobody uses is good for.
+/// Lifetime of an unused refresh token.
 const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Time that a client is remembered that nobody signs in with.
@@ -61,13 +61,13 @@ pub(crate) struct Grant {
     pub(crate) client_id: String,
     /// The user in whose name.
     pub(crate) user_id: String,
-    /// What it may do.
+    /// Scopes of the grant.
     pub(crate) scopes: Scopes,
-    /// Where: the audience of the tokens (RFC 8707).
+    /// Audience of the tokens (RFC 8707).
     pub(crate) resource: String,
 }
 
-/// What is known about an access token.
+/// Record of an access token.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct AccessToken {
     /// Key of the grant behind it.
@@ -76,6 +76,15 @@ pub(crate) struct AccessToken {
     pub(crate) scopes: Scopes,
     /// When it ends.
     pub(crate) expires_at: SystemTime,
+    /// The key that has to be proved with it (RFC 9449 §6).
+    #[serde(default)]
+    pub(crate) bound_to: Option<Digest>,
+}
+
+/// The keys that a pair of tokens is bound to.
+pub(crate) struct Binding {
+    pub(crate) access_token: Option<Digest>,
+    pub(crate) refresh_token: Option<Digest>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -83,6 +92,8 @@ struct RefreshToken {
     grant_id: String,
     expires_at: SystemTime,
     used: Use,
+    #[serde(default)]
+    bound_to: Option<Digest>,
 }
 
 /// Whether something that is good for one use had it already.
@@ -127,6 +138,14 @@ pub(crate) struct IssuedTokens {
 
 /// There is no room for another one.
 pub(crate) struct Full;
+
+/// Reason why a refresh token gives nothing.
+pub(crate) enum NotRefreshable {
+    /// It is unknown, expired, revoked or used.
+    Unknown,
+    /// It is bound to a key, and the request does not prove that.
+    OtherKey,
+}
 
 impl Store {
     /// Number of changes so far.
@@ -302,6 +321,7 @@ impl Store {
         grant_id: &str,
         scopes: Scopes,
         lifetime: Duration,
+        binding: Binding,
     ) -> IssuedTokens {
         self.forget_expired();
         let tokens = IssuedTokens {
@@ -315,6 +335,7 @@ impl Store {
                 grant_id: grant_id.to_owned(),
                 scopes,
                 expires_at: now + lifetime,
+                bound_to: binding.access_token,
             },
         );
         self.refresh_tokens.insert(
@@ -323,6 +344,7 @@ impl Store {
                 grant_id: grant_id.to_owned(),
                 expires_at: now + REFRESH_TOKEN_LIFETIME,
                 used: Use::Unused,
+                bound_to: binding.refresh_token,
             },
         );
         self.version += 1;
@@ -335,25 +357,33 @@ impl Store {
         Some((token, self.grants.get(&token.grant_id)?))
     }
 
-    /// The grant of a refresh token that `client_id` presents, and its key.
+    /// The grant of a refresh token that `client_id` presents with a proof of `key`, and the key of the grant.
     ///
     /// A refresh token that was used before is in two hands. Which of them is the client cannot be
-    /// known, so the whole grant ends (RFC 9700 §4.14.2).
+    /// known, so the whole grant ends (RFC 9700 §4.14.2). Not so if it is bound to a key and comes without: whoever stole it
+    /// can do nothing with it, and is not to sign the user out either.
     pub(crate) fn refreshable(
         &mut self,
         presented: &str,
         client_id: &str,
-    ) -> Option<(String, Grant)> {
-        let token = self.refresh_tokens.get(&Digest::of(presented))?.clone();
-        let grant = self.grants.get(&token.grant_id)?.clone();
-        if grant.client_id != client_id {
-            return None;
+        key: Option<&Digest>,
+    ) -> Result<(String, Grant), NotRefreshable> {
+        let token = self.refresh_tokens.get(&Digest::of(presented)).cloned();
+        let token = token.ok_or(NotRefreshable::Unknown)?;
+        let grant = self.grants.get(&token.grant_id).cloned();
+        let grant = grant.filter(|grant| grant.client_id == client_id);
+        let grant = grant.ok_or(NotRefreshable::Unknown)?;
+        if token.bound_to.is_some() && token.bound_to.as_ref() != key {
+            return Err(NotRefreshable::OtherKey);
         }
         if token.used == Use::Used {
             self.revoke_grant(&token.grant_id);
-            return None;
+            return Err(NotRefreshable::Unknown);
         }
-        (SystemTime::now() < token.expires_at).then_some((token.grant_id, grant))
+        if token.expires_at <= SystemTime::now() {
+            return Err(NotRefreshable::Unknown);
+        }
+        Ok((token.grant_id, grant))
     }
 
     /// Marks a refresh token as used: from now on it is a sign of theft.

@@ -32,7 +32,7 @@ impl Token {
         self.0
     }
 
-    /// What to remember it by.
+    /// Digest under which it is stored.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(&self.0)
     }

@@ -8,7 +8,7 @@ pub(crate) struct User {
     pub(crate) name: &'static str,
     /// E-mail address.
     pub(crate) email: &'static str,
-    /// What they drink.
+    /// Their drink.
     pub(crate) favourite_coffee: &'static str,
 }
 

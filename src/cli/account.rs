@@ -8,7 +8,6 @@ use super::config::server_url;
 use super::environment::Environment;
 use super::header::Headers;
 use mcp_bridge_auth as auth;
-use mcp_bridge_auth::{Keychain, KeychainError, SecretName};
 use mcp_bridge_text::secret::Secret;
 
 /// The way in that flags choose.
@@ -34,10 +33,6 @@ impl Environment for Foreign<'_> {
         let promised = || self.promised.contains(&name).then(|| "promised".to_owned());
         (self.variable)(name).or_else(promised)
     }
-
-    fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError> {
-        Keychain::default().named(name)
-    }
 }
 
 impl Flags {
@@ -55,7 +50,7 @@ impl Flags {
         let headers: Headers = self.connection.headers.read_in(&environment).ok()?;
         let sign_in = self.connection.sign_in;
         let config = sign_in.config_in(&environment, self.callback_port).ok()?;
-        if config.command.is_some() || headers.map.contains_key(AUTHORIZATION) {
+        if config.command.is_some() || headers.contains(&AUTHORIZATION) {
             return Some(SignInSource::OfTheUser);
         }
         match config.grant {

@@ -8,6 +8,10 @@ use url::Url;
 use super::error::FlagError;
 use mcp_bridge_auth::Callback;
 
+/// Defaults of the redirect URI.
+const HOST: &str = "localhost";
+const PATH: &str = "/oauth/callback";
+
 const SUCCESS_URL: &str = "--auth-success-url";
 
 /// Flags of the redirect URI.
@@ -15,11 +19,11 @@ const SUCCESS_URL: &str = "--auth-success-url";
 #[command(next_help_heading = "Callback")]
 pub(super) struct CallbackFlags {
     /// The host in the redirect URI
-    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    #[arg(long, value_name = "HOST", default_value = HOST)]
     host: String,
 
     /// The path in the redirect URI
-    #[arg(long, value_name = "PATH", default_value = "/oauth/callback")]
+    #[arg(long, value_name = "PATH", default_value = PATH)]
     callback_path: String,
 
     /// The address that the callback listens on, instead of loopback
@@ -36,6 +40,15 @@ pub(super) struct CallbackFlags {
 }
 
 impl CallbackFlags {
+    /// Those of a command line without any.
+    pub(super) fn of_nothing() -> Self {
+        Self {
+            host: HOST.to_owned(),
+            callback_path: PATH.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// The place, with the port from the command line.
     pub(super) fn callback(self, port: Option<u16>) -> Result<Callback, FlagError> {
         if !self.callback_path.starts_with('/') {

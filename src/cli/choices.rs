@@ -25,8 +25,9 @@ macro_rules! choices {
     };
 }
 
-choices!(TransportFlag is TransportChoice {
+choices!(#[derive(Default)] TransportFlag is TransportChoice {
     /// Streamable HTTP; HTTP+SSE if the server refuses that as one of 2024-11-05 does.
+    #[default]
     HttpFirst,
     /// HTTP+SSE; streamable HTTP if there is no such stream.
     SseFirst,
@@ -36,8 +37,9 @@ choices!(TransportFlag is TransportChoice {
     SseOnly,
 });
 
-choices!(ProtocolFlag is Protocol {
+choices!(#[derive(Default)] ProtocolFlag is Protocol {
     /// The app's own; the other one, by translation, where the server refuses that.
+    #[default]
     Auto,
     /// Up to 2025-11-25 (`initialize`).
     Legacy,
@@ -47,9 +49,10 @@ choices!(ProtocolFlag is Protocol {
     PreferModern,
 });
 
-choices!(ParamHeadersFlag is ParamHeaders {
+choices!(#[derive(Default)] ParamHeadersFlag is ParamHeaders {
     /// `Mcp-Param-*` where the tool's schema asks for it; `Mcp-Name` for legacy servers too that were seen
     /// to read such headers.
+    #[default]
     Auto,
     /// The same, and `Mcp-Name` for every legacy server.
     Always,
@@ -57,8 +60,9 @@ choices!(ParamHeadersFlag is ParamHeaders {
     Off,
 });
 
-choices!(ListPagesFlag is ListPages {
+choices!(#[derive(Default)] ListPagesFlag is ListPages {
     /// The app gets all pages as one list.
+    #[default]
     Merge,
     /// The app gets the page that it asks for.
     Pass,

@@ -1,5 +1,6 @@
 //! Conversion of flags into the program's configuration, and the rules for server URLs.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use super::environment::ProcessEnvironment;
 use super::error::{ConfigError, FlagError};
 use super::{ConnectionFlags, Flags};
 use mcp_bridge_auth as auth;
-use mcp_bridge_auth::HeaderProgram;
+use mcp_bridge_auth::{HeaderProgram, Keychain, SecretHeaders};
 use mcp_bridge_core::bridge;
 use mcp_bridge_core::bridge::Memory;
 use mcp_bridge_core::endpoint;
@@ -76,13 +77,24 @@ pub struct Log {
 }
 
 /// A duration in seconds; fractions are allowed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seconds(pub(super) Duration);
 
 impl Seconds {
+    /// So many of them.
+    pub(super) const fn of(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
     /// The limit that they are; none if there are none.
     fn limit(self) -> Option<Duration> {
         Some(self.0).filter(|limit| !limit.is_zero())
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_secs_f64())
     }
 }
 
@@ -212,7 +224,7 @@ impl ConnectionFlags {
         let mut notes: Vec<_> = headers.left_out.iter().map(left_out).collect();
         notes.extend(headers.unexpanded.iter().map(unexpanded));
         let http = self.network.options(&url, &mut notes)?;
-        if auth.command.is_some() && headers.map.remove(AUTHORIZATION).is_some() {
+        if auth.command.is_some() && headers.remove(&AUTHORIZATION) {
             notes.push(AUTHORIZATION_LEFT_OUT.into());
         }
         let account = auth::account_name(&url, &auth);
@@ -225,10 +237,12 @@ impl ConnectionFlags {
             Some(_) | None => Memory::default(),
         };
         // Who brings an `Authorization` header of his own needs no other.
-        let auth = (!headers.map.contains_key(AUTHORIZATION)).then_some(auth);
+        let auth = (!headers.contains(&AUTHORIZATION)).then_some(auth);
         Ok(ServerConnection {
             endpoint: endpoint::EndpointConfig {
                 headers: headers.map,
+                secret_headers: SecretHeaders::new(headers.secret, Keychain::default())
+                    .map(Arc::new),
                 header_program: headers.program.map(|it| Arc::new(HeaderProgram::new(it))),
                 request_timeout: self.request_timeout.limit(),
                 headers_timeout: self.headers_timeout.limit(),
@@ -259,15 +273,16 @@ fn person(auth: &auth::Config, server: &Url) -> auth::SignInPlace {
         auth::Browser::Command(_) => true,
     };
     match (&auth.store, &auth.grant) {
-        (Some(auth::Store::Shared(address)), grant)
+        (Some(auth::Store::Shared(place)), grant)
             if !has_browser && !matches!(grant, auth::Grant::DeviceCode) =>
         {
             let profile = auth.profile.as_ref();
             let profile = profile.map_or_else(String::new, |name| format!(" --profile {name}"));
             auth::SignInPlace::Elsewhere {
                 command: format!(
-                    "mcp-bridge login {}{profile} --store {address}",
-                    http::bare(server)
+                    "mcp-bridge login {}{profile} --store {}",
+                    http::bare(server),
+                    place.address
                 ),
             }
         }

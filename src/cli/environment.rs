@@ -3,19 +3,13 @@
 
 use std::env;
 
-use mcp_bridge_auth::{Keychain, KeychainError, SecretName};
-use mcp_bridge_text::secret::Secret;
-
 /// Beginning and end of a reference to a secret of the keychain.
 const KEYCHAIN: [&str; 2] = ["{keychain:", "}"];
 
-/// Source of environment variables and of secrets.
+/// Source of environment variables.
 pub(super) trait Environment {
     /// The value of a variable, if it is set and not empty.
     fn variable(&self, name: &str) -> Option<String>;
-
-    /// The secret of this name in the keychain, if there is one.
-    fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError>;
 }
 
 /// A text with references to secrets of the keychain, piece by piece.
@@ -55,10 +49,6 @@ pub(super) struct ProcessEnvironment;
 impl Environment for ProcessEnvironment {
     fn variable(&self, name: &str) -> Option<String> {
         env::var(name).ok().filter(|value| !value.is_empty())
-    }
-
-    fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError> {
-        Keychain::default().named(name)
     }
 }
 
@@ -112,9 +102,6 @@ pub(super) mod fixed {
 
     use std::collections::HashMap;
 
-    use mcp_bridge_auth::{KeychainError, SecretName};
-    use mcp_bridge_text::secret::Secret;
-
     pub(in crate::cli) struct Fixed(HashMap<&'static str, &'static str>);
 
     impl Fixed {
@@ -126,11 +113,6 @@ pub(super) mod fixed {
     impl super::Environment for Fixed {
         fn variable(&self, name: &str) -> Option<String> {
             self.0.get(name).map(|&value| value.to_owned())
-        }
-
-        /// The variable `keychain:NAME`.
-        fn secret(&self, name: &SecretName) -> Result<Option<Secret<String>>, KeychainError> {
-            Ok(self.variable(&format!("keychain:{name}")).map(Secret::new))
         }
     }
 }

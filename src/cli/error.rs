@@ -93,12 +93,6 @@ impl ConfigError {
             Self::Header(HeaderError::Variable { .. }) | Self::Unset { .. } => {
                 "set it in the \"env\" block of the app's configuration"
             }
-            Self::Header(HeaderError::NoSecret { .. }) => {
-                "put it there: mcp-bridge secret set NAME, with the name in the message"
-            }
-            Self::Header(HeaderError::Keychain { .. }) => {
-                "unlock the keychain, or take the value from a variable: --header-env NAME=VARIABLE"
-            }
             Self::Header(_) => "mcp-bridge help server shows how headers are written",
             Self::Flag(_) => "mcp-bridge help all shows what each option takes",
             Self::NotPem(_) => "it has to hold a block that begins with -----BEGIN",

@@ -9,7 +9,7 @@ use super::environment::{
     Environment, Piece, ProcessEnvironment, expand, foreign_reference, pieces,
 };
 use super::error::{ConfigError, FlagError, names_variable};
-use mcp_bridge_auth::{KeychainError, SecretName, TokenCommand};
+use mcp_bridge_auth::{HeaderPiece, SecretHeader, SecretName, TokenCommand};
 use mcp_bridge_net::http::{is_reserved_header, user_header_value};
 use mcp_bridge_net::setting::Setting;
 use mcp_bridge_text::secret::Secret;
@@ -18,7 +18,7 @@ use mcp_bridge_text::secret::Secret;
 const HEADER_VARIABLE: &str = "MCP_BRIDGE_HEADER";
 
 /// Headers of the user's own.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct HeaderFlags {
     /// Send a header; ${NAME} is a variable, {keychain:NAME} a kept secret
@@ -46,6 +46,8 @@ pub(super) struct HeaderFlags {
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     pub(super) map: HeaderMap,
+    /// Those with secrets of the keychain, which is not read yet.
+    pub(super) secret: Vec<SecretHeader>,
     /// Names of headers that were left out, because the bridge sets them itself.
     pub(super) left_out: Vec<HeaderName>,
     /// Names of headers that are sent with a reference to a variable as it stands, and the reference.
@@ -74,22 +76,6 @@ pub enum HeaderError {
     /// A reference to a secret that no secret can be called by.
     #[error("the header {0} refers to a secret by a name that none can have")]
     SecretName(HeaderName),
-    /// A secret that is not in the keychain.
-    #[error("the header {header} needs the secret {name}, which is not in the keychain")]
-    NoSecret {
-        /// The header's name.
-        header: HeaderName,
-        /// The secret's name.
-        name: SecretName,
-    },
-    /// A secret that the keychain does not give.
-    #[error("the header {header} needs a secret, and {error}")]
-    Keychain {
-        /// The header's name.
-        header: HeaderName,
-        /// The cause.
-        error: KeychainError,
-    },
     /// A variable that is not set.
     #[error("the header {header} needs the environment variable {variable}, which is not set")]
     Variable {
@@ -143,7 +129,7 @@ impl HeaderFlags {
             // Some keep the scheme in the variable, as in that of a `--header`.
             let token = token.strip_prefix("Bearer ").unwrap_or(token);
             let value = value(&AUTHORIZATION, &format!("Bearer {token}"))?;
-            headers.map.insert(AUTHORIZATION, value);
+            headers.put(AUTHORIZATION, value);
         }
         Ok(headers)
     }
@@ -171,14 +157,41 @@ impl Headers {
         if let Some(reference) = foreign_reference(text) {
             self.unexpanded.push((name.clone(), reference.to_owned()));
         }
-        let text = filled_in(&name, text.trim(), environment)?;
-        let value = value(&name, &text)?;
+        let pieces = filled_in(&name, text.trim(), environment)?;
+        let texts = pieces.iter().filter_map(|piece| match piece {
+            HeaderPiece::Text(text) => Some(text.expose().as_str()),
+            HeaderPiece::Named(_) => None,
+        });
+        let value = value(&name, &texts.collect::<String>())?;
+        let needs_secret = pieces.iter().any(|it| matches!(it, HeaderPiece::Named(_)));
         if is_reserved_header(&name) {
             self.left_out.push(name);
+        } else if needs_secret {
+            self.remove(&name);
+            let value = pieces;
+            self.secret.push(SecretHeader { name, value });
         } else {
-            self.map.insert(name, value);
+            self.put(name, value);
         }
         Ok(())
+    }
+
+    fn put(&mut self, name: HeaderName, value: HeaderValue) {
+        self.remove(&name);
+        self.map.insert(name, value);
+    }
+
+    /// Removes the header of this name. True if there was one.
+    pub(super) fn remove(&mut self, name: &HeaderName) -> bool {
+        let before = self.map.len() + self.secret.len();
+        self.map.remove(name);
+        self.secret.retain(|header| header.name != *name);
+        self.map.len() + self.secret.len() < before
+    }
+
+    /// True if there is a header of this name.
+    pub(super) fn contains(&self, name: &HeaderName) -> bool {
+        self.map.contains_key(name) || self.secret.iter().any(|header| header.name == *name)
     }
 
     /// Adds the lines of a header file: a header each, blank lines and `#` comments left out.
@@ -195,53 +208,46 @@ impl Headers {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let pairs = self.map.iter();
         let pairs = pairs.map(|(name, value)| (name.to_string(), text(value)));
+        // The secret may be locked away, and replaced; its name stands for it.
+        let secret = self.secret.iter().map(|header| {
+            let pieces = header.value.iter().map(|piece| match piece {
+                HeaderPiece::Text(text) => text.expose().clone(),
+                HeaderPiece::Named(name) => format!("{{keychain:{name}}}"),
+            });
+            (header.name.to_string(), pieces.collect())
+        });
         // Its headers change; the command stands for them.
         let program = self.program.iter();
         let program = program.map(|it| ("header-command".to_owned(), it.fingerprint()));
-        Secret::new(pairs.chain(program).collect())
+        Secret::new(pairs.chain(secret).chain(program).collect())
     }
 }
 
-/// The value of a header with the variables and the secrets that it refers to.
+/// The value of a header with the variables that it refers to, and the names of its secrets.
 fn filled_in(
     header: &HeaderName,
     text: &str,
     environment: &impl Environment,
-) -> Result<String, HeaderError> {
-    let mut value = String::new();
+) -> Result<Vec<HeaderPiece>, HeaderError> {
+    let mut value = Vec::new();
     for piece in pieces(text) {
         match piece {
             Piece::Text(text) => {
                 let expanded = expand(text, environment, |value| value);
-                value += &expanded.map_err(|variable| HeaderError::Variable {
+                let expanded = expanded.map_err(|variable| HeaderError::Variable {
                     header: header.clone(),
                     variable,
                 })?;
+                value.push(HeaderPiece::Text(Secret::new(expanded)));
             }
-            Piece::Secret(name) => value += secret(header, name, environment)?.expose(),
+            Piece::Secret(name) => {
+                let name: Result<SecretName, _> = name.parse();
+                let name = name.map_err(|_| HeaderError::SecretName(header.clone()))?;
+                value.push(HeaderPiece::Named(name));
+            }
         }
     }
     Ok(value)
-}
-
-fn secret(
-    header: &HeaderName,
-    name: &str,
-    environment: &impl Environment,
-) -> Result<Secret<String>, HeaderError> {
-    let name: SecretName = name
-        .parse()
-        .map_err(|_| HeaderError::SecretName(header.clone()))?;
-    let found = environment
-        .secret(&name)
-        .map_err(|error| HeaderError::Keychain {
-            header: header.clone(),
-            error,
-        })?;
-    found.ok_or_else(|| HeaderError::NoSecret {
-        header: header.clone(),
-        name,
-    })
 }
 
 fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, HeaderError> {
@@ -271,17 +277,22 @@ mod tests {
 
     ///
     #[test]
-    fn a_secret_of_the_keychain_is_put_in_as_it_is() {
-        let environment = Fixed::new(&[
-            ("keychain:key", "a${B}{keychain:x}"),
-            ("B", "{keychain:key}"),
-        ]);
-        let read = |text: &str| {
+    fn a_secret_of_the_keychain_is_left_for_the_first_request() {
+        let environment = Fixed::new(&[("B", "{keychain:key}")]);
+        let read = |lines: &str| {
             let mut headers = Headers::default();
-            headers.add(text, &environment).map(|()| headers)
+            headers.add_lines(lines, &environment).map(|()| headers)
         };
         let headers = read("X-Key: <{keychain:key}>").unwrap();
-        assert_eq!(headers.map["x-key"], "<a${B}{keychain:x}>");
+        assert!(headers.map.is_empty());
+        let [SecretHeader { name, value }] = &headers.secret[..] else {
+            panic!("{headers:?}");
+        };
+        assert_eq!(name, "x-key");
+        assert!(matches!(&value[1], HeaderPiece::Named(name) if name.to_string() == "key"));
+        let identity = [("x-key".to_owned(), "<{keychain:key}>".to_owned())];
+        assert_eq!(headers.identity().expose()[..], identity);
+        // What a variable holds is no reference.
         assert_eq!(read("X-Key: ${B}").unwrap().map["x-key"], "{keychain:key}");
         assert_eq!(
             read("X-Key: {keychain:").unwrap().map["x-key"],
@@ -289,16 +300,14 @@ mod tests {
         );
         let header = HeaderName::from_static("x-key");
         assert_eq!(
-            read("X-Key: {keychain:other}").unwrap_err(),
-            HeaderError::NoSecret {
-                header: header.clone(),
-                name: "other".parse().unwrap()
-            }
-        );
-        assert_eq!(
             read("X-Key: {keychain:a b}").unwrap_err(),
             HeaderError::SecretName(header)
         );
+        // The last one counts.
+        let headers = read("X-Key: 1\nX-Key: {keychain:a}").unwrap();
+        assert!(headers.map.is_empty() && headers.secret.len() == 1);
+        let headers = read("X-Key: {keychain:a}\nX-Key: 1").unwrap();
+        assert!(headers.secret.is_empty() && headers.map.len() == 1);
     }
 
     #[test]

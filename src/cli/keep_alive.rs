@@ -7,7 +7,7 @@ use super::config::Seconds;
 /// Default limit of silence in a session.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct KeepAliveFlags {
     /// Ping the server while the app is idle, for servers and proxies that drop idle sessions

@@ -7,11 +7,11 @@ use tracing::level_filters::LevelFilter;
 use super::config::Log;
 
 /// Flags of the log: amount and destination.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageFlags {
     /// How much to log on stderr; trace adds the bodies of messages, with secrets masked
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     log_level: LogLevel,
 
     /// Log each request and response: the same as --log-level debug
@@ -28,7 +28,7 @@ pub(super) struct MessageFlags {
 }
 
 /// Flags about recordings.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct RecordFlags {
     /// Record what passes, with secrets masked, in a HAR file that mcp-bridge inspect and browsers open; of 32 MiB
@@ -38,10 +38,11 @@ pub(super) struct RecordFlags {
 }
 
 /// The levels of the log.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 enum LogLevel {
     Off,
     Error,
+    #[default]
     Warn,
     Info,
     Debug,

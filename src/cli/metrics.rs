@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The flag for metrics, which only the bridge has.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MetricsFlags {
     /// Serve metrics over HTTP at the path /metrics, in the OpenMetrics text format. PORT is on loopback; IP:PORT can be

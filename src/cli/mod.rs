@@ -28,12 +28,14 @@ mod sign_in;
 mod store;
 mod store_key;
 mod tools;
+mod url_alone;
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use choices::{ParamHeadersFlag, ProtocolFlag, TransportFlag};
+use config::Seconds;
 
 pub use account::SignInSource;
 pub use callback::port;
@@ -46,6 +48,15 @@ pub use plain_secrets::{HeaderSecret, PlainSecret};
 pub use setting_names::flag;
 pub use sign_in::SignInFlags;
 pub use store::{PlaceOrAddress, PlaceOrAddressParser, StoreFlags};
+
+/// Default time to wait for responses after the end of the input.
+const DRAIN_TIMEOUT: Seconds = Seconds::of(5);
+
+/// Default time that a request waits for a sign-in or a server.
+const PATIENCE: Seconds = Seconds::of(45);
+
+/// Default limit for the size of a message, in MiB.
+const MAX_MESSAGE_MIB: u16 = 128;
 
 /// Flags of the bridge itself, beside those of the connection.
 #[derive(Debug, Args)]
@@ -75,25 +86,25 @@ pub struct Flags {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "5",
+        default_value_t = DRAIN_TIMEOUT,
         help_heading = "Limits"
     )]
-    drain_timeout: config::Seconds,
+    drain_timeout: Seconds,
 
     /// How long a request waits for a sign-in or for a server that is down before it fails
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "45",
+        default_value_t = PATIENCE,
         help_heading = "Limits"
     )]
-    patience: config::Seconds,
+    patience: Seconds,
 
     /// How long list requests (tools, prompts, resources) wait in that case, all together, before they are
     /// answered without the server: with the last known list, or with a tool that starts the sign-in
     /// [default: 25; longer for apps that ask only once]
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
-    list_wait: Option<config::Seconds>,
+    list_wait: Option<Seconds>,
 
     /// Let the app wait until the user has signed in, even for the response to its first message
     #[arg(long, conflicts_with_all = ["patience", "list_wait"], help_heading = "Limits")]
@@ -121,16 +132,11 @@ pub struct ConnectionFlags {
     headers: header::HeaderFlags,
 
     /// Which transports to try: streamable HTTP, or the older HTTP+SSE
-    #[arg(
-        long,
-        value_enum,
-        default_value = "http-first",
-        help_heading = "Server"
-    )]
+    #[arg(long, value_enum, default_value_t, help_heading = "Server")]
     transport: TransportFlag,
 
     /// Which MCP era to speak: legacy (up to 2025-11-25), modern (from 2026-07-28), or what the server supports
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Server")]
+    #[arg(long, value_enum, default_value_t, help_heading = "Server")]
     protocol: ProtocolFlag,
 
     /// When to send Mcp-Param-* headers, and Mcp-Name to legacy servers: if the server reads them, Mcp-Name always,
@@ -139,7 +145,7 @@ pub struct ConnectionFlags {
         long,
         value_enum,
         value_name = "WHEN",
-        default_value = "auto",
+        default_value_t,
         help_heading = "Server"
     )]
     mcp_param_headers: ParamHeadersFlag,
@@ -162,31 +168,31 @@ pub struct ConnectionFlags {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "0",
+        default_value_t = Seconds::of(0),
         help_heading = "Limits"
     )]
-    request_timeout: config::Seconds,
+    request_timeout: Seconds,
 
     /// How long an HTTP response may take to begin; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "0",
+        default_value_t = Seconds::of(0),
         help_heading = "Limits"
     )]
-    headers_timeout: config::Seconds,
+    headers_timeout: Seconds,
 
     /// How long an HTTP response may pause once it has begun; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "0",
+        default_value_t = Seconds::of(0),
         help_heading = "Limits"
     )]
-    body_timeout: config::Seconds,
+    body_timeout: Seconds,
 
     /// The largest message in either direction
-    #[arg(long, value_name = "MIB", default_value = "128", help_heading = "Limits",
+    #[arg(long, value_name = "MIB", default_value_t = MAX_MESSAGE_MIB, help_heading = "Limits",
           value_parser = clap::value_parser!(u16).range(1..))]
     max_message_size: u16,
 

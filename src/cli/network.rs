@@ -16,11 +16,14 @@ use mcp_bridge_net::observer::Observation;
 /// them serves unchanged.
 const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
 
-#[derive(Debug, Clone, clap::Args)]
+/// Default limit for connecting.
+const CONNECT_TIMEOUT: Seconds = Seconds::of(10);
+
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkFlags {
     /// How long connecting may take
-    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT)]
     connect_timeout: Seconds,
 
     /// Use this proxy (http, https, socks5) instead of the environment's
@@ -66,6 +69,14 @@ pub(super) struct NetworkFlags {
 }
 
 impl NetworkFlags {
+    /// Those of a command line without any.
+    pub(super) fn of_nothing() -> Self {
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            ..Self::default()
+        }
+    }
+
     /// The network as the flags want it, for the server at `server`. What else there is to say goes to `notes`.
     pub(super) fn options(
         &self,

@@ -19,6 +19,7 @@ pub fn flag(setting: Setting) -> &'static str {
         Setting::ConnectTimeout => "--connect-timeout",
         Setting::Debug => "--debug",
         Setting::Dpop => "--dpop",
+        Setting::ShareSignIn => "--share-sign-in",
         Setting::Header => "--header",
         Setting::HeaderCommand => "--header-command",
         Setting::HeadersTimeout => "--headers-timeout",

@@ -17,7 +17,7 @@ use super::outside::OutsideFlags;
 use super::store::StoreFlags;
 use mcp_bridge_auth::{
     self as auth, Addresses, Bearer, Browser, Config, Dpop, Grant, MissingPkceMetadata,
-    ResourceParameter, TokenCommand,
+    ResourceParameter, SignInSharing, TokenCommand,
 };
 use mcp_bridge_net::setting::Setting;
 
@@ -82,6 +82,11 @@ pub struct SignInFlags {
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     dpop: DpopFlag,
 
+    /// Use one sign-in for all servers of a provider that are started with this flag
+    #[arg(long, conflicts_with_all = [
+        "bearer_env", "auth_command", "client_credentials", "idp_issuer", "workload_token", "subject_token"])]
+    share_sign_in: bool,
+
     /// The authorization server, if the server names several
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
@@ -115,6 +120,15 @@ pub struct SignInFlags {
 }
 
 impl SignInFlags {
+    /// Those of a command line without any.
+    pub(super) fn of_nothing() -> Self {
+        Self {
+            auth_timeout: auth::SIGN_IN_TIMEOUT.as_secs(),
+            callback: CallbackFlags::of_nothing(),
+            ..Self::default()
+        }
+    }
+
     /// The configuration that the flags mean, with the callback port from the command line.
     pub fn config(self, callback_port: Option<u16>) -> Result<Config, FlagError> {
         self.config_in(&ProcessEnvironment, callback_port)
@@ -172,6 +186,7 @@ impl SignInFlags {
                 Bearer::AccessToken
             },
             dpop: dpop(self.dpop.into(), self.use_id_token)?,
+            sharing: sharing(self.share_sign_in, self.use_id_token)?,
             grant,
             addresses: if self.allow_private_addresses {
                 Addresses::Any
@@ -237,6 +252,17 @@ fn dpop(choice: Dpop, uses_id_token: bool) -> Result<Dpop, FlagError> {
         ));
     }
     Ok(choice)
+}
+
+fn sharing(is_wanted: bool, uses_id_token: bool) -> Result<SignInSharing, FlagError> {
+    match (is_wanted, uses_id_token) {
+        (false, _) => Ok(SignInSharing::Off),
+        (true, false) => Ok(SignInSharing::OneIssuer),
+        (true, true) => Err(wrong(
+            "--share-sign-in",
+            "does not go with --use-id-token: ID tokens are for no server in particular",
+        )),
+    }
 }
 
 fn command(line: &str) -> Result<TokenCommand, FlagError> {
@@ -395,6 +421,7 @@ mod tests {
         check(&["--authorize-param", "=x"], "--authorize-param");
         check(&["--auth-command", " "], "--auth-command");
         check(&["--dpop", "required", "--use-id-token"], "--dpop");
+        check(&["--share-sign-in", "--use-id-token"], "--share-sign-in");
         for url in [
             "ftp://x/done",
             "https://u@x/done",

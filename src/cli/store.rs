@@ -14,7 +14,7 @@ use super::data_directory::DataDirectory;
 use super::environment::{Environment, ProcessEnvironment};
 use super::error::FlagError;
 use super::store_key::StoreKeyFlags;
-use mcp_bridge_auth::{self as auth, Store, StoreAddress, StoreKeys};
+use mcp_bridge_auth::{self as auth, SharedPlace, Store, StoreAddress, StoreKeys};
 use mcp_bridge_text::secret::Secret;
 
 const FLAG: &str = "--store";
@@ -150,17 +150,21 @@ impl StoreFlags {
         environment: &impl Environment,
     ) -> Result<(Option<Store>, Option<StoreKeys>), FlagError> {
         let keys = self.store_key.keys(environment)?;
-        let store = match &self.store {
-            None => None,
-            Some(PlaceOrAddress::Place(place)) => Some((*place).into()),
-            Some(PlaceOrAddress::Address(text)) => Some(Store::Shared(text.address(FLAG)?)),
+        let address = match &self.store {
+            None => return Ok((None, keys)),
+            Some(PlaceOrAddress::Place(place)) => return Ok((Some((*place).into()), keys)),
+            Some(PlaceOrAddress::Address(text)) => text.address(FLAG)?,
         };
-        if matches!(store, Some(Store::Shared(_))) && keys.is_none() {
+        let Some(keys) = keys else {
             let problem = "with an address needs --store-key-file or MCP_BRIDGE_STORE_KEY: what others keep for us is \
                            encrypted (mcp-bridge store key prints a key)";
             return Err(FlagError::new(FLAG, problem));
-        }
-        Ok((store, keys))
+        };
+        let store = Store::Shared(Box::new(SharedPlace {
+            address,
+            keys: keys.clone(),
+        }));
+        Ok((Some(store), Some(keys)))
     }
 
     /// A configuration that says where accounts are stored, and nothing else.

@@ -5,7 +5,7 @@ use clap::builder::FalseyValueParser;
 use super::choices::ListPagesFlag;
 use mcp_bridge_core::bridge::{Access, Glob, ListPages, ToolFilter};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Tools")]
 pub(super) struct ToolFlags {
     /// Hide tools with this name; * matches any text (repeatable)
@@ -24,7 +24,7 @@ pub(super) struct ToolFlags {
     #[arg(
         long,
         value_enum,
-        default_value = "merge",
+        default_value_t,
         hide_possible_values = true,
         value_name = "merge|pass"
     )]

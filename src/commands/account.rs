@@ -129,6 +129,18 @@ pub(super) fn rows(style: Style, account: &Account) -> String {
         Some(Voucher::ExternalToken(place)) => {
             rows += &style.row("identity", &format!("of the token in {place}"));
         }
+        Some(Voucher::SharedSignIn(_)) | None => {}
+    }
+    if account.shared_account().is_some() {
+        rows += &style.row("shares", &format!("the sign-in at {}", account.issuer));
+    }
+    match account.shared_by.as_deref() {
+        Some([]) => rows += &style.row("shared by", "no server"),
+        Some(servers) => {
+            for server in servers {
+                rows += &style.row("shared by", server.as_str());
+            }
+        }
         None => {}
     }
     rows += &style.row("kept in", place(account.place));

@@ -52,7 +52,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
     let runtime = runtime()?;
     let mut farewell = Farewell {
         place: match &choices.store {
-            Some(Store::Shared(address)) => format!("in {address}"),
+            Some(Store::Shared(place)) => format!("in {}", place.address),
             Some(Store::File | Store::Keychain | Store::Memory) | None => "on this machine".into(),
         },
         flags: args.connection,
@@ -196,11 +196,23 @@ fn in_words(ended: &SignedOut) -> String {
             format!("not revoked, because {issuer} offers no revocation")
         }
         Revocation::Failed(reason) => format!("not revoked ({reason})"),
+        Revocation::Shared(others) => {
+            let others = match others {
+                1 => "another server goes".to_owned(),
+                number => format!("{number} other servers go"),
+            };
+            return match &ended.forgotten {
+                Ok(()) => format!(
+                    "forgotten here; {others} on with the sign-in at {issuer} (mcp-bridge logout {issuer} ends it)"
+                ),
+                Err(error) => format!("not forgotten: {error}"),
+            };
+        }
     };
     match (&ended.forgotten, &ended.revocation) {
         (Ok(()), Revocation::Done) => format!("{revoked}, and forgotten here"),
         (Ok(()), Revocation::NoToken) => format!("forgotten here; {revoked}"),
-        (Ok(()), Revocation::NotOffered | Revocation::Failed(_)) => {
+        (Ok(()), Revocation::NotOffered | Revocation::Failed(_) | Revocation::Shared(_)) => {
             format!("{revoked}, but forgotten here")
         }
         (Err(error), _) => format!("{revoked}, and not forgotten: {error}"),

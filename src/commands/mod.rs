@@ -303,6 +303,11 @@ impl CommandLine {
 impl BridgeLine {
     /// The flags, if these are valid arguments of the bridge. All others are for who knows the commands as well.
     fn read(args: &[OsString]) -> Option<Flags> {
+        if let [_, word] = args
+            && let Some(flags) = word.to_str().and_then(Flags::of_url_alone)
+        {
+            return Some(flags);
+        }
         let line = Self::try_parse_from(args).ok()?;
         line.flags.has_scheme().then_some(line.flags)
     }

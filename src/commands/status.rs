@@ -87,7 +87,7 @@ fn print(
 ) -> io::Result<()> {
     if known.is_empty() {
         let place = match &choices.store {
-            Some(Store::Shared(address)) => format!("in {address}"),
+            Some(Store::Shared(place)) => format!("in {}", place.address),
             Some(Store::File | Store::Keychain | Store::Memory) | None => "on this machine".into(),
         };
         return write!(out, "No sign-in is stored {place} yet.\n{EMPTY}");
@@ -170,7 +170,13 @@ impl StatusEntry {
                 value["identityProvider"] = provider.as_str().into();
             }
             Some(Voucher::ExternalToken(place)) => value["externalToken"] = place.as_str().into(),
-            None => {}
+            Some(Voucher::SharedSignIn(_)) | None => {}
+        }
+        if let Some(account) = account.filter(|it| it.shared_account().is_some()) {
+            value["sharedSignIn"] = account.issuer.as_str().into();
+        }
+        if let Some(servers) = account.and_then(|it| it.shared_by.as_ref()) {
+            value["sharedBy"] = servers.iter().map(ToString::to_string).collect();
         }
         value
     }

@@ -10,7 +10,8 @@ use super::account::{Paint, Style, place, title};
 use super::{Stop, printed, runtime, start_quiet_log};
 use crate::cli::{PlaceOrAddress, PlaceOrAddressParser, StoreFlags};
 use mcp_bridge_auth::{
-    Account, Config, Keychain, Place, Servers, Store, StoreKeys, choose_place, place_of_new,
+    Account, Config, Keychain, Place, Servers, SharedPlace, Store, StoreKeys, choose_place,
+    place_of_new,
 };
 use mcp_bridge_core::stdio;
 
@@ -75,6 +76,11 @@ fn no_directory() -> Stop {
         .hint("name a directory in the environment variable MCP_BRIDGE_DIR")
 }
 
+fn no_key() -> Stop {
+    Stop::usage("what others keep for us is encrypted, and there is no key")
+        .hint("make one with mcp-bridge store key, and pass --store-key-file")
+}
+
 /// Place to which accounts are moved.
 struct Destination {
     place: Place,
@@ -98,12 +104,11 @@ fn show(from: &Config, out: &mut (impl Write + std::io::IsTerminal)) -> Result<E
         text += "No sign-in is stored yet.\n";
     }
     let _ = match (&from.store, &from.directory) {
-        (Some(Store::Shared(address)), _) => {
-            writeln!(
-                text,
-                "Bridges with this store keep new sign-ins in {address}."
-            )
-        }
+        (Some(Store::Shared(place)), _) => writeln!(
+            text,
+            "Bridges with this store keep new sign-ins in {}.",
+            place.address
+        ),
         (_, Some(directory)) => writeln!(
             text,
             "New sign-ins are kept in {}, below {}.",
@@ -121,13 +126,15 @@ impl Destination {
         let (place, store) = match to {
             PlaceOrAddress::Place(PlaceArgument::Keychain) => (Place::Keychain, Store::Keychain),
             PlaceOrAddress::Place(PlaceArgument::File) => (Place::File, Store::File),
-            PlaceOrAddress::Address(text) => (Place::Shared, Store::Shared(text.address("store")?)),
+            PlaceOrAddress::Address(text) => {
+                let address = text.address("store")?;
+                let keys = from.store_keys.clone().ok_or_else(no_key)?;
+                (
+                    Place::Shared,
+                    Store::Shared(Box::new(SharedPlace { address, keys })),
+                )
+            }
         };
-        if place == Place::Shared && from.store_keys.is_none() {
-            let problem = "what others keep for us is encrypted, and there is no key";
-            return Err(Stop::usage(problem)
-                .hint("make one with mcp-bridge store key, and pass --store-key-file"));
-        }
         let choices = Config {
             store: Some(store),
             ..from.clone()
@@ -183,13 +190,14 @@ impl Destination {
         Ok(status)
     }
 
-    /// What becomes of sign-ins to come.
+    /// Sentence about future sign-ins.
     fn future(&self, url: Option<&Url>) -> String {
         let place = place(self.place);
         match (&self.choices.store, url) {
-            (Some(Store::Shared(address)), _) => {
-                format!("Start bridges with --store {address} to use what is there.")
-            }
+            (Some(Store::Shared(place)), _) => format!(
+                "Start bridges with --store {} to use what is there.",
+                place.address
+            ),
             (_, None) => format!("New sign-ins are kept in {place}, too."),
             (_, Some(url)) => format!("New sign-ins at {} are kept in {place}, too.", host(url)),
         }

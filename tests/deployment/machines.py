@@ -63,7 +63,7 @@ class Deployment:
     def start_replica(self, name: str) -> None:
         port = self.first_port if name == "first" else self.second_port
         command = [
-            str(self.server), "--bind", f"127.0.0.1:{port}", "--public-url", f"http://localhost:{self.port}",
+            str(self.server), "--dpop-nonces", "--bind", f"127.0.0.1:{port}", "--public-url", f"http://localhost:{self.port}",
             "--trusted-proxy", "127.0.0.1", "--drain", str(DRAIN),
         ]
         redis = f"redis+unix://{self.directory}/redis.sock"

@@ -105,7 +105,12 @@ def conformance(stage: Stage) -> None:
     if installed.returncode != 0:
         raise Skipped("the conformance suite cannot be had from npm")
     node, suite = installed.stdout.split()
-    stage.deployment.start_proxy(stage.person.access_token())
+    # The proxy adds the token to requests of the suite, so it must not be bound to a key.
+    work = stage.deployment.directory / "bearer"
+    person = Installation(stage.target / "debug" / "mcp-bridge", stage.deployment.url, ["--dpop", "off"], {}, work)
+    with Bridge(person, "bearer") as bridge:
+        bridge.open_session()
+    stage.deployment.start_proxy(person.access_token())
     for scenario in SCENARIOS:
         command = [node, f"{suite}/dist/index.js", "server", "--url", stage.deployment.url, "--scenario", scenario]
         run(scenario, command, stage)

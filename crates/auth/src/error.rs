@@ -187,6 +187,14 @@ pub enum AuthError {
         /// Its behaviour.
         reason: String,
     },
+    /// A sign-in that servers share brought no token for one of them that is for it alone (RFC 8707).
+    #[error("the sign-in at {} cannot be shared with this server: {reason}", line(.issuer))]
+    NotShared {
+        /// The authorization server.
+        issuer: String,
+        /// Its words, or its behaviour.
+        reason: String,
+    },
     /// The callback's address is taken or can't be used.
     #[error("cannot listen for the sign-in's callback on {address}: {reason}")]
     Callback {
@@ -204,6 +212,16 @@ pub enum AuthError {
         setting: Setting,
         /// The cause, without what it printed.
         reason: String,
+    },
+    /// A secret of the keychain that a header needs is not to be had.
+    #[error("the header {header} needs a secret: {reason}")]
+    NoSecret {
+        /// The header's name.
+        header: String,
+        /// The cause, without the secret.
+        reason: String,
+        /// Advice for the person.
+        hint: String,
     },
     /// A token that comes from outside is not to be had, or none.
     #[error("there is no token in {place}: {reason}")]
@@ -240,6 +258,8 @@ pub enum AuthError {
         provider: String,
         /// The problem.
         reason: String,
+        /// Difference of the clocks, if the ID token shows one.
+        clock: Option<ClockDifference>,
     },
     /// The chosen options contradict each other or the server.
     #[error("{0}")]
@@ -296,6 +316,7 @@ impl AuthError {
             Self::Configuration(_) => "auth_configuration",
             Self::Command { .. } => "auth_command_failed",
             Self::ExternalToken { .. } => "auth_no_external_token",
+            Self::NoSecret { .. } => "auth_no_secret",
             Self::IdentityRefused { .. }
             | Self::IdentityGrantRefused { .. }
             | Self::InvalidIdentity { .. } => "auth_identity_refused",
@@ -305,6 +326,7 @@ impl AuthError {
             | Self::UnsafeUrl { .. }
             | Self::UrlTooLong(_)
             | Self::TokenEndpoint { .. }
+            | Self::NotShared { .. }
             | Self::Callback { .. } => "auth_failed",
         }
     }
@@ -363,25 +385,14 @@ impl AuthError {
             Self::Callback { .. } => {
                 "stop the program that uses the port, or choose another: mcp-bridge URL PORT".into()
             }
-            Self::ProofRefused {
-                clock: Some(clock),
-                host,
-                ..
-            } => format!(
-                "the clock of this machine is {clock} that of {host}: set it right, then try again"
-            ),
-            Self::ProofRefused { clock: None, .. } => {
-                format!("tell the server's operator. If it takes tokens that are not bound to a key as well, pass \
-                 {} off", Setting::Dpop)
-            }
-            Self::NotBound { .. } => {
-                format!("tell its operator, or pass {} auto to use the tokens that it gives", Setting::Dpop)
-            }
+            Self::ProofRefused { .. } | Self::NotBound { .. } => self.hint_about_proofs(),
             Self::Command { setting, .. } => {
                 format!("run the command of {setting} in a terminal: it has to print a {} that this \
                  server takes", printed_by(*setting))
             }
-            Self::ExternalToken { .. }
+            Self::NoSecret { .. }
+            | Self::NotShared { .. }
+            | Self::ExternalToken { .. }
             | Self::IdentityRefused { .. }
             | Self::IdentityGrantRefused { .. }
             | Self::InvalidIdentity { .. } => self.hint_about_vouchers(),
@@ -414,6 +425,32 @@ impl AuthError {
         }
     }
 
+    /// Advice where tokens are, or have to be, bound to a key.
+    fn hint_about_proofs(&self) -> String {
+        match self {
+            Self::ProofRefused {
+                clock: Some(clock),
+                host,
+                ..
+            } => format!(
+                "the clock of this machine is {clock} that of {host}: set it right, then try again"
+            ),
+            Self::ProofRefused { clock: None, .. } => {
+                format!(
+                    "tell the server's operator. If it takes tokens that are not bound to a key as well, pass \
+                 {} off",
+                    Setting::Dpop
+                )
+            }
+            _ => {
+                format!(
+                    "tell its operator, or pass {} auto to use the tokens that it gives",
+                    Setting::Dpop
+                )
+            }
+        }
+    }
+
     /// Advice where credentials are in a store that several machines share.
     fn hint_about_store(&self) -> String {
         match self {
@@ -432,9 +469,14 @@ impl AuthError {
         }
     }
 
-    /// Advice where somebody else answers for the account.
+    /// Advice where somebody else answers for the account, or something else brings its credentials.
     fn hint_about_vouchers(&self) -> String {
         match self {
+            Self::NoSecret { hint, .. } => hint.clone(),
+            Self::NotShared { .. } => format!(
+                "try again: the server signs in by itself then, as without {}",
+                Setting::ShareSignIn
+            ),
             Self::IdentityRefused { provider, .. } => {
                 let provider = line(provider);
                 format!(
@@ -450,7 +492,15 @@ impl AuthError {
                 line(provider),
                 Setting::ClientId
             ),
-            Self::InvalidIdentity { .. } => {
+            Self::InvalidIdentity {
+                provider,
+                clock: Some(clock),
+                ..
+            } => format!(
+                "the clock of this machine is {clock} that of {}: set it right, then try again",
+                line(provider)
+            ),
+            Self::InvalidIdentity { clock: None, .. } => {
                 "check the clock of this machine, then try again; if it persists, tell your administrator"
                     .into()
             }

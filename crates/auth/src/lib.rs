@@ -53,8 +53,9 @@ pub use self::config::{
     Addresses, AnswerInput, Bearer, Browser, Callback, ClientAuthentication, ClientCredential,
     CommandError, Config, Dpop, ExternalToken, ExternalTokenError, Grant, Helper, IdentityProvider,
     IssuerCheck, IssuerUrl, KeyError, MissingPkceMetadata, PreRegisteredClient, ResourceParameter,
-    SERVER_FAILURES, SIGN_IN_TIMEOUT, SignInPlace, SigningKey, Store, StoreAddress,
-    StoreAddressError, StoreKeyError, StoreKeys, SubjectToken, TokenCommand, TokenType,
+    SERVER_FAILURES, SIGN_IN_TIMEOUT, SharedPlace, SignInPlace, SignInSharing, SigningKey, Store,
+    StoreAddress, StoreAddressError, StoreKeyError, StoreKeys, SubjectToken, TokenCommand,
+    TokenType,
 };
 pub use self::discovery::challenge::has_challenge;
 pub use self::discovery::refusal::Refusal;
@@ -66,6 +67,8 @@ pub use self::flow::examination::{
 pub use self::flow::header_program::HeaderProgram;
 pub use self::flow::overview::{ClientKind, ClientOverview, SignInOverview, TokenOverview};
 pub use self::flow::policy::{Interaction, Renewal};
+pub use self::flow::secret_headers::{HeaderPiece, SecretHeader, SecretHeaders};
+pub use self::flow::shared_sign_in::ExaminedSharing;
 pub use self::flow::sign_out::{Revocation, SignedOut};
 pub use self::grant::authorization::RESERVED_PARAMETERS;
 pub use self::keychain::{
@@ -85,7 +88,7 @@ pub use self::token::proof::ProofObjection;
 
 use self::flow::command::CommandTokens;
 use self::flow::session::SignInSession;
-use self::flow::{overview, policy, sign_out, takeover};
+use self::flow::{overview, policy, shared_sign_in, sign_out, takeover};
 use self::store::{CredentialKey, CredentialStore};
 use self::transport::gateway::Gateway;
 use mcp_bridge_net::http;
@@ -242,7 +245,10 @@ impl Authorizer {
     /// Finishes a sign-in of another process, which has ended. `sockets` are those of its callback, if they
     /// could be passed on.
     pub async fn finish_sign_in(&self, handed_over: HandedOver, sockets: Vec<TcpListener>) {
-        takeover::finish_sign_in(self.session.of_person(), handed_over, sockets).await;
+        let person = self.session.of_person();
+        let shared = shared_sign_in::of_handed_over(&self.session, &handed_over.credential);
+        let session = shared.unwrap_or(person);
+        takeover::finish_sign_in(&session, handed_over, sockets).await;
     }
 
     /// The accounts that are stored under this one's key, one for each authorization server.
@@ -294,7 +300,9 @@ impl Authorizer {
     /// waited for. No other refresh begins until what is returned is dropped.
     pub async fn settle(&self) -> Settled {
         let mut held = Vec::new();
-        for session in std::iter::once(&self.session).chain(&self.session.identity) {
+        let shared = self.session.shared_sign_in();
+        let own = std::iter::once(&self.session);
+        for session in own.chain(&self.session.identity).chain(&shared) {
             held.push(Arc::clone(&session.renewing).lock_owned().await);
             session.store.with(CredentialStore::save_again).await;
         }

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use crate::error::AuthError;
+use crate::store::STORE_RETRY;
 use mcp_bridge_net::http::is_loopback;
 
 /// A page that waits for a person. It is shown as the address that the person should open.
@@ -29,6 +30,8 @@ pub enum SignInStage {
     Page(SignInPage),
     /// A person has to sign in on another machine, by this command.
     Elsewhere(String),
+    /// The store that several machines share is away, for this reason. Whether a person has to sign in is not known.
+    StoreAway(String),
     /// The sign-in has brought a token.
     Done,
 }
@@ -39,7 +42,7 @@ impl SignInStage {
     pub const fn page(&self) -> Option<&SignInPage> {
         match self {
             Self::Page(page) => Some(page),
-            Self::None | Self::Elsewhere(_) | Self::Done => None,
+            Self::None | Self::Elsewhere(_) | Self::StoreAway(_) | Self::Done => None,
         }
     }
 
@@ -52,6 +55,11 @@ impl SignInStage {
             }),
             Self::Elsewhere(command) => Some(AuthError::SignInElsewhere {
                 command: command.clone(),
+            }),
+            Self::StoreAway(reason) => Some(AuthError::StoreUnavailable {
+                reason: reason.clone(),
+                locked: false,
+                retry_after: STORE_RETRY,
             }),
             Self::None | Self::Done => None,
         }

@@ -38,6 +38,8 @@ pub enum Setting {
     Debug,
     /// Binding of tokens to a key (RFC 9449).
     Dpop,
+    /// Whether servers of one issuer share a sign-in.
+    ShareSignIn,
     /// An HTTP header of every request.
     Header,
     /// A command that prints headers.
@@ -91,6 +93,7 @@ impl Setting {
             Self::ConnectTimeout => "connect_timeout",
             Self::Debug => "debug",
             Self::Dpop => "dpop",
+            Self::ShareSignIn => "share-sign-in",
             Self::Header => "header",
             Self::HeaderCommand => "header_command",
             Self::HeadersTimeout => "headers_timeout",

@@ -178,7 +178,7 @@ const fn is_group_alive(_: u32) -> bool {
     false
 }
 
-/// Whose messages have to be valid in the revision of the app.
+/// Messages that have to be valid in the revision of the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Checked {
     /// Those that the bridge made or changed.
@@ -208,7 +208,7 @@ pub struct App {
     finished: bool,
     /// Its children are not its own to see to at the end.
     leaves_orphans: bool,
-    /// Whose messages have to be valid.
+    /// Messages that have to be valid.
     checked: Checked,
     /// Removed at the end.
     _directories: (Option<TempDir>, TempDir),

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::LOCATION;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use tokio::io::AsyncReadExt as _;
@@ -13,6 +13,9 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::limits::{client, soon};
+
+/// Header that tells the requests of a browser from those of a program that looks at the same page.
+pub const MARK: &str = "x-browser";
 
 /// Names under which a browser is looked for.
 const NAMES: [&str; 6] = [
@@ -229,7 +232,10 @@ pub struct HeadlessBrowser {
 
 impl Default for HeadlessBrowser {
     fn default() -> Self {
+        let mark = HeaderName::from_static(MARK);
+        let headers = HeaderMap::from_iter([(mark, HeaderValue::from_static("1"))]);
         let builder = client().redirect(Policy::none()).cookie_store(true);
+        let builder = builder.default_headers(headers);
         Self {
             client: builder.build().expect("a client"),
         }

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -157,6 +158,8 @@ pub struct RedisProxy {
 
 struct ProxyState {
     way: Mutex<Way>,
+    /// Bytes that clients have sent.
+    received: AtomicUsize,
     changed: Condvar,
     connections: Mutex<Vec<TcpStream>>,
 }
@@ -168,6 +171,7 @@ impl RedisProxy {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(ProxyState {
             way: Mutex::new(Way::Open),
+            received: AtomicUsize::new(0),
             changed: Condvar::new(),
             connections: Mutex::default(),
         });
@@ -183,6 +187,11 @@ impl RedisProxy {
     /// Address, as `--store` takes it.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// Bytes that clients have sent, whether they came through or not.
+    pub fn received(&self) -> usize {
+        self.state.received.load(Ordering::Relaxed)
     }
 
     /// Changes the way, for connections that are open as well.
@@ -212,17 +221,21 @@ impl ProxyState {
         let (client_again, server_again) =
             (client.try_clone().unwrap(), server.try_clone().unwrap());
         let (forth, back) = (Arc::clone(self), Arc::clone(self));
-        thread::spawn(move || forth.pass(client, server));
-        thread::spawn(move || back.pass(server_again, client_again));
+        thread::spawn(move || {
+            let received = |length| _ = forth.received.fetch_add(length, Ordering::Relaxed);
+            forth.pass(client, server, received);
+        });
+        thread::spawn(move || back.pass(server_again, client_again, |_| ()));
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "a slow network is what a test asks for"
     )]
-    fn pass(&self, mut from: impl Read, mut to: impl Write + HalfClose) {
+    fn pass(&self, mut from: impl Read, mut to: impl Write + HalfClose, received: impl Fn(usize)) {
         let mut chunk = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut chunk) {
+            received(length);
             let way = self.way.lock().unwrap();
             let way = self
                 .changed

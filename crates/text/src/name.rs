@@ -85,6 +85,12 @@ impl<V> NameTable<V> {
         }
     }
 
+    /// Returns whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Removes a name.
     pub fn remove(&mut self, name: &str) {
         if self.entries.remove(name).is_some() {

@@ -51,7 +51,7 @@ pub fn is_printable(letter: char) -> bool {
 }
 
 /// Returns whether a text may be an identifier: neither empty nor with white space or characters that are not shown.
-/// Where two identifiers are compared by a person, they must not differ by what cannot be seen.
+/// A person who compares two identifiers must see each difference, so invisible characters are refused.
 #[must_use]
 pub fn is_identifier(text: &str) -> bool {
     let stands = |letter: char| is_printable(letter) && !letter.is_whitespace();

@@ -23,7 +23,7 @@ const CLIENT_SECRET: &str = "s%cret:with+signs";
 /// `form-encoded(id):form-encoded(secret)`, in Base64 (RFC 6749 §2.3.1).
 const CREDENTIALS: &str = "Basic dGhlK3Jlc291cmNlK3NlcnZlcjpzJTI1Y3JldCUzQXdpdGglMkJzaWducw==";
 
-/// What the tests must not take from their own environment.
+/// Variables that the tests must not take from their own environment.
 const SETTINGS: [&str; 5] =
     ["RESOURCE", "SCOPES", "INTROSPECTION_CLIENT_ID", "INTROSPECTION_CLIENT_SECRET", "CACHE_SECONDS"];
 
@@ -63,7 +63,7 @@ struct Issuer {
     answers: Mutex<bool>,
     /// Number of times that the keys were fetched.
     fetched: Mutex<u32>,
-    /// What introspection says about each token.
+    /// Introspection response for each token.
     tokens: Mutex<HashMap<String, Value>>,
     introspected: Mutex<u32>,
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -10,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::super::client_documents::FetchedClient;
 use super::super::resource::BASIC_SCOPES;
 use super::super::scope::Scopes;
-use super::super::store::ConsentPage;
+use super::super::store::{ConsentPage, Full};
 use super::super::token::Digest;
 use super::super::{App, pages, users};
 use super::client::{Client, is_plain_loopback};
@@ -29,18 +31,21 @@ const NO_ADDRESS: &str = "The app wants you sent to an address that is none.";
 /// A valid authorization request (RFC 6749 §4.1.1).
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
-    /// Who asks.
+    /// Client that asks.
     pub(crate) client_id: String,
-    /// Where the answer goes, and whether it may go there is settled.
+    /// Checked address of the answer.
     pub(crate) redirect_uri: String,
     /// To be returned as it came, so that the client recognises its own request.
     state: Option<String>,
     /// Hash of the verifier that the token request must show (RFC 7636 §4.3).
     pub(crate) code_challenge: Digest,
-    /// What for.
+    /// Requested scopes.
     pub(crate) scopes: Scopes,
-    /// Where the tokens will be used (RFC 8707 §2).
+    /// Resource for which the tokens are (RFC 8707 §2).
     pub(crate) resource: String,
+    /// The key that the code is bound to, if the client has said so (`dpop_jkt`, RFC 9449 §10).
+    #[serde(default)]
+    pub(crate) bound_to: Option<Digest>,
 }
 
 /// Answers `GET /authorize` (RFC 6749 §4.1.1) with a page that asks the user.
@@ -48,10 +53,16 @@ pub(crate) async fn authorize(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
+    fetched: Option<Extension<FetchedClient>>,
 ) -> Response {
     let query = query.unwrap_or_default();
     if query.len() > MAX_QUERY_BYTES {
         return pages::error("The app sent you here with a request that is too long.");
+    }
+    if let Some(Extension(FetchedClient(client))) = fetched
+        && let Err(Full) = app.store().register(client)
+    {
+        return pages::error("Too many apps are known here. Try again later.");
     }
     let (parameters, client) = match parse_client(&app, &query) {
         Ok(parsed) => parsed,
@@ -79,6 +90,7 @@ pub(crate) async fn authorize(
     let form_token = form_token.into_inner();
     let page = pages::Consent {
         client_name: &client.name,
+        client_host: client.host(),
         scopes: request.scopes.clone(),
         redirect_uri: &request.redirect_uri,
         form_token: &form_token,
@@ -130,6 +142,9 @@ fn parse_client(app: &App, query: &str) -> Result<(Parameters, Client), OAuthErr
     let invalid = |description| OAuthError::new(ErrorCode::InvalidRequest, description);
     let client_id = parameters.require("client_id")?;
     let client = app.store().client(client_id).cloned();
+    // What was known by a document is not known any more where documents do not count.
+    let counts = |client: &Client| client.fresh_until.is_none() || app.documents.is_some();
+    let client = client.filter(counts);
     let client = client.ok_or_else(|| invalid("The app is not registered here (client_id)."))?;
     if !client.may_redirect_to(parameters.require("redirect_uri")?) {
         return Err(invalid(
@@ -161,6 +176,10 @@ impl AuthorizationRequest {
                 "code_challenge is no SHA-256 hash",
             );
         };
+        let bound_to = parameters.get("dpop_jkt").map(Digest::parse);
+        if let Some(None) = bound_to {
+            return invalid(ErrorCode::InvalidRequest, "dpop_jkt is no SHA-256 hash");
+        }
         let resource = parameters.get("resource").unwrap_or_default();
         if !app.issues_for(resource) {
             let description = format!("resource must be {}", app.resource);
@@ -183,6 +202,7 @@ impl AuthorizationRequest {
             code_challenge,
             scopes,
             resource: resource.to_owned(),
+            bound_to: bound_to.flatten(),
         })
     }
 }

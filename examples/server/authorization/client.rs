@@ -20,17 +20,23 @@ use super::parameters::Parameters;
 pub(crate) struct Client {
     /// Its identifier.
     pub(crate) id: String,
-    /// What the consent page calls it. The client chose it: it proves nothing.
+    /// Name on the consent page. The client chose it, so it proves nothing.
     pub(crate) name: String,
-    /// Where the browser may be sent with a code.
+    /// Addresses to which the browser may be sent with a code.
     pub(crate) redirect_uris: Vec<String>,
-    /// What it may ask the token endpoint for.
+    /// Grant types that it may use at the token endpoint.
     pub(crate) grant_types: Vec<GrantType>,
-    /// How it authenticates there.
+    /// Authentication method there.
     pub(crate) authentication: ClientAuthentication,
+    /// True if it wants no tokens but those that are bound to a key (RFC 9449 §5.2).
+    #[serde(default)]
+    pub(crate) wants_bound_tokens: bool,
     /// The network address that it registered itself from; `None` for one that the operator knows.
     #[serde(default = "loopback")]
     pub(crate) registered_from: Option<IpAddr>,
+    /// End of the time for which the document is kept that it describes itself in; `None` for one that was registered.
+    #[serde(default)]
+    pub(crate) fresh_until: Option<SystemTime>,
     /// Moment when somebody last began to sign in with it; before that, when it was registered.
     #[serde(default = "SystemTime::now")]
     pub(crate) last_used: SystemTime,
@@ -76,7 +82,9 @@ pub(crate) fn pre_registered_client(secret: &str) -> Client {
             .into(),
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
+        wants_bound_tokens: false,
         registered_from: None,
+        fresh_until: None,
         last_used: SystemTime::now(),
     }
 }
@@ -89,12 +97,26 @@ pub(crate) fn resource_server(secret: &str) -> Client {
         redirect_uris: Vec::new(),
         grant_types: Vec::new(),
         authentication: ClientAuthentication::Basic(Digest::of(secret)),
+        wants_bound_tokens: false,
         registered_from: None,
+        fresh_until: None,
         last_used: SystemTime::now(),
     }
 }
 
 impl Client {
+    /// The host of the document that it describes itself in.
+    pub(crate) fn host(&self) -> Option<String> {
+        self.fresh_until?;
+        let url = Url::parse(&self.id).ok()?;
+        Some(url.authority().to_owned())
+    }
+
+    /// Returns whether it cannot prove that it is itself.
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self.authentication, ClientAuthentication::Public)
+    }
+
     /// Returns whether the browser may be sent to `requested`: it must be one of the registered URIs, compared as
     /// strings, but a native app's loopback URI may have any port, as the app takes what is free
     /// (RFC 9700 §2.1, RFC 8252 §7.3).

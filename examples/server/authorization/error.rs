@@ -7,7 +7,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// What went wrong, as code for the client's program and as a sentence for its developer.
+use super::super::dpop::ProofRefusal;
+
+/// OAuth error: a code for the client's program, and a sentence for its developer.
 #[derive(Debug)]
 pub(crate) struct OAuthError {
     /// The `error` member.
@@ -25,6 +27,8 @@ pub(crate) enum ErrorCode {
     InvalidClient,
     /// RFC 7591 §3.2.2
     InvalidClientMetadata,
+    /// RFC 9449 §5: the proof is not good, or is missing where one is needed.
+    InvalidDpopProof,
     /// RFC 6749 §5.2: the code or refresh token is not, or no longer, good.
     InvalidGrant,
     /// RFC 7591 §3.2.2
@@ -43,6 +47,8 @@ pub(crate) enum ErrorCode {
     UnsupportedGrantType,
     /// RFC 6749 §4.1.2.1
     UnsupportedResponseType,
+    /// RFC 9449 §8: the proof needs the nonce of this answer.
+    UseDpopNonce,
 }
 
 impl OAuthError {
@@ -55,6 +61,27 @@ impl OAuthError {
     }
 }
 
+impl From<ProofRefusal> for OAuthError {
+    fn from(refusal: ProofRefusal) -> Self {
+        let (code, description) = match refusal {
+            ProofRefusal::Invalid(reason) => (ErrorCode::InvalidDpopProof, reason),
+            ProofRefusal::WantsNonce => {
+                let description = "the proof needs a recent nonce of this server";
+                (ErrorCode::UseDpopNonce, description.to_owned())
+            }
+            ProofRefusal::OtherKey => {
+                let description = "the proof is of another key";
+                (ErrorCode::InvalidGrant, description.to_owned())
+            }
+            ProofRefusal::Unverifiable => {
+                let description = "proofs cannot be verified at present";
+                (ErrorCode::TemporarilyUnavailable, description.to_owned())
+            }
+        };
+        Self { code, description }
+    }
+}
+
 impl ErrorCode {
     const fn status(self) -> StatusCode {
         match self {
@@ -62,6 +89,7 @@ impl ErrorCode {
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::AccessDenied
             | Self::InvalidClientMetadata
+            | Self::InvalidDpopProof
             | Self::InvalidGrant
             | Self::InvalidRedirectUri
             | Self::InvalidRequest
@@ -69,7 +97,8 @@ impl ErrorCode {
             | Self::InvalidTarget
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
-            | Self::UnsupportedResponseType => StatusCode::BAD_REQUEST,
+            | Self::UnsupportedResponseType
+            | Self::UseDpopNonce => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -80,6 +109,7 @@ impl fmt::Display for ErrorCode {
             Self::AccessDenied => "access_denied",
             Self::InvalidClient => "invalid_client",
             Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::InvalidGrant => "invalid_grant",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidRequest => "invalid_request",
@@ -89,6 +119,7 @@ impl fmt::Display for ErrorCode {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::UseDpopNonce => "use_dpop_nonce",
         })
     }
 }

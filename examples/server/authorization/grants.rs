@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::super::App;
+use super::super::dpop::{ProofRefusal, ProvenKey};
 use super::super::scope::Scopes;
-use super::super::store::{IssuedTokens, Store};
+use super::super::store::{Binding, IssuedTokens, NotRefreshable, Store};
 use super::super::token::Digest;
 use super::client::{Client, GrantType, authenticate};
 use super::error::{ErrorCode, OAuthError, no_store};
@@ -20,19 +21,25 @@ use super::parameters::Parameters;
 /// Lengths that a PKCE verifier may have (RFC 7636 §4.1).
 const VERIFIER_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
 
-/// Answers `POST /token` (RFC 6749 §3.2).
+/// Answers `POST /token` (RFC 6749 §3.2). If the client has proved a key, the tokens are bound to it (RFC 9449 §5).
 pub(crate) async fn token(
     State(app): State<Arc<App>>,
+    Extension(ProvenKey(key)): Extension<ProvenKey>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, OAuthError> {
-    let response = issue(&app, &headers, &body);
+    let response = issue(&app, &headers, &body, key.as_ref());
     // Also a refusal may have changed something: a code that is used twice ends its grant.
     app.save().await;
     Ok(no_store(Json(response?)))
 }
 
-fn issue(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<TokenResponse, OAuthError> {
+fn issue(
+    app: &App,
+    headers: &HeaderMap,
+    body: &[u8],
+    key: Option<&Digest>,
+) -> Result<TokenResponse, OAuthError> {
     let form = Parameters::parse(body)?;
     let mut store = app.store();
     let client = authenticate(&store, headers, &form)?.clone();
@@ -51,9 +58,25 @@ fn issue(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<TokenResponse, O
         let description = "the client is not registered for this grant type";
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, description));
     }
-    let (grant_id, scopes) = exchange(app, &mut store, &client, &form)?;
-    let tokens = store.issue(&grant_id, scopes.clone(), app.token_lifetime);
-    Ok(TokenResponse::new(app, &client, tokens, &scopes))
+    if client.wants_bound_tokens && key.is_none() {
+        return Err(ProofRefusal::missing().into());
+    }
+    let presented = Presented {
+        client: &client,
+        form: &form,
+        key,
+    };
+    let (grant_id, scopes) = exchange(app, &mut store, &presented)?;
+    let binding = Binding {
+        access_token: key.cloned(),
+        // A client that authenticates may change its key (RFC 9449 §5).
+        refresh_token: key.filter(|_| client.is_public()).cloned(),
+    };
+    let tokens = store.issue(&grant_id, scopes.clone(), app.token_lifetime, binding);
+    let token_type = TokenType::of(key);
+    Ok(TokenResponse::new(
+        app, &client, tokens, token_type, &scopes,
+    ))
 }
 
 /// Answers `POST /revoke` (RFC 7009 §2): signing out. An unknown token is revoked already.
@@ -72,15 +95,21 @@ pub(crate) async fn revoke(
     Ok(StatusCode::OK.into_response())
 }
 
-/// How a grant type turns what the client has into a grant and scopes for the access token.
-type Exchange = fn(&App, &mut Store, &Client, &Parameters) -> Result<(String, Scopes), OAuthError>;
+/// Conversion of the client's code or token into a grant and scopes for the access token, by grant type.
+type Exchange = fn(&App, &mut Store, &Presented<'_>) -> Result<(String, Scopes), OAuthError>;
+
+/// The client, its request, and the key that it proved.
+struct Presented<'a> {
+    client: &'a Client,
+    form: &'a Parameters,
+    key: Option<&'a Digest>,
+}
 
 /// RFC 6749 §4.1.3, with the verifier of RFC 7636 §4.6.
 fn exchange_code(
     app: &App,
     store: &mut Store,
-    client: &Client,
-    form: &Parameters,
+    &Presented { client, form, key }: &Presented<'_>,
 ) -> Result<(String, Scopes), OAuthError> {
     let (request, grant_id) = store
         .redeem_code(form.require("code")?)
@@ -97,6 +126,11 @@ fn exchange_code(
     if !VERIFIER_CHARS.contains(&verifier.len()) || Digest::of(verifier) != request.code_challenge {
         return Err(invalid_grant("code_verifier does not fit code_challenge"));
     }
+    if request.bound_to.is_some() && request.bound_to.as_ref() != key {
+        return Err(invalid_grant(
+            "the code is bound to a key (dpop_jkt) that the request does not prove",
+        ));
+    }
     check_target(app, form, &request.resource)?;
     Ok((grant_id, request.scopes))
 }
@@ -105,13 +139,18 @@ fn exchange_code(
 fn exchange_refresh_token(
     app: &App,
     store: &mut Store,
-    client: &Client,
-    form: &Parameters,
+    &Presented { client, form, key }: &Presented<'_>,
 ) -> Result<(String, Scopes), OAuthError> {
     let presented = form.require("refresh_token")?;
-    let (grant_id, grant) = store
-        .refreshable(presented, &client.id)
-        .ok_or_else(|| invalid_grant("the refresh token is unknown, expired, revoked or used"))?;
+    let refreshable = store.refreshable(presented, &client.id, key);
+    let (grant_id, grant) = refreshable.map_err(|reason| {
+        invalid_grant(match reason {
+            NotRefreshable::Unknown => "the refresh token is unknown, expired, revoked or used",
+            NotRefreshable::OtherKey => {
+                "the refresh token is bound to a key that the request does not prove"
+            }
+        })
+    })?;
     check_target(app, form, &grant.resource)?;
     let scopes = match form.get("scope").map(Scopes::parse) {
         None => grant.scopes,
@@ -143,7 +182,7 @@ fn invalid_grant(description: &str) -> OAuthError {
 #[derive(Serialize)]
 struct TokenResponse {
     access_token: String,
-    token_type: &'static str,
+    token_type: TokenType,
     /// Seconds.
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,12 +190,38 @@ struct TokenResponse {
     scope: String,
 }
 
+/// How a token has to be presented.
+#[derive(Serialize)]
+pub(super) enum TokenType {
+    /// RFC 6750
+    Bearer,
+    /// RFC 9449 §5
+    #[serde(rename = "DPoP")]
+    Dpop,
+}
+
+impl TokenType {
+    /// The type of a token that is bound to this key.
+    pub(super) const fn of(key: Option<&Digest>) -> Self {
+        match key {
+            Some(_) => Self::Dpop,
+            None => Self::Bearer,
+        }
+    }
+}
+
 impl TokenResponse {
-    fn new(app: &App, client: &Client, tokens: IssuedTokens, scopes: &Scopes) -> Self {
+    fn new(
+        app: &App,
+        client: &Client,
+        tokens: IssuedTokens,
+        token_type: TokenType,
+        scopes: &Scopes,
+    ) -> Self {
         let may_refresh = client.grant_types.contains(&GrantType::RefreshToken);
         Self {
             access_token: tokens.access_token.into_inner(),
-            token_type: "Bearer",
+            token_type,
             expires_in: app.token_lifetime.as_secs(),
             refresh_token: may_refresh.then(|| tokens.refresh_token.into_inner()),
             scope: scopes.to_string(),

@@ -11,9 +11,11 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::super::store::{AccessToken, Grant};
+use super::super::token::Digest;
 use super::super::{App, RESOURCE_SERVER_CLIENT_ID};
 use super::client::authenticate;
 use super::error::{ErrorCode, OAuthError, no_store};
+use super::grants::TokenType;
 use super::parameters::Parameters;
 
 /// Answers `POST /introspect` (RFC 7662 §2).
@@ -59,9 +61,17 @@ struct ActiveToken {
     sub: String,
     client_id: String,
     scope: String,
-    token_type: &'static str,
+    token_type: TokenType,
     /// Seconds since 1970.
     exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+/// The key that the token is bound to (RFC 9449 §6.2).
+#[derive(Serialize)]
+struct Confirmation {
+    jkt: Digest,
 }
 
 impl ActiveToken {
@@ -74,8 +84,9 @@ impl ActiveToken {
             sub: grant.user_id.clone(),
             client_id: grant.client_id.clone(),
             scope: token.scopes.to_string(),
-            token_type: "Bearer",
+            token_type: TokenType::of(token.bound_to.as_ref()),
             exp: end.unwrap_or_default().as_secs(),
+            cnf: token.bound_to.clone().map(|jkt| Confirmation { jkt }),
         }
     }
 }

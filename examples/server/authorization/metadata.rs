@@ -37,6 +37,8 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>) -> Json<AuthorizationS
             .then_some(["client_secret_basic"]),
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
+        dpop_signing_alg_values_supported: app.dpop.algorithms(),
+        client_id_metadata_document_supported: app.documents.is_some(),
     })
 }
 
@@ -64,4 +66,10 @@ pub(crate) struct AuthorizationServerMetadata {
     code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207 §3: the authorization response carries `iss`.
     authorization_response_iss_parameter_supported: bool,
+    /// RFC 9449 §5.1
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_signing_alg_values_supported: Option<&'static [&'static str]>,
+    /// `client_id` may be the URL of a document that describes the client (`client_documents`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    client_id_metadata_document_supported: bool,
 }

@@ -3,9 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::super::scope::{Scope, Scopes};
+use super::super::token::Digest;
 
 /// Claims of a token whose signature, issuer, audience and times are good, or which the issuer says is active.
 pub(super) struct TokenClaims(pub(super) Map<String, Value>);
+
+/// The token is bound to something that this server takes no proof of.
+pub(super) struct OtherBinding;
 
 impl TokenClaims {
     /// Returns whether the token has this scope: in `scope` (RFC 8693 §4.2), or in `scp` as Entra ID and Okta write it.
@@ -21,9 +25,18 @@ impl TokenClaims {
         self.text(claim) == Some(name) || list.any(|it| it == name)
     }
 
-    /// Returns whether only who has a key may use the token (RFC 7800 §3.1, RFC 9449, RFC 8705).
-    pub(super) fn is_bound_to_a_key(&self) -> bool {
-        self.0.get("cnf").is_some_and(|it| !it.is_null())
+    /// The key that the token is bound to (RFC 7800 §3.1, RFC 9449 §6). The error is a binding of another kind, such as to a
+    /// certificate (RFC 8705).
+    pub(super) fn binding(&self) -> Result<Option<Digest>, OtherBinding> {
+        let Some(confirmation) = self.0.get("cnf").filter(|it| !it.is_null()) else {
+            return Ok(None);
+        };
+        let members = confirmation.as_object().filter(|it| it.len() == 1);
+        let thumbprint = members.and_then(|it| it.get("jkt")?.as_str());
+        thumbprint
+            .and_then(Digest::parse)
+            .map(Some)
+            .ok_or(OtherBinding)
     }
 
     /// A claim that is a text, unless it is empty.
@@ -51,13 +64,15 @@ pub(crate) struct Person {
     pub(crate) email: Option<String>,
     /// Identifier of the client.
     pub(crate) client: String,
-    /// What the token allows.
+    /// Scopes of the token.
     pub(crate) scopes: Scopes,
+    /// The key that has to be proved with the token.
+    pub(crate) bound_to: Option<Digest>,
 }
 
 impl Person {
     /// `None` if the token names no account. A client that acts for itself is one (RFC 9068 §2.2).
-    pub(super) fn of(claims: &TokenClaims) -> Option<Self> {
+    pub(super) fn of(claims: &TokenClaims, bound_to: Option<Digest>) -> Option<Self> {
         let first = |names: &[&str]| names.iter().find_map(|name| claims.text(name));
         let id = first(&["sub"])?;
         Some(Self {
@@ -70,11 +85,12 @@ impl Person {
                 .unwrap_or("an unnamed client")
                 .to_owned(),
             scopes: scopes(claims),
+            bound_to,
         })
     }
 }
 
-/// What a token allows. The scopes that every request needs it has, or it would have been refused.
+/// Scopes of a token. It has those that every request needs, or it would have been refused.
 fn scopes(claims: &TokenClaims) -> Scopes {
     if claims.has_scope(Scope::Coffee.name()) {
         return Scopes::from([Scope::Profile, Scope::Coffee]);

@@ -24,7 +24,7 @@ struct IntrospectionEndpoint {
     authentication: SecretPlace,
 }
 
-/// Where the client's secret goes (RFC 6749 §2.3.1).
+/// Place of the client's secret in a request (RFC 6749 §2.3.1).
 #[derive(Clone, Copy)]
 enum SecretPlace {
     Header,
@@ -93,7 +93,7 @@ impl Introspection {
     }
 }
 
-/// What the answer says against the token. It must be for this server: an issuer has others (RFC 7662 §4).
+/// Reason in the response to refuse the token. The token must be for this server, since an issuer has others (RFC 7662 §4).
 fn problem(answer: &TokenClaims, settings: &IssuerSettings) -> Option<&'static str> {
     if answer.0.get("active") != Some(&Value::Bool(true)) {
         return Some("the token is not active");

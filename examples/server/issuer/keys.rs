@@ -9,9 +9,9 @@ use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{DecodingKey, Header, Validation, decode, decode_header};
 use tokio::sync::Mutex;
 
+use super::super::signature::{self, ALGORITHMS};
 use super::claims::TokenClaims;
 use super::metadata::{IssuerConnection, IssuerMetadata};
-use super::signature::{self, ALGORITHMS};
 use super::{IssuerFailure, IssuerSettings, Verified};
 
 /// Age at which keys are fetched again, so that a withdrawn one is noticed.
@@ -193,7 +193,7 @@ fn is_for(key: &Jwk, header: &Header) -> bool {
     is_named && signs && known.key_algorithm.is_none_or(|it| it == algorithm)
 }
 
-/// What is wrong with a token whose signature is good; `None` if the signature is not.
+/// Problem of a token whose signature is good; `None` if the signature is not.
 fn problem(kind: &ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::ExpiredSignature => Some("the token has expired"),

@@ -96,7 +96,7 @@ impl IssuerMetadata {
     }
 }
 
-/// Where the metadata of an issuer may be.
+/// Well-known addresses of an issuer's metadata.
 fn places(issuer: &Url) -> impl Iterator<Item = Url> {
     let path = issuer.path().trim_end_matches('/');
     let places = [

@@ -4,7 +4,7 @@
 //! | file | RFC |
 //! |---|---|
 //! | `metadata.rs`: its endpoints, and requests to them | 8414, OpenID Connect Discovery |
-//! | `keys.rs`, `signature.rs`: tokens that are JWTs | 9068, 7515, 7517 |
+//! | `keys.rs`, `../signature.rs`: tokens that are JWTs | 9068, 7515, 7517 |
 //! | `introspection.rs`: tokens of any form | 7662 |
 //! | `claims.rs`: what a good token says | 9068 §2.2 |
 
@@ -12,7 +12,6 @@ mod claims;
 mod introspection;
 mod keys;
 mod metadata;
-mod signature;
 
 use std::str::FromStr;
 
@@ -21,14 +20,14 @@ use url::Url;
 
 use super::scope::{Scope, Scopes};
 use super::token::Token;
-use claims::TokenClaims;
+use claims::{OtherBinding, TokenClaims};
 use introspection::Introspection;
 use keys::SigningKeys;
 use metadata::IssuerConnection;
 
 pub(crate) use claims::Person;
 
-/// What the operator says about the issuer.
+/// Settings of the operator for the issuer.
 #[derive(Clone)]
 pub(crate) struct IssuerSettings {
     /// Its identifier.
@@ -149,15 +148,14 @@ impl ExternalIssuer {
                 return Err(TokenRefusal::Unverifiable);
             }
         };
-        if claims.is_bound_to_a_key() {
-            let reason = "the token is bound to a key, and this server takes no proofs of one";
-            return Err(TokenRefusal::Invalid(reason));
-        }
+        let bound_to = claims.binding().map_err(|OtherBinding| {
+            TokenRefusal::Invalid("the token is bound to something that is not proved here")
+        })?;
         let mut required = self.settings.required_scopes.iter();
         if !required.all(|scope| claims.has_scope(scope)) {
             return Err(TokenRefusal::MissingScope);
         }
-        let person = Person::of(&claims);
+        let person = Person::of(&claims, bound_to);
         person.ok_or(TokenRefusal::Invalid("the token names nobody"))
     }
 

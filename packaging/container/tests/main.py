@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -33,6 +35,7 @@ SIGN_IN_LIMIT = 60  # seconds until a sign-in is over
 VALIDATOR = "kubernetes-validate==1.37.0"
 WHO = {"name": "get-user-data", "arguments": {}}
 PASSWORD = "of-the-test"
+SOURCE = "https://git.example/mcp-bridge"
 
 # All that is in an image beside the program and the licences.
 FILES = {"etc/passwd", "etc/group", "etc/ssl/certs/ca-certificates.crt"}
@@ -63,7 +66,17 @@ def images_are_described(stage: Stage) -> None:
             assert known["architecture"] == architecture, known
             assert known["config"]["User"] == "65532:65532", known
             assert len(known["config"]["Entrypoint"]) == 1, known
-            assert known["config"]["Labels"]["org.opencontainers.image.version"], known
+            labels = known["config"]["Labels"]
+            assert labels["org.opencontainers.image.version"], known
+            assert re.fullmatch("[0-9a-f]{40}", labels["org.opencontainers.image.revision"]), known
+            assert labels["org.opencontainers.image.source"] == SOURCE, known
+
+
+def an_image_has_the_licences_of_what_is_in_it(stage: Stage) -> None:
+    for name, part in (("bridge", "redis"), ("example-server", "rmcp"), ("example-server", "axum")):
+        documents = list((stage.roots[name] / "usr/share/doc").rglob("THIRD_PARTY_LICENSES"))
+        assert len(documents) == 1, documents
+        assert re.search(rf"^  {part} [0-9]", documents[0].read_text(), re.MULTILINE), (name, part)
 
 
 def an_image_has_its_program_and_no_shell(stage: Stage) -> None:
@@ -273,7 +286,7 @@ class Skipped(Exception):
 
 
 TESTS: list[Callable[[Stage], None]] = [
-    images_are_described, an_image_has_its_program_and_no_shell, programs_start_alone_in_their_images,
+    images_are_described, an_image_has_the_licences_of_what_is_in_it, an_image_has_its_program_and_no_shell, programs_start_alone_in_their_images,
     the_other_architecture_starts, a_server_is_confined_and_ends_when_it_is_told, the_bridge_calls_a_tool_of_the_server,
     tokens_are_in_redis_and_nothing_is_written, the_bridge_ends_when_it_is_told, the_manifests_are_valid,
     the_same_programs_give_the_same_images,
@@ -284,7 +297,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="packaging/container/test", description=__doc__)
     parser.add_argument(
         "--programs", type=Path, default=Path(os.environ.get("CROSS_DIR") or ROOT / "target/cross") / "target",
-        help="DIR/TARGET/debug/{mcp-bridge,examples/server}, as .ci/cross linux leaves them",
+        help="DIR/TARGET/{release,debug}/{mcp-bridge,examples/server}, as .ci/cross linux leaves them",
     )
     options = parser.parse_args(arguments)
     missing = [package for program, package in TOOLS.items() if shutil.which(program) is None]
@@ -307,8 +320,8 @@ def skip(reason: str) -> int:
 
 def gather(built: Path, programs: Path) -> bool:
     """The programs without debug information, as far as `strip` of this machine knows them."""
-    for target in TARGETS.values():
-        found = {name: built / target / "debug" / name for name in ("mcp-bridge", "examples/server")}
+    for target, profile in itertools.product(TARGETS.values(), ("debug", "release")):
+        found = {name: built / target / profile / name for name in ("mcp-bridge", "examples/server")}
         if not all(path.is_file() for path in found.values()):
             continue
         for name, path in found.items():
@@ -321,7 +334,7 @@ def gather(built: Path, programs: Path) -> bool:
 
 
 def build(programs: Path, out: Path) -> None:
-    command = [str(CONTAINER / "build"), "--programs", str(programs), "--out", str(out)]
+    command = [str(CONTAINER / "build"), "--programs", str(programs), "--out", str(out), "--source", SOURCE]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
 
 

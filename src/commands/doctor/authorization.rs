@@ -12,8 +12,8 @@ use super::report::Report;
 use crate::commands::client::request::bare_initialize;
 use mcp_bridge_auth::{
     AccessToken, AuthError, Authorizer, Examination, ExaminedAuthentication, ExaminedBinding,
-    ExaminedChallenge, ExaminedIdentityProvider, ExaminedResource, ExaminedServer, Interaction,
-    Refusal, RegistrationWay,
+    ExaminedChallenge, ExaminedIdentityProvider, ExaminedResource, ExaminedServer, ExaminedSharing,
+    Interaction, Refusal, RegistrationWay,
 };
 use mcp_bridge_core::endpoint::{Failure, Probe, Reply};
 
@@ -41,7 +41,7 @@ pub(super) async fn examine(
     discovery(report, &mut examination).await;
     let token = token(report, authorizer, &examination, refusal).await?;
     report.hide(&token.header());
-    accepted(report, authorizer, probe, url, token).await
+    Box::pin(accepted(report, authorizer, probe, url, token)).await
 }
 
 /// Examines the sign-in that a server offers to those who have used it without one, if it offers any.
@@ -263,6 +263,9 @@ async fn server(report: &mut Report<'_>, examination: &Examination<'_>) {
     };
     report.add(Check::passed(CheckName::Scopes, resource));
     report.add(binding(&server.binding));
+    if let Some(sharing) = &server.sharing {
+        report.add(shared_sign_in(sharing));
+    }
     report.add(if server.revokes {
         Check::passed(CheckName::Revocation, "offered")
     } else {
@@ -317,6 +320,34 @@ fn binding(binding: &ExaminedBinding) -> Check {
         )
         .fix("its operator has to accept ES256; --dpop off uses bearer tokens if the server takes them")
         .specification("RFC 9449 §5.1"),
+    }
+}
+
+fn shared_sign_in(sharing: &ExaminedSharing) -> Check {
+    const NAME: CheckName = CheckName::SharedSignIn;
+    const ALONE: &str = "this server signs in by itself";
+    let warning = |found: String| {
+        Check::warning(NAME, found)
+            .fix("nothing needs to be done; without --share-sign-in it is not tried")
+            .specification("RFC 8707 §2.2, RFC 9068 §2.2, RFC 7662 §2.2")
+    };
+    match sharing {
+        ExaminedSharing::Impossible => Check::skipped(
+            NAME,
+            format!("{ALONE}: without a resource there is nothing to share"),
+        ),
+        ExaminedSharing::NotSignedIn => Check::passed(
+            NAME,
+            "nobody has signed in yet; the first sign-in tells whether it can be shared",
+        ),
+        ExaminedSharing::Unproven(reason) => warning(format!(
+            "{ALONE}: {reason}, so the provider's tokens may be good at any server"
+        )),
+        ExaminedSharing::Refused(reason) => warning(format!("{ALONE}: {reason}")),
+        ExaminedSharing::Shared(1) => Check::passed(NAME, "shared by 1 server"),
+        ExaminedSharing::Shared(number) => {
+            Check::passed(NAME, format!("shared by {number} servers"))
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum CheckName {
     Endpoint,
     /// Only where there is one.
     ClientCertificate,
+    /// Only where headers need secrets of the keychain.
+    HeaderSecrets,
     /// Only where there is such a command.
     HeaderCommand,
     ContentType,
@@ -32,6 +34,8 @@ pub(super) enum CheckName {
     Dpop,
     Revocation,
     IssParameter,
+    /// Only where one is wanted.
+    SharedSignIn,
     IdentityProvider,
     ExternalToken,
     Token,
@@ -152,7 +156,7 @@ impl Part {
         }
         if matches!(
             name,
-            CheckName::ClientCertificate | CheckName::HeaderCommand
+            CheckName::ClientCertificate | CheckName::HeaderSecrets | CheckName::HeaderCommand
         ) {
             return Self::Connection;
         }
@@ -162,7 +166,11 @@ impl Part {
 }
 
 /// Checks that are made only where the configuration leads to them. Elsewhere they are not even left out.
-const OF_SOME_SIGN_INS: [CheckName; 2] = [CheckName::IdentityProvider, CheckName::ExternalToken];
+const OF_SOME_SIGN_INS: [CheckName; 3] = [
+    CheckName::SharedSignIn,
+    CheckName::IdentityProvider,
+    CheckName::ExternalToken,
+];
 
 impl CheckName {
     /// The name in text and in JSON.

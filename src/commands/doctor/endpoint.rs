@@ -65,7 +65,9 @@ impl First {
 
 /// A header of the user's own that is refused leads to no sign-in.
 pub(super) fn may_sign_in(config: &EndpointConfig) -> bool {
-    !config.headers.contains_key(AUTHORIZATION)
+    let secret = config.secret_headers.as_ref();
+    let is_secret = secret.is_some_and(|headers| headers.contains(&AUTHORIZATION));
+    !is_secret && !config.headers.contains_key(AUTHORIZATION)
 }
 
 /// Looks at the answer to the first `initialize`, and finds out what else the server speaks.

@@ -31,7 +31,7 @@ use crate::cli::{self, ConnectionFlags, ServerConnection};
 use crate::commands::client::request::bare_initialize;
 use crate::log;
 use crate::terminal::has_colours;
-use mcp_bridge_auth::{AccessToken, Authorizer, HeaderProgram};
+use mcp_bridge_auth::{AccessToken, Authorizer, HeaderProgram, SecretHeaders};
 use mcp_bridge_core::endpoint::{EndpointConfig, Failure, Probe, Reply};
 use mcp_bridge_core::stdio;
 use mcp_bridge_net::http::bare;
@@ -175,6 +175,10 @@ async fn examine(
         report.add(network::client_certificate(der));
     }
     let mut probe = Probe::new(config);
+    if let Some(headers) = &config.secret_headers {
+        let headers = secret_headers(report, headers).await?;
+        probe = probe.map(|probe| probe.with_headers(headers));
+    }
     if let Some(program) = &config.header_program {
         let headers = printed_headers(report, program).await?;
         probe = probe.map(|probe| probe.with_headers(headers));
@@ -214,6 +218,29 @@ async fn examine(
         authorization::examine_offer(report, authorizer).await;
     }
     Ok(())
+}
+
+/// The headers with secrets of the keychain, which are not shown.
+async fn secret_headers(
+    report: &mut Report<'_>,
+    headers: &SecretHeaders,
+) -> Result<HeaderMap, &'static str> {
+    const NAME: CheckName = CheckName::HeaderSecrets;
+    match headers.headers().await {
+        Ok(headers) => {
+            headers.values().for_each(|value| report.hide(value));
+            let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            report.add(Check::passed(
+                NAME,
+                format!("in the keychain, for {}", names.join(", ")),
+            ));
+            Ok(headers.clone())
+        }
+        Err(error) => {
+            report.add(Check::failed(NAME, error.to_string()).fix_of_auth(&error));
+            Err("a header lacks its secret")
+        }
+    }
 }
 
 /// The headers that a program prints, without their values.

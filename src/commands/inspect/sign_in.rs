@@ -221,6 +221,7 @@ fn outcome(ended: &SignedOut) -> String {
             format!("{issuer} offers no revocation, so the tokens are good until their end")
         }
         Revocation::Failed(reason) => format!("{issuer} has not revoked the tokens: {reason}"),
+        Revocation::Shared(_) => format!("other servers go on with the sign-in at {issuer}"),
     };
     let deleted = match &ended.forgotten {
         Ok(()) => "nothing of it is kept here".to_owned(),

@@ -6,8 +6,9 @@ use std::path::Path;
 use clap::ValueEnum as _;
 
 use super::apps::{AppId, Machine, Scope};
+use super::arguments::OwnedScope;
 use super::survey::{ConfigFile, ConfigLocation, is_found, places_read};
-use super::{Args, OwnedScope, launch};
+use super::{Args, launch};
 use crate::commands::text::{columns, padded};
 use mcp_bridge_text::printable;
 

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use super::apps::{AppConfiguration, AppId};
 use super::error::InstallError;
 use super::plan::FileChange;
-use super::{Args, Consent, Host, Target};
+use super::target::Target;
+use super::{Args, Consent, Host};
 use crate::commands::text::padded;
 
 /// Outcome for an app.

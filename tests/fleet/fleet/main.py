@@ -110,9 +110,9 @@ class Fleet:
             for bridge in [pod.bridge for pod in self.pods if pod.bridge is not None]:
                 bridge.kill()
             for site in self.sites:
-                site.to_provider.close()
+                await site.to_provider.close()
                 if site.to_store is not None:
-                    site.to_store.close()
+                    await site.to_store.close()
             self.provider.stop()
             if self.redis is not None and self.redis.process is not None:
                 self.redis.process.kill()

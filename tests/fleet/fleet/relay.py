@@ -8,6 +8,7 @@ import time
 from typing import Awaitable, Callable, Optional
 
 CHUNK = 1 << 16  # bytes
+CLOSING = 2.0  # seconds for the last connections to end
 TOKEN_REQUEST = b"POST /token "
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -46,10 +47,15 @@ class Relay:
         for connection in list(self.connections):
             connection.abort()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Takes no more connections, and lets the last ones end."""
         if self.server is not None:
             self.server.close()
-        self.reset()
+        self.flows.set()
+        until = time.monotonic() + CLOSING
+        while self.connections and time.monotonic() < until:
+            self.reset()
+            await asyncio.sleep(0.01)
 
 
 class Connection:

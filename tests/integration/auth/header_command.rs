@@ -192,6 +192,19 @@ async fn what_is_no_header_is_an_error_that_names_the_program_and_repeats_nothin
     }
 }
 
+/// the app is answered all the same, and nothing is sent without the headers. The program has a minute, and may outlive
+/// the bridge.
+#[tokio::test]
+async fn a_program_that_hangs_delays_no_answer_to_the_app() {
+    let server = FaultServer::start();
+    let program = Program::new("exec /bin/sleep 20");
+    let mut app = launch(&program, &server).leaves_orphans().start();
+    app.initialize().await;
+    app.finish().await;
+    assert_eq!(program.runs(), 1);
+    assert!(server.requests().is_empty());
+}
+
 /// [`App::finish`] looks for the marker, with everything said that can be said.
 #[tokio::test]
 async fn a_printed_header_is_never_shown() {

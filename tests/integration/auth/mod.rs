@@ -16,6 +16,7 @@ mod linger;
 mod processes;
 #[cfg(target_os = "linux")]
 mod secret_service;
+mod shared_sign_in;
 #[cfg(unix)]
 mod shared_store;
 pub(crate) mod sign_in;

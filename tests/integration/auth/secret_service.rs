@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tempfile::tempdir;
 use tokio::process::Command;
 
+use mcp_bridge_testkit::app::initialize_line;
 use mcp_bridge_testkit::authorization_server::AuthorizationServer;
 use mcp_bridge_testkit::browser::{BrowserDouble, HeadlessBrowser};
 use mcp_bridge_testkit::fault_server::FaultServer;
@@ -57,7 +58,7 @@ printf 'header-MARKER\n' | "$BRIDGE" secret set example-key
 "$BRIDGE" secret delete example-key
 "$BRIDGE" secret list
 "$BRIDGE" secret delete example-key 2>&1
-"$BRIDGE" "$URL" --header 'X-Api-Key: {keychain:example-key}' 2>&1
+"$BRIDGE" tools "$URL" --header 'X-Api-Key: {keychain:example-key}' 2> "$HOME/missing"
 "#;
 
 /// A-115
@@ -94,12 +95,16 @@ No secret is in the keychain.
 error: there is no secret example-key in the keychain
 
 hint: mcp-bridge secret list shows those that there are
-error: the header x-api-key needs the secret example-key, which is not in the keychain
-
-hint: put it there: mcp-bridge secret set NAME, with the name in the message
 ",
         "{stderr}"
     );
+    let missing = fs::read_to_string(home.path().join("missing")).unwrap();
+    for words in [
+        "the header x-api-key needs a secret: there is no secret example-key in the keychain",
+        "hint: put it there: mcp-bridge secret set example-key",
+    ] {
+        assert!(missing.contains(words), "{missing}");
+    }
     let requests = server.requests();
     assert!(!requests.is_empty(), "{stderr}");
     let has_key = |request: &Request| request.header("x-api-key") == Some("<header-MARKER>");
@@ -149,13 +154,59 @@ async fn install_offers_to_keep_an_api_key_in_the_keychain() {
     assert_eq!(names, "example-x-api-key\n", "{stdout}");
 }
 
+/// A-115: a keychain that waits for its person, and does not answer. The app is answered all the same, and nothing is sent
+/// without the header.
+#[tokio::test]
+async fn a_locked_keychain_delays_no_answer_to_the_app() {
+    let server = FaultServer::start();
+    let home = tempdir().unwrap();
+    let bus = home.path().join("bus");
+    let _silent = std::os::unix::net::UnixListener::bind(&bus).unwrap();
+    let launch = crate::program::bridge_for(&server).with(|program| program.home(home.path()));
+    let mut app = launch
+        .env(
+            "DBUS_SESSION_BUS_ADDRESS",
+            &format!("unix:path={}", bus.display()),
+        )
+        .args(["--header", "X-Api-Key: {keychain:example-key}"])
+        .start();
+    app.initialize().await;
+    app.finish().await;
+    assert!(server.requests().is_empty());
+}
+
+/// A-115: an app is told which secret is missing, and why.
+#[tokio::test]
+async fn an_app_is_told_of_a_secret_that_is_not_to_be_had() {
+    let server = FaultServer::start();
+    let home = tempdir().unwrap();
+    let launch = crate::program::bridge_for(&server).with(|program| program.home(home.path()));
+    let mut app = launch
+        .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
+        .args(["--header", "X-Api-Key: {keychain:example-key}"])
+        .start();
+    app.send(initialize_line("2025-06-18")).await;
+    let error = app.error("init").await;
+    assert_eq!(error["data"]["kind"], "auth_no_secret", "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("the header x-api-key needs a secret"),
+        "{message}"
+    );
+    app.finish().await;
+    assert!(server.requests().is_empty());
+}
+
 /// A-115: on a machine without a keychain, such as a server.
 #[tokio::test]
 async fn without_a_keychain_the_error_says_what_to_do_instead() {
     let server = FaultServer::start();
     let url = server.url();
     let header = ["--header", "X-Api-Key: {keychain:example-key}"];
-    for args in [&["secret", "list"][..], &[&url, header[0], header[1]]] {
+    for args in [
+        &["secret", "list"][..],
+        &["tools", &url, header[0], header[1]],
+    ] {
         let program = crate::program::command(args.iter().copied());
         let program = program.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
         let output = program.run().await;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -122,10 +122,16 @@ impl Fleet {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn signal(process: u32, signal: Signal) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    kill_process(process.unwrap(), signal).unwrap();
+}
+
 /// True if all threads of a process are stopped.
 #[cfg(target_os = "linux")]
-fn is_stopped(bridge: &App) -> bool {
-    let threads = fs::read_dir(format!("/proc/{}/task", bridge.pid())).unwrap();
+fn is_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     threads.flatten().all(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
         stat.rsplit(')')
@@ -217,7 +223,7 @@ async fn a_process_that_stalls_past_its_lease_leaves_the_newer_token_alone() {
     fleet.refreshed(1).await;
     stalled.signal(Signal::STOP);
     soon("the stop", async {
-        while !is_stopped(&stalled) {
+        while !is_stopped(stalled.pid()) {
             tokio::task::yield_now().await;
         }
     })
@@ -310,7 +316,7 @@ async fn a_bridge_that_starts_without_redis_names_it_and_shows_no_sign_in_page()
     let mut bridge = launch
         .env("MCP_BRIDGE_STORE_KEY", KEY)
         .args([fleet.provider.mcp_url().as_str()])
-        .args(["--store", &fleet.redis.url(), "--patience", "12"])
+        .args(["--store", &fleet.redis.url(), "--patience", "2"])
         .start();
     bridge.send(initialize_line("2025-06-18")).await;
     bridge.result("init").await;
@@ -432,6 +438,42 @@ async fn a_network_that_is_slow_or_breaks_loses_no_call() {
 async fn call_of_another(fleet: &Fleet) {
     let other = fleet.in_session("host-2", &[]).await;
     other.finish().await;
+}
+
+/// A stop ends each read with a time limit by "Interrupted system call" (Linux).
+///
+///
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_process_that_was_stopped_while_it_asked_redis_asks_again() {
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    fleet.sign_in_for_all().await;
+    let proxy = RedisProxy::before(&fleet.redis);
+    proxy.set(Way::Cut);
+    let asking = fleet.program("host-1").stdin_open();
+    let asking = asking.args(["status", "--json", "--store", &proxy.url()]);
+    let asking = asking.spawn();
+    let asked = soon("the question", async {
+        while proxy.received() == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    asked.await;
+    let id = asking.id();
+    signal(id, Signal::STOP);
+    soon("the stop", async {
+        while !is_stopped(id) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    proxy.set(Way::Open);
+    signal(id, Signal::CONT);
+    let said = asking.ends().await;
+    let status: Value = serde_json::from_str(&said.stdout).unwrap_or_default();
+    assert_eq!(status[0]["store"], "redis", "{}", said.stderr);
 }
 
 #[tokio::test]

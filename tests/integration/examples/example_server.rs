@@ -7,12 +7,16 @@
 )]
 
 pub(crate) mod client;
+mod client_documents;
 mod deployment;
 mod discovery;
+mod document_host;
+mod dpop;
 mod eras;
 mod introspection;
 mod issuer;
 mod issuer_double;
+mod prover;
 #[cfg(unix)]
 mod replicas;
 mod sign_in;

@@ -221,6 +221,8 @@ pub(crate) enum EndpointKind {
     DeviceAuthorization,
     /// RFC 7009 §2
     Revocation,
+    /// RFC 7662 §2
+    Introspection,
 }
 
 /// Sends the requests that the `oauth2` crate builds to one endpoint, authenticated as one client.

@@ -58,7 +58,7 @@ pub struct Config {
     pub directory: Option<PathBuf>,
     /// Place of their secrets; none for where they are already, or where the user has them moved.
     pub store: Option<Store>,
-    /// Keys that encrypt what is stored; none keeps it in clear, where that is allowed.
+    /// Keys that encrypt what is stored on this machine; none keeps it in clear.
     pub store_keys: Option<StoreKeys>,
     /// Machine on which a person signs in.
     pub person: SignInPlace,
@@ -104,6 +104,8 @@ pub struct Config {
     pub bearer: Bearer,
     /// Binding of tokens to a key (RFC 9449).
     pub dpop: Dpop,
+    /// Servers that a sign-in is for.
+    pub sharing: SignInSharing,
     /// The grant with which a token is obtained.
     pub grant: Grant,
     /// The program that prints the tokens; with it there is no sign-in.
@@ -143,6 +145,7 @@ impl Default for Config {
             missing_pkce_metadata: MissingPkceMetadata::default(),
             bearer: Bearer::default(),
             dpop: Dpop::default(),
+            sharing: SignInSharing::default(),
             grant: Grant::default(),
             command: None,
             addresses: Addresses::default(),
@@ -358,6 +361,16 @@ pub enum Dpop {
     Required,
 }
 
+/// Servers that a sign-in in a browser is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SignInSharing {
+    /// One server.
+    #[default]
+    Off,
+    /// All servers of one issuer that choose this, if each of their tokens is for one server alone (RFC 8707).
+    OneIssuer,
+}
+
 /// The grant with which a token is obtained.
 #[derive(Debug, Clone, Default)]
 pub enum Grant {
@@ -450,7 +463,16 @@ pub enum Store {
     /// In this process, until it ends.
     Memory,
     /// With the rest in a store that several machines share.
-    Shared(StoreAddress),
+    Shared(Box<SharedPlace>),
+}
+
+/// A store that several machines share. There are no credentials in clear in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedPlace {
+    /// Its address.
+    pub address: StoreAddress,
+    /// Keys that encrypt what is stored there.
+    pub keys: StoreKeys,
 }
 
 /// Machine on which a person signs in.

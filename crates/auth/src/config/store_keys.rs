@@ -23,7 +23,7 @@ const ID_CONTEXT: &[u8] = b"mcp-bridge store key id";
 
 /// Keys of a store: the first one encrypts, and all of them decrypt, so that a key can be replaced while records of the old
 /// one are left.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoreKeys {
     writing: StoreKey,
     /// All keys, the writing one among them.
@@ -31,7 +31,7 @@ pub struct StoreKeys {
 }
 
 /// One key, and its name in records.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct StoreKey {
     id: String,
     key: Secret<[u8; KEY_BYTES]>,

@@ -42,6 +42,13 @@ pub(crate) struct AuthorizationServerMetadata {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) revocation_endpoint: Option<Url>,
+    /// Address at which it tells for which server a token is (RFC 7662).
+    #[serde(
+        default,
+        deserialize_with = "json::url",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) introspection_endpoint: Option<Url>,
     /// Address of its keys (RFC 8414 §2).
     #[serde(
         default,
@@ -134,6 +141,7 @@ impl AuthorizationServerMetadata {
             registration_endpoint: None,
             device_authorization_endpoint: None,
             revocation_endpoint: None,
+            introspection_endpoint: None,
             jwks_uri: None,
             scopes_supported: None,
             code_challenge_methods_supported: None,

@@ -21,7 +21,7 @@ use crate::error::AuthError;
 use crate::transport::{Transport, bare};
 
 /// The documents from which a sign-in takes its endpoints.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Discovered {
     pub(crate) resource: Option<ProtectedResourceMetadata>,
     pub(crate) metadata: AuthorizationServerMetadata,

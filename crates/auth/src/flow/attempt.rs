@@ -17,6 +17,7 @@ use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_i
 use crate::flow::order::{Order, Reason};
 use crate::flow::proof_of_possession::equip;
 use crate::flow::session::SignInSession;
+use crate::flow::shared_sign_in::Extent;
 use crate::grant::authorization::AuthorizationRequest;
 use crate::linger::{HandedOver, HelperGuard};
 use crate::store::pending::{ClientOrigin, PendingSignIn};
@@ -42,6 +43,8 @@ pub(crate) struct SignInAttempt {
     has_guessed: bool,
     /// Scopes from which those of another request are chosen.
     scopes: Scopes,
+    /// Resources of other servers that the sign-in is for.
+    further_resources: Vec<String>,
     /// Origin of the client.
     registration: Registration,
 }
@@ -97,9 +100,19 @@ impl SignInAttempt {
             known.as_ref(),
             &mut credential,
         )?;
-        let scopes = order.select_scopes(config, Some(discovered));
+        let issuer = &credential.metadata.issuer;
+        let Extent { resources, scopes } =
+            Extent::of(session, issuer, credential.resource.as_deref()).await;
+        let scopes = order.select_scopes(config, Some(discovered)).union(&scopes);
         let client = client_of(session, &credential)?;
-        let request = request(session, &credential, &client, &redirect_uri, &scopes)?;
+        let request = request(
+            session,
+            &credential,
+            &client,
+            &redirect_uri,
+            &resources,
+            &scopes,
+        )?;
         let mut attempt = Self {
             credential,
             client,
@@ -110,6 +123,7 @@ impl SignInAttempt {
             has_lost_code: false,
             has_guessed: false,
             scopes,
+            further_resources: resources,
             registration,
         };
         attempt
@@ -152,6 +166,7 @@ impl SignInAttempt {
             guard: HelperGuard::default(),
             keeper: Keeper::Caller,
             scopes: request.scopes.clone(),
+            further_resources: request.further_resources.clone(),
             request: request.clone(),
             has_lost_code: false,
             has_guessed: false,
@@ -183,6 +198,7 @@ impl SignInAttempt {
             guard: HelperGuard::default(),
             keeper: Keeper::Helper,
             scopes: request.scopes.clone(),
+            further_resources: request.further_resources.clone(),
             has_lost_code: false,
             has_guessed: false,
             registration: client_origin.into(),
@@ -222,6 +238,7 @@ impl SignInAttempt {
             &self.credential,
             &self.client,
             &self.request.redirect_uri,
+            &self.further_resources,
             &self.scopes,
         )?;
         self.listener.expect(&self.request);
@@ -415,8 +432,12 @@ fn credential(
         let issuer = credential.metadata.issuer.clone();
         credential.voucher = Some(Voucher::IdentityProvider(issuer));
     }
+    if session.is_shared() {
+        credential.voucher = Some(Voucher::SharedSignIn(session.store.account_name()));
+    }
     if let Some(stored) = stored {
         credential.quirks = stored.quirks;
+        credential.shared = stored.shared;
         credential.tokens = stored.tokens.filter(|_| stored.client == credential.client);
     }
     credential
@@ -427,6 +448,7 @@ fn request(
     credential: &Credential,
     client: &ClientIdentity,
     redirect_uri: &Url,
+    further_resources: &[String],
     scopes: &Scopes,
 ) -> Result<AuthorizationRequest, AuthError> {
     AuthorizationRequest::new(
@@ -435,6 +457,7 @@ fn request(
         client,
         redirect_uri.clone(),
         credential.resource().map(str::to_owned),
+        further_resources.to_vec(),
         credential.scopes(scopes.clone()),
     )
 }

@@ -12,7 +12,7 @@ use crate::flow::attempt::{Keeper, SignInAttempt};
 use crate::flow::order::Order;
 use crate::flow::session::{SignInSession, TokenSource};
 use crate::flow::sign_in_lock::Arrival;
-use crate::flow::{identity, page, renewal};
+use crate::flow::{identity, page, renewal, shared_sign_in};
 use crate::grant::authorization::{AuthorizationError, AuthorizationResponse};
 use crate::grant::token_endpoint::{GrantError, Granted, TokenEndpoint};
 use crate::linger::HelperGuard;
@@ -186,6 +186,17 @@ impl From<AuthorizationError> for Rejection {
     }
 }
 
+/// An error that another request would not change.
+impl From<AuthError> for Rejection {
+    fn from(error: AuthError) -> Self {
+        Self {
+            meaning: Meaning::Other,
+            error,
+            page: Page::Failed,
+        }
+    }
+}
+
 impl From<GrantError> for Rejection {
     fn from(error: GrantError) -> Self {
         Self {
@@ -212,6 +223,15 @@ async fn redeem(
         let nonce = attempt.request.nonce();
         let credential = &attempt.credential;
         outcome = identity::verified(session, credential, Some(&nonce), granted).await;
+    }
+    if let Ok(granted) = &outcome {
+        let SignInAttempt {
+            credential,
+            client,
+            request,
+            ..
+        } = attempt;
+        shared_sign_in::examine(session, credential, client, Some(request), granted).await?;
     }
     if let Err(GrantError::Refused(refusal)) = &outcome {
         attempt.credential.quirks.authentication = refusal.method();
@@ -310,6 +330,13 @@ async fn change_request(
 ) -> Result<Change, AuthError> {
     let quirks = &mut attempt.credential.quirks;
     match meaning {
+        // Without them it would be a sign-in for one server, in the place of the one that others share.
+        Meaning::ResourceIsUnwanted if !attempt.request.further_resources.is_empty() => {
+            return Err(AuthError::NotShared {
+                issuer: attempt.request.issuer.clone(),
+                reason: "it takes no request for several servers".to_owned(),
+            });
+        }
         Meaning::ResourceIsUnwanted if attempt.request.resource.is_some() => {
             quirks.no_resource = true;
         }

@@ -14,10 +14,11 @@ use crate::flow::client_choice::{self, ClientChoice, client_of, refuse_foreign_i
 use crate::flow::order::Order;
 use crate::flow::proof_of_possession::equip;
 use crate::flow::session::{SignInSession, TokenSource};
+use crate::flow::shared_sign_in;
 use crate::grant::token_endpoint::{GrantError, TokenEndpoint};
 use crate::prompt::announcement::SIGN_IN_TARGET;
 use crate::sign_in_page::{SignInPage, SignInStage};
-use crate::store::Credential;
+use crate::store::{Credential, Voucher};
 use crate::transport::error_code::Meaning;
 use mcp_bridge_net::http::check_length;
 use mcp_bridge_net::observer::SignInStep;
@@ -93,6 +94,9 @@ impl DeviceSignIn<'_> {
             registration,
         );
         credential.quirks.authentication = self.learnt;
+        if session.is_shared() {
+            credential.voucher = Some(Voucher::SharedSignIn(session.store.account_name()));
+        }
         let stored = session.load_stored(&credential.metadata.issuer).await;
         let stored = stored.as_ref();
         equip(
@@ -118,6 +122,7 @@ impl DeviceSignIn<'_> {
             .device_tokens(&codes, scopes, credential.resource(), config.timeout)
             .await
             .map_err(|error| DeviceSignInFailure::Grant(error, Some(page)))?;
+        shared_sign_in::examine(session, &mut credential, &client, None, &granted).await?;
         credential.receive(granted);
         session.adopt(credential, TokenSource::SignIn).await;
         Ok(())

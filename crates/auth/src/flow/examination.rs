@@ -19,6 +19,7 @@ use crate::flow::client_choice::{self, ClientChoice, refuse_foreign_issuer};
 use crate::flow::order::{Order, Wanted};
 use crate::flow::proof_of_possession::{Binding, ResourceWish};
 use crate::flow::session::SignInSession;
+use crate::flow::shared_sign_in::{self, ExaminedSharing};
 use crate::flow::{identity, import};
 use crate::token::id_token::IdToken;
 use crate::token::unix_millis;
@@ -90,6 +91,8 @@ pub struct ExaminedServer {
     pub resource: Option<String>,
     /// Binding of the tokens to a key (RFC 9449).
     pub binding: ExaminedBinding,
+    /// State of the sign-in that is shared with other servers; none if it is not to be shared.
+    pub sharing: Option<ExaminedSharing>,
     /// True if tokens can be taken back there (RFC 7009).
     pub revokes: bool,
     /// True if it names itself in its answers (RFC 9207).
@@ -331,9 +334,11 @@ impl<'a> Examination<'a> {
         };
         let scopes = self.order.select_scopes(config, Some(&discovered));
         let binding = ExaminedBinding::new(config, &self.order.challenge, &discovered);
+        let sharing = shared_sign_in::examined(self.session, &self.order, &discovered).await;
         let metadata = discovered.metadata;
         Ok(ExaminedServer {
             binding,
+            sharing,
             issuer: metadata.issuer.clone(),
             found_at: metadata.found_at.as_ref().map(bare),
             sign_in_page,

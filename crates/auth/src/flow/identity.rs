@@ -25,7 +25,7 @@ use crate::discovery::authorization_server::{
 };
 use crate::discovery::challenge::BearerChallenge;
 use crate::discovery::search::Search;
-use crate::error::AuthError;
+use crate::error::{AuthError, ClockDifference, shown};
 use crate::flow::client_choice::client_of;
 use crate::flow::order::{Order, Wanted};
 use crate::flow::policy::{self, Interaction};
@@ -155,8 +155,11 @@ async fn subject(
     if let Some(source) = &provider.id_token {
         let token = source.read().await?;
         let now = unix_millis(SystemTime::now()) / 1000;
-        if let Some(Err(reason)) = IdToken::parse(token.expose()).map(|it| it.check_time(now)) {
-            return Err(source.failed(reason));
+        if let Some(parsed) = IdToken::parse(token.expose()) {
+            parsed
+                .check_time(now)
+                .map_err(|reason| source.failed(reason))?;
+            warn_of_clock(provider.issuer.as_str(), parsed.clock_ahead(now));
         }
         let metadata = metadata(identity).await?;
         let client = ClientRegistration::PreRegistered;
@@ -179,7 +182,7 @@ async fn subject(
     let (token, token_type) = match (&tokens.id_token, &tokens.refresh_token) {
         (Some(token), _) => (Secret::new(token.expose().to_owned()), TokenType::ID_TOKEN),
         (None, Some(token)) => (token.clone(), TokenType::REFRESH_TOKEN),
-        (None, None) => return Err(no_identity(&identity.server, "it issued no ID token")),
+        (None, None) => return Err(no_identity(&identity.server, "it issued no ID token", None)),
     };
     Ok(IdentitySubject {
         token,
@@ -255,11 +258,29 @@ fn about(provider: &IdentityProvider, credential: &Credential, refusal: GrantErr
     }
 }
 
-fn no_identity(provider: &Url, reason: &str) -> AuthError {
+fn no_identity(provider: &Url, reason: &str, clock: Option<ClockDifference>) -> AuthError {
     AuthError::InvalidIdentity {
         provider: provider.to_string(),
         reason: reason.to_owned(),
+        clock,
     }
+}
+
+/// Tells the person of a wrong clock, which has done no harm yet.
+fn warn_of_clock(issuer: &str, clock: Option<ClockDifference>) {
+    if let Some(clock) = clock {
+        let issuer = shown(issuer);
+        tracing::warn!("the clock of this machine is {clock} that of {issuer}: set it right");
+    }
+}
+
+/// Looks at the clocks where nothing else of an ID token is used, once for each sign-in.
+fn look_at_clock(credential: &Credential, nonce: Option<&str>, granted: &Granted) {
+    let issued = granted.tokens.id_token.as_ref().filter(|_| nonce.is_some());
+    let token = issued.and_then(|it| IdToken::parse(it.expose()));
+    let now = unix_millis(SystemTime::now()) / 1000;
+    let clock = token.and_then(|token| token.clock_at_issue(now));
+    warn_of_clock(&credential.metadata.issuer, clock);
 }
 
 /// Checks the ID token that an identity provider has just issued, for a request with this `nonce` or for a refresh. Its
@@ -271,9 +292,10 @@ pub(crate) async fn verified(
     mut granted: Granted,
 ) -> Result<Granted, GrantError> {
     if !session.is_identity() {
+        look_at_clock(credential, nonce, &granted);
         return Ok(granted);
     }
-    let invalid = |reason: &str| GrantError::Failed(no_identity(&session.server, reason));
+    let invalid = |reason: &str| GrantError::Failed(no_identity(&session.server, reason, None));
     let before = credential
         .tokens
         .as_ref()
@@ -295,13 +317,18 @@ pub(crate) async fn verified(
         nonce,
         now: unix_millis(SystemTime::now()) / 1000,
     };
-    let wrong = |reason: String| invalid(&format!("its ID token cannot be used: {reason}"));
+    let clock = token.clock_at_issue(expected.now);
+    let wrong = |reason: String| {
+        let reason = format!("its ID token cannot be used: {reason}");
+        GrantError::Failed(no_identity(&session.server, &reason, clock))
+    };
     token.check(expected).map_err(wrong)?;
     if let Some(url) = &credential.metadata.jwks_uri {
         let keys = session.transport.fetch_document(url, KEYS_TIMEOUT).await;
         let keys = keys.map_err(|missing| GrantError::Failed(without_keys(url, missing)))?;
         token.check_signature(&keys).map_err(wrong)?;
     }
+    warn_of_clock(&credential.metadata.issuer, clock);
     if let Some(lifetime) = token.lifetime() {
         granted.tokens.lifetime = Some(lifetime.as_secs());
     }

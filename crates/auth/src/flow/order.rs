@@ -78,6 +78,18 @@ impl Order {
         self
     }
 
+    /// The same for the account of a sign-in that this server shares with others.
+    pub(crate) fn for_account_of(&self, shared: &SignInSession) -> Self {
+        Self {
+            challenge: self.challenge.clone(),
+            wanted: Wanted::OtherThan(shared.token()),
+            reason: self.reason,
+            interaction: self.interaction,
+            scopes: self.scopes.clone(),
+            discovered: self.discovered.clone(),
+        }
+    }
+
     /// True if the token that was refused is a bearer token, and the server asks for one that is bound to a key.
     pub(crate) fn wants_binding(&self) -> bool {
         let Wanted::OtherThan(Some(refused)) = &self.wanted else {

@@ -4,7 +4,8 @@
 //! - **After a refusal** ([`authorize`]): a token that has come meanwhile, else a renewal, else a sign-in. A refusal for
 //!   want of scope needs a sign-in at once, because a refresh cannot widen a grant.
 //! - **A renewal** ([`renew`]): with the refresh token; where no person is needed, by the same request again.
-//! - **A sign-in** ([`sign_in`]): with what `mcp-remote` has left, else by the configured grant.
+//! - **A sign-in** ([`sign_in`]): by one that is shared with other servers if the user wants that ([`shared_sign_in`]), else with
+//!   what `mcp-remote` has left, else by the configured grant.
 //!
 //! ```text
 //! renewal   mutex ─ still wanted? ─ task ─ process lock ─ read the store ─ still wanted? ─ refresh ─ save ─ release
@@ -30,10 +31,11 @@ use crate::error::AuthError;
 use crate::flow::order::{Order, Reason, Wanted};
 use crate::flow::renewal::Turn;
 use crate::flow::session::{Freshness, SignInSession};
+use crate::flow::shared_sign_in::{self, Outcome};
 use crate::flow::sign_in_lock::{self, SignInLock};
 use crate::flow::{browser, device_code, import, renewal, sign_in_elsewhere, unattended};
 use crate::sign_in_page::SignInStage;
-use crate::store::lock::{STORE_PAUSE, STORE_WAIT};
+use crate::store::lock::Wait;
 use crate::store::pending::{PendingSignIn, now_millis};
 use crate::token::AccessToken;
 use crate::token::scope::Scopes;
@@ -44,7 +46,7 @@ use mcp_bridge_net::observer::SignInStep;
 pub(crate) const REFRESH_AHEAD_WAIT: Duration = Duration::from_secs(5);
 
 /// Age below which a token that is refused is not refreshed again: the next one would be refused too.
-const FRESH: Duration = Duration::from_secs(10);
+pub(crate) const FRESH: Duration = Duration::from_secs(10);
 
 /// Limit for step-ups to one set of scopes in a run; a server that keeps asking would not accept the next token either.
 const MOST_STEP_UPS: u32 = 2;
@@ -216,21 +218,27 @@ pub(crate) async fn renew_in_turn(
     if let Some(error) = session.refresh_pause() {
         return Err(error);
     }
-    let give_up = Instant::now() + STORE_WAIT;
+    let mut wait = renewal::wait(session);
     let outcome = loop {
-        match take_turn(session, wanted).await {
-            // Its connection broke, and the next one works in most cases.
-            Err(AuthError::StoreUnavailable { locked: false, .. }) if Instant::now() < give_up => {
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
-            outcome => break outcome,
+        let outcome = Box::pin(take_turn(session, wanted, &mut wait)).await;
+        let Err(error @ AuthError::StoreUnavailable { locked: false, .. }) = outcome else {
+            break outcome;
+        };
+        // Its connection broke, and the next one works in most cases.
+        if let Err(error) = wait.outlast(error).await {
+            break Err(error);
         }
     };
+    session.show_store_outage(None);
     outcome.inspect_err(|error| session.start_refresh_pause(error))
 }
 
-async fn take_turn(session: &SignInSession, wanted: &Wanted) -> Result<Renewal, AuthError> {
-    let turn = renewal::turn(session, wanted);
+async fn take_turn(
+    session: &SignInSession,
+    wanted: &Wanted,
+    wait: &mut Wait,
+) -> Result<Renewal, AuthError> {
+    let turn = renewal::turn(session, wanted, wait);
     let Still::Wanted(Some(turn)) = still(session, wanted, Guarded::Store, turn).await? else {
         return Ok(Renewal::Done);
     };
@@ -250,9 +258,13 @@ async fn renew_under_lock(
     }
     match renewal::refreshable(session) {
         Some((credential, client)) => {
-            renewal::refresh(session, credential, &client, wanted, turn).await
+            let refresh = renewal::refresh(session, credential, &client, wanted, turn);
+            Box::pin(refresh).await
         }
-        None => unattended::repeat(session).await,
+        None => match Box::pin(shared_sign_in::renew(session, wanted, turn.lock())).await? {
+            Some(renewal) => Ok(renewal),
+            None => unattended::repeat(session).await,
+        },
     }
 }
 
@@ -306,7 +318,13 @@ async fn sign_in(
 }
 
 /// Signs in, once for all processes.
-async fn sign_in_in_turn(session: &SignInSession, order: &Order) -> Result<(), AuthError> {
+pub(crate) async fn sign_in_in_turn(
+    session: &SignInSession,
+    order: &Order,
+) -> Result<(), AuthError> {
+    if shared_sign_in::sign_in(session, order).await? == Outcome::Done {
+        return Ok(());
+    }
     if let (SignInPlace::Elsewhere { command }, true) =
         (&session.config.person, session.config.grant.needs_person())
     {

@@ -48,22 +48,38 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Lock behind it.
+    pub(crate) const fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
     /// Ends it, and returns when another process can have the next.
     pub(crate) async fn end(self) {
         self.lock.release().await;
     }
 }
 
+/// The wait for a turn, or for several if one fails for want of the store.
+pub(crate) fn wait(session: &SignInSession) -> Wait {
+    Wait::for_lock(&session.store, "lock", lock::REFRESH_WAIT)
+}
+
 /// Takes the right to replace the stored tokens. None if another process has stored what is wanted meanwhile.
 pub(crate) async fn turn(
     session: &SignInSession,
     wanted: &Wanted,
+    wait: &mut Wait,
 ) -> Result<Option<Turn>, AuthError> {
     let arrived = Moment::now();
-    let wait = Wait::for_lock(&session.store, "lock", lock::REFRESH_WAIT);
     loop {
-        match wait.next().await? {
+        let step = wait.next().await?;
+        session.show_store_outage(match &step {
+            Waited::Away(error) => Some(error),
+            Waited::Held(_) | Waited::Busy | Waited::TimedOut => None,
+        });
+        match step {
             Waited::Held(lock) => return Ok(Some(Turn { lock, arrived })),
+            Waited::Away(_) => {}
             // On one machine the lock is free as soon.
             Waited::Busy if !session.shares_store() => {}
             Waited::Busy => {
@@ -74,6 +90,13 @@ pub(crate) async fn turn(
             Waited::TimedOut => return Err(others_refresh()),
         }
     }
+}
+
+/// Takes the right to replace the stored tokens, whatever others have stored meanwhile.
+pub(crate) async fn exclusive_turn(session: &SignInSession) -> Result<Turn, AuthError> {
+    let arrived = Moment::now();
+    let lock = lock(session).await?;
+    Ok(Turn { lock, arrived })
 }
 
 /// The right to replace the stored tokens, whatever they are.
@@ -217,7 +240,15 @@ async fn use_refresh_token(
         Err(failure) => failure,
     };
     let is_ours = matches!(credential.client, ClientRegistration::Dynamic(_));
-    match RenewalVerdict::from_failure(&failure) {
+    let verdict = RenewalVerdict::from_failure(&failure);
+    if session.is_shared() && verdict.is_about_request() {
+        // It says nothing about the other servers, for which the refresh token is as good as before.
+        return Err(AuthError::NotShared {
+            issuer: credential.metadata.issuer,
+            reason: failure.into_error().to_string(),
+        });
+    }
+    match verdict {
         RenewalVerdict::ResourceIsUnwanted if credential.resource().is_some() => {
             credential.quirks.no_resource = true;
             let again = use_refresh_token(session, credential, client, access_token, lock);
@@ -285,6 +316,7 @@ fn passing_error(failure: GrantError) -> AuthError {
         | AuthError::UnsafeUrl { .. }
         | AuthError::ProofRefused { .. }
         | AuthError::NotBound { .. }
+        | AuthError::NotShared { .. }
         | AuthError::UrlTooLong(_)) => error,
         other => AuthError::Unavailable {
             reason: other.to_string(),

@@ -44,6 +44,14 @@ pub(crate) enum RenewalVerdict {
 }
 
 impl RenewalVerdict {
+    /// True if the refresh token may be good for another request.
+    pub(crate) const fn is_about_request(self) -> bool {
+        match self {
+            Self::ResourceIsUnwanted | Self::ScopeIsUnwanted | Self::Refused => true,
+            Self::TokenIsVoid | Self::ClientIsUnknown | Self::ServerFails | Self::Passing => false,
+        }
+    }
+
     pub(crate) fn from_failure(failure: &GrantError) -> Self {
         match failure {
             GrantError::Refused(refusal) => {

@@ -4,6 +4,7 @@ use crate::error::AuthError;
 use crate::flow::client_choice::client_of;
 use crate::flow::renewal;
 use crate::flow::session::SignInSession;
+use crate::flow::shared_sign_in::{end_members, leave};
 use crate::grant::token_endpoint::TokenEndpoint;
 use crate::store::pending::PendingSignIn;
 use crate::store::refused_renewal::RefusedRenewal;
@@ -31,17 +32,23 @@ pub enum Revocation {
     NotOffered,
     /// It was asked and did not, for this reason.
     Failed(String),
+    /// So many other servers go on with the sign-in that was shared.
+    Shared(usize),
 }
 
 /// Ends all sign-ins of the session's key. Other processes that refresh are waited for.
 pub(crate) async fn sign_out(session: &SignInSession) -> Result<Vec<SignedOut>, AuthError> {
+    end_members(session).await?;
     let _held = session.renewing.lock().await;
     let _lock = renewal::lock(session).await?;
     let stored = session.store.with(CredentialStore::load_all).await;
     let stored = stored.transpose()?;
     let mut ended = Vec::new();
     for credential in stored.unwrap_or_default() {
-        let revocation = revoke(session, &credential).await;
+        let revocation = match leave(session, &credential).await? {
+            Some(revocation) => revocation,
+            None => revoke(session, &credential).await,
+        };
         let issuer = credential.metadata.issuer;
         ended.push(SignedOut {
             revocation,
@@ -55,7 +62,7 @@ pub(crate) async fn sign_out(session: &SignInSession) -> Result<Vec<SignedOut>, 
     Ok(ended)
 }
 
-async fn revoke(session: &SignInSession, credential: &Credential) -> Revocation {
+pub(crate) async fn revoke(session: &SignInSession, credential: &Credential) -> Revocation {
     let Some(tokens) = &credential.tokens else {
         return Revocation::NoToken;
     };

@@ -55,6 +55,9 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) verifier: Secret<String>,
     pub(crate) redirect_uri: Url,
     pub(crate) resource: Option<String>,
+    /// Resources of other servers that the sign-in is for (RFC 8707 §2.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) further_resources: Vec<String>,
     pub(crate) scopes: Scopes,
 }
 
@@ -66,6 +69,7 @@ impl AuthorizationRequest {
         client: &ClientIdentity,
         redirect_uri: Url,
         resource: Option<String>,
+        further_resources: Vec<String>,
         scopes: Scopes,
     ) -> Result<Self, AuthError> {
         let endpoint = metadata.require_authorization_endpoint()?;
@@ -79,7 +83,7 @@ impl AuthorizationRequest {
             .authorize_url(|| CsrfToken::new(random::string::<STATE_BYTES>()))
             .set_pkce_challenge(challenge)
             .add_scopes(scopes.iter().map(|scope| Scope::new(scope.to_owned())));
-        if let Some(resource) = &resource {
+        for resource in resource.iter().chain(&further_resources) {
             request = request.add_extra_param("resource", resource);
         }
         // RFC 9449 §10: the code is of use to nobody without the key.
@@ -109,6 +113,7 @@ impl AuthorizationRequest {
             verifier: Secret::new(verifier.into_secret()),
             redirect_uri,
             resource,
+            further_resources,
             scopes,
         })
     }

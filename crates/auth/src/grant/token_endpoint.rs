@@ -9,9 +9,10 @@ use oauth2::basic::{
 };
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, DeviceAuthorizationUrl, EndpointNotSet, EndpointSet,
-    ErrorResponseType, ExtraTokenFields, RedirectUrl, RefreshToken, RequestTokenError,
-    RevocationUrl, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
-    StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
+    ErrorResponseType, ExtraTokenFields, IntrospectionUrl, RedirectUrl, RefreshToken,
+    RequestTokenError, RevocationUrl, Scope, StandardDeviceAuthorizationResponse,
+    StandardErrorResponse, StandardRevocableToken, StandardTokenResponse,
+    TokenIntrospectionResponse as _, TokenResponse as _, TokenUrl,
 };
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -296,6 +297,25 @@ impl TokenEndpoint<'_> {
             GrantError::Refused(refusal) => refusal.reason,
             GrantError::Failed(error) => error.to_string(),
         })
+    }
+
+    /// The resources that a token is for, by the word of the authorization server (RFC 7662). None if it does not say.
+    pub(crate) async fn introspect(
+        &self,
+        url: Url,
+        token: &AccessToken,
+    ) -> Result<Option<Vec<String>>, GrantError> {
+        let client = self
+            .oauth_client()
+            .set_introspection_url(IntrospectionUrl::from_url(url.clone()));
+        let token = oauth2::AccessToken::new(token.expose().to_owned());
+        let request = client
+            .introspect(&token)
+            .set_token_type_hint("access_token");
+        let endpoint = self.authenticated_at(url, EndpointKind::Introspection);
+        let reply = request.request_async(&endpoint).await;
+        let reply = reply.map_err(|error| error_of(&endpoint, error))?;
+        Ok(reply.aud().filter(|_| reply.active()).cloned())
     }
 
     /// The crate's client. It names itself in the body; [`AuthenticatedEndpoint`] does the rest.

@@ -3,7 +3,7 @@
 //! Apps kill a bridge while a person still signs in. A helper is started with each sign-in page, in a session
 //! of its own. It reads what it needs from a pipe and does nothing more until that pipe ends: then the bridge
 //! is gone, however it ended, and the helper takes the answer of the browser and stores the token (`flow/takeover.rs`).
-//! Where the system allows it, the helper has the listening sockets from the beginning ([`os`]), so that there is
+//! If the system allows it, the helper has the listening sockets from the beginning ([`os`]), so that there is
 //! no moment in which the port is closed.
 //!
 //! The pipe carries lines: a brief of the program's own, then a [`HandedOver`] for each page, and at the end of

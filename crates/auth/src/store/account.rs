@@ -14,7 +14,7 @@ use crate::store::key::CredentialKey;
 use crate::store::lock;
 use crate::store::pending;
 use crate::store::record::{Place, Record, StoreError, move_to};
-use crate::store::records::{self, SharedRecords};
+use crate::store::records::{self, Records, SharedRecords};
 use crate::store::refused_renewal::{self, AccessTokenState, RefusedRenewal};
 use crate::token::unix_millis;
 
@@ -31,6 +31,8 @@ pub struct Account {
     pub signed_in: Option<SignedIn>,
     /// Voucher for it beside the authorization server, if there is one.
     pub voucher: Option<Voucher>,
+    /// Servers whose tokens are of this sign-in; none if it is not one that servers share.
+    pub shared_by: Option<Vec<Url>>,
     /// Place of the secrets.
     pub place: Place,
     /// True if a sign-in page of this account waits for a person.
@@ -112,6 +114,19 @@ impl Account {
 
     fn sorted(mut accounts: Vec<Self>) -> Vec<Self> {
         accounts.sort_by(|a, b| (&a.server, &a.profile).cmp(&(&b.server, &b.profile)));
+        let members: Vec<_> = accounts
+            .iter()
+            .filter_map(|it| Some((it.shared_account()?.to_owned(), it.server.clone())))
+            .collect();
+        for account in &mut accounts {
+            let Some(servers) = &mut account.shared_by else {
+                continue;
+            };
+            let ours = members
+                .iter()
+                .filter(|(name, _)| *name == account.key.name());
+            servers.extend(ours.map(|(_, server)| server.clone()));
+        }
         accounts
     }
 
@@ -131,14 +146,17 @@ impl Account {
             let refused = refused.filter(|it| it.is_about(issuer, summary.obtained_at));
             let mut signed_in = SignedIn::from_summary(summary, refused, SystemTime::now())?;
             let voucher = record.credential.voucher.as_ref();
-            signed_in.renewable |= voucher.is_some_and(|it| it.renews(issuer));
+            signed_in.renewable |= voucher.is_some_and(|it| it.renews(&**records, issuer));
             Some(signed_in)
         });
+        let voucher = record.credential.voucher.as_ref();
+        let is_shared = voucher == Some(&Voucher::SharedSignIn(key.name().to_owned()));
         Ok(Some(Self {
             is_pending: pending::is_open(&**records, &key)?,
             signed_in,
             place: record.place(&**records),
             voucher: record.credential.voucher.clone(),
+            shared_by: is_shared.then(Vec::new),
             issuer: printable(issuer),
             server: record.credential.server,
             profile: record.credential.profile,
@@ -147,6 +165,23 @@ impl Account {
             record: name,
             key,
         }))
+    }
+
+    /// The name of the account of the shared sign-in that its tokens are of.
+    #[must_use]
+    pub fn shared_account(&self) -> Option<&str> {
+        match &self.voucher {
+            Some(Voucher::SharedSignIn(name)) if name != self.key.name() => Some(name),
+            Some(
+                Voucher::SharedSignIn(_) | Voucher::IdentityProvider(_) | Voucher::ExternalToken(_),
+            )
+            | None => None,
+        }
+    }
+
+    /// True if its tokens are of the shared sign-in with this name.
+    pub(crate) fn shares(&self, name: &str) -> bool {
+        self.shared_account() == Some(name)
     }
 
     /// True if this is one of the server at `url`, whatever the query.
@@ -205,10 +240,16 @@ impl SignedIn {
 
 impl Voucher {
     /// True if it brings further tokens of `issuer`, and is not the issuer itself.
-    fn renews(&self, issuer: &str) -> bool {
+    fn renews(&self, records: &dyn Records, issuer: &str) -> bool {
         match self {
             Self::IdentityProvider(provider) => provider != issuer,
             Self::ExternalToken(_) => true,
+            Self::SharedSignIn(name) => {
+                let shared = CredentialKey::from_name(name).map(|key| key.record(issuer));
+                let record = shared.and_then(|name| Record::read(records, &name).ok()?);
+                let summary = record.and_then(|record| record.summary());
+                summary.is_some_and(|summary| summary.renewable)
+            }
         }
     }
 }

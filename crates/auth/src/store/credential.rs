@@ -42,6 +42,13 @@ pub(crate) struct Credential {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) voucher: Option<Voucher>,
+    /// Properties of the grant, if it is for several servers.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) shared: Option<SharedGrant>,
     /// The key that tokens are bound to, if they are (RFC 9449).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proof_key: Option<ProofKey>,
@@ -63,6 +70,20 @@ pub enum Voucher {
     IdentityProvider(String),
     /// The issuer of the token in this place.
     ExternalToken(String),
+    /// The sign-in that servers of one issuer share, by the name of its account.
+    SharedSignIn(String),
+}
+
+/// Grant whose refresh token brings tokens for several servers, if its authorization server restricts each to one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedGrant {
+    /// When the person signed in, in milliseconds since 1970; tells the grant from later ones.
+    pub(crate) signed_in_at: u64,
+    /// Resources that the authorization request named.
+    pub(crate) resources: Vec<String>,
+    /// Reason for which its tokens are for the server alone that asked first; none if they are proven to be restricted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unproven: Option<String>,
 }
 
 /// Parameters that an authorization server refused, so that they are not tried each time.
@@ -132,6 +153,7 @@ impl Credential {
             resource,
             client,
             voucher: None,
+            shared: None,
             proof_key: None,
             tokens: None,
             quirks: Quirks::default(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter, Store};
+use crate::config::{ClientCredential, Config, ExternalToken, Grant, ResourceParameter};
 
 /// Hash digits in a name: 96 bits, so that no two keys meet.
 const HASH_CHARS: usize = 24;
@@ -34,6 +34,24 @@ pub(crate) struct CredentialKey(String);
 
 impl CredentialKey {
     pub(crate) fn new(server: &Url, config: &Config) -> Self {
+        Self::of(server, config, sources(config))
+    }
+
+    /// The key of the sign-in that all servers share which have this issuer and these choices. Nothing in it is of one server.
+    pub(crate) fn of_shared_sign_in(issuer: &Url, config: &Config, binding: &'static str) -> Self {
+        Self::of(
+            issuer,
+            config,
+            vec!["shared".to_owned(), binding.to_owned()],
+        )
+    }
+
+    /// The key of that name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        is_hash(name).then(|| Self(name.to_owned()))
+    }
+
+    fn of(server: &Url, config: &Config, sources: Vec<String>) -> Self {
         let identity = AccountIdentity {
             server,
             profile: config.profile.as_deref(),
@@ -50,7 +68,7 @@ impl CredentialKey {
             authorize_params: &config.authorize_params,
             grant: grant(config),
             token_endpoint: config.grant.token_endpoint(),
-            sources: sources(config),
+            sources,
         };
         let identity = serde_json::to_vec(&identity).expect("strings and URLs serialize");
         Self(hash(&identity))
@@ -59,9 +77,6 @@ impl CredentialKey {
     /// The key in the name of a credential's record; none if it is the name of something else.
     pub(crate) fn from_record(name: &str) -> Option<Self> {
         let (key, issuer) = name.strip_suffix(".json")?.split_once('.')?;
-        let is_hash = |text: &str| {
-            text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
         (is_hash(key) && is_hash(issuer)).then(|| Self(key.to_owned()))
     }
 
@@ -80,11 +95,12 @@ impl CredentialKey {
     }
 }
 
-/// Name of the grant. Machines that share a store share the sign-ins of people, however these have signed in.
+/// Name of the grant. A sign-in of a person is one, however they have signed in: with a code on one machine, and by browser on
+/// another one that shares the store or gets the account by a move.
 fn grant(config: &Config) -> String {
-    match (&config.store, &config.grant) {
-        (Some(Store::Shared(_)), Grant::DeviceCode) => Grant::AuthorizationCode.to_string(),
-        (_, grant) => grant.to_string(),
+    match &config.grant {
+        Grant::DeviceCode => Grant::AuthorizationCode.to_string(),
+        grant => grant.to_string(),
     }
 }
 
@@ -119,8 +135,30 @@ fn sources(config: &Config) -> Vec<String> {
     words
 }
 
+fn is_hash(text: &str) -> bool {
+    text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn hash(bytes: &[u8]) -> String {
     let mut name = format!("{:x}", Sha256::digest(bytes));
     name.truncate(HASH_CHARS);
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_has_one_account_however_they_have_signed_in() {
+        let server = Url::parse("https://mcp.example/mcp").expect("a URL");
+        let key = |grant| {
+            let config = Config {
+                grant,
+                ..Config::default()
+            };
+            CredentialKey::new(&server, &config)
+        };
+        assert_eq!(key(Grant::DeviceCode), key(Grant::AuthorizationCode));
+    }
 }

@@ -16,6 +16,7 @@ pub(crate) mod records;
 pub(crate) mod refresh_intent;
 pub(crate) mod refused_renewal;
 mod relocation;
+mod running_time;
 mod sealed;
 mod settings;
 mod shared;
@@ -42,8 +43,9 @@ pub use record::{Place, StoreError};
 pub use sealed::{OpenError, is_sealed};
 pub use settings::{Servers, choose_place, place_of_new};
 
-pub(crate) use credential::{Credential, Summary};
+pub(crate) use credential::{Credential, SharedGrant, Summary};
 pub(crate) use key::CredentialKey;
+pub(crate) use record::STORE_RETRY;
 pub(crate) use shared::SharedStore;
 
 use record::Record;
@@ -52,7 +54,7 @@ use settings::Settings;
 
 /// The credentials of one key. Its methods block; they are short, but for a keychain that wants a person.
 ///
-/// What can't be kept is held in memory, with a warning.
+/// Records that can't be stored are held in memory, with a warning.
 #[derive(Debug)]
 pub(crate) struct CredentialStore {
     /// None keeps everything in memory.
@@ -138,7 +140,7 @@ impl CredentialStore {
             Some(Store::File) => (files(), Some(Place::File)),
             Some(Store::Keychain) => (files(), Some(Place::Keychain)),
             Some(Store::Memory) => (None, None),
-            Some(Store::Shared(address)) => (Some(records::at_address(address, keys)), None),
+            Some(Store::Shared(place)) => (Some(records::shared(place)), None),
         }
     }
 
@@ -148,6 +150,16 @@ impl CredentialStore {
             Custody::Machine => it.check().is_ok(),
             Custody::Fleet => true,
         })
+    }
+
+    /// True if this is the store of `key`.
+    pub(crate) fn has_key(&self, key: &CredentialKey) -> bool {
+        self.key == *key
+    }
+
+    /// The name of the account.
+    pub(crate) fn account_name(&self) -> &str {
+        self.key.name()
     }
 
     /// The place and name of a lock of this key; none if nothing is stored.
@@ -228,6 +240,16 @@ impl CredentialStore {
             Some(records) => Account::of_prefix(records, &self.key.sibling("")),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The accounts in the same place that have their tokens from this one.
+    pub(crate) fn members(&self) -> Result<Vec<Account>, StoreError> {
+        let Some(records) = &self.records else {
+            return Ok(Vec::new());
+        };
+        let mut all = Account::all_in(records)?;
+        all.retain(|account| account.shares(self.key.name()));
+        Ok(all)
     }
 
     fn stored(&self) -> Result<Vec<(String, Record)>, StoreError> {

@@ -67,7 +67,7 @@ pub enum StoreError {
 }
 
 /// Time after which a store that did not answer is asked again.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const STORE_RETRY: Duration = Duration::from_secs(1);
 
 impl From<StoreError> for AuthError {
     fn from(error: StoreError) -> Self {

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use super::CredentialStore;
 use super::records::SharedRecords;
+use super::{CredentialKey, CredentialStore};
 
 /// The store of one account, shared by the tasks of a process.
 #[derive(Debug, Clone)]
@@ -28,6 +28,16 @@ impl SharedStore {
     /// The place and name of a lock of the account. None if nothing is stored.
     pub(crate) fn lock_name(&self, kind: &str) -> Option<(SharedRecords, String)> {
         self.0.lock_name(kind)
+    }
+
+    /// True if it is the store of the account with this key.
+    pub(crate) fn has_key(&self, key: &CredentialKey) -> bool {
+        self.0.has_key(key)
+    }
+
+    /// The name of the account.
+    pub(crate) fn account_name(&self) -> String {
+        self.0.account_name().to_owned()
     }
 
     /// True if there is a credential that could not be saved, and a place for it.

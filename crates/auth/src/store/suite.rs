@@ -18,7 +18,9 @@ use super::records::{Condition, Fence};
 use super::refresh_intent::RefreshIntent;
 use super::*;
 use crate::client::registration::ClientRegistration;
-use crate::config::{StoreAddress, StoreKeys};
+use crate::config::StoreKeys;
+#[cfg(feature = "redis")]
+use crate::config::{SharedPlace, StoreAddress};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
 use crate::keychain::{KeychainLimits, Vault};
 use crate::token::TokenSet;
@@ -97,9 +99,7 @@ impl TestPlace {
     #[cfg(feature = "redis")]
     fn redis() -> Option<Self> {
         let server = RedisServer::start()?;
-        let address = StoreAddress::parse(&server.url()).unwrap();
-        let mut place = Self::with(Store::Shared(address), tempdir().unwrap());
-        place.config.store_keys = Some(StoreKeys::parse(StoreKeys::generate().expose()).unwrap());
+        let mut place = Self::with(shared_place(&server.url()), tempdir().unwrap());
         place.server = Some(server);
         Some(place)
     }
@@ -122,6 +122,16 @@ impl TestPlace {
     fn accounts(&self) -> Vec<Account> {
         Account::all_in(&self.records()).unwrap()
     }
+}
+
+/// The same key each time.
+#[cfg(feature = "redis")]
+fn shared_place(url: &str) -> Store {
+    const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    Store::Shared(Box::new(SharedPlace {
+        address: StoreAddress::parse(url).unwrap(),
+        keys: StoreKeys::parse(KEY).unwrap(),
+    }))
 }
 
 fn credential(issuer: &str, token: Option<&str>) -> Credential {
@@ -347,7 +357,7 @@ suite! {
     what_is_saved_in_a_turn_is_kept,
 }
 
-/// What holds for a store that several machines share, and for no other.
+/// Tests of stores that several machines share.
 #[cfg(feature = "redis")]
 mod shared {
     use super::*;
@@ -414,6 +424,29 @@ mod shared {
             .save(&credential(ISSUER, Some("b")), late.condition());
         assert_eq!(saved, Saved::Superseded);
         assert!(place.store().is_removed(&issuer));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_lease_uses_one_connection_again() {
+        let Some(place) = TestPlace::redis() else {
+            return;
+        };
+        let connections = || -> usize {
+            let stats = place.server().ask("INFO stats");
+            let count = stats.split("total_connections_received:").nth(1).unwrap();
+            count.split('\r').next().unwrap().parse().unwrap()
+        };
+        let store = SharedStore::new(place.store());
+        let held = take(&store, "lock").await.expect("nobody has it");
+        let before = connections();
+        for _ in 0..5 {
+            let waiting = lock::acquire(&store, "lock", Duration::from_millis(1));
+            assert!(waiting.await.unwrap().is_none());
+        }
+        // The second question for the number is one as well.
+        assert_eq!(connections() - before, 2);
+        held.release().await;
+        assert!(take(&store, "lock").await.is_some());
     }
 
     #[tokio::test]
@@ -539,7 +572,7 @@ mod shared {
         };
         let store = |url: &str| {
             let config = Config {
-                store: Some(Store::Shared(StoreAddress::parse(url).unwrap())),
+                store: Some(shared_place(url)),
                 ..Config::default()
             };
             let server = Url::parse("https://mcp.example/mcp").unwrap();
@@ -576,7 +609,7 @@ mod shared {
         let store = |prefix: &str| {
             let url = format!("{}?prefix={prefix}", place.server().url());
             let config = Config {
-                store: Some(Store::Shared(StoreAddress::parse(&url).unwrap())),
+                store: Some(shared_place(&url)),
                 ..place.config.clone()
             };
             let server = Url::parse("https://mcp.example/mcp").unwrap();

@@ -11,7 +11,7 @@ use ring::signature::{
 };
 use serde_json::{Map, Value};
 
-use crate::error::shown;
+use crate::error::{ClockDifference, shown};
 
 /// Difference between two clocks that is taken for granted.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -83,6 +83,17 @@ impl<'a> IdToken<'a> {
         ))
     }
 
+    /// Difference of its issuer's clock to that of this machine, if it was issued just now. None if there is none to speak of.
+    pub(crate) fn clock_at_issue(&self, now: u64) -> Option<ClockDifference> {
+        difference(self.seconds("iat")?, now)
+    }
+
+    /// The same of a token of any age: only a beginning that is still to come shows one.
+    pub(crate) fn clock_ahead(&self, now: u64) -> Option<ClockDifference> {
+        let beginning = self.seconds("iat").max(self.seconds("nbf"))?;
+        difference(beginning, now).filter(|it| it.server_is_ahead > 0)
+    }
+
     /// Seconds until its end; none if it does not say when that is.
     pub(crate) fn seconds_left(&self, now: u64) -> Option<u64> {
         Some(self.seconds("exp")?.saturating_sub(now))
@@ -144,6 +155,13 @@ impl<'a> IdToken<'a> {
         // No real moment is later; an absurd number must not overflow.
         seconds.map(|it| it.min(u64::from(u32::MAX) * 100))
     }
+}
+
+/// Difference of two clocks by what they show at the same moment, in seconds since 1970.
+fn difference(server: u64, here: u64) -> Option<ClockDifference> {
+    let is_notable = server.abs_diff(here) > CLOCK_TOLERANCE.as_secs();
+    let server_is_ahead = i64::try_from(server).ok()? - i64::try_from(here).ok()?;
+    is_notable.then_some(ClockDifference { server_is_ahead })
 }
 
 /// Algorithm of a signature that can be verified here (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -254,6 +272,36 @@ mod tests {
         check("exp", json!(700), Some("expired 300 s ago"));
         check("exp", json!("soon"), Some("does not say"));
         check("exp", json!(u64::MAX), None);
+    }
+
+    ///
+    #[test]
+    fn a_token_shows_how_far_the_clocks_are_apart_and_in_which_direction() {
+        let parsed = |claims: &Value, check: &dyn Fn(IdToken<'_>)| {
+            let token = format!("{}.", text(&json!({}), claims));
+            check(IdToken::parse(&token).unwrap());
+        };
+        let at_issue = |iat: u64, now: u64, expected: Option<&str>| {
+            parsed(&json!({ "iat": iat }), &|token| {
+                let found = token.clock_at_issue(now).map(|it| it.to_string());
+                assert_eq!(found.as_deref(), expected, "{iat} {now}");
+            });
+        };
+        at_issue(1000, 1060, None);
+        at_issue(1060, 1000, None);
+        at_issue(1000, 1061, Some("61 s ahead of"));
+        at_issue(1000, 1600, Some("10 min ahead of"));
+        at_issue(8200, 1000, Some("2 h behind"));
+        let of_any_age = |claims: Value, expected: Option<&str>| {
+            parsed(&claims, &|token| {
+                let found = token.clock_ahead(1000).map(|it| it.to_string());
+                assert_eq!(found.as_deref(), expected, "{claims}");
+            });
+        };
+        of_any_age(json!({ "iat": 1 }), None);
+        of_any_age(json!({ "iat": 1600 }), Some("10 min behind"));
+        of_any_age(json!({ "iat": 1, "nbf": 1600 }), Some("10 min behind"));
+        of_any_age(json!({}), None);
     }
 
     ///

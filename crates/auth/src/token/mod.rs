@@ -1,5 +1,6 @@
 //! Access and refresh tokens: expiry, and the `Authorization` header.
 
+pub(crate) mod audience;
 pub(crate) mod id_token;
 pub(crate) mod proof;
 pub(crate) mod proof_key;

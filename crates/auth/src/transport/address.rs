@@ -21,9 +21,8 @@ use url::{Host, Url};
 
 use crate::config::Addresses;
 use crate::error::{AuthError, shown};
-use crate::transport::address_range::is_inside;
 use crate::transport::bare;
-use mcp_bridge_net::http::{Names, Options, Route, is_loopback};
+use mcp_bridge_net::http::{Names, Options, Route, is_inside, is_loopback};
 use mcp_bridge_net::mutex::Mutex;
 
 /// Longest time that a name may take to be resolved before the page is opened all the same: the browser resolves it

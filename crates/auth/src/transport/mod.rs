@@ -1,7 +1,6 @@
 //! HTTP client of the sign-in: bounded in time and size, https only, to permitted addresses.
 
 pub(crate) mod address;
-mod address_range;
 pub(crate) mod error_body;
 pub(crate) mod error_code;
 pub(crate) mod gateway;
@@ -159,6 +158,11 @@ impl Transport {
             clients: Default::default(),
             gateway: OnceLock::new(),
         }
+    }
+
+    /// The options of its clients.
+    pub(crate) const fn options(&self) -> &http::Options {
+        &self.options
     }
 
     /// From now on requests that pass this gateway have its headers.

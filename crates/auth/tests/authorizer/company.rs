@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use mcp_bridge_auth::{
     AuthError, ClientCredential, Config, ExternalToken, Grant, IdentityProvider, Interaction,
@@ -335,6 +336,27 @@ async fn an_id_token_that_is_not_ours_is_refused_and_not_kept() {
     let error = company.app().call_with_browser().await.unwrap_err();
     assert!(error.to_string().contains("signature"), "{error}");
     assert!(company.idp.exchanges().is_empty());
+}
+
+/// the token was issued just now, and is over by the clock of this machine.
+#[tokio::test]
+async fn a_wrong_clock_is_told_with_how_far_it_is_off() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.unwrap().as_secs();
+    let company = Company::start().await;
+    let claims = json!({"iat": now - 7230, "exp": now - 3600});
+    company.idp.behave(|it| it.claims = claims);
+    let error = company.app().call_with_browser().await.unwrap_err();
+    assert_eq!(error.kind(), "auth_identity_refused");
+    assert!(error.to_string().contains("expired"), "{error}");
+    let hint = error.hint();
+    let expected = "the clock of this machine is 2 h ahead of that of";
+    assert!(hint.starts_with(expected), "{hint}");
+    // One that is late does no harm.
+    let claims = json!({"iat": now + 1800, "exp": now + 3600});
+    company.idp.behave(|it| it.claims = claims);
+    let outcome = company.app().call_with_browser().await;
+    assert_eq!(outcome.unwrap(), StatusCode::OK);
 }
 
 /// from another program, in a file.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mcp_bridge_auth::{
     ClientCredential, Config, Grant, IdentityProvider, Interaction, IssuerUrl, PreRegisteredClient,
+    SignInSharing,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -202,6 +203,47 @@ async fn an_identity_of_oidc_provider_serves_all_accounts() {
     assert_eq!(answer.unwrap(), StatusCode::OK);
     assert_eq!(provider.counts().await["sign_ins"], 1);
     provider.stop().await;
+}
+
+/// it gives tokens only for resources that the authorization request has named, in JWTs or with introspection.
+#[tokio::test]
+async fn servers_of_oidc_provider_share_a_sign_in() {
+    for format in ["jwt", "opaque"] {
+        let Some(provider) = OidcProvider::start_with(&[("TOKEN_FORMAT", format)]).await else {
+            return;
+        };
+        let directory = tempdir().unwrap();
+        let client = |name: &str| {
+            let config = Config {
+                sharing: SignInSharing::OneIssuer,
+                ..config(directory.path())
+            };
+            let server = provider.mcp_url.join(&format!("/mcp/{name}")).unwrap();
+            AuthorizedClient::for_server(server, config)
+        };
+        let (one, other) = (client("a"), client("b"));
+        assert_eq!(one.call_with_browser().await.unwrap(), StatusCode::OK);
+        // Its page names both.
+        assert_eq!(other.call_with_browser().await.unwrap(), StatusCode::OK);
+        let before = provider.counts().await;
+        let begun = Instant::now();
+        // Other processes, with the one refresh token.
+        let (one, other) = (client("a"), client("b"));
+        let refreshes = |counts: &Value| counts["refreshes"].as_u64().unwrap();
+        while refreshes(&provider.counts().await) < refreshes(&before) + 4 {
+            for app in [&one, &other] {
+                let answer = app.call_as(Interaction::Forbidden).await;
+                assert_eq!(answer.unwrap(), StatusCode::OK, "{format}");
+            }
+            assert!(begun.elapsed() < LIMIT, "no refresh");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let counts = provider.counts().await;
+        assert_eq!(counts["sign_ins"], 2, "{counts}");
+        assert_eq!(counts["registrations"], 1, "{counts}");
+        assert_eq!(counts["revoked_families"], 0, "{counts}");
+        provider.stop().await;
+    }
 }
 
 /// oidc-provider refuses device codes to clients that are not registered for that grant.

@@ -71,19 +71,12 @@ impl DowngradedSessions {
         request: Message,
         open_link: impl FnOnce() -> LinkId,
     ) -> Vec<SessionStep> {
-        let client = ModernClient::from_request(&request);
-        let known = self.sessions.iter().position(|it| it.client == client);
-        let at = match known {
-            Some(at) => at,
-            None if self.sessions.len() >= MAX_SESSIONS => return refuse(&request),
-            None => {
-                self.sessions.push(DowngradedSession {
-                    client,
-                    link: open_link(),
-                    state: DowngradedState::Failed,
-                });
-                self.sessions.len() - 1
-            }
+        let sessions = &self.sessions;
+        let spelled = sessions
+            .iter()
+            .position(|it| it.client.is_spelled_in(&request));
+        let Some(at) = spelled.or_else(|| self.session_for(&request, open_link)) else {
+            return refuse(&request);
         };
         let session = &mut self.sessions[at];
         let link = session.link;
@@ -107,6 +100,25 @@ impl DowngradedSessions {
             DowngradedState::Failed => {}
         }
         steps
+    }
+
+    /// The place of the session for a request, which may be a new one; `None` if there are too many.
+    fn session_for(
+        &mut self,
+        request: &Message,
+        open_link: impl FnOnce() -> LinkId,
+    ) -> Option<usize> {
+        let client = ModernClient::from_request(request);
+        let known = self.sessions.iter().position(|it| it.client == client);
+        if known.is_some() || self.sessions.len() >= MAX_SESSIONS {
+            return known;
+        }
+        self.sessions.push(DowngradedSession {
+            client,
+            link: open_link(),
+            state: DowngradedState::Failed,
+        });
+        Some(self.sessions.len() - 1)
     }
 
     /// The reply to the `initialize` of the session on this link.

@@ -69,17 +69,28 @@ impl Memory {
 
     /// Remembers what the server answered to an `initialize` with the version `asked`.
     pub fn keep(&self, asked: &str, response: &Message) {
+        if let Some(answers) = self.with_answer(asked, response) {
+            self.write(&answers);
+        }
+    }
+
+    /// The answers with that to an `initialize` with the version `asked`; `None` if it is there already, as it nearly
+    /// always is, or is not to be kept.
+    pub(super) fn with_answer(&self, asked: &str, response: &Message) -> Option<Answers> {
         let result = response
             .result_json()
-            .filter(|result| result.len() <= LARGEST_ANSWER);
-        let result: Option<Value> = result.and_then(|result| serde_json::from_str(result).ok());
-        let (Some(file), Some(result)) = (&self.file, result) else {
+            .filter(|result| result.len() <= LARGEST_ANSWER)?;
+        self.file.as_ref()?;
+        let result: Value = serde_json::from_str(result).ok()?;
+        let mut answers = self.recall();
+        answers.learn(asked, result).then_some(answers)
+    }
+
+    /// Replaces the answers that are stored.
+    pub(super) fn write(&self, answers: &Answers) {
+        let Some(file) = &self.file else {
             return;
         };
-        let mut answers = self.recall();
-        if !answers.learn(asked, result) {
-            return;
-        }
         let directory = file
             .parent()
             .map_or(Ok(()), |folder| private_folder(folder, LEVELS));

@@ -324,8 +324,11 @@ impl Io {
                 });
             }
             Action::KeepAnswer(asked, response) => {
-                let memory = self.memory.clone();
-                self.store(move || memory.keep(&asked, &response));
+                // Compared here: a thread for that would be the only one of most sessions.
+                if let Some(answers) = self.memory.with_answer(&asked, &response) {
+                    let memory = self.memory.clone();
+                    self.store(move || memory.write(&answers));
+                }
             }
             Action::KeepList(list, form, response) => {
                 let files = self.memory.lists();

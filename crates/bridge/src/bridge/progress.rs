@@ -2,7 +2,6 @@
 //! for a server that cannot be reached, so that a person sees the reason and the app's time limit starts anew; and
 //! the distance between progress and the response behind it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 
 use super::facts::Facts;
 use super::reply::Reply;
-use mcp_bridge_protocol::message::{Message, RequestId};
+use mcp_bridge_protocol::message::{IdMap, Message, RequestId};
 
 /// Number of looks between two reports that say the same.
 const LOOKS_PER_REPORT: u32 = 3;
@@ -27,9 +26,9 @@ const APART: Duration = Duration::from_millis(3);
 /// come out.
 #[derive(Debug, Default)]
 pub(super) struct ProgressReports {
-    requests: HashMap<RequestId, Watched>,
+    requests: IdMap<RequestId, Watched>,
     /// By the token.
-    ids: HashMap<RequestId, RequestId>,
+    ids: IdMap<RequestId, RequestId>,
     /// True if a timer is set to look which of them wait.
     is_looking: bool,
     /// Responses that come right behind progress.

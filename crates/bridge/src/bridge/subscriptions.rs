@@ -12,7 +12,6 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -22,7 +21,7 @@ use crate::endpoint::LostSubscription;
 use mcp_bridge_net::backoff::Backoff;
 use mcp_bridge_protocol::era::SUBSCRIPTION_ID;
 use mcp_bridge_protocol::lists::SERVER_LISTS;
-use mcp_bridge_protocol::message::{Message, RequestId, member};
+use mcp_bridge_protocol::message::{Message, RequestId};
 
 /// Time that the server has for its own acknowledgement when a sign-in or a connection is in the way.
 const PROMISE_AFTER: Duration = Duration::from_millis(750);
@@ -386,7 +385,6 @@ impl AppSubscriptions {
 
 /// The subscription that a notification belongs to.
 fn subscription_of(message: &Message) -> Option<RequestId> {
-    let meta: &RawValue = message.param("_meta")?;
-    let id: &RawValue = member(meta.get(), SUBSCRIPTION_ID)?;
-    RequestId::from_json(id.get())
+    let id = message.meta_json(SUBSCRIPTION_ID)?;
+    RequestId::from_json(id)
 }

@@ -18,7 +18,7 @@ use mcp_bridge_auth::Interaction;
 use mcp_bridge_net::http::{Response, Traffic, json};
 use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::era::Era;
-use mcp_bridge_protocol::message::{Invalid, Kind, Message, RequestId};
+use mcp_bridge_protocol::message::{Invalid, Kind, Message, Parsed, RequestId};
 
 /// The longest text that is taken for an acknowledgement.
 const MAX_ACKNOWLEDGEMENT_BYTES: usize = 1024;
@@ -220,7 +220,7 @@ impl ResponseReader<'_> {
             .unfinished()
             .filter(|text| !text.trim_ascii().is_empty())?;
         let read = unusable::parse_all(&mut text);
-        match read.into_iter().next_back() {
+        match read.last() {
             Some(Ok(message)) if message.id() == Some(self.request.id()) => {
                 self.on_message(message, Elsewhere::Forwarded).await
             }
@@ -345,31 +345,29 @@ pub(super) struct Damaged {
 
 /// The messages of an event. What is no message is noted and skipped, and the stream goes on, unless it can be
 /// seen which request it should have answered.
-pub(super) fn messages(
-    stream: &mut EventStream,
+pub(super) fn messages<'a>(
+    stream: &'a mut EventStream,
     event: &SseEvent,
-    endpoint: &Endpoint,
-) -> Vec<Result<Message, Damaged>> {
-    if &event.name[..] != b"message" {
-        tracing::debug!(host = %endpoint.host(), name = %event.name.escape_ascii(), "skipped an event of this type");
-        return Vec::new();
-    }
-    // The priming event of MCP 2025-11-25 has an id and nothing to say.
-    if event.data.is_empty() {
-        return Vec::new();
-    }
+    endpoint: &'a Endpoint,
+) -> impl Iterator<Item = Result<Message, Damaged>> + 'a {
     let mut text = event.data.clone();
-    unusable::parse_all(&mut text)
-        .into_iter()
-        .filter_map(|message| {
-            let invalid = match message {
-                Ok(message) => return Some(Ok(message)),
-                Err(invalid) => invalid,
-            };
-            let UnusableText { answers, reason } = UnusableText::describe(&text, &invalid);
-            stream.skip(&endpoint.host(), &reason);
-            let reason = reason.into();
-            answers.map(|answers| Err(Damaged { answers, reason }))
-        })
-        .collect()
+    let messages = if &event.name[..] != b"message" {
+        tracing::debug!(host = %endpoint.host(), name = %event.name.escape_ascii(), "skipped an event of this type");
+        Parsed::One(None)
+    } else if text.is_empty() {
+        // The priming event of MCP 2025-11-25 has an id and nothing to say.
+        Parsed::One(None)
+    } else {
+        unusable::parse_all(&mut text)
+    };
+    messages.filter_map(move |message| {
+        let invalid = match message {
+            Ok(message) => return Some(Ok(message)),
+            Err(invalid) => invalid,
+        };
+        let UnusableText { answers, reason } = UnusableText::describe(&text, &invalid);
+        stream.skip(&endpoint.host(), &reason);
+        let reason = reason.into();
+        answers.map(|answers| Err(Damaged { answers, reason }))
+    })
 }

@@ -166,9 +166,8 @@ impl HttpErrorBody {
         .await
         .unwrap_or_default();
         let body = json::utf8(&body).unwrap_or(body);
-        let error = Message::parse_all(&body)
-            .into_iter()
-            .find_map(|message| message.ok().filter(Message::is_error));
+        let error =
+            Message::parse_all(&body).find_map(|message| message.ok().filter(Message::is_error));
         Self {
             error,
             text: String::from_utf8_lossy(&body).into_owned(),

@@ -1,4 +1,5 @@
-//! Credentials of one request to the server: the token of the sign-in, and the headers that a program prints.
+//! Credentials of one request to the server: the token of the sign-in, secrets of the keychain in headers, and the headers that
+//! a program prints.
 
 use reqwest::Method;
 use reqwest::StatusCode;
@@ -12,6 +13,8 @@ use mcp_bridge_auth::{AccessToken, Refusal};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Credentials {
     pub(super) token: Option<AccessToken>,
+    /// The headers with secrets of the keychain.
+    secret: HeaderMap,
     /// The headers of the header command, if there is one.
     printed: Option<HeaderMap>,
 }
@@ -19,7 +22,7 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Puts them into the headers of a request.
     pub(super) fn apply(&self, method: &Method, url: &Url, body: &[u8], headers: &mut HeaderMap) {
-        for (name, value) in self.printed.iter().flatten() {
+        for (name, value) in self.secret.iter().chain(self.printed.iter().flatten()) {
             headers.insert(name.clone(), value.clone());
         }
         if let Some(token) = &self.token {
@@ -38,7 +41,7 @@ impl Credentials {
     pub(super) fn values(&self) -> impl Iterator<Item = HeaderValue> {
         let token = self.token.as_ref().map(AccessToken::header);
         let printed = self.printed.iter().flat_map(HeaderMap::values).cloned();
-        printed.chain(token)
+        self.secret.values().cloned().chain(printed).chain(token)
     }
 
     /// True if the header command brings the credential of the server itself, so that there is no sign-in.
@@ -51,12 +54,17 @@ impl Credentials {
 impl Endpoint {
     /// The credentials for the next request. They are renewed ahead of their end.
     pub(super) async fn credentials(&self) -> Result<Credentials, Failure> {
+        let secret = match &self.config.secret_headers {
+            Some(headers) => Box::pin(headers.headers()).await?.clone(),
+            None => HeaderMap::new(),
+        };
         let printed = match &self.config.header_program {
             Some(program) => Some(Box::pin(program.headers()).await?),
             None => None,
         };
         let mut credentials = Credentials {
             token: None,
+            secret,
             printed,
         };
         if let Some(authorizer) = &self.authorizer

@@ -1,15 +1,16 @@
 //! The headers by which MCP 2026-07-28 lets gateways route without reading the body ("Standard Request
 //! Headers", "Custom Headers", "Value Encoding").
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::ParamHeaders;
 use super::tool_headers::ToolHeaders;
-use mcp_bridge_protocol::message::Message;
+use mcp_bridge_protocol::message::{Message, decoded, member, member_json};
 
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
@@ -70,11 +71,15 @@ fn mirror(message: &Message, method: &str, tools: &ToolHeaders, headers: &mut He
     if method != "tools/call" {
         return;
     }
-    let Some(tool) = message.param::<String>("name") else {
+    let Some(tool) = message.text_param("name") else {
         return;
     };
-    let arguments = message.param::<&RawValue>("arguments");
-    for (name, path) in tools.of_tool(&tool) {
+    let wanted = tools.of_tool(&tool);
+    if wanted.is_empty() {
+        return;
+    }
+    let arguments = message.param_json("arguments");
+    for (name, path) in wanted {
         let value = arguments.and_then(|arguments| argument(arguments, &path));
         if let Some(value) = value.and_then(|value| text(&value, &name)) {
             headers.insert(name, encoded(&value));
@@ -87,13 +92,12 @@ fn method_header(method: &str) -> Option<HeaderValue> {
 }
 
 /// The revision that a message says it is made in.
-pub(super) fn version(message: &Message) -> Option<String> {
-    let meta = message.param::<&RawValue>("_meta")?;
-    mcp_bridge_protocol::message::member(meta.get(), VERSION_KEY)
+pub(super) fn version(message: &Message) -> Option<Cow<'_, str>> {
+    decoded(message.meta_json(VERSION_KEY)?)
 }
 
 /// The value of `Mcp-Name`: the thing that the method is about.
-fn name(message: &Message, method: &str) -> Option<String> {
+fn name<'a>(message: &'a Message, method: &str) -> Option<Cow<'a, str>> {
     let member = match method {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
@@ -101,17 +105,17 @@ fn name(message: &Message, method: &str) -> Option<String> {
         "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
         _ => return None,
     };
-    message.param(member)
+    message.text_param(member)
 }
 
 /// The argument at `path`.
-fn argument(arguments: &RawValue, path: &[String]) -> Option<Value> {
+fn argument(arguments: &str, path: &[String]) -> Option<Value> {
     let (last, parents) = path.split_last()?;
     let mut object = arguments;
     for parent in parents {
-        object = mcp_bridge_protocol::message::member(object.get(), parent)?;
+        object = member_json(object, parent)?;
     }
-    mcp_bridge_protocol::message::member(object.get(), last)
+    member(object, last)
 }
 
 /// An argument as text; `None` where no header is sent.

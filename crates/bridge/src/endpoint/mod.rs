@@ -42,6 +42,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use url::Url;
 
@@ -61,7 +62,7 @@ use http_sse::HttpSse;
 use in_flight::InFlight;
 use keep_alive::KeepAlive;
 use listen::Listener;
-use mcp_bridge_auth::{Authorizer, HeaderProgram};
+use mcp_bridge_auth::{Authorizer, HeaderProgram, SecretHeaders};
 use mcp_bridge_net::http::{self, Client};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
@@ -84,6 +85,8 @@ pub struct EndpointConfig {
     pub url: Url,
     /// Headers of the user's own, sent to the endpoint's origin only.
     pub headers: HeaderMap,
+    /// Further ones with secrets of the keychain, if there are any.
+    pub secret_headers: Option<Arc<SecretHeaders>>,
     /// The program that prints further headers, if there is one.
     pub header_program: Option<Arc<HeaderProgram>>,
     /// Limit for a request without an answer or a sign of progress; `None` for as long as it takes.
@@ -119,6 +122,7 @@ impl EndpointConfig {
         Self {
             url,
             headers: HeaderMap::new(),
+            secret_headers: None,
             header_program: None,
             request_timeout: None,
             headers_timeout: None,
@@ -496,10 +500,22 @@ impl Endpoint {
     pub async fn tell(&self, event: Event) {
         let size = event.size().min(INBOUND_BYTES);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
+        // Mostly there is room at once, and a wait for it costs more than the rest.
+        let room = match Arc::clone(&self.inbound_room).try_acquire_many_owned(size) {
+            Ok(room) => Some(room),
+            Err(_) => Box::pin(self.room(size)).await,
+        };
+        let Err(TrySendError::Full(inbound)) = self.inbound.try_send(Inbound { event, room })
+        else {
+            // The channel is closed only when the bridge is gone, and then nobody is left to tell.
+            return;
+        };
+        let _ = Box::pin(self.inbound.send(inbound)).await;
+    }
+
+    async fn room(&self, size: u32) -> Option<OwnedSemaphorePermit> {
         let room = Arc::clone(&self.inbound_room).acquire_many_owned(size);
-        let room = room.await.ok();
-        // The channel is closed only when the bridge is gone, and then nobody is left to tell.
-        let _ = self.inbound.send(Inbound { event, room }).await;
+        room.await.ok()
     }
 
     /// Takes a response that has come on another stream than that of its request.

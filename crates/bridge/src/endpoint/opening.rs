@@ -47,7 +47,7 @@ impl Endpoint {
         initialize: &Request,
         track: &Track,
     ) -> Result<Outcome, Failure> {
-        self.support.load().await;
+        self.support.load();
         self.listener.stop();
         let previous = self.sessions.close();
         if previous.id.is_some() {
@@ -224,7 +224,7 @@ impl Endpoint {
         if let Some(refusal) = refuse_malformed(request.message()) {
             return refusal;
         }
-        self.support.load().await;
+        self.support.load();
         if self.config.protocol == Protocol::Legacy || self.support.is_legacy_only() {
             return not_found(id);
         }
@@ -311,7 +311,7 @@ impl Endpoint {
                 SubscriptionEnd::Lost(lost) => Outcome::SubscriptionLost(lost),
             });
         }
-        self.support.load().await;
+        self.support.load();
         if self.config.protocol == Protocol::Legacy || self.support.is_legacy_only() {
             return Ok(Outcome::LegacyOnly);
         }

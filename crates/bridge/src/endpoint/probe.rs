@@ -276,7 +276,7 @@ impl HttpSseConversation {
         self.probe
             .limited(async {
                 while let Some(mut event) = self.stream.next().await? {
-                    let mut messages = unusable::parse_all(&mut event.data).into_iter().flatten();
+                    let mut messages = unusable::parse_all(&mut event.data).flatten();
                     let answers = |message: &Message| message.id() == request.id();
                     if let Some(response) = messages.find(|it| answers(it) && is_response(it)) {
                         return Ok(response);
@@ -322,8 +322,8 @@ async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
             let text = body::read(&mut response, LIMITS).await?;
             let mut text = json::utf8(&text)
                 .map_err(|unreadable| Failure::InvalidResponse(unreadable.to_string()))?;
-            let messages = unusable::parse_all(&mut text).into_iter().flatten();
-            messages.into_iter().find(is_response)
+            let mut messages = unusable::parse_all(&mut text).flatten();
+            messages.find(is_response)
         }
     };
     Ok(reply)
@@ -332,7 +332,7 @@ async fn read(url: Url, mut response: Response) -> Result<Reply, Failure> {
 async fn first_response(response: Response) -> Result<Option<Message>, Failure> {
     let mut stream = EventStream::new(response, LIMITS);
     while let Some(mut event) = stream.next().await? {
-        let mut messages = unusable::parse_all(&mut event.data).into_iter().flatten();
+        let mut messages = unusable::parse_all(&mut event.data).flatten();
         if let Some(response) = messages.find(is_response) {
             return Ok(Some(response));
         }

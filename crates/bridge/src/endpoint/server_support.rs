@@ -1,13 +1,12 @@
 //! Eras and transports that a server supports: known in this process, and noted on disk for a day.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::OnceCell;
 use tokio::task::{JoinSet, spawn_blocking};
 use url::Url;
 
@@ -29,10 +28,10 @@ const LEVELS: usize = 1;
 const FORMAT: u32 = 1;
 
 /// The eras and transports that one server supports, as far as they are known. [`Self::load`] comes before anything
-/// else. Files are read and written in the pool for blocking work.
+/// else. It is written in the pool for blocking work.
 #[derive(Debug)]
 pub(super) struct ServerSupport {
-    loaded: OnceCell<()>,
+    loaded: OnceLock<()>,
     known: Arc<KnownSupport>,
     /// Tasks that write the note.
     saving: Mutex<JoinSet<()>>,
@@ -160,7 +159,7 @@ impl ServerSupport {
             path: directory.map(|directory| directory.join(FOLDER).join(name + ".json")),
         };
         Self {
-            loaded: OnceCell::new(),
+            loaded: OnceLock::new(),
             known: Arc::new(KnownSupport {
                 note,
                 facts: Mutex::default(),
@@ -172,18 +171,13 @@ impl ServerSupport {
     }
 
     /// Reads the note of an earlier run, once.
-    pub(super) async fn load(&self) {
-        let read = || async {
-            let note = self.known.note.clone();
-            // Reading fails only when the runtime ends.
-            let facts = spawn_blocking(move || note.read()).await;
-            if let Some(facts) = facts.unwrap_or_default() {
+    pub(super) fn load(&self) {
+        // Read here, for what follows needs it, and a thread for one small file would be the only one of most sessions.
+        self.loaded.get_or_init(|| {
+            if let Some(facts) = self.known.note.read() {
                 *self.known.facts.lock() = facts;
             }
-        };
-        if !self.loaded.initialized() {
-            Box::pin(self.loaded.get_or_init(read)).await;
-        }
+        });
     }
 
     pub(super) fn is_modern_only(&self) -> bool {
@@ -324,32 +318,32 @@ mod tests {
         Url::parse("https://mcp.example.com/mcp").unwrap()
     }
 
-    async fn load(url: &Url, directory: &Path) -> ServerSupport {
+    fn load(url: &Url, directory: &Path) -> ServerSupport {
         let support = ServerSupport::new(url, Some(directory));
-        support.load().await;
+        support.load();
         support
     }
 
     #[tokio::test]
     async fn what_was_recorded_is_there_for_the_next_process() {
         let directory = tempfile::tempdir().unwrap();
-        let support = load(&server(), directory.path()).await;
+        let support = load(&server(), directory.path());
         support.record_modern(true);
         support.record_legacy(false);
         support.saved().await;
-        assert!(load(&server(), directory.path()).await.is_modern_only());
+        assert!(load(&server(), directory.path()).is_modern_only());
         let other = Url::parse("https://mcp.example.com/other").unwrap();
-        assert!(!load(&other, directory.path()).await.is_modern_only());
+        assert!(!load(&other, directory.path()).is_modern_only());
     }
 
     #[tokio::test]
     async fn an_old_or_broken_file_counts_for_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let support = load(&server(), directory.path()).await;
+        let support = load(&server(), directory.path());
         support.record_modern(false);
         support.saved().await;
         let path = support.known.note.path.clone().unwrap();
-        assert!(load(&server(), directory.path()).await.is_legacy_only());
+        assert!(load(&server(), directory.path()).is_legacy_only());
         for text in [
             r#"{"format":1,"server":"x","at":1,"modern":false,"legacy":null}"#,
             r#"{"format":2,"server":"x","at":99999999999,"modern":false,"legacy":null}"#,
@@ -357,7 +351,7 @@ mod tests {
             "",
         ] {
             fs::write(&path, text).unwrap();
-            assert!(!load(&server(), directory.path()).await.is_legacy_only());
+            assert!(!load(&server(), directory.path()).is_legacy_only());
         }
     }
 
@@ -367,7 +361,7 @@ mod tests {
         let with_key = Url::parse("https://mcp.example.com/mcp?key=hunter2").unwrap();
         let other = Url::parse("https://a.example.com/mcp").unwrap();
         for (url, is_modern) in [(with_key, true), (other, false)] {
-            let support = load(&url, directory.path()).await;
+            let support = load(&url, directory.path());
             support.record_modern(is_modern);
             support.saved().await;
         }
@@ -392,7 +386,7 @@ mod tests {
     #[tokio::test]
     async fn a_plain_legacy_server_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
-        let support = load(&server(), directory.path()).await;
+        let support = load(&server(), directory.path());
         support.record_legacy(true);
         support.saved().await;
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);

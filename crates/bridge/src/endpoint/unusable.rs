@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
 use super::Failure;
-use mcp_bridge_protocol::message::{Invalid, Message, RequestId};
+use mcp_bridge_protocol::message::{Invalid, Message, Parsed, RequestId};
 use mcp_bridge_text::printable;
 
 /// Limits for the part of a text that is shown and for a word in it, in characters: a longer word may be a token.
@@ -41,9 +41,9 @@ impl UnusableText {
 
 /// Reads the messages in a text that came by HTTP. Bytes that are no UTF-8 are replaced by U+FFFD in it, as the
 /// WHATWG decodes event streams.
-pub(super) fn parse_all(text: &mut Bytes) -> Vec<Result<Message, Invalid>> {
+pub(super) fn parse_all(text: &mut Bytes) -> Parsed {
     let read = Message::parse_all(text);
-    if read.iter().all(Result::is_ok) {
+    if read.is_valid() {
         return read;
     }
     match String::from_utf8_lossy(text) {
@@ -117,7 +117,7 @@ mod tests {
 
     fn unusable(text: &[u8]) -> UnusableText {
         let mut text = Bytes::copy_from_slice(text);
-        let read = parse_all(&mut text).remove(0);
+        let read = parse_all(&mut text).next().unwrap();
         UnusableText::describe(&text, &read.expect_err("it holds no message"))
     }
 
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf8_are_replaced() {
         let mut text = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"caf\xe9\"}");
-        let message = parse_all(&mut text).remove(0).expect("a message");
+        let message = parse_all(&mut text).next().unwrap().expect("a message");
         assert_eq!(message.result_json(), Some("\"caf\u{fffd}\""));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Client`] leads to the MCP endpoint: by the connection pool (`connections`), or through reqwest if there is a proxy.
 
+mod address_range;
 mod connections;
 mod cookies;
 mod gzip;
@@ -32,6 +33,7 @@ use crate::observer::{Observation, ObservedExchange, Purpose};
 use places::Places;
 
 pub use crate::pkcs12::Pkcs12Error;
+pub use address_range::is_inside;
 pub use cookies::Cookies;
 pub use names::Names;
 pub use places::{Place, Traffic};

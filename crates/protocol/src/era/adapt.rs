@@ -5,8 +5,8 @@
 //! translation: the bridge splits them in either direction.
 
 use serde_json::json;
-use serde_json::value::{RawValue, to_raw_value};
 
+use super::json::Json;
 use super::object::Object;
 use super::revision::Revision;
 use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND};
@@ -135,7 +135,7 @@ impl Adapter {
             return None;
         }
         let mut result = Object::parse(response.result_json()?)?;
-        let content = result.get("content")?.to_owned();
+        let content = result.get("content")?.clone();
         let blocks = blocks(&content);
         let is_list = content.get().starts_with('[');
         // The server asked for one answer, and a model that says more than one thing says it in words.
@@ -144,18 +144,19 @@ impl Adapter {
             let known = blocks.iter().find(|block| is_known(self.server, block));
             let block = known.or_else(|| blocks.first())?;
             let replaced = Self::replaced(self.server, block, BlockPlace::Sampling);
-            Some(replaced.unwrap_or_else(|| (*block).to_owned()))
+            Some(replaced.unwrap_or_else(|| block.clone()))
         })?;
         if plain.get() == content.get() {
             return None;
         }
-        result.set("content", &plain);
+        result.put("content", plain);
         Some(with_member(response, "result", &result))
     }
 
     /// Makes a tool's result one that the app knows. False if it is one.
     fn plain_tool_result(self, result: &mut Object) -> bool {
-        let mut content: Vec<Box<RawValue>> = result.read("content").unwrap_or_default();
+        let content = result.get("content").and_then(Json::elements);
+        let mut content = content.unwrap_or_default();
         let mut is_changed = false;
         for block in &mut content {
             if let Some(plain) = Self::replaced(self.app, block, BlockPlace::Result) {
@@ -167,7 +168,7 @@ impl Adapter {
             && let Some(structure) = result.get("structuredContent")
             && !content.iter().any(|block| kind(block) == "text")
         {
-            content.extend(text_block(structure.get()));
+            content.push(text_block(structure.get()));
             is_changed = true;
         }
         if is_changed {
@@ -185,7 +186,7 @@ impl Adapter {
             let plain =
                 content.and_then(|block| Self::replaced(self.app, block, BlockPlace::Result));
             if let Some(plain) = plain {
-                message.set("content", &plain);
+                message.put("content", plain);
                 is_changed = true;
             }
         }
@@ -218,7 +219,7 @@ impl Adapter {
                 continue;
             };
             is_changed |= content.get().starts_with('[');
-            for block in blocks(&content) {
+            for block in &blocks(&content) {
                 if matches!(&*kind(block), "tool_use" | "tool_result") {
                     let text = "Sampling with tools is not supported";
                     return refused(request, INVALID_PARAMS, text);
@@ -228,7 +229,7 @@ impl Adapter {
                 // The first block keeps all that stands beside it; for the others it would be copied each time.
                 let others = only_role(&message);
                 let mut single = std::mem::replace(&mut message, others);
-                single.set("content", &replaced.unwrap_or_else(|| block.to_owned()));
+                single.put("content", replaced.unwrap_or_else(|| block.clone()));
                 plain.push(single);
             }
         }
@@ -240,11 +241,11 @@ impl Adapter {
     }
 
     /// Replacement for a block of content that `revision` does not know; `None` if it knows it.
-    fn replaced(revision: Revision, block: &RawValue, place: BlockPlace) -> Option<Box<RawValue>> {
+    fn replaced(revision: Revision, block: &Json, place: BlockPlace) -> Option<Json> {
         if is_known(revision, block) {
             return None;
         }
-        let block = Object::parse(block.get())?;
+        let block = Object::of(block)?;
         let kind: String = block.read("type").unwrap_or_default();
         let mut plain = match (&*kind, place) {
             ("audio", BlockPlace::Result) => {
@@ -254,7 +255,7 @@ impl Adapter {
                 resource.set("blob", &block.get("data"));
                 let mut plain = Object::default();
                 plain.set("type", &"resource");
-                plain.set("resource", &resource);
+                plain.set_object("resource", &resource);
                 plain
             }
             ("resource_link", BlockPlace::Result) => text_object(&link_in_words(&block)),
@@ -262,10 +263,10 @@ impl Adapter {
         };
         for member in ["annotations", "_meta"] {
             if let Some(value) = block.get(member) {
-                plain.set(member, &value);
+                plain.put(member, value.clone());
             }
         }
-        to_raw_value(&plain).ok()
+        Some(plain.to_json().into())
     }
 }
 
@@ -276,7 +277,7 @@ fn only_role(message: &Object) -> Object {
         .get("role")
         .filter(|role| role.get().len() <= MAX_ROLE)
     {
-        other.set("role", &role);
+        other.put("role", role.clone());
     }
     other
 }
@@ -288,30 +289,30 @@ fn first_revision(method: &str) -> Revision {
 }
 
 /// Returns whether a revision knows this kind of content. What no revision knows is not for us to judge.
-fn is_known(revision: Revision, block: &RawValue) -> bool {
+fn is_known(revision: Revision, block: &Json) -> bool {
     let kind = kind(block);
     let first = CONTENT.iter().find(|(known, _)| **known == *kind);
     first.is_none_or(|(_, first)| *first <= revision)
 }
 
 /// The kind of a block of content.
-fn kind(block: &RawValue) -> String {
+fn kind(block: &Json) -> String {
     crate::message::member(block.get(), "type").unwrap_or_default()
 }
 
 /// The blocks of content: one, or a list of them.
-fn blocks(content: &RawValue) -> Vec<&RawValue> {
-    serde_json::from_str(content.get()).unwrap_or_else(|_| vec![content])
+fn blocks(content: &Json) -> Vec<Json> {
+    content.elements().unwrap_or_else(|| vec![content.clone()])
 }
 
 /// All that blocks of content say, if words are all that they are.
-fn joined_text(blocks: &[&RawValue]) -> Option<Box<RawValue>> {
+fn joined_text(blocks: &[Json]) -> Option<Json> {
     let texts = blocks.iter().map(|block| {
         let text: Option<String> = crate::message::member(block.get(), "text");
         text.filter(|_| kind(block) == "text")
     });
     let texts: Vec<String> = texts.collect::<Option<_>>()?;
-    text_block(&texts.join("\n"))
+    Some(text_block(&texts.join("\n")))
 }
 
 fn text_object(text: &str) -> Object {
@@ -321,8 +322,8 @@ fn text_object(text: &str) -> Object {
     block
 }
 
-fn text_block(text: &str) -> Option<Box<RawValue>> {
-    to_raw_value(&text_object(text)).ok()
+fn text_block(text: &str) -> Json {
+    text_object(text).to_json().into()
 }
 
 /// A link to a resource as a person would write it.
@@ -343,7 +344,7 @@ fn plain_question(request: &Message) -> Passage {
         return Passage::Unchanged;
     };
     let mode = params.remove("mode");
-    let mode: Option<String> = mode.and_then(|mode| serde_json::from_str(mode.get()).ok());
+    let mode: Option<String> = mode.and_then(|mode| mode.read());
     if mode.as_deref().is_some_and(|mode| mode != "form") {
         return refused(request, INVALID_PARAMS, "Only forms are supported");
     }
@@ -352,8 +353,8 @@ fn plain_question(request: &Message) -> Passage {
     let mut plain = Object::default();
     let mut is_changed = mode.is_some();
     for (name, field) in properties.iter() {
-        let Some(mut object) = Object::parse(field.get()) else {
-            plain.set(name, &field);
+        let Some(mut object) = Object::of(field) else {
+            plain.put(name, field.clone());
             continue;
         };
         if object.read::<String>("type").as_deref() == Some("array") {
@@ -361,14 +362,14 @@ fn plain_question(request: &Message) -> Passage {
             return refused(request, INVALID_PARAMS, text);
         }
         is_changed |= name_choices(&mut object);
-        plain.set(name, &object);
+        plain.set_object(name, &object);
     }
     if !is_changed {
         return Passage::Unchanged;
     }
-    schema.set("properties", &plain);
+    schema.set_object("properties", &plain);
     if params.get("requestedSchema").is_some() {
-        params.set("requestedSchema", &schema);
+        params.set_object("requestedSchema", &schema);
     }
     Passage::Changed(with_member(request, "params", &params))
 }
@@ -404,7 +405,7 @@ fn with_member(message: &Message, member: &str, value: &Object) -> Message {
     let Some(mut object) = Object::parse(text) else {
         return message.clone();
     };
-    object.set(member, value);
+    object.set_object(member, value);
     object.into_message()
 }
 

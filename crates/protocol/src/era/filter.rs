@@ -75,6 +75,6 @@ impl Filter {
 pub(super) fn marked(mut params: Object, subscription: &RequestId) -> Object {
     let mut meta = params.object("_meta").unwrap_or_default();
     meta.set_json(SUBSCRIPTION_ID, subscription.as_json());
-    params.set("_meta", &meta);
+    params.set_object("_meta", &meta);
     params
 }

@@ -24,6 +24,7 @@ mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod ids;
+mod json;
 mod object;
 mod outbox;
 #[cfg(any(test, fuzzing))]
@@ -45,9 +46,7 @@ pub use request_meta::{
 pub use revision::{Revision, asking_for, presumed_version, telling};
 pub use upgrade::Upgrade;
 
-use serde_json::value::RawValue;
-
-use crate::message::{Message, RequestId, member};
+use crate::message::{Message, RequestId};
 
 /// One of the two ways to speak MCP (specification, "Versioning").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,16 +63,8 @@ impl Era {
     /// `server/discover` exists in that era only.
     #[must_use]
     pub fn of_request(message: &Message) -> Self {
-        Self::of_meta(message, message.param("_meta"))
-    }
-
-    /// The same, where `_meta` has been looked up already.
-    #[must_use]
-    pub fn of_meta(message: &Message, meta: Option<&RawValue>) -> Self {
-        let version = meta
-            .and_then(|meta| member::<&RawValue>(meta.get(), request_meta::PROTOCOL_VERSION))
-            .is_some();
-        if version || message.method() == Some("server/discover") {
+        let has_version = message.meta_json(request_meta::PROTOCOL_VERSION).is_some();
+        if has_version || message.method() == Some("server/discover") {
             Self::Modern
         } else {
             Self::Legacy

@@ -1,38 +1,48 @@
 //! JSON objects whose values stay text, so that an edit changes nothing else.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{self, Serialize, Serializer};
+use serde_json::value::RawValue;
 
-use crate::message::{Message, RequestId};
+use super::json::Json;
+use crate::message::{Message, RequestId, each_member, push_string};
 use mcp_bridge_text::name::Name;
 
 /// An object with its members in order. Only the names are read; a value keeps its text, be it a number
 /// beyond 2^53, `1e400`, a lone surrogate or a megabyte of base64.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Object(IndexMap<Name, Box<RawValue>>);
+#[derive(Clone, Default)]
+pub(super) struct Object(IndexMap<Name, Json>);
 
 impl Object {
     /// Reads the text of an object; `None` for any other JSON.
     pub(super) fn parse(json: &str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        Self::of(&Json::from(json))
+    }
+
+    /// Reads the value as an object, without a copy; `None` if it is none.
+    pub(super) fn of(json: &Json) -> Option<Self> {
+        let mut object = Self::default();
+        // The last of two equal names counts, as in every common parser.
+        each_member(json.get(), |name, value| {
+            object.put(name, json.slice_of(value));
+        })?;
+        Some(object)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&RawValue> {
-        self.0.get(name).map(|value| &**value)
+    pub(super) fn get(&self, name: &str) -> Option<&Json> {
+        self.0.get(name)
     }
 
     /// The member `name`, if there is one that reads as `T`.
@@ -42,7 +52,7 @@ impl Object {
 
     /// The member `name`, if it is an object.
     pub(super) fn object(&self, name: &str) -> Option<Self> {
-        self.read(name)
+        Self::of(self.get(name)?)
     }
 
     /// The member `name`, if it is an id.
@@ -61,19 +71,38 @@ impl Object {
 
     /// Gives the member `name` this value, in its old place if it had one.
     pub(super) fn set(&mut self, name: &str, value: &impl Serialize) {
-        if let Ok(value) = to_raw_value(value) {
-            self.put(name.to_owned(), value);
+        if let Ok(value) = serde_json::to_string(value) {
+            self.put(name, value.into());
         }
     }
 
     /// Likewise, with the JSON text of the value.
     pub(super) fn set_json(&mut self, name: &str, json: &str) {
-        if let Ok(value) = RawValue::from_string(json.to_owned()) {
-            self.put(name.to_owned(), value);
+        self.put(name, json.into());
+    }
+
+    /// Likewise, with another object.
+    pub(super) fn set_object(&mut self, name: &str, object: &Self) {
+        self.put(name, object.to_json().into());
+    }
+
+    /// Likewise, with a value as it stands elsewhere.
+    pub(super) fn put(&mut self, name: &str, value: Json) {
+        if let Some(known) = self.0.get_mut(name) {
+            *known = value;
+        } else {
+            self.0.insert(name.to_owned().into(), value);
         }
     }
 
-    pub(super) fn remove(&mut self, name: &str) -> Option<Box<RawValue>> {
+    /// Likewise, with all members of another object.
+    pub(super) fn put_all(&mut self, other: &Self) {
+        for (name, value) in other.iter() {
+            self.put(name, value.clone());
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Json> {
         self.0.shift_remove(name)
     }
 
@@ -90,13 +119,49 @@ impl Object {
         if inner.is_empty() {
             self.remove(name);
         } else {
-            self.set(name, &inner);
+            self.set_object(name, &inner);
+        }
+    }
+
+    /// Removes those members of the member `name`, which is an object, that `goes` names, and the whole if nothing else is
+    /// in it.
+    pub(super) fn strip(&mut self, name: &str, goes: impl Fn(&str) -> bool) {
+        let Some(json) = self.get(name) else {
+            return;
+        };
+        let (mut all, mut gone) = (0, 0);
+        let read = each_member(json.get(), |member, _| {
+            all += 1;
+            gone += usize::from(goes(member));
+        });
+        match read {
+            None => {}
+            Some(()) if gone == all => drop(self.remove(name)),
+            Some(()) if gone == 0 => {}
+            Some(()) => self.edit(name, |inner| inner.retain(|member| !goes(member))),
         }
     }
 
     /// The JSON text.
     pub(super) fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+        // Quotes, a colon and a comma; names with escapes are rare.
+        const AROUND_MEMBER: usize = 4;
+        let members = self.iter();
+        let length: usize = members
+            .map(|(name, value)| name.len() + value.get().len() + AROUND_MEMBER)
+            .sum();
+        let mut json = String::with_capacity(length + 2);
+        json.push('{');
+        for (name, value) in self.iter() {
+            if json.len() > 1 {
+                json.push(',');
+            }
+            push_string(&mut json, name);
+            json.push(':');
+            json.push_str(value.get());
+        }
+        json.push('}');
+        json
     }
 
     /// The message that this object is; for the envelope of messages of our own.
@@ -111,49 +176,29 @@ impl Object {
         message.set("jsonrpc", &"2.0");
         message.set("method", &method);
         if !self.is_empty() {
-            message.set("params", &self);
+            message.set_object("params", &self);
         }
         message.into_message()
     }
+}
 
-    fn put(&mut self, name: String, value: Box<RawValue>) {
-        self.0.insert(name.into(), value);
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_json())
     }
 }
 
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(&**name, value)?;
-        }
-        map.end()
+        let raw = RawValue::from_string(self.to_json());
+        raw.map_err(ser::Error::custom)?.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut object = Object::default();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    let value: Box<RawValue> = map.next_value()?;
-                    // The last of two equal names counts, as in every common parser.
-                    object.put(name.into_owned(), value);
-                }
-                Ok(object)
-            }
-        }
-
-        deserializer.deserialize_map(Members)
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Self::parse(raw.get()).ok_or_else(|| de::Error::custom("not an object"))
     }
 }
 
@@ -184,6 +229,24 @@ mod tests {
         });
         object.edit("x", |_| unreachable!("not an object"));
         assert_eq!(object.to_json(), r#"{"x":[]}"#);
+    }
+
+    #[test]
+    fn members_of_a_member_go_by_name_and_the_rest_keeps_its_text() {
+        for (json, stripped) in [
+            (r#"{"_meta":{"k":1}}"#, "{}"),
+            (r#"{"_meta":{}}"#, "{}"),
+            (
+                r#"{"_meta":{"k":1,"a":1.0,"k":2}}"#,
+                r#"{"_meta":{"a":1.0}}"#,
+            ),
+            (r#"{"_meta":{"a" : 1}}"#, r#"{"_meta":{"a" : 1}}"#),
+            (r#"{"_meta":7}"#, r#"{"_meta":7}"#),
+        ] {
+            let mut object = Object::parse(json).unwrap();
+            object.strip("_meta", |name| name == "k");
+            assert_eq!(object.to_json(), stripped);
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::object::Object;
 use super::{Action, Timer};
@@ -57,11 +56,11 @@ impl Outbox {
     }
 
     /// Answers a request of the app with the error object of another response.
-    pub(super) fn pass_error(&mut self, id: &RequestId, error: &RawValue) {
+    pub(super) fn pass_error(&mut self, id: &RequestId, error: &str) {
         let mut response = Object::default();
         response.set("jsonrpc", &"2.0");
         response.set_json("id", id.as_json());
-        response.set("error", &error);
+        response.set_json("error", error);
         self.tell_app(response.into_message());
     }
 

@@ -78,6 +78,7 @@ impl Choices {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are few of them, in tests")]
 pub(super) enum WalkedPair {
     Upgrade(Upgrade),
     Downgrade(Downgrade),

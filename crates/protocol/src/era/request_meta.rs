@@ -2,11 +2,10 @@
 //! `server/discover`.
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::object::Object;
 use crate::codes::{INVALID_PARAMS, UNSUPPORTED_VERSION, UNSUPPORTED_VERSION_DRAFT};
-use crate::message::{Message, member};
+use crate::message::{Message, RequestId, decoded, each_member, is_object};
 
 /// The modern version that the bridge speaks where it translates.
 pub const MODERN_VERSION: &str = "2026-07-28";
@@ -92,42 +91,51 @@ pub(super) fn is_date(version: &str) -> bool {
 #[must_use]
 pub fn refuse_malformed(request: &Message) -> Option<Message> {
     let id = request.id()?;
-    let meta = request
-        .param::<&RawValue>("_meta")
-        .map_or("", RawValue::get);
-    let missing = if member::<String>(meta, PROTOCOL_VERSION).is_none() {
-        PROTOCOL_VERSION
-    } else if member::<Object>(meta, CLIENT_CAPABILITIES).is_none() {
-        CLIENT_CAPABILITIES
-    } else {
-        return None;
+    let has_version = request
+        .meta_json(PROTOCOL_VERSION)
+        .and_then(decoded)
+        .is_some();
+    let has_capabilities = request
+        .meta_json(CLIENT_CAPABILITIES)
+        .is_some_and(is_object);
+    let missing = match (has_version, has_capabilities) {
+        (false, _) => PROTOCOL_VERSION,
+        (true, false) => CLIENT_CAPABILITIES,
+        (true, true) => return None,
     };
     let text = format!("Invalid params: _meta[\"{missing}\"] is missing or malformed");
     Some(Message::error(Some(id), INVALID_PARAMS, &text, None))
 }
 
+/// The token under which somebody wants to hear of the progress of a request with these params.
+pub(super) fn progress_token(params: &Object) -> Option<RequestId> {
+    let mut token = None;
+    each_member(params.get("_meta")?.get(), |name, value| {
+        if name == "progressToken" {
+            token = RequestId::from_json(value);
+        }
+    })?;
+    token
+}
+
 /// Removes what the legacy era does not know from the `_meta` of params or of a result.
 pub(super) fn strip_modern(holder: &mut Object) {
-    holder.edit("_meta", |meta| {
-        meta.retain(|name| {
-            !matches!(
-                name,
-                PROTOCOL_VERSION
-                    | CLIENT_INFO
-                    | CLIENT_CAPABILITIES
-                    | LOG_LEVEL
-                    | SERVER_INFO
-                    | SUBSCRIPTION_ID
-            )
-        });
+    holder.strip("_meta", |name| {
+        matches!(
+            name,
+            PROTOCOL_VERSION
+                | CLIENT_INFO
+                | CLIENT_CAPABILITIES
+                | LOG_LEVEL
+                | SERVER_INFO
+                | SUBSCRIPTION_ID
+        )
     });
 }
 
 /// Removes what the modern era does not know from the `_meta` of params or of a result.
 pub(super) fn strip_legacy(holder: &mut Object) {
-    holder.edit("_meta", |meta| {
-        meta.remove(RELATED_TASK);
-    });
+    holder.strip("_meta", |name| name == RELATED_TASK);
 }
 
 /// Returns whether results of the method say how long they hold (specification, "Caching").

@@ -105,7 +105,7 @@ fn edited(message: &Message, part: &str, version: &str) -> Message {
     };
     let mut inner = object.object(part).unwrap_or_default();
     inner.set("protocolVersion", &version);
-    object.set(part, &inner);
+    object.set_object(part, &inner);
     object.into_message()
 }
 

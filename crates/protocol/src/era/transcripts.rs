@@ -35,6 +35,7 @@ fn run_all(direction: &str, pair: impl Fn() -> Pair) {
 }
 
 /// The translation under test, once it is open.
+#[expect(clippy::large_enum_variant, reason = "there are few of them, in tests")]
 enum Pair {
     Upgrade(Option<Upgrade>),
     Downgrade(Option<Downgrade>),

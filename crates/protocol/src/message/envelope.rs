@@ -1,5 +1,6 @@
 //! Envelope of a JSON-RPC message: the members that the bridge has to know of, as slices of the text.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,8 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Invalid, Kind, Message, Parts, RequestId, range_in, scanner};
+use super::scanner::LineBreaks;
+use super::{Invalid, Kind, Message, Parts, RequestId, decoded, range_in, scanner};
 
 /// The members of the envelope, as slices of the text. The last of two equal names counts, as in
 /// every common parser.
@@ -20,6 +22,8 @@ pub(super) struct Envelope<'a> {
     pub(super) params: Option<&'a str>,
     pub(super) result: Option<&'a str>,
     pub(super) error: Option<&'a str>,
+    /// True if the text has no line break.
+    pub(super) is_one_line: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -34,7 +38,7 @@ impl<'a> Envelope<'a> {
     /// `None` where the scanner leaves it to the parser.
     fn scanned(text: &'a str) -> Option<Self> {
         let mut envelope = Self::default();
-        scanner::members(text, |name, value| {
+        let breaks = scanner::members(text, |name, value| {
             let place = match name {
                 "jsonrpc" => &mut envelope.jsonrpc,
                 "id" => &mut envelope.id,
@@ -46,11 +50,15 @@ impl<'a> Envelope<'a> {
             };
             *place = Some(value);
         })?;
+        envelope.is_one_line = breaks == LineBreaks::None;
         Some(envelope)
     }
 
     fn parsed(text: &'a str) -> serde_json::Result<Self> {
-        let mut envelope = Self::default();
+        let mut envelope = Self {
+            is_one_line: memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none(),
+            ..Self::default()
+        };
         let mut json = serde_json::Deserializer::from_str(text);
         if text.trim_ascii_start().starts_with('{') {
             json.deserialize_map(&mut envelope)?;
@@ -91,7 +99,7 @@ impl<'a> Envelope<'a> {
                 ));
             }
             (Some(method), given, id) => {
-                let Some(method) = decoded(method) else {
+                let Some(method) = decoded(method).map(Cow::into_owned) else {
                     return Err(Invalid::not_a_message(id, "the method is not a string"));
                 };
                 match (given, id) {
@@ -112,6 +120,8 @@ impl<'a> Envelope<'a> {
             error: range(self.error.filter(|error| *error != "null")),
             text: text.clone(),
             param_members: OnceLock::new(),
+            meta_members: OnceLock::new(),
+            is_one_line: self.is_one_line,
         })))
     }
 }
@@ -154,16 +164,6 @@ impl<'de> Visitor<'de> for &mut Envelope<'de> {
             *place = Some(map.next_value::<&RawValue>()?.get());
         }
         Ok(())
-    }
-}
-
-/// The value of a JSON string; `None` of what is none.
-fn decoded(json: &str) -> Option<String> {
-    let quoted = json.strip_prefix('"')?;
-    let is_plain = memchr::memchr(b'\\', quoted.as_bytes()).is_none();
-    match quoted.strip_suffix('"') {
-        Some(plain) if is_plain => Some(plain.to_owned()),
-        _ => serde_json::from_str(json).ok(),
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Message, members, range_in};
+use super::{Member, Message, members, range_in};
 
 /// Pages of one list that are read. A server with more is taken for one whose list has no end.
 pub const MAX_PAGES: usize = 100;
@@ -140,15 +140,16 @@ impl Message {
             return self.clone();
         };
         let members = members(result);
-        if !members.iter().any(|(name, _)| **name == *NEXT_CURSOR) {
+        let is_cursor = |member: &Member| member.has_name(NEXT_CURSOR, result.as_bytes());
+        if !members.iter().any(is_cursor) {
             return self.clone();
         }
         let (mut kept, mut from) = ("{".to_owned(), 1);
         let mut is_first = true;
-        for (name, place) in &members {
-            let piece = &result[from..place.end];
-            from = place.end;
-            if **name == *NEXT_CURSOR {
+        for member in &members {
+            let piece = &result[from..member.value.end];
+            from = member.value.end;
+            if is_cursor(member) {
                 continue;
             }
             // A member that has become the first has no comma before it.

@@ -27,6 +27,12 @@ pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_b
 /// Limit for the messages of a batch. Each takes much more memory than its text.
 const MAX_BATCH: usize = 10_000;
 
+/// Bytes of an envelope beside its id, method and contents.
+const ENVELOPE_BYTES: usize = 48;
+
+/// Members that most objects do not have more of.
+const USUAL_MEMBERS: usize = 8;
+
 /// The id of a request: its JSON text in one canonical spelling, so that `1` and `"1"` differ and
 /// `"a"` and `"\u0061"` do not.
 ///
@@ -113,8 +119,35 @@ struct Parts {
     params: Option<Range<usize>>,
     result: Option<Range<usize>>,
     error: Option<Range<usize>>,
-    /// The members of `params` and where they stand in them, once somebody has asked for one.
-    param_members: OnceLock<Vec<(Box<str>, Range<usize>)>>,
+    /// The members of `params`, once somebody has asked for one.
+    param_members: OnceLock<Vec<Member>>,
+    /// Those of the `_meta` in them, likewise.
+    meta_members: OnceLock<Vec<Member>>,
+    /// True if the text is known to have no line break.
+    is_one_line: bool,
+}
+
+/// Member of an object, by where it stands in the text.
+#[derive(Debug)]
+struct Member {
+    name: MemberName,
+    value: Range<usize>,
+}
+
+#[derive(Debug)]
+enum MemberName {
+    Spelled(Range<usize>),
+    /// It stands there with escapes.
+    Decoded(Box<str>),
+}
+
+impl Member {
+    fn has_name(&self, name: &str, object: &[u8]) -> bool {
+        match &self.name {
+            MemberName::Spelled(range) => object[range.clone()] == *name.as_bytes(),
+            MemberName::Decoded(decoded) => **decoded == *name,
+        }
+    }
 }
 
 /// Reason why a text is no message.
@@ -154,10 +187,10 @@ impl Message {
     ///
     /// An empty batch is one invalid message, as JSON-RPC has it.
     #[must_use]
-    pub fn parse_all(text: &Bytes) -> Vec<Result<Self, Invalid>> {
+    pub fn parse_all(text: &Bytes) -> Parsed {
         let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
         if first != Some(&b'[') {
-            return vec![Self::parse(text)];
+            return Parsed::One(Some(Self::parse(text)));
         }
         let batch = std::str::from_utf8(text)
             .map_err(|error| Invalid::NotJson(error.to_string()))
@@ -165,22 +198,18 @@ impl Message {
                 serde_json::from_str::<Batch>(text)
                     .map_err(|error| Invalid::NotJson(error.to_string()))
             });
-        let items = batch.map(|Batch(items)| items);
-        match items {
-            Err(invalid) => vec![Err(invalid)],
-            Ok(items) if items.len() > MAX_BATCH => {
-                vec![Err(Invalid::not_a_message(
-                    None,
-                    "the batch has too many messages",
-                ))]
+        let invalid = |reason| Parsed::One(Some(Err(Invalid::not_a_message(None, reason))));
+        match batch {
+            Err(invalid) => Parsed::One(Some(Err(invalid))),
+            Ok(Batch(items)) if items.len() > MAX_BATCH => {
+                invalid("the batch has too many messages")
             }
-            Ok(items) if items.is_empty() => {
-                vec![Err(Invalid::not_a_message(None, "the batch is empty"))]
+            Ok(Batch(items)) if items.is_empty() => invalid("the batch is empty"),
+            Ok(Batch(items)) => {
+                let items = items.into_iter();
+                let parsed = items.map(|item| Self::parse(&text.slice_ref(item.get().as_bytes())));
+                Parsed::Many(parsed.collect::<Vec<_>>().into_iter())
             }
-            Ok(items) => items
-                .into_iter()
-                .map(|item| Self::parse(&text.slice_ref(item.get().as_bytes())))
-                .collect(),
         }
     }
 
@@ -230,18 +259,53 @@ impl Message {
     /// A response with `result`, which is JSON text.
     #[must_use]
     pub fn result(id: &RequestId, result: &str) -> Self {
-        Self::built(format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
-        ))
+        let mut text = String::with_capacity(ENVELOPE_BYTES + id.as_json().len() + result.len());
+        text.push_str(r#"{"jsonrpc":"2.0","id":"#);
+        let id_range = push(&mut text, id.as_json());
+        text.push_str(r#","result":"#);
+        let result = push(&mut text, result);
+        text.push('}');
+        Self(Arc::new(Parts {
+            text: text.into(),
+            kind: Kind::Response {
+                id: Some(id.clone()),
+            },
+            id: Some(id_range),
+            params: None,
+            result: Some(result),
+            error: None,
+            param_members: OnceLock::new(),
+            meta_members: OnceLock::new(),
+            is_one_line: false,
+        }))
     }
 
     /// A request with `params`, which is the JSON text of an object.
     #[must_use]
     pub fn request(id: &RequestId, method: &str, params: &str) -> Self {
-        let method = serde_json::Value::from(method);
-        Self::built(format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#
-        ))
+        let length = ENVELOPE_BYTES + id.as_json().len() + method.len() + params.len();
+        let mut text = String::with_capacity(length);
+        text.push_str(r#"{"jsonrpc":"2.0","id":"#);
+        let id_range = push(&mut text, id.as_json());
+        text.push_str(r#","method":"#);
+        push_string(&mut text, method);
+        text.push_str(r#","params":"#);
+        let params = push(&mut text, params);
+        text.push('}');
+        Self(Arc::new(Parts {
+            text: text.into(),
+            kind: Kind::Request {
+                id: id.clone(),
+                method: method.to_owned(),
+            },
+            id: Some(id_range),
+            params: Some(params),
+            result: None,
+            error: None,
+            param_members: OnceLock::new(),
+            meta_members: OnceLock::new(),
+            is_one_line: false,
+        }))
     }
 
     /// A notification with `params`.
@@ -319,15 +383,36 @@ impl Message {
     /// A member of `params`, if `params` is an object that has it and it reads as `T`.
     #[must_use]
     pub fn param<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
-        let params = self.params_json()?;
+        serde_json::from_str(self.param_json(name)?).ok()
+    }
+
+    /// A member of `params`, if it is a string.
+    #[must_use]
+    pub fn text_param(&self, name: &str) -> Option<Cow<'_, str>> {
+        decoded(self.param_json(name)?)
+    }
+
+    /// The JSON text of a member of `params`.
+    #[must_use]
+    pub fn param_json(&self, name: &str) -> Option<&str> {
+        // As bytes, for a long text would be checked to be UTF-8 each time.
+        let params = &self.0.text[self.0.params.clone()?];
         let known = &self.0.param_members;
         if known.get().is_none() && !may_have(params, name) {
             return None;
         }
-        let members = known.get_or_init(|| members(params));
-        // The last of two equal names counts.
-        let (_, range) = members.iter().rev().find(|(known, _)| **known == *name)?;
-        serde_json::from_str(&params[range.clone()]).ok()
+        let members = known.get_or_init(|| members(self.params_json().unwrap_or_default()));
+        let member = last_named(members, name, params)?;
+        std::str::from_utf8(&params[member.value.clone()]).ok()
+    }
+
+    /// The JSON text of a member of the `_meta` in `params`.
+    #[must_use]
+    pub fn meta_json(&self, name: &str) -> Option<&str> {
+        let meta = self.param_json("_meta")?;
+        let members = self.0.meta_members.get_or_init(|| members(meta));
+        let member = last_named(members, name, meta.as_bytes())?;
+        Some(&meta[member.value.clone()])
     }
 
     /// A member of `result`, likewise.
@@ -357,7 +442,7 @@ impl Message {
     /// The id that a member of `params` holds, as in `notifications/cancelled`.
     #[must_use]
     pub fn id_param(&self, name: &str) -> Option<RequestId> {
-        RequestId::from_json(self.param::<&RawValue>(name)?.get())
+        RequestId::from_json(member_json(self.params_json()?, name)?)
     }
 
     /// The error's code and message, as far as they can be read.
@@ -372,7 +457,7 @@ impl Message {
     /// a blank in its place changes nothing.
     #[must_use]
     pub fn line(&self) -> Bytes {
-        if memchr::memchr2(b'\n', b'\r', &self.0.text).is_none() {
+        if self.0.is_one_line || memchr::memchr2(b'\n', b'\r', &self.0.text).is_none() {
             return self.0.text.clone();
         }
         let mut line = BytesMut::from(&self.0.text[..]);
@@ -391,6 +476,37 @@ impl Message {
     /// A message of our own, whose text is valid by construction.
     fn built(text: String) -> Self {
         Self::parse(&Bytes::from(text)).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+}
+
+/// The messages in a text. Nearly always it is one, which needs no list.
+#[derive(Debug, Clone)]
+pub enum Parsed {
+    /// At most one.
+    One(Option<Result<Message, Invalid>>),
+    /// Those of a batch.
+    Many(std::vec::IntoIter<Result<Message, Invalid>>),
+}
+
+impl Parsed {
+    /// Returns whether all of them are messages.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Self::One(message) => message.as_ref().is_none_or(Result::is_ok),
+            Self::Many(messages) => messages.as_slice().iter().all(Result::is_ok),
+        }
+    }
+}
+
+impl Iterator for Parsed {
+    type Item = Result<Message, Invalid>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::One(message) => message.take(),
+            Self::Many(messages) => messages.next(),
+        }
     }
 }
 
@@ -424,20 +540,67 @@ impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
     }
 }
 
+/// The member of this name. The last of two equal names counts.
+fn last_named<'a>(members: &'a [Member], name: &str, object: &[u8]) -> Option<&'a Member> {
+    let mut last_first = members.iter().rev();
+    last_first.find(|member| member.has_name(name, object))
+}
+
+/// Returns whether a JSON text is an object that can be read.
+pub(crate) fn is_object(json: &str) -> bool {
+    scanner::members(json, |_, _| ()).is_some() || parsed_members(json).is_some()
+}
+
+/// Appends a part of a message; returns where it stands.
+fn push(text: &mut String, part: &str) -> Range<usize> {
+    let start = text.len();
+    text.push_str(part);
+    start..text.len()
+}
+
+/// Appends a text as a JSON string.
+pub(crate) fn push_string(json: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        json.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
 /// One member of a JSON object, found without reading the others into memory.
 #[must_use]
 pub fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
+    serde_json::from_str(member_json(object, name)?).ok()
+}
+
+/// The JSON text of one member of a JSON object.
+#[must_use]
+pub fn member_json<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let mut found = None;
-    let value = match scanner::members(object, |known, value| {
+    let scanned = scanner::members(object, |known, value| {
         // The last of two equal names counts.
         if known == name {
             found = Some(value);
         }
-    }) {
-        Some(()) => found?,
-        None => parsed_member(object, name)?,
-    };
-    serde_json::from_str(value).ok()
+    });
+    match scanned {
+        Some(_) => found,
+        None => parsed_member(object, name),
+    }
+}
+
+/// The value of a JSON string; `None` of what is none.
+#[must_use]
+pub fn decoded(json: &str) -> Option<Cow<'_, str>> {
+    let quoted = json.strip_prefix('"')?;
+    let is_plain = memchr::memchr(b'\\', quoted.as_bytes()).is_none();
+    match quoted.strip_suffix('"') {
+        Some(plain) if is_plain => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
 }
 
 /// The same for an object that the scanner leaves to the parser.
@@ -471,29 +634,55 @@ fn parsed_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
 
 /// Returns whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
 /// all, and mostly it is not there.
-fn may_have(object: &str, name: &str) -> bool {
-    memchr::memmem::find(object.as_bytes(), name.as_bytes()).is_some()
-        || memchr::memchr(b'\\', object.as_bytes()).is_some()
+fn may_have(object: &[u8], name: &str) -> bool {
+    memchr::memmem::find(object, name.as_bytes()).is_some()
+        || memchr::memchr(b'\\', object).is_some()
 }
 
 /// The members of a JSON object, and where their values stand in it; none of what is no object.
-fn members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
-    let mut members = Vec::new();
+fn members(object: &str) -> Vec<Member> {
+    let range = |part: &str| range_in(object.as_bytes(), part);
+    let mut members = Vec::with_capacity(USUAL_MEMBERS);
     let scanned = scanner::members(object, |name, value| {
-        members.push((name.into(), range_in(object.as_bytes(), value)));
+        members.push(Member {
+            name: MemberName::Spelled(range(name)),
+            value: range(value),
+        });
     });
-    match scanned {
-        Some(()) => members,
-        None => parsed_members(object),
+    if scanned.is_some() {
+        return members;
     }
+    let parsed = parsed_members(object).unwrap_or_default().into_iter();
+    parsed
+        .map(|(name, value)| Member {
+            name: MemberName::Decoded(name),
+            value: range(value),
+        })
+        .collect()
+}
+
+/// Hands on the name and the JSON text of each member of an object. `None` for what is no object.
+pub(crate) fn each_member(object: &str, mut member: impl FnMut(&str, &str)) -> Option<()> {
+    // The scanner may give up in the middle, so its members wait until it has not.
+    let mut scanned = Vec::with_capacity(USUAL_MEMBERS);
+    if scanner::members(object, |name, value| scanned.push((name, value))).is_some() {
+        for (name, value) in scanned {
+            member(name, value);
+        }
+        return Some(());
+    }
+    for (name, value) in parsed_members(object)? {
+        member(&name, value);
+    }
+    Some(())
 }
 
 /// The same for an object that the scanner leaves to the parser.
-fn parsed_members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
+fn parsed_members(object: &str) -> Option<Vec<(Box<str>, &str)>> {
     struct All;
 
     impl<'de> Visitor<'de> for All {
-        type Value = Vec<(Box<str>, &'de RawValue)>;
+        type Value = Vec<(Box<str>, &'de str)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
@@ -501,18 +690,17 @@ fn parsed_members(object: &str) -> Vec<(Box<str>, Range<usize>)> {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut members = Vec::new();
-            while let Some((Key(key), value)) = map.next_entry()? {
-                members.push((key.into(), value));
+            while let Some((Key(key), value)) = map.next_entry::<_, &RawValue>()? {
+                members.push((key.into(), value.get()));
             }
             Ok(members)
         }
     }
 
     let mut json = serde_json::Deserializer::from_str(object);
-    let members = json.deserialize_map(All).unwrap_or_default().into_iter();
-    members
-        .map(|(name, value)| (name, range_in(object.as_bytes(), value.get())))
-        .collect()
+    let members = json.deserialize_map(All).ok()?;
+    json.end().ok()?;
+    Some(members)
 }
 
 /// The name of a member, which stays in the text unless it has escapes.
@@ -646,13 +834,15 @@ mod tests {
         let parsed = Message::parse_all(&Bytes::from_static(
             br#" [ {"jsonrpc":"2.0","id":1,"method":"a"}, 7 ,{"jsonrpc":"2.0","method":"b"}]"#,
         ));
+        assert!(!parsed.is_valid());
+        let parsed: Vec<_> = parsed.collect();
         assert_eq!(
             parsed[0].as_ref().unwrap().text(),
             &br#"{"jsonrpc":"2.0","id":1,"method":"a"}"#[..]
         );
         assert!(parsed[1].is_err());
         assert_eq!(parsed[2].as_ref().unwrap().method(), Some("b"));
-        assert!(Message::parse_all(&Bytes::from_static(b"[]"))[0].is_err());
+        assert!(!Message::parse_all(&Bytes::from_static(b"[]")).is_valid());
     }
 
     #[test]

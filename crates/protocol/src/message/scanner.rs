@@ -8,10 +8,14 @@ const MAX_DEPTH: u32 = u64::BITS;
 
 /// Hands on the name and the JSON text of each member of the object that `text` holds. `None` where the scanner gives up;
 /// what it has handed on before means nothing then.
-pub(super) fn members<'a>(text: &'a str, mut member: impl FnMut(&'a str, &'a str)) -> Option<()> {
+pub(super) fn members<'a>(
+    text: &'a str,
+    mut member: impl FnMut(&'a str, &'a str),
+) -> Option<LineBreaks> {
     let mut scanner = Scanner {
         bytes: text.as_bytes(),
         at: 0,
+        breaks: LineBreaks::None,
     };
     scanner.token(b'{')?;
     scanner.skip_space();
@@ -44,6 +48,14 @@ pub(super) fn members<'a>(text: &'a str, mut member: impl FnMut(&'a str, &'a str
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    breaks: LineBreaks,
+}
+
+/// Line breaks between the tokens of a text, which are the only ones that it can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineBreaks {
+    None,
+    Some,
 }
 
 #[derive(PartialEq, Eq)]
@@ -64,7 +76,10 @@ impl Scanner<'_> {
     }
 
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+        while let Some(space @ (b' ' | b'\n' | b'\t' | b'\r')) = self.peek() {
+            if matches!(space, b'\n' | b'\r') {
+                self.breaks = LineBreaks::Some;
+            }
             self.at += 1;
         }
     }
@@ -75,9 +90,9 @@ impl Scanner<'_> {
         (self.next()? == byte).then_some(())
     }
 
-    fn end(&mut self) -> Option<()> {
+    fn end(&mut self) -> Option<LineBreaks> {
         self.skip_space();
-        (self.at == self.bytes.len()).then_some(())
+        (self.at == self.bytes.len()).then_some(self.breaks)
     }
 
     /// A value, with everything in it.
@@ -221,14 +236,16 @@ impl Scanner<'_> {
 /// Number of bytes before the first that does not stand for itself in a string: a quote, a backslash or a control character.
 fn plain_bytes(bytes: &[u8]) -> usize {
     /// Length up to which a string is not worth a block. Most end before.
-    const SHORT: usize = 32;
+    const SHORT: usize = 64;
 
     let short = plain_words(&bytes[..bytes.len().min(SHORT)]);
     if short < SHORT {
         return short;
     }
-    let blocks = SHORT + plain_blocks(&bytes[SHORT..]);
-    blocks + plain_words(&bytes[blocks..])
+    let rest = &bytes[SHORT..];
+    let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let plain = blocks_without_control(&rest[..end]);
+    SHORT + plain + plain_words(&rest[plain..end])
 }
 
 /// The same by words of the machine.
@@ -245,19 +262,29 @@ fn plain_words(bytes: &[u8]) -> usize {
     words.len() * size_of::<u64>() + plain.count()
 }
 
-/// Number of bytes in the blocks of four words before the first that has a special byte. Written out, for the program is linked
-/// for size, and the compiler makes no vector instructions then.
-fn plain_blocks(bytes: &[u8]) -> usize {
+/// Number of bytes in the blocks of four words before the first that has a control character. Written out, for the program is
+/// linked for size, and the compiler makes no vector instructions then.
+fn blocks_without_control(bytes: &[u8]) -> usize {
     const BLOCK: usize = 4 * size_of::<u64>();
 
     let (words, _) = bytes.as_chunks();
     let (blocks, _) = words.as_chunks();
-    let is_plain = |[a, b, c, d]: &[[u8; 8]; 4]| {
-        let special = |word: &[u8; 8]| special_bytes(u64::from_le_bytes(*word));
-        special(a) | special(b) | special(c) | special(d) == 0
+    let has_none = |[a, b, c, d]: &[[u8; 8]; 4]| {
+        let below_blank = |word: &[u8; 8]| {
+            let word = u64::from_le_bytes(*word);
+            word.wrapping_sub(BLANKS) & !word
+        };
+        (below_blank(a) | below_blank(b) | below_blank(c) | below_blank(d)) & HIGHEST == 0
     };
-    BLOCK * blocks.iter().take_while(|block| is_plain(block)).count()
+    BLOCK * blocks.iter().take_while(|block| has_none(block)).count()
 }
+
+/// The lowest and the highest bit of each byte of a word.
+const EACH: u64 = u64::MAX / 0xff;
+const HIGHEST: u64 = EACH << 7;
+
+/// The first character that is no control character, in each byte.
+const BLANKS: u64 = EACH * 0x20;
 
 const fn is_special(byte: u8) -> bool {
     matches!(byte, ..b' ' | b'"' | b'\\')
@@ -265,8 +292,6 @@ const fn is_special(byte: u8) -> bool {
 
 /// Sets the highest bit of each byte that is special, and perhaps of some above the lowest of them.
 const fn special_bytes(word: u64) -> u64 {
-    const EACH: u64 = u64::MAX / 0xff;
-    const HIGHEST: u64 = EACH << 7;
     // With this bit changed, a quote stands right behind the control characters, and the blank does not.
     let control_or_quote = (word ^ (EACH * 2)).wrapping_sub(EACH * 0x21);
     let backslash = (word ^ (EACH * b'\\' as u64)).wrapping_sub(EACH);

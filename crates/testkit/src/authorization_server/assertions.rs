@@ -71,6 +71,7 @@ impl Inner {
             redirect_uri: String::new(),
             challenge: String::new(),
             resource: seen.form.get("resource").cloned(),
+            named: Vec::new(),
             scope: form("scope"),
             key: None,
         };

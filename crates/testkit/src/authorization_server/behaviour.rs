@@ -44,6 +44,14 @@ pub struct Behaviour {
     pub grants: Grants,
     /// Rules for tokens that are bound to a key; without them there are only bearer tokens.
     pub dpop: Option<Dpop>,
+    /// Servers for which access tokens are.
+    pub audience: Audience,
+    /// Servers for which a refresh token is good.
+    pub targets: Targets,
+    /// Scopes that single servers name in their metadata, by their path.
+    pub scopes_of: HashMap<String, Vec<String>>,
+    /// The path of a server that accepts the tokens of no sign-in but its own.
+    pub loner: Option<String>,
     /// `/mcp` opens a session.
     pub has_session: bool,
     /// Foreign tokens that are taken for grants.
@@ -105,6 +113,10 @@ impl Default for Behaviour {
             broken_paths: HashMap::new(),
             grants: Grants::RotatingRefreshTokens,
             dpop: None,
+            audience: Audience::Unsaid,
+            targets: Targets::Any,
+            scopes_of: HashMap::new(),
+            loner: None,
             has_session: false,
             trust: None,
             gateway: None,
@@ -155,6 +167,30 @@ pub enum Device {
     Approved,
     /// A person has refused.
     Refused,
+}
+
+/// Servers for which access tokens are (RFC 8707 §2.2), and where it is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Nowhere: any server accepts them.
+    Unsaid,
+    /// In the `aud` claim of the token, a JWT: for the resource that was asked for. No other server accepts it.
+    Jwt,
+    /// By the introspection endpoint (RFC 7662); otherwise the same.
+    Introspected,
+    /// In the `aud` claim, and it is always this one.
+    Fixed(Vec<String>),
+}
+
+/// Servers for which a refresh token is good (RFC 8707 §2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Targets {
+    /// Whichever is asked for.
+    Any,
+    /// Those that the authorization request has named, and their scopes.
+    Named,
+    /// The one for which the code was redeemed.
+    One,
 }
 
 /// Challenge of a 401 (RFC 9728 §5.1).

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::client_authentication::refused;
-use super::{Authentication, Client, Device, Grant, Grants, Inner, Seen};
+use super::{Audience, Authentication, Client, Device, Grant, Grants, Inner, Seen, Targets};
 
 impl Inner {
     pub(super) fn server_metadata(&self, origin: &str) -> Response {
@@ -25,6 +25,9 @@ impl Inner {
         let mut document = document;
         if self.behaviour.dpop.is_some() {
             document["dpop_signing_alg_values_supported"] = json!(["ES256"]);
+        }
+        if self.behaviour.audience == Audience::Introspected {
+            document["introspection_endpoint"] = format!("{origin}/introspect").into();
         }
         axum::Json(changed(document, &self.behaviour.server_metadata)).into_response()
     }
@@ -89,7 +92,8 @@ impl Inner {
                 client_id,
                 redirect_uri: redirect_uri.clone(),
                 challenge: query("code_challenge"),
-                resource: seen.query.get("resource").cloned(),
+                resource: seen.resources.first().cloned(),
+                named: seen.resources.clone(),
                 scope: query("scope"),
                 key: seen.query.get("dpop_jkt").cloned(),
             };
@@ -162,7 +166,7 @@ impl Inner {
                 let digest = Sha256::digest(form("code_verifier"));
                 grant.challenge == BASE64_URL_SAFE_NO_PAD.encode(digest)
                     && grant.redirect_uri == form("redirect_uri")
-                    && grant.resource == seen.form.get("resource").cloned()
+                    && is_named(grant, seen)
                     && (grant.key.is_none() || grant.key == key)
             }),
             "refresh_token" => {
@@ -177,6 +181,9 @@ impl Inner {
                 let is_theirs = |grant: &Grant| grant.key.is_none() || grant.key == key;
                 if !self.refresh_tokens.get(&used).is_some_and(is_theirs) {
                     return error(400, "invalid_grant");
+                }
+                if let Some(code) = self.refused_target(&self.refresh_tokens[&used], seen) {
+                    return error(400, code);
                 }
                 match self.behaviour.grants {
                     Grants::ReusableRefreshTokens => self.refresh_tokens.get(&used).cloned(),
@@ -196,6 +203,7 @@ impl Inner {
                 redirect_uri: String::new(),
                 challenge: String::new(),
                 resource: seen.form.get("resource").cloned(),
+                named: Vec::new(),
                 scope: form("scope"),
                 key: None,
             }),
@@ -204,6 +212,7 @@ impl Inner {
         let Some(mut grant) = grant.filter(|grant| grant.client_id == client_id) else {
             return error(400, "invalid_grant");
         };
+        grant.resource = seen.form.get("resource").cloned().or(grant.resource);
         let issues_bearer = self
             .behaviour
             .dpop
@@ -233,6 +242,36 @@ impl Inner {
         StatusCode::OK.into_response()
     }
 
+    /// The error of a refresh for another server, if the refresh token is not good there.
+    fn refused_target(&self, grant: &Grant, seen: &Seen) -> Option<&'static str> {
+        let asked = seen.form.get("resource")?;
+        let scope = seen.form.get("scope").map(String::as_str);
+        let granted: Vec<_> = grant.scope.split(' ').collect();
+        let lacks_scope = || {
+            let mut asked = scope.unwrap_or_default().split_whitespace();
+            asked.any(|scope| !granted.contains(&scope))
+        };
+        match self.behaviour.targets {
+            Targets::Any => None,
+            Targets::Named if !grant.named.contains(asked) => Some("invalid_target"),
+            Targets::Named => lacks_scope().then_some("invalid_scope"),
+            Targets::One => (grant.resource.as_ref() != Some(asked)).then_some("invalid_target"),
+        }
+    }
+
+    /// RFC 7662 §2
+    pub(super) fn introspect(&mut self, seen: &Seen) -> Response {
+        if let Err(refusal) = self.authenticated(seen) {
+            return *refusal;
+        }
+        let known = self.access_tokens.get(&seen.form["token"]);
+        axum::Json(match known {
+            Some((grant, _)) => json!({ "active": true, "aud": grant.resource }),
+            None => json!({ "active": false }),
+        })
+        .into_response()
+    }
+
     /// RFC 8628 §3.2
     pub(super) fn device(&mut self, origin: &str, seen: &Seen) -> Response {
         let client_id = match self.authenticated(seen) {
@@ -249,6 +288,7 @@ impl Inner {
             redirect_uri: String::new(),
             challenge: "device".into(),
             resource: seen.form.get("resource").cloned(),
+            named: Vec::new(),
             scope: seen.form.get("scope").cloned().unwrap_or_default(),
             key: None,
         };
@@ -267,7 +307,12 @@ impl Inner {
         if let Some(granted) = &self.behaviour.granted_scope {
             grant.scope.clone_from(granted);
         }
-        let access_token = self.fresh("access");
+        let mut access_token = self.fresh("access");
+        if let Some(audience) = self.audience_claim(&grant) {
+            let claims = json!({ "aud": audience, "jti": access_token }).to_string();
+            let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);
+            access_token = format!("e30.{claims}.unsigned");
+        }
         let token_type = grant.key.as_ref().map_or("Bearer", |_| "DPoP");
         let mut reply = json!({ "access_token": access_token, "token_type": token_type });
         if let Some(user) = &self.behaviour.user {
@@ -291,6 +336,15 @@ impl Inner {
         reply
     }
 
+    /// The `aud` claim of a token; none if it is no JWT.
+    fn audience_claim(&self, grant: &Grant) -> Option<Value> {
+        match &self.behaviour.audience {
+            Audience::Unsaid | Audience::Introspected => None,
+            Audience::Jwt => Some(json!(grant.resource)),
+            Audience::Fixed(audience) => Some(json!(audience)),
+        }
+    }
+
     pub(super) fn is_registered_for(&self, client_id: &str, grant_type: &str) -> bool {
         let client = self.clients.get(client_id);
         let registered = client.and_then(|client| client.grant_types.as_ref());
@@ -300,6 +354,14 @@ impl Inner {
     pub(super) fn fresh(&mut self, kind: &str) -> String {
         self.counter += 1;
         format!("{kind}-MARKER-{}", self.counter)
+    }
+}
+
+/// True if the token request is for a server that the authorization request has named.
+fn is_named(grant: &Grant, seen: &Seen) -> bool {
+    match seen.form.get("resource") {
+        Some(asked) => grant.named.contains(asked),
+        None => grant.named.is_empty(),
     }
 }
 

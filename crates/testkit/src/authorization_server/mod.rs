@@ -21,7 +21,9 @@ use tokio::net::TcpListener;
 use url::Url;
 
 pub use assertions::Trust;
-pub use behaviour::{Authentication, Behaviour, Challenge, Device, Grants, TokenReply};
+pub use behaviour::{
+    Audience, Authentication, Behaviour, Challenge, Device, Grants, Targets, TokenReply,
+};
 pub use dpop::Dpop;
 
 /// An MCP server and its authorization server at one address, strict about everything a client owes them.
@@ -49,6 +51,8 @@ pub struct Seen {
     pub path: String,
     /// The parameters of the query.
     pub query: HashMap<String, String>,
+    /// The resources in the query.
+    pub resources: Vec<String>,
     /// The headers.
     pub headers: HeaderMap,
     /// The parameters of a form in the body.
@@ -69,6 +73,8 @@ struct Inner {
     /// Ids of the proofs so far.
     proof_ids: HashSet<String>,
     counter: u64,
+    /// Tokens that were sent to another server than they are for, with its path.
+    misplaced: Vec<String>,
     /// True once the session is being ended.
     is_ending: bool,
     /// True once a notification waits for that.
@@ -90,7 +96,10 @@ struct Grant {
     client_id: String,
     redirect_uri: String,
     challenge: String,
+    /// Resource of the token.
     resource: Option<String>,
+    /// Resources that the authorization request has named.
+    named: Vec<String>,
     scope: String,
     /// Thumbprint of the key that the tokens are bound to (RFC 9449 §6).
     key: Option<String>,
@@ -121,6 +130,16 @@ impl AuthorizationServer {
     /// The URL of the MCP server.
     pub fn mcp_url(&self) -> Url {
         Url::parse(&format!("{}/mcp", self.origin())).unwrap()
+    }
+
+    /// The URL of another MCP server with this authorization server.
+    pub fn further_mcp_url(&self, name: &str) -> Url {
+        Url::parse(&format!("{}/mcp/{name}", self.origin())).unwrap()
+    }
+
+    /// The paths of servers that got a token which is for another one.
+    pub fn misplaced_tokens(&self) -> Vec<String> {
+        self.lock().misplaced.clone()
     }
 
     /// Changes what it does from now on.
@@ -294,10 +313,15 @@ async fn answer_without_prefix(
     let pairs = |text: &[u8]| -> HashMap<String, String> {
         url::form_urlencoded::parse(text).into_owned().collect()
     };
+    let query = parts.uri.query().unwrap_or_default().as_bytes();
     let seen = Seen {
         method: parts.method,
         path: parts.uri.path().into(),
-        query: pairs(parts.uri.query().unwrap_or_default().as_bytes()),
+        query: pairs(query),
+        resources: url::form_urlencoded::parse(query)
+            .filter(|(name, _)| name == "resource")
+            .map(|(_, value)| value.into_owned())
+            .collect(),
         headers: parts.headers,
         form: pairs(&body),
         body: String::from_utf8_lossy(&body).into_owned(),
@@ -321,11 +345,13 @@ async fn answer_without_prefix(
     }
     let origin = format!("http://{address}");
     match seen.path.as_str() {
-        "/mcp" => {
+        path if path == "/mcp" || path.starts_with("/mcp/") => {
             let response = inner.mcp(&origin, &seen);
             inner.stamped(&seen, response)
         }
-        "/.well-known/oauth-protected-resource/mcp" => inner.resource_metadata(&origin),
+        path if path.starts_with("/.well-known/oauth-protected-resource/mcp") => {
+            inner.resource_metadata(&origin, path)
+        }
         "/.well-known/oauth-authorization-server" => inner.server_metadata(&origin),
         "/register" => inner.register(&seen),
         "/authorize" => inner.authorize(&origin, &seen),
@@ -336,6 +362,7 @@ async fn answer_without_prefix(
         }
         "/device" => inner.device(&origin, &seen),
         "/revoke" => inner.revoke(&seen),
+        "/introspect" => inner.introspect(&seen),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::endpoints::changed;
-use super::{Challenge, Inner, Seen};
+use super::{Audience, Challenge, Grant, Inner, Seen};
 use crate::modern;
 
 impl Inner {
@@ -33,11 +33,20 @@ impl Inner {
                 let lifetime = self.behaviour.token_lifetime;
                 lifetime.is_none_or(|seconds| issued.elapsed() < Duration::from_secs(seconds))
             });
+        let own = format!("{origin}{}", seen.path);
+        let is_misplaced = grant.is_some_and(|(grant, _)| self.is_for_another(grant, &own));
+        if is_misplaced {
+            self.misplaced.push(seen.path.clone());
+        }
+        let is_loner = self.behaviour.loner.as_ref() == Some(&seen.path);
+        let grant = grant
+            .filter(|(grant, _)| !is_misplaced && (!is_loner || grant.named == [own.as_str()]));
         let metadata = match self.behaviour.challenge {
             Challenge::Bare | Challenge::Missing => String::new(),
             Challenge::Metadata => {
                 let path = self.behaviour.named_metadata.as_deref();
-                let path = path.unwrap_or("/.well-known/oauth-protected-resource/mcp");
+                let own = format!("/.well-known/oauth-protected-resource{}", seen.path);
+                let path = path.unwrap_or(&own);
                 let base = if path.starts_with('/') { origin } else { "" };
                 format!(r#" resource_metadata="{base}{path}""#)
             }
@@ -122,11 +131,24 @@ impl Inner {
         response
     }
 
-    pub(super) fn resource_metadata(&self, origin: &str) -> Response {
-        let document = json!({
-            "resource": format!("{origin}/mcp"),
+    /// True if the token is for another server than this one, as far as tokens are for servers.
+    fn is_for_another(&self, grant: &Grant, resource: &str) -> bool {
+        match &self.behaviour.audience {
+            Audience::Unsaid => false,
+            Audience::Jwt | Audience::Introspected => grant.resource.as_deref() != Some(resource),
+            Audience::Fixed(audience) => !audience.iter().any(|it| it == resource),
+        }
+    }
+
+    pub(super) fn resource_metadata(&self, origin: &str, path: &str) -> Response {
+        let server = path.trim_start_matches("/.well-known/oauth-protected-resource");
+        let mut document = json!({
+            "resource": format!("{origin}{server}"),
             "authorization_servers": [origin],
         });
+        if let Some(scopes) = self.behaviour.scopes_of.get(server) {
+            document["scopes_supported"] = json!(scopes);
+        }
         axum::Json(changed(document, &self.behaviour.resource_metadata)).into_response()
     }
 }

@@ -2,7 +2,7 @@
 // refresh tokens with reuse detection, device flow, client credentials with a secret or a key. Nobody has to sign
 // in by hand: the interaction page approves at once. Prints its URL; counts what matters at /counts. Without PORT it
 // takes a free one, and ends when stdin is closed. With DPOP=1 it wants tokens that are bound to a key (RFC 9449), and a
-// nonce in each proof. It is also the identity provider of a company, and takes its own word for the people of one
+// nonce in each proof. Besides /mcp there are the servers /mcp/NAME, each with tokens of its own. It is also the identity provider of a company, and takes its own word for the people of one
 // (draft-ietf-oauth-identity-assertion-authz-grant), by grants that are registered here.
 import { createHash, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { appendFileSync, existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -75,8 +75,8 @@ const provider = new Provider(origin, {
       defaultResource: () => undefined,
       useGrantedResource: () => true,
       getResourceServerInfo: (_, indicator) => {
-        if (indicator !== resource) throw new Error('unknown resource');
-        return { scope: 'mcp:use', audience: resource, accessTokenFormat: format, accessTokenTTL: lifetime };
+        if (indicator !== resource && !indicator.startsWith(`${resource}/`)) throw new Error('unknown resource');
+        return { scope: 'mcp:use', audience: indicator, accessTokenFormat: format, accessTokenTTL: lifetime };
       },
     },
   },
@@ -144,7 +144,7 @@ async function approve(request, response) {
   }
   const grant = new provider.Grant({ accountId: 'someone', clientId: params.client_id });
   grant.addOIDCScope(params.scope);
-  grant.addResourceScope(resource, 'mcp:use');
+  for (const indicator of [params.resource ?? resource].flat()) grant.addResourceScope(indicator, 'mcp:use');
   const grantId = await grant.save();
   return provider.interactionFinished(request, response, { consent: { grantId } });
 }
@@ -152,12 +152,12 @@ async function approve(request, response) {
 // The MCP server's own check of a proof (RFC 9449 §4.3). Its nonce changes with each start.
 const resourceNonce = randomBytes(16).toString('base64url');
 const proofs = new Set();
-async function proofProblem(request, value, token) {
+async function proofProblem(request, value, token, own) {
   try {
     const { payload, protectedHeader } = await jwtVerify(request.headers.dpop, EmbeddedJWK, { typ: 'dpop+jwt', algorithms: ['ES256'] });
     const { ath, htm, htu, iat, jti, nonce } = payload;
     const isNow = Math.abs(Date.now() / 1000 - iat) < 60;
-    if (htm !== request.method || htu !== resource || !isNow || proofs.has(jti)) return 'invalid_dpop_proof';
+    if (htm !== request.method || htu !== own || !isNow || proofs.has(jti)) return 'invalid_dpop_proof';
     if (ath !== createHash('sha256').update(value).digest('base64url')) return 'invalid_dpop_proof';
     if (await calculateJwkThumbprint(protectedHeader.jwk) !== token.jkt) return 'invalid_token';
     if (nonce !== resourceNonce) return 'use_dpop_nonce';
@@ -166,14 +166,25 @@ async function proofProblem(request, value, token) {
   } catch { return 'invalid_dpop_proof'; }
 }
 
-async function mcp(request, response) {
+// A JWT is not stored, so it is verified as any resource server would.
+async function tokenOf(value) {
+  if (format !== 'jwt') return await provider.AccessToken.find(value) ?? await provider.ClientCredentials.find(value);
+  try {
+    const keys = createRemoteJWKSet(new URL(`${origin}/jwks`));
+    const { payload } = await jwtVerify(value, keys, { issuer: origin });
+    return { aud: payload.aud, accountId: payload.sub, clientId: payload.client_id, jkt: payload.cnf?.jkt };
+  } catch { return undefined; }
+}
+
+async function mcp(request, response, pathname) {
+  const own = `${resource}${pathname.slice('/mcp'.length)}`;
   const [scheme, value] = (request.headers.authorization ?? '').split(' ');
-  const token = value && (await provider.AccessToken.find(value) ?? await provider.ClientCredentials.find(value));
-  const isValid = token && !token.isExpired && token.aud === resource && scheme === (dpop ? 'DPoP' : 'Bearer');
-  const problem = isValid && dpop ? await proofProblem(request, value, token) : undefined;
+  const token = value && await tokenOf(value);
+  const isValid = token && !token.isExpired && token.aud === own && scheme === (dpop ? 'DPoP' : 'Bearer');
+  const problem = isValid && dpop ? await proofProblem(request, value, token, own) : undefined;
   if (dpop) response.setHeader('dpop-nonce', resourceNonce);
   if (!isValid || problem) {
-    const metadata = `resource_metadata="${origin}/.well-known/oauth-protected-resource/mcp"`;
+    const metadata = `resource_metadata="${origin}/.well-known/oauth-protected-resource${pathname}"`;
     const error = problem ? `, error="${problem}"` : '';
     response.writeHead(401, { 'www-authenticate': `${dpop ? 'DPoP' : 'Bearer'} ${metadata}${error}` });
     return response.end();
@@ -189,10 +200,11 @@ server.on('request', (request, response) => {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(JSON.stringify(body));
   };
-  if (pathname === '/mcp') return mcp(request, response);
+  if (pathname === '/mcp' || pathname.startsWith('/mcp/')) return mcp(request, response, pathname);
   if (pathname === '/counts') return json(counts);
-  if (pathname === '/.well-known/oauth-protected-resource/mcp') {
-    return json({ resource, authorization_servers: [origin], scopes_supported: ['mcp:use'] });
+  if (pathname.startsWith('/.well-known/oauth-protected-resource/mcp')) {
+    const name = pathname.slice('/.well-known/oauth-protected-resource/mcp'.length);
+    return json({ resource: `${resource}${name}`, authorization_servers: [origin], scopes_supported: ['mcp:use'] });
   }
   if (pathname.startsWith('/interaction/')) {
     return approve(request, response).catch((error) => response.writeHead(500).end(String(error)));

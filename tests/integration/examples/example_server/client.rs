@@ -12,7 +12,9 @@ use url::{Url, form_urlencoded};
 
 use crate::browser;
 use crate::era::Eras;
+use crate::server::client_documents::DocumentSettings;
 use crate::server::deployment::Deployment;
+use crate::server::dpop::DpopSettings;
 use crate::server::{Options, Server, Token};
 
 /// Time that an answer may take. Nothing here waits for anything.
@@ -37,6 +39,8 @@ pub(crate) fn options() -> Options {
         issuer: None,
         redis: None,
         deployment: Deployment::default(),
+        dpop: DpopSettings::default(),
+        client_documents: DocumentSettings::default(),
         versions: Eras::Dual.versions(),
         around_endpoint: None,
     }
@@ -117,6 +121,11 @@ impl Client {
     /// The URL of a path on the server.
     pub(crate) fn url(&self, path: &str) -> Url {
         Url::parse(&self.resource).unwrap().join(path).unwrap()
+    }
+
+    /// The HTTP client, for a test that makes requests of its own.
+    pub(crate) fn http(&self) -> reqwest::Client {
+        self.http.clone()
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

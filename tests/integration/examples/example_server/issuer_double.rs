@@ -112,7 +112,7 @@ pub(super) struct IssuerState {
     pub(super) keys: Vec<Value>,
     pub(super) is_down: bool,
     pub(super) fetches: u32,
-    /// What introspection says about each token.
+    /// Introspection response for each token.
     pub(super) tokens: HashMap<String, Value>,
 }
 

@@ -19,11 +19,13 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
-use super::client::{Client, options_for};
+use super::client::{Answer, Client, answer, form, options_for};
+use super::prover::{Prover, challenges, message_claims, send, token_claims};
 use super::tools::{FLAT_WHITE, Messages, ORDER_COFFEE, SESSION, open_session};
 use crate::auth::sign_in::user::User;
 use crate::era::Eras;
 use crate::server::deployment::Deployment;
+use crate::server::dpop::{DpopPolicy, DpopSettings, NoncePolicy};
 use crate::server::{Options, RedisPlace, Server, Token};
 use mcp_bridge_testkit::limits;
 
@@ -153,7 +155,9 @@ impl Redis {
             .unwrap();
         let mut dump = String::new();
         for key in keys {
-            let mut get = redis::cmd("HGETALL");
+            let mut kind = redis::cmd("TYPE");
+            let kind: String = kind.arg(&key).query_async(&mut connection).await.unwrap();
+            let mut get = redis::cmd(if kind == "hash" { "HGETALL" } else { "GET" });
             let fields: Vec<String> = get.arg(&key).query_async(&mut connection).await.unwrap();
             dump += &[&[key][..], &fields].concat().join(" ");
         }
@@ -184,6 +188,11 @@ impl Replica {
     async fn start(redis: RedisPlace, public_url: &str) -> Self {
         let options = Options {
             redis: Some(redis),
+            // The bridge has to bring the nonce of one replica to the other.
+            dpop: DpopSettings {
+                policy: DpopPolicy::Auto,
+                nonces: NoncePolicy::Needed,
+            },
             deployment: Deployment {
                 bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
                 public_url: Some(public_url.parse().unwrap()),
@@ -388,6 +397,65 @@ async fn a_code_and_a_refresh_token_are_good_once_for_both_replicas_together() {
     replicas.into_iter().for_each(Replica::kill);
 }
 
+/// The answer to a token request with a proof, which has this nonce, and the nonce for the next.
+async fn token_with_nonce(
+    client: &Client,
+    parameters: &[(&str, String)],
+    prover: &Prover,
+    nonce: Option<&str>,
+) -> (Answer, String) {
+    let mut claims = token_claims(client);
+    nonce.inspect(|nonce| claims["nonce"] = json!(nonce));
+    let request = form(client.post("/token"), parameters).header("dpop", prover.proof(&claims));
+    let response = request.send().await.unwrap();
+    let next = response.headers()["dpop-nonce"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    (answer(response).await, next)
+}
+
+/// RFC 9449 §8, §11.1
+#[tokio::test]
+async fn a_nonce_of_one_replica_is_good_at_the_other_and_a_proof_is_good_at_one() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let client = Client::registered_at(&proxy.mcp_url()).await;
+    let prover = Prover::new();
+    let exchange = client.code_exchange(&client.code("ada", "profile").await);
+    let other = client.code_exchange(&client.code("ada", "profile").await);
+    let (refused, nonce) = token_with_nonce(&client, &exchange, &prover, None).await;
+    assert_eq!(refused.error(), "use_dpop_nonce");
+    // One of them may be carried out again, since the other has changed the store: its proof still counts.
+    let ((one, _), (two, _)) = tokio::join!(
+        token_with_nonce(&client, &exchange, &prover, Some(&nonce)),
+        token_with_nonce(&client, &other, &prover, Some(&nonce)),
+    );
+    two.tokens();
+    let token = one.tokens().access;
+
+    let refused = prover.send(&client, &token).await;
+    assert!(challenges(&refused)[0].contains("use_dpop_nonce"));
+    let mut claims = message_claims(&client, &token);
+    claims["nonce"] = json!(refused.headers()["dpop-nonce"].to_str().unwrap());
+    let proof = prover.proof(&claims);
+    let accepted = send(&client, &token, &proof).await;
+    assert_eq!(accepted.status(), StatusCode::OK);
+    // The next one in turn.
+    let before = proxy.counts();
+    let replayed = send(&client, &token, &proof).await;
+    let challenge = challenges(&replayed).remove(0);
+    assert!(
+        challenge.contains("the proof was used before"),
+        "{challenge}"
+    );
+    let after = proxy.counts();
+    assert_ne!(before, after);
+    replicas.into_iter().for_each(Replica::kill);
+}
+
 /// MCP 2025-11-25: the server asks on the stream of a call, and the answer is a request of its own, which the proxy gives to
 /// the other replica. A cancellation goes the same way.
 #[tokio::test]
@@ -436,7 +504,7 @@ async fn an_answer_and_a_cancellation_reach_the_replica_that_waits_for_them() {
     replicas.into_iter().for_each(Replica::kill);
 }
 
-/// What a replica says to the probe of its surroundings.
+/// Status of a replica's readiness probe.
 async fn readiness(replica: SocketAddr) -> StatusCode {
     let http = limits::client().build().unwrap();
     let probe = http.get(format!("http://{replica}/readyz"));

@@ -20,7 +20,7 @@ use self::encrypted::Encrypted;
 use self::files::RecordFiles;
 use super::lock::Lock;
 use super::record::StoreError;
-use crate::config::{StoreAddress, StoreKeys};
+use crate::config::{SharedPlace, StoreAddress, StoreKeys};
 
 /// A place for records.
 pub(crate) trait Records: fmt::Debug + Send + Sync {
@@ -118,9 +118,9 @@ pub(crate) fn in_directory(directory: &Path, keys: Option<&StoreKeys>) -> Shared
     Encrypted::over(RecordFiles::open(directory), keys.cloned())
 }
 
-/// The records at an address, encrypted if there are keys. Connects to nothing yet.
-pub(crate) fn at_address(address: &StoreAddress, keys: Option<&StoreKeys>) -> SharedRecords {
-    Encrypted::over(client(address), keys.cloned())
+/// The records that several machines share, encrypted. Connects to nothing yet.
+pub(crate) fn shared(place: &SharedPlace) -> SharedRecords {
+    Encrypted::over(client(&place.address), Some(place.keys.clone()))
 }
 
 #[cfg(feature = "redis")]

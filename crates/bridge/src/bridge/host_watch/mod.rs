@@ -1,6 +1,6 @@
 //! Watch on the host: exit of the parent process, and system suspend.
 //!
-//! Where the system tells of these, nothing runs until it does. Elsewhere they are looked for now and then.
+//! On systems that report these events, nothing runs until one is reported; on others they are polled.
 
 #[cfg(target_os = "linux")]
 mod events;

@@ -13,7 +13,6 @@ mod replies;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::action::{Action, ActionOutbox, Flight, LinkId, OutgoingRequest, Timer};
@@ -41,7 +40,7 @@ use legacy::LegacyLane;
 use listening::stream_reply;
 use mcp_bridge_auth::SignInStage;
 use mcp_bridge_protocol::era::{Era, Passage};
-use mcp_bridge_protocol::message::{IdMap, Kind, Message, RequestId, member};
+use mcp_bridge_protocol::message::{IdMap, Kind, Message, RequestId};
 
 /// Requests of the app that may be under way at once.
 const MAX_IN_FLIGHT: usize = 10_000;
@@ -317,13 +316,12 @@ impl Router {
             let failure = Failure::Overloaded { limit };
             return self.write_reply(Reply::of_failure(&id, &method, failure));
         }
-        let meta = request.param::<&RawValue>("_meta");
-        let era = Era::of_meta(&request, meta);
+        let era = Era::of_request(&request);
         // Before there is a session, a ping can only be about the bridge (MCP "Lifecycle").
         if era == Era::Legacy && method == "ping" && !self.legacy.is_open() {
             return self.out.write(Message::result(&id, "{}"));
         }
-        if let Some(token) = meta.and_then(progress_token) {
+        if let Some(token) = progress_token(&request) {
             self.watch_progress(&id, token);
         }
         let is_list = List::of_method(&method).is_some();
@@ -603,7 +601,7 @@ impl Router {
     }
 }
 
-/// The token under which the app wants to hear of a request's progress, by the request's `_meta`.
-fn progress_token(meta: &RawValue) -> Option<RequestId> {
-    RequestId::from_json(member::<&RawValue>(meta.get(), "progressToken")?.get())
+/// The token under which the app wants to hear of a request's progress.
+fn progress_token(request: &Message) -> Option<RequestId> {
+    RequestId::from_json(request.meta_json("progressToken")?)
 }

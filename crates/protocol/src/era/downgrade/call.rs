@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
+use super::Downgrade;
 use super::listen::Resource;
 use super::pending_input::{Gathering, KeptOutcome, Parked};
 use super::task::DowngradedTask;
-use super::{Downgrade, log_level};
 use crate::codes::{
     INVALID_PARAMS, MISSING_CAPABILITY, RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED,
 };
+use crate::era::json::Json;
 use crate::era::object::Object;
 use crate::era::request_meta;
 use crate::era::{Action, ExchangeFailure, Timer};
@@ -41,8 +41,8 @@ pub(super) struct DowngradedCall {
     /// The exchange with the server.
     pub(super) attempt: RequestId,
     pub(super) method: String,
-    /// The params that a retry has to repeat.
-    pub(super) params: String,
+    /// The params as they came, which a retry has to [repeat](repeated).
+    pub(super) params: Object,
     /// The token under which the server reports progress.
     pub(super) token: Option<RequestId>,
     /// The token under which the app wants to hear of it now.
@@ -69,17 +69,17 @@ pub(super) enum DowngradedStage {
 
 impl Downgrade {
     /// Sends a request of the app on.
-    pub(super) fn forward(&mut self, id: &RequestId, method: &str, request: &Message) {
-        let Some(params) = Object::parse(request.params_json().unwrap_or("{}")) else {
-            let text = "Invalid params: not an object that can be read";
-            return self.outbox.refuse(id, INVALID_PARAMS, text);
-        };
-        let level = log_level(request);
+    pub(super) fn forward(
+        &mut self,
+        id: &RequestId,
+        method: &str,
+        params: Object,
+        level: Option<usize>,
+    ) {
         if let Some(level) = level {
             self.ask_for_logs(level);
         }
-        let repeated = repeated(&params);
-        let mut sent = params;
+        let mut sent = params.clone();
         request_meta::strip_modern(&mut sent);
         if is_eligible(method) {
             sent.remove("inputResponses");
@@ -88,9 +88,7 @@ impl Downgrade {
         if method == "tools/call" {
             self.make_task(&mut sent);
         }
-        let token = sent
-            .object("_meta")
-            .and_then(|meta| meta.id("progressToken"));
+        let token = request_meta::progress_token(&sent);
         let key = self.next_call.take_next();
         let call = DowngradedCall {
             key,
@@ -102,7 +100,7 @@ impl Downgrade {
                 id.clone()
             },
             method: method.to_owned(),
-            params: repeated,
+            params,
             token: token.clone(),
             token_now: token,
             log_level: level,
@@ -130,14 +128,15 @@ impl Downgrade {
         let Some(mut call) = call else {
             return tracing::debug!(%id, "dropped a response that answers no request");
         };
-        if !response.is_error() && self.on_task_response(&mut call, response) {
+        let result = response.result_json().and_then(Object::parse);
+        if !response.is_error() && self.on_task_response(&mut call, result.as_ref()) {
             self.calls.insert(call.key, call);
             return;
         }
         if matches!(call.stage, DowngradedStage::Parked(_)) {
             return self.keep_outcome(call, KeptOutcome::Response(response.clone()));
         }
-        self.end(&call, response);
+        self.end(&call, response, result);
     }
 
     pub(super) fn on_exchange_failure(&mut self, id: &RequestId, failure: &ExchangeFailure) {
@@ -203,13 +202,18 @@ impl Downgrade {
         self.closing.insert(timer, call.attempt.clone());
     }
 
-    /// Answers the app with the server's response.
-    pub(super) fn end(&mut self, call: &DowngradedCall, response: &Message) {
+    /// Answers the app with the server's response, and the result in it if it is an object.
+    pub(super) fn end(
+        &mut self,
+        call: &DowngradedCall,
+        response: &Message,
+        result: Option<Object>,
+    ) {
         self.waiting.remove(&call.request);
         if let Some(error) = response.error_json() {
             return self.end_with_error(call, response, error);
         }
-        let Some(mut result) = response.result_json().and_then(Object::parse) else {
+        let Some(mut result) = result else {
             let text =
                 "the server's answer is invalid: its result is not an object that can be read";
             return self.outbox.fail(&call.request, "invalid-response", text);
@@ -241,9 +245,7 @@ impl Downgrade {
     }
 
     fn pass_error(&mut self, call: &DowngradedCall, error: &str) {
-        if let Ok(error) = serde_json::from_str(error) {
-            self.outbox.pass_error(&call.request, error);
-        }
+        self.outbox.pass_error(&call.request, error);
     }
 
     /// The pages that the user has to visit become questions. The request is over for the server, so
@@ -269,12 +271,12 @@ impl Downgrade {
             page.set("mode", &"url");
             let mut request = Object::default();
             request.set("method", &"elicitation/create");
-            request.set("params", &page);
-            requests.set(&format!("page-{}", at + 1), &request);
+            request.set_object("params", &page);
+            requests.set_object(&format!("page-{}", at + 1), &request);
         }
         let mut result = Object::default();
         result.set("resultType", &"input_required");
-        result.set("inputRequests", &requests);
+        result.set_object("inputRequests", &requests);
         self.outbox.reply(&call.request, &result);
     }
 
@@ -294,10 +296,10 @@ pub(super) fn repeated(params: &Object) -> String {
     for name in ["_meta", "inputResponses", "requestState"] {
         params.remove(name);
     }
-    let mut members: Vec<(&str, &RawValue)> = params.iter().collect();
+    let mut members: Vec<(&str, &Json)> = params.iter().collect();
     members.sort_unstable_by_key(|(name, _)| *name);
     let members = members
         .iter()
-        .map(|(name, value)| format!("{name:?}:{value}"));
+        .map(|(name, value)| format!("{name:?}:{}", value.get()));
     members.collect::<Vec<_>>().join(",")
 }

@@ -33,6 +33,14 @@ impl ModernClient {
         }
     }
 
+    /// Returns whether a modern request names this client, spelled as it is kept. Where it is spelled otherwise,
+    /// [`Self::from_request`] tells.
+    #[must_use]
+    pub fn is_spelled_in(&self, request: &Message) -> bool {
+        request.meta_json(CLIENT_INFO) == Some(&*self.info)
+            && request.meta_json(CLIENT_CAPABILITIES) == Some(&*self.capabilities)
+    }
+
     /// The `initialize` request, with the id `id`, for a session of this client.
     #[must_use]
     pub fn initialize_request(&self, id: &RequestId) -> Message {
@@ -46,7 +54,7 @@ impl ModernClient {
         });
         let mut params = Object::default();
         params.set("protocolVersion", &NEWEST_LEGACY);
-        params.set("capabilities", &capabilities);
+        params.set_object("capabilities", &capabilities);
         params.set_json("clientInfo", &self.info);
         Message::request(id, "initialize", &params.to_json())
     }
@@ -91,17 +99,17 @@ impl LegacyServer {
         let mut capabilities = self.capabilities.clone();
         capabilities.remove("tasks");
         let mut meta = Object::default();
-        meta.set(SERVER_INFO, &self.info);
+        meta.set_object(SERVER_INFO, &self.info);
         let mut result = Object::default();
         result.set("resultType", &"complete");
         result.set("supportedVersions", &[MODERN_VERSION]);
-        result.set("capabilities", &capabilities);
+        result.set_object("capabilities", &capabilities);
         if let Some(instructions) = &self.instructions {
             result.set("instructions", instructions);
         }
         result.set("ttlMs", &0);
         result.set("cacheScope", &"private");
-        result.set("_meta", &meta);
+        result.set_object("_meta", &meta);
         result
     }
 }

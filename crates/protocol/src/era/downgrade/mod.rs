@@ -20,9 +20,9 @@ use super::request_meta::{
     self, LOG_LEVEL, LOG_LEVELS, MODERN_VERSION, PROTOCOL_VERSION, severity,
 };
 use super::{Action, ExchangeFailure, Timer};
-use crate::codes::{METHOD_NOT_FOUND, UNSUPPORTED_VERSION};
+use crate::codes::{INVALID_PARAMS, METHOD_NOT_FOUND, UNSUPPORTED_VERSION};
 use crate::lists::is_list_change;
-use crate::message::{Kind, Message, RequestId};
+use crate::message::{Kind, Message, RequestId, decoded};
 use call::{CallKey, DowngradedCall, DowngradedStage};
 use handshake::LegacyServer;
 pub use handshake::ModernClient;
@@ -213,7 +213,7 @@ impl Downgrade {
             | "tasks/list"
             | "tasks/cancel"
             | "tasks/update" => self.outbox.refuse(id, METHOD_NOT_FOUND, "Method not found"),
-            _ => self.forward(id, method, request),
+            _ => self.forward_unread(id, method, request),
         }
     }
 
@@ -258,6 +258,19 @@ impl Downgrade {
             "notifications/elicitation/complete" | "notifications/tasks/status" => {}
             _ => self.outbox.tell_app(event.clone()),
         }
+    }
+
+    /// Sends a request on that is none of the special ones.
+    fn forward_unread(&mut self, id: &RequestId, method: &str, request: &Message) {
+        match Object::parse(request.params_json().unwrap_or("{}")) {
+            Some(params) => self.forward(id, method, params, log_level(request)),
+            None => self.refuse_params(id),
+        }
+    }
+
+    pub(super) fn refuse_params(&mut self, id: &RequestId) {
+        let text = "Invalid params: not an object that can be read";
+        self.outbox.refuse(id, INVALID_PARAMS, text);
     }
 
     /// MCP 2025-11-25, "Cancellation": the server is told, and its stream closed soon after.
@@ -340,8 +353,7 @@ fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
     if let Some(refusal) = request_meta::refuse_malformed(request) {
         return Some(refusal);
     }
-    let meta: Option<Object> = request.param("_meta");
-    let version: Option<String> = meta.and_then(|meta| meta.read(PROTOCOL_VERSION));
+    let version = request.meta_json(PROTOCOL_VERSION).and_then(decoded);
     if version.as_deref() == Some(MODERN_VERSION) {
         return None;
     }
@@ -353,8 +365,7 @@ fn refuse_envelope(id: &RequestId, request: &Message) -> Option<Message> {
 
 /// The level in the `_meta` of a modern request.
 fn log_level(request: &Message) -> Option<usize> {
-    let meta: Object = request.param("_meta")?;
-    severity(&meta.read::<String>(LOG_LEVEL)?)
+    severity(&decoded(request.meta_json(LOG_LEVEL)?)?)
 }
 
 /// The notification without the keys of the legacy era in its `_meta`.

@@ -177,13 +177,13 @@ impl Downgrade {
         for question in &questions {
             let mut request = Object::default();
             request.set("method", &question.method);
-            request.set("params", &question.params);
-            requests.set(&question.key, &request);
+            request.set_object("params", &question.params);
+            requests.set_object(&question.key, &request);
         }
         let handle = self.outbox.ids.secret();
         let mut result = Object::default();
         result.set("resultType", &"input_required");
-        result.set("inputRequests", &requests);
+        result.set_object("inputRequests", &requests);
         result.set("requestState", &handle);
         self.waiting.remove(&call.request);
         self.outbox.reply(&call.request, &result);
@@ -201,14 +201,13 @@ impl Downgrade {
 
     /// Takes a request that may be answered with questions, or one that brings the answers.
     pub(super) fn on_eligible_request(&mut self, id: &RequestId, method: &str, request: &Message) {
-        let params = request
-            .params_json()
-            .and_then(Object::parse)
-            .unwrap_or_default();
+        let Some(params) = Object::parse(request.params_json().unwrap_or("{}")) else {
+            return self.refuse_params(id);
+        };
         let answers = params.object("inputResponses");
         if params.get("requestState").is_none() {
             return match answers.filter(is_declined) {
-                None => self.forward(id, method, request),
+                None => self.forward(id, method, params, log_level(request)),
                 Some(_) => self.end_declined(id, method),
             };
         }
@@ -217,7 +216,7 @@ impl Downgrade {
             DowngradedStage::Parked(parked) => {
                 Some(&parked.handle) == handle.as_ref()
                     && call.method == method
-                    && call.params == repeated(&params)
+                    && repeated(&call.params) == repeated(&params)
             }
             DowngradedStage::Running | DowngradedStage::Gathering(_) => false,
         };
@@ -242,7 +241,10 @@ impl Downgrade {
     /// Hands the answers to the server, and asks what is still to be asked.
     fn resume(&mut self, call: DowngradedCall, parked: Parked, answers: &Object) {
         match parked.outcome {
-            Some(KeptOutcome::Response(response)) => return self.end(&call, &response),
+            Some(KeptOutcome::Response(response)) => {
+                let result = response.result_json().and_then(Object::parse);
+                return self.end(&call, &response, result);
+            }
             Some(KeptOutcome::Failed(failure)) => return self.end_failed(&call, &failure),
             None => {}
         }

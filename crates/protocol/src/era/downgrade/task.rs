@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::Downgrade;
 use super::call::DowngradedCall;
 use crate::era::Timer;
+use crate::era::json::Json;
 use crate::era::object::Object;
-use crate::message::Message;
 
 /// The wait between two looks at a task, if the server does not say.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,7 +22,7 @@ const TASK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug)]
 pub(super) struct DowngradedTask {
     /// As it stood there.
-    id: Box<RawValue>,
+    id: Json,
     deadline: Timer,
     step: TaskStep,
 }
@@ -63,6 +61,9 @@ impl Downgrade {
 
     /// Asks for a task, where the tool cannot be called without.
     pub(super) fn make_task(&self, params: &mut Object) {
+        if self.task_tools.is_empty() {
+            return;
+        }
         let name: Option<String> = params.read("name");
         let is_task = name.is_some_and(|name| self.task_tools.get(&name).is_some());
         if is_task
@@ -70,26 +71,24 @@ impl Downgrade {
                 .server
                 .declares(&["tasks", "requests", "tools", "call"])
         {
-            params.set("task", &Object::default());
+            params.set_object("task", &Object::default());
         }
     }
 
-    /// Takes a response that is one step of a task; `false` if it is the end of the call.
+    /// Takes a response with this result that is one step of a task; `false` if it is the end of the call.
     pub(super) fn on_task_response(
         &mut self,
         call: &mut DowngradedCall,
-        response: &Message,
+        result: Option<&Object>,
     ) -> bool {
-        let result = response
-            .result_json()
-            .and_then(Object::parse)
-            .unwrap_or_default();
+        let nothing = Object::default();
+        let result = result.unwrap_or(&nothing);
         match call.task.as_ref().map(|task| &task.step) {
             None if call.method == "tools/call" => {
                 let Some(created) = result.object("task") else {
                     return false;
                 };
-                let Some(id) = created.get("taskId").map(ToOwned::to_owned) else {
+                let Some(id) = created.get("taskId").map(Json::detached) else {
                     return false;
                 };
                 let deadline = self.outbox.after(TASK_LIMIT);
@@ -101,7 +100,7 @@ impl Downgrade {
             Some(TaskStep::Looking)
                 if result.read::<String>("status").as_deref() == Some("working") =>
             {
-                let step = self.pause(call, &result);
+                let step = self.pause(call, result);
                 set_step(call, step);
                 true
             }
@@ -141,7 +140,7 @@ impl Downgrade {
             return false;
         };
         let mut params = Object::default();
-        params.set("taskId", &task.id);
+        params.put("taskId", task.id.clone());
         let id = self.outbox.ids.id();
         self.outbox.request(&id, "tasks/cancel", &params);
         true
@@ -153,7 +152,7 @@ impl Downgrade {
         };
         task.step = step;
         let mut params = Object::default();
-        params.set("taskId", &task.id);
+        params.put("taskId", task.id.clone());
         call.attempt = self.outbox.ids.id();
         self.attempts.insert(call.attempt.clone(), call.key);
         self.outbox.request(&call.attempt, method, &params);

@@ -1,5 +1,7 @@
 //! State of one request of a legacy app at a modern server, which may take several exchanges.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
 use super::task::UpgradedTask;
@@ -20,6 +22,8 @@ pub(super) struct UpgradedCall {
     pub(super) method: String,
     /// As they were sent first, with who asks: what each further round begins with.
     pub(super) params: Object,
+    /// The token under which the app wants to hear of progress.
+    pub(super) progress_token: Option<RequestId>,
     /// Number of times that the server has asked for input.
     pub(super) rounds: u32,
     /// When the server's questions have to come to an end.
@@ -60,6 +64,7 @@ impl UpgradedCall {
         Self {
             id,
             method,
+            progress_token: request_meta::progress_token(&params),
             params,
             rounds: 0,
             deadline: None,
@@ -67,11 +72,6 @@ impl UpgradedCall {
             version_retried: false,
             stage: UpgradedStage::New,
         }
-    }
-
-    /// The token under which the app wants to hear of progress.
-    pub(super) fn progress_token(&self) -> Option<RequestId> {
-        self.params.object("_meta")?.id("progressToken")
     }
 }
 
@@ -91,8 +91,10 @@ impl Upgrade {
         };
         let params = match &step {
             CallStep::Call(brought) => brought.params(&call.params),
-            CallStep::Poll => self.task_params(call.task.as_ref(), None),
-            CallStep::Update(answers) => self.task_params(call.task.as_ref(), Some(answers)),
+            CallStep::Poll => Cow::Owned(self.task_params(call.task.as_ref(), None)),
+            CallStep::Update(answers) => {
+                Cow::Owned(self.task_params(call.task.as_ref(), Some(answers)))
+            }
         };
         self.outbox.request(&attempt, method, &params);
         self.attempts.insert(attempt.clone(), call.id.clone());
@@ -228,9 +230,7 @@ impl Upgrade {
 
     pub(super) fn end_as_it_is(&mut self, call: &UpgradedCall, error: &str) {
         self.forget(call);
-        if let Ok(error) = serde_json::from_str(error) {
-            self.outbox.pass_error(&call.id, error);
-        }
+        self.outbox.pass_error(&call.id, error);
     }
 
     /// There is no response of the server.
@@ -274,8 +274,8 @@ impl Upgrade {
     }
 
     fn forget(&mut self, call: &UpgradedCall) {
-        if let Some(token) = call.progress_token() {
-            self.progress.remove(&token);
+        if let Some(token) = &call.progress_token {
+            self.progress.remove(token);
         }
     }
 }

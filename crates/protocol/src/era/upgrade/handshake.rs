@@ -1,9 +1,8 @@
 //! `initialize` of a legacy app, answered from `server/discover` (MCP 2025-11-25, "Lifecycle"; MCP 2026-07-28,
 //! "Discovery").
 
-use serde_json::value::RawValue;
-
 use crate::era::filter::Filter;
+use crate::era::json::Json;
 use crate::era::object::Object;
 use crate::era::request_meta::{
     self, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN_VERSION, NEWEST_LEGACY,
@@ -21,10 +20,11 @@ const FIRST_WITH_ELICITATION: &str = "2025-06-18";
 pub(super) struct LegacyApp {
     /// The version spoken with it.
     pub(super) version: &'static str,
-    info: Box<RawValue>,
     capabilities: Object,
-    /// The level of its `logging/setLevel`.
-    pub(super) log_level: Option<String>,
+    /// Members of the `_meta` of each request: who asks.
+    signature: Object,
+    /// The same as the text of an object, for a request without other members.
+    signature_json: Json,
 }
 
 impl LegacyApp {
@@ -41,19 +41,29 @@ impl LegacyApp {
             capabilities.remove("elicitation");
         }
         if capabilities.object("roots").is_some() {
-            capabilities.set("roots", &Object::default());
+            capabilities.set_object("roots", &Object::default());
         }
         let info: Option<Object> = initialize.param("clientInfo");
         let info = info.map_or_else(
             || request_meta::anonymous().to_string(),
             |info| info.to_json(),
         );
+        let mut signature = Object::default();
+        signature.set(PROTOCOL_VERSION, &MODERN_VERSION);
+        signature.set_json(CLIENT_INFO, &info);
+        signature.set_object(CLIENT_CAPABILITIES, &capabilities);
         Self {
             version,
-            info: RawValue::from_string(info).unwrap_or_default(),
             capabilities,
-            log_level: None,
+            signature_json: signature.to_json().into(),
+            signature,
         }
+    }
+
+    /// From now on each request carries this level.
+    pub(super) fn set_log_level(&mut self, level: &str) {
+        self.signature.set(LOG_LEVEL, &level);
+        self.signature_json = self.signature.to_json().into();
     }
 
     /// Returns whether the app declared the capability at `path`.
@@ -69,21 +79,21 @@ impl LegacyApp {
     /// Lets the server answer with a task, where it says that it may.
     pub(super) fn accept_tasks(&mut self) {
         let mut extensions = self.capabilities.object("extensions").unwrap_or_default();
-        extensions.set(TASKS_EXTENSION, &Object::default());
-        self.capabilities.set("extensions", &extensions);
+        extensions.set_object(TASKS_EXTENSION, &Object::default());
+        self.capabilities.set_object("extensions", &extensions);
+        self.signature
+            .set_object(CLIENT_CAPABILITIES, &self.capabilities);
+        self.signature_json = self.signature.to_json().into();
     }
 
     /// Puts into the `_meta` of params who asks.
     pub(super) fn sign(&self, params: &mut Object) {
-        let mut meta = params.object("_meta").unwrap_or_default();
-        meta.set(PROTOCOL_VERSION, &MODERN_VERSION);
-        meta.set(CLIENT_INFO, &self.info);
-        meta.set(CLIENT_CAPABILITIES, &self.capabilities);
-        match &self.log_level {
-            Some(level) => meta.set(LOG_LEVEL, level),
-            None => drop(meta.remove(LOG_LEVEL)),
-        }
-        params.set("_meta", &meta);
+        let Some(mut meta) = params.object("_meta") else {
+            return params.put("_meta", self.signature_json.clone());
+        };
+        meta.remove(LOG_LEVEL);
+        meta.put_all(&self.signature);
+        params.set_object("_meta", &meta);
     }
 }
 
@@ -140,7 +150,7 @@ pub(super) fn initialize_result(
     });
     request_meta::strip_modern(&mut result);
     result.set("protocolVersion", &app.version);
-    result.set("capabilities", &capabilities);
-    result.set("serverInfo", &info);
+    result.set_object("capabilities", &capabilities);
+    result.set_object("serverInfo", &info);
     (server, result)
 }

@@ -1,14 +1,15 @@
 //! `input_required` results (MCP 2026-07-28, "Multi Round-Trip Requests"), as requests that a legacy app knows.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::Upgrade;
 use super::call::{CallStep, UpgradedCall, UpgradedStage};
 use super::handshake::LegacyApp;
 use super::task::UpgradedTask;
+use crate::era::json::Json;
 use crate::era::object::Object;
 use crate::era::{Timer, request_meta};
 use crate::message::{Message, RequestId};
@@ -55,27 +56,30 @@ pub(super) struct Round {
     /// The `inputResponses` so far.
     answers: Object,
     /// The `requestState` to give back, as it stood there.
-    state: Option<Box<RawValue>>,
+    state: Option<Json>,
 }
 
 /// Result of a round of questions, for the retry alone that follows it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Brought {
     answers: Option<Object>,
-    state: Option<Box<RawValue>>,
+    state: Option<Json>,
 }
 
 impl Brought {
     /// The params of the call with it (specification, "Client Requirements").
-    pub(super) fn params(&self, call: &Object) -> Object {
+    pub(super) fn params<'a>(&self, call: &'a Object) -> Cow<'a, Object> {
+        if self.answers.is_none() && self.state.is_none() {
+            return Cow::Borrowed(call);
+        }
         let mut params = call.clone();
         if let Some(answers) = &self.answers {
-            params.set("inputResponses", answers);
+            params.set_object("inputResponses", answers);
         }
         if let Some(state) = &self.state {
-            params.set("requestState", state);
+            params.put("requestState", state.clone());
         }
-        params
+        Cow::Owned(params)
     }
 }
 
@@ -110,11 +114,11 @@ pub(super) fn read_requests(holder: &Object) -> Option<Vec<InputRequest>> {
         return Some(Vec::new());
     }
     let requests = holder.object("inputRequests")?;
-    let read = |(key, request): (&str, &RawValue)| {
-        let request = Object::parse(request.get())?;
+    let read = |(key, request): (&str, &Json)| {
+        let request = Object::of(request)?;
         let params = match request.get("params") {
             None => None,
-            Some(params) => Some(Object::parse(params.get())?),
+            Some(params) => Some(Object::of(params)?),
         };
         Some(InputRequest {
             key: key.to_owned(),
@@ -134,11 +138,11 @@ impl Upgrade {
         let state = result
             .get("requestState")
             .filter(|state| state.get() != "null");
-        let state = state.map(ToOwned::to_owned);
+        let state = state.map(Json::detached);
         let Some(requests) = read_requests(result) else {
             return self.end_invalid(&call, "its inputRequests cannot be read");
         };
-        if !self.has_room_for(state.as_deref()) {
+        if !self.has_room_for(state.as_ref()) {
             return self.end_asked_too_much(&call, "the server gives too much to be sent back");
         }
         if requests.is_empty() && state.is_none() {
@@ -161,7 +165,7 @@ impl Upgrade {
     }
 
     /// Returns whether there is room for a state beside what is kept of other questions.
-    fn has_room_for(&self, state: Option<&RawValue>) -> bool {
+    fn has_room_for(&self, state: Option<&Json>) -> bool {
         let Some(state) = state else { return true };
         let kept: usize = self.calls.values().map(kept_bytes).sum();
         kept == 0 || kept + state.get().len() <= MAX_KEPT_BYTES
@@ -172,7 +176,7 @@ impl Upgrade {
         &mut self,
         call: UpgradedCall,
         requests: Vec<InputRequest>,
-        state: Option<Box<RawValue>>,
+        state: Option<Json>,
     ) {
         let Some(mut call) = self.count_round(call) else {
             return;

@@ -314,8 +314,8 @@ impl Upgrade {
         request_meta::strip_legacy(&mut params);
         self.app.sign(&mut params);
         let call = UpgradedCall::new(id.clone(), method.to_owned(), params);
-        if let Some(token) = call.progress_token() {
-            self.progress.insert(token, f64::NEG_INFINITY);
+        if let Some(token) = &call.progress_token {
+            self.progress.insert(token.clone(), f64::NEG_INFINITY);
         }
         self.send(call, CallStep::Call(Brought::default()), Some(id.clone()));
     }
@@ -342,7 +342,7 @@ impl Upgrade {
             let text = "Invalid params: not a log level";
             return self.outbox.refuse(id, INVALID_PARAMS, text);
         };
-        self.app.log_level = Some(level);
+        self.app.set_log_level(&level);
         self.outbox.reply(id, &Object::default());
     }
 
@@ -418,6 +418,6 @@ fn without_modern_meta(notification: &Message) -> Message {
         return notification.clone();
     }
     request_meta::strip_modern(&mut params);
-    object.set("params", &params);
+    object.set_object("params", &params);
     object.into_message()
 }

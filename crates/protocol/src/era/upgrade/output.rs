@@ -4,6 +4,7 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::era::json::Json;
 use crate::era::object::Object;
 use mcp_bridge_text::name::NameTable;
 
@@ -45,27 +46,27 @@ impl Output {
         let mut tool = Object::parse(tool.get())?;
         let name: String = tool.read("name")?;
         let schema = tool.get("outputSchema")?;
-        let root = Object::parse(schema.get());
+        let root = Object::of(schema);
         let is_object =
             root.and_then(|root| root.read::<String>("type")).as_deref() == Some("object");
         if is_object {
             self.wrapped.insert(&name, Wrapping::None);
             return None;
         }
-        let schema = repointed(schema, Position::Schema, 0);
+        let schema = repointed(schema.get(), Position::Schema, 0);
         let wrapper = json!({ "type": "object", "required": [MEMBER] });
         let mut wrapper = Object::parse(&wrapper.to_string())?;
         let mut properties = Object::default();
-        properties.set(MEMBER, &schema);
-        wrapper.set("properties", &properties);
-        tool.set("outputSchema", &wrapper);
+        properties.put(MEMBER, schema);
+        wrapper.set_object("properties", &properties);
+        tool.set_object("outputSchema", &wrapper);
         self.wrapped.insert(&name, Wrapping::Result);
         serde_json::value::to_raw_value(&tool).ok()
     }
 
     /// Wraps the value in a result of `tools/call`, and gives it a text if it has none.
     pub(super) fn wrap_result(&self, params: &Object, result: &mut Object) {
-        let Some(value) = result.get("structuredContent").map(ToOwned::to_owned) else {
+        let Some(value) = result.get("structuredContent").cloned() else {
             return;
         };
         let tool = params.read::<String>("name");
@@ -75,8 +76,8 @@ impl Output {
             return;
         }
         let mut wrapper = Object::default();
-        wrapper.set(MEMBER, &value);
-        result.set("structuredContent", &wrapper);
+        wrapper.put(MEMBER, value.clone());
+        result.set_object("structuredContent", &wrapper);
 
         let mut content = result
             .read::<Vec<Box<RawValue>>>("content")
@@ -122,31 +123,30 @@ impl Position {
 
 /// The schema with its local references pointing to where it stands from now on. One with a `$id` is
 /// a resource of its own, whose references are relative to itself.
-fn repointed(schema: &RawValue, position: Position, depth: usize) -> Box<RawValue> {
-    let text = schema.get();
+fn repointed(text: &str, position: Position, depth: usize) -> Json {
     if position == Position::Data
         || depth > MAX_DEPTH
         || !text.contains("Ref\"") && !text.contains("ref\"")
     {
-        return schema.to_owned();
+        return text.into();
     }
     if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text) {
         let items: Vec<_> = items
             .into_iter()
-            .map(|item| repointed(item, position, depth + 1))
+            .map(|item| repointed(item.get(), position, depth + 1))
             .collect();
-        return serde_json::value::to_raw_value(&items).unwrap_or_else(|_| schema.to_owned());
+        return serde_json::to_string(&items).map_or_else(|_| text.into(), Json::from);
     }
     let Some(object) = Object::parse(text) else {
-        return schema.to_owned();
+        return text.into();
     };
     if position == Position::Schema && object.get("$id").is_some() {
-        return schema.to_owned();
+        return text.into();
     }
     let mut moved = Object::default();
     for (name, value) in object.iter() {
         if position == Position::Schemas {
-            moved.set(name, &repointed(value, Position::Schema, depth + 1));
+            moved.put(name, repointed(value.get(), Position::Schema, depth + 1));
             continue;
         }
         let pointer = match name {
@@ -160,13 +160,13 @@ fn repointed(schema: &RawValue, position: Position, depth: usize) -> Box<RawValu
             Some(path) if path.is_empty() || path.starts_with('/') => {
                 moved.set(name, &format!("#/properties/{MEMBER}{path}"));
             }
-            _ => moved.set(
+            _ => moved.put(
                 name,
-                &repointed(value, Position::of_keyword(name), depth + 1),
+                repointed(value.get(), Position::of_keyword(name), depth + 1),
             ),
         }
     }
-    serde_json::value::to_raw_value(&moved).unwrap_or_else(|_| schema.to_owned())
+    moved.to_json().into()
 }
 
 #[cfg(test)]
@@ -174,8 +174,7 @@ mod tests {
     use super::*;
 
     fn wrap(schema: &str) -> String {
-        let schema = RawValue::from_string(schema.to_owned()).unwrap();
-        repointed(&schema, Position::Schema, 0).get().to_owned()
+        repointed(schema, Position::Schema, 0).get().to_owned()
     }
 
     /// T-36

@@ -4,13 +4,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::Upgrade;
 use super::call::{CallStep, UpgradedCall};
 use super::input::read_requests;
 use crate::codes::INTERNAL_ERROR;
 use crate::era::ExchangeFailure;
+use crate::era::json::Json;
 use crate::era::object::Object;
 use crate::message::Message;
 
@@ -30,7 +29,7 @@ const MAX_FAILURES: u32 = 5;
 #[derive(Debug)]
 pub(super) struct UpgradedTask {
     /// As it stood there.
-    id: Box<RawValue>,
+    id: Json,
     interval: Duration,
     /// The keys of the questions that were asked: they come again until the server has seen the answers.
     asked: HashSet<String>,
@@ -53,10 +52,10 @@ impl Upgrade {
     ) -> Object {
         let mut params = Object::default();
         if let Some(task) = task {
-            params.set("taskId", &task.id);
+            params.put("taskId", task.id.clone());
         }
         if let Some(answers) = answers {
-            params.set("inputResponses", answers);
+            params.set_object("inputResponses", answers);
         }
         self.app.sign(&mut params);
         params
@@ -67,7 +66,7 @@ impl Upgrade {
         if result.read::<String>("taskId").is_none() || !self.app.accepts_tasks() {
             return self.end_invalid(&call, "it is a task that cannot be followed");
         }
-        let Some(id) = result.get("taskId").map(ToOwned::to_owned) else {
+        let Some(id) = result.get("taskId").map(Json::detached) else {
             return;
         };
         let task = UpgradedTask {
@@ -181,10 +180,10 @@ impl Upgrade {
 
     /// Tells an app that wants to hear of progress that the work goes on: else it might give up.
     fn report(&mut self, call: &UpgradedCall, task: &Object) {
-        let Some(token) = call.progress_token() else {
+        let Some(token) = &call.progress_token else {
             return;
         };
-        let Some(known) = self.progress.get_mut(&token) else {
+        let Some(known) = self.progress.get_mut(token) else {
             return;
         };
         *known = known.max(0.0) + 1.0;

@@ -8,9 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use redis::{Connection, RedisError};
 use tokio::time::Instant;
 
-use super::connection::RedisConnection;
+use super::connection::{RedisConnection, is_interrupted};
 use super::{LIFETIME, millis, next_fence};
 use crate::store::lock::{Held, Lock};
 use crate::store::record::StoreError;
@@ -97,25 +98,60 @@ pub(super) fn take(
     if patience.is_zero() {
         return Ok(Attempt::Busy(Duration::ZERO));
     }
-    let mut connection = connection.another()?;
+    let mut waiting = connection.another()?;
+    let outcome = wait(&mut waiting, keeper, deadline);
+    match outcome {
+        Ok(attempt) => {
+            connection.give_back(waiting);
+            Ok(attempt)
+        }
+        // While this process was stopped, everything may have changed.
+        Err(WaitError::Connection(error)) if is_interrupted(&error) => {
+            Ok(Attempt::Busy(Duration::ZERO))
+        }
+        Err(WaitError::Connection(error)) => Err(connection.unreachable(&error)),
+        Err(WaitError::Store(error)) => Err(error),
+    }
+}
+
+/// Reason for the end of a wait.
+enum WaitError {
+    /// The connection that brings the messages cannot be used any more.
+    Connection(RedisError),
+    Store(StoreError),
+}
+
+impl From<RedisError> for WaitError {
+    fn from(error: RedisError) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl From<StoreError> for WaitError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Waits on `connection` for the holder of the lease, until `deadline` at most.
+fn wait(
+    connection: &mut Connection,
+    keeper: LeaseKeeper,
+    deadline: Instant,
+) -> Result<Attempt, WaitError> {
     let mut listener = connection.as_pubsub();
-    let unreachable = |error| keeper.connection.unreachable(&error);
-    listener
-        .subscribe(&keeper.name.account)
-        .map_err(unreachable)?;
+    listener.subscribe(&keeper.name.account)?;
     loop {
         // Behind the subscription, so that no release is missed.
         if let Some(fence) = keeper.take()? {
-            return keeper.held(fence);
+            return Ok(keeper.held(fence)?);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(Attempt::Busy(Duration::ZERO));
         }
         let silence = left.min(LONGEST_SILENCE);
-        listener
-            .set_read_timeout(Some(silence))
-            .map_err(unreachable)?;
+        listener.set_read_timeout(Some(silence))?;
         match listener.get_message() {
             // Whoever waits may have what they want.
             Ok(message) if message.get_payload_bytes().ends_with(b".json") => {
@@ -123,7 +159,7 @@ pub(super) fn take(
             }
             Ok(_) => {}
             Err(error) if error.is_timeout() => {}
-            Err(error) => return Err(unreachable(error)),
+            Err(error) => return Err(error.into()),
         }
     }
 }

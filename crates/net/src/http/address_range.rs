@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Returns whether an address lies inside this machine or network, or nowhere, instead of on the public internet.
 ///
 /// An IPv6 address with an IPv4 address in it counts by the latter: a translator or tunnel delivers to that.
-pub(crate) fn is_inside(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_inside(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_inside_v4(address),
         IpAddr::V6(address) => is_inside_v6(address),

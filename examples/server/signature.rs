@@ -10,12 +10,15 @@ use ring::signature::{
 };
 
 /// The algorithms (RFC 7518 §3.1, RFC 8037). None has a shared secret, such as `HS256`: the issuer's public key would be it.
-pub(super) const ALGORITHMS: [Algorithm; 4] = [
+pub(crate) const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::RS256,
     Algorithm::PS256,
     Algorithm::ES256,
     Algorithm::EdDSA,
 ];
+
+/// Their names, for metadata and challenges.
+pub(crate) const ALGORITHM_NAMES: [&str; ALGORITHMS.len()] = ["RS256", "PS256", "ES256", "EdDSA"];
 
 /// Only verification: this server signs no tokens.
 static PROVIDER: CryptoProvider = CryptoProvider {
@@ -30,7 +33,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 };
 
 /// Makes `ring` the cryptography of `jsonwebtoken` in this process.
-pub(super) fn install() {
+pub(crate) fn install() {
     // An error means that this was done before.
     let _ = PROVIDER.install_default();
 }
@@ -85,5 +88,16 @@ impl RingVerifier {
         };
         let key = UnparsedPublicKey::new(algorithm, point);
         key.verify(message, signature).map_err(|_| Error::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_algorithms() {
+        let named = ALGORITHM_NAMES.map(|name| name.parse::<Algorithm>().unwrap());
+        assert_eq!(named, ALGORITHMS);
     }
 }
