@@ -276,12 +276,18 @@ fn check_command(command: &str) {
         | [None, ..]
         | [Some("cargo"), Some("binstall"), Some("mcp-bridge"), None] => {}
         [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
-            let main = format!("examples/{example}/main.rs");
-            let main = &files("examples")[&main];
+            let sources = files("examples");
+            let main = &sources[&format!("examples/{example}/main.rs")];
+            let arguments = sources.get(&format!("examples/{example}/arguments.rs"));
             let flags = words.filter(|word| word.starts_with("--") && *word != "--");
             for flag in flags {
                 let name = flag.trim_start_matches("--").replace('-', "_");
-                assert!(main.contains(&format!("    {name}: ")), "{command}");
+                let field = format!(" {name}: ");
+                let is_there = |source: &String| source.contains(&field);
+                assert!(
+                    is_there(main) || arguments.is_some_and(is_there),
+                    "{command}"
+                );
             }
         }
         [Some("docker"), ..] => {
