@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -80,7 +80,7 @@ pub(crate) struct DocumentArguments {
 impl DocumentArguments {
     pub(crate) fn settings(self) -> io::Result<DocumentSettings> {
         let authorities = self.client_documents_ca.map(|path| {
-            let text = fs::read(&path)?;
+            let text = content(&path)?;
             Roots::from_pem(text).map_err(|error| {
                 let reason = format!("{} is no file of certificates: {error}", path.display());
                 io::Error::new(io::ErrorKind::InvalidInput, reason)
@@ -231,6 +231,14 @@ impl DeploymentArguments {
             drain: Duration::from_secs(self.drain),
         })
     }
+}
+
+/// The content of a file. Its name is in the error.
+pub(crate) fn content(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        let reason = format!("cannot read {}: {error}", path.display());
+        io::Error::new(error.kind(), reason)
+    })
 }
 
 /// The value of a variable, or the content of the file that the variable with `_FILE` after its name names, as containers have

@@ -17,13 +17,12 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use arguments::{Arguments, secret_in};
+use arguments::{Arguments, content, secret_in};
 use clap::Parser;
 use rmcp::model::ProtocolVersion;
 use serde::Serialize;
@@ -126,7 +125,7 @@ fn redis(authorities: Option<&Path>) -> io::Result<Option<RedisPlace>> {
         let reason = format!("--redis-ca needs a Redis, by {REDIS_URL_VARIABLE}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
-    let authorities = authorities.map(fs::read).transpose()?;
+    let authorities = authorities.map(content).transpose()?;
     Ok(url.map(|url| RedisPlace { url, authorities }))
 }
 
