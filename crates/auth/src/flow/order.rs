@@ -12,7 +12,7 @@ use crate::token::scope::Scopes;
 use crate::token::{AccessToken, Age};
 
 /// The scope that brings a refresh token at servers that list it (OpenID Connect Core §11).
-const OFFLINE_ACCESS: &str = "offline_access";
+pub(crate) const OFFLINE_ACCESS: &str = "offline_access";
 
 /// A sign-in that was ordered, and what is found out for it.
 #[derive(Debug)]

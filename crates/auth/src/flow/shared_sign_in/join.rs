@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::AuthError;
 use crate::flow::client_choice::client_of;
-use crate::flow::order::Wanted;
+use crate::flow::order::{OFFLINE_ACCESS, Wanted};
 use crate::flow::policy::Renewal;
 use crate::flow::renewal::{self, Turn};
 use crate::flow::session::{SignInSession, TokenSource};
@@ -237,7 +237,12 @@ fn is_at_hand(session: &SignInSession, wish: &Wish, credential: &Credential) -> 
 fn asking_for(wish: &Wish, mut credential: Credential) -> Credential {
     credential.resource = Some(wish.resource.clone());
     if let Some(tokens) = &mut credential.tokens {
-        tokens.granted = wish.scopes.clone();
+        // It is of the sign-in, and of no server.
+        let scopes = wish.scopes.iter();
+        tokens.granted = scopes
+            .filter(|scope| *scope != OFFLINE_ACCESS)
+            .map(str::to_owned)
+            .collect();
     }
     credential
 }
