@@ -23,7 +23,7 @@ impl Observers {
     }
 
     /// Lets it see no more.
-    #[cfg(any(all(feature = "commands", unix), test))]
+    #[cfg(any(feature = "commands", test))]
     pub(crate) fn remove(&self, observer: &Arc<dyn Observer>) {
         let mut all = self.all.lock();
         all.retain(|known| !Arc::ptr_eq(known, observer));

@@ -32,7 +32,6 @@ impl Introduction {
     }
 
     /// Returns whether both programs speak the same.
-    #[cfg(unix)]
     pub(super) fn is_understood(&self) -> bool {
         self.format == FORMAT
     }

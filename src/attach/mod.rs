@@ -4,14 +4,38 @@
 //! A bridge opens its socket a moment after its start, and that is all until somebody looks: nothing is observed, copied
 //! or written. Who looks says one word, and from then on only reads; so a view changes nothing at the bridge.
 
-#[cfg(not(unix))]
-mod elsewhere;
 mod introduction;
+mod listener;
+#[cfg(any(windows, test))]
+mod proof;
+mod running;
 #[cfg(unix)]
 mod unix;
+mod view_sink;
+#[cfg(windows)]
+mod windows;
 
-#[cfg(not(unix))]
-pub(crate) use elsewhere::{Offer, Viewed, running};
-pub(crate) use introduction::Introduction;
+use std::path::{Path, PathBuf};
+
 #[cfg(unix)]
-pub(crate) use unix::{Offer, Viewed, running};
+use unix as socket;
+#[cfg(windows)]
+use windows as socket;
+
+pub(crate) use introduction::Introduction;
+pub(crate) use listener::Offer;
+pub(crate) use running::{Viewed, running};
+
+/// The one word of who looks.
+const WORD: &[u8] = b"watch\n";
+
+/// The directory of the sockets, in that of the credentials, which is private to the user.
+const FOLDER: &str = "running";
+
+/// Levels of directories from that of the credentials to that of the sockets.
+const FOLDER_LEVELS: usize = 1;
+
+/// Place of the sockets of bridges that keep their credentials in `directory`.
+fn folder(directory: &Path) -> PathBuf {
+    directory.join(FOLDER)
+}

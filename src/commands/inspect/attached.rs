@@ -1,6 +1,6 @@
 //! Running bridges for the inspector: the list, the choice, and the view of one.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,13 +44,6 @@ pub(super) async fn find(pid: Option<u32>) -> Result<Found, Stop> {
 
 async fn all(directories: &[PathBuf]) -> Result<Vec<Viewed>, Stop> {
     let bridges = running(directories).await;
-    let bridges = bridges.map_err(|error| match error.kind() {
-        io::ErrorKind::Unsupported => {
-            Stop::failed("a running bridge cannot be looked at on this system")
-                .hint("let it record with --record FILE, and pass --recording FILE here")
-        }
-        _ => Stop::failed(format!("cannot look for bridges: {error}")),
-    })?;
     if bridges.is_empty() {
         let none = Stop::failed("no bridge of yours is running on this machine");
         return Err(none.hint(

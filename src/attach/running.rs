@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::WORD;
-use super::folder;
-use super::socket::{remove, sockets};
+use super::introduction::Introduction;
+use super::socket::{self, Connection, remove, sockets};
 use super::view_sink::ViewLine;
-use crate::attach::introduction::Introduction;
+use super::{WORD, folder};
 use crate::recording::Sink;
 
 /// Time in which a bridge introduces itself. It may be busy or stopped.
@@ -27,17 +25,17 @@ const MAX_LINE: u64 = 4 * 1024 * 1024;
 /// A bridge that can be looked at.
 pub(crate) struct Viewed {
     introduction: Introduction,
-    stream: BufReader<UnixStream>,
+    stream: BufReader<Connection>,
 }
 
 /// The bridges that are running for this user with one of these directories of credentials. What killed ones have left
 /// is removed.
-pub(crate) async fn running(directories: &[PathBuf]) -> io::Result<Vec<Viewed>> {
+pub(crate) async fn running(directories: &[PathBuf]) -> Vec<Viewed> {
     let mut found = Vec::new();
     for path in directories.iter().flat_map(|it| sockets(&folder(it))) {
         match timeout(INTRODUCTION_LIMIT, connect(&path)).await {
             Ok(Ok(viewed)) => found.push(viewed),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => remove(&path),
+            Ok(Err(error)) if is_gone(&error) => remove(&path),
             Ok(Err(error)) => {
                 tracing::warn!(file = %path.display(), "a bridge cannot be looked at: {error}");
             }
@@ -50,11 +48,17 @@ pub(crate) async fn running(directories: &[PathBuf]) -> io::Result<Vec<Viewed>> 
         let by = |it: &Viewed| (it.introduction.started.clone(), it.introduction.pid);
         by(one).cmp(&by(other))
     });
-    Ok(found)
+    found
+}
+
+/// Returns whether nobody listens.
+fn is_gone(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound];
+    kinds.contains(&error.kind())
 }
 
 async fn connect(path: &Path) -> io::Result<Viewed> {
-    let mut stream = BufReader::new(UnixStream::connect(path).await?);
+    let mut stream = BufReader::new(socket::connect(path).await?);
     let line = line(&mut stream, MAX_INTRODUCTION).await?;
     let introduction: Introduction = serde_json::from_slice(&line)?;
     if !introduction.is_understood() {
@@ -88,7 +92,7 @@ impl Viewed {
 }
 
 /// The next line; nothing at the end.
-async fn line(stream: &mut BufReader<UnixStream>, most: u64) -> io::Result<Vec<u8>> {
+async fn line(stream: &mut BufReader<Connection>, most: u64) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     stream.take(most).read_until(b'\n', &mut line).await?;
     Ok(line)

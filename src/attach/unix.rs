@@ -1,4 +1,4 @@
-//! Private sockets of bridges in a folder: their names, their making and their removal.
+//! Private sockets of bridges in a folder, on Unix: their names, their making and their removal.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -12,30 +12,34 @@ use rustix::process::{Pid, test_kill_process};
 use sha2::{Digest as _, Sha256};
 use tokio::net::UnixListener;
 
+use super::FOLDER_LEVELS;
 use mcp_bridge_net::private_file::private_folder;
 use mcp_bridge_text::random;
-
-/// The folder is in the directory of the credentials.
-const LEVELS: usize = 1;
 
 /// Random bytes in a name: numbers of processes come again, and containers have the same ones.
 const RANDOM_BYTES: usize = 4;
 
 /// A socket that is removed with this. Only its owner can connect.
 pub(super) struct PrivateSocket {
-    pub(super) listener: UnixListener,
+    listener: UnixListener,
     path: PathBuf,
 }
+
+/// A connection, as who looks has it.
+pub(super) type Connection = tokio::net::UnixStream;
+
+/// Someone who has connected, and may be anybody.
+pub(super) struct Visitor(Connection);
 
 impl PrivateSocket {
     /// Opens a socket in the folder, from which those of killed bridges are removed.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        private_folder(folder, LEVELS)?;
+        private_folder(folder, FOLDER_LEVELS)?;
         sweep(folder);
         Self::bind(folder).or_else(|error| match error.kind() {
             // The last bridge but this one has removed the folder with its socket.
             io::ErrorKind::NotFound => {
-                private_folder(folder, LEVELS)?;
+                private_folder(folder, FOLDER_LEVELS)?;
                 Self::bind(folder)
             }
             _ => Err(error),
@@ -51,6 +55,28 @@ impl PrivateSocket {
         fs::set_permissions(&socket.path, Permissions::from_mode(0o600))?;
         Ok(socket)
     }
+
+    /// Waits for somebody.
+    pub(super) async fn accept(&mut self) -> io::Result<Visitor> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(Visitor(stream))
+    }
+}
+
+impl Visitor {
+    /// The connection, if it is one of this user. The socket keeps others out; this is for the moment before it does, and
+    /// for a directory that was opened by hand.
+    pub(super) async fn admitted(self) -> io::Result<Connection> {
+        let user = self.0.peer_cred()?.uid();
+        let is_own = user == rustix::process::geteuid().as_raw();
+        let refused = || io::ErrorKind::PermissionDenied.into();
+        std::future::ready(is_own.then_some(self.0).ok_or_else(refused)).await
+    }
+}
+
+/// Connects to a bridge, which only its user can have listed there.
+pub(super) async fn connect(path: &Path) -> io::Result<Connection> {
+    Connection::connect(path).await
 }
 
 impl Drop for PrivateSocket {
@@ -88,8 +114,9 @@ fn remove_stale(path: &Path) {
 
 /// Removes a socket that has refused a connection.
 pub(super) fn remove(path: &Path) {
-    tracing::debug!(file = %path.display(), "removed the socket of a bridge that was killed");
-    let _ = fs::remove_file(path);
+    if fs::remove_file(path).is_ok() {
+        tracing::debug!(file = %path.display(), "removed the socket of a bridge that was killed");
+    }
 }
 
 /// The process in the name of a socket of this machine.

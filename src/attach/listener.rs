@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::WORD;
-use super::folder;
-use super::socket::PrivateSocket;
+use super::introduction::Introduction;
+use super::socket::{PrivateSocket, Visitor};
 use super::view_sink::{ViewSink, line};
-use crate::attach::introduction::Introduction;
+use super::{WORD, folder};
 use crate::observers::Observers;
 use crate::recording::{Recorder, Recording, step_entry};
 use mcp_bridge_net::observer::Observer;
@@ -78,7 +76,7 @@ async fn serve(
         () = sleep(OPEN_AFTER) => {}
         _ = is_ending.changed() => return,
     }
-    let socket = match PrivateSocket::open(&folder) {
+    let mut socket = match PrivateSocket::open(&folder) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::debug!(%error, "nobody can look at this bridge: it has no socket");
@@ -89,13 +87,13 @@ async fn serve(
     let mut viewers = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = socket.listener.accept() => match accepted {
-                Ok((stream, _)) if viewers.len() < MAX_VIEWERS => {
+            accepted = socket.accept() => match accepted {
+                Ok(visitor) if viewers.len() < MAX_VIEWERS => {
                     let view = View { introduction: introduction.clone(), observers: Arc::clone(&observers), is_ending: is_ending.clone() };
-                    viewers.spawn(view.show(stream));
+                    viewers.spawn(view.show(visitor));
                 }
                 Ok(_) => {}
-                // No file descriptors, most likely. Whoever looks tries again.
+                // No file descriptors, most likely, or it has left again.
                 Err(_) => sleep(OPEN_AFTER).await,
             },
             Some(_) = viewers.join_next() => {}
@@ -115,25 +113,17 @@ struct View {
 
 impl View {
     /// Shows what passes until the bridge ends or the viewer leaves.
-    async fn show(mut self, mut stream: UnixStream) {
-        if let Err(error) = self.try_to_show(&mut stream).await {
+    async fn show(mut self, visitor: Visitor) {
+        if let Err(error) = self.try_to_show(visitor).await {
             tracing::debug!(%error, "a view of this bridge has ended");
         }
     }
 
-    async fn try_to_show(&mut self, stream: &mut UnixStream) -> io::Result<()> {
-        check_user(stream)?;
-        let mut introduction = serde_json::to_vec(&self.introduction)?;
-        introduction.push(b'\n');
-        stream.write_all(&introduction).await?;
-        let mut word = [0; WORD.len()];
-        tokio::select! {
-            read = timeout(WORD_LIMIT, stream.read_exact(&mut word)) => { read??; }
+    async fn try_to_show(&mut self, visitor: Visitor) -> io::Result<()> {
+        let mut stream = tokio::select! {
+            stream = timeout(WORD_LIMIT, greet(visitor, &self.introduction)) => stream??,
             _ = self.is_ending.changed() => return Ok(()),
-        }
-        if word != WORD {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
+        };
         let (sender, lines) = mpsc::channel(LINES_UNDER_WAY);
         let recording = Recording::into_sink(ViewSink::new(sender))?;
         let observed = Observed::begin(&self.observers, recording.recorder());
@@ -143,14 +133,31 @@ impl View {
     }
 }
 
+/// Introduces the bridge to a visitor who may look, and hears the word.
+async fn greet(
+    visitor: Visitor,
+    introduction: &Introduction,
+) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<>> {
+    let mut stream = visitor.admitted().await?;
+    let mut introduction = serde_json::to_vec(introduction)?;
+    introduction.push(b'\n');
+    stream.write_all(&introduction).await?;
+    let mut word = [0; WORD.len()];
+    stream.read_exact(&mut word).await?;
+    if word != WORD {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(stream)
+}
+
 /// Tells what is recorded, until there is no more or the viewer has left.
 async fn tell(
-    stream: &mut UnixStream,
+    stream: impl AsyncRead + AsyncWrite,
     mut lines: mpsc::Receiver<Bytes>,
     recorder: &Recorder,
     is_ending: &mut watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (mut reading, mut writing) = stream.split();
+    let (mut reading, mut writing) = split(stream);
     let mut anything = [0];
     loop {
         tokio::select! {
@@ -164,14 +171,6 @@ async fn tell(
             Ok(()) = is_ending.changed() => recorder.stop(),
         }
     }
-}
-
-/// The socket keeps others out; this is for the moment before it does, and for a directory that was opened by hand.
-fn check_user(stream: &UnixStream) -> io::Result<()> {
-    if stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw() {
-        return Ok(());
-    }
-    Err(io::ErrorKind::PermissionDenied.into())
 }
 
 /// A recording that is among the observers as long as this is there.
