@@ -4,85 +4,33 @@
 //! its method. Params, results and errors stay text, so that integers beyond 2^53, `1.0`, `1e400`, key
 //! order, unknown members and lone surrogates reach the other side as they were sent.
 
+mod batch;
 pub(crate) mod envelope;
+mod id;
 mod id_map;
 mod list;
+mod members;
 mod scanner;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 
 use crate::codes::{INVALID_REQUEST, PARSE_ERROR};
+pub use batch::Parsed;
 use envelope::Envelope;
+pub use id::RequestId;
 pub use id_map::{IdHasher, IdMap};
 pub use list::{EmptyCursor, MAX_PAGES, NextPage, Pages, next_cursor, params_on_behalf_of};
-
-/// Limit for the messages of a batch. Each takes much more memory than its text.
-const MAX_BATCH: usize = 10_000;
+use members::{Member, last_named, may_have, members};
+pub use members::{decoded, member, member_json};
+pub(crate) use members::{each_member, is_object};
 
 /// Bytes of an envelope beside its id, method and contents.
 const ENVELOPE_BYTES: usize = 48;
-
-/// Members that most objects do not have more of.
-const USUAL_MEMBERS: usize = 8;
-
-/// The id of a request: its JSON text in one canonical spelling, so that `1` and `"1"` differ and
-/// `"a"` and `"\u0061"` do not.
-///
-/// MCP allows strings and integers of any size (basic protocol, "Requests").
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(Arc<str>);
-
-impl RequestId {
-    /// Reads an id from its JSON text; `None` for `null`, fractions and everything that is no id.
-    #[must_use]
-    pub fn from_json(text: &str) -> Option<Self> {
-        if let Some(quoted) = text.strip_prefix('"') {
-            if !quoted.contains('\\') {
-                return Some(Self(text.into()));
-            }
-            // A lone surrogate cannot be decoded; such an id is compared as it is spelled.
-            let canonical = serde_json::from_str::<String>(text)
-                .ok()
-                .and_then(|value| serde_json::to_string(&value).ok());
-            return Some(Self(canonical.unwrap_or_else(|| text.to_owned()).into()));
-        }
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        is_integer.then(|| Self(text.into()))
-    }
-
-    /// A string id, for requests of the bridge's own.
-    #[must_use]
-    pub fn from_string(value: &str) -> Self {
-        Self(serde_json::Value::from(value).to_string().into())
-    }
-
-    /// A number as id, for requests of a client of our own.
-    #[must_use]
-    pub fn from_number(value: u64) -> Self {
-        Self(value.to_string().into())
-    }
-
-    /// The JSON text.
-    #[must_use]
-    pub fn as_json(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Kind of a message, by JSON-RPC 2.0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,29 +75,6 @@ struct Parts {
     is_one_line: bool,
 }
 
-/// Member of an object, by where it stands in the text.
-#[derive(Debug)]
-struct Member {
-    name: MemberName,
-    value: Range<usize>,
-}
-
-#[derive(Debug)]
-enum MemberName {
-    Spelled(Range<usize>),
-    /// It stands there with escapes.
-    Decoded(Box<str>),
-}
-
-impl Member {
-    fn has_name(&self, name: &str, object: &[u8]) -> bool {
-        match &self.name {
-            MemberName::Spelled(range) => object[range.clone()] == *name.as_bytes(),
-            MemberName::Decoded(decoded) => **decoded == *name,
-        }
-    }
-}
-
 /// Reason why a text is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
@@ -188,29 +113,7 @@ impl Message {
     /// An empty batch is one invalid message, as JSON-RPC has it.
     #[must_use]
     pub fn parse_all(text: &Bytes) -> Parsed {
-        let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
-        if first != Some(&b'[') {
-            return Parsed::One(Some(Self::parse(text)));
-        }
-        let batch = std::str::from_utf8(text)
-            .map_err(|error| Invalid::NotJson(error.to_string()))
-            .and_then(|text| {
-                serde_json::from_str::<Batch>(text)
-                    .map_err(|error| Invalid::NotJson(error.to_string()))
-            });
-        let invalid = |reason| Parsed::One(Some(Err(Invalid::not_a_message(None, reason))));
-        match batch {
-            Err(invalid) => Parsed::One(Some(Err(invalid))),
-            Ok(Batch(items)) if items.len() > MAX_BATCH => {
-                invalid("the batch has too many messages")
-            }
-            Ok(Batch(items)) if items.is_empty() => invalid("the batch is empty"),
-            Ok(Batch(items)) => {
-                let items = items.into_iter();
-                let parsed = items.map(|item| Self::parse(&text.slice_ref(item.get().as_bytes())));
-                Parsed::Many(parsed.collect::<Vec<_>>().into_iter())
-            }
-        }
+        Parsed::of(text)
     }
 
     /// Reads a text that holds one message.
@@ -479,78 +382,6 @@ impl Message {
     }
 }
 
-/// The messages in a text. Nearly always it is one, which needs no list.
-#[derive(Debug, Clone)]
-pub enum Parsed {
-    /// At most one.
-    One(Option<Result<Message, Invalid>>),
-    /// Those of a batch.
-    Many(std::vec::IntoIter<Result<Message, Invalid>>),
-}
-
-impl Parsed {
-    /// Returns whether all of them are messages.
-    #[must_use]
-    pub fn is_valid(&self) -> bool {
-        match self {
-            Self::One(message) => message.as_ref().is_none_or(Result::is_ok),
-            Self::Many(messages) => messages.as_slice().iter().all(Result::is_ok),
-        }
-    }
-}
-
-impl Iterator for Parsed {
-    type Item = Result<Message, Invalid>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::One(message) => message.take(),
-            Self::Many(messages) => messages.next(),
-        }
-    }
-}
-
-/// The elements of a JSON array, and no more of them than one above [`MAX_BATCH`].
-struct Batch<'a>(Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements;
-
-        impl<'de> Visitor<'de> for Elements {
-            type Value = Vec<&'de RawValue>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while elements.len() <= MAX_BATCH
-                    && let Some(element) = seq.next_element()?
-                {
-                    elements.push(element);
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(elements)
-            }
-        }
-
-        deserializer.deserialize_seq(Elements).map(Self)
-    }
-}
-
-/// The member of this name. The last of two equal names counts.
-fn last_named<'a>(members: &'a [Member], name: &str, object: &[u8]) -> Option<&'a Member> {
-    let mut last_first = members.iter().rev();
-    last_first.find(|member| member.has_name(name, object))
-}
-
-/// Returns whether a JSON text is an object that can be read.
-pub(crate) fn is_object(json: &str) -> bool {
-    scanner::members(json, |_, _| ()).is_some() || parsed_members(json).is_some()
-}
-
 /// Appends a part of a message; returns where it stands.
 fn push(text: &mut String, part: &str) -> Range<usize> {
     let start = text.len();
@@ -569,143 +400,6 @@ pub(crate) fn push_string(json: &mut String, text: &str) {
         json.push_str(&serde_json::Value::from(text).to_string());
     }
 }
-
-/// One member of a JSON object, found without reading the others into memory.
-#[must_use]
-pub fn member<'a, T: Deserialize<'a>>(object: &'a str, name: &str) -> Option<T> {
-    serde_json::from_str(member_json(object, name)?).ok()
-}
-
-/// The JSON text of one member of a JSON object.
-#[must_use]
-pub fn member_json<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    let mut found = None;
-    let scanned = scanner::members(object, |known, value| {
-        // The last of two equal names counts.
-        if known == name {
-            found = Some(value);
-        }
-    });
-    match scanned {
-        Some(_) => found,
-        None => parsed_member(object, name),
-    }
-}
-
-/// The value of a JSON string; `None` of what is none.
-#[must_use]
-pub fn decoded(json: &str) -> Option<Cow<'_, str>> {
-    let quoted = json.strip_prefix('"')?;
-    let is_plain = memchr::memchr(b'\\', quoted.as_bytes()).is_none();
-    match quoted.strip_suffix('"') {
-        Some(plain) if is_plain => Some(Cow::Borrowed(plain)),
-        _ => serde_json::from_str(json).ok().map(Cow::Owned),
-    }
-}
-
-/// The same for an object that the scanner leaves to the parser.
-fn parsed_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    struct Find<'n>(&'n str);
-
-    impl<'de> Visitor<'de> for Find<'_> {
-        type Value = Option<&'de RawValue>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
-            while let Some(Key(key)) = map.next_key()? {
-                if key == self.0 {
-                    found = Some(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(found)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(object);
-    let found = json.deserialize_map(Find(name)).ok()?;
-    found.map(RawValue::get)
-}
-
-/// Returns whether it is worth while to look for a member. Without an escape a name stands there as it is or not at
-/// all, and mostly it is not there.
-fn may_have(object: &[u8], name: &str) -> bool {
-    memchr::memmem::find(object, name.as_bytes()).is_some()
-        || memchr::memchr(b'\\', object).is_some()
-}
-
-/// The members of a JSON object, and where their values stand in it; none of what is no object.
-fn members(object: &str) -> Vec<Member> {
-    let range = |part: &str| range_in(object.as_bytes(), part);
-    let mut members = Vec::with_capacity(USUAL_MEMBERS);
-    let scanned = scanner::members(object, |name, value| {
-        members.push(Member {
-            name: MemberName::Spelled(range(name)),
-            value: range(value),
-        });
-    });
-    if scanned.is_some() {
-        return members;
-    }
-    let parsed = parsed_members(object).unwrap_or_default().into_iter();
-    parsed
-        .map(|(name, value)| Member {
-            name: MemberName::Decoded(name),
-            value: range(value),
-        })
-        .collect()
-}
-
-/// Hands on the name and the JSON text of each member of an object. `None` for what is no object.
-pub(crate) fn each_member(object: &str, mut member: impl FnMut(&str, &str)) -> Option<()> {
-    // The scanner may give up in the middle, so its members wait until it has not.
-    let mut scanned = Vec::with_capacity(USUAL_MEMBERS);
-    if scanner::members(object, |name, value| scanned.push((name, value))).is_some() {
-        for (name, value) in scanned {
-            member(name, value);
-        }
-        return Some(());
-    }
-    for (name, value) in parsed_members(object)? {
-        member(&name, value);
-    }
-    Some(())
-}
-
-/// The same for an object that the scanner leaves to the parser.
-fn parsed_members(object: &str) -> Option<Vec<(Box<str>, &str)>> {
-    struct All;
-
-    impl<'de> Visitor<'de> for All {
-        type Value = Vec<(Box<str>, &'de str)>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some((Key(key), value)) = map.next_entry::<_, &RawValue>()? {
-                members.push((key.into(), value.get()));
-            }
-            Ok(members)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(object);
-    let members = json.deserialize_map(All).ok()?;
-    json.end().ok()?;
-    Some(members)
-}
-
-/// The name of a member, which stays in the text unless it has escapes.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The range of `part`, which is a slice of `text`, in it.
 fn range_in(text: &[u8], part: &str) -> Range<usize> {
