@@ -375,6 +375,7 @@ mod tests {
                 verifier: String::new().into(),
                 redirect_uri: url,
                 resource: None,
+                further_resources: Vec::new(),
                 scopes: Scopes::default(),
             }),
             started_at: then,
