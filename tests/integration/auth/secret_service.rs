@@ -166,7 +166,7 @@ async fn a_locked_keychain_delays_no_answer_to_the_app() {
     let mut app = launch
         .env(
             "DBUS_SESSION_BUS_ADDRESS",
-            &format!("unix:path={}", bus.display()),
+            format!("unix:path={}", bus.display()),
         )
         .args(["--header", "X-Api-Key: {keychain:example-key}"])
         .start();

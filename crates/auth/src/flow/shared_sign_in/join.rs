@@ -230,6 +230,7 @@ fn is_at_hand(session: &SignInSession, wish: &Wish, credential: &Credential) -> 
         && wish
             .scopes
             .iter()
+            .filter(|scope| *scope != OFFLINE_ACCESS)
             .all(|scope| tokens.granted.contains(scope))
 }
 
