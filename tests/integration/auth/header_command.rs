@@ -192,8 +192,8 @@ async fn what_is_no_header_is_an_error_that_names_the_program_and_repeats_nothin
     }
 }
 
-/// the app is answered all the same, and nothing is sent without the headers. The program has a minute, and may outlive
-/// the bridge.
+/// the app is answered all the same, and nothing is sent without the headers. The bridge ends the program, whose end
+/// nobody may take note of, so it may be left as a zombie.
 #[tokio::test]
 async fn a_program_that_hangs_delays_no_answer_to_the_app() {
     let server = FaultServer::start();

@@ -257,12 +257,6 @@ fn check_command(command: &str) {
     let mut words = words.into_iter();
     match [words.next(), words.next(), words.next(), words.next()] {
         [Some("cargo"), Some("test" | "bench"), None, None]
-        | [
-            Some("cargo"),
-            Some("bench"),
-            Some("--"),
-            Some("--quick" | "--count" | "--bridge"),
-        ]
         | [Some("cargo"), Some("install"), Some("--path"), Some(".")]
         | [
             Some("cargo"),
@@ -277,18 +271,18 @@ fn check_command(command: &str) {
         | [Some("cargo"), Some("binstall"), Some("mcp-bridge"), None] => {}
         [Some("cargo"), Some("run"), Some("--example"), Some(example)] => {
             let sources = files("examples");
-            let main = &sources[&format!("examples/{example}/main.rs")];
-            let arguments = sources.get(&format!("examples/{example}/arguments.rs"));
-            let flags = words.filter(|word| word.starts_with("--") && *word != "--");
-            for flag in flags {
-                let name = flag.trim_start_matches("--").replace('-', "_");
-                let field = format!(" {name}: ");
-                let is_there = |source: &String| source.contains(&field);
-                assert!(
-                    is_there(main) || arguments.is_some_and(is_there),
-                    "{command}"
-                );
-            }
+            let sources = ["main", "arguments"]
+                .map(|file| sources.get(&format!("examples/{example}/{file}.rs")));
+            has_flags(
+                command,
+                words,
+                &sources.into_iter().flatten().collect::<Vec<_>>(),
+            );
+        }
+        [Some("cargo"), Some("bench"), Some("--"), first] => {
+            let sources = files("benches");
+            let main = &sources["benches/bridge/main.rs"];
+            has_flags(command, first.into_iter().chain(words), &[main]);
         }
         [Some("docker"), ..] => {
             let words: Vec<_> = command.split_whitespace().collect();
@@ -320,6 +314,18 @@ fn check_command(command: &str) {
             }
         }
         _ => panic!("no test knows this command: {command}"),
+    }
+}
+
+/// Fails if a flag among the words is no field of the arguments in these sources.
+fn has_flags<'a>(command: &str, words: impl Iterator<Item = &'a str>, sources: &[&String]) {
+    for flag in words.filter(|word| word.starts_with("--") && *word != "--") {
+        let name = flag.trim_start_matches("--").replace('-', "_");
+        let field = format!(" {name}: ");
+        assert!(
+            sources.iter().any(|source| source.contains(&field)),
+            "{command}"
+        );
     }
 }
 
