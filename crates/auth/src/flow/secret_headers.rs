@@ -200,6 +200,6 @@ mod tests {
         let error = headers(&keychain).headers().await.unwrap_err();
         assert_eq!(error.kind(), "auth_no_secret");
         assert!(error.to_string().contains("the keychain can't be used"));
-        assert!(error.hint().contains("--header"), "{}", error.hint());
+        assert!(error.hint().contains("header 'NAME"), "{}", error.hint());
     }
 }
