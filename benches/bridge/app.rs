@@ -17,7 +17,7 @@ use crate::work::{Account, Done, Request, Work};
 /// A pipe holds so much.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How long a bridge may take to come up. Node and a package runner are given their time.
+/// Limit for the start of a bridge. Node and a package runner are given their time.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Directories of bridges: mcp-bridge, mcp-remote, hyper-mcp-remote (its log), and those that keep to the XDG base directories.
@@ -44,7 +44,7 @@ pub(crate) struct App {
     chunk: Box<[u8]>,
 }
 
-/// How a bridge came up.
+/// A started bridge, and the time that it took.
 pub(crate) struct Started {
     pub(crate) app: App,
     /// From the spawn to the answer to the first request.
@@ -274,7 +274,7 @@ impl App {
         Ok(())
     }
 
-    /// Where the next line stands in what was received.
+    /// Range of the next line in the received bytes.
     fn next_line(&mut self) -> Option<std::ops::Range<usize>> {
         let Some(end) = memchr(b'\n', &self.received[self.scanned..]) else {
             self.scanned = self.received.len();

@@ -8,7 +8,7 @@ use crate::direct::Direct;
 use crate::wire::Era;
 use crate::work::{Done, Request, Work};
 
-/// What a contender stands for.
+/// Role of a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// No bridge at all.

@@ -25,7 +25,7 @@ pub(crate) const LONG: &str = "a 1 MB result, SSE";
 /// A script, and the number of messages after which the counting begins.
 struct Script {
     name: &'static str,
-    /// What the app speaks.
+    /// Era of the app.
     app: Era,
     server: fn(&Host) -> Vec<String>,
     tool: fn(usize) -> Tool,
@@ -91,7 +91,7 @@ const SCRIPTS: [Script; 8] = [
     },
 ];
 
-/// What a message costs.
+/// Cost of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) instructions: f64,
@@ -156,7 +156,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// What this run has more than a shorter one, for each of the messages that it has more. Rounded to a hundredth.
+    /// Difference to a shorter run, for each message that this one has more. Rounded to a hundredth.
     fn per_message(&self, shorter: &Self, messages: usize) -> Self {
         let each = |long: f64, short: f64| ((long - short) / messages as f64 * 1e2).round() / 1e2;
         Self {

@@ -155,7 +155,7 @@ impl Shared {
     }
 }
 
-/// How far a stream is read.
+/// End of the reading of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     End,

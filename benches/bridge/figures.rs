@@ -43,7 +43,7 @@ pub(crate) enum Figure {
     Flat,
 }
 
-/// How a value is written.
+/// Format of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Format {
     Decimals(usize),
@@ -52,7 +52,7 @@ pub(crate) enum Format {
     YesNo,
 }
 
-/// What a figure is compared with, and the bound. Values that grow with speed are named rates.
+/// Contender that a figure is compared with, and the bound. Values that grow with speed are named rates.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
     /// At most so many times what this contender has.
@@ -263,7 +263,7 @@ pub(crate) const ROWS: [Row; 34] = {
     ]
 };
 
-/// What was measured of one contender: a value for each round, or why there is none.
+/// Measurements of one contender: a value for each round, or why there is none.
 #[derive(Default)]
 pub(crate) struct Measured {
     values: BTreeMap<Figure, Vec<f64>>,
@@ -291,7 +291,7 @@ impl Measured {
         median(self.values.get(&figure)?.clone())
     }
 
-    /// How many times the other's value this one is: the median over the rounds.
+    /// Ratio to the other's value: the median over the rounds.
     pub(crate) fn ratio(&self, to: &Self, figure: Figure) -> Option<f64> {
         let (mine, theirs) = (self.values.get(&figure)?, to.values.get(&figure)?);
         median(

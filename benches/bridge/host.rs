@@ -19,7 +19,7 @@ pub(crate) struct Host {
     counter: Client,
 }
 
-/// What the server has counted.
+/// Counts of the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count {
     pub(crate) requests: u64,

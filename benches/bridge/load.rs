@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::app;
 
-/// How long the processors are watched.
+/// Time for which the processors are watched.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// What the machine did while nothing was measured.
+/// Load of the machine while nothing was measured.
 pub(crate) struct Load {
     processors: usize,
     /// The share of the processors' time that others took; none where it is not known.

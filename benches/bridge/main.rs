@@ -49,7 +49,7 @@ use load::Load;
 use recorded::Verdict;
 use rounds::{Bench, Sizes};
 
-/// What the executable is when it starts itself: the test server, or the least bridge.
+/// Roles in which the executable starts itself: the test server, or the least bridge.
 const SERVER: &str = "role-server";
 const LEAST: &str = "role-least";
 

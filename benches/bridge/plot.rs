@@ -6,7 +6,7 @@ use crate::contender::Role;
 use crate::figures::{Figure, Goal, ROWS, Row};
 use crate::table::Measurements;
 
-/// What is drawn, and its words.
+/// Drawn figures, with their words and units.
 const SHOWN: [(Figure, &str, &str); 8] = [
     (Figure::Start, "start", "ms"),
     (Figure::Idle, "memory, idle", "MB"),
@@ -126,7 +126,7 @@ pub(crate) fn svg(all: &Measurements) -> String {
 /// Figures that the limit has none of, or none that says something: they are compared with the least.
 const WITHOUT_LIMIT: [Figure; 2] = [Figure::Start, Figure::Idle];
 
-/// How many times the cost of the limit, or of the least.
+/// Ratio to the cost of the limit, or of the least.
 fn times(row: &Row, measured: &crate::figures::Measured, all: &Measurements) -> Option<f64> {
     let role = if WITHOUT_LIMIT.contains(&row.figure) {
         Role::Least

@@ -151,7 +151,7 @@ impl Surroundings {
     }
 }
 
-/// What a command prints; nothing if it cannot be run.
+/// Output of a command; empty if it cannot be run.
 fn said_by(command: &[&str]) -> String {
     let output = Command::new(command[0]).args(&command[1..]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

@@ -10,13 +10,13 @@ use crate::process;
 use crate::wire::{Era, Reply, Tool};
 use crate::work::{Done, Work, calls};
 
-/// How long one measurement may take: the slowest bridges that do not fail need 18 s for one of them.
+/// Limit for one measurement: the slowest bridges that do not fail need 18 s for one of them.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Bridges of a kind that are up at once, as in an app with so many servers.
 const BRIDGES: usize = 10;
 
-/// How long a bridge takes to come to rest after its start.
+/// Time in which a bridge comes to rest after its start.
 const SETTLING: Duration = Duration::from_millis(300);
 
 /// A bridge that needs longer for a call is asked for a tenth of the calls.
@@ -24,7 +24,7 @@ const SLOW: Duration = Duration::from_micros(600);
 
 const MEGABYTE: usize = 1_000_000;
 
-/// How much is measured.
+/// Extent of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     pub(crate) rounds: usize,
@@ -137,7 +137,7 @@ struct Lane {
     contender: Contender,
     measured: Measured,
     driver: Option<Driver>,
-    /// What it is asked for, in parts of the whole.
+    /// Share of the whole work that it is asked for.
     share: f64,
 }
 
@@ -540,7 +540,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// What a contender is asked for of `whole`.
+    /// Part of `whole` that a contender is asked for.
     fn share(&self, at: usize, whole: usize) -> usize {
         ((whole as f64 * self.lanes[at].share) as usize).max(1)
     }

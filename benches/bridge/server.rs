@@ -34,7 +34,7 @@ const SESSION: &str = "mcp-session-id";
 /// Events that go into one piece of a stream.
 const EVENTS_PER_FRAME: usize = 64;
 
-/// How long a push waits for somebody to listen.
+/// Limit for the wait of a push for a listener.
 const LISTENER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted: as many as Linux permits by default, for many clients that come at once.

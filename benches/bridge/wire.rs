@@ -27,7 +27,7 @@ pub(crate) enum Era {
     Modern,
 }
 
-/// How the server answers a call.
+/// Form of the server's answer to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// One JSON body.
@@ -36,7 +36,7 @@ pub(crate) enum Reply {
     Sse,
 }
 
-/// What a call asks for.
+/// Tool of a call.
 #[derive(Debug, Clone)]
 pub(crate) enum Tool {
     /// The text of the request back.
@@ -137,7 +137,7 @@ impl Reply {
     }
 }
 
-/// What a response begins with. The text follows, and then [`answer_tail`].
+/// Beginning of a response. The text follows, and then [`answer_tail`].
 pub(crate) fn answer_head(id: impl std::fmt::Display) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#)
 }
@@ -205,7 +205,7 @@ pub(crate) fn list_from(id: u64, cursor: &str) -> Bytes {
     request.into()
 }
 
-/// What there is once in each tool of a list.
+/// Text that occurs once in each tool of a list.
 pub(crate) const SCHEMA: &str = r#""inputSchema":"#;
 
 /// Tools of these numbers, as they stand in a list.

@@ -1,4 +1,4 @@
-//! What a driver has to do, and the account of what came back: each response once, under its id, with
+//! Work of a driver, and the account of what came back: each response once, under its id, with
 //! its payload, after its notifications and those in order.
 
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use crate::wire::{self, Call, Era};
 pub(crate) struct Work {
     pub(crate) calls: Vec<Call>,
     pub(crate) window: usize,
-    /// What the app speaks.
+    /// Era of the app.
     pub(crate) era: Era,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Request {
     pub(crate) text: Bytes,
 }
 
-/// How it went.
+/// Outcome of the work.
 #[derive(Debug, Clone)]
 pub(crate) struct Done {
     /// From the first request to the last response.

@@ -11,10 +11,10 @@ use crate::process::{self, Pages};
 
 const BRIDGES: [usize; 5] = [1, 10, 50, 100, 200];
 
-/// How long bridges take to come to rest after their start.
+/// Time in which bridges come to rest after their start.
 const SETTLING: Duration = Duration::from_millis(500);
 
-/// How long idle bridges are watched.
+/// Time for which idle bridges are watched.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The time that CPU time is given for, in seconds.

@@ -17,7 +17,7 @@ const LINEAR: f64 = 1.15;
 /// An exponent that is higher than that of the limit by no more than this is the machine's, not the bridge's.
 const NOISE: f64 = 0.1;
 
-/// How the quantity may grow.
+/// Permitted growth of a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     Flat,
@@ -35,7 +35,7 @@ pub(crate) enum Verdict {
 
 pub(crate) struct Curve {
     pub(crate) title: &'static str,
-    /// What grows.
+    /// Name of the quantity.
     pub(crate) by: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) expected: Expected,
@@ -91,7 +91,7 @@ impl Curve {
         }
     }
 
-    /// What the bridge's growth is compared with: the limit, or the least where that has none.
+    /// Contender that the bridge's growth is compared with: the limit, or the least where that has none.
     pub(crate) fn reference(&self) -> Option<&Series> {
         [Role::Limit, Role::Least].into_iter().find_map(|role| {
             let mut all = self.series.iter();
@@ -146,7 +146,7 @@ impl Series {
         slope(&logarithms?)
     }
 
-    /// What one more of x costs: the slope of the straight line through the values.
+    /// Cost of one more of x: the slope of the straight line through the values.
     pub(crate) fn each(&self, xs: &[f64]) -> Option<f64> {
         let points = xs.iter().enumerate();
         let points: Option<Vec<_>> = points

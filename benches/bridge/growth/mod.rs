@@ -23,13 +23,13 @@ pub(crate) use curve::Curve;
 pub(crate) use plot::svg;
 pub(crate) use report::{json, markdown};
 
-/// How long one measurement may take: a million notifications and 256 MB need a few seconds on a busy machine.
+/// Limit for one measurement: a million notifications and 256 MB need a few seconds on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Above the largest message that is measured, in MiB, as the bridge's option takes it.
 const LARGEST_MESSAGE: &str = "512";
 
-/// What grows.
+/// Subjects of the curves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Subject {
     /// Calls in flight
@@ -50,7 +50,7 @@ pub(crate) enum Subject {
     Protocols,
 }
 
-/// How long it may take.
+/// Extent of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
@@ -58,7 +58,7 @@ pub(crate) struct Effort {
     pub(crate) hours: f64,
 }
 
-/// What all measurements need.
+/// State that all measurements share.
 pub(crate) struct Ground<'a> {
     host: &'a Host,
     least: &'a str,

@@ -53,7 +53,7 @@ pub(super) fn delay(ground: &Ground<'_>) -> Result<Vec<Curve>, String> {
     Ok(curves.into_iter().chain([added]).collect())
 }
 
-/// What each bridge adds to a call without one.
+/// Time that each bridge adds to a call without one.
 fn added(call: &Curve) -> Curve {
     let mut added = Curve {
         title: "Delay, time that a bridge adds to one call",

@@ -58,7 +58,7 @@ fn table(text: &mut String, curve: &Curve) {
     }
 }
 
-/// How many times the reference mcp-bridge needs at each point.
+/// Ratio of mcp-bridge to the reference at each point.
 fn ratios(text: &mut String, curve: &Curve, is_linear: bool) {
     let ours = curve.series.iter().find(|series| series.role == Role::Ours);
     let (Some(reference), Some(ours)) = (curve.reference(), ours) else {

@@ -48,31 +48,11 @@ pub(super) fn curves(ground: &Ground<'_>) -> Result<Vec<Curve>, String> {
         .collect();
     let by = "calls in the session";
     let mut curves = [
-        Curve::new(
-            "A long session, memory (RSS)",
-            by,
-            "MB",
-            Flat,
-            &xs,
-            &contenders,
-        ),
-        Curve::new(
-            "A long session, private memory",
-            by,
-            "MB",
-            Flat,
-            &xs,
-            &contenders,
-        ),
-        Curve::new(
-            "A long session, time of the last calls",
-            by,
-            "µs per call",
-            Flat,
-            &xs,
-            &contenders,
-        ),
-    ];
+        ("A long session, memory (RSS)", "MB"),
+        ("A long session, private memory", "MB"),
+        ("A long session, time of the last calls", "µs per call"),
+    ]
+    .map(|(title, unit)| Curve::new(title, by, unit, Flat, &xs, &contenders));
     let url = ground.host.legacy();
     let mut drivers = Vec::new();
     for contender in &contenders {

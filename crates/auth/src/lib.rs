@@ -246,7 +246,7 @@ impl Authorizer {
     /// could be passed on.
     pub async fn finish_sign_in(&self, handed_over: HandedOver, sockets: Vec<TcpListener>) {
         let person = self.session.of_person();
-        let shared = shared_sign_in::of_handed_over(&self.session, &handed_over.credential);
+        let shared = shared_sign_in::shared_account(&self.session, &handed_over.credential);
         let session = shared.unwrap_or(person);
         takeover::finish_sign_in(&session, handed_over, sockets).await;
     }

@@ -190,7 +190,7 @@ struct TokenResponse {
     scope: String,
 }
 
-/// How a token has to be presented.
+/// Scheme by which a token has to be presented.
 #[derive(Serialize)]
 pub(super) enum TokenType {
     /// RFC 6750

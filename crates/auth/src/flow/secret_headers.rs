@@ -106,31 +106,12 @@ fn read_one(header: &SecretHeader, keychain: &Keychain) -> Result<Header, AuthEr
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
+    use crate::keychain::memory::MemoryVault;
     use crate::keychain::{KeychainLimits, Vault};
-
-    #[derive(Default)]
-    struct Drawer(Mutex<BTreeMap<String, Vec<u8>>>);
-
-    impl Vault for Drawer {
-        fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
-            Ok(self.0.lock().unwrap().get(name).cloned())
-        }
-
-        fn set(&self, name: &str, secret: &[u8]) -> Result<(), String> {
-            self.0.lock().unwrap().insert(name.into(), secret.into());
-            Ok(())
-        }
-
-        fn delete(&self, name: &str) -> Result<(), String> {
-            self.0.lock().unwrap().remove(name);
-            Ok(())
-        }
-    }
 
     /// A keychain that a person has to unlock, and never does.
     struct Locked;
@@ -178,7 +159,7 @@ mod tests {
     ///
     #[tokio::test]
     async fn a_secret_is_put_in_as_it_is_and_looked_for_again_if_it_is_not_there() {
-        let keychain = keychain(Arc::new(Drawer::default()), Duration::from_secs(30));
+        let keychain = keychain(Arc::new(MemoryVault::default()), Duration::from_secs(30));
         let headers = headers(&keychain);
         let error = headers.headers().await.unwrap_err();
         assert_eq!(error.kind(), "auth_no_secret");

@@ -1,5 +1,7 @@
 //! The keychain of the operating system: bounded in time, and in pieces where it takes only small ones.
 
+#[cfg(test)]
+pub(crate) mod memory;
 mod named;
 mod system;
 mod vault;

@@ -125,31 +125,12 @@ impl KeychainError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
     use std::time::Duration;
 
+    use super::super::memory::MemoryVault;
     use super::super::{KeychainLimits, Vault};
     use super::*;
-
-    #[derive(Default)]
-    struct Drawer(Mutex<BTreeMap<String, Vec<u8>>>);
-
-    impl Vault for Drawer {
-        fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
-            Ok(self.0.lock().unwrap().get(name).cloned())
-        }
-
-        fn set(&self, name: &str, secret: &[u8]) -> Result<(), String> {
-            self.0.lock().unwrap().insert(name.into(), secret.into());
-            Ok(())
-        }
-
-        fn delete(&self, name: &str) -> Result<(), String> {
-            self.0.lock().unwrap().remove(name);
-            Ok(())
-        }
-    }
 
     fn name(text: &str) -> SecretName {
         text.parse().unwrap()
@@ -162,7 +143,7 @@ mod tests {
             time: Duration::from_secs(30),
             size: 200,
         };
-        let drawer = Arc::new(Drawer::default());
+        let drawer = Arc::new(MemoryVault::default());
         let keychain = Keychain::new(Arc::clone(&drawer) as Arc<dyn Vault>, limits);
         let secret = |text: &str| Secret::new(text.to_owned());
         assert_eq!(keychain.named(&name("key")).unwrap(), None);

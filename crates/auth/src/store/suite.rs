@@ -5,8 +5,7 @@
     reason = "what a test relies on and does not find fails it"
 )]
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,7 +21,8 @@ use crate::config::StoreKeys;
 #[cfg(feature = "redis")]
 use crate::config::{SharedPlace, StoreAddress};
 use crate::discovery::authorization_server::AuthorizationServerMetadata;
-use crate::keychain::{KeychainLimits, Vault};
+use crate::keychain::KeychainLimits;
+use crate::keychain::memory::MemoryVault;
 use crate::token::TokenSet;
 #[cfg(feature = "redis")]
 use mcp_bridge_testkit::redis_server::RedisServer;
@@ -38,26 +38,6 @@ struct TestPlace {
     directory: TempDir,
     #[cfg(feature = "redis")]
     server: Option<RedisServer>,
-}
-
-/// A keychain in memory.
-#[derive(Default)]
-struct MemoryVault(Mutex<BTreeMap<String, Vec<u8>>>);
-
-impl Vault for MemoryVault {
-    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    fn set(&self, name: &str, secret: &[u8]) -> Result<(), String> {
-        self.0.lock().unwrap().insert(name.into(), secret.into());
-        Ok(())
-    }
-
-    fn delete(&self, name: &str) -> Result<(), String> {
-        self.0.lock().unwrap().remove(name);
-        Ok(())
-    }
 }
 
 impl TestPlace {

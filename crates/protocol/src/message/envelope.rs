@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -112,16 +112,13 @@ impl<'a> Envelope<'a> {
         };
         let range = |part: Option<&str>| part.map(|part| range_in(text, part));
         Ok(Message(Arc::new(Parts {
-            kind,
             id: range(self.id),
             params: range(self.params),
             result: range(self.result),
             // `"error": null` beside a result is how JSON-RPC 1.0 servers say "no error".
             error: range(self.error.filter(|error| *error != "null")),
-            text: text.clone(),
-            param_members: OnceLock::new(),
-            meta_members: OnceLock::new(),
             is_one_line: self.is_one_line,
+            ..Parts::new(text.clone(), kind)
         })))
     }
 }

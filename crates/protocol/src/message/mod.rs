@@ -75,6 +75,23 @@ struct Parts {
     is_one_line: bool,
 }
 
+impl Parts {
+    /// A message of which no part is known yet.
+    const fn new(text: Bytes, kind: Kind) -> Self {
+        Self {
+            text,
+            kind,
+            id: None,
+            params: None,
+            result: None,
+            error: None,
+            param_members: OnceLock::new(),
+            meta_members: OnceLock::new(),
+            is_one_line: false,
+        }
+    }
+}
+
 /// Reason why a text is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
@@ -168,18 +185,13 @@ impl Message {
         text.push_str(r#","result":"#);
         let result = push(&mut text, result);
         text.push('}');
+        let kind = Kind::Response {
+            id: Some(id.clone()),
+        };
         Self(Arc::new(Parts {
-            text: text.into(),
-            kind: Kind::Response {
-                id: Some(id.clone()),
-            },
             id: Some(id_range),
-            params: None,
             result: Some(result),
-            error: None,
-            param_members: OnceLock::new(),
-            meta_members: OnceLock::new(),
-            is_one_line: false,
+            ..Parts::new(text.into(), kind)
         }))
     }
 
@@ -195,19 +207,14 @@ impl Message {
         text.push_str(r#","params":"#);
         let params = push(&mut text, params);
         text.push('}');
+        let kind = Kind::Request {
+            id: id.clone(),
+            method: method.to_owned(),
+        };
         Self(Arc::new(Parts {
-            text: text.into(),
-            kind: Kind::Request {
-                id: id.clone(),
-                method: method.to_owned(),
-            },
             id: Some(id_range),
             params: Some(params),
-            result: None,
-            error: None,
-            param_members: OnceLock::new(),
-            meta_members: OnceLock::new(),
-            is_one_line: false,
+            ..Parts::new(text.into(), kind)
         }))
     }
 

@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// What is found.
+    /// Secrets that are found.
     fn shown(text: &str) -> Vec<&str> {
         let ranges = secret_ranges(text, |_, _| {});
         ranges.into_iter().map(|range| &text[range]).collect()

@@ -19,7 +19,7 @@ use mcp_bridge_testkit::app::INITIALIZED;
 /// Seconds by which the clock of a client may be wrong.
 const WINDOW: u64 = 300;
 
-/// What has to be wrong with the time of a proof.
+/// Seconds by which the time of a proof is surely wrong.
 const TOO_FAR: u64 = WINDOW + 60;
 
 async fn start_with(policy: DpopPolicy, nonces: NoncePolicy) -> Server {
@@ -33,6 +33,13 @@ async fn start_with(policy: DpopPolicy, nonces: NoncePolicy) -> Server {
 async fn document(client: &Client, name: &str) -> Value {
     let path = format!("/.well-known/{name}");
     answer(client.get(&path).send().await.unwrap()).await.body
+}
+
+fn assert_bearer_without_error(challenge: &str) {
+    assert!(
+        challenge.starts_with("Bearer ") && !challenge.contains("error"),
+        "{challenge}"
+    );
 }
 
 /// RFC 9449 §5.1, RFC 9728 §2
@@ -91,10 +98,7 @@ async fn a_token_that_is_bound_to_a_key_needs_a_proof_of_it() {
             first.contains("another key") && first.contains("algs=\"RS256 "),
             "{first}"
         );
-        assert!(
-            second.starts_with("Bearer ") && !second.contains("error"),
-            "{second}"
-        );
+        assert_bearer_without_error(second);
     }
 }
 
@@ -429,10 +433,7 @@ async fn without_dpop_proofs_mean_nothing() {
     let [challenge] = &challenges(&refused)[..] else {
         panic!("one challenge");
     };
-    assert!(
-        challenge.starts_with("Bearer ") && !challenge.contains("error"),
-        "{challenge}"
-    );
+    assert_bearer_without_error(challenge);
 }
 
 /// The streams and the end of a session, too: a proof is for one method.

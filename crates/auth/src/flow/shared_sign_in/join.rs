@@ -227,25 +227,21 @@ fn is_at_hand(session: &SignInSession, wish: &Wish, credential: &Credential) -> 
         && age == Age::Fresh
         && wish.wanted.is_met_by(token, age)
         && session.token().as_ref() != Some(token)
-        && wish
-            .scopes
-            .iter()
-            .filter(|scope| *scope != OFFLINE_ACCESS)
-            .all(|scope| tokens.granted.contains(scope))
+        && scopes_of_token(wish).all(|scope| tokens.granted.contains(scope))
 }
 
 /// The shared credential as it asks for a token of one server.
 fn asking_for(wish: &Wish, mut credential: Credential) -> Credential {
     credential.resource = Some(wish.resource.clone());
     if let Some(tokens) = &mut credential.tokens {
-        // It is of the sign-in, and of no server.
-        let scopes = wish.scopes.iter();
-        tokens.granted = scopes
-            .filter(|scope| *scope != OFFLINE_ACCESS)
-            .map(str::to_owned)
-            .collect();
+        tokens.granted = scopes_of_token(wish).map(str::to_owned).collect();
     }
     credential
+}
+
+/// The scopes of a token for one server. `offline_access` is of the sign-in, and of no server.
+fn scopes_of_token(wish: &Wish) -> impl Iterator<Item = &str> {
+    wish.scopes.iter().filter(|scope| *scope != OFFLINE_ACCESS)
 }
 
 /// The credential of one server with the access token in the shared one, and the refresh token if that is not shared.

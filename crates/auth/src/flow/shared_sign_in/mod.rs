@@ -9,7 +9,7 @@
 //! refresh with another `resource`  ─ refresh token; access token with the second server as its audience
 //! ```
 //!
-//! Where the proof fails, or the authorization server refuses, the server signs in by itself. That is recorded ([`sharers`]), so it
+//! If the proof fails, or the authorization server refuses, the server signs in by itself. That is recorded ([`sharers`]), so it
 //! costs one request for each grant and no page.
 //!
 //! Two accounts are locked in one order: the server's own, then the shared one.
@@ -143,7 +143,10 @@ impl Wish {
 }
 
 /// The session of the sign-in that brought the tokens of `credential`, if that is shared.
-fn shared_account(session: &SignInSession, credential: &Credential) -> Option<Arc<SignInSession>> {
+pub(crate) fn shared_account(
+    session: &SignInSession,
+    credential: &Credential,
+) -> Option<Arc<SignInSession>> {
     let Some(Voucher::SharedSignIn(name)) = &credential.voucher else {
         return None;
     };
@@ -155,14 +158,6 @@ fn shared_account(session: &SignInSession, credential: &Credential) -> Option<Ar
     let resource = ResourceParameter::Fixed(credential.resource.clone()?);
     let config = session.config.at_shared_sign_in(issuer, resource);
     Some(session.share(Url::parse(issuer).ok()?, config, key))
-}
-
-/// The session of the sign-in that a process has handed over, if it is shared.
-pub(crate) fn of_handed_over(
-    session: &SignInSession,
-    credential: &Credential,
-) -> Option<Arc<SignInSession>> {
-    shared_account(session, credential)
 }
 
 /// Signs in together with other servers, if they are to share it.
