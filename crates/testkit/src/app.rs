@@ -223,6 +223,16 @@ impl App {
         result
     }
 
+    /// Awaits the answer to `initialize`, and proves by a call that the session is open: the bridge itself
+    /// answers `initialize` if a sign-in takes longer.
+    pub async fn is_in_session(&mut self) {
+        self.result("init").await;
+        self.send(INITIALIZED).await;
+        let id = format!("in-session-{}", self.ledger().asked());
+        self.call(id.as_str(), "echo", "in session").await;
+        self.result(id).await;
+    }
+
     /// From now on everything that comes has to be valid in the revision of the app, also what the server
     /// has sent just so.
     pub fn is_translated_for(&mut self) {

@@ -103,7 +103,7 @@ impl Scene {
     /// Proves that the next start is signed in, without a page.
     async fn is_signed_in(&self) {
         let mut next = self.bridge(&[]).await;
-        next.result("init").await;
+        next.is_in_session().await;
         next.finish().await;
         assert!(!self.browser.was_started().await, "a page too many");
     }
@@ -251,7 +251,7 @@ async fn no_helper_is_left_when_the_sign_in_has_ended_before_the_bridge() {
     let page = scene.page().await;
     scene.helper().await;
     HeadlessBrowser::default().visit(page.clone()).await;
-    bridge.result("init").await;
+    bridge.is_in_session().await;
     scene.no_helper().await;
     assert!(is_free(port(&page)).await);
     bridge.finish().await;
@@ -297,7 +297,7 @@ async fn starts_while_a_helper_waits_share_its_sign_in_and_open_its_page_again_o
 
     let (_, shown) = HeadlessBrowser::default().visit(page).await;
     assert!(shown.contains("You are signed in"), "{shown}");
-    last.result("init").await;
+    last.is_in_session().await;
     last.finish().await;
     scene.no_helper().await;
     assert_eq!(scene.provider.seen("/register").len(), 1);
@@ -315,7 +315,7 @@ async fn a_bridge_that_has_waited_leaves_the_sign_in_to_the_helper() {
     owner.end_with_group(Signal::KILL).await;
     let (_, shown) = HeadlessBrowser::default().visit(page).await;
     assert!(shown.contains("You are signed in"), "{shown}");
-    other.result("init").await;
+    other.is_in_session().await;
     other.finish().await;
     scene.no_helper().await;
     assert!(!scene.browser.was_started().await, "one page");
@@ -353,7 +353,7 @@ async fn a_client_of_the_users_own_signs_in_after_the_end_of_the_bridge_too() {
     let (_, shown) = HeadlessBrowser::default().visit(page).await;
     assert!(shown.contains("You are signed in"), "{shown}");
     let mut next = scene.bridge(&flags).await;
-    next.result("init").await;
+    next.is_in_session().await;
     next.finish().await;
     assert!(!scene.browser.was_started().await);
 }

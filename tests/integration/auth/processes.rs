@@ -40,7 +40,7 @@ async fn a_killed_owner_of_the_sign_in_costs_no_second_tab() {
     // Somebody takes over within a moment; a browser, too, tries again.
     assert_eq!(visit_when_it_listens(&callback).await, StatusCode::OK);
     for mut process in others {
-        process.result("init").await;
+        process.is_in_session().await;
         process.finish().await;
     }
     assert!(!browser.was_started().await, "one tab");
@@ -54,7 +54,7 @@ async fn signed_in(provider: &AuthorizationServer, home: &Path, browser: &Browse
     bridge.send(initialize_line("2025-06-18")).await;
     let page = browser.page().await;
     HeadlessBrowser::default().visit(page).await;
-    bridge.result("init").await;
+    bridge.is_in_session().await;
     bridge
 }
 
@@ -87,7 +87,7 @@ async fn a_refresh_under_way_at_a_signal_is_finished_first() {
 
     let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
     next.send(initialize_line("2025-06-18")).await;
-    next.result("init").await;
+    next.is_in_session().await;
     next.finish().await;
     assert_eq!(provider.refreshes(), 1);
     assert!(!browser.was_started().await);
@@ -122,7 +122,7 @@ async fn a_refresh_that_begins_at_the_end_is_finished_too() {
     provider.revoke_access_tokens();
     let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
     next.send(initialize_line("2025-06-18")).await;
-    next.result("init").await;
+    next.is_in_session().await;
     next.finish().await;
     assert_eq!(provider.refreshes(), 2);
     assert!(!browser.was_started().await);
@@ -223,7 +223,7 @@ async fn the_end_of_the_input_ends_a_sign_in_and_frees_its_port() {
     next.send(initialize_line("2025-06-18")).await;
     let callback = HeadlessBrowser::default().approve(page).await;
     visit_when_it_listens(&callback).await;
-    next.result("init").await;
+    next.is_in_session().await;
     next.finish().await;
     assert_eq!(provider.seen("/register").len(), 1);
 }
@@ -259,7 +259,7 @@ async fn a_process_that_starts_opens_the_page_of_a_dead_process_again_once() {
     last.says(page.as_str()).await;
     assert!(!browser.was_started().await, "not at every start");
     HeadlessBrowser::default().visit(page).await;
-    last.result("init").await;
+    last.is_in_session().await;
     last.finish().await;
     assert_eq!(provider.seen("/register").len(), 1);
 }
@@ -279,7 +279,7 @@ async fn a_process_that_starts_leaves_the_page_of_a_living_process_alone() {
     assert!(!browser.was_started().await);
     HeadlessBrowser::default().visit(page).await;
     for mut process in [owner, other] {
-        process.result("init").await;
+        process.is_in_session().await;
         process.finish().await;
     }
 }

@@ -66,7 +66,7 @@ async fn a_sign_in_outlives_the_bridge() {
 
     let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
     next.send(initialize_line("2025-06-18")).await;
-    next.result("init").await;
+    next.is_in_session().await;
     next.finish().await;
     assert_eq!(provider.seen("/token").len(), 1);
     assert!(!browser.was_started().await, "a page too many");
@@ -82,7 +82,7 @@ async fn a_renewed_credential_is_stored_while_others_read_the_file() {
     let mut app = program::start_signed_out(&provider, home.path(), &browser, &[]);
     app.send(initialize_line("2025-06-18")).await;
     HeadlessBrowser::default().visit(browser.page().await).await;
-    app.result("init").await;
+    app.is_in_session().await;
     let reader = Reader::of(&home.path().join("store"));
     provider.revoke_access_tokens();
     app.request(2, "tools/list", &json!({})).await;
@@ -92,7 +92,7 @@ async fn a_renewed_credential_is_stored_while_others_read_the_file() {
 
     let mut next = program::start_signed_out(&provider, home.path(), &browser, &[]);
     next.send(initialize_line("2025-06-18")).await;
-    next.result("init").await;
+    next.is_in_session().await;
     next.finish().await;
     assert_eq!(provider.refreshes(), 1, "the new token was stored");
     assert!(!browser.was_started().await);
