@@ -12,7 +12,9 @@ use tempfile::{TempDir, tempdir};
 use url::Url;
 
 use crate::program;
-use mcp_bridge_testkit::app::{App, initialize_line};
+use mcp_bridge_testkit::app::App;
+#[cfg(target_os = "linux")]
+use mcp_bridge_testkit::app::initialize_line;
 use mcp_bridge_testkit::authorization_server::{
     Audience, AuthorizationServer, Dpop, Grants, Targets,
 };
