@@ -27,7 +27,6 @@ use std::process::ExitCode;
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     mcp_bridge_core::stdio::keep_from_children();
     mcp_bridge_net::descriptors::raise();
-    signals::survive_file_size_limit();
     mcp_bridge_net::setting::name_settings(cli::flag);
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(status) = commands::run_helper(&args) {

@@ -1,5 +1,6 @@
 //! Termination signals, and resource limits of the process.
 
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// Exit status when a second signal cuts the shutdown short (128 + SIGINT).
@@ -25,17 +26,11 @@ pub(crate) async fn stop() {
 }
 
 /// Lets writing beyond the limit on the size of files (`RLIMIT_FSIZE`) fail, instead of ending the process: a token that
-/// cannot be saved is still in memory. Programs that are started get the signal as ever.
+/// cannot be saved is still in memory. Programs that are started get the signal as ever. The handler stays when the
+/// runtime is gone.
 #[cfg(unix)]
-pub(crate) fn survive_file_size_limit() {
+pub(crate) fn survive_file_size_limit(runtime: &Runtime) {
     use tokio::signal::unix::{SignalKind, signal};
-    // The handler stays when the runtime is gone, which has no other purpose.
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-    else {
-        return;
-    };
     let _entered = runtime.enter();
     let exceeded = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     // Without a handler a full quota ends the process; that is no reason not to start.
@@ -44,7 +39,7 @@ pub(crate) fn survive_file_size_limit() {
 
 /// Other systems have no such limit.
 #[cfg(not(unix))]
-pub(crate) fn survive_file_size_limit() {}
+pub(crate) fn survive_file_size_limit(_: &Runtime) {}
 
 #[cfg(unix)]
 struct Signals([tokio::signal::unix::Signal; 3]);

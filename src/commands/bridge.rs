@@ -5,6 +5,7 @@ use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tracing::level_filters::LevelFilter;
 
 use super::{Stop, finish_sign_in, record, runtime};
@@ -32,6 +33,7 @@ To try the server by hand: mcp-bridge login URL, mcp-bridge tools URL, mcp-bridg
 
 /// Carries messages until the app leaves. `given` are the arguments of the process.
 pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
+    let runtime = runtime()?;
     let mut settings = flags.settings()?;
     log::start(&settings.log);
     if settings.bridge.input == Input::Terminal && settings.log.level != LevelFilter::OFF {
@@ -52,7 +54,6 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
     }
     let observer = Arc::clone(&observers) as Arc<dyn Observer>;
     settings.bridge.endpoint.http.observation = Observation::by(observer);
-    let runtime = runtime()?;
     let end = runtime.block_on(async {
         if let Some(address) = settings.metrics {
             let metrics = Arc::new(Metrics::default());
@@ -61,10 +62,7 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
         }
         #[cfg(feature = "commands")]
         let offer = offer_view(&settings.bridge.endpoint, observers);
-        let (input, output) = (stdio::stdin(), stdio::stdout());
-        let bridge = bridge::run(settings.bridge, input, output, signals::stop());
-        // A task, because the runtime asks the kernel for news before it goes on with what it blocks on.
-        let end = tokio::spawn(bridge).await;
+        let end = start(settings.bridge).await;
         #[cfg(feature = "commands")]
         if let Some(offer) = offer {
             offer.withdraw().await;
@@ -83,6 +81,14 @@ pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
             Err(Stop::failed(reason).hint("start the server again in the app"))
         }
     }
+}
+
+/// Starts the session. It is a task, because the runtime asks the kernel for news before it goes on with what it blocks on.
+/// The stack frame in which it is made is gone while it runs: it is large, and is moved more than once.
+#[inline(never)]
+fn start(config: bridge::Config) -> JoinHandle<End> {
+    let (input, output) = (stdio::stdin(), stdio::stdout());
+    tokio::spawn(bridge::run(config, input, output, signals::stop()))
 }
 
 /// Lets `inspect` look at the bridge.

@@ -63,6 +63,7 @@ fn start_detached() -> Option<()> {
 }
 
 fn finish() -> Option<()> {
+    let runtime = runtime().ok()?;
     let sockets = inherited_sockets().ok()?;
     let mut lines = BufReader::new(std::io::stdin().lock().take(LARGEST_INPUT));
     let mut brief = String::new();
@@ -80,7 +81,6 @@ fn finish() -> Option<()> {
     let endpoint = settings.bridge.endpoint;
     let authorizer = Authorizer::new(endpoint.url, auth, endpoint.http);
     let authorizer = authorizer.behind(endpoint.header_program);
-    let runtime = runtime().ok()?;
     runtime.block_on(authorizer.finish_sign_in(handed_over, sockets));
     Some(())
 }

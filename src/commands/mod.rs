@@ -78,7 +78,7 @@ pub(crate) use finish_sign_in::run_helper;
 
 use crate::cli::file::FileError;
 use crate::cli::{ConfigError, FlagError, Flags};
-use crate::{cli, log};
+use crate::{cli, log, signals};
 use mcp_bridge_auth::{AuthError, KeychainError, StoreError};
 use mcp_bridge_core::stdio;
 use mcp_bridge_text::printable;
@@ -255,47 +255,59 @@ impl CommandLine {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
-            #[cfg(feature = "commands")]
-            Some(Command::Doctor(args)) => doctor::run(*args),
-            #[cfg(feature = "commands")]
-            Some(Command::Login(args)) => login::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Logout(args)) => logout::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Status(args)) => status::run(&args),
-            #[cfg(feature = "commands")]
-            Some(Command::Store(args)) => store::run(&args),
-            #[cfg(feature = "commands")]
-            Some(Command::Secret(args)) => secret::run(&args),
-            #[cfg(feature = "commands")]
-            Some(Command::Tools(args)) => tools::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Call(args)) => call::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Resources(args)) => resources::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Read(args)) => read::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Prompts(args)) => prompts::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Prompt(args)) => prompt::run(args),
-            #[cfg(feature = "commands")]
-            Some(Command::Inspect(args)) => inspect::run(*args),
-            #[cfg(feature = "commands")]
-            Some(Command::Install(args)) => install::run(&args),
-            #[cfg(feature = "commands")]
-            Some(Command::Migrate(args)) => migrate::run(&args),
-            #[cfg(feature = "commands")]
-            Some(Command::Completions(args)) => completions::run(&args),
-            #[cfg(feature = "commands")]
-            Some(Command::Man(args)) => man::run(&args),
-            Some(Command::Help(args)) => help::run(&args),
+            Some(command) => command.run(),
             None => bridge::run(self.flags, &self.given),
         };
         log::finish();
         match done {
             Ok(status) => status,
             Err(stop) => stop.report(),
+        }
+    }
+}
+
+impl Command {
+    // Inlined, it would give the bridge a stack frame with room for all commands, some 70 kB.
+    #[inline(never)]
+    fn run(self) -> Result<ExitCode, Stop> {
+        // Not all have a runtime of their own, and all write.
+        drop(runtime()?);
+        match self {
+            #[cfg(feature = "commands")]
+            Self::Doctor(args) => doctor::run(*args),
+            #[cfg(feature = "commands")]
+            Self::Login(args) => login::run(args),
+            #[cfg(feature = "commands")]
+            Self::Logout(args) => logout::run(args),
+            #[cfg(feature = "commands")]
+            Self::Status(args) => status::run(&args),
+            #[cfg(feature = "commands")]
+            Self::Store(args) => store::run(&args),
+            #[cfg(feature = "commands")]
+            Self::Secret(args) => secret::run(&args),
+            #[cfg(feature = "commands")]
+            Self::Tools(args) => tools::run(args),
+            #[cfg(feature = "commands")]
+            Self::Call(args) => call::run(args),
+            #[cfg(feature = "commands")]
+            Self::Resources(args) => resources::run(args),
+            #[cfg(feature = "commands")]
+            Self::Read(args) => read::run(args),
+            #[cfg(feature = "commands")]
+            Self::Prompts(args) => prompts::run(args),
+            #[cfg(feature = "commands")]
+            Self::Prompt(args) => prompt::run(args),
+            #[cfg(feature = "commands")]
+            Self::Inspect(args) => inspect::run(*args),
+            #[cfg(feature = "commands")]
+            Self::Install(args) => install::run(&args),
+            #[cfg(feature = "commands")]
+            Self::Migrate(args) => migrate::run(&args),
+            #[cfg(feature = "commands")]
+            Self::Completions(args) => completions::run(&args),
+            #[cfg(feature = "commands")]
+            Self::Man(args) => man::run(&args),
+            Self::Help(args) => help::run(&args),
         }
     }
 }
@@ -488,12 +500,14 @@ fn printed(result: io::Result<()>) -> Result<(), Stop> {
     }
 }
 
-/// One thread: the work is waiting.
+/// One thread: the work is waiting. From then on, a write beyond the limit on the size of files fails and no more.
 fn runtime() -> Result<Runtime, Stop> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Stop::failed(format!("cannot start: {error}")))
+        .map_err(|error| Stop::failed(format!("cannot start: {error}")))?;
+    signals::survive_file_size_limit(&runtime);
+    Ok(runtime)
 }
 
 #[cfg(feature = "commands")]

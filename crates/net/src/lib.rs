@@ -10,6 +10,7 @@
 //! - [`whole_file`]: replacement of files as a whole.
 
 pub mod backoff;
+pub mod boxed;
 pub mod descriptors;
 pub mod http;
 pub mod mutex;

@@ -11,11 +11,19 @@ use std::ops::Deref;
 #[derive(Debug, Clone)]
 pub struct Name(Box<str>);
 
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
+impl Name {
+    /// Compares it with a text.
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
         #[cfg(any(test, feature = "count-comparisons"))]
         comparisons::count();
-        self.0 == other.0
+        *self.0 == *text
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(&other.0)
     }
 }
 

@@ -209,6 +209,13 @@ impl CredentialStore {
         }
     }
 
+    /// Returns true if there is no credential of this key, and that is known without a wait.
+    pub(crate) fn is_surely_empty(&self) -> bool {
+        let records = self.records.as_deref();
+        self.unsaved().is_none()
+            && records.is_none_or(|records| records.is_surely_without(&self.key.sibling("")))
+    }
+
     /// The credential in use: the newest that has tokens, else the newest.
     pub(crate) fn load(&self) -> Result<Option<Credential>, StoreError> {
         self.save_again();

@@ -25,6 +25,11 @@ impl SharedStore {
             .ok()
     }
 
+    /// Returns true if there is no credential of the account, and that is known without a thread that may wait.
+    pub(crate) fn is_surely_empty(&self) -> bool {
+        self.0.is_surely_empty()
+    }
+
     /// The place and name of a lock of the account. None if nothing is stored.
     pub(crate) fn lock_name(&self, kind: &str) -> Option<(SharedRecords, String)> {
         self.0.lock_name(kind)

@@ -15,6 +15,7 @@ use super::stream::{EventStream, reconnect_backoff};
 use super::unusable::{self, UnusableText};
 use super::{Endpoint, Failure, Request};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_net::boxed::boxed;
 use mcp_bridge_net::http::{Response, Traffic, json};
 use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::era::Era;
@@ -160,7 +161,7 @@ impl ResponseReader<'_> {
                 }
                 tokio::time::sleep(stream.retry().unwrap_or_else(|| backoff.jittered_pause()))
                     .await;
-                match Box::pin(self.resume(cursor.clone(), &session)).await {
+                match boxed(|| self.resume(cursor.clone(), &session)).await {
                     Ok(resumed) => break resumed,
                     Err(failure) if failure.may_pass() => {}
                     Err(failure) => {

@@ -55,11 +55,11 @@ impl Endpoint {
     /// The credentials for the next request. They are renewed ahead of their end.
     pub(super) async fn credentials(&self) -> Result<Credentials, Failure> {
         let secret = match &self.config.secret_headers {
-            Some(headers) => Box::pin(headers.headers()).await?.clone(),
+            Some(headers) => boxed(|| headers.headers()).await?.clone(),
             None => HeaderMap::new(),
         };
         let printed = match &self.config.header_program {
-            Some(program) => Some(Box::pin(program.headers()).await?),
+            Some(program) => Some(boxed(|| program.headers()).await?),
             None => None,
         };
         let mut credentials = Credentials {
@@ -104,3 +104,4 @@ impl Endpoint {
         credentials.printed.is_some() && is_refusal && !asks_for_sign_in
     }
 }
+use mcp_bridge_net::boxed::boxed;

@@ -19,6 +19,7 @@ use super::send::{Outgoing, SESSION_ID, SendOptions, SessionUse, Verb};
 use super::session::{self, McpSession};
 use super::{Endpoint, Failure, Initiative, Outcome, Patience, Request, headers};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_net::boxed::boxed;
 use mcp_bridge_net::http::{Response, Traffic};
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{Kind, Message};
@@ -53,11 +54,11 @@ impl Endpoint {
         if method == "tools/list"
             && matches!(&outcome, Ok(Outcome::Response(response)) if !response.is_error())
         {
-            Box::pin(self.note_sign_in()).await;
+            boxed(|| self.note_sign_in()).await;
         }
         if matches!(method, "initialize" | "server/discover") {
             // Beyond the limit the note is given up.
-            let _ = timeout(NOTE_LIMIT, Box::pin(self.support.saved())).await;
+            let _ = timeout(NOTE_LIMIT, boxed(|| self.support.saved())).await;
         }
         outcome.unwrap_or_else(|failure| {
             tracing::warn!(host = %self.host(), method, "{failure}");
@@ -86,11 +87,11 @@ impl Endpoint {
     ) -> Result<Outcome, Failure> {
         match (request.era(), request.method()) {
             (Era::Modern, "server/discover") => {
-                let discovered = Box::pin(self.discover(request));
+                let discovered = boxed(|| self.discover(request));
                 Ok(Outcome::Response(discovered.await))
             }
-            (Era::Modern, _) => Box::pin(self.request_modern(request, track)).await,
-            (Era::Legacy, "initialize") => Box::pin(self.open(request, track)).await,
+            (Era::Modern, _) => boxed(|| self.request_modern(request, track)).await,
+            (Era::Legacy, "initialize") => boxed(|| self.open(request, track)).await,
             (Era::Legacy, _) => {
                 let response = self.converse_in_session(request, track).await?;
                 if !response.is_error() {
@@ -144,7 +145,7 @@ impl Endpoint {
             track: &track,
         };
         if let Some(connection) = self.http_sse() {
-            return Box::pin(connection.post(self, message, &options)).await;
+            return boxed(|| connection.post(self, message, &options)).await;
         }
         let outgoing = self.legacy_post(message, repeat, &options);
         let method = message.method().unwrap_or("response");
@@ -207,7 +208,7 @@ impl Endpoint {
     ) -> Result<Message, Failure> {
         let track = options.track;
         if let Some(connection) = self.http_sse() {
-            let answer = Box::pin(connection.request(self, request, options)).await?;
+            let answer = boxed(|| connection.request(self, request, options)).await?;
             self.log_response(track, &answer);
             return Ok(answer);
         }
@@ -247,7 +248,7 @@ impl Endpoint {
     ) -> Result<AnsweredInitialize, Failure> {
         let track = options.track;
         if let Some(connection) = self.http_sse() {
-            let response = Box::pin(connection.request(self, initialize, options)).await?;
+            let response = boxed(|| connection.request(self, initialize, options)).await?;
             self.log_response(track, &response);
             return Ok(AnsweredInitialize {
                 response,

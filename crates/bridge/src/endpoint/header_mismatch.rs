@@ -13,6 +13,7 @@ use super::retry::{Cause, Repeat, Retries};
 use super::send::SessionUse;
 use super::{Endpoint, Failure, ParamHeaders, Request};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_net::boxed::boxed;
 use mcp_bridge_protocol::codes::HEADER_MISMATCH;
 use mcp_bridge_protocol::era::Era;
 use mcp_bridge_protocol::message::{EmptyCursor, Message, NextPage, Pages, params_on_behalf_of};
@@ -52,7 +53,7 @@ impl Endpoint {
             let outcome = self.converse(request, SessionUse::Current, track).await;
             let may_repeat =
                 self.is_legacy_mismatch(&outcome) && retries.allow(Cause::HeadersRefused);
-            if !may_repeat || !Box::pin(self.relearn_legacy(method, known, track)).await {
+            if !may_repeat || !boxed(|| self.relearn_legacy(method, known, track)).await {
                 break outcome;
             }
         };

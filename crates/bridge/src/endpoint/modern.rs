@@ -12,6 +12,7 @@ use super::send::{Accepted, Outgoing, SessionUse, Verb};
 use super::stream::EventStream;
 use super::{Endpoint, Failure, LostSubscription, Request, body, headers};
 use mcp_bridge_auth::Interaction;
+use mcp_bridge_net::boxed::boxed;
 use mcp_bridge_protocol::message::Message;
 
 impl Endpoint {
@@ -33,7 +34,7 @@ impl Endpoint {
             if method == "tools/call"
                 && is_header_mismatch(&outcome)
                 && retries.allow(Cause::HeadersRefused)
-                && Box::pin(self.relearn_modern(request, known, track)).await
+                && boxed(|| self.relearn_modern(request, known, track)).await
             {
                 continue;
             }

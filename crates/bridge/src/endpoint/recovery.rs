@@ -14,6 +14,7 @@ use super::retry::Repeat;
 use super::send::SessionUse;
 use super::session::{Handshake, McpSession};
 use super::{Endpoint, Event, Failure, Request};
+use mcp_bridge_net::boxed::boxed;
 use mcp_bridge_net::observer::Step;
 use mcp_bridge_protocol::lists::SERVER_LISTS;
 use mcp_bridge_protocol::message::Message;
@@ -53,7 +54,7 @@ impl Endpoint {
             sleep_until(failed.at + PAUSE_AFTER_FAILURE).await;
         }
         // Boxed, because opening a session sends requests, and sending may open a session.
-        let opened = match timeout(REOPEN_LIMIT, Box::pin(self.reopen())).await {
+        let opened = match timeout(REOPEN_LIMIT, boxed(|| self.reopen())).await {
             Ok(opened) => opened,
             Err(_) => Err(Failure::SessionLost("it took too long".to_owned())),
         };

@@ -18,6 +18,7 @@ use super::session::{McpSession, speaks_of_session};
 use super::wire_log::WireLog;
 use super::{ConnectCause, Endpoint, Failure, Phase, Track, outage};
 use mcp_bridge_auth::{Authorizer, Interaction, Refusal, has_challenge};
+use mcp_bridge_net::boxed::boxed;
 use mcp_bridge_net::http::{
     Place, RedirectRefusal, Redirects, Response, Traffic, bare, retry_after,
 };
@@ -174,14 +175,14 @@ impl Endpoint {
                     // Gateways send those who have no credential to a page for people.
                     if matches!(failure, Failure::Redirect { .. })
                         && tries.retries.allow(Cause::PrintedHeadersRefused)
-                        && Box::pin(self.renew_headers(&credentials)).await?
+                        && boxed(|| self.renew_headers(&credentials)).await?
                     {
                         continue;
                     }
                     if matches!(failure, Failure::Connect { .. }) {
                         outgoing.track.connection_failed();
                     }
-                    Box::pin(self.await_next_try(failure, outgoing, &mut tries)).await?;
+                    boxed(|| self.await_next_try(failure, outgoing, &mut tries)).await?;
                     continue;
                 }
             };
@@ -203,7 +204,7 @@ impl Endpoint {
                 session: &session,
                 credentials,
             };
-            Box::pin(self.on_refusal(refused, outgoing, &mut tries)).await?;
+            boxed(|| self.on_refusal(refused, outgoing, &mut tries)).await?;
         }
     }
 
@@ -373,7 +374,7 @@ impl Endpoint {
             return Ok(place);
         }
         outgoing.track.enter(Phase::Queued);
-        Ok(Box::pin(client.place(outgoing.traffic)).await)
+        Ok(boxed(|| client.place(outgoing.traffic)).await)
     }
 
     /// Sends once, following redirects that stay at the endpoint's origin. Also returns where they led.

@@ -31,6 +31,7 @@ use url::Url;
 use super::names::Names;
 use super::places::{Limits, Places};
 use super::{Error, Options, POOL_IDLE, TCP_KEEPALIVE, tls};
+use crate::boxed::boxed;
 use crate::descriptors::Pauses;
 use crate::mutex::Mutex;
 
@@ -300,7 +301,7 @@ impl Connections {
             }
             Some(first)
         };
-        let connection = timeout(self.connect_timeout, Box::pin(self.connect())).await;
+        let connection = timeout(self.connect_timeout, boxed(|| self.connect())).await;
         let connection = connection.map_err(|_| Error::ConnectTimeout)??;
         self.up.notify_waiters();
         let connection = match connection {

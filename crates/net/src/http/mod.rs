@@ -28,6 +28,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{ClientBuilder, Method, Proxy, StatusCode, Version, redirect};
 use url::Url;
 
+use crate::boxed::boxed;
 use crate::descriptors::Pauses;
 use crate::observer::{Observation, ObservedExchange, Purpose};
 use places::Places;
@@ -276,7 +277,7 @@ impl Client {
     pub async fn place(&self, traffic: Traffic) -> Place {
         match self.free_place(traffic) {
             Some(place) => place,
-            None => Box::pin(self.places.take(traffic)).await,
+            None => boxed(|| self.places.take(traffic)).await,
         }
     }
 
@@ -372,7 +373,7 @@ impl Client {
             Way::Proxied(client) => {
                 let request = client.request(method, url.clone()).headers(headers);
                 let request = request.body(body).build().map_err(Error::Proxied)?;
-                let sent = Box::pin(self::send(client, request));
+                let sent = boxed(|| self::send(client, request));
                 let mut response = sent.await.map_err(Error::Proxied)?;
                 let head = Head {
                     version: response.version(),

@@ -25,6 +25,7 @@ mod filter;
 pub mod fuzzing;
 mod ids;
 mod json;
+mod member_map;
 mod object;
 mod outbox;
 #[cfg(any(test, fuzzing))]

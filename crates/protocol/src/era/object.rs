@@ -3,19 +3,18 @@
 use std::fmt;
 
 use bytes::Bytes;
-use indexmap::IndexMap;
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::json::Json;
+use super::member_map::MemberMap;
 use crate::message::{Message, RequestId, each_member, push_string};
-use mcp_bridge_text::name::Name;
 
 /// An object with its members in order. Only the names are read; a value keeps its text, be it a number
 /// beyond 2^53, `1e400`, a lone surrogate or a megabyte of base64.
 #[derive(Clone, Default)]
-pub(super) struct Object(IndexMap<Name, Json>);
+pub(super) struct Object(MemberMap);
 
 impl Object {
     /// Reads the text of an object; `None` for any other JSON.
@@ -38,7 +37,7 @@ impl Object {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.0.iter()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Json> {
@@ -88,11 +87,7 @@ impl Object {
 
     /// Likewise, with a value as it stands elsewhere.
     pub(super) fn put(&mut self, name: &str, value: Json) {
-        if let Some(known) = self.0.get_mut(name) {
-            *known = value;
-        } else {
-            self.0.insert(name.to_owned().into(), value);
-        }
+        self.0.put(name, value);
     }
 
     /// Likewise, with all members of another object.
@@ -103,11 +98,11 @@ impl Object {
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Option<Json> {
-        self.0.shift_remove(name)
+        self.0.remove(name)
     }
 
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        self.0.retain(|name, _| keep(name));
+    pub(super) fn retain(&mut self, keep: impl FnMut(&str) -> bool) {
+        self.0.retain(keep);
     }
 
     /// Changes the member `name`, which is an object, and removes it if it is empty then.

@@ -38,6 +38,10 @@ impl SignInSession {
 
     /// Takes over what another process stored meanwhile.
     pub(crate) async fn reload(&self) -> Result<(), AuthError> {
+        // A thread for that would be the only one of a session without a sign-in.
+        if self.store.is_surely_empty() {
+            return Ok(());
+        }
         let stored = self.store.with(CredentialStore::load).await;
         let Some(stored) = stored.unwrap_or(Ok(None))? else {
             return Ok(());

@@ -72,6 +72,10 @@ impl Records for Encrypted {
         self.records.names(prefix)
     }
 
+    fn is_surely_without(&self, prefix: &str) -> bool {
+        self.records.is_surely_without(prefix)
+    }
+
     fn set_aside(&self, name: &str) {
         self.records.set_aside(name);
     }

@@ -128,6 +128,15 @@ impl Records for RecordFiles {
         Ok(names)
     }
 
+    fn is_surely_without(&self, prefix: &str) -> bool {
+        match fs::read_dir(&self.directory) {
+            Ok(mut entries) => entries.all(|entry| {
+                entry.is_ok_and(|it| !it.file_name().to_string_lossy().starts_with(prefix))
+            }),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     fn set_aside(&self, name: &str) {
         let path = self.path(name);
         let _ = fs::rename(&path, path.with_extension(DAMAGED));

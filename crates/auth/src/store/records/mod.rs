@@ -39,6 +39,11 @@ pub(crate) trait Records: fmt::Debug + Send + Sync {
     /// The names of all records that begin so, in order; perhaps those of other things as well.
     fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
+    /// Returns true if no record begins so, and that is known without a wait: it is asked on the event loop.
+    fn is_surely_without(&self, _prefix: &str) -> bool {
+        false
+    }
+
     /// Puts a record aside whose content makes no sense.
     fn set_aside(&self, name: &str);
 
