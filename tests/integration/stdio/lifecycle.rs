@@ -310,6 +310,26 @@ async fn an_idle_bridge_has_no_periodic_timer() {
     app.finish().await;
 }
 
+/// Each thread costs memory and time at the start. The first session stores what the server has said of itself, and takes one
+/// that may wait for the disk.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_session_without_a_sign_in_has_one_thread() {
+    let server = FaultServer::start();
+    let home = tempfile::tempdir().expect("a directory");
+    let mut threads = 0;
+    for _ in 0..2 {
+        let launch = program::bridge_for(&server).with(|it| it.home(home.path()));
+        let mut app = launch.start();
+        app.initialize().await;
+        app.still_served().await;
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", app.pid()));
+        threads = tasks.expect("it is running").count();
+        app.finish().await;
+    }
+    assert_eq!(threads, 1);
+}
+
 /// The time that a process has told `epoll_wait` to wait for at most, if that is where it is: the fourth argument of the system
 /// call, in milliseconds (`proc_pid_syscall(5)`).
 #[cfg(target_os = "linux")]
