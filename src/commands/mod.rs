@@ -270,7 +270,7 @@ impl Command {
     // Inlined, it would give the bridge a stack frame with room for all commands, some 70 kB.
     #[inline(never)]
     fn run(self) -> Result<ExitCode, Stop> {
-        // Not all have a runtime of their own, and all write.
+        // For what it sets up: not all commands have a runtime of their own, and most write files.
         drop(runtime()?);
         match self {
             #[cfg(feature = "commands")]

@@ -16,7 +16,7 @@ use mcp_bridge_testkit::app::App;
 #[cfg(target_os = "linux")]
 use mcp_bridge_testkit::app::initialize_line;
 use mcp_bridge_testkit::authorization_server::{
-    Audience, AuthorizationServer, Dpop, Grants, Targets,
+    Audience, AuthorizationServer, Device, Dpop, Grants, Targets,
 };
 #[cfg(target_os = "linux")]
 use mcp_bridge_testkit::browser::HeadlessBrowser;
@@ -485,6 +485,24 @@ async fn bound_tokens_are_shared() {
         scene.uses(server).await;
     }
     assert_eq!(scene.pages().len(), 1);
+    scene.check_tokens();
+}
+
+/// the person signs in on another device (RFC 8628).
+#[tokio::test]
+async fn a_sign_in_by_device_code_is_shared() {
+    let mut scene = Scene::new().await;
+    scene.flags.push("--device-code".into());
+    let endpoint = format!("{}/device", scene.provider.origin());
+    scene.provider.behave(|it| {
+        it.server_metadata["device_authorization_endpoint"] = endpoint.into();
+        it.device = Device::Approved;
+    });
+    for server in ["a", "b", "a"] {
+        scene.uses(server).await;
+    }
+    assert_eq!(scene.provider.seen("/device").len(), 1);
+    assert_eq!(scene.pages().len(), 0);
     scene.check_tokens();
 }
 

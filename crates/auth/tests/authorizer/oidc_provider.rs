@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use url::Url;
 
-use mcp_bridge_testkit::{LIMIT, soon};
+use mcp_bridge_testkit::{LIMIT, free_port, soon};
 
 use crate::support::{AuthorizedClient, config};
 
@@ -181,6 +181,9 @@ async fn an_identity_of_oidc_provider_serves_all_accounts() {
         method: None,
     };
     let origin = provider.mcp_url.origin().ascii_serialization();
+    let mut own = config(directory.path());
+    // That of a registered client is fixed, and a connection of another program may have the derived one.
+    own.callback.port = Some(free_port());
     let first = Config {
         grant: Grant::EnterpriseManaged(Box::new(IdentityProvider {
             issuer: IssuerUrl::parse(&origin).unwrap(),
@@ -189,7 +192,7 @@ async fn an_identity_of_oidc_provider_serves_all_accounts() {
             id_token: None,
         })),
         client: Some(client("employee at the server", "server-secret")),
-        ..config(directory.path())
+        ..own
     };
     let second = Config {
         scope: Some("mcp:use".into()),
