@@ -13,6 +13,9 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts.json");
 /// Share by which a count may differ. The seeds of hash tables and the pieces in which bytes arrive make a difference of less
 /// than one percent.
 const TOLERANCE: f64 = 0.02;
+/// The same for instructions: the directory of the checkout is part of the names of functions, and so changes their order and
+/// what is inlined. Builds in two directories have differed by 2.1 percent.
+const TOLERANCE_OF_INSTRUCTIONS: f64 = 0.03;
 const TOLERANCE_OF_PIECES: f64 = 0.1;
 
 /// The same for the start, which is counted once and not as the difference of two runs: how often it is woken is a matter of
@@ -116,6 +119,7 @@ fn tolerance(name: &str, what: &str) -> f64 {
         (LONG, _) | (START, SYSTEM_CALLS) => f64::INFINITY,
         (START, INSTRUCTIONS) => TOLERANCE_OF_START,
         (START, _) => TOLERANCE_OF_ALLOCATIONS_AT_START,
+        (_, INSTRUCTIONS) => TOLERANCE_OF_INSTRUCTIONS,
         _ => TOLERANCE,
     }
 }
