@@ -33,6 +33,7 @@ To try the server by hand: mcp-bridge login URL, mcp-bridge tools URL, mcp-bridg
 
 /// Carries messages until the app leaves. `given` are the arguments of the process.
 pub(super) fn run(flags: Flags, given: &[OsString]) -> Result<ExitCode, Stop> {
+    // Before the log and the recording, which write files.
     let runtime = runtime()?;
     let mut settings = flags.settings()?;
     log::start(&settings.log);

@@ -63,6 +63,7 @@ fn start_detached() -> Option<()> {
 }
 
 fn finish() -> Option<()> {
+    // Before the log, which writes a file.
     let runtime = runtime().ok()?;
     let sockets = inherited_sockets().ok()?;
     let mut lines = BufReader::new(std::io::stdin().lock().take(LARGEST_INPUT));

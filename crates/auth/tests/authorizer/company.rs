@@ -17,9 +17,9 @@ use mcp_bridge_testkit::browser::HeadlessBrowser;
 use mcp_bridge_testkit::identity_provider::{
     IDP_CLIENT, IDP_SECRET, OpenIdProvider, SERVER_CLIENT,
 };
-use mcp_bridge_testkit::{free_port, soon};
+use mcp_bridge_testkit::soon;
 
-use crate::support::{AuthorizedClient, config};
+use crate::support::{AuthorizedClient, config_of_registered};
 
 const SERVER_SECRET: &str = "server-secret-MARKER";
 
@@ -85,9 +85,6 @@ fn company_config(
     idp: &OpenIdProvider,
     id_token: Option<ExternalToken>,
 ) -> Config {
-    let mut config = config(directory);
-    // That of a registered client is fixed, and a connection of another program may have the derived one.
-    config.callback.port = Some(free_port());
     Config {
         client: Some(client(SERVER_CLIENT, SERVER_SECRET)),
         grant: Grant::EnterpriseManaged(Box::new(IdentityProvider {
@@ -96,7 +93,7 @@ fn company_config(
             scope: None,
             id_token,
         })),
-        ..config
+        ..config_of_registered(directory)
     }
 }
 

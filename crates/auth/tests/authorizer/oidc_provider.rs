@@ -17,9 +17,9 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use url::Url;
 
-use mcp_bridge_testkit::{LIMIT, free_port, soon};
+use mcp_bridge_testkit::{LIMIT, soon};
 
-use crate::support::{AuthorizedClient, config};
+use crate::support::{AuthorizedClient, config, config_of_registered};
 
 /// The first start downloads it.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -181,9 +181,6 @@ async fn an_identity_of_oidc_provider_serves_all_accounts() {
         method: None,
     };
     let origin = provider.mcp_url.origin().ascii_serialization();
-    let mut own = config(directory.path());
-    // That of a registered client is fixed, and a connection of another program may have the derived one.
-    own.callback.port = Some(free_port());
     let first = Config {
         grant: Grant::EnterpriseManaged(Box::new(IdentityProvider {
             issuer: IssuerUrl::parse(&origin).unwrap(),
@@ -192,7 +189,7 @@ async fn an_identity_of_oidc_provider_serves_all_accounts() {
             id_token: None,
         })),
         client: Some(client("employee at the server", "server-secret")),
-        ..own
+        ..config_of_registered(directory.path())
     };
     let second = Config {
         scope: Some("mcp:use".into()),

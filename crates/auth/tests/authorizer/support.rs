@@ -15,7 +15,7 @@ use url::Url;
 
 use mcp_bridge_testkit::authorization_server::AuthorizationServer;
 use mcp_bridge_testkit::browser::HeadlessBrowser;
-use mcp_bridge_testkit::{LIMIT, soon};
+use mcp_bridge_testkit::{LIMIT, free_port, soon};
 
 /// A message that every MCP server takes.
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"app-double","version":"1"}}}"#;
@@ -28,6 +28,13 @@ pub(crate) fn config(directory: &Path) -> Config {
         timeout: LIMIT,
         ..Config::default()
     }
+}
+
+/// The same for a registered client, whose callback port is fixed: a connection of another program may have the derived one.
+pub(crate) fn config_of_registered(directory: &Path) -> Config {
+    let mut config = config(directory);
+    config.callback.port = Some(free_port());
+    config
 }
 
 /// Checks that no metadata document was asked for twice.

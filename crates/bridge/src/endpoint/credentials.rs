@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{Endpoint, Failure};
 use mcp_bridge_auth::{AccessToken, Refusal};
+use mcp_bridge_net::boxed::boxed;
 
 /// Credentials that a request carries.
 #[derive(Debug, Clone, Default)]
@@ -104,4 +105,3 @@ impl Endpoint {
         credentials.printed.is_some() && is_refusal && !asks_for_sign_in
     }
 }
-use mcp_bridge_net::boxed::boxed;

@@ -29,7 +29,15 @@ impl SignInSession {
     pub(crate) async fn load(&self) {
         let loaded = self
             .loaded
-            .get_or_try_init(|| Box::pin(self.reload()))
+            .get_or_try_init(|| {
+                Box::pin(async {
+                    // A thread for that would be the only one of a session without a sign-in.
+                    if self.store.is_surely_empty() {
+                        return Ok(());
+                    }
+                    self.reload().await
+                })
+            })
             .await;
         if let Err(error) = loaded {
             tracing::debug!(%error, "nothing is loaded for now");
@@ -38,10 +46,6 @@ impl SignInSession {
 
     /// Takes over what another process stored meanwhile.
     pub(crate) async fn reload(&self) -> Result<(), AuthError> {
-        // A thread for that would be the only one of a session without a sign-in.
-        if self.store.is_surely_empty() {
-            return Ok(());
-        }
         let stored = self.store.with(CredentialStore::load).await;
         let Some(stored) = stored.unwrap_or(Ok(None))? else {
             return Ok(());
