@@ -36,7 +36,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let audience = setting("RESOURCE").unwrap_or_else(|| format!("http://localhost:{port}/mcp"));
     let url = url::Url::parse(&audience)?;
     let metadata_path = format!("/.well-known/oauth-protected-resource{}", url.path().trim_end_matches('/'));
-    let http = reqwest::Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(10)).build()?;
+    let http = reqwest::Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(10));
+    // Issuers in Node.js close an idle connection after five seconds; a request that meets the close is lost.
+    let http = http.pool_idle_timeout(Duration::from_secs(4)).build()?;
     let resource = Arc::new(Resource {
         metadata_url: url.join(&metadata_path)?,
         scopes: setting("SCOPES").unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcp_bridge_net::http;
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -69,7 +69,7 @@ impl IssuerConnection {
         &self,
         request: RequestBuilder,
     ) -> Result<T, IssuerFailure> {
-        let mut response = request.send().await?;
+        let mut response = send(request).await?;
         let url = response.url().clone();
         if !response.status().is_success() {
             return Err(IssuerFailure::Status(url, response.status().as_u16()));
@@ -83,6 +83,20 @@ impl IssuerConnection {
         }
         serde_json::from_slice(&body).map_err(|_| IssuerFailure::Content(url))
     }
+}
+
+/// Sends a request to the issuer. One whose connection breaks is sent once more (RFC 9112 §9.3.1): the server may close a
+/// kept connection at any time, and none of these requests changes anything.
+async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
+    let copy = request.try_clone();
+    match (request.send().await, copy) {
+        (Err(error), Some(copy)) if is_broken_connection(&error) => copy.send().await,
+        (sent, _) => sent,
+    }
+}
+
+fn is_broken_connection(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
 impl IssuerMetadata {

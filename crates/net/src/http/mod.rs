@@ -51,8 +51,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval at which the kernel asks a silent peer whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// Time for which an unused connection is kept. Load balancers close theirs after a minute or more.
+/// Time for which an unused connection to the MCP endpoint is kept. Load balancers close theirs after a minute or more.
 const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// Time for which reqwest keeps an unused connection, since it ignores the `Keep-Alive` header of a response. Servers in
+/// Node.js close theirs after five seconds (`server.keepAliveTimeout`), and a request that meets the close is lost.
+const UNANNOUNCED_IDLE: Duration = Duration::from_secs(4);
 
 /// Settings of the network.
 #[derive(Debug, Clone)]
@@ -137,7 +141,7 @@ impl Options {
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.connect_timeout)
-            .pool_idle_timeout(POOL_IDLE)
+            .pool_idle_timeout(UNANNOUNCED_IDLE)
             .tcp_keepalive(TCP_KEEPALIVE)
             .tcp_nodelay(true)
             .local_address(self.family.local_address())
@@ -251,7 +255,9 @@ impl Client {
     pub fn new(options: &Options, url: &Url, cookies: Option<Arc<Cookies>>) -> Result<Self, Error> {
         let places = Places::new(places::Limits::default());
         let way = if matches!(options.route(url), Route::Proxy(..)) {
-            Way::Proxied(options.client(url)?)
+            // A tunnel through a proxy takes several round trips to set up.
+            let builder = options.builder(url)?.pool_idle_timeout(POOL_IDLE);
+            Way::Proxied(builder.build().map_err(Error::Proxied)?)
         } else {
             Way::Direct(connections::Connections::new(
                 options,

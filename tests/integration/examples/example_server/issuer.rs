@@ -306,6 +306,12 @@ async fn an_introspected_token_ends_when_it_is_revoked() {
         let met = status(&client, &token.replace(' ', "-")).await;
         assert_eq!(met, expected, "{token}");
     }
+    // As when the issuer closes a kept connection while the request is on its way.
+    issuer.change(|state| state.broken_connections = 1);
+    assert_eq!(status(&client, "good").await, StatusCode::OK);
+    issuer.change(|state| state.broken_connections = 2);
+    let unknown = status(&client, "good").await;
+    assert_eq!(unknown, StatusCode::SERVICE_UNAVAILABLE);
     issuer.change(|state| state.tokens.remove("good"));
     assert_eq!(status(&client, "good").await, StatusCode::UNAUTHORIZED);
     server.stop().await;

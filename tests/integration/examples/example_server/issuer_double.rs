@@ -114,6 +114,8 @@ pub(super) struct IssuerState {
     pub(super) fetches: u32,
     /// Introspection response for each token.
     pub(super) tokens: HashMap<String, Value>,
+    /// Number of introspection requests whose connection is closed without a response.
+    pub(super) broken_connections: u32,
 }
 
 pub(super) struct Issuer {
@@ -210,7 +212,13 @@ async fn introspect(
         return Err(StatusCode::UNAUTHORIZED);
     }
     let form: HashMap<_, _> = form_urlencoded::parse(&body).into_owned().collect();
-    let issuer = issuer.lock().unwrap();
+    let mut issuer = issuer.lock().unwrap();
+    if issuer.broken_connections > 0 {
+        issuer.broken_connections -= 1;
+        drop(issuer);
+        // The task of the connection ends, without the message of a panic.
+        std::panic::resume_unwind(Box::new("a broken connection"));
+    }
     let inactive = json!({ "active": false });
     Ok(Json(
         issuer
