@@ -24,9 +24,12 @@ const ACKNOWLEDGEMENT_LIMIT: Duration = Duration::from_secs(30);
 /// comes through.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(5 * 60)];
 
-/// The wait before another stream after the connection of one broke, doubled up to the longest until one is
-/// acknowledged.
+/// The wait before another stream after the connection of one broke, doubled up to the longest until one lasts.
 const BREAK_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// Life of an acknowledged stream after which its break is an accident, and the waits begin again with the first. The app
+/// asks for its lists anew after each acknowledgement, so a server that drops each stream at once is asked ever less often.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 
 /// Streams in a row that are not acknowledged after one broke, until the server counts as one that has ended it:
 /// five minutes at least.
@@ -42,8 +45,10 @@ pub(super) struct Listen {
     subscribers: Vec<Subscriber>,
     /// The wait before another stream.
     pause: Option<Timer>,
-    /// Streams that were tried since the last one broke; `None` if it did not break.
+    /// Streams that were tried since one that lasted broke; `None` if none broke.
     breaks: Option<u32>,
+    /// True if the last stream was acknowledged and broke before it had lasted, and one before it, too.
+    drops: bool,
     /// Streams that have ended since something came through.
     ends: u32,
     /// True if something may have been missed since the last stream.
@@ -55,6 +60,8 @@ struct ListenStream {
     id: RequestId,
     requested: Filter,
     acknowledged: Filter,
+    /// Until the stream has lasted, if the one before it broke.
+    steady: Option<Timer>,
 }
 
 #[derive(Debug)]
@@ -117,6 +124,7 @@ impl Listen {
             subscribers: Vec::new(),
             pause: None,
             breaks: None,
+            drops: false,
             ends: 0,
             gap: false,
         }
@@ -127,9 +135,10 @@ impl Listen {
         self.refresh(app, outbox);
     }
 
-    /// The app asks for something, so that it is sent now: a good moment to try a stream that broke again.
+    /// The app asks for something, so that it is sent now: a good moment to try a stream that broke again. Not if the
+    /// server drops each of them, for then the app may ask because of the last one.
     pub(super) fn on_request(&mut self, app: &LegacyApp, outbox: &mut Outbox) {
-        if self.breaks.is_some() && self.pause.is_some() {
+        if self.breaks.is_some() && self.pause.is_some() && !self.drops {
             self.refresh(app, outbox);
         }
     }
@@ -210,7 +219,8 @@ impl Listen {
         let Some(next) = self.next.take_if(|next| Some(&next.id) == id.as_ref()) else {
             return tracing::debug!("dropped an acknowledgement of no subscription");
         };
-        self.breaks = None;
+        // It does not count towards the streams that are not acknowledged.
+        self.breaks = self.breaks.map(|breaks| breaks.min(MAX_BREAKS - 1));
         let params = event.params_json().and_then(Object::parse);
         let mut acknowledged = Filter::read(&params.unwrap_or_default());
         // Nobody asked for more, and the server may name any number of others.
@@ -238,6 +248,7 @@ impl Listen {
             id: next.id,
             requested,
             acknowledged,
+            steady: self.breaks.map(|_| outbox.after(STEADY_AFTER)),
         };
         if std::mem::take(&mut self.gap) {
             report_gap(&stream.acknowledged, outbox);
@@ -284,10 +295,11 @@ impl Listen {
         outbox: &mut Outbox,
     ) {
         let refusal = end.refusal();
-        if self.is_current(id) {
-            self.current = None;
+        if let Some(stream) = self.current.take_if(|stream| stream.id == *id) {
             self.gap = true;
-            self.breaks = matches!(end, StreamEnd::Broken).then_some(0);
+            let is_broken = matches!(end, StreamEnd::Broken);
+            self.drops = is_broken && stream.steady.is_some();
+            self.breaks = is_broken.then(|| self.breaks.unwrap_or_default());
         } else if let Some(next) = self.next.take_if(|next| next.id == *id) {
             self.breaks.take_if(|_| !matches!(end, StreamEnd::Broken));
             self.fail(&next, refusal, outbox);
@@ -306,6 +318,11 @@ impl Listen {
     pub(super) fn on_timer(&mut self, timer: Timer, app: &LegacyApp, outbox: &mut Outbox) {
         if self.pause.take_if(|pause| *pause == timer).is_some() {
             return self.refresh(app, outbox);
+        }
+        if let Some(stream) = &mut self.current
+            && stream.steady.take_if(|steady| *steady == timer).is_some()
+        {
+            self.breaks = None;
         }
         if let Some(next) = self.next.take_if(|next| next.limit == timer) {
             outbox.push(Action::Abort(next.id.clone()));
