@@ -43,7 +43,7 @@ pub(in crate::commands) struct Args {
     #[arg(long)]
     pub(super) all: bool,
 
-    /// What the server is called in the app: letters, digits, - and _
+    /// Name of the server in the app: letters, digits, - and _
     #[arg(required_unless_present_any = ["list", "repair"])]
     pub(super) name: Option<String>,
 

@@ -1,7 +1,8 @@
 //! Supported apps: coding agents in a terminal, and terminals with an agent.
 
+use super::entry_form::{Passes, Shape, WAITS_IN_CODEX};
 use super::places::{ConfigPath, Files};
-use super::{AppConfiguration, Format, Passes, Shape, WAITS_IN_CODEX};
+use super::{AppConfiguration, Format};
 
 pub(super) const APPS: &[AppConfiguration] = &[
     // Amp CLI, `amp mcp add`, and the settings reference in its manual.
