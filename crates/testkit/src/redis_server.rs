@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::limits::LIMIT;
+use crate::limits::{LIMIT, free_port};
 
 /// Pause before another look whether the server listens.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Attempts to find a port: between the search and its use, somebody else may take it.
+const PORT_ATTEMPTS: u32 = 5;
 
 /// Bytes that the proxy passes on at once.
 const CHUNK: usize = 16 * 1024;
@@ -23,6 +26,7 @@ const CHUNK: usize = 16 * 1024;
 /// A Redis on a Unix socket in a private directory. It keeps what it has when it is started again.
 pub struct RedisServer {
     directory: TempDir,
+    options: Vec<String>,
     child: Child,
 }
 
@@ -34,14 +38,47 @@ impl RedisServer {
 
     /// The same with further options of its command line.
     pub fn with_options(options: &[&str]) -> Option<Self> {
+        let mut server = Self::spawn(options)?;
+        assert!(server.listens(), "redis-server has ended");
+        Some(server)
+    }
+
+    /// The same with TLS on a port of `localhost`, which is returned: `good.pem`, `server.key` and `authority.pem` of this
+    /// directory.
+    pub fn with_tls(certificates: &str) -> Option<(Self, u16)> {
+        for _ in 0..PORT_ATTEMPTS {
+            let port = free_port();
+            let mut server = Self::spawn(&[
+                "--tls-port",
+                &port.to_string(),
+                "--tls-cert-file",
+                &format!("{certificates}/good.pem"),
+                "--tls-key-file",
+                &format!("{certificates}/server.key"),
+                "--tls-ca-cert-file",
+                &format!("{certificates}/authority.pem"),
+                "--tls-auth-clients",
+                "no",
+            ])?;
+            if server.listens() {
+                return Some((server, port));
+            }
+        }
+        panic!("no port for redis-server after {PORT_ATTEMPTS} attempts");
+    }
+
+    fn spawn(options: &[&str]) -> Option<Self> {
         let directory = TempDir::new().unwrap();
-        let Ok(child) = spawn(directory.path(), options) else {
+        let options: Vec<_> = options.iter().copied().map(str::to_owned).collect();
+        let Ok(child) = spawn(directory.path(), &options) else {
             eprintln!("skipped: redis-server is not installed");
             return None;
         };
-        let server = Self { directory, child };
-        server.await_socket();
-        Some(server)
+        Some(Self {
+            directory,
+            options,
+            child,
+        })
     }
 
     /// Address, as `--store` takes it.
@@ -63,8 +100,8 @@ impl RedisServer {
 
     /// Starts it again after [`Self::stop`].
     pub fn start_again(&mut self) {
-        self.child = spawn(self.directory.path(), &[]).unwrap();
-        self.await_socket();
+        self.child = spawn(self.directory.path(), &self.options).unwrap();
+        assert!(self.listens(), "redis-server has ended");
     }
 
     /// The answer to an inline command, in the notation of the protocol.
@@ -86,18 +123,23 @@ impl RedisServer {
             .collect()
     }
 
+    /// Waits until it listens. False if it has ended instead.
     #[expect(
         clippy::disallowed_methods,
         reason = "it is looked for again after a pause, within a limit"
     )]
-    fn await_socket(&self) {
+    fn listens(&mut self) -> bool {
         let since = Instant::now();
         while UnixStream::connect(self.socket()).is_err()
             || self.ask("PING").starts_with("-LOADING")
         {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
             assert!(since.elapsed() < LIMIT, "redis-server does not listen");
             thread::sleep(PAUSE);
         }
+        true
     }
 }
 
@@ -107,7 +149,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(directory: &Path, further: &[&str]) -> std::io::Result<Child> {
+fn spawn(directory: &Path, further: &[String]) -> std::io::Result<Child> {
     let options = [
         ["--port", "0"],
         ["--unixsocket", "redis.socket"],

@@ -7,7 +7,6 @@ use std::{env, error::Error, sync::Arc, time::Duration};
 
 use authorization::{Resource, metadata, require_token};
 use axum::{Router, http::request::Parts, middleware, routing::get};
-use reqwest::redirect::Policy;
 use rmcp::handler::server::common::Extension;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -36,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let audience = setting("RESOURCE").unwrap_or_else(|| format!("http://localhost:{port}/mcp"));
     let url = url::Url::parse(&audience)?;
     let metadata_path = format!("/.well-known/oauth-protected-resource{}", url.path().trim_end_matches('/'));
-    let http = reqwest::Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(10));
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(10));
     // Issuers in Node.js close an idle connection after five seconds; a request that meets the close is lost.
     let http = http.pool_idle_timeout(Duration::from_secs(4)).build()?;
     let resource = Arc::new(Resource {

@@ -69,8 +69,7 @@ impl Owner {
     async fn in_session(&self, keys: Option<&str>) -> App {
         let mut bridge = self.start(keys);
         bridge.send(initialize_line("2025-06-18")).await;
-        bridge.result("init").await;
-        call(&mut bridge, "first").await;
+        bridge.is_in_session().await;
         assert_eq!(self.provider.seen("/authorize").len(), 1);
         bridge
     }

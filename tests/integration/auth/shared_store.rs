@@ -97,8 +97,7 @@ impl Fleet {
     async fn in_session_by(&self, machine: &str, store: &str, flags: &[&str]) -> App {
         let mut bridge = self.bridge(machine, store, flags);
         bridge.send(initialize_line("2025-06-18")).await;
-        bridge.result("init").await;
-        call(&mut bridge, "first").await;
+        bridge.is_in_session().await;
         bridge
     }
 

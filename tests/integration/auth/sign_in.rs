@@ -26,8 +26,7 @@ use url::Url;
 use crate::examples::example_server::client::options;
 use crate::server::{Options, PRE_REGISTERED_CLIENT_ID, Server, Token};
 use mcp_bridge_testkit::app::{App, INITIALIZED, initialize_line};
-use mcp_bridge_testkit::visit_when_it_listens;
-use mcp_bridge_testkit::{HEADER_MARKER, LIMIT, QUERY_MARKER};
+use mcp_bridge_testkit::{HEADER_MARKER, LIMIT, QUERY_MARKER, free_port, visit_when_it_listens};
 use user::{Tokens, User, Window};
 
 /// A token that lives so long is renewed while a test runs.
@@ -359,6 +358,7 @@ async fn no_secret_is_shown(log_to: LogTo) {
     let user = User::new();
     let url = format!("{}?api_key={QUERY_MARKER}", server.url());
     let log_file = user.file("bridge.log");
+    // A client that was registered by hand has one redirect URI, and so one port, which has to be free.
     let port = free_port().to_string();
     let mut launch = user
         .launch(&url)
@@ -449,12 +449,6 @@ async fn no_secret_is_shown(log_to: LogTo) {
         assert!(!text.contains(QUERY_MARKER), "{}", path.display());
     }
     assert_mode(&user.store(), 0o700);
-}
-
-/// A client that was registered by hand has one redirect URI, and so one port, which has to be free.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// The secrets of a sign-in that waits.

@@ -3,8 +3,6 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +13,6 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use reqwest::header::HOST;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,6 +25,7 @@ use crate::server::deployment::Deployment;
 use crate::server::dpop::{DpopPolicy, DpopSettings, NoncePolicy};
 use crate::server::{Options, RedisPlace, Server, Token};
 use mcp_bridge_testkit::limits;
+use mcp_bridge_testkit::redis_server::RedisServer;
 
 /// Certificate of Redis for `localhost`, its key, and the authority that signed it.
 const CERTIFICATES: &str = concat!(
@@ -35,147 +33,38 @@ const CERTIFICATES: &str = concat!(
     "/tests/integration/certificates"
 );
 
-/// Times to look for a port: between the look and its use, somebody else may take it.
-const PORT_ATTEMPTS: u32 = 5;
-
-/// A Redis of the test's own, on a Unix socket.
-struct Redis {
-    directory: TempDir,
-    child: Child,
-}
-
-/// A Redis that listens on a port with TLS as well.
-struct RedisWithTls {
-    redis: Redis,
-    port: u16,
-}
-
-impl RedisWithTls {
-    /// `None`, with a message, where it is not installed.
-    async fn start() -> Option<Self> {
-        for _ in 0..PORT_ATTEMPTS {
-            let port = free_port().await;
-            let mut redis = Redis::start_with(&[
-                "--tls-port",
-                &port.to_string(),
-                "--tls-cert-file",
-                &format!("{CERTIFICATES}/good.pem"),
-                "--tls-key-file",
-                &format!("{CERTIFICATES}/server.key"),
-                "--tls-ca-cert-file",
-                &format!("{CERTIFICATES}/authority.pem"),
-                "--tls-auth-clients",
-                "no",
-            ])?;
-            if redis.listens().await {
-                return Some(Self { redis, port });
-            }
-        }
-        panic!("no port for Redis after {PORT_ATTEMPTS} attempts");
-    }
-
-    fn place(&self, authorities: Option<Vec<u8>>) -> RedisPlace {
-        let url = format!("rediss://localhost:{}", self.port);
-        RedisPlace {
-            url: Token::from(url),
-            authorities,
-        }
+fn place(redis: &RedisServer) -> RedisPlace {
+    RedisPlace {
+        url: Token::from(redis.url()),
+        authorities: None,
     }
 }
 
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
+fn place_with_tls(port: u16, authorities: Option<Vec<u8>>) -> RedisPlace {
+    RedisPlace {
+        url: Token::from(format!("rediss://localhost:{port}")),
+        authorities,
+    }
 }
 
-impl Redis {
-    /// `None`, with a message, where it is not installed.
-    fn start() -> Option<Self> {
-        Self::start_with(&[])
-    }
-
-    fn start_with(arguments: &[&str]) -> Option<Self> {
-        let directory = TempDir::new().unwrap();
-        let redis = Self::spawn(&directory, arguments);
-        let Ok(child) = redis else {
-            eprintln!("skipped: redis-server is not installed");
-            return None;
-        };
-        Some(Self { directory, child })
-    }
-
-    fn spawn(directory: &TempDir, arguments: &[&str]) -> std::io::Result<Child> {
-        Command::new("redis-server")
-            .args(["--port", "0", "--unixsocket", "redis.socket", "--save", ""])
-            .args(arguments)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.socket")
-    }
-
-    fn url(&self) -> String {
-        format!("redis+unix://{}", self.socket().display())
-    }
-
-    fn place(&self) -> RedisPlace {
-        RedisPlace {
-            url: Token::from(self.url()),
-            authorities: None,
-        }
-    }
-
-    /// Waits until it listens. False if it has ended instead.
-    async fn listens(&mut self) -> bool {
-        let socket = self.socket();
-        limits::soon("Redis listening", async {
-            while tokio::net::UnixStream::connect(&socket).await.is_err() {
-                if self.child.try_wait().unwrap().is_some() {
-                    return false;
-                }
-                tokio::task::yield_now().await;
-            }
-            true
-        })
+/// All that is in it, as text.
+async fn dump(redis: &RedisServer) -> String {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query_async(&mut connection)
         .await
+        .unwrap();
+    let mut dump = String::new();
+    for key in keys {
+        let mut kind = redis::cmd("TYPE");
+        let kind: String = kind.arg(&key).query_async(&mut connection).await.unwrap();
+        let mut get = redis::cmd(if kind == "hash" { "HGETALL" } else { "GET" });
+        let fields: Vec<String> = get.arg(&key).query_async(&mut connection).await.unwrap();
+        dump += &[&[key][..], &fields].concat().join(" ");
     }
-
-    /// All that is in it, as text.
-    async fn dump(&self) -> String {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let keys: Vec<String> = redis::cmd("KEYS")
-            .arg("*")
-            .query_async(&mut connection)
-            .await
-            .unwrap();
-        let mut dump = String::new();
-        for key in keys {
-            let mut kind = redis::cmd("TYPE");
-            let kind: String = kind.arg(&key).query_async(&mut connection).await.unwrap();
-            let mut get = redis::cmd(if kind == "hash" { "HGETALL" } else { "GET" });
-            let fields: Vec<String> = get.arg(&key).query_async(&mut connection).await.unwrap();
-            dump += &[&[key][..], &fields].concat().join(" ");
-        }
-        dump
-    }
-
-    fn stop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        let _ = std::fs::remove_file(self.socket());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    dump
 }
 
 /// A replica on threads of its own, so that it can be killed with all its connections.
@@ -297,9 +186,8 @@ fn failed() -> Response<Body> {
 }
 
 /// Two replicas and their proxy.
-async fn two_replicas(redis: &mut Redis) -> ([Replica; 2], RoundRobin) {
-    assert!(redis.listens().await, "Redis has ended");
-    two_replicas_with(&redis.place()).await
+async fn two_replicas(redis: &RedisServer) -> ([Replica; 2], RoundRobin) {
+    two_replicas_with(&place(redis)).await
 }
 
 async fn two_replicas_with(redis: &RedisPlace) -> ([Replica; 2], RoundRobin) {
@@ -313,10 +201,10 @@ async fn two_replicas_with(redis: &RedisPlace) -> ([Replica; 2], RoundRobin) {
 
 #[tokio::test]
 async fn a_sign_in_and_a_session_go_on_over_two_replicas_and_the_death_of_one() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(redis) = RedisServer::start() else {
         return;
     };
-    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let (replicas, proxy) = two_replicas(&redis).await;
     let user = User::new();
     let mut app = user.launch(&proxy.mcp_url()).start();
     app.initialize().await;
@@ -349,14 +237,14 @@ async fn a_sign_in_and_a_session_go_on_over_two_replicas_and_the_death_of_one() 
         assert_eq!(data["structuredContent"]["name"], "Ada Lovelace", "{data}");
     }
     let tokens = user.tokens().expect("somebody has signed in");
-    let dump = redis.dump().await;
-    assert!(dump.contains("mcp-example:session:"), "{dump}");
+    let stored = dump(&redis).await;
+    assert!(stored.contains("mcp-example:session:"), "{stored}");
     for secret in [tokens.access, tokens.refresh] {
-        assert!(!dump.contains(&secret), "a token is readable in Redis");
+        assert!(!stored.contains(&secret), "a token is readable in Redis");
     }
     app.finish().await;
     user.saw_every_window();
-    let sessions = redis.dump().await;
+    let sessions = dump(&redis).await;
     assert!(!sessions.contains("\"initialize_params\""), "{sessions}");
     second.kill();
 }
@@ -364,10 +252,10 @@ async fn a_sign_in_and_a_session_go_on_over_two_replicas_and_the_death_of_one() 
 /// RFC 6749 §4.1.2, RFC 9700 §4.14.2: the rules hold for all replicas together, also when they are asked at the same moment.
 #[tokio::test]
 async fn a_code_and_a_refresh_token_are_good_once_for_both_replicas_together() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(redis) = RedisServer::start() else {
         return;
     };
-    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let (replicas, proxy) = two_replicas(&redis).await;
     let client = Client::registered_at(&proxy.mcp_url()).await;
     let code = client.code("ada", "profile").await;
     let exchange = client.code_exchange(&code);
@@ -418,10 +306,10 @@ async fn token_with_nonce(
 /// RFC 9449 §8, §11.1
 #[tokio::test]
 async fn a_nonce_of_one_replica_is_good_at_the_other_and_a_proof_is_good_at_one() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(redis) = RedisServer::start() else {
         return;
     };
-    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let (replicas, proxy) = two_replicas(&redis).await;
     let client = Client::registered_at(&proxy.mcp_url()).await;
     let prover = Prover::new();
     let exchange = client.code_exchange(&client.code("ada", "profile").await);
@@ -460,10 +348,10 @@ async fn a_nonce_of_one_replica_is_good_at_the_other_and_a_proof_is_good_at_one(
 /// the other replica. A cancellation goes the same way.
 #[tokio::test]
 async fn an_answer_and_a_cancellation_reach_the_replica_that_waits_for_them() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(redis) = RedisServer::start() else {
         return;
     };
-    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let (replicas, proxy) = two_replicas(&redis).await;
     let client = Client::registered_at(&proxy.mcp_url()).await;
     let tokens = client.tokens("ada", "profile coffee").await;
     let session = open_session(&client, &tokens.access).await;
@@ -514,20 +402,20 @@ async fn readiness(replica: SocketAddr) -> StatusCode {
 
 #[tokio::test]
 async fn replicas_share_their_state_over_tls_with_the_authority_that_was_named() {
-    let Some(redis) = RedisWithTls::start().await else {
+    let Some((redis, port)) = RedisServer::with_tls(CERTIFICATES) else {
         return;
     };
     let authority = std::fs::read(format!("{CERTIFICATES}/authority.pem")).unwrap();
-    let (replicas, proxy) = two_replicas_with(&redis.place(Some(authority))).await;
+    let (replicas, proxy) = two_replicas_with(&place_with_tls(port, Some(authority))).await;
     let client = Client::registered_at(&proxy.mcp_url()).await;
     let tokens = client.tokens("ada", "profile").await;
     client
         .token(&client.refresh(&tokens.refresh))
         .await
         .tokens();
-    assert!(redis.redis.dump().await.contains("mcp-example:store"));
+    assert!(dump(&redis).await.contains("mcp-example:store"));
 
-    let strict = Replica::start(redis.place(None), &proxy.url).await;
+    let strict = Replica::start(place_with_tls(port, None), &proxy.url).await;
     let status = readiness(strict.server.address()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     strict.kill();
@@ -536,10 +424,10 @@ async fn replicas_share_their_state_over_tls_with_the_authority_that_was_named()
 
 #[tokio::test]
 async fn without_redis_a_replica_is_not_ready_and_goes_on_when_it_is_back() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(mut redis) = RedisServer::start() else {
         return;
     };
-    let (replicas, proxy) = two_replicas(&mut redis).await;
+    let (replicas, proxy) = two_replicas(&redis).await;
     let client = Client::registered_at(&proxy.mcp_url()).await;
     let tokens = client.tokens("ada", "profile").await;
     let address = replicas[0].server.address();
@@ -550,10 +438,10 @@ async fn without_redis_a_replica_is_not_ready_and_goes_on_when_it_is_back() {
     let refused = client.token(&refresh).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
 
-    redis.child = Redis::spawn(&redis.directory, &[]).unwrap();
-    assert!(redis.listens().await, "Redis has ended");
+    redis.start_again();
+    redis.ask("FLUSHALL");
     assert_eq!(readiness(address).await, StatusCode::OK);
-    // It kept nothing here, so the app begins anew, which works.
+    // It has kept nothing, so the app begins anew, which works.
     let client = Client::registered_at(&proxy.mcp_url()).await;
     client.tokens("ada", "profile").await;
     replicas.into_iter().for_each(Replica::kill);
