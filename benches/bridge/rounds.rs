@@ -56,7 +56,6 @@ impl Sizes {
     pub(crate) const PEERS: Self = Self {
         rounds: 3,
         starts: 5,
-        flat: None,
         ..Self::FULL
     };
     pub(crate) const QUICK: Self = Self {
@@ -440,7 +439,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Whether memory grows with the number of calls.
+    /// Growth of memory with the number of calls.
     fn flat(&mut self, count: usize) {
         for at in 0..self.lanes.len() {
             let fast = self.lanes[at].share >= 1.0;
