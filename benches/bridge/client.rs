@@ -166,7 +166,7 @@ fn connector() -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// Whether a response is an event stream.
+/// Returns whether a response is an event stream.
 pub(crate) fn is_stream(response: &Response<Incoming>) -> bool {
     response
         .headers()

@@ -109,11 +109,11 @@ struct Flags {
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_mcp-bridge"))]
     program: String,
 
-    /// Where to write the plot
+    /// File for the plot
     #[arg(long, value_name = "PATH")]
     plot: Option<PathBuf>,
 
-    /// What cargo says to every bench
+    /// Ignored: cargo passes it to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }

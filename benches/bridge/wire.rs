@@ -117,7 +117,7 @@ impl Call {
         }
     }
 
-    /// Whether `line` is the answer as the server wrote it.
+    /// Returns whether `line` is the answer as the server wrote it.
     pub(crate) fn is_answered_by(&self, line: &[u8], era: Era) -> bool {
         let head = answer_head(self.id);
         let tail = answer_tail(era).as_bytes();

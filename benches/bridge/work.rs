@@ -120,7 +120,7 @@ impl Account {
         self.sent.len() - self.answered
     }
 
-    /// Whether all has come that was to come.
+    /// Returns whether all has come that was to come.
     pub(crate) fn is_complete(&self) -> bool {
         self.answered == self.work.calls.len() && self.is_notified()
     }
@@ -200,7 +200,7 @@ impl Account {
         Ok(())
     }
 
-    /// Whether the notifications of all calls have come. Those of another stream may be late.
+    /// Returns whether the notifications of all calls have come. Those of another stream may be late.
     pub(crate) fn is_notified(&self) -> bool {
         let calls = self.work.calls.iter();
         calls

@@ -37,12 +37,12 @@ pub(crate) enum Approval {
     Demo,
 }
 
-/// Whether the run needed a sign-in.
+/// Record of whether the run needed a sign-in.
 #[derive(Default)]
 pub(crate) struct SignIn(Cell<bool>);
 
 impl SignIn {
-    /// Whether the bridge asked for one.
+    /// Returns whether the bridge asked for one.
     pub(crate) fn happened(&self) -> bool {
         self.0.get()
     }

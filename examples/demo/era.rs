@@ -22,7 +22,7 @@ const VERSION_HEADER: &str = "mcp-protocol-version";
 /// JSON-RPC leaves this code to the server; those of the legacy era use it for what they do not serve.
 const SERVER_ERROR: i32 = -32000;
 
-/// Which eras of the protocol a server serves.
+/// Eras of the protocol that a server serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Eras {
     /// Up to 2025-11-25: `initialize` and sessions.

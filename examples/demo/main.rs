@@ -72,7 +72,7 @@ struct Arguments {
     #[arg(long, requires = "web")]
     no_registration: bool,
 
-    /// Which versions of MCP the server speaks: up to 2025-11-25, from 2026-07-28 on, or all
+    /// MCP versions of the server: up to 2025-11-25, from 2026-07-28 on, or all
     #[arg(long, value_enum, default_value_t = Eras::Dual)]
     era: Eras,
 

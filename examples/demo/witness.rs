@@ -128,7 +128,7 @@ impl Witness {
         );
     }
 
-    /// Whether the server said that it speaks the modern era.
+    /// Returns whether the server said that it speaks the modern era.
     fn discovered(&self) -> bool {
         let heard = self.heard.borrow();
         let mut answered = heard.iter().filter(|heard| heard.status.is_success());

@@ -98,7 +98,7 @@ struct Open {
     progress: f64,
 }
 
-/// Whether an answer may be an error.
+/// Conditions of a call, by which its answer may be an error or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Storm,
@@ -118,7 +118,7 @@ pub(crate) struct App {
     ledger: Ledger,
     violations: usize,
     open: BTreeMap<String, Open>,
-    /// Whether the bridge has answered the first request.
+    /// True once the bridge has answered the first request.
     opened: bool,
     written: u64,
     ticks: u64,
@@ -577,7 +577,7 @@ impl App {
         Usage::of(self.bridge.pid())
     }
 
-    /// Whether a call brings its result.
+    /// Returns whether a call brings its result.
     async fn succeeds(&mut self) -> bool {
         self.written += 1;
         let id = json!(format!("calm {}", self.written));

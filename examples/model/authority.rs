@@ -186,7 +186,7 @@ impl Authority {
         self.lock().origin.clone()
     }
 
-    /// Whether the MCP server should take this token.
+    /// Returns whether the MCP server should take this token.
     pub(crate) fn accepts(&self, token: &str) -> bool {
         self.lock().accepts(token)
     }
@@ -206,12 +206,12 @@ impl Authority {
         !live.any(|it| it.granted.elapsed() > WINDOW_OPENS_WITHIN && is_known(it))
     }
 
-    /// Whether bridges cannot write files now.
+    /// Returns whether bridges cannot write files now.
     pub(crate) fn is_disk_full(&self) -> bool {
         self.lock().disk == Disk::Full
     }
 
-    /// Whether bridges can write files from now on.
+    /// Lets bridges write files from now on, or not.
     pub(crate) fn set_disk(&self, disk: Disk) {
         let mut inner = self.lock();
         inner.disk = disk;

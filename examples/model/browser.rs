@@ -62,7 +62,7 @@ struct Window {
     number: u64,
     account: usize,
     opened: Instant,
-    /// Whether it was opened on a full disk, where no other process can learn of it.
+    /// True if it was opened on a full disk, where no other process can learn of it.
     is_unshared: bool,
     /// The `state` of each authorization request that it has shown.
     requests: HashSet<String>,

@@ -66,7 +66,7 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// Whether files may be written.
+/// State of the disk for bridges that write files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disk {
     Free,
@@ -92,7 +92,7 @@ pub(crate) fn set_disk(pid: u32, disk: Disk) {
     );
 }
 
-/// Which of these processes has the other end of a connection on this machine, whose address is `peer`.
+/// Finds the one of these processes that has the other end of a connection on this machine, whose address is `peer`.
 pub(crate) fn owner(peer: SocketAddr, pids: &[u32]) -> Option<u32> {
     let inode = inode(peer)?;
     let link = format!("socket:[{inode}]");

@@ -318,7 +318,7 @@ impl Inner {
         Reply::json(request.result(result)).header("Mcp-Session-Id", &session)
     }
 
-    /// Whether a call is carried out for the first time. It may come again after it was refused, never after this.
+    /// Returns whether a call is carried out for the first time. It may come again after it was refused, never after this.
     fn execute(&mut self, tag: Option<&Tag>) -> bool {
         let Some(tag) = tag else {
             return true;

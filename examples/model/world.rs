@@ -36,7 +36,7 @@ pub(crate) struct ServerKind {
     pub(crate) name: &'static str,
     pub(crate) speaks: Speaks,
     pub(crate) account: Option<usize>,
-    /// Whether its address changes.
+    /// True if its address changes.
     pub(crate) moves: bool,
 }
 

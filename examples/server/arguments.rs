@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 3001)]
     pub(crate) port: u16,
 
-    /// How long an access token is good for; a small number lets you watch the refresh
+    /// Lifetime of an access token; a small number lets you watch the refresh
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub(crate) token_lifetime: u64,
 

@@ -296,7 +296,7 @@ impl ServerHandler for ExampleServer {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "schemars")]
 struct NewCoffee {
-    /// What the coffee is called.
+    /// Name of the coffee.
     #[schemars(extend("x-mcp-header" = "Coffee"))]
     coffee: String,
 }
@@ -305,7 +305,7 @@ struct NewCoffee {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "schemars")]
 struct Echo {
-    /// What to return.
+    /// Text to return.
     text: String,
 }
 
@@ -313,7 +313,7 @@ struct Echo {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "schemars")]
 struct CountDown {
-    /// Where to start, at most 50.
+    /// First number, at most 50.
     #[serde(default = "ten")]
     #[schemars(range(max = MAX_COUNT))]
     from: u8,
@@ -330,7 +330,7 @@ struct UserData {
     /// E-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
-    /// What to order if nobody says otherwise.
+    /// Coffee to order if nobody says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     favourite_coffee: Option<String>,
     /// Name of the app that asks.

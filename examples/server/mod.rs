@@ -250,7 +250,7 @@ pub(crate) struct App {
     other_resource: Option<String>,
     /// Lifetime of an access token.
     token_lifetime: Duration,
-    /// Whether clients may register themselves (RFC 7591).
+    /// True if clients may register themselves (RFC 7591).
     registration: Registration,
     documents: Option<ClientDocuments>,
     deployment: Deployment,

@@ -211,7 +211,7 @@ fn check_own_token(app: &App, presented: &str) -> Result<(Authorized, Option<Dig
     Ok((authorized, token.bound_to.clone()))
 }
 
-/// Which scopes a request needs: for a tool call that depends on the tool, so the body is looked at
+/// Scopes that a request needs: for a tool call that depends on the tool, so the body is looked at
 /// before rmcp gets it.
 fn needed_scopes(method: &Method, body: &[u8]) -> Scopes {
     if method != Method::POST {

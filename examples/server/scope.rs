@@ -52,7 +52,7 @@ impl Scopes {
             .map(Self)
     }
 
-    /// Whether every scope of `other` is in this set too.
+    /// Returns whether every scope of `other` is in this set too.
     pub(crate) fn include(&self, other: &Self) -> bool {
         self.0.is_superset(&other.0)
     }

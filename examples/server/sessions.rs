@@ -39,7 +39,7 @@ impl Sessions {
         }
     }
 
-    /// Whether `user_id` opened this session.
+    /// Returns whether `user_id` opened this session.
     pub(crate) async fn belongs_to(&self, session_id: &str, user_id: &str) -> bool {
         let Some(shared) = &self.shared else {
             return self.is_known(session_id, user_id);

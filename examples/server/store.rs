@@ -96,7 +96,7 @@ struct RefreshToken {
     bound_to: Option<Digest>,
 }
 
-/// Whether something that is good for one use had it already.
+/// State of something that is good for one use.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Use {
     Unused,

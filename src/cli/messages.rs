@@ -10,7 +10,7 @@ use super::config::Log;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageFlags {
-    /// How much to log on stderr; trace adds the bodies of messages, with secrets masked
+    /// Level of the log on stderr; trace adds the bodies of messages, with secrets masked
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     log_level: LogLevel,
 

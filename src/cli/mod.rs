@@ -82,7 +82,7 @@ pub struct Flags {
     #[command(flatten)]
     metrics: metrics::MetricsFlags,
 
-    /// How long to wait for responses after the app has closed its input
+    /// Time to wait for responses after the app has closed its input
     #[arg(
         long,
         value_name = "SECONDS",
@@ -91,7 +91,7 @@ pub struct Flags {
     )]
     drain_timeout: Seconds,
 
-    /// How long a request waits for a sign-in or for a server that is down before it fails
+    /// Time that a request waits for a sign-in or for a server that is down before it fails
     #[arg(
         long,
         value_name = "SECONDS",
@@ -100,7 +100,7 @@ pub struct Flags {
     )]
     patience: Seconds,
 
-    /// How long list requests (tools, prompts, resources) wait in that case, all together, before they are
+    /// Time that list requests (tools, prompts, resources) wait in that case, all together, before they are
     /// answered without the server: with the last known list, or with a tool that starts the sign-in
     /// [default: 25; longer for apps that ask only once]
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
@@ -131,11 +131,11 @@ pub struct ConnectionFlags {
     #[command(flatten)]
     headers: header::HeaderFlags,
 
-    /// Which transports to try: streamable HTTP, or the older HTTP+SSE
+    /// Transports to try: streamable HTTP, or the older HTTP+SSE
     #[arg(long, value_enum, default_value_t, help_heading = "Server")]
     transport: TransportFlag,
 
-    /// Which MCP era to speak: legacy (up to 2025-11-25), modern (from 2026-07-28), or what the server supports
+    /// MCP era to speak: legacy (up to 2025-11-25), modern (from 2026-07-28), or what the server supports
     #[arg(long, value_enum, default_value_t, help_heading = "Server")]
     protocol: ProtocolFlag,
 
@@ -164,7 +164,7 @@ pub struct ConnectionFlags {
     #[command(flatten)]
     network: network::NetworkFlags,
 
-    /// How long a request may go without a response or progress; 0 means no limit
+    /// Time that a request may go without a response or progress; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",
@@ -173,7 +173,7 @@ pub struct ConnectionFlags {
     )]
     request_timeout: Seconds,
 
-    /// How long an HTTP response may take to begin; 0 means no limit
+    /// Time that an HTTP response may take to begin; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",
@@ -182,7 +182,7 @@ pub struct ConnectionFlags {
     )]
     headers_timeout: Seconds,
 
-    /// How long an HTTP response may pause once it has begun; 0 means no limit
+    /// Time that an HTTP response may pause once it has begun; 0 means no limit
     #[arg(
         long,
         value_name = "SECONDS",

@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Seconds = Seconds::of(10);
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkFlags {
-    /// How long connecting may take
+    /// Time that connecting may take
     #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT)]
     connect_timeout: Seconds,
 

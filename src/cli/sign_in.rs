@@ -33,7 +33,7 @@ pub struct SignInFlags {
     #[arg(long)]
     no_browser: bool,
 
-    /// How long to wait for the sign-in in the browser
+    /// Time to wait for the sign-in in the browser
     #[arg(long, value_name = "SECONDS", default_value_t = auth::SIGN_IN_TIMEOUT.as_secs())]
     auth_timeout: u64,
 
@@ -91,7 +91,7 @@ pub struct SignInFlags {
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
 
-    /// How strictly the issuers in the provider's metadata must match
+    /// Strictness of the comparison of issuers in the provider's metadata
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     issuer_check: IssuerCheckFlag,
 

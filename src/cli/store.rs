@@ -51,7 +51,7 @@ pub struct PlaceOrAddressParser<P: ValueEnum + Clone + Send + Sync + 'static>(En
 /// Flags of the place of stored credentials.
 #[derive(Debug, Clone, Default, Args)]
 pub struct StoreFlags {
-    /// Where to keep tokens: by default where they are now, or where `mcp-bridge store` moved them. Several machines can
+    /// Place for tokens: by default where they are now, or where `mcp-bridge store` moved them. Several machines can
     /// share a Redis: `redis://HOST/DB`, `rediss://HOST` or @FILE with such an address
     #[arg(
         long,

@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[command(subcommand)]
     action: Option<StoreAction>,
 
-    /// Where to move them; or the address of a Redis, or @FILE with such an address
+    /// New place; or the address of a Redis, or @FILE with such an address
     #[arg(value_parser = PlaceOrAddressParser::<PlaceArgument>::new())]
     place: Option<PlaceOrAddress<PlaceArgument>>,
 

@@ -61,7 +61,7 @@ pub enum AuthError {
         retry_after: Duration,
     },
     /// The authorization server itself answers with a server error that it explains in the terms of OAuth.
-    /// What is stored was kept.
+    /// The stored credentials were kept.
     #[error("the authorization server fails for now: {reason}")]
     ServerFailed {
         /// Its words.

@@ -38,7 +38,7 @@ pub enum Setting {
     Debug,
     /// Binding of tokens to a key (RFC 9449).
     Dpop,
-    /// Whether servers of one issuer share a sign-in.
+    /// One sign-in for all servers of an issuer.
     ShareSignIn,
     /// An HTTP header of every request.
     Header,

@@ -59,7 +59,7 @@ impl Key {
 struct Issuer {
     url: String,
     keys: Mutex<JwkSet>,
-    /// Whether it gives its keys.
+    /// False while it refuses to give its keys.
     answers: Mutex<bool>,
     /// Number of times that the keys were fetched.
     fetched: Mutex<u32>,

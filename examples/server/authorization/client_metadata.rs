@@ -127,7 +127,7 @@ impl ClientMetadata {
         }
     }
 
-    /// Whether the values make sense together (RFC 7591 §3.2.2).
+    /// Returns whether the values make sense together (RFC 7591 §3.2.2).
     fn check(&self) -> Result<(), OAuthError> {
         if self.redirect_uris.is_empty() || self.redirect_uris.len() > MAX_REDIRECT_URIS {
             let description = format!("redirect_uris must have 1 to {MAX_REDIRECT_URIS} entries");

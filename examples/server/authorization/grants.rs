@@ -164,7 +164,7 @@ fn exchange_refresh_token(
     Ok((grant_id, scopes))
 }
 
-/// Whether the tokens are asked for the resource that the user granted, and tokens for it can
+/// Checks that the tokens are asked for the resource that the user granted, and that tokens for it can
 /// still be had here (RFC 8707 §2.2).
 fn check_target(app: &App, form: &Parameters, granted: &str) -> Result<(), OAuthError> {
     if form.get("resource") == Some(granted) && app.issues_for(granted) {

@@ -41,15 +41,15 @@ async fn the_tools_of_the_example_server() {
         "\
 add-to-menu  (not destructive)
   Puts a coffee on the menu
-    coffee  string, required  What the coffee is called.
+    coffee  string, required  Name of the coffee.
 
 count-down  (read-only)
   Counts down to zero and reports progress on the way
-    from  integer, default 10  Where to start, at most 50.
+    from  integer, default 10  First number, at most 50.
 
 echo  (read-only)
   Returns the text it is given
-    text  string, required  What to return.
+    text  string, required  Text to return.
 
 get-user-data  (read-only)
   Who is signed in: name, e-mail address and what the app may do
