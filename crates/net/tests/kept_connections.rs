@@ -34,12 +34,23 @@ async fn ask(client: &Client, url: &Url) {
     while response.chunk().await.expect("its body").is_some() {}
 }
 
+async fn pass_time(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+fn listen() -> (TcpListener, Url) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let url = format!("http://127.0.0.1:{port}/mcp").parse();
+    (listener, url.expect("one"))
+}
+
 /// A request with side effects would have an unknown outcome.
 #[tokio::test]
 async fn a_connection_that_was_closed_since_anybody_looked_is_not_used() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let url: Url = format!("http://127.0.0.1:{port}/mcp").parse().expect("one");
+    let (listener, url) = listen();
     let (close, is_to_close) = mpsc::channel();
     let (closed, is_closed) = mpsc::channel();
     let server = thread::spawn(move || {
@@ -53,13 +64,48 @@ async fn a_connection_that_was_closed_since_anybody_looked_is_not_used() {
     });
     let client = Client::new(&Options::default(), &url, None).expect("a client");
     ask(&client, &url).await;
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(5)).await;
-    tokio::time::resume();
+    pass_time(5).await;
 
     // This thread waits, so that nothing looks at the socket in between.
     close.send(()).expect("the server");
     is_closed.recv().expect("the server");
     ask(&client, &url).await;
     server.join().expect("it answered twice");
+}
+
+/// uvicorn closes after five seconds, and does not announce it. A request on its way then would be lost.
+#[tokio::test]
+async fn a_connection_is_not_used_about_when_the_server_closed_another() {
+    let (listener, url) = listen();
+    let (close, is_to_close) = mpsc::channel();
+    let (closed, is_closed) = mpsc::channel();
+    let server = thread::spawn(move || {
+        let (mut first, _) = listener.accept().expect("a connection");
+        answer(&mut first);
+        is_to_close.recv().expect("the client");
+        drop(first);
+        closed.send(()).expect("the client");
+        let (mut second, _) = listener.accept().expect("another connection");
+        answer(&mut second);
+        let (mut third, _) = listener.accept().expect("a third connection");
+        answer(&mut third);
+        answer(&mut third);
+        answer(&mut third);
+    });
+    let client = Client::new(&Options::default(), &url, None).expect("a client");
+    ask(&client, &url).await;
+    pass_time(5).await;
+    close.send(()).expect("the server");
+    is_closed.recv().expect("the server");
+    // A task, as in the bridge: the runtime polls that of the connection before it.
+    let requests = tokio::spawn(async move {
+        ask(&client, &url).await;
+        // The second connection is not used after five seconds, the third one before and after that.
+        for unused in [5, 3, 20] {
+            pass_time(unused).await;
+            ask(&client, &url).await;
+        }
+    });
+    requests.await.expect("it has not failed");
+    server.join().expect("it answered five times");
 }

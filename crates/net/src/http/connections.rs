@@ -28,6 +28,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 use url::Url;
 
+use super::idle_life::{self, ObservedLife, QUIET};
 use super::names::Names;
 use super::places::{Limits, Places};
 use super::{Error, Options, POOL_IDLE, TCP_KEEPALIVE, tls};
@@ -48,17 +49,6 @@ const ASSUMED_HTTP2_STREAMS: usize = 100;
 /// Limit for the connections on which a request is sent because the server has not looked at it on the one before.
 /// Part of the retry policy, whose table is in `endpoint/retry.rs`.
 const MAX_TRIES: usize = 4;
-
-/// Time without a request after which a server may have closed a connection because of that, and it is looked at before
-/// it is used. The shortest limit that is common is two seconds; to look costs a system call.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// Time before the end that a server has announced from which a connection is not used any more: the request has to get there
-/// before the server closes. Of a short life it is the second half.
-const END_MARGIN: Duration = Duration::from_secs(1);
-
-/// Header with the time after which the server closes a connection that is not used (RFC 2068 §19.7.1).
-const KEEP_ALIVE: &str = "keep-alive";
 
 /// The ALPN name of HTTP/2 (RFC 9113 §3.1).
 const HTTP2: &[u8] = b"h2";
@@ -91,6 +81,7 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct PoolState {
     idle: Vec<Idle>,
+    observed_life: ObservedLife,
     /// The connections of HTTP/2, the oldest first.
     shared: Vec<Shared>,
     /// Requests that the server took on the last connection of HTTP/2.
@@ -229,7 +220,7 @@ impl Connections {
                 request.headers_mut().insert(HOST, self.origin.host.clone());
                 match connection.requests.try_send_request(request).await {
                     Ok(response) => {
-                        let idle_limit = idle_limit(response.headers());
+                        let idle_limit = idle_life::announced(response.headers());
                         Ok(response.map(|incoming| PooledBody {
                             incoming,
                             peer: connection.peer,
@@ -327,28 +318,25 @@ impl Connections {
 
     /// A kept connection that is fit for a request.
     async fn kept(&self) -> Option<Connection> {
+        // The runtime looks at its sockets meanwhile. A connection that turns out to be closed takes no request, so
+        // that nothing is lost on it.
+        if self.lock().is_quiet() {
+            yield_now().await;
+        }
         loop {
-            let Idle {
-                connection: mut kept,
-                since,
-                limit,
-            } = {
+            let mut kept = {
                 let mut state = self.lock();
                 if let Some(shared) = state.shared_with_room() {
                     let stream = shared.load.begin();
                     return Some(Connection::Http2(shared.sender, stream));
                 }
-                state.idle.pop()?
+                let idle = state.idle.pop()?;
+                let unused = idle.since.elapsed();
+                if unused >= idle.limit || state.observed_life.ends_about(unused) {
+                    continue;
+                }
+                idle.connection
             };
-            let unused = since.elapsed();
-            if unused >= limit {
-                continue;
-            }
-            // The runtime looks at its sockets meanwhile. A connection that turns out to be closed takes no request, so
-            // that nothing is lost on it.
-            if unused >= QUIET {
-                yield_now().await;
-            }
             if kept.requests.ready().await.is_ok() {
                 return Some(Connection::Http1(kept));
             }
@@ -361,13 +349,13 @@ impl Connections {
         let stream = stream.map_err(|error| failed(error.into()))?.into_inner();
         let peer = stream.peer_addr().ok().map(|address| address.ip());
         let Some((config, name)) = &self.origin.tls else {
-            return http1(stream, peer).await;
+            return self.http1(stream, peer).await;
         };
         let connector = TlsConnector::from(Arc::clone(config));
         let stream = connector.connect(name.clone(), stream).await;
         let stream = stream.map_err(|error| failed(error.into()))?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
-            return http1(stream, peer).await;
+            return self.http1(stream, peer).await;
         }
         // Until this server has spoken on this connection, what it said on another one counts.
         let limit = self.lock().http2_streams.unwrap_or(ASSUMED_HTTP2_STREAMS);
@@ -394,6 +382,39 @@ impl Connections {
         }));
         let sender = Sender { requests, peer };
         Ok(New::Http2(Shared { sender, load }))
+    }
+
+    async fn http1<S>(self: &Arc<Self>, stream: S, peer: Option<IpAddr>) -> Result<New, Error>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (requests, connection) = handshake.map_err(|error| Error::Connect(error.into()))?;
+        let home = Arc::downgrade(self);
+        tokio::spawn(async move {
+            // Its request, if it has one, learns of an error.
+            let _ = connection.await;
+            if let Some(home) = home.upgrade() {
+                home.drop_closed();
+            }
+        });
+        Ok(New::Http1(Sender { requests, peer }))
+    }
+
+    /// Drops unused connections that the server has closed.
+    fn drop_closed(&self) {
+        let PoolState {
+            idle,
+            observed_life,
+            ..
+        } = &mut *self.lock();
+        idle.retain(|idle| {
+            let is_closed = idle.connection.requests.is_closed();
+            if is_closed {
+                observed_life.record(idle.since.elapsed());
+            }
+            !is_closed
+        });
     }
 
     /// The server takes so many requests on a connection of HTTP/2.
@@ -446,6 +467,12 @@ impl Connections {
 }
 
 impl PoolState {
+    /// Returns whether the server may have closed all free connections because they are unused.
+    fn is_quiet(&self) -> bool {
+        let newest = self.idle.last();
+        newest.is_some_and(|idle| idle.since.elapsed() >= QUIET)
+    }
+
     /// A connection of HTTP/2 on which the server takes one more request. If there are as many connections as there may
     /// be, the least used one, on which the request waits.
     fn shared_with_room(&mut self) -> Option<Shared> {
@@ -477,33 +504,6 @@ impl Drop for Http2Stream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-async fn http1<S>(stream: S, peer: Option<IpAddr>) -> Result<New, Error>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (requests, connection) = handshake.map_err(|error| Error::Connect(error.into()))?;
-    tokio::spawn(connection);
-    Ok(New::Http1(Sender { requests, peer }))
-}
-
-/// Time for which a connection may be kept without a request, after a response with these headers.
-fn idle_limit(headers: &HeaderMap) -> Duration {
-    let announced = headers.get(KEEP_ALIVE).and_then(|value| {
-        let mut parameters = value.to_str().ok()?.split(',');
-        parameters.find_map(|parameter| {
-            let (name, seconds) = parameter.split_once('=')?;
-            let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
-            is_timeout.then(|| seconds.trim().parse().ok()).flatten()
-        })
-    });
-    let Some(announced) = announced.map(Duration::from_secs) else {
-        return POOL_IDLE;
-    };
-    let margin = END_MARGIN.min(announced / 2);
-    announced.saturating_sub(margin).min(POOL_IDLE)
 }
 
 /// Returns whether the server says that it has not looked at the request (RFC 9113 §8.7).
@@ -612,37 +612,5 @@ impl PooledBody {
             home.keep(connection, self.idle_limit);
         }
         Ok(None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_is_not_used_when_the_server_is_about_to_close_it() {
-        let check = |value: &'static str, expected| {
-            let headers = HeaderMap::from_iter([(
-                reqwest::header::HeaderName::from_static(KEEP_ALIVE),
-                HeaderValue::from_static(value),
-            )]);
-            assert_eq!(idle_limit(&headers), expected, "{value:?}");
-        };
-        check("timeout=5", Duration::from_secs(4));
-        check("max=100, Timeout = 15", Duration::from_secs(14));
-        check("timeout=1", Duration::from_millis(500));
-        check("timeout=0", Duration::ZERO);
-        check("timeout=100000", POOL_IDLE);
-        for nothing in [
-            "",
-            "timeout",
-            "timeout=",
-            "timeout=-1",
-            "timeout=soon",
-            "max=5",
-        ] {
-            check(nothing, POOL_IDLE);
-        }
-        assert_eq!(idle_limit(&HeaderMap::new()), POOL_IDLE);
     }
 }

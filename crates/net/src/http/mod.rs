@@ -6,6 +6,7 @@ mod address_range;
 mod connections;
 mod cookies;
 mod gzip;
+mod idle_life;
 pub mod json;
 mod names;
 mod places;
