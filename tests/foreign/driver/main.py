@@ -66,7 +66,9 @@ def select(manifests: list[Manifest], names: list[str]) -> list[Manifest]:
 
 
 def build(target: Path) -> Path:
-    command = ["cargo", "build", "--locked", "--bin", "mcp-bridge", "--manifest-path", str(ROOT / "Cargo.toml")]
+    # With an example, cargo takes the dependencies with the features that `cargo test` has built them with.
+    targets = ["--bin", "mcp-bridge", "--example", "server"]
+    command = ["cargo", "build", "--locked", *targets, "--manifest-path", str(ROOT / "Cargo.toml")]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return target.resolve() / "debug" / "mcp-bridge"
 
