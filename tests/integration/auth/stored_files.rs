@@ -561,7 +561,7 @@ async fn a_credential_that_is_too_large_to_be_read_back_is_not_written() {
         it.user = Some(large);
     });
     let mut user = User::new();
-    let launch = launch(&user, provider.mcp_url().as_str());
+    let launch = launch(&user, provider.mcp_url().as_str()).memory_limit_mib(96);
     let mut app = signed_in(launch, &mut user).await;
     refreshed(&mut app, &provider, 2).await;
     let stderr = app.finish().await.stderr;
