@@ -47,10 +47,11 @@ fn listen() -> (TcpListener, Url) {
     (listener, url.expect("one"))
 }
 
-/// A request with side effects would have an unknown outcome.
-#[tokio::test]
-async fn a_connection_that_was_closed_since_anybody_looked_is_not_used() {
-    let (listener, url) = listen();
+/// A server that answers a request, and goes on with `rest` after the returned function has had it close the connection.
+fn start(
+    listener: TcpListener,
+    rest: impl FnOnce(TcpListener) + Send + 'static,
+) -> (thread::JoinHandle<()>, impl FnOnce()) {
     let (close, is_to_close) = mpsc::channel();
     let (closed, is_closed) = mpsc::channel();
     let server = thread::spawn(move || {
@@ -59,6 +60,20 @@ async fn a_connection_that_was_closed_since_anybody_looked_is_not_used() {
         is_to_close.recv().expect("the client");
         drop(first);
         closed.send(()).expect("the client");
+        rest(listener);
+    });
+    let close_first = move || {
+        close.send(()).expect("the server");
+        is_closed.recv().expect("the server");
+    };
+    (server, close_first)
+}
+
+/// A request with side effects would have an unknown outcome.
+#[tokio::test]
+async fn a_connection_that_was_closed_since_anybody_looked_is_not_used() {
+    let (listener, url) = listen();
+    let (server, close_first) = start(listener, |listener| {
         let (mut second, _) = listener.accept().expect("another connection");
         answer(&mut second);
     });
@@ -67,8 +82,7 @@ async fn a_connection_that_was_closed_since_anybody_looked_is_not_used() {
     pass_time(5).await;
 
     // This thread waits, so that nothing looks at the socket in between.
-    close.send(()).expect("the server");
-    is_closed.recv().expect("the server");
+    close_first();
     ask(&client, &url).await;
     server.join().expect("it answered twice");
 }
@@ -77,14 +91,7 @@ async fn a_connection_that_was_closed_since_anybody_looked_is_not_used() {
 #[tokio::test]
 async fn a_connection_is_not_used_about_when_the_server_closed_another() {
     let (listener, url) = listen();
-    let (close, is_to_close) = mpsc::channel();
-    let (closed, is_closed) = mpsc::channel();
-    let server = thread::spawn(move || {
-        let (mut first, _) = listener.accept().expect("a connection");
-        answer(&mut first);
-        is_to_close.recv().expect("the client");
-        drop(first);
-        closed.send(()).expect("the client");
+    let (server, close_first) = start(listener, |listener| {
         let (mut second, _) = listener.accept().expect("another connection");
         answer(&mut second);
         let (mut third, _) = listener.accept().expect("a third connection");
@@ -95,8 +102,7 @@ async fn a_connection_is_not_used_about_when_the_server_closed_another() {
     let client = Client::new(&Options::default(), &url, None).expect("a client");
     ask(&client, &url).await;
     pass_time(5).await;
-    close.send(()).expect("the server");
-    is_closed.recv().expect("the server");
+    close_first();
     // A task, as in the bridge: the runtime polls that of the connection before it.
     let requests = tokio::spawn(async move {
         ask(&client, &url).await;
