@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommandLine, runtime};
 use crate::log;
-use mcp_bridge_auth::{Authorizer, HandedOver, Helper, inherited_sockets, leave_console};
+use mcp_bridge_auth::{HandedOver, Helper, inherited_sockets, leave_console};
 
 /// The argument by which the program is the helper.
 const WORD: &str = "finish-sign-in";
@@ -79,9 +79,7 @@ fn finish() -> Option<()> {
     let Some(handed_over) = HandedOver::await_end_of_bridge(lines).ok()? else {
         return Some(());
     };
-    let endpoint = settings.bridge.endpoint;
-    let authorizer = Authorizer::new(endpoint.url, auth, endpoint.http);
-    let authorizer = authorizer.behind(endpoint.header_program);
+    let authorizer = settings.bridge.endpoint.authorizer(auth);
     runtime.block_on(authorizer.finish_sign_in(handed_over, sockets));
     Some(())
 }

@@ -102,9 +102,7 @@ enum Beginning {
 
 impl<'a> Login<'a> {
     fn new(connection: &'a ServerConnection, auth: auth::Config, force: bool) -> Self {
-        let endpoint = &connection.endpoint;
-        let authorizer = Authorizer::new(endpoint.url.clone(), auth.clone(), endpoint.http.clone())
-            .behind(endpoint.header_program.clone());
+        let authorizer = connection.endpoint.authorizer(auth.clone());
         Self {
             connection,
             auth,

@@ -66,6 +66,7 @@ pub use self::flow::examination::{
 };
 pub use self::flow::header_program::HeaderProgram;
 pub use self::flow::overview::{ClientKind, ClientOverview, SignInOverview, TokenOverview};
+pub use self::flow::own_headers::OwnHeaders;
 pub use self::flow::policy::{Interaction, Renewal};
 pub use self::flow::secret_headers::{HeaderPiece, SecretHeader, SecretHeaders};
 pub use self::flow::shared_sign_in::ExaminedSharing;
@@ -135,14 +136,12 @@ impl Authorizer {
         }
     }
 
-    /// The same for a server behind a gateway that wants the headers of a program, also for the documents of the sign-in at
-    /// the server's origin.
+    /// The same with the headers of the user's own, which a gateway before the server may want for the documents of the
+    /// sign-in, too. They go to the server's origin only.
     #[must_use]
-    pub fn behind(self, program: Option<Arc<HeaderProgram>>) -> Self {
-        if let Some(program) = program {
-            let gateway = Gateway::before(&self.session.server, program);
-            self.session.transport.pass(gateway);
-        }
+    pub fn with_headers(self, headers: OwnHeaders) -> Self {
+        let gateway = Gateway::before(&self.session.server, Box::new(headers));
+        self.session.transport.pass(gateway);
         self
     }
 

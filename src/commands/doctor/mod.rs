@@ -265,14 +265,8 @@ async fn printed_headers(
 
 /// The source of tokens; none where the user has a header of their own.
 fn authorizer(connection: &ServerConnection) -> Option<Authorizer> {
-    let config = &connection.endpoint;
     let auth = connection.auth.clone()?;
-    Some(Authorizer::new(
-        config.url.clone(),
-        auth,
-        config.http.clone(),
-    ))
-    .map(|it| it.behind(config.header_program.clone()))
+    Some(connection.endpoint.authorizer(auth))
 }
 
 async fn sign_in(

@@ -61,17 +61,10 @@ struct PageRequest<'a> {
 
 impl ConnectionAccess {
     fn new(connection: ServerConnection) -> Self {
-        let endpoint = &connection.endpoint;
-        let authorizer = connection.auth.clone().map(|auth| {
-            Arc::new(Authorizer::new(
-                endpoint.url.clone(),
-                auth,
-                endpoint.http.clone(),
-            ))
-        });
+        let auth = connection.auth.clone();
         Self {
+            authorizer: auth.map(|auth| Arc::new(connection.endpoint.authorizer(auth))),
             connection,
-            authorizer,
         }
     }
 }

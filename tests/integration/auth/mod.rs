@@ -13,6 +13,7 @@ mod header_command;
 mod http_sse;
 #[cfg(target_os = "linux")]
 mod linger;
+mod own_headers;
 mod processes;
 #[cfg(target_os = "linux")]
 mod secret_service;

@@ -3,14 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use crate::config::TokenCommand;
 use crate::error::AuthError;
 use crate::flow::policy::REFRESH_AHEAD_WAIT;
 use crate::flow::program::{LIFETIME, Printed, ProgramOutput, lifetime_in};
-use crate::transport::gateway::{Coming, GatewayHeaders};
 use mcp_bridge_net::http::{is_reserved_header, user_header_value};
 
 /// Limit for the number of headers. A credential has one or two.
@@ -43,17 +42,6 @@ impl HeaderProgram {
     pub fn refused(&self) -> AuthError {
         let command = self.0.command();
         command.failed("the server refuses what it prints")
-    }
-}
-
-/// The sign-in has credentials of its own in `Authorization`.
-impl GatewayHeaders for HeaderProgram {
-    fn headers(&self) -> Coming<'_> {
-        Box::pin(async {
-            let mut headers = self.headers().await?;
-            headers.remove(AUTHORIZATION);
-            Ok(headers)
-        })
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod order;
 pub(crate) mod overview;
+pub(crate) mod own_headers;
 pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod program;

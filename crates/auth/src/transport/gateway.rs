@@ -1,8 +1,7 @@
-//! Headers of a gateway before the MCP server, for the documents of the sign-in that lie behind it.
+//! Headers for a gateway before the MCP server, on the requests of the sign-in that go to the server's origin.
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use reqwest::Request;
 use reqwest::header::HeaderMap;
@@ -23,12 +22,12 @@ pub(crate) trait GatewayHeaders: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     origin: Origin,
-    headers: Arc<dyn GatewayHeaders>,
+    headers: Box<dyn GatewayHeaders>,
 }
 
 impl Gateway {
     /// The gateway before `server`.
-    pub(crate) fn before(server: &Url, headers: Arc<dyn GatewayHeaders>) -> Self {
+    pub(crate) fn before(server: &Url, headers: Box<dyn GatewayHeaders>) -> Self {
         Self {
             origin: server.origin(),
             headers,

@@ -121,11 +121,8 @@ impl Config {
     }
 
     fn authorizer(&self) -> Option<Arc<Authorizer>> {
-        let (url, http) = (&self.endpoint.url, &self.endpoint.http);
         let auth = self.auth.clone()?;
-        let authorizer = Authorizer::new(url.clone(), auth, http.clone());
-        let program = self.endpoint.header_program.clone();
-        Some(Arc::new(authorizer.behind(program)))
+        Some(Arc::new(self.endpoint.authorizer(auth)))
     }
 }
 

@@ -62,7 +62,7 @@ use http_sse::HttpSse;
 use in_flight::InFlight;
 use keep_alive::KeepAlive;
 use listen::Listener;
-use mcp_bridge_auth::{Authorizer, HeaderProgram, SecretHeaders};
+use mcp_bridge_auth::{self as auth, Authorizer, HeaderProgram, OwnHeaders, SecretHeaders};
 use mcp_bridge_net::http::{self, Client};
 use mcp_bridge_net::mutex::Mutex;
 use mcp_bridge_protocol::message::{Message, RequestId};
@@ -137,6 +137,17 @@ impl EndpointConfig {
             keep_alive: None,
             http: http::Options::default(),
         }
+    }
+
+    /// The source of tokens for the server.
+    #[must_use]
+    pub fn authorizer(&self, auth: auth::Config) -> Authorizer {
+        let headers = OwnHeaders {
+            fixed: self.headers.clone(),
+            secret: self.secret_headers.clone(),
+            program: self.header_program.clone(),
+        };
+        Authorizer::new(self.url.clone(), auth, self.http.clone()).with_headers(headers)
     }
 
     /// The server's host and port, for messages to people.
