@@ -58,6 +58,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Stop> {
         flags: args.connection,
         recording: CommandRecording::default(),
         mcp_remote: args.mcp_remote,
+        has_own_headers: !args.all,
         out: &mut out,
         status: ExitCode::SUCCESS,
     };
@@ -77,6 +78,8 @@ struct Farewell<'a, O> {
     place: String,
     recording: CommandRecording,
     mcp_remote: bool,
+    /// True if headers of the command line are for the server: not if there are several servers.
+    has_own_headers: bool,
     out: &'a mut O,
     status: ExitCode,
 }
@@ -139,8 +142,11 @@ impl<O: Write> Farewell<'_, O> {
         config: &auth::Config,
         connection: &ServerConnection,
     ) -> Result<(), Stop> {
-        let http = connection.endpoint.http.clone();
-        let authorizer = Authorizer::of_account(account, config.clone(), http);
+        let endpoint = &connection.endpoint;
+        let mut authorizer = Authorizer::of_account(account, config.clone(), endpoint.http.clone());
+        if self.has_own_headers {
+            authorizer = authorizer.with_headers(endpoint.own_headers());
+        }
         match authorizer.sign_out().await {
             Ok(ended) => {
                 if let Some(directory) = &connection.endpoint.directory {

@@ -19,6 +19,7 @@ class Manifest:
     env: dict[str, str] = field(default_factory=dict)
     tool: dict[str, Any] = field(default_factory=lambda: {"name": "whoami", "arguments": {}})
     bridge: list[str] = field(default_factory=list)  # further arguments of the bridge
+    header: str = ""  # "Name: value" that a gateway before the server wants on all requests but those of the browser
     bridge_env: dict[str, str] = field(default_factory=dict)
     resource_server: bool = False  # the program of examples/resource-server is its MCP server
     example_server: bool = False  # with resource_server: examples/server is the MCP server, and that program another one

@@ -37,7 +37,8 @@ class Stage:
         self.manifest = manifest
         self.server = server
         arguments = [word.replace("BASE_URL", server.base).replace("SERVER_DIR", str(server.home)) for word in manifest.bridge]
-        self.user = Installation(bridge, server.url, arguments, manifest.bridge_env, work)
+        self.header = ["--header", manifest.header] if manifest.header else []
+        self.user = Installation(bridge, server.url, [*arguments, *self.header], manifest.bridge_env, work)
 
     def visit(self, name: str) -> None:
         """An app that starts, lists the tools, calls one and ends."""
@@ -149,12 +150,12 @@ def logout(stage: Stage) -> None:
     before = signed_in(stage)
     stored = stage.user.credentials()
     assert stored is not None
-    stage.user.command("logout", stage.server.url)
+    stage.user.command("logout", stage.server.url, *stage.header)
     if stage.user.credentials() is not None:
         raise Failed("the store still holds the tokens")
     if "access" in stage.manifest.revokes and post_to_server(stage, stored["tokens"]["access_token"]) not in (401, 403):
         raise Failed("the server still takes the access token")
-    if "refresh" in stage.manifest.revokes and refresh_directly(stored) < 400:
+    if "refresh" in stage.manifest.revokes and refresh_directly(stage, stored) < 400:
         raise Failed("the authorization server still takes the refresh token")
     stage.visit("after-logout")
     stage.expect_sign_ins(before + stage.manifest.sign_ins)
@@ -226,20 +227,26 @@ def processes(stage: Stage) -> None:
 
 def post_to_server(stage: Stage, token: str) -> int:
     """The status that the server answers to a request with this token."""
-    return post_to(stage.server.url, token)
+    return post_to(stage.server.url, token, gateway_header(stage))
 
 
-def post_to(url: str, token: str) -> int:
+def post_to(url: str, token: str, further: Optional[dict[str, str]] = None) -> int:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
+        **(further or {}),
     }
     return send(url, body, headers, method=None)
 
 
-def refresh_directly(stored: dict) -> int:
+def gateway_header(stage: Stage) -> dict[str, str]:
+    name, _, value = stage.manifest.header.partition(": ")
+    return {name: value} if name else {}
+
+
+def refresh_directly(stage: Stage, stored: dict) -> int:
     """The status that the token endpoint answers to the refresh token."""
     client = stored["client"]
     fields = {
@@ -249,7 +256,7 @@ def refresh_directly(stored: dict) -> int:
     }
     if client.get("client_secret"):
         fields["client_secret"] = client["client_secret"]
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    headers = {"Content-Type": "application/x-www-form-urlencoded", **gateway_header(stage)}
     return send(stored["metadata"]["token_endpoint"], urllib.parse.urlencode(fields), headers, method="POST")
 
 

@@ -452,6 +452,30 @@ http://server/mcp (profile work)
     );
 }
 
+/// a header on the command line is for the one server that is named there.
+#[tokio::test]
+async fn a_gateways_header_goes_along_with_login_and_logout_at_one_server() {
+    let provider = provider().await;
+    with_revocation(&provider);
+    provider.behave(|it| it.gateway = Some("key"));
+    let person = Person::new();
+    let url = provider.mcp_url();
+    let header = ["--header", "X-Gateway: key"];
+    for what in [url.as_str(), "--all"] {
+        person
+            .sign_in(&["login", url.as_str(), header[0], header[1]])
+            .await;
+        let logout = person.run(&["logout", what, header[0], header[1]]).await;
+        assert!(logout.succeeded(), "{}", logout.stderr);
+    }
+    let keys: Vec<_> = provider
+        .seen("/revoke")
+        .iter()
+        .map(|request| request.headers.contains_key("x-gateway"))
+        .collect();
+    assert_eq!(keys, [true, false]);
+}
+
 #[tokio::test]
 async fn logout_revokes_what_it_can_and_forgets_all_the_same() {
     let provider = provider().await;

@@ -142,12 +142,17 @@ impl EndpointConfig {
     /// The source of tokens for the server.
     #[must_use]
     pub fn authorizer(&self, auth: auth::Config) -> Authorizer {
-        let headers = OwnHeaders {
+        Authorizer::new(self.url.clone(), auth, self.http.clone()).with_headers(self.own_headers())
+    }
+
+    /// All headers of the user's own.
+    #[must_use]
+    pub fn own_headers(&self) -> OwnHeaders {
+        OwnHeaders {
             fixed: self.headers.clone(),
             secret: self.secret_headers.clone(),
             program: self.header_program.clone(),
-        };
-        Authorizer::new(self.url.clone(), auth, self.http.clone()).with_headers(headers)
+        }
     }
 
     /// The server's host and port, for messages to people.
