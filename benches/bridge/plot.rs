@@ -21,7 +21,10 @@ const SHOWN: [(Figure, &str, &str); 8] = [
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 110.0;
-const TOP: f64 = 64.0;
+/// Names in a row of the legend, its first row, and the distance of the rows.
+const NAMES: usize = 3;
+const LEGEND: f64 = 34.0;
+const LEGEND_ROW: f64 = 20.0;
 const BAR: f64 = 14.0;
 const GAP: f64 = 16.0;
 
@@ -54,8 +57,9 @@ pub(crate) fn svg(all: &Measurements) -> String {
     let decades = most.log10().ceil().max(1.0);
     let scale = (WIDTH - LEFT - RIGHT) / decades;
     let x = |times: f64| LEFT + times.max(1.0).log10() * scale;
+    let top = LEGEND + LEGEND_ROW * bridges.len().div_ceil(NAMES) as f64 + 10.0;
     let group = BAR * bridges.len() as f64 + GAP;
-    let bottom = TOP + group * groups.len() as f64;
+    let bottom = top + group * groups.len() as f64;
     let height = bottom + 34.0;
 
     let mut body = String::new();
@@ -65,30 +69,32 @@ pub(crate) fn svg(all: &Measurements) -> String {
         let at = x(times);
         let _ = writeln!(
             body,
-            r#"<line class="{class}" x1="{at:.1}" y1="{TOP}" x2="{at:.1}" y2="{bottom}"/><text class="quiet" x="{at:.1}" y="{:.1}" text-anchor="middle">{times}×</text>"#,
+            r#"<line class="{class}" x1="{at:.1}" y1="{top}" x2="{at:.1}" y2="{bottom}"/><text class="quiet" x="{at:.1}" y="{:.1}" text-anchor="middle">{times}×</text>"#,
             bottom + 18.0
         );
     }
     for (at, (contender, _)) in bridges.iter().enumerate() {
-        let left = LEFT + (WIDTH - LEFT) / bridges.len().max(3) as f64 * at as f64;
+        let left = LEFT + (WIDTH - LEFT) / NAMES as f64 * (at % NAMES) as f64;
+        let y = LEGEND + LEGEND_ROW * (at / NAMES) as f64;
         let _ = writeln!(
             body,
-            r#"<rect class="b{}" x="{left}" y="34" width="12" height="12" rx="2"/><text x="{}" y="45">{}</text>"#,
+            r#"<rect class="b{}" x="{left:.1}" y="{y}" width="12" height="12" rx="2"/><text x="{:.1}" y="{}">{}</text>"#,
             at % COLOURS,
             left + 18.0,
+            y + 11.0,
             contender.name
         );
     }
     for (number, (row, words, unit)) in groups.iter().enumerate() {
-        let top = TOP + group * number as f64 + GAP / 2.0;
-        let middle = top + BAR * bridges.len() as f64 / 2.0 + 4.0;
+        let first = top + group * number as f64 + GAP / 2.0;
+        let middle = first + BAR * bridges.len() as f64 / 2.0 + 4.0;
         let _ = writeln!(
             body,
             r#"<text x="{}" y="{middle:.1}" text-anchor="end">{words}</text>"#,
             LEFT - 12.0
         );
         for (at, (_, measured)) in bridges.iter().enumerate() {
-            let y = top + BAR * at as f64;
+            let y = first + BAR * at as f64;
             let (Some(times), Some(value)) =
                 (times(row, measured, all), measured.median(row.figure))
             else {
@@ -119,12 +125,12 @@ pub(crate) fn svg(all: &Measurements) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n\
          <title>What bridges cost: times the same without one</title>\n<style>{STYLE}</style>\n\
-         <text x=\"{LEFT}\" y=\"20\">times what it takes without a bridge (start and memory: times the least that bridges)</text>\n{body}</svg>\n"
+         <text x=\"{LEFT}\" y=\"20\">times what it takes without a bridge (start, memory and CPU: times the least that bridges)</text>\n{body}</svg>\n"
     )
 }
 
 /// Figures that the limit has none of, or none that says something: they are compared with the least.
-const WITHOUT_LIMIT: [Figure; 2] = [Figure::Start, Figure::Idle];
+const WITHOUT_LIMIT: [Figure; 3] = [Figure::Start, Figure::Idle, Figure::Cpu];
 
 /// Ratio to the cost of the limit, or of the least.
 fn times(row: &Row, measured: &crate::figures::Measured, all: &Measurements) -> Option<f64> {
