@@ -5,8 +5,10 @@ use std::fmt;
 use crate::contender::{Contender, Role};
 use crate::figures::median;
 
-/// The growth is taken from so many of the last points, where constant costs count least.
+/// The growth is taken from the last points, where constant costs count least: from so many at least, and from all within
+/// the last decade, for over a shorter range the scatter of a flat cost would look like growth.
 const TAIL: usize = 3;
+const DECADE: f64 = 10.0;
 
 /// A cost that grows with a lower power than this is called flat: a tenth of the points' range is noise.
 const FLAT: f64 = 0.15;
@@ -136,7 +138,10 @@ impl Series {
 
     /// The power of x with which the value grows at the end: the slope of the straight line through the logarithms.
     pub(crate) fn exponent(&self, xs: &[f64]) -> Option<f64> {
-        let points = xs.iter().enumerate().skip(xs.len().saturating_sub(TAIL));
+        let last = *xs.last()?;
+        let in_decade = xs.iter().filter(|x| **x * DECADE >= last).count();
+        let tail = in_decade.max(TAIL);
+        let points = xs.iter().enumerate().skip(xs.len().saturating_sub(tail));
         let logarithms: Option<Vec<_>> = points
             .map(|(point, x)| {
                 let y = self.value(point).filter(|y| *y > 0.0)?;

@@ -1,5 +1,7 @@
 //! Standard input: valid, odd and invalid lines.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::program;
@@ -316,7 +318,9 @@ async fn messages_in_one_write_reach_the_server_in_the_order_of_the_handshake() 
     let (opening, opened) = (Gate::closed(), Gate::closed());
     let (hold_opening, hold_opened) = (opening.clone(), opened.clone());
     server.once(rpc("notifications/initialized"), move |_| {
-        Reply::status(202).chunked().wait(&hold_opened)
+        Reply::raw("")
+            .wait(&hold_opened)
+            .bytes("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
     });
     let mut app = program::start(&server);
     server.once(rpc("initialize"), move |request| {
@@ -345,8 +349,10 @@ async fn messages_in_one_write_reach_the_server_in_the_order_of_the_handshake() 
         0,
         "sent before initialized was accepted"
     );
+    let accepted = Instant::now();
     opened.open();
     app.result(1).await;
+    assert!(server.requests_for(&rpc("tools/list"))[0].at >= accepted);
     app.finish().await;
 }
 
